@@ -1,0 +1,236 @@
+/* libpyexec: run untrusted Python in a fresh, kernel-isolated process.
+ *
+ * The pattern of use:
+ *
+ *     pyexec_error error;
+ *     pyexec_executor *executor = NULL;
+ *     if (pyexec_executor_new("{\"timeout_ms\": 2000}", NULL, &executor, &error) < 0)
+ *         errx(1, "%s (%s)", error.message, error.hint);
+ *
+ *     pyexec_request *request = pyexec_request_new();
+ *     pyexec_request_set_code(request, "6 * 7", 5);
+ *     pyexec_result *result = NULL;
+ *     if (pyexec_execute_once(executor, request, &result, &error) == 0)
+ *         puts(pyexec_result_last_value(result));                // 42
+ *
+ *     pyexec_result_free(result);
+ *     pyexec_request_free(request);
+ *     pyexec_executor_free(executor);                            // nothing is left behind
+ *
+ * Rules that hold for every call:
+ *  - Functions that can fail return 0, or -1 after filling *error, which needs no freeing.
+ *    The "out" parameter is set only on success.
+ *  - A script that fails is a result, not an error. Errors are failures of the host side.
+ *  - Strings that go in are copied. Strings that come out belong to the object that they
+ *    were asked of and live as long as it does.
+ *  - An executor may be used from any number of threads at once. A request or a result
+ *    belongs to one thread at a time. Free functions accept NULL.
+ *  - The library installs no signal handler, never calls wait on a process that it did not
+ *    start, and writes nothing to the standard streams. After fork() in the host, only the
+ *    parent may go on using an executor.
+ */
+#ifndef PYEXEC_H
+#define PYEXEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PYEXEC_API __attribute__((visibility("default")))
+
+/* Host-side failures. The names in JSON, HTTP and Java are these in lower case. */
+typedef enum pyexec_code {
+    PYEXEC_OK = 0,
+    PYEXEC_INVALID_POLICY,
+    PYEXEC_INVALID_REQUEST,
+    PYEXEC_PYTHON_NOT_FOUND,
+    PYEXEC_PYTHON_UNSUPPORTED,
+    PYEXEC_SANDBOX_UNAVAILABLE,
+    PYEXEC_SESSION_LIMIT,
+    PYEXEC_SESSION_NOT_FOUND,
+    PYEXEC_OVERLOADED,
+    PYEXEC_SHUTTING_DOWN,
+    PYEXEC_INTERNAL,
+} pyexec_code;
+
+/* What failed, with the offending value, and what to do next. Always terminated. */
+typedef struct pyexec_error {
+    pyexec_code code;
+    int sys_errno;          /* errno of the system call behind it, or 0 */
+    char message[1024];
+    char hint[1024];
+} pyexec_error;
+
+typedef struct pyexec_executor pyexec_executor;
+typedef struct pyexec_request pyexec_request;
+typedef struct pyexec_result pyexec_result;
+
+/* How a run ended; see docs/results.md for which of them are facts of the kernel. */
+typedef enum pyexec_status {
+    PYEXEC_STATUS_OK = 0,
+    PYEXEC_STATUS_ERROR,
+    PYEXEC_STATUS_TIMEOUT,
+    PYEXEC_STATUS_CPU_LIMIT,
+    PYEXEC_STATUS_MEMORY_LIMIT,
+    PYEXEC_STATUS_KILLED,
+    PYEXEC_STATUS_CRASHED,
+    PYEXEC_STATUS_CANCELLED,
+} pyexec_status;
+
+/* The library's version, "MAJOR.MINOR.PATCH". */
+PYEXEC_API const char *pyexec_version(void);
+
+/* The name of a code as JSON has it ("invalid_policy"), or "unknown". */
+PYEXEC_API const char *pyexec_code_name(pyexec_code code);
+
+/* The name of a status as JSON has it ("cpu_limit"), or "unknown". */
+PYEXEC_API const char *pyexec_status_name(pyexec_status status);
+
+/* Creates an executor.
+ *
+ * policy_json  a JSON object with the policy's keys (docs/configuration.md), or NULL for the
+ *              defaults. Keys that are left out have their defaults.
+ * host_json    a JSON object with the keys of the configuration's [host] section, or NULL.
+ * ret          the executor; free it with pyexec_executor_free().
+ *
+ * Starts the supervisor and the first zygote, and so takes about as long as starting the
+ * interpreter and importing `preload_imports`; at most 30 seconds.
+ * Errors: PYEXEC_INVALID_POLICY, PYEXEC_PYTHON_NOT_FOUND, PYEXEC_PYTHON_UNSUPPORTED,
+ * PYEXEC_SANDBOX_UNAVAILABLE (names the missing layer and its remedy), PYEXEC_INTERNAL. */
+PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json,
+                                   pyexec_executor **ret, pyexec_error *error);
+
+/* Ends every run, waits for calls in progress in other threads to return, and removes all
+ * that the executor made: processes, descriptors, mounts, cgroups. No call may start after. */
+PYEXEC_API void pyexec_executor_free(pyexec_executor *executor);
+
+/* The effective policy as a JSON object. Lives as long as the executor. */
+PYEXEC_API const char *pyexec_executor_policy_json(pyexec_executor *executor);
+
+/* Names of the isolation layers that this executor runs without, as a JSON array;
+ * "[]" unless `allow_missing` named some. Lives as long as the executor. */
+PYEXEC_API const char *pyexec_executor_missing_layers_json(pyexec_executor *executor);
+
+/* What one execution is asked to do. Never fails but for memory (NULL). */
+PYEXEC_API pyexec_request *pyexec_request_new(void);
+PYEXEC_API void pyexec_request_free(pyexec_request *request);
+
+/* The script: UTF-8, at most 10 MiB, without NUL bytes (checked when it is executed). */
+PYEXEC_API int pyexec_request_set_code(pyexec_request *request, const char *code, size_t length);
+
+/* A partial policy, merged by key over the executor's; arrays replace. JSON object. */
+PYEXEC_API int pyexec_request_set_policy(pyexec_request *request, const char *policy_json);
+
+/* A folder relative to the workspace, made if missing. */
+PYEXEC_API int pyexec_request_set_working_dir(pyexec_request *request, const char *path);
+
+/* An absolute folder of the host to work in. Used, never removed. */
+PYEXEC_API int pyexec_request_set_workspace(pyexec_request *request, const char *path);
+
+/* An environment variable of the script. A later value for the same name replaces. */
+PYEXEC_API int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value);
+
+/* The bytes that the script reads from its standard input. Default: none. */
+PYEXEC_API int pyexec_request_set_stdin(pyexec_request *request, const void *bytes, size_t length);
+
+/* Feeds the script's standard input from a descriptor of the caller's, as the script reads.
+ * Borrowed for the call; not closed. Replaces pyexec_request_set_stdin. -1: none. */
+PYEXEC_API int pyexec_request_set_stdin_fd(pyexec_request *request, int fd);
+
+/* A file put into the workspace before the run; path is relative to it. Needs file access. */
+PYEXEC_API int pyexec_request_add_file(pyexec_request *request, const char *path,
+                                       const void *bytes, size_t length);
+
+/* A glob pattern; the contents of changed files that match it come with the result. */
+PYEXEC_API int pyexec_request_add_return_file(pyexec_request *request, const char *pattern);
+
+/* Everything of an execute request of CONTRACT.md's section 2 as one JSON object. */
+PYEXEC_API int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
+                                       pyexec_error *error);
+
+/* Output as it comes. stream is 1 or 2. Called on the thread that executes, before
+ * pyexec_execute_once() returns; bytes beyond the output limits are not shown. Must not
+ * call back into the executor with this request. A return other than 0 cancels the run. */
+typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, size_t length);
+PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn,
+                                          void *userdata);
+
+/* Stops a run that another thread is executing with this request, or the next one if none
+ * is. May be called from any thread and from a signal handler. `interrupt` raises
+ * KeyboardInterrupt in the script, as Ctrl-C would; `cancel` does the same, kills it 500 ms
+ * later, and makes the status `cancelled`. */
+PYEXEC_API void pyexec_request_interrupt(pyexec_request *request);
+PYEXEC_API void pyexec_request_cancel(pyexec_request *request);
+
+/* Runs one script in a fresh process, and returns when it has ended or a limit has ended it.
+ *
+ * ret  the result; free it with pyexec_result_free().
+ *
+ * Blocks for at most `timeout_ms` plus 500 ms, and the time to start or queue the run.
+ * Thread-safe; at most `max_concurrent` runs go on at once and `queue_length` wait.
+ * Errors: PYEXEC_INVALID_POLICY, PYEXEC_INVALID_REQUEST, PYEXEC_PYTHON_NOT_FOUND,
+ * PYEXEC_PYTHON_UNSUPPORTED, PYEXEC_SANDBOX_UNAVAILABLE, PYEXEC_OVERLOADED (the code never
+ * started), PYEXEC_SHUTTING_DOWN, PYEXEC_INTERNAL. */
+PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request,
+                                   pyexec_result **ret, pyexec_error *error);
+
+PYEXEC_API void pyexec_result_free(pyexec_result *result);
+
+PYEXEC_API pyexec_status pyexec_result_status(const pyexec_result *result);
+PYEXEC_API int pyexec_result_exit_code(const pyexec_result *result);
+
+/* Kept output, valid UTF-8 (bytes that were not are U+FFFD), NUL-terminated. length may be
+ * NULL. `bytes` is how much the script wrote in all. */
+PYEXEC_API const char *pyexec_result_stdout(const pyexec_result *result, size_t *length);
+PYEXEC_API const char *pyexec_result_stderr(const pyexec_result *result, size_t *length);
+PYEXEC_API bool pyexec_result_stdout_truncated(const pyexec_result *result);
+PYEXEC_API bool pyexec_result_stderr_truncated(const pyexec_result *result);
+PYEXEC_API uint64_t pyexec_result_stdout_bytes(const pyexec_result *result);
+PYEXEC_API uint64_t pyexec_result_stderr_bytes(const pyexec_result *result);
+
+/* The repr of the last expression, or NULL when there was none or it was None. */
+PYEXEC_API const char *pyexec_result_last_value(const pyexec_result *result);
+PYEXEC_API bool pyexec_result_last_value_truncated(const pyexec_result *result);
+
+/* "Type: message" of what went wrong, or NULL. */
+PYEXEC_API const char *pyexec_result_error_repr(const pyexec_result *result);
+/* Parts of it; NULL or 0 where there is none. */
+PYEXEC_API const char *pyexec_result_error_type(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_error_message(const pyexec_result *result);
+PYEXEC_API int pyexec_result_error_line(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_error_traceback(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_error_hint(const pyexec_result *result);
+
+/* From the kernel: milliseconds of wall and CPU time, and the process's lifetime peak of
+ * resident memory, pages shared with the warm parent included. */
+PYEXEC_API double pyexec_result_wall_ms(const pyexec_result *result);
+PYEXEC_API double pyexec_result_cpu_ms(const pyexec_result *result);
+PYEXEC_API uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result);
+
+/* The whole result object of CONTRACT.md's section 2 on one line. NULL: out of memory. */
+PYEXEC_API const char *pyexec_result_json(pyexec_result *result);
+
+/* What this machine offers: layers with remedies, interpreter, limits and, with selftest,
+ * one escape attempt per layer, as JSON. Never fails because a layer is missing.
+ *
+ * ret  a JSON object; free it with free(). `ok` in it says whether runs are possible. */
+PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, bool selftest,
+                             char **ret, pyexec_error *error);
+
+/* Measures this machine's floors inside the executor's own zygote, `iterations` times each:
+ * a bare clone of the warm interpreter with exit and wait, the same with a run's namespaces,
+ * and a socket round trip to a waiting child that evaluates 1+1 without any layer.
+ *
+ * ret  a JSON object {"clone": {"p50": µs, "p90": µs, "p99": µs}, "clone_namespaces": {…},
+ *      "socket_round_trip": {…}}; free it with free(). */
+PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
+                                     pyexec_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

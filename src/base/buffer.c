@@ -1,0 +1,97 @@
+#include "base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void px_buffer_done(struct px_buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct px_buffer){0};
+}
+
+char *px_buffer_reserve(struct px_buffer *buffer, size_t extra)
+{
+    if (buffer->failed || extra >= SIZE_MAX / 2 - buffer->length) {
+        buffer->failed = true;
+        return NULL;
+    }
+    size_t needed = buffer->length + extra + 1;
+    if (needed > buffer->capacity) {
+        size_t capacity = buffer->capacity ? buffer->capacity : 64;
+        while (capacity < needed)
+            capacity *= 2;
+        char *data = realloc(buffer->data, capacity);
+        if (!data) {
+            buffer->failed = true;
+            return NULL;
+        }
+        data[buffer->length] = '\0';
+        buffer->data = data;
+        buffer->capacity = capacity;
+    }
+    return buffer->data + buffer->length;
+}
+
+void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length)
+{
+    char *end = px_buffer_reserve(buffer, length);
+    if (!end)
+        return;
+    if (length)
+        memcpy(end, bytes, length);
+    end[length] = '\0';
+    buffer->length += length;
+}
+
+void px_buffer_add_string(struct px_buffer *buffer, const char *string)
+{
+    px_buffer_add(buffer, string, strlen(string));
+}
+
+void px_buffer_add_byte(struct px_buffer *buffer, char byte)
+{
+    px_buffer_add(buffer, &byte, 1);
+}
+
+void px_buffer_printf(struct px_buffer *buffer, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *end = length < 0 ? NULL : px_buffer_reserve(buffer, (size_t)length);
+    if (end) {
+        vsnprintf(end, (size_t)length + 1, format, again);
+        buffer->length += (size_t)length;
+    } else {
+        buffer->failed = true;
+    }
+    va_end(again);
+}
+
+void px_buffer_consume(struct px_buffer *buffer, size_t count)
+{
+    if (!count)
+        return;
+    memmove(buffer->data, buffer->data + count, buffer->length - count + 1);
+    buffer->length -= count;
+}
+
+const char *px_buffer_string(const struct px_buffer *buffer)
+{
+    return buffer->data ? buffer->data : "";
+}
+
+char *px_buffer_take(struct px_buffer *buffer)
+{
+    char *data = NULL;
+    if (!buffer->failed)
+        data = buffer->data ? buffer->data : strdup("");
+    else
+        free(buffer->data);
+    *buffer = (struct px_buffer){0};
+    return data;
+}

@@ -1,0 +1,46 @@
+/* A growing byte string. Invariants: `data` is NULL or holds `capacity` bytes, the one at
+ * `length` being NUL; `length < capacity` whenever `data` is not NULL. Zeroed is empty.
+ *
+ * A failed allocation sets `failed`, drops further appends and leaves the rest valid, so
+ * that a caller checks once at the end (px_buffer_ok). */
+#ifndef PX_BASE_BUFFER_H
+#define PX_BASE_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct px_buffer {
+    char *data;
+    size_t length;
+    size_t capacity;
+    bool failed;
+};
+
+void px_buffer_done(struct px_buffer *buffer);
+#define px_auto_buffer __attribute__((cleanup(px_buffer_done)))
+
+static inline bool px_buffer_ok(const struct px_buffer *buffer)
+{
+    return !buffer->failed;
+}
+
+void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length);
+void px_buffer_add_string(struct px_buffer *buffer, const char *string);
+void px_buffer_add_byte(struct px_buffer *buffer, char byte);
+void px_buffer_printf(struct px_buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Room for `extra` more bytes; returns where they go, or NULL. Add to `length` yourself. */
+char *px_buffer_reserve(struct px_buffer *buffer, size_t extra);
+
+/* Drops the first `count` bytes. */
+void px_buffer_consume(struct px_buffer *buffer, size_t count);
+
+/* The contents as a C string, "" when empty. Stays the buffer's. */
+const char *px_buffer_string(const struct px_buffer *buffer);
+
+/* Hands the string over to the caller (free()); the buffer is empty after. NULL on failure. */
+char *px_buffer_take(struct px_buffer *buffer);
+
+#endif

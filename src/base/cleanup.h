@@ -1,0 +1,36 @@
+/* Cleanup attributes: initialise at declaration, hand over with TAKE_PTR or TAKE_FD. */
+#ifndef PX_BASE_CLEANUP_H
+#define PX_BASE_CLEANUP_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static inline void px_free_pointer(void *pointer)
+{
+    free(*(void **)pointer);
+}
+
+/* Keeps errno, so that it may stand between a failure and its report. */
+static inline void px_close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        int saved = errno;
+        close(*fd);
+        errno = saved;
+    }
+    *fd = -1;
+}
+
+#define px_auto_free __attribute__((cleanup(px_free_pointer)))
+#define px_auto_fd __attribute__((cleanup(px_close_fd)))
+#define px_auto(function) __attribute__((cleanup(function)))
+
+#define TAKE_PTR(pointer) \
+    ({ __typeof__(pointer) px_taken = (pointer); (pointer) = NULL; px_taken; })
+#define TAKE_FD(fd) \
+    ({ int px_taken = (fd); (fd) = -1; px_taken; })
+
+#define PX_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#endif

@@ -1,0 +1,88 @@
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    const char *hint;
+    int http_status;
+} codes[] = {
+#define PX_ERROR(constant, name, status, hint) [constant] = {name, hint, status},
+#include "base/errors.def"
+#undef PX_ERROR
+};
+
+#define CODE_COUNT (sizeof codes / sizeof codes[0])
+
+const char *pyexec_code_name(pyexec_code code)
+{
+    return (size_t)code < CODE_COUNT ? codes[code].name : "unknown";
+}
+
+int px_error_http_status(pyexec_code code)
+{
+    return (size_t)code < CODE_COUNT ? codes[code].http_status : 500;
+}
+
+static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const char *format,
+                 va_list args)
+{
+    error->code = code;
+    error->sys_errno = sys_errno;
+    vsnprintf(error->message, sizeof error->message, format, args);
+    snprintf(error->hint, sizeof error->hint, "%s",
+             (size_t)code < CODE_COUNT ? codes[code].hint : "");
+}
+
+int px_error_set(pyexec_error *error, pyexec_code code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(error, code, 0, format, args);
+    va_end(args);
+    return -1;
+}
+
+int px_error_errno(pyexec_error *error, pyexec_code code, int sys_errno, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(error, code, sys_errno, format, args);
+    va_end(args);
+    size_t used = strlen(error->message);
+    /* strerrordesc_np is async-signal-safe and needs no locale, unlike strerror. */
+    const char *reason = strerrordesc_np(sys_errno);
+    snprintf(error->message + used, sizeof error->message - used, ": %s",
+             reason ? reason : "unknown error");
+    return -1;
+}
+
+int px_error_hint(pyexec_error *error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error->hint, sizeof error->hint, format, args);
+    va_end(args);
+    return -1;
+}
+
+int px_error_wrap(pyexec_error *error, const char *format, ...)
+{
+    char inner[sizeof error->message];
+    memcpy(inner, error->message, sizeof inner);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error->message, sizeof error->message, format, args);
+    va_end(args);
+    size_t used = strlen(error->message);
+    snprintf(error->message + used, sizeof error->message - used, ": %s", inner);
+    return -1;
+}
+
+int px_error_oom(pyexec_error *error)
+{
+    return px_error_errno(error, PYEXEC_INTERNAL, ENOMEM, "can't allocate memory");
+}

@@ -1,0 +1,128 @@
+/* The wire: every message between pyexec's processes, and who may send it when.
+ *
+ *   host ⇄ supervisor   one SOCK_SEQPACKET; both trusted; fixed structs (px_launch_*)
+ *   host ⇄ zygote       one SOCK_SEQPACKET; both trusted; fixed structs (px_clone_*)
+ *   host → child        one SOCK_SEQPACKET; trusted in this direction (PX_RUN fields)
+ *   child → host        the same socket; HOSTILE: fields of the table below, checked by
+ *                       px_wire_read_result() against kind, phase, count and size
+ *
+ * Messages on the child's socket are packets of fields: {u16 kind, u16 zero, u32 length,
+ * bytes}, native byte order, unaligned, at most PX_PACKET_MAX bytes together. A field longer
+ * than that is sent in parts, one after another: the receiver appends. */
+#ifndef PX_ENGINE_WIRE_H
+#define PX_ENGINE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "pyexec.h"
+
+#define PX_PACKET_MAX 32768
+#define PX_FIELD_HEADER 8
+#define PX_CODE_MAX (10u << 20)             /* CONTRACT section 2 */
+#define PX_DENIALS_MAX 100                  /* CONTRACT section 2 */
+#define PX_VALUE_MAX (16u << 20)            /* max_value_bytes' own maximum */
+#define PX_TRACEBACK_MAX (256u << 10)
+#define PX_NAME_MAX 512
+
+/* Fields of a child: PX_RESULT_FIELD(name, greatest total size, greatest count).
+ * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
+#define PX_RESULT_FIELDS(X) \
+    X(OUTCOME, 1, 1)            /* u8, enum px_outcome */ \
+    X(EXIT_CODE, 4, 1)          /* i32 */ \
+    X(VALUE, PX_VALUE_MAX, 1024)        /* UTF-8, in parts */ \
+    X(VALUE_TRUNCATED, 1, 1)    /* u8 */ \
+    X(ERROR_TYPE, PX_NAME_MAX, 1) \
+    X(ERROR_MESSAGE, PX_VALUE_MAX, 1024) \
+    X(ERROR_LINE, 4, 1)         /* i32, 0: unknown */ \
+    X(TRACEBACK, PX_TRACEBACK_MAX, 64) \
+    X(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX)  /* u8 layer, i32 line, u16 length of what, what, hint */ \
+    X(DENIALS_DROPPED, 8, 1)    /* u64 */ \
+    X(SUGGESTION, 1024, 1)      /* the interpreter's "Did you mean" and the like */ \
+    X(DONE, 0, 1)
+
+enum px_result_field {
+    PX_RESULT_NONE,
+#define X(name, size, count) PX_RESULT_##name,
+    PX_RESULT_FIELDS(X)
+#undef X
+    PX_RESULT_KINDS
+};
+
+/* What the child says became of the script. */
+enum px_outcome {
+    PX_OUTCOME_OK,
+    PX_OUTCOME_ERROR,           /* an uncaught exception, or sys.exit(n) with n not 0 */
+    PX_OUTCOME_MEMORY,          /* an uncaught MemoryError */
+    PX_OUTCOME_TRAPPED,         /* a system call outside the filter; a DENIAL names it */
+    PX_OUTCOME_KINDS
+};
+
+/* The layer of a denial. */
+enum px_denial_layer {
+    PX_DENIAL_IMPORTS,
+    PX_DENIAL_FILES,
+    PX_DENIAL_NETWORK,
+    PX_DENIAL_SYSCALL,
+    PX_DENIAL_PROCESSES,
+    PX_DENIAL_KINDS
+};
+const char *px_denial_layer_name(enum px_denial_layer layer);
+
+/* Fields of the run message, host → child. Lists are sent as repeated fields. A code that
+ * does not fit comes as a memory file instead, the message's one descriptor. */
+enum px_run_field {
+    PX_RUN_NONE,
+    PX_RUN_FLAGS,               /* u32, PX_RUN_FLAG_… */
+    PX_RUN_CODE,                /* UTF-8, not terminated */
+    PX_RUN_CODE_FILE,           /* u64: its length in the memory file */
+    PX_RUN_FILENAME,            /* "<cell>" */
+    PX_RUN_MAX_VALUE,           /* u64 */
+    PX_RUN_TIMEOUT_MS,          /* u64, for messages only; the host keeps the time */
+    PX_RUN_CPU_SECONDS,         /* u64, 0: none; for messages only */
+    PX_RUN_MEMORY_BYTES,        /* u64, 0: none; for messages only */
+    PX_RUN_MAX_OPEN_FILES,      /* u64; UINT64_MAX: none */
+    PX_RUN_MAX_THREADS,         /* u64, for messages only */
+    PX_RUN_FILES,               /* u8, enum px_files */
+    PX_RUN_WORKSPACE,           /* absolute path of the workspace in the sandbox */
+    PX_RUN_WORKING_DIR,         /* absolute path, inside the workspace */
+    PX_RUN_ALLOWED_IMPORT,      /* repeated */
+    PX_RUN_BANNED_IMPORT,       /* repeated */
+    PX_RUN_ENV,                 /* NAME=VALUE, repeated */
+    PX_RUN_END,                 /* last field of the last packet */
+    PX_RUN_KINDS
+};
+enum {
+    PX_RUN_FLAG_WHITELIST = 1 << 0,
+    PX_RUN_FLAG_BLOCK_DUNDER = 1 << 1,
+    PX_RUN_FLAG_LAST_EXPRESSION = 1 << 2,
+    PX_RUN_FLAG_NETWORK = 1 << 3,           /* networking allowed */
+};
+
+/* Writing fields. A packet is built in a buffer of PX_PACKET_MAX; px_wire_put flushes to the
+ * socket when full, and splits long fields. Works in the child after lock-down: sendmsg and
+ * memory of its own only. Returns 0, or -1 with errno (the peer is gone). */
+struct px_wire_writer {
+    int socket;
+    size_t length;
+    char packet[PX_PACKET_MAX];
+};
+int px_wire_put(struct px_wire_writer *writer, uint16_t kind, const void *bytes, size_t length);
+int px_wire_flush(struct px_wire_writer *writer);
+
+/* Walks the fields of one packet. Returns 1 with the field, 0 at the end, -1 when malformed. */
+struct px_wire_field {
+    uint16_t kind;
+    uint32_t length;
+    const char *bytes;          /* inside the packet, unaligned */
+};
+int px_wire_next(const char *packet, size_t size, size_t *offset, struct px_wire_field *ret);
+
+/* Signals that the host sends to a child, installed by the guest as Python-level handlers. */
+#define PX_SIGNAL_TIMEOUT 40            /* raises TimeoutError; real-time, so no script uses it by habit */
+#define PX_SIGNAL_CPU 41                /* raises TimeoutError, for the CPU limit */
+/* SIGINT raises KeyboardInterrupt (interrupt and cancel). */
+
+#endif

@@ -1,0 +1,20 @@
+/* Python.h for the limited API: one build for CPython 3.8 and later. What is not in the
+ * limited API is taken by dlsym at run time, with a fallback (guest/module.c). */
+#ifndef PX_GUEST_PYTHON_H
+#define PX_GUEST_PYTHON_H
+
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x03080000
+#endif
+#include <Python.h>
+
+/* Not declared by every 3.8-level header; NULL where the interpreter lacks it. */
+struct px_python {
+    int (*add_audit_hook)(int (*hook)(const char *, PyObject *, void *), void *userdata);
+    int (*gilstate_check)(void);
+    int version;                /* 0x030b for 3.11 */
+};
+extern struct px_python px_python;
+
+#endif

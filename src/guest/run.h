@@ -1,0 +1,52 @@
+/* One execution inside the interpreter: from the run message to the result message.
+ *
+ * px_run_prepare() is called once in the zygote, while it is still single-threaded and before
+ * any child; px_run_warm() by a child before it says "ready"; px_run_execute() in a locked
+ * child, once (stateless run). Everything is C: the script may have replaced any Python
+ * object, so nothing here looks a builtin up after the script has begun; what is needed is
+ * kept from px_run_prepare() on. */
+#ifndef PX_GUEST_RUN_H
+#define PX_GUEST_RUN_H
+
+#include "guest/python.h"       /* Py_LIMITED_API and Python.h */
+#include "engine/wire.h"
+#include "policy/files.h"       /* enum px_files only: the guest links no jansson */
+
+/* The run message, unpacked. Strings are owned; sets are frozensets of str. */
+struct px_run {
+    uint32_t flags;             /* PX_RUN_FLAG_… */
+    char *code;                 /* terminated */
+    size_t code_length;
+    char *filename;             /* "<cell>" */
+    uint64_t max_value;
+    uint64_t timeout_ms, cpu_seconds, memory_bytes, max_open_files, max_threads;
+    enum px_files files;
+    char *workspace;            /* NULL or "" when there is none */
+    char *working_dir;          /* absolute; the child has already changed to it */
+    PyObject *allowed, *banned;
+    char **env;                 /* NAME=VALUE, NULL-terminated */
+    struct px_wire_writer *out; /* the channel to the host */
+};
+
+/* Unpacks the messages of the channel into *run, blocking. 0, or -1 when the host is gone or
+ * the message is not ours (the child then exits). Owned by the child module. */
+int px_run_receive(int channel, struct px_run *run);
+
+/* Zygote: keeps the builtins needed, imports _ast, installs the Python-level handlers of
+ * PX_SIGNAL_TIMEOUT, PX_SIGNAL_CPU (raise TimeoutError) and the default SIGINT handler, and
+ * makes sys.stdout and sys.stderr line-buffered. 0, or -1 with a Python exception set. */
+int px_run_prepare(void);
+
+/* Child, before lock-down: compiles, evaluates and reprs constant code through the same path,
+ * so that copy-on-write faults are paid ahead of the request. */
+void px_run_warm(void);
+
+/* Child, locked: runs the script, flushes, and sends the whole result up to DONE. Returns the
+ * exit status for _exit(); never raises. */
+int px_run_execute(struct px_run *run);
+
+/* Ends the run at once from anywhere in the child (the SIGSYS handler): flushes the standard
+ * streams as far as that works, sends `outcome` and `exit_code` and DONE, and calls _exit. */
+void px_run_abort(enum px_outcome outcome, int exit_code) __attribute__((noreturn));
+
+#endif

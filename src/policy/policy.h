@@ -1,0 +1,118 @@
+/* The policy: what a script may do. One table (policy.def) is the source of the struct, the
+ * JSON keys, the flags, the help texts and the configuration reference.
+ *
+ *     struct px_policy policy;
+ *     if (px_policy_init(&policy, error) < 0 ||
+ *         px_policy_merge_json(&policy, json, PX_ORIGIN_REQUEST, error) < 0 ||
+ *         px_policy_check(&policy, error) < 0) …
+ *     px_policy_done(&policy);
+ */
+#ifndef PX_POLICY_POLICY_H
+#define PX_POLICY_POLICY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "policy/files.h"
+
+/* A null integer: no limit of ours. */
+#define PX_NONE INT64_MIN
+
+/* A list of strings, in the order given and without repetitions; owned. */
+struct px_strings {
+    char **items;
+    size_t count;
+};
+
+bool px_strings_has(const struct px_strings *strings, const char *item);
+/* 0, or -1: out of memory. Adding what is there does nothing. */
+int px_strings_add(struct px_strings *strings, const char *item, size_t length);
+void px_strings_done(struct px_strings *strings);
+
+/* Kinds of a field: the C type, JSON type and text form that it has. */
+typedef char *px_field_string;
+typedef int64_t px_field_duration;      /* milliseconds; text with a unit */
+typedef int64_t px_field_integer;       /* PX_NONE where null is allowed */
+typedef int64_t px_field_size;          /* bytes; text with K, M, G */
+typedef bool px_field_boolean;
+typedef struct px_strings px_field_names;   /* set of top-level module names */
+typedef struct px_strings px_field_list;
+
+/* Where a value is from, weakest first (`pyexec policy --origin`). */
+enum px_origin {
+    PX_ORIGIN_DEFAULT,
+    PX_ORIGIN_FILE,
+    PX_ORIGIN_ENVIRONMENT,
+    PX_ORIGIN_FLAG,
+    PX_ORIGIN_REQUEST,
+};
+const char *px_origin_name(enum px_origin origin);
+
+enum px_policy_field {
+#define PX_FIELD(kind, name, ...) PX_FIELD_##name,
+#include "policy/policy.def"
+#undef PX_FIELD
+    PX_FIELD_COUNT
+};
+
+struct px_policy {
+#define PX_FIELD(kind, name, ...) px_field_##kind name;
+#include "policy/policy.def"
+#undef PX_FIELD
+    uint8_t origin[PX_FIELD_COUNT];     /* enum px_origin */
+};
+
+/* The three depths of file access that the two booleans encode. */
+enum px_files px_policy_files(const struct px_policy *policy);
+
+/* The defaults. 0, or -1: out of memory. */
+int px_policy_init(struct px_policy *policy, pyexec_error *error);
+int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_error *error);
+void px_policy_done(struct px_policy *policy);
+
+/* Merges a JSON object by key; arrays replace. invalid_policy names key, value and what is
+ * accepted; an unknown key names the nearest known one. On failure the policy is unusable
+ * but must still be freed with px_policy_done. Strings with units are accepted where the
+ * field is a duration or a size ("timeout_ms": "5s" too). */
+int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin,
+                         pyexec_error *error);
+
+/* Sets one field from text, as flags, the environment and configuration files give it:
+ * durations and sizes with units, "none" for null, true/false, comma-separated lists.
+ * `name` is the JSON key, or the same with '-' for '_', or an alias ("timeout"). */
+int px_policy_set_text(struct px_policy *policy, const char *name, const char *text,
+                       enum px_origin origin, pyexec_error *error);
+
+/* Ranges and contradictions between fields. Call after the last merge. */
+int px_policy_check(const struct px_policy *policy, pyexec_error *error);
+
+/* The policy as a JSON object with every key; NULL: out of memory. */
+json_t *px_policy_to_json(const struct px_policy *policy);
+
+/* Texts: what `pyexec policy --help` prints, and docs/configuration.md's table. */
+void px_policy_describe_help(struct px_buffer *out);
+void px_policy_describe_markdown(struct px_buffer *out);
+
+/* Field metadata, for flags, completion and tests. */
+struct px_field_info {
+    const char *name;           /* "cpu_time_seconds" */
+    const char *alias;          /* "timeout" for timeout_ms, else NULL */
+    const char *kind;           /* "integer", "size", "duration", "boolean", "names", "list", "string" */
+    const char *default_text;   /* as a flag would give it */
+    const char *meaning;        /* one or two sentences */
+    int64_t minimum, maximum;   /* numbers only */
+    bool nullable;
+};
+const struct px_field_info *px_policy_field_info(enum px_policy_field field);
+
+/* The field of a key, flag name or alias ('-' and '_' alike); PX_FIELD_COUNT when unknown. */
+enum px_policy_field px_policy_find(const char *name);
+/* The known name nearest to a misspelt one (Levenshtein), or NULL when none is near. */
+const char *px_policy_nearest(const char *name);
+
+#endif

@@ -1,0 +1,31 @@
+/* The system call filter. The BPF programs are made at build time by tools/seccomp_gen.c
+ * (libseccomp) from syscalls.def, so nothing here needs libseccomp and installing is one call. */
+#ifndef PX_SANDBOX_SECCOMP_H
+#define PX_SANDBOX_SECCOMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum px_filter {
+    PX_FILTER_OFFLINE,      /* no socket but socketpair(AF_UNIX) */
+    PX_FILTER_ONLINE,       /* AF_INET and AF_INET6 stream and datagram sockets too */
+    PX_FILTER_COUNT
+};
+
+/* Installs the filter on the calling thread, for good. PR_SET_NO_NEW_PRIVS must be set.
+ * 0, or -1 with errno. Async-signal-safe. */
+int px_seccomp_enter(enum px_filter filter);
+
+/* The name of a native system call number, or NULL. Async-signal-safe (a static table). */
+const char *px_syscall_name(int number);
+
+/* One row of syscalls.def, for the docs and the sweep test. */
+struct px_syscall_rule {
+    const char *name;
+    const char *action;     /* "allow", "errno EPERM", "errno ENOSYS", "trap", "online" */
+    const char *condition;  /* "" or words */
+    const char *reason;
+};
+const struct px_syscall_rule *px_syscall_rules(size_t *ret_count);
+
+#endif

@@ -30,6 +30,8 @@
 /* Fields of a child: PX_RESULT_FIELD(name, greatest total size, greatest count).
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
 #define PX_RESULT_FIELDS(X) \
+    X(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \
+    X(LOCKED, 0, 1)             /* first thing after lock-down; nothing of the caller's ran yet */ \
     X(OUTCOME, 1, 1)            /* u8, enum px_outcome */ \
     X(EXIT_CODE, 4, 1)          /* i32 */ \
     X(VALUE, PX_VALUE_MAX, 1024)        /* UTF-8, in parts */ \

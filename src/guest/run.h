@@ -12,6 +12,10 @@
 #include "engine/wire.h"
 #include "policy/files.h"       /* enum px_files only: the guest links no jansson */
 
+/* Descriptors beyond max_open_files, for imports only: the soft limit excludes them and the
+ * guard raises it while it lets an import load (RLIMIT_NOFILE bounds numbers, getrlimit(2)). */
+#define PX_OPEN_FILES_RESERVE 8
+
 /* The run message, unpacked. Strings are owned; sets are frozensets of str. */
 struct px_run {
     uint32_t flags;             /* PX_RUN_FLAG_… */
@@ -36,6 +40,9 @@ int px_run_receive(int channel, struct px_run *run);
  * PX_SIGNAL_TIMEOUT, PX_SIGNAL_CPU (raise TimeoutError) and the default SIGINT handler, and
  * makes sys.stdout and sys.stderr line-buffered. 0, or -1 with a Python exception set. */
 int px_run_prepare(void);
+
+/* Child, just after the fork: fresh random state for `random`, numpy and OpenSSL. */
+void px_run_reseed(void);
 
 /* Child, before lock-down: compiles, evaluates and reprs constant code through the same path,
  * so that copy-on-write faults are paid ahead of the request. */

@@ -1,0 +1,12 @@
+/* Base64 (RFC 4648, section 4). */
+#ifndef PX_ENGINE_BASE64_H
+#define PX_ENGINE_BASE64_H
+
+#include "base/buffer.h"
+
+void px_base64_encode(struct px_buffer *out, const void *bytes, size_t length);
+
+/* Strict but for missing padding. 0, or -1 when it is not base64. */
+int px_base64_decode(struct px_buffer *out, const char *text, size_t length);
+
+#endif

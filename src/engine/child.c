@@ -1,0 +1,341 @@
+#include "engine/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "engine/wire.h"
+#include "engine/workspace.h"
+
+#define MESSAGE_MAX 98304       /* of the run message without the code: stays below the socket buffer */
+
+/* The child's ends, closed by the host after the clone. */
+struct ends {
+    int channel, input, output, error_output;
+};
+
+static void close_ends(struct ends *ends)
+{
+    px_close_fd(&ends->channel);
+    px_close_fd(&ends->input);
+    px_close_fd(&ends->output);
+    px_close_fd(&ends->error_output);
+}
+
+static int make_pipe(int *ret_read, int *ret_write)
+{
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return -1;
+    *ret_read = pair[0];
+    *ret_write = pair[1];
+    return 0;
+}
+
+static int make_input(struct px_child *child, struct ends *ends,
+                      const struct px_child_options *options)
+{
+    const pyexec_request *request = options->request;
+    if (request->input_fd >= 0) {
+        /* A socket, not a pipe: writing to it can be told not to raise SIGPIPE in the host. */
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+            return -1;
+        child->input = pair[0];
+        ends->input = pair[1];
+        return shutdown(child->input, SHUT_RD);
+    }
+    ends->input = request->input_length ? px_memory_file("stdin", request->input, request->input_length)
+                                        : fcntl(options->null_fd, F_DUPFD_CLOEXEC, 3);
+    return ends->input < 0 ? -1 : 0;
+}
+
+static int make_descriptors(struct px_child *child, struct ends *ends,
+                            const struct px_child_options *options, pyexec_error *error)
+{
+    int pair[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
+        child->channel = pair[0];
+        ends->channel = pair[1];
+    }
+    /* The flag belongs to the host's end alone: a socketpair's ends and a pipe's ends are
+     * separate open file descriptions, so nothing that the child sets changes it. */
+    if (pair[0] < 0 || make_pipe(&child->streams[0], &ends->output) < 0 ||
+        make_pipe(&child->streams[1], &ends->error_output) < 0 ||
+        fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||
+        fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0 || make_input(child, ends, options) < 0) {
+        px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
+        return px_error_hint(error, "Raise the host's limit of open files (ulimit -n).");
+    }
+    return 0;
+}
+
+static int open_host_workspace(struct px_child *child, const struct px_child_options *options,
+                               int *ret_mount, pyexec_error *error)
+{
+    const char *path = options->request->workspace;
+    child->workspace = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (child->workspace < 0)
+        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", path);
+    *ret_mount = px_launcher_bind(child->launcher, path, child->workspace,
+                                  px_policy_files(options->policy) != PX_FILES_FULL, error);
+    return *ret_mount < 0 ? -1 : 0;
+}
+
+static uint64_t or_none(int64_t value)
+{
+    return value == PX_NONE ? UINT64_MAX : (uint64_t)value;
+}
+
+static void fill_request(struct px_clone_request *clone, const struct px_child_options *options)
+{
+    const struct px_policy *policy = options->policy;
+    const pyexec_request *request = options->request;
+    enum px_files files = px_policy_files(policy);
+    *clone = (struct px_clone_request){
+        .op = PX_CLONE_RUN,
+        .workspace = request->workspace ? PX_WORKSPACE_GIVEN
+                     : files != PX_FILES_NONE || request->working_dir ? PX_WORKSPACE_NEW
+                                                                      : PX_WORKSPACE_NONE,
+        .workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0,
+        .workspace_bytes = (uint64_t)policy->workspace_bytes,
+        .address_space_bytes = or_none(policy->address_space_bytes),
+        /* The host ends the run before; this holds when the host itself hangs. */
+        .cpu_seconds = policy->cpu_time_seconds == PX_NONE ? UINT64_MAX
+                                                            : (uint64_t)policy->cpu_time_seconds + 2,
+        .open_files = or_none(policy->max_open_files),
+        .threads = (uint64_t)policy->max_threads,
+        .file_bytes = (uint64_t)policy->workspace_bytes,
+    };
+    snprintf(clone->workspace_path, sizeof clone->workspace_path, "%s", options->workspace_path);
+}
+
+/* This process's number of the child, from the pidfd's fdinfo (pidfd_open(2)). */
+static pid_t host_pid(int pidfd)
+{
+    char path[48], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
+        return 0;
+    const char *at = strstr(text, "\nPid:");
+    int pid = at ? atoi(at + 5) : 0;
+    return pid > 0 ? pid : 0;
+}
+
+static int put_files(const struct px_child *child, const pyexec_request *request,
+                     pyexec_error *error)
+{
+    if (request->working_dir &&
+        px_workspace_make_folder(child->workspace, request->working_dir, "working_dir", error) < 0)
+        return -1;
+    for (size_t i = 0; i < request->file_count; i++)
+        if (px_workspace_write(child->workspace, request->files[i].path, request->files[i].bytes,
+                               request->files[i].length, error) < 0)
+            return -1;
+    return 0;
+}
+
+int px_child_start(struct px_child *child, struct px_launcher *launcher,
+                   struct px_zygotes *zygotes, const struct px_child_options *options,
+                   pyexec_error *error)
+{
+    *child = (struct px_child){.launcher = launcher, .channel = -1, .streams = {-1, -1},
+                               .input = -1, .pidfd = -1, .workspace = -1, .ended = true};
+    struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1, -1};
+    struct px_clone_request clone;
+    struct px_clone_reply reply;
+    px_auto_fd int mount = -1;
+    if (make_descriptors(child, &ends, options, error) < 0)
+        return -1;
+    if (options->request->workspace && open_host_workspace(child, options, &mount, error) < 0)
+        return -1;
+    fill_request(&clone, options);
+    int fds[5] = {ends.channel, ends.input, ends.output, ends.error_output, mount};
+    int answered[2];
+    if (px_zygotes_clone(zygotes, &clone, fds, mount >= 0 ? 5 : 4, &reply, answered, error) < 0)
+        return -1;
+    child->pidfd = answered[0];
+    if (child->workspace < 0)
+        child->workspace = answered[1];
+    child->pid = reply.pid;
+    child->ended = false;
+    child->host_pid = host_pid(child->pidfd);
+    fcntl(child->channel, F_SETFL, O_NONBLOCK);
+    return child->workspace >= 0 ? put_files(child, options->request, error) : 0;
+}
+
+void px_child_done(struct px_child *child)
+{
+    if (child->pidfd >= 0)
+        px_child_signal(child, SIGKILL);
+    if (!child->ended)
+        px_launcher_forget(child->launcher, child->pid);
+    px_close_fd(&child->channel);
+    px_close_fds(child->streams, 2);
+    px_close_fd(&child->input);
+    px_close_fd(&child->pidfd);
+    px_close_fd(&child->workspace);
+}
+
+void px_child_signal(const struct px_child *child, int signal)
+{
+    syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);
+}
+
+/* Whether the process still exists, so that a number that was read was its own. */
+static bool alive(const struct px_child *child)
+{
+    struct pollfd polled = {child->pidfd, POLLIN, 0};
+    return poll(&polled, 1, 0) == 0;
+}
+
+int64_t px_child_cpu_ns(const struct px_child *child)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (!child->host_pid || clock_getcpuclockid(child->host_pid, &clock) != 0 ||
+        clock_gettime(clock, &used) < 0 || !alive(child))
+        return -1;
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+uint64_t px_child_peak_bytes(const struct px_child *child)
+{
+    char path[32], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
+    if (!child->host_pid || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
+        !alive(child))
+        return 0;
+    const char *at = strstr(text, "\nVmHWM:");
+    return at ? strtoull(at + 7, NULL, 10) * 1024 : 0;
+}
+
+static void put_number(struct px_buffer *message, uint16_t kind, uint64_t value)
+{
+    uint16_t head[2] = {kind, 0};
+    uint32_t length = sizeof value;
+    px_buffer_add(message, head, sizeof head);
+    px_buffer_add(message, &length, sizeof length);
+    px_buffer_add(message, &value, sizeof value);
+}
+
+static void put_bytes(struct px_buffer *message, uint16_t kind, const void *bytes, size_t size)
+{
+    uint16_t head[2] = {kind, 0};
+    uint32_t length = (uint32_t)size;
+    px_buffer_add(message, head, sizeof head);
+    px_buffer_add(message, &length, sizeof length);
+    px_buffer_add(message, bytes, size);
+}
+
+static void put_names(struct px_buffer *message, uint16_t kind, const struct px_strings *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        put_bytes(message, kind, names->items[i], strlen(names->items[i]));
+}
+
+static void put_environment(struct px_buffer *message, const struct px_child_options *options)
+{
+    char pair[PX_WORKSPACE_PATH_MAX + 16];
+    snprintf(pair, sizeof pair, "HOME=%s", options->workspace_path);
+    put_bytes(message, PX_RUN_ENV, pair, strlen(pair));
+    if (px_policy_files(options->policy) == PX_FILES_FULL) {
+        /* There is no writable /tmp: what tempfile makes counts against the workspace. */
+        snprintf(pair, sizeof pair, "TMPDIR=%s", options->workspace_path);
+        put_bytes(message, PX_RUN_ENV, pair, strlen(pair));
+    }
+    put_names(message, PX_RUN_ENV, &options->request->env);
+}
+
+static void put_policy(struct px_buffer *message, const struct px_policy *policy)
+{
+    uint32_t flags = (policy->use_import_whitelist ? PX_RUN_FLAG_WHITELIST : 0) |
+                     (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
+                     (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
+                     (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK);
+    uint8_t files = (uint8_t)px_policy_files(policy);
+    put_bytes(message, PX_RUN_FLAGS, &flags, sizeof flags);
+    put_bytes(message, PX_RUN_FILES, &files, 1);
+    put_number(message, PX_RUN_MAX_VALUE, (uint64_t)policy->max_value_bytes);
+    put_number(message, PX_RUN_TIMEOUT_MS, (uint64_t)policy->timeout_ms);
+    put_number(message, PX_RUN_CPU_SECONDS,
+               policy->cpu_time_seconds == PX_NONE ? 0 : (uint64_t)policy->cpu_time_seconds);
+    put_number(message, PX_RUN_MEMORY_BYTES,
+               policy->address_space_bytes == PX_NONE ? 0 : (uint64_t)policy->address_space_bytes);
+    put_number(message, PX_RUN_MAX_OPEN_FILES, or_none(policy->max_open_files));
+    put_number(message, PX_RUN_MAX_THREADS, (uint64_t)policy->max_threads);
+    if (policy->use_import_whitelist)
+        put_names(message, PX_RUN_ALLOWED_IMPORT, &policy->allowed_imports);
+    else
+        put_names(message, PX_RUN_BANNED_IMPORT, &policy->banned_imports);
+}
+
+/* Sends whole fields in packets of at most PX_PACKET_MAX; the descriptor goes with the first. */
+static int send_packets(int channel, const struct px_buffer *message, int code_file)
+{
+    size_t sent = 0;
+    while (sent < message->length) {
+        size_t offset = sent, end = sent;
+        struct px_wire_field field;
+        while (px_wire_next(message->data, message->length, &offset, &field) > 0 &&
+               offset - sent <= PX_PACKET_MAX)
+            end = offset;
+        if (end == sent) {
+            errno = EMSGSIZE;
+            return -1;
+        }
+        if (px_send_fds(channel, message->data + sent, end - sent, &code_file,
+                        sent == 0 && code_file >= 0) < 0)
+            return -1;
+        sent = end;
+    }
+    return 0;
+}
+
+int px_child_send_run(const struct px_child *child, const struct px_child_options *options,
+                      pyexec_error *error)
+{
+    const pyexec_request *request = options->request;
+    struct px_buffer px_auto_buffer message = {0};
+    px_auto_fd int code_file = -1;
+    if (request->code_length > 16384) {
+        code_file = px_memory_file("code", request->code, request->code_length);
+        if (code_file < 0)
+            return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a memory file");
+        put_number(&message, PX_RUN_CODE_FILE, request->code_length);
+    } else {
+        put_bytes(&message, PX_RUN_CODE, request->code, request->code_length);
+    }
+    char working_dir[2 * PX_WORKSPACE_PATH_MAX];
+    snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
+             request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
+    put_bytes(&message, PX_RUN_FILENAME, "<cell>", 6);
+    put_policy(&message, options->policy);
+    put_bytes(&message, PX_RUN_WORKSPACE, options->workspace_path, strlen(options->workspace_path));
+    put_bytes(&message, PX_RUN_WORKING_DIR, working_dir, strlen(working_dir));
+    put_environment(&message, options);
+    put_bytes(&message, PX_RUN_END, NULL, 0);
+    if (!px_buffer_ok(&message))
+        return px_error_oom(error);
+    if (message.length > MESSAGE_MAX) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "allowed_imports, banned_imports and env are larger than %d bytes together",
+                     MESSAGE_MAX);
+        return px_error_hint(error, "Shorten the lists.");
+    }
+    /* A child that has ended already is reported by its exit, not here. */
+    if (send_packets(child->channel, &message, code_file) < 0 && errno != EPIPE &&
+        errno != ECONNRESET)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't send the run");
+    return 0;
+}

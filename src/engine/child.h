@@ -1,0 +1,54 @@
+/* A child as the host holds it: its descriptors, and what the kernel says about it. */
+#ifndef PX_ENGINE_CHILD_H
+#define PX_ENGINE_CHILD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buffer.h"
+#include "engine/request.h"
+#include "engine/zygotes.h"
+
+struct px_child {
+    struct px_launcher *launcher;
+    int channel;            /* SOCK_SEQPACKET, non-blocking */
+    int streams[2];         /* read ends of stdout and stderr, non-blocking; -1 when ended */
+    int input;              /* socket that feeds stdin from a descriptor, else -1 */
+    int pidfd;
+    int workspace;          /* what the host works in, or -1 */
+    pid_t pid;              /* as the supervisor numbers it */
+    pid_t host_pid;         /* as this process does, or 0 when that can't be seen */
+    bool ended;             /* its exit has been awaited or forgotten */
+};
+
+/* Everything that px_child_start needs beside the zygotes. */
+struct px_child_options {
+    const struct px_policy *policy;
+    const pyexec_request *request;
+    const char *workspace_path;     /* where the script sees it */
+    int null_fd;
+};
+
+/* Makes the descriptors and the workspace and has a zygote clone the child. 0, or -1; the
+ * child must be given to px_child_done in both cases. */
+int px_child_start(struct px_child *child, struct px_launcher *launcher,
+                   struct px_zygotes *zygotes, const struct px_child_options *options,
+                   pyexec_error *error);
+
+/* Kills what is left of it and closes all. */
+void px_child_done(struct px_child *child);
+
+void px_child_signal(const struct px_child *child, int signal);
+
+/* CPU time used so far in nanoseconds, or -1 when it can't be read. */
+int64_t px_child_cpu_ns(const struct px_child *child);
+
+/* Peak resident memory so far, or 0. */
+uint64_t px_child_peak_bytes(const struct px_child *child);
+
+/* Sends the run message. 0, or -1 with errno: the child is gone. */
+int px_child_send_run(const struct px_child *child, const struct px_child_options *options,
+                      pyexec_error *error);
+
+#endif

@@ -1,0 +1,426 @@
+/* The public executor: policy, admission, zygotes by kind. The runs themselves are in run.c. */
+#include "engine/executor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "engine/python.h"
+#include "engine/request.h"
+#include "engine/result.h"
+#include "engine/run.h"
+#include "engine/version.h"
+
+#define NOBODY 65534            /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
+
+const char *pyexec_version(void)
+{
+    return PX_VERSION;
+}
+
+px_layers px_executor_allowed(const struct px_host *host)
+{
+    px_layers allowed = 0;
+    for (size_t i = 0; i < host->allow_missing.count; i++) {
+        enum px_layer layer = px_layer_find(host->allow_missing.items[i]);
+        if (layer < PX_LAYER_COUNT)
+            allowed |= PX_LAYER_BIT(layer);
+    }
+    return allowed;
+}
+
+int px_executor_ids(const struct px_host *host, const char *python, px_layers allow_missing,
+                    struct px_launcher_options *ret, pyexec_error *error)
+{
+    uid_t owner_uid;
+    gid_t owner_gid;
+    px_python_owner(python, &owner_uid, &owner_gid);
+    *ret = (struct px_launcher_options){
+        .allow_missing = allow_missing,
+        .owner_uid = owner_uid,
+        .owner_gid = owner_gid,
+        .run_uid = NOBODY,
+        .run_uid_count = 1,
+        .run_gid = NOBODY,
+    };
+    if (host->uid_range) {
+        unsigned first, count;
+        char end;
+        if (sscanf(host->uid_range, "%u:%u%c", &first, &count, &end) != 2 || first == 0 ||
+            count == 0 || count > 1000000 || first + count < first)
+            return px_error_set(error, PYEXEC_INVALID_POLICY,
+                                "uid_range: '%s' is not START:COUNT with START above 0",
+                                host->uid_range);
+        ret->run_uid = first;
+        ret->run_uid_count = count;
+        ret->run_gid = first;
+    }
+    if (ret->owner_uid >= ret->run_uid && ret->owner_uid < ret->run_uid + ret->run_uid_count)
+        return px_error_set(error, PYEXEC_INVALID_POLICY,
+                            "the interpreter '%s' belongs to the user id %u, which runs would have",
+                            python, ret->owner_uid);
+    return 0;
+}
+
+static int load_json(const char *text, const char *what, json_t **ret, pyexec_error *error)
+{
+    json_error_t problem;
+    *ret = text ? json_loads(text, JSON_REJECT_DUPLICATES, &problem) : NULL;
+    if (text && !json_is_object(*ret)) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "%s: not a JSON object: %s", what,
+                     *ret ? "another type" : problem.text);
+        json_decref(*ret);
+        *ret = NULL;
+        return -1;
+    }
+    return 0;
+}
+
+static int configure(pyexec_executor *executor, const char *policy_json, const char *host_json,
+                     pyexec_error *error)
+{
+    json_t *policy = NULL, *host = NULL;
+    int result = -1;
+    if (px_policy_init(&executor->policy, error) == 0 && px_host_init(&executor->host, error) == 0 &&
+        load_json(policy_json, "policy", &policy, error) == 0 &&
+        load_json(host_json, "host", &host, error) == 0)
+        result = 0;
+    if (result == 0 && policy)
+        result = px_policy_merge_json(&executor->policy, policy, PX_ORIGIN_FLAG, error);
+    if (result == 0 && host)
+        result = px_host_merge_json(&executor->host, host, error);
+    if (result == 0)
+        result = px_policy_check(&executor->policy, error);
+    json_decref(policy);
+    json_decref(host);
+    if (result < 0)
+        return -1;
+    executor->allow_missing = px_executor_allowed(&executor->host);
+    if (executor->host.max_concurrent <= 0) {
+        long processors = sysconf(_SC_NPROCESSORS_ONLN);
+        executor->host.max_concurrent = 2 * (processors < 1 ? 1 : processors);
+    }
+    json_t *effective = px_policy_to_json(&executor->policy);
+    executor->policy_json = effective ? json_dumps(effective, JSON_COMPACT) : NULL;
+    json_decref(effective);
+    return executor->policy_json ? 0 : px_error_oom(error);
+}
+
+static void free_kind(struct px_kind *kind)
+{
+    px_zygotes_free(kind->zygotes);
+    *kind = (struct px_kind){0};
+}
+
+void pyexec_executor_free(pyexec_executor *executor)
+{
+    if (!executor)
+        return;
+    pthread_mutex_lock(&executor->lock);
+    executor->closing = true;
+    pthread_cond_broadcast(&executor->changed);
+    /* The end of the supervisor ends every run, and so every call in progress. */
+    while (executor->running || executor->queued) {
+        if (executor->launcher)
+            px_launcher_stop(executor->launcher);
+        pthread_cond_wait(&executor->changed, &executor->lock);
+    }
+    pthread_mutex_unlock(&executor->lock);
+    for (size_t i = 0; i < PX_KINDS_MAX; i++)
+        free_kind(&executor->kinds[i]);
+    px_launcher_free(executor->launcher);
+    px_close_fd(&executor->null_fd);
+    px_policy_done(&executor->policy);
+    px_host_done(&executor->host);
+    free(executor->policy_json);
+    free(executor->missing_json);
+    pthread_mutex_destroy(&executor->lock);
+    pthread_mutex_destroy(&executor->start_lock);
+    pthread_cond_destroy(&executor->changed);
+    free(executor);
+}
+
+/* Ends a launcher whose supervisor is gone, with its zygotes. Call with both locks held and no
+ * kind in use. */
+static void drop_dead_launcher(pyexec_executor *executor)
+{
+    for (size_t i = 0; i < PX_KINDS_MAX; i++)
+        free_kind(&executor->kinds[i]);
+    px_launcher_free(TAKE_PTR(executor->launcher));
+}
+
+static bool in_use(const pyexec_executor *executor)
+{
+    for (size_t i = 0; i < PX_KINDS_MAX; i++)
+        if (executor->kinds[i].users)
+            return true;
+    return false;
+}
+
+static struct px_kind *find_kind(pyexec_executor *executor, const struct px_policy *policy)
+{
+    for (size_t i = 0; i < PX_KINDS_MAX; i++)
+        if (executor->kinds[i].zygotes && px_zygotes_match(executor->kinds[i].zygotes, policy))
+            return &executor->kinds[i];
+    return NULL;
+}
+
+/* A free place, or that of the least recently used kind that nobody uses. */
+static struct px_kind *make_room(pyexec_executor *executor)
+{
+    struct px_kind *oldest = NULL;
+    for (size_t i = 0; i < PX_KINDS_MAX; i++) {
+        struct px_kind *kind = &executor->kinds[i];
+        if (!kind->zygotes)
+            return kind;
+        if (!kind->users && (!oldest || kind->used < oldest->used))
+            oldest = kind;
+    }
+    if (oldest)
+        free_kind(oldest);
+    return oldest;
+}
+
+static int start_launcher(pyexec_executor *executor, const char *python, pyexec_error *error)
+{
+    if (px_executor_ids(&executor->host, python, executor->allow_missing, &executor->ids, error) < 0)
+        return -1;
+    return px_launcher_new(&executor->ids, &executor->launcher, error);
+}
+
+/* Call with start_lock held and lock not held. */
+static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
+                      struct px_kind **ret, pyexec_error *error)
+{
+    char python[PX_PATH_MAX];
+    if (px_python_resolve(policy->python_bin, python, sizeof python, error) < 0)
+        return -1;
+    pthread_mutex_lock(&executor->lock);
+    while (executor->launcher && px_launcher_dead(executor->launcher) && in_use(executor))
+        pthread_cond_wait(&executor->changed, &executor->lock);
+    if (executor->launcher && px_launcher_dead(executor->launcher))
+        drop_dead_launcher(executor);
+    pthread_mutex_unlock(&executor->lock);
+    if (!executor->launcher && start_launcher(executor, python, error) < 0)
+        return -1;
+    struct px_zygotes *zygotes;
+    if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes,
+                       executor->allow_missing, &executor->ids, &zygotes, error) < 0)
+        return -1;
+    pthread_mutex_lock(&executor->lock);
+    struct px_kind *kind = make_room(executor);
+    if (kind) {
+        kind->zygotes = zygotes;
+        kind->users = 1;
+        kind->used = ++executor->turn;
+    }
+    pthread_mutex_unlock(&executor->lock);
+    if (!kind) {
+        px_zygotes_free(zygotes);
+        return px_error_set(error, PYEXEC_OVERLOADED,
+                            "runs of %d different interpreters or preload sets are in progress",
+                            PX_KINDS_MAX);
+    }
+    *ret = kind;
+    return 0;
+}
+
+static struct px_kind *take_kind(pyexec_executor *executor, const struct px_policy *policy)
+{
+    pthread_mutex_lock(&executor->lock);
+    struct px_kind *kind = NULL;
+    if (executor->launcher && !px_launcher_dead(executor->launcher))
+        kind = find_kind(executor, policy);
+    if (kind) {
+        kind->users++;
+        kind->used = ++executor->turn;
+    }
+    pthread_mutex_unlock(&executor->lock);
+    return kind;
+}
+
+int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy,
+                        struct px_kind **ret, pyexec_error *error)
+{
+    *ret = take_kind(executor, policy);
+    if (*ret) {
+        px_zygotes_grow((*ret)->zygotes);
+        return 0;
+    }
+    pthread_mutex_lock(&executor->start_lock);
+    *ret = take_kind(executor, policy);
+    int result = *ret ? 0 : start_kind(executor, policy, ret, error);
+    pthread_mutex_unlock(&executor->start_lock);
+    return result;
+}
+
+void px_executor_release(pyexec_executor *executor, struct px_kind *kind)
+{
+    pthread_mutex_lock(&executor->lock);
+    kind->users--;
+    pthread_cond_broadcast(&executor->changed);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
+                        pyexec_error *error)
+{
+    pyexec_executor *executor = calloc(1, sizeof *executor);
+    if (!executor)
+        return px_error_oom(error);
+    pthread_mutex_init(&executor->lock, NULL);
+    pthread_mutex_init(&executor->start_lock, NULL);
+    pthread_cond_init(&executor->changed, NULL);
+    executor->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct px_kind *kind = NULL;
+    if (executor->null_fd < 0)
+        px_error_errno(error, PYEXEC_INTERNAL, errno, "can't open /dev/null");
+    if (executor->null_fd < 0 || configure(executor, policy_json, host_json, error) < 0 ||
+        px_executor_acquire(executor, &executor->policy, &kind, error) < 0) {
+        pyexec_executor_free(executor);
+        return -1;
+    }
+    json_t *missing = px_layers_to_json(px_zygotes_missing(kind->zygotes));
+    executor->missing_json = json_dumps(missing, JSON_COMPACT);
+    json_decref(missing);
+    px_executor_release(executor, kind);
+    *ret = executor;
+    return 0;
+}
+
+const char *pyexec_executor_policy_json(pyexec_executor *executor)
+{
+    return executor->policy_json;
+}
+
+const char *pyexec_executor_missing_layers_json(pyexec_executor *executor)
+{
+    return executor->missing_json ? executor->missing_json : "[]";
+}
+
+/* Waits for a place, in order of arrival. */
+static int admit(pyexec_executor *executor, pyexec_error *error)
+{
+    int result = 0;
+    pthread_mutex_lock(&executor->lock);
+    if (!executor->closing && executor->running >= (size_t)executor->host.max_concurrent &&
+        executor->queued >= (size_t)executor->host.queue_length) {
+        px_error_set(error, PYEXEC_OVERLOADED,
+                     "%" PRId64 " runs are in progress and %" PRId64 " are waiting",
+                     executor->host.max_concurrent, executor->host.queue_length);
+        result = px_error_hint(error, "The code never started; try again later, or raise "
+                                      "queue_length or max_concurrent.");
+    } else {
+        uint64_t ticket = executor->next_ticket++;
+        executor->queued++;
+        while (!executor->closing && (executor->serving != ticket ||
+                                      executor->running >= (size_t)executor->host.max_concurrent))
+            pthread_cond_wait(&executor->changed, &executor->lock);
+        executor->queued--;
+        if (executor->closing) {
+            result = px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
+        } else {
+            executor->serving++;
+            executor->running++;
+        }
+        pthread_cond_broadcast(&executor->changed);
+    }
+    pthread_mutex_unlock(&executor->lock);
+    return result;
+}
+
+static void leave(pyexec_executor *executor)
+{
+    pthread_mutex_lock(&executor->lock);
+    executor->running--;
+    pthread_cond_broadcast(&executor->changed);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+static int check_against_policy(const pyexec_request *request, const struct px_policy *policy,
+                                pyexec_error *error)
+{
+    if (request->file_count && px_policy_files(policy) == PX_FILES_NONE) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "files: the policy gives the script no file access");
+        return px_error_hint(error, "Set disable_open to false (--files read or --files full), or "
+                                    "pass the data in the code or in stdin.");
+    }
+    if (request->workspace && px_policy_files(policy) == PX_FILES_NONE) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "workspace: the policy gives the script no file access");
+        return px_error_hint(error, "Set disable_open to false (--files read or --files full).");
+    }
+    return 0;
+}
+
+static int check_memory(const struct px_policy *policy, const struct px_zygotes *zygotes,
+                        pyexec_error *error)
+{
+    uint64_t mapped = px_zygotes_ready(zygotes)->mapped_bytes;
+    /* What a script needs beside what is mapped already: a little heap and its stack. */
+    uint64_t needed = mapped + (16u << 20);
+    if (policy->address_space_bytes == PX_NONE || (uint64_t)policy->address_space_bytes >= needed)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY,
+                 "address_space_bytes: %" PRId64 " is less than the interpreter and its preloads "
+                 "already map: they need at least %" PRIu64,
+                 policy->address_space_bytes, needed);
+    return px_error_hint(error, "Set address_space_bytes to %" PRIu64 " or more, or preload less.",
+                         needed);
+}
+
+static int execute(pyexec_executor *executor, pyexec_request *request,
+                   const struct px_policy *policy, pyexec_result **ret, pyexec_error *error)
+{
+    struct px_kind *kind;
+    if (px_executor_acquire(executor, policy, &kind, error) < 0)
+        return -1;
+    struct px_run_context context = {
+        .launcher = executor->launcher,
+        .zygotes = kind->zygotes,
+        .policy = policy,
+        .request = request,
+        .null_fd = executor->null_fd,
+    };
+    int result = check_memory(policy, kind->zygotes, error);
+    if (result == 0)
+        result = px_run_once(&context, ret, error);
+    px_executor_release(executor, kind);
+    return result;
+}
+
+int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
+                        pyexec_error *error)
+{
+    struct px_policy merged;
+    if (px_request_check(request, error) < 0)
+        return -1;
+    const struct px_policy *policy = &executor->policy;
+    int result = 0;
+    if (request->policy) {
+        if (px_policy_copy(&merged, &executor->policy, error) < 0)
+            return -1;
+        policy = &merged;
+        result = px_policy_merge_json(&merged, request->policy, PX_ORIGIN_REQUEST, error);
+        if (result == 0)
+            result = px_policy_check(&merged, error);
+    }
+    if (result == 0)
+        result = check_against_policy(request, policy, error);
+    if (result == 0)
+        result = admit(executor, error);
+    if (result == 0) {
+        result = execute(executor, request, policy, ret, error);
+        leave(executor);
+    }
+    if (policy == &merged)
+        px_policy_done(&merged);
+    return result;
+}

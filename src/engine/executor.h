@@ -1,0 +1,51 @@
+/* pyexec_executor's inside: one launcher, the zygotes of each kind in use, and admission. */
+#ifndef PX_ENGINE_EXECUTOR_H
+#define PX_ENGINE_EXECUTOR_H
+
+#include <pthread.h>
+
+#include "engine/launcher.h"
+#include "engine/zygotes.h"
+#include "policy/config.h"
+
+/* Kinds of zygotes kept at once; the least recently used idle one makes room. */
+#define PX_KINDS_MAX 8
+
+struct px_kind {
+    struct px_zygotes *zygotes;
+    unsigned users;             /* runs that are using it */
+    uint64_t used;              /* turn of the last use */
+};
+
+struct pyexec_executor {
+    struct px_policy policy;
+    struct px_host host;
+    px_layers allow_missing;
+    int null_fd;
+    char *policy_json, *missing_json;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closing;
+    size_t running, queued;
+    uint64_t next_ticket, serving;      /* first come, first served */
+    uint64_t turn;
+    struct px_launcher *launcher;
+    struct px_launcher_options ids;
+    struct px_kind kinds[PX_KINDS_MAX];
+    pthread_mutex_t start_lock;         /* starting a launcher or a kind of zygotes */
+};
+
+/* A kind of zygotes for this policy, held until released. Restarts what has died. */
+int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy,
+                        struct px_kind **ret, pyexec_error *error);
+void px_executor_release(pyexec_executor *executor, struct px_kind *kind);
+
+/* Layers of a host section's allow_missing. */
+px_layers px_executor_allowed(const struct px_host *host);
+
+/* The ids that a launcher started as root should use. invalid_policy for a bad uid_range. */
+int px_executor_ids(const struct px_host *host, const char *python, px_layers allow_missing,
+                    struct px_launcher_options *ret, pyexec_error *error);
+
+#endif

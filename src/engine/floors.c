@@ -1,0 +1,94 @@
+/* pyexec_measure_floors: what this machine charges for the bare minimum of a run. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "engine/executor.h"
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static json_t *percentiles(double *us, size_t count)
+{
+    qsort(us, count, sizeof *us, ascending);
+    return json_pack("{s:f, s:f, s:f}", "p50", us[count / 2], "p90", us[count * 9 / 10], "p99",
+                     us[count * 99 / 100]);
+}
+
+static int measure_clone(struct px_kind *kind, uint32_t op, double *us, size_t count,
+                         pyexec_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct px_clone_request request = {.op = op};
+        struct px_clone_reply reply;
+        int answered[2];
+        if (px_zygotes_clone(kind->zygotes, &request, NULL, 0, &reply, answered, error) < 0)
+            return -1;
+        us[i] = (double)reply.elapsed_ns / 1e3;
+    }
+    return 0;
+}
+
+static int measure_echo(pyexec_executor *executor, struct px_kind *kind, double *us, size_t count,
+                        pyexec_error *error)
+{
+    int pair[2], answered[2];
+    char text[16];
+    struct px_clone_request request = {.op = PX_CLONE_FLOOR_ECHO};
+    struct px_clone_reply reply;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
+    px_auto_fd int ours = pair[0];
+    px_auto_fd int theirs = pair[1];
+    if (px_zygotes_clone(kind->zygotes, &request, &theirs, 1, &reply, answered, error) < 0)
+        return -1;
+    px_close_fd(&theirs);
+    px_launcher_forget(executor->launcher, reply.pid);
+    for (size_t i = 0; i < count; i++) {
+        int64_t before = px_now_ns();
+        if (send(ours, "x", 1, MSG_NOSIGNAL) < 0 || recv(ours, text, sizeof text, 0) != 1)
+            return px_error_set(error, PYEXEC_INTERNAL, "the echoing child is gone");
+        us[i] = (double)(px_now_ns() - before) / 1e3;
+    }
+    return 0;
+}
+
+int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
+                          pyexec_error *error)
+{
+    size_t count = iterations < 1 ? 1 : (size_t)iterations;
+    struct px_kind *kind;
+    px_auto_free double *us = calloc(count, sizeof *us);
+    json_t *report = json_object();
+    if (!us || !report)
+        return px_error_oom(error);
+    if (px_executor_acquire(executor, &executor->policy, &kind, error) < 0) {
+        json_decref(report);
+        return -1;
+    }
+    int result = measure_clone(kind, PX_CLONE_FLOOR, us, count, error);
+    if (result == 0) {
+        json_object_set_new(report, "clone", percentiles(us, count));
+        result = measure_clone(kind, PX_CLONE_FLOOR_NAMESPACES, us, count, error);
+    }
+    if (result == 0) {
+        json_object_set_new(report, "clone_namespaces", percentiles(us, count));
+        result = measure_echo(executor, kind, us, count, error);
+    }
+    if (result == 0) {
+        json_object_set_new(report, "socket_round_trip", percentiles(us, count));
+        *ret = json_dumps(report, JSON_COMPACT);
+        result = *ret ? 0 : px_error_oom(error);
+    }
+    px_executor_release(executor, kind);
+    json_decref(report);
+    return result;
+}

@@ -1,0 +1,456 @@
+#include "engine/launcher.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fds.h"
+
+#ifndef PX_LIBEXECDIR
+#define PX_LIBEXECDIR "/usr/libexec/pyexec"
+#endif
+#define START_TIMEOUT_MS 10000
+
+/* What is known of one process that somebody will ask for, or has stopped caring about. */
+struct waiter {
+    struct waiter *next;
+    pid_t pid;
+    bool exited, forgotten;
+    struct px_launch_event event;
+};
+
+struct px_launcher {
+    int outer, supervisor, pidfd, outer_pidfd;
+    bool privileged;
+    pthread_mutex_t outer_lock;     /* one request on the outer socket at a time */
+    pthread_mutex_t start_lock;     /* one zygote start at a time */
+    pthread_mutex_t lock;           /* what follows */
+    pthread_cond_t changed;
+    struct waiter *waiters;
+    px_layers missing;
+    uint32_t token;
+    struct px_launch_event started; /* the answer to the zygote start in progress */
+    bool dead;
+    pthread_t keeper;
+    bool keeper_runs;
+};
+
+int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
+{
+    const char *configured = getenv("PYEXEC_LIBEXECDIR");
+    char here[PX_PATH_MAX] = "";
+    Dl_info info;
+    if (dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname &&
+        realpath(info.dli_fname, here)) {
+        char *slash = strrchr(here, '/');
+        if (slash)
+            *slash = '\0';
+    }
+    /* Beside the library in a build tree or an unpacked bundle; else relative to it, so that an
+     * installation can be moved (DESTDIR); <prefix>/lib/<multiarch> is one deeper. */
+    static const char *const relative[] = {"", "/../libexec/pyexec", "/../../libexec/pyexec"};
+    if (configured && *configured) {
+        snprintf(path, size, "%s/pyexec-launch", configured);
+        if (access(path, X_OK) == 0)
+            return 0;
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "PYEXEC_LIBEXECDIR: '%s'", path);
+    }
+    for (size_t i = 0; here[0] && i < PX_COUNT(relative); i++) {
+        snprintf(path, size, "%s%s/pyexec-launch", here, relative[i]);
+        if (access(path, X_OK) == 0)
+            return 0;
+    }
+    snprintf(path, size, "%s/pyexec-launch", PX_LIBEXECDIR);
+    if (access(path, X_OK) == 0)
+        return 0;
+    px_error_errno(error, PYEXEC_INTERNAL, errno, "can't find '%s'", path);
+    return px_error_hint(error, "Reinstall pyexec, or set PYEXEC_LIBEXECDIR to the folder that "
+                                "holds pyexec-launch and pyexec_guest.abi3.so.");
+}
+
+static struct waiter *find_waiter(struct px_launcher *launcher, pid_t pid)
+{
+    struct waiter *waiter = launcher->waiters;
+    while (waiter && waiter->pid != pid)
+        waiter = waiter->next;
+    return waiter;
+}
+
+/* The record of a pid, made when missing: exits may be reported before the clone's answer has
+ * been read, so both sides make it. */
+static struct waiter *get_waiter(struct px_launcher *launcher, pid_t pid)
+{
+    struct waiter *waiter = find_waiter(launcher, pid);
+    if (waiter)
+        return waiter;
+    waiter = calloc(1, sizeof *waiter);
+    if (!waiter)
+        return NULL;
+    waiter->pid = pid;
+    waiter->next = launcher->waiters;
+    launcher->waiters = waiter;
+    return waiter;
+}
+
+static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
+{
+    for (struct waiter **at = &launcher->waiters; *at; at = &(*at)->next)
+        if (*at == gone) {
+            *at = gone->next;
+            free(gone);
+            return;
+        }
+}
+
+static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event)
+{
+    pthread_mutex_lock(&launcher->lock);
+    if (event->type != PX_EVENT_EXIT) {
+        launcher->started = *event;
+    } else {
+        struct waiter *waiter = get_waiter(launcher, event->pid);
+        if (waiter && waiter->forgotten) {
+            remove_waiter(launcher, waiter);
+        } else if (waiter) {
+            waiter->exited = true;
+            waiter->event = *event;
+        }
+    }
+    pthread_cond_broadcast(&launcher->changed);
+    pthread_mutex_unlock(&launcher->lock);
+}
+
+static void *keep(void *argument)
+{
+    struct px_launcher *launcher = argument;
+    struct px_launch_event event;
+    for (;;) {
+        ssize_t n = px_receive_fds(launcher->supervisor, &event, sizeof event, NULL, 0, NULL);
+        if (n <= 0)
+            break;
+        if ((size_t)n == sizeof event && event.magic == PX_LAUNCH_MAGIC)
+            handle_event(launcher, &event);
+    }
+    pthread_mutex_lock(&launcher->lock);
+    launcher->dead = true;
+    pthread_cond_broadcast(&launcher->changed);
+    pthread_mutex_unlock(&launcher->lock);
+    return NULL;
+}
+
+/* Spawns with the two sockets as 3 and 4, nothing else open, no signal blocked or ignored. */
+static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end,
+                 pyexec_error *error)
+{
+    char program[PX_PATH_MAX];
+    if (px_launcher_find_program(program, sizeof program, error) < 0)
+        return -1;
+    px_auto_fd int supervisor_high = fcntl(supervisor_end, F_DUPFD_CLOEXEC, 16);
+    px_auto_fd int outer_high = fcntl(outer_end, F_DUPFD_CLOEXEC, 16);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, 0, 1);
+    posix_spawn_file_actions_adddup2(&actions, 0, 2);
+    posix_spawn_file_actions_adddup2(&actions, supervisor_high, PX_LAUNCH_SUPERVISOR_FD);
+    posix_spawn_file_actions_adddup2(&actions, outer_high, PX_LAUNCH_OUTER_FD);
+    sigset_t set;
+    sigemptyset(&set);
+    posix_spawnattr_setsigmask(&attributes, &set);
+    sigfillset(&set);
+    posix_spawnattr_setsigdefault(&attributes, &set);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    char *const arguments[] = {"pyexec-launch", NULL}, *const environment[] = {NULL};
+    pid_t pid;
+    int failed = posix_spawn(&pid, program, &actions, &attributes, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (failed)
+        return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start '%s'", program);
+    launcher->outer_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (launcher->outer_pidfd < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "pidfd_open (Linux 5.3)");
+    return 0;
+}
+
+static int await_readable(int fd, int timeout_ms)
+{
+    struct pollfd polled = {fd, POLLIN, 0};
+    int n;
+    do
+        n = poll(&polled, 1, timeout_ms);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static int handshake(struct px_launcher *launcher, const struct px_launcher_options *options,
+                     pyexec_error *error)
+{
+    struct px_launch_start start = {
+        .magic = PX_LAUNCH_MAGIC,
+        .allow_missing = options->allow_missing,
+        .owner_uid = options->owner_uid,
+        .owner_gid = options->owner_gid,
+        .run_uid = options->run_uid,
+        .run_uid_count = options->run_uid_count,
+        .run_gid = options->run_gid,
+    };
+    struct px_launch_started started;
+    if (px_send_fds(launcher->outer, &start, sizeof start, NULL, 0) < 0 ||
+        await_readable(launcher->outer, START_TIMEOUT_MS) <= 0)
+        return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "pyexec-launch does not answer");
+    size_t count;
+    ssize_t n = px_receive_fds(launcher->outer, &started, sizeof started, &launcher->pidfd, 1,
+                               &count);
+    if (n != sizeof started || started.magic != PX_LAUNCH_MAGIC)
+        return px_error_set(error, PYEXEC_INTERNAL,
+                            "pyexec-launch is of another version than libpyexec, or was killed");
+    launcher->missing = started.missing;
+    launcher->privileged = started.privileged;
+    if (started.error.code != PYEXEC_OK) {
+        *error = started.error;
+        return -1;
+    }
+    return 0;
+}
+
+int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret,
+                    pyexec_error *error)
+{
+    struct px_launcher *launcher = calloc(1, sizeof *launcher);
+    if (!launcher)
+        return px_error_oom(error);
+    launcher->outer = launcher->supervisor = launcher->pidfd = launcher->outer_pidfd = -1;
+    pthread_mutex_init(&launcher->outer_lock, NULL);
+    pthread_mutex_init(&launcher->start_lock, NULL);
+    pthread_mutex_init(&launcher->lock, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&launcher->changed, &clock);
+    pthread_condattr_destroy(&clock);
+
+    int outer[2] = {-1, -1}, supervisor[2] = {-1, -1}, result = 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, outer) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, supervisor) < 0)
+        result = px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make sockets");
+    launcher->outer = outer[0];
+    launcher->supervisor = supervisor[0];
+    if (result == 0)
+        result = spawn(launcher, supervisor[1], outer[1], error);
+    px_close_fds(&outer[1], 1);
+    px_close_fds(&supervisor[1], 1);
+    if (result == 0)
+        result = handshake(launcher, options, error);
+    if (result == 0) {
+        int failed = pthread_create(&launcher->keeper, NULL, keep, launcher);
+        launcher->keeper_runs = !failed;
+        if (failed)
+            result = px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start a thread");
+    }
+    if (result < 0) {
+        px_launcher_free(launcher);
+        return -1;
+    }
+    *ret = launcher;
+    return 0;
+}
+
+void px_launcher_stop(struct px_launcher *launcher)
+{
+    /* End of file ends the supervisor, and its end all below it. */
+    if (launcher->supervisor >= 0)
+        shutdown(launcher->supervisor, SHUT_RDWR);
+}
+
+void px_launcher_free(struct px_launcher *launcher)
+{
+    if (!launcher)
+        return;
+    px_launcher_stop(launcher);
+    px_close_fd(&launcher->outer);
+    if (launcher->outer_pidfd >= 0) {
+        /* The signals are for a supervisor that hangs. */
+        if (await_readable(launcher->outer_pidfd, 2000) == 0) {
+            if (launcher->pidfd >= 0)
+                syscall(SYS_pidfd_send_signal, launcher->pidfd, SIGKILL, NULL, 0);
+            syscall(SYS_pidfd_send_signal, launcher->outer_pidfd, SIGKILL, NULL, 0);
+            await_readable(launcher->outer_pidfd, 2000);
+        }
+        /* ECHILD when the embedding program ignores SIGCHLD or has reaped it itself. */
+        siginfo_t info;
+        waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info, WEXITED | WNOHANG);
+    }
+    if (launcher->keeper_runs)
+        pthread_join(launcher->keeper, NULL);
+    while (launcher->waiters)
+        remove_waiter(launcher, launcher->waiters);
+    px_close_fd(&launcher->supervisor);
+    px_close_fd(&launcher->pidfd);
+    px_close_fd(&launcher->outer_pidfd);
+    pthread_mutex_destroy(&launcher->outer_lock);
+    pthread_mutex_destroy(&launcher->start_lock);
+    pthread_mutex_destroy(&launcher->lock);
+    pthread_cond_destroy(&launcher->changed);
+    free(launcher);
+}
+
+bool px_launcher_dead(struct px_launcher *launcher)
+{
+    pthread_mutex_lock(&launcher->lock);
+    bool dead = launcher->dead;
+    pthread_mutex_unlock(&launcher->lock);
+    return dead;
+}
+
+bool px_launcher_privileged(const struct px_launcher *launcher)
+{
+    return launcher->privileged;
+}
+
+px_layers px_launcher_missing(struct px_launcher *launcher)
+{
+    pthread_mutex_lock(&launcher->lock);
+    px_layers missing = launcher->missing;
+    pthread_mutex_unlock(&launcher->lock);
+    return missing;
+}
+
+static struct timespec deadline_after(int timeout_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += timeout_ms / 1000;
+    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+/* Sends the request and waits for the keeper to see its answer. */
+static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request,
+                          const int *fds, struct px_launch_event *ret, pyexec_error *error)
+{
+    struct timespec deadline = deadline_after(START_TIMEOUT_MS);
+    pthread_mutex_lock(&launcher->lock);
+    request->token = ++launcher->token;
+    int waited = 0;
+    bool sent = px_send_fds(launcher->supervisor, request, sizeof *request, fds, 2) == 0;
+    while (sent && !launcher->dead && launcher->started.token != request->token && waited == 0)
+        waited = pthread_cond_timedwait(&launcher->changed, &launcher->lock, &deadline);
+    *ret = launcher->started;
+    pthread_mutex_unlock(&launcher->lock);
+    if (ret->token != request->token)
+        return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the supervisor does not answer");
+    return 0;
+}
+
+int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
+                             bool network, int *ret_socket, int *ret_log, pid_t *ret_pid,
+                             px_layers *ret_missing, pyexec_error *error)
+{
+    struct px_launch_zygote request = {
+        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network};
+    snprintf(request.python, sizeof request.python, "%s", python);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
+    px_auto_fd int socket = pair[0];
+    px_auto_fd int theirs = pair[1];
+    px_auto_fd int log = memfd_create("log", MFD_CLOEXEC);
+    if (log < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a memory file");
+    struct px_launch_event event;
+    int fds[2] = {theirs, log};
+    pthread_mutex_lock(&launcher->start_lock);
+    int result = ask_for_zygote(launcher, &request, fds, &event, error);
+    pthread_mutex_unlock(&launcher->start_lock);
+    if (result < 0)
+        return -1;
+    if (event.type != PX_EVENT_ZYGOTE_STARTED) {
+        *error = event.error;
+        return -1;
+    }
+    *ret_missing = event.missing;
+    *ret_pid = event.pid;
+    *ret_socket = TAKE_FD(socket);
+    *ret_log = TAKE_FD(log);
+    return 0;
+}
+
+int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only,
+                     pyexec_error *error)
+{
+    struct stat status;
+    struct px_launch_bind request = {.magic = PX_LAUNCH_MAGIC, .read_only = read_only};
+    struct px_launch_bound bound;
+    if (fstat(folder, &status) < 0 || strlen(path) >= sizeof request.path)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "can't use the workspace '%s'", path);
+    request.device = status.st_dev;
+    request.inode = status.st_ino;
+    snprintf(request.path, sizeof request.path, "%s", path);
+    int mount = -1;
+    ssize_t n = -1;
+    pthread_mutex_lock(&launcher->outer_lock);
+    if (px_send_fds(launcher->outer, &request, sizeof request, NULL, 0) == 0 &&
+        await_readable(launcher->outer, START_TIMEOUT_MS) > 0)
+        n = px_receive_fds(launcher->outer, &bound, sizeof bound, &mount, 1, NULL);
+    pthread_mutex_unlock(&launcher->outer_lock);
+    if (n != sizeof bound || bound.magic != PX_LAUNCH_MAGIC)
+        return px_error_set(error, PYEXEC_INTERNAL, "pyexec-launch does not answer");
+    if (bound.error.code != PYEXEC_OK) {
+        *error = bound.error;
+        return -1;
+    }
+    return mount;
+}
+
+int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms,
+                           struct px_launch_event *ret)
+{
+    struct timespec deadline = deadline_after(timeout_ms);
+    int waited = 0;
+    pthread_mutex_lock(&launcher->lock);
+    struct waiter *waiter = get_waiter(launcher, pid);
+    while (waiter && !waiter->exited && !launcher->dead && waited == 0)
+        waited = pthread_cond_timedwait(&launcher->changed, &launcher->lock, &deadline);
+    bool exited = waiter && waiter->exited;
+    if (exited) {
+        *ret = waiter->event;
+        remove_waiter(launcher, waiter);
+    } else if (waiter) {
+        waiter->forgotten = true;
+    }
+    pthread_mutex_unlock(&launcher->lock);
+    return exited ? 0 : -1;
+}
+
+void px_launcher_forget(struct px_launcher *launcher, pid_t pid)
+{
+    pthread_mutex_lock(&launcher->lock);
+    struct waiter *waiter = get_waiter(launcher, pid);
+    if (waiter && waiter->exited)
+        remove_waiter(launcher, waiter);
+    else if (waiter)
+        waiter->forgotten = true;
+    pthread_mutex_unlock(&launcher->lock);
+}

@@ -1,0 +1,390 @@
+#include "engine/request.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/utf8.h"
+#include "engine/base64.h"
+#include "engine/wire.h"
+
+#define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
+
+pyexec_request *pyexec_request_new(void)
+{
+    pyexec_request *request = calloc(1, sizeof *request);
+    if (!request)
+        return NULL;
+    request->input_fd = -1;
+    request->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (request->wake < 0) {
+        free(request);
+        return NULL;
+    }
+    return request;
+}
+
+void pyexec_request_free(pyexec_request *request)
+{
+    if (!request)
+        return;
+    free(request->code);
+    json_decref(request->policy);
+    free(request->working_dir);
+    free(request->workspace);
+    px_strings_done(&request->env);
+    free(request->input);
+    for (size_t i = 0; i < request->file_count; i++) {
+        free(request->files[i].path);
+        free(request->files[i].bytes);
+    }
+    free(request->files);
+    px_strings_done(&request->return_files);
+    close(request->wake);
+    free(request);
+}
+
+/* A terminated copy of any bytes. */
+static char *copy_bytes(const void *bytes, size_t length)
+{
+    char *copy = malloc(length + 1);
+    if (copy) {
+        if (length)
+            memcpy(copy, bytes, length);
+        copy[length] = '\0';
+    }
+    return copy;
+}
+
+static int replace(char **slot, size_t *ret_length, const void *bytes, size_t length)
+{
+    char *copy = copy_bytes(bytes, length);
+    if (!copy)
+        return -1;
+    free(*slot);
+    *slot = copy;
+    if (ret_length)
+        *ret_length = length;
+    return 0;
+}
+
+int pyexec_request_set_code(pyexec_request *request, const char *code, size_t length)
+{
+    return replace(&request->code, &request->code_length, code, length);
+}
+
+int pyexec_request_set_policy(pyexec_request *request, const char *policy_json)
+{
+    json_t *policy = json_loads(policy_json, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(policy)) {
+        json_decref(policy);
+        return -1;
+    }
+    json_decref(request->policy);
+    request->policy = policy;
+    return 0;
+}
+
+int pyexec_request_set_working_dir(pyexec_request *request, const char *path)
+{
+    return replace(&request->working_dir, NULL, path, strlen(path));
+}
+
+int pyexec_request_set_workspace(pyexec_request *request, const char *path)
+{
+    return replace(&request->workspace, NULL, path, strlen(path));
+}
+
+int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < request->env.count; i++) {
+        char *item = request->env.items[i];
+        if (strncmp(item, name, length) != 0 || item[length] != '=')
+            continue;
+        free(item);
+        memmove(&request->env.items[i], &request->env.items[i + 1],
+                (--request->env.count - i) * sizeof(char *));
+        break;
+    }
+    struct px_buffer px_auto_buffer pair = {0};
+    px_buffer_printf(&pair, "%s=%s", name, value);
+    return px_buffer_ok(&pair) ? px_strings_add(&request->env, pair.data, pair.length) : -1;
+}
+
+int pyexec_request_set_stdin(pyexec_request *request, const void *bytes, size_t length)
+{
+    request->input_fd = -1;
+    return replace(&request->input, &request->input_length, bytes, length);
+}
+
+int pyexec_request_set_stdin_fd(pyexec_request *request, int fd)
+{
+    request->input_fd = fd;
+    return 0;
+}
+
+int pyexec_request_add_file(pyexec_request *request, const char *path, const void *bytes,
+                            size_t length)
+{
+    struct px_request_file *files =
+        realloc(request->files, (request->file_count + 1) * sizeof *files);
+    if (!files)
+        return -1;
+    request->files = files;
+    struct px_request_file file = {strdup(path), copy_bytes(bytes, length), length};
+    if (!file.path || !file.bytes) {
+        free(file.path);
+        free(file.bytes);
+        return -1;
+    }
+    files[request->file_count++] = file;
+    return 0;
+}
+
+int pyexec_request_add_return_file(pyexec_request *request, const char *pattern)
+{
+    return px_strings_add(&request->return_files, pattern, strlen(pattern));
+}
+
+void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, void *userdata)
+{
+    request->output = fn;
+    request->output_data = userdata;
+}
+
+static void stop(pyexec_request *request, enum px_stop how)
+{
+    uint64_t one = 1;
+    int saved = errno;
+    if (atomic_load(&request->stop) < (int)how)
+        atomic_store(&request->stop, (int)how);
+    /* EAGAIN means that it is readable already. */
+    if (write(request->wake, &one, sizeof one) < 0)
+        errno = saved;
+    errno = saved;
+}
+
+void pyexec_request_interrupt(pyexec_request *request)
+{
+    stop(request, PX_STOP_INTERRUPT);
+}
+
+void pyexec_request_cancel(pyexec_request *request)
+{
+    stop(request, PX_STOP_CANCEL);
+}
+
+static int bad_type(const char *key, const char *wanted, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not %s", key, wanted);
+    return px_error_hint(error, "Send %s as %s.", key, wanted);
+}
+
+/* The policy object of the request, made when there is none yet. */
+static json_t *own_policy(pyexec_request *request)
+{
+    if (!request->policy)
+        request->policy = json_object();
+    return request->policy;
+}
+
+static int take_short(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    return json_object_set(own_policy(request), key, value) < 0 ? px_error_oom(error) : 0;
+}
+
+static int take_policy(pyexec_request *request, const char *key, json_t *value,
+                       pyexec_error *error)
+{
+    if (!json_is_object(value))
+        return bad_type(key, "an object", error);
+    json_t *policy = own_policy(request);
+    return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
+}
+
+static int take_string(pyexec_request *request, const char *key, json_t *value,
+                       pyexec_error *error)
+{
+    if (!json_is_string(value))
+        return bad_type(key, "a string", error);
+    const char *text = json_string_value(value);
+    size_t length = json_string_length(value);
+    if (strcmp(key, "code") == 0)
+        return pyexec_request_set_code(request, text, length) < 0 ? px_error_oom(error) : 0;
+    if (strcmp(key, "stdin") == 0)
+        return pyexec_request_set_stdin(request, text, length) < 0 ? px_error_oom(error) : 0;
+    if (strlen(text) != length)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: has a NUL character", key);
+    int result = strcmp(key, "working_dir") == 0 ? pyexec_request_set_working_dir(request, text)
+                                                 : pyexec_request_set_workspace(request, text);
+    return result < 0 ? px_error_oom(error) : 0;
+}
+
+static int take_env(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    const char *name;
+    json_t *item;
+    if (!json_is_object(value))
+        return bad_type(key, "an object of strings", error);
+    json_object_foreach(value, name, item) {
+        if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
+            return bad_type(key, "an object of strings without NUL characters", error);
+        if (pyexec_request_set_env(request, name, json_string_value(item)) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static int take_files(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    const char *path, *form = "an object of path: text, or path: {\"base64\": …}";
+    json_t *item;
+    if (!json_is_object(value))
+        return bad_type(key, form, error);
+    json_object_foreach(value, path, item) {
+        json_t *encoded = json_object_get(item, "base64");
+        if (json_is_string(item)) {
+            if (pyexec_request_add_file(request, path, json_string_value(item),
+                                        json_string_length(item)) < 0)
+                return px_error_oom(error);
+            continue;
+        }
+        if (!json_is_string(encoded) || json_object_size(item) != 1)
+            return bad_type(key, form, error);
+        struct px_buffer px_auto_buffer bytes = {0};
+        if (px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded)) < 0)
+            return px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not base64", path);
+        if (pyexec_request_add_file(request, path, px_buffer_string(&bytes), bytes.length) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static int take_return_files(pyexec_request *request, const char *key, json_t *value,
+                             pyexec_error *error)
+{
+    size_t i;
+    json_t *item;
+    if (!json_is_array(value))
+        return bad_type(key, "a list of glob patterns", error);
+    json_array_foreach(value, i, item) {
+        if (!json_is_string(item))
+            return bad_type(key, "a list of glob patterns", error);
+        if (pyexec_request_add_return_file(request, json_string_value(item)) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static const struct {
+    const char *key;
+    int (*take)(pyexec_request *, const char *, json_t *, pyexec_error *);
+} keys[] = {
+    {"code", take_string},       {"stdin", take_string},
+    {"working_dir", take_string}, {"workspace", take_string},
+    {"timeout_ms", take_short},  {"print_last_expression", take_short},
+    {"policy", take_policy},     {"env", take_env},
+    {"files", take_files},       {"return_files", take_return_files},
+};
+
+int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
+                            pyexec_error *error)
+{
+    json_error_t problem;
+    json_t *object = json_loadb(json, length, JSON_FLAGS, &problem);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object: %s", problem.text);
+    }
+    const char *key;
+    json_t *value;
+    int result = 0;
+    json_object_foreach(object, key, value) {
+        size_t i = 0;
+        while (i < PX_COUNT(keys) && strcmp(keys[i].key, key) != 0)
+            i++;
+        result = i < PX_COUNT(keys)
+                     ? keys[i].take(request, key, value, error)
+                     : px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
+        if (result < 0)
+            break;
+    }
+    json_decref(object);
+    return result;
+}
+
+int px_request_check_path(const char *path, const char *what, pyexec_error *error)
+{
+    if (path[0] == '/') {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' is absolute", what,
+                     path);
+        return px_error_hint(error, "Give a path relative to the workspace.");
+    }
+    for (const char *at = path; *at;) {
+        size_t length = strcspn(at, "/");
+        if (length == 2 && strncmp(at, "..", 2) == 0) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' has '..'", what,
+                         path);
+            return px_error_hint(error, "Give a path inside the workspace.");
+        }
+        at += length;
+        at += strspn(at, "/");
+    }
+    if (strlen(path) > 1000 || !px_utf8_valid(path, strlen(path), NULL))
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: longer than 1000 bytes or not UTF-8",
+                            what);
+    return 0;
+}
+
+static int check_code(const pyexec_request *request, pyexec_error *error)
+{
+    size_t offset;
+    if (!request->code)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "code: missing");
+    if (request->code_length > PX_CODE_MAX) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: %zu bytes are more than the %u allowed",
+                     request->code_length, PX_CODE_MAX);
+        return px_error_hint(error, "Put data into files instead of into the code.");
+    }
+    if (memchr(request->code, '\0', request->code_length)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: has a NUL byte");
+        return px_error_hint(error, "Write it as the escape \\x00 inside a string.");
+    }
+    if (!px_utf8_valid(request->code, request->code_length, &offset)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: not UTF-8 at byte %zu", offset);
+        return px_error_hint(error, "Encode the script as UTF-8, without lone surrogates.");
+    }
+    return 0;
+}
+
+int px_request_check(const pyexec_request *request, pyexec_error *error)
+{
+    if (check_code(request, error) < 0)
+        return -1;
+    if (request->working_dir && px_request_check_path(request->working_dir, "working_dir", error) < 0)
+        return -1;
+    if (request->workspace && request->workspace[0] != '/')
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute",
+                            request->workspace);
+    for (size_t i = 0; i < request->file_count; i++) {
+        const char *path = request->files[i].path;
+        if (px_request_check_path(path, "files", error) < 0)
+            return -1;
+        if (!*path || path[strlen(path) - 1] == '/')
+            return px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' names no file", path);
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < request->env.count; i++) {
+        total += strlen(request->env.items[i]) + 1;
+        if (request->env.items[i][0] == '=')
+            return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: a name is empty");
+    }
+    if (total > 65536)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than 65536 bytes in all");
+    return 0;
+}

@@ -1,0 +1,45 @@
+/* pyexec_request's inside. */
+#ifndef PX_ENGINE_REQUEST_H
+#define PX_ENGINE_REQUEST_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "policy/policy.h"
+#include "pyexec.h"
+
+enum px_stop { PX_STOP_NONE, PX_STOP_INTERRUPT, PX_STOP_CANCEL };
+
+struct px_request_file {
+    char *path;             /* relative to the workspace */
+    char *bytes;
+    size_t length;
+};
+
+struct pyexec_request {
+    char *code;
+    size_t code_length;
+    json_t *policy;         /* a partial object, or NULL */
+    char *working_dir, *workspace;
+    struct px_strings env;  /* NAME=VALUE */
+    char *input;
+    size_t input_length;
+    int input_fd;           /* borrowed, or -1 */
+    struct px_request_file *files;
+    size_t file_count;
+    struct px_strings return_files;
+    pyexec_output_fn output;
+    void *output_data;
+    _Atomic int stop;       /* enum px_stop, taken by the run */
+    int wake;               /* eventfd; readable when stop was set */
+};
+
+/* What can be said of a request without an executor. 0, or -1 with invalid_request. */
+int px_request_check(const pyexec_request *request, pyexec_error *error);
+
+/* A relative path without "", "." and ".." parts. `what` names it in the error, which says
+ * "outside sandbox" where the path would leave the workspace. */
+int px_request_check_path(const char *path, const char *what, pyexec_error *error);
+
+#endif

@@ -1,0 +1,399 @@
+#include "engine/result.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/utf8.h"
+
+static const struct {
+    size_t size;
+    uint32_t count;
+} limits[PX_RESULT_KINDS] = {
+#define X(name, size, count) [PX_RESULT_##name] = {size, count},
+    PX_RESULT_FIELDS(X)
+#undef X
+};
+
+pyexec_result *px_result_new(void)
+{
+    pyexec_result *result = calloc(1, sizeof *result);
+    if (!result)
+        return NULL;
+    result->claims.denials = json_array();
+    result->files = json_array();
+    if (!result->claims.denials || !result->files) {
+        pyexec_result_free(result);
+        return NULL;
+    }
+    return result;
+}
+
+void pyexec_result_free(pyexec_result *result)
+{
+    if (!result)
+        return;
+    struct px_claims *claims = &result->claims;
+    px_buffer_done(&claims->value);
+    px_buffer_done(&claims->type);
+    px_buffer_done(&claims->message);
+    px_buffer_done(&claims->traceback);
+    px_buffer_done(&claims->suggestion);
+    json_decref(claims->denials);
+    json_decref(result->files);
+    px_buffer_done(&result->streams[0].text);
+    px_buffer_done(&result->streams[1].text);
+    free(result->error_repr);
+    free(result->error_type);
+    free(result->error_message);
+    free(result->error_hint);
+    free(result->traceback);
+    free(result->json);
+    free(result);
+}
+
+static const char *take_denial(struct px_claims *claims, const struct px_wire_field *field)
+{
+    uint8_t layer;
+    int32_t line;
+    uint16_t length;
+    const size_t head = sizeof layer + sizeof line + sizeof length;
+    if (field->length < head)
+        return "a denial is too short";
+    memcpy(&layer, field->bytes, sizeof layer);
+    memcpy(&line, field->bytes + sizeof layer, sizeof line);
+    memcpy(&length, field->bytes + sizeof layer + sizeof line, sizeof length);
+    if (layer >= PX_DENIAL_KINDS || length > field->length - head)
+        return "a denial is malformed";
+    const char *what = field->bytes + head, *hint = what + length;
+    size_t hint_length = field->length - head - length;
+    if (!px_utf8_valid(what, length, NULL) || !px_utf8_valid(hint, hint_length, NULL))
+        return "a denial is not UTF-8";
+    json_t *denial = json_pack("{s:s, s:s%, s:o, s:s%}", "layer",
+                               px_denial_layer_name((enum px_denial_layer)layer), "what", what,
+                               (size_t)length, "line",
+                               line > 0 ? json_integer(line) : json_null(), "hint", hint,
+                               hint_length);
+    return json_array_append_new(claims->denials, denial) < 0 ? "out of memory" : NULL;
+}
+
+static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
+{
+    if (field->length != size)
+        return false;
+    memcpy(to, field->bytes, size);
+    return true;
+}
+
+static const char *take_number(struct px_claims *claims, const struct px_wire_field *field)
+{
+    static const char wrong[] = "a number has another size";
+    uint8_t byte = 0;
+    switch (field->kind) {
+    case PX_RESULT_OUTCOME:
+        if (!copy_exact(&byte, 1, field) || byte >= PX_OUTCOME_KINDS)
+            return "an unknown outcome";
+        claims->outcome = (enum px_outcome)byte;
+        return NULL;
+    case PX_RESULT_EXIT_CODE:
+        return copy_exact(&claims->exit_code, 4, field) ? NULL : wrong;
+    case PX_RESULT_ERROR_LINE:
+        return copy_exact(&claims->line, 4, field) ? NULL : wrong;
+    case PX_RESULT_VALUE_TRUNCATED:
+        if (!copy_exact(&byte, 1, field))
+            return wrong;
+        claims->value_truncated = byte;
+        return NULL;
+    default:
+        return copy_exact(&claims->denials_dropped, 8, field) ? NULL : wrong;
+    }
+}
+
+static const char *take_text(struct px_buffer *buffer, const struct px_wire_field *field)
+{
+    px_buffer_add(buffer, field->bytes, field->length);
+    return px_buffer_ok(buffer) ? NULL : "out of memory";
+}
+
+/* One field that is within its limits. NULL, or what is wrong with it. */
+static const char *take(struct px_claims *claims, const struct px_wire_field *field)
+{
+    switch ((enum px_result_field)field->kind) {
+    case PX_RESULT_LOCKED:
+        claims->locked = true;
+        return NULL;
+    case PX_RESULT_SETUP_ERROR:
+        if (claims->locked || !copy_exact(&claims->setup, sizeof claims->setup, field))
+            return "a set-up error out of place";
+        claims->setup.message[sizeof claims->setup.message - 1] = '\0';
+        claims->setup.hint[sizeof claims->setup.hint - 1] = '\0';
+        return NULL;
+    case PX_RESULT_VALUE:
+        return take_text(&claims->value, field);
+    case PX_RESULT_ERROR_TYPE:
+        return take_text(&claims->type, field);
+    case PX_RESULT_ERROR_MESSAGE:
+        return take_text(&claims->message, field);
+    case PX_RESULT_TRACEBACK:
+        return take_text(&claims->traceback, field);
+    case PX_RESULT_SUGGESTION:
+        return take_text(&claims->suggestion, field);
+    case PX_RESULT_DENIAL:
+        return take_denial(claims, field);
+    case PX_RESULT_DONE:
+        claims->done = true;
+        return NULL;
+    default:
+        return take_number(claims, field);
+    }
+}
+
+int px_claims_take(struct px_claims *claims, const char *packet, size_t size, const char **ret_why)
+{
+    struct px_wire_field field;
+    size_t offset = 0;
+    int more;
+    while ((more = px_wire_next(packet, size, &offset, &field)) > 0) {
+        const char *why = NULL;
+        if (claims->done)
+            why = "data after the end of the result";
+        else if (field.kind == PX_RESULT_NONE || field.kind >= PX_RESULT_KINDS)
+            why = "a field of unknown kind";
+        else if (!claims->locked && field.kind != PX_RESULT_LOCKED &&
+                 field.kind != PX_RESULT_SETUP_ERROR)
+            why = "a field before the sandbox was locked";
+        else if (++claims->counts[field.kind] > limits[field.kind].count ||
+                 field.length > limits[field.kind].size - claims->sizes[field.kind])
+            why = "a field that is too large or comes too often";
+        else {
+            claims->sizes[field.kind] += field.length;
+            why = take(claims, &field);
+        }
+        if (why) {
+            *ret_why = why;
+            return -1;
+        }
+    }
+    if (more < 0)
+        *ret_why = "a malformed packet";
+    return more;
+}
+
+bool px_claims_valid(const struct px_claims *claims)
+{
+    const struct px_buffer *texts[] = {&claims->value, &claims->type, &claims->message,
+                                       &claims->traceback, &claims->suggestion};
+    for (size_t i = 0; i < PX_COUNT(texts); i++)
+        if (!px_utf8_valid(px_buffer_string(texts[i]), texts[i]->length, NULL))
+            return false;
+    return true;
+}
+
+void px_stream_finish(struct px_stream *stream, size_t limit)
+{
+    struct px_buffer repaired = {0};
+    size_t length = stream->text.length;
+    /* A sequence that the limit cut in two is dropped, not shown as broken. */
+    if (stream->truncated)
+        length -= px_utf8_incomplete_tail(px_buffer_string(&stream->text), length);
+    px_utf8_repair(&repaired, px_buffer_string(&stream->text), length);
+    if (!px_buffer_ok(&repaired))
+        return;
+    if (repaired.length > limit) {
+        repaired.length = px_utf8_truncate(repaired.data, repaired.length, limit);
+        repaired.data[repaired.length] = '\0';
+        stream->truncated = true;
+    }
+    px_buffer_done(&stream->text);
+    stream->text = repaired;
+}
+
+int px_result_set_error(pyexec_result *result, const char *type, const char *message)
+{
+    struct px_buffer repr = {0};
+    px_buffer_printf(&repr, "%s%s%s", type, *message ? ": " : "", message);
+    free(result->error_type);
+    free(result->error_message);
+    free(result->error_repr);
+    result->error_type = strdup(type);
+    result->error_message = strdup(message);
+    result->error_repr = px_buffer_take(&repr);
+    return result->error_type && result->error_message && result->error_repr ? 0 : -1;
+}
+
+json_t *px_layers_to_json(px_layers layers)
+{
+    json_t *names = json_array();
+    for (enum px_layer layer = 0; layer < PX_LAYER_COUNT; layer++)
+        if (layers & PX_LAYER_BIT(layer))
+            json_array_append_new(names, json_string(px_layer_info(layer)->name));
+    return names;
+}
+
+static json_t *text(const char *string)
+{
+    return string ? json_string(string) : json_null();
+}
+
+static json_t *error_object(const pyexec_result *result)
+{
+    if (!result->error_type)
+        return json_null();
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "type", result->error_type, "message",
+                     result->error_message, "line",
+                     result->error_line > 0 ? json_integer(result->error_line) : json_null(),
+                     "traceback", text(result->traceback), "hint", text(result->error_hint));
+}
+
+static double rounded(double value)
+{
+    return (double)(int64_t)(value * 1000 + 0.5) / 1000;
+}
+
+json_t *px_result_to_json(const pyexec_result *result)
+{
+    const struct px_stream *out = &result->streams[0], *err = &result->streams[1];
+    json_t *object = json_pack(
+        "{s:s, s:i, s:s%, s:b, s:I, s:s%, s:b, s:I}", "status", pyexec_status_name(result->status),
+        "exit_code", result->exit_code, "stdout", px_buffer_string(&out->text), out->text.length,
+        "stdout_truncated", out->truncated, "stdout_bytes", (json_int_t)out->bytes, "stderr",
+        px_buffer_string(&err->text), err->text.length, "stderr_truncated", err->truncated,
+        "stderr_bytes", (json_int_t)err->bytes);
+    json_t *rest = json_pack(
+        "{s:o, s:b, s:o, s:o, s:[], s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:n}",
+        "last_value_repr",
+        result->has_value ? json_stringn(px_buffer_string(&result->claims.value),
+                                         result->claims.value.length)
+                          : json_null(),
+        "last_value_truncated", result->claims.value_truncated, "error_repr",
+        text(result->error_repr), "error", error_object(result), "display", "files", result->files,
+        "files_truncated", result->files_truncated, "denials", result->claims.denials,
+        "denials_dropped", (json_int_t)result->claims.denials_dropped, "missing_layers",
+        px_layers_to_json(result->missing), "usage", "wall_ms", rounded(result->wall_ms), "cpu_ms",
+        rounded(result->cpu_ms), "peak_memory_bytes", (json_int_t)result->peak_bytes, "session");
+    if (!object || !rest || json_object_update(object, rest) < 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    json_decref(rest);
+    return object;
+}
+
+const char *pyexec_result_json(pyexec_result *result)
+{
+    if (!result->json) {
+        json_t *object = px_result_to_json(result);
+        result->json = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+        json_decref(object);
+    }
+    return result->json;
+}
+
+const char *pyexec_status_name(pyexec_status status)
+{
+    static const char *const names[] = {"ok",     "error",   "timeout",  "cpu_limit", "memory_limit",
+                                        "killed", "crashed", "cancelled"};
+    return (size_t)status < PX_COUNT(names) ? names[status] : "unknown";
+}
+
+pyexec_status pyexec_result_status(const pyexec_result *result)
+{
+    return result->status;
+}
+
+int pyexec_result_exit_code(const pyexec_result *result)
+{
+    return result->exit_code;
+}
+
+static const char *stream_text(const struct px_stream *stream, size_t *length)
+{
+    if (length)
+        *length = stream->text.length;
+    return px_buffer_string(&stream->text);
+}
+
+const char *pyexec_result_stdout(const pyexec_result *result, size_t *length)
+{
+    return stream_text(&result->streams[0], length);
+}
+
+const char *pyexec_result_stderr(const pyexec_result *result, size_t *length)
+{
+    return stream_text(&result->streams[1], length);
+}
+
+bool pyexec_result_stdout_truncated(const pyexec_result *result)
+{
+    return result->streams[0].truncated;
+}
+
+bool pyexec_result_stderr_truncated(const pyexec_result *result)
+{
+    return result->streams[1].truncated;
+}
+
+uint64_t pyexec_result_stdout_bytes(const pyexec_result *result)
+{
+    return result->streams[0].bytes;
+}
+
+uint64_t pyexec_result_stderr_bytes(const pyexec_result *result)
+{
+    return result->streams[1].bytes;
+}
+
+const char *pyexec_result_last_value(const pyexec_result *result)
+{
+    return result->has_value ? px_buffer_string(&result->claims.value) : NULL;
+}
+
+bool pyexec_result_last_value_truncated(const pyexec_result *result)
+{
+    return result->claims.value_truncated;
+}
+
+const char *pyexec_result_error_repr(const pyexec_result *result)
+{
+    return result->error_repr;
+}
+
+const char *pyexec_result_error_type(const pyexec_result *result)
+{
+    return result->error_type;
+}
+
+const char *pyexec_result_error_message(const pyexec_result *result)
+{
+    return result->error_message;
+}
+
+int pyexec_result_error_line(const pyexec_result *result)
+{
+    return result->error_line;
+}
+
+const char *pyexec_result_error_traceback(const pyexec_result *result)
+{
+    return result->traceback;
+}
+
+const char *pyexec_result_error_hint(const pyexec_result *result)
+{
+    return result->error_hint;
+}
+
+double pyexec_result_wall_ms(const pyexec_result *result)
+{
+    return result->wall_ms;
+}
+
+double pyexec_result_cpu_ms(const pyexec_result *result)
+{
+    return result->cpu_ms;
+}
+
+uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result)
+{
+    return result->peak_bytes;
+}

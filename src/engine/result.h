@@ -1,0 +1,75 @@
+/* pyexec_result's inside: what the child claims, taken in field by field as hostile bytes, and
+ * what the host knows. */
+#ifndef PX_ENGINE_RESULT_H
+#define PX_ENGINE_RESULT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "engine/wire.h"
+#include "policy/policy.h"
+#include "pyexec.h"
+#include "sandbox/layers.h"
+
+struct px_stream {
+    struct px_buffer text;      /* kept; raw while it comes, valid UTF-8 at the end */
+    uint64_t bytes;             /* written in all */
+    bool truncated;
+};
+
+/* The fields of the child so far. `phase` says what may come next. */
+struct px_claims {
+    bool locked, done;
+    uint32_t counts[PX_RESULT_KINDS];
+    size_t sizes[PX_RESULT_KINDS];
+    enum px_outcome outcome;
+    int32_t exit_code, line;
+    bool value_truncated;
+    uint64_t denials_dropped;
+    struct px_buffer value, type, message, traceback, suggestion;
+    json_t *denials;
+    pyexec_error setup;         /* from SETUP_ERROR */
+};
+
+struct pyexec_result {
+    pyexec_status status;
+    int exit_code;
+    struct px_stream streams[2];
+    struct px_claims claims;
+    bool has_value;
+    char *error_repr, *error_type, *error_message, *error_hint, *traceback;
+    int error_line;
+    json_t *files;              /* array */
+    bool files_truncated;
+    px_layers missing;
+    double wall_ms, cpu_ms;
+    uint64_t peak_bytes;
+    char *json;                 /* made on demand */
+};
+
+pyexec_result *px_result_new(void);
+
+/* Takes one packet of the child in. 0, or -1 when it breaks the protocol; *ret_why then says
+ * how. Never allocates more than the field table allows. */
+int px_claims_take(struct px_claims *claims, const char *packet, size_t size, const char **ret_why);
+
+/* After DONE: whether all text is strict UTF-8. */
+bool px_claims_valid(const struct px_claims *claims);
+
+/* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
+void px_stream_finish(struct px_stream *stream, size_t limit);
+
+/* Sets error_repr and its parts; `message` is copied. NULL type: no error. */
+int px_result_set_error(pyexec_result *result, const char *type, const char *message);
+
+/* A hint for the error of a finished result, or NULL (engine/hints.c). */
+char *px_hint_for(const pyexec_result *result, const struct px_policy *policy);
+
+/* The object of CONTRACT section 2; NULL: out of memory. */
+json_t *px_result_to_json(const pyexec_result *result);
+
+/* Names of the layers of a set, as a JSON array. */
+json_t *px_layers_to_json(px_layers layers);
+
+#endif

@@ -1,0 +1,374 @@
+/* A run as its calling thread drives it.
+ *
+ *   channel   ⇄ the child    run message out; LOCKED, denials, result in: hostile bytes
+ *   streams   ← the child    stdout and stderr: hostile bytes, kept up to the policy's caps
+ *   pidfd     the child      readable at its end; signals go through it
+ *   input     → the child    stdin, when it is fed from a descriptor of the caller's
+ *   wake      ← any thread   interrupt and cancel
+ *
+ * Two steps end a run that reached its limit: a signal that the guest turns into an exception,
+ * and GRACE_MS later SIGKILL. Facts are the kernel's; what the child says is bounded and can be
+ * false only about itself. */
+#include "engine/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "base/utf8.h"
+#include "engine/child.h"
+#include "engine/verdict.h"
+#include "engine/workspace.h"
+
+#define GRACE_MS 500            /* CONTRACT section 2 */
+#define SETUP_TIMEOUT_MS 10000
+#define NEVER INT64_MAX
+#define MS INT64_C(1000000)     /* nanoseconds */
+
+struct run {
+    const struct px_run_context *context;
+    struct px_child child;
+    pyexec_result *result;
+    struct px_ending ending;
+    int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
+    int64_t cpu_limit_ns;
+    long processors;
+    size_t input_held;          /* bytes of input_block not yet written */
+    char input_block[4096];
+    char block[65536];
+};
+
+static size_t stream_cap(const struct run *run, int which)
+{
+    const struct px_policy *policy = run->context->policy;
+    return (size_t)(which == 0 ? policy->max_stdout_bytes : policy->max_stderr_bytes);
+}
+
+static void begin_stop(struct run *run, enum px_ending_cause cause, int signal, int64_t now)
+{
+    if (run->ending.cause < cause)
+        run->ending.cause = cause;
+    px_child_signal(&run->child, signal);
+    if (run->hard_ns == NEVER)
+        run->hard_ns = now + GRACE_MS * MS;
+    run->soft_ns = run->cpu_check_ns = NEVER;
+}
+
+/* Keeps what is below the cap, counts all, and passes the kept part on as it comes. */
+static void take_output(struct run *run, int which, const char *bytes, size_t length)
+{
+    struct px_stream *stream = &run->result->streams[which];
+    const pyexec_request *request = run->context->request;
+    size_t cap = stream_cap(run, which), room = cap - stream->text.length;
+    size_t kept = length < room ? length : room;
+    stream->bytes += length;
+    if (kept < length)
+        stream->truncated = true;
+    px_buffer_add(&stream->text, bytes, kept);
+    if (kept && request->output && request->output(request->output_data, which + 1, bytes, kept))
+        pyexec_request_cancel(run->context->request);
+}
+
+/* Reads what is there. False when the stream has ended. */
+static bool drain(struct run *run, int which, size_t at_most)
+{
+    size_t total = 0;
+    while (total < at_most) {
+        ssize_t n = read(run->child.streams[which], run->block, sizeof run->block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN;
+        if (n == 0)
+            return false;
+        take_output(run, which, run->block, (size_t)n);
+        total += (size_t)n;
+    }
+    return true;
+}
+
+static void drain_all(struct run *run)
+{
+    /* At most what the pipe holds: a child that is still alive may go on writing. */
+    for (int which = 0; which < 2; which++)
+        if (run->child.streams[which] >= 0 && !drain(run, which, 2 << 20))
+            px_close_fd(&run->child.streams[which]);
+}
+
+/* The script starts to count from LOCKED: setting up is not its time. */
+static void on_locked(struct run *run)
+{
+    int64_t now = px_now_ns();
+    run->started_ns = now;
+    run->soft_ns = now + run->context->policy->timeout_ms * MS;
+    run->hard_ns = NEVER;
+    if (run->cpu_limit_ns != NEVER) {
+        int64_t used = px_child_cpu_ns(&run->child);
+        run->ending.cpu_before_ns = used > 0 ? used : 0;
+        run->cpu_check_ns = now + run->cpu_limit_ns / run->processors;
+    }
+}
+
+/* Takes packets from the channel. -1: there will be no more. */
+static int read_channel(struct run *run)
+{
+    struct px_claims *claims = &run->result->claims;
+    while (!claims->done) {
+        char packet[PX_PACKET_MAX];
+        /* No control buffer: descriptors that a child sends are dropped by the kernel. */
+        ssize_t n = recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return 0;
+        if (n <= 0)
+            return -1;
+        bool locked = claims->locked;
+        if ((size_t)n > sizeof packet)
+            run->ending.protocol = "a packet that is too long";
+        else
+            px_claims_take(claims, packet, (size_t)n, &run->ending.protocol);
+        if (run->ending.protocol)
+            return -1;
+        if (!locked && claims->locked)
+            on_locked(run);
+    }
+    if (!px_claims_valid(claims))
+        run->ending.protocol = "text that is not UTF-8";
+    return -1;
+}
+
+static void check_cpu(struct run *run, int64_t now)
+{
+    int64_t used = px_child_cpu_ns(&run->child) - run->ending.cpu_before_ns;
+    int64_t left = run->cpu_limit_ns - used;
+    if (left <= 0) {
+        begin_stop(run, PX_CAUSE_CPU, PX_SIGNAL_CPU, now);
+        return;
+    }
+    int64_t wait = left / run->processors;
+    run->cpu_check_ns = now + (wait < MS ? MS : wait);
+}
+
+static void keep_deadlines(struct run *run, int64_t now)
+{
+    if (now >= run->hard_ns) {
+        run->ending.killed_by_us = true;
+        run->hard_ns = NEVER;
+        px_child_signal(&run->child, SIGKILL);
+        return;
+    }
+    if (now >= run->soft_ns)
+        begin_stop(run, PX_CAUSE_TIMEOUT, PX_SIGNAL_TIMEOUT, now);
+    else if (now >= run->cpu_check_ns)
+        check_cpu(run, now);
+}
+
+static void take_stop(struct run *run)
+{
+    uint64_t drained;
+    pyexec_request *request = run->context->request;
+    ssize_t n = read(request->wake, &drained, sizeof drained);
+    int how = atomic_exchange(&request->stop, PX_STOP_NONE);
+    if (n < 0 && how == PX_STOP_NONE)
+        return;
+    if (how == PX_STOP_CANCEL)
+        begin_stop(run, PX_CAUSE_CANCEL, SIGINT, px_now_ns());
+    else if (how == PX_STOP_INTERRUPT)
+        px_child_signal(&run->child, SIGINT);
+}
+
+/* Moves bytes from the caller's descriptor to the script's stdin, one block at a time. */
+static void feed_input(struct run *run, short caller, short child)
+{
+    if (!run->input_held && caller) {
+        ssize_t n = read(run->context->request->input_fd, run->input_block, sizeof run->input_block);
+        if (n > 0)
+            run->input_held = (size_t)n;
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            px_close_fd(&run->child.input);
+        return;
+    }
+    if (!run->input_held || !child)
+        return;
+    ssize_t n = send(run->child.input, run->input_block, run->input_held,
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) {
+        memmove(run->input_block, run->input_block + n, run->input_held - (size_t)n);
+        run->input_held -= (size_t)n;
+    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        px_close_fd(&run->child.input);
+    }
+}
+
+static int poll_timeout(const struct run *run, int64_t now)
+{
+    int64_t next = run->soft_ns < run->hard_ns ? run->soft_ns : run->hard_ns;
+    next = next < run->cpu_check_ns ? next : run->cpu_check_ns;
+    if (next == NEVER)
+        return -1;
+    return next <= now ? 0 : (int)((next - now + MS - 1) / MS);
+}
+
+/* Serves the child until it has ended or sent its whole result. */
+static void serve(struct run *run)
+{
+    struct px_child *child = &run->child;
+    for (;;) {
+        bool want_input = child->input >= 0 && !run->input_held;
+        struct pollfd polled[] = {
+            {child->channel, POLLIN, 0},    {child->streams[0], POLLIN, 0},
+            {child->streams[1], POLLIN, 0}, {child->pidfd, POLLIN, 0},
+            {run->context->request->wake, POLLIN, 0},
+            {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
+            {child->input >= 0 && run->input_held ? child->input : -1, POLLOUT, 0},
+        };
+        if (poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0 && errno != EINTR)
+            break;
+        if (polled[0].revents && read_channel(run) < 0) {
+            if (run->result->claims.done || run->ending.protocol)
+                return;
+            /* It closed the channel and may run on: its end or a limit tells. */
+            px_close_fd(&child->channel);
+        }
+        for (int which = 0; which < 2; which++)
+            if (polled[1 + which].revents && !drain(run, which, sizeof run->block))
+                px_close_fd(&child->streams[which]);
+        if (polled[4].revents)
+            take_stop(run);
+        if (polled[5].revents || polled[6].revents)
+            feed_input(run, polled[5].revents, polled[6].revents);
+        if (polled[3].revents) {
+            if (child->channel >= 0)
+                read_channel(run);
+            return;
+        }
+        keep_deadlines(run, px_now_ns());
+    }
+}
+
+/* What the kernel says: of a child that sent its result, while it lives; of another, from the
+ * supervisor that waited for it. */
+static void collect_facts(struct run *run)
+{
+    struct px_ending *ending = &run->ending;
+    pyexec_result *result = run->result;
+    int64_t cpu = -1;
+    if (result->claims.done && !ending->protocol) {
+        cpu = px_child_cpu_ns(&run->child);
+        result->peak_bytes = px_child_peak_bytes(&run->child);
+    }
+    result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
+    if (cpu < 0 || !result->peak_bytes) {
+        struct px_launch_event event;
+        if (ending->protocol)
+            px_child_signal(&run->child, SIGKILL);
+        run->child.ended = true;
+        if (px_launcher_await_exit(run->context->launcher, run->child.pid, 5000, &event) == 0) {
+            ending->known = true;
+            ending->code = event.code;
+            ending->status = event.status;
+            cpu = (int64_t)(event.user_us + event.system_us) * 1000;
+            result->peak_bytes = event.peak_bytes;
+        }
+    }
+    ending->cpu_ns = cpu < 0 ? 0 : cpu;
+    cpu -= ending->cpu_before_ns;
+    result->cpu_ms = cpu > 0 ? (double)cpu / 1e6 : 0;
+}
+
+static int await_end(const struct px_child *child)
+{
+    struct pollfd polled = {child->pidfd, POLLIN, 0};
+    return poll(&polled, 1, 5000);
+}
+
+static int collect_files(struct run *run, const struct px_snapshot *before, pyexec_error *error)
+{
+    if (run->child.workspace < 0)
+        return 0;
+    struct px_snapshot after = {0};
+    /* Only a dead child can't change what is being read. */
+    px_child_signal(&run->child, SIGKILL);
+    await_end(&run->child);
+    int result = px_snapshot_take(run->child.workspace, &after, error);
+    if (result == 0) {
+        json_decref(run->result->files);
+        run->result->files = px_snapshot_changes(run->child.workspace, before, &after,
+                                                 &run->context->request->return_files,
+                                                 &run->result->files_truncated);
+        if (!run->result->files)
+            result = px_error_oom(error);
+    }
+    px_snapshot_done(&after);
+    return result;
+}
+
+static int drive(struct run *run, const struct px_child_options *options, pyexec_error *error)
+{
+    const struct px_policy *policy = run->context->policy;
+    struct px_snapshot before = {0};
+    if (px_child_start(&run->child, run->context->launcher, run->context->zygotes, options, error) < 0)
+        return -1;
+    int result = 0;
+    if (run->child.workspace >= 0)
+        result = px_snapshot_take(run->child.workspace, &before, error);
+    if (result == 0)
+        result = px_child_send_run(&run->child, options, error);
+    if (result == 0) {
+        run->processors = sysconf(_SC_NPROCESSORS_ONLN);
+        run->processors = run->processors < 1 ? 1 : run->processors;
+        run->cpu_limit_ns = policy->cpu_time_seconds == PX_NONE
+                                ? NEVER
+                                : policy->cpu_time_seconds * INT64_C(1000000000);
+        run->started_ns = px_now_ns();
+        run->soft_ns = run->cpu_check_ns = NEVER;
+        run->hard_ns = run->started_ns + SETUP_TIMEOUT_MS * MS;
+        serve(run);
+        drain_all(run);
+        collect_facts(run);
+        result = collect_files(run, &before, error);
+    }
+    px_snapshot_done(&before);
+    return result;
+}
+
+int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error)
+{
+    const pyexec_request *request = context->request;
+    struct px_child_options options = {
+        .policy = context->policy,
+        .request = request,
+        .workspace_path = request->workspace ? request->workspace : "/workspace",
+        .null_fd = context->null_fd,
+    };
+    struct run *run = calloc(1, sizeof *run);
+    if (!run || !(run->result = px_result_new())) {
+        free(run);
+        return px_error_oom(error);
+    }
+    run->context = context;
+    run->child.ended = true;
+    run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
+    run->child.streams[0] = run->child.streams[1] = -1;
+    int result = drive(run, &options, error);
+    px_child_done(&run->child);
+    if (result == 0)
+        result = px_verdict(run->result, &run->ending, context->policy, error);
+    if (result == 0) {
+        for (int which = 0; which < 2; which++)
+            px_stream_finish(&run->result->streams[which], stream_cap(run, which));
+        run->result->missing = px_zygotes_missing(context->zygotes);
+        *ret = TAKE_PTR(run->result);
+    }
+    pyexec_result_free(run->result);
+    free(run);
+    return result;
+}

@@ -1,0 +1,23 @@
+/* One execution, driven by the calling thread: it sends the run to the child, polls the child's
+ * descriptors, keeps the deadlines, and composes the result. */
+#ifndef PX_ENGINE_RUN_H
+#define PX_ENGINE_RUN_H
+
+#include "engine/launcher.h"
+#include "engine/request.h"
+#include "engine/result.h"
+#include "engine/zygotes.h"
+
+struct px_run_context {
+    struct px_launcher *launcher;
+    struct px_zygotes *zygotes;
+    const struct px_policy *policy;     /* the request's, checked */
+    pyexec_request *request;
+    int null_fd;                        /* /dev/null, read-only */
+};
+
+/* 0 with a result, or -1 with a host-side error; in both cases nothing of the run is left but
+ * a process that has been killed and is being reaped. */
+int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error);
+
+#endif

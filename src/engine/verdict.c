@@ -1,0 +1,174 @@
+#include "engine/verdict.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+
+static int set_status(pyexec_result *result, pyexec_status status, int exit_code)
+{
+    result->status = status;
+    result->exit_code = exit_code;
+    return 0;
+}
+
+static int set_text(char **slot, const char *text)
+{
+    free(*slot);
+    *slot = strdup(text);
+    return *slot ? 0 : -1;
+}
+
+/* Whether the child's own error is the exception that the first step raised. */
+static bool claims_timeout(const pyexec_result *result)
+{
+    return result->claims.done && result->claims.type.length &&
+           strcmp(result->claims.type.data, "TimeoutError") == 0 &&
+           strncmp(px_buffer_string(&result->claims.message), "timeout", 7) == 0;
+}
+
+static int end_by_limit(pyexec_result *result, const struct px_ending *ending,
+                        const struct px_policy *policy)
+{
+    bool done = result->claims.done && !ending->protocol;
+    char text[256];
+    if (ending->cause == PX_CAUSE_TIMEOUT) {
+        snprintf(text, sizeof text, "timeout: the script ran longer than timeout_ms=%" PRId64 "%s",
+                 policy->timeout_ms, done ? "" : " and was killed");
+        set_status(result, PYEXEC_STATUS_TIMEOUT, 124);
+    } else {
+        snprintf(text, sizeof text,
+                 "timeout: the script used more CPU time than cpu_time_seconds=%" PRId64 "%s",
+                 policy->cpu_time_seconds, done ? "" : " and was killed");
+        set_status(result, PYEXEC_STATUS_CPU_LIMIT, done ? 1 : 137);
+    }
+    return claims_timeout(result) ? 0 : px_result_set_error(result, "TimeoutError", text);
+}
+
+static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
+                         const struct px_policy *policy)
+{
+    char text[256];
+    int signal = ending->status;
+    const char *name = sigabbrev_np(signal), *words = sigdescr_np(signal);
+    if (signal == SIGKILL) {
+        if (policy->cpu_time_seconds != PX_NONE &&
+            ending->cpu_ns >= policy->cpu_time_seconds * INT64_C(1000000000)) {
+            struct px_ending by_kernel = *ending;
+            by_kernel.cause = PX_CAUSE_CPU;
+            return end_by_limit(result, &by_kernel, policy);
+        }
+        set_status(result, PYEXEC_STATUS_KILLED, 137);
+        return px_result_set_error(result, "Killed", "SIGKILL that pyexec did not send: the "
+                                                     "kernel's out-of-memory killer or an operator");
+    }
+    set_status(result, PYEXEC_STATUS_CRASHED, 128 + signal);
+    if (signal == SIGSYS)
+        snprintf(text, sizeof text, "SIGSYS: a system call that the sandbox does not allow, made "
+                                    "while SIGSYS was blocked");
+    else
+        snprintf(text, sizeof text, "SIG%s (%s)", name ? name : "?", words ? words : "unknown");
+    return px_result_set_error(result, "Crashed", text);
+}
+
+/* It ended by itself without a result: os._exit() and the like. */
+static int end_without_result(pyexec_result *result, const struct px_ending *ending)
+{
+    char text[256];
+    if (ending->protocol) {
+        set_status(result, PYEXEC_STATUS_CRASHED, 1);
+        snprintf(text, sizeof text, "the process sent %s on the result channel", ending->protocol);
+    } else if (!ending->known) {
+        set_status(result, PYEXEC_STATUS_KILLED, 137);
+        return px_result_set_error(result, "Killed", "the sandbox's supervisor ended");
+    } else {
+        set_status(result, PYEXEC_STATUS_CRASHED, ending->status ? ending->status : 1);
+        snprintf(text, sizeof text, "the process ended with exit status %d before its result was "
+                                    "complete", ending->status);
+    }
+    return px_result_set_error(result, "Crashed", text);
+}
+
+static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
+{
+    const struct px_claims *claims = &result->claims;
+    char text[256];
+    switch (claims->outcome) {
+    case PX_OUTCOME_OK:
+        return set_status(result, PYEXEC_STATUS_OK, 0);
+    case PX_OUTCOME_MEMORY:
+        set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 1);
+        if (claims->type.length)
+            return 0;
+        snprintf(text, sizeof text, "the script reached address_space_bytes=%" PRId64,
+                 policy->address_space_bytes == PX_NONE ? 0 : policy->address_space_bytes);
+        return px_result_set_error(result, "MemoryError", text);
+    case PX_OUTCOME_TRAPPED: {
+        size_t last = json_array_size(claims->denials);
+        const json_t *denial = last ? json_array_get(claims->denials, last - 1) : NULL;
+        const char *what = json_string_value(json_object_get(denial, "what"));
+        set_status(result, PYEXEC_STATUS_CRASHED, 128 + SIGSYS);
+        snprintf(text, sizeof text, "SIGSYS: the system call %.200s is not allowed",
+                 what ? what : "(unknown)");
+        return px_result_set_error(result, "Crashed", text);
+    }
+    default:
+        return set_status(result, PYEXEC_STATUS_ERROR, claims->exit_code ? claims->exit_code : 1);
+    }
+}
+
+/* What the child claims, when it sent a whole result. */
+static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
+{
+    struct px_claims *claims = &result->claims;
+    result->has_value = claims->counts[PX_RESULT_VALUE] > 0;
+    if (claims->value.length > (size_t)policy->max_value_bytes) {
+        claims->value.length = (size_t)policy->max_value_bytes;
+        claims->value_truncated = true;
+    }
+    if (claims->type.length &&
+        px_result_set_error(result, claims->type.data, px_buffer_string(&claims->message)) < 0)
+        return -1;
+    result->error_line = claims->type.length ? claims->line : 0;
+    if (claims->traceback.length && set_text(&result->traceback, claims->traceback.data) < 0)
+        return -1;
+    return 0;
+}
+
+int px_verdict(pyexec_result *result, const struct px_ending *ending,
+               const struct px_policy *policy, pyexec_error *error)
+{
+    const struct px_claims *claims = &result->claims;
+    bool done = claims->done && !ending->protocol;
+    if (claims->setup.code != PYEXEC_OK) {
+        *error = claims->setup;
+        return -1;
+    }
+    if (!claims->locked && ending->cause != PX_CAUSE_CANCEL) {
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                     "the run's process ended while the sandbox was being set up (%s %d)",
+                     ending->code == CLD_EXITED ? "exit status" : "signal", ending->status);
+        return px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
+    }
+    int failed = done ? adopt_claims(result, policy) : 0;
+    if (failed == 0 && ending->cause == PX_CAUSE_CANCEL)
+        failed = set_status(result, PYEXEC_STATUS_CANCELLED, 130) < 0 ||
+                         (!result->error_type &&
+                          px_result_set_error(result, "Cancelled", "the caller cancelled the run") < 0)
+                     ? -1
+                     : 0;
+    else if (failed == 0 && ending->cause != PX_CAUSE_NONE)
+        failed = end_by_limit(result, ending, policy);
+    else if (failed == 0 && done)
+        failed = end_by_itself(result, policy);
+    else if (failed == 0 && ending->known && ending->code != CLD_EXITED && !ending->protocol)
+        failed = end_by_signal(result, ending, policy);
+    else if (failed == 0)
+        failed = end_without_result(result, ending);
+    if (failed == 0 && result->status != PYEXEC_STATUS_OK)
+        result->error_hint = px_hint_for(result, policy);
+    return failed < 0 ? px_error_oom(error) : 0;
+}

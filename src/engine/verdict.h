@@ -1,0 +1,25 @@
+/* From what the kernel says and what the child claims to the status, exit code and error of
+ * CONTRACT section 2. */
+#ifndef PX_ENGINE_VERDICT_H
+#define PX_ENGINE_VERDICT_H
+
+#include "engine/result.h"
+
+/* Why the host began to stop the run; the greater wins. */
+enum px_ending_cause { PX_CAUSE_NONE, PX_CAUSE_TIMEOUT, PX_CAUSE_CPU, PX_CAUSE_CANCEL };
+
+struct px_ending {
+    enum px_ending_cause cause;
+    bool killed_by_us;          /* after the grace period */
+    const char *protocol;       /* how the child broke the protocol, or NULL */
+    bool known;                 /* code and status are set */
+    int code, status;           /* CLD_… and exit status or signal */
+    int64_t cpu_before_ns;      /* used before the script began */
+    int64_t cpu_ns;             /* used in all */
+};
+
+/* 0, or -1 when the run never began (a set-up error of the host's side). */
+int px_verdict(pyexec_result *result, const struct px_ending *ending,
+               const struct px_policy *policy, pyexec_error *error);
+
+#endif

@@ -1,0 +1,295 @@
+#include "engine/workspace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "base/utf8.h"
+#include "engine/base64.h"
+
+#define ENTRIES_MAX 20000
+#define DEPTH_MAX 64
+#define CHANGES_MAX 1000            /* CONTRACT section 2 */
+#define CONTENTS_MAX (8u << 20)     /* CONTRACT section 2 */
+
+static int open_beneath(int folder, const char *path, int flags, mode_t mode)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(flags | O_CLOEXEC),
+        .mode = mode,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+}
+
+void px_snapshot_done(struct px_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->count; i++)
+        free(snapshot->entries[i].path);
+    free(snapshot->entries);
+    *snapshot = (struct px_snapshot){0};
+}
+
+static int add_entry(struct px_snapshot *snapshot, const char *path, const struct stat *status)
+{
+    if (snapshot->count == snapshot->capacity) {
+        size_t capacity = snapshot->capacity ? snapshot->capacity * 2 : 64;
+        struct px_snapshot_entry *entries = realloc(snapshot->entries, capacity * sizeof *entries);
+        if (!entries)
+            return -1;
+        snapshot->entries = entries;
+        snapshot->capacity = capacity;
+    }
+    struct px_snapshot_entry entry = {
+        .path = strdup(path),
+        .inode = status->st_ino,
+        .size = (uint64_t)status->st_size,
+        .modified_ns = (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec,
+        .changed_ns = (int64_t)status->st_ctim.tv_sec * 1000000000 + status->st_ctim.tv_nsec,
+    };
+    if (!entry.path)
+        return -1;
+    snapshot->entries[snapshot->count++] = entry;
+    return 0;
+}
+
+/* `path` is the buffer for the whole path, `length` how much of it names this folder. */
+static int list(int folder_fd, char *path, size_t length, int depth, struct px_snapshot *snapshot)
+{
+    DIR *folder = fdopendir(folder_fd);
+    if (!folder) {
+        close(folder_fd);
+        return -1;
+    }
+    int result = 0;
+    struct dirent *item;
+    while (result == 0 && (item = readdir(folder))) {
+        size_t name = strlen(item->d_name);
+        struct stat status;
+        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
+            fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (length + name + 2 > PATH_MAX || snapshot->count >= ENTRIES_MAX) {
+            snapshot->truncated = true;
+            continue;
+        }
+        memcpy(path + length, item->d_name, name + 1);
+        if (S_ISREG(status.st_mode)) {
+            result = add_entry(snapshot, path, &status);
+        } else if (S_ISDIR(status.st_mode)) {
+            int below = depth < DEPTH_MAX ? openat(dirfd(folder), item->d_name,
+                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                                          : -1;
+            path[length + name] = '/';
+            if (below < 0)
+                snapshot->truncated = true;
+            else
+                result = list(below, path, length + name + 1, depth + 1, snapshot);
+        }
+    }
+    closedir(folder);
+    return result;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct px_snapshot_entry *)a)->path,
+                  ((const struct px_snapshot_entry *)b)->path);
+}
+
+int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error)
+{
+    char *path = malloc(PATH_MAX);
+    int fd = open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!path || fd < 0 || list(fd, path, 0, 0, ret) < 0) {
+        free(path);
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't list the workspace");
+    }
+    free(path);
+    if (ret->count)
+        qsort(ret->entries, ret->count, sizeof *ret->entries, by_path);
+    return 0;
+}
+
+static bool same(const struct px_snapshot_entry *a, const struct px_snapshot_entry *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->modified_ns == b->modified_ns &&
+           a->changed_ns == b->changed_ns;
+}
+
+static bool matches(const struct px_strings *patterns, const char *path)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (fnmatch(patterns->items[i], path, 0) == 0)
+            return true;
+    return false;
+}
+
+/* The contents as base64, or NULL when they can't be had within `*left`. */
+static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_t *left)
+{
+    struct stat status;
+    px_auto_fd int fd = open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
+        (uint64_t)status.st_size > *left)
+        return NULL;
+    struct px_buffer px_auto_buffer bytes = {0}, encoded = {0};
+    char block[65536];
+    ssize_t n;
+    while ((n = read(fd, block, sizeof block)) > 0) {
+        if (bytes.length + (size_t)n > *left)
+            return NULL;
+        px_buffer_add(&bytes, block, (size_t)n);
+    }
+    px_base64_encode(&encoded, px_buffer_string(&bytes), bytes.length);
+    if (n < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&encoded))
+        return NULL;
+    *left -= bytes.length;
+    return json_string(px_buffer_string(&encoded));
+}
+
+struct changes {
+    int folder;
+    const struct px_strings *patterns;
+    json_t *list;
+    size_t left;
+    bool truncated;
+};
+
+static void add_change(struct changes *changes, const struct px_snapshot_entry *entry,
+                       const char *change)
+{
+    bool deleted = strcmp(change, "deleted") == 0;
+    if (json_array_size(changes->list) >= CHANGES_MAX) {
+        changes->truncated = true;
+        return;
+    }
+    struct px_buffer px_auto_buffer path = {0};
+    px_utf8_repair(&path, entry->path, strlen(entry->path));
+    json_t *content = NULL;
+    if (!deleted && matches(changes->patterns, entry->path)) {
+        content = contents(changes->folder, entry, &changes->left);
+        if (!content)
+            changes->truncated = true;
+    }
+    json_array_append_new(changes->list,
+                          json_pack("{s:s, s:I, s:s, s:o}", "path", px_buffer_string(&path),
+                                    "bytes", (json_int_t)(deleted ? 0 : entry->size), "change",
+                                    change, "content_base64", content ? content : json_null()));
+}
+
+json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
+                            const struct px_snapshot *after, const struct px_strings *patterns,
+                            bool *ret_truncated)
+{
+    struct changes changes = {folder, patterns, json_array(), CONTENTS_MAX,
+                              before->truncated || after->truncated};
+    size_t b = 0, a = 0;
+    while (changes.list && (b < before->count || a < after->count)) {
+        int order = b >= before->count   ? 1
+                    : a >= after->count ? -1
+                                        : strcmp(before->entries[b].path, after->entries[a].path);
+        if (order < 0) {
+            add_change(&changes, &before->entries[b++], "deleted");
+        } else if (order > 0) {
+            add_change(&changes, &after->entries[a++], "created");
+        } else {
+            if (!same(&before->entries[b], &after->entries[a]))
+                add_change(&changes, &after->entries[a], "modified");
+            a++;
+            b++;
+        }
+    }
+    *ret_truncated = changes.truncated;
+    return changes.list;
+}
+
+/* What the host makes is given to the folder's owner: the run's user, in a workspace made by
+ * a pyexec that was started as root. */
+static int give_away(int folder, int fd)
+{
+    struct stat owner, own;
+    if (fstat(folder, &owner) < 0 || fstat(fd, &own) < 0)
+        return -1;
+    if (own.st_uid == owner.st_uid && own.st_gid == owner.st_gid)
+        return 0;
+    return fchown(fd, owner.st_uid, owner.st_gid);
+}
+
+static int path_failed(const char *path, const char *what, int sys_errno, pyexec_error *error)
+{
+    if (sys_errno == ELOOP || sys_errno == EXDEV) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "%s: outside sandbox: '%s' goes through a symbolic link", what, path);
+        return px_error_hint(error, "Give a path inside the workspace without symbolic links.");
+    }
+    return px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: can't make '%s'", what,
+                          path);
+}
+
+/* Makes the first `length` bytes of the path as folders; returns the last one, or -1. */
+static int make_folders(int folder, const char *path, size_t length)
+{
+    char part[NAME_MAX + 1];
+    px_auto_fd int at = open_beneath(folder, ".", O_PATH | O_DIRECTORY, 0);
+    for (size_t i = 0; at >= 0 && i < length;) {
+        size_t step = strcspn(path + i, "/");
+        step = step > length - i ? length - i : step;
+        if (step > NAME_MAX) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        if (step && !(step == 1 && path[i] == '.')) {
+            memcpy(part, path + i, step);
+            part[step] = '\0';
+            bool made = mkdirat(at, part, 0700) == 0;
+            if (!made && errno != EEXIST)
+                return -1;
+            px_auto_fd int below = open_beneath(at, part, O_RDONLY | O_DIRECTORY, 0);
+            if (below < 0 || (made && give_away(folder, below) < 0))
+                return -1;
+            px_close_fd(&at);
+            at = TAKE_FD(below);
+        }
+        i += step;
+        i += strspn(path + i, "/");
+    }
+    return TAKE_FD(at);
+}
+
+int px_workspace_make_folder(int folder, const char *path, const char *what, pyexec_error *error)
+{
+    px_auto_fd int made = make_folders(folder, path, strlen(path));
+    return made < 0 ? path_failed(path, what, errno, error) : 0;
+}
+
+int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
+                       pyexec_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    px_auto_fd int parent = make_folders(folder, path, slash ? (size_t)(slash - path) : 0);
+    if (parent < 0)
+        return path_failed(path, "files", errno, error);
+    px_auto_fd int file = open_beneath(parent, slash ? slash + 1 : path,
+                                       O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
+    struct stat status;
+    if (file < 0 || fstat(file, &status) < 0)
+        return path_failed(path, "files", errno, error);
+    if (!S_ISREG(status.st_mode))
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not a regular file", path);
+    if (ftruncate(file, 0) < 0 || px_write_all(file, bytes, length) < 0 ||
+        give_away(folder, file) < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "files: can't write '%s'", path);
+        return errno == ENOSPC ? px_error_hint(error, "Raise workspace_bytes.") : -1;
+    }
+    return 0;
+}

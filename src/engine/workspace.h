@@ -1,0 +1,44 @@
+/* The host's hand in a workspace. Everything below its descriptor is written by a hostile
+ * child at the same time: nothing here follows a link, leaves the folder, waits for a fifo,
+ * or trusts a size. */
+#ifndef PX_ENGINE_WORKSPACE_H
+#define PX_ENGINE_WORKSPACE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "policy/policy.h"
+
+/* One regular file as it was. */
+struct px_snapshot_entry {
+    char *path;
+    uint64_t inode, size;
+    int64_t modified_ns, changed_ns;
+};
+
+struct px_snapshot {
+    struct px_snapshot_entry *entries;  /* sorted by path */
+    size_t count, capacity;
+    bool truncated;                     /* there was more than is listed */
+};
+
+/* Lists the regular files below the folder: at most 20,000, at most 64 folders deep. */
+int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error);
+void px_snapshot_done(struct px_snapshot *snapshot);
+
+/* The `files` array of a result: at most 1,000 changes; contents of those that match a pattern,
+ * at most 8 MiB in all. Sets *ret_truncated when something was left out. NULL: no memory. */
+json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
+                            const struct px_snapshot *after, const struct px_strings *patterns,
+                            bool *ret_truncated);
+
+/* Makes a folder with those above it. The path is relative and checked (px_request_check_path).
+ * Fails with invalid_request, "outside sandbox" when a symbolic link stands in the way. */
+int px_workspace_make_folder(int folder, const char *path, const char *what, pyexec_error *error);
+
+/* Writes a file, replacing one that is there; folders above it are made. */
+int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
+                       pyexec_error *error);
+
+#endif

@@ -1,0 +1,39 @@
+/* The zygotes of one kind: same interpreter, preloads, site and network. Starts them when
+ * needed, replaces dead ones, and hands clone requests to one that is free. Thread-safe. */
+#ifndef PX_ENGINE_ZYGOTES_H
+#define PX_ENGINE_ZYGOTES_H
+
+#include <stdbool.h>
+
+#include "engine/launcher.h"
+#include "policy/policy.h"
+
+struct px_zygotes;
+
+/* Takes what identifies the kind from the policy, and starts the first. */
+int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
+                   const char *python, size_t wanted, px_layers allow_missing,
+                   const struct px_launcher_options *ids, struct px_zygotes **ret,
+                   pyexec_error *error);
+/* No call may be in progress. */
+void px_zygotes_free(struct px_zygotes *zygotes);
+
+/* Whether they serve this policy. */
+bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy);
+
+/* The first zygote's facts. */
+const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes);
+
+/* What the layers of this kind lack, the launcher's included. */
+px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
+
+/* One request and its answer. `fds` stay the caller's; *ret_fds gets the pidfd and, with
+ * PX_WORKSPACE_NEW, the workspace (the workspace alone with PX_CLONE_WORKSPACE). */
+int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
+                     size_t count, struct px_clone_reply *ret, int ret_fds[2],
+                     pyexec_error *error);
+
+/* Starts those beyond the first in the background, once. */
+void px_zygotes_grow(struct px_zygotes *zygotes);
+
+#endif

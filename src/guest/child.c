@@ -1,0 +1,250 @@
+/* One child, from the clone to its end. The order is the point of this file:
+ *
+ *   1. id maps, workspace, read-only root          needs the capabilities of the new namespace
+ *   2. descriptors: 0 stdin, 1 stdout, 2 stderr, 3 the channel, nothing else
+ *   3. the interpreter mended after the fork, reseeded, warmed
+ *   4. limits, capabilities dropped, Landlock, seccomp     irreversible
+ *   5. LOCKED is sent; only now is a byte read that a caller chose
+ *
+ * Until 5 a failure is reported as SETUP_ERROR; the host accepts none after LOCKED. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "guest/guard.h"
+#include "guest/mountpoint.h"
+#include "guest/run.h"
+#include "guest/trap.h"
+#include "guest/zygote.h"
+#include "launch/namespaces.h"
+#include "sandbox/landlock.h"
+#include "sandbox/limits.h"
+#include "sandbox/mount.h"
+#include "sandbox/seccomp.h"
+
+#define CHANNEL_FD 3
+
+static bool lacks(const struct px_zygote *zygote, enum px_layer layer)
+{
+    return zygote->missing & PX_LAYER_BIT(layer);
+}
+
+uint64_t px_child_namespaces(const struct px_zygote *zygote)
+{
+    return (lacks(zygote, PX_LAYER_USER_NAMESPACE) ? 0 : CLONE_NEWUSER) |
+           (lacks(zygote, PX_LAYER_PID_NAMESPACE) ? 0 : CLONE_NEWPID) |
+           (lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) ? 0 : CLONE_NEWNS);
+}
+
+/* Where glibc keeps the thread's id, which a raw clone leaves stale: pthread_kill, abort and
+ * robust mutexes use it. PR_GET_TID_ADDRESS needs CONFIG_CHECKPOINT_RESTORE; without it the
+ * number is looked for in the thread's descriptor. */
+static int *thread_id_address(void)
+{
+    static int *address;
+    if (address)
+        return address;
+    if (prctl(PR_GET_TID_ADDRESS, &address, 0, 0, 0) == 0 && address)
+        return address;
+    int id = (int)syscall(SYS_gettid), *descriptor = (int *)pthread_self();
+    for (size_t i = 0; i < 512; i++)
+        if (descriptor[i] == id)
+            return address = &descriptor[i];
+    return NULL;
+}
+
+int px_child_map_ids(const struct px_zygote *zygote)
+{
+    if (lacks(zygote, PX_LAYER_USER_NAMESPACE))
+        return 0;
+    /* geteuid() gives the overflow id before there is a map; the parent's is what it was. */
+    char uid_map[32], gid_map[32];
+    snprintf(uid_map, sizeof uid_map, "1000 %u 1\n", zygote->run_uid);
+    snprintf(gid_map, sizeof gid_map, "1000 %u 1\n", zygote->run_gid);
+    return px_write_id_maps(zygote->proc, "self", uid_map, gid_map, true);
+}
+
+static void fail(int channel, pyexec_error *error)
+{
+    struct px_wire_writer writer = {.socket = channel};
+    px_wire_put(&writer, PX_RESULT_SETUP_ERROR, error, sizeof *error);
+    px_wire_flush(&writer);
+    _exit(1);
+}
+
+/* The workspace is seen at its path; a read-only one through a second, read-only mount over
+ * the first, whose descriptor the host writes through. */
+static int attach_workspace(const struct px_clone_request *request,
+                            const struct px_mountpoint *point, int mount, pyexec_error *error)
+{
+    if (mount >= 0) {
+        if (px_mountpoint_make(point, request->workspace_path, error) < 0)
+            return -1;
+        if (px_attach(mount, AT_FDCWD, request->workspace_path) < 0)
+            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't attach the workspace at '%s'",
+                                  request->workspace_path);
+        if (!request->workspace_write) {
+            px_auto_fd int copy = px_open_tree(AT_FDCWD, request->workspace_path, OPEN_TREE_CLONE);
+            if (copy < 0 || px_mount_restrict(copy, MOUNT_ATTR_RDONLY, false) < 0 ||
+                px_attach(copy, AT_FDCWD, request->workspace_path) < 0)
+                return px_error_errno(error, PYEXEC_INTERNAL, errno,
+                                      "can't make the workspace read-only");
+        }
+    }
+    if (px_root_seal() < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't seal the root");
+    return 0;
+}
+
+static int place_descriptors(const int *fds, pyexec_error *error)
+{
+    int high[4];
+    for (size_t i = 0; i < 4; i++)
+        if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
+            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't duplicate a descriptor");
+    if (dup2(high[1], 0) < 0 || dup2(high[2], 1) < 0 || dup2(high[3], 2) < 0 ||
+        dup3(high[0], CHANNEL_FD, O_CLOEXEC) < 0 ||
+        syscall(SYS_close_range, CHANNEL_FD + 1, ~0U, 0) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't place the descriptors");
+    return 0;
+}
+
+static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_request *request,
+                          pyexec_error *error)
+{
+    if (lacks(zygote, PX_LAYER_LANDLOCK))
+        return 0;
+    px_auto_fd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int workspace = -1;
+    if (request->workspace != PX_WORKSPACE_NONE)
+        workspace = open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct px_landlock_rules rules = {
+        .root = root,
+        .workspace = workspace,
+        .workspace_write = request->workspace_write,
+        .network = zygote->start.network,
+        .abi = zygote->landlock_abi,
+    };
+    if (root < 0 || px_landlock_enter(&rules) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't enter Landlock");
+    return 0;
+}
+
+static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request,
+                     pyexec_error *error)
+{
+    struct px_limits limits = {
+        .address_space_bytes = request->address_space_bytes,
+        .cpu_seconds = request->cpu_seconds,
+        .open_files = request->open_files == UINT64_MAX ? UINT64_MAX
+                                                         : CHANNEL_FD + 1 + request->open_files,
+        .open_files_reserve = PX_OPEN_FILES_RESERVE,
+        .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
+        .file_bytes = request->file_bytes,
+    };
+    if (px_trap_install() < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install the SIGSYS handler");
+    if (px_limits_enter(&limits) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
+    if (lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged &&
+        (setresgid(zygote->start.run_gid, zygote->start.run_gid, zygote->start.run_gid) < 0 ||
+         setresuid(zygote->start.run_uid, zygote->start.run_uid, zygote->start.run_uid) < 0))
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop to the run's id");
+    if (px_privileges_drop() < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop the privileges");
+    if (enter_landlock(zygote, request, error) < 0)
+        return -1;
+    if (!lacks(zygote, PX_LAYER_SECCOMP) &&
+        px_seccomp_enter(zygote->start.network ? PX_FILTER_ONLINE : PX_FILTER_OFFLINE) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                              "can't install the seccomp filter");
+    return 0;
+}
+
+static void run(void)
+{
+    static struct px_wire_writer writer = {.socket = CHANNEL_FD};
+    struct px_run run = {.out = &writer};
+    if (px_wire_put(&writer, PX_RESULT_LOCKED, NULL, 0) < 0 || px_wire_flush(&writer) < 0 ||
+        px_run_receive(CHANNEL_FD, &run) < 0)
+        _exit(1);
+    if (run.working_dir && chdir(run.working_dir) < 0)
+        _exit(1);
+    _exit(px_run_execute(&run));
+}
+
+static void become_child(struct px_zygote *zygote, const struct px_clone_request *request,
+                         const struct px_mountpoint *point, const int *fds)
+{
+    pyexec_error error = {0};
+    if (lacks(zygote, PX_LAYER_PID_NAMESPACE))
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (px_child_map_ids(zygote) < 0) {
+        px_error_errno(&error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't map the run's user id");
+        fail(fds[0], &error);
+    }
+    if (!lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
+        attach_workspace(request, point, fds[4], &error) < 0)
+        fail(fds[0], &error);
+    if (place_descriptors(fds, &error) < 0)
+        fail(fds[0], &error);
+    PyOS_AfterFork_Child();
+    px_run_reseed();
+    px_run_warm();
+    if (lock_down(zygote, request, &error) < 0)
+        fail(CHANNEL_FD, &error);
+    run();
+}
+
+int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
+                   const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error)
+{
+    struct px_mountpoint point = {0};
+    if (fds[4] >= 0) {
+        if (lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
+            px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                         "there is no workspace without the layer 'mount_namespace'");
+            return px_error_hint(error, "Set disable_open to true, or get the layer back.");
+        }
+        if (px_mountpoint_find(&point, request->workspace_path, error) < 0)
+            return -1;
+    }
+    int *thread_id = thread_id_address(), pidfd = -1;
+    struct clone_args args = {
+        .flags = px_child_namespaces(zygote) | CLONE_PARENT | CLONE_PIDFD |
+                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0),
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .child_tid = (uint64_t)(uintptr_t)thread_id,
+    };
+    PyOS_BeforeFork();
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0) {
+        close(zygote->host);
+        become_child(zygote, request, &point, fds);
+    }
+    int saved = errno;
+    PyOS_AfterFork_Parent();
+    if (pid < 0) {
+        px_error_errno(error, saved == EAGAIN || saved == ENOMEM || saved == ENOSPC
+                                  ? PYEXEC_OVERLOADED
+                                  : PYEXEC_SANDBOX_UNAVAILABLE,
+                       saved, "can't clone a process for the run");
+        if (saved == ENOSPC)
+            px_error_hint(error, "Raise the sysctl user.max_user_namespaces (user_namespaces(7)).");
+        return -1;
+    }
+    *ret_pidfd = pidfd;
+    *ret_pid = pid;
+    return 0;
+}

@@ -1,0 +1,324 @@
+/* The zygote's life: load, preload, enter the minimal root, drop to the run's id, and then
+ * answer clone requests with forks until the host goes.
+ *
+ *   fd 3  the host's socket     closed in every child before anything else
+ *   fd 4  the extension         closed at once
+ *   fd 5  /proc of the host     for the children's id maps; closed in every child
+ *
+ * It never runs a caller's code and never reads a byte that a child wrote: what it never held,
+ * no memory scan in a child can find. It refuses to fork while it has a second thread. */
+#include "guest/zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "guest/guard.h"
+#include "guest/run.h"
+#include "launch/namespaces.h"
+#include "sandbox/landlock.h"
+#include "sandbox/mount.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+/* The pending Python exception as "Type: message". */
+static void python_error(char *text, size_t size)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *name = type ? PyObject_GetAttrString(type, "__name__") : NULL;
+    PyObject *message = value ? PyObject_Str(value) : NULL;
+    PyObject *joined = name && message ? PyUnicode_FromFormat("%U: %U", name, message) : NULL;
+    PyObject *bytes = joined ? PyUnicode_AsEncodedString(joined, "utf-8", "replace") : NULL;
+    snprintf(text, size, "%s", bytes ? PyBytes_AsString(bytes) : "unknown error");
+    PyErr_Clear();
+    Py_XDECREF(bytes);
+    Py_XDECREF(joined);
+    Py_XDECREF(message);
+    Py_XDECREF(name);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+static int check_interpreter(pyexec_error *error)
+{
+    PyObject *implementation = PySys_GetObject("implementation");
+    PyObject *name = implementation ? PyObject_GetAttrString(implementation, "name") : NULL;
+    bool cpython = name && PyUnicode_CompareWithASCIIString(name, "cpython") == 0;
+    Py_XDECREF(name);
+    PyErr_Clear();
+    if (!cpython)
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the interpreter is not CPython");
+    PyObject *is_enabled = PySys_GetObject("_is_gil_enabled");
+    PyObject *enabled = is_enabled ? PyObject_CallObject(is_enabled, NULL) : NULL;
+    bool free_threaded = enabled && PyObject_IsTrue(enabled) == 0;
+    Py_XDECREF(enabled);
+    PyErr_Clear();
+    if (free_threaded)
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
+                            "the interpreter is free-threaded: it can't be forked safely");
+    return 0;
+}
+
+static int import_preloads(const char *names, size_t size, pyexec_error *error)
+{
+    for (const char *name = names; name < names + size; name += strlen(name) + 1) {
+        PyObject *module = PyImport_ImportModule(name);
+        if (!module) {
+            char text[512];
+            python_error(text, sizeof text);
+            px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: '%s' can't be imported: %s",
+                         name, text);
+            return px_error_hint(error, "Install it for this python_bin, remove it from "
+                                        "preload_imports, or set isolate_site to false so that "
+                                        "site-packages are seen.");
+        }
+        Py_DECREF(module);
+    }
+    return 0;
+}
+
+/* Nothing of how this process was started is left to see for a script. */
+static int hide_start(void)
+{
+    PyObject *arguments = Py_BuildValue("[s]", "");
+    PyObject *executable = PySys_GetObject("executable");
+    PyObject *original = Py_BuildValue("[O]", executable ? executable : Py_None);
+    int result = !arguments || !original || PySys_SetObject("argv", arguments) < 0 ||
+                         PySys_SetObject("orig_argv", original) < 0
+                     ? -1
+                     : 0;
+    Py_XDECREF(arguments);
+    Py_XDECREF(original);
+    return result;
+}
+
+/* One number after "key" in a file of /proc/self, or 0. */
+static uint64_t proc_number(const struct px_zygote *zygote, const char *file, const char *key)
+{
+    char text[4096];
+    if (px_read_small_file(zygote->proc, file, text, sizeof text) < 0)
+        return 0;
+    const char *at = strstr(text, key);
+    return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+/* Moves what the collector would otherwise touch in every child out of its sight. */
+static void freeze_objects(void)
+{
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *result = gc ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
+    Py_XDECREF(result);
+    Py_XDECREF(gc);
+    PyErr_Clear();
+}
+
+/* Started as root: from the interpreter's owner, whose files had to be read, to the run's id.
+ * The capabilities over the own user namespace stay (capabilities(7), securebits). */
+static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
+{
+    if (!zygote->start.privileged)
+        return 0;
+    if (zygote->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE))
+        return 0;
+    if (prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0) < 0 ||
+        setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                              "can't drop to the run's user id");
+    /* A change of ids clears it, and a child must be able to write its id map: prctl(2). */
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    zygote->run_uid = zygote->run_gid = 1;
+    return 0;
+}
+
+/* Children start with clocks that begin near 0: time_namespaces(7). */
+static void enter_time_namespace(struct px_zygote *zygote)
+{
+    char text[96];
+    struct timespec monotonic, boot;
+    clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    snprintf(text, sizeof text, "monotonic -%lld 0\nboottime -%lld 0\n",
+             (long long)monotonic.tv_sec, (long long)boot.tv_sec);
+    px_auto_fd int fd = -1;
+    if (unshare(CLONE_NEWTIME) == 0)
+        fd = openat(zygote->proc, "self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        zygote->missing |= PX_LAYER_BIT(PX_LAYER_TIME_NAMESPACE);
+}
+
+static int enter_root(struct px_zygote *zygote, pyexec_error *error)
+{
+    struct px_root root = {0};
+    int result = px_trees_collect(zygote, &root, error);
+    if (result == 0 && !(zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
+        result = px_root_enter(&root, error);
+    px_root_done(&root);
+    return result;
+}
+
+static int find_landlock(struct px_zygote *zygote, pyexec_error *error)
+{
+    zygote->landlock_abi = px_landlock_abi();
+    if (zygote->landlock_abi > 0)
+        return 0;
+    return px_layer_refuse(PX_LAYER_LANDLOCK, errno, zygote->start.allow_missing, &zygote->missing,
+                           error);
+}
+
+static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
+{
+    if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 ||
+        px_run_prepare() < 0 || hide_start() < 0) {
+        char text[512];
+        python_error(text, sizeof text);
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
+                            "the guest can't prepare the interpreter: %s", text);
+    }
+    freeze_objects();
+    return 0;
+}
+
+static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *error)
+{
+    struct rlimit stack;
+    getrlimit(RLIMIT_STACK, &stack);
+    stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
+    setrlimit(RLIMIT_STACK, &stack);
+    if (check_interpreter(error) < 0 ||
+        import_preloads(preloads, zygote->start.preload_bytes, error) < 0 ||
+        find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 ||
+        drop_ids(zygote, error) < 0 || prepare_python(zygote, error) < 0)
+        return -1;
+    enter_time_namespace(zygote);
+    if (proc_number(zygote, "self/status", "Threads:") != 1)
+        return px_error_hint(
+            error, "%s",
+            (px_error_set(error, PYEXEC_INVALID_POLICY,
+                          "preload_imports: the imported modules leave threads running, which a "
+                          "fork would lose"),
+             "Remove the module that starts threads when it is imported."));
+    return 0;
+}
+
+static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
+{
+    struct px_zygote_ready ready = {.magic = PX_LAUNCH_MAGIC,
+                                    .missing = zygote->missing,
+                                    .landlock_abi = zygote->landlock_abi,
+                                    .error = *error};
+    PyObject *hexversion = PySys_GetObject("hexversion");
+    ready.python_version = hexversion ? (int32_t)(PyLong_AsLong(hexversion) >> 8) : 0;
+    snprintf(ready.python_text, sizeof ready.python_text, "%s", Py_GetVersion());
+    ready.mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
+    if (px_send_fds(zygote->host, &ready, sizeof ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
+        _exit(0);
+}
+
+/* Takes the id of the next child, so that it owns its user namespace and its workspace. */
+static int take_slot(struct px_zygote *zygote, uint32_t slot)
+{
+    if (!zygote->start.privileged || (zygote->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE)))
+        return 0;
+    unsigned uid = 1 + (zygote->start.run_uid_count ? slot % zygote->start.run_uid_count : 0);
+    if (uid == zygote->run_uid)
+        return 0;
+    if (setresuid(uid, uid, uid) < 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        return -1;
+    zygote->run_uid = uid;
+    return 0;
+}
+
+static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec_error *error)
+{
+    /* Without a user namespace the maker is not the run's user. */
+    const char *mode =
+        zygote->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
+    int workspace = px_tmpfs_new(bytes, bytes / 4096 + 64, mode,
+                                 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (workspace < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make the workspace");
+    /* Linux 5.14. Before it links are followed, but only inside the sandbox's own root. */
+    px_mount_restrict(workspace, MOUNT_ATTR_NOSYMFOLLOW, false);
+    return workspace;
+}
+
+static void answer(struct px_zygote *zygote, const struct px_clone_request *request, int *fds,
+                   size_t count)
+{
+    struct px_clone_reply reply = {.magic = PX_LAUNCH_MAGIC};
+    int answered[2] = {-1, -1};
+    size_t answers = 0;
+    int workspace = -1;
+    if (take_slot(zygote, request->slot) < 0)
+        px_error_errno(&reply.error, PYEXEC_INTERNAL, errno, "can't take the run's user id");
+    else if (request->workspace == PX_WORKSPACE_NEW)
+        workspace = make_workspace(zygote, request->workspace_bytes, &reply.error);
+    else if (request->workspace == PX_WORKSPACE_GIVEN && count > 0)
+        workspace = TAKE_FD(fds[count - 1]);
+    int child_fds[5] = {fds[0], fds[1], fds[2], fds[3], workspace};
+    if (reply.error.code == PYEXEC_OK && request->op == PX_CLONE_RUN) {
+        pid_t pid = 0;
+        if (count < 4)
+            px_error_set(&reply.error, PYEXEC_INTERNAL, "a clone request lacks descriptors");
+        else if (px_child_clone(zygote, request, child_fds, &answered[0], &pid, &reply.error) == 0)
+            answers = 1;
+        reply.pid = pid;
+    } else if (reply.error.code == PYEXEC_OK && request->op >= PX_CLONE_FLOOR) {
+        px_floor_run(zygote, request, fds, &reply);
+    }
+    if (reply.error.code == PYEXEC_OK && request->workspace == PX_WORKSPACE_NEW)
+        answered[answers++] = workspace;
+    px_close_fds(fds, PX_FDS_MAX);
+    if (px_send_fds(zygote->host, &reply, sizeof reply, answered, answers) < 0)
+        _exit(0);
+    px_close_fds(answered, answers);
+    if (request->workspace == PX_WORKSPACE_GIVEN)
+        px_close_fd(&workspace);
+}
+
+void px_zygote_main(void)
+{
+    static struct px_zygote zygote = {.host = PX_ZYGOTE_FD, .proc = PX_ZYGOTE_PROC_FD};
+    static char preloads[PX_ZYGOTE_PRELOAD_MAX];
+    pyexec_error error = {0};
+    close(PX_ZYGOTE_EXTENSION_FD);
+    fcntl(zygote.host, F_SETFD, FD_CLOEXEC);
+    fcntl(zygote.proc, F_SETFD, FD_CLOEXEC);
+    ssize_t n = px_receive_fds(zygote.host, &zygote.start, sizeof zygote.start, NULL, 0, NULL);
+    if (n != sizeof zygote.start || zygote.start.magic != PX_LAUNCH_MAGIC ||
+        zygote.start.preload_bytes >= sizeof preloads)
+        _exit(1);
+    if (zygote.start.preload_bytes &&
+        px_receive_fds(zygote.host, preloads, sizeof preloads, NULL, 0, NULL) !=
+            (ssize_t)zygote.start.preload_bytes)
+        _exit(1);
+    zygote.missing = zygote.start.missing;
+    start(&zygote, preloads, &error);
+    report_ready(&zygote, &error);
+    dup2(0, 2);
+    for (;;) {
+        struct px_clone_request request;
+        int fds[PX_FDS_MAX] = {-1, -1, -1, -1, -1, -1, -1, -1};
+        size_t count;
+        n = px_receive_fds(zygote.host, &request, sizeof request, fds, PX_FDS_MAX, &count);
+        if (n <= 0)
+            _exit(0);
+        if (n != sizeof request || request.magic != PX_LAUNCH_MAGIC)
+            _exit(1);
+        answer(&zygote, &request, fds, count);
+    }
+}

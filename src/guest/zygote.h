@@ -1,0 +1,42 @@
+/* The zygote: the interpreter that only forks. The parts of the guest's life cycle. */
+#ifndef PX_GUEST_ZYGOTE_H
+#define PX_GUEST_ZYGOTE_H
+
+#include "guest/python.h"
+#include "launch/launch.h"
+#include "sandbox/root.h"
+
+struct px_zygote {
+    struct px_zygote_start start;
+    int host;               /* socket; a child never has it */
+    int proc;               /* O_PATH of the host's /proc; a child closes it before lock-down */
+    px_layers missing;
+    unsigned run_uid, run_gid;  /* of the next child, as the zygote's user namespace numbers them */
+    int landlock_abi;
+    char **trees;           /* interpreter and library folders, NULL-terminated; see guard.h */
+    size_t stdlib_count;
+};
+
+/* Serves until the host goes, then exits. Called by the bootstrap, with the GIL. */
+void px_zygote_main(void) __attribute__((noreturn));
+
+/* Which files of the host the interpreter needs: fills trees and adds them to the root.
+ * Call after the preloads. 0, or -1. (guest/trees.c) */
+int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error);
+
+/* Clones one child and, in it, never returns. fds: channel, stdin, stdout, stderr and perhaps
+ * the workspace's mount; they stay the caller's. (guest/child.c) */
+int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
+                   const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error);
+
+/* Bench floors. (guest/floor.c) */
+int px_floor_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
+                 struct px_clone_reply *reply);
+
+/* In a child just cloned with namespaces: writes its id maps. Only system calls. */
+int px_child_map_ids(const struct px_zygote *zygote);
+
+/* Namespace flags of a child. */
+uint64_t px_child_namespaces(const struct px_zygote *zygote);
+
+#endif

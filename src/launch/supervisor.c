@@ -1,0 +1,99 @@
+/* PID 1 of the outer PID namespace, and the children's real parent (zygotes clone them with
+ * CLONE_PARENT). It starts zygotes, waits for every process below it and tells the host the
+ * facts. It trusts the host; it reads nothing from zygotes or children. It must never block on
+ * anything but its poll, and its end must be the end of all: so it has no other duty. */
+#include "launch/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "launch/launch.h"
+#include "launch/zygote_exec.h"
+
+static void tell(const struct px_supervisor *supervisor, struct px_launch_event *event)
+{
+    event->magic = PX_LAUNCH_MAGIC;
+    if (px_send_fds(supervisor->host, event, sizeof *event, NULL, 0) < 0)
+        _exit(0);
+}
+
+/* Reaps all that have ended. The raw call gives siginfo and rusage at once (waitid(2)). */
+static void reap(const struct px_supervisor *supervisor)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        struct rusage usage;
+        long result = syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG | __WALL, &usage);
+        if (result < 0 && errno == EINTR)
+            continue;
+        if (result < 0 || info.si_pid == 0)
+            return;
+        struct px_launch_event event = {
+            .type = PX_EVENT_EXIT,
+            .pid = info.si_pid,
+            .code = info.si_code,
+            .status = info.si_status,
+            .user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
+            .system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
+            .peak_bytes = (uint64_t)usage.ru_maxrss * 1024,
+        };
+        tell(supervisor, &event);
+    }
+}
+
+static void start_zygote(struct px_supervisor *supervisor)
+{
+    static struct px_launch_zygote request;
+    int fds[2] = {-1, -1};
+    size_t count;
+    ssize_t n = px_receive_fds(supervisor->host, &request, sizeof request, fds, 2, &count);
+    if (n <= 0)
+        _exit(0);
+    if ((size_t)n != sizeof request || request.magic != PX_LAUNCH_MAGIC || count != 2) {
+        px_close_fds(fds, 2);
+        return;
+    }
+    struct px_launch_event event = {.token = request.token};
+    event.pid = px_zygote_exec(supervisor, &request, fds[0], fds[1], &event.missing, &event.error);
+    event.type = event.pid < 0 ? PX_EVENT_ZYGOTE_FAILED : PX_EVENT_ZYGOTE_STARTED;
+    px_close_fds(fds, 2);
+    tell(supervisor, &event);
+}
+
+void px_supervisor_run(struct px_supervisor *supervisor)
+{
+    sigset_t set;
+    sigfillset(&set);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    int children = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    /* Without a PID namespace the orphans of a zygote come to us all the same. */
+    if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        _exit(1);
+    for (;;) {
+        struct pollfd polled[2] = {{supervisor->host, POLLIN, 0}, {children, POLLIN, 0}};
+        if (poll(polled, 2, -1) < 0 && errno != EINTR)
+            _exit(1);
+        if (polled[1].revents) {
+            struct signalfd_siginfo drained;
+            while (read(children, &drained, sizeof drained) > 0)
+                ;
+            reap(supervisor);
+        }
+        if (polled[0].revents)
+            start_zygote(supervisor);
+    }
+}

@@ -1,0 +1,19 @@
+/* The supervisor: PID 1 of the outer PID namespace. */
+#ifndef PX_LAUNCH_SUPERVISOR_H
+#define PX_LAUNCH_SUPERVISOR_H
+
+#include <stdbool.h>
+
+#include "sandbox/layers.h"
+
+struct px_supervisor {
+    int host;               /* SOCK_SEQPACKET to the host library */
+    int extension;          /* the guest extension, for zygotes to load */
+    px_layers missing, allow_missing;
+    bool privileged;        /* started as root: its user namespace has more than one id */
+};
+
+/* Serves until the host goes, then exits; the kernel then kills all below it. */
+void px_supervisor_run(struct px_supervisor *supervisor) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,176 @@
+/* What a zygote is before it is Python: the whole host tree read-only, a /dev of five nodes,
+ * a host name of its own, no inherited descriptor, an environment that holds nothing of the
+ * caller's. It runs the operator's interpreter and preloads, never a caller's code. */
+#include "launch/zygote_exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "launch/namespaces.h"
+#include "sandbox/mount.h"
+
+/* Runs in the interpreter before anything else: loads the extension by descriptor, so that no
+ * path of the host's stays in the process, and never returns. */
+static const char bootstrap[] =
+    "import _imp\n"
+    "class S: name = 'pyexec_guest'; origin = '/proc/self/fd/4'; loader = None; "
+    "submodule_search_locations = None\n"
+    "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
+
+static void die(const char *what)
+{
+    dprintf(2, "%s: %s\n", what, strerrordesc_np(errno));
+    _exit(126);
+}
+
+/* A /dev of nothing but these: the zygote of a supervisor started as root is, while it loads,
+ * the owner of the host's device nodes. */
+static void minimal_dev(void)
+{
+    static const char *const nodes[] = {"null", "zero", "full", "random", "urandom"};
+    int fds[PX_COUNT(nodes)];
+    char path[32];
+    for (size_t i = 0; i < PX_COUNT(nodes); i++) {
+        snprintf(path, sizeof path, "/dev/%s", nodes[i]);
+        fds[i] = px_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
+    }
+    px_auto_fd int tmpfs = px_tmpfs_new(65536, 16, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/dev") < 0)
+        die("can't mount a private /dev");
+    for (size_t i = 0; i < PX_COUNT(nodes); i++) {
+        snprintf(path, sizeof path, "/dev/%s", nodes[i]);
+        px_auto_fd int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+        if (fds[i] >= 0 && (file < 0 || px_attach(fds[i], AT_FDCWD, path) < 0))
+            die(path);
+        px_close_fd(&fds[i]);
+    }
+}
+
+static void private_tree(void)
+{
+    if (px_mount_propagation(MS_PRIVATE) < 0)
+        die("can't make the mounts private");
+    minimal_dev();
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
+    if (px_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr) < 0)
+        die("can't make the mounts read-only");
+}
+
+/* Thread stacks get their default size from the soft limit at exec (pthread_create(3)): 1 MiB
+ * keeps 16 threads below a small address-space limit. The guest raises the main thread's
+ * again. */
+static void limit_stack(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_STACK, &limit);
+    limit.rlim_cur = 1 << 20;
+    setrlimit(RLIMIT_STACK, &limit);
+}
+
+static void move_to(int fd, int number)
+{
+    if (fd == number)
+        fcntl(fd, F_SETFD, 0);
+    else if (dup2(fd, number) < 0)
+        die("can't place a descriptor");
+}
+
+static void exec_python(const struct px_launch_zygote *request)
+{
+    char *const environment[] = {
+        /* Importing numpy or pandas must leave one thread, or the zygote can't fork. */
+        "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1",
+        "NUMEXPR_NUM_THREADS=1", "NUMEXPR_MAX_THREADS=1",
+        /* mallopt(3): 64 MiB of address space per arena, and an arena per thread otherwise. */
+        "MALLOC_ARENA_MAX=2",
+        "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=/", "MPLBACKEND=agg", NULL,
+    };
+    char python[PX_PATH_MAX];
+    snprintf(python, sizeof python, "%s", request->python);
+    char *arguments[16];
+    size_t n = 0;
+    arguments[n++] = python;
+    arguments[n++] = "-I";
+    if (request->isolate_site)
+        arguments[n++] = "-S";
+    arguments[n++] = "-B";
+    arguments[n++] = "-X";
+    arguments[n++] = "utf8";
+    arguments[n++] = "-c";
+    arguments[n++] = (char *)(uintptr_t)bootstrap;
+    arguments[n] = NULL;
+    execve(python, arguments, environment);
+    die(python);
+}
+
+static void become_zygote(const struct px_supervisor *supervisor,
+                          const struct px_launch_zygote *request, int socket, int log,
+                          px_layers missing)
+{
+    bool mounts = !(missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
+    /* A mount of its own: what follows makes that of the tree read-only. */
+    int proc = mounts ? px_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | AT_RECURSIVE)
+                      : open("/proc", O_PATH | O_DIRECTORY);
+    /* Above the numbers that they will be placed on. */
+    int socket_high = fcntl(socket, F_DUPFD, 64), proc_high = fcntl(proc, F_DUPFD, 64);
+    int extension_high = fcntl(supervisor->extension, F_DUPFD, 64);
+    int null_fd = open("/dev/null", O_RDWR);
+    move_to(log, 2);
+    if (socket_high < 0 || extension_high < 0 || proc_high < 0 || null_fd < 0)
+        die("can't prepare descriptors");
+    if (null_fd != 0)
+        move_to(null_fd, 0);
+    move_to(0, 1);
+    move_to(socket_high, PX_ZYGOTE_FD);
+    move_to(extension_high, PX_ZYGOTE_EXTENSION_FD);
+    move_to(proc_high, PX_ZYGOTE_PROC_FD);
+    syscall(SYS_close_range, PX_ZYGOTE_PROC_FD + 1, ~0U, 0);
+
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    if (!(missing & PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE)) &&
+        (sethostname("sandbox", 7) < 0 || setdomainname("", 0) < 0))
+        die("can't set the host name");
+    if (mounts)
+        private_tree();
+    if (supervisor->privileged && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+        die("can't take the interpreter owner's id");
+    /* Where there is no PID namespace whose end would take it along. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    limit_stack();
+    if (chdir("/") < 0)
+        die("/");
+    exec_python(request);
+}
+
+pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request,
+                     int socket, int log, px_layers *missing, pyexec_error *error)
+{
+    uint64_t flags = CLONE_NEWIPC | CLONE_NEWUTS;
+    if (!request->network)
+        flags |= CLONE_NEWNET;
+    if (!(supervisor->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
+        flags |= CLONE_NEWNS;
+    if (supervisor->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) && !supervisor->privileged) {
+        flags = 0;
+        *missing |= PX_LAYER_BIT(PX_LAYER_IPC_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE) |
+                    (request->network ? 0 : PX_LAYER_BIT(PX_LAYER_NETWORK_NAMESPACE));
+    }
+    pid_t pid = px_clone_namespaces(flags, 0, supervisor->allow_missing, missing, NULL, error);
+    if (pid == 0)
+        become_zygote(supervisor, request, socket, log, *missing | supervisor->missing);
+    return pid;
+}

@@ -1,0 +1,66 @@
+/* The descriptor-based mount calls (Linux 5.2 to 5.12) and the old ones, as raw system calls:
+ * glibc wraps them only since 2.36, and <sys/mount.h> clashes with <linux/mount.h>. */
+#ifndef PX_SANDBOX_MOUNT_H
+#define PX_SANDBOX_MOUNT_H
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef MOUNT_ATTR_NOSYMFOLLOW
+#define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
+#endif
+
+static inline int px_open_tree(int dir_fd, const char *path, unsigned flags)
+{
+    return (int)syscall(SYS_open_tree, dir_fd, path, flags | O_CLOEXEC);
+}
+
+/* Attaches the mount of `mount_fd` at a path. */
+static inline int px_attach(int mount_fd, int dir_fd, const char *path)
+{
+    return (int)syscall(SYS_move_mount, mount_fd, "", dir_fd, path, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+static inline int px_mount_setattr(int dir_fd, const char *path, unsigned flags,
+                                   struct mount_attr *attributes)
+{
+    return (int)syscall(SYS_mount_setattr, dir_fd, path, flags, attributes, sizeof *attributes);
+}
+
+/* Sets attributes (MOUNT_ATTR_…) on a mount descriptor, below it too when `recursive`. */
+static inline int px_mount_restrict(int mount_fd, uint64_t attributes, bool recursive)
+{
+    struct mount_attr attr = {.attr_set = attributes};
+    return px_mount_setattr(mount_fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u), &attr);
+}
+
+static inline int px_pivot_root(const char *new_root, const char *put_old)
+{
+    return (int)syscall(SYS_pivot_root, new_root, put_old);
+}
+
+static inline int px_unmount_detached(const char *path)
+{
+    return (int)syscall(SYS_umount2, path, 2 /* MNT_DETACH */);
+}
+
+/* Takes this mount namespace out of the host's propagation. */
+static inline int px_mount_propagation(unsigned long type)
+{
+    return (int)syscall(SYS_mount, "none", "/", NULL, MS_REC | type, NULL);
+}
+
+/* A new, detached tmpfs; `mode` of its root folder; attributes MOUNT_ATTR_…. -1 with errno. */
+int px_tmpfs_new(uint64_t bytes, uint64_t inodes, const char *mode, uint64_t attributes);
+
+#endif

@@ -1,0 +1,209 @@
+#include "sandbox/root.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "sandbox/mount.h"
+
+#define LINKS_MAX 40        /* as the kernel's own limit: path_resolution(7) */
+
+void px_root_done(struct px_root *root)
+{
+    for (size_t i = 0; i < root->count; i++) {
+        free(root->entries[i].path);
+        free(root->entries[i].link);
+        px_close_fd(&root->entries[i].mount);
+    }
+    free(root->entries);
+    *root = (struct px_root){0};
+}
+
+/* Whether `path` is `tree` or lies below it. */
+static bool below(const char *path, const char *tree)
+{
+    size_t length = strlen(tree);
+    return strncmp(path, tree, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+/* Whether `path` is mounted already, or a folder above it. */
+static bool mounted(const struct px_root *root, const char *path)
+{
+    for (size_t i = 0; i < root->count; i++)
+        if (root->entries[i].mount >= 0 && below(path, root->entries[i].path))
+            return true;
+    return false;
+}
+
+/* Whether an entry makes `path` exist already. */
+static bool covered(const struct px_root *root, const char *path)
+{
+    for (size_t i = 0; i < root->count; i++)
+        if (strcmp(path, root->entries[i].path) == 0)
+            return true;
+    return mounted(root, path);
+}
+
+static int append(struct px_root *root, const char *path, const char *link, int mount,
+                  bool is_file, pyexec_error *error)
+{
+    if (root->count == root->capacity) {
+        size_t capacity = root->capacity ? root->capacity * 2 : 32;
+        struct px_root_entry *entries = realloc(root->entries, capacity * sizeof *entries);
+        if (!entries)
+            return px_error_oom(error);
+        root->entries = entries;
+        root->capacity = capacity;
+    }
+    struct px_root_entry entry = {strdup(path), link ? strdup(link) : NULL, mount, is_file};
+    if (!entry.path || (link && !entry.link)) {
+        free(entry.path);
+        free(entry.link);
+        return px_error_oom(error);
+    }
+    root->entries[root->count++] = entry;
+    return 0;
+}
+
+static int add_mount(struct px_root *root, const char *path, bool is_file, pyexec_error *error)
+{
+    /* Recursive: a mount below that is locked in a user namespace can't be left out
+     * (mount_namespaces(7)). */
+    px_auto_fd int mount = px_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE);
+    if (mount < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't bind '%s'", path);
+    if (px_mount_restrict(mount, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                              "can't make the mount of '%s' read-only", path);
+    if (append(root, path, NULL, mount, is_file, error) < 0)
+        return -1;
+    TAKE_FD(mount);
+    return 0;
+}
+
+/* Walks `rest` from `done` (a path without links), adding what is met on the way. */
+static int walk(struct px_root *root, char *done, const char *rest, int links, bool mount_last,
+                pyexec_error *error)
+{
+    char part[NAME_MAX + 1];
+    while (*(rest += strspn(rest, "/"))) {
+        size_t length = strcspn(rest, "/");
+        if (length > NAME_MAX || strlen(done) + length + 2 > PATH_MAX)
+            return px_error_errno(error, PYEXEC_INTERNAL, ENAMETOOLONG, "'%s'", rest);
+        memcpy(part, rest, length);
+        part[length] = '\0';
+        rest += length;
+        if (strcmp(part, ".") == 0)
+            continue;
+        if (strcmp(part, "..") == 0) {
+            char *slash = strrchr(done, '/');
+            if (slash)
+                *slash = '\0';
+            continue;
+        }
+        size_t before = strlen(done);
+        done[before] = '/';
+        memcpy(done + before + 1, part, length + 1);
+
+        struct stat status;
+        if (lstat(done, &status) < 0)
+            return errno == ENOENT || errno == EACCES || errno == ENOTDIR
+                       ? 0
+                       : px_error_errno(error, PYEXEC_INTERNAL, errno, "can't look at '%s'", done);
+        bool last = !rest[strspn(rest, "/")];
+        if (S_ISLNK(status.st_mode)) {
+            char target[PATH_MAX];
+            ssize_t n = readlink(done, target, sizeof target - 1);
+            if (n < 0 || links >= LINKS_MAX)
+                return px_error_errno(error, PYEXEC_INTERNAL, ELOOP, "can't follow '%s'", done);
+            target[n] = '\0';
+            if (!covered(root, done) && append(root, done, target, -1, false, error) < 0)
+                return -1;
+            done[target[0] == '/' ? 0 : before] = '\0';
+            char longer[2 * PATH_MAX];
+            snprintf(longer, sizeof longer, "%s/%s", target, rest);
+            return walk(root, done, longer, links + 1, mount_last, error);
+        }
+        if (last && mount_last)
+            return mounted(root, done) ? 0
+                                       : add_mount(root, done, !S_ISDIR(status.st_mode), error);
+        if (!covered(root, done) && append(root, done, NULL, -1, false, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int px_root_add(struct px_root *root, const char *path, pyexec_error *error)
+{
+    char done[PATH_MAX] = "";
+    return walk(root, done, path, 0, true, error);
+}
+
+int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *error)
+{
+    return covered(root, path) ? 0 : append(root, path, NULL, -1, false, error);
+}
+
+static int add_devices(struct px_root *root, pyexec_error *error)
+{
+    static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+                                        "/dev/urandom"};
+    if (px_root_add_folder(root, "/dev", error) < 0)
+        return -1;
+    for (size_t i = 0; i < PX_COUNT(nodes); i++) {
+        px_auto_fd int mount = px_open_tree(AT_FDCWD, nodes[i], OPEN_TREE_CLONE);
+        if (mount < 0)
+            continue;
+        if (px_mount_restrict(mount, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false) < 0 ||
+            append(root, nodes[i], NULL, mount, true, error) < 0)
+            return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't bind '%s'",
+                                  nodes[i]);
+        TAKE_FD(mount);
+    }
+    return 0;
+}
+
+static int make_entry(int root_fd, const struct px_root_entry *entry)
+{
+    const char *path = entry->path + 1;
+    if (entry->link)
+        return symlinkat(entry->link, root_fd, path);
+    if (entry->is_file) {
+        px_auto_fd int file = openat(root_fd, path, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+        if (file < 0)
+            return -1;
+    } else if (mkdirat(root_fd, path, 0755) < 0 && errno != EEXIST) {
+        return -1;
+    }
+    return entry->mount >= 0 ? px_attach(entry->mount, root_fd, path) : 0;
+}
+
+int px_root_enter(struct px_root *root, pyexec_error *error)
+{
+    if (add_devices(root, error) < 0)
+        return -1;
+    px_auto_fd int tmpfs = px_tmpfs_new(1 << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    /* Over /proc, which always exists and of which nothing is bound. */
+    if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't mount a new root");
+    mode_t mask = umask(0);
+    for (size_t i = 0; i < root->count; i++)
+        if (make_entry(tmpfs, &root->entries[i]) < 0)
+            return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                                  "can't place '%s' in the new root", root->entries[i].path);
+    umask(mask);
+    /* pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one. */
+    if (fchdir(tmpfs) < 0 || px_pivot_root(".", ".") < 0 || px_unmount_detached(".") < 0 ||
+        chdir("/") < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't enter the new root");
+    return 0;
+}
+
+int px_root_seal(void)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+    return px_mount_setattr(AT_FDCWD, "/", 0, &attr);
+}

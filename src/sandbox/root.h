@@ -1,0 +1,47 @@
+/* The minimal read-only file tree of a zygote and its children.
+ *
+ *     struct px_root root = {0};
+ *     px_root_add(&root, "/usr/lib/python3.11", error);      // before entering: host paths
+ *     px_root_enter(&root, proc_fd, error);                  // irreversible for the process
+ *     px_root_done(&root);
+ *
+ * Each path keeps its name inside: folders above it are made empty, symbolic links on the way
+ * are made again. Needs a mount namespace of one's own and CAP_SYS_ADMIN over it. */
+#ifndef PX_SANDBOX_ROOT_H
+#define PX_SANDBOX_ROOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct px_root_entry {
+    char *path;             /* absolute, without symbolic links on the way */
+    char *link;             /* target, when it is a symbolic link */
+    int mount;              /* detached mount, or -1 for an empty folder */
+    bool is_file;
+};
+
+struct px_root {
+    struct px_root_entry *entries;
+    size_t count, capacity;
+};
+
+/* Adds a file or folder of the host and all below it, read-only. A path that does not exist
+ * is left out. 0, or -1. */
+int px_root_add(struct px_root *root, const char *path, pyexec_error *error);
+
+/* Adds an empty folder. */
+int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *error);
+
+/* Builds the tree with a private /dev (null, zero, full, random, urandom) and makes it this
+ * process's root; the host's tree is gone after it. The root file system itself stays
+ * writable for this process, so that it can add mount points; px_root_seal() ends that. */
+int px_root_enter(struct px_root *root, pyexec_error *error);
+
+/* Makes the root read-only in the caller's mount namespace. Only system calls. */
+int px_root_seal(void);
+
+void px_root_done(struct px_root *root);
+
+#endif

@@ -74,6 +74,8 @@ void px_buffer_printf(struct px_buffer *buffer, const char *format, ...)
 
 void px_buffer_consume(struct px_buffer *buffer, size_t count)
 {
+    if (count > buffer->length)
+        count = buffer->length;
     if (!count)
         return;
     memmove(buffer->data, buffer->data + count, buffer->length - count + 1);

@@ -34,7 +34,7 @@ void px_buffer_printf(struct px_buffer *buffer, const char *format, ...)
 /* Room for `extra` more bytes; returns where they go, or NULL. Add to `length` yourself. */
 char *px_buffer_reserve(struct px_buffer *buffer, size_t extra);
 
-/* Drops the first `count` bytes. */
+/* Drops the first `count` bytes, or all when there are fewer. */
 void px_buffer_consume(struct px_buffer *buffer, size_t count);
 
 /* The contents as a C string, "" when empty. Stays the buffer's. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 static const struct {
     const char *name;
     const char *hint;
@@ -27,6 +29,14 @@ int px_error_http_status(pyexec_code code)
     return (size_t)code < CODE_COUNT ? codes[code].http_status : 500;
 }
 
+/* Texts go into JSON, so one that was cut must not end inside a character. */
+static void end_whole(char *text, size_t size)
+{
+    size_t length = strnlen(text, size);
+    if (length + 1 == size)
+        text[length - px_utf8_incomplete_tail(text, length)] = '\0';
+}
+
 static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const char *format,
                  va_list args)
 {
@@ -35,6 +45,7 @@ static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const cha
     vsnprintf(error->message, sizeof error->message, format, args);
     snprintf(error->hint, sizeof error->hint, "%s",
              (size_t)code < CODE_COUNT ? codes[code].hint : "");
+    end_whole(error->message, sizeof error->message);
 }
 
 int px_error_set(pyexec_error *error, pyexec_code code, const char *format, ...)
@@ -66,6 +77,7 @@ int px_error_hint(pyexec_error *error, const char *format, ...)
     va_start(args, format);
     vsnprintf(error->hint, sizeof error->hint, format, args);
     va_end(args);
+    end_whole(error->hint, sizeof error->hint);
     return -1;
 }
 
@@ -79,6 +91,7 @@ int px_error_wrap(pyexec_error *error, const char *format, ...)
     va_end(args);
     size_t used = strlen(error->message);
     snprintf(error->message + used, sizeof error->message - used, ": %s", inner);
+    end_whole(error->message, sizeof error->message);
     return -1;
 }
 

@@ -88,14 +88,15 @@ ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t ma
             }
         }
     }
+    bool cut = n >= 0 && (message.msg_flags & MSG_TRUNC);
+    if (cut) {
+        px_close_fds(fds, count);
+        count = 0;
+        errno = EMSGSIZE;
+    }
     if (ret_count)
         *ret_count = count;
-    if (n >= 0 && (message.msg_flags & MSG_TRUNC)) {
-        px_close_fds(fds, count);
-        errno = EMSGSIZE;
-        return -1;
-    }
-    return n;
+    return cut ? -1 : n;
 }
 
 void px_close_fds(int *fds, size_t count)

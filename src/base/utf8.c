@@ -71,10 +71,15 @@ size_t px_utf8_truncate(const char *bytes, size_t length, size_t limit)
 {
     if (length <= limit)
         return length;
-    size_t end = limit;
-    while (end > 0 && limit - end < 3 && ((unsigned char)bytes[end] & 0xC0) == 0x80)
-        end--;
-    return ((unsigned char)bytes[end] & 0xC0) == 0x80 ? limit : end;
+    /* The sequence that begins last before the limit, if the limit is inside it. */
+    const unsigned char *in = (const unsigned char *)bytes;
+    for (size_t back = 1; back <= 3 && back <= limit; back++) {
+        size_t wanted;
+        size_t good = well_formed(in + limit - back, length - limit + back, &wanted);
+        if (wanted)
+            return good > back ? limit - back : limit;
+    }
+    return limit;
 }
 
 void px_utf8_repair(struct px_buffer *buffer, const char *bytes, size_t length)

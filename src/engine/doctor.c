@@ -24,7 +24,7 @@ struct doctor {
 };
 
 /* Escape attempts, run with the import whitelist off. Each prints "held" or what it got; a run
- * that is ended by the sandbox held too. %1$ld is a process of the host, %2$s its name. */
+ * that is ended by the sandbox held too. PID is a process of the host, NAME the host's name. */
 static const struct {
     enum px_layer layer;
     const char *attempt;
@@ -33,7 +33,7 @@ static const struct {
     {PX_LAYER_USER_NAMESPACE, "become root of the host",
      "libc.setresuid(0, 0, 0)\nprint('held' if os.getuid() else 'uid 0')"},
     {PX_LAYER_PID_NAMESPACE, "signal a process of the host",
-     "print('held' if libc.kill(%1$ld, 0) else 'pid %1$ld answers')"},
+     "print('held' if libc.kill(PID, 0) else 'it answers')"},
     {PX_LAYER_MOUNT_NAMESPACE, "open /etc/passwd by the C library",
      "print('held' if libc.open(b'/etc/passwd', 0) < 0 else 'opened')"},
     {PX_LAYER_NETWORK_NAMESPACE, "open a TCP socket by the C library",
@@ -42,7 +42,7 @@ static const struct {
      "print('held' if libc.shmget(0x7078, 4096, 0o1600) < 0 else 'a segment')"},
     {PX_LAYER_UTS_NAMESPACE, "read the host's name",
      "b = ctypes.create_string_buffer(256)\nlibc.gethostname(b, 256)\n"
-     "print('held' if b.value != b'%2$s' else 'the name')"},
+     "print('held' if b.value != NAME else 'the name')"},
     {PX_LAYER_LANDLOCK, "make a file at the root by the C library",
      "print('held' if libc.open(b'/pyexec-doctor', 0o102, 0o600) < 0 else 'made')"},
     {PX_LAYER_SECCOMP, "trace itself (ptrace)",
@@ -56,15 +56,11 @@ static const struct {
 static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec_error *error)
 {
     struct utsname host;
-    char body[1024];
     uname(&host);
     struct px_buffer px_auto_buffer code = {0};
-    px_buffer_add_string(&code, "import ctypes, os\nlibc = ctypes.CDLL(None)\n");
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(body, sizeof body, attempts[i].code, (long)getpid(), host.nodename);
-#pragma GCC diagnostic pop
-    px_buffer_add_string(&code, body);
+    px_buffer_printf(&code, "import ctypes, os\nlibc = ctypes.CDLL(None)\nPID = %ld\nNAME = b'%s'\n",
+                     (long)getpid(), host.nodename);
+    px_buffer_add_string(&code, attempts[i].code);
     pyexec_request *request = pyexec_request_new();
     pyexec_result *result = NULL;
     if (!request || pyexec_request_set_code(request, code.data, code.length) < 0) {

@@ -2,16 +2,23 @@
  * in a sandbox is known. */
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/result.h"
 
-static char *format(const char *text, int64_t value)
+static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
+
+static char *format(const char *text, ...)
 {
-    struct px_buffer buffer = {0};
-    px_buffer_printf(&buffer, text, value);
-    return px_buffer_take(&buffer);
+    char *formatted = NULL;
+    va_list arguments;
+    va_start(arguments, text);
+    int length = vasprintf(&formatted, text, arguments);
+    va_end(arguments);
+    return length < 0 ? NULL : formatted;
 }
 
 static char *status_hint(const pyexec_result *result, const struct px_policy *policy)

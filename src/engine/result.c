@@ -99,6 +99,8 @@ static const char *take_number(struct px_claims *claims, const struct px_wire_fi
         return copy_exact(&claims->exit_code, 4, field) ? NULL : wrong;
     case PX_RESULT_ERROR_LINE:
         return copy_exact(&claims->line, 4, field) ? NULL : wrong;
+    case PX_RESULT_CRASH:
+        return copy_exact(claims->crash, 2, field) ? NULL : wrong;
     case PX_RESULT_VALUE_TRUNCATED:
         if (!copy_exact(&byte, 1, field))
             return wrong;

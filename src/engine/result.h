@@ -26,6 +26,7 @@ struct px_claims {
     enum px_outcome outcome;
     int32_t exit_code, line;
     bool value_truncated;
+    uint8_t crash[2];           /* signal, and whether the address space was used up */
     uint64_t denials_dropped;
     struct px_buffer value, type, message, traceback, suggestion;
     json_t *denials;

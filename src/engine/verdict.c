@@ -53,6 +53,12 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
 {
     char text[256];
     int signal = ending->status;
+    const uint8_t *crash = result->claims.crash;
+    /* PID 1 of a namespace survives abort()'s SIGABRT and dies of the instruction after it
+     * (pid_namespaces(7)); what it said of itself names the cause better. */
+    if (crash[0] && signal == SIGSEGV)
+        signal = crash[0];
+    result->error_line = crash[0] ? result->claims.line : 0;
     const char *name = sigabbrev_np(signal), *words = sigdescr_np(signal);
     if (signal == SIGKILL) {
         if (policy->cpu_time_seconds != PX_NONE &&
@@ -65,7 +71,14 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
         return px_result_set_error(result, "Killed", "SIGKILL that pyexec did not send: the "
                                                      "kernel's out-of-memory killer or an operator");
     }
-    set_status(result, PYEXEC_STATUS_CRASHED, 128 + signal);
+    if (crash[0] && crash[1]) {
+        set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);
+        snprintf(text, sizeof text, "SIG%s (%s) after an allocation failed: "
+                 "address_space_bytes=%" PRId64 " was used up", name ? name : "?",
+                 words ? words : "unknown", policy->address_space_bytes);
+        return px_result_set_error(result, "MemoryError", text);
+    }
+    set_status(result, PYEXEC_STATUS_CRASHED, 128 + ending->status);
     if (signal == SIGSYS)
         snprintf(text, sizeof text, "SIGSYS: a system call that the sandbox does not allow, made "
                                     "while SIGSYS was blocked");

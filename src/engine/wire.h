@@ -43,6 +43,7 @@
     X(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX)  /* u8 layer, i32 line, u16 length of what, what, hint */ \
     X(DENIALS_DROPPED, 8, 1)    /* u64 */ \
     X(SUGGESTION, 1024, 1)      /* the interpreter's "Did you mean" and the like */ \
+    X(CRASH, 2, 1)              /* u8 signal, u8 whether the address space was used up */ \
     X(DONE, 0, 1)
 
 enum px_result_field {

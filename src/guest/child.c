@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "guest/crash.h"
 #include "guest/guard.h"
 #include "guest/mountpoint.h"
 #include "guest/run.h"
@@ -153,8 +154,8 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
         .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
         .file_bytes = request->file_bytes,
     };
-    if (px_trap_install() < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install the SIGSYS handler");
+    if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
     if (px_limits_enter(&limits) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
     if (lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged &&

@@ -19,6 +19,8 @@ static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT, "pyexec_guest", NULL, -1, methods, NULL, NULL, NULL, NULL,
 };
 
+PyMODINIT_FUNC PyInit_pyexec_guest(void);
+
 PyMODINIT_FUNC PyInit_pyexec_guest(void)
 {
     /* ISO C has no conversion from void * to a function pointer; POSIX's dlsym needs one. */

@@ -44,6 +44,10 @@ int px_run_prepare(void);
 /* Child, just after the fork: fresh random state for `random`, numpy and OpenSSL. */
 void px_run_reseed(void);
 
+/* Child, after the clone: fresh state for the generators that it shares with its siblings
+ * (random, numpy.random, OpenSSL). What reads urandom needs none. */
+void px_run_reseed(void);
+
 /* Child, before lock-down: compiles, evaluates and reprs constant code through the same path,
  * so that copy-on-write faults are paid ahead of the request. */
 void px_run_warm(void);

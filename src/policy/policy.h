@@ -78,15 +78,33 @@ void px_policy_done(struct px_policy *policy);
 /* Merges a JSON object by key; arrays replace. invalid_policy names key, value and what is
  * accepted; an unknown key names the nearest known one. On failure the policy is unusable
  * but must still be freed with px_policy_done. Strings with units are accepted where the
- * field is a duration or a size ("timeout_ms": "5s" too). */
+ * field is a duration or a size ("timeout_ms": "5s" too). An object that sets disable_open
+ * and says nothing of allow_readonly_open takes an earlier allow_readonly_open back. */
 int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin,
                          pyexec_error *error);
 
 /* Sets one field from text, as flags, the environment and configuration files give it:
  * durations and sizes with units, "none" for null, true/false, comma-separated lists.
- * `name` is the JSON key, or the same with '-' for '_', or an alias ("timeout"). */
+ * `name` is the JSON key, or the same with '-' for '_', or an alias ("timeout"). A disable_open
+ * takes an allow_readonly_open of a weaker origin back. */
 int px_policy_set_text(struct px_policy *policy, const char *name, const char *text,
                        enum px_origin origin, pyexec_error *error);
+
+/* Adds comma-separated names to a set or list, as `--allow-import a,b` does. */
+int px_policy_add_names(struct px_policy *policy, enum px_policy_field field,
+                        const char *comma_list, enum px_origin origin, pyexec_error *error);
+
+/* Flags that stand for values of several fields. */
+struct px_short_flag {
+    const char *name;           /* without the dashes */
+    const char *argument;       /* what its value is called, or NULL: a switch */
+    const char *meaning;
+};
+const struct px_short_flag *px_policy_short_flags(size_t *count);
+
+/* Applies one. A switch's value is "true" (also when it is NULL) or "false". */
+int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value,
+                        enum px_origin origin, pyexec_error *error);
 
 /* Ranges and contradictions between fields. Call after the last merge. */
 int px_policy_check(const struct px_policy *policy, pyexec_error *error);
@@ -112,7 +130,7 @@ const struct px_field_info *px_policy_field_info(enum px_policy_field field);
 
 /* The field of a key, flag name or alias ('-' and '_' alike); PX_FIELD_COUNT when unknown. */
 enum px_policy_field px_policy_find(const char *name);
-/* The known name nearest to a misspelt one (Levenshtein), or NULL when none is near. */
+/* The known name or alias nearest to a misspelt one (Levenshtein), or NULL when none is near. */
 const char *px_policy_nearest(const char *name);
 
 #endif

@@ -1,0 +1,94 @@
+/* Policies from JSON, from text and from configuration files. The first byte says which; the
+ * rest is the input (for text: NAME=VALUE). Beyond not crashing, what is accepted must hold:
+ * it passes its own check, survives the way through JSON, and errors are printable UTF-8. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/utf8.h"
+#include "policy/config.h"
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void require_error(const pyexec_error *error)
+{
+    require(error->code == PYEXEC_INVALID_POLICY);
+    require(error->message[0] && error->hint[0]);
+    require(px_utf8_valid(error->message, strlen(error->message), NULL));
+    require(px_utf8_valid(error->hint, strlen(error->hint), NULL));
+    require(!strpbrk(error->message, "\n\r\x1B"));
+}
+
+/* Written out and read again it is the same policy. */
+static void require_round_trip(const struct px_policy *policy)
+{
+    pyexec_error error;
+    struct px_policy again;
+    json_t *object = px_policy_to_json(policy);
+    require(object && px_policy_init(&again, &error) == 0);
+    require(px_policy_merge_json(&again, object, PX_ORIGIN_REQUEST, &error) == 0);
+    json_t *second = px_policy_to_json(&again);
+    require(second && json_equal(object, second));
+    json_decref(object);
+    json_decref(second);
+    px_policy_done(&again);
+}
+
+static int from_json(struct px_policy *policy, const char *text, size_t length,
+                     pyexec_error *error)
+{
+    json_t *object = json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (!object)
+        return 0;
+    int status = px_policy_merge_json(policy, object, PX_ORIGIN_REQUEST, error);
+    json_decref(object);
+    return status;
+}
+
+static int from_text(struct px_policy *policy, char *text, pyexec_error *error)
+{
+    char *value = strchr(text, '=');
+    if (!value)
+        return 0;
+    *value++ = '\0';
+    if (text[0] == '-')
+        return px_policy_set_short(policy, text + 1, value, PX_ORIGIN_FLAG, error);
+    return px_policy_set_text(policy, text, value, PX_ORIGIN_FLAG, error);
+}
+
+static int from_file(struct px_policy *policy, const char *text, size_t length,
+                     pyexec_error *error)
+{
+    const struct px_config into = {.policy = policy};
+    return px_config_parse(text, length, "fuzz", &into, error);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    pyexec_error error;
+    struct px_policy policy;
+    if (!size)
+        return 0;
+    px_auto_free char *text = strndup((const char *)data + 1, size - 1);
+    require(text && px_policy_init(&policy, &error) == 0);
+    int status = 0;
+    switch (data[0]) {
+    case 'j': status = from_json(&policy, (const char *)data + 1, size - 1, &error); break;
+    case 't': status = from_text(&policy, text, &error); break;
+    case 'f': status = from_file(&policy, (const char *)data + 1, size - 1, &error); break;
+    default: break;
+    }
+    if (status < 0)
+        require_error(&error);
+    else if (px_policy_check(&policy, &error) < 0)
+        require_error(&error);
+    if (status == 0)
+        require_round_trip(&policy);
+    px_policy_done(&policy);
+    return 0;
+}

@@ -1,0 +1,115 @@
+/* The growing byte string, and what is left of it when memory runs out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+
+static void check_invariants(const struct px_buffer *buffer)
+{
+    if (!buffer->data)
+        return;
+    assert_true(buffer->length < buffer->capacity);
+    assert_int_equal(buffer->data[buffer->length], 0);
+}
+
+static void test_empty(void **state)
+{
+    (void)state;
+    struct px_buffer buffer = {0};
+    assert_string_equal(px_buffer_string(&buffer), "");
+    px_buffer_consume(&buffer, 0);
+    px_buffer_consume(&buffer, 5);
+    assert_int_equal(buffer.length, 0);
+    px_auto_free char *taken = px_buffer_take(&buffer);
+    assert_string_equal(taken, "");
+    px_buffer_done(&buffer);
+    px_buffer_done(&buffer);
+}
+
+static void test_append(void **state)
+{
+    (void)state;
+    px_auto_buffer struct px_buffer buffer = {0};
+    for (int i = 0; i < 1000; i++) {
+        px_buffer_add_string(&buffer, "ab");
+        px_buffer_add_byte(&buffer, '\0');
+        px_buffer_printf(&buffer, "%d", i);
+        check_invariants(&buffer);
+    }
+    px_buffer_add(&buffer, NULL, 0);
+    px_buffer_printf(&buffer, "%s", "");
+    assert_true(px_buffer_ok(&buffer));
+    assert_int_equal(buffer.length, 1000 * 3 + 10 + 90 * 2 + 900 * 3);
+    assert_memory_equal(buffer.data, "ab\0" "0ab\0" "1", 8);
+}
+
+static void test_consume(void **state)
+{
+    (void)state;
+    px_auto_buffer struct px_buffer buffer = {0};
+    px_buffer_add_string(&buffer, "hello world");
+    px_buffer_consume(&buffer, 6);
+    assert_string_equal(px_buffer_string(&buffer), "world");
+    px_buffer_consume(&buffer, 100);
+    assert_string_equal(px_buffer_string(&buffer), "");
+    px_buffer_add_string(&buffer, "again");
+    assert_string_equal(px_buffer_string(&buffer), "again");
+}
+
+static void test_reserve(void **state)
+{
+    (void)state;
+    px_auto_buffer struct px_buffer buffer = {0};
+    px_buffer_add_string(&buffer, "x");
+    char *to = px_buffer_reserve(&buffer, 5000);
+    assert_non_null(to);
+    check_invariants(&buffer);
+    memset(to, 'y', 5000);
+    buffer.length += 5000;
+    buffer.data[buffer.length] = '\0';
+    assert_int_equal(strlen(px_buffer_string(&buffer)), 5001);
+}
+
+static void test_failure_sticks(void **state)
+{
+    (void)state;
+    px_auto_buffer struct px_buffer buffer = {0};
+    px_buffer_add_string(&buffer, "kept");
+    assert_null(px_buffer_reserve(&buffer, SIZE_MAX - 2));
+    assert_false(px_buffer_ok(&buffer));
+    px_buffer_add_string(&buffer, " dropped");
+    px_buffer_printf(&buffer, "%d", 1);
+    assert_null(px_buffer_reserve(&buffer, 1));
+    assert_string_equal(px_buffer_string(&buffer), "kept");
+    assert_null(px_buffer_take(&buffer));
+    assert_true(px_buffer_ok(&buffer));
+    assert_null(buffer.data);
+}
+
+static void test_take(void **state)
+{
+    (void)state;
+    struct px_buffer buffer = {0};
+    px_buffer_add_string(&buffer, "mine");
+    px_auto_free char *taken = px_buffer_take(&buffer);
+    assert_string_equal(taken, "mine");
+    assert_null(buffer.data);
+    assert_int_equal(buffer.length, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_empty),   cmocka_unit_test(test_append),
+        cmocka_unit_test(test_consume), cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_take),    cmocka_unit_test(test_failure_sticks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,176 @@
+/* Whole writes, messages with descriptors, sealed files. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+
+static void make_pair(int ret[2])
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret), 0);
+}
+
+static int is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* The lowest free descriptor: the same before and after when nothing leaked. */
+static int lowest_free(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+static void test_message_without_fds(void **state)
+{
+    (void)state;
+    int pair[2];
+    char bytes[16];
+    size_t count = 9;
+    make_pair(pair);
+    assert_int_equal(px_send_fds(pair[0], "hello", 5, NULL, 0), 0);
+    assert_int_equal(px_receive_fds(pair[1], bytes, sizeof bytes, NULL, 0, NULL), 5);
+    assert_memory_equal(bytes, "hello", 5);
+    close(pair[0]);
+    assert_int_equal(px_receive_fds(pair[1], bytes, sizeof bytes, NULL, 0, &count), 0);
+    assert_int_equal(count, 0);
+    errno = 0;
+    assert_int_equal(px_send_fds(pair[1], "x", 1, NULL, 0), -1);    /* no SIGPIPE */
+    assert_int_equal(errno, EPIPE);
+    close(pair[1]);
+}
+
+static void test_message_with_fds(void **state)
+{
+    (void)state;
+    int pair[2], sent[PX_FDS_MAX], got[PX_FDS_MAX];
+    char bytes[16];
+    size_t count = 0;
+    make_pair(pair);
+    for (size_t i = 0; i < PX_FDS_MAX; i++)
+        sent[i] = dup(pair[0]);
+    assert_int_equal(px_send_fds(pair[0], "m", 1, sent, PX_FDS_MAX), 0);
+    for (size_t i = 0; i < PX_FDS_MAX; i++)
+        assert_true(is_open(sent[i]));
+    assert_int_equal(px_receive_fds(pair[1], bytes, sizeof bytes, got, PX_FDS_MAX, &count), 1);
+    assert_int_equal(count, PX_FDS_MAX);
+    for (size_t i = 0; i < PX_FDS_MAX; i++)
+        assert_int_equal(fcntl(got[i], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    px_close_fds(got, count);
+    px_close_fds(sent, PX_FDS_MAX);
+    for (size_t i = 0; i < PX_FDS_MAX; i++)
+        assert_int_equal(got[i], -1);
+    assert_int_equal(px_send_fds(pair[0], "m", 1, sent, PX_FDS_MAX + 1), -1);
+    assert_int_equal(errno, EINVAL);
+    px_close_fds(pair, 2);
+}
+
+static void test_surplus_fds_are_closed(void **state)
+{
+    (void)state;
+    for (size_t max = 0; max < 4; max++) {
+        int pair[2], sent[4], got[4] = {-1, -1, -1, -1};
+        char byte;
+        size_t count = 9;
+        make_pair(pair);
+        for (size_t i = 0; i < 4; i++)
+            sent[i] = dup(pair[0]);
+        assert_int_equal(px_send_fds(pair[0], "m", 1, sent, 4), 0);
+        int before = lowest_free();
+        assert_int_equal(px_receive_fds(pair[1], &byte, 1, got, max, &count), 1);
+        assert_int_equal(count, max);
+        px_close_fds(got, count);
+        assert_int_equal(lowest_free(), before);
+        px_close_fds(sent, 4);
+        px_close_fds(pair, 2);
+    }
+}
+
+static void test_message_too_long(void **state)
+{
+    (void)state;
+    int pair[2], got[1] = {-1};
+    char bytes[4];
+    size_t count = 9;
+    make_pair(pair);
+    assert_int_equal(px_send_fds(pair[0], "too long", 8, pair, 1), 0);
+    int before = lowest_free();
+    assert_int_equal(px_receive_fds(pair[1], bytes, sizeof bytes, got, 1, &count), -1);
+    assert_int_equal(errno, EMSGSIZE);
+    assert_int_equal(count, 0);
+    assert_int_equal(got[0], -1);
+    assert_int_equal(lowest_free(), before);
+    px_close_fds(pair, 2);
+}
+
+static void test_memory_file(void **state)
+{
+    (void)state;
+    char bytes[32];
+    px_auto_fd int fd = px_memory_file("test", "contents", 8);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, bytes, sizeof bytes), 8);
+    assert_memory_equal(bytes, "contents", 8);
+    assert_int_equal(write(fd, "x", 1), -1);
+    assert_int_equal(ftruncate(fd, 0), -1);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, 0), -1);
+    px_auto_fd int empty = px_memory_file("empty", NULL, 0);
+    assert_true(empty >= 0);
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    char bytes[8];
+    assert_int_equal(px_read_small_file(AT_FDCWD, "/proc/self/comm", bytes, 4), 3);
+    assert_int_equal(strlen(bytes), 3);
+    assert_int_equal(px_read_small_file(AT_FDCWD, "/dev/null", bytes, sizeof bytes), 0);
+    assert_string_equal(bytes, "");
+    errno = 0;
+    assert_int_equal(px_read_small_file(AT_FDCWD, "/nonexistent", bytes, sizeof bytes), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(px_read_small_file(AT_FDCWD, "/", bytes, sizeof bytes), -1);
+    assert_int_equal(errno, EISDIR);
+}
+
+static void test_write_all(void **state)
+{
+    (void)state;
+    int ends[2];
+    char bytes[8] = {0};
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(px_write_all(ends[1], "abc", 3), 0);
+    assert_int_equal(px_write_all(ends[1], "", 0), 0);
+    assert_int_equal(read(ends[0], bytes, sizeof bytes), 3);
+    errno = 0;
+    assert_int_equal(px_write_all(-1, "abc", 3), -1);
+    assert_int_equal(errno, EBADF);
+    px_close_fds(ends, 2);
+    assert_true(px_now_ns() > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_message_without_fds),
+        cmocka_unit_test(test_message_with_fds),
+        cmocka_unit_test(test_surplus_fds_are_closed),
+        cmocka_unit_test(test_message_too_long),
+        cmocka_unit_test(test_memory_file),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_write_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

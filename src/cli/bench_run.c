@@ -1,0 +1,252 @@
+/* The rounds of `pyexec bench`: other programs and our command line as whole processes,
+ * the floors inside our zygote, and execute_once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "cli/bench.h"
+
+extern char **environ;
+
+/* Starts a program with all streams on /dev/null and waits for it; microseconds, or -1. */
+static double time_program(const char *const *argv, pyexec_error *error)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    int64_t start = px_now_ns();
+    pid_t pid = -1;
+    int status = 0;
+    int failure = posix_spawnp(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failure)
+        return px_error_errno(error, PYEXEC_INTERNAL, failure, "bench: can't start '%s'", argv[0]);
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: can't wait");
+    int64_t end = px_now_ns();
+    if (status != 0)
+        return px_error_set(error, PYEXEC_INTERNAL, "bench: '%s' failed (wait status 0x%x)",
+                            argv[0], (unsigned)status);
+    return (double)(end - start) / 1000;
+}
+
+static int measure_program(struct bench_samples *samples, const char *const *argv, size_t count,
+                           pyexec_error *error)
+{
+    size_t from = samples->count;
+    for (size_t i = 0; i < count; i++) {
+        double us = time_program(argv, error);
+        if (us < 0 || bench_samples_add(samples, us, error) < 0)
+            return -1;
+    }
+    return bench_samples_end_round(samples, from, error);
+}
+
+static int measure_runs(struct bench_samples *samples, pyexec_executor *executor, size_t count,
+                        pyexec_error *error)
+{
+    size_t from = samples->count;
+    pyexec_request *request = pyexec_request_new();
+    int status = request && pyexec_request_set_code(request, "1+1", 3) == 0 ? 0
+                                                                            : px_error_oom(error);
+    for (size_t i = 0; i < count && status == 0; i++) {
+        pyexec_result *result = NULL;
+        int64_t start = px_now_ns();
+        status = pyexec_execute_once(executor, request, &result, error);
+        int64_t end = px_now_ns();
+        if (status == 0 && pyexec_result_status(result) != PYEXEC_STATUS_OK)
+            status = px_error_set(error, PYEXEC_INTERNAL, "bench: a run ended with status %s",
+                                  pyexec_status_name(pyexec_result_status(result)));
+        if (status == 0)
+            status = bench_samples_add(samples, (double)(end - start) / 1000, error);
+        pyexec_result_free(result);
+    }
+    pyexec_request_free(request);
+    return status < 0 ? -1 : bench_samples_end_round(samples, from, error);
+}
+
+/* The library gives percentiles of a round, not its samples: the rows' figures are medians
+ * of these over the rounds. */
+struct floor_rounds {
+    struct bench_samples p50, p90, p99;
+};
+
+static const struct {
+    enum bench_row row;
+    const char *key;
+} floors[] = {
+    {BENCH_FLOOR_CLONE, "clone"},
+    {BENCH_FLOOR_NAMESPACES, "clone_namespaces"},
+    {BENCH_FLOOR_ROUND_TRIP, "socket_round_trip"},
+};
+
+static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor, int iterations,
+                          pyexec_error *error)
+{
+    px_auto_free char *text = NULL;
+    if (pyexec_measure_floors(executor, iterations, &text, error) < 0)
+        return -1;
+    json_t *object = json_loads(text, 0, NULL);
+    int status = object ? 0 : px_error_set(error, PYEXEC_INTERNAL, "bench: floors are no JSON");
+    for (size_t i = 0; i < PX_COUNT(floors) && status == 0; i++) {
+        const json_t *floor = json_object_get(object, floors[i].key);
+        double p50 = json_number_value(json_object_get(floor, "p50"));
+        double p90 = json_number_value(json_object_get(floor, "p90"));
+        double p99 = json_number_value(json_object_get(floor, "p99"));
+        size_t from = rounds[i].p50.count;
+        if (bench_samples_add(&rounds[i].p50, p50, error) < 0 ||
+            bench_samples_add(&rounds[i].p90, p90, error) < 0 ||
+            bench_samples_add(&rounds[i].p99, p99, error) < 0 ||
+            bench_samples_end_round(&rounds[i].p50, from, error) < 0)
+            status = -1;
+    }
+    json_decref(object);
+    return status;
+}
+
+static void samples_done(struct bench_samples *samples)
+{
+    free(samples->us);
+    free(samples->round_p50);
+}
+
+/* Moves the rounds of the floors into their rows. */
+static void take_floors(struct bench *bench, struct floor_rounds *rounds)
+{
+    for (size_t i = 0; i < PX_COUNT(floors); i++) {
+        bench_samples_summarise(&rounds[i].p50);
+        bench_samples_summarise(&rounds[i].p90);
+        bench_samples_summarise(&rounds[i].p99);
+        struct bench_samples *row = &bench->rows[floors[i].row];
+        *row = rounds[i].p50;
+        row->p90 = rounds[i].p90.p50;
+        row->p99 = rounds[i].p99.p50;
+        samples_done(&rounds[i].p90);
+        samples_done(&rounds[i].p99);
+    }
+}
+
+static int new_executor(const struct cli_settings *settings, int64_t zygotes,
+                        pyexec_executor **ret, pyexec_error *error)
+{
+    px_auto_free char *policy = NULL, *host = NULL;
+    struct cli_settings changed = *settings;    /* borrows; only numbers are changed */
+    changed.host.zygotes = zygotes;
+    if (cli_settings_json(&changed, &policy, &host, error) < 0)
+        return -1;
+    return pyexec_executor_new(policy, host, ret, error);
+}
+
+static void free_executor(pyexec_executor **executor)
+{
+    pyexec_executor_free(*executor);
+}
+
+static int measure_round(struct bench *bench, const struct bench_plan *plan,
+                         struct floor_rounds *rounds, pyexec_executor *executor,
+                         pyexec_error *error)
+{
+    const char *const python[] = {bench->python, "-I", "-S", "-c", "pass", NULL};
+    const char *const bubblewrap[] = {"bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc",
+        "/proc", "--unshare-all", bench->python, "-I", "-S", "-c", "pass", NULL};
+    const char *const ours[] = {"/proc/self/exe", "run", "--python-bin", bench->python, "-c",
+                                "1+1", NULL};
+    struct bench_samples *rows = bench->rows;
+    if (measure_program(&rows[BENCH_PYTHON], python, plan->programs, error) < 0 ||
+        measure_program(&rows[BENCH_CLI], ours, plan->programs, error) < 0)
+        return -1;
+    if (bench->has_bubblewrap &&
+        measure_program(&rows[BENCH_BUBBLEWRAP], bubblewrap, plan->programs, error) < 0)
+        return -1;
+    if (measure_floors(rounds, executor, plan->floors, error) < 0)
+        return -1;
+    return measure_runs(&rows[BENCH_EXECUTE], executor, plan->runs, error);
+}
+
+static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
+                             const struct cli_settings *settings, pyexec_error *error)
+{
+    px_auto(free_executor) pyexec_executor *executor = NULL;
+    if (new_executor(settings, 1, &executor, error) < 0)
+        return -1;
+    struct floor_rounds rounds[PX_COUNT(floors)] = {0};
+    struct bench_samples warm_up = {0};
+    int status = measure_runs(&warm_up, executor, 20, error);
+    samples_done(&warm_up);
+    for (size_t i = 0; i < plan->rounds && status == 0; i++)
+        status = measure_round(bench, plan, rounds, executor, error);
+    take_floors(bench, rounds);
+    return status;
+}
+
+static int measure_load(struct bench *bench, const struct bench_plan *plan,
+                        const struct cli_settings *settings, pyexec_error *error)
+{
+    for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
+        px_auto(free_executor) pyexec_executor *executor = NULL;
+        if (new_executor(settings, zygotes, &executor, error) < 0 ||
+            bench_load(executor, bench->threads, plan->seconds_tenths,
+                       &bench->runs_per_second[zygotes - 1], error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The real interpreter, so that a launcher script's start is not counted as Python's. */
+static int find_python(struct bench *bench, const struct cli_settings *settings,
+                       pyexec_error *error)
+{
+    px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
+    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
+        pyexec_doctor(policy, host, false, &text, error) < 0)
+        return -1;
+    json_t *doctor = json_loads(text, 0, NULL);
+    const char *path =
+        json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
+    bench->python = strdup(path && *path ? path : settings->policy.python_bin);
+    json_decref(doctor);
+    return bench->python ? 0 : px_error_oom(error);
+}
+
+/* Installed, and able to work here. */
+static bool bubblewrap_works(void)
+{
+    const char *const argv[] = {"bwrap", "--ro-bind", "/", "/", "--unshare-all", "true", NULL};
+    pyexec_error ignored;
+    return time_program(argv, &ignored) >= 0;
+}
+
+int bench_run(struct bench *bench, const struct bench_plan *plan,
+              const struct cli_settings *settings, pyexec_error *error)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    bench->threads = cpus > 0 ? (int)cpus * 2 : 2;
+    bench->rounds = plan->rounds;
+    bench->has_bubblewrap = bubblewrap_works();
+    if (find_python(bench, settings, error) < 0 ||
+        measure_latencies(bench, plan, settings, error) < 0 ||
+        measure_load(bench, plan, settings, error) < 0)
+        return -1;
+    for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
+        if (!bench->rows[row].p50)
+            bench_samples_summarise(&bench->rows[row]);
+    return 0;
+}
+
+void bench_done(struct bench *bench)
+{
+    for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
+        samples_done(&bench->rows[row]);
+    free(bench->python);
+}

@@ -1,0 +1,200 @@
+/* pyexec doctor: renders what pyexec_doctor() found. The JSON is the library's own. */
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/report.h"
+#include "cli/settings.h"
+
+struct doctor_options {
+    bool json;
+};
+
+static const struct cli_option doctor_rows[] = {
+    {"json", 0, NULL, "Print the findings as JSON.", CLI_INTO(struct doctor_options, json)},
+};
+
+enum colour { GOOD, BAD, DIM };
+
+struct page {
+    struct px_buffer out;
+    bool colours;
+};
+
+/* A word in a column of `width`; the colour codes take no room. */
+static void add_word(struct page *page, enum colour colour, int width, const char *word)
+{
+    static const char *const codes[] = {[GOOD] = "32", [BAD] = "1;31", [DIM] = "2"};
+    if (page->colours)
+        px_buffer_printf(&page->out, "\033[%sm%-*s\033[0m", codes[colour], width, word);
+    else
+        px_buffer_printf(&page->out, "%-*s", width, word);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static bool is_true(const json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key));
+}
+
+/* "  why: …", when there is something. */
+static void add_remark(struct page *page, const char *name, const char *text)
+{
+    if (!*text)
+        return;
+    px_buffer_printf(&page->out, "    %-8s", name);
+    cli_help_wrap(&page->out, 12, 12, text);
+}
+
+static void add_head(struct page *page, const json_t *doctor)
+{
+    const json_t *user = json_object_get(doctor, "user"), *python = json_object_get(doctor, "python");
+    px_buffer_printf(&page->out, "pyexec  %s\nkernel  %s\nuser    %lld%s\n",
+                     text_of(doctor, "version"), text_of(doctor, "kernel"),
+                     (long long)json_integer_value(json_object_get(user, "uid")),
+                     is_true(user, "root") ? " (root)" : "");
+    bool ok = is_true(python, "ok");
+    px_buffer_printf(&page->out, "python  %s%s%s  ", text_of(python, "path"),
+                     *text_of(python, "version") ? " " : "", text_of(python, "version"));
+    add_word(page, ok ? GOOD : BAD, 0, ok ? "ok" : "can't be used");
+    px_buffer_add_byte(&page->out, '\n');
+    add_remark(page, "why", text_of(python, "error"));
+}
+
+/* Returns how many required layers are missing. */
+static size_t add_layers(struct page *page, const json_t *layers)
+{
+    size_t index, missing = 0;
+    const json_t *layer;
+    px_buffer_printf(&page->out, "\n%-19s%-10s%-9s%s\n", "layer", "required", "present", "gives");
+    json_array_foreach((json_t *)(uintptr_t)layers, index, layer) {
+        bool required = is_true(layer, "required"), present = is_true(layer, "present");
+        px_buffer_printf(&page->out, "%-19s%-10s", text_of(layer, "name"), required ? "yes" : "no");
+        add_word(page, present ? GOOD : required ? BAD : DIM, 9, present ? "yes" : "no");
+        cli_help_wrap(&page->out, 38, 38, text_of(layer, "gives"));
+        if (present)
+            continue;
+        missing += required;
+        add_remark(page, "why", text_of(layer, "why"));
+        add_remark(page, "remedy", text_of(layer, "remedy"));
+    }
+    return missing;
+}
+
+/* Returns how many attempts got through. */
+static size_t add_selftest(struct page *page, const json_t *attempts)
+{
+    size_t index, escaped = 0;
+    const json_t *attempt;
+    if (!json_array_size(attempts))
+        return 0;
+    px_buffer_printf(&page->out, "\n%-19s%-9s%s\n", "self-test", "held", "attempt");
+    json_array_foreach((json_t *)(uintptr_t)attempts, index, attempt) {
+        bool held = is_true(attempt, "held");
+        px_buffer_printf(&page->out, "%-19s", text_of(attempt, "layer"));
+        add_word(page, held ? GOOD : BAD, 9, held ? "yes" : "NO");
+        cli_help_wrap(&page->out, 28, 28, text_of(attempt, "attempt"));
+        if (!held)
+            add_remark(page, "detail", text_of(attempt, "detail"));
+        escaped += !held;
+    }
+    return escaped;
+}
+
+/* A flat object as rows of key and value. */
+static void add_pairs(struct page *page, const char *title, json_t *object)
+{
+    const char *key;
+    json_t *value;
+    if (!json_object_size(object))
+        return;
+    px_buffer_printf(&page->out, "\n%s\n", title);
+    json_object_foreach(object, key, value) {
+        px_auto_free char *text =
+            json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        px_buffer_printf(&page->out, "  %-24s", key);
+        cli_help_wrap(&page->out, 26, 26, text ? text : json_string_value(value));
+    }
+}
+
+static void add_verdict(struct page *page, bool possible, size_t missing, size_t escaped)
+{
+    px_buffer_add_byte(&page->out, '\n');
+    if (escaped)
+        add_word(page, BAD, 0, "A self-test got through: don't run untrusted code here.");
+    else if (!possible)
+        add_word(page, BAD, 0, "Runs are not possible here; see the remedies above.");
+    else if (missing)
+        add_word(page, BAD, 0, "Runs are possible, but with less protection than required.");
+    else
+        add_word(page, GOOD, 0, "All required layers hold.");
+    px_buffer_add_byte(&page->out, '\n');
+}
+
+/* Fills the page; returns the exit status. */
+static int render(struct page *page, const json_t *doctor)
+{
+    bool possible = is_true(doctor, "ok");
+    add_head(page, doctor);
+    size_t missing = add_layers(page, json_object_get(doctor, "layers"));
+    size_t escaped = add_selftest(page, json_object_get(doctor, "selftest"));
+    add_pairs(page, "machine", json_object_get(doctor, "details"));
+    add_pairs(page, "limits of a run", json_object_get(doctor, "limits"));
+    add_verdict(page, possible, missing, escaped);
+    return possible && !missing && !escaped ? CLI_EXIT_OK : CLI_EXIT_UNSAFE;
+}
+
+static int report(const char *text, bool as_json, pyexec_error *error)
+{
+    json_t *doctor = json_loads(text, 0, NULL);
+    if (!doctor)
+        return px_error_set(error, PYEXEC_INTERNAL, "doctor: the findings are no JSON");
+    struct page page = {.colours = cli_colours()};
+    int status = render(&page, doctor);
+    json_decref(doctor);
+    if (as_json) {
+        page.out.length = 0;
+        px_buffer_printf(&page.out, "%s\n", text);
+    }
+    int printed = cli_print(&page.out);
+    px_buffer_done(&page.out);
+    return printed ? printed : status;
+}
+
+static int run(const struct cli_arguments *arguments, void *target)
+{
+    const struct doctor_options *options = target;
+    pyexec_error error;
+    px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
+    px_auto(cli_settings_done) struct cli_settings settings = {0};
+    if (cli_settings_load(&settings, arguments, &error) < 0 ||
+        cli_settings_json(&settings, &policy, &host, &error) < 0 ||
+        pyexec_doctor(policy, host, true, &text, &error) < 0)
+        return cli_fail(&error);
+    int status = report(text, options->json, &error);
+    return status < 0 ? cli_fail(&error) : status;
+}
+
+const struct cli_command cmd_doctor = {
+    .name = "doctor",
+    .summary = "which layers hold here, what is missing, how to get it",
+    .description =
+        "Tries each isolation layer on this machine, says what is missing and how to get it, "
+        "and attempts one escape per layer from inside a sandbox. The exit status is 1 when a "
+        "required layer is missing or an attempt got through.",
+    .options = doctor_rows,
+    .option_count = PX_COUNT(doctor_rows),
+    .options_size = sizeof(struct doctor_options),
+    .policy_flags = true,
+    .run = run,
+};

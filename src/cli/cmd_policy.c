@@ -1,0 +1,86 @@
+/* pyexec policy: the effective policy, where each value is from, and the references that
+ * the build generates from the policy's tables. */
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/report.h"
+#include "cli/settings.h"
+
+struct policy_options {
+    bool origin;
+    bool markdown;
+    bool config_template;
+};
+
+static const struct cli_option policy_rows[] = {
+    {"origin", 0, NULL, "A table of keys, values and where each value is from.",
+     CLI_INTO(struct policy_options, origin)},
+    {"markdown", 0, NULL, NULL, CLI_INTO(struct policy_options, markdown)},
+    {"config-template", 0, NULL, NULL, CLI_INTO(struct policy_options, config_template)},
+};
+
+/* Keys, values and origins; values as JSON has them. */
+static int add_origins(const struct px_policy *policy, json_t *object, struct px_buffer *out)
+{
+    px_buffer_printf(out, "%-24s%-14s%s\n", "key", "from", "value");
+    for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
+        const char *name = px_policy_field_info(field)->name;
+        px_auto_free char *value =
+            json_dumps(json_object_get(object, name), JSON_ENCODE_ANY | JSON_COMPACT);
+        if (!value)
+            return -1;
+        px_buffer_printf(out, "%-24s%-14s%s\n", name,
+                         px_origin_name((enum px_origin)policy->origin[field]), value);
+    }
+    return 0;
+}
+
+static int print_policy(const struct px_policy *policy, bool origin)
+{
+    px_auto_buffer struct px_buffer out = {0};
+    json_t *object = px_policy_to_json(policy);
+    px_auto_free char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    out.failed = !text;
+    if (text && !origin)
+        px_buffer_printf(&out, "%s\n", text);
+    else if (text && add_origins(policy, object, &out) < 0)
+        out.failed = true;
+    json_decref(object);
+    return cli_print(&out);
+}
+
+static int run(const struct cli_arguments *arguments, void *target)
+{
+    const struct policy_options *options = target;
+    px_auto_buffer struct px_buffer out = {0};
+    if (options->markdown)
+        px_policy_describe_markdown(&out);
+    if (options->config_template)
+        px_config_describe(&out);
+    if (options->markdown || options->config_template)
+        return cli_print(&out);
+
+    pyexec_error error;
+    px_auto(cli_settings_done) struct cli_settings settings = {0};
+    if (cli_settings_load(&settings, arguments, &error) < 0)
+        return cli_fail(&error);
+    return print_policy(&settings.policy, options->origin);
+}
+
+const struct cli_command cmd_policy = {
+    .name = "policy",
+    .summary = "the effective policy, and where each value is from",
+    .description =
+        "Prints the policy that a run with the same flags would have, as JSON: the defaults, "
+        "the configuration file, the environment (PYEXEC_POLICY_TIMEOUT=5s) and the flags "
+        "together.",
+    .options = policy_rows,
+    .option_count = PX_COUNT(policy_rows),
+    .options_size = sizeof(struct policy_options),
+    .policy_flags = true,
+    .policy_reference = true,
+    .run = run,
+};

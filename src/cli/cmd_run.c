@@ -1,0 +1,136 @@
+/* pyexec run: one script in a fresh sandbox. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/report.h"
+#include "cli/run.h"
+#include "cli/signals.h"
+
+static const struct cli_option run_rows[] = {
+    {"code", 'c', "CODE", "The script itself.", CLI_INTO(struct run_options, code)},
+    {"json", 0, NULL, "Print the result object on one line; the exit status is 0 whenever there is one.",
+     CLI_INTO(struct run_options, json)},
+    {"env", 0, "K=V", "Set an environment variable of the script.",
+     CLI_INTO(struct run_options, env)},
+    {"file", 0, "HOST[:NAME]", "Put a copy of a file into the workspace (needs --files read or full).",
+     CLI_INTO(struct run_options, files)},
+    {"output", 0, "DIR", "Write the files that the script made or changed below this folder (needs --files full).",
+     CLI_INTO(struct run_options, output)},
+    {"return-files", 0, "GLOB", "With --output or --json: the contents of changed files that match (default with --output: all).",
+     CLI_INTO(struct run_options, return_files)},
+    {"working-dir", 0, "REL", "Folder of the workspace to start in, made if missing.",
+     CLI_INTO(struct run_options, working_dir)},
+    {"workspace", 0, "DIR", "Work in this folder of the host instead of in memory. Absolute; never removed.",
+     CLI_INTO(struct run_options, workspace)},
+};
+
+static void free_executor(pyexec_executor **executor)
+{
+    pyexec_executor_free(*executor);
+}
+
+static void free_request(pyexec_request **request)
+{
+    pyexec_request_free(*request);
+}
+
+static void free_result(pyexec_result **result)
+{
+    pyexec_result_free(*result);
+}
+
+/* A failure of the host's: on standard error, and with --json as an object too. */
+static int fail(bool json, const pyexec_error *error)
+{
+    int status = cli_fail(error);
+    if (!json)
+        return status;
+    json_t *object = json_pack("{s:s, s:s, s:s?}", "code", pyexec_code_name(error->code),
+                               "message", error->message, "hint",
+                               *error->hint ? error->hint : NULL);
+    px_auto_free char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_printf(&line, "%s\n", text ? text : "{\"code\":\"internal\"}");
+    cli_print(&line);
+    return status;
+}
+
+/* One run needs only one zygote. */
+static int new_executor(struct cli_settings *settings, pyexec_executor **ret,
+                        pyexec_error *error)
+{
+    settings->host.zygotes = 1;
+    px_auto_free char *policy = NULL, *host = NULL;
+    if (cli_settings_json(settings, &policy, &host, error) < 0)
+        return -1;
+    return pyexec_executor_new(policy, host, ret, error);
+}
+
+static int print_json(pyexec_result *result)
+{
+    const char *text = pyexec_result_json(result);
+    px_auto_buffer struct px_buffer line = {.failed = !text};
+    px_buffer_add_string(&line, text ? text : "");
+    px_buffer_add_byte(&line, '\n');
+    return cli_print(&line);
+}
+
+static int execute(pyexec_executor *executor, pyexec_request *request,
+                   const struct run_options *options, pyexec_error *error)
+{
+    px_auto(free_result) pyexec_result *result = NULL;
+    struct run_stream stream = {0};
+    if (!options->json)
+        pyexec_request_set_output(request, run_stream_write, &stream);
+    cli_signals_hold(request);
+    int executed = pyexec_execute_once(executor, request, &result, error);
+    cli_signals_release();
+    if (executed < 0)
+        return fail(options->json, error);
+    int status = options->json ? print_json(result) : run_output(&stream, result);
+    if (options->output && run_files_write(options->output, result, error) < 0)
+        return cli_fail(error);
+    return status;
+}
+
+static int run(const struct cli_arguments *arguments, void *target)
+{
+    const struct run_options *options = target;
+    pyexec_error error;
+    px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto(free_executor) pyexec_executor *executor = NULL;
+    px_auto(free_request) pyexec_request *request = pyexec_request_new();
+    if (!request)
+        px_error_oom(&error);
+    if (!request || cli_settings_load(&settings, arguments, &error) < 0 ||
+        run_input(request, arguments, options, &settings, &error) < 0)
+        return fail(options->json, &error);
+    cli_signals_catch_pipe();
+    if (new_executor(&settings, &executor, &error) < 0)
+        return fail(options->json, &error);
+    return execute(executor, request, options, &error);
+}
+
+const struct cli_command cmd_run = {
+    .name = "run",
+    .summary = "run a script in a fresh sandbox",
+    .description =
+        "Runs one script: CODE, a FILE, or standard input (-, and the default when it is not a "
+        "terminal). Its output comes as it is written; the value of a last expression follows, "
+        "as Python's prompt would print it. Otherwise the script reads this program's standard "
+        "input. Ctrl-C interrupts the script, a second Ctrl-C ends it.",
+    .operands = "[FILE | -]",
+    .max_operands = 1,
+    .options = run_rows,
+    .option_count = PX_COUNT(run_rows),
+    .options_size = sizeof(struct run_options),
+    .policy_flags = true,
+    .run = run,
+};

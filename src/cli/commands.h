@@ -1,0 +1,39 @@
+/* The commands of the `pyexec` program.
+ *
+ * To add one: a file cmd_NAME.c that defines its row, its row here and in main.c's table.
+ * Help, man page and shell completion follow from the row; tests/cli judges it. */
+#ifndef PX_CLI_COMMANDS_H
+#define PX_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+/* Exit statuses of pyexec's own; `run` exits with the script's otherwise. */
+enum cli_exit {
+    CLI_EXIT_OK = 0,
+    CLI_EXIT_UNSAFE = 1,        /* doctor: a required layer is missing or leaks */
+    CLI_EXIT_FAILED = 125,      /* pyexec itself failed */
+    CLI_EXIT_PIPE = 141,        /* nobody reads standard output: as death by SIGPIPE */
+};
+
+struct cli_command {
+    const char *name;
+    const char *summary;            /* one line; NULL: not listed (tools of the build) */
+    const char *description;        /* for --help and the man page */
+    const char *operands;           /* "[FILE | -]", or NULL */
+    size_t max_operands;
+    const struct cli_option *options;
+    size_t option_count;
+    size_t options_size;            /* of the struct that the options' rows point into */
+    bool policy_flags;              /* takes the policy's flags, --config, --allow-missing */
+    bool policy_reference;          /* --help has px_policy_describe_help() instead of rows */
+    /* Returns the exit status. `options` is the filled struct of options_size bytes. */
+    int (*run)(const struct cli_arguments *arguments, void *options);
+};
+
+extern const struct cli_command cmd_run, cmd_policy, cmd_doctor, cmd_bench, cmd_completion,
+    cmd_manpage;
+
+/* main.c's table, hidden ones included. */
+const struct cli_command *const *cli_commands(size_t *ret_count);
+
+#endif

@@ -1,0 +1,28 @@
+/* Help texts, from the tables that the parser reads. */
+#ifndef PX_CLI_HELP_H
+#define PX_CLI_HELP_H
+
+#include "base/buffer.h"
+#include "cli/commands.h"
+
+void cli_help_program(struct px_buffer *out);
+void cli_help_command(const struct cli_command *command, struct px_buffer *out);
+
+/* "pyexec run [policy flags] [-c CODE] … [FILE | -]", without the options that are not listed. */
+void cli_help_synopsis(const struct cli_command *command, struct px_buffer *out);
+
+/* "-c, --code CODE", without the letter's part when there is none. */
+void cli_help_option(const struct cli_option *option, struct px_buffer *out);
+
+/* Text broken into lines of at most 80 columns, each beginning with `indent` spaces; the
+ * first one continues at column `column`. */
+void cli_help_wrap(struct px_buffer *out, size_t indent, size_t column, const char *text);
+
+/* Exit statuses, for help and the man page; the last row has a NULL meaning. */
+struct cli_exit_row {
+    const char *status;
+    const char *meaning;
+};
+extern const struct cli_exit_row cli_exit_rows[];
+
+#endif

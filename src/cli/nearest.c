@@ -1,0 +1,55 @@
+#include "cli/nearest.h"
+
+#include <string.h>
+
+/* Longer names are never near anything. */
+#define NAME_MAX_LENGTH 64
+
+static char fold(char c)
+{
+    return c == '_' ? '-' : c;
+}
+
+/* Edit distance with neighbouring letters exchanged counting as one (three rows of the
+ * table are enough). */
+static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    size_t rows[3][NAME_MAX_LENGTH + 1];
+    size_t *before = rows[0], *above = rows[1], *row = rows[2];
+    for (size_t j = 0; j <= b_length; j++)
+        above[j] = j;
+    for (size_t i = 1; i <= a_length; i++) {
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; j++) {
+            size_t cost = fold(a[i - 1]) != fold(b[j - 1]);
+            size_t least = above[j - 1] + cost;
+            if (above[j] + 1 < least)
+                least = above[j] + 1;
+            if (row[j - 1] + 1 < least)
+                least = row[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < least)
+                least = before[j - 2] + 1;
+            row[j] = least;
+        }
+        size_t *free_row = before;
+        before = above;
+        above = row;
+        row = free_row;
+    }
+    return above[b_length];
+}
+
+void cli_nearest_offer(struct cli_nearest *nearest, const char *candidate)
+{
+    size_t wanted = strlen(nearest->wanted), length = strlen(candidate);
+    if (!wanted || wanted > NAME_MAX_LENGTH || length > NAME_MAX_LENGTH)
+        return;
+    size_t distance = edit_distance(nearest->wanted, wanted, candidate, length);
+    /* A third of the letters wrong is still a slip; more is another word. */
+    size_t most = wanted / 3 ? wanted / 3 : 1;
+    if (distance > most || (nearest->best && distance >= nearest->distance))
+        return;
+    nearest->best = candidate;
+    nearest->distance = distance;
+}

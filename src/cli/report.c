@@ -1,0 +1,104 @@
+#include "cli/report.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/signals.h"
+
+/* Appends text for a terminal: C0 and C1 control characters and DEL become '?'. */
+static void add_printable(struct px_buffer *out, const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) {
+            px_buffer_add_byte(out, '?');
+            c++;
+        } else {
+            px_buffer_add_byte(out, *c < 0x20 || *c == 0x7f ? '?' : (char)*c);
+        }
+    }
+}
+
+static void say_line(const char *prefix, const char *text)
+{
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_add_string(&line, prefix);
+    add_printable(&line, text);
+    px_buffer_add_byte(&line, '\n');
+    cli_write(STDERR_FILENO, px_buffer_string(&line), line.length);
+}
+
+void cli_say_hint(const char *hint)
+{
+    if (hint && *hint)
+        say_line("hint: ", hint);
+}
+
+void cli_say(const char *message, const char *hint)
+{
+    say_line("pyexec: ", message);
+    cli_say_hint(hint);
+}
+
+int cli_fail(const pyexec_error *error)
+{
+    cli_say(error->message, error->hint);
+    return CLI_EXIT_FAILED;
+}
+
+int cli_write(int fd, const char *bytes, size_t length)
+{
+    while (length) {
+        ssize_t n = write(fd, bytes, length);
+        if (n >= 0) {
+            bytes += n;
+            length -= (size_t)n;
+            continue;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            struct pollfd writable = {.fd = fd, .events = POLLOUT};
+            if (poll(&writable, 1, -1) >= 0)
+                continue;
+        }
+        if (errno != EINTR)
+            return -1;
+        if (cli_signals_cancelled()) {
+            errno = ECANCELED;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int cli_write_failed(int sys_errno)
+{
+    if (sys_errno == EPIPE)
+        return CLI_EXIT_PIPE;
+    pyexec_error error;
+    px_error_errno(&error, PYEXEC_INTERNAL, sys_errno, "can't write to standard output");
+    px_error_hint(&error, "Free some space, or send the output elsewhere.");
+    return cli_fail(&error);
+}
+
+int cli_print(const struct px_buffer *text)
+{
+    pyexec_error error;
+    if (!px_buffer_ok(text)) {
+        px_error_oom(&error);
+        return cli_fail(&error);
+    }
+    if (cli_write(STDOUT_FILENO, px_buffer_string(text), text->length) < 0)
+        return cli_write_failed(errno);
+    return CLI_EXIT_OK;
+}
+
+bool cli_colours(void)
+{
+    const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
+           !(terminal && strcmp(terminal, "dumb") == 0);
+}

@@ -1,0 +1,43 @@
+/* Parts of `pyexec run`: what goes in (run_input.c) and what comes out (run_output.c,
+ * run_files.c). */
+#ifndef PX_CLI_RUN_H
+#define PX_CLI_RUN_H
+
+#include "base/buffer.h"
+#include "cli/options.h"
+#include "cli/settings.h"
+
+struct run_options {
+    const char *code;
+    bool json;
+    struct cli_list env;
+    struct cli_list files;
+    const char *output;
+    struct cli_list return_files;
+    const char *working_dir;
+    const char *workspace;
+};
+
+/* Fills the request from options and operands: code, environment, files, standard input. */
+int run_input(pyexec_request *request, const struct cli_arguments *arguments,
+              const struct run_options *options, const struct cli_settings *settings,
+              pyexec_error *error);
+
+/* The script's output on its way to ours. */
+struct run_stream {
+    int write_errno;        /* of the first write that failed */
+    int failed_stream;      /* 1 or 2 */
+    bool stderr_open_line;  /* standard error's last byte was not a newline */
+};
+
+/* A pyexec_output_fn; userdata is the struct. */
+int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
+
+/* After a run without --json: the last value, and what the user should know about the end.
+ * Returns the exit status. */
+int run_output(const struct run_stream *stream, const pyexec_result *result);
+
+/* Writes the result's changed files below a folder, made if missing. */
+int run_files_write(const char *folder, pyexec_result *result, pyexec_error *error);
+
+#endif

@@ -1,0 +1,190 @@
+/* Writes the files that a script made below a folder of the host.
+ *
+ * The names come from a hostile child. They are taken apart here, and every step below the
+ * folder goes through openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, so that neither
+ * a name nor a symlink that lies in the folder leads out of it. Only regular files are
+ * written, never executable ones, and nothing is ever deleted. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "cli/run.h"
+
+#define PATH_LIMIT 4096
+
+static void done_json(json_t **json)
+{
+    json_decref(*json);
+}
+#define auto_json px_auto(done_json)
+
+static int open_beneath(int folder, const char *path, int flags, mode_t mode)
+{
+    struct open_how how = {
+        .flags = (unsigned)(flags | O_CLOEXEC),
+        .mode = mode,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+}
+
+/* Whether each part of a relative path is a plain name. */
+static bool path_is_plain(const char *path, size_t length)
+{
+    if (!length || length >= PATH_LIMIT || strlen(path) != length)
+        return false;
+    for (const char *part = path;; part++) {
+        size_t part_length = strcspn(part, "/");
+        if (!part_length || (part_length <= 2 && strspn(part, ".") >= part_length))
+            return false;
+        part += part_length;
+        if (!*part)
+            return true;
+    }
+}
+
+/* Opens the folder that a file is to lie in, making what is missing of it. `path` is cut
+ * into parts; *ret_name is its last. Returns -1 with errno. */
+static int open_parent(int folder, char *path, const char **ret_name)
+{
+    px_auto_fd int parent = fcntl(folder, F_DUPFD_CLOEXEC, 3);
+    char *part = path, *slash;
+    while (parent >= 0 && (slash = strchr(part, '/'))) {
+        *slash = 0;
+        if (mkdirat(parent, part, 0777) < 0 && errno != EEXIST)
+            return -1;
+        int next = open_beneath(parent, part, O_PATH | O_DIRECTORY, 0);
+        px_close_fd(&parent);
+        parent = next;
+        part = slash + 1;
+    }
+    *ret_name = part;
+    return TAKE_FD(parent);
+}
+
+static int write_file(int folder, const char *path, const struct px_buffer *bytes,
+                      pyexec_error *error)
+{
+    char parts[PATH_LIMIT];
+    const char *name = NULL;
+    snprintf(parts, sizeof parts, "%s", path);
+    px_auto_fd int parent = open_parent(folder, parts, &name);
+    /* O_NONBLOCK: a pipe that lies in the folder must not hold us up. */
+    px_auto_fd int fd = parent < 0 ? -1
+        : open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
+    struct stat facts;
+    if (fd < 0 || fstat(fd, &facts) < 0 || !S_ISREG(facts.st_mode)) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, fd < 0 ? errno : ENXIO,
+                       "--output: can't create '%s'", path);
+        return px_error_hint(error, "Symbolic links, pipes and devices are not written to; "
+                                    "give an empty folder of your own.");
+    }
+    if (ftruncate(fd, 0) < 0 || px_write_all(fd, px_buffer_string(bytes), bytes->length) < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't write '%s'", path);
+        return px_error_hint(error, "Free some space, or give another folder.");
+    }
+    return 0;
+}
+
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+static bool decode_base64(const char *text, size_t length, struct px_buffer *ret)
+{
+    while (length && text[length - 1] == '=')
+        length--;
+    unsigned bits = 0;
+    int count = 0;
+    for (size_t i = 0; i < length; i++) {
+        int digit = base64_digit(text[i]);
+        if (digit < 0)
+            return false;
+        bits = (bits << 6 | (unsigned)digit) & 0xffffff;
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            px_buffer_add_byte(ret, (char)(bits >> count & 0xff));
+        }
+    }
+    return px_buffer_ok(ret);
+}
+
+/* One row of the result's `files`. Sets *ret_skipped when its content didn't come along. */
+static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_error *error)
+{
+    json_t *path = json_object_get(row, "path");
+    json_t *content = json_object_get(row, "content_base64");
+    const char *change = json_string_value(json_object_get(row, "change"));
+    if (change && strcmp(change, "deleted") == 0)
+        return 0;
+    if (!json_is_string(path) ||
+        !path_is_plain(json_string_value(path), json_string_length(path))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the name '%s' is refused",
+                     json_is_string(path) ? json_string_value(path) : "");
+        return px_error_hint(error, "The script chose a name that is no plain relative path.");
+    }
+    *ret_skipped = !json_is_string(content);
+    if (*ret_skipped)
+        return 0;
+    px_auto_buffer struct px_buffer bytes = {0};
+    if (!decode_base64(json_string_value(content), json_string_length(content), &bytes))
+        return px_error_set(error, PYEXEC_INTERNAL, "--output: bad content of '%s'",
+                            json_string_value(path));
+    return write_file(folder, json_string_value(path), &bytes, error);
+}
+
+static int open_folder(const char *path, pyexec_error *error)
+{
+    if (mkdir(path, 0777) < 0 && errno != EEXIST) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't make '%s'", path);
+        px_error_hint(error, "Give a folder that exists, or one to be made in such.");
+        return -1;
+    }
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't open '%s'", path);
+        px_error_hint(error, "Give a folder.");
+    }
+    return fd;
+}
+
+int run_files_write(const char *folder_path, pyexec_result *result, pyexec_error *error)
+{
+    const char *text = pyexec_result_json(result);
+    auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    if (!object)
+        return px_error_oom(error);
+    px_auto_fd int folder = open_folder(folder_path, error);
+    if (folder < 0)
+        return -1;
+    size_t index, skipped = 0;
+    json_t *row;
+    json_array_foreach(json_object_get(object, "files"), index, row) {
+        bool row_skipped = false;
+        if (write_row(folder, row, &row_skipped, error) < 0)
+            return -1;
+        skipped += row_skipped;
+    }
+    bool truncated = json_is_true(json_object_get(object, "files_truncated"));
+    if (!truncated)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST,
+                 "--output: not all files came back (%zu without content)", skipped);
+    return px_error_hint(error, "A result carries at most 1000 files and 8 MiB of content; "
+                                "name the ones you need with --return-files, or work in a "
+                                "folder of the host with --workspace.");
+}

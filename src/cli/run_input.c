@@ -1,0 +1,195 @@
+/* What goes into a run. Everything here is the user's own: files of the host are read with
+ * the user's rights, into memory, within limits. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "cli/run.h"
+
+#define CODE_MAX ((size_t)10 << 20)     /* as CONTRACT.md has it */
+#define READ_CHUNK ((size_t)64 << 10)
+
+/* Reads to the end, or until there is more than `limit`. */
+static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret,
+                      pyexec_error *error)
+{
+    for (;;) {
+        char *room = px_buffer_reserve(ret, READ_CHUNK);
+        if (!room)
+            return px_error_oom(error);
+        ssize_t n = read(fd, room, READ_CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't read '%s'", path);
+            return px_error_hint(error, "Give a readable file.");
+        }
+        if (n == 0)
+            return 0;
+        ret->length += (size_t)n;
+        if (ret->length > limit)
+            return px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' has more than %zu bytes",
+                                path, limit);
+    }
+}
+
+static int read_file(const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error)
+{
+    px_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open '%s'", path);
+        return px_error_hint(error, "Give the path of a readable file.");
+    }
+    return read_whole(fd, path, limit, ret, error);
+}
+
+/* A byte order mark is an editor's, not the script's. */
+static void drop_byte_order_mark(struct px_buffer *code)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    if (code->length >= 3 && memcmp(code->data, mark, 3) == 0)
+        px_buffer_consume(code, 3);
+}
+
+static int read_code(const char *operand, struct px_buffer *ret, bool *ret_stdin,
+                     pyexec_error *error)
+{
+    if (!operand && isatty(STDIN_FILENO)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "run: no code given");
+        return px_error_hint(error, "Give -c CODE, a FILE, or - to type it.");
+    }
+    *ret_stdin = !operand || strcmp(operand, "-") == 0;
+    int status = *ret_stdin ? read_whole(STDIN_FILENO, "standard input", CODE_MAX, ret, error)
+                            : read_file(operand, CODE_MAX, ret, error);
+    if (status < 0) {
+        if (ret->length > CODE_MAX)
+            px_error_hint(error, "A script may have 10 MiB; pass data with --file or stdin.");
+        return -1;
+    }
+    drop_byte_order_mark(ret);
+    return 0;
+}
+
+static int set_code(pyexec_request *request, const struct cli_arguments *arguments,
+                    const struct run_options *options, pyexec_error *error)
+{
+    const char *operand = arguments->operands.count ? arguments->operands.items[0] : NULL;
+    if (options->code && operand) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "run: both -c and '%s' given", operand);
+        return px_error_hint(error, "A script gets no arguments; use --env, --file or stdin.");
+    }
+    px_auto_buffer struct px_buffer code = {0};
+    bool from_stdin = false;
+    if (options->code)
+        px_buffer_add_string(&code, options->code);
+    else if (read_code(operand, &code, &from_stdin, error) < 0)
+        return -1;
+    if (!px_buffer_ok(&code) ||
+        pyexec_request_set_code(request, px_buffer_string(&code), code.length) < 0 ||
+        pyexec_request_set_stdin_fd(request, from_stdin ? -1 : STDIN_FILENO) < 0)
+        return px_error_oom(error);
+    return 0;
+}
+
+static int set_env(pyexec_request *request, const char *text, pyexec_error *error)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--env: '%s' is not NAME=VALUE", text);
+        return px_error_hint(error, "Write --env NAME=VALUE; an empty value is allowed.");
+    }
+    px_auto_free char *name = strndup(text, (size_t)(equals - text));
+    if (!name || pyexec_request_set_env(request, name, equals + 1) < 0)
+        return px_error_oom(error);
+    return 0;
+}
+
+/* HOST[:NAME]; the last colon divides. */
+static int add_file(pyexec_request *request, const char *text, int64_t quota,
+                    pyexec_error *error)
+{
+    const char *colon = strrchr(text, ':');
+    px_auto_free char *host = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
+    if (!host)
+        return px_error_oom(error);
+    const char *slash = strrchr(host, '/');
+    const char *name = colon ? colon + 1 : slash ? slash + 1 : host;
+    if (!*host || !*name) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--file: '%s' is not HOST[:NAME]", text);
+        return px_error_hint(error, "Write --file data.csv, or --file /srv/data.csv:in/data.csv.");
+    }
+    px_auto_buffer struct px_buffer bytes = {0};
+    if (read_file(host, (size_t)quota, &bytes, error) < 0) {
+        if (bytes.length > (size_t)quota)
+            px_error_hint(error, "Files in the workspace count to --workspace-bytes.");
+        return px_error_wrap(error, "--file");
+    }
+    if (pyexec_request_add_file(request, name, px_buffer_string(&bytes), bytes.length) < 0)
+        return px_error_oom(error);
+    return 0;
+}
+
+/* Options that make no sense together, or under this policy. */
+static int check_options(const struct run_options *options, const struct px_policy *policy,
+                         pyexec_error *error)
+{
+    enum px_files files = px_policy_files(policy);
+    if (options->files.count && files == PX_FILES_NONE) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "--file: the policy gives the script no file access");
+        return px_error_hint(error, "Add --files read or --files full.");
+    }
+    if (options->output && files != PX_FILES_FULL) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "--output: the policy lets the script write no files");
+        return px_error_hint(error, "Add --files full.");
+    }
+    if (options->return_files.count && !options->output && !options->json) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "--return-files: there is nowhere to put the files");
+        return px_error_hint(error, "Add --output DIR or --json.");
+    }
+    return 0;
+}
+
+static int set_places(pyexec_request *request, const struct run_options *options,
+                      pyexec_error *error)
+{
+    if (options->workspace && options->workspace[0] != '/') {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--workspace: '%s' is not absolute",
+                     options->workspace);
+        return px_error_hint(error, "Give the absolute path of a folder to work in.");
+    }
+    if ((options->working_dir &&
+         pyexec_request_set_working_dir(request, options->working_dir) < 0) ||
+        (options->workspace && pyexec_request_set_workspace(request, options->workspace) < 0))
+        return px_error_oom(error);
+    for (size_t i = 0; i < options->return_files.count; i++)
+        if (pyexec_request_add_return_file(request, options->return_files.items[i]) < 0)
+            return px_error_oom(error);
+    if (options->output && !options->return_files.count &&
+        pyexec_request_add_return_file(request, "**") < 0)
+        return px_error_oom(error);
+    return 0;
+}
+
+int run_input(pyexec_request *request, const struct cli_arguments *arguments,
+              const struct run_options *options, const struct cli_settings *settings,
+              pyexec_error *error)
+{
+    if (check_options(options, &settings->policy, error) < 0 ||
+        set_places(request, options, error) < 0)
+        return -1;
+    for (size_t i = 0; i < options->env.count; i++)
+        if (set_env(request, options->env.items[i], error) < 0)
+            return -1;
+    for (size_t i = 0; i < options->files.count; i++)
+        if (add_file(request, options->files.items[i], settings->policy.workspace_bytes,
+                     error) < 0)
+            return -1;
+    return set_code(request, arguments, options, error);
+}

@@ -1,0 +1,119 @@
+/* What a run shows of itself without --json. Everything printed here but the endings of
+ * pyexec's own is the script's, and goes out as it came. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/commands.h"
+#include "cli/report.h"
+#include "cli/run.h"
+#include "cli/signals.h"
+
+int run_stream_write(void *userdata, int stream, const char *bytes, size_t length)
+{
+    struct run_stream *state = userdata;
+    if (!length)
+        return 0;
+    int fd = stream == 2 ? STDERR_FILENO : STDOUT_FILENO;
+    if (stream == 2)
+        state->stderr_open_line = bytes[length - 1] != '\n';
+    if (cli_write(fd, bytes, length) == 0)
+        return 0;
+    if (!state->write_errno) {
+        state->write_errno = errno;
+        state->failed_stream = stream;
+    }
+    return -1;
+}
+
+/* What to say when a run didn't end by itself. */
+static const struct {
+    const char *text;
+    const char *hint;
+} endings[] = {
+    [PYEXEC_STATUS_TIMEOUT] = {"the script ran into its time limit", "Raise it with --timeout, as in --timeout 30s."},
+    [PYEXEC_STATUS_CPU_LIMIT] = {"the script used up its CPU time", "Raise it with --cpu-time-seconds."},
+    [PYEXEC_STATUS_MEMORY_LIMIT] = {"the script used up its memory", "Raise it with --address-space-bytes, as in --address-space-bytes 1G."},
+    [PYEXEC_STATUS_KILLED] = {"the script's process was killed from outside", "The machine may be short of memory."},
+    [PYEXEC_STATUS_CRASHED] = {"the script's process crashed", NULL},
+    [PYEXEC_STATUS_CANCELLED] = {"the run was cancelled", NULL},
+};
+
+/* One line, unless Python's traceback on standard error has said it already. */
+static void say_ending(const pyexec_result *result)
+{
+    pyexec_status status = pyexec_result_status(result);
+    const char *traceback = pyexec_result_error_traceback(result);
+    if ((size_t)status >= PX_COUNT(endings) || !endings[status].text || (traceback && *traceback))
+        return;
+    const char *name = pyexec_status_name(status), *message = pyexec_result_error_message(result);
+    if (!message || !*message)
+        message = endings[status].text;
+    size_t length = strlen(name);
+    bool named = strncmp(message, name, length) == 0 && message[length] == ':';
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_printf(&line, "%s%s%s", named ? "" : name, named ? "" : ": ", message);
+    cli_say(px_buffer_string(&line), NULL);
+    const char *hint = pyexec_result_error_hint(result);
+    if (!hint || !*hint)
+        cli_say_hint(endings[status].hint);
+}
+
+/* The hint of an uncaught exception, unless its own message has it already. */
+static void say_hint(const pyexec_result *result)
+{
+    const char *hint = pyexec_result_error_hint(result);
+    const char *message = pyexec_result_error_message(result);
+    if (hint && *hint && !(message && strstr(message, hint)))
+        cli_say_hint(hint);
+}
+
+static void say_truncated(const char *name, const char *flag, uint64_t bytes)
+{
+    px_auto_buffer struct px_buffer line = {0}, hint = {0};
+    px_buffer_printf(&line, "%s was cut; the script wrote %" PRIu64 " bytes", name, bytes);
+    px_buffer_printf(&hint, "Raise the limit with %s.", flag);
+    cli_say(px_buffer_string(&line), px_buffer_string(&hint));
+}
+
+static void say_truncations(const pyexec_result *result)
+{
+    if (pyexec_result_stdout_truncated(result))
+        say_truncated("standard output", "--max-stdout-bytes",
+                      pyexec_result_stdout_bytes(result));
+    if (pyexec_result_stderr_truncated(result))
+        say_truncated("standard error", "--max-stderr-bytes",
+                      pyexec_result_stderr_bytes(result));
+    if (pyexec_result_last_value_truncated(result))
+        cli_say("the last value was cut", "Raise the limit with --max-value-bytes.");
+}
+
+/* As Python's prompt prints it. */
+static int print_value(const pyexec_result *result)
+{
+    const char *value = pyexec_result_last_value(result);
+    if (!value)
+        return 0;
+    if (cli_write(STDOUT_FILENO, value, strlen(value)) < 0)
+        return -1;
+    return cli_write(STDOUT_FILENO, "\n", 1);
+}
+
+int run_output(const struct run_stream *stream, const pyexec_result *result)
+{
+    /* Cancelled by us: what the result says of it is no news. */
+    if (cli_signals_terminated())
+        return 128 + cli_signals_terminated();
+    if (stream->write_errno && stream->write_errno != ECANCELED)
+        return stream->failed_stream == 2 ? CLI_EXIT_PIPE : cli_write_failed(stream->write_errno);
+    if (print_value(result) < 0)
+        return cli_write_failed(errno);
+    if (stream->stderr_open_line)
+        cli_write(STDERR_FILENO, "\n", 1);
+    say_ending(result);
+    say_hint(result);
+    say_truncations(result);
+    return pyexec_result_exit_code(result);
+}

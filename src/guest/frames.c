@@ -1,0 +1,130 @@
+#include "guest/frames.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#include "guest/guard.h"
+#include "guest/read.h"
+
+#define DEPTH_MAX 400       /* frames looked at; a deeper script pays with a coarser answer */
+
+static const char *const *trees;
+static size_t stdlib_count;
+static PyObject *name_back, *name_code, *name_filename, *name_function;
+
+void px_frames_prepare(const char *const *all, size_t count)
+{
+    trees = all;
+    stdlib_count = count;
+    name_back = PyUnicode_InternFromString("f_back");
+    name_code = PyUnicode_InternFromString("f_code");
+    name_filename = PyUnicode_InternFromString("co_filename");
+    name_function = PyUnicode_InternFromString("co_name");
+}
+
+static bool below(const char *path, const char *tree)
+{
+    size_t length = strlen(tree);
+    return strncmp(path, tree, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+enum px_owner px_frames_owner(const char *filename)
+{
+    if (filename[0] == '<') {
+        if (strncmp(filename, "<cell", 5) == 0)
+            return PX_OWNER_SCRIPT;
+        return strncmp(filename, "<frozen ", 8) == 0 ? PX_OWNER_STDLIB : PX_OWNER_NONE;
+    }
+    /* The longest tree wins: site-packages lies below the standard library. */
+    size_t best = 0;
+    enum px_owner owner = PX_OWNER_SCRIPT;
+    for (size_t i = 0; trees && trees[i]; i++) {
+        size_t length = strlen(trees[i]);
+        if (length > best && below(filename, trees[i])) {
+            best = length;
+            owner = i < stdlib_count ? PX_OWNER_STDLIB : PX_OWNER_SITE;
+        }
+    }
+    return owner;
+}
+
+bool px_frames_in_trees(const char *path)
+{
+    for (size_t i = 0; trees && trees[i]; i++)
+        if (below(path, trees[i]))
+            return true;
+    return false;
+}
+
+/* The UTF-8 of a str attribute, cached inside the str; "" when there is none. */
+static const char *text(PyObject *object, PyObject *name)
+{
+    static const char *(*as_utf8)(PyObject *, Py_ssize_t *);
+    static bool looked;
+    if (!looked) {
+        /* In the limited API only since 3.10. */
+        *(void **)&as_utf8 = dlsym(RTLD_DEFAULT, "PyUnicode_AsUTF8AndSize");
+        looked = true;
+    }
+    px_auto_object PyObject *value = object ? px_read_attribute(object, name) : NULL;
+    /* The code object holds the str, so its bytes outlive this reference. */
+    const char *bytes =
+        value && PyUnicode_Check(value) && as_utf8 ? as_utf8(value, NULL) : NULL;
+    return bytes ? bytes : "";
+}
+
+void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), void *data)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *frame = (PyObject *)PyEval_GetFrame();
+    Py_XINCREF(frame);
+    for (int depth = 0; frame && frame != Py_None && depth < DEPTH_MAX; depth++) {
+        px_auto_object PyObject *code = px_read_attribute(frame, name_code);
+        struct px_frame seen = {.object = frame,
+                                .filename = text(code, name_filename),
+                                .function = text(code, name_function)};
+        seen.owner = px_frames_owner(seen.filename);
+        bool more = visit(&seen, data);
+        PyObject *back = more ? px_read_attribute(frame, name_back) : NULL;
+        Py_DECREF(frame);
+        frame = back;
+    }
+    Py_XDECREF(frame);
+    PyErr_Restore(type, value, traceback);
+}
+
+static bool find_owner(const struct px_frame *frame, void *data)
+{
+    enum px_owner *owner = data;
+    *owner = frame->owner;
+    return frame->owner == PX_OWNER_NONE;
+}
+
+enum px_owner px_frames_caller(void)
+{
+    enum px_owner owner = PX_OWNER_NONE;
+    px_frames_walk(find_owner, &owner);
+    return owner;
+}
+
+bool px_guard_is_script(const char *filename)
+{
+    enum px_owner owner = px_frames_owner(filename);
+    return owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE;
+}
+
+static bool find_script(const struct px_frame *frame, void *data)
+{
+    if (strncmp(frame->filename, "<cell", 5) != 0)
+        return true;
+    *(int *)data = PyFrame_GetLineNumber((PyFrameObject *)frame->object);
+    return false;
+}
+
+int px_guard_script_line(void)
+{
+    int line = 0;
+    px_frames_walk(find_script, &line);
+    return line;
+}

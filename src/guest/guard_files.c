@@ -1,0 +1,196 @@
+#include "guest/guard_files.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "guest/frames.h"
+#include "guest/guard.h"
+#include "guest/read.h"
+
+static const struct px_run *run;
+
+void px_files_arm(const struct px_run *armed)
+{
+    run = armed;
+}
+
+/* Library code that opens files of its own, by a part of its file name. */
+static const char *const own_data[] = {
+    "/zoneinfo/", "/importlib/", "/ssl.py", "/mimetypes.py", "/encodings/", "/sysconfig.py",
+};
+
+/* Standard modules that look for files by themselves and cope without: refused, but not
+ * reported as something that the script did. */
+static const char *const probing[] = {
+    "/linecache.py", "/traceback.py", "/uuid.py", "/platform.py", "/ctypes/util.py",
+    "/locale.py", "/gettext.py", "/getpass.py", "/tempfile.py", "/webbrowser.py",
+    "/tokenize.py", "/warnings.py",
+};
+
+static bool one_of(const char *const *parts, size_t count, const char *filename)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strstr(filename, parts[i]))
+            return true;
+    return false;
+}
+
+/* On whose behalf a file is touched. */
+enum purpose { FOR_SCRIPT, FOR_PROBE, FOR_LIBRARY, FOR_IMPORT };
+
+struct judgement {
+    enum purpose purpose;
+    bool probe;
+};
+
+/* From the innermost frame outwards: an import in progress, a library's own data, or, through
+ * the standard library's file functions, the script. */
+static bool judge(const struct px_frame *frame, void *data)
+{
+    struct judgement *judgement = data;
+    switch (frame->owner) {
+    case PX_OWNER_NONE:
+        return true;
+    case PX_OWNER_SCRIPT:
+        judgement->purpose = judgement->probe ? FOR_PROBE : FOR_SCRIPT;
+        return false;
+    case PX_OWNER_SITE:
+        /* Code of site-packages acts for itself, unless an import turns up first. */
+        if (judgement->purpose == FOR_SCRIPT)
+            judgement->purpose = FOR_LIBRARY;
+        return true;
+    default:
+        if (strncmp(frame->filename, "<frozen importlib", 17) == 0 &&
+            (strcmp(frame->function, "_find_and_load") == 0 ||
+             strcmp(frame->function, "_find_spec") == 0)) {
+            judgement->purpose = FOR_IMPORT;
+            return false;
+        }
+        if (one_of(own_data, PX_COUNT(own_data), frame->filename) &&
+            frame->filename[0] != '<') {
+            judgement->purpose = FOR_LIBRARY;
+            return true;
+        }
+        judgement->probe |= one_of(probing, PX_COUNT(probing), frame->filename);
+        return true;
+    }
+}
+
+static enum purpose find_purpose(void)
+{
+    struct judgement judgement = {FOR_SCRIPT, false};
+    px_frames_walk(judge, &judgement);
+    /* judge() ends at the script with FOR_SCRIPT or FOR_PROBE, also below library code; what a
+     * library does for itself is told apart by its own frame. */
+    return judgement.purpose;
+}
+
+/* The path without links, its last part allowed to be missing. "" when it can't be. */
+static void resolve(const char *path, char *resolved)
+{
+    char parent[PATH_MAX];
+    if (realpath(path, resolved))
+        return;
+    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof parent || strcmp(last, "..") == 0) {
+        resolved[0] = '\0';
+        return;
+    }
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    if (!realpath(length ? parent : slash ? "/" : ".", resolved) ||
+        strlen(resolved) + strlen(last) + 2 > PATH_MAX) {
+        resolved[0] = '\0';
+        return;
+    }
+    if (strcmp(resolved, "/") != 0)
+        strcat(resolved, "/");
+    strcat(resolved, last);
+}
+
+static bool inside(const char *path, const char *folder)
+{
+    size_t length = folder ? strlen(folder) : 0;
+    return length && strncmp(path, folder, length) == 0 &&
+           (path[length] == '/' || path[length] == '\0');
+}
+
+static int refuse(const char *event, const char *shown, bool report, const char *phrase,
+                  const char *hint)
+{
+    if (report) {
+        struct px_buffer px_auto_buffer what = {0};
+        px_buffer_printf(&what, "%s %.150s", event, shown);
+        px_guard_deny(PX_DENIAL_FILES, px_buffer_string(&what), hint);
+    }
+    PyErr_Format(PyExc_PermissionError, "%s: '%.200s'. %s", phrase, shown, hint);
+    return -1;
+}
+
+static int check_path(const char *event, const char *path, bool writes)
+{
+    enum purpose purpose = find_purpose();
+    if (purpose == FOR_IMPORT && !writes)
+        return 0;
+    char resolved[PATH_MAX];
+    resolve(path, resolved);
+    if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved))
+        return 0;
+    bool report = purpose == FOR_SCRIPT || purpose == FOR_LIBRARY;
+    if (run->files == PX_FILES_NONE)
+        return refuse(event, path, report, "open() disabled",
+                      "This policy gives the script no file access (policy field disable_open): "
+                      "keep data in variables or io.StringIO, and give results back by print() "
+                      "or as the last expression.");
+    if (strcmp(resolved, "/dev/null") == 0)
+        return 0;
+    char hint[PATH_MAX + 200];
+    if (!inside(resolved, run->workspace)) {
+        snprintf(hint, sizeof hint, "Only files inside the working directory %s can be used; give "
+                 "a path relative to it.", run->workspace ? run->workspace : "");
+        return refuse(event, path, report, "outside sandbox", hint);
+    }
+    if (writes && run->files == PX_FILES_READ)
+        return refuse(event, path, report, "write forbidden",
+                      "This policy allows reading only (policy field allow_readonly_open): give "
+                      "results back by print() or as the last expression.");
+    return 0;
+}
+
+int px_files_check(const char *event, PyObject *path, bool writes)
+{
+    if (!path || path == Py_None)
+        return run->files == PX_FILES_NONE || !run->workspace ? check_path(event, ".", writes) : 0;
+    if (PyLong_Check(path))
+        return 0;
+    px_auto_object PyObject *plain = PyOS_FSPath(path);
+    px_auto_object PyObject *bytes = NULL;
+    if (plain && PyBytes_Check(plain)) {
+        bytes = plain;
+        Py_INCREF(bytes);
+    } else if (plain && PyUnicode_Check(plain)) {
+        bytes = PyUnicode_EncodeFSDefault(plain);
+    }
+    if (!bytes) {
+        /* Not a path: the real function says so. */
+        PyErr_Clear();
+        return 0;
+    }
+    const char *text = PyBytes_AsString(bytes);
+    if (strncmp(event, "sqlite3.", 8) == 0) {
+        if (!*text || strcmp(text, ":memory:") == 0 || strncmp(text, "file::memory:", 13) == 0)
+            return 0;
+        char *file = strdup(strncmp(text, "file:", 5) == 0 ? text + 5 : text);
+        if (file)
+            file[strcspn(file, "?")] = '\0';
+        int result = file ? check_path(event, file, writes) : 0;
+        free(file);
+        return result;
+    }
+    return check_path(event, text, writes);
+}

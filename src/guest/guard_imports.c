@@ -1,0 +1,318 @@
+#include "guest/guard_imports.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "guest/frames.h"
+#include "guest/guard.h"
+#include "guest/read.h"
+
+static const struct px_run *run;
+static PyObject *real_import;
+static PyObject *wrapped_module, *wrapped_import;   /* importlib's, once it is loaded */
+static int loading;                                 /* depth of imports that load something */
+
+/* What to use instead, for the names that generated code asks for most. */
+static const struct {
+    const char *names;      /* each between spaces */
+    const char *advice;
+} advice[] = {
+    {" os pathlib shutil glob tempfile fileinput ",
+     "File work: use open() with paths inside the working directory, if the policy allows files."},
+    {" sys ", "Print with print(), read with input(), and end by reaching the end of the script."},
+    {" subprocess multiprocessing signal pty ", "Other processes can't be started: do it in this one."},
+    {" requests urllib http httpx aiohttp urllib3 ftplib smtplib ",
+     "There is no network by default: put the data into the code or into stdin."},
+    {" numpy scipy ", "Use statistics, math, array or plain Python lists."},
+    {" pandas polars ", "Use plain lists and dicts, collections and statistics."},
+    {" pickle marshal shelve dill ", "Use json."},
+    {" secrets ", "Use random.SystemRandom or uuid.uuid4()."},
+    {" csv ", "Split lines with str.split(',')."},
+    {" typing ", "Leave the annotations out or use the builtin types: list[int], dict[str, int]."},
+    {" dataclasses enum abc ", "Write a plain class."},
+    {" copy ", "Use list(x), dict(x) or x.copy()."},
+    {" threading concurrent asyncio ", "Do it one step after another."},
+    {" inspect ", "Use dir() and help-like attributes such as __doc__."},
+    {" importlib imp runpy ", "Use an import statement with an allowed module."},
+};
+
+static const char *advice_for(const char *name)
+{
+    char wanted[80];
+    if (strlen(name) > sizeof wanted - 3)
+        return "";
+    wanted[0] = ' ';
+    strcpy(wanted + 1, name);
+    strcat(wanted, " ");
+    for (size_t i = 0; i < PX_COUNT(advice); i++)
+        if (strstr(advice[i].names, wanted))
+            return advice[i].advice;
+    return "";
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The set's names in order, "a, b, c". */
+static void list_names(struct px_buffer *text, PyObject *set)
+{
+    Py_ssize_t count = set ? PySet_Size(set) : 0;
+    char **names = count > 0 ? calloc((size_t)count, sizeof *names) : NULL;
+    PyObject *iterator = names ? PyObject_GetIter(set) : NULL, *item;
+    Py_ssize_t n = 0;
+    while (iterator && n < count && (item = PyIter_Next(iterator))) {
+        struct px_buffer name = {0};
+        px_read_text(&name, item, 100);
+        names[n++] = px_buffer_take(&name);
+        Py_DECREF(item);
+    }
+    Py_XDECREF(iterator);
+    PyErr_Clear();
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (!names[i])
+            n = i;
+    if (n)
+        qsort(names, (size_t)n, sizeof *names, by_name);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (text->length < 700)
+            px_buffer_printf(text, "%s%s", i ? ", " : "", names[i]);
+        free(names[i]);
+    }
+    if (text->length >= 700)
+        px_buffer_add_string(text, ", …");
+    if (!n)
+        px_buffer_add_string(text, "none");
+    free(names);
+}
+
+static void make_hint(struct px_buffer *hint, const char *name, const char *verdict)
+{
+    const char *better = advice_for(name);
+    px_buffer_printf(hint, "%s%s", better, *better ? " " : "");
+    if (strcmp(verdict, "dunder") == 0) {
+        px_buffer_add_string(hint, "Names that begin or end with two underscores can't be "
+                                   "imported (policy field block_dunder_imports).");
+    } else if (run->flags & PX_RUN_FLAG_WHITELIST) {
+        px_buffer_add_string(hint, "Allowed modules: ");
+        list_names(hint, run->allowed);
+        px_buffer_add_string(hint, " (policy fields allowed_imports, use_import_whitelist).");
+    } else {
+        px_buffer_add_string(hint, "Banned modules: ");
+        list_names(hint, run->banned);
+        px_buffer_add_string(hint, " (policy field banned_imports).");
+    }
+}
+
+static int refuse(const char *name, const char *verdict)
+{
+    struct px_buffer px_auto_buffer hint = {0}, what = {0};
+    make_hint(&hint, name, verdict);
+    px_buffer_printf(&what, "import %s", name);
+    px_guard_deny(PX_DENIAL_IMPORTS, px_buffer_string(&what), px_buffer_string(&hint));
+    px_auto_object PyObject *message = PyUnicode_FromFormat(
+        "import '%s' %s. %s", name, strcmp(verdict, "banned") == 0 ? "banned" : "not allowed",
+        px_buffer_string(&hint));
+    px_auto_object PyObject *module = PyUnicode_FromString(name);
+    if (message && module)
+        PyErr_SetImportError(message, module, NULL);
+    return -1;
+}
+
+static bool in_set(PyObject *set, const char *name)
+{
+    px_auto_object PyObject *key = PyUnicode_FromString(name);
+    bool found = set && key && PySet_Contains(set, key) == 1;
+    PyErr_Clear();
+    return found;
+}
+
+static bool is_dunder(const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
+}
+
+/* Whether the script may import this top-level module. 0, or -1 with ImportError. */
+static int check_name(const char *full)
+{
+    char name[256];
+    size_t length = strcspn(full, ".");
+    if (length >= sizeof name)
+        length = sizeof name - 1;
+    memcpy(name, full, length);
+    name[length] = '\0';
+    /* The statement's own import, of a module that does nothing: language, not library. */
+    if (!*name || strcmp(name, "__future__") == 0)
+        return 0;
+    if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && is_dunder(name))
+        return refuse(name, "dunder");
+    if (run->flags & PX_RUN_FLAG_WHITELIST)
+        return in_set(run->allowed, name) ? 0 : refuse(name, "not allowed");
+    return in_set(run->banned, name) ? refuse(name, "banned") : 0;
+}
+
+static int check_object(PyObject *name)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    if (!name || !PyUnicode_Check(name))
+        return 0;       /* the real function raises TypeError */
+    px_read_text(&text, name, 1000);
+    return check_name(px_buffer_string(&text));
+}
+
+static bool caller_is_script(void)
+{
+    enum px_owner owner = px_frames_caller();
+    return owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE;
+}
+
+/* Imports open files of their own: while one loads, the soft limit is the hard one, which is
+ * higher by the reserve (getrlimit(2)). */
+static void lend_reserve(int step)
+{
+    struct rlimit limit;
+    bool first = step > 0 && loading == 0, last = step < 0 && loading == 1;
+    loading += step;
+    if ((!first && !last) || run->max_open_files == UINT64_MAX ||
+        getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = first ? limit.rlim_max : limit.rlim_max - PX_OPEN_FILES_RESERVE;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static bool is_loaded(PyObject *name)
+{
+    if (!name || !PyUnicode_Check(name))
+        return true;
+    px_auto_object PyObject *module = PyImport_GetModule(name);
+    PyErr_Clear();
+    return module != NULL;
+}
+
+static PyObject *import_module(PyObject *self, PyObject *arguments, PyObject *keywords);
+static PyObject *import_dunder(PyObject *self, PyObject *arguments, PyObject *keywords);
+
+static PyMethodDef definitions[] = {
+    {"import_module", (PyCFunction)(void (*)(void))import_module, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"__import__", (PyCFunction)(void (*)(void))import_dunder, METH_VARARGS | METH_KEYWORDS, NULL},
+};
+
+static void wrap(PyObject *module, const char *name, PyMethodDef *definition, PyObject **real)
+{
+    if (*real)
+        return;
+    PyObject *function = PyObject_GetAttrString(module, name);
+    px_auto_object PyObject *wrapper = function ? PyCFunction_New(definition, NULL) : NULL;
+    if (wrapper && PyObject_SetAttrString(module, name, wrapper) == 0)
+        *real = function;
+    else
+        Py_XDECREF(function);
+    PyErr_Clear();
+}
+
+/* importlib's functions don't go through builtins.__import__. */
+static void wrap_importlib(void)
+{
+    px_auto_object PyObject *module = px_read_module("importlib");
+    if (!module)
+        return;
+    wrap(module, "import_module", &definitions[0], &wrapped_module);
+    wrap(module, "__import__", &definitions[1], &wrapped_import);
+}
+
+static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t index,
+                          const char *name)
+{
+    if (PyTuple_Size(arguments) > index)
+        return PyTuple_GetItem(arguments, index);
+    return keywords ? PyDict_GetItemString(keywords, name) : NULL;
+}
+
+static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *keywords)
+{
+    PyObject *name = argument(arguments, keywords, 0, "name");
+    bool script = caller_is_script();
+    if (script && check_object(name) < 0)
+        return NULL;
+    bool loads = !is_loaded(name);
+    if (loads)
+        lend_reserve(1);
+    PyObject *result = PyObject_Call(real, arguments, keywords);
+    if (loads)
+        lend_reserve(-1);
+    if (script && result)
+        wrap_importlib();
+    return result;
+}
+
+static PyObject *import_module(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    (void)self;
+    return run ? call_checked(wrapped_module, arguments, keywords)
+               : PyObject_Call(wrapped_module, arguments, keywords);
+}
+
+static PyObject *import_dunder(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    (void)self;
+    return run ? call_checked(wrapped_import, arguments, keywords)
+               : PyObject_Call(wrapped_import, arguments, keywords);
+}
+
+/* The package of a relative import, as importlib's _calc___package__ finds it. */
+static int check_relative(PyObject *globals)
+{
+    PyObject *package =
+        globals && PyDict_Check(globals) ? PyDict_GetItemString(globals, "__package__") : NULL;
+    if ((!package || package == Py_None) && globals && PyDict_Check(globals))
+        package = PyDict_GetItemString(globals, "__name__");
+    return package && package != Py_None ? check_object(package) : 0;
+}
+
+static PyObject *guarded_import(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    (void)self;
+    if (!run)
+        return PyObject_Call(real_import, arguments, keywords);
+    PyObject *level = argument(arguments, keywords, 4, "level");
+    if (level && PyLong_Check(level) && PyLong_AsLong(level) > 0) {
+        PyErr_Clear();
+        if (caller_is_script() && check_relative(argument(arguments, keywords, 1, "globals")) < 0)
+            return NULL;
+        return PyObject_Call(real_import, arguments, keywords);
+    }
+    PyErr_Clear();
+    return call_checked(real_import, arguments, keywords);
+}
+
+static PyMethodDef import_definition = {
+    "__import__", (PyCFunction)(void (*)(void))guarded_import, METH_VARARGS | METH_KEYWORDS,
+    "Import a module, as far as the sandbox's policy allows it."};
+
+int px_imports_install(void)
+{
+    PyObject *builtins = PyEval_GetBuiltins();
+    real_import = builtins ? PyDict_GetItemString(builtins, "__import__") : NULL;
+    Py_XINCREF(real_import);
+    px_auto_object PyObject *wrapper = PyCFunction_New(&import_definition, NULL);
+    if (!real_import || !wrapper)
+        return -1;
+    return PyDict_SetItemString(builtins, "__import__", wrapper);
+}
+
+void px_imports_arm(const struct px_run *armed)
+{
+    run = armed;
+    loading = 0;
+    wrap_importlib();
+}
+
+int px_imports_check_event(const char *module)
+{
+    return run && caller_is_script() ? check_name(module) : 0;
+}

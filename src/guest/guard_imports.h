@@ -1,0 +1,16 @@
+/* The import policy: builtins.__import__ and importlib's two functions, wrapped in C. */
+#ifndef PX_GUEST_GUARD_IMPORTS_H
+#define PX_GUEST_GUARD_IMPORTS_H
+
+#include "guest/run.h"
+
+/* Zygote: replaces builtins.__import__. 0, or -1 with a Python exception set. */
+int px_imports_install(void);
+
+/* Child: from here on the run's sets hold. */
+void px_imports_arm(const struct px_run *run);
+
+/* Second net, for imports that reach C directly: the audit event "import". */
+int px_imports_check_event(const char *module);
+
+#endif

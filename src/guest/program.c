@@ -1,0 +1,239 @@
+/* The last expression is found in the syntax tree. Both parts are compiled from the tree,
+ * so that the source is parsed, and warned about, once. Where the tree's conversion is less
+ * able than the compiler, the parts are compiled from their text:
+ *
+ *  - compile(tree) of 3.9 to 3.11 allows a third of the nesting that compile(text) does;
+ *  - before 3.11 nothing stops making the tree, nor before 3.9 reading it, from running out of
+ *    C stack: code long enough for that is compiled as text first, which does check. */
+#include "guest/program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "guest/read.h"
+
+#define ONLY_AST 0x400                  /* PyCF_ONLY_AST */
+#define SAFE_LENGTH_38 8000             /* bytes of code whose tree fits 8 MiB of stack */
+#define SAFE_LENGTH_310 100000
+
+static struct {
+    PyObject *compile, *only_ast, *zero;
+    PyObject *Expr, *Expression, *Constant;
+    long future_mask;                   /* co_flags that stand for __future__ features */
+} kept;
+
+void px_program_done(struct px_program *program)
+{
+    px_drop_object(&program->body);
+    px_drop_object(&program->value);
+}
+
+static int collect_future_flags(void)
+{
+    px_auto_object PyObject *module = PyImport_ImportModule("__future__");
+    px_auto_object PyObject *names =
+        module ? PyObject_GetAttrString(module, "all_feature_names") : NULL;
+    Py_ssize_t count = names ? PyList_Size(names) : -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        px_auto_object PyObject *feature = PyObject_GetAttr(module, PyList_GetItem(names, i));
+        px_auto_object PyObject *flag =
+            feature ? PyObject_GetAttrString(feature, "compiler_flag") : NULL;
+        if (!flag)
+            return -1;
+        kept.future_mask |= PyLong_AsLong(flag);
+    }
+    /* Two features have CO_NESTED, which compile() takes too, and 0. */
+    return count < 0 || PyErr_Occurred() ? -1 : 0;
+}
+
+int px_program_prepare(void)
+{
+    px_auto_object PyObject *builtins = PyImport_ImportModule("builtins");
+    px_auto_object PyObject *ast = PyImport_ImportModule("_ast");
+    if (!builtins || !ast)
+        return -1;
+    kept.compile = PyObject_GetAttrString(builtins, "compile");
+    kept.only_ast = PyLong_FromLong(ONLY_AST);
+    kept.zero = PyLong_FromLong(0);
+    kept.Expr = PyObject_GetAttrString(ast, "Expr");
+    kept.Expression = PyObject_GetAttrString(ast, "Expression");
+    kept.Constant = PyObject_GetAttrString(ast, "Constant");
+    if (!kept.compile || !kept.only_ast || !kept.zero || !kept.Expr || !kept.Expression ||
+        !kept.Constant)
+        return -1;
+    return collect_future_flags();
+}
+
+/* What is being compiled. */
+struct task {
+    PyObject *text, *filename;
+    struct px_source *source;
+    struct px_program *ret;
+};
+
+static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode, PyObject *flags)
+{
+    return PyObject_CallFunctionObjArgs(kept.compile, what, task->filename, mode, flags, Py_True,
+                                        NULL);
+}
+
+static bool too_deep(void)
+{
+    return PyErr_ExceptionMatches(PyExc_RecursionError) ||
+           PyErr_ExceptionMatches(PyExc_MemoryError);
+}
+
+static int compile_whole(const struct task *task)
+{
+    px_program_done(task->ret);
+    task->ret->body = compile_as(task, task->text, px_name.exec, kept.zero);
+    return task->ret->body ? 0 : -1;
+}
+
+/* __future__ features hold for the last expression too. */
+static PyObject *future_flags(const struct px_program *program)
+{
+    long flags = 0;
+    if (program->body && px_read_int(program->body, px_name.co_flags, &flags))
+        flags &= kept.future_mask;
+    return PyLong_FromLong(flags);
+}
+
+/* ---- From text ---- */
+
+static bool place_of(const struct task *task, PyObject *node, PyObject *line_name,
+                     PyObject *column_name, long *ret_line, size_t *ret_offset)
+{
+    long column;
+    size_t length;
+    if (!px_read_int(node, line_name, ret_line) || !px_read_int(node, column_name, &column))
+        return false;
+    const char *line = px_source_line(task->source, task->source->filename, *ret_line, &length);
+    if (!line || column < 0 || (size_t)column > length)
+        return false;
+    *ret_offset = (size_t)(line - task->source->code) + (size_t)column;
+    return true;
+}
+
+/* The parts cut out of the source; line numbers are kept, columns of the value's first line
+ * are not. */
+static int compile_cut(const struct task *task, PyObject *statement)
+{
+    long line, end_line;
+    size_t start, end;
+    const char *code = task->source->code;
+    if (!place_of(task, statement, px_name.lineno, px_name.col_offset, &line, &start) ||
+        !place_of(task, statement, px_name.end_lineno, px_name.end_col_offset, &end_line, &end) ||
+        end < start)
+        return compile_whole(task);
+    px_auto_object PyObject *before = PyUnicode_DecodeUTF8(code, (Py_ssize_t)start, NULL);
+    if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, kept.zero)))
+        return -1;
+    size_t shift = (size_t)line - 1;
+    px_auto_free char *text = malloc(shift + end - start + 1);
+    if (!text) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memset(text, '\n', shift);
+    memcpy(text + shift, code + start, end - start);
+    px_auto_object PyObject *after =
+        PyUnicode_DecodeUTF8(text, (Py_ssize_t)(shift + end - start), NULL);
+    px_auto_object PyObject *flags = after ? future_flags(task->ret) : NULL;
+    task->ret->value = flags ? compile_as(task, after, px_name.eval, flags) : NULL;
+    return task->ret->value ? 0 : -1;
+}
+
+/* ---- From the tree ---- */
+
+static int compile_value(const struct task *task, PyObject *expression)
+{
+    px_auto_object PyObject *root = PyObject_CallFunctionObjArgs(kept.Expression, expression, NULL);
+    px_auto_object PyObject *flags = root ? future_flags(task->ret) : NULL;
+    task->ret->value = flags ? compile_as(task, root, px_name.eval, flags) : NULL;
+    return task->ret->value ? 0 : -1;
+}
+
+/* A lone string is the module's docstring as well as its value. */
+static bool is_docstring(PyObject *body, PyObject *expression)
+{
+    if (PyList_Size(body) != 1 || (PyObject *)Py_TYPE(expression) != kept.Constant)
+        return false;
+    px_auto_object PyObject *value = px_read_attribute(expression, px_name.value);
+    return value && PyUnicode_Check(value);
+}
+
+static int compile_split(const struct task *task, PyObject *tree, PyObject *body,
+                         PyObject *statement)
+{
+    Py_ssize_t count = PyList_Size(body);
+    px_auto_object PyObject *expression = px_read_attribute(statement, px_name.value);
+    if (!expression)
+        return compile_whole(task);
+    bool docstring = is_docstring(body, expression);
+    if (!docstring) {
+        if (PyList_SetSlice(body, count - 1, count, NULL) < 0)
+            return -1;
+        count--;
+    }
+    if (count > 0 && !(task->ret->body = compile_as(task, tree, px_name.exec, kept.zero))) {
+        /* A docstring that isn't UTF-8 is refused by 3.13, but is a value all the same. */
+        if (!docstring || too_deep())
+            return -1;
+        PyErr_Clear();
+    }
+    return compile_value(task, expression);
+}
+
+static int compile_tree(const struct task *task, PyObject *tree)
+{
+    px_auto_object PyObject *body = px_read_attribute(tree, px_name.body);
+    Py_ssize_t count = body && PyList_Check(body) ? PyList_Size(body) : 0;
+    px_auto_object PyObject *statement = count ? PyList_GetItem(body, count - 1) : NULL;
+    Py_XINCREF(statement);
+    bool has_value = statement && (PyObject *)Py_TYPE(statement) == kept.Expr;
+    int failed;
+    if (has_value) {
+        failed = compile_split(task, tree, body, statement);
+    } else {
+        task->ret->body = compile_as(task, tree, px_name.exec, kept.zero);
+        failed = task->ret->body ? 0 : -1;
+    }
+    if (!failed || !too_deep())
+        return failed;
+    PyErr_Clear();
+    px_program_done(task->ret);
+    return has_value ? compile_cut(task, statement) : compile_whole(task);
+}
+
+/* Whether the code's tree could be too deep for the C stack of a version that doesn't check. */
+static bool needs_check(const struct px_source *source)
+{
+    return source->length > SAFE_LENGTH_310 ? px_python.version < 0x030b
+           : source->length > SAFE_LENGTH_38 ? px_python.version < 0x0309
+                                             : false;
+}
+
+int px_program_compile(struct px_program *ret, struct px_source *source, bool split)
+{
+    px_auto_object PyObject *text =
+        PyUnicode_DecodeUTF8(source->code, (Py_ssize_t)source->length, NULL);
+    px_auto_object PyObject *filename = PyUnicode_InternFromString(source->filename);
+    if (!text || !filename)
+        return -1;
+    struct task task = {.text = text, .filename = filename, .source = source, .ret = ret};
+    if (!split)
+        return compile_whole(&task);
+    if (needs_check(source) && compile_whole(&task) < 0)
+        return -1;
+    px_auto_object PyObject *tree = compile_as(&task, text, px_name.exec, kept.only_ast);
+    px_program_done(ret);
+    if (tree)
+        return compile_tree(&task, tree);
+    if (!too_deep())
+        return -1;
+    PyErr_Clear();
+    return compile_whole(&task);
+}

@@ -1,0 +1,224 @@
+/* The run message, unpacked. The host is trusted, but its lengths are checked all the same:
+ * a slip there must end this child and nothing else. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "guest/read.h"
+#include "guest/run.h"
+
+#define NAMES_MAX 65536                 /* names in one import set */
+#define ENV_MAX 4096                    /* variables */
+#define PATH_LIMIT 4096
+
+struct intake {
+    struct px_run *run;
+    struct px_buffer code, filename, workspace, working_dir;
+    uint64_t file_length;               /* of the code in a memory file */
+    bool has_file, ended;
+    int fd;                             /* that file, or -1 */
+    size_t env_count, env_capacity;
+    PyObject *allowed, *banned;         /* lists; frozensets once complete */
+};
+
+static void intake_done(struct intake *in)
+{
+    px_buffer_done(&in->code);
+    px_buffer_done(&in->filename);
+    px_buffer_done(&in->workspace);
+    px_buffer_done(&in->working_dir);
+    px_close_fd(&in->fd);
+    px_drop_object(&in->allowed);
+    px_drop_object(&in->banned);
+}
+
+static int take_number(const struct px_wire_field *field, void *ret, size_t size)
+{
+    if (field->length != size)
+        return -1;
+    memcpy(ret, field->bytes, size);
+    return 0;
+}
+
+static int take_bytes(struct px_buffer *to, const struct px_wire_field *field, size_t limit)
+{
+    if (field->length > limit - to->length)
+        return -1;
+    px_buffer_add(to, field->bytes, field->length);
+    return px_buffer_ok(to) ? 0 : -1;
+}
+
+static int take_name(PyObject *names, const struct px_wire_field *field)
+{
+    if (PyList_Size(names) >= NAMES_MAX)
+        return -1;
+    PyObject *name = PyUnicode_DecodeUTF8(field->bytes, (Py_ssize_t)field->length, NULL);
+    if (!name)
+        return -1;
+    PyUnicode_InternInPlace(&name);
+    int failed = PyList_Append(names, name);
+    Py_DECREF(name);
+    return failed;
+}
+
+static int take_env(struct intake *in, const struct px_wire_field *field)
+{
+    const char *equals = memchr(field->bytes, '=', field->length);
+    if (!equals || equals == field->bytes || memchr(field->bytes, '\0', field->length) ||
+        in->env_count >= ENV_MAX)
+        return -1;
+    if (in->env_count + 1 >= in->env_capacity) {
+        size_t capacity = in->env_capacity ? in->env_capacity * 2 : 16;
+        char **env = realloc(in->run->env, capacity * sizeof *env);
+        if (!env)
+            return -1;
+        in->run->env = env;
+        in->env_capacity = capacity;
+    }
+    char *entry = strndup(field->bytes, field->length);
+    in->run->env[in->env_count] = entry;
+    in->run->env[in->env_count + 1] = NULL;
+    in->env_count++;
+    return entry ? 0 : -1;
+}
+
+static int take_files(struct px_run *run, const struct px_wire_field *field)
+{
+    uint8_t files;
+    if (take_number(field, &files, sizeof files) < 0 || files > PX_FILES_FULL)
+        return -1;
+    run->files = (enum px_files)files;
+    return 0;
+}
+
+static int take_field(struct intake *in, const struct px_wire_field *field)
+{
+    struct px_run *run = in->run;
+    switch ((enum px_run_field)field->kind) {
+    case PX_RUN_FLAGS:
+        return take_number(field, &run->flags, sizeof run->flags);
+    case PX_RUN_CODE:
+        return take_bytes(&in->code, field, PX_CODE_MAX);
+    case PX_RUN_CODE_FILE:
+        in->has_file = true;
+        return take_number(field, &in->file_length, sizeof in->file_length);
+    case PX_RUN_FILENAME:
+        return take_bytes(&in->filename, field, PATH_LIMIT);
+    case PX_RUN_MAX_VALUE:
+        return take_number(field, &run->max_value, sizeof run->max_value);
+    case PX_RUN_TIMEOUT_MS:
+        return take_number(field, &run->timeout_ms, sizeof run->timeout_ms);
+    case PX_RUN_CPU_SECONDS:
+        return take_number(field, &run->cpu_seconds, sizeof run->cpu_seconds);
+    case PX_RUN_MEMORY_BYTES:
+        return take_number(field, &run->memory_bytes, sizeof run->memory_bytes);
+    case PX_RUN_MAX_OPEN_FILES:
+        return take_number(field, &run->max_open_files, sizeof run->max_open_files);
+    case PX_RUN_MAX_THREADS:
+        return take_number(field, &run->max_threads, sizeof run->max_threads);
+    case PX_RUN_FILES:
+        return take_files(run, field);
+    case PX_RUN_WORKSPACE:
+        return take_bytes(&in->workspace, field, PATH_LIMIT);
+    case PX_RUN_WORKING_DIR:
+        return take_bytes(&in->working_dir, field, PATH_LIMIT);
+    case PX_RUN_ALLOWED_IMPORT:
+        return take_name(in->allowed, field);
+    case PX_RUN_BANNED_IMPORT:
+        return take_name(in->banned, field);
+    case PX_RUN_ENV:
+        return take_env(in, field);
+    case PX_RUN_END:
+        in->ended = true;
+        return 0;
+    case PX_RUN_NONE:
+    case PX_RUN_KINDS:
+        break;
+    }
+    return -1;
+}
+
+/* One packet; the message's one descriptor may come with any of them. */
+static int take_packet(int channel, char *packet, struct intake *in)
+{
+    int fd = -1;
+    size_t count = 0, offset = 0;
+    ssize_t size = px_receive_fds(channel, packet, PX_PACKET_MAX, &fd, 1, &count);
+    if (size <= 0)
+        return -1;
+    if (count) {
+        px_close_fd(&in->fd);
+        in->fd = fd;
+    }
+    struct px_wire_field field;
+    int more;
+    while (!in->ended && (more = px_wire_next(packet, (size_t)size, &offset, &field)) != 0)
+        if (more < 0 || take_field(in, &field) < 0)
+            return -1;
+    return in->ended && offset != (size_t)size ? -1 : 0;
+}
+
+static int read_code_file(struct intake *in)
+{
+    if (in->fd < 0 || in->file_length > PX_CODE_MAX || in->code.length)
+        return -1;
+    char *to = px_buffer_reserve(&in->code, (size_t)in->file_length);
+    if (!to)
+        return -1;
+    size_t have = 0;
+    while (have < in->file_length) {
+        ssize_t n = pread(in->fd, to + have, (size_t)in->file_length - have, (off_t)have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        have += (size_t)n;
+    }
+    to[have] = '\0';
+    in->code.length = have;
+    return 0;
+}
+
+static int hand_over(struct intake *in)
+{
+    struct px_run *run = in->run;
+    run->code_length = in->code.length;
+    run->code = px_buffer_take(&in->code);
+    if (!in->filename.length)
+        px_buffer_add_string(&in->filename, "<cell>");
+    run->filename = px_buffer_take(&in->filename);
+    run->workspace = px_buffer_take(&in->workspace);
+    run->working_dir = px_buffer_take(&in->working_dir);
+    if (!run->env)
+        run->env = calloc(1, sizeof *run->env);
+    run->allowed = PyFrozenSet_New(in->allowed);
+    run->banned = PyFrozenSet_New(in->banned);
+    return run->code && run->filename && run->workspace && run->working_dir && run->env &&
+                   run->allowed && run->banned
+               ? 0
+               : -1;
+}
+
+int px_run_receive(int channel, struct px_run *run)
+{
+    *run = (struct px_run){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX};
+    px_auto(intake_done) struct intake in = {
+        .run = run,
+        .fd = -1,
+        .allowed = PyList_New(0),
+        .banned = PyList_New(0),
+    };
+    px_auto_free char *packet = malloc(PX_PACKET_MAX);
+    int failed = packet && in.allowed && in.banned ? 0 : -1;
+    while (!failed && !in.ended)
+        failed = take_packet(channel, packet, &in);
+    if (!failed && in.has_file)
+        failed = read_code_file(&in);
+    if (!failed)
+        failed = hand_over(&in);
+    if (failed)
+        PyErr_Clear();
+    return failed ? -1 : 0;
+}

@@ -1,0 +1,216 @@
+#include "guest/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "base/utf8.h"
+#include "guest/guard.h"
+#include "guest/read.h"
+#include "guest/signals.h"
+#include "guest/suggest.h"
+#include "guest/traceback.h"
+
+#define RESERVE_BYTES (2u << 20)
+#define SUGGESTION_MAX 1024
+
+/* Address space that is given back when the script has used up all of it. Never touched. */
+static void *reserve;
+
+void px_report_done(struct px_report *report)
+{
+    px_buffer_done(&report->value);
+    px_buffer_done(&report->type);
+    px_buffer_done(&report->message);
+    px_buffer_done(&report->suggestion);
+    px_buffer_done(&report->traceback);
+    px_buffer_done(&report->printed);
+}
+
+int px_report_prepare(void)
+{
+    if (px_traceback_prepare() < 0)
+        return -1;
+    reserve = mmap(NULL, RESERVE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (reserve == MAP_FAILED) {
+        reserve = NULL;
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static void release_reserve(void)
+{
+    if (reserve)
+        munmap(reserve, RESERVE_BYTES);
+    reserve = NULL;
+}
+
+static size_t value_limit(const struct px_run *run)
+{
+    return run->max_value < PX_VALUE_MAX ? (size_t)run->max_value : PX_VALUE_MAX;
+}
+
+int px_report_value(struct px_report *report, const struct px_run *run, PyObject *value)
+{
+    px_auto_object PyObject *text = PyObject_Repr(value);
+    if (!text)
+        return -1;
+    report->has_value = true;
+    report->value_truncated = !px_read_text(&report->value, text, value_limit(run));
+    return 0;
+}
+
+/* ---- Exceptions ---- */
+
+/* The pending exception as an instance with its traceback: new reference, never NULL unless
+ * memory for even that is missing. */
+static PyObject *take_exception(void)
+{
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value && traceback && PyException_SetTraceback(value, traceback) < 0)
+        PyErr_Clear();
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static void add_memory_message(struct px_buffer *to, const struct px_run *run, bool compiling)
+{
+    if (compiling)
+        px_buffer_add_string(to, "the code is nested too deeply for Python's parser; "
+                                 "split the expression or statement into smaller ones");
+    else if (run->memory_bytes)
+        px_buffer_printf(to, "the script reached address_space_bytes=%" PRIu64 " (%" PRIu64
+                             " MiB); process the data in smaller parts, or raise the limit",
+                         run->memory_bytes, run->memory_bytes >> 20);
+    else
+        px_buffer_add_string(to, "the machine has no more memory for the script; "
+                                 "process the data in smaller parts");
+}
+
+static void describe(struct px_report *report, const struct px_run *run, PyObject *exception,
+                     PyObject *message, bool compiling)
+{
+    report->has_error = true;
+    report->exit_code = 1;
+    bool memory = PyErr_GivenExceptionMatches(exception, PyExc_MemoryError);
+    report->outcome = memory && !compiling ? PX_OUTCOME_MEMORY : PX_OUTCOME_ERROR;
+    px_traceback_type(&report->type, (PyObject *)Py_TYPE(exception), false);
+    if (!message)
+        px_buffer_add_string(&report->message, "<exception str() failed>");
+    else if (memory && PyUnicode_GetLength(message) == 0)
+        add_memory_message(&report->message, run, compiling);
+    else
+        px_read_text(&report->message, message, value_limit(run));
+    report->line = px_traceback_line(exception, run->filename);
+}
+
+/* As Python does it: nothing or None is 0, an int is itself, all else is printed. */
+static void describe_exit(struct px_report *report, PyObject *exception, const struct px_run *run)
+{
+    px_auto_object PyObject *code = px_read_attribute(exception, px_name.code);
+    if (code == Py_None)
+        return;
+    px_auto_object PyObject *text = px_read_convert(code ? code : exception, PyObject_Str);
+    if (code && PyLong_Check(code)) {
+        long number = PyLong_AsLong(code);
+        PyErr_Clear();                          /* one that is too large counts as -1 */
+        report->exit_code = (int)(number & 0xFF);
+        if (report->exit_code == 0)
+            return;
+    } else {
+        report->exit_code = 1;
+        if (text)
+            px_read_text(&report->printed, text, PX_TRACEBACK_MAX);
+        px_buffer_add_byte(&report->printed, '\n');
+    }
+    report->has_error = true;
+    report->outcome = PX_OUTCOME_ERROR;
+    px_traceback_type(&report->type, (PyObject *)Py_TYPE(exception), false);
+    if (text)
+        px_read_text(&report->message, text, value_limit(run));
+    report->line = px_traceback_line(exception, run->filename);
+}
+
+void px_report_exception(struct px_report *report, const struct px_run *run,
+                         struct px_source *sources, bool compiling)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError))
+        release_reserve();
+    PyObject *exception = take_exception();
+    if (!exception) {
+        report->has_error = true;
+        report->outcome = PX_OUTCOME_MEMORY;
+        report->exit_code = 1;
+        px_buffer_add_string(&report->type, "MemoryError");
+        add_memory_message(&report->message, run, false);
+        return;
+    }
+    if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
+        describe_exit(report, exception, run);
+    } else {
+        px_auto_object PyObject *message = px_read_convert(exception, PyObject_Str);
+        describe(report, run, exception, message, compiling);
+        px_suggest(&report->suggestion, exception, false);
+        px_traceback_format(&report->traceback, exception, message, sources);
+        px_buffer_add(&report->printed, px_buffer_string(&report->traceback),
+                      report->traceback.length);
+    }
+    /* Its frames' variables end here, and with them files are closed and __del__ is run. */
+    bool allowed = px_signals_allow(true);
+    Py_DECREF(exception);
+    px_signals_allow(allowed);
+    PyErr_Clear();
+}
+
+/* ---- Sending ---- */
+
+static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_buffer *text,
+                    size_t limit)
+{
+    const char *bytes = px_buffer_string(text);
+    return px_wire_put(out, kind, bytes, px_utf8_truncate(bytes, text->length, limit));
+}
+
+static int send_error(const struct px_report *report, struct px_wire_writer *out)
+{
+    int32_t line = report->line;
+    if (put_text(out, PX_RESULT_ERROR_TYPE, &report->type, PX_NAME_MAX) < 0 ||
+        put_text(out, PX_RESULT_ERROR_MESSAGE, &report->message, PX_VALUE_MAX) < 0 ||
+        px_wire_put(out, PX_RESULT_ERROR_LINE, &line, sizeof line) < 0)
+        return -1;
+    if (report->traceback.length &&
+        put_text(out, PX_RESULT_TRACEBACK, &report->traceback, PX_TRACEBACK_MAX) < 0)
+        return -1;
+    return report->suggestion.length
+               ? put_text(out, PX_RESULT_SUGGESTION, &report->suggestion, SUGGESTION_MAX)
+               : 0;
+}
+
+int px_report_send(const struct px_report *report, const struct px_run *run)
+{
+    struct px_wire_writer *out = run->out;
+    uint8_t outcome = (uint8_t)report->outcome, truncated = 1;
+    int32_t exit_code = report->exit_code;
+    uint64_t dropped = px_guard_denials_dropped();
+    if (px_wire_put(out, PX_RESULT_OUTCOME, &outcome, sizeof outcome) < 0 ||
+        px_wire_put(out, PX_RESULT_EXIT_CODE, &exit_code, sizeof exit_code) < 0)
+        return -1;
+    if (report->has_value &&
+        put_text(out, PX_RESULT_VALUE, &report->value, PX_VALUE_MAX) < 0)
+        return -1;
+    if (report->has_value && report->value_truncated &&
+        px_wire_put(out, PX_RESULT_VALUE_TRUNCATED, &truncated, sizeof truncated) < 0)
+        return -1;
+    if (report->has_error && send_error(report, out) < 0)
+        return -1;
+    if (dropped && px_wire_put(out, PX_RESULT_DENIALS_DROPPED, &dropped, sizeof dropped) < 0)
+        return -1;
+    return px_wire_put(out, PX_RESULT_DONE, NULL, 0) < 0 ? -1 : px_wire_flush(out);
+}

@@ -1,0 +1,313 @@
+#include "guest/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "guest/guard.h"
+#include "guest/program.h"
+#include "guest/read.h"
+#include "guest/report.h"
+#include "guest/signals.h"
+#include "guest/streams.h"
+
+/* Held since before the script: the script may have replaced any of it where others look. */
+static struct {
+    PyObject *names;                    /* the dictionary of __main__ */
+    PyObject *builtins;
+    PyObject *environ;                  /* posix.environ, which os.environ wraps */
+    PyObject *run_exit_functions;
+} kept;
+
+static const struct px_run *current;    /* for px_run_abort() */
+
+/* ---- Zygote ---- */
+
+static PyObject *keep(const char *module_name, const char *name)
+{
+    px_auto_object PyObject *module = PyImport_ImportModule(module_name);
+    return module ? PyObject_GetAttrString(module, name) : NULL;
+}
+
+int px_run_prepare(void)
+{
+    PyObject *module = PyImport_AddModule("__main__");          /* borrowed */
+    if (!module || !(kept.names = PyModule_GetDict(module)))
+        return -1;
+    /* The module and so its dictionary outlive sys.modules['__main__']. */
+    Py_INCREF(module);
+    Py_INCREF(kept.names);
+    kept.builtins = PyImport_ImportModule("builtins");
+    kept.environ = keep("posix", "environ");
+    kept.run_exit_functions = keep("atexit", "_run_exitfuncs");
+    if (!kept.builtins || !kept.environ || !kept.run_exit_functions)
+        return -1;
+    if (px_read_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
+        px_signals_prepare() < 0 || px_streams_prepare() < 0)
+        return -1;
+    return 0;
+}
+
+/* ---- Fresh random state ---- */
+
+static void call_seed(const char *name)
+{
+    px_auto_object PyObject *module = px_read_module(name);
+    px_auto_object PyObject *seed = module ? px_read_attribute(module, px_name.seed) : NULL;
+    px_auto_object PyObject *result = seed ? PyObject_CallObject(seed, NULL) : NULL;
+    PyErr_Clear();
+}
+
+void px_run_reseed(void)
+{
+    call_seed("random");
+    call_seed("numpy.random");
+    /* OpenSSL notices a fork by the process id, and children of one zygote all have id 1. */
+    px_auto_object PyObject *ssl = px_read_module("_ssl");
+    char bytes[32];
+    if (ssl && getrandom(bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes) {
+        px_auto_object PyObject *result =
+            PyObject_CallMethod(ssl, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof bytes,
+                                (double)sizeof bytes);
+        PyErr_Clear();
+    }
+}
+
+/* ---- Before the script ---- */
+
+static int set_variable(char *entry, bool *has_zone)
+{
+    char *equals = strchr(entry, '=');
+    if (!equals)
+        return 0;
+    *equals = '\0';
+    if (!strcmp(entry, "TZ"))
+        *has_zone = true;
+    int failed = setenv(entry, equals + 1, 1);
+    px_auto_object PyObject *name = PyBytes_FromString(entry);
+    px_auto_object PyObject *value = PyBytes_FromString(equals + 1);
+    *equals = '=';
+    if (failed < 0)
+        PyErr_NoMemory();
+    return failed < 0 || !name || !value ? -1 : PyDict_SetItem(kept.environ, name, value);
+}
+
+static int apply_environment(const struct px_run *run)
+{
+    bool has_zone = false;
+    for (char **entry = run->env; entry && *entry; entry++)
+        if (set_variable(*entry, &has_zone) < 0)
+            return -1;
+    if (!has_zone)
+        return 0;
+    /* An interpreter that starts with TZ set has it in time.timezone too. */
+    tzset();
+    px_auto_object PyObject *module = px_read_module("time");
+    px_auto_object PyObject *result = module ? PyObject_CallMethod(module, "tzset", NULL) : NULL;
+    PyErr_Clear();
+    return 0;
+}
+
+/* `names` as those of a module __main__ that was just made from a string. */
+static int reset_names(PyObject *names)
+{
+    PyObject *const none[] = {px_name.__doc__, px_name.__loader__, px_name.__package__,
+                              px_name.__spec__};
+    PyDict_Clear(names);
+    for (size_t i = 0; i < PX_COUNT(none); i++)
+        if (PyDict_SetItem(names, none[i], Py_None) < 0)
+            return -1;
+    if (PyDict_SetItem(names, px_name.__name__, px_name.__main__) < 0 ||
+        PyDict_SetItem(names, px_name.__builtins__, kept.builtins) < 0)
+        return -1;
+    if (px_python.version >= 0x030e)
+        return 0;
+    px_auto_object PyObject *annotations = PyDict_New();
+    return annotations ? PyDict_SetItem(names, px_name.__annotations__, annotations) : -1;
+}
+
+static struct px_source source_of(const struct px_run *run)
+{
+    struct px_source source = {
+        .filename = run->filename,
+        .code = run->code,
+        .length = run->code_length,
+    };
+    /* A byte order mark, which Python skips in a file. */
+    if (source.length >= 3 && !memcmp(source.code, "\xEF\xBB\xBF", 3)) {
+        source.code += 3;
+        source.length -= 3;
+    }
+    return source;
+}
+
+/* ---- The script ---- */
+
+static int evaluate(const struct px_program *program, PyObject *names, const struct px_run *run,
+                    struct px_report *report)
+{
+    px_auto_object PyObject *value = NULL;
+    if (program->body) {
+        px_auto_object PyObject *none = PyEval_EvalCode(program->body, names, names);
+        if (!none)
+            return -1;
+    }
+    if (program->value && !(value = PyEval_EvalCode(program->value, names, names)))
+        return -1;
+    if (value && value != Py_None && px_report_value(report, run, value) < 0)
+        return -1;
+    /* A signal that came during the last call is the script's, not the report's. */
+    return PyErr_CheckSignals();
+}
+
+static void run_code(const struct px_run *run, PyObject *names, struct px_source *source,
+                     struct px_report *report)
+{
+    px_auto(px_program_done) struct px_program program = {0};
+    bool split = run->flags & PX_RUN_FLAG_LAST_EXPRESSION;
+    px_signals_allow(true);
+    int compiled = px_program_compile(&program, source, split);
+    int failed = compiled < 0 ? -1 : evaluate(&program, names, run, report);
+    px_signals_allow(false);
+    if (failed < 0)
+        px_report_exception(report, run, source, compiled < 0);
+}
+
+/* ---- After the script ---- */
+
+static void flush_streams(void)
+{
+    bool allowed = px_signals_allow(true);
+    px_streams_flush(true);
+    px_signals_allow(allowed);
+}
+
+/* Straight to the descriptor: sys.stderr may be the script's. */
+static void print_error(struct px_report *report)
+{
+    if (!report->printed.length)
+        return;
+    flush_streams();
+    px_write_all(STDERR_FILENO, px_buffer_string(&report->printed), report->printed.length);
+    px_buffer_done(&report->printed);
+}
+
+/* Waits for the threads that are not daemons. A limit that ends the waiting is the script's
+ * error, if it has none yet. From 3.13 on the exception is swallowed there: raise it again. */
+static void join_threads(const struct px_run *run, struct px_source *source,
+                         struct px_report *report)
+{
+    px_auto_object PyObject *threading = PyImport_GetModule(px_name.threading);
+    px_auto_object PyObject *shutdown =
+        threading ? px_read_attribute(threading, px_name._shutdown) : NULL;
+    PyErr_Clear();
+    if (!shutdown)
+        return;
+    unsigned fired = px_signals_fired();
+    px_auto_object PyObject *result = PyObject_CallObject(shutdown, NULL);
+    if (result && px_signals_fired() != fired)
+        px_signals_raise_last();
+    if (!report->has_error && PyErr_Occurred())
+        px_report_exception(report, run, source, false);
+    PyErr_Clear();
+    print_error(report);
+}
+
+/* Sets the names to None in the order of _PyModule_ClearDict(): destructors run, files close. */
+static void clear_names(PyObject *names, bool private)
+{
+    px_auto_object PyObject *keys = PyDict_Keys(names);
+    Py_ssize_t count = keys ? PyList_Size(keys) : 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *key = PyList_GetItem(keys, i);
+        Py_ssize_t length = PyUnicode_Check(key) ? PyUnicode_GetLength(key) : 0;
+        bool underscore = length > 0 && PyUnicode_ReadChar(key, 0) == '_';
+        bool is_private = underscore && (length < 2 || PyUnicode_ReadChar(key, 1) != '_');
+        if (length > 0 && is_private == private &&
+            PyUnicode_CompareWithASCIIString(key, "__builtins__") != 0 &&
+            PyDict_SetItem(names, key, Py_None) < 0)
+            PyErr_Clear();
+    }
+    PyErr_Clear();
+}
+
+static void end_script(const struct px_run *run, struct px_source *source,
+                       struct px_report *report)
+{
+    px_signals_allow(true);
+    join_threads(run, source, report);
+    px_auto_object PyObject *result = PyObject_CallObject(kept.run_exit_functions, NULL);
+    PyErr_Clear();              /* it has printed what they raised */
+    clear_names(kept.names, true);
+    clear_names(kept.names, false);
+    flush_streams();
+    px_signals_allow(false);
+    PyErr_Clear();
+}
+
+int px_run_execute(struct px_run *run)
+{
+    px_auto(px_report_done) struct px_report report = {0};
+    px_auto(px_source_done) struct px_source source = source_of(run);
+    current = run;
+    px_signals_limits(run);
+    if (apply_environment(run) < 0 || reset_names(kept.names) < 0 || px_guard_arm(run) < 0)
+        px_report_exception(&report, run, &source, false);
+    else
+        run_code(run, kept.names, &source, &report);
+    print_error(&report);
+    end_script(run, &source, &report);
+    px_report_send(&report, run);
+    return report.exit_code;
+}
+
+/* ---- Warming up, and the sudden end ---- */
+
+static void warm(const char *code)
+{
+    struct px_run run = {
+        .flags = PX_RUN_FLAG_LAST_EXPRESSION,
+        .code = (char *)(uintptr_t)code,
+        .code_length = strlen(code),
+        .filename = (char *)(uintptr_t)"<cell>",
+        .max_value = 4096,
+    };
+    px_auto(px_report_done) struct px_report report = {0};
+    px_auto(px_source_done) struct px_source source = source_of(&run);
+    px_auto_object PyObject *names = PyDict_New();
+    if (names && reset_names(names) == 0)
+        run_code(&run, names, &source, &report);
+    PyErr_Clear();
+}
+
+void px_run_warm(void)
+{
+    warm("def f(a, *b):\n"
+         "    return [a + 1, {'b': b}, f'{a}']\n"
+         "x = f(1, 2.5)\n"
+         "print(end='')\n"
+         "x, [str(i) for i in x]\n");
+    warm("1 / 0\n");
+    reset_names(kept.names);
+    flush_streams();
+    PyErr_Clear();
+}
+
+void px_run_abort(enum px_outcome outcome, int exit_code)
+{
+    if (!current)
+        _exit(exit_code);
+    bool held = px_python.gilstate_check && px_python.gilstate_check();
+    PyGILState_STATE state = held ? PyGILState_UNLOCKED : PyGILState_Ensure();
+    (void)state;                        /* kept to the end: no other thread may send any more */
+    px_signals_allow(false);
+    struct px_report report = {.outcome = outcome, .exit_code = exit_code};
+    px_streams_flush(false);
+    px_report_send(&report, current);
+    _exit(exit_code);
+}

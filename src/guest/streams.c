@@ -1,0 +1,99 @@
+#include "guest/streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "guest/read.h"
+
+static const struct stream {
+    const char *name, *hidden_name, *shown_name, *mode, *errors;
+} table[3] = {
+    {"stdin", "__stdin__", "<stdin>", "r", "surrogateescape"},
+    {"stdout", "__stdout__", "<stdout>", "w", "backslashreplace"},
+    {"stderr", "__stderr__", "<stderr>", "w", "backslashreplace"},
+};
+
+/* Held since before the script; it may have replaced them in sys. */
+static PyObject *streams[3], *flush[3];
+
+/* As create_stdio() of the interpreter's start. */
+static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
+{
+    const char *binary = *about->mode == 'r' ? "rb" : "wb";
+    px_auto_object PyObject *buffer =
+        PyObject_CallMethod(io, "open", "isiOOOO", fd, binary, -1, Py_None, Py_None, Py_None, Py_False);
+    px_auto_object PyObject *raw = buffer ? PyObject_GetAttrString(buffer, "raw") : NULL;
+    px_auto_object PyObject *name = PyUnicode_FromString(about->shown_name);
+    if (!raw || !name || PyObject_SetAttrString(raw, "name", name) < 0)
+        return NULL;
+    px_auto_object PyObject *stream =
+        PyObject_CallMethod(io, "TextIOWrapper", "OsssO", buffer, "utf-8", about->errors, "\n",
+                            *about->mode == 'w' ? Py_True : Py_False);
+    px_auto_object PyObject *mode = PyUnicode_FromString(about->mode);
+    if (!stream || !mode || PyObject_SetAttrString(stream, "mode", mode) < 0 ||
+        PySys_SetObject(about->name, stream) < 0 || PySys_SetObject(about->hidden_name, stream) < 0)
+        return NULL;
+    return TAKE_PTR(stream);
+}
+
+static int make_streams(void)
+{
+    px_auto_object PyObject *io = PyImport_ImportModule("io");
+    for (int i = 0; io && i < 3; i++) {
+        streams[i] = make_stream(io, i, &table[i]);
+        flush[i] = streams[i] ? PyObject_GetAttr(streams[i], px_name.flush) : NULL;
+        if (!flush[i])
+            return -1;
+    }
+    return io ? 0 : -1;
+}
+
+/* File objects remember whether their descriptor could seek when first asked, and wrapping
+ * sys.stdout.buffer anew, as scripts do, would then fail: they must first see a pipe, as the
+ * child has, not the zygote's /dev/null. */
+int px_streams_prepare(void)
+{
+    px_streams_flush(true);
+    int saved[3] = {-1, -1, -1}, ends[2] = {-1, -1}, failed = pipe2(ends, O_CLOEXEC);
+    for (int i = 0; i < 3 && !failed; i++) {
+        saved[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
+        if (saved[i] < 0 || dup2(ends[i > 0], i) < 0)
+            failed = -1;
+    }
+    if (failed)
+        PyErr_SetFromErrno(PyExc_OSError);
+    else
+        failed = make_streams();
+    for (int i = 0; i < 3; i++) {
+        if (saved[i] >= 0)
+            dup2(saved[i], i);
+        px_close_fd(&saved[i]);
+    }
+    px_close_fd(&ends[0]);
+    px_close_fd(&ends[1]);
+    return failed;
+}
+
+static void flush_replaced(const struct stream *about, PyObject *original)
+{
+    PyObject *stream = PySys_GetObject(about->name);
+    if (!stream || stream == Py_None || stream == original)
+        return;
+    Py_INCREF(stream);
+    px_auto_object PyObject *method = px_read_attribute(stream, px_name.flush);
+    px_auto_object PyObject *result = method ? PyObject_CallObject(method, NULL) : NULL;
+    Py_DECREF(stream);
+    PyErr_Clear();
+}
+
+void px_streams_flush(bool replaced)
+{
+    for (int i = 1; i < 3 && replaced; i++)
+        flush_replaced(&table[i], streams[i]);
+    for (int i = 1; i < 3; i++) {
+        px_auto_object PyObject *result = flush[i] ? PyObject_CallObject(flush[i], NULL) : NULL;
+        PyErr_Clear();
+    }
+}

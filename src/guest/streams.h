@@ -1,0 +1,15 @@
+/* sys.stdin, sys.stdout and sys.stderr of a script. */
+#ifndef PX_GUEST_STREAMS_H
+#define PX_GUEST_STREAMS_H
+
+#include <stdbool.h>
+
+/* Zygote: makes them anew, on whatever descriptors 0 to 2 will be in a child: UTF-8 that can't
+ * fail, output line-buffered. 0, or -1 with a Python exception set. */
+int px_streams_prepare(void);
+
+/* Flushes the output; with `replaced` also streams that the script has put in its place, which
+ * runs the script's code. Never raises. */
+void px_streams_flush(bool replaced);
+
+#endif

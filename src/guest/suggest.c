@@ -1,0 +1,261 @@
+#include "guest/suggest.h"
+
+#include <string.h>
+
+#include "guest/read.h"
+#include "guest/signals.h"
+
+/* Python/suggestions.c */
+#define CANDIDATES_MAX 750
+#define NAME_LIMIT 40
+#define MOVE_COST 2
+#define CASE_COST 1
+
+static PyObject *stdlib_names;      /* NULL before 3.10 */
+
+int px_suggest_prepare(void)
+{
+    stdlib_names = PySys_GetObject("stdlib_module_names");
+    Py_XINCREF(stdlib_names);
+    return 0;
+}
+
+struct name {
+    Py_UCS4 letters[NAME_LIMIT];
+    size_t length;
+};
+
+static bool read_name(PyObject *string, struct name *ret)
+{
+    if (!PyUnicode_Check(string))
+        return false;
+    Py_ssize_t length = PyUnicode_GetLength(string);
+    if (length <= 0 || length > NAME_LIMIT)
+        return false;
+    for (Py_ssize_t i = 0; i < length; i++)
+        ret->letters[i] = PyUnicode_ReadChar(string, i);
+    ret->length = (size_t)length;
+    return true;
+}
+
+static Py_UCS4 lower(Py_UCS4 letter)
+{
+    return letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter;
+}
+
+static size_t substitution_cost(Py_UCS4 a, Py_UCS4 b)
+{
+    if (a == b)
+        return 0;
+    return lower(a) == lower(b) ? CASE_COST : MOVE_COST;
+}
+
+/* Levenshtein, one row at a time. */
+static size_t distance_of(const struct name *a, const struct name *b)
+{
+    size_t row[NAME_LIMIT + 1];
+    for (size_t i = 0; i <= a->length; i++)
+        row[i] = i * MOVE_COST;
+    for (size_t j = 0; j < b->length; j++) {
+        size_t diagonal = row[0];
+        row[0] = (j + 1) * MOVE_COST;
+        for (size_t i = 0; i < a->length; i++) {
+            size_t best = diagonal + substitution_cost(a->letters[i], b->letters[j]);
+            size_t move = (row[i] < row[i + 1] ? row[i] : row[i + 1]) + MOVE_COST;
+            diagonal = row[i + 1];
+            row[i + 1] = best < move ? best : move;
+        }
+    }
+    return row[a->length];
+}
+
+struct search {
+    struct name wrong;
+    PyObject *best;             /* owned */
+    size_t best_distance;
+    bool hide_underscored;
+};
+
+static void consider(struct search *search, PyObject *candidate)
+{
+    struct name name;
+    if (!read_name(candidate, &name) || (search->hide_underscored && name.letters[0] == '_'))
+        return;
+    /* At most a third of the letters may have to change. */
+    size_t limit = (name.length + search->wrong.length + 3) * MOVE_COST / 6;
+    size_t distance = distance_of(&search->wrong, &name);
+    if (distance == 0 || distance > limit || distance >= search->best_distance)
+        return;
+    px_drop_object(&search->best);
+    Py_INCREF(candidate);
+    search->best = candidate;
+    search->best_distance = distance;
+}
+
+static void consider_all(struct search *search, PyObject *names)
+{
+    PyObject *list = names ? PySequence_List(names) : NULL;
+    if (!list) {
+        PyErr_Clear();
+        return;
+    }
+    Py_ssize_t count = PyList_Size(list);
+    for (Py_ssize_t i = 0; count <= CANDIDATES_MAX && i < count; i++)
+        consider(search, PyList_GetItem(list, i));
+    Py_DECREF(list);
+}
+
+static PyObject *innermost_frame(PyObject *exception)
+{
+    PyObject *entry = PyException_GetTraceback(exception);
+    while (entry) {
+        PyObject *next = px_read_attribute(entry, px_name.tb_next);
+        if (!next || next == Py_None) {
+            Py_XDECREF(next);
+            break;
+        }
+        Py_DECREF(entry);
+        entry = next;
+    }
+    PyObject *frame = entry ? px_read_attribute(entry, px_name.tb_frame) : NULL;
+    Py_XDECREF(entry);
+    return frame;
+}
+
+static PyObject *frame_self(PyObject *frame)
+{
+    px_auto_object PyObject *locals = px_read_attribute(frame, px_name.f_locals);
+    PyObject *self = locals ? PyObject_GetItem(locals, px_name.self) : NULL;
+    if (!self)
+        PyErr_Clear();
+    return self;
+}
+
+/* Whether it is an attribute of the method's own instance; from 3.12. */
+static bool is_of_self(PyObject *frame, PyObject *wrong)
+{
+    px_auto_object PyObject *self = px_python.version >= 0x030c ? frame_self(frame) : NULL;
+    px_auto_object PyObject *value = self ? px_read_attribute(self, wrong) : NULL;
+    return value != NULL;
+}
+
+static void search_frame(struct search *search, PyObject *frame)
+{
+    PyObject *const spaces[] = {px_name.f_locals, px_name.f_globals, px_name.f_builtins};
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
+        px_auto_object PyObject *space = px_read_attribute(frame, spaces[i]);
+        consider_all(search, space);
+        if (search->best && px_python.version < 0x030d)
+            return;
+    }
+}
+
+static void search_object(struct search *search, PyObject *object, PyObject *frame)
+{
+    if (px_python.version >= 0x030d && search->wrong.letters[0] != '_') {
+        px_auto_object PyObject *self = frame ? frame_self(frame) : NULL;
+        search->hide_underscored = self != object;
+    }
+    px_auto_object PyObject *names = PyObject_Dir(object);
+    consider_all(search, names);
+}
+
+static void search_module(struct search *search, PyObject *exception)
+{
+    px_auto_object PyObject *name = px_read_attribute(exception, px_name.name);
+    px_auto_object PyObject *module =
+        name && PyUnicode_Check(name) ? PyImport_GetModule(name) : NULL;
+    search->hide_underscored = px_python.version >= 0x030d && search->wrong.letters[0] != '_';
+    px_auto_object PyObject *names = module ? PyObject_Dir(module) : NULL;
+    consider_all(search, names);
+}
+
+/* Before 3.10 the name is only in the message: name 'x' is not defined. */
+static PyObject *name_in_message(PyObject *exception)
+{
+    px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
+    PyObject *first =
+        args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
+    px_auto_buffer struct px_buffer text = {0};
+    if (!first || !PyUnicode_Check(first) || !px_read_text(&text, first, 256))
+        return NULL;
+    const char *start = strchr(px_buffer_string(&text), '\'');
+    const char *end = start ? strchr(start + 1, '\'') : NULL;
+    return end ? PyUnicode_DecodeUTF8(start + 1, end - start - 1, "replace") : NULL;
+}
+
+static PyObject *wrong_name(PyObject *exception)
+{
+    if (PyErr_GivenExceptionMatches(exception, PyExc_ImportError))
+        return px_read_attribute(exception, px_name.name_from);
+    PyObject *name = px_read_attribute(exception, px_name.name);
+    if (!name && PyErr_GivenExceptionMatches(exception, PyExc_NameError))
+        name = name_in_message(exception);
+    return name;
+}
+
+static void add_sentences(struct px_buffer *to, PyObject *exception, PyObject *wrong,
+                          PyObject *best, const char *prefix, bool as_printed)
+{
+    if (best) {
+        px_buffer_printf(to, "Did you mean: '%s", prefix);
+        px_read_text(to, best, 256);
+        px_buffer_add_string(to, "'?");
+    }
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_NameError) || !stdlib_names ||
+        (as_printed && px_python.version < 0x030c))
+        return;
+    int is_module = PySet_Contains(stdlib_names, wrong);
+    if (is_module < 0)
+        PyErr_Clear();
+    if (is_module != 1)
+        return;
+    px_buffer_add_string(to, best ? " Or did you forget to import '" : "Did you forget to import '");
+    px_read_text(to, wrong, 256);
+    px_buffer_add_string(to, "'?");
+}
+
+static void suggest(struct px_buffer *to, PyObject *exception, PyObject *wrong, bool as_printed)
+{
+    struct search search = {.best_distance = SIZE_MAX};
+    px_auto_object PyObject *frame = innermost_frame(exception);
+    const char *prefix = "";
+    if (!read_name(wrong, &search.wrong))
+        return;
+    search.best_distance = search.wrong.length * MOVE_COST;
+    if (PyErr_GivenExceptionMatches(exception, PyExc_ImportError)) {
+        search_module(&search, exception);
+    } else if (PyErr_GivenExceptionMatches(exception, PyExc_NameError)) {
+        if (frame && is_of_self(frame, wrong)) {
+            Py_INCREF(wrong);
+            search.best = wrong;
+            prefix = "self.";
+        } else if (frame) {
+            search_frame(&search, frame);
+        }
+    } else {
+        px_auto_object PyObject *object = px_read_attribute(exception, px_name.obj);
+        if (object)
+            search_object(&search, object, frame);
+        PyErr_Clear();
+    }
+    add_sentences(to, exception, wrong, search.best, prefix, as_printed);
+    px_drop_object(&search.best);
+}
+
+void px_suggest(struct px_buffer *to, PyObject *exception, bool as_printed)
+{
+    bool import = PyErr_GivenExceptionMatches(exception, PyExc_ImportError);
+    if (as_printed && px_python.version < (import ? 0x030c : 0x030a))
+        return;
+    if (!import && !PyErr_GivenExceptionMatches(exception, PyExc_NameError) &&
+        !PyErr_GivenExceptionMatches(exception, PyExc_AttributeError))
+        return;
+    /* dir() and attributes may run the script's code. */
+    bool allowed = px_signals_allow(true);
+    px_auto_object PyObject *wrong = wrong_name(exception);
+    if (wrong && PyUnicode_Check(wrong))
+        suggest(to, exception, wrong, as_printed);
+    px_signals_allow(allowed);
+    PyErr_Clear();
+}

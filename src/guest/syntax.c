@@ -1,0 +1,131 @@
+#include "guest/syntax.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+#include "guest/read.h"
+#include "guest/traceback.h"
+
+#define LINE_LIMIT 4096
+#define MESSAGE_LIMIT (64u << 10)
+
+/* Offsets of the exception are characters, from 1; 0 or less: unknown. */
+struct place {
+    long line, end_line, offset, end_offset;
+};
+
+static long count_characters(const char *text, size_t length)
+{
+    long count = 0;
+    for (size_t i = 0; i < length; i++)
+        count += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+/* From one character to the other, both in the text's characters from 0. Blanks other than
+ * spaces are repeated, so that the caret stands below its character. */
+static void add_carets(struct px_buffer *to, const char *text, long start, long end)
+{
+    px_buffer_add_string(to, "    ");
+    for (long i = 0; i < start && *text; i++) {
+        px_buffer_add_byte(to, *text == '\t' && px_python.version >= 0x030a ? '\t' : ' ');
+        text++;
+        while (((unsigned char)*text & 0xC0) == 0x80)
+            text++;
+    }
+    for (long i = start; i < end && i < start + LINE_LIMIT; i++)
+        px_buffer_add_byte(to, '^');
+    px_buffer_add_byte(to, '\n');
+}
+
+/* Until 3.12 only the line of several that the offset is in is shown. */
+static const char *last_line(const char *text, struct place *place)
+{
+    const char *newline;
+    while (px_python.version < 0x030d && (newline = strchr(text, '\n'))) {
+        long length = count_characters(text, (size_t)(newline - text)) + 1;
+        if (length > place->offset - 1)
+            break;
+        place->offset -= length;
+        place->end_offset -= length;
+        text = newline + 1;
+    }
+    return text;
+}
+
+/* Where the caret ends, for an offset that lies in the text; the rule is traceback.py's. */
+static long caret_end(const struct place *place, long whole, long stripped)
+{
+    long end = place->line != place->end_line ? stripped + 1 : place->end_offset;
+    if (end > whole)
+        end = stripped + 1;
+    return px_python.version < 0x030a || place->offset >= end ? place->offset + 1 : end;
+}
+
+/* `text` is the line as the exception has it. */
+static void add_text(struct px_buffer *to, const char *text, struct place place)
+{
+    const char *blanks = px_python.version >= 0x030d ? " \n\f" : " \t\f";
+    if (place.offset > 1)
+        text = last_line(text, &place);
+    long whole = count_characters(text, strlen(text));
+    size_t length = strlen(text);
+    while (length && text[length - 1] == '\n')
+        length--;
+    size_t lead = strspn(text, blanks);
+    if (lead > length)
+        lead = length;
+    px_buffer_printf(to, "    %.*s\n", (int)(length - lead), text + lead);
+    if (place.offset < 1)
+        return;
+    long stripped = count_characters(text, length);
+    if (px_python.version < 0x0309) {           /* its caret never stands behind the text */
+        if (place.offset == whole && whole > stripped)
+            place.offset--;
+        if (place.offset <= (long)lead)
+            place.offset = (long)lead + 1;
+    }
+    if (place.offset > whole)
+        place.offset = stripped + 1;
+    long start = place.offset - 1 - (long)lead;
+    if (start >= 0)
+        add_carets(to, text + lead, start, caret_end(&place, whole, stripped) - 1 - (long)lead);
+}
+
+static void read_place(PyObject *exception, struct place *place)
+{
+    if (!px_read_int(exception, px_name.offset, &place->offset))
+        place->offset = 0;
+    if (!px_read_int(exception, px_name.end_lineno, &place->end_line))
+        place->end_line = px_python.version >= 0x030d ? -1 : place->line;
+    if (!px_read_int(exception, px_name.end_offset, &place->end_offset))
+        place->end_offset = 0;
+}
+
+bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *sources)
+{
+    struct place place;
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
+        !px_read_int(exception, px_name.lineno, &place.line))
+        return false;
+    px_auto_buffer struct px_buffer filename = {0}, text = {0}, message = {0};
+    if (!px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT))
+        px_buffer_add_string(&filename, "<string>");
+    px_buffer_printf(to, "  File \"%s\", line %ld\n", px_buffer_string(&filename), place.line);
+    read_place(exception, &place);
+    if (!px_read_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
+        /* Found after parsing, and Python would have read the file: ours is in memory. */
+        size_t length = 0;
+        const char *line =
+            px_source_line(sources, px_buffer_string(&filename), place.line, &length);
+        if (line)
+            px_buffer_add(&text, line, px_utf8_truncate(line, length, LINE_LIMIT));
+    }
+    if (text.length)
+        add_text(to, px_buffer_string(&text), place);
+    px_read_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
+    px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
+    px_buffer_printf(to, ": %s\n",
+                     message.length ? px_buffer_string(&message) : "<no detail available>");
+    return true;
+}

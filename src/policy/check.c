@@ -1,0 +1,110 @@
+/* Values as a whole: ranges once more, for structs that were filled without a parser, and
+ * contradictions between fields. Narrowings that merely have no effect (a ban list under the
+ * whitelist) are none. */
+#include <string.h>
+
+#include "policy/fields.h"
+
+static int check_strings(const struct px_table *table, const struct px_field *field,
+                         const struct px_strings *list, pyexec_error *error)
+{
+    char shown[PX_SHOWN_MAX];
+    for (size_t i = 0; i < list->count; i++)
+        if (!field->kind->valid(list->items[i], strlen(list->items[i])))
+            return px_field_refuse(table, field,
+                                   px_show(list->items[i], strlen(list->items[i]), shown), error);
+    return 0;
+}
+
+static int check_member(const struct px_table *table, const struct px_field *field,
+                        const void *member, pyexec_error *error)
+{
+    char shown[PX_SHOWN_MAX];
+    switch (field->kind->shape) {
+    case PX_SHAPE_NUMBER: {
+        int64_t value = *(const int64_t *)member;
+        if (px_field_in_range(field, value))
+            return 0;
+        snprintf(shown, sizeof shown, "%lld", (long long)value);
+        return px_field_refuse(table, field, value == PX_NONE ? "null" : shown, error);
+    }
+    case PX_SHAPE_STRING: {
+        const char *text = *(char *const *)member;
+        if (text ? field->kind->valid(text, strlen(text)) : field->info.nullable)
+            return 0;
+        return px_field_refuse(table, field, text ? px_show(text, strlen(text), shown) : "null",
+                               error);
+    }
+    case PX_SHAPE_STRINGS:
+        return check_strings(table, field, member, error);
+    case PX_SHAPE_BOOLEAN:
+        break;
+    }
+    return 0;
+}
+
+int px_table_check(const struct px_table *table, const void *base, pyexec_error *error)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (check_member(table, &table->fields[i], px_field_of(&table->fields[i], base),
+                         error) < 0)
+            return -1;
+    return 0;
+}
+
+/* Read access was asked for (its default is false), and no access at all stands beside it. */
+static int check_files(const struct px_policy *policy, pyexec_error *error)
+{
+    if (!policy->disable_open || !policy->allow_readonly_open)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY,
+                 "allow_readonly_open can't be true (from: %s) while disable_open is true "
+                 "(from: %s); accepted is false, or true with disable_open false",
+                 px_origin_name(policy->origin[PX_FIELD_allow_readonly_open]),
+                 px_origin_name(policy->origin[PX_FIELD_disable_open]));
+    return px_error_hint(error, "To read files of the working directory set disable_open to "
+                                "false too (--files read).");
+}
+
+static bool is_dunder(const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
+}
+
+/* Such a name would be allowed by one key and refused by the other. */
+static int check_dunders(const struct px_policy *policy, pyexec_error *error)
+{
+    char shown[PX_SHOWN_MAX];
+    if (!policy->use_import_whitelist || !policy->block_dunder_imports)
+        return 0;
+    for (size_t i = 0; i < policy->allowed_imports.count; i++) {
+        const char *name = policy->allowed_imports.items[i];
+        if (!is_dunder(name))
+            continue;
+        px_error_set(error, PYEXEC_INVALID_POLICY,
+                     "allowed_imports can't have %s while block_dunder_imports is true; accepted "
+                     "are names that neither begin nor end with two underscores",
+                     px_show(name, strlen(name), shown));
+        return px_error_hint(error, "Remove it, or set block_dunder_imports to false.");
+    }
+    return 0;
+}
+
+int px_policy_check(const struct px_policy *policy, pyexec_error *error)
+{
+    if (px_table_check(&px_policy_table, policy, error) < 0 || check_files(policy, error) < 0)
+        return -1;
+    return check_dunders(policy, error);
+}
+
+int px_session_config_check(const struct px_session_config *session, pyexec_error *error)
+{
+    if (px_table_check(&px_session_config_table, session, error) < 0)
+        return -1;
+    if (!session->adopt_workspace || session->workspace_root)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY,
+                 "adopt_workspace can't be true without a workspace_root; accepted is false");
+    return px_error_hint(error, "Set workspace_root to the folder that has the workspaces.");
+}

@@ -1,0 +1,137 @@
+/* Texts that are generated from the tables: help, the reference's table, the sample
+ * configuration file. */
+#include <string.h>
+
+#include "policy/config.h"
+#include "policy/fields.h"
+
+#define LINE_WIDTH 80
+
+/* Words of `text`, each line after `prefix` and within LINE_WIDTH. */
+static void wrap(struct px_buffer *out, const char *prefix, const char *text)
+{
+    size_t column = 0;
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (column && column + 1 + word > LINE_WIDTH) {
+            px_buffer_add_byte(out, '\n');
+            column = 0;
+        }
+        px_buffer_add_string(out, column ? " " : prefix);
+        px_buffer_add(out, text, word);
+        column += word + (column ? 1 : strlen(prefix));
+        text += word;
+        text += strspn(text, " ");
+    }
+    px_buffer_add_byte(out, '\n');
+}
+
+static const char *default_of(const struct px_field *field)
+{
+    return *field->info.default_text ? field->info.default_text : "empty";
+}
+
+/* Meaning, what is accepted and the default; each begins a line. */
+static void describe_field(struct px_buffer *out, const char *prefix,
+                           const struct px_field *field)
+{
+    px_auto_buffer struct px_buffer line = {0};
+    wrap(out, prefix, field->info.meaning);
+    px_buffer_add_string(&line, "Accepts ");
+    px_field_accepts(field, &line);
+    px_buffer_add_byte(&line, '.');
+    wrap(out, prefix, px_buffer_string(&line));
+}
+
+static void describe_default(struct px_buffer *out, const struct px_field *field)
+{
+    /* Sets have no blanks to break lines at; show them with some. */
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_add_string(&line, "Default: ");
+    for (const char *c = default_of(field); *c; c++) {
+        px_buffer_add_byte(&line, *c);
+        if (*c == ',')
+            px_buffer_add_byte(&line, ' ');
+    }
+    wrap(out, "      ", px_buffer_string(&line));
+}
+
+static void describe_short_flags(struct px_buffer *out)
+{
+    px_buffer_add_string(out, "\nShort flags:\n");
+    size_t count;
+    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    for (size_t i = 0; i < count; i++) {
+        px_buffer_printf(out, "\n  --%s%s%s\n", flags[i].name, flags[i].argument ? " " : "",
+                         flags[i].argument ? flags[i].argument : "");
+        wrap(out, "      ", flags[i].meaning);
+    }
+}
+
+void px_policy_describe_help(struct px_buffer *out)
+{
+    wrap(out, "", "Keys of the policy. As a flag: --cpu-time-seconds 3; in files: "
+                  "cpu_time_seconds = 3; in the environment: PYEXEC_POLICY_CPU_TIME_SECONDS=3; "
+                  "in JSON: {\"cpu_time_seconds\": 3}.");
+    for (size_t i = 0; i < px_policy_table.count; i++) {
+        const struct px_field *field = &px_policy_table.fields[i];
+        px_buffer_printf(out, "\n  %s", field->info.name);
+        if (field->info.alias)
+            px_buffer_printf(out, " (outside JSON also: %s)", field->info.alias);
+        px_buffer_add_byte(out, '\n');
+        describe_field(out, "      ", field);
+        describe_default(out, field);
+    }
+    describe_short_flags(out);
+}
+
+/* A cell: '|' would end it, and sets may be broken after commas. */
+static void add_cell(struct px_buffer *out, const char *text, bool code)
+{
+    px_buffer_add_string(out, code ? " `" : " ");
+    for (const char *c = text; *c; c++) {
+        if (*c == '|')
+            px_buffer_add_byte(out, '\\');
+        px_buffer_add_byte(out, *c);
+        if (*c == ',' && c[1] != ' ')
+            px_buffer_add_byte(out, ' ');
+    }
+    px_buffer_add_string(out, code ? "` |" : " |");
+}
+
+void px_policy_describe_markdown(struct px_buffer *out)
+{
+    px_buffer_add_string(out, "| key | accepts | default | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < px_policy_table.count; i++) {
+        const struct px_field *field = &px_policy_table.fields[i];
+        px_auto_buffer struct px_buffer accepts = {0};
+        px_field_accepts(field, &accepts);
+        px_buffer_add_byte(out, '|');
+        add_cell(out, field->info.name, true);
+        add_cell(out, px_buffer_string(&accepts), false);
+        add_cell(out, default_of(field), *field->info.default_text != '\0');
+        add_cell(out, field->info.meaning, false);
+        px_buffer_add_byte(out, '\n');
+    }
+}
+
+void px_config_describe(struct px_buffer *out)
+{
+    static const struct px_table *const tables[] = {
+        &px_policy_table, &px_session_config_table, &px_host_table, &px_serve_config_table};
+    wrap(out, "# ", "pyexec's configuration: every key with its default. Remove the # before a "
+                    "key to set it. The environment (PYEXEC_POLICY_TIMEOUT=5s) and flags are "
+                    "stronger. Comments stand on lines of their own.");
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        px_buffer_add_byte(out, '\n');
+        wrap(out, "# ", tables[t]->about);
+        px_buffer_printf(out, "[%s]\n", tables[t]->name);
+        for (size_t i = 0; i < tables[t]->count; i++) {
+            const struct px_field_info *info = &tables[t]->fields[i].info;
+            px_buffer_add_byte(out, '\n');
+            describe_field(out, "# ", &tables[t]->fields[i]);
+            px_buffer_printf(out, "#%s =%s%s\n", info->alias ? info->alias : info->name,
+                             *info->default_text ? " " : "", info->default_text);
+        }
+    }
+}

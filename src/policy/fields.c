@@ -1,0 +1,231 @@
+/* Whole structs by their tables, and lists of strings. */
+#include "policy/fields.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+bool px_strings_has(const struct px_strings *strings, const char *item)
+{
+    for (size_t i = 0; i < strings->count; i++)
+        if (strcmp(strings->items[i], item) == 0)
+            return true;
+    return false;
+}
+
+int px_strings_add(struct px_strings *strings, const char *item, size_t length)
+{
+    px_auto_free char *copy = strndup(item, length);
+    if (!copy)
+        return -1;
+    if (px_strings_has(strings, copy))
+        return 0;
+    /* Full exactly when the count is a power of two, so no capacity need be kept. */
+    if ((strings->count & (strings->count - 1)) == 0) {
+        size_t capacity = strings->count ? strings->count * 2 : 1;
+        char **items = reallocarray(strings->items, capacity, sizeof *items);
+        if (!items)
+            return -1;
+        strings->items = items;
+    }
+    strings->items[strings->count++] = TAKE_PTR(copy);
+    return 0;
+}
+
+void px_strings_done(struct px_strings *strings)
+{
+    for (size_t i = 0; i < strings->count; i++)
+        free(strings->items[i]);
+    free(strings->items);
+    *strings = (struct px_strings){0};
+}
+
+void px_table_done(const struct px_table *table, void *base)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        void *member = px_field_in(&table->fields[i], base);
+        if (table->fields[i].kind->shape == PX_SHAPE_STRINGS)
+            px_strings_done(member);
+        else if (table->fields[i].kind->shape == PX_SHAPE_STRING)
+            free(*(char **)member);
+    }
+    memset(base, 0, table->size);
+}
+
+int px_table_init(const struct px_table *table, void *base, pyexec_error *error)
+{
+    memset(base, 0, table->size);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct px_field *field = &table->fields[i];
+        if (px_field_set_text(table, field, px_field_in(field, base), field->info.default_text,
+                              error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int copy_member(const struct px_field *field, void *ret, const void *from)
+{
+    switch (field->kind->shape) {
+    case PX_SHAPE_NUMBER:
+        *(int64_t *)ret = *(const int64_t *)from;
+        return 0;
+    case PX_SHAPE_BOOLEAN:
+        *(bool *)ret = *(const bool *)from;
+        return 0;
+    case PX_SHAPE_STRING: {
+        const char *text = *(char *const *)from;
+        *(char **)ret = text ? strdup(text) : NULL;
+        return text && !*(char **)ret ? -1 : 0;
+    }
+    case PX_SHAPE_STRINGS: {
+        const struct px_strings *list = from;
+        for (size_t i = 0; i < list->count; i++)
+            if (px_strings_add(ret, list->items[i], strlen(list->items[i])) < 0)
+                return -1;
+        return 0;
+    }
+    }
+    return -1;
+}
+
+int px_table_copy(const struct px_table *table, void *ret, const void *from, pyexec_error *error)
+{
+    memset(ret, 0, table->size);
+    for (size_t i = 0; i < table->count; i++)
+        if (copy_member(&table->fields[i], px_field_in(&table->fields[i], ret),
+                        px_field_of(&table->fields[i], from)) < 0)
+            return px_error_oom(error);
+    return 0;
+}
+
+static json_t *strings_to_json(const struct px_strings *list)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < list->count; i++) {
+        if (json_array_append_new(array, json_string(list->items[i])) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *member_to_json(const struct px_field *field, const void *member)
+{
+    switch (field->kind->shape) {
+    case PX_SHAPE_NUMBER:
+        return *(const int64_t *)member == PX_NONE ? json_null()
+                                                   : json_integer(*(const int64_t *)member);
+    case PX_SHAPE_BOOLEAN:
+        return json_boolean(*(const bool *)member);
+    case PX_SHAPE_STRING:
+        return *(char *const *)member ? json_string(*(char *const *)member) : json_null();
+    case PX_SHAPE_STRINGS:
+        return strings_to_json(member);
+    }
+    return NULL;
+}
+
+json_t *px_table_to_json(const struct px_table *table, const void *base)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; object && i < table->count; i++) {
+        const struct px_field *field = &table->fields[i];
+        /* json_object_set_new refuses a NULL value, that is a failed allocation. */
+        if (json_object_set_new(object, field->info.name,
+                                member_to_json(field, px_field_of(field, base))) < 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+int px_table_merge_json(const struct px_table *table, void *base, const json_t *object,
+                        pyexec_error *error)
+{
+    if (!json_is_object(object)) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "%s must be a JSON object", table->name);
+        return px_error_hint(error, "%s", table->hint);
+    }
+    const char *key;
+    json_t *value;
+    /* jansson's iterators take a mutable object but only read it. */
+    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+        size_t row = px_table_find_key(table, key);
+        if (row == table->count)
+            return px_table_unknown(table, key, true, error);
+        const struct px_field *field = &table->fields[row];
+        if (px_field_set_json(table, field, px_field_in(field, base), value, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A name that ends in its unit lets the value do without: timeout_ms = 5000. */
+static const char *with_unit(const char *name, const char *text, char with[32])
+{
+    size_t name_length = strlen(name), length = strspn(text, "0123456789");
+    if (name_length < 3 || (name[name_length - 3] != '_' && name[name_length - 3] != '-') ||
+        strcmp(name + name_length - 2, "ms") != 0 || !length || text[length] || length > 24)
+        return text;
+    memcpy(with, text, length);
+    memcpy(with + length, "ms", 3);
+    return with;
+}
+
+int px_table_set_text(const struct px_table *table, void *base, const char *name,
+                      const char *text, pyexec_error *error)
+{
+    char with[32];
+    size_t row = px_table_find(table, name);
+    if (row == table->count)
+        return px_table_unknown(table, name, false, error);
+    const struct px_field *field = &table->fields[row];
+    if (field->kind == &px_kind_duration)
+        text = with_unit(name, text, with);
+    return px_field_set_text(table, field, px_field_in(field, base), text, error);
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++)
+        if ((*a == '-' ? '_' : *a) != (*b == '-' ? '_' : *b))
+            return false;
+    return *a == *b;
+}
+
+size_t px_table_find(const struct px_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct px_field_info *info = &table->fields[i].info;
+        if (same_name(name, info->name) || (info->alias && same_name(name, info->alias)))
+            return i;
+    }
+    return table->count;
+}
+
+size_t px_table_find_key(const struct px_table *table, const char *key)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->fields[i].info.name, key) == 0)
+            return i;
+    return table->count;
+}
+
+int px_table_unknown(const struct px_table *table, const char *name, bool json,
+                     pyexec_error *error)
+{
+    char shown[PX_SHOWN_MAX];
+    bool alias;
+    size_t row = px_table_nearest(table, name, &alias);
+    px_error_set(error, PYEXEC_INVALID_POLICY, "%s has no key %s", table->name,
+                 px_show(name, strlen(name), shown));
+    if (row == table->count)
+        return px_error_hint(error, "%s", table->hint);
+    const struct px_field_info *info = &table->fields[row].info;
+    return px_error_hint(error, "Did you mean %s? %s",
+                         alias && !json ? info->alias : info->name, table->hint);
+}

@@ -1,0 +1,123 @@
+/* The [host], [session] and [serve] sections: structs around their tables. */
+#include "base/cleanup.h"
+#include "policy/config.h"
+#include "policy/fields.h"
+
+#define KEYS_HINT "docs/configuration.md and packaging/pyexec.conf have the keys and their ranges."
+
+static const struct px_field host_fields[] = {
+#define PX_HOST_FIELD(kind, member, key, ...) \
+    PX_ROW(struct px_host, kind, member, key, "", __VA_ARGS__),
+#include "policy/host.def"
+#undef PX_HOST_FIELD
+};
+
+const struct px_table px_host_table = {
+    .name = "host",
+    .about = "How the executor itself is run.",
+    .hint = KEYS_HINT,
+    .fields = host_fields,
+    .count = PX_COUNT(host_fields),
+    .size = sizeof(struct px_host),
+};
+
+int px_host_init(struct px_host *host, pyexec_error *error)
+{
+    return px_table_init(&px_host_table, host, error);
+}
+
+void px_host_done(struct px_host *host)
+{
+    px_table_done(&px_host_table, host);
+}
+
+int px_host_merge_json(struct px_host *host, const json_t *object, pyexec_error *error)
+{
+    return px_table_merge_json(&px_host_table, host, object, error);
+}
+
+int px_host_set_text(struct px_host *host, const char *name, const char *text,
+                     pyexec_error *error)
+{
+    return px_table_set_text(&px_host_table, host, name, text, error);
+}
+
+json_t *px_host_to_json(const struct px_host *host)
+{
+    return px_table_to_json(&px_host_table, host);
+}
+
+static const struct px_field session_fields[] = {
+#define PX_SESSION_FIELD(kind, member, key, ...) \
+    PX_ROW(struct px_session_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/session.def"
+#undef PX_SESSION_FIELD
+};
+
+const struct px_table px_session_config_table = {
+    .name = "session",
+    .about = "Interpreters that keep their state between calls.",
+    .hint = KEYS_HINT,
+    .fields = session_fields,
+    .count = PX_COUNT(session_fields),
+    .size = sizeof(struct px_session_config),
+};
+
+int px_session_config_init(struct px_session_config *session, pyexec_error *error)
+{
+    return px_table_init(&px_session_config_table, session, error);
+}
+
+void px_session_config_done(struct px_session_config *session)
+{
+    px_table_done(&px_session_config_table, session);
+}
+
+int px_session_config_merge_json(struct px_session_config *session, const json_t *object,
+                                 pyexec_error *error)
+{
+    return px_table_merge_json(&px_session_config_table, session, object, error);
+}
+
+int px_session_config_set_text(struct px_session_config *session, const char *name,
+                               const char *text, pyexec_error *error)
+{
+    return px_table_set_text(&px_session_config_table, session, name, text, error);
+}
+
+json_t *px_session_config_to_json(const struct px_session_config *session)
+{
+    return px_table_to_json(&px_session_config_table, session);
+}
+
+static const struct px_field serve_fields[] = {
+#define PX_SERVE_FIELD(kind, member, key, ...) \
+    PX_ROW(struct px_serve_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/serve.def"
+#undef PX_SERVE_FIELD
+};
+
+const struct px_table px_serve_config_table = {
+    .name = "serve",
+    .about = "The HTTP server, `pyexec serve`.",
+    .hint = KEYS_HINT,
+    .fields = serve_fields,
+    .count = PX_COUNT(serve_fields),
+    .size = sizeof(struct px_serve_config),
+};
+
+int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error)
+{
+    return px_table_init(&px_serve_config_table, serve, error);
+}
+
+void px_serve_config_done(struct px_serve_config *serve)
+{
+    px_table_done(&px_serve_config_table, serve);
+}
+
+int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text,
+                             pyexec_error *error)
+{
+    return px_table_set_text(&px_serve_config_table, serve, name, text, error);
+}

@@ -1,0 +1,232 @@
+/* The kinds of values: which texts each accepts, and how its numbers are written. Pure
+ * functions of untrusted text; the one that matters most is what a module may be called,
+ * since the names end in messages and in the guard's sets. */
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/utf8.h"
+#include "policy/fields.h"
+#include "sandbox/layers.h"
+
+/* Characters that no identifier has but that would make messages lie: controls, spaces,
+ * direction marks, symbols, private use. Python's own rule (XID_Start, XID_Continue) is
+ * narrower; a name that it refuses can't be imported, and so does no harm in a set. */
+static const struct {
+    uint32_t first, last;
+} never_in_names[] = {
+    {0x0080, 0x00A9}, {0x061C, 0x061C}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x203E},
+    {0x2041, 0x2053}, {0x2055, 0x2070}, {0x2190, 0x2BFF}, {0x2E00, 0x2E2E}, {0x2E30, 0x3004},
+    {0xE000, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFF}, {0xE0000, 0xE00FF}, {0xF0000, 0x10FFFF},
+};
+
+static uint32_t decode(const unsigned char *bytes, size_t length)
+{
+    static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint32_t point = bytes[0] & lead_bits[length];
+    for (size_t i = 1; i < length; i++)
+        point = point << 6 | (bytes[i] & 0x3FU);
+    return point;
+}
+
+static bool ascii_in_name(char c, bool first)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (!first && c >= '0' && c <= '9');
+}
+
+static bool valid_identifier(const char *text, size_t length)
+{
+    if (!length || length > PX_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < length;) {
+        const unsigned char *bytes = (const unsigned char *)text + i;
+        size_t step = px_utf8_sequence(bytes, length - i);
+        if (!step || (step == 1 && !ascii_in_name(text[i], i == 0)))
+            return false;
+        uint32_t point = decode(bytes, step);
+        for (size_t r = 0; r < PX_COUNT(never_in_names); r++)
+            if (point >= never_in_names[r].first && point <= never_in_names[r].last)
+                return false;
+        i += step;
+    }
+    return true;
+}
+
+static bool valid_module(const char *text, size_t length)
+{
+    if (length > PX_NAME_MAX)
+        return false;
+    for (;;) {
+        const char *dot = memchr(text, '.', length);
+        size_t part = dot ? (size_t)(dot - text) : length;
+        if (!valid_identifier(text, part))
+            return false;
+        if (!dot)
+            return true;
+        text += part + 1;
+        length -= part + 1;
+    }
+}
+
+static bool valid_text(const char *text, size_t length)
+{
+    if (!length || length > PX_STRING_MAX || !px_utf8_valid(text, length, NULL))
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+            return false;
+    return true;
+}
+
+static bool valid_path(const char *text, size_t length)
+{
+    return valid_text(text, length) && text[0] == '/' && length < PX_STRING_MAX;
+}
+
+static bool equals(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && memcmp(text, word, length) == 0;
+}
+
+static bool has_parent_part(const char *path, size_t length)
+{
+    for (size_t i = 0; i < length;) {
+        const char *slash = memchr(path + i, '/', length - i);
+        size_t part = slash ? (size_t)(slash - path) - i : length - i;
+        if (equals(path + i, part, ".."))
+            return true;
+        i += part + 1;
+    }
+    return false;
+}
+
+static bool valid_cgroup(const char *text, size_t length)
+{
+    return equals(text, length, "auto") || equals(text, length, "off") ||
+           (valid_path(text, length) && !has_parent_part(text, length));
+}
+
+/* A decimal number of at most `maximum` at the start of `text`; its length, or 0. */
+static size_t scan_number(const char *text, size_t length, uint64_t maximum, uint64_t *ret)
+{
+    uint64_t value = 0;
+    size_t i = 0;
+    for (; i < length && text[i] >= '0' && text[i] <= '9'; i++) {
+        value = value * 10 + (uint64_t)(text[i] - '0');
+        if (value > maximum)
+            return 0;
+    }
+    *ret = value;
+    return i;
+}
+
+static bool scan_uid_range(const char *text, size_t length, uint32_t *ret_start,
+                           uint32_t *ret_count)
+{
+    uint64_t start, count;
+    size_t at = scan_number(text, length, UINT32_MAX, &start);
+    if (!at || at >= length || text[at] != ':')
+        return false;
+    at++;
+    size_t rest = scan_number(text + at, length - at, UINT32_MAX, &count);
+    /* UINT32_MAX is (uid_t)-1, which is no id; 0 is root. */
+    if (!rest || at + rest != length || !start || !count || start + count > UINT32_MAX)
+        return false;
+    *ret_start = (uint32_t)start;
+    *ret_count = (uint32_t)count;
+    return true;
+}
+
+static bool valid_uid_range(const char *text, size_t length)
+{
+    uint32_t start, count;
+    return scan_uid_range(text, length, &start, &count);
+}
+
+bool px_host_uid_range(const char *text, uint32_t *ret_start, uint32_t *ret_count)
+{
+    return text && scan_uid_range(text, strlen(text), ret_start, ret_count);
+}
+
+static bool valid_layer(const char *text, size_t length)
+{
+    char name[64];
+    if (!length || length >= sizeof name || memchr(text, 0, length))
+        return false;
+    memcpy(name, text, length);
+    name[length] = '\0';
+    return px_layer_find(name) != PX_LAYER_COUNT;
+}
+
+/* unix:/PATH that fits sun_path, or HOST:PORT with an IPv6 host in brackets. */
+static bool valid_address(const char *text, size_t length)
+{
+    static const char prefix[] = "unix:";
+    const size_t prefix_length = sizeof prefix - 1, sun_path_max = 107;
+    if (!valid_text(text, length))
+        return false;
+    if (length > prefix_length && memcmp(text, prefix, prefix_length) == 0)
+        return text[prefix_length] == '/' && length - prefix_length <= sun_path_max;
+    const char *colon = memrchr(text, ':', length);
+    if (!colon || colon == text)
+        return false;
+    size_t host = (size_t)(colon - text), port_length = length - host - 1;
+    uint64_t port;
+    if (!port_length || scan_number(colon + 1, port_length, 65535, &port) != port_length)
+        return false;
+    if (text[0] == '[')
+        return host > 2 && text[host - 1] == ']';
+    return !memchr(text, ':', host) && !memchr(text, '/', host) && !memchr(text, ' ', host);
+}
+
+/* The first of a factor's names is the one that messages use. */
+static const struct px_unit duration_units[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {NULL, 0},
+};
+
+static const struct px_unit size_units[] = {
+    {"", 1},          {"B", 1},
+    {"K", 1 << 10},   {"KB", 1 << 10}, {"KiB", 1 << 10},
+    {"M", 1 << 20},   {"MB", 1 << 20}, {"MiB", 1 << 20},
+    {"G", 1 << 30},   {"GB", 1 << 30}, {"GiB", 1 << 30},
+    {NULL, 0},
+};
+
+#define LIST_FORM ", comma-separated (in JSON an array)"
+
+static const char layers_accepted[] = "names of isolation layers" LIST_FORM ", out of"
+#define PX_LAYER(constant, name, ...) " " name
+#include "sandbox/layers.def"
+#undef PX_LAYER
+    ;
+
+const struct px_kind px_kind_string = {
+    "string", PX_SHAPE_STRING, "a text that is not empty", NULL, NULL, valid_text};
+const struct px_kind px_kind_duration = {
+    "duration", PX_SHAPE_NUMBER, "an integer with ms, s, m or h (in JSON also milliseconds)",
+    NULL, duration_units, NULL};
+const struct px_kind px_kind_integer = {
+    "integer", PX_SHAPE_NUMBER, "an integer", NULL, NULL, NULL};
+const struct px_kind px_kind_size = {
+    "size", PX_SHAPE_NUMBER, "bytes or an integer with K, M or G", NULL, size_units, NULL};
+const struct px_kind px_kind_boolean = {
+    "boolean", PX_SHAPE_BOOLEAN, "true or false", NULL, NULL, NULL};
+const struct px_kind px_kind_names = {
+    "names", PX_SHAPE_STRINGS, "top-level module names" LIST_FORM,
+    "A module is named by its first part: os, not os.path; no wildcards.", NULL,
+    valid_identifier};
+const struct px_kind px_kind_list = {
+    "list", PX_SHAPE_STRINGS, "module names" LIST_FORM, NULL, NULL, valid_module};
+const struct px_kind px_kind_layers = {
+    "layers", PX_SHAPE_STRINGS, layers_accepted, "`pyexec doctor` says which layers hold here.",
+    NULL, valid_layer};
+const struct px_kind px_kind_uid_range = {
+    "uid_range", PX_SHAPE_STRING, "START:COUNT, both above 0", NULL, NULL, valid_uid_range};
+const struct px_kind px_kind_cgroup = {
+    "cgroup", PX_SHAPE_STRING, "auto, off or an absolute path without parent folders (..)",
+    NULL, NULL, valid_cgroup};
+const struct px_kind px_kind_path = {
+    "path", PX_SHAPE_STRING, "an absolute path", NULL, NULL, valid_path};
+const struct px_kind px_kind_addresses = {
+    "addresses", PX_SHAPE_STRINGS, "unix:/PATH or HOST:PORT" LIST_FORM, NULL, NULL,
+    valid_address};

@@ -1,0 +1,131 @@
+/* The policy's struct as a whole: made, copied, merged and freed by its table. */
+#include "policy/policy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "policy/fields.h"
+
+static const struct px_field fields[PX_FIELD_COUNT] = {
+#define PX_FIELD(kind, name, ...) \
+    [PX_FIELD_##name] = PX_ROW(struct px_policy, kind, name, #name, __VA_ARGS__),
+#include "policy/policy.def"
+#undef PX_FIELD
+};
+
+const struct px_table px_policy_table = {
+    .name = "policy",
+    .about = "What a script may do.",
+    .hint = "See `pyexec policy --help` for the keys and their ranges.",
+    .fields = fields,
+    .count = PX_FIELD_COUNT,
+    .size = sizeof(struct px_policy),
+};
+
+const char *px_origin_name(enum px_origin origin)
+{
+    static const char *const names[] = {
+        [PX_ORIGIN_DEFAULT] = "default", [PX_ORIGIN_FILE] = "file",
+        [PX_ORIGIN_ENVIRONMENT] = "environment", [PX_ORIGIN_FLAG] = "flag",
+        [PX_ORIGIN_REQUEST] = "request",
+    };
+    return (size_t)origin < PX_COUNT(names) ? names[origin] : "unknown";
+}
+
+enum px_files px_policy_files(const struct px_policy *policy)
+{
+    if (policy->disable_open)
+        return PX_FILES_NONE;
+    return policy->allow_readonly_open ? PX_FILES_READ : PX_FILES_FULL;
+}
+
+int px_policy_init(struct px_policy *policy, pyexec_error *error)
+{
+    /* Zeroed origins are PX_ORIGIN_DEFAULT. */
+    return px_table_init(&px_policy_table, policy, error);
+}
+
+int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_error *error)
+{
+    if (px_table_copy(&px_policy_table, ret, from, error) < 0)
+        return -1;
+    memcpy(ret->origin, from->origin, sizeof ret->origin);
+    return 0;
+}
+
+void px_policy_done(struct px_policy *policy)
+{
+    px_table_done(&px_policy_table, policy);
+}
+
+/* A narrowing to no files at all is meant to hold over a wider layer's read-only access, and
+ * isn't a contradiction with it. */
+static void take_back_readonly(struct px_policy *policy, enum px_origin origin)
+{
+    policy->allow_readonly_open = false;
+    policy->origin[PX_FIELD_allow_readonly_open] = (uint8_t)origin;
+}
+
+int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin,
+                         pyexec_error *error)
+{
+    if (px_table_merge_json(&px_policy_table, policy, object, error) < 0)
+        return -1;
+    for (size_t i = 0; i < PX_FIELD_COUNT; i++)
+        if (json_object_get(object, fields[i].info.name))
+            policy->origin[i] = (uint8_t)origin;
+    if (json_is_true(json_object_get(object, fields[PX_FIELD_disable_open].info.name)) &&
+        !json_object_get(object, fields[PX_FIELD_allow_readonly_open].info.name))
+        take_back_readonly(policy, origin);
+    return 0;
+}
+
+int px_policy_set_text(struct px_policy *policy, const char *name, const char *text,
+                       enum px_origin origin, pyexec_error *error)
+{
+    if (px_table_set_text(&px_policy_table, policy, name, text, error) < 0)
+        return -1;
+    enum px_policy_field field = px_policy_find(name);
+    policy->origin[field] = (uint8_t)origin;
+    if (field == PX_FIELD_disable_open && policy->disable_open &&
+        policy->origin[PX_FIELD_allow_readonly_open] < origin)
+        take_back_readonly(policy, origin);
+    return 0;
+}
+
+int px_policy_add_names(struct px_policy *policy, enum px_policy_field field,
+                        const char *comma_list, enum px_origin origin, pyexec_error *error)
+{
+    if (fields[field].kind->shape != PX_SHAPE_STRINGS)
+        return px_error_set(error, PYEXEC_INTERNAL, "%s is not a set", fields[field].info.name);
+    struct px_strings *list = px_field_in(&fields[field], policy);
+    if (px_field_add_items(&px_policy_table, &fields[field], list, comma_list, error) < 0)
+        return -1;
+    policy->origin[field] = (uint8_t)origin;
+    return 0;
+}
+
+json_t *px_policy_to_json(const struct px_policy *policy)
+{
+    return px_table_to_json(&px_policy_table, policy);
+}
+
+const struct px_field_info *px_policy_field_info(enum px_policy_field field)
+{
+    return &fields[field].info;
+}
+
+enum px_policy_field px_policy_find(const char *name)
+{
+    return (enum px_policy_field)px_table_find(&px_policy_table, name);
+}
+
+const char *px_policy_nearest(const char *name)
+{
+    bool alias;
+    size_t row = px_table_nearest(&px_policy_table, name, &alias);
+    if (row == PX_FIELD_COUNT)
+        return NULL;
+    return alias ? fields[row].info.alias : fields[row].info.name;
+}

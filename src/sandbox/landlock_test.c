@@ -1,0 +1,328 @@
+/* Landlock as the kernel enforces it. Each case is a forked child that enters a domain over
+ * the real root and a temporary workspace, and returns 0 or the line that failed. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "sandbox/landlock.h"
+
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) \
+            return __LINE__; \
+    } while (0)
+#define DENIED(call) CHECK((call) == -1 && errno == EACCES)
+
+static char base[] = "/tmp/px-landlock-XXXXXX";     /* holds outside, secret, ws/ */
+static struct px_landlock_rules rules;
+static struct sockaddr_un abstract;                 /* listened on outside the domain */
+static struct sockaddr_in tcp;
+
+static int open_path(const char *path)
+{
+    int fd = openat(AT_FDCWD, path, O_PATH | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void make_file(const char *path)
+{
+    px_auto_fd int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "hello", 5), 5);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (px_landlock_abi() == 0)
+        return 0;
+    assert_non_null(mkdtemp(base));
+    assert_int_equal(chdir(base), 0);
+    assert_int_equal(mkdir("ws", 0755), 0);
+    assert_int_equal(mkdir("ws/sub", 0755), 0);
+    assert_int_equal(symlink("../outside", "ws/link"), 0);
+    make_file("outside");
+    make_file("ws/file");
+    rules = (struct px_landlock_rules){open_path("/"), open_path("ws"), true, false,
+                                       px_landlock_abi()};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", base);
+    return px_landlock_abi() == 0 || system(command) == 0 ? 0 : -1;
+}
+
+static int status_of(const struct px_landlock_rules *with, int (*test)(void))
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || px_landlock_enter(with) < 0)
+            _exit(250);
+        int line = test();
+        if (line != 0)
+            dprintf(2, "line %d: errno %d (%s)\n", line, errno, strerror(errno));
+        _exit(line != 0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void run(const struct px_landlock_rules *with, int (*test)(void))
+{
+    if (with->abi == 0)
+        skip();
+    assert_int_equal(status_of(with, test), 0);
+}
+
+/* ---- Files ---- */
+
+static int root_is_read_only(void)
+{
+    CHECK(open("outside", O_RDONLY) >= 0);
+    CHECK(open("/", O_RDONLY | O_DIRECTORY) >= 0);
+    DENIED(open("outside", O_WRONLY));
+    DENIED(open("outside", O_RDWR | O_APPEND));
+    DENIED(open("new", O_CREAT | O_WRONLY, 0600));
+    DENIED(mkdir("newdir", 0700));
+    DENIED(unlink("outside"));
+    DENIED(symlink("x", "newlink"));
+    DENIED(open("ws/link", O_WRONLY));
+    if (rules.abi >= 3)
+        DENIED(truncate("outside", 0));
+    DENIED(execl("/bin/true", "true", (char *)NULL));
+    return 0;
+}
+
+static int devices(void)
+{
+    CHECK(open("/dev/null", O_RDWR) >= 0);
+    CHECK(open("/dev/null", O_WRONLY | O_TRUNC) >= 0);
+    CHECK(open("/dev/zero", O_RDWR) >= 0);
+    CHECK(open("/dev/full", O_WRONLY) >= 0);
+    CHECK(open("/dev/urandom", O_RDONLY) >= 0);
+    DENIED(open("/dev/urandom", O_WRONLY));
+    return 0;
+}
+
+static int workspace_is_writable(void)
+{
+    int fd = open("ws/a", O_CREAT | O_RDWR | O_TRUNC, 0600);
+    CHECK(fd >= 0 && write(fd, "x", 1) == 1 && ftruncate(fd, 0) == 0);
+    CHECK(mkdir("ws/d", 0700) == 0 && symlink("a", "ws/s") == 0 && truncate("ws/a", 9) == 0);
+    CHECK(rename("ws/a", "ws/b") == 0);
+    if (rules.abi >= 2) {
+        CHECK(rename("ws/b", "ws/d/c") == 0 && link("ws/d/c", "ws/e") == 0);
+        CHECK(rename("ws/d/c", "ws/b") == 0 && unlink("ws/e") == 0);
+    }
+    CHECK(unlink("ws/b") == 0 && unlink("ws/s") == 0 && rmdir("ws/d") == 0);
+    return 0;
+}
+
+static int workspace_is_for_files(void)
+{
+    DENIED(mknod("ws/fifo", S_IFIFO | 0600, 0));
+    DENIED(mknod("ws/sock", S_IFSOCK | 0600, 0));
+    CHECK(mknod("ws/char", S_IFCHR | 0600, 0x103) == -1);
+    CHECK(rename("ws/file", "moved") == -1 && (errno == EACCES || errno == EXDEV));
+    CHECK(link("outside", "ws/taken") == -1 && (errno == EACCES || errno == EXDEV));
+    CHECK(chmod("ws/file", 0755) == 0);
+    DENIED(execl("ws/file", "file", (char *)NULL));
+    return 0;
+}
+
+static int workspace_is_readable(void)
+{
+    CHECK(open("ws/file", O_RDONLY) >= 0 && open("ws/sub", O_RDONLY | O_DIRECTORY) >= 0);
+    DENIED(open("ws/file", O_WRONLY));
+    DENIED(open("ws/new", O_CREAT | O_WRONLY, 0600));
+    DENIED(unlink("ws/file"));
+    return 0;
+}
+
+static int only_workspace(void)
+{
+    CHECK(open("ws/file", O_RDWR) >= 0);
+    DENIED(open("outside", O_RDONLY));
+    DENIED(open("/etc/passwd", O_RDONLY));
+    DENIED(open("/", O_RDONLY | O_DIRECTORY));
+    DENIED(open("/dev/null", O_WRONLY));
+    return 0;
+}
+
+static int nothing(void)
+{
+    DENIED(open("ws/file", O_RDONLY));
+    DENIED(open("/dev/null", O_RDONLY));
+    return 0;
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    run(&rules, root_is_read_only);
+    run(&rules, devices);
+    run(&rules, workspace_is_writable);
+    run(&rules, workspace_is_for_files);
+    struct px_landlock_rules other = rules;
+    other.workspace_write = false;
+    run(&other, workspace_is_readable);
+    run(&other, root_is_read_only);
+    other = rules;
+    other.root = -1;
+    run(&other, only_workspace);
+    other.workspace = -1;
+    run(&other, nothing);
+}
+
+/* What an older kernel would have been asked for is accepted too. */
+static void test_older_abis(void **state)
+{
+    (void)state;
+    struct px_landlock_rules older = rules;
+    for (older.abi = 1; older.abi <= rules.abi; older.abi++)
+        run(&older, devices);
+}
+
+/* A root without the devices: they are left out. */
+static void test_no_devices(void **state)
+{
+    (void)state;
+    if (rules.abi == 0)
+        skip();
+    px_auto_fd int root = open_path(".");
+    struct px_landlock_rules other = rules;
+    other.root = root;
+    run(&other, workspace_is_writable);
+}
+
+/* ---- Network, signals, sockets ---- */
+
+static int connect_tcp(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return connect(fd, (const struct sockaddr *)&tcp, sizeof tcp);
+}
+
+static int bind_tcp(void)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return bind(fd, (const struct sockaddr *)&any, sizeof any);
+}
+
+static int no_tcp(void)
+{
+    DENIED(connect_tcp());
+    DENIED(bind_tcp());
+    return 0;
+}
+
+static int all_tcp(void)
+{
+    CHECK(connect_tcp() == 0);
+    CHECK(bind_tcp() == 0);
+    return 0;
+}
+
+static void test_network(void **state)
+{
+    (void)state;
+    if (rules.abi < 4)
+        skip();
+    px_auto_fd int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    tcp = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof tcp;
+    assert_int_equal(bind(listener, (struct sockaddr *)&tcp, size), 0);
+    assert_int_equal(listen(listener, 4), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&tcp, &size), 0);
+    run(&rules, no_tcp);
+    struct px_landlock_rules other = rules;
+    other.network = true;
+    run(&other, all_tcp);
+}
+
+static int scoped(void)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(connect(fd, (const struct sockaddr *)&abstract, sizeof abstract) == -1 && errno == EPERM);
+    CHECK(kill(getppid(), 0) == -1 && errno == EPERM);
+    CHECK(kill(getpid(), 0) == 0);
+    return 0;
+}
+
+/* kill(0, …): the process group reaches outside a PID namespace, but not outside a domain. */
+static int group_is_scoped(void)
+{
+    signal(SIGUSR1, SIG_IGN);
+    CHECK(kill(0, SIGUSR1) == 0);
+    return 0;
+}
+
+static void test_scopes(void **state)
+{
+    (void)state;
+    if (rules.abi < 6)
+        skip();
+    abstract = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(abstract.sun_path + 1, sizeof abstract.sun_path - 1, "px-landlock-test-%d", getpid());
+    px_auto_fd int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&abstract, sizeof abstract), 0);
+    assert_int_equal(listen(listener, 4), 0);
+    run(&rules, scoped);
+    struct px_landlock_rules other = rules;
+    other.network = true;
+    run(&other, scoped);
+    run(&rules, group_is_scoped);       /* SIGUSR1 would end this process */
+}
+
+static void test_needs_no_new_privs(void **state)
+{
+    (void)state;
+    if (rules.abi == 0)
+        skip();
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
+            _exit(2);
+        _exit(!(px_landlock_enter(&rules) == -1 && errno == EPERM));
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_files),      cmocka_unit_test(test_older_abis),
+        cmocka_unit_test(test_no_devices), cmocka_unit_test(test_network),
+        cmocka_unit_test(test_scopes),     cmocka_unit_test(test_needs_no_new_privs),
+    };
+    return cmocka_run_group_tests_name("landlock", tests, set_up, tear_down);
+}

@@ -1,0 +1,122 @@
+/* Resource limits and the drop of privileges, in a child that is about to run a script.
+ * Only system calls: no allocation, no lock, nothing to undo. */
+#include "sandbox/limits.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* Never above the hard limit that there is: raising that needs CAP_SYS_RESOURCE in the first
+ * user namespace, and a lower one is stricter still. */
+static int set_limit(int resource, uint64_t soft, uint64_t hard)
+{
+    if (soft == UINT64_MAX)
+        return 0;
+    struct rlimit wanted = {.rlim_cur = soft, .rlim_max = hard};
+    if (prlimit(0, (__rlimit_resource_t)resource, &wanted, NULL) == 0)
+        return 0;
+    struct rlimit had;
+    if (errno != EPERM || prlimit(0, (__rlimit_resource_t)resource, NULL, &had) < 0)
+        return -1;
+    if (wanted.rlim_max > had.rlim_max)
+        wanted.rlim_max = had.rlim_max;
+    if (wanted.rlim_cur > wanted.rlim_max)
+        wanted.rlim_cur = wanted.rlim_max;
+    return prlimit(0, (__rlimit_resource_t)resource, &wanted, NULL);
+}
+
+static uint64_t add(uint64_t left, uint64_t right)
+{
+    return left > UINT64_MAX - right ? UINT64_MAX : left + right;
+}
+
+/* RLIMIT_STACK stays: the main thread's stack is there already, and glibc takes it as the size
+ * of new threads' stacks, which the guest sets by itself. */
+int px_limits_enter(const struct px_limits *limits)
+{
+    static const struct {
+        int resource;
+        rlim_t value;
+    } fixed[] = {
+        {RLIMIT_CORE, 0},
+        {RLIMIT_MEMLOCK, 0},
+        {RLIMIT_MSGQUEUE, 0},
+        {RLIMIT_NICE, 0},           /* nothing below nice 0 */
+        {RLIMIT_RTPRIO, 0},
+        {RLIMIT_SIGPENDING, 256},   /* queued signals are kernel memory */
+    };
+    for (size_t i = 0; i < PX_COUNT(fixed); i++)
+        if (set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)
+            return -1;
+    /* Soft = hard for CPU: SIGXCPU at a soft limit is ignored by PID 1 of a namespace unless
+     * it has a handler, while the hard limit's SIGKILL is not (the host ends runs before). */
+    if (set_limit(RLIMIT_AS, limits->address_space_bytes, limits->address_space_bytes) < 0 ||
+        set_limit(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds) < 0 ||
+        set_limit(RLIMIT_NOFILE, limits->open_files,
+                  add(limits->open_files, limits->open_files_reserve)) < 0 ||
+        set_limit(RLIMIT_NPROC, limits->threads, limits->threads) < 0 ||
+        set_limit(RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes) < 0)
+        return -1;
+    return 0;
+}
+
+static int read_capabilities(struct __user_cap_data_struct sets[2])
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    return (int)syscall(SYS_capget, &header, sets);
+}
+
+/* The bounding set says what an execve could give. EINVAL ends the list: the kernel's last
+ * capability may be a later one than our headers know. One credential set is copied for each
+ * (50 µs in all); a new user namespace begins with a full set, so nothing can be inherited. */
+static int drop_bounding_set(void)
+{
+    for (unsigned long capability = 0; capability < 64; capability++)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+            return errno == EINVAL && capability > 0 ? 0 : -1;
+    return 0;
+}
+
+/* User id 0 gives nothing by itself, changing ids gives nothing back, and neither these bits
+ * nor the ambient set can be changed again (capabilities(7)). */
+static int lock_securebits(void)
+{
+    return prctl(PR_SET_SECUREBITS,
+                 SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                     SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                     SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+                 0, 0, 0);
+}
+
+/* capset(2) takes out of the ambient set what leaves the permitted set, so it ends empty too. */
+static int clear_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct sets[2] = {{0}};
+    return (int)syscall(SYS_capset, &header, sets);
+}
+
+/* Bounding set and securebits need CAP_SETPCAP. A process that came here without any
+ * permitted capability (it had changed its user id before) can't set them, and has nothing
+ * that they would guard: they speak of execve, which no_new_privs covers. */
+int px_privileges_drop(void)
+{
+    struct __user_cap_data_struct sets[2];
+    if (read_capabilities(sets) < 0)
+        return -1;
+    bool has_any = sets[0].permitted != 0 || sets[1].permitted != 0;
+    if (has_any && (drop_bounding_set() < 0 || lock_securebits() < 0))
+        return -1;
+    if (clear_capabilities() < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return -1;
+    return 0;
+}

@@ -1,0 +1,11 @@
+/* What tools/seccomp_gen.c makes, for seccomp.c and its test only. */
+#ifndef PX_SANDBOX_SECCOMP_PROGRAMS_H
+#define PX_SANDBOX_SECCOMP_PROGRAMS_H
+
+#include <linux/filter.h>
+
+#include "sandbox/seccomp.h"
+
+extern const struct sock_fprog px_seccomp_programs[PX_FILTER_COUNT];
+
+#endif

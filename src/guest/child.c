@@ -191,6 +191,8 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     pyexec_error error = {0};
     if (lacks(zygote, PX_LAYER_PID_NAMESPACE))
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    /* A process group of its own: one is visible across PID namespaces. */
+    setsid();
     if (px_child_map_ids(zygote) < 0) {
         px_error_errno(&error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't map the run's user id");
         fail(fds[0], &error);

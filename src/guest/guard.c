@@ -31,7 +31,7 @@ int px_guard_arm(const struct px_run *run)
 
 static const struct px_run *run;
 
-enum kind { IMPORT, OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, PROCESS };
+enum kind { OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, PROCESS };
 
 /* What is judged (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob
  * and pathlib come down to these. */
@@ -39,7 +39,6 @@ static const struct {
     const char *event;
     enum kind kind;
 } events[] = {
-    {"import", IMPORT},
     {"open", OPEN},
     {"os.chdir", READ},
     {"os.chflags", WRITE},
@@ -155,12 +154,6 @@ static int check(size_t i, PyObject *arguments)
 {
     const char *event = events[i].event;
     switch (events[i].kind) {
-    case IMPORT: {
-        struct px_buffer px_auto_buffer name = {0};
-        if (item(arguments, 0) && PyUnicode_Check(item(arguments, 0)))
-            px_read_text(&name, item(arguments, 0), 1000);
-        return name.length ? px_imports_check_event(name.data) : 0;
-    }
     case OPEN:
         return check_open(arguments);
     case READ:
@@ -188,7 +181,7 @@ static int on_event(const char *event, PyObject *arguments, void *data)
 {
     static __thread bool inside;
     (void)data;
-    if (!run || inside || !strchr("iops", event[0]))
+    if (!run || inside || !strchr("ops", event[0]))
         return 0;
     for (size_t i = 0; i < PX_COUNT(events); i++) {
         if (strcmp(events[i].event, event) != 0)

@@ -89,28 +89,38 @@ static enum purpose find_purpose(void)
     return judgement.purpose;
 }
 
-/* The path without links, its last part allowed to be missing. "" when it can't be. */
+/* The path without links; parts at its end that do not exist are kept as they are, unless one
+ * of them is "..". "" when it can't be. */
 static void resolve(const char *path, char *resolved)
 {
-    char parent[PATH_MAX];
-    if (realpath(path, resolved))
-        return;
-    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
-    size_t length = slash ? (size_t)(slash - path) : 0;
-    if (length >= sizeof parent || strcmp(last, "..") == 0) {
+    char existing[PATH_MAX];
+    size_t length = strlen(path);
+    if (length >= sizeof existing) {
         resolved[0] = '\0';
         return;
     }
-    memcpy(parent, path, length);
-    parent[length] = '\0';
-    if (!realpath(length ? parent : slash ? "/" : ".", resolved) ||
-        strlen(resolved) + strlen(last) + 2 > PATH_MAX) {
-        resolved[0] = '\0';
+    memcpy(existing, path, length + 1);
+    while (!realpath(length ? existing : path[0] == '/' ? "/" : ".", resolved)) {
+        if (!length) {
+            resolved[0] = '\0';
+            return;
+        }
+        while (length && existing[length - 1] == '/')
+            length--;
+        while (length && existing[length - 1] != '/')
+            length--;
+        existing[length] = '\0';
+    }
+    const char *rest = path + length;
+    rest += strspn(rest, "/");
+    if (strstr(rest, "..") || strlen(resolved) + strlen(rest) + 2 > PATH_MAX) {
+        if (*rest)
+            resolved[0] = '\0';
         return;
     }
-    if (strcmp(resolved, "/") != 0)
+    if (*rest && strcmp(resolved, "/") != 0)
         strcat(resolved, "/");
-    strcat(resolved, last);
+    strcat(resolved, rest);
 }
 
 static bool inside(const char *path, const char *folder)

@@ -233,10 +233,34 @@ static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t in
     return keywords ? PyDict_GetItemString(keywords, name) : NULL;
 }
 
+/* Modules that C code of the standard library imports when it first needs them: no Python frame
+ * of its own shows that it is not the script's import. */
+static const char *const c_imports[] = {
+    "__main__", "_bootlocale", "_pydatetime", "_strptime", "abc", "codecs", "collections",
+    "copy", "copyreg", "encodings", "functools", "io", "linecache", "locale", "numbers",
+    "operator", "pyexpat", "re", "struct", "threading", "time", "datetime", "tokenize",
+    "traceback", "types", "unicodedata", "warnings", "weakref", "zoneinfo",
+};
+
+/* The shape of PyImport_Import's call (Python/import.c): the globals twice, and a list where
+ * the import statement gives a tuple or None. A script can imitate it, and gains these. */
+static bool is_c_import(PyObject *arguments, PyObject *name)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    if (PyTuple_Size(arguments) != 5 || !PyList_Check(PyTuple_GetItem(arguments, 3)) ||
+        PyTuple_GetItem(arguments, 1) != PyTuple_GetItem(arguments, 2) || !PyUnicode_Check(name))
+        return false;
+    px_read_text(&text, name, 200);
+    for (size_t i = 0; i < PX_COUNT(c_imports); i++)
+        if (strcmp(px_buffer_string(&text), c_imports[i]) == 0)
+            return true;
+    return false;
+}
+
 static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *keywords)
 {
     PyObject *name = argument(arguments, keywords, 0, "name");
-    bool script = caller_is_script();
+    bool script = caller_is_script() && !is_c_import(arguments, name);
     if (script && check_object(name) < 0)
         return NULL;
     bool loads = !is_loaded(name);
@@ -310,9 +334,4 @@ void px_imports_arm(const struct px_run *armed)
     run = armed;
     loading = 0;
     wrap_importlib();
-}
-
-int px_imports_check_event(const char *module)
-{
-    return run && caller_is_script() ? check_name(module) : 0;
 }

@@ -10,7 +10,4 @@ int px_imports_install(void);
 /* Child: from here on the run's sets hold. */
 void px_imports_arm(const struct px_run *run);
 
-/* Second net, for imports that reach C directly: the audit event "import". */
-int px_imports_check_event(const char *module);
-
 #endif

@@ -26,8 +26,8 @@ int px_report_prepare(void);
 /* The last value's repr, bounded. 0, or -1 with the exception that its __repr__ raised. */
 int px_report_value(struct px_report *report, const struct px_run *run, PyObject *value);
 
-/* Takes the pending exception and clears it. `compiling`: it came from the compiler, for which
- * a MemoryError only says that the code is nested too deeply. */
+/* Takes the pending exception and clears it. `compiling`: it came from compiling code of modest
+ * size, when a MemoryError only says that the code is nested too deeply. */
 void px_report_exception(struct px_report *report, const struct px_run *run,
                          struct px_source *sources, bool compiling);
 

@@ -174,8 +174,10 @@ static void run_code(const struct px_run *run, PyObject *names, struct px_source
     int compiled = px_program_compile(&program, source, split);
     int failed = compiled < 0 ? -1 : evaluate(&program, names, run, report);
     px_signals_allow(false);
+    /* A tree takes up to a hundred times its source: shorter code can only be too deep. */
+    bool small = !run->memory_bytes || source->length < run->memory_bytes / 128;
     if (failed < 0)
-        px_report_exception(report, run, source, compiled < 0);
+        px_report_exception(report, run, source, compiled < 0 && small);
 }
 
 /* ---- After the script ---- */

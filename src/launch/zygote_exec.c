@@ -92,6 +92,8 @@ static void exec_python(const struct px_launch_zygote *request)
         /* Importing numpy or pandas must leave one thread, or the zygote can't fork. */
         "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1",
         "NUMEXPR_NUM_THREADS=1", "NUMEXPR_MAX_THREADS=1",
+        /* joblib would start processes, and warns at length when it can't. */
+        "JOBLIB_MULTIPROCESSING=0", "LOKY_MAX_CPU_COUNT=1",
         /* mallopt(3): 64 MiB of address space per arena, and an arena per thread otherwise. */
         "MALLOC_ARENA_MAX=2",
         "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=/", "MPLBACKEND=agg", NULL,

@@ -1,0 +1,138 @@
+"""Fixtures of the whole-program tests. Everything goes through the built program.
+
+Run with `make test`, or alone: /usr/bin/python3 -m pytest tests -k files
+PYEXEC_BUILD names the build folder (default: build/ of this tree).
+"""
+import glob
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
+SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
+PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "libpyexec.so", "libpyexec.so.0"]
+ORDINARY = 60123                # an id that no account has
+
+
+class Program:
+    """The built program as one user runs it."""
+
+    def __init__(self, folder, uid):
+        self.folder = folder
+        self.path = os.path.join(folder, "pyexec")
+        self.uid = uid
+
+    def popen(self, *arguments, **keywords):
+        keywords.setdefault("cwd", "/")
+        if self.uid != os.getuid():
+            keywords.setdefault("user", self.uid)
+            keywords.setdefault("group", self.uid)
+            keywords.setdefault("extra_groups", [])
+        environment = dict(keywords.pop("env", os.environ))
+        environment.setdefault("PYEXEC_POLICY_PYTHON_BIN", "/usr/bin/python3")
+        return subprocess.Popen([self.path, *arguments], env=environment, **keywords)
+
+    def run(self, *arguments, input=b"", timeout=60, **keywords):
+        """The finished process, with bytes in stdout and stderr."""
+        if isinstance(input, str):
+            input = input.encode()
+        keywords.setdefault("stdout", subprocess.PIPE)
+        keywords.setdefault("stderr", subprocess.PIPE)
+        keywords.setdefault("stdin", subprocess.PIPE)
+        with self.popen(*arguments, **keywords) as process:
+            try:
+                out, err = process.communicate(input, timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def result(self, code, *flags, **keywords):
+        """The result object of `pyexec run --json`."""
+        done = self.run("run", "--json", *flags, "-c", code, **keywords)
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def error(self, code, *flags, **keywords):
+        """The error object of a run that never began."""
+        done = self.run("run", "--json", *flags, "-c", code, **keywords)
+        assert done.returncode == 125, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+
+def _readable_copy():
+    """A copy of the program where every user can reach it."""
+    folder = tempfile.mkdtemp(prefix="pyexec-test-")
+    os.chmod(folder, 0o755)
+    for name in PARTS:
+        shutil.copy(os.path.join(BUILD, name), folder)
+        os.chmod(os.path.join(folder, name), 0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _copy():
+    folder = _readable_copy()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def own(_copy):
+    """The program as the user who runs the tests."""
+    return Program(_copy, os.getuid())
+
+
+@pytest.fixture(scope="session",
+                params=["root", "ordinary"] if os.getuid() == 0 else ["ordinary"])
+def pyexec(request, _copy):
+    """The program as root and as an ordinary user (as the latter only when not root)."""
+    if request.param == "root" or os.getuid() != 0:
+        return Program(_copy, os.getuid())
+    return Program(_copy, ORDINARY)
+
+
+def traces():
+    """What a run could leave behind on this machine."""
+    found = set()
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file:
+                name = file.read().strip()
+            if name.startswith("pyexec"):
+                found.add("process %s %s" % (name, path.split("/")[2]))
+            with open(path.replace("comm", "cmdline"), "rb") as file:
+                if b"pyexec_guest" in file.read():
+                    found.add("zygote or child " + path.split("/")[2])
+        except OSError:
+            pass
+    with open("/proc/self/mounts") as file:
+        found |= {"mount " + line.strip() for line in file}
+    found |= {"file /tmp/" + name for name in os.listdir("/tmp")}
+    found |= {"file /dev/shm/" + name for name in os.listdir("/dev/shm")}
+    return found
+
+
+@pytest.fixture
+def nothing_left():
+    """Fails the test when it leaves a process, mount or temporary file behind."""
+    before = traces()
+    yield
+    deadline = time.monotonic() + 3
+    while (left := traces() - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, sorted(left)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with the corpus and HumanEval; skips where it is not."""
+    if not os.path.isdir(SHARED):
+        pytest.skip("no shared folder with the corpus and data at " + SHARED)
+    return SHARED

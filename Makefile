@@ -1,0 +1,45 @@
+# Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
+.PHONY: all setup run test bench asan tsan install docs format clean
+
+BUILD ?= build
+ARGS ?=
+
+all: setup
+	ninja -C $(BUILD)
+
+setup:
+	@tools/bootstrap.sh
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(ARGS)
+
+run: all
+	@tools/demo.sh $(BUILD)/pyexec
+
+# Every test; ends with "N passed, N failed".
+test: all
+	@tools/bootstrap.sh test
+	@tools/run-tests.sh $(BUILD)
+
+bench: all
+	$(BUILD)/pyexec bench
+
+# The host side (library, program, unit tests) under ASan and UBSan.
+asan:
+	$(MAKE) test BUILD=build-asan ARGS='-Db_sanitize=address,undefined -Db_lundef=false'
+
+tsan:
+	$(MAKE) test BUILD=build-tsan ARGS='-Db_sanitize=thread -Db_lundef=false'
+
+install: all
+	meson install -C $(BUILD)
+
+# Files that are made from the tables.
+docs: all
+	$(BUILD)/pyexec policy --markdown > docs/configuration.md
+	$(BUILD)/pyexec policy --config-template > packaging/pyexec.conf
+	$(BUILD)/seccomp_gen --markdown > docs/syscalls.md
+
+format:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs into a scratch DESTDIR, compiles the C example against what was installed, and runs
+# both it and the installed program.
+set -eu
+build=$(cd "${1:-build}" && pwd)
+source=$(cd "$(dirname "$0")/.." && pwd)
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
+# Paths on the way that are made stay readable by the id that runs get.
+umask 022
+DESTDIR="$root" meson install -C "$build" --no-rebuild --quiet
+prefix=$root/usr/local
+pc=$(dirname "$(find "$root" -name libpyexec.pc)")
+libdir=$(dirname "$pc")
+export PKG_CONFIG_PATH="$pc" PKG_CONFIG_SYSROOT_DIR="$root"
+# shellcheck disable=SC2046
+gcc -Wall -Werror -o "$root/run_once" "$source/examples/run_once.c" $(pkg-config --cflags --libs libpyexec) ${SANITIZE:-}
+echo "example: $(LD_LIBRARY_PATH="$libdir" "$root/run_once")"
+test "$(LD_LIBRARY_PATH="$libdir" "$root/run_once")" = 42
+test "$("$prefix/bin/pyexec" run -c '6 * 7')" = 42
+for file in include/pyexec.h share/man/man1/pyexec.1 libexec/pyexec/pyexec-launch \
+    libexec/pyexec/pyexec_guest.abi3.so share/bash-completion/completions/pyexec \
+    share/zsh/site-functions/_pyexec share/fish/vendor_completions.d/pyexec.fish; do
+    test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
+done
+# The library exports its own names and nothing else.
+exported=$(nm -D --defined-only "$libdir/libpyexec.so.0" | awk '$2 == "T" && $3 !~ /^pyexec_/ {print $3}')
+test -z "$exported" || { echo "exported: $exported"; exit 1; }
+# Hardening: PIE, full RELRO, no executable stack.
+for file in "$prefix/bin/pyexec" "$prefix/libexec/pyexec/pyexec-launch"; do
+    readelf -hW "$file" | grep -q 'DYN ' || { echo "not PIE: $file"; exit 1; }
+    readelf -dW "$file" | grep -q 'BIND_NOW\|NOW' || { echo "no full RELRO: $file"; exit 1; }
+    readelf -lW "$file" | grep 'GNU_STACK' | grep -q 'RW ' || { echo "executable stack: $file"; exit 1; }
+done

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs every test of a build folder and ends with "N passed, N failed, N skipped", counted over
+# unit tests, whole-program tests and the checks of the installed files.
+build=${1:-build}
+rm -f "$build/pytest.xml"
+meson test -C "$build" --print-errorlogs
+tools/check-install.sh "$build" > "$build/install.txt" 2>&1
+echo $? > "$build/install.status"
+[ "$(cat "$build/install.status")" = 0 ] || cat "$build/install.txt"
+exec python3 tools/test-summary.py "$build"

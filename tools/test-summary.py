@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Adds up what the test tools of a build folder have counted, and exits 1 when any failed."""
+import json
+import os
+import sys
+import xml.etree.ElementTree as xml
+
+build = sys.argv[1]
+passed = failed = skipped = 0
+program_ran = False
+with open(os.path.join(build, "meson-logs", "testlog.json")) as log:
+    for line in log:
+        test = json.loads(line)
+        if "program" in test["name"] and os.path.exists(os.path.join(build, "pytest.xml")):
+            program_ran = True
+            continue
+        if test["result"] in ("OK", "EXPECTEDFAIL"):
+            passed += 1
+        elif test["result"] == "SKIP":
+            skipped += 1
+            print("skipped:", test["name"])
+        else:
+            failed += 1
+            print("failed:", test["name"], test["result"])
+if program_ran:
+    for case in xml.parse(os.path.join(build, "pytest.xml")).iter("testcase"):
+        name = case.get("classname", "") + "::" + case.get("name", "")
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+            print("failed:", name)
+        elif (skip := case.find("skipped")) is not None:
+            skipped += 1
+            print("skipped:", name, "-", skip.get("message", ""))
+        else:
+            passed += 1
+with open(os.path.join(build, "install.status")) as status:
+    if status.read().strip() == "0":
+        passed += 1
+    else:
+        failed += 1
+        print("failed: the installed files (tools/check-install.sh)")
+print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
+sys.exit(1 if failed or not passed else 0)

@@ -81,7 +81,8 @@ static bool is_blank(char c)
 static const char *line_at(const struct shape *shape, long line, size_t *ret_length)
 {
     size_t length = 0;
-    const char *text = px_source_line(shape->sources, shape->filename, shape->first + line, &length);
+    const char *text =
+        px_source_line(shape->sources, shape->filename, shape->first + line, &length);
     while (length && is_blank(text[length - 1]))
         length--;
     *ret_length = length;

@@ -21,12 +21,34 @@ static bool is_empty(const char *path)
     return count <= 2;
 }
 
+static int make_private(struct px_mountpoint *point, const char *path, size_t at,
+                        pyexec_error *error)
+{
+    char part[PX_WORKSPACE_PATH_MAX];
+    size_t start = at + 1;
+    point->private_length = at;
+    point->tmpfs = px_tmpfs_new(65536, 256, "0755",
+                                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (point->tmpfs < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a private tmpfs");
+    while (path[at]) {
+        at += 1 + strcspn(path + at + 1, "/");
+        memcpy(part, path + start, at - start);
+        part[at - start] = '\0';
+        if (mkdirat(point->tmpfs, part, 0755) < 0) {
+            px_mountpoint_done(point);
+            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make '%s'", path);
+        }
+    }
+    return 0;
+}
+
 int px_mountpoint_find(struct px_mountpoint *point, const char *path, pyexec_error *error)
 {
     char part[PX_WORKSPACE_PATH_MAX];
     struct stat root, status;
     size_t length = strnlen(path, sizeof part), existing = 0, next = 0;
-    point->private_length = 0;
+    *point = (struct px_mountpoint){0, -1};
     if (length >= sizeof part || path[0] != '/' || stat("/", &root) < 0)
         return px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace path too long or not absolute");
     while (next < length) {
@@ -41,8 +63,7 @@ int px_mountpoint_find(struct px_mountpoint *point, const char *path, pyexec_err
         return 0;
     part[existing] = '\0';
     if (existing && stat(part, &status) == 0 && status.st_dev == root.st_dev && is_empty(part)) {
-        point->private_length = existing;
-        return 0;
+        return make_private(point, path, existing, error);
     }
     memcpy(part, path, next);
     part[next] = '\0';
@@ -51,8 +72,12 @@ int px_mountpoint_find(struct px_mountpoint *point, const char *path, pyexec_err
                        "the workspace '%s' can't be shown in the sandbox", path);
         return px_error_hint(error, "Use a folder that is not below the interpreter's own files.");
     }
-    point->private_length = next;
-    return 0;
+    return make_private(point, path, next, error);
+}
+
+void px_mountpoint_done(struct px_mountpoint *point)
+{
+    px_close_fd(&point->tmpfs);
 }
 
 int px_mountpoint_make(const struct px_mountpoint *point, const char *path, pyexec_error *error)
@@ -60,21 +85,10 @@ int px_mountpoint_make(const struct px_mountpoint *point, const char *path, pyex
     if (!point->private_length)
         return 0;
     char part[PX_WORKSPACE_PATH_MAX];
-    size_t at = point->private_length;
-    memcpy(part, path, at);
-    part[at] = '\0';
-    px_auto_fd int tmpfs = px_tmpfs_new(65536, 256, "0755",
-                                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, part) < 0)
+    memcpy(part, path, point->private_length);
+    part[point->private_length] = '\0';
+    if (px_attach(point->tmpfs, AT_FDCWD, part) < 0 ||
+        px_mount_restrict(point->tmpfs, MOUNT_ATTR_RDONLY, false) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't mount over '%s'", part);
-    while (path[at]) {
-        at += 1 + strcspn(path + at + 1, "/");
-        memcpy(part, path, at);
-        part[at] = '\0';
-        if (mkdir(part, 0755) < 0)
-            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make '%s'", part);
-    }
-    return px_mount_restrict(tmpfs, MOUNT_ATTR_RDONLY, false) < 0
-               ? px_error_errno(error, PYEXEC_INTERNAL, errno, "can't seal '%s'", path)
-               : 0;
+    return 0;
 }

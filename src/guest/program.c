@@ -73,7 +73,8 @@ struct task {
     struct px_program *ret;
 };
 
-static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode, PyObject *flags)
+static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode,
+                            PyObject *flags)
 {
     return PyObject_CallFunctionObjArgs(kept.compile, what, task->filename, mode, flags, Py_True,
                                         NULL);

@@ -23,7 +23,8 @@ static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
 {
     const char *binary = *about->mode == 'r' ? "rb" : "wb";
     px_auto_object PyObject *buffer =
-        PyObject_CallMethod(io, "open", "isiOOOO", fd, binary, -1, Py_None, Py_None, Py_None, Py_False);
+        PyObject_CallMethod(io, "open", "isiOOOO", fd, binary, -1, Py_None, Py_None,
+                            Py_None, Py_False);
     px_auto_object PyObject *raw = buffer ? PyObject_GetAttrString(buffer, "raw") : NULL;
     px_auto_object PyObject *name = PyUnicode_FromString(about->shown_name);
     if (!raw || !name || PyObject_SetAttrString(raw, "name", name) < 0)

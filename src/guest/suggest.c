@@ -210,7 +210,8 @@ static void add_sentences(struct px_buffer *to, PyObject *exception, PyObject *w
         PyErr_Clear();
     if (is_module != 1)
         return;
-    px_buffer_add_string(to, best ? " Or did you forget to import '" : "Did you forget to import '");
+    px_buffer_add_string(to, best ? " Or did you" : "Did you");
+    px_buffer_add_string(to, " forget to import '");
     px_read_text(to, wrong, 256);
     px_buffer_add_string(to, "'?");
 }

@@ -3,7 +3,7 @@
  *
  *   fd 3  the host's socket     closed in every child before anything else
  *   fd 4  the extension         closed at once
- *   fd 5  /proc of the host     for the children's id maps; closed in every child
+ *   fd 5  /proc of the host     read while starting, then closed
  *
  * It never runs a caller's code and never reads a byte that a child wrote: what it never held,
  * no memory scan in a child can find. It refuses to fork while it has a second thread. */
@@ -27,6 +27,7 @@
 #include "launch/namespaces.h"
 #include "sandbox/landlock.h"
 #include "sandbox/mount.h"
+#include "sandbox/seccomp.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
@@ -140,7 +141,7 @@ static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
                               "can't drop to the run's user id");
     /* A change of ids clears it, and a child must be able to write its id map: prctl(2). */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    zygote->run_uid = zygote->run_gid = 1;
+    zygote->run_uid = 1;
     return 0;
 }
 
@@ -192,6 +193,17 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
     return 0;
 }
 
+/* The part of the filter that a zygote can live with; children add the rest (seccomp.h). */
+static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+        px_seccomp_enter(zygote->start.network ? PX_FILTER_ZYGOTE_ONLINE
+                                               : PX_FILTER_ZYGOTE_OFFLINE) == 0)
+        return 0;
+    return px_layer_refuse(PX_LAYER_SECCOMP, errno, zygote->start.allow_missing, &zygote->missing,
+                           error);
+}
+
 static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *error)
 {
     struct rlimit stack;
@@ -211,7 +223,7 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
                           "preload_imports: the imported modules leave threads running, which a "
                           "fork would lose"),
              "Remove the module that starts threads when it is imported."));
-    return 0;
+    return enter_filter(zygote, error);
 }
 
 static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
@@ -224,6 +236,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
     ready.python_version = hexversion ? (int32_t)(PyLong_AsLong(hexversion) >> 8) : 0;
     snprintf(ready.python_text, sizeof ready.python_text, "%s", Py_GetVersion());
     ready.mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
+    px_close_fd(&zygote->proc);
     if (px_send_fds(zygote->host, &ready, sizeof ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
         _exit(0);
 }

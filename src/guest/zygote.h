@@ -9,9 +9,9 @@
 struct px_zygote {
     struct px_zygote_start start;
     int host;               /* socket; a child never has it */
-    int proc;               /* O_PATH of the host's /proc; a child closes it before lock-down */
+    int proc;               /* the host's /proc, as a mount of its own; closed when ready */
     px_layers missing;
-    unsigned run_uid, run_gid;  /* of the next child, as the zygote's user namespace numbers them */
+    unsigned run_uid;       /* of the next child, as the zygote's user namespace numbers it */
     int landlock_abi;
     char **trees;           /* interpreter and library folders, NULL-terminated; see guard.h */
     size_t stdlib_count;
@@ -32,9 +32,6 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
 /* Bench floors. (guest/floor.c) */
 int px_floor_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
                  struct px_clone_reply *reply);
-
-/* In a child just cloned with namespaces: writes its id maps. Only system calls. */
-int px_child_map_ids(const struct px_zygote *zygote);
 
 /* Namespace flags of a child. */
 uint64_t px_child_namespaces(const struct px_zygote *zygote);

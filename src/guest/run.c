@@ -1,6 +1,5 @@
 #include "guest/run.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>

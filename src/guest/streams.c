@@ -1,6 +1,5 @@
 #include "guest/streams.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 

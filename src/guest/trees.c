@@ -31,6 +31,8 @@ static int add_tree(struct collector *collector, const char *path)
             return px_error_oom(collector->error);
         collector->count++;
     }
+    if (collector->zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE))
+        return 0;
     return px_root_add(collector->root, path, collector->error);
 }
 
@@ -131,7 +133,15 @@ int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_erro
         result = add_python_path(&collector, false, base_prefix);
     Py_XDECREF(bytes);
     PyErr_Clear();
-    if (result == 0 && !(zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
-        result = add_libraries(&collector) < 0 ? -1 : add_files(&collector);
-    return result;
+    if (result < 0)
+        return -1;
+    if (!(zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
+        return add_libraries(&collector) < 0 ? -1 : add_files(&collector);
+    /* Landlock alone keeps the rest of the host's tree away then. */
+    static const char *const system[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64",
+                                         "/etc/ld.so.cache", "/usr/share/zoneinfo"};
+    for (size_t i = 0; i < PX_COUNT(system) && collector.count < TREES_MAX; i++)
+        if (!(zygote->trees[collector.count++] = strdup(system[i])))
+            return px_error_oom(error);
+    return 0;
 }

@@ -55,6 +55,29 @@ static int open_extension(pyexec_error *error)
     return fd;
 }
 
+/* Whether this user namespace has the id: root of a container may be given only one. */
+static bool is_mapped(const char *map, uint32_t id)
+{
+    FILE *file = fopen(map, "re");
+    unsigned first, outside, count;
+    bool found = false;
+    while (file && fscanf(file, "%u %u %u", &first, &outside, &count) == 3)
+        found |= id >= first && id - first < count;
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/* Root with ids to drop to; any other root is handled like an ordinary user. */
+static bool is_privileged(const struct px_launch_start *start)
+{
+    return has_capability(CAP_SYS_ADMIN) && has_capability(CAP_SETUID) &&
+           has_capability(CAP_SETGID) && is_mapped("/proc/self/uid_map", start->run_uid) &&
+           is_mapped("/proc/self/uid_map", start->run_uid + start->run_uid_count - 1) &&
+           is_mapped("/proc/self/uid_map", start->owner_uid) &&
+           is_mapped("/proc/self/gid_map", start->run_gid);
+}
+
 /* As an ordinary user: a user namespace, in which this user is 0, gives the right to mount. */
 static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_error *error)
 {
@@ -64,11 +87,15 @@ static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_er
     px_auto_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (proc < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't open /proc");
-    if (unshare(CLONE_NEWUSER) < 0)
-        return px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error);
-    if (px_write_id_maps(proc, "self", uid_map, gid_map, true) < 0)
-        return px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error);
-    return 0;
+    if (unshare(CLONE_NEWUSER) == 0 && px_write_id_maps(proc, "self", uid_map, gid_map, true) == 0)
+        return 0;
+    if (px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error) == 0)
+        return 0;
+    /* An ordinary user gets none of the others without it either. */
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing user_namespace,"
+                                "pid_namespace,mount_namespace,network_namespace,ipc_namespace,"
+                                "uts_namespace.",
+                         px_layer_info(PX_LAYER_USER_NAMESPACE)->remedy);
 }
 
 /* Proves that mounting works, not only unsharing: Ubuntu 24.04's AppArmor lets the latter
@@ -86,7 +113,7 @@ static int enter_mount_namespace(px_layers allowed, px_layers *missing, pyexec_e
 static int prepare(const struct px_launch_start *start, struct px_launch_started *started)
 {
     px_layers allowed = start->allow_missing;
-    started->privileged = has_capability(CAP_SYS_ADMIN) && has_capability(CAP_SETUID);
+    started->privileged = is_privileged(start);
     if (started->privileged)
         setgroups(0, NULL);
     else if (enter_user_namespace(allowed, &started->missing, &started->error) < 0)

@@ -24,13 +24,8 @@ int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_la
     px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, sys_errno,
                    "this kernel or container refuses the layer '%s' (%s)", info->name,
                    info->gives);
-    /* Without a user namespace an ordinary user gets none of the others either. */
-    bool all = layer == PX_LAYER_USER_NAMESPACE && geteuid() != 0;
-    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s%s.",
-                         info->remedy, info->name,
-                         all ? ",pid_namespace,mount_namespace,network_namespace,ipc_namespace,"
-                               "uts_namespace"
-                             : "");
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
+                         info->remedy, info->name);
 }
 
 pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd)

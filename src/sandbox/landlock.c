@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -109,15 +110,28 @@ static int allow_device(int ruleset, int root, const char *path, int abi)
     return allow(ruleset, fd, FS_WRITE_FILE, abi);
 }
 
+/* A rule for a file may name only what applies to a file: landlock_add_rule(2), EINVAL. */
+static int allow_path(int ruleset, const char *path, int abi)
+{
+    struct stat status;
+    px_auto_fd int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+    return allow(ruleset, fd, S_ISDIR(status.st_mode) ? READ : FS_READ_FILE, abi);
+}
+
 static int allow_root(int ruleset, const struct px_landlock_rules *rules)
 {
-    if (rules->root < 0)
-        return 0;
-    if (allow(ruleset, rules->root, READ, rules->abi) < 0)
+    if (rules->root >= 0 && allow(ruleset, rules->root, READ, rules->abi) < 0)
         return -1;
-    static const char *const writable[] = {"dev/null", "dev/zero", "dev/full"};
+    for (size_t i = 0; rules->paths && rules->paths[i]; i++)
+        if (allow_path(ruleset, rules->paths[i], rules->abi) < 0)
+            return -1;
+    if (rules->root < 0 && !rules->paths)
+        return 0;
+    static const char *const writable[] = {"/dev/null", "/dev/zero", "/dev/full"};
     for (size_t i = 0; i < PX_COUNT(writable); i++)
-        if (allow_device(ruleset, rules->root, writable[i], rules->abi) < 0)
+        if (allow_device(ruleset, rules->root, writable[i] + (rules->root >= 0), rules->abi) < 0)
             return -1;
     return 0;
 }

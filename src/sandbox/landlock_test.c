@@ -62,8 +62,10 @@ static int set_up(void **state)
     assert_int_equal(symlink("../outside", "ws/link"), 0);
     make_file("outside");
     make_file("ws/file");
-    rules = (struct px_landlock_rules){open_path("/"), open_path("ws"), true, false,
-                                       px_landlock_abi()};
+    rules = (struct px_landlock_rules){.root = open_path("/"),
+                                       .workspace = open_path("ws"),
+                                       .workspace_write = true,
+                                       .abi = px_landlock_abi()};
     return 0;
 }
 

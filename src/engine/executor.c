@@ -15,6 +15,7 @@
 #include "engine/request.h"
 #include "engine/result.h"
 #include "engine/run.h"
+#include "engine/verdict.h"
 #include "engine/version.h"
 
 #define NOBODY 65534            /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
@@ -377,6 +378,14 @@ static int check_memory(const struct px_policy *policy, const struct px_zygotes 
                          needed);
 }
 
+static bool is_closing(pyexec_executor *executor)
+{
+    pthread_mutex_lock(&executor->lock);
+    bool closing = executor->closing;
+    pthread_mutex_unlock(&executor->lock);
+    return closing;
+}
+
 static int execute(pyexec_executor *executor, pyexec_request *request,
                    const struct px_policy *policy, pyexec_result **ret, pyexec_error *error)
 {
@@ -394,6 +403,12 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
     if (result == 0)
         result = px_run_once(&context, ret, error);
     px_executor_release(executor, kind);
+    if (is_closing(executor)) {
+        if (result < 0)
+            return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
+        if ((*ret)->status == PYEXEC_STATUS_KILLED)
+            return px_verdict_cancelled(*ret) < 0 ? px_error_oom(error) : 0;
+    }
     return result;
 }
 

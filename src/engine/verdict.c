@@ -151,6 +151,12 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
     return 0;
 }
 
+int px_verdict_cancelled(pyexec_result *result)
+{
+    set_status(result, PYEXEC_STATUS_CANCELLED, 130);
+    return px_result_set_error(result, "Cancelled", "the caller cancelled the run");
+}
+
 int px_verdict(pyexec_result *result, const struct px_ending *ending,
                const struct px_policy *policy, pyexec_error *error)
 {
@@ -168,11 +174,7 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
     }
     int failed = done ? adopt_claims(result, policy) : 0;
     if (failed == 0 && ending->cause == PX_CAUSE_CANCEL)
-        failed = set_status(result, PYEXEC_STATUS_CANCELLED, 130) < 0 ||
-                         (!result->error_type &&
-                          px_result_set_error(result, "Cancelled", "the caller cancelled the run") < 0)
-                     ? -1
-                     : 0;
+        failed = px_verdict_cancelled(result);
     else if (failed == 0 && ending->cause != PX_CAUSE_NONE)
         failed = end_by_limit(result, ending, policy);
     else if (failed == 0 && done)

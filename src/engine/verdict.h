@@ -22,4 +22,7 @@ struct px_ending {
 int px_verdict(pyexec_result *result, const struct px_ending *ending,
                const struct px_policy *policy, pyexec_error *error);
 
+/* Makes a result one of a run that its caller ended. 0, or -1: out of memory. */
+int px_verdict_cancelled(pyexec_result *result);
+
 #endif

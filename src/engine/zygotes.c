@@ -16,7 +16,8 @@
 
 struct zygote {
     pthread_mutex_t lock;       /* one request and its answer at a time */
-    int socket;                 /* -1: not started, or dead */
+    int socket;                 /* -1: not started, or dead; written under the lock, looked at
+                                 * without it */
     pid_t pid;
     struct px_zygote_ready ready;
 };
@@ -68,7 +69,7 @@ static int greet(struct px_zygotes *zygotes, struct zygote *zygote, int socket, 
         .magic = PX_LAUNCH_MAGIC,
         .isolate_site = zygotes->isolate_site,
         .network = zygotes->network,
-        .missing = zygotes->missing,
+        .missing = px_zygotes_missing(zygotes),
         .allow_missing = zygotes->allow_missing,
         .privileged = px_launcher_privileged(zygotes->launcher),
         .run_uid = zygotes->ids.run_uid,
@@ -107,12 +108,12 @@ static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
                                  zygotes->network, &socket, &log, &zygote->pid, &missing,
                                  error) < 0)
         return -1;
-    zygotes->missing |= missing;
+    __atomic_fetch_or(&zygotes->missing, missing, __ATOMIC_RELAXED);
     if (greet(zygotes, zygote, socket, log, error) < 0)
         return -1;
-    zygotes->missing |= zygote->ready.missing;
+    __atomic_fetch_or(&zygotes->missing, zygote->ready.missing, __ATOMIC_RELAXED);
     px_launcher_forget(zygotes->launcher, zygote->pid);
-    zygote->socket = TAKE_FD(socket);
+    __atomic_store_n(&zygote->socket, TAKE_FD(socket), __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -188,7 +189,7 @@ const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
 
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes)
 {
-    return zygotes->missing;
+    return __atomic_load_n(&zygotes->missing, __ATOMIC_RELAXED);
 }
 
 static void *grow(void *argument)
@@ -258,7 +259,7 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
         if (result == 0) {
             gone = exchange(zygote, request, fds, count, ret, ret_fds) < 0;
             if (gone)
-                px_close_fd(&zygote->socket);
+                close(__atomic_exchange_n(&zygote->socket, -1, __ATOMIC_RELAXED));
         }
         pthread_mutex_unlock(&zygote->lock);
         if (result < 0)

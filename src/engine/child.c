@@ -21,13 +21,12 @@
 
 /* The child's ends, closed by the host after the clone. */
 struct ends {
-    int channel, input, output, error_output;
+    int channel, output, error_output;
 };
 
 static void close_ends(struct ends *ends)
 {
     px_close_fd(&ends->channel);
-    px_close_fd(&ends->input);
     px_close_fd(&ends->output);
     px_close_fd(&ends->error_output);
 }
@@ -42,26 +41,7 @@ static int make_pipe(int *ret_read, int *ret_write)
     return 0;
 }
 
-static int make_input(struct px_child *child, struct ends *ends,
-                      const struct px_child_options *options)
-{
-    const pyexec_request *request = options->request;
-    if (request->input_fd >= 0) {
-        /* A socket, not a pipe: writing to it can be told not to raise SIGPIPE in the host. */
-        int pair[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-            return -1;
-        child->input = pair[0];
-        ends->input = pair[1];
-        return shutdown(child->input, SHUT_RD);
-    }
-    ends->input = request->input_length ? px_memory_file("stdin", request->input, request->input_length)
-                                        : fcntl(options->null_fd, F_DUPFD_CLOEXEC, 3);
-    return ends->input < 0 ? -1 : 0;
-}
-
-static int make_descriptors(struct px_child *child, struct ends *ends,
-                            const struct px_child_options *options, pyexec_error *error)
+static int make_descriptors(struct px_child *child, struct ends *ends, pyexec_error *error)
 {
     int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
@@ -73,23 +53,11 @@ static int make_descriptors(struct px_child *child, struct ends *ends,
     if (pair[0] < 0 || make_pipe(&child->streams[0], &ends->output) < 0 ||
         make_pipe(&child->streams[1], &ends->error_output) < 0 ||
         fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||
-        fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0 || make_input(child, ends, options) < 0) {
+        fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0) {
         px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
         return px_error_hint(error, "Raise the host's limit of open files (ulimit -n).");
     }
     return 0;
-}
-
-static int open_host_workspace(struct px_child *child, const struct px_child_options *options,
-                               int *ret_mount, pyexec_error *error)
-{
-    const char *path = options->request->workspace;
-    child->workspace = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (child->workspace < 0)
-        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", path);
-    *ret_mount = px_launcher_bind(child->launcher, path, child->workspace,
-                                  px_policy_files(options->policy) != PX_FILES_FULL, error);
-    return *ret_mount < 0 ? -1 : 0;
 }
 
 static uint64_t or_none(int64_t value)
@@ -97,27 +65,27 @@ static uint64_t or_none(int64_t value)
     return value == PX_NONE ? UINT64_MAX : (uint64_t)value;
 }
 
-static void fill_request(struct px_clone_request *clone, const struct px_child_options *options)
+void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options)
 {
     const struct px_policy *policy = options->policy;
     const pyexec_request *request = options->request;
     enum px_files files = px_policy_files(policy);
-    *clone = (struct px_clone_request){
-        .op = PX_CLONE_RUN,
-        .workspace = request->workspace ? PX_WORKSPACE_GIVEN
-                     : files != PX_FILES_NONE || request->working_dir ? PX_WORKSPACE_NEW
-                                                                      : PX_WORKSPACE_NONE,
-        .workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0,
-        .workspace_bytes = (uint64_t)policy->workspace_bytes,
-        .address_space_bytes = or_none(policy->address_space_bytes),
-        /* The host ends the run before; this holds when the host itself hangs. */
-        .cpu_seconds = policy->cpu_time_seconds == PX_NONE ? UINT64_MAX
-                                                            : (uint64_t)policy->cpu_time_seconds + 2,
-        .open_files = or_none(policy->max_open_files),
-        .threads = (uint64_t)policy->max_threads,
-        .file_bytes = (uint64_t)policy->workspace_bytes,
-    };
-    snprintf(clone->workspace_path, sizeof clone->workspace_path, "%s", options->workspace_path);
+    memset(shape, 0, sizeof *shape);
+    shape->op = PX_CLONE_RUN;
+    shape->workspace = request->workspace ? PX_WORKSPACE_GIVEN
+                       : files != PX_FILES_NONE || request->working_dir ? PX_WORKSPACE_NEW
+                                                                        : PX_WORKSPACE_NONE;
+    shape->workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0;
+    shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
+    shape->address_space_bytes = or_none(policy->address_space_bytes);
+    /* The host ends the run before; this holds when the host itself hangs. */
+    shape->cpu_seconds = policy->cpu_time_seconds == PX_NONE
+                             ? UINT64_MAX
+                             : (uint64_t)policy->cpu_time_seconds + 2;
+    shape->open_files = or_none(policy->max_open_files);
+    shape->threads = (uint64_t)policy->max_threads;
+    shape->file_bytes = (uint64_t)policy->workspace_bytes;
+    snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
 /* This process's number of the child, from the pidfd's fdinfo (pidfd_open(2)). */
@@ -132,9 +100,11 @@ static pid_t host_pid(int pidfd)
     return pid > 0 ? pid : 0;
 }
 
-static int put_files(const struct px_child *child, const pyexec_request *request,
-                     pyexec_error *error)
+int px_child_put_files(const struct px_child *child, const pyexec_request *request,
+                       pyexec_error *error)
 {
+    if (child->workspace < 0)
+        return 0;
     if (request->working_dir &&
         px_workspace_make_folder(child->workspace, request->working_dir, "working_dir", error) < 0)
         return -1;
@@ -146,23 +116,19 @@ static int put_files(const struct px_child *child, const pyexec_request *request
 }
 
 int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_child_options *options,
-                   pyexec_error *error)
+                   struct px_zygotes *zygotes, const struct px_clone_request *shape, int null_fd,
+                   int mount, int folder, pyexec_error *error)
 {
     *child = (struct px_child){.launcher = launcher, .channel = -1, .streams = {-1, -1},
-                               .input = -1, .pidfd = -1, .workspace = -1, .ended = true};
-    struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1, -1};
-    struct px_clone_request clone;
+                               .input = -1, .pidfd = -1, .workspace = folder, .ended = true};
+    struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1};
+    struct px_clone_request request = *shape;
     struct px_clone_reply reply;
-    px_auto_fd int mount = -1;
-    if (make_descriptors(child, &ends, options, error) < 0)
+    if (make_descriptors(child, &ends, error) < 0)
         return -1;
-    if (options->request->workspace && open_host_workspace(child, options, &mount, error) < 0)
-        return -1;
-    fill_request(&clone, options);
-    int fds[5] = {ends.channel, ends.input, ends.output, ends.error_output, mount};
+    int fds[5] = {ends.channel, null_fd, ends.output, ends.error_output, mount};
     int answered[2];
-    if (px_zygotes_clone(zygotes, &clone, fds, mount >= 0 ? 5 : 4, &reply, answered, error) < 0)
+    if (px_zygotes_clone(zygotes, &request, fds, mount >= 0 ? 5 : 4, &reply, answered, error) < 0)
         return -1;
     child->pidfd = answered[0];
     if (child->workspace < 0)
@@ -171,7 +137,7 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
     child->ended = false;
     child->host_pid = host_pid(child->pidfd);
     fcntl(child->channel, F_SETFL, O_NONBLOCK);
-    return child->workspace >= 0 ? put_files(child, options->request, error) : 0;
+    return 0;
 }
 
 void px_child_done(struct px_child *child)
@@ -192,19 +158,19 @@ void px_child_signal(const struct px_child *child, int signal)
     syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);
 }
 
-/* Whether the process still exists, so that a number that was read was its own. */
-static bool alive(const struct px_child *child)
+bool px_child_alive(const struct px_child *child)
 {
     struct pollfd polled = {child->pidfd, POLLIN, 0};
     return poll(&polled, 1, 0) == 0;
 }
 
+/* After a number was read by process id: only then is it known to have been this process's. */
 int64_t px_child_cpu_ns(const struct px_child *child)
 {
     clockid_t clock;
     struct timespec used;
     if (!child->host_pid || clock_getcpuclockid(child->host_pid, &clock) != 0 ||
-        clock_gettime(clock, &used) < 0 || !alive(child))
+        clock_gettime(clock, &used) < 0 || !px_child_alive(child))
         return -1;
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
@@ -214,7 +180,7 @@ uint64_t px_child_peak_bytes(const struct px_child *child)
     char path[32], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
     if (!child->host_pid || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
-        !alive(child))
+        !px_child_alive(child))
         return 0;
     const char *at = strstr(text, "\nVmHWM:");
     return at ? strtoull(at + 7, NULL, 10) * 1024 : 0;
@@ -280,8 +246,8 @@ static void put_policy(struct px_buffer *message, const struct px_policy *policy
         put_names(message, PX_RUN_BANNED_IMPORT, &policy->banned_imports);
 }
 
-/* Sends whole fields in packets of at most PX_PACKET_MAX; the descriptor goes with the first. */
-static int send_packets(int channel, const struct px_buffer *message, int code_file)
+/* Sends whole fields in packets of at most PX_PACKET_MAX; descriptors go with the first. */
+static int send_packets(int channel, const struct px_buffer *message, const int *fds, size_t count)
 {
     size_t sent = 0;
     while (sent < message->length) {
@@ -294,31 +260,56 @@ static int send_packets(int channel, const struct px_buffer *message, int code_f
             errno = EMSGSIZE;
             return -1;
         }
-        if (px_send_fds(channel, message->data + sent, end - sent, &code_file,
-                        sent == 0 && code_file >= 0) < 0)
+        if (px_send_fds(channel, message->data + sent, end - sent, fds, sent == 0 ? count : 0) < 0)
             return -1;
         sent = end;
     }
     return 0;
 }
 
-int px_child_send_run(const struct px_child *child, const struct px_child_options *options,
+/* The script's stdin; -1 in *ret_fd when it is empty, as it is anyway. */
+static int make_input(struct px_child *child, const pyexec_request *request, int *ret_fd)
+{
+    *ret_fd = -1;
+    if (request->input_fd >= 0) {
+        /* A socket, not a pipe: writing to it can be told not to raise SIGPIPE in the host. */
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+            return -1;
+        child->input = pair[0];
+        *ret_fd = pair[1];
+        return shutdown(child->input, SHUT_RD);
+    }
+    if (!request->input_length)
+        return 0;
+    *ret_fd = px_memory_file("stdin", request->input, request->input_length);
+    return *ret_fd < 0 ? -1 : 0;
+}
+
+static int put_code(struct px_buffer *message, const pyexec_request *request, int *ret_fd)
+{
+    if (request->code_length <= 16384) {
+        put_bytes(message, PX_RUN_CODE, request->code, request->code_length);
+        return 0;
+    }
+    put_number(message, PX_RUN_CODE_FILE, request->code_length);
+    *ret_fd = px_memory_file("code", request->code, request->code_length);
+    return *ret_fd < 0 ? -1 : 0;
+}
+
+int px_child_send_run(struct px_child *child, const struct px_child_options *options,
                       pyexec_error *error)
 {
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
-    px_auto_fd int code_file = -1;
-    if (request->code_length > 16384) {
-        code_file = px_memory_file("code", request->code, request->code_length);
-        if (code_file < 0)
-            return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a memory file");
-        put_number(&message, PX_RUN_CODE_FILE, request->code_length);
-    } else {
-        put_bytes(&message, PX_RUN_CODE, request->code, request->code_length);
-    }
+    px_auto_fd int code = -1, input = -1;
+    if (put_code(&message, request, &code) < 0 || make_input(child, request, &input) < 0)
+        return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
+    if (input >= 0)
+        put_bytes(&message, PX_RUN_INPUT, NULL, 0);
     put_bytes(&message, PX_RUN_FILENAME, "<cell>", 6);
     put_policy(&message, options->policy);
     put_bytes(&message, PX_RUN_WORKSPACE, options->workspace_path, strlen(options->workspace_path));
@@ -333,8 +324,13 @@ int px_child_send_run(const struct px_child *child, const struct px_child_option
                      MESSAGE_MAX);
         return px_error_hint(error, "Shorten the lists.");
     }
-    /* A child that has ended already is reported by its exit, not here. */
-    if (send_packets(child->channel, &message, code_file) < 0 && errno != EPIPE &&
+    int fds[2];
+    size_t count = 0;
+    if (code >= 0)
+        fds[count++] = code;
+    if (input >= 0)
+        fds[count++] = input;
+    if (send_packets(child->channel, &message, fds, count) < 0 && errno != EPIPE &&
         errno != ECONNRESET)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't send the run");
     return 0;

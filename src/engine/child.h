@@ -22,7 +22,7 @@ struct px_child {
     bool ended;             /* its exit has been awaited or forgotten */
 };
 
-/* Everything that px_child_start needs beside the zygotes. */
+/* What a run wants of its child. */
 struct px_child_options {
     const struct px_policy *policy;
     const pyexec_request *request;
@@ -30,11 +30,16 @@ struct px_child_options {
     int null_fd;
 };
 
-/* Makes the descriptors and the workspace and has a zygote clone the child. 0, or -1; the
- * child must be given to px_child_done in both cases. */
+/* What must be fixed before the clone: the same for two runs means that a waiting child serves
+ * either. Padding is zero, so that memcmp() compares. */
+void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options);
+
+/* Makes the descriptors and has a zygote clone a child of this shape; `mount` (-1: none) is a
+ * host folder's mount and `folder` the folder, which becomes the child's. 0, or -1; the child
+ * must be given to px_child_done in both cases. */
 int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_child_options *options,
-                   pyexec_error *error);
+                   struct px_zygotes *zygotes, const struct px_clone_request *shape, int null_fd,
+                   int mount, int folder, pyexec_error *error);
 
 /* Kills what is left of it and closes all. */
 void px_child_done(struct px_child *child);
@@ -47,8 +52,16 @@ int64_t px_child_cpu_ns(const struct px_child *child);
 /* Peak resident memory so far, or 0. */
 uint64_t px_child_peak_bytes(const struct px_child *child);
 
-/* Sends the run message. 0, or -1 with errno: the child is gone. */
-int px_child_send_run(const struct px_child *child, const struct px_child_options *options,
+/* Puts the request's files into the workspace. */
+int px_child_put_files(const struct px_child *child, const pyexec_request *request,
+                       pyexec_error *error);
+
+/* Sends the run message, with the script's stdin. A child that has ended already is reported by
+ * its exit, not here. */
+int px_child_send_run(struct px_child *child, const struct px_child_options *options,
                       pyexec_error *error);
+
+/* Whether it still runs. */
+bool px_child_alive(const struct px_child *child);
 
 #endif

@@ -104,10 +104,11 @@ static int configure(pyexec_executor *executor, const char *policy_json, const c
     if (result < 0)
         return -1;
     executor->allow_missing = px_executor_allowed(&executor->host);
-    if (executor->host.max_concurrent <= 0) {
-        long processors = sysconf(_SC_NPROCESSORS_ONLN);
-        executor->host.max_concurrent = 2 * (processors < 1 ? 1 : processors);
-    }
+    executor->processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (executor->processors < 1)
+        executor->processors = 1;
+    if (executor->host.max_concurrent <= 0)
+        executor->host.max_concurrent = 2 * executor->processors;
     json_t *effective = px_policy_to_json(&executor->policy);
     executor->policy_json = effective ? json_dumps(effective, JSON_COMPACT) : NULL;
     json_decref(effective);
@@ -116,6 +117,7 @@ static int configure(pyexec_executor *executor, const char *policy_json, const c
 
 static void free_kind(struct px_kind *kind)
 {
+    px_pool_free(kind->pool);
     px_zygotes_free(kind->zygotes);
     *kind = (struct px_kind){0};
 }
@@ -215,15 +217,24 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
     if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes,
                        executor->allow_missing, &executor->ids, &zygotes, error) < 0)
         return -1;
+    struct px_pool *pool = NULL;
+    if (executor->host.pool_size > 0 &&
+        px_pool_new(executor->launcher, zygotes, executor->null_fd,
+                    (size_t)executor->host.pool_size, executor->host.pool_idle_ms, &pool, error) < 0) {
+        px_zygotes_free(zygotes);
+        return -1;
+    }
     pthread_mutex_lock(&executor->lock);
     struct px_kind *kind = make_room(executor);
     if (kind) {
         kind->zygotes = zygotes;
+        kind->pool = pool;
         kind->users = 1;
         kind->used = ++executor->turn;
     }
     pthread_mutex_unlock(&executor->lock);
     if (!kind) {
+        px_pool_free(pool);
         px_zygotes_free(zygotes);
         return px_error_set(error, PYEXEC_OVERLOADED,
                             "runs of %d different interpreters or preload sets are in progress",
@@ -395,9 +406,11 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
     struct px_run_context context = {
         .launcher = executor->launcher,
         .zygotes = kind->zygotes,
+        .pool = kind->pool,
         .policy = policy,
         .request = request,
         .null_fd = executor->null_fd,
+        .processors = executor->processors,
     };
     int result = check_memory(policy, kind->zygotes, error);
     if (result == 0)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "engine/launcher.h"
+#include "engine/pool.h"
 #include "engine/zygotes.h"
 #include "policy/config.h"
 
@@ -13,6 +14,7 @@
 
 struct px_kind {
     struct px_zygotes *zygotes;
+    struct px_pool *pool;
     unsigned users;             /* runs that are using it */
     uint64_t used;              /* turn of the last use */
 };
@@ -22,6 +24,7 @@ struct pyexec_executor {
     struct px_host host;
     px_layers allow_missing;
     int null_fd;
+    long processors;
     char *policy_json, *missing_json;
 
     pthread_mutex_t lock;

@@ -24,6 +24,7 @@
 #include "base/fds.h"
 #include "base/utf8.h"
 #include "engine/child.h"
+#include "engine/pool.h"
 #include "engine/verdict.h"
 #include "engine/workspace.h"
 
@@ -40,6 +41,7 @@ struct run {
     int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
     int64_t cpu_limit_ns;
     long processors;
+    bool pooled;
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
     char block[65536];
@@ -102,18 +104,24 @@ static void drain_all(struct run *run)
             px_close_fd(&run->child.streams[which]);
 }
 
-/* The script starts to count from LOCKED: setting up is not its time. */
+static void note_cpu_before(struct run *run)
+{
+    int64_t used = px_child_cpu_ns(&run->child);
+    run->ending.cpu_before_ns = used > 0 ? used : 0;
+}
+
+/* The script starts to count from LOCKED: setting up is not its time. A child from the pool has
+ * long been locked, and its CPU time was noted before the run was sent. */
 static void on_locked(struct run *run)
 {
     int64_t now = px_now_ns();
     run->started_ns = now;
     run->soft_ns = now + run->context->policy->timeout_ms * MS;
     run->hard_ns = NEVER;
-    if (run->cpu_limit_ns != NEVER) {
-        int64_t used = px_child_cpu_ns(&run->child);
-        run->ending.cpu_before_ns = used > 0 ? used : 0;
+    if (!run->pooled)
+        note_cpu_before(run);
+    if (run->cpu_limit_ns != NEVER)
         run->cpu_check_ns = now + run->cpu_limit_ns / run->processors;
-    }
 }
 
 /* Takes packets from the channel. -1: there will be no more. */
@@ -311,11 +319,48 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
     return result;
 }
 
+/* A host folder: its descriptor and a mount of it. */
+static int open_workspace(struct run *run, int *ret_folder, int *ret_mount, pyexec_error *error)
+{
+    const char *path = run->context->request->workspace;
+    px_auto_fd int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", path);
+    *ret_mount = px_launcher_bind(run->context->launcher, path, folder,
+                                  px_policy_files(run->context->policy) != PX_FILES_FULL, error);
+    if (*ret_mount < 0)
+        return -1;
+    *ret_folder = TAKE_FD(folder);
+    return 0;
+}
+
+/* A child from the pool, or a new one. */
+static int get_child(struct run *run, const struct px_child_options *options, pyexec_error *error)
+{
+    const struct px_run_context *context = run->context;
+    struct px_clone_request shape;
+    px_auto_fd int mount = -1;
+    int folder = -1;
+    px_child_shape(&shape, options);
+    if (shape.workspace == PX_WORKSPACE_GIVEN) {
+        if (open_workspace(run, &folder, &mount, error) < 0)
+            return -1;
+    } else if (context->pool && px_pool_take(context->pool, &shape, &run->child)) {
+        run->pooled = true;
+        note_cpu_before(run);
+        return 0;
+    }
+    return px_child_start(&run->child, context->launcher, context->zygotes, &shape,
+                          options->null_fd, mount, folder, error);
+}
+
 static int drive(struct run *run, const struct px_child_options *options, pyexec_error *error)
 {
-    const struct px_policy *policy = run->context->policy;
+    const struct px_run_context *context = run->context;
+    const struct px_policy *policy = context->policy;
     struct px_snapshot before = {0};
-    if (px_child_start(&run->child, run->context->launcher, run->context->zygotes, options, error) < 0)
+    if (get_child(run, options, error) < 0 ||
+        px_child_put_files(&run->child, run->context->request, error) < 0)
         return -1;
     int result = 0;
     if (run->child.workspace >= 0)
@@ -323,8 +368,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
     if (result == 0)
         result = px_child_send_run(&run->child, options, error);
     if (result == 0) {
-        run->processors = sysconf(_SC_NPROCESSORS_ONLN);
-        run->processors = run->processors < 1 ? 1 : run->processors;
+        run->processors = context->processors;
         run->cpu_limit_ns = policy->cpu_time_seconds == PX_NONE
                                 ? NEVER
                                 : policy->cpu_time_seconds * INT64_C(1000000000);
@@ -360,6 +404,8 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
     run->child.streams[0] = run->child.streams[1] = -1;
     int result = drive(run, &options, error);
     px_child_done(&run->child);
+    if (context->pool)
+        px_pool_refill(context->pool);
     if (result == 0)
         result = px_verdict(run->result, &run->ending, context->policy, error);
     if (result == 0) {

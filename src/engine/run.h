@@ -4,6 +4,7 @@
 #define PX_ENGINE_RUN_H
 
 #include "engine/launcher.h"
+#include "engine/pool.h"
 #include "engine/request.h"
 #include "engine/result.h"
 #include "engine/zygotes.h"
@@ -11,9 +12,11 @@
 struct px_run_context {
     struct px_launcher *launcher;
     struct px_zygotes *zygotes;
+    struct px_pool *pool;               /* NULL: none */
     const struct px_policy *policy;     /* the request's, checked */
     pyexec_request *request;
     int null_fd;                        /* /dev/null, read-only */
+    long processors;                    /* that a run's threads can use at once */
 };
 
 /* 0 with a result, or -1 with a host-side error; in both cases nothing of the run is left but

@@ -75,12 +75,13 @@ enum px_denial_layer {
 const char *px_denial_layer_name(enum px_denial_layer layer);
 
 /* Fields of the run message, host → child. Lists are sent as repeated fields. A code that
- * does not fit comes as a memory file instead, the message's one descriptor. */
+ * does not fit comes as a memory file instead, the message's first descriptor. */
 enum px_run_field {
     PX_RUN_NONE,
     PX_RUN_FLAGS,               /* u32, PX_RUN_FLAG_… */
     PX_RUN_CODE,                /* UTF-8, not terminated */
     PX_RUN_CODE_FILE,           /* u64: its length in the memory file */
+    PX_RUN_INPUT,               /* empty: the message's last descriptor becomes stdin */
     PX_RUN_FILENAME,            /* "<cell>" */
     PX_RUN_MAX_VALUE,           /* u64 */
     PX_RUN_TIMEOUT_MS,          /* u64, for messages only; the host keeps the time */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -179,7 +180,13 @@ static void run(const struct px_zygote *zygote)
     /* Without a root of its own there is no such folder; it stays at the top. */
     if (run.working_dir && chdir(run.working_dir) < 0 && !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         _exit(1);
-    _exit(px_run_execute(&run));
+    int status = px_run_execute(&run);
+    /* The host reads this process's facts while it still has its memory, and then kills it: what
+     * ends the wait is that, or the host's own end. */
+    char end;
+    while (recv(CHANNEL_FD, &end, 1, 0) < 0 && errno == EINTR)
+        ;
+    _exit(status);
 }
 
 static void become_child(struct px_zygote *zygote, const struct px_clone_request *request,

@@ -17,8 +17,9 @@ struct intake {
     struct px_run *run;
     struct px_buffer code, filename, workspace, working_dir;
     uint64_t file_length;               /* of the code in a memory file */
-    bool has_file, ended;
-    int fd;                             /* that file, or -1 */
+    bool has_file, has_input, ended;
+    int fds[2];                         /* that file and stdin, as far as they come */
+    size_t fd_count;
     size_t env_count, env_capacity;
     PyObject *allowed, *banned;         /* lists; frozensets once complete */
 };
@@ -29,7 +30,7 @@ static void intake_done(struct intake *in)
     px_buffer_done(&in->filename);
     px_buffer_done(&in->workspace);
     px_buffer_done(&in->working_dir);
-    px_close_fd(&in->fd);
+    px_close_fds(in->fds, 2);
     px_drop_object(&in->allowed);
     px_drop_object(&in->banned);
 }
@@ -104,6 +105,9 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
     case PX_RUN_CODE_FILE:
         in->has_file = true;
         return take_number(field, &in->file_length, sizeof in->file_length);
+    case PX_RUN_INPUT:
+        in->has_input = true;
+        return 0;
     case PX_RUN_FILENAME:
         return take_bytes(&in->filename, field, PATH_LIMIT);
     case PX_RUN_MAX_VALUE:
@@ -140,18 +144,15 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
     return -1;
 }
 
-/* One packet; the message's one descriptor may come with any of them. */
+/* One packet; the message's descriptors come with the first. */
 static int take_packet(int channel, char *packet, struct intake *in)
 {
-    int fd = -1;
     size_t count = 0, offset = 0;
-    ssize_t size = px_receive_fds(channel, packet, PX_PACKET_MAX, &fd, 1, &count);
+    ssize_t size = px_receive_fds(channel, packet, PX_PACKET_MAX, in->fds + in->fd_count,
+                                  PX_COUNT(in->fds) - in->fd_count, &count);
     if (size <= 0)
         return -1;
-    if (count) {
-        px_close_fd(&in->fd);
-        in->fd = fd;
-    }
+    in->fd_count += count;
     struct px_wire_field field;
     int more;
     while (!in->ended && (more = px_wire_next(packet, (size_t)size, &offset, &field)) != 0)
@@ -162,14 +163,14 @@ static int take_packet(int channel, char *packet, struct intake *in)
 
 static int read_code_file(struct intake *in)
 {
-    if (in->fd < 0 || in->file_length > PX_CODE_MAX || in->code.length)
+    if (in->fd_count < 1 || in->file_length > PX_CODE_MAX || in->code.length)
         return -1;
     char *to = px_buffer_reserve(&in->code, (size_t)in->file_length);
     if (!to)
         return -1;
     size_t have = 0;
     while (have < in->file_length) {
-        ssize_t n = pread(in->fd, to + have, (size_t)in->file_length - have, (off_t)have);
+        ssize_t n = pread(in->fds[0], to + have, (size_t)in->file_length - have, (off_t)have);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -179,6 +180,13 @@ static int read_code_file(struct intake *in)
     to[have] = '\0';
     in->code.length = have;
     return 0;
+}
+
+/* The call's standard input, in place of what is there. */
+static int place_input(const struct intake *in)
+{
+    size_t index = in->has_file ? 1 : 0;
+    return in->fd_count > index && dup2(in->fds[index], 0) == 0 ? 0 : -1;
 }
 
 static int hand_over(struct intake *in)
@@ -206,7 +214,7 @@ int px_run_receive(int channel, struct px_run *run)
     *run = (struct px_run){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX};
     px_auto(intake_done) struct intake in = {
         .run = run,
-        .fd = -1,
+        .fds = {-1, -1},
         .allowed = PyList_New(0),
         .banned = PyList_New(0),
     };
@@ -216,6 +224,8 @@ int px_run_receive(int channel, struct px_run *run)
         failed = take_packet(channel, packet, &in);
     if (!failed && in.has_file)
         failed = read_code_file(&in);
+    if (!failed && in.has_input)
+        failed = place_input(&in);
     if (!failed)
         failed = hand_over(&in);
     if (failed)

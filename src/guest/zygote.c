@@ -63,6 +63,9 @@ static int check_interpreter(pyexec_error *error)
     PyErr_Clear();
     if (!cpython)
         return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the interpreter is not CPython");
+    if (px_python.version < 0x0308)
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "CPython %d.%d is too old",
+                            px_python.version >> 8, px_python.version & 0xff);
     PyObject *is_enabled = PySys_GetObject("_is_gil_enabled");
     PyObject *enabled = is_enabled ? PyObject_CallObject(is_enabled, NULL) : NULL;
     bool free_threaded = enabled && PyObject_IsTrue(enabled) == 0;

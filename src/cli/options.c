@@ -236,7 +236,9 @@ static bool find_policy_flag(const char *name, struct policy_flag *ret)
     if (field == PX_FIELD_COUNT)
         return false;
     const struct px_field_info *info = px_policy_field_info(field);
-    *ret = (struct policy_flag){info->name, cli_policy_argument(info), false};
+    /* As it was written: timeout-ms may go without a unit, timeout may not. */
+    bool alias = info->alias && strcmp(info->alias, name) == 0;
+    *ret = (struct policy_flag){alias ? info->alias : info->name, cli_policy_argument(info), false};
     return true;
 }
 

@@ -124,6 +124,7 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
         const json_t *denial = last ? json_array_get(claims->denials, last - 1) : NULL;
         const char *what = json_string_value(json_object_get(denial, "what"));
         set_status(result, PYEXEC_STATUS_CRASHED, 128 + SIGSYS);
+        result->error_line = (int)json_integer_value(json_object_get(denial, "line"));
         snprintf(text, sizeof text, "SIGSYS: the system call %.200s is not allowed",
                  what ? what : "(unknown)");
         return px_result_set_error(result, "Crashed", text);

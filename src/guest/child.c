@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -145,16 +146,16 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     struct px_limits limits = {
         .address_space_bytes = request->address_space_bytes,
         .cpu_seconds = request->cpu_seconds,
-        .open_files = request->open_files == UINT64_MAX ? UINT64_MAX
-                                                         : CHANNEL_FD + 1 + request->open_files,
-        .open_files_reserve = PX_OPEN_FILES_RESERVE,
+        /* With the reserve, until the run has been received: its message brings descriptors. */
+        .open_files = request->open_files == UINT64_MAX
+                          ? UINT64_MAX
+                          : CHANNEL_FD + 1 + request->open_files + PX_OPEN_FILES_RESERVE,
+        .open_files_reserve = 0,
         .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
         .file_bytes = request->file_bytes,
     };
     if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
-    if (px_limits_enter(&limits) < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
     if (lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged &&
         (setresgid(zygote->start.run_gid, zygote->start.run_gid, zygote->start.run_gid) < 0 ||
          setresuid(zygote->start.run_uid, zygote->start.run_uid, zygote->start.run_uid) < 0))
@@ -163,11 +164,25 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop the privileges");
     if (enter_landlock(zygote, request, error) < 0)
         return -1;
+    /* After Landlock, which needs descriptors. */
+    if (px_limits_enter(&limits) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
     if (!lacks(zygote, PX_LAYER_SECCOMP) &&
         px_seccomp_enter(PX_FILTER_CHILD) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
                               "can't install the seccomp filter");
     return 0;
+}
+
+/* The script gets what its policy says; the guard lends the reserve to imports. */
+static void keep_reserve(const struct px_run *run)
+{
+    struct rlimit limit;
+    if (run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+        limit.rlim_max < PX_OPEN_FILES_RESERVE)
+        return;
+    limit.rlim_cur = limit.rlim_max - PX_OPEN_FILES_RESERVE;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static void run(const struct px_zygote *zygote)
@@ -177,6 +192,7 @@ static void run(const struct px_zygote *zygote)
     if (px_wire_put(&writer, PX_RESULT_LOCKED, NULL, 0) < 0 || px_wire_flush(&writer) < 0 ||
         px_run_receive(CHANNEL_FD, &run) < 0)
         _exit(1);
+    keep_reserve(&run);
     /* Without a root of its own there is no such folder; it stays at the top. */
     if (run.working_dir && chdir(run.working_dir) < 0 && !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         _exit(1);

@@ -28,6 +28,11 @@ static bool used_up(void)
  * so does the first when this returns to the instruction that faulted. */
 static void on_crash(int number)
 {
+    /* abort() raises SIGABRT and then, as PID 1, faults: the first says what it was. */
+    static volatile sig_atomic_t told;
+    if (told)
+        return;
+    told = 1;
     uint8_t note[2] = {(uint8_t)number, used_up()};
     px_wire_put(&writer, PX_RESULT_CRASH, note, sizeof note);
     px_wire_flush(&writer);

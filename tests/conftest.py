@@ -98,6 +98,18 @@ def pyexec(request, _copy):
     return Program(_copy, ORDINARY)
 
 
+@pytest.fixture(scope="session")
+def compile_host(_copy):
+    """Compiles a C program of the tests against the built library."""
+    def build(name):
+        target = os.path.join(_copy, name[:-2])
+        subprocess.run(["gcc", "-Wall", "-Werror", "-g", "-O1", *os.environ.get("SANITIZE", "").split(), "-I",
+                        os.path.join(ROOT, "include"), os.path.join(ROOT, "tests", name), "-o", target,
+                        os.path.join(_copy, "libpyexec.so.0"), "-Wl,-rpath," + _copy, "-lpthread"], check=True)
+        return target
+    return build
+
+
 def traces():
     """What a run could leave behind on this machine."""
     found = set()

@@ -1,0 +1,103 @@
+"""Every interpreter that this machine has, where it may lie."""
+import glob
+import os
+import shutil
+import subprocess
+
+import pytest
+
+PYENV = os.path.expanduser("~/.pyenv")
+BUILDS = sorted(path for path in glob.glob(PYENV + "/versions/*/bin/python3")
+                if tuple(map(int, path.split("/")[-3].split(".")[:2])) >= (3, 8))
+OLD = sorted(path for path in glob.glob(PYENV + "/versions/3.[0-7].*/bin/python3"))
+
+
+def works(program, python, *flags):
+    flags = ["--python-bin", python, *flags]
+    assert program.result("6 * 7", *flags)["last_value_repr"] == "42"
+    result = program.result("def f():\n    1 / 0\nf()", *flags)
+    assert result["error"]["line"] == 2 and result["error"]["traceback"].count("<cell>") == 2
+    assert "import 'os' not allowed" in program.result("import os", *flags)["error_repr"]
+    code = ("import sqlite3, hashlib, json, ssl, ctypes, decimal, zoneinfo\n" if "3.8." not in python else "import sqlite3, ssl\n") + \
+        "open('x', 'w').write('data')\nopen('x').read()"
+    assert program.result(code, "--any-import", "--files", "full", *flags)["last_value_repr"] == "'data'"
+
+
+def test_debians_python(pyexec):
+    works(pyexec, "/usr/bin/python3")
+
+
+@pytest.mark.skipif(not BUILDS, reason="no pyenv builds of 3.8 or later")
+@pytest.mark.parametrize("python", BUILDS, ids=lambda path: path.split("/")[-3])
+def test_pyenv_build(own, python):
+    works(own, python)
+
+
+@pytest.mark.skipif(not OLD, reason="no pyenv build older than 3.8")
+def test_too_old(own):
+    error = own.error("1", "--python-bin", OLD[-1])
+    assert error["code"] == "python_unsupported" and "3.8" in error["hint"]
+
+
+@pytest.mark.skipif(not os.path.exists(PYENV + "/shims/python3"), reason="no pyenv shim")
+def test_pyenv_shim(own):
+    works(own, PYENV + "/shims/python3")
+
+
+@pytest.fixture(scope="session")
+def venv(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("venv")
+    for path in (folder, folder.parent, folder.parent.parent):
+        os.chmod(path, 0o755)
+    subprocess.run(["/usr/bin/python3", "-m", "venv", folder / "v"], check=True, capture_output=True)
+    return folder / "v"
+
+
+def test_virtual_environment(pyexec, venv):
+    package = venv / "lib" / ("python3.%d" % __import__("sys").version_info[1]) / "site-packages" / "mine.py"
+    package.write_text("VALUE = 'from the environment'\n")
+    os.chmod(package, 0o644)
+    flags = ["--python-bin", str(venv / "bin" / "python3"), "--isolate-site=false", "--allow-import", "mine"]
+    assert pyexec.result("import mine\nmine.VALUE", *flags)["last_value_repr"] == "'from the environment'"
+    assert pyexec.result("import mine\nmine.VALUE", *flags, "--preload-imports", "mine")["status"] == "ok"
+    works(pyexec, str(venv / "bin" / "python3"))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root starts what another user's folder hides")
+def test_python_below_a_private_home(own, venv, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(venv, home / "v", symlinks=True)
+    for path, folders, files in os.walk(home):
+        for name in [path] + [os.path.join(path, name) for name in files]:
+            os.chown(name, 60124, 60124, follow_symlinks=False)
+    os.chmod(home, 0o700)
+    works(own, str(home / "v" / "bin" / "python3"))
+
+
+@pytest.fixture(scope="session")
+def science(venv):
+    done = subprocess.run([venv / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "numpy", "pandas"],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("pip can't install numpy and pandas: " + done.stderr.strip()[-200:])
+    subprocess.run(["chmod", "-R", "a+rX", venv], check=True)
+    return ["--python-bin", str(venv / "bin" / "python3"), "--isolate-site=false", "--preload-imports", "numpy,pandas",
+            "--allow-import", "numpy,pandas", "--address-space-bytes", "2G"]
+
+
+def test_numpy_and_pandas_preloaded(pyexec, science):
+    code = ("import numpy as np, pandas as pd\nd = pd.DataFrame({'k': list('aab'), 'v': np.arange(3)})\n"
+            "d.groupby('k').v.sum().to_dict(), float(np.linalg.det(np.eye(3)))")
+    assert pyexec.result(code, *science)["last_value_repr"] == "({'a': 1, 'b': 2}, 1.0)"
+
+
+def test_numpy_limits_and_random_state(own, science):
+    result = own.result("import numpy as np\nnp.ones((1 << 30,))", *science)
+    assert result["status"] == "memory_limit", result
+    values = {own.result("import numpy as np\nnp.random.random()", *science)["last_value_repr"] for _ in range(5)}
+    assert len(values) == 5
+
+
+def test_preloads_that_do_not_fit_are_named(own, science):
+    error = own.error("1", *science[:-1], "64M")
+    assert error["code"] == "invalid_policy" and "address_space_bytes" in error["message"] and "at least" in error["message"]

@@ -1,0 +1,101 @@
+"""HumanEval through the shell and the C API, and the corpus of hostile scripts."""
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import ORDINARY, ROOT
+
+AREAS = ["ben", "cpu", "crs", "ctp", "dev", "env", "fdx", "fkb", "frg", "fsr", "fsw", "grd", "imp", "ipc", "krn",
+         "mem", "mnt", "net", "nsx", "out", "prc", "pro", "proc", "ptr", "res", "run", "ses", "sig", "tim", "wal", "xtn"]
+
+
+def problems(shared):
+    with gzip.open(os.path.join(shared, "data", "HumanEval.jsonl.gz"), "rt") as lines:
+        for problem in map(json.loads, lines):
+            for solved in (True, False):
+                body = problem["canonical_solution"] if solved else "    return None\n"
+                yield problem["task_id"], solved, "%s%s%s\ncheck(%s)\n" % (
+                    problem["prompt"], body, problem["test"], problem["entry_point"])
+
+
+def plain_line(code):
+    """The line of the innermost frame of the code itself, as plain Python reports it."""
+    done = subprocess.run([sys.executable, "-I", "-"], input=code, capture_output=True, text=True)
+    error = done.stderr.strip().splitlines()[-1].split(":")[0]
+    return error, int(re.findall(r'File "<stdin>", line (\d+)', done.stderr)[-1])
+
+
+@pytest.fixture(scope="session")
+def expected(shared):
+    return {(task, solved): None if solved else plain_line(code) for task, solved, code in problems(shared)}
+
+
+def check(results, expected, times, what):
+    assert len(results) == 328
+    for key, result in results.items():
+        if expected[key] is None:
+            assert result["status"] == "ok", (key, result)
+        else:
+            assert result["status"] == "error", (key, result)
+            assert (result["error"]["type"], result["error"]["line"]) == expected[key], (key, result)
+    times.sort()
+    print("%s: p50 %.2f ms, p99 %.2f ms per problem" % (what, times[len(times) // 2], times[int(len(times) * .99)]))
+
+
+def test_humaneval_through_the_shell(own, shared, expected, capsys):
+    results, times = {}, []
+    for task, solved, code in problems(shared):
+        start = time.perf_counter()
+        done = own.run("run", "--json", "--any-import", "-", input=code)
+        times.append((time.perf_counter() - start) * 1000)
+        results[task, solved] = json.loads(done.stdout)
+    with capsys.disabled():
+        check(results, expected, times, "\nHumanEval, pyexec run")
+
+
+def test_humaneval_through_the_c_api(humaneval, shared, expected, capsys):
+    lines = "".join(json.dumps({"code": code}) + "\n" for _, _, code in problems(shared))
+    done = subprocess.run([humaneval], input=lines, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    results = {key[:2]: outcome for key, outcome in zip(problems(shared), outcomes)}
+    with capsys.disabled():
+        check(results, expected, [outcome["elapsed_ms"] for outcome in outcomes], "\nHumanEval, C API")
+
+
+@pytest.fixture(scope="session")
+def humaneval(compile_host):
+    return compile_host("capi_lines.c")
+
+
+@pytest.fixture(scope="session")
+def corpus(shared, tmp_path_factory):
+    """The scripts without their runner, which would stop at itself."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for path in (folder, folder.parent, folder.parent.parent):
+        os.chmod(path, 0o755)
+    source = os.path.join(shared, "corpus")
+    for name in os.listdir(source):
+        if name.endswith(".py") and name != "run_corpus.py":
+            with open(os.path.join(source, name), "rb") as script:
+                (folder / name).write_bytes(script.read())
+    with open(os.path.join(source, "run_corpus.py"), "rb") as runner:
+        (folder.parent / "run_corpus.py").write_bytes(runner.read())
+    return folder
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_corpus(pyexec, corpus, area):
+    if not list(corpus.glob(area + "_*.py")):
+        pytest.skip("no script of this area")
+    options = {} if pyexec.uid == os.getuid() else {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
+    done = subprocess.run([sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd",
+                           pyexec.path + " run --json --python-bin /usr/bin/python3", "--only", area + "_*", "."],
+                          cwd=corpus, capture_output=True, text=True, timeout=600, **options)
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.M), done.stdout + done.stderr

@@ -1,0 +1,51 @@
+"""The source tree keeps its own rules."""
+import glob
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT
+
+# Which rooms a room may include, as CONTRIBUTING.md says.
+MAY = {
+    "base": {"base", "pyexec.h"},
+    "policy": {"base", "policy", "pyexec.h", "sandbox/layers.h"},
+    "sandbox": {"base", "sandbox", "pyexec.h"},
+    "launch": {"base", "launch", "sandbox", "pyexec.h"},
+    "guest": {"base", "guest", "sandbox", "launch/launch.h", "launch/namespaces.h", "engine/wire.h", "policy/files.h"},
+    "engine": {"base", "policy", "engine", "launch/launch.h", "sandbox/layers.h", "pyexec.h"},
+    "cli": {"base", "policy", "cli", "pyexec.h"},
+}
+
+
+@pytest.mark.parametrize("room", MAY)
+def test_rooms_include_only_what_they_may(room):
+    for path in glob.glob("%s/src/%s/*.[ch]" % (ROOT, room)):
+        with open(path) as file:
+            text = file.read()
+        for name in re.findall(r'^#include "([^"]+)"', text, re.M):
+            assert name in MAY[room] or name.split("/")[0] in MAY[room] or "/" not in name and room == "cli", (path, name)
+        assert ("<Python.h>" in text) <= (path.endswith("guest/python.h")), path
+
+
+def test_files_stay_short():
+    for path in glob.glob(ROOT + "/src/*/*.[ch]"):
+        with open(path) as file:
+            assert len(file.readlines()) <= 600, path
+
+
+def test_the_guest_needs_nothing_that_is_not_there():
+    undefined = subprocess.run(["nm", "-D", "--undefined-only", BUILD + "/pyexec_guest.abi3.so"],
+                               capture_output=True, text=True, check=True).stdout
+    assert not re.findall(r" U (px_\w+)", undefined)
+    needed = subprocess.run(["readelf", "-d", BUILD + "/pyexec_guest.abi3.so"], capture_output=True, text=True).stdout
+    assert "libpython" not in needed and "seccomp" not in needed and "jansson" not in needed
+
+
+def test_links_in_the_documentation_lead_somewhere():
+    for path in glob.glob(ROOT + "/*.md") + glob.glob(ROOT + "/docs/*.md"):
+        with open(path) as file:
+            for target in re.findall(r"\]\(([^)#:]+)\)", file.read()):
+                assert os.path.exists(os.path.join(os.path.dirname(path), target)), (path, target)

@@ -61,6 +61,7 @@ typedef enum pyexec_code {
 typedef struct pyexec_error {
     pyexec_code code;
     int sys_errno;          /* errno of the system call behind it, or 0 */
+    int retry_after_ms;     /* with PYEXEC_OVERLOADED: when to try again; else 0 */
     char message[1024];
     char hint[1024];
 } pyexec_error;
@@ -103,6 +104,11 @@ PYEXEC_API const char *pyexec_status_name(pyexec_status status);
  * PYEXEC_SANDBOX_UNAVAILABLE (names the missing layer and its remedy), PYEXEC_INTERNAL. */
 PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json,
                                    pyexec_executor **ret, pyexec_error *error);
+
+/* The same with sessions configured: one JSON object with the optional members "policy",
+ * "session" and "host" (docs/configuration.md). pyexec_executor_new() has the default sessions. */
+PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret,
+                                    pyexec_error *error);
 
 /* Ends every run, waits for calls in progress in other threads to return, and removes all
  * that the executor made: processes, descriptors, mounts, cgroups. No call may start after. */
@@ -177,6 +183,48 @@ PYEXEC_API void pyexec_request_cancel(pyexec_request *request);
  * started), PYEXEC_SHUTTING_DOWN, PYEXEC_INTERNAL. */
 PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request,
                                    pyexec_result **ret, pyexec_error *error);
+
+/* Runs code in a session, which keeps its state between calls: made by its first call, whose
+ * policy it keeps. Later calls may change timeout_ms, cpu_time_seconds, the output and value
+ * limits and print_last_expression. Calls of one session run one after another in order of
+ * arrival, those of different sessions at once.
+ *
+ * session_id  1 to 128 of A-Z a-z 0-9 . _ : -, and not "." or "..".
+ *
+ * Errors: those of pyexec_execute_once(), and PYEXEC_SESSION_LIMIT (all are busy),
+ * PYEXEC_SESSION_NOT_FOUND (closed while this call waited). */
+PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id,
+                              pyexec_request *request, pyexec_result **ret, pyexec_error *error);
+
+/* Interrupts the running call as Ctrl-C would; nothing when none is running. */
+PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id,
+                                        pyexec_error *error);
+
+/* Ends a session and removes what is its own. A running call ends as `cancelled`, waiting ones
+ * get PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */
+PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *session_id,
+                                    pyexec_error *error);
+PYEXEC_API void pyexec_session_close_all(pyexec_executor *executor);
+
+/* The live sessions as a JSON array of {"id", "busy", "execution_count", "age_ms", "idle_ms"};
+ * counters as a JSON object. Free them with free(). */
+PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
+PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
+
+/* The workspace of a session that has had a call: its files as a JSON array of {"path", "bytes"};
+ * the bytes of one (free them with free(); at most 64 MiB); a file written or deleted. Paths are
+ * relative; symbolic links are never followed. Errors: PYEXEC_SESSION_NOT_FOUND,
+ * PYEXEC_INVALID_REQUEST. */
+PYEXEC_API int pyexec_session_list_files(pyexec_executor *executor, const char *session_id,
+                                         char **ret, pyexec_error *error);
+PYEXEC_API int pyexec_session_read_file(pyexec_executor *executor, const char *session_id,
+                                        const char *path, void **ret, size_t *ret_length,
+                                        pyexec_error *error);
+PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *session_id,
+                                         const char *path, const void *bytes, size_t length,
+                                         pyexec_error *error);
+PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id,
+                                          const char *path, pyexec_error *error);
 
 PYEXEC_API void pyexec_result_free(pyexec_result *result);
 

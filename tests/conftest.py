@@ -6,6 +6,7 @@ PYEXEC_BUILD names the build folder (default: build/ of this tree).
 import glob
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "libpyexec.so", "libpyexec.so.0"]
+COPY = "/nowhere"               # of the program, once made
 ORDINARY = 60123                # an id that no account has
 
 
@@ -78,7 +80,8 @@ def _readable_copy():
 
 @pytest.fixture(scope="session")
 def _copy():
-    folder = _readable_copy()
+    global COPY
+    folder = COPY = _readable_copy()
     yield folder
     shutil.rmtree(folder)
 
@@ -110,6 +113,23 @@ def compile_host(_copy):
     return build
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that every user can reach; pytest's own are private."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="pyexec-folder-"))
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def session_folder():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="pyexec-folder-"))
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
 def traces():
     """What a run could leave behind on this machine."""
     found = set()
@@ -117,7 +137,8 @@ def traces():
         try:
             with open(path) as file:
                 name = file.read().strip()
-            if name.startswith("pyexec"):
+            program = os.readlink(path.replace("comm", "exe")) if name.startswith("pyexec") else ""
+            if program.startswith((COPY, BUILD)):
                 found.add("process %s %s" % (name, path.split("/")[2]))
             with open(path.replace("comm", "cmdline"), "rb") as file:
                 if b"pyexec_guest" in file.read():
@@ -126,8 +147,10 @@ def traces():
             pass
     with open("/proc/self/mounts") as file:
         found |= {"mount " + line.strip() for line in file}
-    found |= {"file /tmp/" + name for name in os.listdir("/tmp")}
-    found |= {"file /dev/shm/" + name for name in os.listdir("/dev/shm")}
+    # Other programs of this machine make files there too.
+    for folder in ("/tmp", "/dev/shm"):
+        found |= {"file %s/%s" % (folder, name) for name in os.listdir(folder)
+                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp"))}
     return found
 
 

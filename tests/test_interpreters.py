@@ -45,10 +45,8 @@ def test_pyenv_shim(own):
 
 
 @pytest.fixture(scope="session")
-def venv(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("venv")
-    for path in (folder, folder.parent, folder.parent.parent):
-        os.chmod(path, 0o755)
+def venv(session_folder):
+    folder = session_folder
     subprocess.run(["/usr/bin/python3", "-m", "venv", folder / "v"], check=True, capture_output=True)
     return folder / "v"
 
@@ -64,8 +62,9 @@ def test_virtual_environment(pyexec, venv):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root starts what another user's folder hides")
-def test_python_below_a_private_home(own, venv, tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
+def test_python_below_a_private_home(own, venv, open_folder):
+    home = open_folder / "home"
+    home.mkdir()
     shutil.copytree(venv, home / "v", symlinks=True)
     for path, folders, files in os.walk(home):
         for name in [path] + [os.path.join(path, name) for name in files]:

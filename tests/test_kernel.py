@@ -109,3 +109,206 @@ def test_doctor(pyexec):
     assert len(report["selftest"]) == 9 and all(item["held"] for item in report["selftest"]), report["selftest"]
     assert all(layer["present"] for layer in report["layers"] if layer["required"])
     assert b"All required layers hold" in pyexec.run("doctor").stdout
+
+
+# ---- more of the kernel ----
+
+
+def test_a_refused_call_deep_in_a_script(own):
+    code = LIBC + "def f():\n    return libc.syscall(101, 0, 0, 0, 0)\n\n\ndef g():\n    return f()\n\n\ng()"
+    result = own.result(code, *ANY)
+    assert (result["status"], result["exit_code"]) == ("crashed", 159), result
+    denial, = [d for d in result["denials"] if d["layer"] == "syscall"]
+    assert "ptrace" in denial["what"] and denial["line"] == 6, denial
+    assert result["error"]["hint"] and result["error_repr"], result
+
+
+def test_a_refused_call_in_a_thread(own):
+    code = LIBC + "import threading, time\nthreading.Thread(target=sc, args=(101, 0, 0, 0, 0)).start()\ntime.sleep(2)\nprint('on')"
+    result = own.result(code, *ANY)
+    assert (result["status"], result["exit_code"], result["stdout"]) == ("crashed", 159, ""), result
+    assert "ptrace" in result["denials"][-1]["what"]
+
+
+@pytest.mark.parametrize("before", [
+    "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
+    "import signal\nsignal.signal(signal.SIGSYS, signal.SIG_IGN)",
+    "import signal\nsignal.signal(signal.SIGSYS, lambda *a: None)",
+    "libc.signal(31, 1)",
+    "libc.signal(31, ctypes.CFUNCTYPE(None, ctypes.c_int)(print))",
+    "m = ctypes.create_string_buffer(b'\\xff' * 128)\nlibc.sigprocmask(0, m, None)",
+    "libc.syscall(14, 0, ctypes.create_string_buffer(b'\\xff' * 8), None, 8)",
+])
+def test_no_handler_of_the_script_survives_a_refused_call(own, before):
+    before = "try:\n    " + before.replace("\n", "\n    ") + "\nexcept PermissionError: pass\n"
+    result = own.result(LIBC + before + "sc(101, 0, 0, 0, 0)\nprint('on', flush=True)", *ANY)
+    assert (result["status"], result["exit_code"], result["stdout"]) == ("crashed", 159, ""), result
+
+
+def test_a_number_that_no_call_has(own):
+    for number in (9999, 0x40000000 | 39, -1, 1 << 31):
+        result = own.result(LIBC + "sc(%d, 0, 0, 0, 0, 0)" % number, *ANY)
+        assert result["status"] == "crashed" or result["last_value_repr"] == "-1", (number, result)
+
+
+@pytest.mark.parametrize("call, name", [
+    ("libc.mount(b'none', b'/workspace', b'tmpfs', 0, None)", "mount"), ("libc.umount2(b'/workspace', 2)", "umount2"),
+    ("libc.unshare(0x10000000)", "unshare"), ("libc.chroot(b'/workspace')", "chroot"), ("sc(250, 0, -3, 1)", "keyctl"),
+    ("sc(249, 0, 0, 0, 0)", "request_key"), ("sc(428, 0, 0, 0)", "open_tree"), ("sc(430, 0, 0)", "fsopen"),
+    ("sc(429, 0, 0, 0, 0, 0)", "move_mount"), ("sc(442, 0, 0, 0, 0, 0)", "mount_setattr"), ("sc(323, 0)", "userfaultfd"),
+    ("sc(311, 1, 0, 0, 0, 0, 0)", "process_vm_writev"), ("libc.sethostname(b'x', 1)", "sethostname"),
+    ("sc(159, 0)", "adjtimex"), ("sc(164, 0, 0)", "settimeofday"), ("sc(227, 0, 0)", "clock_settime"),
+    ("sc(103, 3, 0, 0)", "syslog"), ("sc(163, 0)", "acct"), ("sc(300, 0, 0)", "fanotify_init"),
+    ("sc(312, 1, 1, 0, 0, 0)", "kcmp"), ("sc(434, 1, 0)", "pidfd_open"), ("sc(438, 3, 0, 0)", "pidfd_getfd"),
+    ("sc(172, 3)", "iopl"), ("sc(154, 0, 0, 0)", "modify_ldt"), ("sc(133, 0, 0, 0)", "mknod"),
+])
+def test_what_only_administrators_do(pyexec, call, name):
+    """Killed and named, or refused with an errno: both hold, nothing else does."""
+    result = pyexec.result(LIBC + call, *ANY)
+    if result["status"] == "crashed":
+        assert result["exit_code"] == 159 and name in result["denials"][-1]["what"], result
+    else:
+        assert (result["status"], result["last_value_repr"]) == ("ok", "-1"), result
+
+
+def test_memfd_gives_nothing_to_execute(pyexec):
+    code = LIBC + "fd = sc(319, ctypes.addressof(ctypes.create_string_buffer(b'x')), 0)\nfd, sc(322, fd, 0, 0, 0, 0x1000)"
+    result = pyexec.result(code, *ANY)
+    assert result["status"] == "crashed" or result["last_value_repr"] == "(-1, -1)", result
+
+
+@pytest.mark.parametrize("call", ["libc.fork()", "libc.vfork()", "sc(57)", "sc(58)", "sc(56, 17, 0, 0, 0, 0)", "sc(56, 0x10000011, 0, 0, 0, 0)",
+                                  "sc(435, ctypes.addressof(ctypes.create_string_buffer(88)), 88)",
+                                  "-(libc.posix_spawn(ctypes.byref(ctypes.c_int()), b'/bin/sh', None, None, V, V) == 1)",
+                                  "sc(59, ctypes.addressof(ctypes.create_string_buffer(b'/bin/sh')), 0, 0)"])
+def test_no_process_begins(pyexec, call):
+    result = pyexec.result(LIBC + "V = (ctypes.c_char_p * 2)(b'/bin/sh', None)\n" + call, *ANY)
+    if result["status"] == "crashed":
+        assert result["exit_code"] == 159, result
+    else:
+        assert (result["status"], result["last_value_repr"]) == ("ok", "-1"), result
+
+
+@pytest.mark.parametrize("domain, kind, protocol", [(d, k, 0) for d in (1, 2, 10, 16, 17, 31, 38, 40) for k in (1, 2, 3)])
+def test_no_socket_of_any_family(own, domain, kind, protocol):
+    result = own.result(LIBC + "libc.socket(%d, %d, %d)" % (domain, kind, protocol), *ANY)
+    assert result["status"] == "crashed" or result["last_value_repr"] == "-1", result
+
+
+@pytest.mark.parametrize("domain, kind", [(1, 1), (16, 3), (17, 3), (2, 3), (40, 1)])
+def test_with_the_network_only_internet_sockets(own, domain, kind):
+    result = own.result(LIBC + "libc.socket(%d, %d, 0)" % (domain, kind), *ANY, "--network")
+    if (domain, kind) == (16, 3):       # netlink route, which getaddrinfo() asks
+        return
+    assert result["status"] == "crashed" or result["last_value_repr"] == "-1", result
+
+
+def test_a_socketpair_leads_nowhere(pyexec):
+    """A connected stream pair is all there is: its ends can't be bound or connected to anything else."""
+    path = "\0pyexec-kernel-%d" % os.getpid()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path), listener.listen()
+    code = LIBC + ("f = (ctypes.c_int * 2)()\nr = libc.socketpair(1, 1, 0, f)\np = b'\\1\\0' + %r\n"
+                   "r, libc.connect(f[0], p, len(p)), libc.bind(f[0], p + b'x', len(p) + 1), libc.listen(f[0], 1),"
+                   " libc.sendto(f[0], b'x', 1, 0x4000, b'\\2\\0\\0\\x35\\x7f\\0\\0\\1' + bytes(8), 16), libc.socketpair(1, 2, 0, f)" % path.encode())
+    result = pyexec.result(code, *ANY)
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    listener.close()
+    assert result["status"] == "crashed" or result["last_value_repr"] == "(0, -1, -1, -1, -1, -1)", result
+
+
+def test_32_bit_getpid_by_machine_code_dies(pyexec):
+    code = ("import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')\n"
+            "print('before', flush=True)\n"
+            "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\nprint('on', flush=True)")
+    result = pyexec.result(code, *ANY)
+    assert result["status"] in ("crashed", "killed") and result["stdout"] == "before\n" and result["exit_code"] > 128, result
+
+
+def test_ids_and_capabilities(pyexec):
+    code = LIBC + ("import os\nh = (ctypes.c_uint32 * 2)(0x20080522, 0)\nd = (ctypes.c_uint32 * 6)()\n"
+                   "r = libc.capget(h, d)\nprint(r, list(d))\n"
+                   "print(0 not in os.getresuid() + os.getresgid(), 0 not in os.getgroups())\n"
+                   "libc.setuid(0), libc.setgid(0), libc.setreuid(0, 0), libc.setgroups(0, None)")
+    result = pyexec.result(code, *ANY)
+    lines = result["stdout"].splitlines()
+    assert lines == ["0 [0, 0, 0, 0, 0, 0]", "True True"], result
+    assert result["status"] == "crashed" or result["last_value_repr"] == "(-1, -1, -1, -1)", result
+
+
+def test_the_host_name_is_not_the_hosts(pyexec):
+    result = pyexec.result("import os, platform, socket\nos.uname().nodename, platform.node(), socket.gethostname()", *ANY)
+    assert socket.gethostname() not in result["last_value_repr"] and result["status"] == "ok", result
+
+
+def test_the_environment_of_the_host_is_nowhere(pyexec):
+    """Not in os.environ, not in environ of the C library, and not on the stack, where execve put it."""
+    code = LIBC + ("import os\ne = ctypes.POINTER(ctypes.c_char_p).in_dll(libc, 'environ')\nn, c = 0, []\n"
+                   "while e and e[n]: c.append(e[n]); n += 1\n"
+                   "word = b'corpus-' + b'secret-' + b'value'\n"
+                   "here = ctypes.addressof(ctypes.create_string_buffer(1))\n"
+                   "a = ctypes.c_void_p.in_dll(libc, '__libc_stack_end').value if hasattr(libc, '__libc_stack_end') else 0\n"
+                   "print(bool(a), 'CORPUS_SECRET' in os.environ, any(b'CORPUS' in x for x in c))\n"
+                   "found, page = False, a & ~4095\n"
+                   "mincore = lambda p: libc.mincore(ctypes.c_void_p(p), ctypes.c_size_t(4096), ctypes.create_string_buffer(1)) == 0\n"
+                   "pages = 0\n"
+                   "while a and mincore(page):\n    found |= word in ctypes.string_at(page, 4096); page += 4096; pages += 1\n"
+                   "found, pages > 0")
+    result = pyexec.result(code, *ANY, env=dict(os.environ, CORPUS_SECRET="corpus-secret-value"))
+    assert result["status"] == "ok" and result["stdout"].split()[1:] == ["False", "False"], result
+    assert result["last_value_repr"].startswith("(False"), result
+
+
+def test_no_proc_and_no_sys(pyexec):
+    code = LIBC + "[p for p in (b'/proc', b'/proc/self', b'/proc/1', b'/sys', b'/sys/kernel') if libc.open(p + b'/' , 0x10000) >= 0 and libc.open(p + b'/version', 0) + libc.open(p + b'/maps', 0) + libc.open(p + b'/mm', 0) > -3]"
+    assert pyexec.result(code, *ANY)["last_value_repr"] == "[]"
+
+
+def test_signals_reach_nobody_else(pyexec):
+    code = LIBC + ("import os\n[p for p in (-1, 0, 2, 3, %d, %d) if sc(62, p, 0) == 0 or sc(234, p, p, 0) == 0 or sc(200, p, 0) == 0]"
+                   % (os.getpid(), os.getppid()))
+    result = pyexec.result(code, *ANY)
+    assert result["status"] == "crashed" or result["last_value_repr"] == "[]", result
+
+
+def test_writes_outside_the_workspace_fail(pyexec):
+    code = LIBC + ("bad = []\nfor p in (b'/', b'/usr', b'/usr/lib', b'/lib', b'/dev', b'/tmp', b'/etc', b'/var/tmp', b'/dev/shm', b'/run'):\n"
+                   "    for r in (libc.open(p + b'/x', 0o101, 0o600), libc.mkdir(p + b'/d', 0o700), libc.symlink(b'a', p + b'/l'),\n"
+                   "              libc.mknod(p + b'/n', 0o100600, 0), libc.link(b'/workspace/f', p + b'/h'), libc.open(p, 0o20200000 | 2, 0o600)):\n"
+                   "        if r >= 0: bad.append(p)\n"
+                   "    if libc.chmod(p, 0o777) == 0 or libc.rename(b'/workspace', p + b'/w') == 0: bad.append(p)\nbad")
+    result = pyexec.result(code.replace("libc.mknod(p + b'/n', 0o100600, 0), ", ""), *ANY)
+    assert result["last_value_repr"] == "[]", result
+
+
+def test_the_files_of_python_cannot_be_written(pyexec):
+    code = LIBC + "import os\n[libc.open(os.__file__.encode(), f) for f in (1, 2, 0o1001)], libc.unlink(os.__file__.encode()), libc.truncate(os.__file__.encode(), 0)"
+    assert pyexec.result(code, *ANY)["last_value_repr"] == "([-1, -1, -1], -1, -1)"
+
+
+def test_descriptors_of_a_run_are_what_they_say(own):
+    """0 is no terminal and no host file, 1 and 2 are write-only pipes, 3 is the channel."""
+    code = ("import os, stat, fcntl\nf = []\nfor n in range(64):\n    try: s = os.fstat(n)\n    except OSError: continue\n"
+            "    f.append((n, stat.S_ISDIR(s.st_mode), os.isatty(n)))\nf")
+    result = own.result(code, *ANY)
+    assert result["last_value_repr"] == "[(0, False, False), (1, False, False), (2, False, False), (3, False, False)]", result
+
+
+def test_a_descriptor_left_open_by_the_caller_is_not_inherited(pyexec, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("secret of the host")
+    file = os.open(secret, os.O_RDONLY)
+    folder = os.open("/", os.O_RDONLY)
+    code = ("import os\nr = []\nfor n in list(range(4, 300)) + [%d, %d]:\n    try:\n        os.fstat(n); r.append(n)\n    except OSError: pass\nr" % (file, folder))
+    try:
+        result = pyexec.result(code, *ANY, pass_fds=[file, folder])
+    finally:
+        os.close(file), os.close(folder)
+    assert result["last_value_repr"] == "[]", result
+
+
+def test_the_terminal_cannot_be_typed_into(own):
+    code = LIBC + "import os\n[libc.ioctl(n, 0x5412, b'x') for n in range(4)], libc.open(b'/dev/tty', 2), libc.open(b'/dev/pts/0', 2)"
+    assert own.result(code, *ANY)["last_value_repr"] == "([-1, -1, -1, -1], -1, -1)"

@@ -12,6 +12,10 @@ LOOP = (  # jmp -2: a C function that never comes back and holds the GIL
     "import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(b'\\xeb\\xfe')\n"
     "ctypes.PYFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()")
 
+# CPython 3.11 takes a signal in `try: while True: …` as if it came before the try, when the loop is
+# the first thing in it; so something comes before the loops here.
+STUBBORN = "while True:\n    try:\n        i = 0\n        while True: i += 1\n    except BaseException: pass"
+
 
 # ---- wall ----
 
@@ -43,8 +47,7 @@ def test_everything_ends_at_the_wall(own, name, code):
 
 
 def test_the_wall_as_each_user(pyexec, nothing_left):
-    result = pyexec.result("while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-                           "--timeout", "100ms")
+    result = pyexec.result(STUBBORN, "--timeout", "100ms")
     assert (result["status"], result["exit_code"]) == ("timeout", 124), result
     assert 550 < result["usage"]["wall_ms"] < 1500, result["usage"]
 
@@ -122,7 +125,7 @@ def test_without_json_the_exit_code_is_124(own):
     ("iter", "sum(iter(int, 1))", 137),
     ("native", LOOP, 137),
     ("regex", "import re\nre.match('(a*)*b', 'a' * 40)", None),
-    ("ignores it", "while True:\n    try:\n        while True: pass\n    except BaseException: pass", 137),
+    ("ignores it", STUBBORN, 137),
     ("threads", "import threading\ndef f():\n    while True: pass\n"
                 "for _ in range(3): threading.Thread(target=f, daemon=True).start()\nf()", 1),
 ])
@@ -135,7 +138,8 @@ def test_everything_ends_at_the_cpu_limit(own, name, code, exit_code):
 
 
 def test_a_caught_cpu_limit_stays_one_and_cleanup_runs(own):
-    code = ("try:\n    while True: pass\nexcept TimeoutError as e:\n    print('caught')\nfinally:\n    print('clean')\n1")
+    code = ("try:\n    i = 0\n    while True: i += 1\nexcept TimeoutError as e:\n    print('caught')\n"
+            "finally:\n    print('clean')\n1")
     result = own.result(code, "--cpu-time-seconds", "1", "--timeout", "20s")
     assert (result["status"], result["exit_code"], result["stdout"]) == ("cpu_limit", 1, "caught\nclean\n"), result
     assert result["error_repr"].startswith("TimeoutError: timeout"), result
@@ -280,7 +284,7 @@ def test_workspace_bytes(pyexec, size):
     code = ("import os, errno\nn, e = 0, None\ntry:\n    fd = os.open('f', os.O_CREAT | os.O_WRONLY)\n"
             "    while True: n += os.write(fd, b'x' * 4096)\nexcept OSError as x: e = errno.errorcode[x.errno]\nn, e")
     result = pyexec.result(code, *FULL, "--workspace-bytes", size)
-    assert result["last_value_repr"] in ("(%d, 'ENOSPC')" % number, "(%d, 'EFBIG')" % number), result
+    assert result["last_value_repr"] in ["(%d, '%s')" % (number, e) for e in ("ENOSPC", "EFBIG", "EROFS")], result
 
 
 def test_many_files_share_the_quota(own):
@@ -319,7 +323,9 @@ def test_runs_at_once_do_not_share_their_thread_limit(pyexec):
 
 
 def test_ended_threads_are_free_again(own):
-    code = ("import threading\nfor _ in range(100):\n    t = threading.Thread(target=int)\n    t.start()\n    t.join()\n1")
+    """A moment after join(): the kernel counts a thread until it is gone, and Python does not wait for that."""
+    code = ("import threading, time\nfor _ in range(50):\n    t = threading.Thread(target=int)\n    t.start()\n    t.join()\n"
+            "    time.sleep(0.005)\n1")
     result = own.result(code, *ANY, "--max-threads", "1")
     assert result["last_value_repr"] == "1", result
 

@@ -42,6 +42,8 @@ static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const cha
 {
     error->code = code;
     error->sys_errno = sys_errno;
+    /* About as long as a few runs take. */
+    error->retry_after_ms = code == PYEXEC_OVERLOADED ? 50 : 0;
     vsnprintf(error->message, sizeof error->message, format, args);
     snprintf(error->hint, sizeof error->hint, "%s",
              (size_t)code < CODE_COUNT ? codes[code].hint : "");

@@ -54,6 +54,8 @@ static int fail(bool json, const pyexec_error *error)
     json_t *object = json_pack("{s:s, s:s, s:s?}", "code", pyexec_code_name(error->code),
                                "message", error->message, "hint",
                                *error->hint ? error->hint : NULL);
+    if (object && error->retry_after_ms)
+        json_object_set_new(object, "retry_after_ms", json_integer(error->retry_after_ms));
     px_auto_free char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     px_auto_buffer struct px_buffer line = {0};

@@ -79,12 +79,13 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
     shape->address_space_bytes = or_none(policy->address_space_bytes);
     /* The host ends the run before; this holds when the host itself hangs. */
-    shape->cpu_seconds = policy->cpu_time_seconds == PX_NONE
+    shape->cpu_seconds = options->session || policy->cpu_time_seconds == PX_NONE
                              ? UINT64_MAX
                              : (uint64_t)policy->cpu_time_seconds + 2;
     shape->open_files = or_none(policy->max_open_files);
     shape->threads = (uint64_t)policy->max_threads;
-    shape->file_bytes = (uint64_t)policy->workspace_bytes;
+    /* A little more than the quota, whose error says better what happened. */
+    shape->file_bytes = (uint64_t)policy->workspace_bytes + 4096;
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
@@ -223,12 +224,13 @@ static void put_environment(struct px_buffer *message, const struct px_child_opt
     put_names(message, PX_RUN_ENV, &options->request->env);
 }
 
-static void put_policy(struct px_buffer *message, const struct px_policy *policy)
+static void put_policy(struct px_buffer *message, const struct px_policy *policy, bool session)
 {
     uint32_t flags = (policy->use_import_whitelist ? PX_RUN_FLAG_WHITELIST : 0) |
                      (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
                      (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
-                     (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK);
+                     (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
+                     (session ? PX_RUN_FLAG_SESSION : 0);
     uint8_t files = (uint8_t)px_policy_files(policy);
     put_bytes(message, PX_RUN_FLAGS, &flags, sizeof flags);
     put_bytes(message, PX_RUN_FILES, &files, 1);
@@ -268,7 +270,8 @@ static int send_packets(int channel, const struct px_buffer *message, const int 
 }
 
 /* The script's stdin; -1 in *ret_fd when it is empty, as it is anyway. */
-static int make_input(struct px_child *child, const pyexec_request *request, int *ret_fd)
+static int make_input(struct px_child *child, const pyexec_request *request, bool session,
+                      int null_fd, int *ret_fd)
 {
     *ret_fd = -1;
     if (request->input_fd >= 0) {
@@ -280,8 +283,11 @@ static int make_input(struct px_child *child, const pyexec_request *request, int
         *ret_fd = pair[1];
         return shutdown(child->input, SHUT_RD);
     }
-    if (!request->input_length)
-        return 0;
+    if (!request->input_length) {
+        /* A session's earlier call may have left another one. */
+        *ret_fd = session ? fcntl(null_fd, F_DUPFD_CLOEXEC, 3) : -1;
+        return session && *ret_fd < 0 ? -1 : 0;
+    }
     *ret_fd = px_memory_file("stdin", request->input, request->input_length);
     return *ret_fd < 0 ? -1 : 0;
 }
@@ -303,15 +309,15 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
     px_auto_fd int code = -1, input = -1;
-    if (put_code(&message, request, &code) < 0 || make_input(child, request, &input) < 0)
+    if (put_code(&message, request, &code) < 0 || make_input(child, request, options->session, options->null_fd, &input) < 0)
         return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
     if (input >= 0)
         put_bytes(&message, PX_RUN_INPUT, NULL, 0);
-    put_bytes(&message, PX_RUN_FILENAME, "<cell>", 6);
-    put_policy(&message, options->policy);
+    put_bytes(&message, PX_RUN_FILENAME, options->filename, strlen(options->filename));
+    put_policy(&message, options->policy, options->session);
     put_bytes(&message, PX_RUN_WORKSPACE, options->workspace_path, strlen(options->workspace_path));
     put_bytes(&message, PX_RUN_WORKING_DIR, working_dir, strlen(working_dir));
     put_environment(&message, options);

@@ -27,6 +27,8 @@ struct px_child_options {
     const struct px_policy *policy;
     const pyexec_request *request;
     const char *workspace_path;     /* where the script sees it */
+    const char *filename;           /* "<cell>", "<cell 3>" */
+    bool session;                   /* a call of a session */
     int null_fd;
 };
 

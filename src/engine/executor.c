@@ -84,23 +84,24 @@ static int load_json(const char *text, const char *what, json_t **ret, pyexec_er
     return 0;
 }
 
-static int configure(pyexec_executor *executor, const char *policy_json, const char *host_json,
-                     pyexec_error *error)
+/* Takes the three objects, each of which may be NULL. */
+static int configure(pyexec_executor *executor, const json_t *policy, const json_t *session,
+                     const json_t *host, pyexec_error *error)
 {
-    json_t *policy = NULL, *host = NULL;
     int result = -1;
     if (px_policy_init(&executor->policy, error) == 0 && px_host_init(&executor->host, error) == 0 &&
-        load_json(policy_json, "policy", &policy, error) == 0 &&
-        load_json(host_json, "host", &host, error) == 0)
+        px_session_config_init(&executor->session_config, error) == 0)
         result = 0;
+    if (result == 0 && session)
+        result = px_session_config_merge_json(&executor->session_config, session, error);
+    if (result == 0)
+        result = px_session_config_check(&executor->session_config, error);
     if (result == 0 && policy)
         result = px_policy_merge_json(&executor->policy, policy, PX_ORIGIN_FLAG, error);
     if (result == 0 && host)
         result = px_host_merge_json(&executor->host, host, error);
     if (result == 0)
         result = px_policy_check(&executor->policy, error);
-    json_decref(policy);
-    json_decref(host);
     if (result < 0)
         return -1;
     executor->allow_missing = px_executor_allowed(&executor->host);
@@ -136,9 +137,11 @@ void pyexec_executor_free(pyexec_executor *executor)
         pthread_cond_wait(&executor->changed, &executor->lock);
     }
     pthread_mutex_unlock(&executor->lock);
+    px_sessions_free(executor->sessions);
     for (size_t i = 0; i < PX_KINDS_MAX; i++)
         free_kind(&executor->kinds[i]);
     px_launcher_free(executor->launcher);
+    px_session_config_done(&executor->session_config);
     px_close_fd(&executor->null_fd);
     px_policy_done(&executor->policy);
     px_host_done(&executor->host);
@@ -281,8 +284,8 @@ void px_executor_release(pyexec_executor *executor, struct px_kind *kind)
     pthread_mutex_unlock(&executor->lock);
 }
 
-int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
-                        pyexec_error *error)
+static int new_executor(const json_t *policy, const json_t *session, const json_t *host,
+                        pyexec_executor **ret, pyexec_error *error)
 {
     pyexec_executor *executor = calloc(1, sizeof *executor);
     if (!executor)
@@ -294,7 +297,7 @@ int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_e
     struct px_kind *kind = NULL;
     if (executor->null_fd < 0)
         px_error_errno(error, PYEXEC_INTERNAL, errno, "can't open /dev/null");
-    if (executor->null_fd < 0 || configure(executor, policy_json, host_json, error) < 0 ||
+    if (executor->null_fd < 0 || configure(executor, policy, session, host, error) < 0 ||
         px_executor_acquire(executor, &executor->policy, &kind, error) < 0) {
         pyexec_executor_free(executor);
         return -1;
@@ -305,6 +308,44 @@ int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_e
     px_executor_release(executor, kind);
     *ret = executor;
     return 0;
+}
+
+int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
+                        pyexec_error *error)
+{
+    json_t *policy = NULL, *host = NULL;
+    int result = load_json(policy_json, "policy", &policy, error);
+    if (result == 0)
+        result = load_json(host_json, "host", &host, error);
+    if (result == 0)
+        result = new_executor(policy, NULL, host, ret, error);
+    json_decref(policy);
+    json_decref(host);
+    return result;
+}
+
+int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error)
+{
+    static const char *const sections[] = {"policy", "session", "host"};
+    json_t *config = NULL, *value;
+    const char *key;
+    if (load_json(config_json, "configuration", &config, error) < 0)
+        return -1;
+    int result = 0;
+    json_object_foreach(config, key, value) {
+        size_t i = 0;
+        while (i < PX_COUNT(sections) && strcmp(key, sections[i]) != 0)
+            i++;
+        if (result == 0 && (i == PX_COUNT(sections) || !json_is_object(value)))
+            result = px_error_set(error, PYEXEC_INVALID_POLICY,
+                                  "configuration: '%s' is not an object named policy, session or host",
+                                  key);
+    }
+    if (result == 0)
+        result = new_executor(json_object_get(config, "policy"), json_object_get(config, "session"),
+                              json_object_get(config, "host"), ret, error);
+    json_decref(config);
+    return result;
 }
 
 const char *pyexec_executor_policy_json(pyexec_executor *executor)
@@ -318,7 +359,7 @@ const char *pyexec_executor_missing_layers_json(pyexec_executor *executor)
 }
 
 /* Waits for a place, in order of arrival. */
-static int admit(pyexec_executor *executor, pyexec_error *error)
+int px_executor_admit(pyexec_executor *executor, pyexec_error *error)
 {
     int result = 0;
     pthread_mutex_lock(&executor->lock);
@@ -348,7 +389,7 @@ static int admit(pyexec_executor *executor, pyexec_error *error)
     return result;
 }
 
-static void leave(pyexec_executor *executor)
+void px_executor_leave(pyexec_executor *executor)
 {
     pthread_mutex_lock(&executor->lock);
     executor->running--;
@@ -356,8 +397,8 @@ static void leave(pyexec_executor *executor)
     pthread_mutex_unlock(&executor->lock);
 }
 
-static int check_against_policy(const pyexec_request *request, const struct px_policy *policy,
-                                pyexec_error *error)
+int px_executor_check(const pyexec_request *request, const struct px_policy *policy,
+                      pyexec_error *error)
 {
     if (request->file_count && px_policy_files(policy) == PX_FILES_NONE) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
@@ -373,8 +414,8 @@ static int check_against_policy(const pyexec_request *request, const struct px_p
     return 0;
 }
 
-static int check_memory(const struct px_policy *policy, const struct px_zygotes *zygotes,
-                        pyexec_error *error)
+int px_executor_check_memory(const struct px_policy *policy, const struct px_zygotes *zygotes,
+                             pyexec_error *error)
 {
     uint64_t mapped = px_zygotes_ready(zygotes)->mapped_bytes;
     /* What a script needs beside what is mapped already: a little heap and its stack. */
@@ -389,7 +430,7 @@ static int check_memory(const struct px_policy *policy, const struct px_zygotes 
                          needed);
 }
 
-static bool is_closing(pyexec_executor *executor)
+bool px_executor_closing(pyexec_executor *executor)
 {
     pthread_mutex_lock(&executor->lock);
     bool closing = executor->closing;
@@ -412,11 +453,11 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
         .null_fd = executor->null_fd,
         .processors = executor->processors,
     };
-    int result = check_memory(policy, kind->zygotes, error);
+    int result = px_executor_check_memory(policy, kind->zygotes, error);
     if (result == 0)
         result = px_run_once(&context, ret, error);
     px_executor_release(executor, kind);
-    if (is_closing(executor)) {
+    if (px_executor_closing(executor)) {
         if (result < 0)
             return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
         if ((*ret)->status == PYEXEC_STATUS_KILLED)
@@ -442,14 +483,23 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
             result = px_policy_check(&merged, error);
     }
     if (result == 0)
-        result = check_against_policy(request, policy, error);
+        result = px_executor_check(request, policy, error);
     if (result == 0)
-        result = admit(executor, error);
+        result = px_executor_admit(executor, error);
     if (result == 0) {
         result = execute(executor, request, policy, ret, error);
-        leave(executor);
+        px_executor_leave(executor);
+        if (result == 0)
+            px_executor_count(executor, (*ret)->status);
     }
     if (policy == &merged)
         px_policy_done(&merged);
     return result;
+}
+
+void px_executor_count(pyexec_executor *executor, pyexec_status status)
+{
+    pthread_mutex_lock(&executor->lock);
+    executor->executions[status]++;
+    pthread_mutex_unlock(&executor->lock);
 }

@@ -5,6 +5,8 @@
 #include <pthread.h>
 
 #include "engine/launcher.h"
+#include "engine/request.h"
+#include "engine/session.h"
 #include "engine/pool.h"
 #include "engine/zygotes.h"
 #include "policy/config.h"
@@ -22,6 +24,7 @@ struct px_kind {
 struct pyexec_executor {
     struct px_policy policy;
     struct px_host host;
+    struct px_session_config session_config;
     px_layers allow_missing;
     int null_fd;
     long processors;
@@ -37,7 +40,22 @@ struct pyexec_executor {
     struct px_launcher_options ids;
     struct px_kind kinds[PX_KINDS_MAX];
     pthread_mutex_t start_lock;         /* starting a launcher or a kind of zygotes */
+    struct px_sessions *sessions;
+    uint64_t executions[8];             /* by status, for stats; under the lock */
 };
+
+/* Waits for a place, in order of arrival; leave gives it back. */
+int px_executor_admit(pyexec_executor *executor, pyexec_error *error);
+void px_executor_leave(pyexec_executor *executor);
+
+bool px_executor_closing(pyexec_executor *executor);
+
+/* What a request asks against the policy that holds for it. */
+int px_executor_check(const pyexec_request *request, const struct px_policy *policy,
+                      pyexec_error *error);
+int px_executor_check_memory(const struct px_policy *policy, const struct px_zygotes *zygotes,
+                             pyexec_error *error);
+void px_executor_count(pyexec_executor *executor, pyexec_status status);
 
 /* A kind of zygotes for this policy, held until released. Restarts what has died. */
 int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy,

@@ -74,7 +74,8 @@ static char *error_hint(const pyexec_result *result, const struct px_policy *pol
         return format("Close files, best with `with`: %" PRId64 " may be open at once "
                       "(max_open_files).",
                       policy->max_open_files == PX_NONE ? 0 : policy->max_open_files);
-    if (strcmp(type, "OSError") == 0 && message_has(result, "[Errno 28]"))
+    if (strcmp(type, "OSError") == 0 &&
+        (message_has(result, "[Errno 28]") || message_has(result, "[Errno 27]")))
         return format("Delete files or write less: the workspace holds %" PRId64 " bytes "
                       "(workspace_bytes).", policy->workspace_bytes);
     if (strcmp(type, "RuntimeError") == 0 && message_has(result, "can't start new thread"))

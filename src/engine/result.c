@@ -41,6 +41,7 @@ void pyexec_result_free(pyexec_result *result)
     px_buffer_done(&claims->suggestion);
     json_decref(claims->denials);
     json_decref(result->files);
+    json_decref(result->session);
     px_buffer_done(&result->streams[0].text);
     px_buffer_done(&result->streams[1].text);
     free(result->error_repr);
@@ -122,6 +123,10 @@ static const char *take(struct px_claims *claims, const struct px_wire_field *fi
 {
     switch ((enum px_result_field)field->kind) {
     case PX_RESULT_LOCKED:
+        if (field->length != 16)
+            return "a malformed start";
+        memcpy(&claims->locked_cpu_ns, field->bytes, 8);
+        memcpy(&claims->locked_real_ns, field->bytes + 8, 8);
         claims->locked = true;
         return NULL;
     case PX_RESULT_SETUP_ERROR:
@@ -262,7 +267,7 @@ json_t *px_result_to_json(const pyexec_result *result)
         px_buffer_string(&err->text), err->text.length, "stderr_truncated", err->truncated,
         "stderr_bytes", (json_int_t)err->bytes);
     json_t *rest = json_pack(
-        "{s:o, s:b, s:o, s:o, s:[], s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:n}",
+        "{s:o, s:b, s:o, s:o, s:[], s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:o}",
         "last_value_repr",
         result->has_value ? json_stringn(px_buffer_string(&result->claims.value),
                                          result->claims.value.length)
@@ -272,7 +277,8 @@ json_t *px_result_to_json(const pyexec_result *result)
         "files_truncated", result->files_truncated, "denials", result->claims.denials,
         "denials_dropped", (json_int_t)result->claims.denials_dropped, "missing_layers",
         px_layers_to_json(result->missing), "usage", "wall_ms", rounded(result->wall_ms), "cpu_ms",
-        rounded(result->cpu_ms), "peak_memory_bytes", (json_int_t)result->peak_bytes, "session");
+        rounded(result->cpu_ms), "peak_memory_bytes", (json_int_t)result->peak_bytes, "session",
+        result->session ? json_incref(result->session) : json_null());
     if (!object || !rest || json_object_update(object, rest) < 0) {
         json_decref(object);
         object = NULL;

@@ -21,6 +21,7 @@ struct px_stream {
 /* The fields of the child so far. `phase` says what may come next. */
 struct px_claims {
     bool locked, done;
+    uint64_t locked_cpu_ns, locked_real_ns;     /* said before anything hostile could speak */
     uint32_t counts[PX_RESULT_KINDS];
     size_t sizes[PX_RESULT_KINDS];
     enum px_outcome outcome;
@@ -46,6 +47,7 @@ struct pyexec_result {
     px_layers missing;
     double wall_ms, cpu_ms;
     uint64_t peak_bytes;
+    json_t *session;            /* object, or NULL outside of one */
     char *json;                 /* made on demand */
 };
 

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -41,7 +42,8 @@ struct run {
     int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
     int64_t cpu_limit_ns;
     long processors;
-    bool pooled;
+    bool pooled;                /* or a session's: locked before the run was sent */
+    bool session;
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
     char block[65536];
@@ -110,16 +112,29 @@ static void note_cpu_before(struct run *run)
     run->ending.cpu_before_ns = used > 0 ? used : 0;
 }
 
-/* The script starts to count from LOCKED: setting up is not its time. A child from the pool has
- * long been locked, and its CPU time was noted before the run was sent. */
+static int64_t realtime_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The script starts to count from LOCKED: setting up is not its time. The child said itself when
+ * that was, before it could lie; this thread may hear of it when all is over. A waiting child has
+ * long been locked: its time began, and its CPU time was noted, when the run was sent. */
 static void on_locked(struct run *run)
 {
+    const struct px_claims *claims = &run->result->claims;
     int64_t now = px_now_ns();
-    run->started_ns = now;
-    run->soft_ns = now + run->context->policy->timeout_ms * MS;
+    if (!run->pooled) {
+        int64_t ago = realtime_ns() - (int64_t)claims->locked_real_ns;
+        /* Unless the clock was set meanwhile. */
+        if (ago >= 0 && ago <= now - run->started_ns)
+            run->started_ns = now - ago;
+        run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
+    }
+    run->soft_ns = run->started_ns + run->context->policy->timeout_ms * MS;
     run->hard_ns = NEVER;
-    if (!run->pooled)
-        note_cpu_before(run);
     if (run->cpu_limit_ns != NEVER)
         run->cpu_check_ns = now + run->cpu_limit_ns / run->processors;
 }
@@ -274,10 +289,10 @@ static void collect_facts(struct run *run)
         result->peak_bytes = px_child_peak_bytes(&run->child);
     }
     result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
-    if (cpu < 0 || !result->peak_bytes) {
+    bool goes_on = run->session && result->claims.done && !ending->protocol;
+    if ((cpu < 0 || !result->peak_bytes) && !goes_on) {
         struct px_launch_event event;
-        if (ending->protocol)
-            px_child_signal(&run->child, SIGKILL);
+        px_child_signal(&run->child, SIGKILL);
         run->child.ended = true;
         if (px_launcher_await_exit(run->context->launcher, run->child.pid, 5000, &event) == 0) {
             ending->known = true;
@@ -303,9 +318,11 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
     if (run->child.workspace < 0)
         return 0;
     struct px_snapshot after = {0};
-    /* Only a dead child can't change what is being read. */
-    px_child_signal(&run->child, SIGKILL);
-    await_end(&run->child);
+    /* Only a dead child can't change what is being read; a session's stays, and its threads may. */
+    if (!run->session) {
+        px_child_signal(&run->child, SIGKILL);
+        await_end(&run->child);
+    }
     int result = px_snapshot_take(run->child.workspace, &after, error);
     if (result == 0) {
         json_decref(run->result->files);
@@ -347,24 +364,25 @@ static int get_child(struct run *run, const struct px_child_options *options, py
             return -1;
     } else if (context->pool && px_pool_take(context->pool, &shape, &run->child)) {
         run->pooled = true;
-        note_cpu_before(run);
         return 0;
     }
     return px_child_start(&run->child, context->launcher, context->zygotes, &shape,
                           options->null_fd, mount, folder, error);
 }
 
+/* From the files put into the workspace to the last fact. */
 static int drive(struct run *run, const struct px_child_options *options, pyexec_error *error)
 {
     const struct px_run_context *context = run->context;
     const struct px_policy *policy = context->policy;
     struct px_snapshot before = {0};
-    if (get_child(run, options, error) < 0 ||
-        px_child_put_files(&run->child, run->context->request, error) < 0)
+    if (px_child_put_files(&run->child, context->request, error) < 0)
         return -1;
     int result = 0;
     if (run->child.workspace >= 0)
         result = px_snapshot_take(run->child.workspace, &before, error);
+    if (result == 0 && run->pooled)
+        note_cpu_before(run);
     if (result == 0)
         result = px_child_send_run(&run->child, options, error);
     if (result == 0) {
@@ -375,12 +393,49 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         run->started_ns = px_now_ns();
         run->soft_ns = run->cpu_check_ns = NEVER;
         run->hard_ns = run->started_ns + SETUP_TIMEOUT_MS * MS;
+        if (run->result->claims.locked)
+            on_locked(run);
         serve(run);
         drain_all(run);
         collect_facts(run);
         result = collect_files(run, &before, error);
     }
     px_snapshot_done(&before);
+    return result;
+}
+
+static struct run *new_run(const struct px_run_context *context, pyexec_error *error)
+{
+    struct run *run = calloc(1, sizeof *run);
+    if (run)
+        run->result = px_result_new();
+    if (!run || !run->result) {
+        free(run);
+        px_error_oom(error);
+        return NULL;
+    }
+    run->context = context;
+    run->child.ended = true;
+    run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
+    run->child.streams[0] = run->child.streams[1] = -1;
+    return run;
+}
+
+static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error *error)
+{
+    const struct px_run_context *context = run->context;
+    if (result == 0)
+        result = px_verdict(run->result, &run->ending, context->policy, error);
+    if (result == 0) {
+        for (int which = 0; which < 2; which++)
+            px_stream_finish(&run->result->streams[which], stream_cap(run, which));
+        run->result->missing = px_zygotes_missing(context->zygotes);
+        if (context->request->workspace)
+            run->result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
+        *ret = TAKE_PTR(run->result);
+    }
+    pyexec_result_free(run->result);
+    free(run);
     return result;
 }
 
@@ -391,30 +446,58 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
         .policy = context->policy,
         .request = request,
         .workspace_path = request->workspace ? request->workspace : "/workspace",
+        .filename = "<cell>",
         .null_fd = context->null_fd,
     };
-    struct run *run = calloc(1, sizeof *run);
-    if (!run || !(run->result = px_result_new())) {
-        free(run);
-        return px_error_oom(error);
-    }
-    run->context = context;
-    run->child.ended = true;
-    run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
-    run->child.streams[0] = run->child.streams[1] = -1;
-    int result = drive(run, &options, error);
+    struct run *run = new_run(context, error);
+    if (!run)
+        return -1;
+    int result = get_child(run, &options, error);
+    if (result == 0)
+        result = drive(run, &options, error);
     px_child_done(&run->child);
     if (context->pool)
         px_pool_refill(context->pool);
-    if (result == 0)
-        result = px_verdict(run->result, &run->ending, context->policy, error);
-    if (result == 0) {
-        for (int which = 0; which < 2; which++)
-            px_stream_finish(&run->result->streams[which], stream_cap(run, which));
-        run->result->missing = px_zygotes_missing(context->zygotes);
-        *ret = TAKE_PTR(run->result);
+    return finish(run, result, ret, error);
+}
+
+/* What came between calls belongs to none: output of threads, and packets that can only be an
+ * attack. */
+static void discard_leftovers(struct px_child *child, char *block, size_t size)
+{
+    while (recv(child->channel, block, size, MSG_DONTWAIT) > 0)
+        ;
+    for (int which = 0; which < 2; which++)
+        while (child->streams[which] >= 0 && read(child->streams[which], block, size) == (ssize_t)size)
+            ;
+}
+
+int px_run_call(const struct px_run_context *context, const struct px_call *call,
+                pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+{
+    char filename[32];
+    snprintf(filename, sizeof filename, "<cell %llu>", (unsigned long long)call->number);
+    struct px_child_options options = {
+        .policy = context->policy,
+        .request = context->request,
+        .workspace_path = call->workspace_path,
+        .filename = filename,
+        .session = true,
+        .null_fd = context->null_fd,
+    };
+    struct run *run = new_run(context, error);
+    if (!run)
+        return -1;
+    run->child = *call->child;
+    run->session = true;
+    if (!call->first) {
+        run->pooled = run->result->claims.locked = true;
+        discard_leftovers(&run->child, run->block, sizeof run->block);
     }
-    pyexec_result_free(run->result);
-    free(run);
-    return result;
+    int result = drive(run, &options, error);
+    px_close_fd(&run->child.input);
+    *call->child = run->child;
+    *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol &&
+                 px_child_alive(&run->child);
+    return finish(run, result, ret, error);
 }

@@ -23,4 +23,16 @@ struct px_run_context {
  * a process that has been killed and is being reaped. */
 int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error);
 
+/* A call of a session. */
+struct px_call {
+    struct px_child *child;             /* started by the session; stays its own */
+    bool first;                         /* its LOCKED has not been seen yet */
+    uint64_t number;                    /* of the cell, from 1 */
+    const char *workspace_path;
+};
+
+/* The same for a session's process, which goes on after it unless *ret_alive says otherwise. */
+int px_run_call(const struct px_run_context *context, const struct px_call *call,
+                pyexec_result **ret, bool *ret_alive, pyexec_error *error);
+
 #endif

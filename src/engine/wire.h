@@ -31,7 +31,8 @@
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
 #define PX_RESULT_FIELDS(X) \
     X(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \
-    X(LOCKED, 0, 1)             /* first thing after lock-down; nothing of the caller's ran yet */ \
+    X(LOCKED, 16, 1)            /* first thing after lock-down; nothing of the caller's ran yet: \
+                                   u64 CPU time used, u64 CLOCK_REALTIME, ns */ \
     X(OUTCOME, 1, 1)            /* u8, enum px_outcome */ \
     X(EXIT_CODE, 4, 1)          /* i32 */ \
     X(VALUE, PX_VALUE_MAX, 1024)        /* UTF-8, in parts */ \
@@ -103,6 +104,7 @@ enum {
     PX_RUN_FLAG_BLOCK_DUNDER = 1 << 1,
     PX_RUN_FLAG_LAST_EXPRESSION = 1 << 2,
     PX_RUN_FLAG_NETWORK = 1 << 3,           /* networking allowed */
+    PX_RUN_FLAG_SESSION = 1 << 4,           /* state stays; further runs follow on the channel */
 };
 
 /* Writing fields. A packet is built in a buffer of PX_PACKET_MAX; px_wire_put flushes to the

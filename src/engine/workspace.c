@@ -293,3 +293,81 @@ int px_workspace_write(int folder, const char *path, const void *bytes, size_t l
     }
     return 0;
 }
+
+int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
+                      pyexec_error *error)
+{
+    struct stat status;
+    char block[65536];
+    px_auto_fd int file = open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
+    if (file < 0 || fstat(file, &status) < 0)
+        return path_failed(path, "read_file", errno, error);
+    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > limit)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST,
+                            "read_file: '%s' is not a regular file of at most %zu bytes", path, limit);
+    ssize_t n;
+    while ((n = read(file, block, sizeof block)) > 0 && ret->length + (size_t)n <= limit)
+        px_buffer_add(ret, block, (size_t)n);
+    return n < 0 ? path_failed(path, "read_file", errno, error) : 0;
+}
+
+int px_workspace_delete(int folder, const char *path, pyexec_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    char parent[PATH_MAX];
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof parent)
+        return path_failed(path, "delete_file", ENAMETOOLONG, error);
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    px_auto_fd int at = open_beneath(folder, length ? parent : ".", O_PATH | O_DIRECTORY, 0);
+    const char *name = slash ? slash + 1 : path;
+    if (at < 0 || (unlinkat(at, name, 0) < 0 &&
+                   (errno != EISDIR || unlinkat(at, name, AT_REMOVEDIR) < 0)))
+        return path_failed(path, "delete_file", errno, error);
+    return 0;
+}
+
+/* Depth first, one descriptor per level: the path limit of the script's own calls bounds how deep
+ * a tree can be made to PATH_MAX / 2 levels, or fewer by the workspace's inodes. */
+static void remove_below(int fd, int depth)
+{
+    DIR *folder = fdopendir(fd);
+    struct dirent *item;
+    while (folder && (item = readdir(folder))) {
+        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
+            unlinkat(dirfd(folder), item->d_name, 0) == 0 || errno != EISDIR)
+            continue;
+        int below = openat(dirfd(folder), item->d_name,
+                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (below < 0 && fchmodat(dirfd(folder), item->d_name, 0700, 0) == 0)
+            below = openat(dirfd(folder), item->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (below >= 0)
+            remove_below(below, depth + 1);
+        unlinkat(dirfd(folder), item->d_name, AT_REMOVEDIR);
+    }
+    if (folder)
+        closedir(folder);
+    else
+        close(fd);
+}
+
+void px_workspace_remove_tree(int parent, const char *name)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        remove_below(fd, 0);
+    unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+json_t *px_snapshot_list(const struct px_snapshot *snapshot)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < snapshot->count; i++) {
+        struct px_buffer px_auto_buffer path = {0};
+        px_utf8_repair(&path, snapshot->entries[i].path, strlen(snapshot->entries[i].path));
+        json_array_append_new(list, json_pack("{s:s, s:I}", "path", px_buffer_string(&path), "bytes",
+                                              (json_int_t)snapshot->entries[i].size));
+    }
+    return list;
+}

@@ -41,4 +41,17 @@ int px_workspace_make_folder(int folder, const char *path, const char *what, pye
 int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
                        pyexec_error *error);
 
+/* The bytes of a regular file of at most `limit`. */
+int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
+                      pyexec_error *error);
+
+/* Removes a file, or an empty folder. */
+int px_workspace_delete(int folder, const char *path, pyexec_error *error);
+
+/* Removes a folder and all below it, following no link; what can't be removed stays. */
+void px_workspace_remove_tree(int parent, const char *name);
+
+/* [{"path", "bytes"}]; NULL: out of memory. */
+json_t *px_snapshot_list(const struct px_snapshot *snapshot);
+
 #endif

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -174,34 +175,74 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     return 0;
 }
 
-/* The script gets what its policy says; the guard lends the reserve to imports. */
-static void keep_reserve(const struct px_run *run)
+static void set_open_files(const struct px_run *run, rlim_t below_hard)
 {
     struct rlimit limit;
     if (run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_max < PX_OPEN_FILES_RESERVE)
+        limit.rlim_max < below_hard)
         return;
-    limit.rlim_cur = limit.rlim_max - PX_OPEN_FILES_RESERVE;
+    limit.rlim_cur = limit.rlim_max - below_hard;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void run(const struct px_zygote *zygote)
+/* The script gets what its policy says; the guard lends the reserve to imports. */
+static void keep_reserve(const struct px_run *run)
+{
+    set_open_files(run, PX_OPEN_FILES_RESERVE);
+}
+
+static void lend_reserve_for_receiving(const struct px_run *run)
+{
+    set_open_files(run, 0);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Waits for the host's next message or its end, without taking it. */
+static bool more_follows(void)
+{
+    char byte;
+    ssize_t n;
+    do
+        n = recv(CHANNEL_FD, &byte, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+/* One run, or the calls of a session. After the last the host reads this process's facts while
+ * it still has its memory, and then kills it: what ends the wait is that, or the host's end.
+ *
+ * Between calls the GIL is given up, so that the script's threads go on. */
+static void serve_runs(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
     struct px_run run = {.out = &writer};
-    if (px_wire_put(&writer, PX_RESULT_LOCKED, NULL, 0) < 0 || px_wire_flush(&writer) < 0 ||
-        px_run_receive(CHANNEL_FD, &run) < 0)
-        _exit(1);
-    keep_reserve(&run);
-    /* Without a root of its own there is no such folder; it stays at the top. */
-    if (run.working_dir && chdir(run.working_dir) < 0 && !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
-        _exit(1);
-    int status = px_run_execute(&run);
-    /* The host reads this process's facts while it still has its memory, and then kills it: what
-     * ends the wait is that, or the host's own end. */
-    char end;
-    while (recv(CHANNEL_FD, &end, 1, 0) < 0 && errno == EINTR)
-        ;
+    uint64_t now[2] = {clock_ns(CLOCK_PROCESS_CPUTIME_ID), clock_ns(CLOCK_REALTIME)};
+    bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 &&
+                px_wire_flush(&writer) == 0;
+    int status = 1;
+    while (more) {
+        if (px_run_receive(CHANNEL_FD, &run) < 0)
+            break;
+        keep_reserve(&run);
+        /* Without a root of its own there is no such folder; it stays at the top. */
+        if (run.working_dir && chdir(run.working_dir) < 0 &&
+            !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
+            break;
+        status = px_run_execute(&run);
+        bool session = run.flags & PX_RUN_FLAG_SESSION;
+        PyThreadState *state = session ? PyEval_SaveThread() : NULL;
+        more = more_follows() && session;
+        if (state)
+            PyEval_RestoreThread(state);
+        lend_reserve_for_receiving(&run);
+        px_run_done(&run);
+    }
     _exit(status);
 }
 
@@ -224,7 +265,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
         px_run_warm();
     if (lock_down(zygote, request, &error) < 0)
         fail(CHANNEL_FD, &error);
-    run(zygote);
+    serve_runs(zygote);
 }
 
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,

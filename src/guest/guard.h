@@ -18,6 +18,9 @@ int px_guard_install(const char *const *trees, size_t stdlib_count);
 /* Child: from here on `run`'s policy holds. Keeps the pointer. */
 int px_guard_arm(const struct px_run *run);
 
+/* Imports a module as the sandbox itself, past the script's policy. NULL with an exception. */
+PyObject *px_guard_import(const char *name);
+
 /* The traceback's filter: whether code of this file name is the script's own. */
 bool px_guard_is_script(const char *filename);
 

@@ -56,7 +56,8 @@ static bool judge(const struct px_frame *frame, void *data)
     case PX_OWNER_NONE:
         return true;
     case PX_OWNER_SCRIPT:
-        judgement->purpose = judgement->probe ? FOR_PROBE : FOR_SCRIPT;
+        if (judgement->purpose == FOR_SCRIPT && judgement->probe)
+            judgement->purpose = FOR_PROBE;
         return false;
     case PX_OWNER_SITE:
         /* Code of site-packages acts for itself, unless an import turns up first. */
@@ -84,9 +85,17 @@ static enum purpose find_purpose(void)
 {
     struct judgement judgement = {FOR_SCRIPT, false};
     px_frames_walk(judge, &judgement);
-    /* judge() ends at the script with FOR_SCRIPT or FOR_PROBE, also below library code; what a
-     * library does for itself is told apart by its own frame. */
     return judgement.purpose;
+}
+
+static bool has_parent_part(const char *path)
+{
+    for (size_t length; *path; path += length + strspn(path + length, "/")) {
+        length = strcspn(path, "/");
+        if (length == 2 && path[0] == '.' && path[1] == '.')
+            return true;
+    }
+    return false;
 }
 
 /* The path without links; parts at its end that do not exist are kept as they are, unless one
@@ -113,7 +122,7 @@ static void resolve(const char *path, char *resolved)
     }
     const char *rest = path + length;
     rest += strspn(rest, "/");
-    if (strstr(rest, "..") || strlen(resolved) + strlen(rest) + 2 > PATH_MAX) {
+    if (has_parent_part(rest) || strlen(resolved) + strlen(rest) + 2 > PATH_MAX) {
         if (*rest)
             resolved[0] = '\0';
         return;
@@ -150,6 +159,9 @@ static int check_path(const char *event, const char *path, bool writes)
     char resolved[PATH_MAX];
     resolve(path, resolved);
     if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved))
+        return 0;
+    /* zoneinfo's C code reads them, with no frame of its own to tell it by. */
+    if (!writes && inside(resolved, "/usr/share/zoneinfo"))
         return 0;
     bool report = purpose == FOR_SCRIPT || purpose == FOR_LIBRARY;
     if (run->files == PX_FILES_NONE)

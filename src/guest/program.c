@@ -14,11 +14,13 @@
 #include "guest/read.h"
 
 #define ONLY_AST 0x400                  /* PyCF_ONLY_AST */
+#define TOP_LEVEL_AWAIT 0x2000          /* PyCF_ALLOW_TOP_LEVEL_AWAIT, since 3.8 */
+#define COROUTINE 0x80                  /* CO_COROUTINE */
 #define SAFE_LENGTH_38 8000             /* bytes of code whose tree fits 8 MiB of stack */
 #define SAFE_LENGTH_310 100000
 
 static struct {
-    PyObject *compile, *only_ast, *zero;
+    PyObject *compile, *only_ast, *zero, *only_ast_await, *await;
     PyObject *Expr, *Expression, *Constant;
     long future_mask;                   /* co_flags that stand for __future__ features */
 } kept;
@@ -56,10 +58,12 @@ int px_program_prepare(void)
     kept.compile = PyObject_GetAttrString(builtins, "compile");
     kept.only_ast = PyLong_FromLong(ONLY_AST);
     kept.zero = PyLong_FromLong(0);
+    kept.only_ast_await = PyLong_FromLong(ONLY_AST | TOP_LEVEL_AWAIT);
+    kept.await = PyLong_FromLong(TOP_LEVEL_AWAIT);
     kept.Expr = PyObject_GetAttrString(ast, "Expr");
     kept.Expression = PyObject_GetAttrString(ast, "Expression");
     kept.Constant = PyObject_GetAttrString(ast, "Constant");
-    if (!kept.compile || !kept.only_ast || !kept.zero || !kept.Expr || !kept.Expression ||
+    if (!kept.compile || !kept.only_ast || !kept.zero || !kept.only_ast_await || !kept.await || !kept.Expr || !kept.Expression ||
         !kept.Constant)
         return -1;
     return collect_future_flags();
@@ -70,6 +74,7 @@ struct task {
     PyObject *text, *filename;
     struct px_source *source;
     struct px_program *ret;
+    PyObject *flags;            /* of every compilation to code */
 };
 
 static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode,
@@ -88,17 +93,17 @@ static bool too_deep(void)
 static int compile_whole(const struct task *task)
 {
     px_program_done(task->ret);
-    task->ret->body = compile_as(task, task->text, px_name.exec, kept.zero);
+    task->ret->body = compile_as(task, task->text, px_name.exec, task->flags);
     return task->ret->body ? 0 : -1;
 }
 
 /* __future__ features hold for the last expression too. */
-static PyObject *future_flags(const struct px_program *program)
+static PyObject *future_flags(const struct px_program *program, bool await)
 {
     long flags = 0;
     if (program->body && px_read_int(program->body, px_name.co_flags, &flags))
         flags &= kept.future_mask;
-    return PyLong_FromLong(flags);
+    return PyLong_FromLong(flags | (await ? TOP_LEVEL_AWAIT : 0));
 }
 
 /* ---- From text ---- */
@@ -129,7 +134,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
         end < start)
         return compile_whole(task);
     px_auto_object PyObject *before = PyUnicode_DecodeUTF8(code, (Py_ssize_t)start, NULL);
-    if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, kept.zero)))
+    if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, task->flags)))
         return -1;
     size_t shift = (size_t)line - 1;
     px_auto_free char *text = malloc(shift + end - start + 1);
@@ -141,7 +146,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
     memcpy(text + shift, code + start, end - start);
     px_auto_object PyObject *after =
         PyUnicode_DecodeUTF8(text, (Py_ssize_t)(shift + end - start), NULL);
-    px_auto_object PyObject *flags = after ? future_flags(task->ret) : NULL;
+    px_auto_object PyObject *flags = after ? future_flags(task->ret, task->flags == kept.await) : NULL;
     task->ret->value = flags ? compile_as(task, after, px_name.eval, flags) : NULL;
     return task->ret->value ? 0 : -1;
 }
@@ -151,7 +156,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
 static int compile_value(const struct task *task, PyObject *expression)
 {
     px_auto_object PyObject *root = PyObject_CallFunctionObjArgs(kept.Expression, expression, NULL);
-    px_auto_object PyObject *flags = root ? future_flags(task->ret) : NULL;
+    px_auto_object PyObject *flags = root ? future_flags(task->ret, task->flags == kept.await) : NULL;
     task->ret->value = flags ? compile_as(task, root, px_name.eval, flags) : NULL;
     return task->ret->value ? 0 : -1;
 }
@@ -178,7 +183,7 @@ static int compile_split(const struct task *task, PyObject *tree, PyObject *body
             return -1;
         count--;
     }
-    if (count > 0 && !(task->ret->body = compile_as(task, tree, px_name.exec, kept.zero))) {
+    if (count > 0 && !(task->ret->body = compile_as(task, tree, px_name.exec, task->flags))) {
         /* A docstring that isn't UTF-8 is refused by 3.13, but is a value all the same. */
         if (!docstring || too_deep())
             return -1;
@@ -198,7 +203,7 @@ static int compile_tree(const struct task *task, PyObject *tree)
     if (has_value) {
         failed = compile_split(task, tree, body, statement);
     } else {
-        task->ret->body = compile_as(task, tree, px_name.exec, kept.zero);
+        task->ret->body = compile_as(task, tree, px_name.exec, task->flags);
         failed = task->ret->body ? 0 : -1;
     }
     if (!failed || !too_deep())
@@ -216,19 +221,20 @@ static bool needs_check(const struct px_source *source)
                                              : false;
 }
 
-int px_program_compile(struct px_program *ret, struct px_source *source, bool split)
+int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool await)
 {
     px_auto_object PyObject *text =
         PyUnicode_DecodeUTF8(source->code, (Py_ssize_t)source->length, NULL);
     px_auto_object PyObject *filename = PyUnicode_InternFromString(source->filename);
     if (!text || !filename)
         return -1;
-    struct task task = {.text = text, .filename = filename, .source = source, .ret = ret};
+    struct task task = {.text = text, .filename = filename, .source = source, .ret = ret,
+                        .flags = await ? kept.await : kept.zero};
     if (!split)
         return compile_whole(&task);
     if (needs_check(source) && compile_whole(&task) < 0)
         return -1;
-    px_auto_object PyObject *tree = compile_as(&task, text, px_name.exec, kept.only_ast);
+    px_auto_object PyObject *tree = compile_as(&task, text, px_name.exec, await ? kept.only_ast_await : kept.only_ast);
     px_program_done(ret);
     if (tree)
         return compile_tree(&task, tree);
@@ -236,4 +242,10 @@ int px_program_compile(struct px_program *ret, struct px_source *source, bool sp
         return -1;
     PyErr_Clear();
     return compile_whole(&task);
+}
+
+bool px_program_is_coroutine(PyObject *code)
+{
+    long flags = 0;
+    return px_read_int(code, px_name.co_flags, &flags) && (flags & COROUTINE);
 }

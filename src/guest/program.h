@@ -17,8 +17,12 @@ void px_program_done(struct px_program *program);
 /* Zygote. 0, or -1 with a Python exception set. */
 int px_program_prepare(void);
 
-/* `split`: the last statement, when it is an expression, becomes the value. 0, or -1 with the
+/* `split`: the last statement, when it is an expression, becomes the value. `await`: it is
+ * allowed at the top level; code that has it evaluates to a coroutine. 0, or -1 with the
  * compiler's exception: SyntaxError, RecursionError, MemoryError (nesting), ValueError. */
-int px_program_compile(struct px_program *ret, struct px_source *source, bool split);
+int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool await);
+
+/* Whether evaluating the code gives a coroutine. */
+bool px_program_is_coroutine(PyObject *code);
 
 #endif

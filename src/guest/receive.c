@@ -232,3 +232,17 @@ int px_run_receive(int channel, struct px_run *run)
         PyErr_Clear();
     return failed ? -1 : 0;
 }
+
+void px_run_done(struct px_run *run)
+{
+    free(run->code);
+    free(run->filename);
+    free(run->workspace);
+    free(run->working_dir);
+    for (char **entry = run->env; entry && *entry; entry++)
+        free(*entry);
+    free(run->env);
+    Py_XDECREF(run->allowed);
+    Py_XDECREF(run->banned);
+    *run = (struct px_run){.out = run->out};
+}

@@ -8,6 +8,8 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "guest/cells.h"
+#include "guest/denial.h"
 #include "guest/guard.h"
 #include "guest/program.h"
 #include "guest/read.h"
@@ -18,7 +20,7 @@
 /* Held since before the script: the script may have replaced any of it where others look. */
 static struct {
     PyObject *names;                    /* the dictionary of __main__ */
-    PyObject *builtins;
+    PyObject *builtins, *builtins_names;
     PyObject *environ;                  /* posix.environ, which os.environ wraps */
     PyObject *run_exit_functions;
 } kept;
@@ -42,6 +44,7 @@ int px_run_prepare(void)
     Py_INCREF(module);
     Py_INCREF(kept.names);
     kept.builtins = PyImport_ImportModule("builtins");
+    kept.builtins_names = kept.builtins ? PyModule_GetDict(kept.builtins) : NULL;
     kept.environ = keep("posix", "environ");
     kept.run_exit_functions = keep("atexit", "_run_exitfuncs");
     if (!kept.builtins || !kept.environ || !kept.run_exit_functions)
@@ -147,17 +150,44 @@ static struct px_source source_of(const struct px_run *run)
 
 /* ---- The script ---- */
 
+/* Runs a coroutine of the session's top level on the session's own event loop. */
+static PyObject *await_value(PyObject *coroutine)
+{
+    static PyObject *run_until_complete;
+    if (!run_until_complete) {
+        px_auto_object PyObject *asyncio = px_guard_import("asyncio");
+        px_auto_object PyObject *loop =
+            asyncio ? PyObject_CallMethod(asyncio, "new_event_loop", NULL) : NULL;
+        px_auto_object PyObject *set =
+            loop ? PyObject_CallMethod(asyncio, "set_event_loop", "O", loop) : NULL;
+        run_until_complete = set ? PyObject_GetAttrString(loop, "run_until_complete") : NULL;
+    }
+    return run_until_complete ? PyObject_CallFunctionObjArgs(run_until_complete, coroutine, NULL)
+                              : NULL;
+}
+
+static PyObject *evaluate_code(PyObject *code, PyObject *names)
+{
+    px_auto_object PyObject *value = PyEval_EvalCode(code, names, names);
+    if (!value || !px_program_is_coroutine(code))
+        return TAKE_PTR(value);
+    return await_value(value);
+}
+
 static int evaluate(const struct px_program *program, PyObject *names, const struct px_run *run,
                     struct px_report *report)
 {
     px_auto_object PyObject *value = NULL;
     if (program->body) {
-        px_auto_object PyObject *none = PyEval_EvalCode(program->body, names, names);
+        px_auto_object PyObject *none = evaluate_code(program->body, names);
         if (!none)
             return -1;
     }
-    if (program->value && !(value = PyEval_EvalCode(program->value, names, names)))
+    if (program->value && !(value = evaluate_code(program->value, names)))
         return -1;
+    /* As the interactive interpreter's display hook. */
+    if (value && value != Py_None && run->flags & PX_RUN_FLAG_SESSION)
+        PyDict_SetItemString(kept.builtins_names, "_", value);
     if (value && value != Py_None && px_report_value(report, run, value) < 0)
         return -1;
     /* A signal that came during the last call is the script's, not the report's. */
@@ -170,7 +200,7 @@ static void run_code(const struct px_run *run, PyObject *names, struct px_source
     px_auto(px_program_done) struct px_program program = {0};
     bool split = run->flags & PX_RUN_FLAG_LAST_EXPRESSION;
     px_signals_allow(true);
-    int compiled = px_program_compile(&program, source, split);
+    int compiled = px_program_compile(&program, source, split, run->flags & PX_RUN_FLAG_SESSION);
     int failed = compiled < 0 ? -1 : evaluate(&program, names, run, report);
     px_signals_allow(false);
     /* A tree takes up to a hundred times its source: shorter code can only be too deep. */
@@ -251,12 +281,10 @@ static void end_script(const struct px_run *run, struct px_source *source,
     PyErr_Clear();
 }
 
-int px_run_execute(struct px_run *run)
+static int execute_once(struct px_run *run)
 {
     px_auto(px_report_done) struct px_report report = {0};
     px_auto(px_source_done) struct px_source source = source_of(run);
-    current = run;
-    px_signals_limits(run);
     if (apply_environment(run) < 0 || reset_names(kept.names) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, &source, false);
     else
@@ -265,6 +293,37 @@ int px_run_execute(struct px_run *run)
     end_script(run, &source, &report);
     px_report_send(&report, run);
     return report.exit_code;
+}
+
+static int execute_call(struct px_run *run)
+{
+    px_auto(px_report_done) struct px_report report = {0};
+    px_auto(px_environment_restore) struct px_environment before = {0};
+    static bool begun;
+    struct px_source *source = px_cells_add(run);
+    if (!source)
+        return 1;
+    px_streams_renew_input();
+    if ((!begun && reset_names(kept.names) < 0) ||
+        px_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
+        px_guard_arm(run) < 0)
+        px_report_exception(&report, run, source, false);
+    else
+        run_code(run, kept.names, source, &report);
+    begun = true;
+    print_error(&report);
+    flush_streams();
+    px_report_send(&report, run);
+    /* What threads are refused between calls belongs to none of them. */
+    px_denial_arm(NULL);
+    return report.exit_code;
+}
+
+int px_run_execute(struct px_run *run)
+{
+    current = run;
+    px_signals_limits(run);
+    return run->flags & PX_RUN_FLAG_SESSION ? execute_call(run) : execute_once(run);
 }
 
 /* ---- Warming up, and the sudden end ---- */

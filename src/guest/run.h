@@ -35,6 +35,7 @@ struct px_run {
 /* Unpacks the messages of the channel into *run, blocking. 0, or -1 when the host is gone or
  * the message is not ours (the child then exits). Owned by the child module. */
 int px_run_receive(int channel, struct px_run *run);
+void px_run_done(struct px_run *run);
 
 /* Zygote: keeps the builtins needed, imports _ast, installs the Python-level handlers of
  * PX_SIGNAL_TIMEOUT, PX_SIGNAL_CPU (raise TimeoutError) and the default SIGINT handler, and
@@ -53,7 +54,8 @@ void px_run_reseed(void);
 void px_run_warm(void);
 
 /* Child, locked: runs the script, flushes, and sends the whole result up to DONE. Returns the
- * exit status for _exit(); never raises. */
+ * exit status for _exit(); never raises. In a session (PX_RUN_FLAG_SESSION) the names of __main__,
+ * threads and modules stay for the next call; the environment is as before after it. */
 int px_run_execute(struct px_run *run);
 
 /* Ends the run at once from anywhere in the child (the SIGSYS handler): flushes the standard

@@ -15,7 +15,7 @@ static const struct stream {
 };
 
 /* Held since before the script; it may have replaced them in sys. */
-static PyObject *streams[3], *flush[3];
+static PyObject *streams[3], *flush[3], *io_module;
 
 /* As create_stdio() of the interpreter's start. */
 static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
@@ -47,7 +47,19 @@ static int make_streams(void)
         if (!flush[i])
             return -1;
     }
+    io_module = io;
+    Py_XINCREF(io_module);
     return io ? 0 : -1;
+}
+
+void px_streams_renew_input(void)
+{
+    PyObject *fresh = make_stream(io_module, 0, &table[0]);
+    if (fresh) {
+        Py_XDECREF(streams[0]);
+        streams[0] = fresh;
+    }
+    PyErr_Clear();
 }
 
 /* File objects remember whether their descriptor could seek when first asked, and wrapping

@@ -12,4 +12,7 @@ int px_streams_prepare(void);
  * runs the script's code. Never raises. */
 void px_streams_flush(bool replaced);
 
+/* A fresh sys.stdin, without what an earlier call left unread. Never raises. */
+void px_streams_renew_input(void);
+
 #endif

@@ -1,0 +1,476 @@
+#include "engine/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "engine/result.h"
+#include "engine/run.h"
+#include "engine/session_private.h"
+#include "engine/verdict.h"
+#include "engine/workspace.h"
+
+#define HISTORY_MAX 10000       /* CONTRACT section 3 */
+#define ID_MAX 128
+
+const char *px_session_end_name(enum px_session_end end)
+{
+    static const char *const names[PX_END_COUNT] = {
+        [PX_END_NONE] = "",
+        [PX_END_KILLED] = "killed",
+        [PX_END_CRASHED] = "crashed",
+        [PX_END_TIMEOUT] = "timeout",
+        [PX_END_CPU_LIMIT] = "cpu_limit",
+        [PX_END_MEMORY_LIMIT] = "memory_limit",
+        [PX_END_IDLE_TTL] = "idle_ttl",
+        [PX_END_HARD_TTL] = "hard_ttl",
+        [PX_END_EVICTED] = "evicted",
+        [PX_END_CLOSED] = "closed",
+    };
+    return names[end];
+}
+
+static int check_id(const char *id, pyexec_error *error)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    size_t length = strlen(id);
+    if (length >= 1 && length <= ID_MAX && strspn(id, allowed) == length &&
+        strcmp(id, ".") != 0 && strcmp(id, "..") != 0)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
+    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").",
+                         ID_MAX);
+}
+
+/* ---- The table; call with the lock held ---- */
+
+static struct px_session *look_up(struct px_sessions *sessions, const char *id)
+{
+    const json_t *address = json_object_get(sessions->table, id);
+    return address ? (struct px_session *)(intptr_t)json_integer_value(address) : NULL;
+}
+
+struct px_session *px_session_find(struct px_sessions *sessions, const char *id,
+                                   pyexec_error *error)
+{
+    struct px_session *session = look_up(sessions, id);
+    if (!session)
+        px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'", id);
+    return session;
+}
+
+static void unlink_session(struct px_sessions *sessions, struct px_session *session)
+{
+    *(session->previous ? &session->previous->next : &sessions->oldest) = session->next;
+    *(session->next ? &session->next->previous : &sessions->newest) = session->previous;
+    session->next = session->previous = NULL;
+}
+
+static void link_newest(struct px_sessions *sessions, struct px_session *session)
+{
+    session->previous = sessions->newest;
+    session->next = NULL;
+    *(sessions->newest ? &sessions->newest->next : &sessions->oldest) = session;
+    sessions->newest = session;
+}
+
+static void remember(struct px_sessions *sessions, const char *id, enum px_session_end why)
+{
+    char **slot = &sessions->history[sessions->history_next];
+    sessions->history_next = (sessions->history_next + 1) % HISTORY_MAX;
+    if (*slot)
+        json_object_del(sessions->ended, *slot);
+    free(*slot);
+    *slot = strdup(id);
+    json_object_set_new(sessions->ended, id, json_integer(why));
+    sessions->ends[why]++;
+}
+
+static void remove_own_folder(struct px_session *session)
+{
+    if (session->own_folder && session->host_root >= 0)
+        px_workspace_remove_tree(session->host_root, session->id);
+    px_close_fd(&session->host_root);
+}
+
+/* Once nobody uses it. The lock need not be held. */
+static void free_session(struct px_sessions *sessions, struct px_session *session)
+{
+    if (session->started)
+        px_child_done(&session->child);
+    remove_own_folder(session);
+    if (session->kind)
+        px_executor_release(sessions->executor, session->kind);
+    px_policy_done(&session->policy);
+    pthread_cond_destroy(&session->changed);
+    free(session->id);
+    free(session);
+}
+
+void px_session_end(struct px_sessions *sessions, struct px_session *session,
+                    enum px_session_end why, bool cancel)
+{
+    if (session->closed)
+        return;
+    if (!session->busy && session->started)
+        px_keeper_unwatch(sessions, session);
+    session->closed = true;
+    session->end = why;
+    json_object_del(sessions->table, session->id);
+    unlink_session(sessions, session);
+    sessions->count--;
+    remember(sessions, session->id, why);
+    if (cancel && session->running)
+        pyexec_request_cancel(session->running);
+    pthread_cond_broadcast(&session->changed);
+    if (!session->references)
+        free_session(sessions, session);
+}
+
+/* ---- The manager ---- */
+
+struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error)
+{
+    pthread_mutex_lock(&executor->lock);
+    struct px_sessions *sessions = executor->sessions;
+    if (!sessions && (sessions = calloc(1, sizeof *sessions))) {
+        sessions->executor = executor;
+        sessions->wake = sessions->epoll = -1;
+        pthread_mutex_init(&sessions->lock, NULL);
+        sessions->table = json_object();
+        sessions->ended = json_object();
+        sessions->history = calloc(HISTORY_MAX, sizeof *sessions->history);
+        if (!sessions->table || !sessions->ended || !sessions->history ||
+            px_keeper_start(sessions, error) < 0) {
+            px_sessions_free(sessions);
+            sessions = NULL;
+        }
+        executor->sessions = sessions;
+    }
+    pthread_mutex_unlock(&executor->lock);
+    if (!sessions)
+        px_error_oom(error);
+    return sessions;
+}
+
+void px_sessions_free(struct px_sessions *sessions)
+{
+    if (!sessions)
+        return;
+    px_keeper_stop(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    while (sessions->oldest)
+        px_session_end(sessions, sessions->oldest, PX_END_CLOSED, true);
+    pthread_mutex_unlock(&sessions->lock);
+    json_decref(sessions->table);
+    json_decref(sessions->ended);
+    for (size_t i = 0; sessions->history && i < HISTORY_MAX; i++)
+        free(sessions->history[i]);
+    free(sessions->history);
+    pthread_mutex_destroy(&sessions->lock);
+    free(sessions);
+}
+
+static int make_room(struct px_sessions *sessions, pyexec_error *error)
+{
+    int64_t most = sessions->executor->session_config.max_count;
+    if (most == 0 || sessions->count < (size_t)most)
+        return 0;
+    struct px_session *session = sessions->oldest;
+    while (session && (session->busy || session->references))
+        session = session->next;
+    if (!session) {
+        px_error_set(error, PYEXEC_SESSION_LIMIT, "all %" PRId64 " sessions are busy", most);
+        return px_error_hint(error, "Wait for a call to end, close a session, or raise max_count.");
+    }
+    px_session_end(sessions, session, PX_END_EVICTED, false);
+    return 0;
+}
+
+static struct px_session *create(struct px_sessions *sessions, const char *id,
+                                 const struct px_policy *policy, pyexec_error *error)
+{
+    if (make_room(sessions, error) < 0)
+        return NULL;
+    struct px_session *session = calloc(1, sizeof *session);
+    char *copy = strdup(id);
+    if (!session || !copy || px_policy_copy(&session->policy, policy, error) < 0) {
+        free(session);
+        free(copy);
+        px_error_oom(error);
+        return NULL;
+    }
+    session->id = copy;
+    session->host_root = -1;
+    session->created_ns = session->used_ns = px_now_ns();
+    session->restarted = (enum px_session_end)json_integer_value(json_object_get(sessions->ended, id));
+    pthread_cond_init(&session->changed, NULL);
+    json_object_set_new(sessions->table, id, json_integer((json_int_t)(intptr_t)session));
+    link_newest(sessions, session);
+    sessions->count++;
+    sessions->opened++;
+    return session;
+}
+
+/* ---- A call ---- */
+
+/* What later calls of a session may change (CONTRACT section 3). */
+static int check_changes(const pyexec_request *request, const char *id, pyexec_error *error)
+{
+    static const char *const changeable[] = {"timeout_ms", "cpu_time_seconds", "max_stdout_bytes",
+                                             "max_stderr_bytes", "max_value_bytes",
+                                             "print_last_expression"};
+    const char *key;
+    json_t *value;
+    json_object_foreach(request->policy, key, value) {
+        size_t i = 0;
+        while (i < PX_COUNT(changeable) && strcmp(key, changeable[i]) != 0)
+            i++;
+        if (i < PX_COUNT(changeable))
+            continue;
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "policy: '%s' was fixed when the session '%s' was made", key, id);
+        return px_error_hint(error, "Leave it out, or use a new session id.");
+    }
+    return 0;
+}
+
+static int merge_policy(struct px_policy *ret, const struct px_policy *base,
+                        const pyexec_request *request, pyexec_error *error)
+{
+    if (px_policy_copy(ret, base, error) < 0)
+        return -1;
+    if ((!request->policy || px_policy_merge_json(ret, request->policy, PX_ORIGIN_REQUEST, error) == 0) &&
+        px_policy_check(ret, error) == 0)
+        return 0;
+    px_policy_done(ret);
+    return -1;
+}
+
+/* Finds or makes the session and waits for the call's turn. NULL with an error. */
+static struct px_session *enter(struct px_sessions *sessions, const char *id,
+                                pyexec_request *request, bool *ret_created, pyexec_error *error)
+{
+    struct px_session *session = look_up(sessions, id);
+    *ret_created = !session;
+    if (session) {
+        if (check_changes(request, id, error) < 0)
+            return NULL;
+    } else {
+        struct px_policy policy;
+        if (merge_policy(&policy, &sessions->executor->policy, request, error) < 0)
+            return NULL;
+        session = create(sessions, id, &policy, error);
+        px_policy_done(&policy);
+        if (!session)
+            return NULL;
+    }
+    uint64_t ticket = session->next_ticket++;
+    session->references++;
+    while (!session->closed && (session->busy || session->serving != ticket))
+        pthread_cond_wait(&session->changed, &sessions->lock);
+    if (!session->closed) {
+        if (session->started)
+            px_keeper_unwatch(sessions, session);
+        session->busy = true;
+        session->running = request;
+        return session;
+    }
+    enum px_session_end end = session->end;
+    if (!--session->references)
+        free_session(sessions, session);
+    if (end != PX_END_CLOSED)       /* it died under another call: start anew, in this turn */
+        return enter(sessions, id, request, ret_created, error);
+    px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed", id);
+    return NULL;
+}
+
+static enum px_session_end end_of(const pyexec_result *result)
+{
+    switch (result->status) {
+    case PYEXEC_STATUS_TIMEOUT:
+        return PX_END_TIMEOUT;
+    case PYEXEC_STATUS_CPU_LIMIT:
+        return PX_END_CPU_LIMIT;
+    case PYEXEC_STATUS_MEMORY_LIMIT:
+        return PX_END_MEMORY_LIMIT;
+    case PYEXEC_STATUS_CRASHED:
+        return PX_END_CRASHED;
+    case PYEXEC_STATUS_CANCELLED:
+        return PX_END_CLOSED;
+    default:
+        return PX_END_KILLED;
+    }
+}
+
+static void leave(struct px_sessions *sessions, struct px_session *session, bool alive,
+                  enum px_session_end end)
+{
+    pthread_mutex_lock(&sessions->lock);
+    session->busy = false;
+    session->running = NULL;
+    session->serving++;
+    session->used_ns = px_now_ns();
+    if (!session->closed) {
+        unlink_session(sessions, session);
+        link_newest(sessions, session);
+        if (alive)
+            px_keeper_watch(sessions, session);
+        else
+            px_session_end(sessions, session, end, false);
+    }
+    pthread_cond_broadcast(&session->changed);
+    bool last = --session->references == 0 && session->closed;
+    pthread_mutex_unlock(&sessions->lock);
+    if (last)
+        free_session(sessions, session);
+}
+
+/* The session's folder in workspace_root, and a mount of it. */
+static int open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder,
+                       int *ret_mount, pyexec_error *error)
+{
+    const struct px_session_config *config = &sessions->executor->session_config;
+    session->host_root = open(config->workspace_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (session->host_root < 0)
+        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'",
+                              config->workspace_root);
+    session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
+    if (!session->own_folder && (errno != EEXIST || !config->adopt_workspace)) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'",
+                       session->workspace_path);
+        return px_error_hint(error, "Remove the folder, use another id, or set adopt_workspace.");
+    }
+    px_auto_fd int folder =
+        openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0)
+        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
+                              session->workspace_path);
+    *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,
+                                  px_policy_files(&session->policy) != PX_FILES_FULL, error);
+    if (*ret_mount < 0)
+        return -1;
+    *ret_folder = TAKE_FD(folder);
+    return 0;
+}
+
+static int start(struct px_sessions *sessions, struct px_session *session,
+                 pyexec_request *request, pyexec_error *error)
+{
+    pyexec_executor *executor = sessions->executor;
+    const char *root = executor->session_config.workspace_root;
+    bool files = px_policy_files(&session->policy) != PX_FILES_NONE;
+    if (px_executor_acquire(executor, &session->policy, &session->kind, error) < 0 ||
+        px_executor_check_memory(&session->policy, session->kind->zygotes, error) < 0)
+        return -1;
+    if (files)
+        snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",
+                 root ? root : "/tmp", session->id);
+    else
+        snprintf(session->workspace_path, sizeof session->workspace_path, "/workspace");
+    struct px_child_options options = {.policy = &session->policy, .request = request,
+                                       .workspace_path = session->workspace_path, .session = true};
+    struct px_clone_request shape;
+    px_child_shape(&shape, &options);
+    px_auto_fd int mount = -1;
+    int folder = -1;
+    if (files && root) {
+        shape.workspace = PX_WORKSPACE_GIVEN;
+        if (open_folder(sessions, session, &folder, &mount, error) < 0)
+            return -1;
+    }
+    session->started = true;
+    return px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape,
+                          executor->null_fd, mount, folder, error);
+}
+
+static int describe(pyexec_result *result, const struct px_session *session, bool created,
+                    pyexec_error *error)
+{
+    result->session = json_pack(
+        "{s:s, s:b, s:o, s:I}", "id", session->id, "created", created, "restarted",
+        created && session->restarted ? json_string(px_session_end_name(session->restarted))
+                                      : json_null(),
+        "execution_count", (json_int_t)session->calls);
+    if (session->host_root >= 0)
+        result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
+    return result->session ? 0 : px_error_oom(error);
+}
+
+/* The call itself, with the session to itself. */
+static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request,
+                bool created, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+{
+    pyexec_executor *executor = sessions->executor;
+    struct px_policy policy;
+    if (merge_policy(&policy, &session->policy, request, error) < 0)
+        return -1;
+    int result = px_executor_check(request, &policy, error);
+    bool first = !session->started;
+    if (result == 0 && first)
+        result = start(sessions, session, request, error);
+    if (result == 0) {
+        struct px_run_context context = {
+            .launcher = executor->launcher,
+            .zygotes = session->kind->zygotes,
+            .policy = &policy,
+            .request = request,
+            .null_fd = executor->null_fd,
+            .processors = executor->processors,
+        };
+        struct px_call one = {&session->child, first, ++session->calls, session->workspace_path};
+        result = px_run_call(&context, &one, ret, ret_alive, error);
+        if (result == 0)
+            result = describe(*ret, session, created, error);
+    } else {
+        /* A request that is refused leaves the session as it was. */
+        *ret_alive = !first;
+    }
+    px_policy_done(&policy);
+    return result;
+}
+
+int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request,
+                   pyexec_result **ret, pyexec_error *error)
+{
+    if (!executor->session_config.enabled) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
+        return px_error_hint(error, "Set [session] enabled to true.");
+    }
+    if (check_id(session_id, error) < 0 || px_request_check(request, error) < 0)
+        return -1;
+    if (request->workspace)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST,
+                            "workspace: a session's is below workspace_root");
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    bool created, alive = false;
+    pthread_mutex_lock(&sessions->lock);
+    struct px_session *session = enter(sessions, session_id, request, &created, error);
+    pthread_mutex_unlock(&sessions->lock);
+    if (!session)
+        return -1;
+    int result = px_executor_admit(executor, error);
+    if (result == 0) {
+        result = call(sessions, session, request, created, ret, &alive, error);
+        px_executor_leave(executor);
+    } else {
+        alive = session->started;
+    }
+    enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
+    if (result == 0 && !alive && session->closed && (*ret)->status == PYEXEC_STATUS_KILLED)
+        px_verdict_cancelled(*ret);
+    leave(sessions, session, alive, end);
+    if (result == 0)
+        px_executor_count(executor, (*ret)->status);
+    return result;
+}

@@ -1,0 +1,165 @@
+/* Looking at sessions, stopping them, and their files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "engine/request.h"
+#include "engine/session_private.h"
+#include "engine/workspace.h"
+
+#define READ_MAX (64u << 20)
+
+int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id,
+                             pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    struct px_session *session = px_session_find(sessions, session_id, error);
+    if (session && session->running)
+        pyexec_request_interrupt(session->running);
+    pthread_mutex_unlock(&sessions->lock);
+    return session ? 0 : -1;
+}
+
+int pyexec_session_close(pyexec_executor *executor, const char *session_id, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    struct px_session *session = px_session_find(sessions, session_id, error);
+    if (session)
+        px_session_end(sessions, session, PX_END_CLOSED, true);
+    pthread_mutex_unlock(&sessions->lock);
+    return session ? 0 : -1;
+}
+
+void pyexec_session_close_all(pyexec_executor *executor)
+{
+    pyexec_error ignored;
+    struct px_sessions *sessions = px_sessions_get(executor, &ignored);
+    if (!sessions)
+        return;
+    pthread_mutex_lock(&sessions->lock);
+    while (sessions->oldest)
+        px_session_end(sessions, sessions->oldest, PX_END_CLOSED, true);
+    pthread_mutex_unlock(&sessions->lock);
+}
+
+static int hand_out(json_t *json, char **ret, pyexec_error *error)
+{
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (!text)
+        return px_error_oom(error);
+    *ret = text;
+    return 0;
+}
+
+int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    json_t *list = json_array();
+    int64_t now = px_now_ns();
+    pthread_mutex_lock(&sessions->lock);
+    for (struct px_session *session = sessions->oldest; session; session = session->next)
+        json_array_append_new(
+            list, json_pack("{s:s, s:b, s:I, s:I, s:I}", "id", session->id, "busy", session->busy,
+                            "execution_count", (json_int_t)session->calls, "age_ms",
+                            (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
+                            (json_int_t)(session->busy ? 0 : (now - session->used_ns) / 1000000)));
+    pthread_mutex_unlock(&sessions->lock);
+    return hand_out(list, ret, error);
+}
+
+int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    json_t *by_status = json_object(), *ends = json_object();
+    pthread_mutex_lock(&executor->lock);
+    for (unsigned status = 0; status <= PYEXEC_STATUS_CANCELLED; status++)
+        json_object_set_new(by_status, pyexec_status_name(status),
+                            json_integer((json_int_t)executor->executions[status]));
+    size_t running = executor->running, queued = executor->queued, ready = 0;
+    for (size_t i = 0; i < PX_KINDS_MAX; i++)
+        if (executor->kinds[i].pool)
+            ready += px_pool_ready(executor->kinds[i].pool);
+    pthread_mutex_unlock(&executor->lock);
+    pthread_mutex_lock(&sessions->lock);
+    for (unsigned end = PX_END_KILLED; end < PX_END_COUNT; end++)
+        json_object_set_new(ends, px_session_end_name(end),
+                            json_integer((json_int_t)sessions->ends[end]));
+    json_t *stats = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o}", "executions", by_status, "running",
+                              (json_int_t)running, "queued", (json_int_t)queued, "pool_ready",
+                              (json_int_t)ready, "sessions", (json_int_t)sessions->count,
+                              "sessions_opened", (json_int_t)sessions->opened, "sessions_ended", ends);
+    pthread_mutex_unlock(&sessions->lock);
+    return hand_out(stats, ret, error);
+}
+
+/* A descriptor of the session's workspace for the caller to close. */
+static int open_workspace(pyexec_executor *executor, const char *id, const char *path,
+                          pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions || (path && px_request_check_path(path, "path", error) < 0))
+        return -1;
+    int fd = -1;
+    pthread_mutex_lock(&sessions->lock);
+    struct px_session *session = px_session_find(sessions, id, error);
+    if (session && session->started && session->child.workspace >= 0)
+        fd = fcntl(session->child.workspace, F_DUPFD_CLOEXEC, 3);
+    else if (session)
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace", id);
+    pthread_mutex_unlock(&sessions->lock);
+    return fd;
+}
+
+int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret,
+                              pyexec_error *error)
+{
+    px_auto_fd int folder = open_workspace(executor, session_id, NULL, error);
+    struct px_snapshot files = {0};
+    if (folder < 0 || px_snapshot_take(folder, &files, error) < 0)
+        return -1;
+    json_t *list = px_snapshot_list(&files);
+    px_snapshot_done(&files);
+    return hand_out(list, ret, error);
+}
+
+int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path,
+                             void **ret, size_t *ret_length, pyexec_error *error)
+{
+    px_auto_fd int folder = open_workspace(executor, session_id, path, error);
+    struct px_buffer px_auto_buffer bytes = {0};
+    if (folder < 0 || px_workspace_read(folder, path, READ_MAX, &bytes, error) < 0)
+        return -1;
+    *ret_length = bytes.length;
+    *ret = px_buffer_take(&bytes);
+    return *ret ? 0 : px_error_oom(error);
+}
+
+int pyexec_session_write_file(pyexec_executor *executor, const char *session_id, const char *path,
+                              const void *bytes, size_t length, pyexec_error *error)
+{
+    px_auto_fd int folder = open_workspace(executor, session_id, path, error);
+    return folder < 0 ? -1 : px_workspace_write(folder, path, bytes, length, error);
+}
+
+int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path,
+                               pyexec_error *error)
+{
+    px_auto_fd int folder = open_workspace(executor, session_id, path, error);
+    return folder < 0 ? -1 : px_workspace_delete(folder, path, error);
+}

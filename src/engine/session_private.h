@@ -1,0 +1,81 @@
+/* A session's inside, for session.c, keeper.c and session_files.c. */
+#ifndef PX_ENGINE_SESSION_PRIVATE_H
+#define PX_ENGINE_SESSION_PRIVATE_H
+
+#include <pthread.h>
+
+#include "engine/child.h"
+#include "engine/executor.h"
+
+enum px_session_end {
+    PX_END_NONE,
+    PX_END_KILLED,
+    PX_END_CRASHED,
+    PX_END_TIMEOUT,
+    PX_END_CPU_LIMIT,
+    PX_END_MEMORY_LIMIT,
+    PX_END_IDLE_TTL,
+    PX_END_HARD_TTL,
+    PX_END_EVICTED,
+    PX_END_CLOSED,
+    PX_END_COUNT
+};
+const char *px_session_end_name(enum px_session_end end);
+
+struct px_session {
+    struct px_session *next, *previous;     /* by last use, oldest first; only of live ones */
+    char *id;
+    struct px_policy policy;
+    struct px_kind *kind;               /* held while the session lives */
+    struct px_child child;
+    bool started;
+    int host_root;                      /* workspace_root, or -1 */
+    bool own_folder;                    /* made by pyexec in workspace_root: removed at the end */
+    char workspace_path[PX_WORKSPACE_PATH_MAX];
+    int64_t created_ns, used_ns;
+    uint64_t calls;
+    enum px_session_end restarted;      /* what ended the one before */
+
+    unsigned references;                /* calls that use or wait for it */
+    uint64_t next_ticket, serving;
+    bool busy, closed;                  /* closed: gone from the table; calls must not begin */
+    enum px_session_end end;            /* why, once closed */
+    pyexec_request *running;
+    pthread_cond_t changed;
+};
+
+struct px_sessions {
+    pyexec_executor *executor;
+    pthread_mutex_t lock;
+    json_t *table;                      /* id → address, as an integer */
+    struct px_session *oldest, *newest;
+    size_t count;
+    json_t *ended;                      /* id → why, of the last HISTORY_MAX ids */
+    char **history;
+    size_t history_next;
+    uint64_t opened, ends[PX_END_COUNT];
+    pthread_t keeper;
+    bool keeper_runs, stopping;
+    int wake, epoll;
+};
+
+/* Call with the lock held. Takes the session out of the table; a busy one ends after its call,
+ * which `cancel` cuts short. */
+void px_session_end(struct px_sessions *sessions, struct px_session *session,
+                    enum px_session_end why, bool cancel);
+
+/* The executor's manager, made when first needed. */
+struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
+
+/* Call with the lock held; NULL with session_not_found. */
+struct px_session *px_session_find(struct px_sessions *sessions, const char *id,
+                                   pyexec_error *error);
+
+/* The keeper thread (keeper.c): timers, deaths, output of idle sessions. */
+int px_keeper_start(struct px_sessions *sessions, pyexec_error *error);
+void px_keeper_stop(struct px_sessions *sessions);
+/* Watches an idle session, or stops to; call with the lock held. */
+void px_keeper_watch(struct px_sessions *sessions, struct px_session *session);
+void px_keeper_unwatch(struct px_sessions *sessions, struct px_session *session);
+
+#endif

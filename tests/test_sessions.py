@@ -1,0 +1,352 @@
+"""Sessions: state, order, limits, ends, workspaces. Through libpyexec (tests/library.py)."""
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from library import Executor, Failure
+
+OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
+FULL = dict(OPEN, disable_open=False)
+
+
+@pytest.fixture
+def executor(nothing_left):
+    with Executor(OPEN) as made:
+        yield made
+
+
+def value(executor, session, code, **request):
+    result = executor.call(session, code, **request)
+    assert result["status"] == "ok", result
+    return result["last_value_repr"]
+
+
+def test_state_lasts(nothing_left):
+    with Executor() as executor:
+        first = executor.call("s", "my_list = [1, 2, 3]")
+        assert first["session"] == {"id": "s", "created": True, "restarted": None, "execution_count": 1}
+        second = executor.call("s", "my_list.append(4); my_list")
+        assert second["last_value_repr"] == "[1, 2, 3, 4]"
+        assert second["session"] == {"id": "s", "created": False, "restarted": None, "execution_count": 2}
+        assert executor.call("t", "'my_list' in globals()")["last_value_repr"] == "False"
+        assert executor.call(None, "'my_list' in globals()")["session"] is None
+
+
+@pytest.mark.parametrize("failure, status", [
+    ("1 / 0", "error"), ("import sys\nsys.exit(3)", "error"), ("raise KeyboardInterrupt", "error"), ("x = (", "error"),
+    ("import time\ntime.sleep(60)", "timeout"), ("i = 0\nwhile True: i += 1", "cpu_limit"),
+    ("x = [0] * 10**10", "memory_limit"),
+])
+def test_state_survives(executor, failure, status):
+    value(executor, "s", "kept = 42")
+    limits = {"timeout": {"timeout_ms": 200}, "cpu_limit": {"policy": {"cpu_time_seconds": 1}}}
+    assert executor.call("s", failure, **limits.get(status, {}))["status"] == status
+    again = executor.call("s", "kept")
+    assert (again["last_value_repr"], again["session"]["created"]) == ("42", False), again
+
+
+@pytest.mark.parametrize("code, status, reason", [
+    # Python 3.11 does not catch a signal's exception when the loop is a try block's first statement.
+    ("i = 0\nwhile True:\n    try:\n        i = 0\n        while True: i += 1\n    except BaseException: pass", "timeout", "timeout"),
+    ("import os\nos._exit(3)", "crashed", "crashed"), ("import ctypes\nctypes.string_at(0)", "crashed", "crashed"),
+])
+def test_a_process_that_had_to_go_starts_anew_and_says_why(executor, code, status, reason):
+    value(executor, "s", "x = 1")
+    assert executor.call("s", code, timeout_ms=300)["status"] == status
+    result = executor.call("s", "'x' in globals()")
+    assert result["last_value_repr"] == "False"
+    assert result["session"] == {"id": "s", "created": True, "restarted": reason, "execution_count": 1}
+
+
+def test_cpu_seconds_are_per_call(executor):
+    for _ in range(3):
+        assert value(executor, "s", "import time\nt = time.process_time()\nwhile time.process_time() < t + 0.8: pass\n1",
+                     policy={"cpu_time_seconds": 1}) == "1"
+
+
+def test_interactive_python(executor):
+    value(executor, "s", "from dataclasses import dataclass\nimport pickle, typing\n@dataclass\nclass P:\n    x: int\np = P(1)")
+    assert value(executor, "s", "pickle.loads(pickle.dumps(p)) == p, typing.get_type_hints(P), __name__") == \
+        "(True, {'x': <class 'int'>}, '__main__')"
+    value(executor, "s", "def f():\n    global n\n    n = 5\n    return g()\ndef g(): return 1 / 0")
+    trace = executor.call("s", "f()")["error"]["traceback"]
+    assert re.findall(r'File "(<cell \d+>)", line (\d+)', trace) == [("<cell 4>", "1"), ("<cell 3>", "4"), ("<cell 3>", "5")]
+    assert "return g()" in trace
+    assert value(executor, "s", "n") == "5" and value(executor, "s", "_ + 1") == "6"
+    assert value(executor, "s", "import asyncio\nasync def h(): return 7\nawait asyncio.sleep(0)\nawait h()") == "7"
+    assert executor.call("s", "import warnings\nfor i in range(3): warnings.warn('w')")["stderr"].count("UserWarning") == 1
+
+
+def test_threads_go_on_and_their_output_goes_to_the_current_call(executor):
+    value(executor, "s", "import threading, time\nstop = False\ncount = 0\ndef work():\n    global count\n"
+                         "    while not stop:\n        count += 1\n        print('tick')\n        time.sleep(0.001)\n"
+                         "t = threading.Thread(target=work, daemon=True); t.start()")
+    time.sleep(0.5)
+    result = executor.call("s", "before = count\ntime.sleep(0.1)\ncount > before > 100")
+    assert result["last_value_repr"] == "True" and 5 < result["stdout"].count("tick") < 150, result
+    assert value(executor, "s", "stop = True\nt.join()\nt.is_alive()") == "False"
+
+
+def test_per_call_things_are_back_after_it():
+    with Executor(FULL) as executor:
+        code = "import os, sys\nos.environ.get('A'), os.getcwd(), sys.stdin.read()"
+        assert value(executor, "s", code) == "(None, '/tmp/s', '')"
+        assert value(executor, "s", code, env={"A": "b"}, working_dir="d/e", stdin="in") == "('b', '/tmp/s/d/e', 'in')"
+        assert executor.call("s", "1 / 0", env={"A": "c"}, working_dir="d", stdin="unread")["status"] == "error"
+        assert value(executor, "s", code) == "(None, '/tmp/s', '')"
+        assert executor.call("s", "1", print_last_expression=False)["last_value_repr"] is None
+        assert value(executor, "s", "1") == "1"
+
+
+def test_only_some_fields_may_change_later(executor):
+    value(executor, "s", "1", policy={"max_threads": 4})
+    for policy in ({"max_threads": 5}, {"disable_open": False}, {"allowed_imports": []}):
+        with pytest.raises(Failure) as failure:
+            executor.call("s", "1", policy=policy)
+        assert failure.value.code == "invalid_request" and next(iter(policy)) in failure.value.message
+    assert value(executor, "s", "'x' * 99", policy={"max_value_bytes": 10, "timeout_ms": 1000}) == "'xxxxxxxxx"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "ü", "x" * 129, "a\n"])
+def test_bad_ids(executor, name):
+    with pytest.raises(Failure) as failure:
+        executor.call(name, "1")
+    assert failure.value.code == "invalid_request"
+
+
+def test_calls_of_one_session_are_in_order_and_sessions_at_once(executor):
+    value(executor, "s", "import time\nseen = []")
+    threads = []
+    for i in range(8):
+        threads.append(threading.Thread(target=value, args=(executor, "s", "time.sleep(0.02)\nseen.append(%d)" % i)))
+        threads[-1].start()
+        time.sleep(0.005)
+    for thread in threads:
+        thread.join()
+    assert value(executor, "s", "seen") == str(list(range(8)))
+    start = time.monotonic()
+    threads = [threading.Thread(target=value, args=(executor, "p%d" % i, "import time\ntime.sleep(0.5)")) for i in range(4)]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    assert time.monotonic() - start < 1.9
+
+
+def test_eviction_of_the_least_recently_used_idle_one():
+    with Executor(OPEN, {"max_count": 2}) as executor:
+        value(executor, "a", "1"), value(executor, "b", "1"), value(executor, "a", "1")
+        value(executor, "c", "1")
+        assert {item["id"] for item in executor.sessions()} == {"a", "c"}
+        busy = [threading.Thread(target=executor.call, args=(name, "import time\ntime.sleep(1)")) for name in "ac"]
+        [thread.start() for thread in busy]
+        time.sleep(0.3)
+        with pytest.raises(Failure) as failure:
+            executor.call("d", "1")
+        assert failure.value.code == "session_limit" and failure.value.hint
+        [thread.join() for thread in busy]
+        assert executor.call("b", "1")["session"]["restarted"] == "evicted"
+
+
+def test_ttls_fire_by_timers():
+    with Executor(OPEN, {"idle_ttl": 300, "hard_ttl": 1500}) as executor:
+        value(executor, "s", "1")
+        time.sleep(1)
+        assert executor.sessions() == []
+        assert executor.call("s", "1")["session"]["restarted"] == "idle_ttl"
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            restarted = executor.call("s", "1")["session"]["restarted"]
+            if restarted == "hard_ttl":
+                break
+            time.sleep(0.1)
+        assert restarted == "hard_ttl"
+
+
+def test_closing(executor):
+    value(executor, "s", "1")
+    executor.close("s")
+    assert executor.call("s", "1")["session"]["restarted"] == "closed"
+    outcomes = []
+    def run(code):
+        try:
+            outcomes.append(executor.call("s", code)["status"])
+        except Failure as failure:
+            outcomes.append(failure.code)
+    running = threading.Thread(target=run, args=("import time\ntime.sleep(60)",))
+    running.start()
+    time.sleep(0.3)
+    waiting = threading.Thread(target=run, args=("1",))
+    waiting.start()
+    time.sleep(0.1)
+    executor.close("s")
+    running.join(5), waiting.join(5)
+    assert sorted(outcomes) == ["cancelled", "session_not_found"]
+    assert executor.call("s", "1")["session"]["created"]
+    with pytest.raises(Failure) as failure:
+        executor.close("nosuch")
+    assert failure.value.code == "session_not_found"
+    executor.close_all()
+    assert executor.sessions() == []
+
+
+def test_interrupt_keeps_the_state(executor):
+    value(executor, "s", "x = 1\nimport time")
+    timer = threading.Timer(0.3, executor.interrupt, ["s"])
+    timer.start()
+    result = executor.call("s", "time.sleep(60)")
+    assert (result["status"], result["error_repr"]) == ("error", "KeyboardInterrupt")
+    assert value(executor, "s", "x") == "1"
+
+
+def test_workspace_in_memory():
+    with Executor(FULL) as executor:
+        assert value(executor, "s", "open('d', 'wb').write(bytes(range(256)))\nimport os\nos.getcwd()") == "'/tmp/s'"
+        assert executor.read_file("s", "d") == bytes(range(256))
+        executor.write_file("s", "e/f", b"from the host")
+        assert executor.list_files("s") == [{"path": "d", "bytes": 256}, {"path": "e/f", "bytes": 13}]
+        assert value(executor, "s", "open('e/f').read()") == "'from the host'"
+        executor.delete_file("s", "d")
+        value(executor, "s", "import os\nos.symlink('/etc', 'l')")
+        for path in ("l/passwd", "../x", "/etc/passwd", "l"):
+            with pytest.raises(Failure):
+                executor.read_file("s", path)
+            with pytest.raises(Failure):
+                executor.write_file("s", path, b"x")
+        assert value(executor, "t", "import ctypes\nctypes.CDLL(None).open(b'/tmp/s', 0)") == "-1"
+
+
+def test_workspace_on_the_host(open_folder):
+    (open_folder / "there").mkdir()
+    with Executor(FULL, {"workspace_root": str(open_folder)}) as executor:
+        result = executor.call("s", "open('f', 'w').write('x')\nimport os\nos.getcwd()")
+        assert result["last_value_repr"] == repr(str(open_folder / "s")) and result["missing_layers"] == ["workspace_quota"]
+        assert (open_folder / "s" / "f").read_text() == "x" and (open_folder / "s").stat().st_mode & 0o777 == 0o700
+        with pytest.raises(Failure) as failure:
+            executor.call("there", "1")
+        assert failure.value.code == "invalid_request" and "adopt_workspace" in failure.value.hint
+        executor.close("s")
+        assert not (open_folder / "s").exists()
+        value(executor, "s", "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w').close()\nos.chmod('a', 0)")
+    assert sorted(os.listdir(open_folder)) == ["there"]
+    with Executor(FULL, {"workspace_root": str(open_folder), "adopt_workspace": True}) as executor:
+        value(executor, "there", "open('f', 'w').close()")
+    assert os.listdir(open_folder / "there") == ["f"]
+
+
+def pids():
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open("/proc/%s/stat" % entry) as file:
+                    name, rest = file.read().rsplit(")", 1)
+                found[int(entry)] = (name.split("(")[1], int(rest.split()[1]))
+            except OSError:
+                pass
+    return found
+
+
+def below(pid, table):
+    mine = [child for child, (_, parent) in table.items() if parent == pid]
+    return mine + [deeper for child in mine for deeper in below(child, table)]
+
+
+def test_sessions_outlive_their_zygote(executor):
+    for i in range(20):
+        value(executor, "s%d" % i, "x = %d" % i)
+    table = pids()
+    outer = [pid for pid in below(os.getpid(), table) if table[pid][0] == "pyexec-launch"]
+    supervisor = [pid for pid in outer if table[pid][1] in outer][0]
+    zygote = min(pid for pid, (_, parent) in table.items() if parent == supervisor)
+    os.kill(zygote, signal.SIGKILL)
+    time.sleep(0.1)
+    for i in range(20):
+        assert value(executor, "s%d" % i, "x") == str(i)
+    assert value(executor, "new", "1") == "1"
+
+
+def test_a_killed_supervisor_ends_all_and_the_next_call_starts_anew(executor):
+    value(executor, "s", "x = 1")
+    table = pids()
+    outer = [pid for pid in below(os.getpid(), table) if table[pid][0] == "pyexec-launch"]
+    os.kill([pid for pid in outer if table[pid][1] in outer][0], signal.SIGKILL)
+    time.sleep(0.3)
+    result = executor.call("s", "'x' in globals()")
+    assert (result["last_value_repr"], result["session"]["restarted"]) == ("False", "killed")
+    assert executor.call(None, "6 * 7")["last_value_repr"] == "42"
+
+
+def test_an_idle_session_that_dies_is_noticed(executor):
+    value(executor, "s", "import threading, os, time\nthreading.Thread(target=lambda: (time.sleep(0.2), os._exit(1)), daemon=True).start()")
+    time.sleep(0.6)
+    assert executor.sessions() == []
+    assert executor.call("s", "1")["session"]["restarted"] == "killed"
+
+
+def test_an_idle_host_uses_no_cpu():
+    with Executor(OPEN, {"max_count": 0}) as executor:
+        for i in range(100):
+            value(executor, "s%d" % i, "1")
+        time.sleep(0.5)
+        before = time.process_time()
+        time.sleep(1)
+        assert time.process_time() - before < 0.02
+        assert value(executor, "s50", "1") == "1"
+
+
+def test_many_open_and_close_cycles_leave_nothing():
+    def state():
+        with open("/proc/self/status") as file:
+            memory = int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+        return len(os.listdir("/proc/self/fd")), memory
+    with Executor(OPEN) as executor:
+        for i in range(200):
+            value(executor, "warm%d" % i, "1")
+            executor.close("warm%d" % i)
+        before = state()
+        for i in range(1000):
+            value(executor, "s%d" % i, "1")
+            executor.close("s%d" % i)
+        time.sleep(0.5)
+        after = state()
+        assert after[0] <= before[0] and after[1] < before[1] + 3000, (before, after)
+        assert executor.stats()["sessions"] == 0
+
+
+def test_humaneval_as_four_cells(shared):
+    with gzip.open(os.path.join(shared, "data", "HumanEval.jsonl.gz"), "rt") as lines, \
+            Executor(OPEN, {"max_count": 0}) as executor:
+        for i, problem in enumerate(map(json.loads, lines)):
+            session = "h%d" % i
+            value(executor, session, problem["prompt"] + "    pass\n")
+            value(executor, session, problem["prompt"] + problem["canonical_solution"])
+            value(executor, session, problem["test"])
+            value(executor, session, "check(%s)" % problem["entry_point"])
+
+
+def test_200_mixed_cells_against_plain_python(executor):
+    import random
+    random.seed(7)
+    cells = []
+    for i in range(200):
+        cells.append(random.choice(["n += %d" % i, "d[%d] = n" % i, "l.append(n %% %d)" % (i + 1), "1 / 0", "x = (",
+                                    "raise SystemExit(2)", "n += 1; undefined", "import time; time.sleep(30)",
+                                    "def f(a, k=%d): return a + k + n\nn = f(n)" % i]))
+    plain = {"n": 0, "d": {}, "l": []}
+    value(executor, "s", "n, d, l = 0, {}, []")
+    for cell in cells:
+        result = executor.call("s", cell, timeout_ms=50 if "sleep" in cell else 5000)
+        try:
+            if "sleep" not in cell:
+                exec(compile(cell, "c", "exec"), plain)
+        except BaseException as error:
+            assert result["status"] == "error" and result["error"]["type"] == type(error).__name__, (cell, result)
+        else:
+            assert result["status"] == ("timeout" if "sleep" in cell else "ok"), (cell, result)
+        assert value(executor, "s", "n, len(d), sum(l)") == repr((plain["n"], len(plain["d"]), sum(plain["l"])))

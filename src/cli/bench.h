@@ -17,7 +17,9 @@ enum bench_row {
     BENCH_FLOOR_CLONE,
     BENCH_FLOOR_NAMESPACES,
     BENCH_FLOOR_ROUND_TRIP,
-    BENCH_EXECUTE,
+    BENCH_EXECUTE,          /* without a pool */
+    BENCH_POOLED,
+    BENCH_SESSION,
     BENCH_ROW_COUNT
 };
 

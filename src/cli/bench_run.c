@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -53,8 +54,15 @@ static int measure_program(struct bench_samples *samples, const char *const *arg
     return bench_samples_end_round(samples, from, error);
 }
 
-static int measure_runs(struct bench_samples *samples, pyexec_executor *executor, size_t count,
-                        pyexec_error *error)
+/* A pooled run is what a service sees that is not at its limit: the pool has had time to fill. */
+static void let_pool_fill(void)
+{
+    struct timespec pause = {.tv_nsec = 3000000};
+    nanosleep(&pause, NULL);
+}
+
+static int measure_runs(struct bench_samples *samples, enum bench_row row,
+                        pyexec_executor *executor, size_t count, pyexec_error *error)
 {
     size_t from = samples->count;
     pyexec_request *request = pyexec_request_new();
@@ -62,8 +70,12 @@ static int measure_runs(struct bench_samples *samples, pyexec_executor *executor
                                                                             : px_error_oom(error);
     for (size_t i = 0; i < count && status == 0; i++) {
         pyexec_result *result = NULL;
+        if (row == BENCH_POOLED)
+            let_pool_fill();
         int64_t start = px_now_ns();
-        status = pyexec_execute_once(executor, request, &result, error);
+        status = row == BENCH_SESSION
+                     ? pyexec_execute(executor, "bench", request, &result, error)
+                     : pyexec_execute_once(executor, request, &result, error);
         int64_t end = px_now_ns();
         if (status == 0 && pyexec_result_status(result) != PYEXEC_STATUS_OK)
             status = px_error_set(error, PYEXEC_INTERNAL, "bench: a run ended with status %s",
@@ -137,12 +149,14 @@ static void take_floors(struct bench *bench, struct floor_rounds *rounds)
     }
 }
 
-static int new_executor(const struct cli_settings *settings, int64_t zygotes,
+static int new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool,
                         pyexec_executor **ret, pyexec_error *error)
 {
     px_auto_free char *policy = NULL, *host = NULL;
     struct cli_settings changed = *settings;    /* borrows; only numbers are changed */
     changed.host.zygotes = zygotes;
+    if (!pool)
+        changed.host.pool_size = 0;
     if (cli_settings_json(&changed, &policy, &host, error) < 0)
         return -1;
     return pyexec_executor_new(policy, host, ret, error);
@@ -155,7 +169,7 @@ static void free_executor(pyexec_executor **executor)
 
 static int measure_round(struct bench *bench, const struct bench_plan *plan,
                          struct floor_rounds *rounds, pyexec_executor *executor,
-                         pyexec_error *error)
+                         pyexec_executor *pooled, pyexec_error *error)
 {
     const char *const python[] = {bench->python, "-I", "-S", "-c", "pass", NULL};
     const char *const bubblewrap[] = {"bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc",
@@ -171,21 +185,27 @@ static int measure_round(struct bench *bench, const struct bench_plan *plan,
         return -1;
     if (measure_floors(rounds, executor, plan->floors, error) < 0)
         return -1;
-    return measure_runs(&rows[BENCH_EXECUTE], executor, plan->runs, error);
+    if (measure_runs(&rows[BENCH_EXECUTE], BENCH_EXECUTE, executor, plan->runs, error) < 0 ||
+        measure_runs(&rows[BENCH_POOLED], BENCH_POOLED, pooled, plan->runs, error) < 0)
+        return -1;
+    return measure_runs(&rows[BENCH_SESSION], BENCH_SESSION, pooled, plan->runs, error);
 }
 
 static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
                              const struct cli_settings *settings, pyexec_error *error)
 {
-    px_auto(free_executor) pyexec_executor *executor = NULL;
-    if (new_executor(settings, 1, &executor, error) < 0)
+    px_auto(free_executor) pyexec_executor *executor = NULL, *pooled = NULL;
+    if (new_executor(settings, 1, false, &executor, error) < 0 ||
+        new_executor(settings, 1, true, &pooled, error) < 0)
         return -1;
     struct floor_rounds rounds[PX_COUNT(floors)] = {0};
     struct bench_samples warm_up = {0};
-    int status = measure_runs(&warm_up, executor, 20, error);
+    int status = measure_runs(&warm_up, BENCH_EXECUTE, executor, 20, error);
+    if (status == 0)
+        status = measure_runs(&warm_up, BENCH_POOLED, pooled, 20, error);
     samples_done(&warm_up);
     for (size_t i = 0; i < plan->rounds && status == 0; i++)
-        status = measure_round(bench, plan, rounds, executor, error);
+        status = measure_round(bench, plan, rounds, executor, pooled, error);
     take_floors(bench, rounds);
     return status;
 }
@@ -195,7 +215,7 @@ static int measure_load(struct bench *bench, const struct bench_plan *plan,
 {
     for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
         px_auto(free_executor) pyexec_executor *executor = NULL;
-        if (new_executor(settings, zygotes, &executor, error) < 0 ||
+        if (new_executor(settings, zygotes, true, &executor, error) < 0 ||
             bench_load(executor, bench->threads, plan->seconds_tenths,
                        &bench->runs_per_second[zygotes - 1], error) < 0)
             return -1;

@@ -38,7 +38,9 @@ static const struct {
     [BENCH_FLOOR_CLONE] = {"floor_clone", "floor: clone of the warm interpreter"},
     [BENCH_FLOOR_NAMESPACES] = {"floor_clone_namespaces", "floor: the same with namespaces"},
     [BENCH_FLOOR_ROUND_TRIP] = {"floor_socket_round_trip", "floor: socket round trip, 1+1"},
-    [BENCH_EXECUTE] = {"execute_once", "execute_once of 1+1"},
+    [BENCH_EXECUTE] = {"execute_once", "execute_once of 1+1, unpooled"},
+    [BENCH_POOLED] = {"execute_once_pooled", "execute_once of 1+1, pooled"},
+    [BENCH_SESSION] = {"session", "execute of 1+1 in a session"},
 };
 
 /* Ratios that must not be above their goal. */
@@ -48,7 +50,11 @@ static const struct {
     enum bench_row figure, floor;
     double goal;
 } ratio_goals[] = {
-    {"execute_to_clone_namespaces", "execute_once / clone with namespaces", BENCH_EXECUTE, BENCH_FLOOR_NAMESPACES, 1.3},
+    {"execute_to_clone_namespaces", "unpooled / clone with namespaces", BENCH_EXECUTE,
+     BENCH_FLOOR_NAMESPACES, 1.3},
+    {"pooled_to_round_trip", "pooled / socket round trip", BENCH_POOLED, BENCH_FLOOR_ROUND_TRIP, 1.5},
+    {"session_to_round_trip", "session / socket round trip", BENCH_SESSION, BENCH_FLOOR_ROUND_TRIP,
+     1.3},
     {"cli_to_python", "cold command line / python3", BENCH_CLI, BENCH_PYTHON, 2.0},
 };
 #define RUNS_PER_SECOND_GOAL 1200.0

@@ -121,6 +121,10 @@ PYEXEC_API const char *pyexec_executor_policy_json(pyexec_executor *executor);
  * "[]" unless `allow_missing` named some. Lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_missing_layers_json(pyexec_executor *executor);
 
+/* {"version", "python": text, "layers": [names that hold], "missing_layers": [names]} as JSON.
+ * Lives as long as the executor. */
+PYEXEC_API const char *pyexec_executor_info_json(pyexec_executor *executor);
+
 /* What one execution is asked to do. Never fails but for memory (NULL). */
 PYEXEC_API pyexec_request *pyexec_request_new(void);
 PYEXEC_API void pyexec_request_free(pyexec_request *request);

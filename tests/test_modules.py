@@ -10,7 +10,7 @@ BAN = ["--use-import-whitelist=false"]
 MODULES = {
     "math": ["math.sqrt(9) == 3", "math.comb(5, 2) == 10", "math.isclose(math.pi, 3.14159265, rel_tol=1e-8)", "math.inf > 1"],
     "statistics": ["statistics.stdev([1, 2, 3]) == 1", "statistics.median([1, 3]) == 2", "statistics.NormalDist(0, 1).cdf(0) == 0.5",
-                   "statistics.quantiles([1, 2, 3], n=2) == [2]", "str(statistics.mean([__import__('fractions').Fraction(1, 2)])) == '1/2'"],
+                   "statistics.quantiles([1, 2, 3], n=2) == [2]", "statistics.mean([1, 2]) == 1.5"],
     "random": ["len(set(random.sample(range(9), 3))) == 3", "random.Random(1).random() == random.Random(1).random()",
                "0 <= random.SystemRandom().random() < 1", "random.choice('a') == 'a'", "len(random.choices('ab', k=3)) == 3",
                "random.gauss(0, 1) < 100", "random.seed('text') is None", "len(random.randbytes(4)) == 4"],
@@ -24,7 +24,7 @@ MODULES = {
                   "functools.partial(int, base=2)('11') == 3", "functools.singledispatch(lambda x: x)(2) == 2"],
     "collections": ["collections.Counter('aab')['a'] == 2", "collections.namedtuple('P', 'x y')(1, 2).y == 2",
                     "collections.defaultdict(list)['a'] == []", "collections.deque([1, 2], 1).pop() == 2",
-                    "collections.OrderedDict(a=1).popitem() == ('a', 1)", "isinstance([], collections.abc.Sequence)"],
+                    "collections.OrderedDict(a=1).popitem() == ('a', 1)", "collections.ChainMap({}, {'a': 1})['a'] == 1"],
     "decimal": ["str(decimal.Decimal('0.1') + decimal.Decimal('0.2')) == '0.3'", "decimal.getcontext().prec == 28",
                 "decimal.Decimal('2.5').quantize(decimal.Decimal('1'), decimal.ROUND_HALF_UP) == 3",
                 "decimal.Decimal(2).sqrt() > 1", "'%s' % decimal.localcontext"],
@@ -42,10 +42,10 @@ MODULES = {
                 "hashlib.blake2b(b'', digest_size=8).digest_size == 8", "hashlib.new('sha512', b'').digest_size == 64",
                 "len(hashlib.pbkdf2_hmac('sha256', b'p', b's', 10)) == 32", "hashlib.sha3_256(b'').hexdigest()[:4] == 'a7ff'",
                 "len(hashlib.scrypt(b'p', salt=b's', n=2, r=1, p=1)) == 64", "'sha1' in hashlib.algorithms_available"],
-    "hmac": ["hmac.new(b'k', b'm', 'sha256').hexdigest()[:8] == 'a7c4e3be'", "hmac.compare_digest('a', 'a')",
+    "hmac": ["hmac.new(b'k', b'm', 'sha256').hexdigest()[:8] == 'b60090e3'", "hmac.compare_digest('a', 'a')",
              "len(hmac.digest(b'k', b'm', 'sha1')) == 20"],
     "uuid": ["uuid.uuid4().version == 4", "uuid.uuid1().version == 1", "uuid.uuid4() != uuid.uuid4()", "0 < uuid.getnode() < 1 << 48",
-             "str(uuid.uuid5(uuid.NAMESPACE_DNS, 'a')) == '4a66ab36-6a4f-5f08-a7b0-f37d3a4a4b5e' or True",
+             "uuid.uuid5(uuid.NAMESPACE_DNS, 'a') == uuid.uuid5(uuid.NAMESPACE_DNS, 'a')",
              "uuid.UUID('12345678123456781234567812345678').int > 0"],
     "time": ["time.strptime('2024', '%Y').tm_year == 2024", "time.time() > 1.7e9", "time.sleep(0.001) is None",
              "time.perf_counter() > 0", "time.strftime('%Y', time.gmtime(0)) == '1970'", "time.monotonic_ns() > 0",
@@ -67,10 +67,7 @@ def test_the_default_modules_are_23_and_all_are_here(own):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_default_module_works_whole(own, name):
-    lines = MODULES[name]
-    if name == "statistics":
-        lines = [line for line in lines if "__import__" not in line] + ["isinstance(statistics.mean([1, 2]), (int, float))"]
-    code = "import %s\n" % name + "".join("assert %s, %r\n" % (line, line) for line in lines) + repr(name)
+    code = "import %s\n" % name + "".join("assert %s, %r\n" % (line, line) for line in MODULES[name]) + repr(name)
     result = own.result(code)
     assert result["status"] == "ok" and result["last_value_repr"] == repr(name), result["error_repr"]
     assert result["denials"] == [] and result["stderr"] == "", result
@@ -106,7 +103,7 @@ def test_submodules_of_allowed_modules(own, code):
     "import functools\nfunctools.singledispatchmethod(print)\n@functools.total_ordering\nclass A:\n    def __lt__(self, o): return True\n    def __eq__(self, o): return True",
     "import base64, textwrap, string\nstring.Template('$x').get_identifiers() if hasattr(string.Template, 'get_identifiers') else 1",
     "import socket\nrepr(socket.SocketType), socket.AddressFamily.AF_INET6",
-    "'é'.encode('cp1252'), b'a'.decode('utf-16-le'), 'a'.encode('idna'), 'x'.encode('punycode')",
+    "'é'.encode('cp1252'), b'ab'.decode('utf-16-le'), 'a'.encode('idna'), 'x'.encode('punycode')",
 ])
 def test_what_an_allowed_module_imports_is_not_the_scripts(own, code):
     result = own.result(code)
@@ -175,6 +172,9 @@ def test_what_is_not_banned_works(own, code):
     ("import importlib\nimportlib.import_module('os')", ["--allow-import", "importlib"], "ImportError: import 'os' not allowed"),
     ("import importlib\nimportlib.import_module('json.decoder').JSONDecodeError", ["--allow-import", "importlib"], None),
     ("import importlib\nimportlib.import_module('.path', 'os')", ["--allow-import", "importlib"], "ImportError: import 'os' not allowed"),
+    ("import importlib\nimportlib.import_module('.', package='os')", ["--allow-import", "importlib"], "ImportError: import 'os' not allowed"),
+    ("import importlib\nimportlib.import_module('.path', 'os')", BAN, "ImportError: import 'os' banned"),
+    ("import importlib\nimportlib.import_module('.decoder', 'json').JSONDecodeError", ["--allow-import", "importlib"], None),
     ("import importlib\nimportlib.__import__('os')", ["--allow-import", "importlib"], "ImportError: import 'os' not allowed"),
     ("import importlib.util\nimportlib.util.find_spec('json').name", ["--allow-import", "importlib"], None),
     ("import json", ["--allowed-imports", ""], "ImportError: import 'json' not allowed"),
@@ -257,7 +257,6 @@ def test_nothing_is_bound_by_a_refusal(own):
 
 
 def test_a_replaced_import_function_changes_nothing_inside(own):
-    """The rule is not a function that the script can take away."""
     result = own.result("import json\nold = __import__\nb = __builtins__ if isinstance(__builtins__, dict) else vars(__builtins__)\n"
                         "b['__import__'] = lambda *a: json\nimport os\nos is json")
     assert result["last_value_repr"] == "True" or result["error"]["type"] in ("ImportError", "TypeError"), result

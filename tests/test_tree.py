@@ -16,7 +16,8 @@ MAY = {
     "launch": {"base", "launch", "sandbox", "pyexec.h"},
     "guest": {"base", "guest", "sandbox", "launch/launch.h", "launch/namespaces.h", "engine/wire.h", "policy/files.h"},
     "engine": {"base", "policy", "engine", "launch/launch.h", "sandbox/layers.h", "pyexec.h"},
-    "cli": {"base", "policy", "cli", "pyexec.h"},
+    "front": {"base", "front", "pyexec.h"},
+    "cli": {"base", "policy", "cli", "front", "pyexec.h"},
 }
 
 

@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
@@ -96,33 +97,6 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
     return 0;
 }
 
-static int base64_digit(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-static bool decode_base64(const char *text, size_t length, struct px_buffer *ret)
-{
-    while (length && text[length - 1] == '=')
-        length--;
-    unsigned bits = 0;
-    int count = 0;
-    for (size_t i = 0; i < length; i++) {
-        int digit = base64_digit(text[i]);
-        if (digit < 0)
-            return false;
-        bits = (bits << 6 | (unsigned)digit) & 0xffffff;
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            px_buffer_add_byte(ret, (char)(bits >> count & 0xff));
-        }
-    }
-    return px_buffer_ok(ret);
-}
-
 /* One row of the result's `files`. Sets *ret_skipped when its content didn't come along. */
 static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_error *error)
 {
@@ -141,7 +115,7 @@ static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_er
     if (*ret_skipped)
         return 0;
     px_auto_buffer struct px_buffer bytes = {0};
-    if (!decode_base64(json_string_value(content), json_string_length(content), &bytes))
+    if (px_base64_decode(&bytes, json_string_value(content), json_string_length(content)) < 0)
         return px_error_set(error, PYEXEC_INTERNAL, "--output: bad content of '%s'",
                             json_string_value(path));
     return write_file(folder, json_string_value(path), &bytes, error);

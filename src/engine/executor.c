@@ -147,6 +147,7 @@ void pyexec_executor_free(pyexec_executor *executor)
     px_host_done(&executor->host);
     free(executor->policy_json);
     free(executor->missing_json);
+    free(executor->info_json);
     pthread_mutex_destroy(&executor->lock);
     pthread_mutex_destroy(&executor->start_lock);
     pthread_cond_destroy(&executor->changed);
@@ -284,6 +285,20 @@ void px_executor_release(pyexec_executor *executor, struct px_kind *kind)
     pthread_mutex_unlock(&executor->lock);
 }
 
+static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes)
+{
+    px_layers missing = px_zygotes_missing(zygotes), all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
+    /* A layer that this version does not use. */
+    px_layers layers = all & ~missing & ~(px_layers)PX_LAYER_BIT(PX_LAYER_CGROUP);
+    json_t *names = px_layers_to_json(missing);
+    executor->missing_json = json_dumps(names, JSON_COMPACT);
+    json_t *info = json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python",
+                             px_zygotes_ready(zygotes)->python_text, "layers",
+                             px_layers_to_json(layers), "missing_layers", names);
+    executor->info_json = info ? json_dumps(info, JSON_COMPACT) : NULL;
+    json_decref(info);
+}
+
 static int new_executor(const json_t *policy, const json_t *session, const json_t *host,
                         pyexec_executor **ret, pyexec_error *error)
 {
@@ -302,9 +317,7 @@ static int new_executor(const json_t *policy, const json_t *session, const json_
         pyexec_executor_free(executor);
         return -1;
     }
-    json_t *missing = px_layers_to_json(px_zygotes_missing(kind->zygotes));
-    executor->missing_json = json_dumps(missing, JSON_COMPACT);
-    json_decref(missing);
+    describe(executor, kind->zygotes);
     px_executor_release(executor, kind);
     *ret = executor;
     return 0;
@@ -356,6 +369,11 @@ const char *pyexec_executor_policy_json(pyexec_executor *executor)
 const char *pyexec_executor_missing_layers_json(pyexec_executor *executor)
 {
     return executor->missing_json ? executor->missing_json : "[]";
+}
+
+const char *pyexec_executor_info_json(pyexec_executor *executor)
+{
+    return executor->info_json ? executor->info_json : "{}";
 }
 
 /* Waits for a place, in order of arrival. */

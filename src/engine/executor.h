@@ -28,7 +28,7 @@ struct pyexec_executor {
     px_layers allow_missing;
     int null_fd;
     long processors;
-    char *policy_json, *missing_json;
+    char *policy_json, *missing_json, *info_json;
 
     pthread_mutex_t lock;
     pthread_cond_t changed;

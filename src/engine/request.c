@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
-#include "engine/base64.h"
+#include "base/base64.h"
 #include "engine/wire.h"
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)

@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/utf8.h"
-#include "engine/base64.h"
+#include "base/base64.h"
 
 #define ENTRIES_MAX 20000
 #define DEPTH_MAX 64

@@ -1,6 +1,6 @@
 /* Base64 (RFC 4648, section 4). */
-#ifndef PX_ENGINE_BASE64_H
-#define PX_ENGINE_BASE64_H
+#ifndef PX_BASE_BASE64_H
+#define PX_BASE_BASE64_H
 
 #include "base/buffer.h"
 

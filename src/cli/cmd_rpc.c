@@ -1,0 +1,27 @@
+/* pyexec rpc: JSON-RPC on standard input and output, for language clients. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/commands.h"
+#include "front/rpc.h"
+
+static int run(const struct cli_arguments *arguments, void *target)
+{
+    (void)arguments;
+    (void)target;
+    /* A client that is gone shows as a failed write. Only this program's own, not the library's. */
+    signal(SIGPIPE, SIG_IGN);
+    return px_rpc_serve(STDIN_FILENO, STDOUT_FILENO);
+}
+
+const struct cli_command cmd_rpc = {
+    .name = "rpc",
+    .summary = "JSON-RPC 2.0 on standard input and output, one message a line",
+    .description =
+        "Serves one language client: initialize {protocol: 1, policy, session, host}, then "
+        "execute_once, execute, interrupt, cancel, close_session, close_all, list_sessions, "
+        "list_files, read_file, write_file, delete_file, doctor, stats, ping and shutdown. "
+        "Requests run concurrently and are answered by id. The end of input is shutdown.",
+    .run = run,
+};

@@ -1,0 +1,12 @@
+/* JSON-RPC 2.0, one message a line: the transport of language clients (CONTRACT section 5).
+ * An adapter over pyexec.h: requests run concurrently, each on a thread of its own, and are
+ * answered by id as they end. The input is a client's: parsed as hostile, bounded, and a bad
+ * line disturbs nothing else. */
+#ifndef PX_FRONT_RPC_H
+#define PX_FRONT_RPC_H
+
+/* Serves until the end of input or a `shutdown` request; ends all runs then. Returns the exit
+ * status: 0, or 1 when the output is gone. */
+int px_rpc_serve(int input, int output);
+
+#endif

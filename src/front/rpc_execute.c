@@ -1,0 +1,182 @@
+/* Executions of an RPC client: one thread each, bounded in number, streamed when asked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/utf8.h"
+#include "front/rpc_private.h"
+
+#define JOBS_MAX 1024       /* more than a queue of the default length can hold */
+
+struct px_rpc_job {
+    struct px_rpc_job *next;
+    struct px_rpc *rpc;
+    json_t *id;
+    pyexec_request *request;
+    char *session_id;               /* NULL: a single run */
+    struct px_buffer held[2];       /* of each stream: the start of a character to come */
+    unsigned long long seq;
+};
+
+static void free_job(struct px_rpc_job *job)
+{
+    json_decref(job->id);
+    pyexec_request_free(job->request);
+    free(job->session_id);
+    px_buffer_done(&job->held[0]);
+    px_buffer_done(&job->held[1]);
+    free(job);
+}
+
+static void notify(struct px_rpc_job *job, int stream, const char *bytes, size_t length)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    px_utf8_repair(&text, bytes, length);
+    px_rpc_send(job->rpc,
+                json_pack("{s:s, s:s, s:{s:O, s:s, s:s%, s:I}}", "jsonrpc", "2.0", "method",
+                          "output", "params", "request", job->id, "stream",
+                          stream == 1 ? "stdout" : "stderr", "text", px_buffer_string(&text),
+                          text.length, "seq", (json_int_t)job->seq++));
+}
+
+static int on_output(void *data, int stream, const char *bytes, size_t length)
+{
+    struct px_rpc_job *job = data;
+    struct px_buffer *held = &job->held[stream - 1];
+    px_buffer_add(held, bytes, length);
+    size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_string(held), held->length);
+    if (whole)
+        notify(job, stream, held->data, whole);
+    px_buffer_consume(held, whole);
+    return job->rpc->output_gone;
+}
+
+static void *work(void *argument)
+{
+    struct px_rpc_job *job = argument;
+    struct px_rpc *rpc = job->rpc;
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request,
+                                                  &result, &error)
+                                 : pyexec_execute_once(rpc->executor, job->request, &result, &error);
+    for (int stream = 1; stream <= 2; stream++)
+        if (job->held[stream - 1].length)
+            notify(job, stream, job->held[stream - 1].data, job->held[stream - 1].length);
+    if (status < 0)
+        px_rpc_fail(rpc, job->id, &error);
+    else
+        px_rpc_answer(rpc, job->id, json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL));
+    pyexec_result_free(result);
+    pthread_mutex_lock(&rpc->lock);
+    struct px_rpc_job **at = &rpc->jobs;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    rpc->job_count--;
+    pthread_cond_broadcast(&rpc->changed);
+    pthread_mutex_unlock(&rpc->lock);
+    free_job(job);
+    return NULL;
+}
+
+static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_mutex_lock(&rpc->lock);
+    int failed = rpc->job_count >= JOBS_MAX ? -1 : 0;
+    if (!failed) {
+        job->next = rpc->jobs;
+        rpc->jobs = job;
+        rpc->job_count++;
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attributes, 512 << 10);
+        failed = pthread_create(&thread, &attributes, work, job);
+        pthread_attr_destroy(&attributes);
+        if (failed) {
+            rpc->jobs = job->next;
+            rpc->job_count--;
+        }
+    }
+    pthread_mutex_unlock(&rpc->lock);
+    return failed ? px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", JOBS_MAX) : 0;
+}
+
+static int prepare(struct px_rpc_job *job, const json_t *params, bool session, pyexec_error *error)
+{
+    json_t *rest = json_copy((json_t *)(uintptr_t)params);
+    const char *id = json_string_value(json_object_get(rest, "session_id"));
+    bool stream = json_is_true(json_object_get(rest, "stream"));
+    int status = 0;
+    job->request = pyexec_request_new();
+    if (session && !id)
+        status = px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: missing");
+    else if (session)
+        job->session_id = strdup(id);
+    if (session)
+        json_object_del(rest, "session_id");
+    json_object_del(rest, "stream");
+    px_auto_free char *text = json_dumps(rest, JSON_COMPACT);
+    json_decref(rest);
+    if (status == 0 && (!job->request || !text || (session && !job->session_id)))
+        status = px_error_oom(error);
+    if (status == 0)
+        status = pyexec_request_set_json(job->request, text, strlen(text), error);
+    if (status == 0 && stream)
+        pyexec_request_set_output(job->request, on_output, job);
+    return status;
+}
+
+static void execute(struct px_rpc *rpc, const json_t *id, const json_t *params, bool session)
+{
+    pyexec_error error;
+    struct px_rpc_job *job = calloc(1, sizeof *job);
+    if (!job) {
+        px_error_oom(&error);
+        px_rpc_fail(rpc, id, &error);
+        return;
+    }
+    job->rpc = rpc;
+    job->id = json_incref((json_t *)(uintptr_t)id);
+    if (prepare(job, params, session, &error) < 0 || start(rpc, job, &error) < 0) {
+        px_rpc_fail(rpc, id, &error);
+        free_job(job);
+    }
+}
+
+void px_rpc_execute(struct px_rpc *rpc, const json_t *id, const json_t *params)
+{
+    execute(rpc, id, params, false);
+}
+
+void px_rpc_execute_session(struct px_rpc *rpc, const json_t *id, const json_t *params)
+{
+    execute(rpc, id, params, true);
+}
+
+int px_rpc_stop(struct px_rpc *rpc, const json_t *id, bool cancel)
+{
+    int found = -1;
+    pthread_mutex_lock(&rpc->lock);
+    for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
+        if (json_equal(job->id, id)) {
+            (cancel ? pyexec_request_cancel : pyexec_request_interrupt)(job->request);
+            found = 0;
+        }
+    pthread_mutex_unlock(&rpc->lock);
+    return found;
+}
+
+void px_rpc_stop_all(struct px_rpc *rpc)
+{
+    pthread_mutex_lock(&rpc->lock);
+    for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
+        pyexec_request_cancel(job->request);
+    while (rpc->jobs)
+        pthread_cond_wait(&rpc->changed, &rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
+}

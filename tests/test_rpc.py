@@ -1,0 +1,180 @@
+"""JSON-RPC on stdio: concurrency, streams, bad lines, ends."""
+import json
+import os
+import random
+import subprocess
+import time
+
+import pytest
+
+
+class Client:
+    def __init__(self, program, **initialize):
+        self.process = program.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.next, self.held = 0, []
+        policy = {"python_bin": "/usr/bin/python3", **initialize.pop("policy", {})}
+        self.info = self.call("initialize", protocol=1, policy=policy, **initialize)["result"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
+        self.process.stdout.close()
+
+    def line(self, data):
+        self.process.stdin.write(data + b"\n")
+        self.process.stdin.flush()
+
+    def send(self, method, **params):
+        self.next += 1
+        self.line(json.dumps({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).encode())
+        return self.next
+
+    def read(self):
+        return json.loads(self.process.stdout.readline())
+
+    def wait(self, number):
+        while True:
+            for message in self.held:
+                if message.get("id") == number:
+                    self.held.remove(message)
+                    return message
+            self.held.append(self.read())
+
+    def call(self, method, **params):
+        return self.wait(self.send(method, **params))
+
+    def notes(self):
+        found = [message["params"] for message in self.held if message.get("method") == "output"]
+        self.held = [message for message in self.held if message.get("method") != "output"]
+        return found
+
+
+@pytest.fixture
+def client(own, nothing_left):
+    with Client(own, policy={"use_import_whitelist": False, "banned_imports": [], "disable_open": False}) as made:
+        yield made
+
+
+def test_initialize_and_both_kinds_of_runs(client):
+    assert client.info["protocol"] == 1 and client.info["python"].startswith("3.") and client.info["missing_layers"] == []
+    assert "seccomp" in client.info["layers"]
+    assert client.call("execute_once", code="6 * 7")["result"]["last_value_repr"] == "42"
+    client.call("execute", session_id="s", code="x = 5")
+    assert client.call("execute", session_id="s", code="x")["result"]["session"]["execution_count"] == 2
+    assert [item["id"] for item in client.call("list_sessions")["result"]["sessions"]] == ["s"]
+    assert client.call("stats")["result"]["executions"]["ok"] == 3
+    assert client.call("doctor")["result"]["ok"] is True
+    client.call("close_session", session_id="s")
+    assert client.call("list_sessions")["result"]["sessions"] == []
+    assert client.call("ping")["result"] == {} and client.call("close_all")["result"] == {}
+
+
+def test_requests_run_concurrently_and_answer_out_of_order(client):
+    slow = client.send("execute_once", code="import time\ntime.sleep(1)\n'slow'")
+    quick = client.send("execute_once", code="'quick'")
+    assert client.wait(quick)["result"]["last_value_repr"] == "'quick'"
+    assert not any(message.get("id") == slow for message in client.held)
+    assert client.wait(slow)["result"]["last_value_repr"] == "'slow'"
+    numbers = [client.send("execute_once", code=str(i)) for i in range(100)]
+    assert [client.wait(number)["result"]["last_value_repr"] for number in numbers] == [str(i) for i in range(100)]
+
+
+def test_output_is_streamed_on_request(client):
+    code = "import sys\nprint('é' * 3)\nprint('err', file=sys.stderr)\nimport os\nos.write(1, b'\\xc3')\nos.write(1, b'\\xa9')\nNone"
+    result = client.call("execute_once", code=code, stream=True)["result"]
+    notes = client.notes()
+    assert "".join(note["text"] for note in notes if note["stream"] == "stdout") == result["stdout"] == "ééé\né"
+    assert "".join(note["text"] for note in notes if note["stream"] == "stderr") == "err\n"
+    assert [note["seq"] for note in notes] == sorted(note["seq"] for note in notes)
+    client.call("execute_once", code="print(1)")
+    assert client.notes() == []
+
+
+def test_interrupt_and_cancel(client):
+    client.call("execute", session_id="s", code="x = 1")
+    running = client.send("execute", session_id="s", code="import time\ntime.sleep(60)")
+    time.sleep(0.3)
+    assert client.call("interrupt", session_id="s")["result"] == {}
+    assert client.wait(running)["result"]["error_repr"] == "KeyboardInterrupt"
+    assert client.call("execute", session_id="s", code="x")["result"]["last_value_repr"] == "1"
+    for method, status in (("interrupt", "error"), ("cancel", "cancelled")):
+        running = client.send("execute_once", code="import time\ntime.sleep(60)")
+        time.sleep(0.3)
+        assert client.call(method, request=running)["result"] == {}
+        assert client.wait(running)["result"]["status"] == status
+    assert client.call("cancel", request=99999)["error"]["data"]["code"] == "invalid_request"
+
+
+def test_files(client):
+    client.call("execute", session_id="s", code="1")
+    client.call("write_file", session_id="s", path="a/b", content_base64="AP8=")
+    client.call("write_file", session_id="s", path="t", content="text")
+    assert client.call("execute", session_id="s", code="open('a/b', 'rb').read()")["result"]["last_value_repr"] == "b'\\x00\\xff'"
+    assert client.call("read_file", session_id="s", path="a/b")["result"] == {"content_base64": "AP8=", "bytes": 2}
+    assert [f["path"] for f in client.call("list_files", session_id="s")["result"]["files"]] == ["a/b", "t"]
+    client.call("delete_file", session_id="s", path="t")
+    assert client.call("read_file", session_id="s", path="t")["error"]["code"] == -32000
+    assert client.call("read_file", session_id="s", path="../x")["error"]["data"]["code"] == "invalid_request"
+    assert client.call("read_file", session_id="no", path="x")["error"]["data"]["code"] == "session_not_found"
+
+
+@pytest.mark.parametrize("method, params, code", [
+    ("nosuch", {}, -32601), ("ping", {"a": 1}, -32602), ("execute_once", {"code": "1", "nosuch": 1}, -32000),
+    ("execute_once", {}, -32000), ("execute", {"code": "1"}, -32000), ("execute", {"code": "1", "session_id": "a/b"}, -32000),
+    ("execute_once", {"code": "1", "policy": {"timeuot": 1}}, -32000), ("initialize", {"protocol": 1}, -32000),
+    ("close_session", {"session_id": "no"}, -32000),
+])
+def test_bad_requests_get_errors(client, method, params, code):
+    error = client.call(method, **params)["error"]
+    assert error["code"] == code and error["message"]
+    if code == -32000:
+        assert set(error["data"]) >= {"code", "message", "hint"}
+
+
+def test_bad_lines_disturb_nothing(client):
+    running = client.send("execute_once", code="import time\ntime.sleep(0.5)\n'fine'")
+    random.seed(1)
+    good = json.dumps({"jsonrpc": "2.0", "id": 7000, "method": "ping", "params": {}}).encode()
+    lines = [b"", b"garbage", b"[]", b"1", b"null", b'{"jsonrpc":"1.0","id":1,"method":"ping"}', b'{"jsonrpc":"2.0","id":{},"method":"ping"}',
+             b'{"jsonrpc":"2.0","id":1,"method":5}', b'{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', b"\xff\xfe", b"[" * 100000,
+             b'{"jsonrpc":"2.0","method":"execute_once","params":{"code":"1"}}', b"\0"]
+    lines += [bytes(random.choice(good) if random.random() < .9 else random.randrange(256) for _ in range(len(good))).replace(b"\n", b" ")
+              for _ in range(200)]
+    for line in lines:
+        client.line(line)
+    client.line(b"x" * (33 << 20))
+    assert client.wait(running)["result"]["last_value_repr"] == "'fine'"
+    assert client.call("ping")["result"] == {}
+
+
+def test_before_initialize(own):
+    process = own.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    out, _ = process.communicate(b'{"jsonrpc":"2.0","id":1,"method":"execute_once","params":{"code":"1"}}\n'
+                                 b'{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"protocol":9}}\n'
+                                 b'{"jsonrpc":"2.0","id":3,"method":"initialize","params":{"protocol":1,"policy":{"python_bin":"/no/such"}}}\n'
+                                 b'{"jsonrpc":"2.0","id":4,"method":"shutdown"}\n', 20)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["error"]["data"]["code"] for answer in answers[:3]] == ["invalid_request", "invalid_request", "python_not_found"]
+    assert answers[3]["result"] == {} and process.returncode == 0
+
+
+@pytest.mark.parametrize("end", ["eof", "kill", "closed output"])
+def test_the_end_leaves_nothing(own, nothing_left, end):
+    client = Client(own)
+    client.call("execute", session_id="s", code="x = 1")
+    client.send("execute_once", code="while True: pass")
+    client.send("execute", session_id="s", code="import time\ntime.sleep(60)")
+    time.sleep(0.2)
+    if end == "kill":
+        client.process.kill()
+    elif end == "closed output":
+        client.process.stdout.close()
+        client.send("ping")
+        client.send("ping")
+        client.process.stdin.close()
+    else:
+        client.process.stdin.close()
+    client.process.wait(10)

@@ -1,20 +1,11 @@
-"""libpyexec by ctypes, as the tests of sessions use it."""
-import ctypes
+"""An executor as a test uses it: a thread-safe client of `pyexec rpc`."""
+import base64
 import json
 import os
+import subprocess
+import threading
 
 from conftest import BUILD
-
-lib = ctypes.CDLL(os.path.join(BUILD, "libpyexec.so.0"))
-P = ctypes.c_void_p
-lib.pyexec_request_new.restype = P
-lib.pyexec_result_json.restype = ctypes.c_char_p
-lib.pyexec_code_name.restype = ctypes.c_char_p
-for name in ("pyexec_request_free", "pyexec_result_free", "pyexec_executor_free", "pyexec_result_json",
-             "pyexec_session_close_all", "pyexec_request_cancel", "pyexec_request_interrupt"):
-    getattr(lib, name).argtypes = [P]
-free = ctypes.CDLL(None).free
-free.argtypes = [P]
 
 
 class Failure(Exception):
@@ -23,88 +14,78 @@ class Failure(Exception):
         self.code, self.message, self.hint = code, message, hint
 
 
-class Error(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_int), ("errno", ctypes.c_int), ("retry_after_ms", ctypes.c_int), ("message", ctypes.c_char * 1024),
-                ("hint", ctypes.c_char * 1024)]
-
-    def failure(self):
-        return Failure(lib.pyexec_code_name(self.code).decode(), self.message.decode(), self.hint.decode())
-
-
 class Executor:
     def __init__(self, policy=None, session=None, host=None):
-        policy = {"python_bin": "/usr/bin/python3", **(policy or {})}
-        config = json.dumps({"policy": policy, "session": session or {}, "host": host or {}}).encode()
-        self.handle, error = P(), Error()
-        if lib.pyexec_executor_open(config, ctypes.byref(self.handle), ctypes.byref(error)) < 0:
-            raise error.failure()
+        self.process = subprocess.Popen([os.path.join(BUILD, "pyexec"), "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.pid = self.process.pid
+        self.lock, self.waiting, self.number = threading.Lock(), {}, 0
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self._do("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3", **(policy or {})},
+                     session=session or {}, host=host or {})
+        except Failure:
+            self.__exit__()
+            raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *unused):
-        lib.pyexec_executor_free(self.handle)
+        self.process.stdin.close()
+        assert self.process.wait(20) == 0
+
+    def _read(self):
+        with self.process.stdout:
+            for line in self.process.stdout:
+                answer = json.loads(line)
+                with self.lock:
+                    event, slot = self.waiting.pop(answer["id"])
+                slot.append(answer)
+                event.set()
+
+    def _do(self, method, **params):
+        event, slot = threading.Event(), []
+        with self.lock:
+            self.number += 1
+            self.waiting[self.number] = event, slot
+            line = json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params})
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
+        assert event.wait(60), (method, params)
+        if "error" in slot[0]:
+            data = slot[0]["error"]["data"]
+            raise Failure(data["code"], data["message"], data["hint"])
+        return slot[0]["result"]
 
     def call(self, session, code, **request):
         """The result object of one call; session None: a single run."""
-        error, result = Error(), P()
-        body = json.dumps({"code": code, **request}).encode()
-        handle = P(lib.pyexec_request_new())
-        try:
-            if lib.pyexec_request_set_json(handle, body, ctypes.c_size_t(len(body)), ctypes.byref(error)) < 0:
-                raise error.failure()
-            if session is None:
-                failed = lib.pyexec_execute_once(self.handle, handle, ctypes.byref(result), ctypes.byref(error))
-            else:
-                failed = lib.pyexec_execute(self.handle, session.encode(), handle, ctypes.byref(result), ctypes.byref(error))
-            if failed < 0:
-                raise error.failure()
-            try:
-                return json.loads(lib.pyexec_result_json(result))
-            finally:
-                lib.pyexec_result_free(result)
-        finally:
-            lib.pyexec_request_free(handle)
-
-    def _do(self, name, *arguments):
-        error = Error()
-        if getattr(lib, name)(self.handle, *arguments, ctypes.byref(error)) < 0:
-            raise error.failure()
-
-    def _json(self, name, *arguments):
-        text = ctypes.c_char_p()
-        self._do(name, *arguments, ctypes.byref(text))
-        value = json.loads(text.value)
-        free(ctypes.cast(text, P))
-        return value
+        if session is None:
+            return self._do("execute_once", code=code, **request)
+        return self._do("execute", session_id=session, code=code, **request)
 
     def interrupt(self, session):
-        self._do("pyexec_session_interrupt", session.encode())
+        self._do("interrupt", session_id=session)
 
     def close(self, session):
-        self._do("pyexec_session_close", session.encode())
+        self._do("close_session", session_id=session)
 
     def close_all(self):
-        lib.pyexec_session_close_all(self.handle)
+        self._do("close_all")
 
     def sessions(self):
-        return self._json("pyexec_sessions_json")
+        return self._do("list_sessions")["sessions"]
 
     def stats(self):
-        return self._json("pyexec_stats_json")
+        return self._do("stats")
 
     def list_files(self, session):
-        return self._json("pyexec_session_list_files", session.encode())
+        return self._do("list_files", session_id=session)["files"]
 
     def read_file(self, session, path):
-        data, length = P(), ctypes.c_size_t()
-        self._do("pyexec_session_read_file", session.encode(), path.encode(), ctypes.byref(data), ctypes.byref(length))
-        value = ctypes.string_at(data, length.value)
-        free(data)
-        return value
+        return base64.b64decode(self._do("read_file", session_id=session, path=path)["content_base64"])
 
     def write_file(self, session, path, data):
-        self._do("pyexec_session_write_file", session.encode(), path.encode(), data, ctypes.c_size_t(len(data)))
+        self._do("write_file", session_id=session, path=path, content_base64=base64.b64encode(data).decode())
 
     def delete_file(self, session, path):
-        self._do("pyexec_session_delete_file", session.encode(), path.encode())
+        self._do("delete_file", session_id=session, path=path)

@@ -9,14 +9,15 @@ KEYS = ["status", "exit_code", "stdout", "stdout_truncated", "stdout_bytes", "st
         "last_value_repr", "last_value_truncated", "error_repr", "error", "display", "files", "files_truncated", "denials",
         "denials_dropped", "missing_layers", "usage", "session"]
 STATUSES = {"ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"}
+# Goes on after each exception. In CPython 3.11 the jump of a `while 1` inside is not covered by the try.
+STUBBORN = "x = 1\nwhile x:\n  try:\n    while x: x += 1\n  except BaseException: pass"
 LAYERS = {"imports", "files", "network", "syscall", "processes"}
 
 
 def check(result):
     """What holds for every result."""
     assert list(result) == KEYS and result["status"] in STATUSES
-    assert type(result["exit_code"]) is int and (result["exit_code"] == 0) == (result["status"] == "ok"
-                                                                             or result["status"] in ("timeout", "cpu_limit") and result["error"] is None)
+    assert type(result["exit_code"]) is int and (result["exit_code"] == 0) == (result["status"] == "ok")
     for stream in ("stdout", "stderr"):
         assert type(result[stream]) is str and type(result[stream + "_truncated"]) is bool and type(result[stream + "_bytes"]) is int
         size = len(result[stream].encode())
@@ -46,7 +47,7 @@ def check(result):
 @pytest.mark.parametrize("code, flags, status", [
     ("1", [], "ok"), ("", [], "ok"), ("print(1)", [], "ok"), ("1/0", [], "error"), ("x = (", [], "error"), ("import os", [], "error"),
     ("raise SystemExit(3)", [], "error"), ("while 1: pass", ["--timeout=30ms"], "timeout"),
-    ("while 1:\n  try:\n    while 1: pass\n  except BaseException: pass", ["--timeout=30ms"], "timeout"),
+    (STUBBORN, ["--timeout=30ms"], "timeout"),
     ("x = bytearray(1 << 40)", [], "memory_limit"), ("import ctypes\nctypes.string_at(0)", ANY, "crashed"),
     ("import os\nos._exit(7)", ANY, "crashed"), ("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)", ANY, None),
     ("open('a', 'w').write('x')", ["--files=full"], "ok"), ("open('a')", [], "error"),
@@ -139,13 +140,11 @@ def test_notes_are_in_the_traceback(own):
     ("x = = 1\ny = 2", "SyntaxError", 1), ("a = 1\nb = 2\nif True", "SyntaxError", 3), ("x = (", "SyntaxError", 1),
     ("a = 1\n  b = 2", "IndentationError", 2), ("if 1:\nx = 1", "IndentationError", 2), ("if 1:\n\tx\n        y", "TabError", 3),
     ("a = 1\nreturn", "SyntaxError", 2), ("'abc", "SyntaxError", 1), ("a = 1\n'''abc", "SyntaxError", 2), ("break", "SyntaxError", 1),
-    ("a\nx = 1é", "SyntaxError", 2), ("def f():\n  x = 1\n  global x", "SyntaxError", 3), ("# -*- coding: nosuch -*-\n1", None, None),
+    ("a\nx = 1é", "SyntaxError", 2), ("def f():\n  x = 1\n  global x", "SyntaxError", 3), ("# -*- coding: nosuch -*-\n)", "SyntaxError", 2),
     ("print 'a'", "SyntaxError", 1), ("f'{'", "SyntaxError", 1), ("await x", "SyntaxError", 1), ("1\n\n\n)", "SyntaxError", 4),
 ])
 def test_syntax_errors(own, code, type_, line):
     result = check(own.result(code))
-    if type_ is None:
-        return
     assert (result["status"], result["exit_code"], result["error"]["type"], result["error"]["line"]) == ("error", 1, type_, line), result
     assert 'File "<cell>", line %d' % line in result["stderr"] and result["error"]["traceback"] == result["stderr"]
     assert code.split("\n")[line - 1].strip()[:5] in result["stderr"]
@@ -171,20 +170,14 @@ def test_warnings_of_the_compiler_are_on_stderr_and_the_run_is_ok(own):
 
 @pytest.mark.parametrize("argument, status, exit_code, error", [
     ("", "ok", 0, None), ("None", "ok", 0, None), ("0", "ok", 0, None), ("False", "ok", 0, None), ("1", "error", 1, "SystemExit: 1"),
-    ("3", "error", 3, "SystemExit: 3"), ("255", "error", 255, "SystemExit: 255"), ("256", None, None, None), ("-1", "error", 255, "SystemExit: -1"),
+    ("3", "error", 3, "SystemExit: 3"), ("255", "error", 255, "SystemExit: 255"), ("256", "ok", 0, None), ("-1", "error", 255, "SystemExit: -1"),
     ("True", "error", 1, "SystemExit: True"), ("'bye'", "error", 1, "SystemExit: bye"), ("''", "error", 1, "SystemExit"),
     ("(1, 2)", "error", 1, "SystemExit: (1, 2)"), ("1.5", "error", 1, "SystemExit: 1.5"), ("10**30", "error", None, "SystemExit"),
 ])
 def test_sys_exit(own, argument, status, exit_code, error):
-    for code in ("import sys\nprint('a')\nsys.exit(%s)\nprint('b')", "print('a')\nraise SystemExit(%s)", "print('a')\nexit(%s)"):
-        if code.endswith("exit(%s)") and "sys" not in code and own.result("exit")["status"] == "error":
-            continue        # the site module's, which is not there under isolate_site
-        result = own.result(code % argument, *ANY)
+    for code in ("import sys\nprint('a')\nsys.exit(%s)\nprint('b')", "print('a')\nraise SystemExit(%s)"):
+        result = check(own.result(code % argument, *ANY))
         assert result["stdout"] == "a\n" and "Traceback" not in result["stderr"], result
-        if status is None:      # the system keeps eight bits; not ok unless 0
-            assert (result["status"] == "ok") == (result["exit_code"] == 0) or result["error_repr"] == "SystemExit: 256"
-            continue
-        check(result)
         assert result["status"] == status and exit_code in (None, result["exit_code"]), result
         assert (result["error_repr"] or "").startswith(error or "") and bool(result["error_repr"]) == bool(error), result
         assert result["stderr"] == (eval("str(%s)" % argument) + "\n" if argument in ("'bye'", "''", "(1, 2)", "1.5") else result["stderr"])
@@ -296,9 +289,9 @@ def test_a_character_in_two_writes_is_one(own):
     assert own.result("import os\nos.write(1, b'\\xe2\\x82'); os.write(1, b'\\xac')\nNone", *ANY)["stdout"] == "€"
 
 
-def test_an_unpaired_surrogate_is_an_error_as_in_python(own):
-    result = own.result("print('a')\nprint('\\ud800')")
-    assert result["status"] == "error" and result["error"]["type"] == "UnicodeEncodeError" and result["stdout"] == "a\n"
+def test_an_unpaired_surrogate_does_not_break_the_stream(own):
+    result = check(own.result("print('a')\nprint('\\ud800')\nprint('b')"))
+    assert result["stdout"] == "a\n\\ud800\nb\n" and result["status"] == "ok"
 
 
 def test_the_streams_are_apart_and_each_in_order(own):
@@ -385,7 +378,7 @@ def test_usage_is_plausible(own):
 
 
 def test_usage_of_a_run_that_was_killed(own):
-    usage = check(own.result("while 1:\n  try:\n    while 1: pass\n  except BaseException: pass", "--timeout=50ms"))["usage"]
+    usage = check(own.result(STUBBORN, "--timeout=50ms"))["usage"]
     assert 500 <= usage["wall_ms"] < 1500 and usage["cpu_ms"] > 200
 
 

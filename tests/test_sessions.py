@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from conftest import BUILD
 from library import Executor, Failure
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
@@ -289,22 +290,28 @@ def test_an_idle_session_that_dies_is_noticed(executor):
     assert executor.call("s", "1")["session"]["restarted"] == "killed"
 
 
+def cpu_ticks(pid):
+    with open("/proc/%d/stat" % pid) as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def test_an_idle_host_uses_no_cpu():
     with Executor(OPEN, {"max_count": 0}) as executor:
         for i in range(100):
             value(executor, "s%d" % i, "1")
         time.sleep(0.5)
-        before = time.process_time()
+        before = cpu_ticks(executor.pid)
         time.sleep(1)
-        assert time.process_time() - before < 0.02
+        assert cpu_ticks(executor.pid) - before <= 1
         assert value(executor, "s50", "1") == "1"
 
 
 def test_many_open_and_close_cycles_leave_nothing():
     def state():
-        with open("/proc/self/status") as file:
+        with open("/proc/%d/status" % executor.pid) as file:
             memory = int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
-        return len(os.listdir("/proc/self/fd")), memory
+        return len(os.listdir("/proc/%d/fd" % executor.pid)), memory
     with Executor(OPEN) as executor:
         for i in range(200):
             value(executor, "warm%d" % i, "1")
@@ -315,7 +322,9 @@ def test_many_open_and_close_cycles_leave_nothing():
             executor.close("s%d" % i)
         time.sleep(0.5)
         after = state()
-        assert after[0] <= before[0] and after[1] < before[1] + 3000, (before, after)
+        # A sanitizer keeps what is freed.
+        grown = after[1] - before[1] if "san" not in BUILD else 0
+        assert after[0] <= before[0] and grown < 3000, (before, after)
         assert executor.stats()["sessions"] == 0
 
 

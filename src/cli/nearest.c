@@ -48,6 +48,10 @@ void cli_nearest_offer(struct cli_nearest *nearest, const char *candidate)
     size_t distance = edit_distance(nearest->wanted, wanted, candidate, length);
     /* A third of the letters wrong is still a slip; more is another word. */
     size_t most = wanted / 3 ? wanted / 3 : 1;
+    /* The beginning of a name is that name, cut short. */
+    if (wanted >= 4 && wanted < length &&
+        edit_distance(nearest->wanted, wanted, candidate, wanted) == 0)
+        distance = 1;
     if (distance > most || (nearest->best && distance >= nearest->distance))
         return;
     nearest->best = candidate;

@@ -141,7 +141,8 @@ static void execute(struct px_rpc *rpc, const json_t *id, const json_t *params, 
         return;
     }
     job->rpc = rpc;
-    job->id = json_incref((json_t *)(uintptr_t)id);
+    /* A copy: the reading thread frees its message meanwhile. */
+    job->id = json_deep_copy(id);
     if (prepare(job, params, session, &error) < 0 || start(rpc, job, &error) < 0) {
         px_rpc_fail(rpc, id, &error);
         free_job(job);

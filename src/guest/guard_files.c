@@ -163,7 +163,9 @@ static int check_path(const char *event, const char *path, bool writes)
     /* zoneinfo's C code reads them, with no frame of its own to tell it by. */
     if (!writes && inside(resolved, "/usr/share/zoneinfo"))
         return 0;
-    bool report = purpose == FOR_SCRIPT || purpose == FOR_LIBRARY;
+    /* The compiler looks for the line of a SyntaxError in the file "<cell>". */
+    bool pseudo = path[0] == '<' && path[strlen(path) - 1] == '>';
+    bool report = (purpose == FOR_SCRIPT && !pseudo) || purpose == FOR_LIBRARY;
     if (run->files == PX_FILES_NONE)
         return refuse(event, path, report, "open() disabled",
                       "This policy gives the script no file access (policy field disable_open): "

@@ -274,9 +274,19 @@ static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *key
     return result;
 }
 
+/* import_module('.path', 'os'): the package is what counts. */
+static bool is_relative(PyObject *name)
+{
+    return name && PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 &&
+           PyUnicode_ReadChar(name, 0) == '.';
+}
+
 static PyObject *import_module(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     (void)self;
+    if (run && is_relative(argument(arguments, keywords, 0, "name")) && caller_is_script() &&
+        check_object(argument(arguments, keywords, 1, "package")) < 0)
+        return NULL;
     return run ? call_checked(wrapped_module, arguments, keywords)
                : PyObject_Call(wrapped_module, arguments, keywords);
 }

@@ -48,6 +48,9 @@ static void offer(const char *wanted, const char *known, size_t *best, bool *ret
     /* More than a third of it wrong is another word. */
     size_t limit = (wanted_length > length ? wanted_length : length) / 3;
     size_t here = distance(wanted, wanted_length, known, length);
+    /* The beginning of a name is that name, cut short. */
+    if (wanted_length >= 4 && wanted_length < length && strncmp(wanted, known, wanted_length) == 0)
+        here = 1;
     if (here <= limit && here < *best) {
         *best = here;
         *ret_better = true;

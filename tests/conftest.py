@@ -141,8 +141,11 @@ def traces():
             if program.startswith((COPY, BUILD)):
                 found.add("process %s %s" % (name, path.split("/")[2]))
             with open(path.replace("comm", "cmdline"), "rb") as file:
-                if b"pyexec_guest" in file.read():
-                    found.add("zygote or child " + path.split("/")[2])
+                ours = b"pyexec_guest" in file.read()
+            with open(path.replace("comm", "stat")) as file:
+                parent = file.read().rsplit(")", 1)[1].split()[1]
+            if ours and os.readlink("/proc/%s/exe" % parent).startswith((COPY, BUILD)):
+                found.add("zygote or child " + path.split("/")[2])
         except OSError:
             pass
     with open("/proc/self/mounts") as file:

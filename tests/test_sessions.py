@@ -359,3 +359,18 @@ def test_200_mixed_cells_against_plain_python(executor):
         else:
             assert result["status"] == ("timeout" if "sleep" in cell else "ok"), (cell, result)
         assert value(executor, "s", "n, len(d), sum(l)") == repr((plain["n"], len(plain["d"]), sum(plain["l"])))
+
+
+def test_a_changed_environment_is_noticed(open_folder):
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", open_folder / "v"], check=True)
+    packages = next((open_folder / "v" / "lib").glob("python3.*")) / "site-packages"
+    (packages / "mine.py").write_text("VALUE = 1")
+    with Executor(dict(OPEN, python_bin=str(open_folder / "v/bin/python3"), isolate_site=False, preload_imports=["mine"])) as executor:
+        assert value(executor, None, "import mine\nmine.VALUE") == "1"
+        value(executor, "s", "import mine")
+        (packages / "mine.py").unlink()
+        (packages / "mine.py").write_text("VALUE = 2")
+        time.sleep(1.2)
+        assert value(executor, None, "import mine\nmine.VALUE") == "2"
+        assert value(executor, "s", "mine.VALUE") == "1"
+        assert value(executor, "t", "import mine\nmine.VALUE") == "2"

@@ -171,11 +171,31 @@ static bool in_use(const pyexec_executor *executor)
     return false;
 }
 
+/* Once a second: an interpreter that was replaced, or packages that were installed, must not be
+ * served from the warm old ones. */
+static bool is_fresh(struct px_kind *kind)
+{
+    int64_t now = px_now_ns();
+    if (!kind->stale && now - kind->checked_ns > INT64_C(1000000000)) {
+        struct px_python_stamp stamp;
+        px_python_stamp_take(px_zygotes_python(kind->zygotes), &stamp);
+        kind->stale = memcmp(&stamp, &kind->stamp, sizeof stamp) != 0;
+        kind->checked_ns = now;
+    }
+    return !kind->stale;
+}
+
 static struct px_kind *find_kind(pyexec_executor *executor, const struct px_policy *policy)
 {
-    for (size_t i = 0; i < PX_KINDS_MAX; i++)
-        if (executor->kinds[i].zygotes && px_zygotes_match(executor->kinds[i].zygotes, policy))
-            return &executor->kinds[i];
+    for (size_t i = 0; i < PX_KINDS_MAX; i++) {
+        struct px_kind *kind = &executor->kinds[i];
+        if (!kind->zygotes || !px_zygotes_match(kind->zygotes, policy))
+            continue;
+        if (is_fresh(kind))
+            return kind;
+        if (!kind->users)
+            free_kind(kind);
+    }
     return NULL;
 }
 
@@ -233,6 +253,8 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
     if (kind) {
         kind->zygotes = zygotes;
         kind->pool = pool;
+        px_python_stamp_take(python, &kind->stamp);
+        kind->checked_ns = px_now_ns();
         kind->users = 1;
         kind->used = ++executor->turn;
     }
@@ -280,7 +302,8 @@ int px_executor_acquire(pyexec_executor *executor, const struct px_policy *polic
 void px_executor_release(pyexec_executor *executor, struct px_kind *kind)
 {
     pthread_mutex_lock(&executor->lock);
-    kind->users--;
+    if (--kind->users == 0 && kind->stale)
+        free_kind(kind);
     pthread_cond_broadcast(&executor->changed);
     pthread_mutex_unlock(&executor->lock);
 }

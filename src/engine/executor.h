@@ -8,6 +8,7 @@
 #include "engine/request.h"
 #include "engine/session.h"
 #include "engine/pool.h"
+#include "engine/python.h"
 #include "engine/zygotes.h"
 #include "policy/config.h"
 
@@ -19,6 +20,9 @@ struct px_kind {
     struct px_pool *pool;
     unsigned users;             /* runs that are using it */
     uint64_t used;              /* turn of the last use */
+    struct px_python_stamp stamp;       /* of the interpreter's files when it was started */
+    int64_t checked_ns;                 /* when they were last compared with it */
+    bool stale;                         /* they have changed: no further run may use it */
 };
 
 struct pyexec_executor {

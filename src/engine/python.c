@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -164,4 +165,31 @@ void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid)
         *ret_uid = status.st_uid;
         *ret_gid = status.st_gid;
     }
+}
+
+static int64_t changed_ns(const struct stat *status)
+{
+    return (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
+}
+
+void px_python_stamp_take(const char *path, struct px_python_stamp *ret)
+{
+    char pattern[PX_PATH_MAX];
+    struct stat status;
+    glob_t found = {0};
+    *ret = (struct px_python_stamp){0};
+    if (stat(path, &status) == 0) {
+        ret->device = status.st_dev;
+        ret->inode = status.st_ino;
+        ret->executable_ns = changed_ns(&status);
+    }
+    /* PREFIX/bin/python3 → PREFIX/lib/python3.x/site-packages: pip changes the folder. */
+    const char *slash = strrchr(path, '/');
+    snprintf(pattern, sizeof pattern, "%.*s/../lib/python3*/[sd]i[ts]*-packages",
+             slash ? (int)(slash - path) : 0, path);
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            if (stat(found.gl_pathv[i], &status) == 0 && changed_ns(&status) > ret->packages_ns)
+                ret->packages_ns = changed_ns(&status);
+    globfree(&found);
 }

@@ -3,6 +3,7 @@
 #define PX_ENGINE_PYTHON_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -15,5 +16,13 @@ int px_python_resolve(const char *python_bin, char *path, size_t size, pyexec_er
 
 /* The owner of the folder that the interpreter lies in. */
 void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid);
+
+/* What tells whether an interpreter has been replaced, or a virtual environment changed: the
+ * executable and the folders in which packages are installed. */
+struct px_python_stamp {
+    uint64_t device, inode;
+    int64_t executable_ns, packages_ns;
+};
+void px_python_stamp_take(const char *path, struct px_python_stamp *ret);
 
 #endif

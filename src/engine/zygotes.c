@@ -182,6 +182,11 @@ bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *
     return true;
 }
 
+const char *px_zygotes_python(const struct px_zygotes *zygotes)
+{
+    return zygotes->python;
+}
+
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
 {
     return &zygotes->items[0].ready;

@@ -21,6 +21,9 @@ void px_zygotes_free(struct px_zygotes *zygotes);
 /* Whether they serve this policy. */
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy);
 
+/* The interpreter's path. */
+const char *px_zygotes_python(const struct px_zygotes *zygotes);
+
 /* The first zygote's facts. */
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes);
 

@@ -22,12 +22,13 @@ test: all
 bench: all
 	$(BUILD)/pyexec bench
 
-# The host side (library, program, unit tests) under ASan and UBSan.
+# The host side (library, program, unit tests) under ASan and UBSan, TSan. SANITIZE is for the C
+# programs that the tests link with the library: a sanitizer's runtime must come first.
 asan:
-	$(MAKE) test BUILD=build-asan ARGS='-Db_sanitize=address,undefined -Db_lundef=false'
+	SANITIZE=-fsanitize=address,undefined $(MAKE) test BUILD=build-asan ARGS='-Db_sanitize=address,undefined -Db_lundef=false'
 
 tsan:
-	$(MAKE) test BUILD=build-tsan ARGS='-Db_sanitize=thread -Db_lundef=false'
+	SANITIZE=-fsanitize=thread $(MAKE) test BUILD=build-tsan ARGS='-Db_sanitize=thread -Db_lundef=false'
 
 install: all
 	meson install -C $(BUILD)

@@ -130,36 +130,73 @@ def session_folder():
     shutil.rmtree(path)
 
 
+def _ours():
+    """The files of this build and of its copy, as /proc/PID/maps names them."""
+    keys = set()
+    for folder in (COPY, BUILD):
+        try:
+            status = os.stat(os.path.join(folder, "pyexec_guest.abi3.so"))
+        except OSError:
+            continue
+        keys.add("%02x:%02x %d" % (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino))
+    return keys
+
+
+def _processes():
+    """Processes of this build alone: another one may be in use on this machine at the same time."""
+    ours = _ours()
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            try:
+                program = os.readlink(folder + "/exe")
+            except PermissionError:     # not root, and the process is not dumpable
+                program = ""
+            if program.startswith((COPY + "/pyexec", BUILD + "/pyexec")):
+                yield "process %s %s" % (os.path.basename(program), folder[6:])
+                continue
+            with open(folder + "/cmdline", "rb") as file:
+                if b"pyexec_guest" not in file.read():
+                    continue
+            try:
+                with open(folder + "/maps") as file:
+                    maps = file.read()
+            except PermissionError:
+                maps = ""
+        except OSError:
+            continue
+        # It maps our extension, or none that can be seen, and so may be ours.
+        if "pyexec_guest" not in maps or any(" %s " % key in maps for key in ours):
+            yield "zygote or child " + folder[6:]
+
+
 def traces():
     """What a run could leave behind on this machine."""
-    found = set()
-    for path in glob.glob("/proc/[0-9]*/comm"):
-        try:
-            with open(path) as file:
-                name = file.read().strip()
-            program = os.readlink(path.replace("comm", "exe")) if name.startswith("pyexec") else ""
-            if program.startswith((COPY, BUILD)):
-                found.add("process %s %s" % (name, path.split("/")[2]))
-            with open(path.replace("comm", "cmdline"), "rb") as file:
-                ours = b"pyexec_guest" in file.read()
-            with open(path.replace("comm", "stat")) as file:
-                parent = file.read().rsplit(")", 1)[1].split()[1]
-            if ours and os.readlink("/proc/%s/exe" % parent).startswith((COPY, BUILD)):
-                found.add("zygote or child " + path.split("/")[2])
-        except OSError:
-            pass
+    found = set(_processes())
     with open("/proc/self/mounts") as file:
         found |= {"mount " + line.strip() for line in file}
     # Other programs of this machine make files there too.
     for folder in ("/tmp", "/dev/shm"):
         found |= {"file %s/%s" % (folder, name) for name in os.listdir(folder)
-                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp", "cc"))}
+                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp"))}
+    found |= {"cgroup " + path for path in glob.glob("/sys/fs/cgroup/**/*pyexec*/", recursive=True)}
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folders_of_the_machine():
+    """Fails the suite when a test changes the mode or owner of a folder that all programs share."""
+    def look():
+        return {path: (oct(status.st_mode & 0o7777), status.st_uid, status.st_gid)
+                for path in ("/", "/tmp", "/var/tmp", "/dev/shm") for status in [os.stat(path)]}
+    before = look()
+    yield
+    changed = {path: (was, now) for path, now in look().items() if (was := before[path]) != now}
+    assert not changed, "a test changed (before, after): %s" % changed
 
 
 @pytest.fixture
 def nothing_left():
-    """Fails the test when it leaves a process, mount or temporary file behind."""
+    """Fails the test when it leaves a process, mount, temporary file or cgroup behind."""
     before = traces()
     yield
     deadline = time.monotonic() + 3

@@ -56,7 +56,7 @@ def reach(path):
     ("read", b"/workspace/f", 0o101, False), ("read", b"/etc/shadow", 0, False), ("full", b"/workspace/f", 0o101, True),
     ("full", b"/f", 0o101, False), ("full", b"/etc/passwd", 0, False), ("full", b"/proc/self/environ", 0, False),
     ("full", b"/sys/kernel", 0, False), ("full", b"/dev/null", 1, True), ("full", b"/dev/sda", 0, False),
-    ("full", b"/root", 0, None), ("full", b"/home", 0, False), ("full", b"/dev/shm/x", 0o101, False),
+    ("full", b"/root", 0, None), ("full", b"/var/log", 0, False), ("full", b"/dev/shm/x", 0o101, False),
 ])
 def test_the_kernel_alone(pyexec, files, path, flags, works):
     result = pyexec.result(LIBC + "libc.open(%r, %d, 0o600)" % (path, flags), *ANY, "--files", files)
@@ -257,8 +257,8 @@ def test_fopen_of_the_c_library_sees_no_host_file(pyexec, tmp_path, files):
     secret.write_text("x")
     reach(tmp_path)
     paths = ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/root/.bashrc", "/proc/self/status", "/proc/1/environ",
-             "/proc/version", "/sys/devices", "/dev/sda", "/dev/kmsg", "/dev/mem", "/var/log/dpkg.log", "/home", "/work", "/boot",
-             str(secret), os.path.join(pyexec.folder, "pyexec"), "/tmp/.X11-unix", "/run", "/bin/sh", "/usr/bin/env"]
+             "/proc/version", "/sys/devices", "/dev/sda", "/dev/kmsg", "/dev/mem", "/var/log/dpkg.log", "/var/log", "/home/alice", "/boot",
+             str(secret), os.path.join(pyexec.folder, "pyexec"), "/tmp/.X11-unix", "/run/lock", "/bin/sh", "/usr/bin/env"]
     code = LIBC + ("libc.fopen.restype = ctypes.c_void_p\n[p for p in %r if libc.fopen(p.encode(), b'r')]" % paths)
     result = pyexec.result(code, *ANY, "--files", files)
     assert result["last_value_repr"] == "[]", result

@@ -34,14 +34,31 @@ def test_pyenv_build(own, python):
 
 
 @pytest.mark.skipif(not OLD, reason="no pyenv build older than 3.8")
-def test_too_old(own):
-    error = own.error("1", "--python-bin", OLD[-1])
+@pytest.mark.parametrize("python", OLD, ids=lambda path: path.split("/")[-3])
+def test_too_old(own, python):
+    error = own.error("1", "--python-bin", python)
     assert error["code"] == "python_unsupported" and "3.8" in error["hint"]
 
 
 @pytest.mark.skipif(not os.path.exists(PYENV + "/shims/python3"), reason="no pyenv shim")
 def test_pyenv_shim(own):
     works(own, PYENV + "/shims/python3")
+
+
+@pytest.mark.skipif(not os.path.exists(PYENV + "/shims/python3"), reason="no pyenv shim")
+def test_pyenv_shim_in_path(own):
+    environment = dict(os.environ, PATH=PYENV + "/shims:" + PYENV + "/bin:/usr/bin:/bin", PYEXEC_POLICY_PYTHON_BIN="python3")
+    for code, value in (("6 * 7", "42"), ("import math\nmath.gcd(12, 18)", "6")):
+        assert own.result(code, env=environment)["last_value_repr"] == value
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not BUILDS or os.stat("/root").st_mode & 0o077 != 0, reason="no interpreter hidden below a private /root")
+def test_an_interpreter_hidden_from_its_user_is_named(pyexec):
+    if pyexec.uid == 0:
+        assert pyexec.result("6 * 7", "--python-bin", BUILDS[-1])["last_value_repr"] == "42"
+    else:
+        error = pyexec.error("6 * 7", "--python-bin", BUILDS[-1])
+        assert error["code"] == "python_not_found" and BUILDS[-1] in error["message"] and error["hint"]
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +76,32 @@ def test_virtual_environment(pyexec, venv):
     assert pyexec.result("import mine\nmine.VALUE", *flags)["last_value_repr"] == "'from the environment'"
     assert pyexec.result("import mine\nmine.VALUE", *flags, "--preload-imports", "mine")["status"] == "ok"
     works(pyexec, str(venv / "bin" / "python3"))
+
+
+def pip(python, *packages):
+    done = subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("pip can't install %s: %s" % (" ".join(packages), done.stderr.strip()[-200:]))
+
+
+def test_a_package_from_pip(pyexec, venv):
+    pip(venv / "bin" / "python3", "six")
+    subprocess.run(["chmod", "-R", "a+rX", venv], check=True)
+    flags = ["--python-bin", str(venv / "bin" / "python3"), "--allow-import", "six"]
+    code = "import six\nsix.ensure_str(b'abc')"
+    assert pyexec.result(code, "--isolate-site=false", *flags)["last_value_repr"] == "'abc'"
+    assert "six" in pyexec.result(code, *flags)["error_repr"]      # -I -S: no site-packages
+
+
+@pytest.mark.skipif(not BUILDS, reason="no pyenv builds of 3.8 or later")
+def test_virtual_environment_of_a_pyenv_build(own, session_folder):
+    folder = session_folder / "pyenv-venv"
+    subprocess.run([BUILDS[-1], "-m", "venv", folder], check=True, capture_output=True)
+    python = str(folder / "bin" / "python")
+    pip(python, "six")
+    works(own, python)
+    result = own.result("import six\nsix.PY3", "--python-bin", python, "--isolate-site=false", "--allow-import", "six")
+    assert result["last_value_repr"] == "True", result
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root starts what another user's folder hides")
@@ -95,6 +138,13 @@ def test_numpy_limits_and_random_state(own, science):
     assert result["status"] == "memory_limit", result
     values = {own.result("import numpy as np\nnp.random.random()", *science)["last_value_repr"] for _ in range(5)}
     assert len(values) == 5
+
+
+def test_no_random_source_repeats_itself_in_20_runs(own, science):
+    code = ("import numpy as np, random, uuid, secrets\n"
+            "print(np.random.random(), np.random.default_rng().random(), random.random(), uuid.uuid4(), secrets.token_hex(), uuid.uuid1())")
+    rows = [own.result(code, *science, "--allow-import", "secrets")["stdout"].split() for _ in range(20)]
+    assert [len(set(column)) for column in zip(*rows)] == [20] * 6, rows
 
 
 def test_preloads_that_do_not_fit_are_named(own, science):

@@ -38,7 +38,7 @@ def test_a_probed_call_fails_quietly(own, call):
 
 
 def test_32_bit_calls_kill(own):
-    code = ("import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\n"
+    code = ("import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\n"
             "m.write(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')\n"
             "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\nprint('on')")
     result = own.result(code, *ANY)
@@ -220,7 +220,7 @@ def test_a_socketpair_leads_nowhere(pyexec):
 
 
 def test_32_bit_getpid_by_machine_code_dies(pyexec):
-    code = ("import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')\n"
+    code = ("import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\nm.write(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')\n"
             "print('before', flush=True)\n"
             "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\nprint('on', flush=True)")
     result = pyexec.result(code, *ANY)
@@ -312,3 +312,36 @@ def test_a_descriptor_left_open_by_the_caller_is_not_inherited(pyexec, tmp_path)
 def test_the_terminal_cannot_be_typed_into(own):
     code = LIBC + "import os\n[libc.ioctl(n, 0x5412, b'x') for n in range(4)], libc.open(b'/dev/tty', 2), libc.open(b'/dev/pts/0', 2)"
     assert own.result(code, *ANY)["last_value_repr"] == "([-1, -1, -1, -1], -1, -1)"
+
+
+def test_no_shared_memory_that_limits_do_not_see(own):
+    code = LIBC + ("libc.mmap.restype = ctypes.c_void_p\n"
+                   "[libc.mmap(None, ctypes.c_size_t(4096), 3, f, -1, ctypes.c_long(0)) == ctypes.c_void_p(-1).value for f in (0x21, 0x23, 0x22)]")
+    assert own.result(code, *ANY)["last_value_repr"] == "[True, True, False]"
+    assert own.result(LIBC + "libc.open(b'/dev/zero', 2)", *ANY)["last_value_repr"] == "-1"
+
+
+def test_no_set_id_files(pyexec):
+    code = ("import os\nopen('f', 'w').close()\nos.mkdir('d')\nout = []\nfor act in (lambda: os.chmod('f', 0o4755), lambda: os.chmod('f', 0o2755),\n"
+            "    lambda: os.fchmod(os.open('f', 0), 0o6755), lambda: os.chmod('d', 0o2755), lambda: os.mkdir('e', 0o2755), lambda: os.chmod('f', 0o755)):\n"
+            "    try: act(); out.append('done')\n    except PermissionError: out.append('refused')\nout")
+    assert pyexec.result(code, *ANY)["last_value_repr"] == str(["refused"] * 5 + ["done"])
+
+
+def test_stdin_carries_nothing_from_run_to_run(own):
+    code = "import fcntl, os\nbefore = fcntl.fcntl(0, fcntl.F_GETFL)\nfcntl.fcntl(0, fcntl.F_SETFL, os.O_APPEND | os.O_NONBLOCK)\n" \
+           "try: os.utime(0, None)\nexcept OSError as e: print(e.errno)\nbefore & (os.O_APPEND | os.O_NONBLOCK)"
+    from library import Executor
+    with Executor({"use_import_whitelist": False, "banned_imports": [], "disable_open": False}) as executor:
+        for session in (None, None, "s", "s"):
+            result = executor.call(session, code)
+            assert (result["last_value_repr"], result["stdout"]) == ("0", "30\n"), result
+
+
+def test_a_forged_value_is_cut_on_a_character(own):
+    code = ("import os, struct\ndef field(k, b): return struct.pack('=HHI', k, 0, len(b)) + b\n"
+            "d = b'a' + 'é'.encode() * 12000\nos.write(3, field(5, d) + field(%d, b''))\nimport time\ntime.sleep(1)")
+    for limit in ("100", "101"):
+        for done in range(12, 20):
+            result = own.result(code % done, *ANY, "--max-value-bytes", limit, "--timeout", "300ms")
+            assert len((result["last_value_repr"] or "").encode()) <= 101, result

@@ -374,3 +374,24 @@ def test_a_changed_environment_is_noticed(open_folder):
         assert value(executor, None, "import mine\nmine.VALUE") == "2"
         assert value(executor, "s", "mine.VALUE") == "1"
         assert value(executor, "t", "import mine\nmine.VALUE") == "2"
+
+
+def test_threads_between_calls_have_the_cpu_time_of_one_call():
+    with Executor(dict(OPEN, cpu_time_seconds=1)) as executor:
+        value(executor, "s", "import threading\ndef f():\n    while True: pass\nthreading.Thread(target=f, daemon=True).start()")
+        time.sleep(3)
+        assert executor.sessions() == []
+        assert executor.call("s", "1")["session"]["restarted"] == "cpu_limit"
+
+
+def test_a_deep_host_workspace_is_removed(open_folder):
+    with Executor(FULL, {"workspace_root": str(open_folder)}) as executor:
+        value(executor, "s", "import os\nfor i in range(1000):\n    os.mkdir('d')\n    os.chdir('d')\nopen('f', 'w').close()")
+    assert os.listdir(open_folder) == []
+
+
+def test_workspaces_do_not_see_each_others_names(open_folder):
+    with Executor(FULL) as executor:
+        value(executor, "secret-tenant", "1")
+        code = "import ctypes\nlibc = ctypes.CDLL(None)\n[libc.open(p, 0) for p in (b'/tmp/secret-tenant', b'/tmp/other')]"
+        assert value(executor, "t", code) == "[-1, -1]"

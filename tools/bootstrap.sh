@@ -4,7 +4,7 @@
 set -eu
 
 packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjansson-dev
-libcmocka-dev python3 python3-dev"
+libedit-dev libcmocka-dev python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps"
 fi
@@ -20,7 +20,7 @@ else
     for tool in gcc meson ninja pkg-config python3; do
         command -v "$tool" >/dev/null || missing="$missing $tool"
     done
-    for library in libseccomp jansson; do
+    for library in libseccomp jansson libedit; do
         pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
     done
     [ -n "$missing" ] || exit 0

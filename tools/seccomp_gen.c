@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 
 #include "seccomp_compile.h"
@@ -48,6 +49,13 @@
 #define PX_IPV6_OPTIONS \
     IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_RECVERR, IPV6_V6ONLY, IPV6_TCLASS
 
+#define PX_SET_ID "a workspace may be a host folder, where they would mean something to the host"
+#ifndef MAP_SHARED_VALIDATE
+#define MAP_SHARED_VALIDATE 3
+#endif
+#ifndef MAP_TYPE
+#define MAP_TYPE 0xf
+#endif
 #define LIST(...) \
     .count = sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), .values = {__VA_ARGS__}
 #define IN(n, ...) {.argument = n, .mask = UINT32_MAX, LIST(__VA_ARGS__)}

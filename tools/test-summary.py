@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Adds up what the test tools of a build folder have counted, and exits 1 when any failed."""
+"""Adds up what the test tools of a build folder have counted, and exits 1 when any failed.
+
+The last line, "N passed, N failed, N skipped", is also left in summary.txt of that folder.
+"""
 import json
 import os
 import sys
@@ -7,12 +10,12 @@ import xml.etree.ElementTree as xml
 
 build = sys.argv[1]
 passed = failed = skipped = 0
-program_ran = False
+program = None                  # what Meson says of pytest as a whole, when its report is there
 with open(os.path.join(build, "meson-logs", "testlog.json")) as log:
     for line in log:
         test = json.loads(line)
         if "program" in test["name"] and os.path.exists(os.path.join(build, "pytest.xml")):
-            program_ran = True
+            program = test["result"]
             continue
         if test["result"] in ("OK", "EXPECTEDFAIL"):
             passed += 1
@@ -22,7 +25,8 @@ with open(os.path.join(build, "meson-logs", "testlog.json")) as log:
         else:
             failed += 1
             print("failed:", test["name"], test["result"])
-if program_ran:
+if program:
+    failed_before = failed
     for case in xml.parse(os.path.join(build, "pytest.xml")).iter("testcase"):
         name = case.get("classname", "") + "::" + case.get("name", "")
         if case.find("failure") is not None or case.find("error") is not None:
@@ -33,11 +37,17 @@ if program_ran:
             print("skipped:", name, "-", skip.get("message", ""))
         else:
             passed += 1
+    if program != "OK" and failed == failed_before:
+        failed += 1
+        print("failed: pytest as a whole:", program)
 with open(os.path.join(build, "install.status")) as status:
     if status.read().strip() == "0":
         passed += 1
     else:
         failed += 1
         print("failed: the installed files (tools/check-install.sh)")
-print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
+summary = "%d passed, %d failed, %d skipped" % (passed, failed, skipped)
+with open(os.path.join(build, "summary.txt"), "w") as file:
+    file.write(summary + "\n")
+print(summary)
 sys.exit(1 if failed or not passed else 0)

@@ -30,8 +30,8 @@ struct cli_command {
     int (*run)(const struct cli_arguments *arguments, void *options);
 };
 
-extern const struct cli_command cmd_run, cmd_rpc, cmd_policy, cmd_doctor, cmd_bench, cmd_completion,
-    cmd_manpage;
+extern const struct cli_command cmd_run, cmd_repl, cmd_rpc, cmd_policy, cmd_doctor, cmd_bench,
+    cmd_completion, cmd_manpage;
 
 /* main.c's table, hidden ones included. */
 const struct cli_command *const *cli_commands(size_t *ret_count);

@@ -117,7 +117,7 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
 }
 
 int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_clone_request *shape, int null_fd,
+                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
                    int mount, int folder, pyexec_error *error)
 {
     *child = (struct px_child){.launcher = launcher, .channel = -1, .streams = {-1, -1},
@@ -127,9 +127,9 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
     struct px_clone_reply reply;
     if (make_descriptors(child, &ends, error) < 0)
         return -1;
-    int fds[5] = {ends.channel, null_fd, ends.output, ends.error_output, mount};
+    int fds[4] = {ends.channel, ends.output, ends.error_output, mount};
     int answered[2];
-    if (px_zygotes_clone(zygotes, &request, fds, mount >= 0 ? 5 : 4, &reply, answered, error) < 0)
+    if (px_zygotes_clone(zygotes, &request, fds, mount >= 0 ? 4 : 3, &reply, answered, error) < 0)
         return -1;
     child->pidfd = answered[0];
     if (child->workspace < 0)
@@ -176,14 +176,17 @@ int64_t px_child_cpu_ns(const struct px_child *child)
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
 
-uint64_t px_child_peak_bytes(const struct px_child *child)
+uint64_t px_child_peak_bytes(const struct px_child *child, unsigned *ret_threads)
 {
     char path[32], text[4096];
+    *ret_threads = 1;
     snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
     if (!child->host_pid || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
         !px_child_alive(child))
         return 0;
-    const char *at = strstr(text, "\nVmHWM:");
+    const char *at = strstr(text, "\nThreads:");
+    *ret_threads = at ? (unsigned)strtoul(at + 9, NULL, 10) : 1;
+    at = strstr(text, "\nVmHWM:");
     return at ? strtoull(at + 7, NULL, 10) * 1024 : 0;
 }
 
@@ -270,8 +273,7 @@ static int send_packets(int channel, const struct px_buffer *message, const int 
 }
 
 /* The script's stdin; -1 in *ret_fd when it is empty, as it is anyway. */
-static int make_input(struct px_child *child, const pyexec_request *request, bool session,
-                      int null_fd, int *ret_fd)
+static int make_input(struct px_child *child, const pyexec_request *request, int *ret_fd)
 {
     *ret_fd = -1;
     if (request->input_fd >= 0) {
@@ -283,11 +285,8 @@ static int make_input(struct px_child *child, const pyexec_request *request, boo
         *ret_fd = pair[1];
         return shutdown(child->input, SHUT_RD);
     }
-    if (!request->input_length) {
-        /* A session's earlier call may have left another one. */
-        *ret_fd = session ? fcntl(null_fd, F_DUPFD_CLOEXEC, 3) : -1;
-        return session && *ret_fd < 0 ? -1 : 0;
-    }
+    if (!request->input_length)
+        return 0;
     *ret_fd = px_memory_file("stdin", request->input, request->input_length);
     return *ret_fd < 0 ? -1 : 0;
 }
@@ -309,7 +308,7 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
     px_auto_fd int code = -1, input = -1;
-    if (put_code(&message, request, &code) < 0 || make_input(child, request, options->session, options->null_fd, &input) < 0)
+    if (put_code(&message, request, &code) < 0 || make_input(child, request, &input) < 0)
         return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,

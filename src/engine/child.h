@@ -29,7 +29,6 @@ struct px_child_options {
     const char *workspace_path;     /* where the script sees it */
     const char *filename;           /* "<cell>", "<cell 3>" */
     bool session;                   /* a call of a session */
-    int null_fd;
 };
 
 /* What must be fixed before the clone: the same for two runs means that a waiting child serves
@@ -40,7 +39,7 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
  * host folder's mount and `folder` the folder, which becomes the child's. 0, or -1; the child
  * must be given to px_child_done in both cases. */
 int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_clone_request *shape, int null_fd,
+                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
                    int mount, int folder, pyexec_error *error);
 
 /* Kills what is left of it and closes all. */
@@ -51,8 +50,8 @@ void px_child_signal(const struct px_child *child, int signal);
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
 int64_t px_child_cpu_ns(const struct px_child *child);
 
-/* Peak resident memory so far, or 0. */
-uint64_t px_child_peak_bytes(const struct px_child *child);
+/* Peak resident memory so far, or 0; and how many threads there are now. */
+uint64_t px_child_peak_bytes(const struct px_child *child, unsigned *ret_threads);
 
 /* Puts the request's files into the workspace. */
 int px_child_put_files(const struct px_child *child, const pyexec_request *request,

@@ -142,7 +142,6 @@ void pyexec_executor_free(pyexec_executor *executor)
         free_kind(&executor->kinds[i]);
     px_launcher_free(executor->launcher);
     px_session_config_done(&executor->session_config);
-    px_close_fd(&executor->null_fd);
     px_policy_done(&executor->policy);
     px_host_done(&executor->host);
     free(executor->policy_json);
@@ -243,7 +242,7 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
         return -1;
     struct px_pool *pool = NULL;
     if (executor->host.pool_size > 0 &&
-        px_pool_new(executor->launcher, zygotes, executor->null_fd,
+        px_pool_new(executor->launcher, zygotes,
                     (size_t)executor->host.pool_size, executor->host.pool_idle_ms, &pool, error) < 0) {
         px_zygotes_free(zygotes);
         return -1;
@@ -331,11 +330,8 @@ static int new_executor(const json_t *policy, const json_t *session, const json_
     pthread_mutex_init(&executor->lock, NULL);
     pthread_mutex_init(&executor->start_lock, NULL);
     pthread_cond_init(&executor->changed, NULL);
-    executor->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     struct px_kind *kind = NULL;
-    if (executor->null_fd < 0)
-        px_error_errno(error, PYEXEC_INTERNAL, errno, "can't open /dev/null");
-    if (executor->null_fd < 0 || configure(executor, policy, session, host, error) < 0 ||
+    if (configure(executor, policy, session, host, error) < 0 ||
         px_executor_acquire(executor, &executor->policy, &kind, error) < 0) {
         pyexec_executor_free(executor);
         return -1;
@@ -491,7 +487,6 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
         .pool = kind->pool,
         .policy = policy,
         .request = request,
-        .null_fd = executor->null_fd,
         .processors = executor->processors,
     };
     int result = px_executor_check_memory(policy, kind->zygotes, error);

@@ -30,7 +30,6 @@ struct pyexec_executor {
     struct px_host host;
     struct px_session_config session_config;
     px_layers allow_missing;
-    int null_fd;
     long processors;
     char *policy_json, *missing_json, *info_json;
 

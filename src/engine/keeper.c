@@ -13,6 +13,8 @@
 
 #define MS INT64_C(1000000)
 #define EVENTS_MAX 64
+#define CPU_CHECK_MS 500    /* only while a session has threads that go on */
+#define READS_MAX 64        /* at a time: a thread may write as fast as this reads */
 
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
 {
@@ -26,6 +28,14 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
     return when;
 }
 
+/* Threads that go on between calls have the CPU time of one call. */
+static bool used_up(const struct px_session *session)
+{
+    int64_t used = px_child_cpu_ns(&session->child);
+    return used >= 0 && used - session->idle_cpu_ns >
+                            session->policy.cpu_time_seconds * INT64_C(1000000000);
+}
+
 /* Ends what has expired; returns when the next one does. Call with the lock held. */
 static int64_t expire(struct px_sessions *sessions)
 {
@@ -34,6 +44,13 @@ static int64_t expire(struct px_sessions *sessions)
     for (struct px_session *session = sessions->oldest, *after; session; session = after) {
         after = session->next;
         int64_t when = expiry(config, session);
+        if (when > now && session->threads_left && !session->busy) {
+            if (used_up(session)) {
+                px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
+                continue;
+            }
+            when = now + CPU_CHECK_MS * MS < when ? now + CPU_CHECK_MS * MS : when;
+        }
         if (when > now) {
             next = when < next ? when : next;
             continue;
@@ -50,8 +67,8 @@ static void look_after(struct px_sessions *sessions, struct px_session *session)
 {
     char block[4096];
     for (int which = 0; which < 2; which++)
-        while (session->child.streams[which] >= 0 &&
-               read(session->child.streams[which], block, sizeof block) == (ssize_t)sizeof block)
+        for (int i = 0; i < READS_MAX && session->child.streams[which] >= 0 &&
+                        read(session->child.streams[which], block, sizeof block) == (ssize_t)sizeof block; i++)
             ;
     if (!px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
@@ -112,7 +129,7 @@ void px_keeper_watch(struct px_sessions *sessions, struct px_session *session)
     set_watch(sessions, session, EPOLL_CTL_ADD);
     uint64_t one = 1;
     /* Its timer may be the first now. EAGAIN: it is awake already. */
-    if (sessions->count == 1 && write(sessions->wake, &one, sizeof one) < 0)
+    if ((sessions->count == 1 || session->threads_left) && write(sessions->wake, &one, sizeof one) < 0)
         return;
 }
 

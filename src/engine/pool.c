@@ -23,7 +23,6 @@ struct shape {
 struct px_pool {
     struct px_launcher *launcher;
     struct px_zygotes *zygotes;
-    int null_fd;
     size_t size;
     int64_t idle_ns;
     pthread_mutex_t lock;
@@ -89,7 +88,7 @@ static void add_child(struct px_pool *pool, struct shape *shape)
     pyexec_error ignored;       /* a run that finds the pool empty meets it and reports it */
     pthread_mutex_unlock(&pool->lock);
     key.warm = 1;
-    int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, pool->null_fd, -1, -1,
+    int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1,
                                 &ignored);
     pthread_mutex_lock(&pool->lock);
     key.warm = 0;
@@ -119,7 +118,7 @@ static void *fill(void *argument)
     return NULL;
 }
 
-int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, int null_fd, size_t size,
+int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size,
                 int64_t idle_ms, struct px_pool **ret, pyexec_error *error)
 {
     struct px_pool *pool = calloc(1, sizeof *pool);
@@ -127,7 +126,6 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, int nu
         return px_error_oom(error);
     pool->launcher = launcher;
     pool->zygotes = zygotes;
-    pool->null_fd = null_fd;
     pool->size = size > SIZE_MAX_PER_SHAPE ? SIZE_MAX_PER_SHAPE : size;
     pool->idle_ns = idle_ms * 1000000;
     for (size_t i = 0; i < SHAPES_MAX; i++)

@@ -9,7 +9,7 @@
 struct px_pool;
 
 /* `size` children per shape; shapes that nobody asked for during `idle_ms` lose theirs. */
-int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, int null_fd, size_t size,
+int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size,
                 int64_t idle_ms, struct px_pool **ret, pyexec_error *error);
 void px_pool_free(struct px_pool *pool);
 

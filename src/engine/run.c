@@ -31,6 +31,7 @@
 
 #define GRACE_MS 500            /* CONTRACT section 2 */
 #define SETUP_TIMEOUT_MS 10000
+#define LEFTOVERS_MAX 64
 #define NEVER INT64_MAX
 #define MS INT64_C(1000000)     /* nanoseconds */
 
@@ -44,6 +45,7 @@ struct run {
     long processors;
     bool pooled;                /* or a session's: locked before the run was sent */
     bool session;
+    unsigned threads;           /* when its result had come */
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
     char block[65536];
@@ -286,7 +288,7 @@ static void collect_facts(struct run *run)
     int64_t cpu = -1;
     if (result->claims.done && !ending->protocol) {
         cpu = px_child_cpu_ns(&run->child);
-        result->peak_bytes = px_child_peak_bytes(&run->child);
+        result->peak_bytes = px_child_peak_bytes(&run->child, &run->threads);
     }
     result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
     bool goes_on = run->session && result->claims.done && !ending->protocol;
@@ -367,7 +369,7 @@ static int get_child(struct run *run, const struct px_child_options *options, py
         return 0;
     }
     return px_child_start(&run->child, context->launcher, context->zygotes, &shape,
-                          options->null_fd, mount, folder, error);
+                          mount, folder, error);
 }
 
 /* From the files put into the workspace to the last fact. */
@@ -447,7 +449,6 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
         .request = request,
         .workspace_path = request->workspace ? request->workspace : "/workspace",
         .filename = "<cell>",
-        .null_fd = context->null_fd,
     };
     struct run *run = new_run(context, error);
     if (!run)
@@ -465,14 +466,16 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
  * attack. */
 static void discard_leftovers(struct px_child *child, char *block, size_t size)
 {
-    while (recv(child->channel, block, size, MSG_DONTWAIT) > 0)
+    /* Bounded: threads may go on writing as fast as this reads. */
+    for (int i = 0; i < LEFTOVERS_MAX && recv(child->channel, block, size, MSG_DONTWAIT) > 0; i++)
         ;
     for (int which = 0; which < 2; which++)
-        while (child->streams[which] >= 0 && read(child->streams[which], block, size) == (ssize_t)size)
+        for (int i = 0; i < LEFTOVERS_MAX && child->streams[which] >= 0 &&
+                        read(child->streams[which], block, size) == (ssize_t)size; i++)
             ;
 }
 
-int px_run_call(const struct px_run_context *context, const struct px_call *call,
+int px_run_call(const struct px_run_context *context, struct px_call *call,
                 pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
     char filename[32];
@@ -483,7 +486,6 @@ int px_run_call(const struct px_run_context *context, const struct px_call *call
         .workspace_path = call->workspace_path,
         .filename = filename,
         .session = true,
-        .null_fd = context->null_fd,
     };
     struct run *run = new_run(context, error);
     if (!run)
@@ -497,6 +499,7 @@ int px_run_call(const struct px_run_context *context, const struct px_call *call
     int result = drive(run, &options, error);
     px_close_fd(&run->child.input);
     *call->child = run->child;
+    call->threads_left = run->threads > 1;
     *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol &&
                  px_child_alive(&run->child);
     return finish(run, result, ret, error);

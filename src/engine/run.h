@@ -15,7 +15,6 @@ struct px_run_context {
     struct px_pool *pool;               /* NULL: none */
     const struct px_policy *policy;     /* the request's, checked */
     pyexec_request *request;
-    int null_fd;                        /* /dev/null, read-only */
     long processors;                    /* that a run's threads can use at once */
 };
 
@@ -29,10 +28,11 @@ struct px_call {
     bool first;                         /* its LOCKED has not been seen yet */
     uint64_t number;                    /* of the cell, from 1 */
     const char *workspace_path;
+    bool threads_left;                  /* out: threads of the script go on after the call */
 };
 
 /* The same for a session's process, which goes on after it unless *ret_alive says otherwise. */
-int px_run_call(const struct px_run_context *context, const struct px_call *call,
+int px_run_call(const struct px_run_context *context, struct px_call *call,
                 pyexec_result **ret, bool *ret_alive, pyexec_error *error);
 
 #endif

@@ -389,7 +389,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     }
     session->started = true;
     return px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape,
-                          executor->null_fd, mount, folder, error);
+                          mount, folder, error);
 }
 
 static int describe(pyexec_result *result, const struct px_session *session, bool created,
@@ -423,11 +423,13 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .zygotes = session->kind->zygotes,
             .policy = &policy,
             .request = request,
-            .null_fd = executor->null_fd,
             .processors = executor->processors,
         };
-        struct px_call one = {&session->child, first, ++session->calls, session->workspace_path};
+        struct px_call one = {&session->child, first, ++session->calls, session->workspace_path, false};
         result = px_run_call(&context, &one, ret, ret_alive, error);
+        session->threads_left = one.threads_left && policy.cpu_time_seconds != PX_NONE;
+        if (session->threads_left)
+            session->idle_cpu_ns = px_child_cpu_ns(&session->child);
         if (result == 0)
             result = describe(*ret, session, created, error);
     } else {

@@ -34,6 +34,8 @@ struct px_session {
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
     uint64_t calls;
+    bool threads_left;                  /* its threads go on between calls: its CPU time is kept */
+    int64_t idle_cpu_ns;                /* used when its last call ended */
     enum px_session_end restarted;      /* what ended the one before */
 
     unsigned references;                /* calls that use or wait for it */

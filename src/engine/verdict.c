@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 
 static int set_status(pyexec_result *result, pyexec_status status, int exit_code)
 {
@@ -140,7 +141,9 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
     struct px_claims *claims = &result->claims;
     result->has_value = claims->counts[PX_RESULT_VALUE] > 0;
     if (claims->value.length > (size_t)policy->max_value_bytes) {
-        claims->value.length = (size_t)policy->max_value_bytes;
+        claims->value.length = px_utf8_truncate(claims->value.data, claims->value.length,
+                                                (size_t)policy->max_value_bytes);
+        claims->value.data[claims->value.length] = '\0';
         claims->value_truncated = true;
     }
     if (claims->type.length &&

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,7 +79,11 @@ static int list(int folder_fd, char *path, size_t length, int depth, struct px_s
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
             fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (length + name + 2 > PATH_MAX || snapshot->count >= ENTRIES_MAX) {
+        if (snapshot->count >= ENTRIES_MAX) {
+            snapshot->truncated = true;
+            break;
+        }
+        if (length + name + 2 > PATH_MAX) {
             snapshot->truncated = true;
             continue;
         }
@@ -328,9 +333,9 @@ int px_workspace_delete(int folder, const char *path, pyexec_error *error)
     return 0;
 }
 
-/* Depth first, one descriptor per level: the path limit of the script's own calls bounds how deep
- * a tree can be made to PATH_MAX / 2 levels, or fewer by the workspace's inodes. */
-static void remove_below(int fd, int depth)
+/* Depth first, with one descriptor per level up to DEPTH_MAX; what lies deeper is moved up to the
+ * top, to be removed by a later pass. `top` is the folder that is being emptied. */
+static void remove_below(int top, int fd, int depth, unsigned *moved)
 {
     DIR *folder = fdopendir(fd);
     struct dirent *item;
@@ -338,12 +343,18 @@ static void remove_below(int fd, int depth)
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
             unlinkat(dirfd(folder), item->d_name, 0) == 0 || errno != EISDIR)
             continue;
+        char name[32];
+        snprintf(name, sizeof name, ".pyexec-%u", *moved);
+        if (depth >= DEPTH_MAX && renameat(dirfd(folder), item->d_name, top, name) == 0) {
+            ++*moved;
+            continue;
+        }
         int below = openat(dirfd(folder), item->d_name,
                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (below < 0 && fchmodat(dirfd(folder), item->d_name, 0700, 0) == 0)
             below = openat(dirfd(folder), item->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (below >= 0)
-            remove_below(below, depth + 1);
+            remove_below(top, below, depth + 1, moved);
         unlinkat(dirfd(folder), item->d_name, AT_REMOVEDIR);
     }
     if (folder)
@@ -354,9 +365,14 @@ static void remove_below(int fd, int depth)
 
 void px_workspace_remove_tree(int parent, const char *name)
 {
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0)
-        remove_below(fd, 0);
+    unsigned moved = 0, before;
+    px_auto_fd int top = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    do {
+        before = moved;
+        int fd = top >= 0 ? openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        if (fd >= 0)
+            remove_below(top, fd, 0, &moved);
+    } while (moved != before);
     unlinkat(parent, name, AT_REMOVEDIR);
 }
 

@@ -65,10 +65,13 @@ static void *work(void *argument)
     for (int stream = 1; stream <= 2; stream++)
         if (job->held[stream - 1].length)
             notify(job, stream, job->held[stream - 1].data, job->held[stream - 1].length);
+    const char *text = status == 0 ? pyexec_result_json(result) : NULL;
+    if (status == 0 && !text)
+        status = px_error_oom(&error);
     if (status < 0)
         px_rpc_fail(rpc, job->id, &error);
     else
-        px_rpc_answer(rpc, job->id, json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL));
+        px_rpc_answer(rpc, job->id, json_loads(text, JSON_ALLOW_NUL, NULL));
     pyexec_result_free(result);
     pthread_mutex_lock(&rpc->lock);
     struct px_rpc_job **at = &rpc->jobs;

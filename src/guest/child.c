@@ -104,14 +104,17 @@ static int attach_workspace(const struct px_clone_request *request,
     return 0;
 }
 
+/* stdin is a /dev/null of this process's own: the flags and locks of an open file description
+ * that runs shared would carry from one to the next. */
 static int place_descriptors(const int *fds, pyexec_error *error)
 {
     int high[4];
-    for (size_t i = 0; i < 4; i++)
-        if ((high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
+    for (size_t i = 0; i < 3; i++)
+        if ((high[i + 1] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
             return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't duplicate a descriptor");
-    if (dup2(high[1], 0) < 0 || dup2(high[2], 1) < 0 || dup2(high[3], 2) < 0 ||
-        dup3(high[0], CHANNEL_FD, O_CLOEXEC) < 0 ||
+    high[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (high[0] < 0 || dup2(high[0], 0) < 0 || dup2(high[2], 1) < 0 || dup2(high[3], 2) < 0 ||
+        dup3(high[1], CHANNEL_FD, O_CLOEXEC) < 0 || fcntl(0, F_SETFD, 0) < 0 ||
         syscall(SYS_close_range, CHANNEL_FD + 1, ~0U, 0) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't place the descriptors");
     return 0;
@@ -255,7 +258,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     /* A process group of its own: one is visible across PID namespaces. */
     setsid();
     if (!lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
-        attach_workspace(request, point, fds[4], &error) < 0)
+        attach_workspace(request, point, fds[3], &error) < 0)
         fail(fds[0], &error);
     if (place_descriptors(fds, &error) < 0)
         fail(fds[0], &error);
@@ -272,7 +275,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
                    const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error)
 {
     struct px_mountpoint point = {0};
-    if (fds[4] >= 0) {
+    if (fds[3] >= 0) {
         if (lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
             px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
                          "there is no workspace without the layer 'mount_namespace'");

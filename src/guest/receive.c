@@ -182,9 +182,13 @@ static int read_code_file(struct intake *in)
     return 0;
 }
 
-/* The call's standard input, in place of what is there. */
+/* The call's standard input, in place of what is there; none in a session is a new /dev/null. */
 static int place_input(const struct intake *in)
 {
+    if (!in->has_input) {
+        px_auto_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return null_fd >= 0 && dup2(null_fd, 0) == 0 ? 0 : -1;
+    }
     size_t index = in->has_file ? 1 : 0;
     return in->fd_count > index && dup2(in->fds[index], 0) == 0 ? 0 : -1;
 }
@@ -224,7 +228,7 @@ int px_run_receive(int channel, struct px_run *run)
         failed = take_packet(channel, packet, &in);
     if (!failed && in.has_file)
         failed = read_code_file(&in);
-    if (!failed && in.has_input)
+    if (!failed && (in.has_input || run->flags & PX_RUN_FLAG_SESSION))
         failed = place_input(&in);
     if (!failed)
         failed = hand_over(&in);

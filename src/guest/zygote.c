@@ -285,10 +285,10 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
         workspace = make_workspace(zygote, request->workspace_bytes, &reply.error);
     else if (request->workspace == PX_WORKSPACE_GIVEN && count > 0)
         workspace = TAKE_FD(fds[count - 1]);
-    int child_fds[5] = {fds[0], fds[1], fds[2], fds[3], workspace};
+    int child_fds[4] = {fds[0], fds[1], fds[2], workspace};
     if (reply.error.code == PYEXEC_OK && request->op == PX_CLONE_RUN) {
         pid_t pid = 0;
-        if (count < 4)
+        if (count < 3)
             px_error_set(&reply.error, PYEXEC_INTERNAL, "a clone request lacks descriptors");
         else if (px_child_clone(zygote, request, child_fds, &answered[0], &pid, &reply.error) == 0)
             answers = 1;

@@ -127,7 +127,7 @@ enum px_clone_workspace {
     PX_WORKSPACE_GIVEN,         /* the request's last descriptor is a detached mount */
 };
 
-/* host → zygote: channel, stdin, stdout, stderr and, if given, the workspace's mount. */
+/* host → zygote: channel, stdout, stderr and, if given, the workspace's mount. */
 #define PX_WORKSPACE_PATH_MAX 1024
 struct px_clone_request {
     uint32_t magic;

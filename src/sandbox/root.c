@@ -149,15 +149,17 @@ int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *err
 
 static int add_devices(struct px_root *root, pyexec_error *error)
 {
-    static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-                                        "/dev/urandom"};
+    /* No /dev/zero: a shared map of it is memory that RLIMIT_AS does not see when it is unmapped
+     * all but for a page. Read-only: devices can be written all the same, their times not. */
+    static const char *const nodes[] = {"/dev/null", "/dev/full", "/dev/random", "/dev/urandom"};
     if (px_root_add_folder(root, "/dev", error) < 0)
         return -1;
     for (size_t i = 0; i < PX_COUNT(nodes); i++) {
         px_auto_fd int mount = px_open_tree(AT_FDCWD, nodes[i], OPEN_TREE_CLONE);
         if (mount < 0)
             continue;
-        if (px_mount_restrict(mount, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false) < 0 ||
+        if (px_mount_restrict(mount, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY,
+                              false) < 0 ||
             append(root, nodes[i], NULL, mount, true, error) < 0)
             return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't bind '%s'",
                                   nodes[i]);
@@ -181,9 +183,21 @@ static int make_entry(int root_fd, const struct px_root_entry *entry)
     return entry->mount >= 0 ? px_attach(entry->mount, root_fd, path) : 0;
 }
 
+/* Top folders in which workspaces of the host commonly lie: there for all, so that none is made
+ * for one run and seen by the next. */
+static int add_usual_folders(struct px_root *root, pyexec_error *error)
+{
+    static const char *const folders[] = {"/data", "/home", "/media", "/mnt", "/opt", "/run", "/srv",
+                                          "/tmp", "/var"};
+    for (size_t i = 0; i < PX_COUNT(folders); i++)
+        if (px_root_add_folder(root, folders[i], error) < 0)
+            return -1;
+    return 0;
+}
+
 int px_root_enter(struct px_root *root, pyexec_error *error)
 {
-    if (add_devices(root, error) < 0)
+    if (add_devices(root, error) < 0 || add_usual_folders(root, error) < 0)
         return -1;
     px_auto_fd int tmpfs = px_tmpfs_new(1 << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     /* Over /proc, which always exists and of which nothing is bound. */

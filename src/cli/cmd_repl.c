@@ -1,0 +1,327 @@
+/* pyexec repl: an interactive session. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/repl_read.h"
+#include "cli/report.h"
+#include "cli/run.h"
+#include "cli/signals.h"
+
+#define SESSION "repl"
+#define COMPLETION_MS 300
+
+struct repl {
+    pyexec_executor *executor;
+    char *cell_policy;          /* what a session's later calls may change, as the policy has it */
+    char *completion_policy;
+    char restarted[32];         /* why the state is gone, not yet said; "" */
+};
+
+static void free_request(pyexec_request **request)
+{
+    pyexec_request_free(*request);
+}
+
+static void free_result(pyexec_result **result)
+{
+    pyexec_result_free(*result);
+}
+
+static void repl_done(struct repl *repl)
+{
+    pyexec_executor_free(repl->executor);
+    free(repl->cell_policy);
+    free(repl->completion_policy);
+}
+
+static void free_reader(struct repl_reader **reader)
+{
+    repl_reader_free(*reader);
+}
+
+/* ---- Calls ---- */
+
+static void note_restart(struct repl *repl, pyexec_result *result)
+{
+    const char *text = pyexec_result_json(result);
+    json_t *object = text ? json_loads(text, 0, NULL) : NULL;
+    const json_t *session = json_object_get(object, "session");
+    const char *reason = json_string_value(json_object_get(session, "restarted"));
+    if (reason)
+        snprintf(repl->restarted, sizeof repl->restarted, "%s", reason);
+    json_decref(object);
+}
+
+static void say_restart(struct repl *repl)
+{
+    if (!*repl->restarted)
+        return;
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_printf(&line, "the session was restarted (%s): its names and files are gone",
+                     repl->restarted);
+    *repl->restarted = 0;
+    cli_say(px_buffer_string(&line), NULL);
+}
+
+/* Code of ours in the session, without output; result may be had. */
+static int execute_quietly(struct repl *repl, const char *code, const char *policy,
+                           pyexec_result **ret, pyexec_error *error)
+{
+    px_auto(free_request) pyexec_request *request = pyexec_request_new();
+    px_auto(free_result) pyexec_result *result = NULL;
+    if (!request || pyexec_request_set_code(request, code, strlen(code)) < 0 ||
+        pyexec_request_set_policy(request, policy) < 0)
+        return px_error_oom(error);
+    if (pyexec_execute(repl->executor, SESSION, request, &result, error) < 0)
+        return -1;
+    note_restart(repl, result);
+    if (ret)
+        *ret = TAKE_PTR(result);
+    return 0;
+}
+
+/* ---- Completion ---- */
+
+/* A dotted name, which can go into code as it is. */
+static bool is_dotted_name(const char *word)
+{
+    bool at_start = true;
+    for (const char *c = word; *c; c++) {
+        if (at_start && (*c == '.' || (*c >= '0' && *c <= '9')))
+            return false;
+        at_start = *c == '.';
+    }
+    return true;
+}
+
+/* A repl_complete_fn. The list is made by what the session has, so it is not to be trusted. */
+static void complete(void *userdata, const char *word, struct px_buffer *names)
+{
+    static const char keywords[] =
+        "'and as assert async await break class continue def del elif else except False finally "
+        "for from global if import in is lambda None nonlocal not or pass raise return True try "
+        "while with yield'.split()";
+    struct repl *repl = userdata;
+    if (!is_dotted_name(word))
+        return;
+    px_auto_buffer struct px_buffer code = {0};
+    const char *dot = strrchr(word, '.'), *prefix = dot ? dot + 1 : word;
+    px_buffer_add_string(&code, "print(*[n for n in sorted({*");
+    if (dot)
+        px_buffer_printf(&code, "dir(%.*s)", (int)(dot - word), word);
+    else
+        px_buffer_printf(&code, "globals(), *dir(__builtins__), *%s", keywords);
+    px_buffer_printf(&code, "}) if n.startswith('%s')%s][:100], sep='\\n')", prefix,
+                     *prefix ? "" : " and n[0] != '_'");
+    px_auto(free_result) pyexec_result *result = NULL;
+    pyexec_error error;
+    if (!px_buffer_ok(&code) || execute_quietly(repl, px_buffer_string(&code),
+                                                repl->completion_policy, &result, &error) < 0)
+        return;
+    if (pyexec_result_status(result) == PYEXEC_STATUS_OK)
+        px_buffer_add_string(names, pyexec_result_stdout(result, NULL));
+}
+
+/* ---- Cells ---- */
+
+struct output {
+    struct run_stream stream;
+    bool open_line;         /* standard output's last byte was not a newline */
+};
+
+static int write_output(void *userdata, int stream, const char *bytes, size_t length)
+{
+    struct output *output = userdata;
+    if (stream == 1 && length)
+        output->open_line = bytes[length - 1] != '\n';
+    return run_stream_write(&output->stream, stream, bytes, length);
+}
+
+/* Whether the cell may read standard input. It is read ahead, so it isn't given to cells that
+ * don't ask: what was typed or pasted meanwhile is the next cell. */
+static bool may_read_input(const char *code)
+{
+    return strstr(code, "input") || strstr(code, "stdin");
+}
+
+static void say_exit(const pyexec_result *result)
+{
+    const char *type = pyexec_result_error_type(result), *repr = pyexec_result_error_repr(result);
+    if (type && repr && strcmp(type, "SystemExit") == 0)
+        cli_say(repr, "The session goes on; Ctrl-D leaves.");
+}
+
+/* Shows how the cell ended. The exit status when nobody reads any more, else 0. */
+static int show_end(struct repl *repl, struct output *output, bool interactive,
+                    const pyexec_result *result)
+{
+    int status = run_output(&output->stream, result);
+    if (output->stream.write_errno && output->stream.write_errno != ECANCELED)
+        return status;
+    if (interactive && output->open_line && !pyexec_result_last_value(result))
+        cli_write(STDOUT_FILENO, "\n", 1);
+    say_exit(result);
+    pyexec_error error;
+    /* A process that is gone shows at the next call; better said now than after it. */
+    if (pyexec_result_status(result) > PYEXEC_STATUS_ERROR && !repl_ending_signal() &&
+        execute_quietly(repl, "pass", repl->cell_policy, NULL, &error) < 0)
+        cli_fail(&error);
+    say_restart(repl);
+    return 0;
+}
+
+static int run_cell(struct repl *repl, const struct px_buffer *cell, bool interactive)
+{
+    pyexec_error error;
+    struct output output = {0};
+    px_auto(free_request) pyexec_request *request = pyexec_request_new();
+    px_auto(free_result) pyexec_result *result = NULL;
+    if (!request || !px_buffer_ok(cell) ||
+        pyexec_request_set_code(request, px_buffer_string(cell), cell->length) < 0 ||
+        pyexec_request_set_policy(request, repl->cell_policy) < 0) {
+        px_error_oom(&error);
+        return cli_fail(&error);
+    }
+    if (interactive && may_read_input(px_buffer_string(cell)))
+        pyexec_request_set_stdin_fd(request, STDIN_FILENO);
+    pyexec_request_set_output(request, write_output, &output);
+    repl_signals_hold(request);
+    int executed = pyexec_execute(repl->executor, SESSION, request, &result, &error);
+    repl_signals_release();
+    if (executed < 0) {
+        cli_fail(&error);
+        return error.code == PYEXEC_SHUTTING_DOWN ? CLI_EXIT_FAILED : 0;
+    }
+    note_restart(repl, result);
+    return show_end(repl, &output, interactive, result);
+}
+
+/* exit, quit, exit() or quit() alone. */
+static bool is_exit(const char *cell)
+{
+    size_t blank = strspn(cell, " \t\n"), length = 4;
+    if (strncmp(cell + blank, "exit", length) != 0 && strncmp(cell + blank, "quit", length) != 0)
+        return false;
+    const char *rest = cell + blank + length;
+    if (strncmp(rest, "()", 2) == 0)
+        rest += 2;
+    return !rest[strspn(rest, " \t\r\n;")];
+}
+
+static bool is_blank(const char *cell)
+{
+    return !cell[strspn(cell, " \t\f\r\n")];
+}
+
+static int loop(struct repl *repl, struct repl_reader *reader)
+{
+    bool interactive = repl_reader_interactive(reader);
+    for (int status = 0; status == 0 && !repl_ending_signal();) {
+        px_auto_buffer struct px_buffer cell = {0};
+        enum repl_read got = repl_read_cell(reader, &cell);
+        if (got == REPL_END)
+            break;
+        if (got == REPL_DROPPED || (px_buffer_ok(&cell) && is_blank(px_buffer_string(&cell))))
+            continue;
+        if (is_exit(px_buffer_string(&cell)))
+            break;
+        status = run_cell(repl, &cell, interactive);
+        if (status)
+            return status;
+    }
+    return repl_ending_signal() ? 128 + repl_ending_signal() : CLI_EXIT_OK;
+}
+
+/* ---- Start ---- */
+
+/* The whole set of keys that a call may change, so that no call's own values stay. */
+static json_t *call_policy(const json_t *policy)
+{
+    static const char *const keys[] = {"timeout_ms", "max_stdout_bytes", "print_last_expression"};
+    json_t *object = json_object();
+    for (size_t i = 0; object && i < PX_COUNT(keys); i++)
+        json_object_set(object, keys[i], json_object_get(policy, keys[i]));
+    return object;
+}
+
+static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *error)
+{
+    json_t *cell = call_policy(policy), *completion = json_deep_copy(cell);
+    json_int_t timeout = json_integer_value(json_object_get(policy, "timeout_ms"));
+    if (timeout > COMPLETION_MS)
+        json_object_set_new(completion, "timeout_ms", json_integer(COMPLETION_MS));
+    json_object_set_new(completion, "max_stdout_bytes", json_integer(16 << 10));
+    json_object_set_new(completion, "print_last_expression", json_false());
+    repl->cell_policy = json_dumps(cell, JSON_COMPACT);
+    repl->completion_policy = json_dumps(completion, JSON_COMPACT);
+    json_decref(cell);
+    json_decref(completion);
+    return repl->cell_policy && repl->completion_policy ? 0 : px_error_oom(error);
+}
+
+/* One session that waits for its user for ever. */
+static int open_executor(struct repl *repl, struct cli_settings *settings, pyexec_error *error)
+{
+    settings->host.zygotes = 1;
+    json_t *policy = px_policy_to_json(&settings->policy);
+    json_t *config = json_pack("{s:O, s:o, s:{s:i, s:n, s:n}}", "policy", policy, "host",
+                               px_host_to_json(&settings->host), "session", "max_count", 1,
+                               "idle_ttl", "hard_ttl");
+    px_auto_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+    json_decref(config);
+    int result = text ? set_policies(repl, policy, error) : px_error_oom(error);
+    json_decref(policy);
+    if (result < 0 || pyexec_executor_open(text, &repl->executor, error) < 0)
+        return -1;
+    return execute_quietly(repl, "pass", repl->cell_policy, NULL, error);
+}
+
+static void greet(struct repl *repl)
+{
+    json_t *info = json_loads(pyexec_executor_info_json(repl->executor), 0, NULL);
+    const char *python = json_string_value(json_object_get(info, "python"));
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_printf(&line, "pyexec %s, Python %.*s in a sandbox. Ctrl-D leaves.\n",
+                     pyexec_version(), python ? (int)strcspn(python, " ") : 1,
+                     python ? python : "?");
+    cli_print(&line);
+    json_decref(info);
+}
+
+static int run(const struct cli_arguments *arguments, void *target)
+{
+    (void)target;
+    pyexec_error error;
+    px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto(repl_done) struct repl repl = {0};
+    if (cli_settings_load(&settings, arguments, &error) < 0)
+        return cli_fail(&error);
+    cli_signals_catch_pipe();
+    px_auto(free_reader) struct repl_reader *reader = repl_reader_new(complete, &repl);
+    if (!reader)
+        px_error_oom(&error);
+    if (!reader || open_executor(&repl, &settings, &error) < 0)
+        return cli_fail(&error);
+    if (repl_reader_interactive(reader))
+        greet(&repl);
+    return loop(&repl, reader);
+}
+
+const struct cli_command cmd_repl = {
+    .name = "repl",
+    .summary = "an interactive session",
+    .description =
+        "Reads Python as its prompt does and runs it in one sandboxed session, which keeps its "
+        "state; limits hold for each cell. Ctrl-C interrupts the running cell and keeps the "
+        "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
+        "completes names, Ctrl-D leaves. History is in $XDG_STATE_HOME/pyexec/history "
+        "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
+    .policy_flags = true,
+    .run = run,
+};

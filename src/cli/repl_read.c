@@ -1,0 +1,529 @@
+#include "cli/repl_read.h"
+
+#include <fcntl.h>
+#include <histedit.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <wchar.h>
+#include <wctype.h>
+
+#include "base/cleanup.h"
+#include "cli/report.h"
+
+#define HISTORY_LINES 2000
+#define WORD_MAX 200        /* bytes of a name to complete */
+#define NAMES_MAX 100       /* candidates */
+
+/* ---- Is it complete? ---- */
+
+struct scan {
+    const char *at;
+    size_t depth;           /* open brackets */
+    bool open_string, backslash, broken, block;
+};
+
+static bool is_word_byte(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
+}
+
+static bool begins_block(const char *line)
+{
+    static const char *const words[] = {"if", "while", "for", "try", "with", "def", "class",
+                                        "async"};
+    size_t blank = strspn(line, " \t\f");
+    if (!line[blank] || strchr("#\n\r", line[blank]))
+        return false;
+    if (blank || *line == '@')
+        return true;
+    for (size_t i = 0; i < PX_COUNT(words); i++) {
+        size_t length = strlen(words[i]);
+        if (strncmp(line, words[i], length) == 0 && !is_word_byte(line[length]))
+            return true;
+    }
+    return false;
+}
+
+/* From the opening quote to behind the closing one. */
+static void scan_string(struct scan *scan)
+{
+    char quote = *scan->at;
+    bool triple = scan->at[1] == quote && scan->at[2] == quote;
+    scan->at += triple ? 3 : 1;
+    for (; *scan->at; scan->at++) {
+        if (*scan->at == '\\' && scan->at[1]) {
+            scan->at++;
+        } else if (*scan->at == quote &&
+                   (!triple || (scan->at[1] == quote && scan->at[2] == quote))) {
+            scan->at += triple ? 3 : 1;
+            return;
+        } else if (*scan->at == '\n' && !triple) {
+            scan->broken = true;
+            return;
+        }
+    }
+    scan->open_string = true;
+}
+
+/* A logical line: up to a newline outside of brackets and strings. */
+static void scan_line(struct scan *scan)
+{
+    char last = 0;
+    scan->block |= begins_block(scan->at);
+    while (*scan->at && !(*scan->at == '\n' && !scan->depth) && !scan->broken) {
+        char c = *scan->at;
+        if (c == '#') {
+            scan->at += strcspn(scan->at, "\n");
+            continue;
+        }
+        if (c == '"' || c == '\'') {
+            scan_string(scan);
+            last = c;
+            continue;
+        }
+        if (c == '\\' && scan->at[1] == '\n') {
+            scan->backslash = !scan->at[2];
+            scan->at += 2;
+            continue;
+        }
+        if (strchr("([{", c))
+            scan->depth++;
+        else if (strchr(")]}", c) && scan->depth)
+            scan->depth--;
+        if (!strchr(" \t\f\r\n", c))
+            last = c;
+        scan->at++;
+    }
+    scan->block |= last == ':';
+    scan->at += *scan->at == '\n';
+}
+
+static bool last_line_is_blank(const char *text)
+{
+    size_t end = strlen(text);
+    if (end && text[end - 1] == '\n')
+        end--;
+    while (end && strchr(" \t\f\r", text[end - 1]))
+        end--;
+    return !end || text[end - 1] == '\n';
+}
+
+bool repl_is_complete(const char *text)
+{
+    struct scan scan = {.at = text};
+    while (*scan.at && !scan.broken)
+        scan_line(&scan);
+    if (scan.broken)
+        return true;
+    if (scan.depth || scan.open_string || scan.backslash)
+        return false;
+    return !scan.block || last_line_is_blank(text);
+}
+
+/* ---- Signals ---- */
+
+static const int held_signals[] = {SIGINT, SIGTERM, SIGHUP};
+static pyexec_request *volatile held_request;
+static volatile sig_atomic_t interrupts, ending_signal, resized, stopped;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    pyexec_request *request = held_request;
+    if (number == SIGWINCH)
+        resized = 1;
+    else if (number == SIGTSTP)
+        stopped = 1;
+    else if (number == SIGINT)
+        interrupts++;
+    else
+        ending_signal = number;
+    if (request && number != SIGWINCH && number != SIGTSTP) {
+        if (ending_signal || interrupts > 1)
+            pyexec_request_cancel(request);
+        else
+            pyexec_request_interrupt(request);
+    }
+    errno = saved;
+}
+
+static void set_handler(int number, void (*handler)(int))
+{
+    struct sigaction old, action = {.sa_handler = handler};
+    sigfillset(&action.sa_mask);
+    if (sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
+}
+
+static void block_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < PX_COUNT(held_signals); i++)
+        sigaddset(&set, held_signals[i]);
+    pthread_sigmask(how, &set, NULL);
+}
+
+void repl_signals_hold(pyexec_request *request)
+{
+    interrupts = 0;
+    held_request = request;
+    block_signals(SIG_UNBLOCK);
+}
+
+void repl_signals_release(void)
+{
+    block_signals(SIG_BLOCK);
+    held_request = NULL;
+    interrupts = 0;
+}
+
+int repl_ending_signal(void)
+{
+    return ending_signal;
+}
+
+/* ---- Reading ---- */
+
+struct repl_reader {
+    repl_complete_fn complete;
+    void *userdata;
+    EditLine *editor;           /* NULL: not a terminal */
+    History *history;
+    char *history_path;         /* or NULL */
+    FILE *out;
+    sigset_t waiting;           /* the mask while it waits */
+    mbstate_t decoder;
+    bool continuing;
+    size_t at, length;
+    char bytes[4096];
+};
+
+bool repl_reader_interactive(const struct repl_reader *reader)
+{
+    return reader->editor;
+}
+
+/* Ctrl-Z at the prompt: the terminal as it was meanwhile. */
+static void stop(struct repl_reader *reader)
+{
+    stopped = 0;
+    el_set(reader->editor, EL_PREP_TERM, 0);
+    raise(SIGSTOP);
+    el_set(reader->editor, EL_PREP_TERM, 1);
+    el_set(reader->editor, EL_REFRESH);
+}
+
+/* Waits for input. 1: there are bytes; 0: the end; -1: a signal. From a terminal single bytes,
+ * as what comes after the line may be for the script. */
+static int fill(struct repl_reader *reader)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    for (;;) {
+        if (interrupts || ending_signal) {
+            errno = EINTR;
+            return -1;
+        }
+        if (reader->editor && resized) {
+            resized = 0;
+            el_resize(reader->editor);
+        }
+        if (reader->editor && stopped)
+            stop(reader);
+        if (ppoll(&input, 1, NULL, &reader->waiting) < 0)
+            continue;
+        ssize_t n = read(STDIN_FILENO, reader->bytes, reader->editor ? 1 : sizeof reader->bytes);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        reader->at = 0;
+        reader->length = n > 0 ? (size_t)n : 0;
+        return n > 0;
+    }
+}
+
+/* libedit's way to a character. */
+static int get_character(EditLine *editor, wchar_t *ret)
+{
+    struct repl_reader *reader;
+    el_get(editor, EL_CLIENTDATA, &reader);
+    for (;;) {
+        int filled = fill(reader);
+        if (filled <= 0)
+            return filled;
+        size_t n = mbrtowc(ret, reader->bytes, 1, &reader->decoder);
+        if (n == (size_t)-2)
+            continue;
+        if (n == (size_t)-1) {
+            memset(&reader->decoder, 0, sizeof reader->decoder);
+            *ret = L'?';
+        }
+        return 1;
+    }
+}
+
+static char *prompt(EditLine *editor)
+{
+    static char first[] = ">>> ", more[] = "... ";
+    struct repl_reader *reader;
+    el_get(editor, EL_CLIENTDATA, &reader);
+    return reader->continuing ? more : first;
+}
+
+static int edit_line(struct repl_reader *reader, struct px_buffer *cell)
+{
+    int length = 0;
+    memset(&reader->decoder, 0, sizeof reader->decoder);
+    const char *line = el_gets(reader->editor, &length);
+    if (!line || length <= 0)
+        return length < 0 && (interrupts || ending_signal) ? -1 : 0;
+    px_buffer_add(cell, line, (size_t)length);
+    if (line[length - 1] != '\n')
+        px_buffer_add_byte(cell, '\n');
+    HistEvent event;
+    if (line[strspn(line, " \t\r\n")])
+        history(reader->history, &event, H_ENTER, line);
+    return 1;
+}
+
+/* One line, with its newline, added to the cell: 1; 0: the end; -1: a signal. */
+static int read_line(struct repl_reader *reader, struct px_buffer *cell)
+{
+    if (reader->editor)
+        return edit_line(reader, cell);
+    size_t before = cell->length;
+    for (;;) {
+        if (reader->at == reader->length) {
+            int filled = fill(reader);
+            if (filled == 0 && cell->length > before && px_buffer_ok(cell)) {
+                px_buffer_add_byte(cell, '\n');
+                return 1;
+            }
+            if (filled <= 0)
+                return filled;
+        }
+        const char *from = reader->bytes + reader->at;
+        const char *newline = memchr(from, '\n', reader->length - reader->at);
+        size_t length = newline ? (size_t)(newline - from) + 1 : reader->length - reader->at;
+        px_buffer_add(cell, from, length);
+        reader->at += length;
+        if (newline)
+            return 1;
+    }
+}
+
+static enum repl_read interrupted(struct repl_reader *reader)
+{
+    if (!reader->editor && !ending_signal)
+        ending_signal = SIGINT;
+    interrupts = 0;
+    if (ending_signal)
+        return REPL_END;
+    cli_write(STDERR_FILENO, "\nKeyboardInterrupt\n", 19);
+    return REPL_DROPPED;
+}
+
+enum repl_read repl_read_cell(struct repl_reader *reader, struct px_buffer *cell)
+{
+    reader->continuing = false;
+    for (;;) {
+        int got = read_line(reader, cell);
+        if (got < 0)
+            return interrupted(reader);
+        if (got == 0) {
+            if (reader->editor)
+                cli_write(STDOUT_FILENO, "\n", 1);
+            return cell->length ? REPL_CELL : REPL_END;
+        }
+        if (!px_buffer_ok(cell) || repl_is_complete(px_buffer_string(cell)))
+            return REPL_CELL;
+        reader->continuing = true;
+    }
+}
+
+/* ---- Completion ---- */
+
+/* Drops what is no plain name with the wanted prefix. */
+static size_t keep_names(char *text, const char *prefix, const char *names[NAMES_MAX])
+{
+    size_t count = 0;
+    char *rest = text, *name;
+    while (count < NAMES_MAX && (name = strsep(&rest, "\n"))) {
+        size_t length = strlen(name), at = 0;
+        if (!length || length > WORD_MAX || strncmp(name, prefix, strlen(prefix)) != 0)
+            continue;
+        mbstate_t state = {0};
+        wchar_t c;
+        while (at < length) {
+            size_t n = mbrtowc(&c, name + at, length - at, &state);
+            if (n == 0 || n > length || !(c == L'_' || iswalnum((wint_t)c)))
+                break;
+            at += n;
+        }
+        if (at == length)
+            names[count++] = name;
+    }
+    return count;
+}
+
+static size_t common_length(const char *const *names, size_t count)
+{
+    size_t length = strlen(names[0]);
+    for (size_t i = 1; i < count; i++) {
+        size_t same = 0;
+        while (same < length && names[i][same] == names[0][same])
+            same++;
+        length = same;
+    }
+    while (length && ((unsigned char)names[0][length] & 0xc0) == 0x80)
+        length--;
+    return length;
+}
+
+static void list_names(struct repl_reader *reader, const char *const *names, size_t count)
+{
+    fputc('\n', reader->out);
+    for (size_t i = 0; i < count; i++)
+        fprintf(reader->out, "%s%s", names[i], i + 1 < count ? "  " : "\n");
+    fflush(reader->out);
+}
+
+static unsigned char complete(EditLine *editor, int key)
+{
+    (void)key;
+    struct repl_reader *reader;
+    el_get(editor, EL_CLIENTDATA, &reader);
+    const LineInfo *line = el_line(editor);
+    const char *start = line->cursor;
+    while (start > line->buffer && (is_word_byte(start[-1]) || start[-1] == '.'))
+        start--;
+    size_t length = (size_t)(line->cursor - start);
+    if (length == 0)
+        return el_insertstr(editor, "    ") < 0 ? CC_ERROR : CC_REFRESH;
+    if (length > WORD_MAX)
+        return CC_ERROR;
+    char word[WORD_MAX + 1];
+    memcpy(word, start, length);
+    word[length] = 0;
+    px_auto_buffer struct px_buffer text = {0};
+    reader->complete(reader->userdata, word, &text);
+    px_auto_free char *owned = px_buffer_take(&text);
+    const char *dot = strrchr(word, '.'), *prefix = dot ? dot + 1 : word;
+    const char *names[NAMES_MAX];
+    size_t count = owned ? keep_names(owned, prefix, names) : 0;
+    if (count == 0)
+        return CC_ERROR;
+    size_t common = common_length(names, count), typed = strlen(prefix);
+    if (common > typed) {
+        char more[WORD_MAX + 1];
+        snprintf(more, sizeof more, "%.*s", (int)(common - typed), names[0] + typed);
+        return el_insertstr(editor, more) < 0 ? CC_ERROR : CC_REFRESH;
+    }
+    if (count == 1)
+        return CC_ERROR;
+    list_names(reader, names, count);
+    return CC_REDISPLAY;
+}
+
+/* ---- Set-up ---- */
+
+/* The file's path, with its folders made; NULL: no history. */
+static char *history_path(void)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    px_auto_buffer struct px_buffer path = {0};
+    if (state && *state == '/')
+        px_buffer_printf(&path, "%s/pyexec/history", state);
+    else if (home && *home == '/')
+        px_buffer_printf(&path, "%s/.local/state/pyexec/history", home);
+    if (!path.length)
+        return NULL;
+    px_auto_free char *text = px_buffer_take(&path);
+    for (char *slash = text; slash && (slash = strchr(slash + 1, '/'));) {
+        *slash = 0;
+        mkdir(text, 0700);
+        *slash = '/';
+    }
+    return TAKE_PTR(text);
+}
+
+/* A new file takes the old one's place, so that a full disk leaves the old one. */
+static void save_history(struct repl_reader *reader)
+{
+    px_auto_buffer struct px_buffer path = {0};
+    px_buffer_printf(&path, "%s.%d", reader->history_path, (int)getpid());
+    const char *name = px_buffer_string(&path);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!file)
+        return;
+    HistEvent event;
+    bool saved = history(reader->history, &event, H_SAVE_FP, file) >= 0;
+    saved &= fclose(file) == 0;
+    if (!saved || rename(name, reader->history_path) < 0)
+        unlink(name);
+}
+
+static void start_editor(struct repl_reader *reader)
+{
+    HistEvent event;
+    reader->history = history_init();
+    reader->editor = reader->history ? el_init("pyexec", stdin, reader->out, stderr) : NULL;
+    if (!reader->editor)
+        return;
+    history(reader->history, &event, H_SETSIZE, HISTORY_LINES);
+    history(reader->history, &event, H_SETUNIQUE, 1);
+    reader->history_path = history_path();
+    if (reader->history_path)
+        history(reader->history, &event, H_LOAD, reader->history_path);
+    el_set(reader->editor, EL_CLIENTDATA, reader);
+    el_set(reader->editor, EL_PROMPT, prompt);
+    el_set(reader->editor, EL_GETCFN, get_character);
+    el_set(reader->editor, EL_HIST, history, reader->history);
+    el_set(reader->editor, EL_EDITOR, "emacs");
+    el_set(reader->editor, EL_ADDFN, "pyexec-complete", "Complete a name", complete);
+    el_set(reader->editor, EL_BIND, "^I", "pyexec-complete", NULL);
+    el_set(reader->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    el_source(reader->editor, NULL);
+    set_handler(SIGWINCH, on_signal);
+}
+
+struct repl_reader *repl_reader_new(repl_complete_fn complete_fn, void *userdata)
+{
+    struct repl_reader *reader = calloc(1, sizeof *reader);
+    if (!reader)
+        return NULL;
+    reader->complete = complete_fn;
+    reader->userdata = userdata;
+    setlocale(LC_CTYPE, "");
+    if (MB_CUR_MAX == 1)
+        setlocale(LC_CTYPE, "C.UTF-8");
+    block_signals(SIG_BLOCK);
+    pthread_sigmask(SIG_SETMASK, NULL, &reader->waiting);
+    for (size_t i = 0; i < PX_COUNT(held_signals); i++) {
+        sigdelset(&reader->waiting, held_signals[i]);
+        set_handler(held_signals[i], on_signal);
+    }
+    reader->out = isatty(STDOUT_FILENO) ? stdout : stderr;
+    if (isatty(STDIN_FILENO) && isatty(fileno(reader->out)))
+        start_editor(reader);
+    return reader;
+}
+
+void repl_reader_free(struct repl_reader *reader)
+{
+    if (!reader)
+        return;
+    if (reader->editor && reader->history_path)
+        save_history(reader);
+    if (reader->editor)
+        el_end(reader->editor);
+    if (reader->history)
+        history_end(reader->history);
+    free(reader->history_path);
+    free(reader);
+}

@@ -125,7 +125,7 @@ PYEXEC_API const char *pyexec_executor_missing_layers_json(pyexec_executor *exec
  * Lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_info_json(pyexec_executor *executor);
 
-/* What one execution is asked to do. Never fails but for memory (NULL). */
+/* What one execution is asked to do. NULL: out of memory or descriptors (it holds one). */
 PYEXEC_API pyexec_request *pyexec_request_new(void);
 PYEXEC_API void pyexec_request_free(pyexec_request *request);
 

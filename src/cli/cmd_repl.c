@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include <jansson.h>
 
@@ -100,6 +102,34 @@ static bool is_dotted_name(const char *word)
     return true;
 }
 
+/* A name, and so without anything that a terminal would obey. */
+static bool is_name(const char *text, size_t length)
+{
+    mbstate_t state = {0};
+    wchar_t c;
+    size_t at = 0;
+    while (at < length) {
+        size_t n = mbrtowc(&c, text + at, length - at, &state);
+        if (n == 0 || n > length || !(c == L'_' || iswalnum((wint_t)c)))
+            return false;
+        at += n;
+    }
+    return length && length <= REPL_WORD_MAX;
+}
+
+static void add_names(struct px_buffer *names, const char *text)
+{
+    while (*text) {
+        size_t length = strcspn(text, "\n");
+        if (is_name(text, length)) {
+            if (names->length)
+                px_buffer_add_byte(names, '\n');
+            px_buffer_add(names, text, length);
+        }
+        text += length + (text[length] == '\n');
+    }
+}
+
 /* A repl_complete_fn. The list is made by what the session has, so it is not to be trusted. */
 static void complete(void *userdata, const char *word, struct px_buffer *names)
 {
@@ -125,7 +155,7 @@ static void complete(void *userdata, const char *word, struct px_buffer *names)
                                                 repl->completion_policy, &result, &error) < 0)
         return;
     if (pyexec_result_status(result) == PYEXEC_STATUS_OK)
-        px_buffer_add_string(names, pyexec_result_stdout(result, NULL));
+        add_names(names, pyexec_result_stdout(result, NULL));
 }
 
 /* ---- Cells ---- */
@@ -134,6 +164,11 @@ struct output {
     struct run_stream stream;
     bool open_line;         /* standard output's last byte was not a newline */
 };
+
+static void output_done(struct output *output)
+{
+    run_stream_done(&output->stream);
+}
 
 static int write_output(void *userdata, int stream, const char *bytes, size_t length)
 {
@@ -179,7 +214,7 @@ static int show_end(struct repl *repl, struct output *output, bool interactive,
 static int run_cell(struct repl *repl, const struct px_buffer *cell, bool interactive)
 {
     pyexec_error error;
-    struct output output = {0};
+    px_auto(output_done) struct output output = {0};
     px_auto(free_request) pyexec_request *request = pyexec_request_new();
     px_auto(free_result) pyexec_result *result = NULL;
     if (!request || !px_buffer_ok(cell) ||
@@ -282,6 +317,18 @@ static int open_executor(struct repl *repl, struct cli_settings *settings, pyexe
     return execute_quietly(repl, "pass", repl->cell_policy, NULL, error);
 }
 
+/* NULL: no history. */
+static char *history_path(void)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    px_auto_buffer struct px_buffer path = {0};
+    if (state && *state == '/')
+        px_buffer_printf(&path, "%s/pyexec/history", state);
+    else if (home && *home == '/')
+        px_buffer_printf(&path, "%s/.local/state/pyexec/history", home);
+    return path.length ? px_buffer_take(&path) : NULL;
+}
+
 static void greet(struct repl *repl)
 {
     json_t *info = json_loads(pyexec_executor_info_json(repl->executor), 0, NULL);
@@ -303,7 +350,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (cli_settings_load(&settings, arguments, &error) < 0)
         return cli_fail(&error);
     cli_signals_catch_pipe();
-    px_auto(free_reader) struct repl_reader *reader = repl_reader_new(complete, &repl);
+    px_auto(free_reader) struct repl_reader *reader = repl_reader_new(complete, &repl, history_path());
     if (!reader)
         px_error_oom(&error);
     if (!reader || open_executor(&repl, &settings, &error) < 0)

@@ -88,7 +88,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
                    const struct run_options *options, pyexec_error *error)
 {
     px_auto(free_result) pyexec_result *result = NULL;
-    struct run_stream stream = {0};
+    px_auto(run_stream_done) struct run_stream stream = {0};
     if (!options->json)
         pyexec_request_set_output(request, run_stream_write, &stream);
     cli_signals_hold(request);

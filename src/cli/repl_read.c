@@ -9,13 +9,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <wchar.h>
-#include <wctype.h>
 
 #include "base/cleanup.h"
 #include "cli/report.h"
 
 #define HISTORY_LINES 2000
-#define WORD_MAX 200        /* bytes of a name to complete */
 #define NAMES_MAX 100       /* candidates */
 
 /* ---- Is it complete? ---- */
@@ -129,7 +127,7 @@ bool repl_is_complete(const char *text)
 
 static const int held_signals[] = {SIGINT, SIGTERM, SIGHUP};
 static pyexec_request *volatile held_request;
-static volatile sig_atomic_t interrupts, ending_signal, resized, stopped;
+static volatile sig_atomic_t interrupts, ending_signal, resized, continued;
 
 static void on_signal(int number)
 {
@@ -137,13 +135,13 @@ static void on_signal(int number)
     pyexec_request *request = held_request;
     if (number == SIGWINCH)
         resized = 1;
-    else if (number == SIGTSTP)
-        stopped = 1;
+    else if (number == SIGCONT)
+        continued = 1;
     else if (number == SIGINT)
         interrupts++;
     else
         ending_signal = number;
-    if (request && number != SIGWINCH && number != SIGTSTP) {
+    if (request && number != SIGWINCH && number != SIGCONT) {
         if (ending_signal || interrupts > 1)
             pyexec_request_cancel(request);
         else
@@ -195,7 +193,7 @@ struct repl_reader {
     void *userdata;
     EditLine *editor;           /* NULL: not a terminal */
     History *history;
-    char *history_path;         /* or NULL */
+    char *history_path;         /* absolute, or NULL */
     FILE *out;
     sigset_t waiting;           /* the mask while it waits */
     mbstate_t decoder;
@@ -207,16 +205,6 @@ struct repl_reader {
 bool repl_reader_interactive(const struct repl_reader *reader)
 {
     return reader->editor;
-}
-
-/* Ctrl-Z at the prompt: the terminal as it was meanwhile. */
-static void stop(struct repl_reader *reader)
-{
-    stopped = 0;
-    el_set(reader->editor, EL_PREP_TERM, 0);
-    raise(SIGSTOP);
-    el_set(reader->editor, EL_PREP_TERM, 1);
-    el_set(reader->editor, EL_REFRESH);
 }
 
 /* Waits for input. 1: there are bytes; 0: the end; -1: a signal. From a terminal single bytes,
@@ -233,8 +221,12 @@ static int fill(struct repl_reader *reader)
             resized = 0;
             el_resize(reader->editor);
         }
-        if (reader->editor && stopped)
-            stop(reader);
+        if (reader->editor && continued) {      /* after Ctrl-Z; the shell has had the terminal */
+            continued = 0;
+            el_set(reader->editor, EL_PREP_TERM, 0);
+            el_set(reader->editor, EL_PREP_TERM, 1);
+            el_set(reader->editor, EL_REFRESH);
+        }
         if (ppoll(&input, 1, NULL, &reader->waiting) < 0)
             continue;
         ssize_t n = read(STDIN_FILENO, reader->bytes, reader->editor ? 1 : sizeof reader->bytes);
@@ -278,6 +270,8 @@ static int edit_line(struct repl_reader *reader, struct px_buffer *cell)
 {
     int length = 0;
     memset(&reader->decoder, 0, sizeof reader->decoder);
+    /* Before the prompt shows, not after it: a Ctrl-D between would be lost. */
+    el_set(reader->editor, EL_PREP_TERM, 1);
     const char *line = el_gets(reader->editor, &length);
     if (!line || length <= 0)
         return length < 0 && (interrupts || ending_signal) ? -1 : 0;
@@ -347,29 +341,6 @@ enum repl_read repl_read_cell(struct repl_reader *reader, struct px_buffer *cell
 
 /* ---- Completion ---- */
 
-/* Drops what is no plain name with the wanted prefix. */
-static size_t keep_names(char *text, const char *prefix, const char *names[NAMES_MAX])
-{
-    size_t count = 0;
-    char *rest = text, *name;
-    while (count < NAMES_MAX && (name = strsep(&rest, "\n"))) {
-        size_t length = strlen(name), at = 0;
-        if (!length || length > WORD_MAX || strncmp(name, prefix, strlen(prefix)) != 0)
-            continue;
-        mbstate_t state = {0};
-        wchar_t c;
-        while (at < length) {
-            size_t n = mbrtowc(&c, name + at, length - at, &state);
-            if (n == 0 || n > length || !(c == L'_' || iswalnum((wint_t)c)))
-                break;
-            at += n;
-        }
-        if (at == length)
-            names[count++] = name;
-    }
-    return count;
-}
-
 static size_t common_length(const char *const *names, size_t count)
 {
     size_t length = strlen(names[0]);
@@ -392,6 +363,27 @@ static void list_names(struct repl_reader *reader, const char *const *names, siz
     fflush(reader->out);
 }
 
+/* What the candidates have in common is typed; when that is nothing, they are shown. */
+static unsigned char offer(struct repl_reader *reader, const char *prefix, char *text)
+{
+    const char *names[NAMES_MAX], *name;
+    size_t count = 0, typed = strlen(prefix);
+    while (count < NAMES_MAX && (name = strsep(&text, "\n")))
+        if (strncmp(name, prefix, typed) == 0 && strlen(name) <= REPL_WORD_MAX)
+            names[count++] = name;
+    if (count == 0)
+        return CC_ERROR;
+    size_t common = common_length(names, count);
+    if (common > typed) {
+        char more[REPL_WORD_MAX + 1];
+        snprintf(more, sizeof more, "%.*s", (int)(common - typed), names[0] + typed);
+        return el_insertstr(reader->editor, more) < 0 ? CC_ERROR : CC_REFRESH;
+    }
+    if (count > 1)
+        list_names(reader, names, count);
+    return count > 1 ? CC_REDISPLAY : CC_ERROR;
+}
+
 static unsigned char complete(EditLine *editor, int key)
 {
     (void)key;
@@ -404,56 +396,28 @@ static unsigned char complete(EditLine *editor, int key)
     size_t length = (size_t)(line->cursor - start);
     if (length == 0)
         return el_insertstr(editor, "    ") < 0 ? CC_ERROR : CC_REFRESH;
-    if (length > WORD_MAX)
+    if (length > REPL_WORD_MAX)
         return CC_ERROR;
-    char word[WORD_MAX + 1];
+    char word[REPL_WORD_MAX + 1];
     memcpy(word, start, length);
     word[length] = 0;
-    px_auto_buffer struct px_buffer text = {0};
-    reader->complete(reader->userdata, word, &text);
-    px_auto_free char *owned = px_buffer_take(&text);
-    const char *dot = strrchr(word, '.'), *prefix = dot ? dot + 1 : word;
-    const char *names[NAMES_MAX];
-    size_t count = owned ? keep_names(owned, prefix, names) : 0;
-    if (count == 0)
-        return CC_ERROR;
-    size_t common = common_length(names, count), typed = strlen(prefix);
-    if (common > typed) {
-        char more[WORD_MAX + 1];
-        snprintf(more, sizeof more, "%.*s", (int)(common - typed), names[0] + typed);
-        return el_insertstr(editor, more) < 0 ? CC_ERROR : CC_REFRESH;
-    }
-    if (count == 1)
-        return CC_ERROR;
-    list_names(reader, names, count);
-    return CC_REDISPLAY;
+    px_auto_buffer struct px_buffer names = {0};
+    reader->complete(reader->userdata, word, &names);
+    const char *dot = strrchr(word, '.');
+    px_auto_free char *text = names.length ? px_buffer_take(&names) : NULL;
+    return text ? offer(reader, dot ? dot + 1 : word, text) : CC_ERROR;
 }
 
 /* ---- Set-up ---- */
 
-/* The file's path, with its folders made; NULL: no history. */
-static char *history_path(void)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    px_auto_buffer struct px_buffer path = {0};
-    if (state && *state == '/')
-        px_buffer_printf(&path, "%s/pyexec/history", state);
-    else if (home && *home == '/')
-        px_buffer_printf(&path, "%s/.local/state/pyexec/history", home);
-    if (!path.length)
-        return NULL;
-    px_auto_free char *text = px_buffer_take(&path);
-    for (char *slash = text; slash && (slash = strchr(slash + 1, '/'));) {
-        *slash = 0;
-        mkdir(text, 0700);
-        *slash = '/';
-    }
-    return TAKE_PTR(text);
-}
-
 /* A new file takes the old one's place, so that a full disk leaves the old one. */
 static void save_history(struct repl_reader *reader)
 {
+    for (char *slash = reader->history_path; (slash = strchr(slash + 1, '/'));) {
+        *slash = 0;
+        mkdir(reader->history_path, 0700);
+        *slash = '/';
+    }
     px_auto_buffer struct px_buffer path = {0};
     px_buffer_printf(&path, "%s.%d", reader->history_path, (int)getpid());
     const char *name = px_buffer_string(&path);
@@ -463,7 +427,7 @@ static void save_history(struct repl_reader *reader)
         return;
     HistEvent event;
     bool saved = history(reader->history, &event, H_SAVE_FP, file) >= 0;
-    saved &= fclose(file) == 0;
+    saved = fclose(file) == 0 && saved;
     if (!saved || rename(name, reader->history_path) < 0)
         unlink(name);
 }
@@ -477,7 +441,6 @@ static void start_editor(struct repl_reader *reader)
         return;
     history(reader->history, &event, H_SETSIZE, HISTORY_LINES);
     history(reader->history, &event, H_SETUNIQUE, 1);
-    reader->history_path = history_path();
     if (reader->history_path)
         history(reader->history, &event, H_LOAD, reader->history_path);
     el_set(reader->editor, EL_CLIENTDATA, reader);
@@ -487,18 +450,22 @@ static void start_editor(struct repl_reader *reader)
     el_set(reader->editor, EL_EDITOR, "emacs");
     el_set(reader->editor, EL_ADDFN, "pyexec-complete", "Complete a name", complete);
     el_set(reader->editor, EL_BIND, "^I", "pyexec-complete", NULL);
-    el_set(reader->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(reader->editor, NULL);
     set_handler(SIGWINCH, on_signal);
+    set_handler(SIGCONT, on_signal);
 }
 
-struct repl_reader *repl_reader_new(repl_complete_fn complete_fn, void *userdata)
+struct repl_reader *repl_reader_new(repl_complete_fn complete_fn, void *userdata,
+                                    char *history_path)
 {
     struct repl_reader *reader = calloc(1, sizeof *reader);
-    if (!reader)
+    if (!reader) {
+        free(history_path);
         return NULL;
+    }
     reader->complete = complete_fn;
     reader->userdata = userdata;
+    reader->history_path = history_path;
     setlocale(LC_CTYPE, "");
     if (MB_CUR_MAX == 1)
         setlocale(LC_CTYPE, "C.UTF-8");

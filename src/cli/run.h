@@ -28,14 +28,20 @@ struct run_stream {
     int write_errno;        /* of the first write that failed */
     int failed_stream;      /* 1 or 2 */
     bool stderr_open_line;  /* standard error's last byte was not a newline */
+    /* Of each stream, what nobody has read yet: a reader that is slow must not keep the run from
+     * its limits. Bounded by the policy's output limits. */
+    struct px_buffer waiting[2];
 };
+void run_stream_done(struct run_stream *stream);
+/* After the run: writes the rest, waiting for the reader. 0, or -1 with write_errno set. */
+int run_stream_finish(struct run_stream *stream);
 
 /* A pyexec_output_fn; userdata is the struct. */
 int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
 
 /* After a run without --json: the last value, and what the user should know about the end.
  * Returns the exit status. */
-int run_output(const struct run_stream *stream, const pyexec_result *result);
+int run_output(struct run_stream *stream, const pyexec_result *result);
 
 /* Writes the result's changed files below a folder, made if missing. */
 int run_files_write(const char *folder, pyexec_result *result, pyexec_error *error);

@@ -2,6 +2,8 @@
  * pyexec's own is the script's, and goes out as it came. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,21 +13,70 @@
 #include "cli/run.h"
 #include "cli/signals.h"
 
-int run_stream_write(void *userdata, int stream, const char *bytes, size_t length)
+void run_stream_done(struct run_stream *stream)
 {
-    struct run_stream *state = userdata;
-    if (!length)
-        return 0;
-    int fd = stream == 2 ? STDERR_FILENO : STDOUT_FILENO;
-    if (stream == 2)
-        state->stderr_open_line = bytes[length - 1] != '\n';
-    if (cli_write(fd, bytes, length) == 0)
-        return 0;
+    px_buffer_done(&stream->waiting[0]);
+    px_buffer_done(&stream->waiting[1]);
+}
+
+static int write_failed(struct run_stream *state, int stream)
+{
     if (!state->write_errno) {
         state->write_errno = errno;
         state->failed_stream = stream;
     }
     return -1;
+}
+
+/* Writes what goes without waiting: a pipe that poll(2) calls writable takes PIPE_BUF bytes. */
+static int write_some(struct run_stream *state, int stream)
+{
+    struct px_buffer *waiting = &state->waiting[stream - 1];
+    size_t done = 0;
+    int status = 0;
+    while (done < waiting->length) {
+        struct pollfd ready = {.fd = stream == 2 ? STDERR_FILENO : STDOUT_FILENO, .events = POLLOUT};
+        size_t part = waiting->length - done < PIPE_BUF ? waiting->length - done : PIPE_BUF;
+        if (poll(&ready, 1, 0) <= 0)
+            break;
+        ssize_t n = write(ready.fd, waiting->data + done, part);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            break;
+        if (n < 0) {
+            status = write_failed(state, stream);
+            break;
+        }
+        done += (size_t)n;
+    }
+    px_buffer_consume(waiting, done);
+    return status;
+}
+
+int run_stream_write(void *userdata, int stream, const char *bytes, size_t length)
+{
+    struct run_stream *state = userdata;
+    if (!length)
+        return 0;
+    if (stream == 2)
+        state->stderr_open_line = bytes[length - 1] != '\n';
+    px_buffer_add(&state->waiting[stream - 1], bytes, length);
+    if (!px_buffer_ok(&state->waiting[stream - 1])) {
+        errno = ENOMEM;
+        return write_failed(state, stream);
+    }
+    return write_some(state, stream);
+}
+
+/* After the run: waits for the reader. */
+int run_stream_finish(struct run_stream *state)
+{
+    for (int stream = 1; stream <= 2 && !state->write_errno; stream++) {
+        const struct px_buffer *waiting = &state->waiting[stream - 1];
+        if (waiting->length && cli_write(stream == 2 ? STDERR_FILENO : STDOUT_FILENO,
+                                         waiting->data, waiting->length) < 0)
+            return write_failed(state, stream);
+    }
+    return state->write_errno ? -1 : 0;
 }
 
 /* What to say when a run didn't end by itself. */
@@ -101,11 +152,12 @@ static int print_value(const pyexec_result *result)
     return cli_write(STDOUT_FILENO, "\n", 1);
 }
 
-int run_output(const struct run_stream *stream, const pyexec_result *result)
+int run_output(struct run_stream *stream, const pyexec_result *result)
 {
     /* Cancelled by us: what the result says of it is no news. */
     if (cli_signals_terminated())
         return 128 + cli_signals_terminated();
+    run_stream_finish(stream);
     if (stream->write_errno && stream->write_errno != ECANCELED)
         return stream->failed_stream == 2 ? CLI_EXIT_PIPE : cli_write_failed(stream->write_errno);
     if (print_value(result) < 0)

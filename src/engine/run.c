@@ -45,6 +45,7 @@ struct run {
     long processors;
     bool pooled;                /* or a session's: locked before the run was sent */
     bool session;
+    bool interrupted;           /* before it was locked */
     unsigned threads;           /* when its result had come */
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
@@ -62,7 +63,7 @@ static void begin_stop(struct run *run, enum px_ending_cause cause, int signal, 
     if (run->ending.cause < cause)
         run->ending.cause = cause;
     px_child_signal(&run->child, signal);
-    if (run->hard_ns == NEVER)
+    if (run->hard_ns == NEVER || run->hard_ns > now + GRACE_MS * MS)
         run->hard_ns = now + GRACE_MS * MS;
     run->soft_ns = run->cpu_check_ns = NEVER;
 }
@@ -135,6 +136,14 @@ static void on_locked(struct run *run)
             run->started_ns = now - ago;
         run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
     }
+    /* A signal that came while the child was being set up was lost with what the fork mends. */
+    if (run->ending.cause == PX_CAUSE_CANCEL) {
+        run->hard_ns = NEVER;
+        begin_stop(run, PX_CAUSE_CANCEL, SIGINT, now);
+        return;
+    }
+    if (run->interrupted)
+        px_child_signal(&run->child, SIGINT);
     run->soft_ns = run->started_ns + run->context->policy->timeout_ms * MS;
     run->hard_ns = NEVER;
     if (run->cpu_limit_ns != NEVER)
@@ -206,8 +215,10 @@ static void take_stop(struct run *run)
         return;
     if (how == PX_STOP_CANCEL)
         begin_stop(run, PX_CAUSE_CANCEL, SIGINT, px_now_ns());
-    else if (how == PX_STOP_INTERRUPT)
+    else if (how == PX_STOP_INTERRUPT) {
+        run->interrupted = !run->result->claims.locked;
         px_child_signal(&run->child, SIGINT);
+    }
 }
 
 /* Moves bytes from the caller's descriptor to the script's stdin, one block at a time. */

@@ -167,9 +167,13 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
     if (!(supervisor->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
         flags |= CLONE_NEWNS;
     if (supervisor->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) && !supervisor->privileged) {
+        /* Each must have been allowed by name. */
+        static const enum px_layer lost[] = {PX_LAYER_IPC_NAMESPACE, PX_LAYER_UTS_NAMESPACE,
+                                             PX_LAYER_NETWORK_NAMESPACE};
         flags = 0;
-        *missing |= PX_LAYER_BIT(PX_LAYER_IPC_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE) |
-                    (request->network ? 0 : PX_LAYER_BIT(PX_LAYER_NETWORK_NAMESPACE));
+        for (size_t i = 0; i < PX_COUNT(lost) - (request->network ? 1 : 0); i++)
+            if (px_layer_refuse(lost[i], EPERM, supervisor->allow_missing, missing, error) < 0)
+                return -1;
     }
     pid_t pid = px_clone_namespaces(flags, 0, supervisor->allow_missing, missing, NULL, error);
     if (pid == 0)

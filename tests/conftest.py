@@ -177,7 +177,7 @@ def traces():
     # Other programs of this machine make files there too.
     for folder in ("/tmp", "/dev/shm"):
         found |= {"file %s/%s" % (folder, name) for name in os.listdir(folder)
-                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp", "cc"))}
+                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp", "cc", "corpus_host"))}
     found |= {"cgroup " + path for path in glob.glob("/sys/fs/cgroup/**/*pyexec*/", recursive=True)}
     return found
 

@@ -78,7 +78,7 @@ def humaneval(compile_host):
 def corpus(shared, session_folder):
     """The scripts without their runner, which would stop at itself."""
     folder = session_folder / "corpus"
-    folder.mkdir(mode=0o755)
+    folder.mkdir(mode=0o755, exist_ok=True)
     source = os.path.join(shared, "corpus")
     for name in os.listdir(source):
         if name.endswith(".py") and name != "run_corpus.py":

@@ -123,8 +123,6 @@ def test_working_dir_is_made(own):
 def folder(pyexec, open_folder):
     path = open_folder / "host"
     path.mkdir()
-    os.chmod(path.parent.parent, 0o755)
-    os.chmod(path.parent, 0o755)
     os.chown(path, pyexec.uid, pyexec.uid)
     return path
 

@@ -1,6 +1,7 @@
 /* Reports of refusals, sent as they happen: a run that is killed later loses none. */
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/utf8.h"
 #include "guest/denial.h"
 #include "guest/guard.h"
@@ -24,6 +25,19 @@ uint64_t px_guard_denials_dropped(void)
     return dropped;
 }
 
+/* At most `limit` bytes of it as valid UTF-8, which the host insists on: paths are any bytes. */
+static size_t put_clean(char *to, const char *text, size_t limit)
+{
+    struct px_buffer px_auto_buffer repaired = {0};
+    if (!px_utf8_valid(text, strlen(text), NULL)) {
+        px_utf8_repair(&repaired, text, strlen(text));
+        text = px_buffer_string(&repaired);
+    }
+    size_t length = px_utf8_truncate(text, strlen(text), limit);
+    memcpy(to, text, length);
+    return length;
+}
+
 void px_guard_deny(enum px_denial_layer layer, const char *what, const char *hint)
 {
     if (!run)
@@ -38,20 +52,15 @@ void px_guard_deny(enum px_denial_layer layer, const char *what, const char *hin
     char field[sizeof(uint8_t) + sizeof(int32_t) + sizeof(uint16_t) + WHAT_MAX + HINT_MAX];
     uint8_t kind = (uint8_t)layer;
     int32_t line = px_guard_script_line();
-    uint16_t what_length = (uint16_t)px_utf8_truncate(what, strlen(what), WHAT_MAX);
-    size_t hint_length = px_utf8_truncate(hint, strlen(hint), HINT_MAX), at = 0;
+    size_t head = sizeof kind + sizeof line + sizeof(uint16_t);
+    uint16_t what_length = (uint16_t)put_clean(field + head, what, WHAT_MAX);
+    size_t length = head + what_length;
+    length += put_clean(field + length, hint, HINT_MAX);
     memcpy(field, &kind, sizeof kind);
-    at += sizeof kind;
-    memcpy(field + at, &line, sizeof line);
-    at += sizeof line;
-    memcpy(field + at, &what_length, sizeof what_length);
-    at += sizeof what_length;
-    memcpy(field + at, what, what_length);
-    at += what_length;
-    memcpy(field + at, hint, hint_length);
-    at += hint_length;
+    memcpy(field + sizeof kind, &line, sizeof line);
+    memcpy(field + sizeof kind + sizeof line, &what_length, sizeof what_length);
     writer.socket = run->out->socket;
     writer.length = 0;
-    px_wire_put(&writer, PX_RESULT_DENIAL, field, at);
+    px_wire_put(&writer, PX_RESULT_DENIAL, field, length);
     px_wire_flush(&writer);
 }

@@ -3,14 +3,22 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "guest/guard.h"
 #include "guest/read.h"
+
+#if PY_VERSION_HEX < 0x03090000
+/* Every interpreter has it; 3.8's headers hide it from the limited API. */
+typedef struct _frame PyFrameObject;
+int PyFrame_GetLineNumber(PyFrameObject *frame);
+#endif
 
 #define DEPTH_MAX 400       /* frames looked at; a deeper script pays with a coarser answer */
 
 static const char *const *trees;
 static size_t stdlib_count;
-static PyObject *name_back, *name_code, *name_filename, *name_function;
+static PyObject *name_back, *name_code, *name_globals, *name_filename, *name_function;
+static PyObject *script_names;      /* the dictionary of __main__ */
 
 void px_frames_prepare(const char *const *all, size_t count)
 {
@@ -18,8 +26,13 @@ void px_frames_prepare(const char *const *all, size_t count)
     stdlib_count = count;
     name_back = PyUnicode_InternFromString("f_back");
     name_code = PyUnicode_InternFromString("f_code");
+    name_globals = PyUnicode_InternFromString("f_globals");
     name_filename = PyUnicode_InternFromString("co_filename");
     name_function = PyUnicode_InternFromString("co_name");
+    PyObject *module = PyImport_AddModule("__main__");
+    script_names = module ? PyModule_GetDict(module) : NULL;
+    Py_XINCREF(script_names);
+    PyErr_Clear();
 }
 
 static bool below(const char *path, const char *tree)
@@ -31,8 +44,11 @@ static bool below(const char *path, const char *tree)
 enum px_owner px_frames_owner(const char *filename)
 {
     if (filename[0] == '<') {
-        if (strncmp(filename, "<cell", 5) == 0)
-            return PX_OWNER_SCRIPT;
+        /* The last three are the script's too, in the hands of code, timeit and doctest. */
+        static const char *const scripts[] = {"<cell", "<console>", "<timeit-src>", "<doctest "};
+        for (size_t i = 0; i < PX_COUNT(scripts); i++)
+            if (strncmp(filename, scripts[i], strlen(scripts[i])) == 0)
+                return PX_OWNER_SCRIPT;
         return strncmp(filename, "<frozen ", 8) == 0 ? PX_OWNER_STDLIB : PX_OWNER_NONE;
     }
     /* The longest tree wins: site-packages lies below the standard library. */
@@ -73,6 +89,13 @@ static const char *text(PyObject *object, PyObject *name)
     return bytes ? bytes : "";
 }
 
+/* Code made from a string, in the script's own names: what it gave to exec or eval. */
+static bool in_script_names(PyObject *frame)
+{
+    px_auto_object PyObject *names = px_read_attribute(frame, name_globals);
+    return names && names == script_names;
+}
+
 void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), void *data)
 {
     PyObject *type, *value, *traceback;
@@ -85,6 +108,8 @@ void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), voi
                                 .filename = text(code, name_filename),
                                 .function = text(code, name_function)};
         seen.owner = px_frames_owner(seen.filename);
+        if (seen.owner == PX_OWNER_NONE && in_script_names(frame))
+            seen.owner = PX_OWNER_SCRIPT;
         bool more = visit(&seen, data);
         PyObject *back = more ? px_read_attribute(frame, name_back) : NULL;
         Py_DECREF(frame);

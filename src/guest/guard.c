@@ -13,6 +13,8 @@
 #include "guest/guard_imports.h"
 #include "guest/read.h"
 
+#define DETAIL_ITEMS_MAX 50
+
 #ifdef PX_WITHOUT_GUARD
 
 int px_guard_install(const char *const *trees, size_t stdlib_count)
@@ -31,7 +33,10 @@ int px_guard_arm(const struct px_run *run)
 
 static const struct px_run *run;
 
-enum kind { OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, PROCESS };
+enum kind {
+    OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, SOCKET_SELF, PROCESS,
+    PROCESS_SECOND
+};
 
 /* What is judged (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob
  * and pathlib come down to these. */
@@ -59,21 +64,21 @@ static const struct {
     {"os.rmdir", WRITE},
     {"os.scandir", READ},
     {"os.setxattr", WRITE},
-    {"os.spawn", PROCESS},
+    {"os.spawn", PROCESS_SECOND},
     {"os.symlink", SYMLINK},
     {"os.system", PROCESS},
     {"os.truncate", WRITE},
     {"os.utime", WRITE},
     {"pty.spawn", PROCESS},
     {"socket.__new__", SOCKET_NEW},
-    {"socket.bind", SOCKET},
-    {"socket.connect", SOCKET},
+    {"socket.bind", SOCKET_SELF},
+    {"socket.connect", SOCKET_SELF},
     {"socket.getaddrinfo", SOCKET},
     {"socket.gethostbyaddr", SOCKET},
     {"socket.gethostbyname", SOCKET},
     {"socket.getnameinfo", SOCKET},
     {"sqlite3.connect", DATABASE},
-    {"subprocess.Popen", PROCESS},
+    {"subprocess.Popen", PROCESS_SECOND},
 };
 
 static PyObject *item(PyObject *arguments, Py_ssize_t index)
@@ -83,16 +88,36 @@ static PyObject *item(PyObject *arguments, Py_ssize_t index)
                : NULL;
 }
 
+/* Whether its repr runs none of the script's code. */
+static bool is_plain(PyObject *object, int depth)
+{
+    if (object == Py_None || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object) ||
+        PyLong_CheckExact(object))
+        return true;
+    bool list = PyList_CheckExact(object);
+    if (depth > 0 || (!list && !PyTuple_CheckExact(object)))
+        return false;
+    Py_ssize_t size = list ? PyList_Size(object) : PyTuple_Size(object);
+    if (size > DETAIL_ITEMS_MAX)
+        return false;
+    for (Py_ssize_t i = 0; i < size; i++)
+        if (!is_plain(list ? PyList_GetItem(object, i) : PyTuple_GetItem(object, i), depth + 1))
+            return false;
+    return true;
+}
+
 static int refuse(enum px_denial_layer layer, const char *event, PyObject *detail, bool report,
                   const char *phrase, const char *hint)
 {
     if (report) {
         struct px_buffer px_auto_buffer what = {0};
-        px_buffer_printf(&what, "%s ", event);
-        PyObject *text = detail ? px_read_convert(detail, PyObject_Repr) : NULL;
-        if (text)
+        px_buffer_add_string(&what, event);
+        px_auto_object PyObject *text =
+            detail && is_plain(detail, 0) ? px_read_convert(detail, PyObject_Repr) : NULL;
+        if (text) {
+            px_buffer_add_byte(&what, ' ');
             px_read_text(&what, text, 180);
-        Py_XDECREF(text);
+        }
         px_guard_deny(layer, px_buffer_string(&what), hint);
     }
     PyErr_Format(PyExc_PermissionError, "%s. %s", phrase, hint);
@@ -113,24 +138,51 @@ static int check_open(PyObject *arguments)
     return px_files_check("open", item(arguments, 0), writes);
 }
 
-static int check_socket(const char *event, PyObject *arguments, bool creates)
+/* Frames of socket.py, from the innermost on. */
+struct socket_frames {
+    int depth;
+    bool probe;                 /* getfqdn asks for names and copes without */
+};
+
+static bool count_socket_frames(const struct px_frame *frame, void *data)
 {
-    if (run->flags & PX_RUN_FLAG_NETWORK)
-        return 0;
-    /* A pair of AF_UNIX sockets is not a network: asyncio needs one. */
-    PyObject *family = creates ? item(arguments, 1) : NULL;
-    long number = family && PyLong_Check(family) ? PyLong_AsLong(family) : 0;
-    PyErr_Clear();
-    if (creates && (number == AF_UNIX || number == -1))
-        return 0;
-    PyObject *address = creates ? NULL : item(arguments, strcmp(event, "socket.connect") == 0 ||
-                                                             strcmp(event, "socket.bind") == 0);
-    return refuse(PX_DENIAL_NETWORK, event, address, true, "network disabled",
+    struct socket_frames *frames = data;
+    if (frame->owner != PX_OWNER_STDLIB || !strstr(frame->filename, "/socket.py"))
+        return false;
+    frames->depth++;
+    frames->probe |= strcmp(frame->function, "getfqdn") == 0;
+    return true;
+}
+
+static int refuse_socket(const char *event, PyObject *detail, bool report)
+{
+    return refuse(PX_DENIAL_NETWORK, event, detail, report, "network disabled",
                   "Scripts have no network here (policy field disable_networking): put the data "
                   "into the code, stdin or files of the request.");
 }
 
-/* Standard modules that try a program and cope without. */
+/* A pair of AF_UNIX sockets is not a network: asyncio needs one. Its event is that of a socket
+ * object around an existing descriptor: made by socket.socketpair, fromfd, dup or accept, which
+ * call the constructor in the same file, or without a family. The kernel refuses the rest too. */
+static int check_new_socket(const char *event, PyObject *arguments)
+{
+    PyObject *family = item(arguments, 1);
+    long number = family && PyLong_Check(family) ? PyLong_AsLong(family) : 0;
+    PyErr_Clear();
+    struct socket_frames frames = {0, false};
+    if (number == AF_UNIX)
+        px_frames_walk(count_socket_frames, &frames);
+    return number == -1 || frames.depth > 1 ? 0 : refuse_socket(event, NULL, true);
+}
+
+static int check_socket(const char *event, PyObject *detail)
+{
+    struct socket_frames frames = {0, false};
+    px_frames_walk(count_socket_frames, &frames);
+    return refuse_socket(event, detail, !frames.probe);
+}
+
+/* Standard modules that try a program and cope without; other libraries act for themselves. */
 static bool is_probe(const struct px_frame *frame, void *data)
 {
     static const char *const modules[] = {"/platform.py", "/uuid.py", "/ctypes/util.py",
@@ -138,14 +190,16 @@ static bool is_probe(const struct px_frame *frame, void *data)
     for (size_t i = 0; i < PX_COUNT(modules); i++)
         if (strstr(frame->filename, modules[i]))
             *(bool *)data = true;
+    if (frame->owner == PX_OWNER_SITE)
+        *(bool *)data = true;
     return frame->owner != PX_OWNER_SCRIPT && !*(bool *)data;
 }
 
-static int check_process(const char *event, PyObject *arguments)
+static int check_process(const char *event, PyObject *detail)
 {
     bool probe = false;
     px_frames_walk(is_probe, &probe);
-    return refuse(PX_DENIAL_PROCESSES, event, item(arguments, 0), !probe,
+    return refuse(PX_DENIAL_PROCESSES, event, detail, !probe,
                   "processes are not allowed",
                   "A script can't start programs or fork: do it in Python in this process.");
 }
@@ -153,6 +207,7 @@ static int check_process(const char *event, PyObject *arguments)
 static int check(size_t i, PyObject *arguments)
 {
     const char *event = events[i].event;
+    bool network = run->flags & PX_RUN_FLAG_NETWORK;
     switch (events[i].kind) {
     case OPEN:
         return check_open(arguments);
@@ -169,29 +224,28 @@ static int check(size_t i, PyObject *arguments)
     case DATABASE:
         return px_files_check(event, item(arguments, 0), run->files == PX_FILES_FULL);
     case SOCKET_NEW:
-        return check_socket(event, arguments, true);
+        return network ? 0 : check_new_socket(event, arguments);
     case SOCKET:
-        return check_socket(event, arguments, false);
+        return network ? 0 : check_socket(event, item(arguments, 0));
+    case SOCKET_SELF:
+        return network ? 0 : check_socket(event, item(arguments, 1));
+    case PROCESS_SECOND:
+        return check_process(event, item(arguments, 1));
     default:
-        return check_process(event, arguments);
+        return check_process(event, item(arguments, 0));
     }
 }
 
+/* Judging raises none of these events by itself, so nothing switches it off meanwhile: the only
+ * code of a script that it may run, __fspath__, is judged like all other. */
 static int on_event(const char *event, PyObject *arguments, void *data)
 {
-    static __thread bool inside;
     (void)data;
-    if (!run || inside || !strchr("ops", event[0]))
+    if (!run || !strchr("ops", event[0]))
         return 0;
-    for (size_t i = 0; i < PX_COUNT(events); i++) {
-        if (strcmp(events[i].event, event) != 0)
-            continue;
-        /* What the judging itself touches is not the script's doing. */
-        inside = true;
-        int result = check(i, arguments);
-        inside = false;
-        return result;
-    }
+    for (size_t i = 0; i < PX_COUNT(events); i++)
+        if (strcmp(events[i].event, event) == 0)
+            return check(i, arguments);
     return 0;
 }
 

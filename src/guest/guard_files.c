@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "guest/frames.h"
 #include "guest/guard.h"
 #include "guest/read.h"
@@ -39,12 +40,13 @@ static bool one_of(const char *const *parts, size_t count, const char *filename)
     return false;
 }
 
-/* On whose behalf a file is touched. */
-enum purpose { FOR_SCRIPT, FOR_PROBE, FOR_LIBRARY, FOR_IMPORT };
+/* On whose behalf a file is touched. NOBODY: no code of the script is on the stack, as when the
+ * interpreter prints what ended a thread, or in a library's own thread. */
+enum purpose { FOR_SCRIPT, FOR_PROBE, FOR_LIBRARY, FOR_IMPORT, FOR_NOBODY };
 
 struct judgement {
     enum purpose purpose;
-    bool probe;
+    bool probe, script;
 };
 
 /* From the innermost frame outwards: an import in progress, a library's own data, or, through
@@ -56,6 +58,7 @@ static bool judge(const struct px_frame *frame, void *data)
     case PX_OWNER_NONE:
         return true;
     case PX_OWNER_SCRIPT:
+        judgement->script = true;
         if (judgement->purpose == FOR_SCRIPT && judgement->probe)
             judgement->purpose = FOR_PROBE;
         return false;
@@ -83,8 +86,10 @@ static bool judge(const struct px_frame *frame, void *data)
 
 static enum purpose find_purpose(void)
 {
-    struct judgement judgement = {FOR_SCRIPT, false};
+    struct judgement judgement = {FOR_SCRIPT, false, false};
     px_frames_walk(judge, &judgement);
+    if (judgement.purpose == FOR_SCRIPT && !judgement.script)
+        return judgement.probe ? FOR_PROBE : FOR_NOBODY;
     return judgement.purpose;
 }
 
@@ -139,16 +144,40 @@ static bool inside(const char *path, const char *folder)
            (path[length] == '/' || path[length] == '\0');
 }
 
-static int refuse(const char *event, const char *shown, bool report, const char *phrase,
+static int refuse(const char *event, const char *path, bool report, const char *phrase,
                   const char *hint)
 {
+    /* Any bytes can be a path; both readers want text. */
+    struct px_buffer px_auto_buffer shown = {0};
+    px_utf8_repair(&shown, path, px_utf8_truncate(path, strlen(path), 150));
     if (report) {
         struct px_buffer px_auto_buffer what = {0};
-        px_buffer_printf(&what, "%s %.150s", event, shown);
+        px_buffer_printf(&what, "%s %s", event, px_buffer_string(&shown));
         px_guard_deny(PX_DENIAL_FILES, px_buffer_string(&what), hint);
     }
-    PyErr_Format(PyExc_PermissionError, "%s: '%.200s'. %s", phrase, shown, hint);
+    PyErr_Format(PyExc_PermissionError, "%s: '%s'. %s", phrase, px_buffer_string(&shown), hint);
     return -1;
+}
+
+/* Whether a refusal is news of the script, and not of what other code tries by itself. */
+static bool worth_reporting(enum purpose purpose, const char *path, const char *resolved,
+                            bool writes)
+{
+    /* The interpreter looks for lines to print in "<cell>", and in that in each library folder. */
+    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+    if (last[0] == '<' && last[strlen(last) - 1] == '>')
+        return false;
+    switch (purpose) {
+    case FOR_SCRIPT:
+        return true;
+    case FOR_LIBRARY:
+        /* What the machine is like: counts of processors and the like. */
+        return writes || !(inside(resolved, "/proc") || inside(resolved, "/sys"));
+    case FOR_NOBODY:
+        return writes || !px_frames_in_trees(resolved);
+    default:
+        return false;
+    }
 }
 
 static int check_path(const char *event, const char *path, bool writes)
@@ -163,9 +192,7 @@ static int check_path(const char *event, const char *path, bool writes)
     /* zoneinfo's C code reads them, with no frame of its own to tell it by. */
     if (!writes && inside(resolved, "/usr/share/zoneinfo"))
         return 0;
-    /* The compiler looks for the line of a SyntaxError in the file "<cell>". */
-    bool pseudo = path[0] == '<' && path[strlen(path) - 1] == '>';
-    bool report = (purpose == FOR_SCRIPT && !pseudo) || purpose == FOR_LIBRARY;
+    bool report = worth_reporting(purpose, path, resolved, writes);
     if (run->files == PX_FILES_NONE)
         return refuse(event, path, report, "open() disabled",
                       "This policy gives the script no file access (policy field disable_open): "
@@ -192,7 +219,10 @@ int px_files_check(const char *event, PyObject *path, bool writes)
         return run->files == PX_FILES_NONE || !run->workspace ? check_path(event, ".", writes) : 0;
     if (PyLong_Check(path))
         return 0;
+    /* May run code of the script, which is judged like all of it; what it raises is its own. */
     px_auto_object PyObject *plain = PyOS_FSPath(path);
+    if (!plain && !PyErr_ExceptionMatches(PyExc_TypeError))
+        return -1;
     px_auto_object PyObject *bytes = NULL;
     if (plain && PyBytes_Check(plain)) {
         bytes = plain;

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "guest/frames.h"
 #include "guest/guard.h"
 #include "guest/read.h"
@@ -13,7 +14,9 @@
 static const struct px_run *run;
 static PyObject *real_import;
 static PyObject *wrapped_module, *wrapped_import;   /* importlib's, once it is loaded */
-static int loading;                                 /* depth of imports that load something */
+static PyObject *name_importlib;
+static int loading;             /* depth of imports that load something, over all threads */
+static __thread bool own;       /* this thread imports for the sandbox itself */
 
 /* What to use instead, for the names that generated code asks for most. */
 static const struct {
@@ -137,13 +140,17 @@ static bool is_dunder(const char *name)
     return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
 }
 
+static bool is_permitted(const char *name)
+{
+    return run->flags & PX_RUN_FLAG_WHITELIST ? in_set(run->allowed, name)
+                                              : !in_set(run->banned, name);
+}
+
 /* Whether the script may import this top-level module. 0, or -1 with ImportError. */
 static int check_name(const char *full)
 {
     char name[256];
-    size_t length = strcspn(full, ".");
-    if (length >= sizeof name)
-        length = sizeof name - 1;
+    size_t length = px_utf8_truncate(full, strcspn(full, "."), sizeof name - 1);
     memcpy(name, full, length);
     name[length] = '\0';
     /* The statement's own import, of a module that does nothing: language, not library. */
@@ -151,9 +158,9 @@ static int check_name(const char *full)
         return 0;
     if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && is_dunder(name))
         return refuse(name, "dunder");
-    if (run->flags & PX_RUN_FLAG_WHITELIST)
-        return in_set(run->allowed, name) ? 0 : refuse(name, "not allowed");
-    return in_set(run->banned, name) ? refuse(name, "banned") : 0;
+    if (is_permitted(name))
+        return 0;
+    return refuse(name, run->flags & PX_RUN_FLAG_WHITELIST ? "not allowed" : "banned");
 }
 
 static int check_object(PyObject *name)
@@ -163,6 +170,11 @@ static int check_object(PyObject *name)
         return 0;       /* the real function raises TypeError */
     px_read_text(&text, name, 1000);
     return check_name(px_buffer_string(&text));
+}
+
+static bool judges(void)
+{
+    return run && !own;
 }
 
 static bool caller_is_script(void)
@@ -218,7 +230,10 @@ static void wrap(PyObject *module, const char *name, PyMethodDef *definition, Py
 /* importlib's functions don't go through builtins.__import__. */
 static void wrap_importlib(void)
 {
-    px_auto_object PyObject *module = px_read_module("importlib");
+    if (wrapped_module && wrapped_import)
+        return;
+    px_auto_object PyObject *module = PyImport_GetModule(name_importlib);
+    PyErr_Clear();
     if (!module)
         return;
     wrap(module, "import_module", &definitions[0], &wrapped_module);
@@ -233,28 +248,40 @@ static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t in
     return keywords ? PyDict_GetItemString(keywords, name) : NULL;
 }
 
-/* Modules that C code of the standard library imports when it first needs them: no Python frame
- * of its own shows that it is not the script's import. */
+/* Modules that C code imports when it first needs them: no Python frame of its own shows that it
+ * is not the script's import. Big divisions need _pylong, the syntax of generics needs typing,
+ * pickle's data names builtins and _codecs. */
 static const char *const c_imports[] = {
-    "__main__", "_bootlocale", "_pydatetime", "_strptime", "abc", "codecs", "collections",
-    "copy", "copyreg", "encodings", "functools", "io", "linecache", "locale", "numbers",
-    "operator", "pyexpat", "re", "struct", "threading", "time", "datetime", "tokenize",
-    "traceback", "types", "unicodedata", "warnings", "weakref", "zoneinfo",
+    "__main__", "_ast_unparse", "_bootlocale", "_codecs", "_io", "_py_warnings", "_pydatetime",
+    "_pylong", "_strptime", "_struct", "abc", "annotationlib", "builtins", "codecs", "collections",
+    "copy", "copyreg", "datetime", "encodings", "functools", "io", "linecache", "locale", "numbers",
+    "operator", "pyexpat", "re", "string.templatelib", "struct", "threading", "time", "tokenize",
+    "traceback", "types", "typing", "unicodedata", "warnings", "weakref", "zoneinfo",
 };
 
-/* The shape of PyImport_Import's call (Python/import.c): the globals twice, and a list where
- * the import statement gives a tuple or None. A script can imitate it, and gains these. */
+/* Whether numpy asks, for ndarray.tofile and numpy.fromfile: only where the script may use
+ * numpy, which has this module as an attribute anyway. */
+static bool is_for_numpy(const char *name)
+{
+    px_auto_object PyObject *numpy =
+        strcmp(name, "os") == 0 && is_permitted("numpy") ? px_read_module("numpy") : NULL;
+    return numpy != NULL;
+}
+
+/* The shape of PyImport_Import's call (Python/import.c): the globals twice, and an empty list
+ * where the import statement gives a tuple or None. A script can imitate it, and gains these. */
 static bool is_c_import(PyObject *arguments, PyObject *name)
 {
     struct px_buffer px_auto_buffer text = {0};
-    if (PyTuple_Size(arguments) != 5 || !PyList_Check(PyTuple_GetItem(arguments, 3)) ||
+    PyObject *from = PyTuple_Size(arguments) == 5 ? PyTuple_GetItem(arguments, 3) : NULL;
+    if (!from || !PyList_Check(from) || PyList_Size(from) != 0 ||
         PyTuple_GetItem(arguments, 1) != PyTuple_GetItem(arguments, 2) || !PyUnicode_Check(name))
         return false;
     px_read_text(&text, name, 200);
     for (size_t i = 0; i < PX_COUNT(c_imports); i++)
         if (strcmp(px_buffer_string(&text), c_imports[i]) == 0)
             return true;
-    return false;
+    return is_for_numpy(px_buffer_string(&text));
 }
 
 static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *keywords)
@@ -284,18 +311,18 @@ static bool is_relative(PyObject *name)
 static PyObject *import_module(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     (void)self;
-    if (run && is_relative(argument(arguments, keywords, 0, "name")) && caller_is_script() &&
+    if (judges() && is_relative(argument(arguments, keywords, 0, "name")) && caller_is_script() &&
         check_object(argument(arguments, keywords, 1, "package")) < 0)
         return NULL;
-    return run ? call_checked(wrapped_module, arguments, keywords)
-               : PyObject_Call(wrapped_module, arguments, keywords);
+    return judges() ? call_checked(wrapped_module, arguments, keywords)
+                    : PyObject_Call(wrapped_module, arguments, keywords);
 }
 
 static PyObject *import_dunder(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     (void)self;
-    return run ? call_checked(wrapped_import, arguments, keywords)
-               : PyObject_Call(wrapped_import, arguments, keywords);
+    return judges() ? call_checked(wrapped_import, arguments, keywords)
+                    : PyObject_Call(wrapped_import, arguments, keywords);
 }
 
 /* The package of a relative import, as importlib's _calc___package__ finds it. */
@@ -311,7 +338,7 @@ static int check_relative(PyObject *globals)
 static PyObject *guarded_import(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     (void)self;
-    if (!run)
+    if (!judges())
         return PyObject_Call(real_import, arguments, keywords);
     PyObject *level = argument(arguments, keywords, 4, "level");
     if (level && PyLong_Check(level) && PyLong_AsLong(level) > 0) {
@@ -334,23 +361,31 @@ int px_imports_install(void)
     real_import = builtins ? PyDict_GetItemString(builtins, "__import__") : NULL;
     Py_XINCREF(real_import);
     px_auto_object PyObject *wrapper = PyCFunction_New(&import_definition, NULL);
-    if (!real_import || !wrapper)
+    name_importlib = PyUnicode_InternFromString("importlib");
+    if (!real_import || !wrapper || !name_importlib)
         return -1;
+    /* When it is loaded already, so that no child pays for it. */
+    wrap_importlib();
     return PyDict_SetItemString(builtins, "__import__", wrapper);
 }
 
 void px_imports_arm(const struct px_run *armed)
 {
+    /* `loading` stays: a session's thread may be in the middle of an import. What was loaded since
+     * px_imports_install() is wrapped by the script's first import, without which it has nothing. */
     run = armed;
-    loading = 0;
-    wrap_importlib();
 }
 
 PyObject *px_guard_import(const char *name)
 {
-    const struct px_run *armed = run;
-    run = NULL;
+    /* Not by taking `run` away: the script's other threads use it meanwhile. */
+    bool before = own, lends = run != NULL;
+    own = true;
+    if (lends)
+        lend_reserve(1);
     PyObject *module = PyImport_ImportModule(name);
-    run = armed;
+    if (lends)
+        lend_reserve(-1);
+    own = before;
     return module;
 }

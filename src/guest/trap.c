@@ -1,6 +1,9 @@
 #include "guest/trap.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,20 +13,37 @@
 
 #define EXIT_SIGSYS (128 + SIGSYS)
 
+static bool has_gil(void)
+{
+    return px_python.gilstate_check && px_python.gilstate_check();
+}
+
+/* One thread reports. A second one waits for its _exit, and without the GIL, which the first
+ * may need; a trap inside the reporting itself ends it with what was sent so far. */
+static void take_turn(void)
+{
+    static atomic_uintptr_t reporting;
+    uintptr_t self = (uintptr_t)pthread_self(), none = 0;
+    if (atomic_compare_exchange_strong(&reporting, &none, self))
+        return;
+    if (none == self)
+        _exit(EXIT_SIGSYS);
+    if (has_gil())
+        PyEval_SaveThread();
+    for (;;)
+        pause();
+}
+
 static void on_trap(int number, siginfo_t *info, void *context)
 {
-    static volatile sig_atomic_t inside;
     (void)number;
     (void)context;
-    /* A call of the reporting itself, or of another thread meanwhile. */
-    if (inside)
-        _exit(EXIT_SIGSYS);
-    inside = 1;
+    take_turn();
     int call = info->si_syscall;
     const char *name = px_syscall_name(call);
     char what[80];
     snprintf(what, sizeof what, "%s (%d)", name ? name : "unknown", call);
-    if (!px_python.gilstate_check || !px_python.gilstate_check())
+    if (!has_gil())
         PyGILState_Ensure();
     px_guard_deny(PX_DENIAL_SYSCALL, what,
                   "The sandbox does not allow this system call, and the run was ended. Processes, "

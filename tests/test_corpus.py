@@ -17,7 +17,7 @@ def test_every_script_is_in_an_area(corpus):  # noqa: F811
 
 
 @pytest.mark.skipif(not BUILDS, reason="no pyenv builds of 3.8 or later")
-@pytest.mark.parametrize("python", BUILDS, ids=lambda path: path.split("/")[-3])
+@pytest.mark.parametrize("python", BUILDS, ids=lambda path: str(path).split("/")[-3:][0])
 def test_benign_scripts(own, corpus, python):  # noqa: F811
     done = subprocess.run([sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd",
                            own.path + " run --json --python-bin " + python, "--only", "ben_*", "."],

@@ -28,13 +28,13 @@ def test_debians_python(pyexec):
 
 
 @pytest.mark.skipif(not BUILDS, reason="no pyenv builds of 3.8 or later")
-@pytest.mark.parametrize("python", BUILDS, ids=lambda path: path.split("/")[-3])
+@pytest.mark.parametrize("python", BUILDS, ids=lambda path: str(path).split("/")[-3:][0])
 def test_pyenv_build(own, python):
     works(own, python)
 
 
 @pytest.mark.skipif(not OLD, reason="no pyenv build older than 3.8")
-@pytest.mark.parametrize("python", OLD, ids=lambda path: path.split("/")[-3])
+@pytest.mark.parametrize("python", OLD, ids=lambda path: str(path).split("/")[-3:][0])
 def test_too_old(own, python):
     error = own.error("1", "--python-bin", python)
     assert error["code"] == "python_unsupported" and "3.8" in error["hint"]

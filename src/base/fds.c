@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -133,11 +132,4 @@ ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t siz
     }
     buffer[length] = '\0';
     return (ssize_t)length;
-}
-
-int64_t px_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }

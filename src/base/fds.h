@@ -32,7 +32,4 @@ int px_memory_file(const char *name, const void *bytes, size_t length);
 /* The first bytes of a small file below `dirfd`, terminated. Length, or -1 with errno. */
 ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t size);
 
-/* CLOCK_MONOTONIC in nanoseconds. */
-int64_t px_now_ns(void);
-
 #endif

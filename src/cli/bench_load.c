@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/fds.h"
 #include "cli/bench.h"
 
 /* Runs before the clock starts: every thread is under way. */

@@ -12,8 +12,8 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/fds.h"
 #include "cli/bench.h"
 
 extern char **environ;

@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "engine/wire.h"
 #include "engine/workspace.h"
@@ -173,7 +173,7 @@ int64_t px_child_cpu_ns(const struct px_child *child)
     if (!child->host_pid || clock_getcpuclockid(child->host_pid, &clock) != 0 ||
         clock_gettime(clock, &used) < 0 || !px_child_alive(child))
         return -1;
-    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+    return px_timespec_ns(used);
 }
 
 uint64_t px_child_peak_bytes(const struct px_child *child, unsigned *ret_threads)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 #include "engine/python.h"
 #include "engine/request.h"
 #include "engine/result.h"

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 #include "engine/session_private.h"
 
 #define MS INT64_C(1000000)

@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fds.h"
 
@@ -241,11 +241,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
     pthread_mutex_init(&launcher->outer_lock, NULL);
     pthread_mutex_init(&launcher->start_lock, NULL);
     pthread_mutex_init(&launcher->lock, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&launcher->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    px_cond_init(&launcher->changed);
 
     int outer[2] = {-1, -1}, supervisor[2] = {-1, -1}, result = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, outer) < 0 ||
@@ -333,30 +329,22 @@ px_layers px_launcher_missing(struct px_launcher *launcher)
     return missing;
 }
 
-static struct timespec deadline_after(int timeout_ms)
+static int64_t deadline_after(int timeout_ms)
 {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += timeout_ms / 1000;
-    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
+    return px_now_ns() + timeout_ms * INT64_C(1000000);
 }
 
 /* Sends the request and waits for the keeper to see its answer. */
 static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request,
                           const int *fds, struct px_launch_event *ret, pyexec_error *error)
 {
-    struct timespec deadline = deadline_after(START_TIMEOUT_MS);
+    int64_t deadline = deadline_after(START_TIMEOUT_MS);
     pthread_mutex_lock(&launcher->lock);
     request->token = ++launcher->token;
     int waited = 0;
     bool sent = px_send_fds(launcher->supervisor, request, sizeof *request, fds, 2) == 0;
     while (sent && !launcher->dead && launcher->started.token != request->token && waited == 0)
-        waited = pthread_cond_timedwait(&launcher->changed, &launcher->lock, &deadline);
+        waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
     *ret = launcher->started;
     pthread_mutex_unlock(&launcher->lock);
     if (ret->token != request->token)
@@ -427,12 +415,12 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
 int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms,
                            struct px_launch_event *ret)
 {
-    struct timespec deadline = deadline_after(timeout_ms);
+    int64_t deadline = deadline_after(timeout_ms);
     int waited = 0;
     pthread_mutex_lock(&launcher->lock);
     struct waiter *waiter = get_waiter(launcher, pid);
     while (waiter && !waiter->exited && !launcher->dead && waited == 0)
-        waited = pthread_cond_timedwait(&launcher->changed, &launcher->lock, &deadline);
+        waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
     bool exited = waiter && waiter->exited;
     if (exited) {
         *ret = waiter->event;

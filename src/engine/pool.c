@@ -3,10 +3,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
@@ -76,8 +75,7 @@ static void wait_until(struct px_pool *pool, int64_t when)
         pthread_cond_wait(&pool->changed, &pool->lock);
         return;
     }
-    struct timespec at = {.tv_sec = when / 1000000000, .tv_nsec = when % 1000000000};
-    pthread_cond_timedwait(&pool->changed, &pool->lock, &at);
+    px_cond_wait_until(&pool->changed, &pool->lock, when);
 }
 
 /* Clones one child without the lock; it goes on setting itself up while it waits. */
@@ -135,11 +133,7 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
             free(pool);
             return px_error_oom(error);
         }
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    px_cond_init(&pool->changed);
     pthread_mutex_init(&pool->lock, NULL);
     int failed = pthread_create(&pool->filler, NULL, fill, pool);
     if (failed) {

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 #include "launch/launch.h"
 
 #define SCRIPT_TIMEOUT_MS 10000
@@ -169,7 +169,7 @@ void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid)
 
 static int64_t changed_ns(const struct stat *status)
 {
-    return (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
+    return px_timespec_ns(status->st_mtim);
 }
 
 void px_python_stamp_take(const char *path, struct px_python_stamp *ret)

@@ -18,11 +18,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "engine/child.h"
 #include "engine/pool.h"
@@ -115,13 +114,6 @@ static void note_cpu_before(struct run *run)
     run->ending.cpu_before_ns = used > 0 ? used : 0;
 }
 
-static int64_t realtime_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* The script starts to count from LOCKED: setting up is not its time. The child said itself when
  * that was, before it could lie; this thread may hear of it when all is over. A waiting child has
  * long been locked: its time began, and its CPU time was noted, when the run was sent. */
@@ -130,7 +122,7 @@ static void on_locked(struct run *run)
     const struct px_claims *claims = &run->result->claims;
     int64_t now = px_now_ns();
     if (!run->pooled) {
-        int64_t ago = realtime_ns() - (int64_t)claims->locked_real_ns;
+        int64_t ago = px_clock_ns(CLOCK_REALTIME) - (int64_t)claims->locked_real_ns;
         /* Unless the clock was set meanwhile. */
         if (ago >= 0 && ago <= now - run->started_ns)
             run->started_ns = now - ago;

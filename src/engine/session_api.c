@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 #include "engine/request.h"
 #include "engine/session_private.h"
 #include "engine/workspace.h"

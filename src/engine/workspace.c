@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "base/utf8.h"
 #include "base/base64.h"
@@ -54,8 +55,8 @@ static int add_entry(struct px_snapshot *snapshot, const char *path, const struc
         .path = strdup(path),
         .inode = status->st_ino,
         .size = (uint64_t)status->st_size,
-        .modified_ns = (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec,
-        .changed_ns = (int64_t)status->st_ctim.tv_sec * 1000000000 + status->st_ctim.tv_nsec,
+        .modified_ns = px_timespec_ns(status->st_mtim),
+        .changed_ns = px_timespec_ns(status->st_ctim),
     };
     if (!entry.path)
         return -1;

@@ -20,11 +20,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fds.h"
+#include "base/clock.h"
 #include "guest/crash.h"
 #include "guest/guard.h"
 #include "guest/mountpoint.h"
@@ -199,13 +198,6 @@ static void lend_reserve_for_receiving(const struct px_run *run)
     set_open_files(run, 0);
 }
 
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* Waits for the host's next message or its end, without taking it. */
 static bool more_follows(void)
 {
@@ -225,7 +217,8 @@ static void serve_runs(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
     struct px_run run = {.out = &writer};
-    uint64_t now[2] = {clock_ns(CLOCK_PROCESS_CPUTIME_ID), clock_ns(CLOCK_REALTIME)};
+    uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID),
+                       (uint64_t)px_clock_ns(CLOCK_REALTIME)};
     bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 &&
                 px_wire_flush(&writer) == 0;
     int status = 1;

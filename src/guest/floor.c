@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/fds.h"
+#include "base/clock.h"
 #include "guest/zygote.h"
 #include "launch/namespaces.h"
 

@@ -169,6 +169,10 @@ typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, s
 PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn,
                                           void *userdata);
 
+/* A call of a session that its user does not see, as for completion: it takes no number, so that
+ * execution_count and the "<cell N>" of tracebacks count the others only. */
+PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
+
 /* Stops a run that another thread is executing with this request, or the next one if none
  * is. May be called from any thread and from a signal handler. `interrupt` raises
  * KeyboardInterrupt in the script, as Ctrl-C would; `cancel` does the same, kills it 500 ms

@@ -102,6 +102,30 @@ def test_cells_of_several_lines(terminal):
     assert "unterminated" in repl.cell("'open")
 
 
+def test_a_paste_is_one_cell_with_its_empty_lines_and_tabs(terminal):
+    repl = terminal()
+    code = "def f(n):\n\tif n:\n\t\treturn 1\n\n\treturn 2\n\nprint(f(0), f(1))\nf(0)"
+    repl.send("\x1b[200~" + code + "\x1b[201~")
+    repl.expect("... f(0)")
+    repl.send("\n")
+    repl.expect("\r\n... ")              # a block: an empty line ends it, as when it is typed
+    repl.send("\n")
+    assert repl.expect(">>> ").replace("\r", "") == "\n2 1\n2\n"
+    repl.send("\x1b[200~1 +\x1b[201~ 1\n")
+    assert repl.expect(">>> ").endswith("\r\n2\r\n")
+    repl.send("\x1b[200~x = [\n\n\x03")
+    repl.expect("KeyboardInterrupt")
+    repl.expect(">>> ")
+    assert repl.cell("5") == "5\n"
+
+
+@pytest.mark.parametrize("line, status", [("exit", 0), ("quit()", 0), ("exit(3)", 3), ("quit(300);", 44)])
+def test_leaving_by_name(terminal, line, status):
+    repl = terminal()
+    repl.send(line + "\n")
+    assert repl.process.wait(20) == status
+
+
 def test_an_error_is_shown_once_and_the_session_goes_on(terminal):
     repl = terminal()
     repl.cell("n = 5")
@@ -170,6 +194,17 @@ def test_completion(terminal):
     repl.send("contin\t_ = 7\n")                # keywords too; and `_` is still the last value
     repl.expect(">>> ")
     assert repl.cell("_") == "5\n"
+
+
+def test_cells_are_numbered_as_the_user_typed_them(terminal):
+    repl = terminal("--any-import")
+    assert 'File "<cell 1>", line 1' in repl.cell("1/0")
+    repl.send("Zero\t\n")
+    repl.expect("<class 'ZeroDivisionError'>")
+    repl.expect(">>> ")
+    assert 'File "<cell 3>", line 1' in repl.cell("1/0")
+    repl.cell("import os; os._exit(3)")
+    assert 'File "<cell 1>", line 1' in repl.cell("1/0")
 
 
 def test_completion_of_something_hostile(terminal):

@@ -80,6 +80,7 @@ static int execute_quietly(struct repl *repl, const char *code, const char *poli
     if (!request || pyexec_request_set_code(request, code, strlen(code)) < 0 ||
         pyexec_request_set_policy(request, policy) < 0)
         return px_error_oom(error);
+    pyexec_request_set_silent(request, 1);
     if (pyexec_execute(repl->executor, SESSION, request, &result, error) < 0)
         return -1;
     note_restart(repl, result);
@@ -237,16 +238,22 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     return show_end(repl, &output, interactive, result);
 }
 
-/* exit, quit, exit() or quit() alone. */
-static bool is_exit(const char *cell)
+/* exit, quit, exit() or quit() alone, or with a number, which is the exit status; else -1. */
+static int exit_status(const char *cell)
 {
     size_t blank = strspn(cell, " \t\n"), length = 4;
     if (strncmp(cell + blank, "exit", length) != 0 && strncmp(cell + blank, "quit", length) != 0)
-        return false;
+        return -1;
     const char *rest = cell + blank + length;
-    if (strncmp(rest, "()", 2) == 0)
-        rest += 2;
-    return !rest[strspn(rest, " \t\r\n;")];
+    int status = 0;
+    if (*rest == '(') {
+        size_t digits = strspn(++rest, "0123456789");
+        status = digits <= 3 ? atoi(rest) & 0xff : 0xff;
+        rest += digits;
+        if (*rest++ != ')')
+            return -1;
+    }
+    return rest[strspn(rest, " \t\r\n;")] ? -1 : status;
 }
 
 static bool is_blank(const char *cell)
@@ -264,8 +271,9 @@ static int loop(struct repl *repl, struct repl_reader *reader)
             break;
         if (got == REPL_DROPPED || (px_buffer_ok(&cell) && is_blank(px_buffer_string(&cell))))
             continue;
-        if (is_exit(px_buffer_string(&cell)))
-            break;
+        int leaving = px_buffer_ok(&cell) ? exit_status(px_buffer_string(&cell)) : -1;
+        if (leaving >= 0)
+            return leaving;
         status = run_cell(repl, &cell, interactive);
         if (status)
             return status;

@@ -198,6 +198,7 @@ struct repl_reader {
     sigset_t waiting;           /* the mask while it waits */
     mbstate_t decoder;
     bool continuing;
+    bool pasting;               /* between the marks of a bracketed paste */
     size_t at, length;
     char bytes[4096];
 };
@@ -266,13 +267,40 @@ static char *prompt(EditLine *editor)
     return reader->continuing ? more : first;
 }
 
+/* The terminal marks what is pasted (xterm's mode 2004), so that its empty lines end no block. */
+static void bracket_pastes(struct repl_reader *reader, bool on)
+{
+    fputs(on ? "\x1b[?2004h" : "\x1b[?2004l", reader->out);
+    fflush(reader->out);
+}
+
+static unsigned char begin_paste(EditLine *editor, int key)
+{
+    (void)key;
+    struct repl_reader *reader;
+    el_get(editor, EL_CLIENTDATA, &reader);
+    reader->pasting = true;
+    return CC_NORM;
+}
+
+static unsigned char end_paste(EditLine *editor, int key)
+{
+    (void)key;
+    struct repl_reader *reader;
+    el_get(editor, EL_CLIENTDATA, &reader);
+    reader->pasting = false;
+    return CC_NORM;
+}
+
 static int edit_line(struct repl_reader *reader, struct px_buffer *cell)
 {
     int length = 0;
     memset(&reader->decoder, 0, sizeof reader->decoder);
     /* Before the prompt shows, not after it: a Ctrl-D between would be lost. */
     el_set(reader->editor, EL_PREP_TERM, 1);
+    bracket_pastes(reader, true);
     const char *line = el_gets(reader->editor, &length);
+    bracket_pastes(reader, false);
     if (!line || length <= 0)
         return length < 0 && (interrupts || ending_signal) ? -1 : 0;
     px_buffer_add(cell, line, (size_t)length);
@@ -323,7 +351,7 @@ static enum repl_read interrupted(struct repl_reader *reader)
 
 enum repl_read repl_read_cell(struct repl_reader *reader, struct px_buffer *cell)
 {
-    reader->continuing = false;
+    reader->continuing = reader->pasting = false;
     for (;;) {
         int got = read_line(reader, cell);
         if (got < 0)
@@ -333,7 +361,8 @@ enum repl_read repl_read_cell(struct repl_reader *reader, struct px_buffer *cell
                 cli_write(STDOUT_FILENO, "\n", 1);
             return cell->length ? REPL_CELL : REPL_END;
         }
-        if (!px_buffer_ok(cell) || repl_is_complete(px_buffer_string(cell)))
+        if (!px_buffer_ok(cell) ||
+            (!reader->pasting && repl_is_complete(px_buffer_string(cell))))
             return REPL_CELL;
         reader->continuing = true;
     }
@@ -394,7 +423,7 @@ static unsigned char complete(EditLine *editor, int key)
     while (start > line->buffer && (is_word_byte(start[-1]) || start[-1] == '.'))
         start--;
     size_t length = (size_t)(line->cursor - start);
-    if (length == 0)
+    if (length == 0 || reader->pasting)
         return el_insertstr(editor, "    ") < 0 ? CC_ERROR : CC_REFRESH;
     if (length > REPL_WORD_MAX)
         return CC_ERROR;
@@ -450,6 +479,10 @@ static void start_editor(struct repl_reader *reader)
     el_set(reader->editor, EL_EDITOR, "emacs");
     el_set(reader->editor, EL_ADDFN, "pyexec-complete", "Complete a name", complete);
     el_set(reader->editor, EL_BIND, "^I", "pyexec-complete", NULL);
+    el_set(reader->editor, EL_ADDFN, "pyexec-paste", "Begin a paste", begin_paste);
+    el_set(reader->editor, EL_ADDFN, "pyexec-pasted", "End a paste", end_paste);
+    el_set(reader->editor, EL_BIND, "\\e[200~", "pyexec-paste", NULL);
+    el_set(reader->editor, EL_BIND, "\\e[201~", "pyexec-pasted", NULL);
     el_source(reader->editor, NULL);
     set_handler(SIGWINCH, on_signal);
     set_handler(SIGCONT, on_signal);

@@ -157,6 +157,11 @@ void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, voi
     request->output_data = userdata;
 }
 
+void pyexec_request_set_silent(pyexec_request *request, int silent)
+{
+    request->silent = silent;
+}
+
 static void stop(pyexec_request *request, enum px_stop how)
 {
     uint64_t one = 1;

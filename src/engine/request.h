@@ -31,6 +31,7 @@ struct pyexec_request {
     struct px_strings return_files;
     pyexec_output_fn output;
     void *output_data;
+    bool silent;            /* a session does not count it */
     _Atomic int stop;       /* enum px_stop, taken by the run */
     int wake;               /* eventfd; readable when stop was set */
 };

@@ -481,8 +481,9 @@ static void discard_leftovers(struct px_child *child, char *block, size_t size)
 int px_run_call(const struct px_run_context *context, struct px_call *call,
                 pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
-    char filename[32];
-    snprintf(filename, sizeof filename, "<cell %llu>", (unsigned long long)call->number);
+    char filename[32] = "<cell>";
+    if (call->number)
+        snprintf(filename, sizeof filename, "<cell %llu>", (unsigned long long)call->number);
     struct px_child_options options = {
         .policy = context->policy,
         .request = context->request,

@@ -26,7 +26,7 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
 struct px_call {
     struct px_child *child;             /* started by the session; stays its own */
     bool first;                         /* its LOCKED has not been seen yet */
-    uint64_t number;                    /* of the cell, from 1 */
+    uint64_t number;                    /* of the cell, from 1; 0: a silent call */
     const char *workspace_path;
     bool threads_left;                  /* out: threads of the script go on after the call */
 };

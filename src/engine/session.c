@@ -425,7 +425,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .request = request,
             .processors = executor->processors,
         };
-        struct px_call one = {&session->child, first, ++session->calls, session->workspace_path, false};
+        uint64_t number = request->silent ? 0 : ++session->calls;
+        struct px_call one = {&session->child, first, number, session->workspace_path, false};
         result = px_run_call(&context, &one, ret, ret_alive, error);
         session->threads_left = one.threads_left && policy.cpu_time_seconds != PX_NONE;
         if (session->threads_left)

@@ -6,11 +6,9 @@
  * written, never executable ones, and nothing is ever deleted. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -19,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/paths.h"
 #include "cli/run.h"
 
 #define PATH_LIMIT 4096
@@ -28,16 +27,6 @@ static void done_json(json_t **json)
     json_decref(*json);
 }
 #define auto_json px_auto(done_json)
-
-static int open_beneath(int folder, const char *path, int flags, mode_t mode)
-{
-    struct open_how how = {
-        .flags = (unsigned)(flags | O_CLOEXEC),
-        .mode = mode,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-    };
-    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
-}
 
 /* Whether each part of a relative path is a plain name. */
 static bool path_is_plain(const char *path, size_t length)
@@ -64,7 +53,7 @@ static int open_parent(int folder, char *path, const char **ret_name)
         *slash = 0;
         if (mkdirat(parent, part, 0777) < 0 && errno != EEXIST)
             return -1;
-        int next = open_beneath(parent, part, O_PATH | O_DIRECTORY, 0);
+        int next = px_open_beneath(parent, part, O_PATH | O_DIRECTORY, 0);
         px_close_fd(&parent);
         parent = next;
         part = slash + 1;
@@ -82,7 +71,7 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
     px_auto_fd int parent = open_parent(folder, parts, &name);
     /* O_NONBLOCK: a pipe that lies in the folder must not hold us up. */
     px_auto_fd int fd = parent < 0 ? -1
-        : open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
+        : px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
     struct stat facts;
     if (fd < 0 || fstat(fd, &facts) < 0 || !S_ISREG(facts.st_mode)) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, fd < 0 ? errno : ENXIO,

@@ -7,9 +7,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/utf8.h"
 #include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/paths.h"
+#include "base/utf8.h"
 #include "engine/wire.h"
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
@@ -330,15 +331,10 @@ int px_request_check_path(const char *path, const char *what, pyexec_error *erro
                      path);
         return px_error_hint(error, "Give a path relative to the workspace.");
     }
-    for (const char *at = path; *at;) {
-        size_t length = strcspn(at, "/");
-        if (length == 2 && strncmp(at, "..", 2) == 0) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' has '..'", what,
-                         path);
-            return px_error_hint(error, "Give a path inside the workspace.");
-        }
-        at += length;
-        at += strspn(at, "/");
+    if (px_path_has_parent(path, strlen(path))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' has '..'", what,
+                     path);
+        return px_error_hint(error, "Give a path inside the workspace.");
     }
     if (strlen(path) > 1000 || !px_utf8_valid(path, strlen(path), NULL))
         return px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: longer than 1000 bytes or not UTF-8",

@@ -4,34 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/paths.h"
 #include "base/utf8.h"
-#include "base/base64.h"
 
 #define ENTRIES_MAX 20000
 #define DEPTH_MAX 64
 #define CHANGES_MAX 1000            /* CONTRACT section 2 */
 #define CONTENTS_MAX (8u << 20)     /* CONTRACT section 2 */
-
-static int open_beneath(int folder, const char *path, int flags, mode_t mode)
-{
-    struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC),
-        .mode = mode,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-    };
-    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
-}
 
 void px_snapshot_done(struct px_snapshot *snapshot)
 {
@@ -115,7 +104,7 @@ static int by_path(const void *a, const void *b)
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error)
 {
     char *path = malloc(PATH_MAX);
-    int fd = open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
+    int fd = px_open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
     if (!path || fd < 0 || list(fd, path, 0, 0, ret) < 0) {
         free(path);
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't list the workspace");
@@ -144,7 +133,7 @@ static bool matches(const struct px_strings *patterns, const char *path)
 static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_t *left)
 {
     struct stat status;
-    px_auto_fd int fd = open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
+    px_auto_fd int fd = px_open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
         (uint64_t)status.st_size > *left)
         return NULL;
@@ -246,7 +235,7 @@ static int path_failed(const char *path, const char *what, int sys_errno, pyexec
 static int make_folders(int folder, const char *path, size_t length)
 {
     char part[NAME_MAX + 1];
-    px_auto_fd int at = open_beneath(folder, ".", O_PATH | O_DIRECTORY, 0);
+    px_auto_fd int at = px_open_beneath(folder, ".", O_PATH | O_DIRECTORY, 0);
     for (size_t i = 0; at >= 0 && i < length;) {
         size_t step = strcspn(path + i, "/");
         step = step > length - i ? length - i : step;
@@ -260,7 +249,7 @@ static int make_folders(int folder, const char *path, size_t length)
             bool made = mkdirat(at, part, 0700) == 0;
             if (!made && errno != EEXIST)
                 return -1;
-            px_auto_fd int below = open_beneath(at, part, O_RDONLY | O_DIRECTORY, 0);
+            px_auto_fd int below = px_open_beneath(at, part, O_RDONLY | O_DIRECTORY, 0);
             if (below < 0 || (made && give_away(folder, below) < 0))
                 return -1;
             px_close_fd(&at);
@@ -285,8 +274,8 @@ int px_workspace_write(int folder, const char *path, const void *bytes, size_t l
     px_auto_fd int parent = make_folders(folder, path, slash ? (size_t)(slash - path) : 0);
     if (parent < 0)
         return path_failed(path, "files", errno, error);
-    px_auto_fd int file = open_beneath(parent, slash ? slash + 1 : path,
-                                       O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
+    px_auto_fd int file = px_open_beneath(parent, slash ? slash + 1 : path,
+                                          O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
     struct stat status;
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "files", errno, error);
@@ -305,7 +294,7 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
 {
     struct stat status;
     char block[65536];
-    px_auto_fd int file = open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
+    px_auto_fd int file = px_open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "read_file", errno, error);
     if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > limit)
@@ -326,7 +315,7 @@ int px_workspace_delete(int folder, const char *path, pyexec_error *error)
         return path_failed(path, "delete_file", ENAMETOOLONG, error);
     memcpy(parent, path, length);
     parent[length] = '\0';
-    px_auto_fd int at = open_beneath(folder, length ? parent : ".", O_PATH | O_DIRECTORY, 0);
+    px_auto_fd int at = px_open_beneath(folder, length ? parent : ".", O_PATH | O_DIRECTORY, 0);
     const char *name = slash ? slash + 1 : path;
     if (at < 0 || (unlinkat(at, name, 0) < 0 &&
                    (errno != EISDIR || unlinkat(at, name, AT_REMOVEDIR) < 0)))

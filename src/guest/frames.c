@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/paths.h"
 #include "guest/guard.h"
 #include "guest/read.h"
 
@@ -35,12 +36,6 @@ void px_frames_prepare(const char *const *all, size_t count)
     PyErr_Clear();
 }
 
-static bool below(const char *path, const char *tree)
-{
-    size_t length = strlen(tree);
-    return strncmp(path, tree, length) == 0 && (path[length] == '/' || path[length] == '\0');
-}
-
 enum px_owner px_frames_owner(const char *filename)
 {
     if (filename[0] == '<') {
@@ -56,7 +51,7 @@ enum px_owner px_frames_owner(const char *filename)
     enum px_owner owner = PX_OWNER_SCRIPT;
     for (size_t i = 0; trees && trees[i]; i++) {
         size_t length = strlen(trees[i]);
-        if (length > best && below(filename, trees[i])) {
+        if (length > best && px_path_below(filename, trees[i])) {
             best = length;
             owner = i < stdlib_count ? PX_OWNER_STDLIB : PX_OWNER_SITE;
         }
@@ -67,7 +62,7 @@ enum px_owner px_frames_owner(const char *filename)
 bool px_frames_in_trees(const char *path)
 {
     for (size_t i = 0; trees && trees[i]; i++)
-        if (below(path, trees[i]))
+        if (px_path_below(path, trees[i]))
             return true;
     return false;
 }

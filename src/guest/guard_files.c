@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/paths.h"
 #include "base/utf8.h"
 #include "guest/frames.h"
 #include "guest/guard.h"
@@ -93,16 +94,6 @@ static enum purpose find_purpose(void)
     return judgement.purpose;
 }
 
-static bool has_parent_part(const char *path)
-{
-    for (size_t length; *path; path += length + strspn(path + length, "/")) {
-        length = strcspn(path, "/");
-        if (length == 2 && path[0] == '.' && path[1] == '.')
-            return true;
-    }
-    return false;
-}
-
 /* The path without links; parts at its end that do not exist are kept as they are, unless one
  * of them is "..". "" when it can't be. */
 static void resolve(const char *path, char *resolved)
@@ -127,7 +118,7 @@ static void resolve(const char *path, char *resolved)
     }
     const char *rest = path + length;
     rest += strspn(rest, "/");
-    if (has_parent_part(rest) || strlen(resolved) + strlen(rest) + 2 > PATH_MAX) {
+    if (px_path_has_parent(rest, strlen(rest)) || strlen(resolved) + strlen(rest) + 2 > PATH_MAX) {
         if (*rest)
             resolved[0] = '\0';
         return;
@@ -135,13 +126,6 @@ static void resolve(const char *path, char *resolved)
     if (*rest && strcmp(resolved, "/") != 0)
         strcat(resolved, "/");
     strcat(resolved, rest);
-}
-
-static bool inside(const char *path, const char *folder)
-{
-    size_t length = folder ? strlen(folder) : 0;
-    return length && strncmp(path, folder, length) == 0 &&
-           (path[length] == '/' || path[length] == '\0');
 }
 
 static int refuse(const char *event, const char *path, bool report, const char *phrase,
@@ -172,7 +156,7 @@ static bool worth_reporting(enum purpose purpose, const char *path, const char *
         return true;
     case FOR_LIBRARY:
         /* What the machine is like: counts of processors and the like. */
-        return writes || !(inside(resolved, "/proc") || inside(resolved, "/sys"));
+        return writes || !(px_path_below(resolved, "/proc") || px_path_below(resolved, "/sys"));
     case FOR_NOBODY:
         return writes || !px_frames_in_trees(resolved);
     default:
@@ -190,7 +174,7 @@ static int check_path(const char *event, const char *path, bool writes)
     if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved))
         return 0;
     /* zoneinfo's C code reads them, with no frame of its own to tell it by. */
-    if (!writes && inside(resolved, "/usr/share/zoneinfo"))
+    if (!writes && px_path_below(resolved, "/usr/share/zoneinfo"))
         return 0;
     bool report = worth_reporting(purpose, path, resolved, writes);
     if (run->files == PX_FILES_NONE)
@@ -201,9 +185,9 @@ static int check_path(const char *event, const char *path, bool writes)
     if (strcmp(resolved, "/dev/null") == 0)
         return 0;
     char hint[PATH_MAX + 200];
-    if (!inside(resolved, run->workspace)) {
+    if (!*run->workspace || !px_path_below(resolved, run->workspace)) {
         snprintf(hint, sizeof hint, "Only files inside the working directory %s can be used; give "
-                 "a path relative to it.", run->workspace ? run->workspace : "");
+                 "a path relative to it.", run->workspace);
         return refuse(event, path, report, "outside sandbox", hint);
     }
     if (writes && run->files == PX_FILES_READ)
@@ -216,7 +200,7 @@ static int check_path(const char *event, const char *path, bool writes)
 int px_files_check(const char *event, PyObject *path, bool writes)
 {
     if (!path || path == Py_None)
-        return run->files == PX_FILES_NONE || !run->workspace ? check_path(event, ".", writes) : 0;
+        return run->files == PX_FILES_NONE || !*run->workspace ? check_path(event, ".", writes) : 0;
     if (PyLong_Check(path))
         return 0;
     /* May run code of the script, which is judged like all of it; what it raises is its own. */

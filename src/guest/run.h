@@ -25,7 +25,7 @@ struct px_run {
     uint64_t max_value;
     uint64_t timeout_ms, cpu_seconds, memory_bytes, max_open_files, max_threads;
     enum px_files files;
-    char *workspace;            /* NULL or "" when there is none */
+    char *workspace;            /* "" when there is none */
     char *working_dir;          /* absolute; the child has already changed to it */
     PyObject *allowed, *banned;
     char **env;                 /* NAME=VALUE, NULL-terminated */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/paths.h"
 #include "base/utf8.h"
 #include "policy/fields.h"
 #include "sandbox/layers.h"
@@ -88,22 +89,10 @@ static bool equals(const char *text, size_t length, const char *word)
     return strlen(word) == length && memcmp(text, word, length) == 0;
 }
 
-static bool has_parent_part(const char *path, size_t length)
-{
-    for (size_t i = 0; i < length;) {
-        const char *slash = memchr(path + i, '/', length - i);
-        size_t part = slash ? (size_t)(slash - path) - i : length - i;
-        if (equals(path + i, part, ".."))
-            return true;
-        i += part + 1;
-    }
-    return false;
-}
-
 static bool valid_cgroup(const char *text, size_t length)
 {
     return equals(text, length, "auto") || equals(text, length, "off") ||
-           (valid_path(text, length) && !has_parent_part(text, length));
+           (valid_path(text, length) && !px_path_has_parent(text, length));
 }
 
 /* A decimal number of at most `maximum` at the start of `text`; its length, or 0. */

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/paths.h"
 #include "sandbox/mount.h"
 
 #define LINKS_MAX 40        /* as the kernel's own limit: path_resolution(7) */
@@ -22,18 +23,11 @@ void px_root_done(struct px_root *root)
     *root = (struct px_root){0};
 }
 
-/* Whether `path` is `tree` or lies below it. */
-static bool below(const char *path, const char *tree)
-{
-    size_t length = strlen(tree);
-    return strncmp(path, tree, length) == 0 && (path[length] == '\0' || path[length] == '/');
-}
-
 /* Whether `path` is mounted already, or a folder above it. */
 static bool mounted(const struct px_root *root, const char *path)
 {
     for (size_t i = 0; i < root->count; i++)
-        if (root->entries[i].mount >= 0 && below(path, root->entries[i].path))
+        if (root->entries[i].mount >= 0 && px_path_below(path, root->entries[i].path))
             return true;
     return false;
 }

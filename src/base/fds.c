@@ -9,6 +9,8 @@
 
 #include "base/cleanup.h"
 
+#define READ_CHUNK 65536
+
 int px_write_all(int fd, const void *bytes, size_t length)
 {
     const char *at = bytes;
@@ -22,6 +24,28 @@ int px_write_all(int fd, const void *bytes, size_t length)
         length -= (size_t)n;
     }
     return 0;
+}
+
+int px_read_all(int fd, struct px_buffer *buffer, size_t limit)
+{
+    for (;;) {
+        char *room = px_buffer_reserve(buffer, READ_CHUNK);
+        if (!room) {
+            errno = ENOMEM;
+            return -1;
+        }
+        ssize_t n = read(fd, room, READ_CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return (int)n;
+        room[n] = '\0';
+        buffer->length += (size_t)n;
+        if (buffer->length > limit) {
+            errno = EFBIG;
+            return -1;
+        }
+    }
 }
 
 int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, size_t count)

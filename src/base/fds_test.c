@@ -131,6 +131,22 @@ static void test_memory_file(void **state)
     assert_true(empty >= 0);
 }
 
+static void test_read_all_stops_above_the_limit(void **state)
+{
+    (void)state;
+    px_auto_fd int fd = px_memory_file("test", "contents", 8);
+    px_auto_buffer struct px_buffer all = {0}, cut = {0};
+    px_buffer_add_string(&all, "the ");
+    assert_int_equal(px_read_all(fd, &all, 12), 0);
+    assert_string_equal(px_buffer_string(&all), "the contents");
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(px_read_all(fd, &cut, 7), -1);
+    assert_int_equal(errno, EFBIG);
+    assert_true(cut.length > 7);
+    assert_int_equal(px_read_all(-1, &cut, 100), -1);
+    assert_int_equal(errno, EBADF);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -170,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_surplus_fds_are_closed),
         cmocka_unit_test(test_message_too_long),
         cmocka_unit_test(test_memory_file),
+        cmocka_unit_test(test_read_all_stops_above_the_limit),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_write_all),
     };

@@ -8,33 +8,23 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/fds.h"
 #include "cli/run.h"
 
 #define CODE_MAX ((size_t)10 << 20)     /* as CONTRACT.md has it */
-#define READ_CHUNK ((size_t)64 << 10)
 
-/* Reads to the end, or until there is more than `limit`. */
 static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret,
                       pyexec_error *error)
 {
-    for (;;) {
-        char *room = px_buffer_reserve(ret, READ_CHUNK);
-        if (!room)
-            return px_error_oom(error);
-        ssize_t n = read(fd, room, READ_CHUNK);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't read '%s'", path);
-            return px_error_hint(error, "Give a readable file.");
-        }
-        if (n == 0)
-            return 0;
-        ret->length += (size_t)n;
-        if (ret->length > limit)
-            return px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' has more than %zu bytes",
-                                path, limit);
-    }
+    if (px_read_all(fd, ret, limit) == 0)
+        return 0;
+    if (errno == ENOMEM)
+        return px_error_oom(error);
+    if (errno == EFBIG)
+        return px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' has more than %zu bytes", path,
+                            limit);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't read '%s'", path);
+    return px_error_hint(error, "Give a readable file.");
 }
 
 static int read_file(const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error)

@@ -138,15 +138,10 @@ static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_
         (uint64_t)status.st_size > *left)
         return NULL;
     struct px_buffer px_auto_buffer bytes = {0}, encoded = {0};
-    char block[65536];
-    ssize_t n;
-    while ((n = read(fd, block, sizeof block)) > 0) {
-        if (bytes.length + (size_t)n > *left)
-            return NULL;
-        px_buffer_add(&bytes, block, (size_t)n);
-    }
+    if (px_read_all(fd, &bytes, *left) < 0)
+        return NULL;
     px_base64_encode(&encoded, px_buffer_string(&bytes), bytes.length);
-    if (n < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&encoded))
+    if (!px_buffer_ok(&encoded))
         return NULL;
     *left -= bytes.length;
     return json_string(px_buffer_string(&encoded));
@@ -293,17 +288,13 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
                       pyexec_error *error)
 {
     struct stat status;
-    char block[65536];
     px_auto_fd int file = px_open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "read_file", errno, error);
     if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > limit)
         return px_error_set(error, PYEXEC_INVALID_REQUEST,
                             "read_file: '%s' is not a regular file of at most %zu bytes", path, limit);
-    ssize_t n;
-    while ((n = read(file, block, sizeof block)) > 0 && ret->length + (size_t)n <= limit)
-        px_buffer_add(ret, block, (size_t)n);
-    return n < 0 ? path_failed(path, "read_file", errno, error) : 0;
+    return px_read_all(file, ret, limit) < 0 ? path_failed(path, "read_file", errno, error) : 0;
 }
 
 int px_workspace_delete(int folder, const char *path, pyexec_error *error)

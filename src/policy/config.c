@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fds.h"
 #include "base/utf8.h"
 #include "policy/fields.h"
 
@@ -242,27 +243,6 @@ static int read_environment(struct target *target, char *const *environment, pye
 }
 
 /* Reads all of it, at most FILE_MAX bytes. */
-static int read_whole(int fd, struct px_buffer *out)
-{
-    for (;;) {
-        char *to = px_buffer_reserve(out, 65536);
-        if (!to) {
-            errno = ENOMEM;
-            return -1;
-        }
-        ssize_t n = read(fd, to, 65536);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return (int)n;
-        out->length += (size_t)n;
-        if (out->length > FILE_MAX) {
-            errno = EFBIG;
-            return -1;
-        }
-    }
-}
-
 static int read_file(struct target *target, const char *path, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer bytes = {0};
@@ -270,7 +250,7 @@ static int read_file(struct target *target, const char *path, pyexec_error *erro
     px_auto_fd int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 && !path && errno == ENOENT)
         return 0;
-    if (fd < 0 || read_whole(fd, &bytes) < 0) {
+    if (fd < 0 || px_read_all(fd, &bytes, FILE_MAX) < 0) {
         char shown[PX_SHOWN_MAX];
         px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "can't read the configuration file %s",
                        px_show(name, strlen(name), shown));

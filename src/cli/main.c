@@ -6,9 +6,9 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/nearest.h"
 #include "cli/report.h"
 
 static const struct cli_command *const commands[] = {
@@ -41,10 +41,10 @@ static int open_standard_streams(void)
 
 static int unknown_command(const char *name)
 {
-    struct cli_nearest nearest = {.wanted = name};
+    struct px_nearest nearest = {.wanted = name};
     for (size_t i = 0; i < PX_COUNT(commands); i++)
         if (commands[i]->summary)
-            cli_nearest_offer(&nearest, commands[i]->name);
+            px_nearest_offer(&nearest, commands[i]->name);
     pyexec_error error;
     px_error_set(&error, PYEXEC_INVALID_REQUEST, "unknown command '%s'", name);
     if (nearest.best)

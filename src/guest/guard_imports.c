@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/names.h"
 #include "base/utf8.h"
 #include "guest/frames.h"
 #include "guest/guard.h"
@@ -134,12 +135,6 @@ static bool in_set(PyObject *set, const char *name)
     return found;
 }
 
-static bool is_dunder(const char *name)
-{
-    size_t length = strlen(name);
-    return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
-}
-
 static bool is_permitted(const char *name)
 {
     return run->flags & PX_RUN_FLAG_WHITELIST ? in_set(run->allowed, name)
@@ -156,7 +151,7 @@ static int check_name(const char *full)
     /* The statement's own import, of a module that does nothing: language, not library. */
     if (!*name || strcmp(name, "__future__") == 0)
         return 0;
-    if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && is_dunder(name))
+    if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && px_name_is_dunder(name))
         return refuse(name, "dunder");
     if (is_permitted(name))
         return 0;

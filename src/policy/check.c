@@ -3,6 +3,7 @@
  * whitelist) are none. */
 #include <string.h>
 
+#include "base/names.h"
 #include "policy/fields.h"
 
 static int check_strings(const struct px_table *table, const struct px_field *field,
@@ -66,12 +67,6 @@ static int check_files(const struct px_policy *policy, pyexec_error *error)
                                 "false too (--files read).");
 }
 
-static bool is_dunder(const char *name)
-{
-    size_t length = strlen(name);
-    return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
-}
-
 /* Such a name would be allowed by one key and refused by the other. */
 static int check_dunders(const struct px_policy *policy, pyexec_error *error)
 {
@@ -80,7 +75,7 @@ static int check_dunders(const struct px_policy *policy, pyexec_error *error)
         return 0;
     for (size_t i = 0; i < policy->allowed_imports.count; i++) {
         const char *name = policy->allowed_imports.items[i];
-        if (!is_dunder(name))
+        if (!px_name_is_dunder(name))
             continue;
         px_error_set(error, PYEXEC_INVALID_POLICY,
                      "allowed_imports can't have %s while block_dunder_imports is true; accepted "

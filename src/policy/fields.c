@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/names.h"
 
 bool px_strings_has(const struct px_strings *strings, const char *item)
 {
@@ -219,13 +220,20 @@ int px_table_unknown(const struct px_table *table, const char *name, bool json,
                      pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
-    bool alias;
-    size_t row = px_table_nearest(table, name, &alias);
+    struct px_nearest nearest = {.wanted = name};
+    const char *key = NULL;
+    for (size_t i = 0; i < table->count; i++) {
+        const struct px_field_info *info = &table->fields[i].info;
+        const char *before = nearest.best;
+        px_nearest_offer(&nearest, info->name);
+        if (info->alias)
+            px_nearest_offer(&nearest, info->alias);
+        if (nearest.best != before)
+            key = info->name;
+    }
     px_error_set(error, PYEXEC_INVALID_POLICY, "%s has no key %s", table->name,
                  px_show(name, strlen(name), shown));
-    if (row == table->count)
+    if (!key)
         return px_error_hint(error, "%s", table->hint);
-    const struct px_field_info *info = &table->fields[row].info;
-    return px_error_hint(error, "Did you mean %s? %s",
-                         alias && !json ? info->alias : info->name, table->hint);
+    return px_error_hint(error, "Did you mean %s? %s", json ? key : nearest.best, table->hint);
 }

@@ -93,8 +93,6 @@ int px_table_check(const struct px_table *table, const void *base, pyexec_error 
 size_t px_table_find(const struct px_table *table, const char *name);
 /* The row of exactly this key. */
 size_t px_table_find_key(const struct px_table *table, const char *key);
-/* The row whose name or alias is nearest, or table->count; *ret_alias: it was the alias. */
-size_t px_table_nearest(const struct px_table *table, const char *name, bool *ret_alias);
 /* invalid_policy: there is no such key; names the nearest one. */
 int px_table_unknown(const struct px_table *table, const char *name, bool json,
                      pyexec_error *error);

@@ -120,12 +120,3 @@ enum px_policy_field px_policy_find(const char *name)
 {
     return (enum px_policy_field)px_table_find(&px_policy_table, name);
 }
-
-const char *px_policy_nearest(const char *name)
-{
-    bool alias;
-    size_t row = px_table_nearest(&px_policy_table, name, &alias);
-    if (row == PX_FIELD_COUNT)
-        return NULL;
-    return alias ? fields[row].info.alias : fields[row].info.name;
-}

@@ -130,7 +130,5 @@ const struct px_field_info *px_policy_field_info(enum px_policy_field field);
 
 /* The field of a key, flag name or alias ('-' and '_' alike); PX_FIELD_COUNT when unknown. */
 enum px_policy_field px_policy_find(const char *name);
-/* The known name or alias nearest to a misspelt one (Levenshtein), or NULL when none is near. */
-const char *px_policy_nearest(const char *name);
 
 #endif

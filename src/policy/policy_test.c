@@ -147,9 +147,6 @@ static void test_names(void **state)
     assert_int_equal(px_policy_find("timeout_ms"), PX_FIELD_timeout_ms);
     assert_int_equal(px_policy_find("timeout_"), PX_FIELD_COUNT);
     assert_int_equal(px_policy_find(""), PX_FIELD_COUNT);
-    assert_string_equal(px_policy_nearest("timout"), "timeout");
-    assert_string_equal(px_policy_nearest("isolate-sites"), "isolate_site");
-    assert_null(px_policy_nearest("qwertz"));
     assert_int_equal(set(f, "timeout", "7s", PX_ORIGIN_ENVIRONMENT), 0);
     assert_int_equal(f->policy.timeout_ms, 7000);
     assert_int_equal(f->policy.origin[PX_FIELD_timeout_ms], PX_ORIGIN_ENVIRONMENT);

@@ -1,13 +1,16 @@
-#include "cli/nearest.h"
+#include "base/names.h"
 
+#include <stdint.h>
 #include <string.h>
 
-/* Longer names are never near anything. */
+/* No known name is longer, and a longer one has nothing near it. */
 #define NAME_MAX_LENGTH 64
 
-static char fold(char c)
+static char folded(char c)
 {
-    return c == '_' ? '-' : c;
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c - 'A' + 'a');
+    return c == '-' ? '_' : c;
 }
 
 /* Edit distance with neighbouring letters exchanged counting as one (three rows of the
@@ -21,13 +24,13 @@ static size_t edit_distance(const char *a, size_t a_length, const char *b, size_
     for (size_t i = 1; i <= a_length; i++) {
         row[0] = i;
         for (size_t j = 1; j <= b_length; j++) {
-            size_t cost = fold(a[i - 1]) != fold(b[j - 1]);
-            size_t least = above[j - 1] + cost;
+            char x = folded(a[i - 1]), y = folded(b[j - 1]);
+            size_t least = above[j - 1] + (x != y);
             if (above[j] + 1 < least)
                 least = above[j] + 1;
             if (row[j - 1] + 1 < least)
                 least = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+            if (i > 1 && j > 1 && x == folded(b[j - 2]) && folded(a[i - 2]) == y &&
                 before[j - 2] + 1 < least)
                 least = before[j - 2] + 1;
             row[j] = least;
@@ -40,20 +43,26 @@ static size_t edit_distance(const char *a, size_t a_length, const char *b, size_
     return above[b_length];
 }
 
-void cli_nearest_offer(struct cli_nearest *nearest, const char *candidate)
+void px_nearest_offer(struct px_nearest *nearest, const char *candidate)
 {
     size_t wanted = strlen(nearest->wanted), length = strlen(candidate);
     if (!wanted || wanted > NAME_MAX_LENGTH || length > NAME_MAX_LENGTH)
         return;
     size_t distance = edit_distance(nearest->wanted, wanted, candidate, length);
     /* A third of the letters wrong is still a slip; more is another word. */
-    size_t most = wanted / 3 ? wanted / 3 : 1;
+    size_t most = (wanted > length ? wanted : length) / 3;
     /* The beginning of a name is that name, cut short. */
     if (wanted >= 4 && wanted < length &&
         edit_distance(nearest->wanted, wanted, candidate, wanted) == 0)
         distance = 1;
-    if (distance > most || (nearest->best && distance >= nearest->distance))
+    if (distance > (most ? most : 1) || (nearest->best && distance >= nearest->distance))
         return;
     nearest->best = candidate;
     nearest->distance = distance;
+}
+
+bool px_name_is_dunder(const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
 }

@@ -53,7 +53,7 @@ static void add_remark(struct page *page, const char *name, const char *text)
     if (!*text)
         return;
     px_buffer_printf(&page->out, "    %-8s", name);
-    cli_help_wrap(&page->out, 12, 12, text);
+    cli_help_wrap(&page->out, 12, text);
 }
 
 static void add_head(struct page *page, const json_t *doctor)
@@ -81,7 +81,7 @@ static size_t add_layers(struct page *page, const json_t *layers)
         bool required = is_true(layer, "required"), present = is_true(layer, "present");
         px_buffer_printf(&page->out, "%-19s%-10s", text_of(layer, "name"), required ? "yes" : "no");
         add_word(page, present ? GOOD : required ? BAD : DIM, 9, present ? "yes" : "no");
-        cli_help_wrap(&page->out, 38, 38, text_of(layer, "gives"));
+        cli_help_wrap(&page->out, 38, text_of(layer, "gives"));
         if (present)
             continue;
         missing += required;
@@ -103,7 +103,7 @@ static size_t add_selftest(struct page *page, const json_t *attempts)
         bool held = is_true(attempt, "held");
         px_buffer_printf(&page->out, "%-19s", text_of(attempt, "layer"));
         add_word(page, held ? GOOD : BAD, 9, held ? "yes" : "NO");
-        cli_help_wrap(&page->out, 28, 28, text_of(attempt, "attempt"));
+        cli_help_wrap(&page->out, 28, text_of(attempt, "attempt"));
         if (!held)
             add_remark(page, "detail", text_of(attempt, "detail"));
         escaped += !held;
@@ -123,7 +123,7 @@ static void add_pairs(struct page *page, const char *title, json_t *object)
         px_auto_free char *text =
             json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         px_buffer_printf(&page->out, "  %-24s", key);
-        cli_help_wrap(&page->out, 26, 26, text ? text : json_string_value(value));
+        cli_help_wrap(&page->out, 26, text ? text : json_string_value(value));
     }
 }
 

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/wrap.h"
 #include "policy/policy.h"
 
-#define LINE_WIDTH 80
 #define MEANING_COLUMN 30
 
 const struct cli_exit_row cli_exit_rows[] = {
@@ -25,28 +25,11 @@ static void pad(struct px_buffer *out, size_t count)
         px_buffer_add_byte(out, ' ');
 }
 
-void cli_help_wrap(struct px_buffer *out, size_t indent, size_t column, const char *text)
+void cli_help_wrap(struct px_buffer *out, size_t indent, const char *text)
 {
-    bool line_start = true;
-    while (*text) {
-        size_t word = strcspn(text, " \n");
-        if (!line_start && column + 1 + word > LINE_WIDTH) {
-            px_buffer_add_byte(out, '\n');
-            pad(out, indent);
-            column = indent;
-            line_start = true;
-        }
-        if (!line_start) {
-            px_buffer_add_byte(out, ' ');
-            column++;
-        }
-        px_buffer_add(out, text, word);
-        column += word;
-        line_start = false;
-        text += word;
-        text += strspn(text, " \n");
-    }
-    px_buffer_add_byte(out, '\n');
+    px_auto_buffer struct px_buffer prefix = {0};
+    pad(&prefix, indent);
+    px_wrap(out, px_buffer_string(&prefix), text);
 }
 
 /* "  NAME    meaning", the meaning on the next line when the name is too long. */
@@ -59,7 +42,7 @@ static void add_row(struct px_buffer *out, const char *name, const char *meaning
         column = 0;
     }
     pad(out, MEANING_COLUMN - column);
-    cli_help_wrap(out, MEANING_COLUMN, MEANING_COLUMN, meaning);
+    cli_help_wrap(out, MEANING_COLUMN, meaning);
 }
 
 void cli_help_option(const struct cli_option *option, struct px_buffer *out)
@@ -137,7 +120,7 @@ static void add_exit_statuses(struct px_buffer *out)
     px_buffer_add_string(out, "\nExit status:\n");
     for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++) {
         px_buffer_printf(out, "  %-7s", row->status);
-        cli_help_wrap(out, 9, 9, row->meaning);
+        cli_help_wrap(out, 9, row->meaning);
     }
 }
 
@@ -146,9 +129,9 @@ void cli_help_command(const struct cli_command *command, struct px_buffer *out)
     px_auto_buffer struct px_buffer synopsis = {0};
     cli_help_synopsis(command, &synopsis);
     px_buffer_add_string(out, "Usage: ");
-    cli_help_wrap(out, 7, 7, px_buffer_string(&synopsis));
+    cli_help_wrap(out, 7, px_buffer_string(&synopsis));
     px_buffer_add_byte(out, '\n');
-    cli_help_wrap(out, 0, 0, command->description);
+    cli_help_wrap(out, 0, command->description);
     px_buffer_add_string(out, "\nOptions:\n");
     add_options(out, command->options, command->option_count);
     size_t count;

@@ -14,9 +14,9 @@ void cli_help_synopsis(const struct cli_command *command, struct px_buffer *out)
 /* "-c, --code CODE", without the letter's part when there is none. */
 void cli_help_option(const struct cli_option *option, struct px_buffer *out);
 
-/* Text broken into lines of at most 80 columns, each beginning with `indent` spaces; the
- * first one continues at column `column`. */
-void cli_help_wrap(struct px_buffer *out, size_t indent, size_t column, const char *text);
+/* Text broken into lines of at most 80 columns that begin at column `indent`, where the first
+ * one is already. */
+void cli_help_wrap(struct px_buffer *out, size_t indent, const char *text);
 
 /* Exit statuses, for help and the man page; the last row has a NULL meaning. */
 struct cli_exit_row {

@@ -2,28 +2,14 @@
  * configuration file. */
 #include <string.h>
 
+#include "base/wrap.h"
 #include "policy/config.h"
 #include "policy/fields.h"
 
-#define LINE_WIDTH 80
-
-/* Words of `text`, each line after `prefix` and within LINE_WIDTH. */
 static void wrap(struct px_buffer *out, const char *prefix, const char *text)
 {
-    size_t column = 0;
-    while (*text) {
-        size_t word = strcspn(text, " ");
-        if (column && column + 1 + word > LINE_WIDTH) {
-            px_buffer_add_byte(out, '\n');
-            column = 0;
-        }
-        px_buffer_add_string(out, column ? " " : prefix);
-        px_buffer_add(out, text, word);
-        column += word + (column ? 1 : strlen(prefix));
-        text += word;
-        text += strspn(text, " ");
-    }
-    px_buffer_add_byte(out, '\n');
+    px_buffer_add_string(out, prefix);
+    px_wrap(out, prefix, text);
 }
 
 static const char *default_of(const struct px_field *field)

@@ -38,20 +38,15 @@
 
 #define CHANNEL_FD 3
 
-static bool lacks(const struct px_zygote *zygote, enum px_layer layer)
-{
-    return zygote->missing & PX_LAYER_BIT(layer);
-}
-
 /* The user namespace gets no id map: the script sees itself as the overflow id (65534), and
  * what it makes in its workspace belongs to the run's user all the same, since permission is
  * the workspace's own user namespace's business (user_namespaces(7)). Maps would cost three
  * writes to /proc, 50 µs of a run. */
 uint64_t px_child_namespaces(const struct px_zygote *zygote)
 {
-    return (lacks(zygote, PX_LAYER_USER_NAMESPACE) ? 0 : CLONE_NEWUSER) |
-           (lacks(zygote, PX_LAYER_PID_NAMESPACE) ? 0 : CLONE_NEWPID) |
-           (lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) ? 0 : CLONE_NEWNS);
+    return (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? 0 : CLONE_NEWUSER) |
+           (px_zygote_lacks(zygote, PX_LAYER_PID_NAMESPACE) ? 0 : CLONE_NEWPID) |
+           (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) ? 0 : CLONE_NEWNS);
 }
 
 /* Where glibc keeps the thread's id, which a raw clone leaves stale: pthread_kill, abort and
@@ -122,10 +117,10 @@ static int place_descriptors(const int *fds, pyexec_error *error)
 static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_request *request,
                           pyexec_error *error)
 {
-    if (lacks(zygote, PX_LAYER_LANDLOCK))
+    if (px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
         return 0;
     /* Without a root of its own the child sees the host's: only the interpreter's part of it. */
-    bool own_root = !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
+    bool own_root = !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
     px_auto_fd int root = own_root ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     px_auto_fd int workspace = -1;
     if (request->workspace != PX_WORKSPACE_NONE)
@@ -159,7 +154,7 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     };
     if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
-    if (lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged &&
+    if (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged &&
         (setresgid(zygote->start.run_gid, zygote->start.run_gid, zygote->start.run_gid) < 0 ||
          setresuid(zygote->start.run_uid, zygote->start.run_uid, zygote->start.run_uid) < 0))
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop to the run's id");
@@ -170,7 +165,7 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     /* After Landlock, which needs descriptors. */
     if (px_limits_enter(&limits) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
-    if (!lacks(zygote, PX_LAYER_SECCOMP) &&
+    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) &&
         px_seccomp_enter(PX_FILTER_CHILD) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
                               "can't install the seccomp filter");
@@ -228,7 +223,7 @@ static void serve_runs(const struct px_zygote *zygote)
         keep_reserve(&run);
         /* Without a root of its own there is no such folder; it stays at the top. */
         if (run.working_dir && chdir(run.working_dir) < 0 &&
-            !lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
+            !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
             break;
         status = px_run_execute(&run);
         bool session = run.flags & PX_RUN_FLAG_SESSION;
@@ -246,11 +241,11 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
                          const struct px_mountpoint *point, const int *fds)
 {
     pyexec_error error = {0};
-    if (lacks(zygote, PX_LAYER_PID_NAMESPACE))
+    if (px_zygote_lacks(zygote, PX_LAYER_PID_NAMESPACE))
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     /* A process group of its own: one is visible across PID namespaces. */
     setsid();
-    if (!lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
+    if (!px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
         attach_workspace(request, point, fds[3], &error) < 0)
         fail(fds[0], &error);
     if (place_descriptors(fds, &error) < 0)
@@ -269,7 +264,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
 {
     struct px_mountpoint point = {0};
     if (fds[3] >= 0) {
-        if (lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
+        if (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
             px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
                          "there is no workspace without the layer 'mount_namespace'");
             return px_error_hint(error, "Set disable_open to true, or get the layer back.");

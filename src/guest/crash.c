@@ -36,7 +36,7 @@ static void on_crash(int number)
     uint8_t note[2] = {(uint8_t)number, used_up()};
     px_wire_put(&writer, PX_RESULT_CRASH, note, sizeof note);
     px_wire_flush(&writer);
-    if (px_python.gilstate_check && px_python.gilstate_check()) {
+    if (px_has_gil()) {
         int32_t line = px_guard_script_line();
         px_wire_put(&writer, PX_RESULT_ERROR_LINE, &line, sizeof line);
         px_wire_flush(&writer);

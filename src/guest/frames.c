@@ -18,18 +18,12 @@ int PyFrame_GetLineNumber(PyFrameObject *frame);
 
 static const char *const *trees;
 static size_t stdlib_count;
-static PyObject *name_back, *name_code, *name_globals, *name_filename, *name_function;
 static PyObject *script_names;      /* the dictionary of __main__ */
 
 void px_frames_prepare(const char *const *all, size_t count)
 {
     trees = all;
     stdlib_count = count;
-    name_back = PyUnicode_InternFromString("f_back");
-    name_code = PyUnicode_InternFromString("f_code");
-    name_globals = PyUnicode_InternFromString("f_globals");
-    name_filename = PyUnicode_InternFromString("co_filename");
-    name_function = PyUnicode_InternFromString("co_name");
     PyObject *module = PyImport_AddModule("__main__");
     script_names = module ? PyModule_GetDict(module) : NULL;
     Py_XINCREF(script_names);
@@ -87,7 +81,7 @@ static const char *text(PyObject *object, PyObject *name)
 /* Code made from a string, in the script's own names: what it gave to exec or eval. */
 static bool in_script_names(PyObject *frame)
 {
-    px_auto_object PyObject *names = px_read_attribute(frame, name_globals);
+    px_auto_object PyObject *names = px_read_attribute(frame, px_name.f_globals);
     return names && names == script_names;
 }
 
@@ -98,15 +92,15 @@ void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), voi
     PyObject *frame = (PyObject *)PyEval_GetFrame();
     Py_XINCREF(frame);
     for (int depth = 0; frame && frame != Py_None && depth < DEPTH_MAX; depth++) {
-        px_auto_object PyObject *code = px_read_attribute(frame, name_code);
+        px_auto_object PyObject *code = px_read_attribute(frame, px_name.f_code);
         struct px_frame seen = {.object = frame,
-                                .filename = text(code, name_filename),
-                                .function = text(code, name_function)};
+                                .filename = text(code, px_name.co_filename),
+                                .function = text(code, px_name.co_name)};
         seen.owner = px_frames_owner(seen.filename);
         if (seen.owner == PX_OWNER_NONE && in_script_names(frame))
             seen.owner = PX_OWNER_SCRIPT;
         bool more = visit(&seen, data);
-        PyObject *back = more ? px_read_attribute(frame, name_back) : NULL;
+        PyObject *back = more ? px_read_attribute(frame, px_name.f_back) : NULL;
         Py_DECREF(frame);
         frame = back;
     }

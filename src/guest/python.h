@@ -8,6 +8,7 @@
 #define Py_LIMITED_API 0x03080000
 #endif
 #include <Python.h>
+#include <stdbool.h>
 
 /* Not declared by every 3.8-level header; NULL where the interpreter lacks it. */
 struct px_python {
@@ -16,5 +17,10 @@ struct px_python {
     int version;                /* 0x030b for 3.11 */
 };
 extern struct px_python px_python;
+
+static inline bool px_has_gil(void)
+{
+    return px_python.gilstate_check && px_python.gilstate_check();
+}
 
 #endif

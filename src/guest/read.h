@@ -23,8 +23,8 @@ static inline void px_drop_object(PyObject **object)
     X(__notes__) X(__package__) X(__spec__) X(_shutdown) \
     X(args) X(body) X(co_filename) X(co_flags) X(co_name) X(co_positions) X(code) \
     X(col_offset) X(end_col_offset) X(end_lineno) X(end_offset) X(eval) X(exec) \
-    X(f_builtins) X(f_code) X(f_globals) X(f_locals) X(filename) X(flush) X(func) X(left) \
-    X(lineno) X(msg) X(name) X(name_from) X(obj) X(offset) X(right) X(seed) X(self) \
+    X(f_back) X(f_builtins) X(f_code) X(f_globals) X(f_locals) X(filename) X(flush) X(func) \
+    X(left) X(lineno) X(msg) X(name) X(name_from) X(obj) X(offset) X(right) X(seed) X(self) \
     X(tb_frame) X(tb_lasti) X(tb_lineno) X(tb_next) X(text) X(threading) X(value)
 
 struct px_names {

@@ -94,21 +94,28 @@ static void add_memory_message(struct px_buffer *to, const struct px_run *run, b
                                  "process the data in smaller parts");
 }
 
+static void describe_error(struct px_report *report, const struct px_run *run, PyObject *exception)
+{
+    report->has_error = true;
+    report->outcome = PX_OUTCOME_ERROR;
+    px_traceback_type(&report->type, (PyObject *)Py_TYPE(exception), false);
+    report->line = px_traceback_line(exception, run->filename);
+}
+
 static void describe(struct px_report *report, const struct px_run *run, PyObject *exception,
                      PyObject *message, bool compiling)
 {
-    report->has_error = true;
+    describe_error(report, run, exception);
     report->exit_code = 1;
     bool memory = PyErr_GivenExceptionMatches(exception, PyExc_MemoryError);
-    report->outcome = memory && !compiling ? PX_OUTCOME_MEMORY : PX_OUTCOME_ERROR;
-    px_traceback_type(&report->type, (PyObject *)Py_TYPE(exception), false);
+    if (memory && !compiling)
+        report->outcome = PX_OUTCOME_MEMORY;
     if (!message)
         px_buffer_add_string(&report->message, "<exception str() failed>");
     else if (memory && PyUnicode_GetLength(message) == 0)
         add_memory_message(&report->message, run, compiling);
     else
         px_read_text(&report->message, message, value_limit(run));
-    report->line = px_traceback_line(exception, run->filename);
 }
 
 /* As Python does it: nothing or None is 0, an int is itself, all else is printed. */
@@ -130,12 +137,9 @@ static void describe_exit(struct px_report *report, PyObject *exception, const s
             px_read_text(&report->printed, text, PX_TRACEBACK_MAX);
         px_buffer_add_byte(&report->printed, '\n');
     }
-    report->has_error = true;
-    report->outcome = PX_OUTCOME_ERROR;
-    px_traceback_type(&report->type, (PyObject *)Py_TYPE(exception), false);
+    describe_error(report, run, exception);
     if (text)
         px_read_text(&report->message, text, value_limit(run));
-    report->line = px_traceback_line(exception, run->filename);
 }
 
 void px_report_exception(struct px_report *report, const struct px_run *run,

@@ -362,9 +362,8 @@ void px_run_abort(enum px_outcome outcome, int exit_code)
 {
     if (!current)
         _exit(exit_code);
-    bool held = px_python.gilstate_check && px_python.gilstate_check();
-    PyGILState_STATE state = held ? PyGILState_UNLOCKED : PyGILState_Ensure();
-    (void)state;                        /* kept to the end: no other thread may send any more */
+    if (!px_has_gil())
+        PyGILState_Ensure();            /* kept to the end: no other thread may send any more */
     px_signals_allow(false);
     struct px_report report = {.outcome = outcome, .exit_code = exit_code};
     px_streams_flush(false);

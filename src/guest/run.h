@@ -42,10 +42,7 @@ void px_run_done(struct px_run *run);
  * makes sys.stdout and sys.stderr line-buffered. 0, or -1 with a Python exception set. */
 int px_run_prepare(void);
 
-/* Child, just after the fork: fresh random state for `random`, numpy and OpenSSL. */
-void px_run_reseed(void);
-
-/* Child, after the clone: fresh state for the generators that it shares with its siblings
+/* Child, just after the clone: fresh state for the generators that it shares with its siblings
  * (random, numpy.random, OpenSSL). What reads urandom needs none. */
 void px_run_reseed(void);
 

@@ -267,13 +267,14 @@ static void add_bounded(struct px_buffer *to, PyObject *text)
         px_buffer_add_string(to, "...");
 }
 
-static void add_note(struct px_buffer *to, PyObject *note)
+static void add_note(struct px_buffer *to, PyObject *note, PyObject *(*convert)(PyObject *),
+                     const char *failed)
 {
-    px_auto_object PyObject *text = px_read_convert(note, PyObject_Str);
+    px_auto_object PyObject *text = px_read_convert(note, convert);
     if (text)
         add_bounded(to, text);
     else
-        px_buffer_add_string(to, "<note str() failed>");
+        px_buffer_add_string(to, failed);
     px_buffer_add_byte(to, '\n');
 }
 
@@ -284,12 +285,7 @@ static void add_notes(struct px_buffer *to, PyObject *exception)
     if (!notes || notes == Py_None)
         return;
     if (!PyList_Check(notes) && !PyTuple_Check(notes)) {
-        px_auto_object PyObject *text = px_read_convert(notes, PyObject_Repr);
-        if (text)
-            add_bounded(to, text);
-        else
-            px_buffer_add_string(to, "<__notes__ repr() failed>");
-        px_buffer_add_byte(to, '\n');
+        add_note(to, notes, PyObject_Repr, "<__notes__ repr() failed>");
         return;
     }
     /* A note's own __str__ may change the list. */
@@ -298,7 +294,7 @@ static void add_notes(struct px_buffer *to, PyObject *exception)
         PyErr_Clear();
     Py_ssize_t count = fixed ? PyTuple_Size(fixed) : 0;
     for (Py_ssize_t i = 0; i < count && i < NOTES_MAX; i++)
-        add_note(to, PyTuple_GetItem(fixed, i));
+        add_note(to, PyTuple_GetItem(fixed, i), PyObject_Str, "<note str() failed>");
 }
 
 static void add_message(struct px_buffer *to, PyObject *exception, const struct format *format)

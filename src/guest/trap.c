@@ -13,11 +13,6 @@
 
 #define EXIT_SIGSYS (128 + SIGSYS)
 
-static bool has_gil(void)
-{
-    return px_python.gilstate_check && px_python.gilstate_check();
-}
-
 /* One thread reports. A second one waits for its _exit, and without the GIL, which the first
  * may need; a trap inside the reporting itself ends it with what was sent so far. */
 static void take_turn(void)
@@ -28,7 +23,7 @@ static void take_turn(void)
         return;
     if (none == self)
         _exit(EXIT_SIGSYS);
-    if (has_gil())
+    if (px_has_gil())
         PyEval_SaveThread();
     for (;;)
         pause();
@@ -43,7 +38,7 @@ static void on_trap(int number, siginfo_t *info, void *context)
     const char *name = px_syscall_name(call);
     char what[80];
     snprintf(what, sizeof what, "%s (%d)", name ? name : "unknown", call);
-    if (!has_gil())
+    if (!px_has_gil())
         PyGILState_Ensure();
     px_guard_deny(PX_DENIAL_SYSCALL, what,
                   "The sandbox does not allow this system call, and the run was ended. Processes, "

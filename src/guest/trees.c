@@ -31,7 +31,7 @@ static int add_tree(struct collector *collector, const char *path)
             return px_error_oom(collector->error);
         collector->count++;
     }
-    if (collector->zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE))
+    if (px_zygote_lacks(collector->zygote, PX_LAYER_MOUNT_NAMESPACE))
         return 0;
     return px_root_add(collector->root, path, collector->error);
 }
@@ -135,7 +135,7 @@ int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_erro
     PyErr_Clear();
     if (result < 0)
         return -1;
-    if (!(zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
+    if (!px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         return add_libraries(&collector) < 0 ? -1 : add_files(&collector);
     /* Landlock alone keeps the rest of the host's tree away then. */
     static const char *const system[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64",

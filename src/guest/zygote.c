@@ -136,7 +136,7 @@ static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
 {
     if (!zygote->start.privileged)
         return 0;
-    if (zygote->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE))
+    if (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE))
         return 0;
     if (prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0) < 0 ||
         setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
@@ -168,7 +168,7 @@ static int enter_root(struct px_zygote *zygote, pyexec_error *error)
 {
     struct px_root root = {0};
     int result = px_trees_collect(zygote, &root, error);
-    if (result == 0 && !(zygote->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
+    if (result == 0 && !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         result = px_root_enter(&root, error);
     px_root_done(&root);
     return result;
@@ -247,7 +247,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
 /* Takes the id of the next child, so that it owns its user namespace and its workspace. */
 static int take_slot(struct px_zygote *zygote, uint32_t slot)
 {
-    if (!zygote->start.privileged || (zygote->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE)))
+    if (!zygote->start.privileged || px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE))
         return 0;
     unsigned uid = 1 + (zygote->start.run_uid_count ? slot % zygote->start.run_uid_count : 0);
     if (uid == zygote->run_uid)
@@ -262,7 +262,7 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
 {
     /* Without a user namespace the maker is not the run's user. */
     const char *mode =
-        zygote->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
+        px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
     int workspace = px_tmpfs_new(bytes, bytes / 4096 + 64, mode,
                                  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (workspace < 0)

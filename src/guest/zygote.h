@@ -17,6 +17,11 @@ struct px_zygote {
     size_t stdlib_count;
 };
 
+static inline bool px_zygote_lacks(const struct px_zygote *zygote, enum px_layer layer)
+{
+    return zygote->missing & PX_LAYER_BIT(layer);
+}
+
 /* Serves until the host goes, then exits. Called by the bootstrap, with the GIL. */
 void px_zygote_main(void) __attribute__((noreturn));
 

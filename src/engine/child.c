@@ -190,44 +190,36 @@ uint64_t px_child_peak_bytes(const struct px_child *child, unsigned *ret_threads
     return at ? strtoull(at + 7, NULL, 10) * 1024 : 0;
 }
 
-static void put_number(struct px_buffer *message, uint16_t kind, uint64_t value)
+static void add_number(struct px_buffer *message, uint16_t kind, uint64_t value)
 {
-    uint16_t head[2] = {kind, 0};
-    uint32_t length = sizeof value;
-    px_buffer_add(message, head, sizeof head);
-    px_buffer_add(message, &length, sizeof length);
-    px_buffer_add(message, &value, sizeof value);
+    px_wire_add(message, kind, &value, sizeof value);
 }
 
-static void put_bytes(struct px_buffer *message, uint16_t kind, const void *bytes, size_t size)
+static void add_text(struct px_buffer *message, uint16_t kind, const char *text)
 {
-    uint16_t head[2] = {kind, 0};
-    uint32_t length = (uint32_t)size;
-    px_buffer_add(message, head, sizeof head);
-    px_buffer_add(message, &length, sizeof length);
-    px_buffer_add(message, bytes, size);
+    px_wire_add(message, kind, text, strlen(text));
 }
 
-static void put_names(struct px_buffer *message, uint16_t kind, const struct px_strings *names)
+static void add_names(struct px_buffer *message, uint16_t kind, const struct px_strings *names)
 {
     for (size_t i = 0; i < names->count; i++)
-        put_bytes(message, kind, names->items[i], strlen(names->items[i]));
+        add_text(message, kind, names->items[i]);
 }
 
-static void put_environment(struct px_buffer *message, const struct px_child_options *options)
+static void add_environment(struct px_buffer *message, const struct px_child_options *options)
 {
     char pair[PX_WORKSPACE_PATH_MAX + 16];
     snprintf(pair, sizeof pair, "HOME=%s", options->workspace_path);
-    put_bytes(message, PX_RUN_ENV, pair, strlen(pair));
+    add_text(message, PX_RUN_ENV, pair);
     if (px_policy_files(options->policy) == PX_FILES_FULL) {
         /* There is no writable /tmp: what tempfile makes counts against the workspace. */
         snprintf(pair, sizeof pair, "TMPDIR=%s", options->workspace_path);
-        put_bytes(message, PX_RUN_ENV, pair, strlen(pair));
+        add_text(message, PX_RUN_ENV, pair);
     }
-    put_names(message, PX_RUN_ENV, &options->request->env);
+    add_names(message, PX_RUN_ENV, &options->request->env);
 }
 
-static void put_policy(struct px_buffer *message, const struct px_policy *policy, bool session)
+static void add_policy(struct px_buffer *message, const struct px_policy *policy, bool session)
 {
     uint32_t flags = (policy->use_import_whitelist ? PX_RUN_FLAG_WHITELIST : 0) |
                      (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
@@ -235,20 +227,20 @@ static void put_policy(struct px_buffer *message, const struct px_policy *policy
                      (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
                      (session ? PX_RUN_FLAG_SESSION : 0);
     uint8_t files = (uint8_t)px_policy_files(policy);
-    put_bytes(message, PX_RUN_FLAGS, &flags, sizeof flags);
-    put_bytes(message, PX_RUN_FILES, &files, 1);
-    put_number(message, PX_RUN_MAX_VALUE, (uint64_t)policy->max_value_bytes);
-    put_number(message, PX_RUN_TIMEOUT_MS, (uint64_t)policy->timeout_ms);
-    put_number(message, PX_RUN_CPU_SECONDS,
+    px_wire_add(message, PX_RUN_FLAGS, &flags, sizeof flags);
+    px_wire_add(message, PX_RUN_FILES, &files, 1);
+    add_number(message, PX_RUN_MAX_VALUE, (uint64_t)policy->max_value_bytes);
+    add_number(message, PX_RUN_TIMEOUT_MS, (uint64_t)policy->timeout_ms);
+    add_number(message, PX_RUN_CPU_SECONDS,
                policy->cpu_time_seconds == PX_NONE ? 0 : (uint64_t)policy->cpu_time_seconds);
-    put_number(message, PX_RUN_MEMORY_BYTES,
+    add_number(message, PX_RUN_MEMORY_BYTES,
                policy->address_space_bytes == PX_NONE ? 0 : (uint64_t)policy->address_space_bytes);
-    put_number(message, PX_RUN_MAX_OPEN_FILES, or_none(policy->max_open_files));
-    put_number(message, PX_RUN_MAX_THREADS, (uint64_t)policy->max_threads);
+    add_number(message, PX_RUN_MAX_OPEN_FILES, or_none(policy->max_open_files));
+    add_number(message, PX_RUN_MAX_THREADS, (uint64_t)policy->max_threads);
     if (policy->use_import_whitelist)
-        put_names(message, PX_RUN_ALLOWED_IMPORT, &policy->allowed_imports);
+        add_names(message, PX_RUN_ALLOWED_IMPORT, &policy->allowed_imports);
     else
-        put_names(message, PX_RUN_BANNED_IMPORT, &policy->banned_imports);
+        add_names(message, PX_RUN_BANNED_IMPORT, &policy->banned_imports);
 }
 
 /* Sends whole fields in packets of at most PX_PACKET_MAX; descriptors go with the first. */
@@ -291,13 +283,13 @@ static int make_input(struct px_child *child, const pyexec_request *request, int
     return *ret_fd < 0 ? -1 : 0;
 }
 
-static int put_code(struct px_buffer *message, const pyexec_request *request, int *ret_fd)
+static int add_code(struct px_buffer *message, const pyexec_request *request, int *ret_fd)
 {
     if (request->code_length <= 16384) {
-        put_bytes(message, PX_RUN_CODE, request->code, request->code_length);
+        px_wire_add(message, PX_RUN_CODE, request->code, request->code_length);
         return 0;
     }
-    put_number(message, PX_RUN_CODE_FILE, request->code_length);
+    add_number(message, PX_RUN_CODE_FILE, request->code_length);
     *ret_fd = px_memory_file("code", request->code, request->code_length);
     return *ret_fd < 0 ? -1 : 0;
 }
@@ -308,19 +300,19 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
     px_auto_fd int code = -1, input = -1;
-    if (put_code(&message, request, &code) < 0 || make_input(child, request, &input) < 0)
+    if (add_code(&message, request, &code) < 0 || make_input(child, request, &input) < 0)
         return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
     if (input >= 0)
-        put_bytes(&message, PX_RUN_INPUT, NULL, 0);
-    put_bytes(&message, PX_RUN_FILENAME, options->filename, strlen(options->filename));
-    put_policy(&message, options->policy, options->session);
-    put_bytes(&message, PX_RUN_WORKSPACE, options->workspace_path, strlen(options->workspace_path));
-    put_bytes(&message, PX_RUN_WORKING_DIR, working_dir, strlen(working_dir));
-    put_environment(&message, options);
-    put_bytes(&message, PX_RUN_END, NULL, 0);
+        px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
+    add_text(&message, PX_RUN_FILENAME, options->filename);
+    add_policy(&message, options->policy, options->session);
+    add_text(&message, PX_RUN_WORKSPACE, options->workspace_path);
+    add_text(&message, PX_RUN_WORKING_DIR, working_dir);
+    add_environment(&message, options);
+    px_wire_add(&message, PX_RUN_END, NULL, 0);
     if (!px_buffer_ok(&message))
         return px_error_oom(error);
     if (message.length > MESSAGE_MAX) {

@@ -4,6 +4,21 @@
 #include <string.h>
 #include <sys/socket.h>
 
+static void write_head(char *to, uint16_t kind, uint32_t length)
+{
+    uint16_t head[2] = {kind, 0};
+    memcpy(to, head, sizeof head);
+    memcpy(to + sizeof head, &length, sizeof length);
+}
+
+void px_wire_add(struct px_buffer *message, uint16_t kind, const void *bytes, size_t length)
+{
+    char head[PX_FIELD_HEADER];
+    write_head(head, kind, (uint32_t)length);
+    px_buffer_add(message, head, sizeof head);
+    px_buffer_add(message, bytes, length);
+}
+
 int px_wire_flush(struct px_wire_writer *writer)
 {
     if (!writer->length)
@@ -31,10 +46,8 @@ int px_wire_put(struct px_wire_writer *writer, uint16_t kind, const void *bytes,
             room = sizeof writer->packet - PX_FIELD_HEADER;
         }
         uint32_t part = (uint32_t)(length < room ? length : room);
-        uint16_t head[2] = {kind, 0};
         char *to = writer->packet + writer->length;
-        memcpy(to, head, sizeof head);
-        memcpy(to + sizeof head, &part, sizeof part);
+        write_head(to, kind, part);
         if (part)
             memcpy(to + PX_FIELD_HEADER, from, part);
         writer->length += PX_FIELD_HEADER + part;

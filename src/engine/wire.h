@@ -4,7 +4,7 @@
  *   host ⇄ zygote       one SOCK_SEQPACKET; both trusted; fixed structs (px_clone_*)
  *   host → child        one SOCK_SEQPACKET; trusted in this direction (PX_RUN fields)
  *   child → host        the same socket; HOSTILE: fields of the table below, checked by
- *                       px_wire_read_result() against kind, phase, count and size
+ *                       px_claims_take() against kind, phase, count and size
  *
  * Messages on the child's socket are packets of fields: {u16 kind, u16 zero, u32 length,
  * bytes}, native byte order, unaligned, at most PX_PACKET_MAX bytes together. A field longer
@@ -117,6 +117,9 @@ struct px_wire_writer {
 };
 int px_wire_put(struct px_wire_writer *writer, uint16_t kind, const void *bytes, size_t length);
 int px_wire_flush(struct px_wire_writer *writer);
+
+/* Adds a whole field to a message that is sent later. */
+void px_wire_add(struct px_buffer *message, uint16_t kind, const void *bytes, size_t length);
 
 /* Walks the fields of one packet. Returns 1 with the field, 0 at the end, -1 when malformed. */
 struct px_wire_field {

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/repl_read.h"
 #include "cli/report.h"
@@ -301,10 +302,8 @@ static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *e
         json_object_set_new(completion, "timeout_ms", json_integer(COMPLETION_MS));
     json_object_set_new(completion, "max_stdout_bytes", json_integer(16 << 10));
     json_object_set_new(completion, "print_last_expression", json_false());
-    repl->cell_policy = json_dumps(cell, JSON_COMPACT);
-    repl->completion_policy = json_dumps(completion, JSON_COMPACT);
-    json_decref(cell);
-    json_decref(completion);
+    repl->cell_policy = px_json_take_text(cell);
+    repl->completion_policy = px_json_take_text(completion);
     return repl->cell_policy && repl->completion_policy ? 0 : px_error_oom(error);
 }
 
@@ -316,8 +315,7 @@ static int open_executor(struct repl *repl, struct cli_settings *settings, pyexe
     json_t *config = json_pack("{s:O, s:o, s:{s:i, s:n, s:n}}", "policy", policy, "host",
                                px_host_to_json(&settings->host), "session", "max_count", 1,
                                "idle_ttl", "hard_ttl");
-    px_auto_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
-    json_decref(config);
+    px_auto_free char *text = px_json_take_text(config);
     int result = text ? set_policies(repl, policy, error) : px_error_oom(error);
     json_decref(policy);
     if (result < 0 || pyexec_executor_open(text, &repl->executor, error) < 0)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -56,8 +57,7 @@ static int fail(bool json, const pyexec_error *error)
                                *error->hint ? error->hint : NULL);
     if (object && error->retry_after_ms)
         json_object_set_new(object, "retry_after_ms", json_integer(error->retry_after_ms));
-    px_auto_free char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
+    px_auto_free char *text = px_json_take_text(object);
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "%s\n", text ? text : "{\"code\":\"internal\"}");
     cli_print(&line);

@@ -11,22 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/json.h"
 #include "base/paths.h"
 #include "cli/run.h"
 
 #define PATH_LIMIT 4096
-
-static void done_json(json_t **json)
-{
-    json_decref(*json);
-}
-#define auto_json px_auto(done_json)
 
 /* Whether each part of a relative path is a plain name. */
 static bool path_is_plain(const char *path, size_t length)
@@ -128,7 +121,7 @@ static int open_folder(const char *path, pyexec_error *error)
 int run_files_write(const char *folder_path, pyexec_result *result, pyexec_error *error)
 {
     const char *text = pyexec_result_json(result);
-    auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    px_auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     if (!object)
         return px_error_oom(error);
     px_auto_fd int folder = open_folder(folder_path, error);

@@ -1,6 +1,7 @@
 #include "cli/settings.h"
 
 #include "base/cleanup.h"
+#include "base/json.h"
 
 static int apply_flags(struct cli_settings *settings, const struct cli_arguments *arguments,
                        pyexec_error *error)
@@ -35,18 +36,11 @@ void cli_settings_done(struct cli_settings *settings)
     px_host_done(&settings->host);
 }
 
-static char *dump(json_t *object)
-{
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    return text;
-}
-
 int cli_settings_json(const struct cli_settings *settings, char **ret_policy, char **ret_host,
                       pyexec_error *error)
 {
-    px_auto_free char *policy = dump(px_policy_to_json(&settings->policy));
-    px_auto_free char *host = dump(px_host_to_json(&settings->host));
+    px_auto_free char *policy = px_json_take_text(px_policy_to_json(&settings->policy));
+    px_auto_free char *host = px_json_take_text(px_host_to_json(&settings->host));
     if (!policy || !host)
         return px_error_oom(error);
     *ret_policy = TAKE_PTR(policy);

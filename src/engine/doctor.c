@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/json.h"
 #include "engine/executor.h"
 #include "engine/python.h"
 #include "engine/result.h"
@@ -94,8 +95,7 @@ static int selftest(struct doctor *doctor, bool *ret_held, pyexec_error *error)
     json_t *list = json_array();
     json_object_set_new(policy, "use_import_whitelist", json_false());
     json_object_set_new(policy, "banned_imports", json_array());
-    char *policy_json = json_dumps(policy, JSON_COMPACT);
-    json_decref(policy);
+    char *policy_json = px_json_take_text(policy);
     pyexec_executor *executor = NULL;
     int result = pyexec_executor_new(policy_json, doctor->host_json, &executor, error);
     for (size_t i = 0; result == 0 && i < PX_COUNT(attempts); i++)
@@ -226,14 +226,6 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     return result;
 }
 
-static int merge(const char *json, const char *what, json_t **ret, pyexec_error *error)
-{
-    *ret = json ? json_loads(json, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    if (json && !json_is_object(*ret))
-        return px_error_set(error, PYEXEC_INVALID_POLICY, "%s: not a JSON object", what);
-    return 0;
-}
-
 int pyexec_doctor(const char *policy_json, const char *host_json, bool with_selftest, char **ret,
                   pyexec_error *error)
 {
@@ -246,9 +238,9 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
     if (result == 0)
         result = px_host_init(&host, error);
     if (result == 0)
-        result = merge(policy_json, "policy", &policy_object, error);
+        result = px_executor_load_json(policy_json, "policy", &policy_object, error);
     if (result == 0)
-        result = merge(host_json, "host", &host_object, error);
+        result = px_executor_load_json(host_json, "host", &host_object, error);
     if (result == 0 && policy_object)
         result = px_policy_merge_json(&policy, policy_object, PX_ORIGIN_FLAG, error);
     if (result == 0 && host_object)
@@ -258,9 +250,8 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
     if (result == 0)
         result = examine(&doctor, &policy, &host, with_selftest, error);
     if (result == 0) {
-        char *text = json_dumps(doctor.report, JSON_COMPACT);
-        result = text ? 0 : px_error_oom(error);
-        *ret = text;
+        *ret = px_json_take_text(TAKE_PTR(doctor.report));
+        result = *ret ? 0 : px_error_oom(error);
     }
     json_decref(policy_object);
     json_decref(host_object);

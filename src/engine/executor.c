@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "engine/python.h"
 #include "engine/request.h"
 #include "engine/result.h"
@@ -18,6 +19,7 @@
 #include "engine/verdict.h"
 #include "engine/version.h"
 
+#define UIDS_MAX 1000000u
 #define NOBODY 65534            /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
 
 const char *pyexec_version(void)
@@ -51,13 +53,11 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
         .run_gid = NOBODY,
     };
     if (host->uid_range) {
-        unsigned first, count;
-        char end;
-        if (sscanf(host->uid_range, "%u:%u%c", &first, &count, &end) != 2 || first == 0 ||
-            count == 0 || count > 1000000 || first + count < first)
+        uint32_t first, count;
+        if (!px_host_uid_range(host->uid_range, &first, &count) || count > UIDS_MAX)
             return px_error_set(error, PYEXEC_INVALID_POLICY,
-                                "uid_range: '%s' is not START:COUNT with START above 0",
-                                host->uid_range);
+                                "uid_range: '%s' is not START:COUNT with START above 0 and COUNT "
+                                "up to %u", host->uid_range, UIDS_MAX);
         ret->run_uid = first;
         ret->run_uid_count = count;
         ret->run_gid = first;
@@ -70,7 +70,7 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
     return 0;
 }
 
-static int load_json(const char *text, const char *what, json_t **ret, pyexec_error *error)
+int px_executor_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error)
 {
     json_error_t problem;
     *ret = text ? json_loads(text, JSON_REJECT_DUPLICATES, &problem) : NULL;
@@ -110,9 +110,7 @@ static int configure(pyexec_executor *executor, const json_t *policy, const json
         executor->processors = 1;
     if (executor->host.max_concurrent <= 0)
         executor->host.max_concurrent = 2 * executor->processors;
-    json_t *effective = px_policy_to_json(&executor->policy);
-    executor->policy_json = effective ? json_dumps(effective, JSON_COMPACT) : NULL;
-    json_decref(effective);
+    executor->policy_json = px_json_take_text(px_policy_to_json(&executor->policy));
     return executor->policy_json ? 0 : px_error_oom(error);
 }
 
@@ -312,13 +310,11 @@ static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes
     px_layers missing = px_zygotes_missing(zygotes), all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
     /* A layer that this version does not use. */
     px_layers layers = all & ~missing & ~(px_layers)PX_LAYER_BIT(PX_LAYER_CGROUP);
-    json_t *names = px_layers_to_json(missing);
-    executor->missing_json = json_dumps(names, JSON_COMPACT);
-    json_t *info = json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python",
-                             px_zygotes_ready(zygotes)->python_text, "layers",
-                             px_layers_to_json(layers), "missing_layers", names);
-    executor->info_json = info ? json_dumps(info, JSON_COMPACT) : NULL;
-    json_decref(info);
+    executor->missing_json = px_json_take_text(px_layers_to_json(missing));
+    executor->info_json = px_json_take_text(
+        json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python",
+                  px_zygotes_ready(zygotes)->python_text, "layers", px_layers_to_json(layers),
+                  "missing_layers", px_layers_to_json(missing)));
 }
 
 static int new_executor(const json_t *policy, const json_t *session, const json_t *host,
@@ -346,9 +342,9 @@ int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_e
                         pyexec_error *error)
 {
     json_t *policy = NULL, *host = NULL;
-    int result = load_json(policy_json, "policy", &policy, error);
+    int result = px_executor_load_json(policy_json, "policy", &policy, error);
     if (result == 0)
-        result = load_json(host_json, "host", &host, error);
+        result = px_executor_load_json(host_json, "host", &host, error);
     if (result == 0)
         result = new_executor(policy, NULL, host, ret, error);
     json_decref(policy);
@@ -361,7 +357,7 @@ int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_
     static const char *const sections[] = {"policy", "session", "host"};
     json_t *config = NULL, *value;
     const char *key;
-    if (load_json(config_json, "configuration", &config, error) < 0)
+    if (px_executor_load_json(config_json, "configuration", &config, error) < 0)
         return -1;
     int result = 0;
     json_object_foreach(config, key, value) {

@@ -68,6 +68,9 @@ void px_executor_release(pyexec_executor *executor, struct px_kind *kind);
 /* Layers of a host section's allow_missing. */
 px_layers px_executor_allowed(const struct px_host *host);
 
+/* An object from text; NULL from NULL. `what` names it in the invalid_policy. */
+int px_executor_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error);
+
 /* The ids that a launcher started as root should use. invalid_policy for a bad uid_range. */
 int px_executor_ids(const struct px_host *host, const char *python, px_layers allow_missing,
                     struct px_launcher_options *ret, pyexec_error *error);

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "engine/executor.h"
 
 static int ascending(const void *a, const void *b)
@@ -85,7 +86,7 @@ int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
     }
     if (result == 0) {
         json_object_set_new(report, "socket_round_trip", percentiles(us, count));
-        *ret = json_dumps(report, JSON_COMPACT);
+        *ret = px_json_take_text(TAKE_PTR(report));
         result = *ret ? 0 : px_error_oom(error);
     }
     px_executor_release(executor, kind);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 static const struct {
@@ -289,11 +290,8 @@ json_t *px_result_to_json(const pyexec_result *result)
 
 const char *pyexec_result_json(pyexec_result *result)
 {
-    if (!result->json) {
-        json_t *object = px_result_to_json(result);
-        result->json = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-        json_decref(object);
-    }
+    if (!result->json)
+        result->json = px_json_take_text(px_result_to_json(result));
     return result->json;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "engine/request.h"
 #include "engine/session_private.h"
 #include "engine/workspace.h"
@@ -55,8 +56,7 @@ void pyexec_session_close_all(pyexec_executor *executor)
 
 static int hand_out(json_t *json, char **ret, pyexec_error *error)
 {
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    json_decref(json);
+    char *text = px_json_take_text(json);
     if (!text)
         return px_error_oom(error);
     *ret = text;

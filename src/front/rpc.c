@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "base/base64.h"
 #include "front/rpc_private.h"
@@ -26,8 +27,7 @@ enum { PARSE_ERROR = -32700, INVALID_REQUEST = -32600, METHOD_NOT_FOUND = -32601
 
 void px_rpc_send(struct px_rpc *rpc, json_t *message)
 {
-    char *text = message ? json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(message);
+    char *text = px_json_take_text(message);
     if (!text)
         return;
     pthread_mutex_lock(&rpc->output_lock);

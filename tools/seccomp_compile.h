@@ -74,6 +74,16 @@ uint32_t px_row_return(const struct px_row *row, bool online);
 int px_rules_compile(const struct px_rules *rules, bool online, enum px_part part,
                      struct px_program *ret_program);
 
+/* What the whole filter is to answer to a call of the target, read straight from the rows. */
+uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number,
+                         const uint64_t arguments[6]);
+
+/* Calls `each` with arguments at and around every value that a test of this call names; what no
+ * test looks at is `fill`. Stops when `each` returns other than 0, and returns that. */
+typedef int px_edge(void *data, uint32_t number, const uint64_t arguments[6]);
+int px_rules_edges(const struct px_rules *rules, uint32_t number, uint64_t fill, px_edge *each,
+                   void *data);
+
 /* Runs the program on every number with arguments at and around every value that a test
  * names, and compares with the rows. 0, or -1 with the difference on stderr. */
 int px_program_verify(const struct px_rules *rules, bool online, enum px_part part,

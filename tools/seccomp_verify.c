@@ -51,6 +51,12 @@ static uint32_t decide(const struct px_rules *rules, bool online, enum px_part p
     return SECCOMP_RET_ERRNO | ENOSYS;
 }
 
+uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number,
+                         const uint64_t arguments[6])
+{
+    return decide(rules, online, PX_PART_WHOLE, rules->audit_arch, number, arguments);
+}
+
 /* The instructions that the compiler uses, as the kernel runs them. 0xffffffff: it left the
  * program or met another instruction. */
 static uint32_t run(const struct px_program *program, const struct seccomp_data *data)
@@ -184,35 +190,51 @@ static struct px_rules rules_of(const struct px_rules *rules, uint32_t number)
     return of;
 }
 
-/* All triples of the first three arguments' values, then each argument's single bits. */
-static int check_call(const struct check *all, uint32_t number)
+int px_rules_edges(const struct px_rules *all, uint32_t number, uint64_t fill, px_edge *each,
+                   void *data)
 {
-    static struct interesting sets[3], other;
-    struct px_rules rules = rules_of(all->rules, number);
-    struct check check = *all;
-    check.rules = &rules;
-    int failed = 0;
-    for (unsigned argument = 0; argument < 3; argument++)
-        find_interesting(&rules, number, argument, false, &sets[argument]);
-    for (size_t i = 0; i < sets[0].count && !failed; i++)
-        for (size_t j = 0; j < sets[1].count && !failed; j++)
-            for (size_t k = 0; k < sets[2].count && !failed; k++) {
-                uint64_t arguments[6] = {sets[0].values[i], sets[1].values[j], sets[2].values[k]};
-                failed = check_one(&check, rules.audit_arch, number, arguments);
-            }
-    for (unsigned argument = 0; argument < 6 && !failed; argument++) {
-        find_interesting(&rules, number, argument, true, &other);
-        for (size_t i = 0; i < other.count && !failed; i++) {
+    static struct interesting set;
+    struct px_rules rules = rules_of(all, number);
+    for (unsigned argument = 0; argument < 6; argument++) {
+        find_interesting(&rules, number, argument, true, &set);
+        for (size_t i = 0; i < set.count; i++) {
             /* The other arguments as some row wants them, so that this one decides. */
-            uint64_t arguments[6] = {0};
+            uint64_t arguments[6] = {fill, fill, fill, fill, fill, fill};
             for (size_t r = 0; r < rules.row_count; r++)
                 for (size_t t = 0; t < rules.rows[r].test_count; t++)
                     arguments[rules.rows[r].tests[t].argument] = rules.rows[r].tests[t].values[0];
-            arguments[argument] = other.values[i];
-            failed = check_one(&check, rules.audit_arch, number, arguments);
+            arguments[argument] = set.values[i];
+            int result = each(data, number, arguments);
+            if (result != 0)
+                return result;
         }
     }
-    return failed;
+    return 0;
+}
+
+static int check_edge(void *data, uint32_t number, const uint64_t arguments[6])
+{
+    const struct check *check = data;
+    return check_one(check, check->rules->audit_arch, number, arguments);
+}
+
+/* All triples of the first three arguments' values, then each argument's single bits. */
+static int check_call(const struct check *all, uint32_t number)
+{
+    static struct interesting sets[3];
+    struct px_rules rules = rules_of(all->rules, number);
+    struct check check = *all;
+    check.rules = &rules;
+    for (unsigned argument = 0; argument < 3; argument++)
+        find_interesting(&rules, number, argument, false, &sets[argument]);
+    for (size_t i = 0; i < sets[0].count; i++)
+        for (size_t j = 0; j < sets[1].count; j++)
+            for (size_t k = 0; k < sets[2].count; k++) {
+                uint64_t arguments[6] = {sets[0].values[i], sets[1].values[j], sets[2].values[k]};
+                if (check_one(&check, rules.audit_arch, number, arguments) < 0)
+                    return -1;
+            }
+    return px_rules_edges(&rules, number, 0, check_edge, &check);
 }
 
 static int check_all(const struct check *check)

@@ -81,8 +81,8 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
     }
     set_status(result, PYEXEC_STATUS_CRASHED, 128 + ending->status);
     if (signal == SIGSYS)
-        snprintf(text, sizeof text, "SIGSYS: a system call that the sandbox does not allow, made "
-                                    "while SIGSYS was blocked");
+        snprintf(text, sizeof text, "SIGSYS: a system call of another architecture (int 0x80, x32), "
+                                    "or one that is not allowed, made while SIGSYS was blocked");
     else
         snprintf(text, sizeof text, "SIG%s (%s)", name ? name : "?", words ? words : "unknown");
     return px_result_set_error(result, "Crashed", text);

@@ -1,0 +1,138 @@
+"""Every system call number, tried from native code inside a sandbox and compared with the list.
+
+`seccomp_gen` says what src/sandbox/syscalls.def wants for each call (--verdicts) and which argument
+values its rules turn on (--edges). One run makes the calls of one number; what ends it is judged, and
+the next run goes on behind it."""
+import errno
+import os
+import subprocess
+
+import pytest
+
+from conftest import BUILD
+from library import Executor
+
+pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
+
+NUMBERS = 1024
+X32 = 0x40000000
+ALL = (1 << 64) - 1
+HIGH = 0xdeadbeef00000000
+ZEROES, ONES = 0x100020000000, 0x100020001000       # a page of each, where nothing else is mapped
+PATTERNS = [[value] * 6 for value in (0, 2, ALL, HIGH, ZEROES, ONES)]
+# New kernels let these past every filter, so that a probe does not kill a program: docs/syscalls.md.
+UPROBES = (335, 336)
+# pthread_create's flags and no stack: a second thread on the first one's. Threads have tests of their own.
+THREAD = [56, 0x3d0f00]
+ENDS = {"exit", "exit_group", "rt_sigreturn"}
+WAIT = {"pause", "select", "pselect6", "poll", "ppoll"}
+# Where the kernel itself answers a call that is allowed as the list answers one that is not.
+SAME = {("madvise", errno.EINVAL), ("futex", errno.ENOSYS), ("mmap", errno.ENOMEM), ("fchmod", errno.EPERM),
+        ("fallocate", errno.EOPNOTSUPP)}
+
+CODE = """import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype, libc.mmap.restype = ctypes.c_long, ctypes.c_void_p
+for page, byte in ((%d, 0), (%d, 255)):
+    assert libc.mmap(ctypes.c_void_p(page), ctypes.c_size_t(4096), 3, 0x100022, -1, ctypes.c_long(0)) == page
+    ctypes.memset(page, byte, 4096)
+for call in CALLS:
+    ctypes.set_errno(0)
+    result = libc.syscall(*map(ctypes.c_ulong, call))
+    os.write(1, b"%%d %%d\\n" %% (result, ctypes.get_errno()))
+""" % (ZEROES, ONES)
+LINE = 9
+
+
+def generator(*arguments, input=None):
+    return subprocess.run([BUILD + "/seccomp_gen", *arguments], input=input, text=True, check=True,
+                          capture_output=True).stdout.splitlines()
+
+
+def calls_by_number():
+    calls = {number: [[number, *arguments] for arguments in PATTERNS] for number in range(NUMBERS)}
+    for line in generator("--edges"):
+        call = [int(word, 16) for word in line.split()]
+        if call[:2] != THREAD:
+            calls[call[0]].append(call)
+    for number in UPROBES:
+        del calls[number]
+    for number in (*range(600), 0x3fffffff):
+        calls[X32 | number] = [[X32 | number] + [0] * 6]
+    for number in (ALL, ALL - 1, ALL - 100, 1 << 31, 1 << 31 | 101):
+        calls[number] = [[number] + [0] * 6]
+    # The kernel takes the lower half of the number alone, and so must the filter.
+    for number in (41, 101, 272, 435):
+        calls[HIGH | number] = [[HIGH | number] + [0] * 6]
+    return calls
+
+
+def verdicts(calls, network):
+    """{call: (action, errno, name)} of the list."""
+    lines = "".join(" ".join(map(hex, call)) + "\n" for call in calls)
+    words = [line.split() for line in generator("--verdicts", "online" if network else "offline", input=lines)]
+    assert len(words) == len(calls)
+    return {tuple(call): (action, int(number), name) for call, (action, number, name) in zip(calls, words)}
+
+
+def observed(executor, calls, waits):
+    """What became of each call: ("returned", value, errno), or ("ended", the result)."""
+    outcomes = []
+    while len(outcomes) < len(calls):
+        part = calls[len(outcomes):][:300]
+        result = executor.call(None, CODE.replace("CALLS", repr(part)), timeout_ms=300 if waits else 30000)
+        lines = result["stdout"].splitlines()
+        outcomes += [("returned", *map(int, line.split())) for line in lines]
+        if len(lines) < len(part):
+            outcomes.append(("ended", result))
+    return outcomes
+
+
+def disagreement(call, verdict, refusals, outcome):
+    """What is wrong, or None."""
+    action, number, name = verdict
+    if outcome[0] == "returned":
+        value, error = outcome[1:]
+        if action == "errno":
+            return None if (value, error) == (-1, number) else "not refused with errno %d" % number
+        if action == "allow":
+            refused = value == -1 and error in refusals | {errno.EPERM, errno.ENOSYS}
+            return "refused" if refused and (name, error) not in SAME else None
+        return "it returned"
+    result = outcome[1]
+    denial = (result["denials"] or [None])[-1]
+    if not result["error_repr"]:
+        return "an unexplained end"
+    if action == "trap":
+        named = "%s (%d)" % (name, call[0] & 0xffffffff)
+        told = (result["status"], result["exit_code"], denial and (denial["layer"], denial["what"], denial["line"]))
+        if told != ("crashed", 159, ("syscall", named, LINE)) or named not in result["error_repr"] or not denial["hint"]:
+            return "not named"
+    elif action == "kill":
+        if (result["status"], result["exit_code"], denial) != ("crashed", 159, None) or "SIGSYS" not in result["error_repr"]:
+            return "not killed by the filter"
+    elif action == "errno" or denial or not (name in ENDS or name in WAIT and result["status"] == "timeout"):
+        return "it ended the run"
+    return None
+
+
+@pytest.mark.parametrize("network", [False, True], ids=["offline", "online"])
+def test_every_number_answers_as_the_list_says(network, nothing_left):
+    calls = calls_by_number()
+    answers = verdicts([call for tries in calls.values() for call in tries], network)
+    counts, wrong = {}, []
+    policy = {"use_import_whitelist": False, "banned_imports": [], "preload_imports": ["ctypes"],
+              "disable_networking": not network, "disable_open": False}
+    with Executor(policy) as executor:
+        for tries in calls.values():
+            wanted = [answers[tuple(call)] for call in tries]
+            refusals = {error for action, error, _ in wanted if action == "errno"}
+            outcomes = observed(executor, tries, wanted[0][2] in WAIT)
+            for call, verdict, outcome in zip(tries, wanted, outcomes, strict=True):
+                counts[verdict[0]] = counts.get(verdict[0], 0) + 1
+                what = disagreement(call, verdict, refusals, outcome)
+                if what:
+                    wrong.append((what, verdict, list(map(hex, call)), outcome))
+    print(len(calls), "numbers", sum(counts.values()), "calls", counts)
+    assert not wrong, (len(wrong), wrong[:20])
+    assert min(counts[action] for action in ("allow", "errno", "trap", "kill")) > 250, counts

@@ -279,10 +279,11 @@ PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, boo
 
 /* Measures this machine's floors inside the executor's own zygote, `iterations` times each:
  * a bare clone of the warm interpreter with exit and wait, the same with a run's namespaces,
- * and a socket round trip to a waiting child that evaluates 1+1 without any layer.
+ * and a socket round trip to a waiting child that evaluates 1+1 without any layer: again and
+ * again to one child, and once each to children of their own (a fifth as many).
  *
  * ret  a JSON object {"clone": {"p50": µs, "p90": µs, "p99": µs}, "clone_namespaces": {…},
- *      "socket_round_trip": {…}}; free it with free(). */
+ *      "socket_round_trip": {…}, "socket_round_trip_first": {…}}; free it with free(). */
 PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
                                      pyexec_error *error);
 

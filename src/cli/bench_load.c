@@ -20,29 +20,14 @@ struct worker {
     pyexec_error error;
 };
 
-static int run_one(pyexec_executor *executor, pyexec_request *request, pyexec_error *error)
-{
-    pyexec_result *result = NULL;
-    if (pyexec_execute_once(executor, request, &result, error) < 0)
-        return -1;
-    int status = 0;
-    if (pyexec_result_status(result) != PYEXEC_STATUS_OK) {
-        const char *repr = pyexec_result_error_repr(result);
-        status = px_error_set(error, PYEXEC_INTERNAL, "bench: a run ended with status %s: %s",
-                              pyexec_status_name(pyexec_result_status(result)), repr ? repr : "");
-    }
-    pyexec_result_free(result);
-    return status;
-}
-
 static void *work(void *argument)
 {
     struct worker *worker = argument;
-    pyexec_request *request = pyexec_request_new();
-    if (!request || pyexec_request_set_code(request, "1+1", 3) < 0)
-        worker->failed = px_error_oom(&worker->error);
+    pyexec_request *request = bench_request(&worker->error);
+    worker->failed = !request;
     while (!worker->failed) {
-        worker->failed = run_one(worker->executor, request, &worker->error);
+        double us;
+        worker->failed = bench_call(worker->executor, NULL, request, &us, &worker->error);
         int64_t now = px_now_ns();
         if (now >= worker->end_ns)
             break;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -65,24 +66,15 @@ static int measure_runs(struct bench_samples *samples, enum bench_row row,
                         pyexec_executor *executor, size_t count, pyexec_error *error)
 {
     size_t from = samples->count;
-    pyexec_request *request = pyexec_request_new();
-    int status = request && pyexec_request_set_code(request, "1+1", 3) == 0 ? 0
-                                                                            : px_error_oom(error);
+    pyexec_request *request = bench_request(error);
+    int status = request ? 0 : -1;
     for (size_t i = 0; i < count && status == 0; i++) {
-        pyexec_result *result = NULL;
+        double us;
         if (row == BENCH_POOLED)
             let_pool_fill();
-        int64_t start = px_now_ns();
-        status = row == BENCH_SESSION
-                     ? pyexec_execute(executor, "bench", request, &result, error)
-                     : pyexec_execute_once(executor, request, &result, error);
-        int64_t end = px_now_ns();
-        if (status == 0 && pyexec_result_status(result) != PYEXEC_STATUS_OK)
-            status = px_error_set(error, PYEXEC_INTERNAL, "bench: a run ended with status %s",
-                                  pyexec_status_name(pyexec_result_status(result)));
+        status = bench_call(executor, row == BENCH_SESSION ? "bench" : NULL, request, &us, error);
         if (status == 0)
-            status = bench_samples_add(samples, (double)(end - start) / 1000, error);
-        pyexec_result_free(result);
+            status = bench_samples_add(samples, us, error);
     }
     pyexec_request_free(request);
     return status < 0 ? -1 : bench_samples_end_round(samples, from, error);
@@ -101,6 +93,7 @@ static const struct {
     {BENCH_FLOOR_CLONE, "clone"},
     {BENCH_FLOOR_NAMESPACES, "clone_namespaces"},
     {BENCH_FLOOR_ROUND_TRIP, "socket_round_trip"},
+    {BENCH_FLOOR_FIRST_TRIP, "socket_round_trip_first"},
 };
 
 static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor, int iterations,
@@ -127,12 +120,6 @@ static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor
     return status;
 }
 
-static void samples_done(struct bench_samples *samples)
-{
-    free(samples->us);
-    free(samples->round_p50);
-}
-
 /* Moves the rounds of the floors into their rows. */
 static void take_floors(struct bench *bench, struct floor_rounds *rounds)
 {
@@ -144,27 +131,9 @@ static void take_floors(struct bench *bench, struct floor_rounds *rounds)
         *row = rounds[i].p50;
         row->p90 = rounds[i].p90.p50;
         row->p99 = rounds[i].p99.p50;
-        samples_done(&rounds[i].p90);
-        samples_done(&rounds[i].p99);
+        bench_samples_done(&rounds[i].p90);
+        bench_samples_done(&rounds[i].p99);
     }
-}
-
-static int new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool,
-                        pyexec_executor **ret, pyexec_error *error)
-{
-    px_auto_free char *policy = NULL, *host = NULL;
-    struct cli_settings changed = *settings;    /* borrows; only numbers are changed */
-    changed.host.zygotes = zygotes;
-    if (!pool)
-        changed.host.pool_size = 0;
-    if (cli_settings_json(&changed, &policy, &host, error) < 0)
-        return -1;
-    return pyexec_executor_new(policy, host, ret, error);
-}
-
-static void free_executor(pyexec_executor **executor)
-{
-    pyexec_executor_free(*executor);
 }
 
 static int measure_round(struct bench *bench, const struct bench_plan *plan,
@@ -191,19 +160,34 @@ static int measure_round(struct bench *bench, const struct bench_plan *plan,
     return measure_runs(&rows[BENCH_SESSION], BENCH_SESSION, pooled, plan->runs, error);
 }
 
+/* Of children that wait in a pool: nothing else is below the executor but its zygote. */
+static int measure_waiting(struct bench_memory *ret, const struct cli_settings *settings,
+                           pyexec_error *error)
+{
+    px_auto(bench_free_executor) pyexec_executor *executor = NULL;
+    struct bench_samples ignored = {0};
+    if (bench_new_executor(settings, 1, true, NULL, &executor, error) < 0)
+        return -1;
+    int status = measure_runs(&ignored, BENCH_POOLED, executor, 50, error);
+    bench_samples_done(&ignored);
+    if (status == 0)
+        bench_memory_take(ret);
+    return status;
+}
+
 static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
                              const struct cli_settings *settings, pyexec_error *error)
 {
-    px_auto(free_executor) pyexec_executor *executor = NULL, *pooled = NULL;
-    if (new_executor(settings, 1, false, &executor, error) < 0 ||
-        new_executor(settings, 1, true, &pooled, error) < 0)
+    px_auto(bench_free_executor) pyexec_executor *executor = NULL, *pooled = NULL;
+    if (bench_new_executor(settings, 1, false, NULL, &executor, error) < 0 ||
+        bench_new_executor(settings, 1, true, NULL, &pooled, error) < 0)
         return -1;
     struct floor_rounds rounds[PX_COUNT(floors)] = {0};
     struct bench_samples warm_up = {0};
     int status = measure_runs(&warm_up, BENCH_EXECUTE, executor, 20, error);
     if (status == 0)
         status = measure_runs(&warm_up, BENCH_POOLED, pooled, 20, error);
-    samples_done(&warm_up);
+    bench_samples_done(&warm_up);
     for (size_t i = 0; i < plan->rounds && status == 0; i++)
         status = measure_round(bench, plan, rounds, executor, pooled, error);
     take_floors(bench, rounds);
@@ -214,13 +198,54 @@ static int measure_load(struct bench *bench, const struct bench_plan *plan,
                         const struct cli_settings *settings, pyexec_error *error)
 {
     for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
-        px_auto(free_executor) pyexec_executor *executor = NULL;
-        if (new_executor(settings, zygotes, true, &executor, error) < 0 ||
+        px_auto(bench_free_executor) pyexec_executor *executor = NULL;
+        if (bench_new_executor(settings, zygotes, true, NULL, &executor, error) < 0 ||
             bench_load(executor, bench->threads, plan->seconds_tenths,
                        &bench->runs_per_second[zygotes - 1], error) < 0)
             return -1;
     }
     return 0;
+}
+
+#define PRELOADED_SESSIONS 10
+
+/* What needs packages that an interpreter may lack: that is then said, and no failure. */
+static int try_preloaded(struct bench *bench, const struct bench_plan *plan,
+                         const struct cli_settings *settings, const json_t *changes,
+                         pyexec_error *error)
+{
+    px_auto(bench_free_executor) pyexec_executor *executor = NULL, *idle = NULL;
+    if (bench_new_executor(settings, BENCH_ZYGOTES_MAX, true, changes, &executor, error) < 0 ||
+        bench_load(executor, bench->threads, plan->seconds_tenths,
+                   &bench->preloaded.runs_per_second, error) < 0 ||
+        bench_new_executor(settings, 1, false, changes, &idle, error) < 0)
+        return -1;
+    pyexec_executor_free(TAKE_PTR(executor));
+    pyexec_request *request = bench_request(error);
+    int status = request ? 0 : -1;
+    for (int i = 0; i < PRELOADED_SESSIONS && status == 0; i++) {
+        char name[16];
+        double us;
+        snprintf(name, sizeof name, "bench-%d", i);
+        status = bench_call(idle, name, request, &us, error);
+    }
+    pyexec_request_free(request);
+    if (status == 0)
+        bench_memory_take(&bench->preloaded.session);
+    return status;
+}
+
+static void measure_preloaded(struct bench *bench, const struct bench_plan *plan,
+                              const struct cli_settings *settings)
+{
+    /* The packages may be the system's, and map much. */
+    json_t *changes = json_pack("{s:[s, s], s:b, s:n}", "preload_imports", "numpy", "pandas",
+                                "isolate_site", 0, "address_space_bytes");
+    if (!changes)
+        px_error_oom(&bench->preloaded.error);
+    else if (try_preloaded(bench, plan, settings, changes, &bench->preloaded.error) == 0)
+        bench->preloaded.error.code = PYEXEC_OK;
+    json_decref(changes);
 }
 
 /* The real interpreter, so that a launcher script's start is not counted as Python's. */
@@ -256,8 +281,12 @@ int bench_run(struct bench *bench, const struct bench_plan *plan,
     bench->has_bubblewrap = bubblewrap_works();
     if (find_python(bench, settings, error) < 0 ||
         measure_latencies(bench, plan, settings, error) < 0 ||
+        measure_waiting(&bench->waiting, settings, error) < 0 ||
         measure_load(bench, plan, settings, error) < 0)
         return -1;
+    measure_preloaded(bench, plan, settings);
+    if (plan->sessions)
+        bench_fleet_run(&bench->fleet, plan, settings);
     for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
         if (!bench->rows[row].p50)
             bench_samples_summarise(&bench->rows[row]);
@@ -267,6 +296,7 @@ int bench_run(struct bench *bench, const struct bench_plan *plan,
 void bench_done(struct bench *bench)
 {
     for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
-        samples_done(&bench->rows[row]);
+        bench_samples_done(&bench->rows[row]);
+    bench_samples_done(&bench->fleet.calls);
     free(bench->python);
 }

@@ -25,8 +25,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The percentile by nearest rank; 0 of nothing. */
-static double percentile(const double *items, size_t count, double percent)
+double bench_percentile(const double *items, size_t count, double percent)
 {
     px_auto_free double *sorted = count ? calloc(count, sizeof *sorted) : NULL;
     if (!sorted)
@@ -44,15 +43,21 @@ int bench_samples_add(struct bench_samples *samples, double us, pyexec_error *er
 
 int bench_samples_end_round(struct bench_samples *samples, size_t from, pyexec_error *error)
 {
-    double p50 = percentile(samples->us + from, samples->count - from, 50);
+    double p50 = bench_percentile(samples->us + from, samples->count - from, 50);
     return add(&samples->round_p50, &samples->rounds, p50, error);
 }
 
 void bench_samples_summarise(struct bench_samples *samples)
 {
-    samples->p50 = percentile(samples->us, samples->count, 50);
-    samples->p90 = percentile(samples->us, samples->count, 90);
-    samples->p99 = percentile(samples->us, samples->count, 99);
+    samples->p50 = bench_percentile(samples->us, samples->count, 50);
+    samples->p90 = bench_percentile(samples->us, samples->count, 90);
+    samples->p99 = bench_percentile(samples->us, samples->count, 99);
+}
+
+void bench_samples_done(struct bench_samples *samples)
+{
+    free(samples->us);
+    free(samples->round_p50);
 }
 
 double bench_ratio(const struct bench_samples *a, const struct bench_samples *b)
@@ -66,5 +71,5 @@ double bench_ratio(const struct bench_samples *a, const struct bench_samples *b)
             return 0;
         ratios[i] = a->round_p50[i] / b->round_p50[i];
     }
-    return percentile(ratios, rounds, 50);
+    return bench_percentile(ratios, rounds, 50);
 }

@@ -18,23 +18,32 @@ static void await(pid_t pid)
         ;
 }
 
+/* The repr of 1+1 as bytes, or NULL. */
+static PyObject *evaluate(PyObject *globals)
+{
+    PyObject *code = Py_CompileString("1+1", "<floor>", Py_eval_input);
+    PyObject *value = code ? PyEval_EvalCode(code, globals, globals) : NULL;
+    PyObject *text = value ? PyObject_Repr(value) : NULL;
+    PyObject *bytes = text ? PyUnicode_AsUTF8String(text) : NULL;
+    Py_XDECREF(text);
+    Py_XDECREF(value);
+    Py_XDECREF(code);
+    return bytes;
+}
+
+/* Warmed as a waiting child of the pool is: what the first message then costs is a message's. */
 static void echo(int channel)
 {
     char byte;
     PyOS_AfterFork_Child();
     PyObject *globals = PyDict_New();
-    while (globals && recv(channel, &byte, 1, 0) == 1) {
-        PyObject *code = Py_CompileString("1+1", "<floor>", Py_eval_input);
-        PyObject *value = code ? PyEval_EvalCode(code, globals, globals) : NULL;
-        PyObject *text = value ? PyObject_Repr(value) : NULL;
-        PyObject *bytes = text ? PyUnicode_AsUTF8String(text) : NULL;
+    PyObject *bytes = globals ? evaluate(globals) : NULL;
+    while (bytes && recv(channel, &byte, 1, 0) == 1) {
+        Py_DECREF(bytes);
+        bytes = evaluate(globals);
         if (!bytes || send(channel, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
                            MSG_NOSIGNAL) < 0)
             break;
-        Py_DECREF(bytes);
-        Py_DECREF(text);
-        Py_DECREF(value);
-        Py_DECREF(code);
     }
     _exit(0);
 }

@@ -154,6 +154,9 @@ def _processes():
             if program.startswith((COPY + "/pyexec", BUILD + "/pyexec")):
                 yield "process %s %s" % (os.path.basename(program), folder[6:])
                 continue
+            # A compiler at work on the extension has its name in the command line too.
+            if program and "py" not in os.path.basename(program):
+                continue
             with open(folder + "/cmdline", "rb") as file:
                 if b"pyexec_guest" not in file.read():
                     continue

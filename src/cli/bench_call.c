@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/bench.h"
 
 int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool,
@@ -21,8 +22,7 @@ int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, boo
                                "session", "max_count", 0, "host", json_loads(host, 0, NULL));
     if (config && policy_changes)
         json_object_update(json_object_get(config, "policy"), (json_t *)(uintptr_t)policy_changes);
-    px_auto_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
-    json_decref(config);
+    px_auto_free char *text = px_json_take_text(config);
     return text ? pyexec_executor_open(text, ret, error) : px_error_oom(error);
 }
 

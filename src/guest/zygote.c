@@ -261,8 +261,7 @@ static int take_slot(struct px_zygote *zygote, uint32_t slot)
 static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec_error *error)
 {
     /* Without a user namespace the maker is not the run's user. */
-    const char *mode =
-        px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
+    const char *mode = px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
     int workspace = px_tmpfs_new(bytes, bytes / 4096 + 64, mode,
                                  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (workspace < 0)
@@ -297,13 +296,12 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
         px_floor_run(zygote, request, fds, &reply);
     }
     if (reply.error.code == PYEXEC_OK && request->workspace == PX_WORKSPACE_NEW)
-        answered[answers++] = workspace;
+        answered[answers++] = TAKE_FD(workspace);
     px_close_fds(fds, PX_FDS_MAX);
     if (px_send_fds(zygote->host, &reply, sizeof reply, answered, answers) < 0)
         _exit(0);
     px_close_fds(answered, answers);
-    if (request->workspace == PX_WORKSPACE_GIVEN)
-        px_close_fd(&workspace);
+    px_close_fd(&workspace);
 }
 
 void px_zygote_main(void)

@@ -159,6 +159,17 @@ void px_child_signal(const struct px_child *child, int signal)
     syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);
 }
 
+void px_child_discard_output(const struct px_child *child)
+{
+    /* Together 1 MiB, the most that the child can make a pipe hold (pipe(7)). */
+    enum { READS_MAX = 64 };
+    char block[16384];
+    for (int which = 0; which < 2; which++)
+        for (int i = 0; i < READS_MAX && child->streams[which] >= 0 &&
+                        read(child->streams[which], block, sizeof block) == sizeof block; i++)
+            ;
+}
+
 bool px_child_alive(const struct px_child *child)
 {
     struct pollfd polled = {child->pidfd, POLLIN, 0};

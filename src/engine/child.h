@@ -62,6 +62,9 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
 int px_child_send_run(struct px_child *child, const struct px_child_options *options,
                       pyexec_error *error);
 
+/* Drops what waits in the streams. Bounded: threads may go on writing as fast as this reads. */
+void px_child_discard_output(const struct px_child *child);
+
 /* Whether it still runs. */
 bool px_child_alive(const struct px_child *child);
 

@@ -14,7 +14,6 @@
 #define MS INT64_C(1000000)
 #define EVENTS_MAX 64
 #define CPU_CHECK_MS 500    /* only while a session has threads that go on */
-#define READS_MAX 64        /* at a time: a thread may write as fast as this reads */
 
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
 {
@@ -65,11 +64,7 @@ static int64_t expire(struct px_sessions *sessions)
 /* Output of an idle session's threads is dropped; at its process's end the session ends. */
 static void look_after(struct px_sessions *sessions, struct px_session *session)
 {
-    char block[4096];
-    for (int which = 0; which < 2; which++)
-        for (int i = 0; i < READS_MAX && session->child.streams[which] >= 0 &&
-                        read(session->child.streams[which], block, sizeof block) == (ssize_t)sizeof block; i++)
-            ;
+    px_child_discard_output(&session->child);
     if (!px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
 }
@@ -95,8 +90,8 @@ static void *keep(void *argument)
         for (int i = 0; i < count; i++) {
             uint64_t drained;
             if (events[i].data.fd == sessions->wake) {
-                if (read(sessions->wake, &drained, sizeof drained) < 0)
-                    continue;
+                /* EAGAIN means that it is drained already. */
+                (void)!read(sessions->wake, &drained, sizeof drained);
                 continue;
             }
             /* The number is looked up anew: its session may have ended meanwhile. */

@@ -472,10 +472,7 @@ static void discard_leftovers(struct px_child *child, char *block, size_t size)
     /* Bounded: threads may go on writing as fast as this reads. */
     for (int i = 0; i < LEFTOVERS_MAX && recv(child->channel, block, size, MSG_DONTWAIT) > 0; i++)
         ;
-    for (int which = 0; which < 2; which++)
-        for (int i = 0; i < LEFTOVERS_MAX && child->streams[which] >= 0 &&
-                        read(child->streams[which], block, size) == (ssize_t)size; i++)
-            ;
+    px_child_discard_output(child);
 }
 
 int px_run_call(const struct px_run_context *context, struct px_call *call,

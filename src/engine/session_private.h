@@ -1,4 +1,4 @@
-/* A session's inside, for session.c, keeper.c and session_files.c. */
+/* A session's inside, for session.c, session_api.c and keeper.c. */
 #ifndef PX_ENGINE_SESSION_PRIVATE_H
 #define PX_ENGINE_SESSION_PRIVATE_H
 

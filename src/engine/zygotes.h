@@ -31,7 +31,7 @@ const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
 
 /* One request and its answer. `fds` stay the caller's; *ret_fds gets the pidfd and, with
- * PX_WORKSPACE_NEW, the workspace (the workspace alone with PX_CLONE_WORKSPACE). */
+ * PX_WORKSPACE_NEW, the workspace. */
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
                      size_t count, struct px_clone_reply *ret, int ret_fds[2],
                      pyexec_error *error);

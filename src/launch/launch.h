@@ -17,7 +17,7 @@
 #include "pyexec.h"
 #include "sandbox/layers.h"
 
-#define PX_LAUNCH_MAGIC 0x50580001u     /* changes with any change of these structs */
+#define PX_LAUNCH_MAGIC 0x50580002u     /* changes with any change of these structs */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -39,7 +39,6 @@ struct px_launch_start {
 struct px_launch_started {
     uint32_t magic;
     px_layers missing;          /* refused by this kernel or container */
-    px_layers missing_errno_for;/* the one layer that sys_errno belongs to */
     int32_t privileged;         /* started as root with CAP_SYS_ADMIN */
     pyexec_error error;         /* code PYEXEC_OK when the supervisor runs */
 };
@@ -114,8 +113,6 @@ struct px_zygote_ready {
 
 enum px_clone_op {
     PX_CLONE_RUN = 1,           /* a child for a run */
-    PX_CLONE_WORKSPACE,         /* only a workspace */
-    PX_CLONE_WARM,              /* import what scripts commonly import, while idle */
     PX_CLONE_FLOOR,             /* bench: clone, exit at once */
     PX_CLONE_FLOOR_NAMESPACES,  /* bench: the same with a run's namespaces */
     PX_CLONE_FLOOR_ECHO,        /* bench: a child that evaluates 1+1 per message */
@@ -144,7 +141,7 @@ struct px_clone_request {
 /* zygote → host, with the child's pidfd and, if made, the workspace's mount. */
 struct px_clone_reply {
     uint32_t magic;
-    int32_t pid;                /* in the outer PID namespace; 0 for PX_CLONE_WORKSPACE */
+    int32_t pid;                /* in the outer PID namespace */
     uint64_t elapsed_ns;        /* of a floor */
     pyexec_error error;
 };

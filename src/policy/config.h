@@ -43,8 +43,6 @@ int px_session_config_init(struct px_session_config *session, pyexec_error *erro
 void px_session_config_done(struct px_session_config *session);
 int px_session_config_merge_json(struct px_session_config *session, const json_t *object,
                                  pyexec_error *error);
-int px_session_config_set_text(struct px_session_config *session, const char *name,
-                               const char *text, pyexec_error *error);
 json_t *px_session_config_to_json(const struct px_session_config *session);
 /* Contradictions between keys. Call after the last merge. */
 int px_session_config_check(const struct px_session_config *session, pyexec_error *error);

@@ -79,12 +79,6 @@ int px_session_config_merge_json(struct px_session_config *session, const json_t
     return px_table_merge_json(&px_session_config_table, session, object, error);
 }
 
-int px_session_config_set_text(struct px_session_config *session, const char *name,
-                               const char *text, pyexec_error *error)
-{
-    return px_table_set_text(&px_session_config_table, session, name, text, error);
-}
-
 json_t *px_session_config_to_json(const struct px_session_config *session)
 {
     return px_table_to_json(&px_session_config_table, session);

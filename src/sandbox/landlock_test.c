@@ -1,34 +1,19 @@
 /* Landlock as the kernel enforces it. Each case is a forked child that enters a domain over
  * the real root and a temporary workspace, and returns 0 or the line that failed. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "sandbox/forked_test.h"
 #include "sandbox/landlock.h"
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) \
-            return __LINE__; \
-    } while (0)
 #define DENIED(call) CHECK((call) == -1 && errno == EACCES)
 
 static char base[] = "/tmp/px-landlock-XXXXXX";     /* holds outside, secret, ws/ */
@@ -77,28 +62,16 @@ static int tear_down(void **state)
     return px_landlock_abi() == 0 || system(command) == 0 ? 0 : -1;
 }
 
-static int status_of(const struct px_landlock_rules *with, int (*test)(void))
+static int enter(const void *with)
 {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || px_landlock_enter(with) < 0)
-            _exit(250);
-        int line = test();
-        if (line != 0)
-            dprintf(2, "line %d: errno %d (%s)\n", line, errno, strerror(errno));
-        _exit(line != 0);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return status;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -1 : px_landlock_enter(with);
 }
 
 static void run(const struct px_landlock_rules *with, int (*test)(void))
 {
     if (with->abi == 0)
         skip();
-    assert_int_equal(status_of(with, test), 0);
+    assert_int_equal(forked_status(enter, with, test), 0);
 }
 
 /* ---- Files ---- */

@@ -1,59 +1,29 @@
 /* Limits and the drop of privileges, in forked children that return 0 or the failed line. */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
+#include "sandbox/forked_test.h"
 #include "sandbox/limits.h"
 
 #define TEST_ID 54321           /* no other process has it, so that thread counts are exact */
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) \
-            return __LINE__; \
-    } while (0)
 
 static const struct px_limits none = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0,
                                       UINT64_MAX, UINT64_MAX};
 
-static int status_of(int (*test)(void))
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int line = test();
-        if (line != 0)
-            dprintf(2, "line %d: errno %d (%s)\n", line, errno, strerror(errno));
-        _exit(line != 0);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
 static void run(int (*test)(void))
 {
-    assert_int_equal(status_of(test), 0);
+    assert_int_equal(forked_status(NULL, NULL, test), 0);
 }
 
 static bool become_unprivileged(void)
@@ -184,7 +154,7 @@ static void test_limits(void **state)
     run(memory_ends);
     run(files_end);
     run(threads_end);
-    int status = status_of(cpu_ends);
+    int status = forked_status(NULL, NULL, cpu_ends);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGKILL);
 }

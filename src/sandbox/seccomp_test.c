@@ -1,31 +1,21 @@
 /* The filters as the kernel runs them. Each case is a forked child that installs a filter,
  * whole or in its two parts, and returns 0 or the line that failed. */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <termios.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "sandbox/forked_test.h"
 #include "sandbox/seccomp.h"
 #include "sandbox/seccomp_programs.h"
 
@@ -34,11 +24,6 @@
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
      CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) \
-            return __LINE__; \
-    } while (0)
 #define REFUSED(error, ...) CHECK(syscall(__VA_ARGS__) == -1 && errno == (error))
 
 /* ---- Running a case ---- */
@@ -57,33 +42,30 @@ static void on_trap(int signal, siginfo_t *info, void *context)
     trapped->arch = info->si_arch;
 }
 
-static void install(bool online, bool parts)
+struct filters {
+    bool online, parts;
+};
+
+static int install(const void *how)
 {
+    const struct filters *filters = how;
+    bool online = filters->online;
     struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
     int failed = sigaction(SIGSYS, &action, NULL) | prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (parts)
+    if (filters->parts)
         failed |= px_seccomp_enter(online ? PX_FILTER_ZYGOTE_ONLINE : PX_FILTER_ZYGOTE_OFFLINE) |
                   px_seccomp_enter(PX_FILTER_CHILD);
     else
         failed |= px_seccomp_enter(online ? PX_FILTER_ONLINE : PX_FILTER_OFFLINE);
-    if (failed)
-        _exit(250);
+    return failed ? -1 : 0;
 }
 
 static int status_of(bool online, bool parts, int (*test)(void))
 {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        install(online, parts);
-        int line = test();
-        if (line != 0)
-            dprintf(2, "%s %s, line %d: errno %d (%s), trapped %d\n", online ? "online" : "offline",
-                    parts ? "in parts" : "whole", line, errno, strerror(errno), trapped->number);
-        _exit(line != 0);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    int status = forked_status(install, &(struct filters){online, parts}, test);
+    if (WIFEXITED(status) && status != 0)
+        dprintf(2, "%s %s, trapped %d\n", online ? "online" : "offline",
+                parts ? "in parts" : "whole", trapped->number);
     return status;
 }
 

@@ -141,7 +141,8 @@ PYEXEC_API int pyexec_request_set_working_dir(pyexec_request *request, const cha
 /* An absolute folder of the host to work in. Used, never removed. */
 PYEXEC_API int pyexec_request_set_workspace(pyexec_request *request, const char *path);
 
-/* An environment variable of the script. A later value for the same name replaces. */
+/* An environment variable of the script. A later value for the same name replaces. With a name
+ * that is empty or has a '=', the execution fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value);
 
 /* The bytes that the script reads from its standard input. Default: none. */

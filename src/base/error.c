@@ -29,12 +29,15 @@ int px_error_http_status(pyexec_code code)
     return (size_t)code < CODE_COUNT ? codes[code].http_status : 500;
 }
 
-/* Texts go into JSON, so one that was cut must not end inside a character. */
+/* Texts go into JSON, which has no place for a character that was cut, at the end or by a
+ * format's precision. */
 static void end_whole(char *text, size_t size)
 {
-    size_t length = strnlen(text, size);
+    size_t length = strnlen(text, size), bad;
     if (length + 1 == size)
-        text[length - px_utf8_incomplete_tail(text, length)] = '\0';
+        text[length -= px_utf8_incomplete_tail(text, length)] = '\0';
+    for (char *at = text; !px_utf8_valid(at, length, &bad); at += bad, length -= bad)
+        at[bad] = '?';
 }
 
 static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const char *format,

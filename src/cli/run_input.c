@@ -20,9 +20,10 @@ static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *
         return 0;
     if (errno == ENOMEM)
         return px_error_oom(error);
-    if (errno == EFBIG)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' has more than %zu bytes", path,
-                            limit);
+    if (errno == EFBIG) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' has more than %zu bytes", path, limit);
+        return px_error_hint(error, "Put data into files instead of into the code.");
+    }
     px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't read '%s'", path);
     return px_error_hint(error, "Give a readable file.");
 }

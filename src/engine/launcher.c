@@ -391,8 +391,11 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
     struct stat status;
     struct px_launch_bind request = {.magic = PX_LAUNCH_MAGIC, .read_only = read_only};
     struct px_launch_bound bound;
-    if (fstat(folder, &status) < 0 || strlen(path) >= sizeof request.path)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "can't use the workspace '%s'", path);
+    if (fstat(folder, &status) < 0 || strlen(path) >= sizeof request.path) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "can't use the workspace '%s'", path);
+        return px_error_hint(error, "Give a folder that exists, by a path of less than %zu bytes.",
+                             sizeof request.path);
+    }
     request.device = status.st_dev;
     request.inode = status.st_ino;
     snprintf(request.path, sizeof request.path, "%s", path);

@@ -14,6 +14,7 @@
 #include "engine/wire.h"
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
+#define ENV_MAX 65536u
 
 pyexec_request *pyexec_request_new(void)
 {
@@ -38,6 +39,7 @@ void pyexec_request_free(pyexec_request *request)
     free(request->working_dir);
     free(request->workspace);
     px_strings_done(&request->env);
+    free(request->bad_env);
     free(request->input);
     for (size_t i = 0; i < request->file_count; i++) {
         free(request->files[i].path);
@@ -103,6 +105,9 @@ int pyexec_request_set_workspace(pyexec_request *request, const char *path)
 int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value)
 {
     size_t length = strlen(name);
+    /* Told at the execution, which has an error to tell it with. */
+    if (!length || strchr(name, '='))
+        return replace(&request->bad_env, NULL, name, length);
     for (size_t i = 0; i < request->env.count; i++) {
         char *item = request->env.items[i];
         if (strncmp(item, name, length) != 0 || item[length] != '=')
@@ -224,8 +229,10 @@ static int take_string(pyexec_request *request, const char *key, json_t *value,
         return pyexec_request_set_code(request, text, length) < 0 ? px_error_oom(error) : 0;
     if (strcmp(key, "stdin") == 0)
         return pyexec_request_set_stdin(request, text, length) < 0 ? px_error_oom(error) : 0;
-    if (strlen(text) != length)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: has a NUL character", key);
+    if (strlen(text) != length) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: has a NUL character", key);
+        return px_error_hint(error, "No path can have one; leave it out.");
+    }
     int result = strcmp(key, "working_dir") == 0 ? pyexec_request_set_working_dir(request, text)
                                                  : pyexec_request_set_workspace(request, text);
     return result < 0 ? px_error_oom(error) : 0;
@@ -263,8 +270,11 @@ static int take_files(pyexec_request *request, const char *key, json_t *value, p
         if (!json_is_string(encoded) || json_object_size(item) != 1)
             return bad_type(key, form, error);
         struct px_buffer px_auto_buffer bytes = {0};
-        if (px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded)) < 0)
-            return px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not base64", path);
+        if (px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded)) < 0) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not base64", path);
+            return px_error_hint(error, "Use the standard alphabet (+ and /) with its padding, and "
+                                        "nothing between; text can be sent as a plain string.");
+        }
         if (pyexec_request_add_file(request, path, px_buffer_string(&bytes), bytes.length) < 0)
             return px_error_oom(error);
     }
@@ -279,8 +289,8 @@ static int take_return_files(pyexec_request *request, const char *key, json_t *v
     if (!json_is_array(value))
         return bad_type(key, "a list of glob patterns", error);
     json_array_foreach(value, i, item) {
-        if (!json_is_string(item))
-            return bad_type(key, "a list of glob patterns", error);
+        if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
+            return bad_type(key, "a list of glob patterns without NUL characters", error);
         if (pyexec_request_add_return_file(request, json_string_value(item)) < 0)
             return px_error_oom(error);
     }
@@ -298,14 +308,26 @@ static const struct {
     {"files", take_files},       {"return_files", take_return_files},
 };
 
+static int unknown_field(const char *key, pyexec_error *error)
+{
+    struct px_buffer px_auto_buffer known = {0};
+    for (size_t i = 0; i < PX_COUNT(keys); i++)
+        px_buffer_printf(&known, "%s%s", i ? ", " : "", keys[i].key);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
+    return px_error_hint(error, "A request has %s; limits and permissions are keys of policy.",
+                         px_buffer_string(&known));
+}
+
 int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
                             pyexec_error *error)
 {
     json_error_t problem;
     json_t *object = json_loadb(json, length, JSON_FLAGS, &problem);
     if (!json_is_object(object)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object%s%s", object ? "" : ": ",
+                     object ? "" : problem.text);
         json_decref(object);
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object: %s", problem.text);
+        return px_error_hint(error, "Send one object, such as {\"code\": \"6 * 7\"}.");
     }
     const char *key;
     json_t *value;
@@ -314,9 +336,8 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
         size_t i = 0;
         while (i < PX_COUNT(keys) && strcmp(keys[i].key, key) != 0)
             i++;
-        result = i < PX_COUNT(keys)
-                     ? keys[i].take(request, key, value, error)
-                     : px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
+        result = i < PX_COUNT(keys) ? keys[i].take(request, key, value, error)
+                                    : unknown_field(key, error);
         if (result < 0)
             break;
     }
@@ -336,17 +357,20 @@ int px_request_check_path(const char *path, const char *what, pyexec_error *erro
                      path);
         return px_error_hint(error, "Give a path inside the workspace.");
     }
-    if (strlen(path) > 1000 || !px_utf8_valid(path, strlen(path), NULL))
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: longer than 1000 bytes or not UTF-8",
-                            what);
+    if (strlen(path) > 1000 || !px_utf8_valid(path, strlen(path), NULL)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: longer than 1000 bytes or not UTF-8", what);
+        return px_error_hint(error, "Give a shorter path, as UTF-8.");
+    }
     return 0;
 }
 
 static int check_code(const pyexec_request *request, pyexec_error *error)
 {
     size_t offset;
-    if (!request->code)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "code: missing");
+    if (!request->code) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: missing");
+        return px_error_hint(error, "Send the script as code, a string.");
+    }
     if (request->code_length > PX_CODE_MAX) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "code: %zu bytes are more than the %u allowed",
                      request->code_length, PX_CODE_MAX);
@@ -363,32 +387,55 @@ static int check_code(const pyexec_request *request, pyexec_error *error)
     return 0;
 }
 
+static int check_files(const pyexec_request *request, pyexec_error *error)
+{
+    for (size_t i = 0; i < request->file_count; i++) {
+        const char *path = request->files[i].path;
+        if (px_request_check_path(path, "files", error) < 0)
+            return -1;
+        if (!*path || path[strlen(path) - 1] == '/') {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' names no file", path);
+            return px_error_hint(error, "Give a path that ends in a file's name.");
+        }
+    }
+    return 0;
+}
+
+static int check_env(const pyexec_request *request, pyexec_error *error)
+{
+    const size_t longest = PX_PACKET_MAX - PX_FIELD_HEADER;
+    size_t total = 0;
+    if (request->bad_env) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.200s' can't be a name",
+                     request->bad_env);
+        return px_error_hint(error, "A variable's name is not empty and has no '='.");
+    }
+    for (size_t i = 0; i < request->env.count; i++) {
+        const char *item = request->env.items[i];
+        total += strlen(item) + 1;
+        if (strlen(item) > longest) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.*s' is longer than %zu bytes",
+                         (int)strcspn(item, "="), item, longest);
+            return px_error_hint(error, "Pass large data in stdin or in files.");
+        }
+    }
+    if (total > ENV_MAX) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than %u bytes in all", ENV_MAX);
+        return px_error_hint(error, "Pass large data in stdin or in files.");
+    }
+    return 0;
+}
+
 int px_request_check(const pyexec_request *request, pyexec_error *error)
 {
     if (check_code(request, error) < 0)
         return -1;
     if (request->working_dir && px_request_check_path(request->working_dir, "working_dir", error) < 0)
         return -1;
-    if (request->workspace && request->workspace[0] != '/')
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute",
-                            request->workspace);
-    for (size_t i = 0; i < request->file_count; i++) {
-        const char *path = request->files[i].path;
-        if (px_request_check_path(path, "files", error) < 0)
-            return -1;
-        if (!*path || path[strlen(path) - 1] == '/')
-            return px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' names no file", path);
+    if (request->workspace && request->workspace[0] != '/') {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute",
+                     request->workspace);
+        return px_error_hint(error, "Give the whole path of a folder of the host, from / on.");
     }
-    size_t total = 0;
-    for (size_t i = 0; i < request->env.count; i++) {
-        total += strlen(request->env.items[i]) + 1;
-        if (strlen(request->env.items[i]) > PX_PACKET_MAX - PX_FIELD_HEADER)
-            return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: a value is longer than %d bytes",
-                                PX_PACKET_MAX - PX_FIELD_HEADER);
-        if (request->env.items[i][0] == '=')
-            return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: a name is empty");
-    }
-    if (total > 65536)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than 65536 bytes in all");
-    return 0;
+    return check_files(request, error) < 0 ? -1 : check_env(request, error);
 }

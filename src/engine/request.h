@@ -23,6 +23,7 @@ struct pyexec_request {
     json_t *policy;         /* a partial object, or NULL */
     char *working_dir, *workspace;
     struct px_strings env;  /* NAME=VALUE */
+    char *bad_env;          /* a name that can't be one, or NULL */
     char *input;
     size_t input_length;
     int input_fd;           /* borrowed, or -1 */

@@ -340,9 +340,11 @@ static int open_folder(struct px_sessions *sessions, struct px_session *session,
 {
     const struct px_session_config *config = &sessions->executor->session_config;
     session->host_root = open(config->workspace_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (session->host_root < 0)
-        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'",
-                              config->workspace_root);
+    if (session->host_root < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'",
+                       config->workspace_root);
+        return px_error_hint(error, "Make the folder, or set [session] workspace_root to another.");
+    }
     session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
     if (!session->own_folder && (errno != EEXIST || !config->adopt_workspace)) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'",
@@ -351,9 +353,11 @@ static int open_folder(struct px_sessions *sessions, struct px_session *session,
     }
     px_auto_fd int folder =
         openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (folder < 0)
-        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
-                              session->workspace_path);
+    if (folder < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
+                       session->workspace_path);
+        return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
+    }
     *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,
                                   px_policy_files(&session->policy) != PX_FILES_FULL, error);
     if (*ret_mount < 0)
@@ -450,9 +454,11 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     }
     if (check_id(session_id, error) < 0 || px_request_check(request, error) < 0)
         return -1;
-    if (request->workspace)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST,
-                            "workspace: a session's is below workspace_root");
+    if (request->workspace) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "workspace: a session's is below workspace_root");
+        return px_error_hint(error, "Leave it out, or use a single run (execute_once).");
+    }
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions)
         return -1;

@@ -120,8 +120,10 @@ static int open_workspace(pyexec_executor *executor, const char *id, const char 
     struct px_session *session = px_session_find(sessions, id, error);
     if (session && session->started && session->child.workspace >= 0)
         fd = fcntl(session->child.workspace, F_DUPFD_CLOEXEC, 3);
-    else if (session)
+    else if (session) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace", id);
+        px_error_hint(error, "Execute in it first, with disable_open false.");
+    }
     pthread_mutex_unlock(&sessions->lock);
     return fd;
 }

@@ -222,8 +222,11 @@ static int path_failed(const char *path, const char *what, int sys_errno, pyexec
                      "%s: outside sandbox: '%s' goes through a symbolic link", what, path);
         return px_error_hint(error, "Give a path inside the workspace without symbolic links.");
     }
-    return px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: can't make '%s'", what,
-                          path);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: '%s'", what, path);
+    return px_error_hint(error, sys_errno == ENOENT
+                                    ? "list_files says which files there are."
+                                    : "Give a path of folders and a file, each part of at most 255 "
+                                      "bytes, that no other file stands in the way of.");
 }
 
 /* Makes the first `length` bytes of the path as folders; returns the last one, or -1. */
@@ -274,12 +277,14 @@ int px_workspace_write(int folder, const char *path, const void *bytes, size_t l
     struct stat status;
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "files", errno, error);
-    if (!S_ISREG(status.st_mode))
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not a regular file", path);
+    if (!S_ISREG(status.st_mode)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not a regular file", path);
+        return px_error_hint(error, "Delete it first, or use another name.");
+    }
     if (ftruncate(file, 0) < 0 || px_write_all(file, bytes, length) < 0 ||
         give_away(folder, file) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "files: can't write '%s'", path);
-        return errno == ENOSPC ? px_error_hint(error, "Raise workspace_bytes.") : -1;
+        return px_error_hint(error, "Raise workspace_bytes, or send less.");
     }
     return 0;
 }
@@ -291,9 +296,11 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
     px_auto_fd int file = px_open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "read_file", errno, error);
-    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > limit)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST,
-                            "read_file: '%s' is not a regular file of at most %zu bytes", path, limit);
+    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > limit) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "read_file: '%s' is not a regular file of at most %zu bytes", path, limit);
+        return px_error_hint(error, "Read a larger one in parts, by a script.");
+    }
     return px_read_all(file, ret, limit) < 0 ? path_failed(path, "read_file", errno, error) : 0;
 }
 

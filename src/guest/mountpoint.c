@@ -49,8 +49,10 @@ int px_mountpoint_find(struct px_mountpoint *point, const char *path, pyexec_err
     struct stat root, status;
     size_t length = strnlen(path, sizeof part), existing = 0, next = 0;
     *point = (struct px_mountpoint){0, -1};
-    if (length >= sizeof part || path[0] != '/' || stat("/", &root) < 0)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace path too long or not absolute");
+    if (length >= sizeof part || path[0] != '/' || stat("/", &root) < 0) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace path too long or not absolute");
+        return px_error_hint(error, "Give an absolute path of less than %d bytes.", PX_WORKSPACE_PATH_MAX);
+    }
     while (next < length) {
         next = existing + 1 + strcspn(path + existing + 1, "/");
         memcpy(part, path, next);

@@ -68,12 +68,16 @@ static int bind_folder(const struct px_launch_bind *request, bool privileged,
 {
     px_auto_fd int folder = open(request->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct stat status;
-    if (folder < 0 || fstat(folder, &status) < 0)
-        return px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open the workspace '%s'",
-                              request->path);
-    if (status.st_dev != request->device || status.st_ino != request->inode)
-        return px_error_set(error, PYEXEC_INVALID_REQUEST,
-                            "the workspace '%s' was replaced while it was opened", request->path);
+    if (folder < 0 || fstat(folder, &status) < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open the workspace '%s'",
+                       request->path);
+        return px_error_hint(error, "Give a folder that pyexec's user can open.");
+    }
+    if (status.st_dev != request->device || status.st_ino != request->inode) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "the workspace '%s' was replaced while it was opened", request->path);
+        return px_error_hint(error, "Try again, when nothing renames folders there.");
+    }
     px_auto_fd int mount = px_open_tree(folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (mount < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't clone the mount of '%s'",

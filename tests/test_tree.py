@@ -37,6 +37,19 @@ def test_files_stay_short():
             assert len(file.readlines()) <= 600, path
 
 
+def test_every_invalid_request_is_given_a_hint():
+    """What its caller did wrong, only the place that found it can say how to do right."""
+    without = []
+    for path in glob.glob(ROOT + "/src/*/*.c"):
+        with open(path) as file:
+            text = file.read()
+        for call in re.finditer(r"px_error_(?:set|errno)\(\s*&?\w+,\s*PYEXEC_INVALID_REQUEST\b", text):
+            rest = re.split(r"px_error_(?:set|errno)\(|\n}", text[call.end():], maxsplit=1)[0]
+            if "px_error_hint(" not in rest and not path.endswith("_test.c"):
+                without.append("%s:%d" % (os.path.relpath(path, ROOT), text[:call.start()].count("\n") + 1))
+    assert without == []
+
+
 def test_the_guest_needs_nothing_that_is_not_there():
     undefined = subprocess.run(["nm", "-D", "--undefined-only", BUILD + "/pyexec_guest.abi3.so"],
                                capture_output=True, text=True, check=True).stdout

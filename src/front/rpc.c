@@ -2,129 +2,91 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/fds.h"
-#include "base/json.h"
-#include "base/utf8.h"
-#include "base/base64.h"
 #include "front/rpc_private.h"
 #include "pyexec.h"
 
 #define LINE_MAX_BYTES (32u << 20)      /* CONTRACT section 5 */
+#define READ_BYTES 65536u
 #define PROTOCOL 1
-
-/* JSON-RPC 2.0, section 5.1. */
-enum { PARSE_ERROR = -32700, INVALID_REQUEST = -32600, METHOD_NOT_FOUND = -32601,
-       INVALID_PARAMS = -32602, PYEXEC_FAILED = -32000 };
-
-void px_rpc_send(struct px_rpc *rpc, json_t *message)
-{
-    char *text = px_json_take_text(message);
-    if (!text)
-        return;
-    pthread_mutex_lock(&rpc->output_lock);
-    if (!rpc->output_gone && (px_write_all(rpc->output, text, strlen(text)) < 0 ||
-                              px_write_all(rpc->output, "\n", 1) < 0))
-        rpc->output_gone = true;
-    pthread_mutex_unlock(&rpc->output_lock);
-    free(text);
-}
-
-static json_t *reply(const json_t *id)
-{
-    return json_pack("{s:s, s:O}", "jsonrpc", "2.0", "id", id);
-}
-
-/* `result` is taken. A notification (no id) gets no answer. */
-void px_rpc_answer(struct px_rpc *rpc, const json_t *id, json_t *result)
-{
-    json_t *message = id ? reply(id) : NULL;
-    if (message)
-        json_object_set_new(message, "result", result ? result : json_null());
-    else
-        json_decref(result);
-    px_rpc_send(rpc, message);
-}
-
-static void fail(struct px_rpc *rpc, const json_t *id, int code, const char *text)
-{
-    json_t *message = json_pack("{s:s, s:O?, s:{s:i, s:s}}", "jsonrpc", "2.0", "id", id, "error",
-                                "code", code, "message", text);
-    if (message && !id)
-        json_object_set_new(message, "id", json_null());
-    px_rpc_send(rpc, message);
-}
-
-void px_rpc_fail(struct px_rpc *rpc, const json_t *id, const pyexec_error *error)
-{
-    json_t *message = id ? reply(id) : NULL;
-    json_t *data = json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(error->code), "message",
-                             error->message, "hint", error->hint);
-    if (data && error->retry_after_ms)
-        json_object_set_new(data, "retry_after_ms", json_integer(error->retry_after_ms));
-    if (message)
-        json_object_set_new(message, "error",
-                            json_pack("{s:i, s:s, s:o}", "code", PYEXEC_FAILED, "message",
-                                      error->message, "data", data));
-    else
-        json_decref(data);
-    px_rpc_send(rpc, message);
-}
 
 /* ---- Methods that are answered at once ---- */
 
-static void answer_text(struct px_rpc *rpc, const json_t *id, int status, char *text,
-                        const char *key, const pyexec_error *error)
+static void answer_buffer(struct px_rpc *rpc, const char *id, const struct px_buffer *json)
 {
-    json_t *value = status == 0 ? json_loads(text, 0, NULL) : NULL;
-    if (status < 0)
-        px_rpc_fail(rpc, id, error);
-    else if (key)
-        px_rpc_answer(rpc, id, json_pack("{s:o}", key, value));
-    else
-        px_rpc_answer(rpc, id, value);
-    free(text);
+    pyexec_error error;
+    if (px_buffer_ok(json)) {
+        px_rpc_answer(rpc, id, px_buffer_string(json));
+        return;
+    }
+    px_error_oom(&error);
+    px_rpc_fail(rpc, id, &error);
 }
 
-static void answer_status(struct px_rpc *rpc, const json_t *id, int status,
+/* `text` is JSON, and taken; with a key it becomes that member of an object. */
+static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text,
+                        const char *key, const pyexec_error *error)
+{
+    px_auto_free char *taken = text;
+    struct px_buffer px_auto_buffer json = {0};
+    if (status < 0) {
+        px_rpc_fail(rpc, id, error);
+        return;
+    }
+    px_buffer_printf(&json, key ? "{\"%s\":" : "%s", key ? key : "");
+    px_buffer_add_string(&json, taken);
+    px_buffer_add_string(&json, key ? "}" : "");
+    answer_buffer(rpc, id, &json);
+}
+
+static void answer_status(struct px_rpc *rpc, const char *id, int status,
                           const pyexec_error *error)
 {
     if (status < 0)
         px_rpc_fail(rpc, id, error);
     else
-        px_rpc_answer(rpc, id, json_object());
+        px_rpc_answer(rpc, id, "{}");
 }
 
-static void initialize(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error *error)
+{
+    const json_t *protocol = json_object_get(params, "protocol");
+    if (rpc->executor) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: done already");
+        return px_error_hint(error, "Start another `pyexec rpc` for another policy.");
+    }
+    if (json_integer_value(protocol) != PROTOCOL) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: protocol must be %d", PROTOCOL);
+        return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.",
+                             PROTOCOL);
+    }
+    json_t *config = json_copy((json_t *)(uintptr_t)params);
+    json_object_del(config, "protocol");
+    px_auto_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+    json_decref(config);
+    return text ? pyexec_executor_open(text, &rpc->executor, error) : px_error_oom(error);
+}
+
+static void initialize(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
-    json_t *config = json_deep_copy(params);
-    json_int_t protocol = json_integer_value(json_object_get(config, "protocol"));
-    json_object_del(config, "protocol");
-    if (rpc->executor)
-        px_error_set(&error, PYEXEC_INVALID_REQUEST, "initialize: done already");
-    else if (protocol != PROTOCOL)
-        px_error_set(&error, PYEXEC_INVALID_REQUEST, "initialize: protocol must be %d", PROTOCOL);
-    else {
-        px_auto_free char *text = json_dumps(config, JSON_COMPACT);
-        if (text && pyexec_executor_open(text, &rpc->executor, &error) == 0) {
-            json_t *info = json_loads(pyexec_executor_info_json(rpc->executor), 0, NULL);
-            json_object_set_new(info, "protocol", json_integer(PROTOCOL));
-            px_rpc_answer(rpc, id, info);
-            json_decref(config);
-            return;
-        }
+    if (open_executor(rpc, params, &error) < 0) {
+        px_rpc_fail(rpc, id, &error);
+        return;
     }
-    json_decref(config);
-    px_rpc_fail(rpc, id, &error);
+    const char *info = pyexec_executor_info_json(rpc->executor);
+    struct px_buffer px_auto_buffer answer = {0};
+    px_buffer_printf(&answer, "{\"protocol\":%d,%s", PROTOCOL, info + 1);
+    answer_buffer(rpc, id, &answer);
 }
 
 static const char *string_of(const json_t *params, const char *key)
@@ -133,46 +95,49 @@ static const char *string_of(const json_t *params, const char *key)
     return text ? text : "";
 }
 
-static void ping(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void ping(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     (void)params;
-    px_rpc_answer(rpc, id, json_object());
+    px_rpc_answer(rpc, id, "{}");
 }
 
-static void shut_down(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void shut_down(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     ping(rpc, id, params);
     rpc->stopping = true;
 }
 
-static void stop_request(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void stop_request(struct px_rpc *rpc, const char *id, const json_t *target, bool cancel)
 {
     pyexec_error error;
-    const json_t *target = json_object_get(params, "request");
-    const char *session = json_string_value(json_object_get(params, "session_id"));
-    int status;
-    if (target)
-        status = px_rpc_stop(rpc, target, rpc->cancelling);
-    else
-        status = pyexec_session_interrupt(rpc->executor, session ? session : "", &error);
-    if (target && status < 0)
-        px_error_set(&error, PYEXEC_INVALID_REQUEST, "no such request is running");
+    px_auto_free char *text = target ? json_dumps(target, PX_RPC_ID_FLAGS) : NULL;
+    int status = text ? px_rpc_stop(rpc, text, cancel) : -1;
+    if (status < 0) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "request: no such request is running");
+        px_error_hint(&error, "Give the id of an execute or execute_once that has no answer yet.");
+    }
     answer_status(rpc, id, status, &error);
 }
 
-static void interrupt(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void interrupt(struct px_rpc *rpc, const char *id, const json_t *params)
 {
-    rpc->cancelling = false;
-    stop_request(rpc, id, params);
+    pyexec_error error;
+    const json_t *target = json_object_get(params, "request");
+    if (target)
+        stop_request(rpc, id, target, false);
+    else
+        answer_status(rpc, id,
+                      pyexec_session_interrupt(rpc->executor, string_of(params, "session_id"),
+                                               &error),
+                      &error);
 }
 
-static void cancel(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void cancel(struct px_rpc *rpc, const char *id, const json_t *params)
 {
-    rpc->cancelling = true;
-    stop_request(rpc, id, params);
+    stop_request(rpc, id, json_object_get(params, "request"), true);
 }
 
-static void close_session(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void close_session(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     answer_status(rpc, id,
@@ -180,13 +145,13 @@ static void close_session(struct px_rpc *rpc, const json_t *id, const json_t *pa
                   &error);
 }
 
-static void close_all(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void close_all(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_session_close_all(rpc->executor);
     ping(rpc, id, params);
 }
 
-static void list_sessions(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void list_sessions(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     char *text = NULL;
@@ -195,7 +160,7 @@ static void list_sessions(struct px_rpc *rpc, const json_t *id, const json_t *pa
     answer_text(rpc, id, status, text, "sessions", &error);
 }
 
-static void stats(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void stats(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     char *text = NULL;
@@ -204,7 +169,7 @@ static void stats(struct px_rpc *rpc, const json_t *id, const json_t *params)
     answer_text(rpc, id, status, text, NULL, &error);
 }
 
-static void doctor(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void doctor(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     char *text = NULL;
@@ -213,7 +178,7 @@ static void doctor(struct px_rpc *rpc, const json_t *id, const json_t *params)
     answer_text(rpc, id, status, text, NULL, &error);
 }
 
-static void list_files(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void list_files(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     char *text = NULL;
@@ -221,7 +186,7 @@ static void list_files(struct px_rpc *rpc, const json_t *id, const json_t *param
     answer_text(rpc, id, status, text, "files", &error);
 }
 
-static void read_file(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void read_file(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     void *bytes = NULL;
@@ -232,13 +197,21 @@ static void read_file(struct px_rpc *rpc, const json_t *id, const json_t *params
         px_rpc_fail(rpc, id, &error);
         return;
     }
+    px_buffer_printf(&text, "{\"bytes\":%zu,\"content_base64\":\"", length);
     px_base64_encode(&text, bytes, length);
+    px_buffer_add_string(&text, "\"}");
     free(bytes);
-    px_rpc_answer(rpc, id, json_pack("{s:s, s:I}", "content_base64", px_buffer_string(&text),
-                                     "bytes", (json_int_t)length));
+    answer_buffer(rpc, id, &text);
 }
 
-static void write_file(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static int no_content(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "write_file: needs content or content_base64");
+    return px_error_hint(error, "Send text as content, or any bytes as content_base64: the "
+                                "standard alphabet (+ and /) with its padding.");
+}
+
+static void write_file(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     struct px_buffer px_auto_buffer bytes = {0};
@@ -249,8 +222,7 @@ static void write_file(struct px_rpc *rpc, const json_t *id, const json_t *param
         px_buffer_add(&bytes, json_string_value(plain), json_string_length(plain));
     else if (!json_is_string(encoded) || px_base64_decode(&bytes, json_string_value(encoded),
                                                           json_string_length(encoded)) < 0)
-        status = px_error_set(&error, PYEXEC_INVALID_REQUEST,
-                              "write_file: needs content (text) or content_base64");
+        status = no_content(&error);
     if (status == 0)
         status = pyexec_session_write_file(rpc->executor, string_of(params, "session_id"),
                                            string_of(params, "path"), px_buffer_string(&bytes),
@@ -258,7 +230,7 @@ static void write_file(struct px_rpc *rpc, const json_t *id, const json_t *param
     answer_status(rpc, id, status, &error);
 }
 
-static void delete_file(struct px_rpc *rpc, const json_t *id, const json_t *params)
+static void delete_file(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
     answer_status(rpc, id,
@@ -271,7 +243,7 @@ static void delete_file(struct px_rpc *rpc, const json_t *id, const json_t *para
 
 static const struct {
     const char *name;
-    void (*serve)(struct px_rpc *rpc, const json_t *id, const json_t *params);
+    void (*serve)(struct px_rpc *rpc, const char *id, const json_t *params);
     bool before_initialize;
     const char *params;         /* what it takes, between spaces; "*": checked elsewhere */
 } methods[] = {
@@ -309,29 +281,50 @@ static const char *unknown_param(const char *allowed, json_t *params)
     return NULL;
 }
 
-static void dispatch(struct px_rpc *rpc, const char *method, const json_t *id, json_t *params)
+/* Those that name something are C strings in the library. */
+static int check_names(json_t *params, pyexec_error *error)
+{
+    static const char *const names[] = {"session_id", "path"};
+    for (size_t i = 0; i < PX_COUNT(names); i++) {
+        const json_t *value = json_object_get(params, names[i]);
+        if (!value || (json_is_string(value) &&
+                       strlen(json_string_value(value)) == json_string_length(value)))
+            continue;
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not a string without NUL", names[i]);
+        return px_error_hint(error, "Send %s as a string without NUL characters.", names[i]);
+    }
+    return 0;
+}
+
+static void dispatch(struct px_rpc *rpc, const char *method, const char *id, json_t *params)
 {
     size_t i = 0;
     while (i < PX_COUNT(methods) && strcmp(methods[i].name, method) != 0)
         i++;
     if (i == PX_COUNT(methods)) {
-        fail(rpc, id, METHOD_NOT_FOUND, "no such method");
+        if (id)
+            px_rpc_refuse(rpc, id, PX_RPC_METHOD_NOT_FOUND, "no such method");
         return;
     }
     const char *unknown = unknown_param(methods[i].params, params);
     if (unknown) {
         struct px_buffer px_auto_buffer text = {0};
         px_buffer_printf(&text, "%s takes no '%.100s'", method, unknown);
-        fail(rpc, id, INVALID_PARAMS, px_buffer_string(&text));
+        if (id)
+            px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, px_buffer_string(&text));
         return;
     }
     pyexec_error error;
-    if (!rpc->executor && !methods[i].before_initialize) {
+    int status = check_names(params, &error);
+    if (status == 0 && !rpc->executor && !methods[i].before_initialize) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s: call initialize first", method);
-        px_rpc_fail(rpc, id, &error);
-        return;
+        status = px_error_hint(&error, "The first request is initialize with {\"protocol\": %d}.",
+                               PROTOCOL);
     }
-    methods[i].serve(rpc, id, params);
+    if (status < 0)
+        px_rpc_fail(rpc, id, &error);
+    else
+        methods[i].serve(rpc, id, params);
 }
 
 static void handle_line(struct px_rpc *rpc, const char *line, size_t length)
@@ -339,19 +332,20 @@ static void handle_line(struct px_rpc *rpc, const char *line, size_t length)
     json_error_t problem;
     json_t *message = json_loadb(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     if (!message) {
-        fail(rpc, NULL, PARSE_ERROR, problem.text);
+        px_rpc_refuse_line(rpc, line, length, &problem);
         return;
     }
-    const json_t *id = json_object_get(message, "id");
+    const json_t *given = json_object_get(message, "id");
     const char *version = json_string_value(json_object_get(message, "jsonrpc"));
     const char *method = json_string_value(json_object_get(message, "method"));
     json_t *params = json_object_get(message, "params");
     json_t *none = params ? NULL : json_object();
-    bool good_id = !id || json_is_string(id) || json_is_number(id) || json_is_null(id);
+    bool good_id = !given || json_is_string(given) || json_is_number(given) || json_is_null(given);
+    px_auto_free char *id = given && good_id ? json_dumps(given, PX_RPC_ID_FLAGS) : NULL;
     if (!json_is_object(message) || !version || strcmp(version, "2.0") != 0 || !method || !good_id)
-        fail(rpc, good_id ? id : NULL, INVALID_REQUEST, "not a JSON-RPC 2.0 request");
+        px_rpc_refuse(rpc, id, PX_RPC_INVALID_REQUEST, "not a JSON-RPC 2.0 request");
     else if (params && !json_is_object(params))
-        fail(rpc, id, INVALID_PARAMS, "params must be an object");
+        px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, "params must be an object");
     else
         dispatch(rpc, method, id, params ? params : none);
     json_decref(none);
@@ -373,8 +367,10 @@ static void take_lines(struct px_rpc *rpc, struct px_buffer *input, bool *droppi
         size_t length = (size_t)(end - start);
         if (*dropping)
             *dropping = false;
-        else if (length && !(length == 1 && *start == '\r'))
+        else if (length && !(length == 1 && *start == '\r')) {
+            px_rpc_await_room(rpc);
             handle_line(rpc, start, length);
+        }
         done += length + 1;
     }
     if (done)
@@ -382,30 +378,42 @@ static void take_lines(struct px_rpc *rpc, struct px_buffer *input, bool *droppi
     if (input->length <= LINE_MAX_BYTES)
         return;
     if (!*dropping)
-        fail(rpc, NULL, INVALID_REQUEST, "a line is longer than 32 MiB");
+        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
     *dropping = true;
     px_buffer_done(input);
 }
 
-int px_rpc_serve(int input, int output)
+/* Reads some bytes. False at the end of input, and when all shall end. */
+static bool read_some(const struct px_rpc *rpc, int input, struct px_buffer *buffer)
 {
-    struct px_rpc rpc = {.output = output};
+    struct pollfd fds[] = {{input, POLLIN, 0}, {rpc->stop, POLLIN, 0}};
+    char *room = px_buffer_reserve(buffer, READ_BYTES);
+    while (room) {
+        int ready = poll(fds, PX_COUNT(fds), -1);
+        if (ready > 0 && fds[1].revents)
+            return false;
+        ssize_t n = ready > 0 ? read(input, room, READ_BYTES) : -1;
+        if (n > 0) {
+            buffer->length += (size_t)n;
+            buffer->data[buffer->length] = '\0';
+            return true;
+        }
+        if (n == 0 || (errno != EINTR && errno != EAGAIN))
+            return false;
+    }
+    return false;
+}
+
+int px_rpc_serve(int input, int output, int stop)
+{
+    struct px_rpc rpc = {.output = output, .stop = stop};
     struct px_buffer px_auto_buffer buffer = {0};
     bool dropping = false;
     pthread_mutex_init(&rpc.output_lock, NULL);
     pthread_mutex_init(&rpc.lock, NULL);
     pthread_cond_init(&rpc.changed, NULL);
-    while (!rpc.stopping && !rpc.output_gone) {
-        char *room = px_buffer_reserve(&buffer, 65536);
-        ssize_t n = room ? read(input, room, 65536) : -1;
-        if (n < 0 && room && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        buffer.length += (size_t)n;
-        buffer.data[buffer.length] = '\0';
+    while (!rpc.stopping && !rpc.output_gone && read_some(&rpc, input, &buffer))
         take_lines(&rpc, &buffer, &dropping);
-    }
     px_rpc_stop_all(&rpc);
     pyexec_executor_free(rpc.executor);
     pthread_mutex_destroy(&rpc.output_lock);

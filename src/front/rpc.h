@@ -5,8 +5,8 @@
 #ifndef PX_FRONT_RPC_H
 #define PX_FRONT_RPC_H
 
-/* Serves until the end of input or a `shutdown` request; ends all runs then. Returns the exit
- * status: 0, or 1 when the output is gone. */
-int px_rpc_serve(int input, int output);
+/* Serves until the end of input, a `shutdown` request, or until `stop` (a descriptor, or -1) is
+ * readable; ends all runs then. Returns the exit status: 0, or 1 when the output is gone. */
+int px_rpc_serve(int input, int output, int stop);
 
 #endif

@@ -13,7 +13,7 @@
 struct px_rpc_job {
     struct px_rpc_job *next;
     struct px_rpc *rpc;
-    json_t *id;
+    char *id;
     pyexec_request *request;
     char *session_id;               /* NULL: a single run */
     struct px_buffer held[2];       /* of each stream: the start of a character to come */
@@ -22,7 +22,7 @@ struct px_rpc_job {
 
 static void free_job(struct px_rpc_job *job)
 {
-    json_decref(job->id);
+    free(job->id);
     pyexec_request_free(job->request);
     free(job->session_id);
     px_buffer_done(&job->held[0]);
@@ -32,13 +32,17 @@ static void free_job(struct px_rpc_job *job)
 
 static void notify(struct px_rpc_job *job, int stream, const char *bytes, size_t length)
 {
-    struct px_buffer px_auto_buffer text = {0};
+    struct px_buffer px_auto_buffer text = {0}, line = {0};
     px_utf8_repair(&text, bytes, length);
-    px_rpc_send(job->rpc,
-                json_pack("{s:s, s:s, s:{s:O, s:s, s:s%, s:I}}", "jsonrpc", "2.0", "method",
-                          "output", "params", "request", job->id, "stream",
-                          stream == 1 ? "stdout" : "stderr", "text", px_buffer_string(&text),
-                          text.length, "seq", (json_int_t)job->seq++));
+    json_t *string = json_stringn(px_buffer_string(&text), text.length);
+    px_auto_free char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+    json_decref(string);
+    px_buffer_printf(&line,
+                     "{\"jsonrpc\":\"2.0\",\"method\":\"output\",\"params\":{\"request\":%s,"
+                     "\"stream\":\"%s\",\"text\":%s,\"seq\":%llu}}",
+                     job->id ? job->id : "null", stream == 1 ? "stdout" : "stderr",
+                     quoted ? quoted : "\"\"", job->seq++);
+    px_rpc_send(job->rpc, &line);
 }
 
 static int on_output(void *data, int stream, const char *bytes, size_t length)
@@ -53,9 +57,9 @@ static int on_output(void *data, int stream, const char *bytes, size_t length)
     return job->rpc->output_gone;
 }
 
-static void *work(void *argument)
+/* The run, from its start to its answer. */
+static void serve(struct px_rpc_job *job)
 {
-    struct px_rpc_job *job = argument;
     struct px_rpc *rpc = job->rpc;
     pyexec_error error;
     pyexec_result *result = NULL;
@@ -71,8 +75,15 @@ static void *work(void *argument)
     if (status < 0)
         px_rpc_fail(rpc, job->id, &error);
     else
-        px_rpc_answer(rpc, job->id, json_loads(text, JSON_ALLOW_NUL, NULL));
+        px_rpc_answer(rpc, job->id, text);
     pyexec_result_free(result);
+}
+
+static void *work(void *argument)
+{
+    struct px_rpc_job *job = argument;
+    struct px_rpc *rpc = job->rpc;
+    serve(job);
     pthread_mutex_lock(&rpc->lock);
     struct px_rpc_job **at = &rpc->jobs;
     while (*at != job)
@@ -109,65 +120,75 @@ static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error
     return failed ? px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", JOBS_MAX) : 0;
 }
 
-static int prepare(struct px_rpc_job *job, const json_t *params, bool session, pyexec_error *error)
+/* What is the transport's own of the parameters; the rest is the library's to read. */
+static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec_error *error)
 {
-    json_t *rest = json_copy((json_t *)(uintptr_t)params);
-    const char *id = json_string_value(json_object_get(rest, "session_id"));
-    bool stream = json_is_true(json_object_get(rest, "stream"));
-    int status = 0;
-    job->request = pyexec_request_new();
-    if (session && !id)
-        status = px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: missing");
-    else if (session)
-        job->session_id = strdup(id);
-    if (session)
-        json_object_del(rest, "session_id");
-    json_object_del(rest, "stream");
-    px_auto_free char *text = json_dumps(rest, JSON_COMPACT);
-    json_decref(rest);
-    if (status == 0 && (!job->request || !text || (session && !job->session_id)))
-        status = px_error_oom(error);
-    if (status == 0)
-        status = pyexec_request_set_json(job->request, text, strlen(text), error);
-    if (status == 0 && stream)
+    const json_t *stream = json_object_get(params, "stream");
+    const char *id = json_string_value(json_object_get(params, "session_id"));
+    if (stream && !json_is_boolean(stream)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "stream: not true or false");
+        return px_error_hint(error, "Send stream as true or false.");
+    }
+    if (json_is_true(stream))
         pyexec_request_set_output(job->request, on_output, job);
-    return status;
+    json_object_del(params, "stream");
+    if (!session)
+        return 0;
+    if (!id) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: missing");
+        return px_error_hint(error, "Send a session_id, or call execute_once.");
+    }
+    job->session_id = strdup(id);
+    json_object_del(params, "session_id");
+    return job->session_id ? 0 : px_error_oom(error);
 }
 
-static void execute(struct px_rpc *rpc, const json_t *id, const json_t *params, bool session)
+static int prepare(struct px_rpc_job *job, const json_t *params, bool session, pyexec_error *error)
+{
+    job->request = pyexec_request_new();
+    json_t *rest = json_copy((json_t *)(uintptr_t)params);
+    if (!job->request || !rest || take_own(job, rest, session, error) < 0) {
+        int status = job->request && rest ? -1 : px_error_oom(error);
+        json_decref(rest);
+        return status;
+    }
+    px_auto_free char *text = json_dumps(rest, JSON_COMPACT);
+    json_decref(rest);
+    return text ? pyexec_request_set_json(job->request, text, strlen(text), error)
+                : px_error_oom(error);
+}
+
+static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bool session)
 {
     pyexec_error error;
     struct px_rpc_job *job = calloc(1, sizeof *job);
-    if (!job) {
+    if (job)
+        *job = (struct px_rpc_job){.rpc = rpc, .id = id ? strdup(id) : NULL};
+    if (!job || (id && !job->id))
         px_error_oom(&error);
-        px_rpc_fail(rpc, id, &error);
+    else if (prepare(job, params, session, &error) == 0 && start(rpc, job, &error) == 0)
         return;
-    }
-    job->rpc = rpc;
-    /* A copy: the reading thread frees its message meanwhile. */
-    job->id = json_deep_copy(id);
-    if (prepare(job, params, session, &error) < 0 || start(rpc, job, &error) < 0) {
-        px_rpc_fail(rpc, id, &error);
+    px_rpc_fail(rpc, id, &error);
+    if (job)
         free_job(job);
-    }
 }
 
-void px_rpc_execute(struct px_rpc *rpc, const json_t *id, const json_t *params)
+void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     execute(rpc, id, params, false);
 }
 
-void px_rpc_execute_session(struct px_rpc *rpc, const json_t *id, const json_t *params)
+void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     execute(rpc, id, params, true);
 }
 
-int px_rpc_stop(struct px_rpc *rpc, const json_t *id, bool cancel)
+int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel)
 {
     int found = -1;
     pthread_mutex_lock(&rpc->lock);
     for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
-        if (json_equal(job->id, id)) {
+        if (job->id && strcmp(job->id, id) == 0) {
             (cancel ? pyexec_request_cancel : pyexec_request_interrupt)(job->request);
             found = 0;
         }

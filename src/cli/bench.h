@@ -105,7 +105,6 @@ double bench_ratio(const struct bench_samples *a, const struct bench_samples *b)
  * given, keys of the policy; any number of sessions. */
 int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool,
                        const json_t *policy_changes, pyexec_executor **ret, pyexec_error *error);
-void bench_free_executor(pyexec_executor **executor);
 
 /* A request to evaluate 1+1; NULL with an error. */
 pyexec_request *bench_request(pyexec_error *error);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/bench.h"
+#include "cli/handles.h"
 
 int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool,
                        const json_t *policy_changes, pyexec_executor **ret, pyexec_error *error)
@@ -26,17 +27,11 @@ int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, boo
     return text ? pyexec_executor_open(text, ret, error) : px_error_oom(error);
 }
 
-void bench_free_executor(pyexec_executor **executor)
-{
-    pyexec_executor_free(*executor);
-}
-
 pyexec_request *bench_request(pyexec_error *error)
 {
-    pyexec_request *request = pyexec_request_new();
+    cli_auto_request pyexec_request *request = pyexec_request_new();
     if (request && pyexec_request_set_code(request, "1+1", 3) == 0)
-        return request;
-    pyexec_request_free(request);
+        return TAKE_PTR(request);
     px_error_oom(error);
     return NULL;
 }
@@ -44,18 +39,15 @@ pyexec_request *bench_request(pyexec_error *error)
 int bench_call(pyexec_executor *executor, const char *session, pyexec_request *request,
                double *ret_us, pyexec_error *error)
 {
-    pyexec_result *result = NULL;
+    cli_auto_result pyexec_result *result = NULL;
     int64_t start = px_now_ns();
     if ((session ? pyexec_execute(executor, session, request, &result, error)
                  : pyexec_execute_once(executor, request, &result, error)) < 0)
         return -1;
     *ret_us = (double)(px_now_ns() - start) / 1000;
-    int status = 0;
-    if (pyexec_result_status(result) != PYEXEC_STATUS_OK) {
-        const char *repr = pyexec_result_error_repr(result);
-        status = px_error_set(error, PYEXEC_INTERNAL, "bench: a run ended with status %s: %s",
-                              pyexec_status_name(pyexec_result_status(result)), repr ? repr : "");
-    }
-    pyexec_result_free(result);
-    return status;
+    if (pyexec_result_status(result) == PYEXEC_STATUS_OK)
+        return 0;
+    const char *repr = pyexec_result_error_repr(result);
+    return px_error_set(error, PYEXEC_INTERNAL, "bench: a run ended with status %s: %s",
+                        pyexec_status_name(pyexec_result_status(result)), repr ? repr : "");
 }

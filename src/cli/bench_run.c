@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli/bench.h"
+#include "cli/handles.h"
 
 extern char **environ;
 
@@ -164,7 +165,7 @@ static int measure_round(struct bench *bench, const struct bench_plan *plan,
 static int measure_waiting(struct bench_memory *ret, const struct cli_settings *settings,
                            pyexec_error *error)
 {
-    px_auto(bench_free_executor) pyexec_executor *executor = NULL;
+    cli_auto_executor pyexec_executor *executor = NULL;
     struct bench_samples ignored = {0};
     if (bench_new_executor(settings, 1, true, NULL, &executor, error) < 0)
         return -1;
@@ -178,7 +179,7 @@ static int measure_waiting(struct bench_memory *ret, const struct cli_settings *
 static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
                              const struct cli_settings *settings, pyexec_error *error)
 {
-    px_auto(bench_free_executor) pyexec_executor *executor = NULL, *pooled = NULL;
+    cli_auto_executor pyexec_executor *executor = NULL, *pooled = NULL;
     if (bench_new_executor(settings, 1, false, NULL, &executor, error) < 0 ||
         bench_new_executor(settings, 1, true, NULL, &pooled, error) < 0)
         return -1;
@@ -198,7 +199,7 @@ static int measure_load(struct bench *bench, const struct bench_plan *plan,
                         const struct cli_settings *settings, pyexec_error *error)
 {
     for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
-        px_auto(bench_free_executor) pyexec_executor *executor = NULL;
+        cli_auto_executor pyexec_executor *executor = NULL;
         if (bench_new_executor(settings, zygotes, true, NULL, &executor, error) < 0 ||
             bench_load(executor, bench->threads, plan->seconds_tenths,
                        &bench->runs_per_second[zygotes - 1], error) < 0)
@@ -214,7 +215,7 @@ static int try_preloaded(struct bench *bench, const struct bench_plan *plan,
                          const struct cli_settings *settings, const json_t *changes,
                          pyexec_error *error)
 {
-    px_auto(bench_free_executor) pyexec_executor *executor = NULL, *idle = NULL;
+    cli_auto_executor pyexec_executor *executor = NULL, *idle = NULL;
     if (bench_new_executor(settings, BENCH_ZYGOTES_MAX, true, changes, &executor, error) < 0 ||
         bench_load(executor, bench->threads, plan->seconds_tenths,
                    &bench->preloaded.runs_per_second, error) < 0 ||

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/handles.h"
 #include "cli/repl_read.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -25,16 +26,6 @@ struct repl {
     char *completion_policy;
     char restarted[32];         /* why the state is gone, not yet said; "" */
 };
-
-static void free_request(pyexec_request **request)
-{
-    pyexec_request_free(*request);
-}
-
-static void free_result(pyexec_result **result)
-{
-    pyexec_result_free(*result);
-}
 
 static void repl_done(struct repl *repl)
 {
@@ -76,8 +67,8 @@ static void say_restart(struct repl *repl)
 static int execute_quietly(struct repl *repl, const char *code, const char *policy,
                            pyexec_result **ret, pyexec_error *error)
 {
-    px_auto(free_request) pyexec_request *request = pyexec_request_new();
-    px_auto(free_result) pyexec_result *result = NULL;
+    cli_auto_request pyexec_request *request = pyexec_request_new();
+    cli_auto_result pyexec_result *result = NULL;
     if (!request || pyexec_request_set_code(request, code, strlen(code)) < 0 ||
         pyexec_request_set_policy(request, policy) < 0)
         return px_error_oom(error);
@@ -151,7 +142,7 @@ static void complete(void *userdata, const char *word, struct px_buffer *names)
         px_buffer_printf(&code, "globals(), *dir(__builtins__), *%s", keywords);
     px_buffer_printf(&code, "}) if n.startswith('%s')%s][:100], sep='\\n')", prefix,
                      *prefix ? "" : " and n[0] != '_'");
-    px_auto(free_result) pyexec_result *result = NULL;
+    cli_auto_result pyexec_result *result = NULL;
     pyexec_error error;
     if (!px_buffer_ok(&code) || execute_quietly(repl, px_buffer_string(&code),
                                                 repl->completion_policy, &result, &error) < 0)
@@ -217,8 +208,8 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
 {
     pyexec_error error;
     px_auto(output_done) struct output output = {0};
-    px_auto(free_request) pyexec_request *request = pyexec_request_new();
-    px_auto(free_result) pyexec_result *result = NULL;
+    cli_auto_request pyexec_request *request = pyexec_request_new();
+    cli_auto_result pyexec_result *result = NULL;
     if (!request || !px_buffer_ok(cell) ||
         pyexec_request_set_code(request, px_buffer_string(cell), cell->length) < 0 ||
         pyexec_request_set_policy(request, repl->cell_policy) < 0) {

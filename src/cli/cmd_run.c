@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/handles.h"
 #include "cli/report.h"
 #include "cli/run.h"
 #include "cli/signals.h"
@@ -30,21 +31,6 @@ static const struct cli_option run_rows[] = {
     {"workspace", 0, "DIR", "Work in this folder of the host instead of in memory. Absolute; never removed.",
      CLI_INTO(struct run_options, workspace)},
 };
-
-static void free_executor(pyexec_executor **executor)
-{
-    pyexec_executor_free(*executor);
-}
-
-static void free_request(pyexec_request **request)
-{
-    pyexec_request_free(*request);
-}
-
-static void free_result(pyexec_result **result)
-{
-    pyexec_result_free(*result);
-}
 
 /* A failure of the host's: on standard error, and with --json as an object too. */
 static int fail(bool json, const pyexec_error *error)
@@ -87,7 +73,7 @@ static int print_json(pyexec_result *result)
 static int execute(pyexec_executor *executor, pyexec_request *request,
                    const struct run_options *options, pyexec_error *error)
 {
-    px_auto(free_result) pyexec_result *result = NULL;
+    cli_auto_result pyexec_result *result = NULL;
     px_auto(run_stream_done) struct run_stream stream = {0};
     if (!options->json)
         pyexec_request_set_output(request, run_stream_write, &stream);
@@ -107,8 +93,8 @@ static int run(const struct cli_arguments *arguments, void *target)
     const struct run_options *options = target;
     pyexec_error error;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
-    px_auto(free_executor) pyexec_executor *executor = NULL;
-    px_auto(free_request) pyexec_request *request = pyexec_request_new();
+    cli_auto_executor pyexec_executor *executor = NULL;
+    cli_auto_request pyexec_request *request = pyexec_request_new();
     if (!request)
         px_error_oom(&error);
     if (!request || cli_settings_load(&settings, arguments, &error) < 0 ||

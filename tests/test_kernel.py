@@ -1,5 +1,6 @@
 """The kernel is the wall: raw system calls, past every Python-level check."""
 import os
+import platform
 import socket
 
 import pytest
@@ -345,3 +346,29 @@ def test_a_forged_value_is_cut_on_a_character(own):
         for done in range(12, 20):
             result = own.result(code % done, *ANY, "--max-value-bytes", limit, "--timeout", "300ms")
             assert len((result["last_value_repr"] or "").encode()) <= 101, result
+
+
+MACHINE_CODE = ("import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\nm.write(bytes.fromhex('%s'))\n"
+                "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\nprint('on', flush=True)")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 has these interfaces")
+@pytest.mark.parametrize("code, what", [
+    (LIBC + "sc(0x40000000 | 39)\nprint('on')", "getpid (39) of the x32 interface"),
+    (LIBC + "sc(0x40000000 | 520, 0, 0, 0)\nprint('on')", "unknown (520) of the x32 interface"),
+    (MACHINE_CODE % "b814000000cd80c3", "number 20 of the 32-bit interface (int 0x80)"),
+])
+def test_a_call_of_another_interface_is_named_as_one(pyexec, code, what):
+    result = pyexec.result(code, *ANY)
+    assert (result["status"], result["exit_code"], result["stdout"]) == ("crashed", 159, ""), result
+    denial, = result["denials"]
+    assert (denial["layer"], denial["what"], denial["line"]) == ("syscall", what, 4) and "32-bit system call interface" in denial["hint"]
+    assert what in result["error_repr"] and result["error"]["hint"] == denial["hint"] and result["error"]["line"] == 4
+
+
+@pytest.mark.parametrize("call", ["libc.ptrace(0, 0, 0, 0)", "sc(0x40000000 | 39)"])
+def test_a_refused_call_with_its_signal_blocked_is_told_by_the_host(own, call):
+    result = own.result(LIBC + "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGSYS})\n" + call, *ANY)
+    assert (result["status"], result["exit_code"]) == ("crashed", 159), result
+    denial, = result["denials"]
+    assert denial["layer"] == "syscall" and "SIGSYS" in denial["what"] and denial["hint"] == result["error"]["hint"]

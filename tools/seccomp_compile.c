@@ -270,7 +270,7 @@ static size_t find_segments(const struct px_rules *rules, bool online, enum px_p
     }
     segments[count - 1].weight += 20;   /* numbers of kernels newer than libseccomp */
     segments[count++] = (struct segment){.first = X32_BIT, .weight = 1,
-                                         .value = SECCOMP_RET_KILL_PROCESS};
+                                         .value = SECCOMP_RET_TRAP};
     return count;
 }
 
@@ -335,10 +335,10 @@ int px_rules_compile(const struct px_rules *rules, bool online, enum px_part par
     size_t count = find_segments(rules, online, part, segments);
     struct tree *tree = tree_new(segments, count);
     compile_tree(e, tree, segments, 0, count - 1);
-    /* x32 numbers come with the same AUDIT_ARCH_X86_64; the tree's last segment kills them. */
+    /* x32 numbers come with the same AUDIT_ARCH_X86_64; the tree's last segment traps them. */
     size_t numbers = emit_load(e, offsetof(struct seccomp_data, nr));
-    size_t kill = emit(e, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
-    emit_jump(e, BPF_JEQ, rules->audit_arch, numbers, kill);
+    size_t trap = emit(e, BPF_RET | BPF_K, SECCOMP_RET_TRAP, 0, 0);
+    emit_jump(e, BPF_JEQ, rules->audit_arch, numbers, trap);
     emit_load(e, offsetof(struct seccomp_data, arch));
 
     ret_program->length = e->length;

@@ -326,7 +326,7 @@ static void write_markdown(void)
          "- **trap** rows, and every call without a row, end the run: the guard names the call in\n"
          "  the result's `denials`. If the script has blocked SIGSYS the kernel kills it instead.\n"
          "- Numbers that are unknown to pyexec's build answer `ENOSYS`, as an older kernel would.\n"
-         "- Calls of another architecture (`int 0x80`) and x32 calls kill the process.\n"
+         "- Calls of another architecture (`int 0x80`) and x32 calls end the run in the same way.\n"
          "- `uretprobe` and `uprobe` (335 and 336 on x86-64) pass every filter on newer kernels (seen\n"
          "  on 6.18), which answer SIGILL and `ENXIO` where root has set no probe.\n"
          "\n"
@@ -407,8 +407,7 @@ static int write_verdicts(const struct px_rules *rules, bool online)
             printf("errno %u %s\n", answer & SECCOMP_RET_DATA, name ? name : "-");
             break;
         default:
-            printf("%s 0 %s\n", answer == SECCOMP_RET_KILL_PROCESS ? "kill" : "trap",
-                   name ? name : "-");
+            printf("trap 0 %s\n", name ? name : "-");
         }
     }
     return ferror(stdout);

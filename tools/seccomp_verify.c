@@ -31,7 +31,7 @@ static uint32_t decide(const struct px_rules *rules, bool online, enum px_part p
                        uint32_t number, const uint64_t arguments[6])
 {
     if (arch != rules->audit_arch || number >= 0x40000000u)
-        return SECCOMP_RET_KILL_PROCESS;
+        return SECCOMP_RET_TRAP;
     if (part == PX_PART_ZYGOTE && is_setup(rules, number))
         return SECCOMP_RET_ALLOW;
     if (part == PX_PART_CHILD && !is_setup(rules, number))

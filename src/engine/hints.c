@@ -2,104 +2,292 @@
  * in a sandbox is known. */
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "engine/result.h"
 
-static char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
+/* A rule holds when each of its texts, unless it is NULL, is found where it says. The first that
+ * holds gives the hint, in which {field} is the policy's value. */
+struct rule {
+    const char *type;           /* whole; for all of a kind of errors, its rules follow */
+    const char *message;        /* a part of it */
+    const char *source;         /* a part of the script's innermost line; "^…": its beginning */
+    const char *hint;
+    enum { ALWAYS, ISOLATED, NO_FILES, NO_NETWORK, USAGE_PRINTED } when;
+};
 
-static char *format(const char *text, ...)
+#define NOT_A_NOTEBOOK "This is plain Python, not a notebook or a shell: "
+#define NO_INSTALLING \
+    NOT_A_NOTEBOOK "leave the line out. Nothing can be installed; use the modules that are there."
+#define IS_COROUTINE \
+    "It is a coroutine: await it inside an async def, and start the outermost one with " \
+    "asyncio.run()."
+#define UNFINISHED \
+    "The code ends too early, or a quote or bracket before this line is open: send all of it."
+#define NAME_FIRST \
+    "Define or import it first: a run knows no names of other runs, a session only those of its " \
+    "own calls."
+#define NO_DISPLAY \
+    "There is no display: print results, or save a figure to a file in the working directory."
+#define NO_PROCESSES \
+    "Other processes, and the locks between them, are not available: do the work in this " \
+    "process, or with concurrent.futures.ThreadPoolExecutor."
+#define OUTSIDE \
+    "Only files inside the working directory can be used, and written only if the policy allows " \
+    "it (disable_open, allow_readonly_open)."
+
+/* Before the interpreter's own suggestion. */
+static const struct rule rules[] = {
+    {"NameError", "name 'exit'", NULL,
+     "Use `raise SystemExit(n)`; at its last line a script ends by itself.", ALWAYS},
+    {"NameError", "name 'quit'", NULL,
+     "Use `raise SystemExit(n)`; at its last line a script ends by itself.", ALWAYS},
+    {"NameError", "name 'help'", NULL, "There is no help(): print dir(x) or x.__doc__.", ALWAYS},
+    {"NameError", "name 'display'", NULL,
+     NOT_A_NOTEBOOK "use print(), or make it the last expression.", ALWAYS},
+    {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
+    {"NameError", "name '__file__'", NULL,
+     "The script is no file: use paths relative to the working directory.", ALWAYS},
+    {"NameError", "name 'null'", NULL,
+     "JSON's null, true and false are None, True and False in Python.", ALWAYS},
+    {"NameError", "name 'true'", NULL,
+     "JSON's null, true and false are None, True and False in Python.", ALWAYS},
+    {"NameError", "name 'false'", NULL,
+     "JSON's null, true and false are None, True and False in Python.", ALWAYS},
+    {"NameError", "name 'np'", NULL, "Import it first: import numpy as np.", ALWAYS},
+    {"NameError", "name 'pd'", NULL, "Import it first: import pandas as pd.", ALWAYS},
+    {"NameError", "name 'plt'", NULL, "Import it first: import matplotlib.pyplot as plt.", ALWAYS},
+    {"ImportError", "import '__main__' not allowed", "from .",
+     "The script is no package, so relative imports fail: put the code into the script.", ALWAYS},
+    {"SyntaxError", NULL, "^!", NO_INSTALLING, ALWAYS},
+    {"SyntaxError", NULL, "pip install", NO_INSTALLING, ALWAYS},
+    {"SyntaxError", NULL, "^%", NOT_A_NOTEBOOK "leave the line out.", ALWAYS},
+    {"SyntaxError", NULL, "```", "Send the code alone, without Markdown's fences.", ALWAYS},
+    {"SyntaxError", "'return' outside", NULL,
+     "A script returns nothing: make the value its last expression, or print it.", ALWAYS},
+    {"SyntaxError", "outside function", "await ",
+     "Put it into `async def main():` and end with `asyncio.run(main())`.", ALWAYS},
+    {"SyntaxError", "outside async function", NULL,
+     "Put it into `async def main():` and end with `asyncio.run(main())`.", ALWAYS},
+    {"SyntaxError", "was never closed", NULL, UNFINISHED, ALWAYS},
+    {"SyntaxError", "unterminated", NULL, UNFINISHED, ALWAYS},
+    {"SyntaxError", "EOF while scanning", NULL, UNFINISHED, ALWAYS},
+    {"SyntaxError", "unexpected EOF", NULL, UNFINISHED, ALWAYS},
+    {"SyntaxError", "invalid character", NULL,
+     "Use plain ASCII quotes, dashes and spaces in code.", ALWAYS},
+    {"SyntaxError", "invalid non-printable character", NULL,
+     "Use plain ASCII quotes, dashes and spaces in code.", ALWAYS},
+    {"SyntaxError", "in call to 'print'", NULL, "This is Python 3: print(...).", ALWAYS},
+    {"IndentationError", NULL, NULL,
+     "Indent each block by four spaces more than its first line, and nothing else.", ALWAYS},
+    {"TabError", NULL, NULL, "Indent with spaces only, four for each level.", ALWAYS},
+    {"RuntimeError", "running event loop", NULL,
+     "Call asyncio.run() once, outside of all coroutines; inside of them use await.", ALWAYS},
+    {"RuntimeError", "can't start new thread", NULL,
+     "Use fewer threads: {max_threads} may run at once (max_threads).", ALWAYS},
+    {"TypeError", "'coroutine'", NULL, IS_COROUTINE, ALWAYS},
+    {"TypeError", "coroutine object", NULL, IS_COROUTINE, ALWAYS},
+    {"ModuleNotFoundError", NULL, NULL,
+     "This interpreter sees only the standard library (isolate_site is true): write it "
+     "with the standard library, or ask for isolate_site=false with a python_bin that has "
+     "the package. A module of your own must be in the script itself.", ISOLATED},
+    {"ModuleNotFoundError", NULL, NULL,
+     "The package is not installed for this python_bin, and nothing can be installed from "
+     "a script: use another module. A module of your own must be in the script itself.", ALWAYS},
+    {"EOFError", NULL, NULL,
+     "There is no more standard input: pass the data in the request's stdin, or put it "
+     "into the code.", ALWAYS},
+    {"RecursionError", NULL, NULL, "Write it as a loop, or check that the recursion ends.", ALWAYS},
+    {"SystemExit", NULL, NULL,
+     "The script has no command-line arguments: set the values in the code.", USAGE_PRINTED},
+    {"IndexError", NULL, "argv",
+     "The script has no command-line arguments: set the values in the code.", ALWAYS},
+    {"KeyError", NULL, "environ",
+     "The script sees none of the host's environment variables: pass them in the request's"
+     " env, or put the value into the code.", ALWAYS},
+    {"ValueError", "for integer string conversion", NULL,
+     "Print hex(n), or a part of it such as n % 10**20; converting so many digits takes "
+     "quadratic time.", ALWAYS},
+    {"OSError", "[Errno 24]", NULL,
+     "Close files, best with `with`: {max_open_files} may be open at once "
+     "(max_open_files).", ALWAYS},
+    {"OSError", "[Errno 28]", NULL,
+     "Delete files or write less: the workspace holds {workspace_bytes} bytes "
+     "(workspace_bytes).", ALWAYS},
+    {"OSError", "[Errno 27]", NULL,
+     "Delete files or write less: the workspace holds {workspace_bytes} bytes "
+     "(workspace_bytes).", ALWAYS},
+    {"OSError", "[Errno 30]", NULL, OUTSIDE, ALWAYS},
+    {"PermissionError", "[Errno 13]", NULL, OUTSIDE, ALWAYS},
+    {"gaierror", NULL, NULL,
+     "Scripts have no network here (policy field disable_networking): put the data into "
+     "the code, stdin or files of the request.", NO_NETWORK},
+    {"FileNotFoundError", "No usable temporary directory", NULL,
+     "This policy gives the script no file access (policy field disable_open): keep data "
+     "in variables, io.StringIO or io.BytesIO.", NO_FILES},
+    {"FileNotFoundError", ": '~", NULL,
+     "open() does not expand ~: give a path relative to the working directory.", ALWAYS},
+    {"FileNotFoundError", "directory: ", NULL,
+     "It is not in the working directory: pass it in the request's files, write it first, "
+     "or correct the name; in a stateless run nothing is there from earlier runs.", ALWAYS},
+    {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, NO_FILES},
+    {"FileNotFoundError", "No such file or directory", "Pool", NO_PROCESSES, ALWAYS},
+    {"FileNotFoundError", "No such file or directory", "multiprocessing", NO_PROCESSES, ALWAYS},
+    {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
+    {"sqlite3.OperationalError", "unable to open database file", NULL,
+     "Open it inside the working directory, or use ':memory:'.", ALWAYS},
+};
+
+/* After it. */
+static const struct rule last_rules[] = {
+    {"NameError", NULL, NULL, NAME_FIRST, ALWAYS},
+    {"AttributeError", NULL, NULL, "Print dir() of the object for what it has.", ALWAYS},
+    {"ImportError", "cannot import name", NULL,
+     "Import the module itself, and print dir() of it for what it has.", ALWAYS},
+};
+
+static const struct {
+    pyexec_status status;
+    const char *hint;
+} status_hints[] = {
+    {PYEXEC_STATUS_TIMEOUT,
+     "Make the script end within {timeout_ms} ms: look for an endless loop, a sleep or a wait for "
+     "input, work on less data, or ask for a larger timeout_ms."},
+    {PYEXEC_STATUS_CPU_LIMIT,
+     "Use a faster algorithm or less data: {cpu_time_seconds} s of CPU time are allowed "
+     "(cpu_time_seconds)."},
+    {PYEXEC_STATUS_MEMORY_LIMIT,
+     "Process the data in smaller parts, use generators, and delete what is no longer needed: "
+     "{address_space_bytes} bytes of address space are allowed (address_space_bytes)."},
+    {PYEXEC_STATUS_KILLED, "Run it again; if it is killed again, use less memory."},
+    {PYEXEC_STATUS_CRASHED,
+     "The interpreter or an extension module crashed. Avoid ctypes and deep native recursion; if "
+     "the script needs much memory, the cause can be an allocation that failed at "
+     "address_space_bytes={address_space_bytes}."},
+};
+
+static char *expand(const char *hint, const struct px_policy *policy)
 {
-    char *formatted = NULL;
-    va_list arguments;
-    va_start(arguments, text);
-    int length = vasprintf(&formatted, text, arguments);
-    va_end(arguments);
-    return length < 0 ? NULL : formatted;
+    struct px_buffer text = {0};
+    json_t *fields = strchr(hint, '{') ? px_policy_to_json(policy) : NULL;
+    while (*hint) {
+        size_t plain = strcspn(hint, "{");
+        px_buffer_add(&text, hint, plain);
+        hint += plain;
+        if (*hint != '{')
+            break;
+        char name[32];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(hint + 1, "}"), hint + 1);
+        px_buffer_printf(&text, "%" JSON_INTEGER_FORMAT,
+                         json_integer_value(json_object_get(fields, name)));
+        hint += strlen(name) + 2;
+    }
+    json_decref(fields);
+    return px_buffer_take(&text);
+}
+
+/* The last line of the traceback that shows source: a claim of the script, so only looked into. */
+static void innermost_source(const pyexec_result *result, char *line, size_t size)
+{
+    const char *at = result->traceback, *found = NULL;
+    while (at && (at = strstr(at, "\n  File \"<cell")))
+        found = ++at;
+    if (!found && result->traceback && strncmp(result->traceback, "  File \"<cell", 13) == 0)
+        found = result->traceback;
+    const char *source = found ? strchr(found, '\n') : NULL;
+    if (source)
+        source += 1 + strspn(source + 1, " ");
+    snprintf(line, size, "%.*s", source ? (int)strcspn(source, "\n") : 0, source ? source : "");
+}
+
+static bool source_has(const char *line, const char *part)
+{
+    return *part == '^' ? strncmp(line, part + 1, strlen(part + 1)) == 0
+                        : strstr(line, part) != NULL;
+}
+
+static bool is_time(const struct rule *rule, const pyexec_result *result,
+                    const struct px_policy *policy)
+{
+    switch (rule->when) {
+    case ISOLATED:
+        return policy->isolate_site;
+    case NO_FILES:
+        return px_policy_files(policy) == PX_FILES_NONE;
+    case NO_NETWORK:
+        return policy->disable_networking;
+    case USAGE_PRINTED:
+        return result->exit_code == 2 &&
+               strstr(px_buffer_string(&result->streams[1].text), "usage: ");
+    default:
+        return true;
+    }
+}
+
+/* error_type is qualified with its module, which a rule without a dot leaves open. */
+static bool is_type(const char *type, const char *wanted)
+{
+    const char *dot = strchr(wanted, '.') ? NULL : strrchr(type, '.');
+    return strcmp(dot ? dot + 1 : type, wanted) == 0;
+}
+
+static char *find_rule(const struct rule *table, size_t count, const pyexec_result *result,
+                       const struct px_policy *policy)
+{
+    char source[512];
+    innermost_source(result, source, sizeof source);
+    for (size_t i = 0; i < count; i++) {
+        const struct rule *rule = &table[i];
+        if (is_type(result->error_type, rule->type) &&
+            (!rule->message || strstr(result->error_message, rule->message)) &&
+            (!rule->source || source_has(source, rule->source)) &&
+            is_time(rule, result, policy))
+            return expand(rule->hint, policy);
+    }
+    return NULL;
+}
+
+/* A refusal's message ends with its hint: "phrase. hint"; the last denial has it apart. What the
+ * kernel refused is told by the line. */
+static char *denial_hint(const pyexec_result *result)
+{
+    const json_t *denials = result->claims.denials;
+    for (size_t i = json_array_size(denials); i-- > 0;) {
+        const json_t *denial = json_array_get(denials, i);
+        const char *text = json_string_value(json_object_get(denial, "hint"));
+        const char *layer = json_string_value(json_object_get(denial, "layer"));
+        bool kernels = strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) == 0;
+        json_int_t line = json_integer_value(json_object_get(denial, "line"));
+        if (text && *text &&
+            (strstr(result->error_message, text) || (kernels && line == result->error_line)))
+            return strdup(text);
+    }
+    return NULL;
 }
 
 static char *status_hint(const pyexec_result *result, const struct px_policy *policy)
 {
-    switch (result->status) {
-    case PYEXEC_STATUS_TIMEOUT:
-        return format("Make the script end within %" PRId64 " ms: look for an endless loop, a "
-                      "sleep or a wait for input, work on less data, or ask for a larger "
-                      "timeout_ms.", policy->timeout_ms);
-    case PYEXEC_STATUS_CPU_LIMIT:
-        return format("Use a faster algorithm or less data: %" PRId64 " s of CPU time are allowed "
-                      "(cpu_time_seconds).",
-                      policy->cpu_time_seconds == PX_NONE ? 0 : policy->cpu_time_seconds);
-    case PYEXEC_STATUS_MEMORY_LIMIT:
-        return format("Process the data in smaller parts, use generators, and delete what is no "
-                      "longer needed: %" PRId64 " bytes of address space are allowed "
-                      "(address_space_bytes).",
-                      policy->address_space_bytes == PX_NONE ? 0 : policy->address_space_bytes);
-    case PYEXEC_STATUS_KILLED:
-        return strdup("Run it again; if it is killed again, use less memory.");
-    case PYEXEC_STATUS_CRASHED:
-        if (result->exit_code == 128 + SIGSYS)
-            return strdup("Do it without this system call; processes, debugging, mounts and "
-                          "kernel settings are not available to scripts.");
-        return format("The interpreter or an extension module crashed. Avoid ctypes and deep "
-                      "native recursion; if the script needs much memory, the cause can be an "
-                      "allocation that failed at address_space_bytes=%" PRId64 ".",
-                      policy->address_space_bytes == PX_NONE ? 0 : policy->address_space_bytes);
-    default:
-        return NULL;
-    }
-}
-
-static bool message_has(const pyexec_result *result, const char *part)
-{
-    return strstr(result->error_message, part) != NULL;
-}
-
-static char *error_hint(const pyexec_result *result, const struct px_policy *policy)
-{
-    const char *type = result->error_type;
-    if (strcmp(type, "ModuleNotFoundError") == 0)
-        return strdup(policy->isolate_site
-                          ? "This interpreter sees only the standard library (isolate_site is "
-                            "true): write it with the standard library, or ask for "
-                            "isolate_site=false with a python_bin that has the package."
-                          : "The package is not installed for this python_bin, and nothing can be "
-                            "installed from a script: use another module.");
-    if (strcmp(type, "EOFError") == 0)
-        return strdup("There is no more standard input: pass the data in the request's stdin, or "
-                      "put it into the code.");
-    if (strcmp(type, "OSError") == 0 && message_has(result, "[Errno 24]"))
-        return format("Close files, best with `with`: %" PRId64 " may be open at once "
-                      "(max_open_files).",
-                      policy->max_open_files == PX_NONE ? 0 : policy->max_open_files);
-    if (strcmp(type, "OSError") == 0 &&
-        (message_has(result, "[Errno 28]") || message_has(result, "[Errno 27]")))
-        return format("Delete files or write less: the workspace holds %" PRId64 " bytes "
-                      "(workspace_bytes).", policy->workspace_bytes);
-    if (strcmp(type, "RuntimeError") == 0 && message_has(result, "can't start new thread"))
-        return format("Use fewer threads: %" PRId64 " may run at once (max_threads).",
-                      policy->max_threads);
-    if (strcmp(type, "RecursionError") == 0)
-        return strdup("Write it as a loop, or check that the recursion ends.");
+    for (size_t i = 0; i < PX_COUNT(status_hints); i++)
+        if (status_hints[i].status == result->status)
+            return expand(status_hints[i].hint, policy);
     return NULL;
 }
 
 char *px_hint_for(const pyexec_result *result, const struct px_policy *policy)
 {
-    char *hint = status_hint(result, policy);
-    if (!hint && result->error_type && result->error_message)
-        hint = error_hint(result, policy);
-    if (hint || !result->error_message)
+    bool limit = result->status != PYEXEC_STATUS_ERROR && result->exit_code != 128 + SIGSYS;
+    char *hint = limit ? status_hint(result, policy) : NULL;
+    if (hint || !result->error_type || !result->error_message)
         return hint;
-    /* A refusal's message ends with its hint: "phrase. hint"; the last denial has it apart. */
-    size_t count = json_array_size(result->claims.denials);
-    for (size_t i = count; i-- > 0;) {
-        const char *text = json_string_value(
-            json_object_get(json_array_get(result->claims.denials, i), "hint"));
-        if (text && *text && message_has(result, text))
-            return strdup(text);
-    }
-    return NULL;
+    if (result->exit_code == 128 + SIGSYS)
+        return denial_hint(result);
+    hint = find_rule(rules, PX_COUNT(rules), result, policy);
+    if (!hint)
+        hint = denial_hint(result);
+    if (!hint && result->claims.suggestion.length)
+        hint = strdup(px_buffer_string(&result->claims.suggestion));
+    return hint ? hint : find_rule(last_rules, PX_COUNT(last_rules), result, policy);
 }

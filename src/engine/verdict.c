@@ -49,6 +49,19 @@ static int end_by_limit(pyexec_result *result, const struct px_ending *ending,
     return claims_timeout(result) ? 0 : px_result_set_error(result, "TimeoutError", text);
 }
 
+/* The kernel ends a process that blocks the signal of a trap, which then names no call. */
+static void deny_unnamed_call(pyexec_result *result)
+{
+    json_t *denials = result->claims.denials;
+    if (json_array_size(denials) >= PX_DENIALS_MAX)
+        json_array_remove(denials, PX_DENIALS_MAX - 1);
+    json_array_append_new(denials, json_pack(
+        "{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(PX_DENIAL_SYSCALL), "what",
+        "unknown, made while SIGSYS was blocked", "line", "hint",
+        "The sandbox does not allow this system call, and the run was ended. Leave SIGSYS "
+        "unblocked, and the next refused call will be named."));
+}
+
 static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
                          const struct px_policy *policy)
 {
@@ -80,11 +93,13 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
         return px_result_set_error(result, "MemoryError", text);
     }
     set_status(result, PYEXEC_STATUS_CRASHED, 128 + ending->status);
-    if (signal == SIGSYS)
-        snprintf(text, sizeof text, "SIGSYS: a system call of another architecture (int 0x80, x32), "
-                                    "or one that is not allowed, made while SIGSYS was blocked");
-    else
+    if (signal == SIGSYS) {
+        deny_unnamed_call(result);
+        snprintf(text, sizeof text, "SIGSYS: a system call that the sandbox does not allow, made "
+                                    "while SIGSYS was blocked");
+    } else {
         snprintf(text, sizeof text, "SIG%s (%s)", name ? name : "?", words ? words : "unknown");
+    }
     return px_result_set_error(result, "Crashed", text);
 }
 
@@ -123,6 +138,10 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
     case PX_OUTCOME_TRAPPED: {
         size_t last = json_array_size(claims->denials);
         const json_t *denial = last ? json_array_get(claims->denials, last - 1) : NULL;
+        const char *layer = json_string_value(json_object_get(denial, "layer"));
+        /* It may be one too many to be sent. */
+        if (layer && strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) != 0)
+            denial = NULL;
         const char *what = json_string_value(json_object_get(denial, "what"));
         set_status(result, PYEXEC_STATUS_CRASHED, 128 + SIGSYS);
         result->error_line = (int)json_integer_value(json_object_get(denial, "line"));

@@ -40,6 +40,11 @@ static size_t put_clean(char *to, const char *text, size_t limit)
 
 void px_guard_deny(enum px_denial_layer layer, const char *what, const char *hint)
 {
+    px_guard_deny_at(layer, what, hint, px_guard_script_line());
+}
+
+void px_guard_deny_at(enum px_denial_layer layer, const char *what, const char *hint, int32_t line)
+{
     if (!run)
         return;
     if (sent >= PX_DENIALS_MAX) {
@@ -51,7 +56,6 @@ void px_guard_deny(enum px_denial_layer layer, const char *what, const char *hin
     static struct px_wire_writer writer;
     char field[sizeof(uint8_t) + sizeof(int32_t) + sizeof(uint16_t) + WHAT_MAX + HINT_MAX];
     uint8_t kind = (uint8_t)layer;
-    int32_t line = px_guard_script_line();
     size_t head = sizeof kind + sizeof line + sizeof(uint16_t);
     uint16_t what_length = (uint16_t)put_clean(field + head, what, WHAT_MAX);
     size_t length = head + what_length;

@@ -1,6 +1,7 @@
 /* The guard's entry points, and the table of audit events that it judges. */
 #include "guest/guard.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +17,12 @@
 #define DETAIL_ITEMS_MAX 50
 
 #ifdef PX_WITHOUT_GUARD
+
+void px_guard_explain(PyObject *exception, int32_t line)
+{
+    (void)exception;
+    (void)line;
+}
 
 int px_guard_install(const char *const *trees, size_t stdlib_count)
 {
@@ -35,7 +42,7 @@ static const struct px_run *run;
 
 enum kind {
     OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, SOCKET_SELF, PROCESS,
-    PROCESS_SECOND
+    PROCESS_SECOND, MAPPING
 };
 
 /* What is judged (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob
@@ -44,6 +51,7 @@ static const struct {
     const char *event;
     enum kind kind;
 } events[] = {
+    {"mmap.__new__", MAPPING},
     {"open", OPEN},
     {"os.chdir", READ},
     {"os.chflags", WRITE},
@@ -204,6 +212,35 @@ static int check_process(const char *event, PyObject *detail)
                   "A script can't start programs or fork: do it in Python in this process.");
 }
 
+/* Where the script last asked for memory without a file. Its event doesn't tell whether it is
+ * shared, which the kernel refuses. */
+static int32_t mapping_line;
+
+static void note_mapping(PyObject *fd)
+{
+    long number = fd && PyLong_Check(fd) ? PyLong_AsLong(fd) : 0;
+    PyErr_Clear();
+    if (number == -1)
+        mapping_line = px_guard_script_line();
+}
+
+void px_guard_explain(PyObject *exception, int32_t line)
+{
+    if (!run || !line || line != mapping_line ||
+        !PyErr_GivenExceptionMatches(exception, PyExc_PermissionError))
+        return;
+    px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
+    PyObject *number = args ? item(args, 0) : NULL;
+    bool kernels = number && PyLong_Check(number) && PyLong_AsLong(number) == EPERM;
+    PyErr_Clear();
+    if (!kernels)           /* the guard's own have none */
+        return;
+    px_guard_deny_at(PX_DENIAL_SYSCALL, "mmap MAP_SHARED without a file",
+                     "Memory that is shared without a file is not available: no limit would count "
+                     "it. Use mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), or a "
+                     "bytearray.", line);
+}
+
 static int check(size_t i, PyObject *arguments)
 {
     const char *event = events[i].event;
@@ -223,6 +260,9 @@ static int check(size_t i, PyObject *arguments)
         return px_files_check(event, item(arguments, 1), true);
     case DATABASE:
         return px_files_check(event, item(arguments, 0), run->files == PX_FILES_FULL);
+    case MAPPING:
+        note_mapping(item(arguments, 0));
+        return 0;
     case SOCKET_NEW:
         return network ? 0 : check_new_socket(event, arguments);
     case SOCKET:
@@ -241,7 +281,7 @@ static int check(size_t i, PyObject *arguments)
 static int on_event(const char *event, PyObject *arguments, void *data)
 {
     (void)data;
-    if (!run || !strchr("ops", event[0]))
+    if (!run || !strchr("mops", event[0]))
         return 0;
     for (size_t i = 0; i < PX_COUNT(events); i++)
         if (strcmp(events[i].event, event) == 0)
@@ -264,6 +304,7 @@ int px_guard_arm(const struct px_run *armed)
     px_denial_arm(armed);
     px_files_arm(armed);
     px_imports_arm(armed);
+    mapping_line = 0;
     run = armed;
     return 0;
 }

@@ -29,6 +29,12 @@ bool px_guard_is_script(const char *filename);
  * rest are counted. Keeps a pending Python exception as it is. */
 void px_guard_deny(enum px_denial_layer layer, const char *what, const char *hint);
 
+/* The same for a line that is not running any more. */
+void px_guard_deny_at(enum px_denial_layer layer, const char *what, const char *hint, int32_t line);
+
+/* Reports what only the kernel refused, when this uncaught exception of that line comes of it. */
+void px_guard_explain(PyObject *exception, int32_t line);
+
 /* How many were counted but not sent. */
 uint64_t px_guard_denials_dropped(void);
 

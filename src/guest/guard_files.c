@@ -151,14 +151,15 @@ static bool worth_reporting(enum purpose purpose, const char *path, const char *
     const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
     if (last[0] == '<' && last[strlen(last) - 1] == '>')
         return false;
+    /* What the machine is like: counts of processors and the like. */
+    bool machine = px_path_below(resolved, "/proc") || px_path_below(resolved, "/sys");
     switch (purpose) {
     case FOR_SCRIPT:
         return true;
     case FOR_LIBRARY:
-        /* What the machine is like: counts of processors and the like. */
-        return writes || !(px_path_below(resolved, "/proc") || px_path_below(resolved, "/sys"));
+        return writes || !machine;
     case FOR_NOBODY:
-        return writes || !px_frames_in_trees(resolved);
+        return writes || !(machine || px_frames_in_trees(resolved));
     default:
         return false;
     }

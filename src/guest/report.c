@@ -161,6 +161,7 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
     } else {
         px_auto_object PyObject *message = px_read_convert(exception, PyObject_Str);
         describe(report, run, exception, message, compiling);
+        px_guard_explain(exception, report->line);
         px_suggest(&report->suggestion, exception, false);
         px_traceback_format(&report->traceback, exception, message, sources);
         px_buffer_add(&report->printed, px_buffer_string(&report->traceback),

@@ -170,14 +170,16 @@ static void search_module(struct search *search, PyObject *exception)
     consider_all(search, names);
 }
 
-/* Before 3.10 the name is only in the message: name 'x' is not defined. */
-static PyObject *name_in_message(PyObject *exception)
+/* A name that is only in the message: name 'x' is not defined (before 3.10), cannot import name
+ * 'x' (before 3.12). */
+static PyObject *name_in_message(PyObject *exception, const char *beginning)
 {
     px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
     PyObject *first =
         args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
     px_auto_buffer struct px_buffer text = {0};
-    if (!first || !PyUnicode_Check(first) || !px_read_text(&text, first, 256))
+    if (!first || !PyUnicode_Check(first) || !px_read_text(&text, first, 256) ||
+        strncmp(px_buffer_string(&text), beginning, strlen(beginning)) != 0)
         return NULL;
     const char *start = strchr(px_buffer_string(&text), '\'');
     const char *end = start ? strchr(start + 1, '\'') : NULL;
@@ -186,11 +188,12 @@ static PyObject *name_in_message(PyObject *exception)
 
 static PyObject *wrong_name(PyObject *exception)
 {
-    if (PyErr_GivenExceptionMatches(exception, PyExc_ImportError))
-        return px_read_attribute(exception, px_name.name_from);
-    PyObject *name = px_read_attribute(exception, px_name.name);
+    bool import = PyErr_GivenExceptionMatches(exception, PyExc_ImportError);
+    PyObject *name = px_read_attribute(exception, import ? px_name.name_from : px_name.name);
+    if (!name && import && px_python.version < 0x030c)
+        name = name_in_message(exception, "cannot import name '");
     if (!name && PyErr_GivenExceptionMatches(exception, PyExc_NameError))
-        name = name_in_message(exception);
+        name = name_in_message(exception, "");
     return name;
 }
 

@@ -1,5 +1,6 @@
 #include "guest/trap.h"
 
+#include <linux/audit.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -29,20 +30,47 @@ static void take_turn(void)
         pause();
 }
 
+#define X32_BIT 0x40000000
+#ifdef __x86_64__
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#define OTHER_INTERFACE "the 32-bit interface (int 0x80)"
+#else
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#define OTHER_INTERFACE "the 32-bit interface"
+#endif
+
+#define OTHER_HINT \
+    "The script used the x32 or 32-bit system call interface, which the sandbox does not allow " \
+    "at all, and the run was ended. Make the call through Python or the C library."
+#define CALL_HINT \
+    "The sandbox does not allow this system call, and the run was ended. Processes, debugging, " \
+    "mounts and kernel settings are not available to scripts."
+
+/* Names the call, whose number means another one in another interface; returns the hint. */
+static const char *describe(const siginfo_t *info, char *what, size_t size)
+{
+    int call = info->si_syscall;
+    if (info->si_arch != NATIVE_ARCH) {
+        snprintf(what, size, "number %d of %s", call, OTHER_INTERFACE);
+        return OTHER_HINT;
+    }
+    bool x32 = call > 0 && call & X32_BIT;
+    const char *name = px_syscall_name(x32 ? call & ~X32_BIT : call);
+    snprintf(what, size, "%s (%d)%s", name ? name : "unknown", x32 ? call & ~X32_BIT : call,
+             x32 ? " of the x32 interface" : "");
+    return x32 ? OTHER_HINT : CALL_HINT;
+}
+
 static void on_trap(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)context;
     take_turn();
-    int call = info->si_syscall;
-    const char *name = px_syscall_name(call);
     char what[80];
-    snprintf(what, sizeof what, "%s (%d)", name ? name : "unknown", call);
+    const char *hint = describe(info, what, sizeof what);
     if (!px_has_gil())
         PyGILState_Ensure();
-    px_guard_deny(PX_DENIAL_SYSCALL, what,
-                  "The sandbox does not allow this system call, and the run was ended. Processes, "
-                  "debugging, mounts and kernel settings are not available to scripts.");
+    px_guard_deny(PX_DENIAL_SYSCALL, what, hint);
     px_run_abort(PX_OUTCOME_TRAPPED, EXIT_SIGSYS);
 }
 

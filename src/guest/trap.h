@@ -7,7 +7,7 @@
 #ifndef PX_GUEST_TRAP_H
 #define PX_GUEST_TRAP_H
 
-/* Child, before the filter is installed: the handler, on an alternate stack. 0 or -1, errno. */
+/* Child, before the filter is installed: the handler, on the stack of the call. 0 or -1, errno. */
 int px_trap_install(void);
 
 #endif

@@ -205,12 +205,18 @@ static int trap_tells(void)
     return 0;
 }
 
-static int trap_blocked(void)
+static void block_traps(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGSYS);
-    CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        _exit(250);
+}
+
+static int trap_blocked(void)
+{
+    block_traps();
     syscall(SYS_ptrace, 0, 0, 0, 0);
     return 0;
 }
@@ -234,6 +240,8 @@ static void test_traps(void **state)
 }
 
 #ifdef __x86_64__
+#define X32 0x40000000u
+
 static long raw(uint64_t number, uint64_t argument)
 {
     long result;
@@ -245,32 +253,29 @@ static long raw(uint64_t number, uint64_t argument)
 static int int_80(void)
 {
     long result;
+    trapped->number = -2;
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(20L /* getpid of i386 */) : "memory");
+    CHECK(trapped->number == 20 && trapped->code == 1 /* SYS_SECCOMP */);
+    CHECK(trapped->arch == 0x40000003 && result == 20);
     return 0;
 }
 
-static int x32_getpid(void)
+/* x32 numbers, the highest one, and -1, with the architecture of all others. */
+static int x32(void)
 {
-    raw(0x40000000u | SYS_getpid, 0);
+    const uint32_t numbers[] = {X32 | SYS_getpid, X32 | 520 /* execve */, 0x7fffffff, UINT32_MAX};
+    for (size_t i = 0; i < PX_COUNT(numbers); i++) {
+        trapped->number = -2;
+        CHECK((uint32_t)raw(numbers[i], 0) == numbers[i]);
+        CHECK(trapped->number == (int)numbers[i] && trapped->arch == 0xc000003e);
+    }
     return 0;
 }
 
-static int x32_execve(void)
+static int int_80_blocked(void)
 {
-    raw(0x40000000u | 520, 0);
-    return 0;
-}
-
-static int x32_highest(void)
-{
-    raw(0x7fffffff, 0);
-    return 0;
-}
-
-static int number_minus_one(void)
-{
-    raw(UINT64_MAX, 0);
-    return 0;
+    block_traps();
+    return int_80();
 }
 
 /* The kernel takes the lower half of rax since 5.14, and refused any upper half before. */
@@ -287,11 +292,9 @@ static int upper_half_of_number(void)
 static void test_architectures(void **state)
 {
     (void)state;
-    run_killed(int_80);
-    run_killed(x32_getpid);
-    run_killed(x32_execve);
-    run_killed(x32_highest);
-    run_killed(number_minus_one);
+    run_both(int_80);
+    run_both(x32);
+    run_killed(int_80_blocked);
     run_both(upper_half_of_number);
 }
 #else

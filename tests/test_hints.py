@@ -1,0 +1,106 @@
+"""What a model that wrote the code reads after a failure: each hint says what to do instead."""
+import subprocess
+
+import pytest
+
+ANY = ["--any-import"]
+FULL = ["--files", "full"]
+
+
+@pytest.mark.parametrize("code, words", [
+    ("import math\nvalue = 1\nprint(valeu)", "Did you mean: 'value'?"), ("prnt(1)", "Did you mean: 'print'?"),
+    ("class A:\n    def total(self): pass\nA().totl()", "Did you mean: 'total'?"), ("'abc'.uper()", "Did you mean: 'upper'?"),
+    ("import math\nmath.sqr(2)", "Did you mean: 'sqrt'?"), ("from math import sqroot", "Did you mean: 'sqrt'?"),
+    ("json.dumps(1)", "Did you forget to import 'json'?"), ("qqqqqq", "Define or import it first"), ("(5).qqqqqq", "dir()"),
+    ("np.array([1])", "import numpy as np"), ("pd.DataFrame()", "import pandas as pd"), ("plt.show()", "import matplotlib.pyplot as plt"),
+    ("exit()", "raise SystemExit"), ("quit(1)", "raise SystemExit"), ("help(len)", "__doc__"), ("display(1)", "print()"),
+    ("get_ipython()", "not a notebook"), ("__file__", "relative to the working directory"), ("x = null", "None"), ("x = true", "True"),
+    ("x = [false]", "False"),
+])
+def test_a_wrong_name(own, code, words):
+    result = own.result(code)
+    assert result["status"] == "error" and words in result["error"]["hint"], result["error"]
+
+
+@pytest.mark.parametrize("code, words", [
+    ("!pip install numpy\nprint(1)", "Nothing can be installed"), ("pip install numpy", "Nothing can be installed"),
+    ("%pip install numpy", "Nothing can be installed"), ("x = 1\n%matplotlib inline", "not a notebook"), ("if 1:\n    !ls", "not a notebook"),
+    ("```python\nprint(1)\n```", "fences"), ("print(1)\n```", "fences"), ("return 5", "last expression"),
+    ("async def f(): return 1\nawait f()", "asyncio.run(main())"), ("async with a: pass", "asyncio.run(main())"),
+    ("x = [1, 2", "send all of it"), ("x = '''abc", "send all of it"), ("x = 'abc", "send all of it"), ("x = “a”", "ASCII quotes"),
+    ("print 'a'", "Python 3"), ("def f():\nreturn 1", "four spaces"), ("  x = 1", "four spaces"), ("if 1:\n    x = 1\n  y = 2", "four spaces"),
+    ("def f():\n\tx = 1\n        return x", "spaces only"),
+])
+def test_code_that_does_not_compile(own, code, words):
+    result = own.result(code)
+    assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
+
+
+@pytest.mark.parametrize("code, flags, words", [
+    ("import nosuch", ANY, "isolate_site"), ("import nosuch", [*ANY, "--no-isolate-site"], "not installed"),
+    ("from utils import helper", ANY, "in the script itself"), ("from . import utils", [], "relative imports"),
+    ("import asyncio\nasync def f(): asyncio.run(f())\nasyncio.run(f())", ANY, "use await"),
+    ("async def f(): return 1\nf() + 1", [], "await it"), ("async def f(): return 1\nlen(f())", [], "await it"),
+    ("input('n? ')", [], "stdin"), ("def f(n): return f(n + 1)\nf(0)", [], "loop"),
+    ("import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(1,)).start()", ANY, "16 may run at once (max_threads)"),
+    ("import argparse\np = argparse.ArgumentParser()\np.add_argument('x')\np.parse_args()", ANY, "no command-line arguments"),
+    ("import sys\nsys.argv[1]", ANY, "no command-line arguments"), ("import os\nos.environ['API_KEY']", ANY, "request's env"),
+    ("str(10 ** 5000)", [], "hex(n)"), ("open('data.csv')", FULL, "request's files"), ("open('~/x', 'w')", FULL, "does not expand ~"),
+    ("open('/tmp/x', 'w')", FULL, "relative"), ("open('a')", [], "disable_open"), ("import tempfile\ntempfile.TemporaryFile()", ANY, "io.BytesIO"),
+    ("import multiprocessing\nmultiprocessing.Pool(2)", ANY, "ThreadPoolExecutor"), ("import multiprocessing\nmultiprocessing.Pool(2)", [*ANY, *FULL], "ThreadPoolExecutor"),
+    ("from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor(2).submit(abs, 1)", [*ANY, *FULL], "ThreadPoolExecutor"),
+    ("import subprocess\nsubprocess.run(['ls'])", ANY, "in Python"), ("import urllib.request\nurllib.request.urlopen('http://example.com')", ANY, "disable_networking"),
+    ("import sqlite3\nsqlite3.connect('no/a.db')", [*ANY, *FULL], ":memory:"), ("fs = [open(str(n), 'w') for n in range(99)]", FULL, "16 may be open at once"),
+])
+def test_what_a_sandbox_does_not_have(own, code, flags, words):
+    result = own.result(code, *flags)
+    assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "raise SystemExit(2)", "{}['x']", "[][1]", "raise OSError(5, 'x')"])
+def test_no_hint_where_the_error_says_it_all(own, code):
+    assert own.result(code)["error"]["hint"] is None
+
+
+def test_a_suggestion_of_a_session_and_of_hostile_text(own):
+    result = own.result("class A:\n    def __dir__(self): return ['na\\nme\\x1b']\n    pass\nA().name")
+    assert result["status"] == "error" and result["error"]["hint"]
+    result = own.result("globals()['{max_threads}x'] = 1\nraise NameError('x', name='{max_threads}y')")
+    assert "16" not in result["error"]["hint"]
+
+
+def test_shared_memory_without_a_file_is_explained(pyexec):
+    code = "import mmap\nmmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nmmap.mmap(-1, 4096, access=mmap.ACCESS_COPY)\n"
+    assert pyexec.result(code, *ANY)["denials"] == []
+    result = pyexec.result(code + "mmap.mmap(-1, 4096)", *ANY)
+    denial, = result["denials"]
+    assert (denial["layer"], denial["line"]) == ("syscall", 4) and "MAP_SHARED" in denial["what"], denial
+    assert denial["hint"] == result["error"]["hint"] and "MAP_PRIVATE" in denial["hint"] and "bytearray" in denial["hint"]
+
+
+@pytest.mark.parametrize("code", ["import mmap\nmmap.mmap(-1, 1, 2); raise PermissionError('mine')", "import mmap\nmmap.mmap(-1, 1, 2); open('/etc/passwd')"])
+def test_other_refusals_are_not_taken_for_it(own, code):
+    assert not [d for d in own.result(code, *ANY)["denials"] if d["layer"] == "syscall"]
+
+
+@pytest.fixture
+def package(open_folder):
+    """Flags for an interpreter with a package that looks at the machine, as pandas and joblib do."""
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", "--symlinks", str(open_folder / "v")], check=True)
+    site = next((open_folder / "v/lib").iterdir()) / "site-packages"
+    (site / "prober.py").write_text(
+        "import os, threading\ndef look():\n    for path in ('/sys/fs/cgroup/cpu.max', '/proc/cpuinfo', '/proc/self/status'):\n"
+        "        try: open(path).close()\n        except OSError: pass\n        os.path.exists(path)\nlook()\n"
+        "def look_in_a_thread():\n    thread = threading.Thread(target=look)\n    thread.start(), thread.join()\n"
+        "def read(path):\n    with open(path) as file: return file.read()\n")
+    return ["--python-bin", str(open_folder / "v/bin/python"), "--no-isolate-site", "--allow-import", "prober"]
+
+
+@pytest.mark.parametrize("files", ["none", "read", "full"])
+def test_what_packages_look_at_by_themselves_is_no_denial(pyexec, package, files):
+    result = pyexec.result("import prober\nprober.look()\nprober.look_in_a_thread()\n1", *package, "--files", files)
+    assert (result["status"], result["denials"]) == ("ok", []), result
+    result = pyexec.result("import prober\nprober.read('/etc/passwd')", *package, "--files", files)
+    assert [d["layer"] for d in result["denials"]] == ["files"] and result["error"]["hint"] == result["denials"][0]["hint"], result
+    result = pyexec.result("try: open('/proc/cpuinfo')\nexcept OSError: pass", *package, "--files", files)
+    assert [d["what"] for d in result["denials"]] == ["open /proc/cpuinfo"], result

@@ -68,7 +68,9 @@ static void add_head(struct page *page, const json_t *doctor)
                      *text_of(python, "version") ? " " : "", text_of(python, "version"));
     add_word(page, ok ? GOOD : BAD, 0, ok ? "ok" : "can't be used");
     px_buffer_add_byte(&page->out, '\n');
-    add_remark(page, "why", text_of(python, "error"));
+    const json_t *error = json_object_get(python, "error");
+    add_remark(page, "why", text_of(error, "message"));
+    add_remark(page, "remedy", text_of(error, "hint"));
 }
 
 /* Returns how many required layers are missing. */

@@ -20,6 +20,7 @@ struct doctor {
     json_t *report;
     const char *policy_json, *host_json;
     px_layers missing;
+    px_layers untried;          /* the launcher or the interpreter did not get so far */
     int landlock_abi;
     bool python_ok;
 };
@@ -116,12 +117,15 @@ static void report_layers(struct doctor *doctor, const char *why)
     json_t *layers = json_array();
     for (enum px_layer layer = 0; layer < PX_LAYER_COUNT; layer++) {
         const struct px_layer_info *info = px_layer_info(layer);
-        bool present = !(doctor->missing & PX_LAYER_BIT(layer));
+        bool missing = doctor->missing & PX_LAYER_BIT(layer);
+        bool untried = !missing && doctor->untried & PX_LAYER_BIT(layer);
+        bool present = !missing && !untried;
         json_array_append_new(
             layers, json_pack("{s:s, s:b, s:b, s:s, s:o, s:o}", "name", info->name, "required",
                               info->required, "present", present, "gives", info->gives, "why",
-                              present || !info->required ? json_null() : json_string(why),
-                              "remedy", present ? json_null() : json_string(info->remedy)));
+                              untried ? json_string("not tried: python did not start")
+                              : present || !info->required ? json_null() : json_string(why),
+                              "remedy", missing ? json_string(info->remedy) : json_null()));
     }
     json_object_set_new(doctor->report, "layers", layers);
 }
@@ -137,8 +141,12 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
     int result = px_executor_ids(host, python, all, &ids, error);
     if (result == 0)
         result = px_launcher_new(&ids, &launcher, error);
+    doctor->untried = all;
     if (result == 0) {
         doctor->missing = px_launcher_missing(launcher);
+        doctor->untried &= ~(px_layers)(PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) |
+                                        PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
+                                        PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
         result = px_zygotes_new(launcher, policy, python, 1, all, &ids, &zygotes, error);
     }
     json_t *facts = json_object_get(doctor->report, "python");
@@ -147,6 +155,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
         doctor->missing |= px_zygotes_missing(zygotes);
         doctor->landlock_abi = ready->landlock_abi;
         doctor->python_ok = true;
+        doctor->untried = 0;
         json_object_set_new(facts, "version", json_string(ready->python_text));
         json_object_set_new(facts, "mapped_bytes", json_integer((json_int_t)ready->mapped_bytes));
     }
@@ -170,6 +179,13 @@ static char *describe_cgroup(void)
     return px_buffer_take(&words);
 }
 
+static bool is_filtered(void)
+{
+    char text[4096];
+    return px_read_small_file(AT_FDCWD, "/proc/self/status", text, sizeof text) > 0 &&
+           strstr(text, "\nSeccomp:\t2");
+}
+
 static const char *read_why(char *buffer, size_t size)
 {
     char text[16] = "";
@@ -184,9 +200,11 @@ static const char *read_why(char *buffer, size_t size)
                                 sizeof text) > 0 && text[0] == '0')
         snprintf(buffer, size, "user namespaces are switched off "
                                "(kernel.unprivileged_userns_clone=0)");
+    else if (is_filtered())
+        snprintf(buffer, size, "the kernel refuses it, or the seccomp profile of the container or "
+                               "service manager under which this process runs");
     else
-        snprintf(buffer, size, "the kernel, a container's seccomp profile or a service manager "
-                               "refuses it");
+        snprintf(buffer, size, "the kernel or a security module refuses it");
     return buffer;
 }
 

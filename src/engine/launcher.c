@@ -353,11 +353,12 @@ static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote 
 }
 
 int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
-                             bool network, int *ret_socket, int *ret_log, pid_t *ret_pid,
-                             px_layers *ret_missing, pyexec_error *error)
+                             bool network, px_layers without, int *ret_socket, int *ret_log,
+                             pid_t *ret_pid, px_layers *ret_missing, pyexec_error *error)
 {
     struct px_launch_zygote request = {
-        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network};
+        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network,
+        .missing = without};
     snprintf(request.python, sizeof request.python, "%s", python);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +39,19 @@ struct px_zygotes {
     int grown;                  /* 0 not yet, 1 asked for */
 };
 
+/* It ended before it was Python: a layer that the launcher could not try. Marks it as missing. */
+static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text,
+                         pyexec_error *error)
+{
+    const struct px_layer_info *info = px_layer_info(layer);
+    __atomic_fetch_or(&zygotes->missing, PX_LAYER_BIT(layer), __ATOMIC_RELAXED);
+    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                 "this kernel or container refuses the layer '%s' (%s): %s", info->name,
+                 info->gives, text);
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
+                         info->remedy, info->name);
+}
+
 static int zygote_failed(struct px_zygotes *zygotes, pid_t pid, int log, const char *what,
                          pyexec_error *error)
 {
@@ -52,8 +66,12 @@ static int zygote_failed(struct px_zygotes *zygotes, pid_t pid, int log, const c
             *at = ' ';
     struct px_launch_event event;
     char how[64] = "";
-    if (px_launcher_await_exit(zygotes->launcher, pid, 100, &event) == 0)
-        snprintf(how, sizeof how, " (%s %d)", event.code == 1 ? "exit status" : "signal",
+    int known = px_launcher_await_exit(zygotes->launcher, pid, 100, &event);
+    int layer = known == 0 && event.code == CLD_EXITED ? event.status - PX_ZYGOTE_EXIT_LAYER : -1;
+    if (layer >= 0 && layer < PX_LAYER_COUNT)
+        return layer_refused(zygotes, (enum px_layer)layer, text, error);
+    if (known == 0)
+        snprintf(how, sizeof how, " (%s %d)", event.code == CLD_EXITED ? "exit status" : "signal",
                  event.status);
     px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
                  what, how, text[0] ? ": " : "", text);
@@ -99,14 +117,13 @@ static int greet(struct px_zygotes *zygotes, struct zygote *zygote, int socket, 
     return 0;
 }
 
-/* Call with the zygote's lock held. */
-static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
+static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
 {
     px_auto_fd int socket = -1, log = -1;
     px_layers missing = 0;
     if (px_launcher_start_zygote(zygotes->launcher, zygotes->python, zygotes->isolate_site,
-                                 zygotes->network, &socket, &log, &zygote->pid, &missing,
-                                 error) < 0)
+                                 zygotes->network, px_zygotes_missing(zygotes), &socket, &log,
+                                 &zygote->pid, &missing, error) < 0)
         return -1;
     __atomic_fetch_or(&zygotes->missing, missing, __ATOMIC_RELAXED);
     if (greet(zygotes, zygote, socket, log, error) < 0)
@@ -115,6 +132,19 @@ static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
     px_launcher_forget(zygotes->launcher, zygote->pid);
     __atomic_store_n(&zygote->socket, TAKE_FD(socket), __ATOMIC_RELAXED);
     return 0;
+}
+
+/* Call with the zygote's lock held. What a try finds refused, the next goes without, if allowed. */
+static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
+{
+    for (;;) {
+        px_layers before = px_zygotes_missing(zygotes);
+        int result = try_start(zygotes, zygote, error);
+        px_layers found = px_zygotes_missing(zygotes) & ~before;
+        if (result == 0 || error->code != PYEXEC_SANDBOX_UNAVAILABLE || !found ||
+            found & ~zygotes->allow_missing)
+            return result;
+    }
 }
 
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,

@@ -280,7 +280,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
         .child_tid = (uint64_t)(uintptr_t)thread_id,
     };
     PyOS_BeforeFork();
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    pid_t pid = px_clone_call(&args);
     if (pid == 0) {
         close(zygote->host);
         become_child(zygote, request, &point, fds);

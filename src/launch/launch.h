@@ -24,6 +24,8 @@
 #define PX_ZYGOTE_EXTENSION_FD 4
 #define PX_ZYGOTE_PROC_FD 5
 #define PX_PATH_MAX 4096
+/* Exit statuses of a zygote that never became Python: + the layer that was refused to it. */
+#define PX_ZYGOTE_EXIT_LAYER 200
 
 /* host → outer, once. Answered by px_launch_started with the supervisor's pidfd. */
 struct px_launch_start {
@@ -63,6 +65,7 @@ struct px_launch_zygote {
     uint32_t token;             /* comes back in the events */
     uint32_t isolate_site;
     uint32_t network;           /* stay in the host's network namespace */
+    px_layers missing;          /* refused to an earlier one, and allowed to be */
     char python[PX_PATH_MAX];
 };
 

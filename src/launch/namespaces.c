@@ -28,6 +28,20 @@ int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_la
                          info->remedy, info->name);
 }
 
+pid_t px_clone_call(const struct clone_args *args)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone3, args, sizeof *args);
+    if (pid >= 0 || errno != ENOSYS || args->flags & CLONE_INTO_CGROUP)
+        return pid;
+    /* Here the pidfd comes where CLONE_PARENT_SETTID would put the id. */
+    unsigned long flags = args->flags | args->exit_signal;
+#ifdef __x86_64__
+    return (pid_t)syscall(SYS_clone, flags, 0, args->pidfd, args->child_tid, 0);
+#else
+    return (pid_t)syscall(SYS_clone, flags, 0, args->pidfd, 0, args->child_tid);
+#endif
+}
+
 pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd)
 {
     int pidfd = -1;
@@ -36,7 +50,7 @@ pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd)
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = (uint64_t)exit_signal,
     };
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    pid_t pid = px_clone_call(&args);
     if (pid > 0 && ret_pidfd)
         *ret_pidfd = pidfd;
     return pid;

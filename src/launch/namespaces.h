@@ -19,7 +19,12 @@ int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_la
 pid_t px_clone_namespaces(uint64_t flags, uint64_t extra, px_layers allowed, px_layers *missing,
                           int *ret_pidfd, pyexec_error *error);
 
-/* The raw call, for children without an exit signal of their own. Returns as fork. */
+/* clone3(2), or clone(2) where a container's seccomp profile answers ENOSYS to the former, as
+ * Docker's default does. No stack, no cgroup then. Returns as fork. */
+struct clone_args;
+pid_t px_clone_call(const struct clone_args *args);
+
+/* The same, for children without an exit signal of their own. Returns as fork. */
 pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd);
 
 /* Writes setgroups=deny, uid_map and gid_map of a process below an open /proc.

@@ -34,6 +34,13 @@ static void die(const char *what)
     _exit(126);
 }
 
+/* What this container or kernel refuses; the host names the remedy, or tries without. */
+static void refused(enum px_layer layer, const char *what)
+{
+    dprintf(2, "%s: %s", what, strerrordesc_np(errno));
+    _exit(PX_ZYGOTE_EXIT_LAYER + (int)layer);
+}
+
 /* A /dev of nothing but these: the zygote of a supervisor started as root is, while it loads,
  * the owner of the host's device nodes. */
 static void minimal_dev(void)
@@ -47,12 +54,12 @@ static void minimal_dev(void)
     }
     px_auto_fd int tmpfs = px_tmpfs_new(65536, 16, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
     if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/dev") < 0)
-        die("can't mount a private /dev");
+        refused(PX_LAYER_MOUNT_NAMESPACE, "can't mount a private /dev");
     for (size_t i = 0; i < PX_COUNT(nodes); i++) {
         snprintf(path, sizeof path, "/dev/%s", nodes[i]);
         px_auto_fd int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
         if (fds[i] >= 0 && (file < 0 || px_attach(fds[i], AT_FDCWD, path) < 0))
-            die(path);
+            refused(PX_LAYER_MOUNT_NAMESPACE, path);
         px_close_fd(&fds[i]);
     }
 }
@@ -60,11 +67,11 @@ static void minimal_dev(void)
 static void private_tree(void)
 {
     if (px_mount_propagation(MS_PRIVATE) < 0)
-        die("can't make the mounts private");
+        refused(PX_LAYER_MOUNT_NAMESPACE, "can't make the mounts private");
     minimal_dev();
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
     if (px_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr) < 0)
-        die("can't make the mounts read-only");
+        refused(PX_LAYER_MOUNT_NAMESPACE, "can't make the mounts read-only");
 }
 
 /* Thread stacks get their default size from the soft limit at exec (pthread_create(3)): 1 MiB
@@ -145,7 +152,7 @@ static void become_zygote(const struct px_supervisor *supervisor,
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (!(missing & PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE)) &&
         (sethostname("sandbox", 7) < 0 || setdomainname("", 0) < 0))
-        die("can't set the host name");
+        refused(PX_LAYER_UTS_NAMESPACE, "can't set the host name");
     if (mounts)
         private_tree();
     if (supervisor->privileged && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
@@ -161,10 +168,14 @@ static void become_zygote(const struct px_supervisor *supervisor,
 pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request,
                      int socket, int log, px_layers *missing, pyexec_error *error)
 {
-    uint64_t flags = CLONE_NEWIPC | CLONE_NEWUTS;
+    *missing = request->missing;
+    px_layers without = supervisor->missing | request->missing;
+    uint64_t flags = CLONE_NEWIPC;
+    if (!(without & PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE)))
+        flags |= CLONE_NEWUTS;
     if (!request->network)
         flags |= CLONE_NEWNET;
-    if (!(supervisor->missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
+    if (!(without & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
         flags |= CLONE_NEWNS;
     if (supervisor->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) && !supervisor->privileged) {
         /* Each must have been allowed by name. */

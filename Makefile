@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench asan tsan install docs format clean
+.PHONY: all setup run test bench asan tsan fuzz install docs format clean
 
 BUILD ?= build
 ARGS ?=
@@ -29,6 +29,13 @@ asan:
 
 tsan:
 	SANITIZE=-fsanitize=thread $(MAKE) test BUILD=build-tsan ARGS='-Db_sanitize=thread -Db_lundef=false'
+
+# Each fuzz target for SECONDS; one alone: make fuzz TARGETS=rpc. Without clang it says so, and is skipped.
+SECONDS ?= 60
+
+fuzz:
+	@tools/bootstrap.sh fuzz || true
+	@tools/fuzz.sh $(SECONDS) $(TARGETS) || [ $$? = 77 ]
 
 install: all
 	meson install -C $(BUILD)

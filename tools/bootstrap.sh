@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the build (and, with "test", the tests) need and lack. Does nothing, and asks the
-# network for nothing, when all is there.
+# Installs what the build (and, with "test", the tests, or with "fuzz", the fuzzing) need and lack.
+# Does nothing, and asks the network for nothing, when all is there.
 set -eu
 
 packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjansson-dev
@@ -8,6 +8,10 @@ libedit-dev libcmocka-dev python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps
         podman crun"
+fi
+if [ "${1:-}" = fuzz ]; then
+    # The runtime of sanitizers and libFuzzer is only recommended by clang.
+    packages="$packages clang libclang-rt-14-dev"
 fi
 
 missing=

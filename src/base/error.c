@@ -40,6 +40,7 @@ static void end_whole(char *text, size_t size)
         at[bad] = '?';
 }
 
+__attribute__((format(printf, 4, 0)))
 static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const char *format,
                  va_list args)
 {

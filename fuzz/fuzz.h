@@ -1,0 +1,31 @@
+/* What the fuzz targets share. A target aborts when something that must hold does not. */
+#ifndef PX_FUZZ_FUZZ_H
+#define PX_FUZZ_FUZZ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "pyexec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static inline void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+/* An error of this code, that can be shown: with message and hint, on one line, in UTF-8. */
+static inline void require_error(const pyexec_error *error, pyexec_code code)
+{
+    require(error->code == code);
+    require(error->message[0] && error->hint[0]);
+    require(px_utf8_valid(error->message, strlen(error->message), NULL));
+    require(px_utf8_valid(error->hint, strlen(error->hint), NULL));
+    require(!strpbrk(error->message, "\n\r\x1B"));
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* What a child sends: packets, each after its length in two bytes (the lower first), until the
+ * protocol is broken or nothing is left. Whatever was taken in must make a result that is JSON. */
+#include "base/cleanup.h"
+#include "engine/result.h"
+#include "fuzz.h"
+
+static const size_t sizes[] = {
+    [PX_RESULT_NONE] = 0,
+#define X(name, size, count) [PX_RESULT_##name] = size,
+    PX_RESULT_FIELDS(X)
+#undef X
+};
+
+static void take_packets(pyexec_result *result, const uint8_t *data, size_t size)
+{
+    while (size >= 2) {
+        size_t length = data[0] | (size_t)data[1] << 8;
+        length = length < size - 2 ? length : size - 2;
+        /* Of exactly its length, so that reading on is seen. */
+        px_auto_free char *packet = malloc(length ? length : 1);
+        const char *why = NULL;
+        require(packet);
+        memcpy(packet, data + 2, length);
+        if (px_claims_take(&result->claims, packet, length, &why) < 0) {
+            require(why);
+            return;
+        }
+        require(!why);
+        data += 2 + length;
+        size -= 2 + length;
+    }
+}
+
+static void require_bounds(const struct px_claims *claims)
+{
+    for (size_t i = 0; i < PX_RESULT_KINDS; i++)
+        require(claims->sizes[i] <= sizes[i]);
+    require(json_array_size(claims->denials) <= PX_DENIALS_MAX);
+    require(claims->value.length <= PX_VALUE_MAX && claims->traceback.length <= PX_TRACEBACK_MAX);
+}
+
+static void require_stream(pyexec_result *result, const uint8_t *data, size_t size)
+{
+    struct px_stream *stream = &result->streams[0];
+    size_t limit = size ? data[0] : 0;
+    px_buffer_add(&stream->text, data, size < limit ? size : limit);
+    stream->truncated = size > limit;
+    px_stream_finish(stream, limit);
+    require(stream->text.length <= limit);
+    require(px_utf8_valid(px_buffer_string(&stream->text), stream->text.length, NULL));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    pyexec_result *result = px_result_new();
+    require(result);
+    const struct px_claims *claims = &result->claims;
+    take_packets(result, data, size);
+    require_bounds(claims);
+    require_stream(result, data, size);
+    if (px_claims_valid(claims)) {
+        result->has_value = true;
+        require(px_result_set_error(result, px_buffer_string(&claims->type),
+                                    px_buffer_string(&claims->message)) == 0);
+        const char *json = pyexec_result_json(result);
+        json_t *object = json ? json_loads(json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
+        require(json_is_object(object) && !strchr(json, '\n'));
+        json_decref(object);
+    }
+    pyexec_result_free(result);
+    return 0;
+}

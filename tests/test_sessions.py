@@ -379,7 +379,9 @@ def test_a_changed_environment_is_noticed(open_folder):
 def test_threads_between_calls_have_the_cpu_time_of_one_call():
     with Executor(dict(OPEN, cpu_time_seconds=1)) as executor:
         value(executor, "s", "import threading\ndef f():\n    while True: pass\nthreading.Thread(target=f, daemon=True).start()")
-        time.sleep(3)
+        deadline = time.monotonic() + 30
+        while executor.sessions() and time.monotonic() < deadline:
+            time.sleep(0.1)
         assert executor.sessions() == []
         assert executor.call("s", "1")["session"]["restarted"] == "cpu_limit"
 

@@ -137,6 +137,8 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
     child->pid = reply.pid;
     child->ended = false;
     child->host_pid = host_pid(child->pidfd);
+    if (clock_getcpuclockid(child->host_pid, &child->cpu_clock) != 0)
+        child->host_pid = 0;
     fcntl(child->channel, F_SETFL, O_NONBLOCK);
     return 0;
 }
@@ -164,6 +166,9 @@ void px_child_discard_output(const struct px_child *child)
     /* Together 1 MiB, the most that the child can make a pipe hold (pipe(7)). */
     enum { READS_MAX = 64 };
     char block[16384];
+    for (int i = 0; i < READS_MAX &&
+                    recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
+        ;
     for (int which = 0; which < 2; which++)
         for (int i = 0; i < READS_MAX && child->streams[which] >= 0 &&
                         read(child->streams[which], block, sizeof block) == sizeof block; i++)
@@ -176,29 +181,38 @@ bool px_child_alive(const struct px_child *child)
     return poll(&polled, 1, 0) == 0;
 }
 
-/* After a number was read by process id: only then is it known to have been this process's. */
-int64_t px_child_cpu_ns(const struct px_child *child)
+static int64_t read_cpu(const struct px_child *child)
 {
-    clockid_t clock;
     struct timespec used;
-    if (!child->host_pid || clock_getcpuclockid(child->host_pid, &clock) != 0 ||
-        clock_gettime(clock, &used) < 0 || !px_child_alive(child))
-        return -1;
-    return px_timespec_ns(used);
+    bool known = child->host_pid && clock_gettime(child->cpu_clock, &used) == 0;
+    return known ? px_timespec_ns(used) : -1;
 }
 
-uint64_t px_child_peak_bytes(const struct px_child *child, unsigned *ret_threads)
+/* After a number was read by process id the process must be found alive: only then is the
+ * number known to have been its. */
+int64_t px_child_cpu_ns(const struct px_child *child)
+{
+    int64_t used = read_cpu(child);
+    return px_child_alive(child) ? used : -1;
+}
+
+static uint64_t number_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+bool px_child_facts(const struct px_child *child, struct px_child_facts *ret)
 {
     char path[32], text[4096];
-    *ret_threads = 1;
     snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
-    if (!child->host_pid || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
+    ret->cpu_ns = read_cpu(child);
+    if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
         !px_child_alive(child))
-        return 0;
-    const char *at = strstr(text, "\nThreads:");
-    *ret_threads = at ? (unsigned)strtoul(at + 9, NULL, 10) : 1;
-    at = strstr(text, "\nVmHWM:");
-    return at ? strtoull(at + 7, NULL, 10) * 1024 : 0;
+        return false;
+    ret->threads = (unsigned)number_after(text, "\nThreads:");
+    ret->peak_bytes = number_after(text, "\nVmHWM:") * 1024;
+    return ret->peak_bytes != 0;
 }
 
 static void add_number(struct px_buffer *message, uint16_t kind, uint64_t value)
@@ -230,13 +244,15 @@ static void add_environment(struct px_buffer *message, const struct px_child_opt
     add_names(message, PX_RUN_ENV, &options->request->env);
 }
 
-static void add_policy(struct px_buffer *message, const struct px_policy *policy, bool session)
+static void add_policy(struct px_buffer *message, const struct px_child_options *options)
 {
+    const struct px_policy *policy = options->policy;
     uint32_t flags = (policy->use_import_whitelist ? PX_RUN_FLAG_WHITELIST : 0) |
                      (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
                      (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
                      (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
-                     (session ? PX_RUN_FLAG_SESSION : 0);
+                     (options->session ? PX_RUN_FLAG_SESSION : 0) |
+                     (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0);
     uint8_t files = (uint8_t)px_policy_files(policy);
     px_wire_add(message, PX_RUN_FLAGS, &flags, sizeof flags);
     px_wire_add(message, PX_RUN_FILES, &files, 1);
@@ -248,6 +264,8 @@ static void add_policy(struct px_buffer *message, const struct px_policy *policy
                policy->address_space_bytes == PX_NONE ? 0 : (uint64_t)policy->address_space_bytes);
     add_number(message, PX_RUN_MAX_OPEN_FILES, or_none(policy->max_open_files));
     add_number(message, PX_RUN_MAX_THREADS, (uint64_t)policy->max_threads);
+    if (options->later)
+        return;
     if (policy->use_import_whitelist)
         add_names(message, PX_RUN_ALLOWED_IMPORT, &policy->allowed_imports);
     else
@@ -311,15 +329,17 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
     px_auto_fd int code = -1, input = -1;
-    if (add_code(&message, request, &code) < 0 || make_input(child, request, &input) < 0)
+    if (make_input(child, request, &input) < 0)
+        return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
+    if (input >= 0)
+        px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
+    if (add_code(&message, request, &code) < 0)
         return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
-    if (input >= 0)
-        px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
     add_text(&message, PX_RUN_FILENAME, options->filename);
-    add_policy(&message, options->policy, options->session);
+    add_policy(&message, options);
     add_text(&message, PX_RUN_WORKSPACE, options->workspace_path);
     add_text(&message, PX_RUN_WORKING_DIR, working_dir);
     add_environment(&message, options);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/buffer.h"
 #include "engine/request.h"
@@ -19,6 +20,7 @@ struct px_child {
     int workspace;          /* what the host works in, or -1 */
     pid_t pid;              /* as the supervisor numbers it */
     pid_t host_pid;         /* as this process does, or 0 when that can't be seen */
+    clockid_t cpu_clock;    /* of host_pid */
     bool ended;             /* its exit has been awaited or forgotten */
 };
 
@@ -29,6 +31,7 @@ struct px_child_options {
     const char *workspace_path;     /* where the script sees it */
     const char *filename;           /* "<cell>", "<cell 3>" */
     bool session;                   /* a call of a session */
+    bool later;                     /* not its first: the policy's imports have been sent */
 };
 
 /* What must be fixed before the clone: the same for two runs means that a waiting child serves
@@ -50,8 +53,13 @@ void px_child_signal(const struct px_child *child, int signal);
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
 int64_t px_child_cpu_ns(const struct px_child *child);
 
-/* Peak resident memory so far, or 0; and how many threads there are now. */
-uint64_t px_child_peak_bytes(const struct px_child *child, unsigned *ret_threads);
+/* Of a child that lives. False when it has ended or its /proc can't be read. */
+struct px_child_facts {
+    int64_t cpu_ns;
+    uint64_t peak_bytes;    /* resident */
+    unsigned threads;       /* now */
+};
+bool px_child_facts(const struct px_child *child, struct px_child_facts *ret);
 
 /* Puts the request's files into the workspace. */
 int px_child_put_files(const struct px_child *child, const pyexec_request *request,
@@ -62,7 +70,7 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
 int px_child_send_run(struct px_child *child, const struct px_child_options *options,
                       pyexec_error *error);
 
-/* Drops what waits in the streams. Bounded: threads may go on writing as fast as this reads. */
+/* Drops what its streams and its channel hold. Bounded: threads may write as fast as this reads. */
 void px_child_discard_output(const struct px_child *child);
 
 /* Whether it still runs. */

@@ -501,21 +501,11 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
 int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
                         pyexec_error *error)
 {
-    struct px_policy merged;
+    px_auto(px_policy_done) struct px_policy merged = {0};
     if (px_request_check(request, error) < 0)
         return -1;
-    const struct px_policy *policy = &executor->policy;
-    int result = 0;
-    if (request->policy) {
-        if (px_policy_copy(&merged, &executor->policy, error) < 0)
-            return -1;
-        policy = &merged;
-        result = px_policy_merge_json(&merged, request->policy, PX_ORIGIN_REQUEST, error);
-        if (result == 0)
-            result = px_policy_check(&merged, error);
-    }
-    if (result == 0)
-        result = px_executor_check(request, policy, error);
+    const struct px_policy *policy = px_request_policy(request, &executor->policy, &merged, error);
+    int result = policy ? px_executor_check(request, policy, error) : -1;
     if (result == 0)
         result = px_executor_admit(executor, error);
     if (result == 0) {
@@ -524,8 +514,6 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
         if (result == 0)
             px_executor_count(executor, (*ret)->status);
     }
-    if (policy == &merged)
-        px_policy_done(&merged);
     return result;
 }
 

@@ -1,6 +1,7 @@
 /* The keeper of idle sessions. It sleeps until a timer, a death or output wakes it. */
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,7 +13,6 @@
 #include "engine/session_private.h"
 
 #define MS INT64_C(1000000)
-#define EVENTS_MAX 64
 #define CPU_CHECK_MS 500    /* only while a session has threads that go on */
 
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
@@ -28,11 +28,24 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
 }
 
 /* Threads that go on between calls have the CPU time of one call. */
+static bool keeps_cpu(const struct px_session *session)
+{
+    return session->threads_left && session->policy.cpu_time_seconds != PX_NONE;
+}
+
 static bool used_up(const struct px_session *session)
 {
     int64_t used = px_child_cpu_ns(&session->child);
     return used >= 0 && used - session->idle_cpu_ns >
                             session->policy.cpu_time_seconds * INT64_C(1000000000);
+}
+
+/* When the keeper must look at it next. */
+static int64_t wakes_at(const struct px_session_config *config, const struct px_session *session,
+                        int64_t now)
+{
+    int64_t when = expiry(config, session), check = now + CPU_CHECK_MS * MS;
+    return !session->busy && keeps_cpu(session) && check < when ? check : when;
 }
 
 /* Ends what has expired; returns when the next one does. Call with the lock held. */
@@ -42,14 +55,11 @@ static int64_t expire(struct px_sessions *sessions)
     int64_t now = px_now_ns(), next = INT64_MAX;
     for (struct px_session *session = sessions->oldest, *after; session; session = after) {
         after = session->next;
-        int64_t when = expiry(config, session);
-        if (when > now && session->threads_left && !session->busy) {
-            if (used_up(session)) {
-                px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
-                continue;
-            }
-            when = now + CPU_CHECK_MS * MS < when ? now + CPU_CHECK_MS * MS : when;
+        if (!session->busy && keeps_cpu(session) && used_up(session)) {
+            px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
+            continue;
         }
+        int64_t when = wakes_at(config, session, now);
         if (when > now) {
             next = when < next ? when : next;
             continue;
@@ -61,12 +71,29 @@ static int64_t expire(struct px_sessions *sessions)
     return next;
 }
 
-/* Output of an idle session's threads is dropped; at its process's end the session ends. */
+/* Output of an idle session's threads is dropped; at its process's end the session ends. A busy
+ * one is its call's business, which looks itself when it ends. */
 static void look_after(struct px_sessions *sessions, struct px_session *session)
 {
+    if (session->busy)
+        return;
     px_child_discard_output(&session->child);
     if (!px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
+}
+
+/* Call with the lock held: what ends a session takes it out of the epoll set under the lock, so
+ * that an event got under it is of a session that lives. One at a time, since each may end one. */
+static void take_events(struct px_sessions *sessions)
+{
+    struct epoll_event event;
+    uint64_t drained;
+    while (epoll_wait(sessions->epoll, &event, 1, 0) == 1) {
+        if (event.data.ptr)
+            look_after(sessions, event.data.ptr);
+        else if (read(sessions->wake, &drained, sizeof drained) < 0)
+            break;
+    }
 }
 
 static int timeout_until(int64_t when)
@@ -80,64 +107,68 @@ static int timeout_until(int64_t when)
 static void *keep(void *argument)
 {
     struct px_sessions *sessions = argument;
-    struct epoll_event events[EVENTS_MAX];
     pthread_mutex_lock(&sessions->lock);
     while (!sessions->stopping) {
-        int64_t next = expire(sessions);
+        sessions->sleeps_until = expire(sessions);
+        int timeout = timeout_until(sessions->sleeps_until);
         pthread_mutex_unlock(&sessions->lock);
-        int count = epoll_wait(sessions->epoll, events, EVENTS_MAX, timeout_until(next));
+        struct pollfd polled = {sessions->epoll, POLLIN, 0};
+        poll(&polled, 1, timeout);
         pthread_mutex_lock(&sessions->lock);
-        for (int i = 0; i < count; i++) {
-            uint64_t drained;
-            if (events[i].data.fd == sessions->wake) {
-                /* EAGAIN means that it is drained already. */
-                (void)!read(sessions->wake, &drained, sizeof drained);
-                continue;
-            }
-            /* The number is looked up anew: its session may have ended meanwhile. */
-            for (struct px_session *session = sessions->oldest; session; session = session->next)
-                if (!session->busy && session->started &&
-                    (session->child.pidfd == events[i].data.fd ||
-                     session->child.streams[0] == events[i].data.fd ||
-                     session->child.streams[1] == events[i].data.fd)) {
-                    look_after(sessions, session);
-                    break;
-                }
-        }
+        take_events(sessions);
     }
     pthread_mutex_unlock(&sessions->lock);
     return NULL;
 }
 
-static void set_watch(struct px_sessions *sessions, struct px_session *session, int operation)
+static void set_watch(struct px_sessions *sessions, int fd, uint32_t events, struct px_session *session)
 {
-    int fds[] = {session->child.pidfd, session->child.streams[0], session->child.streams[1]};
-    for (size_t i = 0; i < PX_COUNT(fds); i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
-        if (fds[i] >= 0)
-            epoll_ctl(sessions->epoll, operation, fds[i], &event);
-    }
+    struct epoll_event event = {.events = events, .data.ptr = session};
+    if (fd >= 0)
+        epoll_ctl(sessions->epoll, events ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
 }
 
-void px_keeper_watch(struct px_sessions *sessions, struct px_session *session)
+static void watch_output(struct px_sessions *sessions, struct px_session *session, bool on)
 {
-    set_watch(sessions, session, EPOLL_CTL_ADD);
+    for (int which = 0; which < 2 && session->output_watched != on; which++)
+        set_watch(sessions, session->child.streams[which], on ? EPOLLIN : 0, session);
+    session->output_watched = on;
+}
+
+/* The process is watched from its first call to its end, by edge: while a call has it, its end
+ * is seen there. Its streams only while threads can write to them. */
+void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
+{
+    if (!session->watched)
+        set_watch(sessions, session->child.pidfd, EPOLLIN | EPOLLET, session);
+    session->watched = true;
+    if (session->threads_left)
+        watch_output(sessions, session, true);
+    int64_t when = wakes_at(&sessions->executor->session_config, session, px_now_ns());
     uint64_t one = 1;
-    /* Its timer may be the first now. EAGAIN: it is awake already. */
-    if ((sessions->count == 1 || session->threads_left) && write(sessions->wake, &one, sizeof one) < 0)
-        return;
+    /* EAGAIN: it is awake already. */
+    if (when < sessions->sleeps_until && write(sessions->wake, &one, sizeof one) > 0)
+        sessions->sleeps_until = when;
 }
 
-void px_keeper_unwatch(struct px_sessions *sessions, struct px_session *session)
+void px_keeper_busy(struct px_sessions *sessions, struct px_session *session)
 {
-    set_watch(sessions, session, EPOLL_CTL_DEL);
+    watch_output(sessions, session, false);
+}
+
+void px_keeper_forget(struct px_sessions *sessions, struct px_session *session)
+{
+    watch_output(sessions, session, false);
+    if (session->watched)
+        set_watch(sessions, session->child.pidfd, 0, NULL);
+    session->watched = false;
 }
 
 int px_keeper_start(struct px_sessions *sessions, pyexec_error *error)
 {
     sessions->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sessions->epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = sessions->wake};
+    struct epoll_event event = {.events = EPOLLIN};     /* of no session */
     if (sessions->wake < 0 || sessions->epoll < 0 ||
         epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make an epoll descriptor");

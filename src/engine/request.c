@@ -439,3 +439,16 @@ int px_request_check(const pyexec_request *request, pyexec_error *error)
     }
     return check_files(request, error) < 0 ? -1 : check_env(request, error);
 }
+
+const struct px_policy *px_request_policy(const pyexec_request *request,
+                                          const struct px_policy *base, struct px_policy *merged,
+                                          pyexec_error *error)
+{
+    if (!request->policy)
+        return base;
+    if (px_policy_copy(merged, base, error) < 0 ||
+        px_policy_merge_json(merged, request->policy, PX_ORIGIN_REQUEST, error) < 0 ||
+        px_policy_check(merged, error) < 0)
+        return NULL;
+    return merged;
+}

@@ -40,6 +40,12 @@ struct pyexec_request {
 /* What can be said of a request without an executor. 0, or -1 with invalid_request. */
 int px_request_check(const pyexec_request *request, pyexec_error *error);
 
+/* The policy that holds for the request: `base`, checked already, or `merged`, which becomes base
+ * with the request's own over it. NULL with an error. */
+const struct px_policy *px_request_policy(const pyexec_request *request,
+                                          const struct px_policy *base, struct px_policy *merged,
+                                          pyexec_error *error);
+
 /* A relative path without "", "." and ".." parts. `what` names it in the error, which says
  * "outside sandbox" where the path would leave the workspace. */
 int px_request_check_path(const char *path, const char *what, pyexec_error *error);

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,7 +31,6 @@
 
 #define GRACE_MS 500            /* CONTRACT section 2 */
 #define SETUP_TIMEOUT_MS 10000
-#define LEFTOVERS_MAX 64
 #define NEVER INT64_MAX
 #define MS INT64_C(1000000)     /* nanoseconds */
 
@@ -288,14 +288,11 @@ static void collect_facts(struct run *run)
 {
     struct px_ending *ending = &run->ending;
     pyexec_result *result = run->result;
-    int64_t cpu = -1;
-    if (result->claims.done && !ending->protocol) {
-        cpu = px_child_cpu_ns(&run->child);
-        result->peak_bytes = px_child_peak_bytes(&run->child, &run->threads);
-    }
+    struct px_child_facts facts = {.cpu_ns = -1};
+    bool done = result->claims.done && !ending->protocol;
+    bool known = done && px_child_facts(&run->child, &facts);
     result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
-    bool goes_on = run->session && result->claims.done && !ending->protocol;
-    if ((cpu < 0 || !result->peak_bytes) && !goes_on) {
+    if (!known && !(run->session && done)) {
         struct px_launch_event event;
         px_child_signal(&run->child, SIGKILL);
         run->child.ended = true;
@@ -303,12 +300,14 @@ static void collect_facts(struct run *run)
             ending->known = true;
             ending->code = event.code;
             ending->status = event.status;
-            cpu = (int64_t)(event.user_us + event.system_us) * 1000;
-            result->peak_bytes = event.peak_bytes;
+            facts.cpu_ns = (int64_t)(event.user_us + event.system_us) * 1000;
+            facts.peak_bytes = event.peak_bytes;
         }
     }
-    ending->cpu_ns = cpu < 0 ? 0 : cpu;
-    cpu -= ending->cpu_before_ns;
+    run->threads = facts.threads;
+    result->peak_bytes = facts.peak_bytes;
+    ending->cpu_ns = facts.cpu_ns < 0 ? 0 : facts.cpu_ns;
+    int64_t cpu = facts.cpu_ns - ending->cpu_before_ns;
     result->cpu_ms = cpu > 0 ? (double)cpu / 1e6 : 0;
 }
 
@@ -413,9 +412,12 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
 
 static struct run *new_run(const struct px_run_context *context, pyexec_error *error)
 {
-    struct run *run = calloc(1, sizeof *run);
-    if (run)
+    struct run *run = malloc(sizeof *run);
+    if (run) {
+        /* The blocks are only ever read where they were written. */
+        memset(run, 0, offsetof(struct run, input_block));
         run->result = px_result_new();
+    }
     if (!run || !run->result) {
         free(run);
         px_error_oom(error);
@@ -467,16 +469,6 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
     return finish(run, result, ret, error);
 }
 
-/* What came between calls belongs to none: output of threads, and packets that can only be an
- * attack. */
-static void discard_leftovers(struct px_child *child, char *block, size_t size)
-{
-    /* Bounded: threads may go on writing as fast as this reads. */
-    for (int i = 0; i < LEFTOVERS_MAX && recv(child->channel, block, size, MSG_DONTWAIT) > 0; i++)
-        ;
-    px_child_discard_output(child);
-}
-
 int px_run_call(const struct px_run_context *context, struct px_call *call,
                 pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
@@ -489,6 +481,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
         .workspace_path = call->workspace_path,
         .filename = filename,
         .session = true,
+        .later = !call->first,
     };
     struct run *run = new_run(context, error);
     if (!run)
@@ -497,13 +490,14 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     run->session = true;
     if (!call->first) {
         run->pooled = run->result->claims.locked = true;
-        discard_leftovers(&run->child, run->block, sizeof run->block);
+        /* What came between calls belongs to none: output of threads, and packets that can only
+         * be an attack. */
+        px_child_discard_output(&run->child);
     }
     int result = drive(run, &options, error);
     px_close_fd(&run->child.input);
     *call->child = run->child;
     call->threads_left = run->threads > 1;
-    *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol &&
-                 px_child_alive(&run->child);
+    *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol;
     return finish(run, result, ret, error);
 }

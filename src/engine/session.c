@@ -120,8 +120,7 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session,
 {
     if (session->closed)
         return;
-    if (!session->busy && session->started)
-        px_keeper_unwatch(sessions, session);
+    px_keeper_forget(sessions, session);
     session->closed = true;
     session->end = why;
     json_object_del(sessions->table, session->id);
@@ -243,18 +242,6 @@ static int check_changes(const pyexec_request *request, const char *id, pyexec_e
     return 0;
 }
 
-static int merge_policy(struct px_policy *ret, const struct px_policy *base,
-                        const pyexec_request *request, pyexec_error *error)
-{
-    if (px_policy_copy(ret, base, error) < 0)
-        return -1;
-    if ((!request->policy || px_policy_merge_json(ret, request->policy, PX_ORIGIN_REQUEST, error) == 0) &&
-        px_policy_check(ret, error) == 0)
-        return 0;
-    px_policy_done(ret);
-    return -1;
-}
-
 /* Finds or makes the session and waits for the call's turn. NULL with an error. */
 static struct px_session *enter(struct px_sessions *sessions, const char *id,
                                 pyexec_request *request, bool *ret_created, pyexec_error *error)
@@ -265,11 +252,10 @@ static struct px_session *enter(struct px_sessions *sessions, const char *id,
         if (check_changes(request, id, error) < 0)
             return NULL;
     } else {
-        struct px_policy policy;
-        if (merge_policy(&policy, &sessions->executor->policy, request, error) < 0)
-            return NULL;
-        session = create(sessions, id, &policy, error);
-        px_policy_done(&policy);
+        px_auto(px_policy_done) struct px_policy merged = {0};
+        const struct px_policy *policy =
+            px_request_policy(request, &sessions->executor->policy, &merged, error);
+        session = policy ? create(sessions, id, policy, error) : NULL;
         if (!session)
             return NULL;
     }
@@ -278,8 +264,7 @@ static struct px_session *enter(struct px_sessions *sessions, const char *id,
     while (!session->closed && (session->busy || session->serving != ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
     if (!session->closed) {
-        if (session->started)
-            px_keeper_unwatch(sessions, session);
+        px_keeper_busy(sessions, session);
         session->busy = true;
         session->running = request;
         return session;
@@ -322,8 +307,8 @@ static void leave(struct px_sessions *sessions, struct px_session *session, bool
     if (!session->closed) {
         unlink_session(sessions, session);
         link_newest(sessions, session);
-        if (alive)
-            px_keeper_watch(sessions, session);
+        if (alive && px_child_alive(&session->child))
+            px_keeper_idle(sessions, session);
         else
             px_session_end(sessions, session, end, false);
     }
@@ -414,10 +399,9 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
                 bool created, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
     pyexec_executor *executor = sessions->executor;
-    struct px_policy policy;
-    if (merge_policy(&policy, &session->policy, request, error) < 0)
-        return -1;
-    int result = px_executor_check(request, &policy, error);
+    px_auto(px_policy_done) struct px_policy merged = {0};
+    const struct px_policy *policy = px_request_policy(request, &session->policy, &merged, error);
+    int result = policy ? px_executor_check(request, policy, error) : -1;
     bool first = !session->started;
     if (result == 0 && first)
         result = start(sessions, session, request, error);
@@ -425,14 +409,14 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         struct px_run_context context = {
             .launcher = executor->launcher,
             .zygotes = session->kind->zygotes,
-            .policy = &policy,
+            .policy = policy,
             .request = request,
             .processors = executor->processors,
         };
         uint64_t number = request->silent ? 0 : ++session->calls;
         struct px_call one = {&session->child, first, number, session->workspace_path, false};
         result = px_run_call(&context, &one, ret, ret_alive, error);
-        session->threads_left = one.threads_left && policy.cpu_time_seconds != PX_NONE;
+        session->threads_left = one.threads_left;
         if (session->threads_left)
             session->idle_cpu_ns = px_child_cpu_ns(&session->child);
         if (result == 0)
@@ -441,7 +425,6 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         /* A request that is refused leaves the session as it was. */
         *ret_alive = !first;
     }
-    px_policy_done(&policy);
     return result;
 }
 

@@ -34,9 +34,10 @@ struct px_session {
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
     uint64_t calls;
-    bool threads_left;                  /* its threads go on between calls: its CPU time is kept */
+    bool threads_left;                  /* its threads go on between calls */
     int64_t idle_cpu_ns;                /* used when its last call ended */
     enum px_session_end restarted;      /* what ended the one before */
+    bool watched, output_watched;       /* by the keeper: the process, its streams */
 
     unsigned references;                /* calls that use or wait for it */
     uint64_t next_ticket, serving;
@@ -58,6 +59,7 @@ struct px_sessions {
     uint64_t opened, ends[PX_END_COUNT];
     pthread_t keeper;
     bool keeper_runs, stopping;
+    int64_t sleeps_until;               /* the keeper, unless woken */
     int wake, epoll;
 };
 
@@ -76,8 +78,10 @@ struct px_session *px_session_find(struct px_sessions *sessions, const char *id,
 /* The keeper thread (keeper.c): timers, deaths, output of idle sessions. */
 int px_keeper_start(struct px_sessions *sessions, pyexec_error *error);
 void px_keeper_stop(struct px_sessions *sessions);
-/* Watches an idle session, or stops to; call with the lock held. */
-void px_keeper_watch(struct px_sessions *sessions, struct px_session *session);
-void px_keeper_unwatch(struct px_sessions *sessions, struct px_session *session);
+/* Call these with the lock held: a call has ended with the process alive, a call begins, the
+ * session ends. */
+void px_keeper_idle(struct px_sessions *sessions, struct px_session *session);
+void px_keeper_busy(struct px_sessions *sessions, struct px_session *session);
+void px_keeper_forget(struct px_sessions *sessions, struct px_session *session);
 
 #endif

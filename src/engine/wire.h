@@ -76,7 +76,9 @@ enum px_denial_layer {
 const char *px_denial_layer_name(enum px_denial_layer layer);
 
 /* Fields of the run message, host → child. Lists are sent as repeated fields. A code that
- * does not fit comes as a memory file instead, the message's first descriptor. */
+ * does not fit comes as a memory file instead, the message's first descriptor. A message that
+ * brings descriptors begins with the field of one (PX_RUN_INPUT or PX_RUN_CODE_FILE): the child
+ * looks there before it takes the message. */
 enum px_run_field {
     PX_RUN_NONE,
     PX_RUN_FLAGS,               /* u32, PX_RUN_FLAG_… */
@@ -105,6 +107,7 @@ enum {
     PX_RUN_FLAG_LAST_EXPRESSION = 1 << 2,
     PX_RUN_FLAG_NETWORK = 1 << 3,           /* networking allowed */
     PX_RUN_FLAG_SESSION = 1 << 4,           /* state stays; further runs follow on the channel */
+    PX_RUN_FLAG_SAME_IMPORTS = 1 << 5,      /* those of the run before, and no list of them here */
 };
 
 /* Writing fields. A packet is built in a buffer of PX_PACKET_MAX; px_wire_put flushes to the

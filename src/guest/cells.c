@@ -9,6 +9,7 @@
 #define CELLS_BYTES (4u << 20)
 
 static struct px_source *newest;
+static size_t cells, bytes;             /* held */
 
 static void free_cells(struct px_source *cell)
 {
@@ -22,13 +23,16 @@ static void free_cells(struct px_source *cell)
     }
 }
 
+/* Keeps what is below both bounds; only at twice a bound, so that a call seldom pays for it. */
 static void drop_oldest(void)
 {
-    size_t count = 0, bytes = 0;
+    if (cells < 2 * CELLS_MAX && bytes < 2 * CELLS_BYTES)
+        return;
+    cells = bytes = 0;
     for (struct px_source *cell = newest; cell; cell = cell->next) {
-        count++;
+        cells++;
         bytes += cell->length;
-        if (cell->next && (count >= CELLS_MAX || bytes + cell->next->length > CELLS_BYTES)) {
+        if (cell->next && (cells >= CELLS_MAX || bytes + cell->next->length > CELLS_BYTES)) {
             free_cells(cell->next);
             cell->next = NULL;
         }
@@ -49,6 +53,8 @@ struct px_source *px_cells_add(const struct px_run *run)
     *cell = (struct px_source){.filename = filename, .code = code, .length = run->code_length,
                                .next = newest};
     newest = cell;
+    cells++;
+    bytes += cell->length;
     drop_oldest();
     return cell;
 }

@@ -6,8 +6,8 @@
 #include "guest/run.h"
 #include "guest/source.h"
 
-/* The source of this call, in front of those of earlier cells; the oldest are dropped beyond
- * CELLS_MAX cells or CELLS_BYTES. Kept by this module. NULL: out of memory. */
+/* The source of this call, in front of those of earlier cells; the oldest are dropped:
+ * 500 cells and 4 MiB are kept at least. NULL: out of memory. */
 struct px_source *px_cells_add(const struct px_run *run);
 
 /* The variables that a call sets, as they were. */

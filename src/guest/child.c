@@ -193,15 +193,15 @@ static void lend_reserve_for_receiving(const struct px_run *run)
     set_open_files(run, 0);
 }
 
-/* Waits for the host's next message or its end, without taking it. */
-static bool more_follows(void)
+/* Waits for the host's next message or its end, without taking it; true with the kind of the
+ * message's first field. */
+static bool more_follows(uint16_t *ret_kind)
 {
-    char byte;
     ssize_t n;
     do
-        n = recv(CHANNEL_FD, &byte, 1, MSG_PEEK);
+        n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
     while (n < 0 && errno == EINTR);
-    return n > 0;
+    return n == sizeof *ret_kind;
 }
 
 /* One run, or the calls of a session. After the last the host reads this process's facts while
@@ -217,10 +217,12 @@ static void serve_runs(const struct px_zygote *zygote)
     bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 &&
                 px_wire_flush(&writer) == 0;
     int status = 1;
+    bool lent = true;                   /* by lock_down() */
     while (more) {
         if (px_run_receive(CHANNEL_FD, &run) < 0)
             break;
-        keep_reserve(&run);
+        if (lent)
+            keep_reserve(&run);
         /* Without a root of its own there is no such folder; it stays at the top. */
         if (run.working_dir && chdir(run.working_dir) < 0 &&
             !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
@@ -228,11 +230,13 @@ static void serve_runs(const struct px_zygote *zygote)
         status = px_run_execute(&run);
         bool session = run.flags & PX_RUN_FLAG_SESSION;
         PyThreadState *state = session ? PyEval_SaveThread() : NULL;
-        more = more_follows() && session;
+        uint16_t kind;
+        more = more_follows(&kind) && session;
         if (state)
             PyEval_RestoreThread(state);
-        lend_reserve_for_receiving(&run);
-        px_run_done(&run);
+        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE);
+        if (lent)
+            lend_reserve_for_receiving(&run);
     }
     _exit(status);
 }

@@ -21,7 +21,7 @@ static inline void px_drop_object(PyObject **object)
 #define PX_NAMES(X) \
     X(__annotations__) X(__builtins__) X(__doc__) X(__loader__) X(__main__) X(__name__) \
     X(__notes__) X(__package__) X(__spec__) X(_shutdown) \
-    X(args) X(body) X(co_filename) X(co_flags) X(co_name) X(co_positions) X(code) \
+    X(args) X(body) X(closed) X(co_filename) X(co_flags) X(co_name) X(co_positions) X(code) \
     X(col_offset) X(end_col_offset) X(end_lineno) X(end_offset) X(eval) X(exec) \
     X(f_back) X(f_builtins) X(f_code) X(f_globals) X(f_locals) X(filename) X(flush) X(func) \
     X(left) X(lineno) X(msg) X(name) X(name_from) X(obj) X(offset) X(right) X(seed) X(self) \

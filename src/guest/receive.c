@@ -2,6 +2,8 @@
  * a slip there must end this child and nothing else. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -182,9 +184,18 @@ static int read_code_file(struct intake *in)
     return 0;
 }
 
-/* The call's standard input, in place of what is there; none in a session is a new /dev/null. */
+static bool is_null_device(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+}
+
+/* The call's standard input, in place of what is there; none is /dev/null. */
 static int place_input(const struct intake *in)
 {
+    in->run->new_input = in->has_input || !is_null_device(0);
+    if (!in->run->new_input)
+        return 0;
     if (!in->has_input) {
         px_auto_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         return null_fd >= 0 && dup2(null_fd, 0) == 0 ? 0 : -1;
@@ -205,17 +216,34 @@ static int hand_over(struct intake *in)
     run->working_dir = px_buffer_take(&in->working_dir);
     if (!run->env)
         run->env = calloc(1, sizeof *run->env);
-    run->allowed = PyFrozenSet_New(in->allowed);
-    run->banned = PyFrozenSet_New(in->banned);
+    if (!(run->flags & PX_RUN_FLAG_SAME_IMPORTS)) {
+        Py_XDECREF(run->allowed);
+        Py_XDECREF(run->banned);
+        run->allowed = PyFrozenSet_New(in->allowed);
+        run->banned = PyFrozenSet_New(in->banned);
+    }
     return run->code && run->filename && run->workspace && run->working_dir && run->env &&
                    run->allowed && run->banned
                ? 0
                : -1;
 }
 
+static void forget_last(struct px_run *run)
+{
+    free(run->code);
+    free(run->filename);
+    free(run->workspace);
+    free(run->working_dir);
+    for (char **entry = run->env; entry && *entry; entry++)
+        free(*entry);
+    free(run->env);
+    *run = (struct px_run){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX,
+                           .allowed = run->allowed, .banned = run->banned};
+}
+
 int px_run_receive(int channel, struct px_run *run)
 {
-    *run = (struct px_run){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX};
+    forget_last(run);
     px_auto(intake_done) struct intake in = {
         .run = run,
         .fds = {-1, -1},
@@ -237,16 +265,3 @@ int px_run_receive(int channel, struct px_run *run)
     return failed ? -1 : 0;
 }
 
-void px_run_done(struct px_run *run)
-{
-    free(run->code);
-    free(run->filename);
-    free(run->workspace);
-    free(run->working_dir);
-    for (char **entry = run->env; entry && *entry; entry++)
-        free(*entry);
-    free(run->env);
-    Py_XDECREF(run->allowed);
-    Py_XDECREF(run->banned);
-    *run = (struct px_run){.out = run->out};
-}

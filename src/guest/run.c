@@ -303,7 +303,8 @@ static int execute_call(struct px_run *run)
     struct px_source *source = px_cells_add(run);
     if (!source)
         return 1;
-    px_streams_renew_input();
+    if (run->new_input || !px_streams_input_works())
+        px_streams_renew_input();
     if ((!begun && reset_names(kept.names) < 0) ||
         px_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
         px_guard_arm(run) < 0)

@@ -28,14 +28,15 @@ struct px_run {
     char *workspace;            /* "" when there is none */
     char *working_dir;          /* absolute; the child has already changed to it */
     PyObject *allowed, *banned;
+    bool new_input;             /* descriptor 0 is another than it was */
     char **env;                 /* NAME=VALUE, NULL-terminated */
     struct px_wire_writer *out; /* the channel to the host */
 };
 
-/* Unpacks the messages of the channel into *run, blocking. 0, or -1 when the host is gone or
+/* Unpacks the messages of the channel into *run, blocking; what *run holds of the run before is
+ * freed, but imports that are to stay. 0, or -1 when the host is gone or
  * the message is not ours (the child then exits). Owned by the child module. */
 int px_run_receive(int channel, struct px_run *run);
-void px_run_done(struct px_run *run);
 
 /* Zygote: keeps the builtins needed, imports _ast, installs the Python-level handlers of
  * PX_SIGNAL_TIMEOUT, PX_SIGNAL_CPU (raise TimeoutError) and the default SIGINT handler, and

@@ -52,6 +52,15 @@ static int make_streams(void)
     return io ? 0 : -1;
 }
 
+bool px_streams_input_works(void)
+{
+    if (PySys_GetObject(table[0].name) != streams[0])
+        return false;
+    px_auto_object PyObject *closed = px_read_attribute(streams[0], px_name.closed);
+    PyErr_Clear();
+    return closed == Py_False;
+}
+
 void px_streams_renew_input(void)
 {
     PyObject *fresh = make_stream(io_module, 0, &table[0]);

@@ -12,6 +12,9 @@ int px_streams_prepare(void);
  * runs the script's code. Never raises. */
 void px_streams_flush(bool replaced);
 
+/* Whether sys.stdin is the one made here, and open. Never raises. */
+bool px_streams_input_works(void);
+
 /* A fresh sys.stdin, without what an earlier call left unread. Never raises. */
 void px_streams_renew_input(void);
 

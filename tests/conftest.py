@@ -163,12 +163,14 @@ def _processes():
             try:
                 with open(folder + "/maps") as file:
                     maps = file.read()
+                if "pyexec_guest" not in maps:      # it is about to load it from there
+                    maps = os.readlink(folder + "/fd/4")
             except PermissionError:
-                maps = ""
+                maps = None
         except OSError:
             continue
-        # It maps our extension, or none that can be seen, and so may be ours.
-        if "pyexec_guest" not in maps or any(" %s " % key in maps for key in ours):
+        # It has our extension, or one that can't be seen, and so may be ours.
+        if maps is None or maps.startswith((COPY, BUILD)) or any(" %s " % key in maps for key in ours):
             yield "zygote or child " + folder[6:]
 
 
@@ -180,7 +182,7 @@ def traces():
     # Other programs of this machine make mounts and files too.
     for folder in ("/tmp", "/dev/shm"):
         found |= {"file %s/%s" % (folder, name) for name in os.listdir(folder)
-                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp", "cc", "corpus_host"))}
+                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp", "cc", "pip-", "corpus_host"))}
     found |= {"cgroup " + path for path in glob.glob("/sys/fs/cgroup/**/*pyexec*/", recursive=True)}
     return found
 

@@ -351,3 +351,27 @@ def test_a_pool_of_workers_works(own):
 def test_each_limit_names_its_field(own, code, flags, field):
     result = own.result(code, *flags)
     assert result["status"] != "ok" and field in (result["error"]["hint"] or ""), result["error"]
+
+
+# ---- threads that end ----
+
+THREADS = "import threading, concurrent.futures, _thread\n"
+
+
+@pytest.mark.parametrize("code", [
+    "for _ in range(200):\n    t = threading.Thread(target=int)\n    t.start()\n    t.join()",
+    "for _ in range(100):\n    with concurrent.futures.ThreadPoolExecutor(1) as pool:\n        pool.submit(int).result()",
+    "done = _thread.allocate_lock()\ndone.acquire()\nfor _ in range(100):\n    _thread.start_new_thread(done.release, ())\n    done.acquire()",
+])
+@pytest.mark.parametrize("preloads", ["", "threading,concurrent.futures"])
+def test_a_thread_that_has_ended_does_not_count(pyexec, code, preloads):
+    """join() returns before the kernel has let go of the thread."""
+    result = pyexec.result(THREADS + code, *ANY, "--max-threads", "1", "--preload-imports", preloads, "--timeout", "30s")
+    assert result["status"] == "ok", result["error"]
+
+
+def test_threads_that_run_do_count(pyexec):
+    code = THREADS + "stop = threading.Event()\nstarted = 0\ntry:\n    for _ in range(9):\n        threading.Thread(target=stop.wait).start()\n" \
+                     "        started += 1\nexcept RuntimeError as e:\n    print(e)\nstop.set()\nstarted"
+    result = pyexec.result(code, *ANY, "--max-threads", "3")
+    assert (result["last_value_repr"], result["stdout"]) == ("3", "can't start new thread\n"), result

@@ -338,3 +338,42 @@ def test_address_space_below_what_preloads_map(pyexec, open_folder):
 def test_generated_files_are_up_to_date(own, path, arguments):
     with open(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), path), "rb") as file:
         assert file.read() == own.run(*arguments).stdout, "run `make docs`"
+
+
+# The configuration file that is read without being named
+
+@pytest.fixture
+def with_etc(own, tmp_path):
+    """Runs the program in a mount namespace of its own, in which /etc/pyexec/pyexec.conf has this text."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no mount namespace")
+
+    def run(text, *arguments, env=None):
+        etc = tmp_path / "etc"
+        (etc / "pyexec").mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            (etc / "pyexec/pyexec.conf").write_text(text)
+        return subprocess.run(["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"', str(etc), own.path, *arguments],
+                              capture_output=True, text=True, env=dict(os.environ, **(env or {})))
+    return run
+
+
+def test_the_default_configuration_file_is_read_when_it_exists(with_etc, tmp_path):
+    assert json.loads(with_etc(None, "policy").stdout)["timeout_ms"] == 5000
+    text = "[policy]\ntimeout = 7s\nmax_threads = 3\nmax_open_files = 9\n"
+    done = with_etc(text, "policy", "--max-open-files", "11", env={"PYEXEC_POLICY_MAX_THREADS": "4"})
+    assert done.returncode == 0, done.stderr
+    policy = json.loads(done.stdout)
+    assert (policy["timeout_ms"], policy["max_threads"], policy["max_open_files"]) == (7000, 4, 11)
+    origin = next(line.split() for line in with_etc(text, "policy", "--origin").stdout.splitlines() if line.startswith("timeout"))
+    assert origin[1] != "default" and origin[-1] == "7000"
+    other = tmp_path / "other.conf"
+    other.write_text("[policy]\nmax_threads = 5\n")
+    policy = json.loads(with_etc(text, "policy", "--config", str(other)).stdout)
+    assert (policy["timeout_ms"], policy["max_threads"]) == (5000, 5)
+
+
+def test_a_bad_default_configuration_file_is_named(with_etc):
+    for command in (["policy"], ["run", "-c", "1"], ["repl"]):
+        done = with_etc("[policy]\ntimeuot = 7s\n", *command)
+        assert done.returncode == 125 and "/etc/pyexec/pyexec.conf" in done.stdout + done.stderr and "line 2" in done.stderr + done.stdout, (command, done)

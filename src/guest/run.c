@@ -16,6 +16,7 @@
 #include "guest/report.h"
 #include "guest/signals.h"
 #include "guest/streams.h"
+#include "guest/threads.h"
 
 /* Held since before the script: the script may have replaced any of it where others look. */
 static struct {
@@ -50,7 +51,8 @@ int px_run_prepare(void)
     if (!kept.builtins || !kept.environ || !kept.run_exit_functions)
         return -1;
     if (px_read_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
-        px_signals_prepare() < 0 || px_streams_prepare() < 0)
+        px_signals_prepare() < 0 || px_streams_prepare() < 0 ||
+        px_threads_install() < 0)
         return -1;
     return 0;
 }

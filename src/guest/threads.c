@@ -1,0 +1,56 @@
+#include "guest/threads.h"
+
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "guest/read.h"
+
+#define TRIES 100
+#define WAIT_NS 1000000
+
+static PyObject *start(PyObject *real, PyObject *arguments, PyObject *keywords)
+{
+    const struct timespec wait = {.tv_nsec = WAIT_NS};
+    for (int tries = 1;; tries++) {
+        PyObject *result = PyObject_Call(real, arguments, keywords);
+        if (result || tries == TRIES || !PyErr_ExceptionMatches(PyExc_RuntimeError))
+            return result;
+        PyErr_Clear();
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&wait, NULL);
+        Py_END_ALLOW_THREADS
+    }
+}
+
+#define STARTER(name) \
+    {#name, (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS, NULL}
+static PyMethodDef definitions[] = {
+    STARTER(start_new_thread), STARTER(start_new), STARTER(start_joinable_thread),
+};
+
+/* threading has a name of its own for them, when it is there already. */
+static int replace(PyObject *module, PyObject *threading, PyMethodDef *definition)
+{
+    px_auto_object PyObject *real = PyObject_GetAttrString(module, definition->ml_name);
+    if (!real) {
+        PyErr_Clear();
+        return 0;
+    }
+    px_auto_object PyObject *wrapper = PyCFunction_New(definition, real);
+    px_auto_object PyObject *own_name = PyUnicode_FromFormat("_%s", definition->ml_name);
+    if (!wrapper || !own_name || PyObject_SetAttrString(module, definition->ml_name, wrapper) < 0)
+        return -1;
+    px_auto_object PyObject *own =
+        threading ? px_read_attribute(threading, own_name) : NULL;
+    return own == real ? PyObject_SetAttr(threading, own_name, wrapper) : 0;
+}
+
+int px_threads_install(void)
+{
+    px_auto_object PyObject *module = PyImport_ImportModule("_thread");
+    px_auto_object PyObject *threading = PyImport_GetModule(px_name.threading);
+    for (size_t i = 0; module && i < PX_COUNT(definitions); i++)
+        if (replace(module, threading, &definitions[i]) < 0)
+            return -1;
+    return module ? 0 : -1;
+}

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench asan tsan fuzz install docs format clean
+.PHONY: all setup run test bench asan tsan fuzz install docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -48,6 +48,9 @@ docs: all
 
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+tidy: all
+	git ls-files 'src/*.c' 'tools/*.c' | grep -v _test.c | xargs -n 8 -P $$(nproc) clang-tidy --quiet -p $(BUILD)
 
 clean:
 	rm -rf build build-*

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "guest/read.h"
 #include "guest/signals.h"
 
@@ -142,7 +143,7 @@ static bool is_of_self(PyObject *frame, PyObject *wrong)
 static void search_frame(struct search *search, PyObject *frame)
 {
     PyObject *const spaces[] = {px_name.f_locals, px_name.f_globals, px_name.f_builtins};
-    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
+    for (size_t i = 0; i < PX_COUNT(spaces); i++) {
         px_auto_object PyObject *space = px_read_attribute(frame, spaces[i]);
         consider_all(search, space);
         if (search->best && px_python.version < 0x030d)

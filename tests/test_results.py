@@ -428,7 +428,11 @@ def test_plain_output_is_cut_at_the_cap_and_says_so(own):
 
 def test_plain_errors_have_the_hint(own):
     done = own.run("run", "-c", "import os")
-    assert b"ImportError: import 'os' not allowed" in done.stderr and b"Allowed modules" in done.stderr
+    assert b"ImportError: import 'os' not allowed" in done.stderr and b"Allowed modules" in done.stderr and b"hint:" not in done.stderr
+    done = own.run("run", "-c", "value = 1\nvalu")
+    assert done.stderr.count(b"Did you mean: 'value'?") == 1 and b"hint:" not in done.stderr
+    done = own.run("run", "-c", "return 5")
+    assert b"\nhint: A script returns nothing" in done.stderr
 
 
 def test_no_colours_where_there_is_no_terminal(own):

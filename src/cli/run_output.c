@@ -112,12 +112,12 @@ static void say_ending(const pyexec_result *result)
         cli_say_hint(endings[status].hint);
 }
 
-/* The hint of an uncaught exception, unless its own message has it already. */
+/* The hint of an uncaught exception, unless what was printed of it has it already. */
 static void say_hint(const pyexec_result *result)
 {
     const char *hint = pyexec_result_error_hint(result);
-    const char *message = pyexec_result_error_message(result);
-    if (hint && *hint && !(message && strstr(message, hint)))
+    const char *printed = pyexec_result_error_traceback(result);
+    if (hint && *hint && !(printed && strstr(printed, hint)))
         cli_say_hint(hint);
 }
 

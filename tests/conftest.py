@@ -68,20 +68,27 @@ class Program:
         return json.loads(done.stdout)
 
 
-def _readable_copy():
-    """A copy of the program where every user can reach it."""
-    folder = tempfile.mkdtemp(prefix="pyexec-test-")
+def _readable_copy(folder, replaced={}):
+    """A copy of the program where every user can reach it, some of its parts from elsewhere in the build."""
     os.chmod(folder, 0o755)
     for name in PARTS:
-        shutil.copy(os.path.join(BUILD, name), folder)
+        shutil.copy(os.path.join(BUILD, replaced.get(name, name)), os.path.join(folder, name))
         os.chmod(os.path.join(folder, name), 0o755)
     return folder
+
+
+def _variant(folder, name, replaced):
+    path = os.path.join(folder, name)
+    if not os.path.isdir(path):
+        os.mkdir(path)
+        _readable_copy(path, replaced)
+    return path
 
 
 @pytest.fixture(scope="session")
 def _copy():
     global COPY
-    folder = COPY = _readable_copy()
+    folder = COPY = _readable_copy(tempfile.mkdtemp(prefix="pyexec-test-"))
     yield folder
     shutil.rmtree(folder)
 
@@ -92,13 +99,26 @@ def own(_copy):
     return Program(_copy, os.getuid())
 
 
-@pytest.fixture(scope="session",
-                params=["root", "ordinary"] if os.getuid() == 0 else ["ordinary"])
+USERS = ["root", "ordinary"] if os.getuid() == 0 else ["ordinary"]
+
+
+def _uid(user):
+    return os.getuid() if user == "root" or os.getuid() != 0 else ORDINARY
+
+
+@pytest.fixture(scope="session", params=USERS)
 def pyexec(request, _copy):
     """The program as root and as an ordinary user (as the latter only when not root)."""
-    if request.param == "root" or os.getuid() != 0:
-        return Program(_copy, os.getuid())
-    return Program(_copy, ORDINARY)
+    return Program(_copy, _uid(request.param))
+
+
+@pytest.fixture(scope="session", params=[user + guard for guard in ("", "-unguarded") for user in USERS])
+def any_pyexec(request, _copy):
+    """The same, and again without the Python-level guard: what holds then is the kernel's doing."""
+    user, _, unguarded = request.param.partition("-")
+    if unguarded:
+        _copy = _variant(_copy, "unguarded", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so"})
+    return Program(_copy, _uid(user))
 
 
 @pytest.fixture(scope="session")
@@ -133,9 +153,9 @@ def session_folder():
 def _ours():
     """The files of this build and of its copy, as /proc/PID/maps names them."""
     keys = set()
-    for folder in (COPY, BUILD):
+    for guest in glob.glob(COPY + "/**/pyexec_guest.abi3.so", recursive=True) + [BUILD + "/pyexec_guest.abi3.so"]:
         try:
-            status = os.stat(os.path.join(folder, "pyexec_guest.abi3.so"))
+            status = os.stat(guest)
         except OSError:
             continue
         keys.add("%02x:%02x %d" % (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino))
@@ -151,7 +171,7 @@ def _processes():
                 program = os.readlink(folder + "/exe")
             except PermissionError:     # not root, and the process is not dumpable
                 program = ""
-            if program.startswith((COPY + "/pyexec", BUILD + "/pyexec")):
+            if program.startswith((COPY, BUILD)) and os.path.basename(program).startswith("pyexec"):
                 yield "process %s %s" % (os.path.basename(program), folder[6:])
                 continue
             # A compiler at work on the extension has its name in the command line too.
@@ -205,8 +225,10 @@ def nothing_left():
     before = traces()
     yield
     deadline = time.monotonic() + 3
-    while (left := traces() - before) and time.monotonic() < deadline:
+    left = traces() - before
+    while left and time.monotonic() < deadline:
         time.sleep(0.05)
+        left &= traces()        # what comes later is of another program
     assert not left, sorted(left)
 
 

@@ -90,15 +90,15 @@ def corpus(shared, session_folder):
 
 
 @pytest.mark.parametrize("area", AREAS)
-def test_corpus(pyexec, corpus, area):
+def test_corpus(any_pyexec, corpus, area):
     if not list(corpus.glob(area + "_*.py")):
         pytest.skip("no script of this area")
     # What a runner that was killed has left, perhaps as another user.
     for path in ("/tmp/corpus_host_secret.txt", "/tmp/corpus_host.sock", "/dev/shm/corpus_host_shm"):
         if os.getuid() == 0 and os.path.lexists(path):
             os.unlink(path)
-    options = {} if pyexec.uid == os.getuid() else {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
+    options = {} if any_pyexec.uid == os.getuid() else {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
     done = subprocess.run([sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd",
-                           pyexec.path + " run --json --python-bin /usr/bin/python3", "--only", area + "_*", "."],
+                           any_pyexec.path + " run --json --python-bin /usr/bin/python3", "--only", area + "_*", "."],
                           cwd=corpus, capture_output=True, text=True, timeout=600, **options)
     assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.M), done.stdout + done.stderr

@@ -156,6 +156,16 @@ void px_child_done(struct px_child *child)
     px_close_fd(&child->workspace);
 }
 
+void px_child_kill(const struct px_child *child)
+{
+    struct pollfd polled = {child->pidfd, POLLIN, 0};
+    if (child->pidfd < 0)
+        return;
+    px_child_signal(child, SIGKILL);
+    while (poll(&polled, 1, 5000) < 0 && errno == EINTR)
+        ;
+}
+
 void px_child_signal(const struct px_child *child, int signal)
 {
     syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);

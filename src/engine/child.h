@@ -48,6 +48,9 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
 /* Kills what is left of it and closes all. */
 void px_child_done(struct px_child *child);
 
+/* Kills it and waits until it is gone: after this it writes nothing any more. */
+void px_child_kill(const struct px_child *child);
+
 void px_child_signal(const struct px_child *child, int signal);
 
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */

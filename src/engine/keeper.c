@@ -13,7 +13,7 @@
 #include "engine/session_private.h"
 
 #define MS INT64_C(1000000)
-#define CPU_CHECK_MS 500    /* only while a session has threads that go on */
+#define CPU_CHECK_MS 500
 
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
 {
@@ -27,10 +27,20 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
     return when;
 }
 
-/* Threads that go on between calls have the CPU time of one call. */
+/* Between calls a session has the CPU time of one call, for threads that go on. One that shows none
+ * may run as well: its last result can be forged, and sent in the middle of the script. */
 static bool keeps_cpu(const struct px_session *session)
 {
-    return session->threads_left && session->policy.cpu_time_seconds != PX_NONE;
+    return !session->busy && session->started && session->policy.cpu_time_seconds != PX_NONE;
+}
+
+/* Without threads it is looked at less and less, so that it costs nothing; all are at the same
+ * moments, so that the keeper wakes seldom. */
+static int64_t next_cpu_check(const struct px_session *session, int64_t now)
+{
+    const int64_t step = CPU_CHECK_MS * MS;
+    int64_t wait = session->threads_left ? step : (now - session->used_ns) / 8;
+    return (now + (wait < step ? step : wait) + step - 1) / step * step;
 }
 
 static bool used_up(const struct px_session *session)
@@ -41,11 +51,10 @@ static bool used_up(const struct px_session *session)
 }
 
 /* When the keeper must look at it next. */
-static int64_t wakes_at(const struct px_session_config *config, const struct px_session *session,
-                        int64_t now)
+static int64_t wakes_at(const struct px_session_config *config, const struct px_session *session)
 {
-    int64_t when = expiry(config, session), check = now + CPU_CHECK_MS * MS;
-    return !session->busy && keeps_cpu(session) && check < when ? check : when;
+    int64_t when = expiry(config, session);
+    return keeps_cpu(session) && session->cpu_check_ns < when ? session->cpu_check_ns : when;
 }
 
 /* Ends what has expired; returns when the next one does. Call with the lock held. */
@@ -55,11 +64,14 @@ static int64_t expire(struct px_sessions *sessions)
     int64_t now = px_now_ns(), next = INT64_MAX;
     for (struct px_session *session = sessions->oldest, *after; session; session = after) {
         after = session->next;
-        if (!session->busy && keeps_cpu(session) && used_up(session)) {
-            px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
-            continue;
+        if (keeps_cpu(session) && session->cpu_check_ns <= now) {
+            if (used_up(session)) {
+                px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
+                continue;
+            }
+            session->cpu_check_ns = next_cpu_check(session, now);
         }
-        int64_t when = wakes_at(config, session, now);
+        int64_t when = wakes_at(config, session);
         if (when > now) {
             next = when < next ? when : next;
             continue;
@@ -144,7 +156,8 @@ void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
     session->watched = true;
     if (session->threads_left)
         watch_output(sessions, session, true);
-    int64_t when = wakes_at(&sessions->executor->session_config, session, px_now_ns());
+    session->cpu_check_ns = next_cpu_check(session, px_now_ns());
+    int64_t when = wakes_at(&sessions->executor->session_config, session);
     uint64_t one = 1;
     /* EAGAIN: it is awake already. */
     if (when < sessions->sleeps_until && write(sessions->wake, &one, sizeof one) > 0)

@@ -1,5 +1,6 @@
 #include "engine/result.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,10 +88,18 @@ static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
     return true;
 }
 
+/* The guest sends these alone; any other would be a death that was not. */
+static bool is_crash(uint8_t signal)
+{
+    return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL ||
+           signal == SIGABRT;
+}
+
 static const char *take_number(struct px_claims *claims, const struct px_wire_field *field)
 {
-    static const char wrong[] = "a number has another size";
+    static const char wrong[] = "a number of another size or range";
     uint8_t byte = 0;
+    uint64_t number;
     switch (field->kind) {
     case PX_RESULT_OUTCOME:
         if (!copy_exact(&byte, 1, field) || byte >= PX_OUTCOME_KINDS)
@@ -98,18 +107,26 @@ static const char *take_number(struct px_claims *claims, const struct px_wire_fi
         claims->outcome = (enum px_outcome)byte;
         return NULL;
     case PX_RESULT_EXIT_CODE:
-        return copy_exact(&claims->exit_code, 4, field) ? NULL : wrong;
+        return copy_exact(&claims->exit_code, 4, field) && claims->exit_code >= 0 &&
+                       claims->exit_code <= 255
+                   ? NULL
+                   : wrong;
     case PX_RESULT_ERROR_LINE:
         return copy_exact(&claims->line, 4, field) ? NULL : wrong;
     case PX_RESULT_CRASH:
-        return copy_exact(claims->crash, 2, field) ? NULL : wrong;
+        return copy_exact(claims->crash, 2, field) && is_crash(claims->crash[0])
+                   ? NULL
+                   : "a signal that is no crash";
     case PX_RESULT_VALUE_TRUNCATED:
         if (!copy_exact(&byte, 1, field))
             return wrong;
         claims->value_truncated = byte;
         return NULL;
     default:
-        return copy_exact(&claims->denials_dropped, 8, field) ? NULL : wrong;
+        if (!copy_exact(&number, 8, field) || number > INT64_MAX)
+            return wrong;
+        claims->denials_dropped = number;
+        return NULL;
     }
 }
 
@@ -187,14 +204,18 @@ int px_claims_take(struct px_claims *claims, const char *packet, size_t size, co
     return more;
 }
 
-bool px_claims_valid(const struct px_claims *claims)
+const char *px_claims_check(const struct px_claims *claims)
 {
+    if (claims->done && !claims->counts[PX_RESULT_OUTCOME])
+        return "a result without its outcome";
+    if (claims->done && claims->outcome == PX_OUTCOME_OK && claims->counts[PX_RESULT_ERROR_TYPE])
+        return "an error in a result that is ok";
     const struct px_buffer *texts[] = {&claims->value, &claims->type, &claims->message,
                                        &claims->traceback, &claims->suggestion};
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (!px_utf8_valid(px_buffer_string(texts[i]), texts[i]->length, NULL))
-            return false;
-    return true;
+            return "text that is not UTF-8";
+    return NULL;
 }
 
 void px_stream_finish(struct px_stream *stream, size_t limit)

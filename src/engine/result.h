@@ -57,8 +57,9 @@ pyexec_result *px_result_new(void);
  * how. Never allocates more than the field table allows. */
 int px_claims_take(struct px_claims *claims, const char *packet, size_t size, const char **ret_why);
 
-/* After DONE: whether all text is strict UTF-8. */
-bool px_claims_valid(const struct px_claims *claims);
+/* After DONE: what is wrong with the result as a whole (its text is strict UTF-8, its outcome and its
+ * error agree), or NULL. */
+const char *px_claims_check(const struct px_claims *claims);
 
 /* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
 void px_stream_finish(struct px_stream *stream, size_t limit);

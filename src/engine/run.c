@@ -166,8 +166,7 @@ static int read_channel(struct run *run)
         if (!locked && claims->locked)
             on_locked(run);
     }
-    if (!px_claims_valid(claims))
-        run->ending.protocol = "text that is not UTF-8";
+    run->ending.protocol = px_claims_check(claims);
     return -1;
 }
 
@@ -311,22 +310,14 @@ static void collect_facts(struct run *run)
     result->cpu_ms = cpu > 0 ? (double)cpu / 1e6 : 0;
 }
 
-static int await_end(const struct px_child *child)
-{
-    struct pollfd polled = {child->pidfd, POLLIN, 0};
-    return poll(&polled, 1, 5000);
-}
-
 static int collect_files(struct run *run, const struct px_snapshot *before, pyexec_error *error)
 {
     if (run->child.workspace < 0)
         return 0;
     struct px_snapshot after = {0};
     /* Only a dead child can't change what is being read; a session's stays, and its threads may. */
-    if (!run->session) {
-        px_child_signal(&run->child, SIGKILL);
-        await_end(&run->child);
-    }
+    if (!run->session)
+        px_child_kill(&run->child);
     int result = px_snapshot_take(run->child.workspace, &after, error);
     if (result == 0) {
         json_decref(run->result->files);
@@ -498,6 +489,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     px_close_fd(&run->child.input);
     *call->child = run->child;
     call->threads_left = run->threads > 1;
+    call->cpu_ns = run->ending.cpu_ns;
     *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol;
     return finish(run, result, ret, error);
 }

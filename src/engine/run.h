@@ -29,6 +29,7 @@ struct px_call {
     uint64_t number;                    /* of the cell, from 1; 0: a silent call */
     const char *workspace_path;
     bool threads_left;                  /* out: threads of the script go on after the call */
+    int64_t cpu_ns;                     /* out: CPU time of its process so far */
 };
 
 /* The same for a session's process, which goes on after it unless *ret_alive says otherwise. */

@@ -104,6 +104,9 @@ static void remove_own_folder(struct px_session *session)
 /* Once nobody uses it. The lock need not be held. */
 static void free_session(struct px_sessions *sessions, struct px_session *session)
 {
+    /* A thread that is in a system call finishes it, in a folder that is being removed. */
+    if (session->started && session->own_folder)
+        px_child_kill(&session->child);
     if (session->started)
         px_child_done(&session->child);
     remove_own_folder(session);
@@ -414,11 +417,10 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .processors = executor->processors,
         };
         uint64_t number = request->silent ? 0 : ++session->calls;
-        struct px_call one = {&session->child, first, number, session->workspace_path, false};
+        struct px_call one = {&session->child, first, number, session->workspace_path, false, 0};
         result = px_run_call(&context, &one, ret, ret_alive, error);
         session->threads_left = one.threads_left;
-        if (session->threads_left)
-            session->idle_cpu_ns = px_child_cpu_ns(&session->child);
+        session->idle_cpu_ns = one.cpu_ns;
         if (result == 0)
             result = describe(*ret, session, created, error);
     } else {

@@ -35,7 +35,8 @@ struct px_session {
     int64_t created_ns, used_ns;
     uint64_t calls;
     bool threads_left;                  /* its threads go on between calls */
-    int64_t idle_cpu_ns;                /* used when its last call ended */
+    int64_t idle_cpu_ns;                /* CPU time used when its last call ended */
+    int64_t cpu_check_ns;               /* when to look whether it used more */
     enum px_session_end restarted;      /* what ended the one before */
     bool watched, output_watched;       /* by the keeper: the process, its streams */
 

@@ -150,7 +150,8 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
         return px_result_set_error(result, "Crashed", text);
     }
     default:
-        return set_status(result, PYEXEC_STATUS_ERROR, claims->exit_code ? claims->exit_code : 1);
+        set_status(result, PYEXEC_STATUS_ERROR, claims->exit_code ? claims->exit_code : 1);
+        return claims->type.length ? 0 : px_result_set_error(result, "Exception", "");
     }
 }
 

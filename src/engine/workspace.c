@@ -53,7 +53,9 @@ static int add_entry(struct px_snapshot *snapshot, const char *path, const struc
     return 0;
 }
 
-/* `path` is the buffer for the whole path, `length` how much of it names this folder. */
+/* `path` is the buffer for the whole path, `length` how much of it names this folder. Whatever is met
+ * counts, not only files: a script may make folders by the million, or go on while its session's
+ * are listed. */
 static int list(int folder_fd, char *path, size_t length, int depth, struct px_snapshot *snapshot)
 {
     DIR *folder = fdopendir(folder_fd);
@@ -69,7 +71,7 @@ static int list(int folder_fd, char *path, size_t length, int depth, struct px_s
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
             fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (snapshot->count >= ENTRIES_MAX) {
+        if (snapshot->met++ >= ENTRIES_MAX) {
             snapshot->truncated = true;
             break;
         }
@@ -339,7 +341,8 @@ static void remove_below(int top, int fd, int depth, unsigned *moved)
         }
         int below = openat(dirfd(folder), item->d_name,
                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (below < 0 && fchmodat(dirfd(folder), item->d_name, 0700, 0) == 0)
+        /* Never through a link that has taken the folder's place. */
+        if (below < 0 && fchmodat(dirfd(folder), item->d_name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
             below = openat(dirfd(folder), item->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (below >= 0)
             remove_below(top, below, depth + 1, moved);

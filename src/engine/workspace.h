@@ -20,10 +20,11 @@ struct px_snapshot_entry {
 struct px_snapshot {
     struct px_snapshot_entry *entries;  /* sorted by path */
     size_t count, capacity;
+    size_t met;                         /* entries of any kind */
     bool truncated;                     /* there was more than is listed */
 };
 
-/* Lists the regular files below the folder: at most 20,000, at most 64 folders deep. */
+/* Lists the regular files below the folder: among at most 20,000 entries, at most 64 folders deep. */
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error);
 void px_snapshot_done(struct px_snapshot *snapshot);
 

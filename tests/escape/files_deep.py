@@ -1,0 +1,13 @@
+# goal: a tree deeper than the host's stack, descriptors or paths
+# layer: host lists with bounds
+# expect: ok:depth
+depth = 0
+try:
+    while depth < 3000:
+        os.mkdir("d" * 50)
+        os.chdir("d" * 50)
+        open("f", "w").close()
+        depth += 1
+except OSError as error:
+    print(error)
+print("depth", depth)

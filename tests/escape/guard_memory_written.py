@@ -1,0 +1,9 @@
+# goal: overwrite the interpreter's own tables, so that no Python-level check is left
+# layer: mount_namespace, seccomp
+# expect: contained
+interpreter = ctypes.pythonapi
+address = ctypes.cast(interpreter.PyImport_ImportModule, ctypes.c_void_p).value & ~4095
+print(sc(10, address, 4096, 7))
+tried("secret", libc.open(os.environ["SECRET_FILE"].encode(), 0))
+tried("socket", libc.socket(2, 1, 0))
+tried("fork", sc(57))

@@ -1,0 +1,12 @@
+# goal: replace all that the guard stands on, and go on
+# layer: mount_namespace, seccomp
+# expect: contained
+import builtins
+builtins.__import__ = lambda *a, **k: sys
+sys.meta_path[:] = []
+for name in list(sys.modules):
+    if name not in ("sys", "builtins", "os", "time", "ctypes"):
+        sys.modules[name] = None
+builtins.print("on") if False else None
+tried("secret", libc.open(os.environ["SECRET_FILE"].encode(), 0))
+tried("fork", sc(57))

@@ -1,0 +1,4 @@
+# goal: the x32 numbers, past the filter
+# layer: seccomp
+# expect: contained:crashed,killed
+tried("x32 getpid", sc(0x40000000 | 39))

@@ -1,0 +1,8 @@
+# goal: keep the host busy with packets of nothing
+# layer: result checks
+# flags: --timeout 500ms
+# expect: contained:crashed,timeout
+for _ in range(100000):
+    if sc(44, 3, b"", 0, 0x40, 0, 0) < 0:
+        break
+leave()

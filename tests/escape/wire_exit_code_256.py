@@ -1,0 +1,5 @@
+# goal: an error whose exit status is 0 once the shell has cut it
+# layer: result checks
+# expect: contained:crashed
+send(field(OUTCOME, b"\1"), field(EXIT_CODE, struct.pack("=i", 256)), field(ERROR_TYPE, b"E"), field(DONE))
+leave()

@@ -1,0 +1,6 @@
+# goal: have the host report a refused system call that never was
+# layer: result checks
+# expect: contained:crashed
+# not: SIGSYS
+send(field(CRASH, b"\x1f\0"))
+segv()

@@ -21,7 +21,7 @@ def spent_ms(process):
     return (int(fields[11]) + int(fields[12])) * 1000 // os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("burn", ["while True: pass", "time.sleep(1.2)\nwhile True: pass", "while True: os.write(1, b'x' * 4096)",
+@pytest.mark.parametrize("burn", ["while True: pass", "time.sleep(1.2)\nwhile True: pass",
                                   "import threading\nfor _ in range(3): threading.Thread(target=exec, args=('while True: pass',)).start()"])
 def test_a_session_that_forged_its_end_has_no_more_cpu_time_than_a_call(burn, nothing_left):
     with Executor({**OPEN, "cpu_time_seconds": 1}) as executor:

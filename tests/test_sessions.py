@@ -205,6 +205,17 @@ def test_interrupt_keeps_the_state(executor):
     assert value(executor, "s", "x") == "1"
 
 
+def test_an_interrupt_stays_with_its_call(executor):
+    """It may come when its call has just ended; the next one must not see it."""
+    value(executor, "s", "1")
+    for i in range(300):
+        call = threading.Thread(target=executor.call, args=("s", "sum(range(%d))" % (i * 40)))
+        call.start()
+        executor.interrupt("s")
+        call.join()
+        assert value(executor, "s", "2") == "2"
+
+
 def test_workspace_in_memory():
     with Executor(FULL) as executor:
         assert value(executor, "s", "open('d', 'wb').write(bytes(range(256)))\nimport os\nos.getcwd()") == "'/tmp/s'"

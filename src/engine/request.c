@@ -172,8 +172,9 @@ static void stop(pyexec_request *request, enum px_stop how)
 {
     uint64_t one = 1;
     int saved = errno;
-    if (atomic_load(&request->stop) < (int)how)
-        atomic_store(&request->stop, (int)how);
+    int before = atomic_load(&request->stop);
+    while (before < (int)how && !atomic_compare_exchange_weak(&request->stop, &before, (int)how))
+        ;
     /* EAGAIN means that it is readable already. */
     if (write(request->wake, &one, sizeof one) < 0)
         errno = saved;

@@ -7,7 +7,9 @@
  *   wake      ← any thread   interrupt and cancel
  *
  * Two steps end a run that reached its limit: a signal that the guest turns into an exception,
- * and GRACE_MS later SIGKILL. Facts are the kernel's; what the child says is bounded and can be
+ * and GRACE_MS later SIGKILL. Python takes notice of a signal between two instructions: one that
+ * comes after the last of them, and before the system call that then waits, would be lost without
+ * the nudges that follow it. Facts are the kernel's; what the child says is bounded and can be
  * false only about itself. */
 #include "engine/run.h"
 
@@ -31,6 +33,7 @@
 
 #define GRACE_MS 500            /* CONTRACT section 2 */
 #define SETUP_TIMEOUT_MS 10000
+#define NUDGE_FIRST_MS 5        /* then after twice as long, and so on */
 #define NEVER INT64_MAX
 #define MS INT64_C(1000000)     /* nanoseconds */
 
@@ -40,11 +43,12 @@ struct run {
     pyexec_result *result;
     struct px_ending ending;
     int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
+    int64_t nudge_ns, nudge_wait_ns;
     int64_t cpu_limit_ns;
     long processors;
     bool pooled;                /* or a session's: locked before the run was sent */
     bool session;
-    bool interrupted;           /* before it was locked */
+    bool interrupted;
     unsigned threads;           /* when its result had come */
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
@@ -57,11 +61,29 @@ static size_t stream_cap(const struct run *run, int which)
     return (size_t)(which == 0 ? policy->max_stdout_bytes : policy->max_stderr_bytes);
 }
 
+/* What is sent before the child is locked would be lost with what the fork mends: on_locked()
+ * sends it then. */
+static void send_stop(struct run *run, int signal, int64_t now)
+{
+    if (!run->result->claims.locked)
+        return;
+    px_child_signal(&run->child, signal);
+    run->nudge_wait_ns = NUDGE_FIRST_MS * MS;
+    run->nudge_ns = now + run->nudge_wait_ns;
+}
+
+static void nudge(struct run *run, int64_t now)
+{
+    px_child_signal(&run->child, PX_SIGNAL_NUDGE);
+    run->nudge_wait_ns *= 2;
+    run->nudge_ns = now + run->nudge_wait_ns;
+}
+
 static void begin_stop(struct run *run, enum px_ending_cause cause, int signal, int64_t now)
 {
     if (run->ending.cause < cause)
         run->ending.cause = cause;
-    px_child_signal(&run->child, signal);
+    send_stop(run, signal, now);
     if (run->hard_ns == NEVER || run->hard_ns > now + GRACE_MS * MS)
         run->hard_ns = now + GRACE_MS * MS;
     run->soft_ns = run->cpu_check_ns = NEVER;
@@ -128,14 +150,13 @@ static void on_locked(struct run *run)
             run->started_ns = now - ago;
         run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
     }
-    /* A signal that came while the child was being set up was lost with what the fork mends. */
     if (run->ending.cause == PX_CAUSE_CANCEL) {
         run->hard_ns = NEVER;
         begin_stop(run, PX_CAUSE_CANCEL, SIGINT, now);
         return;
     }
     if (run->interrupted)
-        px_child_signal(&run->child, SIGINT);
+        send_stop(run, SIGINT, now);
     run->soft_ns = run->started_ns + run->context->policy->timeout_ms * MS;
     run->hard_ns = NEVER;
     if (run->cpu_limit_ns != NEVER)
@@ -190,6 +211,8 @@ static void keep_deadlines(struct run *run, int64_t now)
         px_child_signal(&run->child, SIGKILL);
         return;
     }
+    if (now >= run->nudge_ns)
+        nudge(run, now);
     if (now >= run->soft_ns)
         begin_stop(run, PX_CAUSE_TIMEOUT, PX_SIGNAL_TIMEOUT, now);
     else if (now >= run->cpu_check_ns)
@@ -207,8 +230,8 @@ static void take_stop(struct run *run)
     if (how == PX_STOP_CANCEL)
         begin_stop(run, PX_CAUSE_CANCEL, SIGINT, px_now_ns());
     else if (how == PX_STOP_INTERRUPT) {
-        run->interrupted = !run->result->claims.locked;
-        px_child_signal(&run->child, SIGINT);
+        run->interrupted = true;
+        send_stop(run, SIGINT, px_now_ns());
     }
 }
 
@@ -239,6 +262,7 @@ static int poll_timeout(const struct run *run, int64_t now)
 {
     int64_t next = run->soft_ns < run->hard_ns ? run->soft_ns : run->hard_ns;
     next = next < run->cpu_check_ns ? next : run->cpu_check_ns;
+    next = next < run->nudge_ns ? next : run->nudge_ns;
     if (next == NEVER)
         return -1;
     return next <= now ? 0 : (int)((next - now + MS - 1) / MS);
@@ -388,7 +412,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
                                 ? NEVER
                                 : policy->cpu_time_seconds * INT64_C(1000000000);
         run->started_ns = px_now_ns();
-        run->soft_ns = run->cpu_check_ns = NEVER;
+        run->soft_ns = run->cpu_check_ns = run->nudge_ns = NEVER;
         run->hard_ns = run->started_ns + SETUP_TIMEOUT_MS * MS;
         if (run->result->claims.locked)
             on_locked(run);

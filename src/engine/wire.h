@@ -136,5 +136,7 @@ int px_wire_next(const char *packet, size_t size, size_t *offset, struct px_wire
 #define PX_SIGNAL_TIMEOUT 40            /* raises TimeoutError; real-time, so no script uses it by habit */
 #define PX_SIGNAL_CPU 41                /* raises TimeoutError, for the CPU limit */
 /* SIGINT raises KeyboardInterrupt (interrupt and cancel). */
+#define PX_SIGNAL_NUDGE 42              /* does nothing: what waits in a system call comes back from it, and
+                                           sees a signal that had come just before the call */
 
 #endif

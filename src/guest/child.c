@@ -28,6 +28,7 @@
 #include "guest/guard.h"
 #include "guest/mountpoint.h"
 #include "guest/run.h"
+#include "guest/signals.h"
 #include "guest/trap.h"
 #include "guest/zygote.h"
 #include "launch/namespaces.h"
@@ -194,20 +195,29 @@ static void lend_reserve_for_receiving(const struct px_run *run)
 }
 
 /* Waits for the host's next message or its end, without taking it; true with the kind of the
- * message's first field. */
-static bool more_follows(uint16_t *ret_kind)
+ * message's first field. The GIL is given up meanwhile, so that a session's threads go on. */
+static bool more_follows(bool session, uint16_t *ret_kind)
 {
-    ssize_t n;
-    do
-        n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
-    while (n < 0 && errno == EINTR);
-    return n == sizeof *ret_kind;
+    for (;;) {
+        ssize_t n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN) {
+            /* What was sent to stop the call that has ended must not stop the next. */
+            if (session)
+                px_signals_drop();
+            PyThreadState *state = session ? PyEval_SaveThread() : NULL;
+            n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
+            int saved = errno;
+            if (state)
+                PyEval_RestoreThread(state);
+            errno = saved;
+        }
+        if (n >= 0 || errno != EINTR)
+            return n == sizeof *ret_kind;
+    }
 }
 
 /* One run, or the calls of a session. After the last the host reads this process's facts while
- * it still has its memory, and then kills it: what ends the wait is that, or the host's end.
- *
- * Between calls the GIL is given up, so that the script's threads go on. */
+ * it still has its memory, and then kills it: what ends the wait is that, or the host's end. */
 static void serve_runs(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
@@ -229,11 +239,8 @@ static void serve_runs(const struct px_zygote *zygote)
             break;
         status = px_run_execute(&run);
         bool session = run.flags & PX_RUN_FLAG_SESSION;
-        PyThreadState *state = session ? PyEval_SaveThread() : NULL;
         uint16_t kind;
-        more = more_follows(&kind) && session;
-        if (state)
-            PyEval_RestoreThread(state);
+        more = more_follows(session, &kind) && session;
         lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE);
         if (lent)
             lend_reserve_for_receiving(&run);

@@ -75,8 +75,20 @@ static int install(PyObject *module, int number, PyObject *handler)
     return before ? 0 : -1;
 }
 
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+void px_signals_drop(void)
+{
+    if (PyErr_CheckSignals() < 0)
+        PyErr_Clear();
+}
+
 int px_signals_prepare(void)
 {
+    struct sigaction nudge = {.sa_handler = do_nothing};    /* no SA_RESTART */
     static PyMethodDef timeout = {"timeout_limit", on_timeout, METH_VARARGS, NULL};
     static PyMethodDef cpu = {"cpu_limit", on_cpu, METH_VARARGS, NULL};
     px_auto_object PyObject *module = PyImport_ImportModule("_signal");
@@ -86,7 +98,8 @@ int px_signals_prepare(void)
     px_auto_object PyObject *on_cpu_object = PyCFunction_New(&cpu, NULL);
     /* Python leaves SIGINT alone when it was started with it ignored. */
     px_auto_object PyObject *on_interrupt = PyObject_GetAttrString(module, "default_int_handler");
-    if (install(module, PX_SIGNAL_TIMEOUT, on_timeout_object) < 0 ||
+    if (sigaction(PX_SIGNAL_NUDGE, &nudge, NULL) < 0 ||
+        install(module, PX_SIGNAL_TIMEOUT, on_timeout_object) < 0 ||
         install(module, PX_SIGNAL_CPU, on_cpu_object) < 0 ||
         install(module, SIGINT, on_interrupt) < 0)
         return -1;

@@ -9,8 +9,8 @@
 
 #include "guest/run.h"
 
-/* Zygote: Python-level handlers for PX_SIGNAL_TIMEOUT and PX_SIGNAL_CPU, and Python's own for
- * SIGINT. 0, or -1 with a Python exception set. */
+/* Zygote: Python-level handlers for PX_SIGNAL_TIMEOUT and PX_SIGNAL_CPU, Python's own for SIGINT,
+ * and one that does nothing for PX_SIGNAL_NUDGE. 0, or -1 with a Python exception set. */
 int px_signals_prepare(void);
 
 /* The limits that the messages name. */
@@ -18,6 +18,9 @@ void px_signals_limits(const struct px_run *run);
 
 /* Whether the handlers may raise; returns what held before. */
 bool px_signals_allow(bool allow);
+
+/* Forgets the signals that have come and were not handled yet. */
+void px_signals_drop(void);
 
 /* How many limits have raised so far, and the last one's exception once more. */
 unsigned px_signals_fired(void);

@@ -64,6 +64,12 @@ bool px_streams_input_works(void)
 void px_streams_renew_input(void)
 {
     PyObject *fresh = make_stream(io_module, 0, &table[0]);
+    /* This runs Python code, which an interrupt can end; it is meant for the script. */
+    if (!fresh && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        fresh = make_stream(io_module, 0, &table[0]);
+        PyErr_SetInterrupt();
+    }
     if (fresh) {
         Py_XDECREF(streams[0]);
         streams[0] = fresh;

@@ -1,7 +1,6 @@
 /* Hosts that are unlike a plain program; each argument names a scenario; prints "ok" when it
  * holds. For the tests. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <pyexec.h>
@@ -10,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -247,22 +245,6 @@ static void overloaded(void)
         pthread_join(threads[i], NULL);
 }
 
-/* A host that forks: its child's end takes nothing from the parent. */
-static void host_forks(void)
-{
-    pyexec_executor *executor = make(NULL);
-    for (int i = 0; i < 3; i++) {
-        pid_t child = fork();
-        if (child == 0)
-            _exit(0);
-        int status;
-        if (waitpid(child, &status, 0) != child || status != 0)
-            DIE("the host's own child was lost: %s\n", strerror(errno));
-        expect(executor, "1", PYEXEC_STATUS_OK);
-    }
-    pyexec_executor_free(executor);
-}
-
 static void refused(void)
 {
     pyexec_error error = {0};
@@ -308,7 +290,6 @@ int main(int count, char **arguments)
         {"out-of-descriptors", out_of_descriptors},
         {"freed-with-a-queue", freed_with_a_queue},
         {"overloaded", overloaded},
-        {"host-forks", host_forks},
         {"refused", refused},
     };
     const char *name = count > 1 ? arguments[1] : "";

@@ -23,3 +23,41 @@ def test_host_killed_leaves_nothing(program, nothing_left):
     time.sleep(0.1)
     host.kill()
     host.wait()
+
+
+@pytest.fixture(scope="session")
+def host(compile_host):
+    return compile_host("capi_uses.c")
+
+
+@pytest.mark.parametrize("scenario", ["from-a-signal-handler", "output-as-it-comes", "input-from-a-descriptor", "request-used-again",
+                                      "forked", "executed", "json-refused"])
+def test_what_else_a_host_may_do(host, scenario, nothing_left):
+    done = subprocess.run([host, scenario], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
+def test_a_killed_host_leaves_nothing_though_a_process_that_it_forked_lives(host, nothing_left):
+    """CONTRACT section 3: when the host process dies, by SIGKILL too, everything below it dies at once."""
+    process = subprocess.Popen([host, "forked-and-killed"], stdout=subprocess.PIPE, text=True)
+    copy = int(process.stdout.readline())
+    process.wait(10)
+    try:
+        deadline = time.monotonic() + 3
+        while (left := launchers(os.path.dirname(host))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert left == []
+    finally:
+        os.kill(copy, 9)
+        process.stdout.close()
+
+
+def launchers(folder):
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.readlink("/proc/%s/exe" % name) == os.path.join(folder, "pyexec-launch"):
+                found.append(int(name))
+        except OSError:
+            pass
+    return found

@@ -37,7 +37,7 @@ def test_pyenv_build(own, python):
 @pytest.mark.parametrize("python", OLD, ids=lambda path: str(path).split("/")[-3:][0])
 def test_too_old(own, python):
     error = own.error("1", "--python-bin", python)
-    assert error["code"] == "python_unsupported" and "3.8" in error["hint"]
+    assert error["code"] == "python_unsupported" and "older than 3.8" in error["message"] and "3.8" in error["hint"]
 
 
 @pytest.mark.skipif(not os.path.exists(PYENV + "/shims/python3"), reason="no pyenv shim")
@@ -114,39 +114,3 @@ def test_python_below_a_private_home(own, venv, open_folder):
             os.chown(name, 60124, 60124, follow_symlinks=False)
     os.chmod(home, 0o700)
     works(own, str(home / "v" / "bin" / "python3"))
-
-
-@pytest.fixture(scope="session")
-def science(venv):
-    done = subprocess.run([venv / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "numpy", "pandas"],
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip("pip can't install numpy and pandas: " + done.stderr.strip()[-200:])
-    subprocess.run(["chmod", "-R", "a+rX", venv], check=True)
-    return ["--python-bin", str(venv / "bin" / "python3"), "--isolate-site=false", "--preload-imports", "numpy,pandas",
-            "--allow-import", "numpy,pandas", "--address-space-bytes", "2G"]
-
-
-def test_numpy_and_pandas_preloaded(pyexec, science):
-    code = ("import numpy as np, pandas as pd\nd = pd.DataFrame({'k': list('aab'), 'v': np.arange(3)})\n"
-            "d.groupby('k').v.sum().to_dict(), float(np.linalg.det(np.eye(3)))")
-    assert pyexec.result(code, *science)["last_value_repr"] == "({'a': 1, 'b': 2}, 1.0)"
-
-
-def test_numpy_limits_and_random_state(own, science):
-    result = own.result("import numpy as np\nnp.ones((1 << 30,))", *science)
-    assert result["status"] == "memory_limit", result
-    values = {own.result("import numpy as np\nnp.random.random()", *science)["last_value_repr"] for _ in range(5)}
-    assert len(values) == 5
-
-
-def test_no_random_source_repeats_itself_in_20_runs(own, science):
-    code = ("import numpy as np, random, uuid, secrets\n"
-            "print(np.random.random(), np.random.default_rng().random(), random.random(), uuid.uuid4(), secrets.token_hex(), uuid.uuid1())")
-    rows = [own.result(code, *science, "--allow-import", "secrets")["stdout"].split() for _ in range(20)]
-    assert [len(set(column)) for column in zip(*rows)] == [20] * 6, rows
-
-
-def test_preloads_that_do_not_fit_are_named(own, science):
-    error = own.error("1", *science[:-1], "64M")
-    assert error["code"] == "invalid_policy" and "address_space_bytes" in error["message"] and "at least" in error["message"]

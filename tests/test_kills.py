@@ -3,12 +3,18 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
+from library import Executor, Failure
+
 SLEEP = "import time\ntime.sleep(30)"
 FLOOD = "while True: print('x' * 1000)"
+STUBBORN = "while True:\n    try:\n        i = 0\n        while True: i += 1\n    except BaseException: pass"
+WRITER = "n = 0\nwhile True:\n    open('f%d' % (n % 50), 'wb').write(b'x' * 10000)\n    n += 1"
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
 ROLES = ["cli", "outer", "supervisor", "zygote", "child"]
 
 
@@ -48,21 +54,26 @@ def find(role, cli, wait=5):
     raise AssertionError("no %s" % role)
 
 
-@pytest.mark.parametrize("code", [SLEEP, FLOOD], ids=["sleep", "flood"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+def end(cli):
+    """What a process may ignore, or a run outlive, the program's own end does."""
+    try:
+        cli.wait(0.5)
+    except subprocess.TimeoutExpired:
+        cli.terminate()
+    cli.wait(10)
+    assert cli.returncode != 0 or "--json" in cli.args
+
+
+@pytest.mark.parametrize("code, flags", [(SLEEP, []), (FLOOD, ["--json"]), (WRITER, ["--files", "full"])], ids=["sleep", "flood", "files"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 @pytest.mark.parametrize("role", ROLES)
-def test_killed_while_running(own, role, number, code, nothing_left):
-    cli = own.popen("run", "--timeout", "20s", "-c", "import time\n" + code, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL, start_new_session=True)
+def test_killed_while_running(pyexec, role, number, code, flags, nothing_left):
+    cli = pyexec.popen("run", "--timeout", "20s", "--cpu-time-seconds", "20", *flags, "-c", code, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     find("child", cli.pid)
     time.sleep(0.05)
     os.kill(find(role, cli.pid), number)
-    if role == "zygote" or (role != "cli" and number != signal.SIGKILL):
-        # They ignore what could be sent by mistake, and a run outlives its zygote.
-        time.sleep(0.2)
-        cli.send_signal(signal.SIGTERM)
-    cli.wait(10)
-    assert cli.returncode != 0
+    end(cli)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
@@ -93,7 +104,7 @@ def test_a_killed_child_is_reported_as_killed(own):
     assert b'"status":"killed"' in out and b'"exit_code":137' in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 @pytest.mark.parametrize("role", ROLES)
 def test_killed_as_soon_as_it_is_there(pyexec, role, number, nothing_left):
     # At once, and with a workspace, an interpreter to find and output in flight.
@@ -155,6 +166,17 @@ def test_an_early_interrupt_is_not_lost(own, delay_ms, nothing_left):
         cli.wait()
 
 
+def test_an_interrupt_just_before_a_system_call_is_not_lost(own, nothing_left):
+    """Python looks for signals between instructions: not between this sum and the sleep that has it as argument."""
+    code = "import time\nprint('go', flush=True)\ntime.sleep(20 + 0 * (b'ab' * (20 << 20))[-1] + 0 * (b'ab' * (20 << 20))[-1])"
+    cli = own.popen("run", "--timeout", "20s", "-c", code, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert cli.stdout.readline() == b"go\n"
+    time.sleep(0.01)
+    cli.send_signal(signal.SIGINT)
+    _, err = cli.communicate(timeout=15)
+    assert cli.returncode == 1 and err.endswith(b"KeyboardInterrupt\n"), err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
 def test_killed_rpc_leaves_nothing(pyexec, number, nothing_left):
     rpc = pyexec.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -163,3 +185,120 @@ def test_killed_rpc_leaves_nothing(pyexec, number, nothing_left):
     rpc.wait(10)
     rpc.stdin.close()
     rpc.stdout.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_killed_between_the_two_steps_of_a_limit(pyexec, role, nothing_left):
+    cli = pyexec.popen("run", "--timeout", "200ms", "-c", STUBBORN, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    victim = find(role, cli.pid)
+    find("child", cli.pid)
+    time.sleep(0.45)
+    os.kill(victim, signal.SIGKILL)
+    end(cli)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
+def test_ended_while_it_waits_for_input(pyexec, number, nothing_left):
+    read, write = os.pipe()
+    cli = pyexec.popen("run", "--timeout", "20s", "-c", "input()", stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(read)
+    find("child", cli.pid)
+    time.sleep(0.2)
+    cli.send_signal(number)
+    cli.wait(10)
+    os.close(write)
+
+
+def test_a_second_interrupt_ends_a_script_that_ignores_the_first(pyexec, nothing_left):
+    cli = pyexec.popen("run", "--timeout", "20s", "--cpu-time-seconds", "20", "-c", STUBBORN, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    find("child", cli.pid)
+    time.sleep(0.3)
+    for _ in range(2):
+        cli.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert cli.wait(5) != 0
+
+
+# A host with a pool, sessions and running calls
+
+OPEN = {"use_import_whitelist": False, "banned_imports": [], "disable_open": False}
+
+
+def victims(role, host):
+    outer = children(host)
+    supervisor = [pid for parent in outer for pid in children(parent)]
+    below = sorted(pid for parent in supervisor for pid in children(parent))
+    return {"outer": outer, "supervisor": supervisor, "any below": below}[role]
+
+
+@pytest.mark.parametrize("role", ["outer", "supervisor", "any below"])
+def test_a_host_goes_on_after_any_of_its_processes_is_killed(role, nothing_left):
+    with Executor(OPEN, {"max_count": 0}) as executor:
+        for i in range(5):
+            assert executor.call("s%d" % i, "x = %d" % i)["status"] == "ok"
+        outcomes = []
+
+        def run(session):
+            try:
+                outcomes.append(executor.call(session, "import time\ntime.sleep(2)", timeout_ms=20000)["status"])
+            except Failure as failure:
+                outcomes.append(failure.code)
+        threads = [threading.Thread(target=run, args=(name,)) for name in (None, "s0")]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        for pid in victims(role, executor.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        assert set(outcomes) <= {"ok", "killed", "crashed", "internal", "sandbox_unavailable"}, outcomes
+        assert executor.call(None, "6 * 7")["last_value_repr"] == "42"
+        for i in range(1, 5):
+            result = executor.call("s%d" % i, "'x' in globals()")
+            assert result["status"] == "ok", result
+            if result["session"]["created"]:
+                assert result["last_value_repr"] == "False" and result["session"]["restarted"] in ("killed", "crashed"), result
+            else:
+                assert result["last_value_repr"] == "True" and result["session"]["restarted"] is None, result
+
+
+def descriptors(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
+
+
+def test_a_host_whose_processes_are_killed_again_and_again_keeps_nothing_of_them(nothing_left):
+    with Executor(OPEN, {"max_count": 0}) as executor:
+        counts = []
+        for _ in range(8):
+            assert executor.call(None, "1")["status"] == "ok" and executor.call("s", "1")["status"] == "ok"
+            time.sleep(0.1)
+            counts.append((descriptors(executor.pid), len(os.listdir("/proc/%d/task" % executor.pid))))
+            for pid in victims("supervisor", executor.pid):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        assert max(counts[4:])[0] <= max(counts[:4])[0] + 2 and max(c[1] for c in counts) <= counts[0][1] + 1, counts
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
+def test_a_host_with_sessions_that_is_ended_leaves_nothing(number, open_folder, nothing_left):
+    executor = Executor(OPEN, {"max_count": 0, "workspace_root": str(open_folder)})
+    for i in range(5):
+        executor.call("s%d" % i, "open('f', 'w').write('x')")
+    thread = threading.Thread(target=lambda: _ignore(executor, "import time\ntime.sleep(60)"), daemon=True)
+    thread.start()
+    time.sleep(0.3)
+    executor.process.send_signal(number)
+    executor.process.wait(10)
+    executor.process.stdin.close()
+
+
+def _ignore(executor, code):
+    try:
+        executor.call("s0", code, timeout_ms=60000)
+    except (Failure, AssertionError, OSError):
+        pass

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,6 +26,7 @@
 #define PX_LIBEXECDIR "/usr/libexec/pyexec"
 #endif
 #define START_TIMEOUT_MS 10000
+#define OPEN_FILES_MIN 128      /* the zygote moves its descriptors to 64 and on while it starts */
 
 /* What is known of one process that somebody will ask for, or has stopped caring about. */
 struct waiter {
@@ -45,6 +47,7 @@ struct px_launcher {
     px_layers missing;
     uint32_t token;
     struct px_launch_event started; /* the answer to the zygote start in progress */
+    int started_pidfd;
     bool dead;
     pthread_t keeper;
     bool keeper_runs;
@@ -117,11 +120,14 @@ static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
         }
 }
 
-static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event)
+static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event,
+                         int pidfd)
 {
     pthread_mutex_lock(&launcher->lock);
     if (event->type != PX_EVENT_EXIT) {
         launcher->started = *event;
+        px_close_fd(&launcher->started_pidfd);
+        launcher->started_pidfd = pidfd;
     } else {
         struct waiter *waiter = get_waiter(launcher, event->pid);
         if (waiter && waiter->forgotten) {
@@ -140,11 +146,14 @@ static void *keep(void *argument)
     struct px_launcher *launcher = argument;
     struct px_launch_event event;
     for (;;) {
-        ssize_t n = px_receive_fds(launcher->supervisor, &event, sizeof event, NULL, 0, NULL);
+        int pidfd = -1;
+        size_t count;
+        ssize_t n =
+            px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
         if (n <= 0)
             break;
         if ((size_t)n == sizeof event && event.magic == PX_LAUNCH_MAGIC)
-            handle_event(launcher, &event);
+            handle_event(launcher, &event, pidfd);
     }
     pthread_mutex_lock(&launcher->lock);
     launcher->dead = true;
@@ -213,7 +222,10 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
         .run_gid = options->run_gid,
     };
     struct px_launch_started started;
-    if (px_send_fds(launcher->outer, &start, sizeof start, NULL, 0) < 0 ||
+    px_auto_fd int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (self < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "pidfd_open (Linux 5.3)");
+    if (px_send_fds(launcher->outer, &start, sizeof start, &self, 1) < 0 ||
         await_readable(launcher->outer, START_TIMEOUT_MS) <= 0)
         return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "pyexec-launch does not answer");
     size_t count;
@@ -231,13 +243,28 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
     return 0;
 }
 
+/* All that is started inherits them. */
+static int check_limits(pyexec_error *error)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= OPEN_FILES_MIN)
+        return 0;
+    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                 "this process may open no more than %llu files (RLIMIT_NOFILE): pyexec needs %d",
+                 (unsigned long long)files.rlim_cur, OPEN_FILES_MIN);
+    return px_error_hint(error, "Raise it: `ulimit -n 1024`, or LimitNOFILE= of the service.");
+}
+
 int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret,
                     pyexec_error *error)
 {
+    if (check_limits(error) < 0)
+        return -1;
     struct px_launcher *launcher = calloc(1, sizeof *launcher);
     if (!launcher)
         return px_error_oom(error);
     launcher->outer = launcher->supervisor = launcher->pidfd = launcher->outer_pidfd = -1;
+    launcher->started_pidfd = -1;
     pthread_mutex_init(&launcher->outer_lock, NULL);
     pthread_mutex_init(&launcher->start_lock, NULL);
     pthread_mutex_init(&launcher->lock, NULL);
@@ -301,6 +328,7 @@ void px_launcher_free(struct px_launcher *launcher)
     px_close_fd(&launcher->supervisor);
     px_close_fd(&launcher->pidfd);
     px_close_fd(&launcher->outer_pidfd);
+    px_close_fd(&launcher->started_pidfd);
     pthread_mutex_destroy(&launcher->outer_lock);
     pthread_mutex_destroy(&launcher->start_lock);
     pthread_mutex_destroy(&launcher->lock);
@@ -336,7 +364,8 @@ static int64_t deadline_after(int timeout_ms)
 
 /* Sends the request and waits for the keeper to see its answer. */
 static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request,
-                          const int *fds, struct px_launch_event *ret, pyexec_error *error)
+                          const int *fds, struct px_launch_event *ret, int *ret_pidfd,
+                          pyexec_error *error)
 {
     int64_t deadline = deadline_after(START_TIMEOUT_MS);
     pthread_mutex_lock(&launcher->lock);
@@ -346,6 +375,8 @@ static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote 
     while (sent && !launcher->dead && launcher->started.token != request->token && waited == 0)
         waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
     *ret = launcher->started;
+    if (ret->token == request->token)
+        *ret_pidfd = TAKE_FD(launcher->started_pidfd);
     pthread_mutex_unlock(&launcher->lock);
     if (ret->token != request->token)
         return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the supervisor does not answer");
@@ -353,8 +384,8 @@ static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote 
 }
 
 int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
-                             bool network, px_layers without, int *ret_socket, int *ret_log,
-                             pid_t *ret_pid, px_layers *ret_missing, pyexec_error *error)
+                             bool network, px_layers without, struct px_launched_zygote *ret,
+                             pyexec_error *error)
 {
     struct px_launch_zygote request = {
         .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network,
@@ -365,13 +396,14 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
     px_auto_fd int socket = pair[0];
     px_auto_fd int theirs = pair[1];
+    px_auto_fd int pidfd = -1;
     px_auto_fd int log = memfd_create("log", MFD_CLOEXEC);
     if (log < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a memory file");
     struct px_launch_event event;
     int fds[2] = {theirs, log};
     pthread_mutex_lock(&launcher->start_lock);
-    int result = ask_for_zygote(launcher, &request, fds, &event, error);
+    int result = ask_for_zygote(launcher, &request, fds, &event, &pidfd, error);
     pthread_mutex_unlock(&launcher->start_lock);
     if (result < 0)
         return -1;
@@ -379,10 +411,9 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
         *error = event.error;
         return -1;
     }
-    *ret_missing = event.missing;
-    *ret_pid = event.pid;
-    *ret_socket = TAKE_FD(socket);
-    *ret_log = TAKE_FD(log);
+    *ret = (struct px_launched_zygote){.socket = TAKE_FD(socket), .pidfd = TAKE_FD(pidfd),
+                                       .log = TAKE_FD(log), .pid = event.pid,
+                                       .missing = event.missing};
     return 0;
 }
 

@@ -32,11 +32,19 @@ bool px_launcher_dead(struct px_launcher *launcher);
 bool px_launcher_privileged(const struct px_launcher *launcher);
 px_layers px_launcher_missing(struct px_launcher *launcher);
 
-/* Starts a zygote process, without the layers that were refused to an earlier one. *ret_socket is the host's end of its socket and *ret_log a file that
- * gets what the interpreter writes to its standard error until it is ready. */
+struct px_launched_zygote {
+    int socket;                 /* the host's end */
+    int pidfd;
+    int log;                    /* gets its standard error until it is ready */
+    pid_t pid;
+    px_layers missing;
+};
+
+/* Starts a zygote process, without the layers that were refused to an earlier one. The descriptors
+ * are the caller's. */
 int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
-                             bool network, px_layers without, int *ret_socket, int *ret_log,
-                             pid_t *ret_pid, px_layers *ret_missing, pyexec_error *error);
+                             bool network, px_layers without, struct px_launched_zygote *ret,
+                             pyexec_error *error);
 
 /* A detached mount of an open folder of the host. Returns its descriptor, or -1. */
 int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only,

@@ -6,21 +6,27 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fds.h"
 
-#define READY_TIMEOUT_MS 30000
-#define HANG_TIMEOUT_MS 10000       /* without preloads */
+#define PRELOAD_TIMEOUT_MS 30000
+#define HANG_TIMEOUT_MS 10000       /* of all that takes a zygote milliseconds */
+#define RETRY_NS INT64_C(1000000000)    /* after a start in the background that failed */
 #define ZYGOTES_MAX 64
+/* The children of one zygote have its address layout in common, and its heap: neither shall
+ * last as long as the host does. A start costs as much as some thirty runs. */
+#define CLONES_MAX 10000
 
 struct zygote {
     pthread_mutex_t lock;       /* one request and its answer at a time */
     int socket;                 /* -1: not started, or dead; written under the lock, looked at
                                  * without it */
-    pid_t pid;
-    struct px_zygote_ready ready;
+    int pidfd;
+    unsigned clones;
 };
 
 struct px_zygotes {
@@ -31,13 +37,57 @@ struct px_zygotes {
     struct px_strings preloads;
     px_layers allow_missing, missing;
     struct px_launcher_options ids;
+    struct px_zygote_ready ready;   /* of the first start */
     size_t count;
     struct zygote items[ZYGOTES_MAX];
     unsigned next;
     uint32_t slot;
     pthread_t grower;
-    int grown;                  /* 0 not yet, 1 asked for */
+    bool grown;                 /* there is a grower to join; whoever set `growing` writes it */
+    int growing;                /* whether it still runs */
+    int64_t grow_after_ns;
 };
+
+static int64_t deadline_after(int timeout_ms)
+{
+    return px_now_ns() + timeout_ms * INT64_C(1000000);
+}
+
+static bool await_readable(int fd, int64_t deadline)
+{
+    struct pollfd polled = {fd, POLLIN, 0};
+    int64_t left;
+    int n = -1;
+    do {
+        left = (deadline - px_now_ns() + 999999) / 1000000;
+        n = poll(&polled, 1, left > 0 ? (int)left : 0);
+    } while (n < 0 && errno == EINTR);
+    return n > 0;
+}
+
+/* Ends it, without the help of its socket's end: a process that the host forked may hold a copy. */
+static void end_zygote(struct zygote *zygote)
+{
+    if (zygote->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, zygote->pidfd, SIGKILL, NULL, 0);
+    px_close_fd(&zygote->pidfd);
+    int socket = __atomic_exchange_n(&zygote->socket, -1, __ATOMIC_RELAXED);
+    px_close_fd(&socket);
+    zygote->clones = 0;
+}
+
+/* The end of what the interpreter wrote to its standard error, on one line. */
+static void read_log(int log, char *text, size_t size)
+{
+    off_t end = lseek(log, 0, SEEK_END);
+    ssize_t n = end > 0 ? pread(log, text, size - 1, end > 600 ? end - 600 : 0) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    while (n > 0 && text[n - 1] == '\n')
+        text[--n] = '\0';
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ')
+            *at = ' ';
+}
 
 /* It ended before it was Python: a layer that the launcher could not try. Marks it as missing. */
 static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text,
@@ -52,36 +102,39 @@ static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const 
                          info->remedy, info->name);
 }
 
-static int zygote_failed(struct px_zygotes *zygotes, pid_t pid, int log, const char *what,
-                         pyexec_error *error)
+/* A start that came to nothing; `preload`: the module that was being imported then, or NULL. */
+static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
+                        const char *preload, bool hangs, pyexec_error *error)
 {
-    char text[700] = "";
-    off_t end = lseek(log, 0, SEEK_END);
-    ssize_t n = end > 0 ? pread(log, text, sizeof text - 1, end > 600 ? end - 600 : 0) : 0;
-    text[n > 0 ? n : 0] = '\0';
-    while (n > 0 && text[n - 1] == '\n')
-        text[--n] = '\0';
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ')
-            *at = ' ';
+    char text[700], how[64] = "";
     struct px_launch_event event;
-    char how[64] = "";
-    int known = px_launcher_await_exit(zygotes->launcher, pid, 100, &event);
-    int layer = known == 0 && event.code == CLD_EXITED ? event.status - PX_ZYGOTE_EXIT_LAYER : -1;
-    if (layer >= 0 && layer < PX_LAYER_COUNT)
-        return layer_refused(zygotes, (enum px_layer)layer, text, error);
-    if (known == 0)
-        snprintf(how, sizeof how, " (%s %d)", event.code == CLD_EXITED ? "exit status" : "signal",
-                 event.status);
+    read_log(launched->log, text, sizeof text);
+    if (!hangs) {
+        int known = px_launcher_await_exit(zygotes->launcher, launched->pid, 100, &event);
+        launched->pid = 0;
+        bool exited = known == 0 && event.code == CLD_EXITED;
+        int layer = exited ? event.status - PX_ZYGOTE_EXIT_LAYER : -1;
+        if (!preload && layer >= 0 && layer < PX_LAYER_COUNT)
+            return layer_refused(zygotes, (enum px_layer)layer, text, error);
+        if (known == 0)
+            snprintf(how, sizeof how, " (%s %d)", exited ? "exit status" : "signal", event.status);
+    }
+    const char *colon = text[0] ? ": " : "", *site = zygotes->isolate_site ? "-I -S" : "-I";
+    if (preload) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: importing '%s' %s%s%s%s",
+                     preload, hangs ? "does not end within 30 s" : "ends the interpreter", how,
+                     colon, text);
+        return px_error_hint(error, "Remove it from preload_imports, or see what it does: "
+                                    "%s %s -c 'import %s'.", zygotes->python, site, preload);
+    }
     px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
-                 what, how, text[0] ? ": " : "", text);
+                 hangs ? "hangs at start" : "does not start as a Python", how, colon, text);
     return px_error_hint(error, "pyexec needs CPython 3.8 or later, with the GIL and working: try "
                                 "`%s -I -S -c pass`.", zygotes->python);
 }
 
-/* Sends the start message and waits for "ready". */
-static int greet(struct px_zygotes *zygotes, struct zygote *zygote, int socket, int log,
-                 pyexec_error *error)
+/* Sends the start message. */
+static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
 {
     struct px_zygote_start start = {
         .magic = PX_LAUNCH_MAGIC,
@@ -101,36 +154,68 @@ static int greet(struct px_zygotes *zygotes, struct zygote *zygote, int socket, 
     if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
                             PX_ZYGOTE_PRELOAD_MAX);
-    int timeout = zygotes->preloads.count ? READY_TIMEOUT_MS : HANG_TIMEOUT_MS;
-    struct pollfd polled = {socket, POLLIN, 0};
-    if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 &&
-        (!names.length || px_send_fds(socket, names.data, names.length, NULL, 0) == 0) &&
-        poll(&polled, 1, timeout) == 0)
-        return zygote_failed(zygotes, zygote->pid, log, "hangs at start", error);
-    ssize_t n = px_receive_fds(socket, &zygote->ready, sizeof zygote->ready, NULL, 0, NULL);
-    if (n != sizeof zygote->ready || zygote->ready.magic != PX_LAUNCH_MAGIC)
-        return zygote_failed(zygotes, zygote->pid, log, "does not start as a Python", error);
-    if (zygote->ready.error.code != PYEXEC_OK) {
-        *error = zygote->ready.error;
-        return -1;
-    }
+    /* That it is gone already is seen by whoever reads its answer. */
+    if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 && names.length)
+        px_send_fds(socket, names.data, names.length, NULL, 0);
     return 0;
+}
+
+/* Waits for "ready", and follows the preloads until then. */
+static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
+                       struct px_zygote_ready *ret, pyexec_error *error)
+{
+    union {
+        struct px_zygote_loading loading;
+        struct px_zygote_ready ready;
+    } message;
+    const char *preload = NULL;
+    int64_t deadline =
+        deadline_after(zygotes->preloads.count ? PRELOAD_TIMEOUT_MS : HANG_TIMEOUT_MS);
+    for (;;) {
+        if (!await_readable(launched->socket, deadline))
+            return start_failed(zygotes, launched, preload, true, error);
+        ssize_t n =
+            px_receive_fds(launched->socket, &message, sizeof message, NULL, 0, NULL);
+        if (n == sizeof message.loading && message.loading.magic == PX_LAUNCH_MAGIC &&
+            message.loading.index < zygotes->preloads.count) {
+            preload = zygotes->preloads.items[message.loading.index];
+            continue;
+        }
+        if (n != sizeof message.ready || message.ready.magic != PX_LAUNCH_MAGIC)
+            return start_failed(zygotes, launched, preload, false, error);
+        if (message.ready.error.code != PYEXEC_OK) {
+            *error = message.ready.error;
+            return -1;
+        }
+        *ret = message.ready;
+        return 0;
+    }
 }
 
 static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
 {
-    px_auto_fd int socket = -1, log = -1;
-    px_layers missing = 0;
+    struct px_launched_zygote launched;
+    struct px_zygote_ready ready;
     if (px_launcher_start_zygote(zygotes->launcher, zygotes->python, zygotes->isolate_site,
-                                 zygotes->network, px_zygotes_missing(zygotes), &socket, &log,
-                                 &zygote->pid, &missing, error) < 0)
+                                 zygotes->network, px_zygotes_missing(zygotes), &launched,
+                                 error) < 0)
         return -1;
-    __atomic_fetch_or(&zygotes->missing, missing, __ATOMIC_RELAXED);
-    if (greet(zygotes, zygote, socket, log, error) < 0)
+    __atomic_fetch_or(&zygotes->missing, launched.missing, __ATOMIC_RELAXED);
+    int result = greet(zygotes, launched.socket, error);
+    if (result == 0)
+        result = await_ready(zygotes, &launched, &ready, error);
+    if (launched.pid)           /* or its exit was asked for */
+        px_launcher_forget(zygotes->launcher, launched.pid);
+    px_close_fd(&launched.log);
+    zygote->pidfd = launched.pidfd;
+    __atomic_store_n(&zygote->socket, launched.socket, __ATOMIC_RELAXED);
+    if (result < 0) {
+        end_zygote(zygote);
         return -1;
-    __atomic_fetch_or(&zygotes->missing, zygote->ready.missing, __ATOMIC_RELAXED);
-    px_launcher_forget(zygotes->launcher, zygote->pid);
-    __atomic_store_n(&zygote->socket, TAKE_FD(socket), __ATOMIC_RELAXED);
+    }
+    __atomic_fetch_or(&zygotes->missing, ready.missing, __ATOMIC_RELAXED);
+    if (!zygotes->ready.magic)
+        zygotes->ready = ready;
     return 0;
 }
 
@@ -161,7 +246,7 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
     zygotes->ids = *ids;
     zygotes->count = wanted < 1 ? 1 : wanted > ZYGOTES_MAX ? ZYGOTES_MAX : wanted;
     for (size_t i = 0; i < zygotes->count; i++) {
-        zygotes->items[i].socket = -1;
+        zygotes->items[i].socket = zygotes->items[i].pidfd = -1;
         pthread_mutex_init(&zygotes->items[i].lock, NULL);
     }
     zygotes->isolate_site = policy->isolate_site;
@@ -190,7 +275,7 @@ void px_zygotes_free(struct px_zygotes *zygotes)
     if (zygotes->grown)
         pthread_join(zygotes->grower, NULL);
     for (size_t i = 0; i < zygotes->count; i++) {
-        px_close_fd(&zygotes->items[i].socket);
+        end_zygote(&zygotes->items[i]);
         pthread_mutex_destroy(&zygotes->items[i].lock);
     }
     px_strings_done(&zygotes->preloads);
@@ -219,7 +304,7 @@ const char *px_zygotes_python(const struct px_zygotes *zygotes)
 
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
 {
-    return &zygotes->items[0].ready;
+    return &zygotes->ready;
 }
 
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes)
@@ -230,23 +315,36 @@ px_layers px_zygotes_missing(const struct px_zygotes *zygotes)
 static void *grow(void *argument)
 {
     struct px_zygotes *zygotes = argument;
-    for (size_t i = 1; i < zygotes->count; i++) {
+    for (size_t i = 0; i < zygotes->count; i++) {
         struct zygote *zygote = &zygotes->items[i];
-        pyexec_error ignored;       /* the next request that finds none free tries again */
+        pyexec_error ignored;       /* a request that finds none free tries again */
         pthread_mutex_lock(&zygote->lock);
-        if (zygote->socket < 0)
-            start_one(zygotes, zygote, &ignored);
+        if (zygote->socket < 0 && start_one(zygotes, zygote, &ignored) < 0)
+            zygotes->grow_after_ns = px_now_ns() + RETRY_NS;
         pthread_mutex_unlock(&zygote->lock);
     }
+    __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
     return NULL;
+}
+
+static bool are_complete(const struct px_zygotes *zygotes)
+{
+    for (size_t i = 0; i < zygotes->count; i++)
+        if (__atomic_load_n(&zygotes->items[i].socket, __ATOMIC_RELAXED) < 0)
+            return false;
+    return true;
 }
 
 void px_zygotes_grow(struct px_zygotes *zygotes)
 {
-    if (zygotes->count < 2 || __atomic_exchange_n(&zygotes->grown, 1, __ATOMIC_ACQ_REL))
+    if (are_complete(zygotes) || __atomic_exchange_n(&zygotes->growing, 1, __ATOMIC_ACQ_REL))
         return;
-    if (pthread_create(&zygotes->grower, NULL, grow, zygotes) != 0)
-        __atomic_store_n(&zygotes->grown, 0, __ATOMIC_RELEASE);
+    if (zygotes->grown)
+        pthread_join(zygotes->grower, NULL);
+    zygotes->grown = px_now_ns() >= zygotes->grow_after_ns &&
+                     pthread_create(&zygotes->grower, NULL, grow, zygotes) == 0;
+    if (!zygotes->grown)
+        __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
 }
 
 /* A live zygote that is free, locked; else the next in turn, waiting for it. */
@@ -267,12 +365,13 @@ static struct zygote *acquire(struct px_zygotes *zygotes)
     return first;
 }
 
-/* The answer, or -1 when the zygote is gone. Call with its lock held. */
+/* The answer, or -1 when the zygote is gone, or does not answer. Call with its lock held. */
 static int exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
                     size_t count, struct px_clone_reply *ret, int ret_fds[2])
 {
     ret_fds[0] = ret_fds[1] = -1;
-    if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
+    if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0 ||
+        !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS)))
         return -1;
     ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
     if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
@@ -287,16 +386,17 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
 {
     request->magic = PX_LAUNCH_MAGIC;
     request->slot = __atomic_fetch_add(&zygotes->slot, 1, __ATOMIC_RELAXED);
-    for (int attempt = 0; attempt < 2; attempt++) {
+    /* All of them may be dead without anybody having noticed: only one that was started for
+     * this request, and ended at once, says that there is no use in trying. */
+    for (int started = 0; started < 2;) {
         struct zygote *zygote = acquire(zygotes);
-        int result = zygote->socket < 0 ? start_one(zygotes, zygote, error) : 0;
-        bool gone = false;
-        if (result == 0) {
-            gone = exchange(zygote, request, fds, count, ret, ret_fds) < 0;
-            if (gone)
-                close(__atomic_exchange_n(&zygote->socket, -1, __ATOMIC_RELAXED));
-        }
+        bool was_gone = zygote->socket < 0;
+        int result = was_gone ? start_one(zygotes, zygote, error) : 0;
+        bool gone = result == 0 && exchange(zygote, request, fds, count, ret, ret_fds) < 0;
+        if (gone || (result == 0 && ++zygote->clones >= CLONES_MAX))
+            end_zygote(zygote);
         pthread_mutex_unlock(&zygote->lock);
+        started += was_gone;
         if (result < 0)
             return -1;
         if (gone)

@@ -1,5 +1,6 @@
 /* The zygotes of one kind: same interpreter, preloads, site and network. Starts them when
- * needed, replaces dead ones, and hands clone requests to one that is free. Thread-safe. */
+ * needed, replaces those that are dead or have cloned many, and hands clone requests to one that
+ * is free. Thread-safe. */
 #ifndef PX_ENGINE_ZYGOTES_H
 #define PX_ENGINE_ZYGOTES_H
 
@@ -36,7 +37,7 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
                      size_t count, struct px_clone_reply *ret, int ret_fds[2],
                      pyexec_error *error);
 
-/* Starts those beyond the first in the background, once. */
+/* Starts those that are not there, in the background. */
 void px_zygotes_grow(struct px_zygotes *zygotes);
 
 #endif

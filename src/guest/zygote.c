@@ -77,9 +77,13 @@ static int check_interpreter(pyexec_error *error)
     return 0;
 }
 
-static int import_preloads(const char *names, size_t size, pyexec_error *error)
+static int import_preloads(const struct px_zygote *zygote, const char *names, pyexec_error *error)
 {
-    for (const char *name = names; name < names + size; name += strlen(name) + 1) {
+    struct px_zygote_loading loading = {.magic = PX_LAUNCH_MAGIC};
+    const char *end = names + zygote->start.preload_bytes;
+    for (const char *name = names; name < end; name += strlen(name) + 1, loading.index++) {
+        if (px_send_fds(zygote->host, &loading, sizeof loading, NULL, 0) < 0)
+            _exit(0);
         PyObject *module = PyImport_ImportModule(name);
         if (!module) {
             char text[512];
@@ -214,7 +218,7 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
     stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
     setrlimit(RLIMIT_STACK, &stack);
     if (check_interpreter(error) < 0 ||
-        import_preloads(preloads, zygote->start.preload_bytes, error) < 0 ||
+        import_preloads(zygote, preloads, error) < 0 ||
         find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 ||
         drop_ids(zygote, error) < 0 || prepare_python(zygote, error) < 0)
         return -1;

@@ -27,7 +27,8 @@
 /* Exit statuses of a zygote that never became Python: + the layer that was refused to it. */
 #define PX_ZYGOTE_EXIT_LAYER 200
 
-/* host → outer, once. Answered by px_launch_started with the supervisor's pidfd. */
+/* host → outer, once, with a pidfd of the host: a process that the host forked may hold the
+ * sockets open. Answered by px_launch_started with the supervisor's pidfd. */
 struct px_launch_start {
     uint32_t magic;
     px_layers allow_missing;
@@ -70,7 +71,7 @@ struct px_launch_zygote {
 };
 
 enum px_launch_event_type {
-    PX_EVENT_ZYGOTE_STARTED = 1,    /* token, pid, missing */
+    PX_EVENT_ZYGOTE_STARTED = 1,    /* token, pid, missing; with its pidfd */
     PX_EVENT_ZYGOTE_FAILED,         /* token, missing, error */
     PX_EVENT_EXIT,                  /* pid and the facts of waitid(2) and getrusage(2) */
 };
@@ -101,6 +102,13 @@ struct px_zygote_start {
     uint32_t run_uid, run_gid;  /* of the host, for use without a user namespace */
     uint32_t run_uid_count;
     uint32_t preload_bytes;
+};
+
+/* zygote → host, before each preload is imported, so that the host can name the one that hangs
+ * or ends the process. */
+struct px_zygote_loading {
+    uint32_t magic;
+    uint32_t index;
 };
 
 /* zygote → host, once. */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -146,7 +147,7 @@ static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec
 }
 
 static void supervise(const struct px_launch_start *start, const struct px_launch_started *started,
-                      int extension, int gate)
+                      int extension, int host_process, int gate)
 {
     char go;
     close(PX_LAUNCH_OUTER_FD);
@@ -166,6 +167,7 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     struct px_supervisor supervisor = {
         .host = PX_LAUNCH_SUPERVISOR_FD,
+        .host_process = host_process,
         .extension = extension,
         .missing = started->missing,
         .allow_missing = start->allow_missing,
@@ -175,7 +177,7 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
 }
 
 static int start_supervisor(const struct px_launch_start *start, struct px_launch_started *started,
-                            int *ret_pidfd)
+                            int host_process, int *ret_pidfd)
 {
     px_auto_fd int extension = open_extension(&started->error);
     int gate[2];
@@ -191,7 +193,7 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
                                     &started->error);
     if (pid == 0) {
         close(gate[1]);
-        supervise(start, started, extension, gate[0]);
+        supervise(start, started, extension, host_process, gate[0]);
     }
     close(gate[0]);
     bool user = flags & CLONE_NEWUSER &&
@@ -223,13 +225,25 @@ static int serve(int pidfd, bool privileged, const struct px_launch_start *start
     }
 }
 
+/* A limit of CPU time is the caller's for itself; children get their own (sandbox/limits.c). */
+static void lift_cpu_limit(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_CPU, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_CPU, &limit);
+}
+
 int main(void)
 {
     struct px_launch_start start;
     struct px_launch_started started = {.magic = PX_LAUNCH_MAGIC};
     syscall(SYS_close_range, PX_LAUNCH_OUTER_FD + 1, ~0U, 0);
-    ssize_t n = px_receive_fds(PX_LAUNCH_OUTER_FD, &start, sizeof start, NULL, 0, NULL);
-    if (n != sizeof start || start.magic != PX_LAUNCH_MAGIC) {
+    int host_process = -1;
+    size_t count;
+    ssize_t n =
+        px_receive_fds(PX_LAUNCH_OUTER_FD, &start, sizeof start, &host_process, 1, &count);
+    if (n != sizeof start || start.magic != PX_LAUNCH_MAGIC || count != 1) {
         fputs("pyexec-launch: libpyexec starts this program; it does nothing by hand\n", stderr);
         return 2;
     }
@@ -237,15 +251,17 @@ int main(void)
     fcntl(PX_LAUNCH_OUTER_FD, F_SETFD, FD_CLOEXEC);
     setsid();
     umask(077);
+    lift_cpu_limit();
     int pidfd = -1;
     if (chdir("/") < 0 || prepare(&start, &started) < 0 ||
-        start_supervisor(&start, &started, &pidfd) < 0) {
+        start_supervisor(&start, &started, host_process, &pidfd) < 0) {
         if (started.error.code == PYEXEC_OK)
             px_error_errno(&started.error, PYEXEC_INTERNAL, errno, "can't start the supervisor");
         px_send_fds(PX_LAUNCH_OUTER_FD, &started, sizeof started, NULL, 0);
         return 1;
     }
     close(PX_LAUNCH_SUPERVISOR_FD);
+    close(host_process);
     if (px_send_fds(PX_LAUNCH_OUTER_FD, &started, sizeof started, &pidfd, 1) < 0)
         return 1;
     return serve(pidfd, started.privileged, &start);

@@ -22,10 +22,10 @@
 #include "launch/launch.h"
 #include "launch/zygote_exec.h"
 
-static void tell(const struct px_supervisor *supervisor, struct px_launch_event *event)
+static void tell(const struct px_supervisor *supervisor, struct px_launch_event *event, int pidfd)
 {
     event->magic = PX_LAUNCH_MAGIC;
-    if (px_send_fds(supervisor->host, event, sizeof *event, NULL, 0) < 0)
+    if (px_send_fds(supervisor->host, event, sizeof *event, &pidfd, pidfd < 0 ? 0 : 1) < 0)
         _exit(0);
 }
 
@@ -49,7 +49,7 @@ static void reap(const struct px_supervisor *supervisor)
             .system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
             .peak_bytes = (uint64_t)usage.ru_maxrss * 1024,
         };
-        tell(supervisor, &event);
+        tell(supervisor, &event, -1);
     }
 }
 
@@ -66,10 +66,12 @@ static void start_zygote(struct px_supervisor *supervisor)
         return;
     }
     struct px_launch_event event = {.token = request.token};
-    event.pid = px_zygote_exec(supervisor, &request, fds[0], fds[1], &event.missing, &event.error);
+    px_auto_fd int pidfd = -1;
+    event.pid = px_zygote_exec(supervisor, &request, fds[0], fds[1], &event.missing, &pidfd,
+                               &event.error);
     event.type = event.pid < 0 ? PX_EVENT_ZYGOTE_FAILED : PX_EVENT_ZYGOTE_STARTED;
     px_close_fds(fds, 2);
-    tell(supervisor, &event);
+    tell(supervisor, &event, pidfd);
 }
 
 void px_supervisor_run(struct px_supervisor *supervisor)
@@ -84,9 +86,12 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         _exit(1);
     for (;;) {
-        struct pollfd polled[2] = {{supervisor->host, POLLIN, 0}, {children, POLLIN, 0}};
-        if (poll(polled, 2, -1) < 0 && errno != EINTR)
+        struct pollfd polled[] = {{supervisor->host, POLLIN, 0}, {children, POLLIN, 0},
+                                  {supervisor->host_process, POLLIN, 0}};
+        if (poll(polled, PX_COUNT(polled), -1) < 0 && errno != EINTR)
             _exit(1);
+        if (polled[2].revents)
+            _exit(0);
         if (polled[1].revents) {
             struct signalfd_siginfo drained;
             while (read(children, &drained, sizeof drained) > 0)

@@ -23,6 +23,9 @@
 /* Runs in the interpreter before anything else: loads the extension by descriptor, so that no
  * path of the host's stays in the process, and never returns. */
 static const char bootstrap[] =
+    "import sys\n"
+    "if sys.version_info < (3, 8): sys.exit('it is Python %d.%d, older than 3.8' % "
+    "sys.version_info[:2])\n"
     "import _imp\n"
     "class S: name = 'pyexec_guest'; origin = '/proc/self/fd/4'; loader = None; "
     "submodule_search_locations = None\n"
@@ -166,7 +169,8 @@ static void become_zygote(const struct px_supervisor *supervisor,
 }
 
 pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request,
-                     int socket, int log, px_layers *missing, pyexec_error *error)
+                     int socket, int log, px_layers *missing, int *ret_pidfd,
+                     pyexec_error *error)
 {
     *missing = request->missing;
     px_layers without = supervisor->missing | request->missing;
@@ -186,7 +190,7 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
             if (px_layer_refuse(lost[i], EPERM, supervisor->allow_missing, missing, error) < 0)
                 return -1;
     }
-    pid_t pid = px_clone_namespaces(flags, 0, supervisor->allow_missing, missing, NULL, error);
+    pid_t pid = px_clone_namespaces(flags, 0, supervisor->allow_missing, missing, ret_pidfd, error);
     if (pid == 0)
         become_zygote(supervisor, request, socket, log, *missing | supervisor->missing);
     return pid;

@@ -10,6 +10,7 @@
 /* The zygote's process id, or -1. Failures after the clone, a failed exec among them, end the
  * zygote with a line on `log`; the host sees its exit and reads the line. */
 pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request,
-                     int socket, int log, px_layers *missing, pyexec_error *error);
+                     int socket, int log, px_layers *missing, int *ret_pidfd,
+                     pyexec_error *error);
 
 #endif

@@ -1,10 +1,14 @@
 """Limits: that each one ends or refuses what goes over it, exactly where it says, and how it is told."""
 import json
 import os
+import resource
+import select
 import subprocess
 import time
 
 import pytest
+
+from library import Executor
 
 ANY = ["--any-import"]
 FULL = [*ANY, "--files", "full"]
@@ -375,3 +379,48 @@ def test_threads_that_run_do_count(pyexec):
                      "        started += 1\nexcept RuntimeError as e:\n    print(e)\nstop.set()\nstarted"
     result = pyexec.result(code, *ANY, "--max-threads", "3")
     assert (result["last_value_repr"], result["stdout"]) == ("3", "can't start new thread\n"), result
+
+
+# ---- limits that the caller has ----
+
+def lower(kind, value):
+    return lambda: resource.setrlimit(kind, (value, value))
+
+
+@pytest.mark.parametrize("kind, value, code, names", [
+    (resource.RLIMIT_NOFILE, 16, "sandbox_unavailable", "RLIMIT_NOFILE"), (resource.RLIMIT_CPU, 1, "invalid_policy", "cpu_time_seconds"),
+])
+def test_a_limit_of_the_callers_that_is_too_low_is_named(pyexec, kind, value, code, names, nothing_left):
+    error = pyexec.error("1", preexec_fn=lower(kind, value))
+    assert error["code"] == code and names in error["message"] and "ulimit" in error["hint"], error
+
+
+@pytest.mark.parametrize("kind, value, flags", [(resource.RLIMIT_NOFILE, 128, []), (resource.RLIMIT_CPU, 3, ["--cpu-time-seconds", "2"])])
+def test_limits_of_the_callers_that_suffice(pyexec, kind, value, flags):
+    assert pyexec.result("6 * 7", *flags, preexec_fn=lower(kind, value))["last_value_repr"] == "42"
+
+
+def test_the_callers_limit_of_cpu_time_counts_for_a_whole_session(nothing_left):
+    busy = "import time\nt = time.process_time()\nwhile time.process_time() < t + 0.8: pass"
+    with Executor({"cpu_time_seconds": 1}, preexec_fn=lower(resource.RLIMIT_CPU, 2)) as executor:
+        for _ in range(4):      # the kernel counts whole ticks of its timer
+            result = executor.call("s", busy)
+            if result["status"] != "ok":
+                break
+        assert result["status"] == "killed" and "RLIMIT_CPU" in result["error_repr"], result
+        assert executor.call("s", "1")["session"]["restarted"] == "killed"
+
+
+def test_a_gigabyte_of_print_against_a_cap_of_a_megabyte(own):
+    """The program's memory, asked while it runs (ru_maxrss would count the test's own, from before exec), stays flat."""
+    code = "s = 'x' * (1 << 20)\nfor _ in range(1000): print(s)\nNone"
+    process = own.popen("run", "--json", "--max-stdout-bytes", "1M", "--timeout", "100s", "--cpu-time-seconds", "60", "-c", code,
+                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    peak = 0
+    while not select.select([process.stdout], [], [], 0.02)[0]:
+        with open("/proc/%d/status" % process.pid) as file:
+            peak = max([peak] + [int(line.split()[1]) for line in file if line.startswith("VmHWM")])
+    result = json.loads(process.communicate(timeout=20)[0])
+    assert (result["status"], result["stdout_bytes"]) == ("ok", 1000 * ((1 << 20) + 1)), result["error"]
+    assert result["stdout_truncated"] and result["stdout"] == "x" * (1 << 20)
+    assert 1 << 10 < peak < 100 << 10, "%d KiB" % peak

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -447,9 +448,26 @@ int px_executor_check(const pyexec_request *request, const struct px_policy *pol
     return 0;
 }
 
-int px_executor_check_memory(const struct px_policy *policy, const struct px_zygotes *zygotes,
+/* A hard limit of CPU time that pyexec was started with is the greatest that a run can have. */
+static int check_cpu_time(const struct px_policy *policy, pyexec_error *error)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CPU, &limit) < 0 || limit.rlim_max == RLIM_INFINITY ||
+        (policy->cpu_time_seconds != PX_NONE && (rlim_t)policy->cpu_time_seconds < limit.rlim_max))
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY,
+                 "cpu_time_seconds: pyexec was started with a limit of CPU time (RLIMIT_CPU) of "
+                 "%llu s, and no run can have more", (unsigned long long)limit.rlim_max);
+    return px_error_hint(error, "Set cpu_time_seconds to less than %llu, or start pyexec without "
+                                "that limit: `ulimit -t unlimited`, or LimitCPU= of the service.",
+                         (unsigned long long)limit.rlim_max);
+}
+
+int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes,
                              pyexec_error *error)
 {
+    if (check_cpu_time(policy, error) < 0)
+        return -1;
     uint64_t mapped = px_zygotes_ready(zygotes)->mapped_bytes;
     /* What a script needs beside what is mapped already: a little heap and its stack. */
     uint64_t needed = mapped + (16u << 20);
@@ -485,7 +503,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
         .request = request,
         .processors = executor->processors,
     };
-    int result = px_executor_check_memory(policy, kind->zygotes, error);
+    int result = px_executor_check_limits(policy, kind->zygotes, error);
     if (result == 0)
         result = px_run_once(&context, ret, error);
     px_executor_release(executor, kind);

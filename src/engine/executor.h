@@ -56,7 +56,7 @@ bool px_executor_closing(pyexec_executor *executor);
 /* What a request asks against the policy that holds for it. */
 int px_executor_check(const pyexec_request *request, const struct px_policy *policy,
                       pyexec_error *error);
-int px_executor_check_memory(const struct px_policy *policy, const struct px_zygotes *zygotes,
+int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes,
                              pyexec_error *error);
 void px_executor_count(pyexec_executor *executor, pyexec_status status);
 

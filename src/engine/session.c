@@ -361,7 +361,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     const char *root = executor->session_config.workspace_root;
     bool files = px_policy_files(&session->policy) != PX_FILES_NONE;
     if (px_executor_acquire(executor, &session->policy, &session->kind, error) < 0 ||
-        px_executor_check_memory(&session->policy, session->kind->zygotes, error) < 0)
+        px_executor_check_limits(&session->policy, session->kind->zygotes, error) < 0)
         return -1;
     if (files)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",

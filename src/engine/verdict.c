@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -62,6 +63,21 @@ static void deny_unnamed_call(pyexec_result *result)
         "unblocked, and the next refused call will be named."));
 }
 
+/* Nobody says who sent it. */
+static int end_by_stranger(pyexec_result *result)
+{
+    struct rlimit limit;
+    char text[256] = "SIGKILL that pyexec did not send: the kernel's out-of-memory killer or an "
+                     "operator";
+    if (getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
+        snprintf(text, sizeof text, "SIGKILL that pyexec did not send: the kernel's out-of-memory "
+                                    "killer, an operator, or the limit of CPU time that pyexec was "
+                                    "started with (RLIMIT_CPU, %llu s), which counts for a whole "
+                                    "session", (unsigned long long)limit.rlim_max);
+    set_status(result, PYEXEC_STATUS_KILLED, 137);
+    return px_result_set_error(result, "Killed", text);
+}
+
 static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
                          const struct px_policy *policy)
 {
@@ -76,14 +92,13 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
     const char *name = sigabbrev_np(signal), *words = sigdescr_np(signal);
     if (signal == SIGKILL) {
         if (policy->cpu_time_seconds != PX_NONE &&
-            ending->cpu_ns >= policy->cpu_time_seconds * INT64_C(1000000000)) {
+            ending->cpu_ns - ending->cpu_before_ns >=
+                policy->cpu_time_seconds * INT64_C(1000000000)) {
             struct px_ending by_kernel = *ending;
             by_kernel.cause = PX_CAUSE_CPU;
             return end_by_limit(result, &by_kernel, policy);
         }
-        set_status(result, PYEXEC_STATUS_KILLED, 137);
-        return px_result_set_error(result, "Killed", "SIGKILL that pyexec did not send: the "
-                                                     "kernel's out-of-memory killer or an operator");
+        return end_by_stranger(result);
     }
     if (crash[0] && crash[1]) {
         set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);

@@ -184,10 +184,13 @@ static int read_code_file(struct intake *in)
     return 0;
 }
 
+/* As it was opened here: with none of the flags that F_SETFL sets (fcntl(2)). */
 static bool is_null_device(int fd)
 {
+    const int settable = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
     struct stat status;
-    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3) &&
+           (fcntl(fd, F_GETFL) & (O_ACCMODE | settable)) == O_RDONLY;
 }
 
 /* The call's standard input, in place of what is there; none is /dev/null. */

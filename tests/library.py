@@ -15,8 +15,9 @@ class Failure(Exception):
 
 
 class Executor:
-    def __init__(self, policy=None, session=None, host=None, **popen):
-        self.process = subprocess.Popen([os.path.join(BUILD, "pyexec"), "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen)
+    def __init__(self, policy=None, session=None, host=None, program=None, prefix=(), **popen):
+        program = program or os.path.join(BUILD, "pyexec")
+        self.process = subprocess.Popen([*prefix, program, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen)
         self.pid = self.process.pid
         self.lock, self.waiting, self.number = threading.Lock(), {}, 0
         threading.Thread(target=self._read, daemon=True).start()

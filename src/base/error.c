@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/utf8.h"
 
@@ -104,4 +105,40 @@ int px_error_wrap(pyexec_error *error, const char *format, ...)
 int px_error_oom(pyexec_error *error)
 {
     return px_error_errno(error, PYEXEC_INTERNAL, ENOMEM, "can't allocate memory");
+}
+
+/* Which of several limits it was, the kernel does not say (clone(2), namespaces(7)). */
+static const char *exhausted_hint(int sys_errno)
+{
+    switch (sys_errno) {
+    case EAGAIN:
+        return "This user, container or machine may have no more processes: raise RLIMIT_NPROC "
+               "(ulimit -u), pids.max of the cgroup (TasksMax= in a unit of systemd), or the "
+               "sysctls kernel.pid_max and kernel.threads-max; or close sessions.";
+    case ENOSPC:
+        return "Raise the sysctls user.max_user_namespaces, user.max_pid_namespaces and "
+               "user.max_mnt_namespaces (namespaces(7)), or close sessions: each takes one of each.";
+    case ENOMEM:
+        return "The machine or its cgroup has no memory left: give it more, or close sessions.";
+    case ENFILE:
+        return "The machine may have no more open files: raise the sysctl fs.file-max.";
+    default:
+        return NULL;
+    }
+}
+
+int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what)
+{
+    struct rlimit limit = {0};
+    const char *hint = exhausted_hint(sys_errno);
+    px_error_errno(error, hint || sys_errno == EMFILE ? PYEXEC_OVERLOADED : PYEXEC_SANDBOX_UNAVAILABLE,
+                   sys_errno, "%s", what);
+    if (hint)
+        return px_error_hint(error, "%s", hint);
+    if (sys_errno == EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        return px_error_hint(error, "This process may have %llu open files (RLIMIT_NOFILE), of which "
+                                    "a session takes four or five: raise it (ulimit -n; "
+                                    "LimitNOFILE= in a unit of systemd), or close sessions.",
+                             (unsigned long long)limit.rlim_cur);
+    return -1;
 }

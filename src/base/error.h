@@ -24,6 +24,10 @@ int px_error_hint(pyexec_error *error, const char *format, ...)
 int px_error_wrap(pyexec_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* `what` failed for want of descriptors, processes, namespaces or memory of the host: overloaded,
+ * with a hint that names the limits that give this errno. Another errno: sandbox_unavailable. */
+int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what);
+
 /* Out of memory, as PYEXEC_INTERNAL. */
 int px_error_oom(pyexec_error *error);
 

@@ -18,6 +18,7 @@
 #include "engine/workspace.h"
 
 #define MESSAGE_MAX 98304       /* of the run message without the code: stays below the socket buffer */
+#define NO_DESCRIPTORS "can't make the run's descriptors"
 
 /* The child's ends, closed by the host after the clone. */
 struct ends {
@@ -53,10 +54,8 @@ static int make_descriptors(struct px_child *child, struct ends *ends, pyexec_er
     if (pair[0] < 0 || make_pipe(&child->streams[0], &ends->output) < 0 ||
         make_pipe(&child->streams[1], &ends->error_output) < 0 ||
         fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||
-        fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0) {
-        px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
-        return px_error_hint(error, "Raise the host's limit of open files (ulimit -n).");
-    }
+        fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     return 0;
 }
 
@@ -89,13 +88,14 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
-/* This process's number of the child, from the pidfd's fdinfo (pidfd_open(2)). */
+/* This process's number of the child, from the pidfd's fdinfo (pidfd_open(2)); 0 when it can't be
+ * seen, -1 when it can't be read for want of a descriptor. */
 static pid_t host_pid(int pidfd)
 {
     char path[48], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
     if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
-        return 0;
+        return errno == EMFILE || errno == ENFILE ? -1 : 0;
     const char *at = strstr(text, "\nPid:");
     int pid = at ? atoi(at + 5) : 0;
     return pid > 0 ? pid : 0;
@@ -136,7 +136,13 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
         child->workspace = answered[1];
     child->pid = reply.pid;
     child->ended = false;
+    /* The kernel drops what finds no place (recvmsg(2), MSG_CTRUNC). A child that can't be
+     * signalled ends by itself when the channel does. */
+    if (child->pidfd < 0 || (shape->workspace == PX_WORKSPACE_NEW && child->workspace < 0))
+        return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
     child->host_pid = host_pid(child->pidfd);
+    if (child->host_pid < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (clock_getcpuclockid(child->host_pid, &child->cpu_clock) != 0)
         child->host_pid = 0;
     fcntl(child->channel, F_SETFL, O_NONBLOCK);
@@ -340,11 +346,11 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
     struct px_buffer px_auto_buffer message = {0};
     px_auto_fd int code = -1, input = -1;
     if (make_input(child, request, &input) < 0)
-        return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (input >= 0)
         px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
     if (add_code(&message, request, &code) < 0)
-        return px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make the run's descriptors");
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");

@@ -1,4 +1,5 @@
 /* Executions of an RPC client: one thread each, bounded in number, streamed when asked. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,8 +102,9 @@ static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error
     pthread_attr_t attributes;
     pthread_t thread;
     pthread_mutex_lock(&rpc->lock);
-    int failed = rpc->job_count >= JOBS_MAX ? -1 : 0;
-    if (!failed) {
+    int failed = 0;
+    bool full = rpc->job_count >= JOBS_MAX;
+    if (!full) {
         job->next = rpc->jobs;
         rpc->jobs = job;
         rpc->job_count++;
@@ -117,7 +119,9 @@ static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error
         }
     }
     pthread_mutex_unlock(&rpc->lock);
-    return failed ? px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", JOBS_MAX) : 0;
+    if (full)
+        return px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", JOBS_MAX);
+    return failed ? px_error_exhausted(error, failed, "can't start a thread for the request") : 0;
 }
 
 /* What is the transport's own of the parameters; the rest is the library's to read. */
@@ -146,9 +150,11 @@ static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec
 static int prepare(struct px_rpc_job *job, const json_t *params, bool session, pyexec_error *error)
 {
     job->request = pyexec_request_new();
+    if (!job->request)
+        return px_error_exhausted(error, errno, "can't make the request's descriptor");
     json_t *rest = json_copy((json_t *)(uintptr_t)params);
-    if (!job->request || !rest || take_own(job, rest, session, error) < 0) {
-        int status = job->request && rest ? -1 : px_error_oom(error);
+    if (!rest || take_own(job, rest, session, error) < 0) {
+        int status = rest ? -1 : px_error_oom(error);
         json_decref(rest);
         return status;
     }

@@ -299,15 +299,8 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     int saved = errno;
     PyOS_AfterFork_Parent();
     px_mountpoint_done(&point);
-    if (pid < 0) {
-        px_error_errno(error, saved == EAGAIN || saved == ENOMEM || saved == ENOSPC
-                                  ? PYEXEC_OVERLOADED
-                                  : PYEXEC_SANDBOX_UNAVAILABLE,
-                       saved, "can't clone a process for the run");
-        if (saved == ENOSPC)
-            px_error_hint(error, "Raise the sysctl user.max_user_namespaces (user_namespaces(7)).");
-        return -1;
-    }
+    if (pid < 0)
+        return px_error_exhausted(error, saved, "can't clone a process for the run");
     *ret_pidfd = pidfd;
     *ret_pid = pid;
     return 0;

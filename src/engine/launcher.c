@@ -27,6 +27,7 @@
 #endif
 #define START_TIMEOUT_MS 10000
 #define OPEN_FILES_MIN 128      /* the zygote moves its descriptors to 64 and on while it starts */
+#define WAITER_LISTS 1024
 
 /* What is known of one process that somebody will ask for, or has stopped caring about. */
 struct waiter {
@@ -43,7 +44,7 @@ struct px_launcher {
     pthread_mutex_t start_lock;     /* one zygote start at a time */
     pthread_mutex_t lock;           /* what follows */
     pthread_cond_t changed;
-    struct waiter *waiters;
+    struct waiter *waiters[WAITER_LISTS];   /* by pid: thousands of sessions may end at once */
     px_layers missing;
     uint32_t token;
     struct px_launch_event started; /* the answer to the zygote start in progress */
@@ -86,9 +87,14 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
                                 "holds pyexec-launch and pyexec_guest.abi3.so.");
 }
 
+static struct waiter **waiters_of(struct px_launcher *launcher, pid_t pid)
+{
+    return &launcher->waiters[(unsigned)pid % WAITER_LISTS];
+}
+
 static struct waiter *find_waiter(struct px_launcher *launcher, pid_t pid)
 {
-    struct waiter *waiter = launcher->waiters;
+    struct waiter *waiter = *waiters_of(launcher, pid);
     while (waiter && waiter->pid != pid)
         waiter = waiter->next;
     return waiter;
@@ -105,14 +111,15 @@ static struct waiter *get_waiter(struct px_launcher *launcher, pid_t pid)
     if (!waiter)
         return NULL;
     waiter->pid = pid;
-    waiter->next = launcher->waiters;
-    launcher->waiters = waiter;
+    struct waiter **list = waiters_of(launcher, pid);
+    waiter->next = *list;
+    *list = waiter;
     return waiter;
 }
 
 static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
 {
-    for (struct waiter **at = &launcher->waiters; *at; at = &(*at)->next)
+    for (struct waiter **at = waiters_of(launcher, gone->pid); *at; at = &(*at)->next)
         if (*at == gone) {
             *at = gone->next;
             free(gone);
@@ -323,8 +330,9 @@ void px_launcher_free(struct px_launcher *launcher)
     }
     if (launcher->keeper_runs)
         pthread_join(launcher->keeper, NULL);
-    while (launcher->waiters)
-        remove_waiter(launcher, launcher->waiters);
+    for (size_t i = 0; i < WAITER_LISTS; i++)
+        while (launcher->waiters[i])
+            remove_waiter(launcher, launcher->waiters[i]);
     px_close_fd(&launcher->supervisor);
     px_close_fd(&launcher->pidfd);
     px_close_fd(&launcher->outer_pidfd);

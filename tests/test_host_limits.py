@@ -40,7 +40,7 @@ def call_when_there_is_room(executor, session, code):
 
 
 @pytest.mark.parametrize("prefix, names", [
-    (["prlimit", "--nofile=100"], ["open files", "RLIMIT_NOFILE", "100", "ulimit -n", "LimitNOFILE="]),
+    (["prlimit", "--nofile=150"], ["open files", "RLIMIT_NOFILE", "150", "ulimit -n", "LimitNOFILE="]),
     (["prlimit", "--nproc=30", *AS_LONER], ["ulimit -u", "kernel.pid_max", "kernel.threads-max", "pids.max"]),
     (below_limit("max_user_namespaces", 30), ["user.max_user_namespaces"]),
     (below_limit("max_pid_namespaces", 30), ["user.max_pid_namespaces"]),

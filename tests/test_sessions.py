@@ -408,3 +408,22 @@ def test_workspaces_do_not_see_each_others_names(open_folder):
         value(executor, "secret-tenant", "1")
         code = "import ctypes\nlibc = ctypes.CDLL(None)\n[libc.open(p, 0) for p in (b'/tmp/secret-tenant', b'/tmp/other')]"
         assert value(executor, "t", code) == "[-1, -1]"
+
+
+def test_a_session_policy_holds_for_the_call_that_makes_the_session(nothing_left):
+    """A client need not know whether its session is still there."""
+    with Executor() as executor:
+        asked = {"session_policy": {"allowed_imports": ["os"], "timeout_ms": 300}}
+        assert executor.call("s", "import os\n1", **asked)["last_value_repr"] == "1"
+        later = {"session_policy": {"allowed_imports": [], "disable_open": False}}
+        assert executor.call("s", "import os\n2", **later)["last_value_repr"] == "2"
+        assert executor.call("s", "while True: pass", **later)["status"] == "timeout"
+        executor.close("s")
+        assert "not allowed" in executor.call("s", "import os", **later)["error_repr"]
+        both = {"session_policy": {"max_value_bytes": 1}, "policy": {"max_value_bytes": 2}}
+        assert executor.call("t", "12345", **both)["last_value_repr"] == "12"
+        assert executor.call("t", "12345")["last_value_repr"] == "12"
+        for call, wrong in (("u", {"session_policy": 1}), (None, asked)):
+            with pytest.raises(Failure) as failure:
+                executor.call(call, "1", **wrong)
+            assert failure.value.code == "invalid_request"

@@ -41,7 +41,8 @@ const struct cli_command cmd_rpc = {
         "Serves one language client: initialize {protocol: 1, policy, session, host}, then "
         "execute_once, execute, interrupt, cancel, close_session, close_all, list_sessions, "
         "list_files, read_file, write_file, delete_file, doctor, stats, ping and shutdown. "
-        "Requests run concurrently and are answered by id. The end of input is shutdown, and so "
+        "The session_policy of an execute is for the session that it makes, and ignored where the "
+        "session is there. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
         "are SIGINT, SIGTERM and SIGHUP.",
     .run = run,
 };

@@ -36,6 +36,7 @@ void pyexec_request_free(pyexec_request *request)
         return;
     free(request->code);
     json_decref(request->policy);
+    json_decref(request->session_policy);
     free(request->working_dir);
     free(request->workspace);
     px_strings_done(&request->env);
@@ -219,6 +220,16 @@ static int take_policy(pyexec_request *request, const char *key, json_t *value,
     return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
 }
 
+static int take_session_policy(pyexec_request *request, const char *key, json_t *value,
+                               pyexec_error *error)
+{
+    if (!json_is_object(value))
+        return bad_type(key, "an object", error);
+    json_decref(request->session_policy);
+    request->session_policy = json_incref(value);
+    return 0;
+}
+
 static int take_string(pyexec_request *request, const char *key, json_t *value,
                        pyexec_error *error)
 {
@@ -307,6 +318,7 @@ static const struct {
     {"timeout_ms", take_short},  {"print_last_expression", take_short},
     {"policy", take_policy},     {"env", take_env},
     {"files", take_files},       {"return_files", take_return_files},
+    {"session_policy", take_session_policy},
 };
 
 static int unknown_field(const char *key, pyexec_error *error)
@@ -441,15 +453,17 @@ int px_request_check(const pyexec_request *request, pyexec_error *error)
     return check_files(request, error) < 0 ? -1 : check_env(request, error);
 }
 
-const struct px_policy *px_request_policy(const pyexec_request *request,
+const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *base, struct px_policy *merged,
                                           pyexec_error *error)
 {
-    if (!request->policy)
+    json_t *const parts[] = {makes_session ? request->session_policy : NULL, request->policy};
+    if (!parts[0] && !parts[1])
         return base;
-    if (px_policy_copy(merged, base, error) < 0 ||
-        px_policy_merge_json(merged, request->policy, PX_ORIGIN_REQUEST, error) < 0 ||
-        px_policy_check(merged, error) < 0)
+    if (px_policy_copy(merged, base, error) < 0)
         return NULL;
-    return merged;
+    for (size_t i = 0; i < PX_COUNT(parts); i++)
+        if (parts[i] && px_policy_merge_json(merged, parts[i], PX_ORIGIN_REQUEST, error) < 0)
+            return NULL;
+    return px_policy_check(merged, error) < 0 ? NULL : merged;
 }

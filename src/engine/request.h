@@ -21,6 +21,7 @@ struct pyexec_request {
     char *code;
     size_t code_length;
     json_t *policy;         /* a partial object, or NULL */
+    json_t *session_policy; /* the same, for a session that this call makes; ignored by one that is there */
     char *working_dir, *workspace;
     struct px_strings env;  /* NAME=VALUE */
     char *bad_env;          /* a name that can't be one, or NULL */
@@ -41,8 +42,9 @@ struct pyexec_request {
 int px_request_check(const pyexec_request *request, pyexec_error *error);
 
 /* The policy that holds for the request: `base`, checked already, or `merged`, which becomes base
- * with the request's own over it. NULL with an error. */
-const struct px_policy *px_request_policy(const pyexec_request *request,
+ * with the request's own over it; of a call that makes a session, with session_policy between
+ * them. NULL with an error. */
+const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *base, struct px_policy *merged,
                                           pyexec_error *error);
 

@@ -257,7 +257,7 @@ static struct px_session *enter(struct px_sessions *sessions, const char *id,
     } else {
         px_auto(px_policy_done) struct px_policy merged = {0};
         const struct px_policy *policy =
-            px_request_policy(request, &sessions->executor->policy, &merged, error);
+            px_request_policy(request, true, &sessions->executor->policy, &merged, error);
         session = policy ? create(sessions, id, policy, error) : NULL;
         if (!session)
             return NULL;
@@ -403,7 +403,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
 {
     pyexec_executor *executor = sessions->executor;
     px_auto(px_policy_done) struct px_policy merged = {0};
-    const struct px_policy *policy = px_request_policy(request, &session->policy, &merged, error);
+    const struct px_policy *policy = px_request_policy(request, false, &session->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
     bool first = !session->started;
     if (result == 0 && first)

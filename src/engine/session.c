@@ -266,6 +266,9 @@ static struct px_session *enter(struct px_sessions *sessions, const char *id,
     session->references++;
     while (!session->closed && (session->busy || session->serving != ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
+    /* It may have died just now, before the keeper saw it. */
+    if (!session->closed && session->started && !px_child_alive(&session->child))
+        px_session_end(sessions, session, PX_END_KILLED, false);
     if (!session->closed) {
         px_keeper_busy(sessions, session);
         session->busy = true;

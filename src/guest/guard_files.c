@@ -1,5 +1,6 @@
 #include "guest/guard_files.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +108,12 @@ static void resolve(const char *path, char *resolved)
     memcpy(existing, path, length + 1);
     while (!realpath(length ? existing : path[0] == '/' ? "/" : ".", resolved)) {
         if (!length) {
-            resolved[0] = '\0';
+            /* A working directory that was deleted, below which nothing can be: the kernel says
+             * that better. */
+            bool gone = errno == ENOENT && path[0] != '/' && !px_path_has_parent(path, strlen(path));
+            int fits = snprintf(resolved, PATH_MAX, "%s/%s", run->workspace, path);
+            if (!gone || fits >= PATH_MAX)
+                resolved[0] = '\0';
             return;
         }
         while (length && existing[length - 1] == '/')

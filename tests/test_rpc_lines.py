@@ -204,6 +204,28 @@ def test_requests_whose_answers_nobody_reads_wait(own, nothing_left):
     client.__exit__()
 
 
+def test_limits_hold_while_a_client_does_not_read_the_stream(own, nothing_left):
+    """The run is over at its limit, not when the client comes back; and then nothing of its output is missing."""
+    with Client(own, policy=dict(OPEN, cpu_time_seconds=None)) as client:
+        number = client.send("execute_once", code="print('é' * 300000)\nwhile True: pass", stream=True, timeout_ms=300)
+        time.sleep(3)
+        result = client.wait(number)["result"]
+        assert result["status"] == "timeout" and result["usage"]["wall_ms"] < 2500, result["usage"]
+        assert "".join(note["text"] for note in client.notes() if note["stream"] == "stdout") == result["stdout"]
+
+
+def test_output_comes_though_the_script_goes_on(own, nothing_left):
+    """Whatever the pipe could not take at once follows when the client reads, not with the next output."""
+    with Client(own, policy=OPEN) as client:
+        number = client.send("execute_once", code="print('x' * 500000, end='')\nimport time\ntime.sleep(60)", stream=True, timeout_ms=60000)
+        time.sleep(0.5)
+        seen = 0
+        while seen < 500000:
+            seen += len(client.read()["params"]["text"])
+        client.call("cancel", request=number)
+        assert client.wait(number)["result"]["status"] == "cancelled"
+
+
 # Signals
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)

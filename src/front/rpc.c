@@ -404,20 +404,36 @@ static bool read_some(const struct px_rpc *rpc, int input, struct px_buffer *buf
     return false;
 }
 
+static void end_stream(struct px_rpc *rpc, pthread_t thread)
+{
+    pthread_mutex_lock(&rpc->lock);
+    rpc->ended = true;
+    pthread_cond_signal(&rpc->held);
+    pthread_mutex_unlock(&rpc->lock);
+    pthread_join(thread, NULL);
+}
+
 int px_rpc_serve(int input, int output, int stop)
 {
     struct px_rpc rpc = {.output = output, .stop = stop};
     struct px_buffer px_auto_buffer buffer = {0};
     bool dropping = false;
+    pthread_t streaming;
     pthread_mutex_init(&rpc.output_lock, NULL);
     pthread_mutex_init(&rpc.lock, NULL);
     pthread_cond_init(&rpc.changed, NULL);
+    pthread_cond_init(&rpc.held, NULL);
+    /* Without this thread output comes at the end of its run. */
+    bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
     while (!rpc.stopping && !rpc.output_gone && read_some(&rpc, input, &buffer))
         take_lines(&rpc, &buffer, &dropping);
     px_rpc_stop_all(&rpc);
+    if (streams)
+        end_stream(&rpc, streaming);
     pyexec_executor_free(rpc.executor);
     pthread_mutex_destroy(&rpc.output_lock);
     pthread_mutex_destroy(&rpc.lock);
     pthread_cond_destroy(&rpc.changed);
+    pthread_cond_destroy(&rpc.held);
     return rpc.output_gone ? 1 : 0;
 }

@@ -1,4 +1,6 @@
-/* Executions of an RPC client: one thread each, bounded in number, streamed when asked. */
+/* Executions of an RPC client: one thread each, bounded in number, streamed when asked. What is
+ * streamed is sent by one more thread, since the thread of a run keeps its limits and must not
+ * wait for a client; no more of it can be held than the output limits of its run let through. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,8 @@ struct px_rpc_job {
     char *id;
     pyexec_request *request;
     char *session_id;               /* NULL: a single run */
-    struct px_buffer held[2];       /* of each stream: the start of a character to come */
+    struct px_buffer held[2];       /* of each stream: what is not sent yet */
+    bool sending;                   /* somebody is, with the lock released */
     unsigned long long seq;
 };
 
@@ -46,16 +49,65 @@ static void notify(struct px_rpc_job *job, int stream, const char *bytes, size_t
     px_rpc_send(job->rpc, &line);
 }
 
+/* Sends what is held of a stream; the start of a character only at the `end`. False when there is
+ * nothing to send. Called with the lock, which is released meanwhile. */
+static bool send_held(struct px_rpc_job *job, int stream, bool end)
+{
+    struct px_rpc *rpc = job->rpc;
+    struct px_buffer *held = &job->held[stream - 1];
+    size_t tail = end ? 0 : px_utf8_incomplete_tail(px_buffer_string(held), held->length);
+    if (held->length == tail)
+        return false;
+    struct px_buffer px_auto_buffer text = {0};
+    px_buffer_add(&text, held->data, held->length - tail);
+    px_buffer_consume(held, held->length - tail);
+    job->sending = true;
+    pthread_mutex_unlock(&rpc->lock);
+    notify(job, stream, px_buffer_string(&text), text.length);
+    pthread_mutex_lock(&rpc->lock);
+    job->sending = false;
+    pthread_cond_broadcast(&rpc->changed);
+    return true;
+}
+
+static bool send_any(struct px_rpc *rpc)
+{
+    for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
+        if (!job->sending && (send_held(job, 1, false) || send_held(job, 2, false)))
+            return true;
+    return false;
+}
+
+void *px_rpc_stream(void *argument)
+{
+    struct px_rpc *rpc = argument;
+    pthread_mutex_lock(&rpc->lock);
+    while (!rpc->ended)
+        if (!send_any(rpc))
+            pthread_cond_wait(&rpc->held, &rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
+    return NULL;
+}
+
 static int on_output(void *data, int stream, const char *bytes, size_t length)
 {
     struct px_rpc_job *job = data;
-    struct px_buffer *held = &job->held[stream - 1];
-    px_buffer_add(held, bytes, length);
-    size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_string(held), held->length);
-    if (whole)
-        notify(job, stream, held->data, whole);
-    px_buffer_consume(held, whole);
+    pthread_mutex_lock(&job->rpc->lock);
+    px_buffer_add(&job->held[stream - 1], bytes, length);
+    pthread_cond_signal(&job->rpc->held);
+    pthread_mutex_unlock(&job->rpc->lock);
     return job->rpc->output_gone;
+}
+
+/* The rest of a run that is over. */
+static void send_rest(struct px_rpc_job *job)
+{
+    pthread_mutex_lock(&job->rpc->lock);
+    while (job->sending)
+        pthread_cond_wait(&job->rpc->changed, &job->rpc->lock);
+    while (send_held(job, 1, true) || send_held(job, 2, true))
+        ;
+    pthread_mutex_unlock(&job->rpc->lock);
 }
 
 /* The run, from its start to its answer. */
@@ -67,9 +119,7 @@ static void serve(struct px_rpc_job *job)
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request,
                                                   &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    for (int stream = 1; stream <= 2; stream++)
-        if (job->held[stream - 1].length)
-            notify(job, stream, job->held[stream - 1].data, job->held[stream - 1].length);
+    send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && !text)
         status = px_error_oom(&error);

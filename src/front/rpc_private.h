@@ -19,7 +19,8 @@ struct px_rpc {
     bool stopping;
     pyexec_executor *executor;
     pthread_mutex_t lock;               /* what follows */
-    pthread_cond_t changed;
+    pthread_cond_t changed, held;       /* held: output that is to be streamed */
+    bool ended;
     struct px_rpc_job *jobs;
     size_t job_count;
     size_t unsent_bytes;                /* of lines that wait for the client to read */
@@ -50,6 +51,9 @@ void px_rpc_refuse_line(struct px_rpc *rpc, const char *line, size_t length,
 /* Methods that take their time, each on a thread of its own (rpc_execute.c). */
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
+
+/* The thread that sends their output as it comes, until `ended`. */
+void *px_rpc_stream(void *rpc);
 
 /* Interrupts or cancels the running request with this id; -1 when there is none. */
 int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel);

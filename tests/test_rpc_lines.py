@@ -11,6 +11,8 @@ import pytest
 
 from test_rpc import Client
 
+# A sanitizer's own memory is no measure.
+SANITIZED = bool(os.environ.get("SANITIZE"))
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "disable_open": False}
 
 
@@ -174,7 +176,7 @@ def test_thousands_of_mutated_lines_disturb_nothing(own, nothing_left, open_fold
             client.held.clear()
             sizes.append(memory_kib(client.process.pid))
         assert answered > 2500
-        assert sizes[-1] < sizes[9] + 20000, sizes
+        assert SANITIZED or sizes[-1] < sizes[9] + 20000, sizes
         client.call("close_all")
         assert client.call("list_sessions")["result"]["sessions"] == []
     assert os.listdir(root) == []
@@ -194,7 +196,8 @@ def test_requests_whose_answers_nobody_reads_wait(own, nothing_left):
         quiet = quiet + 1 if memory_kib(client.process.pid) == before else 0
         peak = max(peak, memory_kib(client.process.pid, "VmHWM"))
     assert sender.is_alive(), "a client that does not read was read to its end"
-    assert peak < 300 << 10 and memory_kib(client.process.pid, "Threads") <= 1100, peak
+    assert SANITIZED or peak < 300 << 10, peak
+    assert memory_kib(client.process.pid, "Threads") <= 1100
     answers = [client.read() for _ in range(count)]
     sender.join()
     assert all(answer["id"] == "many" for answer in answers)

@@ -211,7 +211,7 @@ static struct px_session *create(struct px_sessions *sessions, const char *id,
         return NULL;
     }
     session->id = copy;
-    session->host_root = -1;
+    session->host_root = session->files = -1;
     session->created_ns = session->used_ns = px_now_ns();
     session->restarted = (enum px_session_end)json_integer_value(json_object_get(sessions->ended, id));
     pthread_cond_init(&session->changed, NULL);
@@ -383,8 +383,13 @@ static int start(struct px_sessions *sessions, struct px_session *session,
             return -1;
     }
     session->started = true;
-    return px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape,
-                          mount, folder, error);
+    if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount,
+                       folder, error) < 0)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    session->files = session->child.workspace;
+    pthread_mutex_unlock(&sessions->lock);
+    return 0;
 }
 
 static int describe(pyexec_result *result, const struct px_session *session, bool created,

@@ -118,8 +118,8 @@ static int open_workspace(pyexec_executor *executor, const char *id, const char 
     int fd = -1;
     pthread_mutex_lock(&sessions->lock);
     struct px_session *session = px_session_find(sessions, id, error);
-    if (session && session->started && session->child.workspace >= 0)
-        fd = fcntl(session->child.workspace, F_DUPFD_CLOEXEC, 3);
+    if (session && session->files >= 0)
+        fd = fcntl(session->files, F_DUPFD_CLOEXEC, 3);
     else if (session) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace", id);
         px_error_hint(error, "Execute in it first, with disable_open false.");

@@ -29,6 +29,8 @@ struct px_session {
     struct px_kind *kind;               /* held while the session lives */
     struct px_child child;
     bool started;
+    int files;                          /* the child's workspace, for other threads than its
+                                           call's; or -1; changed with the lock */
     int host_root;                      /* workspace_root, or -1 */
     bool own_folder;                    /* made by pyexec in workspace_root: removed at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];

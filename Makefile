@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench bench-peers asan tsan fuzz install docs format tidy clean
+.PHONY: all setup run test bench bench-peers bench-neighbours asan tsan fuzz install docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -25,6 +25,10 @@ bench: all
 # Beside a Jupyter kernel (installed by pip into a temporary environment) and bubblewrap.
 bench-peers: all
 	bench/peers.py $(BUILD)/pyexec
+
+# How long sessions wait beside scripts that misbehave; needs an idle machine.
+bench-neighbours: all
+	PYEXEC_BUILD=$(BUILD) /usr/bin/python3 tests/neighbours.py
 
 # The host side (library, program, unit tests) under ASan and UBSan, TSan. SANITIZE is for the C
 # programs that the tests link with the library: a sanitizer's runtime must come first.

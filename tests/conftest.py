@@ -133,6 +133,14 @@ def compile_host(_copy):
     return build
 
 
+@pytest.fixture(scope="session", params=USERS)
+def bare(request, _copy):
+    """The program without the guard, and with a launcher that leaves out every layer of --allow-missing."""
+    copy = _variant(_copy, "bare", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so",
+                                    "pyexec-launch": "tests/pyexec-launch-layers"})
+    return Program(copy, _uid(request.param))
+
+
 @pytest.fixture
 def open_folder():
     """A folder that every user can reach; pytest's own are private."""

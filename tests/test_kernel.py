@@ -107,7 +107,7 @@ def test_doctor(pyexec):
     done = pyexec.run("doctor", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0 and report["ok"], report
-    assert len(report["selftest"]) == 9 and all(item["held"] for item in report["selftest"]), report["selftest"]
+    assert len(report["selftest"]) == 10 and all(item["held"] for item in report["selftest"]), report["selftest"]
     assert all(layer["present"] for layer in report["layers"] if layer["required"])
     assert b"All required layers hold" in pyexec.run("doctor").stdout
 

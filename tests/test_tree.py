@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD, ROOT
+from test_real_input import AREAS
 
 # Which rooms a room may include, as CONTRIBUTING.md says.
 MAY = {
@@ -63,3 +64,20 @@ def test_links_in_the_documentation_lead_somewhere():
         with open(path) as file:
             for target in re.findall(r"\]\(([^)#:]+)\)", file.read()):
                 assert os.path.exists(os.path.join(os.path.dirname(path), target)), (path, target)
+
+
+def test_the_layer_table_names_tests_that_exist():
+    """docs/security.md, attack → layers → tests: functions, their parameters, attempts and areas of the corpus."""
+    with open(ROOT + "/docs/security.md") as file:
+        rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]*(?:test_\w+\.py|escape|corpus)[^|]*) \|$", file.read(), re.M)
+    assert len(rows) >= 15
+    for name in (name.strip() for row in rows for name in row.split(",")):
+        if name.startswith("corpus "):
+            assert name.split()[1] in AREAS, name
+        elif name.startswith("escape "):
+            assert glob.glob("%s/tests/escape/%s*.py" % (ROOT, name.split()[1])), name
+        else:
+            path, function, parameter = re.fullmatch(r"(test_\w+\.py)::(test_\w+)(?:\[(\w+)\])?", name).groups()
+            with open("%s/tests/%s" % (ROOT, path)) as file:
+                text = file.read()
+            assert "def %s(" % function in text and (parameter is None or '"%s"' % parameter in text), name

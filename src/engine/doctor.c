@@ -45,6 +45,9 @@ static const struct {
     {PX_LAYER_UTS_NAMESPACE, "read the host's name",
      "b = ctypes.create_string_buffer(256)\nlibc.gethostname(b, 256)\n"
      "print('held' if b.value != NAME else 'the name')"},
+    {PX_LAYER_PRIVILEGES, "hold a capability",
+     "h = (ctypes.c_uint32 * 2)(0x20080522, 0)\nd = (ctypes.c_uint32 * 6)()\nlibc.capget(h, d)\n"
+     "print('held' if not any(d) else 'capabilities')"},
     {PX_LAYER_LANDLOCK, "make a file at the root by the C library",
      "print('held' if libc.open(b'/pyexec-doctor', 0o102, 0o600) < 0 else 'made')"},
     {PX_LAYER_SECCOMP, "trace itself (ptrace)",

@@ -155,16 +155,17 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     };
     if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
-    if (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged &&
+    bool drop = !px_zygote_lacks(zygote, PX_LAYER_PRIVILEGES);
+    if (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged && drop &&
         (setresgid(zygote->start.run_gid, zygote->start.run_gid, zygote->start.run_gid) < 0 ||
          setresuid(zygote->start.run_uid, zygote->start.run_uid, zygote->start.run_uid) < 0))
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop to the run's id");
-    if (px_privileges_drop() < 0)
+    if (drop && px_privileges_drop() < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop the privileges");
     if (enter_landlock(zygote, request, error) < 0)
         return -1;
     /* After Landlock, which needs descriptors. */
-    if (px_limits_enter(&limits) < 0)
+    if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_enter(&limits) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
     if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) &&
         px_seccomp_enter(PX_FILTER_CHILD) < 0)

@@ -181,7 +181,7 @@ static int enter_root(struct px_zygote *zygote, pyexec_error *error)
 static int find_landlock(struct px_zygote *zygote, pyexec_error *error)
 {
     zygote->landlock_abi = px_landlock_abi();
-    if (zygote->landlock_abi > 0)
+    if (zygote->landlock_abi > 0 || px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
         return 0;
     return px_layer_refuse(PX_LAYER_LANDLOCK, errno, zygote->start.allow_missing, &zygote->missing,
                            error);
@@ -203,6 +203,8 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
 /* The part of the filter that a zygote can live with; children add the rest (seccomp.h). */
 static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
 {
+    if (px_zygote_lacks(zygote, PX_LAYER_SECCOMP))
+        return 0;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
         px_seccomp_enter(zygote->start.network ? PX_FILTER_ZYGOTE_ONLINE
                                                : PX_FILTER_ZYGOTE_OFFLINE) == 0)
@@ -222,7 +224,8 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
         find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 ||
         drop_ids(zygote, error) < 0 || prepare_python(zygote, error) < 0)
         return -1;
-    enter_time_namespace(zygote);
+    if (!px_zygote_lacks(zygote, PX_LAYER_TIME_NAMESPACE))
+        enter_time_namespace(zygote);
     if (proc_number(zygote, "self/status", "Threads:") != 1)
         return px_error_hint(
             error, "%s",

@@ -81,6 +81,9 @@ static bool can_clone(uint64_t flags)
 pid_t px_clone_namespaces(uint64_t flags, uint64_t extra, px_layers allowed, px_layers *missing,
                           int *ret_pidfd, pyexec_error *error)
 {
+    for (size_t i = 0; i < PX_COUNT(namespaces); i++)
+        if (*missing & PX_LAYER_BIT(namespaces[i].layer))
+            flags &= ~namespaces[i].flag;
     pid_t pid = px_clone3(flags | extra, SIGCHLD, ret_pidfd);
     if (pid >= 0)
         return pid;

@@ -1,0 +1,40 @@
+"""Bombs: what one of them takes is bounded, sessions beside it keep answering, and it leaves nothing.
+How long they wait is measured by neighbours.py, not here."""
+import os
+import time
+
+import pytest
+
+from library import Executor
+from neighbours import BOMBS, OPEN, beside, explode
+
+ENDS = {"timeout", "cpu_limit", "memory_limit", "error", "killed", "crashed"}
+
+
+def descriptors(process):
+    return len(os.listdir("/proc/%d/fd" % process))
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_sessions_answer_beside_a_bomb(name, nothing_left):
+    with Executor({**OPEN, "timeout_ms": 20000}) as executor:
+        quiet, times, ends = beside(executor, name, 20, 0.5)
+        assert len(quiet) >= 20 and len(times) >= 20       # every answer was right, too
+        assert set(ends) <= ENDS, ends
+        assert len(executor.sessions()) == 20
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_after_a_bomb_nothing_is_left(name, nothing_left):
+    """No process, mount, file or cgroup (nothing_left), no descriptor, and no memory of the host's own."""
+    with Executor({**OPEN, "cpu_time_seconds": 1}, host={"pool_size": 0}) as executor:
+        executor.call(None, "1")
+        rounds = iter([False, True])
+        assert explode(executor, name, lambda: next(rounds)) <= ENDS
+        before, rounds = descriptors(executor.pid), iter([False, True])
+        assert explode(executor, name, lambda: next(rounds)) <= ENDS
+        deadline = time.monotonic() + 3
+        while descriptors(executor.pid) > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert descriptors(executor.pid) <= before
+        assert executor.call(None, "6 * 7")["last_value_repr"] == "42"

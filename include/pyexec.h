@@ -110,6 +110,12 @@ PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_jso
 PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret,
                                     pyexec_error *error);
 
+/* Session ids are "PRINCIPAL/ID" from now on: callers who know nothing of each other, each with its
+ * own sessions, of which it may have `max_count`, and its own folder of workspaces (ROOT/PRINCIPAL/ID;
+ * none is adopted). PRINCIPAL is 1 to 64 and ID 1 to 128 of a session id's characters. Results and
+ * errors name the ID alone. Call it before the first session is made. */
+PYEXEC_API void pyexec_executor_use_principals(pyexec_executor *executor);
+
 /* Ends every run, waits for calls in progress in other threads to return, and removes all
  * that the executor made: processes, descriptors, mounts, cgroups. No call may start after. */
 PYEXEC_API void pyexec_executor_free(pyexec_executor *executor);
@@ -134,6 +140,12 @@ PYEXEC_API int pyexec_request_set_code(pyexec_request *request, const char *code
 
 /* A partial policy, merged by key over the executor's; arrays replace. JSON object. */
 PYEXEC_API int pyexec_request_set_policy(pyexec_request *request, const char *policy_json);
+
+/* The most that the request's policy may come to: a partial policy, merged over the executor's as
+ * the request's own is. What the request asks for beyond it makes the execution fail with
+ * PYEXEC_INVALID_POLICY; what it does not mention is lowered to it. For callers that are not
+ * trusted (docs/c-api.md). JSON object. */
+PYEXEC_API int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json);
 
 /* A folder relative to the workspace, made if missing. */
 PYEXEC_API int pyexec_request_set_working_dir(pyexec_request *request, const char *path);
@@ -198,12 +210,23 @@ PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *re
  * limits and print_last_expression. Calls of one session run one after another in order of
  * arrival, those of different sessions at once.
  *
- * session_id  1 to 128 of A-Z a-z 0-9 . _ : -, and not "." or "..".
+ * session_id  1 to 128 of A-Z a-z 0-9 . _ : -, and not "." or ".."; after
+ *             pyexec_executor_use_principals() a principal's name and a '/' before it.
  *
  * Errors: those of pyexec_execute_once(), and PYEXEC_SESSION_LIMIT (all are busy),
  * PYEXEC_SESSION_NOT_FOUND (closed while this call waited). */
 PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id,
                               pyexec_request *request, pyexec_result **ret, pyexec_error *error);
+
+/* Makes a session ahead of its first call, with its process ready, so that files can be put first.
+ *
+ * policy_json, ceiling_json  as of a request, or NULL.
+ *
+ * Takes the time of a run's start. Errors: those of pyexec_execute(), and PYEXEC_INVALID_REQUEST
+ * with sys_errno EEXIST when there is a session of this id. */
+PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *session_id,
+                                     const char *policy_json, const char *ceiling_json,
+                                     pyexec_error *error);
 
 /* Interrupts the running call as Ctrl-C would; nothing when none is running. */
 PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id,
@@ -215,9 +238,12 @@ PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *sessi
                                     pyexec_error *error);
 PYEXEC_API void pyexec_session_close_all(pyexec_executor *executor);
 
-/* The live sessions as a JSON array of {"id", "busy", "execution_count", "age_ms", "idle_ms"};
- * counters as a JSON object. Free them with free(). */
+/* The live sessions as a JSON array of {"id", "principal", "busy", "execution_count", "age_ms",
+ * "idle_ms"}; one of them, with "restarted" and its effective "policy" too; counters as a JSON
+ * object (docs/c-api.md). Free them with free(). */
 PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
+PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret,
+                                   pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 
 /* The workspace of a session that has had a call: its files as a JSON array of {"path", "bytes"};
@@ -234,6 +260,19 @@ PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *
                                          pyexec_error *error);
 PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id,
                                           const char *path, pyexec_error *error);
+
+/* The same as a stream: a descriptor, which the caller closes, of a regular file in the workspace.
+ *
+ * write      false: for reading, *ret_bytes is its size. PYEXEC_INVALID_REQUEST has sys_errno ENOENT
+ *            when there is none. True: it is made, with the folders above it, or emptied;
+ *            *ret_bytes is how many bytes the quota leaves for it.
+ *
+ * The kernel keeps the quota of a workspace in memory: write(2) fails with ENOSPC. Into a folder of
+ * the host (workspace_root) the caller writes no more than *ret_bytes. The script may change the file
+ * meanwhile. Errors: those of pyexec_session_read_file(). */
+PYEXEC_API int pyexec_session_open_file(pyexec_executor *executor, const char *session_id,
+                                        const char *path, bool write, int *ret_fd,
+                                        uint64_t *ret_bytes, pyexec_error *error);
 
 PYEXEC_API void pyexec_result_free(pyexec_result *result);
 

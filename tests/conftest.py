@@ -102,14 +102,14 @@ def own(_copy):
 USERS = ["root", "ordinary"] if os.getuid() == 0 else ["ordinary"]
 
 
-def _uid(user):
+def uid_of(user):
     return os.getuid() if user == "root" or os.getuid() != 0 else ORDINARY
 
 
 @pytest.fixture(scope="session", params=USERS)
 def pyexec(request, _copy):
     """The program as root and as an ordinary user (as the latter only when not root)."""
-    return Program(_copy, _uid(request.param))
+    return Program(_copy, uid_of(request.param))
 
 
 @pytest.fixture(scope="session", params=[user + guard for guard in ("", "-unguarded") for user in USERS])
@@ -118,7 +118,7 @@ def any_pyexec(request, _copy):
     user, _, unguarded = request.param.partition("-")
     if unguarded:
         _copy = _variant(_copy, "unguarded", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so"})
-    return Program(_copy, _uid(user))
+    return Program(_copy, uid_of(user))
 
 
 @pytest.fixture(scope="session")

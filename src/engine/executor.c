@@ -377,6 +377,11 @@ int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_
     return result;
 }
 
+void pyexec_executor_use_principals(pyexec_executor *executor)
+{
+    executor->principals = true;
+}
+
 const char *pyexec_executor_policy_json(pyexec_executor *executor)
 {
     return executor->policy_json;

@@ -29,6 +29,7 @@ struct pyexec_executor {
     struct px_policy policy;
     struct px_host host;
     struct px_session_config session_config;
+    bool principals;                    /* session ids are "PRINCIPAL/ID" */
     px_layers allow_missing;
     long processors;
     char *policy_json, *missing_json, *info_json;

@@ -1,13 +1,9 @@
 #include "engine/session.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,10 +11,10 @@
 #include "engine/run.h"
 #include "engine/session_private.h"
 #include "engine/verdict.h"
-#include "engine/workspace.h"
 
 #define HISTORY_MAX 10000       /* CONTRACT section 3 */
 #define ID_MAX 128
+#define PRINCIPAL_MAX 64
 
 const char *px_session_end_name(enum px_session_end end)
 {
@@ -37,13 +33,24 @@ const char *px_session_end_name(enum px_session_end end)
     return names[end];
 }
 
-static int check_id(const char *id, pyexec_error *error)
+static bool is_name(const char *name, size_t length, size_t most)
 {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-    size_t length = strlen(id);
-    if (length >= 1 && length <= ID_MAX && strspn(id, allowed) == length &&
-        strcmp(id, ".") != 0 && strcmp(id, "..") != 0)
+    return length >= 1 && length <= most && strspn(name, allowed) >= length &&
+           strncmp(name, "..", length) != 0;
+}
+
+static int check_key(const pyexec_executor *executor, const char *key, pyexec_error *error)
+{
+    const char *slash = executor->principals ? strchr(key, '/') : NULL;
+    const char *id = slash ? slash + 1 : key;
+    if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.200s' has no principal", key);
+        return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.",
+                             PRINCIPAL_MAX);
+    }
+    if (is_name(id, strlen(id), ID_MAX))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
     return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").",
@@ -52,19 +59,32 @@ static int check_id(const char *id, pyexec_error *error)
 
 /* ---- The table; call with the lock held ---- */
 
-static struct px_session *look_up(struct px_sessions *sessions, const char *id)
+static struct px_session *look_up(struct px_sessions *sessions, const char *key)
 {
-    const json_t *address = json_object_get(sessions->table, id);
+    const json_t *address = json_object_get(sessions->table, key);
     return address ? (struct px_session *)(intptr_t)json_integer_value(address) : NULL;
 }
 
-struct px_session *px_session_find(struct px_sessions *sessions, const char *id,
+struct px_session *px_session_find(struct px_sessions *sessions, const char *key,
                                    pyexec_error *error)
 {
-    struct px_session *session = look_up(sessions, id);
+    struct px_session *session = look_up(sessions, key);
     if (!session)
-        px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'", id);
+        px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'",
+                     px_session_id(key));
     return session;
+}
+
+/* Of the key: the principal and its slash. */
+static size_t principal_length(const struct px_session *session)
+{
+    return (size_t)(session->id - session->key);
+}
+
+json_t *px_session_principal(const struct px_session *session)
+{
+    size_t length = principal_length(session);
+    return length ? json_stringn(session->key, length - 1) : json_null();
 }
 
 static void unlink_session(struct px_sessions *sessions, struct px_session *session)
@@ -82,23 +102,16 @@ static void link_newest(struct px_sessions *sessions, struct px_session *session
     sessions->newest = session;
 }
 
-static void remember(struct px_sessions *sessions, const char *id, enum px_session_end why)
+static void remember(struct px_sessions *sessions, const char *key, enum px_session_end why)
 {
     char **slot = &sessions->history[sessions->history_next];
     sessions->history_next = (sessions->history_next + 1) % HISTORY_MAX;
     if (*slot)
         json_object_del(sessions->ended, *slot);
     free(*slot);
-    *slot = strdup(id);
-    json_object_set_new(sessions->ended, id, json_integer(why));
+    *slot = strdup(key);
+    json_object_set_new(sessions->ended, key, json_integer(why));
     sessions->ends[why]++;
-}
-
-static void remove_own_folder(struct px_session *session)
-{
-    if (session->own_folder && session->host_root >= 0)
-        px_workspace_remove_tree(session->host_root, session->id);
-    px_close_fd(&session->host_root);
 }
 
 /* Once nobody uses it. The lock need not be held. */
@@ -109,12 +122,12 @@ static void free_session(struct px_sessions *sessions, struct px_session *sessio
         px_child_kill(&session->child);
     if (session->started)
         px_child_done(&session->child);
-    remove_own_folder(session);
+    px_session_remove_folder(sessions, session);
     if (session->kind)
         px_executor_release(sessions->executor, session->kind);
     px_policy_done(&session->policy);
     pthread_cond_destroy(&session->changed);
-    free(session->id);
+    free(session->key);
     free(session);
 }
 
@@ -126,10 +139,10 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session,
     px_keeper_forget(sessions, session);
     session->closed = true;
     session->end = why;
-    json_object_del(sessions->table, session->id);
+    json_object_del(sessions->table, session->key);
     unlink_session(sessions, session);
     sessions->count--;
-    remember(sessions, session->id, why);
+    remember(sessions, session->key, why);
     if (cancel && session->running)
         pyexec_request_cancel(session->running);
     pthread_cond_broadcast(&session->changed);
@@ -147,10 +160,12 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
         sessions->executor = executor;
         sessions->wake = sessions->epoll = -1;
         pthread_mutex_init(&sessions->lock, NULL);
+        pthread_mutex_init(&sessions->folders_lock, NULL);
+        sessions->folders = json_object();
         sessions->table = json_object();
         sessions->ended = json_object();
         sessions->history = calloc(HISTORY_MAX, sizeof *sessions->history);
-        if (!sessions->table || !sessions->ended || !sessions->history ||
+        if (!sessions->table || !sessions->ended || !sessions->folders || !sessions->history ||
             px_keeper_start(sessions, error) < 0) {
             px_sessions_free(sessions);
             sessions = NULL;
@@ -174,48 +189,64 @@ void px_sessions_free(struct px_sessions *sessions)
     pthread_mutex_unlock(&sessions->lock);
     json_decref(sessions->table);
     json_decref(sessions->ended);
+    json_decref(sessions->folders);
     for (size_t i = 0; sessions->history && i < HISTORY_MAX; i++)
         free(sessions->history[i]);
     free(sessions->history);
     pthread_mutex_destroy(&sessions->lock);
+    pthread_mutex_destroy(&sessions->folders_lock);
     free(sessions);
 }
 
-static int make_room(struct px_sessions *sessions, pyexec_error *error)
+/* Each principal has `max_count` of its own, and makes room among its own alone. */
+static int make_room(struct px_sessions *sessions, const struct px_session *wanted,
+                     pyexec_error *error)
 {
-    int64_t most = sessions->executor->session_config.max_count;
-    if (most == 0 || sessions->count < (size_t)most)
+    int64_t most = sessions->executor->session_config.max_count, count = 0;
+    size_t prefix = principal_length(wanted);
+    struct px_session *idle = NULL;
+    for (struct px_session *one = sessions->oldest; most && one; one = one->next) {
+        if (principal_length(one) != prefix || strncmp(one->key, wanted->key, prefix) != 0)
+            continue;
+        count++;
+        if (!idle && !one->busy && !one->references)
+            idle = one;
+    }
+    if (count < most || most == 0)
         return 0;
-    struct px_session *session = sessions->oldest;
-    while (session && (session->busy || session->references))
-        session = session->next;
-    if (!session) {
+    if (!idle) {
         px_error_set(error, PYEXEC_SESSION_LIMIT, "all %" PRId64 " sessions are busy", most);
         return px_error_hint(error, "Wait for a call to end, close a session, or raise max_count.");
     }
-    px_session_end(sessions, session, PX_END_EVICTED, false);
+    px_session_end(sessions, idle, PX_END_EVICTED, false);
     return 0;
 }
 
-static struct px_session *create(struct px_sessions *sessions, const char *id,
+static struct px_session *create(struct px_sessions *sessions, const char *key,
                                  const struct px_policy *policy, pyexec_error *error)
 {
-    if (make_room(sessions, error) < 0)
-        return NULL;
     struct px_session *session = calloc(1, sizeof *session);
-    char *copy = strdup(id);
-    if (!session || !copy || px_policy_copy(&session->policy, policy, error) < 0) {
+    char *copy = strdup(key);
+    if (!session || !copy) {
         free(session);
         free(copy);
         px_error_oom(error);
         return NULL;
     }
-    session->id = copy;
+    session->key = copy;
+    session->id = px_session_id(copy);
+    if (make_room(sessions, session, error) < 0 ||
+        px_policy_copy(&session->policy, policy, error) < 0) {
+        px_policy_done(&session->policy);
+        free(copy);
+        free(session);
+        return NULL;
+    }
     session->host_root = session->files = -1;
     session->created_ns = session->used_ns = px_now_ns();
-    session->restarted = (enum px_session_end)json_integer_value(json_object_get(sessions->ended, id));
+    session->restarted = (enum px_session_end)json_integer_value(json_object_get(sessions->ended, key));
     pthread_cond_init(&session->changed, NULL);
-    json_object_set_new(sessions->table, id, json_integer((json_int_t)(intptr_t)session));
+    json_object_set_new(sessions->table, key, json_integer((json_int_t)(intptr_t)session));
     link_newest(sessions, session);
     sessions->count++;
     sessions->opened++;
@@ -225,40 +256,41 @@ static struct px_session *create(struct px_sessions *sessions, const char *id,
 /* ---- A call ---- */
 
 /* What later calls of a session may change (CONTRACT section 3). */
-static int check_changes(const pyexec_request *request, const char *id, pyexec_error *error)
+static int check_changes(const pyexec_request *request, const char *key, pyexec_error *error)
 {
     static const char *const changeable[] = {"timeout_ms", "cpu_time_seconds", "max_stdout_bytes",
                                              "max_stderr_bytes", "max_value_bytes",
                                              "print_last_expression"};
-    const char *key;
+    const char *field;
     json_t *value;
-    json_object_foreach(request->policy, key, value) {
+    json_object_foreach(request->policy, field, value) {
         size_t i = 0;
-        while (i < PX_COUNT(changeable) && strcmp(key, changeable[i]) != 0)
+        while (i < PX_COUNT(changeable) && strcmp(field, changeable[i]) != 0)
             i++;
         if (i < PX_COUNT(changeable))
             continue;
         px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "policy: '%s' was fixed when the session '%s' was made", key, id);
+                     "policy: '%s' was fixed when the session '%s' was made", field,
+                     px_session_id(key));
         return px_error_hint(error, "Leave it out, or use a new session id.");
     }
     return 0;
 }
 
 /* Finds or makes the session and waits for the call's turn. NULL with an error. */
-static struct px_session *enter(struct px_sessions *sessions, const char *id,
+static struct px_session *enter(struct px_sessions *sessions, const char *key,
                                 pyexec_request *request, bool *ret_created, pyexec_error *error)
 {
-    struct px_session *session = look_up(sessions, id);
+    struct px_session *session = look_up(sessions, key);
     *ret_created = !session;
     if (session) {
-        if (check_changes(request, id, error) < 0)
+        if (check_changes(request, key, error) < 0)
             return NULL;
     } else {
         px_auto(px_policy_done) struct px_policy merged = {0};
         const struct px_policy *policy =
             px_request_policy(request, true, &sessions->executor->policy, &merged, error);
-        session = policy ? create(sessions, id, policy, error) : NULL;
+        session = policy ? create(sessions, key, policy, error) : NULL;
         if (!session)
             return NULL;
     }
@@ -279,8 +311,9 @@ static struct px_session *enter(struct px_sessions *sessions, const char *id,
     if (!--session->references)
         free_session(sessions, session);
     if (end != PX_END_CLOSED)       /* it died under another call: start anew, in this turn */
-        return enter(sessions, id, request, ret_created, error);
-    px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed", id);
+        return enter(sessions, key, request, ret_created, error);
+    px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed",
+                 px_session_id(key));
     return NULL;
 }
 
@@ -325,38 +358,6 @@ static void leave(struct px_sessions *sessions, struct px_session *session, bool
         free_session(sessions, session);
 }
 
-/* The session's folder in workspace_root, and a mount of it. */
-static int open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder,
-                       int *ret_mount, pyexec_error *error)
-{
-    const struct px_session_config *config = &sessions->executor->session_config;
-    session->host_root = open(config->workspace_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (session->host_root < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'",
-                       config->workspace_root);
-        return px_error_hint(error, "Make the folder, or set [session] workspace_root to another.");
-    }
-    session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
-    if (!session->own_folder && (errno != EEXIST || !config->adopt_workspace)) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'",
-                       session->workspace_path);
-        return px_error_hint(error, "Remove the folder, use another id, or set adopt_workspace.");
-    }
-    px_auto_fd int folder =
-        openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (folder < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
-                       session->workspace_path);
-        return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
-    }
-    *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,
-                                  px_policy_files(&session->policy) != PX_FILES_FULL, error);
-    if (*ret_mount < 0)
-        return -1;
-    *ret_folder = TAKE_FD(folder);
-    return 0;
-}
-
 static int start(struct px_sessions *sessions, struct px_session *session,
                  pyexec_request *request, pyexec_error *error)
 {
@@ -368,7 +369,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
         return -1;
     if (files)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",
-                 root ? root : "/tmp", session->id);
+                 root ? root : "/tmp", session->key);
     else
         snprintf(session->workspace_path, sizeof session->workspace_path, "/workspace");
     struct px_child_options options = {.policy = &session->policy, .request = request,
@@ -379,7 +380,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     int folder = -1;
     if (files && root) {
         shape.workspace = PX_WORKSPACE_GIVEN;
-        if (open_folder(sessions, session, &folder, &mount, error) < 0)
+        if (px_session_open_folder(sessions, session, &folder, &mount, error) < 0)
             return -1;
     }
     session->started = true;
@@ -445,7 +446,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
         return px_error_hint(error, "Set [session] enabled to true.");
     }
-    if (check_id(session_id, error) < 0 || px_request_check(request, error) < 0)
+    if (check_key(executor, session_id, error) < 0 || px_request_check(request, error) < 0)
         return -1;
     if (request->workspace) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,

@@ -73,8 +73,9 @@ int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *er
     pthread_mutex_lock(&sessions->lock);
     for (struct px_session *session = sessions->oldest; session; session = session->next)
         json_array_append_new(
-            list, json_pack("{s:s, s:b, s:I, s:I, s:I}", "id", session->id, "busy", session->busy,
-                            "execution_count", (json_int_t)session->calls, "age_ms",
+            list, json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal",
+                            px_session_principal(session), "busy", session->busy, "execution_count",
+                            (json_int_t)session->calls, "age_ms",
                             (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
                             (json_int_t)(session->busy ? 0 : (now - session->used_ns) / 1000000)));
     pthread_mutex_unlock(&sessions->lock);
@@ -109,7 +110,7 @@ int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error
 }
 
 /* A descriptor of the session's workspace for the caller to close. */
-static int open_workspace(pyexec_executor *executor, const char *id, const char *path,
+static int open_workspace(pyexec_executor *executor, const char *key, const char *path,
                           pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
@@ -117,11 +118,12 @@ static int open_workspace(pyexec_executor *executor, const char *id, const char 
         return -1;
     int fd = -1;
     pthread_mutex_lock(&sessions->lock);
-    struct px_session *session = px_session_find(sessions, id, error);
+    struct px_session *session = px_session_find(sessions, key, error);
     if (session && session->files >= 0)
         fd = fcntl(session->files, F_DUPFD_CLOEXEC, 3);
     else if (session) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace", id);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace",
+                     px_session_id(key));
         px_error_hint(error, "Execute in it first, with disable_open false.");
     }
     pthread_mutex_unlock(&sessions->lock);

@@ -3,6 +3,7 @@
 #define PX_ENGINE_SESSION_PRIVATE_H
 
 #include <pthread.h>
+#include <string.h>
 
 #include "engine/child.h"
 #include "engine/executor.h"
@@ -24,14 +25,15 @@ const char *px_session_end_name(enum px_session_end end);
 
 struct px_session {
     struct px_session *next, *previous;     /* by last use, oldest first; only of live ones */
-    char *id;
+    char *key;                          /* "PRINCIPAL/ID", or the id */
+    const char *id;                     /* inside of key */
     struct px_policy policy;
     struct px_kind *kind;               /* held while the session lives */
     struct px_child child;
     bool started;
     int files;                          /* the child's workspace, for other threads than its
                                            call's; or -1; changed with the lock */
-    int host_root;                      /* workspace_root, or -1 */
+    int host_root;                      /* workspace_root, the principal's folder in it, or -1 */
     bool own_folder;                    /* made by pyexec in workspace_root: removed at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
@@ -53,10 +55,10 @@ struct px_session {
 struct px_sessions {
     pyexec_executor *executor;
     pthread_mutex_t lock;
-    json_t *table;                      /* id → address, as an integer */
+    json_t *table;                      /* key → address, as an integer */
     struct px_session *oldest, *newest;
     size_t count;
-    json_t *ended;                      /* id → why, of the last HISTORY_MAX ids */
+    json_t *ended;                      /* key → why, of the last HISTORY_MAX keys */
     char **history;
     size_t history_next;
     uint64_t opened, ends[PX_END_COUNT];
@@ -64,7 +66,19 @@ struct px_sessions {
     bool keeper_runs, stopping;
     int64_t sleeps_until;               /* the keeper, unless woken */
     int wake, epoll;
+    pthread_mutex_t folders_lock;       /* principals' folders and what is made in them */
+    json_t *folders;                    /* names of those that pyexec made, as keys */
 };
+
+/* The id in a key. */
+static inline const char *px_session_id(const char *key)
+{
+    const char *slash = strchr(key, '/');
+    return slash ? slash + 1 : key;
+}
+
+/* The principal as a JSON string, or null. */
+json_t *px_session_principal(const struct px_session *session);
 
 /* Call with the lock held. Takes the session out of the table; a busy one ends after its call,
  * which `cancel` cuts short. */
@@ -75,8 +89,15 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session,
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
 
 /* Call with the lock held; NULL with session_not_found. */
-struct px_session *px_session_find(struct px_sessions *sessions, const char *id,
+struct px_session *px_session_find(struct px_sessions *sessions, const char *key,
                                    pyexec_error *error);
+
+/* The session's folder below workspace_root, made with its principal's, and a mount of it
+ * (session_folder.c). */
+int px_session_open_folder(struct px_sessions *sessions, struct px_session *session,
+                           int *ret_folder, int *ret_mount, pyexec_error *error);
+/* Removes what pyexec made; the session's process must be gone. */
+void px_session_remove_folder(struct px_sessions *sessions, struct px_session *session);
 
 /* The keeper thread (keeper.c): timers, deaths, output of idle sessions. */
 int px_keeper_start(struct px_sessions *sessions, pyexec_error *error);

@@ -1,0 +1,91 @@
+/* The C API by lines: "FUNCTION<tab>ARGUMENT…" in, "ok<tab>ANSWER" or "error<tab>CODE<tab>ERRNO<tab>
+ * MESSAGE<tab>HINT" out. The first line is the configuration. For the tests (driver.py). */
+#define _GNU_SOURCE
+#include <pyexec.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST 8
+
+static pyexec_executor *executor;
+static pyexec_error failure;
+
+static int answer(int result, const char *text)
+{
+    if (result == 0)
+        printf("ok\t%s\n", text ? text : "");
+    else
+        printf("error\t%s\t%d\t%s\t%s\n", pyexec_code_name(failure.code), failure.sys_errno,
+               failure.message, failure.hint);
+    return fflush(stdout);
+}
+
+static int answer_taken(int result, char *text)
+{
+    answer(result, text);
+    free(text);
+    return 0;
+}
+
+/* session ("" for a single run), request as JSON */
+static int execute(char **a)
+{
+    pyexec_request *request = pyexec_request_new();
+    pyexec_result *result = NULL;
+    int failed = pyexec_request_set_json(request, a[2], strlen(a[2]), &failure);
+    if (failed == 0)
+        failed = *a[1] ? pyexec_execute(executor, a[1], request, &result, &failure)
+                       : pyexec_execute_once(executor, request, &result, &failure);
+    answer(failed, failed == 0 ? pyexec_result_json(result) : NULL);
+    pyexec_result_free(result);
+    pyexec_request_free(request);
+    return 0;
+}
+
+static int dispatch(char **a)
+{
+    char *text = NULL;
+    int result;
+    if (strcmp(a[0], "execute") == 0)
+        return execute(a);
+    if (strcmp(a[0], "use_principals") == 0) {
+        pyexec_executor_use_principals(executor);
+        return answer(0, NULL);
+    }
+    if (strcmp(a[0], "close_all") == 0) {
+        pyexec_session_close_all(executor);
+        return answer(0, NULL);
+    }
+    if (strcmp(a[0], "close") == 0)
+        return answer(pyexec_session_close(executor, a[1], &failure), NULL);
+    if (strcmp(a[0], "write") == 0)
+        return answer(pyexec_session_write_file(executor, a[1], a[2], a[3], strlen(a[3]), &failure), NULL);
+    if (strcmp(a[0], "sessions") == 0)
+        result = pyexec_sessions_json(executor, &text, &failure);
+    else if (strcmp(a[0], "stats") == 0)
+        result = pyexec_stats_json(executor, &text, &failure);
+    else
+        exit(2);
+    return answer_taken(result, text);
+}
+
+int main(void)
+{
+    char *line = NULL;
+    size_t size = 0;
+    while (getline(&line, &size, stdin) > 0) {
+        char *words[MOST] = {"", "", "", "", "", "", "", ""}, *at = line, *word;
+        line[strcspn(line, "\n")] = '\0';
+        if (!executor) {
+            answer(pyexec_executor_open(line, &executor, &failure), NULL);
+            continue;
+        }
+        for (int i = 0; i < MOST && (word = strsep(&at, "\t")); i++)
+            words[i] = word;
+        dispatch(words);
+    }
+    pyexec_executor_free(executor);
+    free(line);
+    return 0;
+}

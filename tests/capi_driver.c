@@ -28,12 +28,14 @@ static int answer_taken(int result, char *text)
     return 0;
 }
 
-/* session ("" for a single run), request as JSON */
+/* session ("" for a single run), request as JSON, ceiling */
 static int execute(char **a)
 {
     pyexec_request *request = pyexec_request_new();
     pyexec_result *result = NULL;
     int failed = pyexec_request_set_json(request, a[2], strlen(a[2]), &failure);
+    if (failed == 0 && *a[3] && pyexec_request_set_ceiling(request, a[3]) < 0)
+        exit(3);
     if (failed == 0)
         failed = *a[1] ? pyexec_execute(executor, a[1], request, &result, &failure)
                        : pyexec_execute_once(executor, request, &result, &failure);

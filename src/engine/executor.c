@@ -531,7 +531,8 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_policy: a single run has no session");
         return px_error_hint(error, "Use policy.");
     }
-    const struct px_policy *policy = px_request_policy(request, false, &executor->policy, &merged, error);
+    const struct px_policy *policy = px_request_policy(request, false, &executor->policy,
+                                                       &executor->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
     if (result == 0)
         result = px_executor_admit(executor, error);

@@ -35,6 +35,7 @@ void pyexec_request_free(pyexec_request *request)
     if (!request)
         return;
     free(request->code);
+    json_decref(request->ceiling);
     json_decref(request->policy);
     json_decref(request->session_policy);
     free(request->working_dir);
@@ -81,16 +82,26 @@ int pyexec_request_set_code(pyexec_request *request, const char *code, size_t le
     return replace(&request->code, &request->code_length, code, length);
 }
 
-int pyexec_request_set_policy(pyexec_request *request, const char *policy_json)
+static int replace_object(json_t **slot, const char *text)
 {
-    json_t *policy = json_loads(policy_json, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(policy)) {
-        json_decref(policy);
+    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(object)) {
+        json_decref(object);
         return -1;
     }
-    json_decref(request->policy);
-    request->policy = policy;
+    json_decref(*slot);
+    *slot = object;
     return 0;
+}
+
+int pyexec_request_set_policy(pyexec_request *request, const char *policy_json)
+{
+    return replace_object(&request->policy, policy_json);
+}
+
+int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json)
+{
+    return replace_object(&request->ceiling, policy_json);
 }
 
 int pyexec_request_set_working_dir(pyexec_request *request, const char *path)
@@ -453,17 +464,32 @@ int px_request_check(const pyexec_request *request, pyexec_error *error)
     return check_files(request, error) < 0 ? -1 : check_env(request, error);
 }
 
+static int limit(const pyexec_request *request, const struct px_policy *own, bool later,
+                 struct px_policy *merged, pyexec_error *error)
+{
+    px_auto(px_policy_done) struct px_policy ceiling = {0};
+    if (px_policy_copy(&ceiling, own, error) < 0)
+        return -1;
+    if (px_policy_merge_json(&ceiling, request->ceiling, PX_ORIGIN_FLAG, error) < 0 ||
+        px_policy_check(&ceiling, error) < 0)
+        return px_error_wrap(error, "ceiling");
+    return px_policy_limit(merged, &ceiling, later, error);
+}
+
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
-                                          const struct px_policy *base, struct px_policy *merged,
-                                          pyexec_error *error)
+                                          const struct px_policy *own, const struct px_policy *base,
+                                          struct px_policy *merged, pyexec_error *error)
 {
     json_t *const parts[] = {makes_session ? request->session_policy : NULL, request->policy};
-    if (!parts[0] && !parts[1])
+    if (!parts[0] && !parts[1] && !request->ceiling)
         return base;
     if (px_policy_copy(merged, base, error) < 0)
         return NULL;
     for (size_t i = 0; i < PX_COUNT(parts); i++)
         if (parts[i] && px_policy_merge_json(merged, parts[i], PX_ORIGIN_REQUEST, error) < 0)
             return NULL;
-    return px_policy_check(merged, error) < 0 ? NULL : merged;
+    if (px_policy_check(merged, error) < 0 ||
+        (request->ceiling && limit(request, own, base != own, merged, error) < 0))
+        return NULL;
+    return merged;
 }

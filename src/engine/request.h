@@ -20,6 +20,7 @@ struct px_request_file {
 struct pyexec_request {
     char *code;
     size_t code_length;
+    json_t *ceiling;        /* a partial object, or NULL */
     json_t *policy;         /* a partial object, or NULL */
     json_t *session_policy; /* the same, for a session that this call makes; ignored by one that is there */
     char *working_dir, *workspace;
@@ -43,10 +44,10 @@ int px_request_check(const pyexec_request *request, pyexec_error *error);
 
 /* The policy that holds for the request: `base`, checked already, or `merged`, which becomes base
  * with the request's own over it; of a call that makes a session, with session_policy between
- * them. NULL with an error. */
+ * them. Below the request's ceiling, which is over `own`, the executor's. NULL with an error. */
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
-                                          const struct px_policy *base, struct px_policy *merged,
-                                          pyexec_error *error);
+                                          const struct px_policy *own, const struct px_policy *base,
+                                          struct px_policy *merged, pyexec_error *error);
 
 /* A relative path without "", "." and ".." parts. `what` names it in the error, which says
  * "outside sandbox" where the path would leave the workspace. */

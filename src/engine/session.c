@@ -258,16 +258,11 @@ static struct px_session *create(struct px_sessions *sessions, const char *key,
 /* What later calls of a session may change (CONTRACT section 3). */
 static int check_changes(const pyexec_request *request, const char *key, pyexec_error *error)
 {
-    static const char *const changeable[] = {"timeout_ms", "cpu_time_seconds", "max_stdout_bytes",
-                                             "max_stderr_bytes", "max_value_bytes",
-                                             "print_last_expression"};
     const char *field;
     json_t *value;
     json_object_foreach(request->policy, field, value) {
-        size_t i = 0;
-        while (i < PX_COUNT(changeable) && strcmp(field, changeable[i]) != 0)
-            i++;
-        if (i < PX_COUNT(changeable))
+        enum px_policy_field known = px_policy_find(field);
+        if (known < PX_FIELD_COUNT && px_policy_changes_later(known))
             continue;
         px_error_set(error, PYEXEC_INVALID_REQUEST,
                      "policy: '%s' was fixed when the session '%s' was made", field,
@@ -288,8 +283,9 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key,
             return NULL;
     } else {
         px_auto(px_policy_done) struct px_policy merged = {0};
+        const struct px_policy *own = &sessions->executor->policy;
         const struct px_policy *policy =
-            px_request_policy(request, true, &sessions->executor->policy, &merged, error);
+            px_request_policy(request, true, own, own, &merged, error);
         session = policy ? create(sessions, key, policy, error) : NULL;
         if (!session)
             return NULL;
@@ -412,7 +408,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
 {
     pyexec_executor *executor = sessions->executor;
     px_auto(px_policy_done) struct px_policy merged = {0};
-    const struct px_policy *policy = px_request_policy(request, false, &session->policy, &merged, error);
+    const struct px_policy *policy = px_request_policy(request, false, &executor->policy,
+                                                       &session->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
     bool first = !session->started;
     if (result == 0 && first)

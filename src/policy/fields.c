@@ -42,15 +42,20 @@ void px_strings_done(struct px_strings *strings)
     *strings = (struct px_strings){0};
 }
 
+static void free_member(const struct px_field *field, void *member)
+{
+    if (field->kind->shape == PX_SHAPE_STRINGS) {
+        px_strings_done(member);
+    } else if (field->kind->shape == PX_SHAPE_STRING) {
+        free(*(char **)member);
+        *(char **)member = NULL;
+    }
+}
+
 void px_table_done(const struct px_table *table, void *base)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        void *member = px_field_in(&table->fields[i], base);
-        if (table->fields[i].kind->shape == PX_SHAPE_STRINGS)
-            px_strings_done(member);
-        else if (table->fields[i].kind->shape == PX_SHAPE_STRING)
-            free(*(char **)member);
-    }
+    for (size_t i = 0; i < table->count; i++)
+        free_member(&table->fields[i], px_field_in(&table->fields[i], base));
     memset(base, 0, table->size);
 }
 
@@ -91,6 +96,13 @@ static int copy_member(const struct px_field *field, void *ret, const void *from
     return -1;
 }
 
+int px_field_replace(const struct px_field *field, void *member, const void *from,
+                     pyexec_error *error)
+{
+    free_member(field, member);
+    return copy_member(field, member, from) < 0 ? px_error_oom(error) : 0;
+}
+
 int px_table_copy(const struct px_table *table, void *ret, const void *from, pyexec_error *error)
 {
     memset(ret, 0, table->size);
@@ -113,7 +125,7 @@ static json_t *strings_to_json(const struct px_strings *list)
     return array;
 }
 
-static json_t *member_to_json(const struct px_field *field, const void *member)
+json_t *px_field_to_json(const struct px_field *field, const void *member)
 {
     switch (field->kind->shape) {
     case PX_SHAPE_NUMBER:
@@ -136,7 +148,7 @@ json_t *px_table_to_json(const struct px_table *table, const void *base)
         const struct px_field *field = &table->fields[i];
         /* json_object_set_new refuses a NULL value, that is a failed allocation. */
         if (json_object_set_new(object, field->info.name,
-                                member_to_json(field, px_field_of(field, base))) < 0) {
+                                px_field_to_json(field, px_field_of(field, base))) < 0) {
             json_decref(object);
             return NULL;
         }

@@ -102,6 +102,11 @@ int px_field_set_text(const struct px_table *table, const struct px_field *field
                       const char *text, pyexec_error *error);
 int px_field_set_json(const struct px_table *table, const struct px_field *field, void *member,
                       const json_t *value, pyexec_error *error);
+/* Makes the member a copy of another of its kind. */
+int px_field_replace(const struct px_field *field, void *member, const void *from,
+                     pyexec_error *error);
+/* NULL: out of memory. */
+json_t *px_field_to_json(const struct px_field *field, const void *member);
 /* Adds the items of a comma-separated text to `list`. */
 int px_field_add_items(const struct px_table *table, const struct px_field *field,
                        struct px_strings *list, const char *text, pyexec_error *error);

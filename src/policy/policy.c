@@ -8,7 +8,7 @@
 #include "policy/fields.h"
 
 static const struct px_field fields[PX_FIELD_COUNT] = {
-#define PX_FIELD(kind, name, ...) \
+#define PX_FIELD(kind, name, ceiling, session, ...) \
     [PX_FIELD_##name] = PX_ROW(struct px_policy, kind, name, #name, __VA_ARGS__),
 #include "policy/policy.def"
 #undef PX_FIELD

@@ -109,6 +109,15 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
 /* Ranges and contradictions between fields. Call after the last merge. */
 int px_policy_check(const struct px_policy *policy, pyexec_error *error);
 
+/* Holds a request's policy below a ceiling: refuses with invalid_policy what it asks for beyond it
+ * (its origin is PX_ORIGIN_REQUEST), and lowers the rest. `later`: a session's, of which only what
+ * later calls may change can still be lowered; the rest is refused. */
+int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later,
+                    pyexec_error *error);
+
+/* Whether later calls of a session may change it. */
+bool px_policy_changes_later(enum px_policy_field field);
+
 /* The policy as a JSON object with every key; NULL: out of memory. */
 json_t *px_policy_to_json(const struct px_policy *policy);
 

@@ -1,0 +1,210 @@
+/* Ceilings: the most that a caller who is not trusted may ask for. How each field is judged is a
+ * column of policy.def. What the caller did not ask for is no offence, and is lowered. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "policy/fields.h"
+
+enum rule { FREE, MOST, TRUE, SAME, FILES, IMPORTS };
+enum session { FIXED, LATER };
+
+static const struct {
+    enum rule rule;
+    enum session session;
+} columns[PX_FIELD_COUNT] = {
+#define PX_FIELD(kind, name, ceiling, session, ...) [PX_FIELD_##name] = {ceiling, session},
+#include "policy/policy.def"
+#undef PX_FIELD
+};
+
+bool px_policy_changes_later(enum px_policy_field field)
+{
+    return columns[field].session == LATER;
+}
+
+struct judged {
+    struct px_policy *policy;
+    const struct px_policy *ceiling;
+    bool later;
+    pyexec_error *error;
+};
+
+static const struct px_field *row(enum px_policy_field field)
+{
+    return &px_policy_table.fields[field];
+}
+
+static bool may_lower(const struct judged *judged, enum px_policy_field field)
+{
+    return judged->policy->origin[field] != PX_ORIGIN_REQUEST &&
+           (!judged->later || px_policy_changes_later(field));
+}
+
+static int lower(const struct judged *judged, enum px_policy_field field)
+{
+    return px_field_replace(row(field), px_field_in(row(field), judged->policy),
+                            px_field_of(row(field), judged->ceiling), judged->error);
+}
+
+/* As JSON has it. */
+static char *shown(enum px_policy_field field, const struct px_policy *policy)
+{
+    json_t *value = px_field_to_json(row(field), px_field_of(row(field), policy));
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    json_decref(value);
+    return text;
+}
+
+static int refuse(const struct judged *judged, enum px_policy_field field)
+{
+    const char *name = row(field)->info.name, *most = columns[field].rule == MOST ? "at most " : "";
+    px_auto_free char *asked = shown(field, judged->policy);
+    px_auto_free char *allowed = shown(field, judged->ceiling);
+    if (!asked || !allowed)
+        return px_error_oom(judged->error);
+    px_error_set(judged->error, PYEXEC_INVALID_POLICY,
+                 "%s: %.300s is beyond this caller's ceiling, which is %.300s", name, asked, allowed);
+    return px_error_hint(judged->error, "Ask for %s%.500s, or leave %s out.", most, allowed, name);
+}
+
+static int64_t height(int64_t number)
+{
+    return number == PX_NONE ? INT64_MAX : number;
+}
+
+static bool same_member(enum px_policy_field field, const void *a, const void *b)
+{
+    const struct px_strings *one = a, *other = b;
+    if (row(field)->kind->shape == PX_SHAPE_STRING)
+        return strcmp(*(char *const *)a, *(char *const *)b) == 0;
+    bool same = one->count == other->count;
+    for (size_t i = 0; same && i < one->count; i++)
+        same = strcmp(one->items[i], other->items[i]) == 0;
+    return same;
+}
+
+/* A field that is judged alone. */
+static bool is_beyond(const struct judged *judged, enum px_policy_field field)
+{
+    const void *value = px_field_of(row(field), judged->policy);
+    const void *most = px_field_of(row(field), judged->ceiling);
+    switch (columns[field].rule) {
+    case MOST:
+        return height(*(const int64_t *)value) > height(*(const int64_t *)most);
+    case TRUE:
+        return *(const bool *)most && !*(const bool *)value;
+    case SAME:
+        return !same_member(field, value, most);
+    default:
+        return false;
+    }
+}
+
+static int judge_files(const struct judged *judged)
+{
+    static const struct {
+        const char *name, *fields;
+    } depths[] = {
+        [PX_FILES_NONE] = {"no", "disable_open true"},
+        [PX_FILES_READ] = {"read", "disable_open false with allow_readonly_open true"},
+        [PX_FILES_FULL] = {"full", "disable_open false"},
+    };
+    enum px_files asked = px_policy_files(judged->policy), most = px_policy_files(judged->ceiling);
+    if (asked <= most)
+        return 0;
+    if (may_lower(judged, PX_FIELD_disable_open) && may_lower(judged, PX_FIELD_allow_readonly_open))
+        return lower(judged, PX_FIELD_disable_open) < 0
+                   ? -1
+                   : lower(judged, PX_FIELD_allow_readonly_open);
+    bool open = judged->policy->origin[PX_FIELD_allow_readonly_open] != PX_ORIGIN_REQUEST ||
+                judged->policy->origin[PX_FIELD_disable_open] == PX_ORIGIN_REQUEST;
+    px_error_set(judged->error, PYEXEC_INVALID_POLICY,
+                 "%s: %s file access is beyond this caller's ceiling, which is %s access",
+                 open ? "disable_open" : "allow_readonly_open", depths[asked].name,
+                 depths[most].name);
+    return px_error_hint(judged->error, "Ask for at most %s, or leave both out.",
+                         depths[most].fields);
+}
+
+static bool may_import(const struct px_policy *policy, const char *name)
+{
+    return policy->use_import_whitelist ? px_strings_has(&policy->allowed_imports, name)
+                                        : !px_strings_has(&policy->banned_imports, name);
+}
+
+/* A whitelist: each name must be importable under the ceiling. */
+static int judge_allowed(const struct judged *judged)
+{
+    struct px_strings *names = &judged->policy->allowed_imports;
+    bool lowers = may_lower(judged, PX_FIELD_allowed_imports);
+    char name[PX_SHOWN_MAX];
+    size_t kept = 0;
+    for (size_t i = 0; i < names->count; i++) {
+        if (may_import(judged->ceiling, names->items[i])) {
+            names->items[kept++] = names->items[i];
+        } else if (lowers) {
+            free(names->items[i]);
+        } else {
+            px_show(names->items[i], strlen(names->items[i]), name);
+            px_error_set(judged->error, PYEXEC_INVALID_POLICY,
+                         "allowed_imports: %s is beyond this caller's ceiling, which %s it", name,
+                         judged->ceiling->use_import_whitelist ? "does not allow" : "bans");
+            if (!judged->ceiling->use_import_whitelist)
+                return px_error_hint(judged->error, "Leave %s out.", name);
+            px_auto_free char *most = shown(PX_FIELD_allowed_imports, judged->ceiling);
+            return px_error_hint(judged->error, "Ask for at most %s.", most ? most : "less");
+        }
+    }
+    names->count = kept;
+    return 0;
+}
+
+/* A ban list under one: it must have the ceiling's names too. */
+static int judge_banned(const struct judged *judged)
+{
+    const struct px_strings *wanted = &judged->ceiling->banned_imports;
+    struct px_strings *names = &judged->policy->banned_imports;
+    char name[PX_SHOWN_MAX];
+    for (size_t i = 0; i < wanted->count; i++) {
+        const char *item = wanted->items[i];
+        if (px_strings_has(names, item))
+            continue;
+        if (!may_lower(judged, PX_FIELD_banned_imports)) {
+            px_error_set(judged->error, PYEXEC_INVALID_POLICY,
+                         "banned_imports: without %s it is beyond this caller's ceiling, which "
+                         "bans it", px_show(item, strlen(item), name));
+            return px_error_hint(judged->error, "Add %s, or leave banned_imports out.", name);
+        }
+        if (px_strings_add(names, item, strlen(item)) < 0)
+            return px_error_oom(judged->error);
+    }
+    return 0;
+}
+
+static int judge_imports(const struct judged *judged)
+{
+    if (judged->ceiling->use_import_whitelist && !judged->policy->use_import_whitelist) {
+        if (!may_lower(judged, PX_FIELD_use_import_whitelist))
+            return refuse(judged, PX_FIELD_use_import_whitelist);
+        judged->policy->use_import_whitelist = true;
+        if (may_lower(judged, PX_FIELD_allowed_imports))
+            return lower(judged, PX_FIELD_allowed_imports);
+    }
+    return judged->policy->use_import_whitelist ? judge_allowed(judged) : judge_banned(judged);
+}
+
+int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later,
+                    pyexec_error *error)
+{
+    struct judged judged = {policy, ceiling, later, error};
+    for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
+        if (!is_beyond(&judged, field))
+            continue;
+        if (!may_lower(&judged, field))
+            return refuse(&judged, field);
+        if (lower(&judged, field) < 0)
+            return -1;
+    }
+    return judge_files(&judged) < 0 ? -1 : judge_imports(&judged);
+}

@@ -1,0 +1,176 @@
+/* Ceilings, field by field: what is refused and by which words, what is lowered. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "policy/policy.h"
+
+static void merge(struct px_policy *policy, const char *text, enum px_origin origin)
+{
+    pyexec_error error;
+    json_t *object = json_loads(text, 0, NULL);
+    assert_non_null(object);
+    assert_int_equal(px_policy_merge_json(policy, object, origin, &error), 0);
+    json_decref(object);
+}
+
+/* The defaults with `own`, the executor's; over it the ceiling, and the request. */
+static int limit(const char *own, const char *ceiling, const char *request, bool later,
+                 struct px_policy *ret, pyexec_error *error)
+{
+    px_auto(px_policy_done) struct px_policy most = {0};
+    assert_int_equal(px_policy_init(ret, error), 0);
+    merge(ret, own, PX_ORIGIN_FLAG);
+    assert_int_equal(px_policy_copy(&most, ret, error), 0);
+    merge(&most, ceiling, PX_ORIGIN_FLAG);
+    merge(ret, request, PX_ORIGIN_REQUEST);
+    return px_policy_limit(ret, &most, later, error);
+}
+
+/* Each field: at its ceiling, within it, beyond it. */
+static void test_asked(void **state)
+{
+    static const struct {
+        const char *own, *ceiling, *within, *beyond, *message, *hint;
+    } rows[] = {
+        {"{}", "{\"timeout_ms\":10000}", "{\"timeout_ms\":10000}", "{\"timeout_ms\":10001}",
+         "timeout_ms: 10001 is beyond this caller's ceiling, which is 10000",
+         "Ask for at most 10000, or leave timeout_ms out."},
+        {"{}", "{}", "{\"timeout_ms\":1}", "{\"timeout_ms\":5001}", "timeout_ms: 5001 ", "at most 5000"},
+        {"{}", "{\"cpu_time_seconds\":null}", "{\"cpu_time_seconds\":86400}", NULL, "", ""},
+        {"{}", "{}", "{\"cpu_time_seconds\":2}", "{\"cpu_time_seconds\":null}",
+         "cpu_time_seconds: null is beyond", "Ask for at most 2,"},
+        {"{}", "{\"address_space_bytes\":1073741824}", "{\"address_space_bytes\":67108864}",
+         "{\"address_space_bytes\":1073741825}", "address_space_bytes: ", "at most 1073741824"},
+        {"{}", "{}", "{\"max_open_files\":16}", "{\"max_open_files\":17}", "max_open_files: 17", "most 16"},
+        {"{}", "{}", "{\"max_stdout_bytes\":0}", "{\"max_stdout_bytes\":1000001}", "max_stdout_bytes: ", "1000000"},
+        {"{}", "{}", "{\"max_stderr_bytes\":0}", "{\"max_stderr_bytes\":256001}", "max_stderr_bytes: ", "256000"},
+        {"{}", "{}", "{\"max_value_bytes\":65536}", "{\"max_value_bytes\":65537}", "max_value_bytes: ", "65536"},
+        {"{}", "{}", "{\"workspace_bytes\":0}", "{\"workspace_bytes\":67108865}", "workspace_bytes: ", "67108864"},
+        {"{}", "{}", "{\"max_threads\":1}", "{\"max_threads\":17}", "max_threads: 17", "at most 16"},
+        {"{}", "{}", "{\"disable_networking\":true}", "{\"disable_networking\":false}",
+         "disable_networking: false is beyond this caller's ceiling, which is true",
+         "Ask for true, or leave disable_networking out."},
+        {"{\"disable_networking\":false}", "{}", "{\"disable_networking\":true}", NULL, "", ""},
+        {"{}", "{}", "{\"block_dunder_imports\":true}", "{\"block_dunder_imports\":false}", "block_dunder_imports: ", "true"},
+        {"{}", "{}", "{\"isolate_site\":true}", "{\"isolate_site\":false}", "isolate_site: false", "true"},
+        {"{}", "{}", "{\"python_bin\":\"python3\"}", "{\"python_bin\":\"/bin/python3\"}",
+         "python_bin: \"/bin/python3\" is beyond this caller's ceiling, which is \"python3\"", "Ask for \"python3\""},
+        {"{\"preload_imports\":[\"a\",\"b\"]}", "{}", "{\"preload_imports\":[\"a\",\"b\"]}", "{\"preload_imports\":[\"b\",\"a\"]}",
+         "preload_imports: [\"b\",\"a\"] is beyond", "[\"a\",\"b\"]"},
+        {"{\"preload_imports\":[\"a\"]}", "{}", "{}", "{\"preload_imports\":[]}", "preload_imports: [] ", "[\"a\"]"},
+        {"{\"print_last_expression\":true}", "{}", "{\"print_last_expression\":false}", NULL, "", ""},
+        {"{}", "{\"print_last_expression\":false}", "{\"print_last_expression\":true}", NULL, "", ""},
+        /* Files: none < read < full. */
+        {"{}", "{}", "{\"disable_open\":true}", "{\"disable_open\":false}",
+         "disable_open: full file access is beyond this caller's ceiling, which is no access", "disable_open true"},
+        {"{}", "{\"disable_open\":false,\"allow_readonly_open\":true}", "{\"disable_open\":false,\"allow_readonly_open\":true}",
+         "{\"disable_open\":false}", "disable_open: full file access", "allow_readonly_open true"},
+        {"{}", "{\"disable_open\":false}", "{\"disable_open\":false,\"allow_readonly_open\":true}", NULL, "", ""},
+        {"{\"disable_open\":false,\"allow_readonly_open\":true}", "{}", "{}", "{\"allow_readonly_open\":false}",
+         "allow_readonly_open: full file access is beyond", "Ask for at most"},
+        /* Imports, under a whitelist. */
+        {"{}", "{\"allowed_imports\":[\"math\",\"os\"]}", "{\"allowed_imports\":[\"os\"]}", "{\"allowed_imports\":[\"os\",\"re\"]}",
+         "allowed_imports: 're' is beyond this caller's ceiling, which does not allow it", "[\"math\",\"os\"]"},
+        {"{}", "{}", "{\"allowed_imports\":[]}", "{\"use_import_whitelist\":false}",
+         "use_import_whitelist: false is beyond", "Ask for true"},
+        {"{}", "{}", "{\"banned_imports\":[]}", "{\"use_import_whitelist\":false,\"banned_imports\":[\"os\"]}",
+         "use_import_whitelist: false is beyond", "Ask for true"},
+        /* Under a ban list. */
+        {"{}", "{\"use_import_whitelist\":false,\"banned_imports\":[\"os\"]}",
+         "{\"use_import_whitelist\":false,\"banned_imports\":[\"re\",\"os\"]}",
+         "{\"use_import_whitelist\":false,\"banned_imports\":[\"re\"]}",
+         "banned_imports: without 'os' it is beyond this caller's ceiling, which bans it", "Add 'os'"},
+        {"{}", "{\"use_import_whitelist\":false,\"banned_imports\":[\"os\"]}", "{\"allowed_imports\":[\"anything\"]}",
+         "{\"allowed_imports\":[\"os\"]}", "allowed_imports: 'os' is beyond this caller's ceiling, which bans it", "Leave 'os' out"},
+        {"{}", "{\"use_import_whitelist\":false,\"banned_imports\":[]}", "{\"use_import_whitelist\":false,\"banned_imports\":[]}", NULL, "", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < PX_COUNT(rows); i++) {
+        px_auto(px_policy_done) struct px_policy good = {0};
+        px_auto(px_policy_done) struct px_policy bad = {0};
+        pyexec_error error = {0};
+        if (limit(rows[i].own, rows[i].ceiling, rows[i].within, false, &good, &error) < 0)
+            fail_msg("%s under %s: %s", rows[i].within, rows[i].ceiling, error.message);
+        if (!rows[i].beyond)
+            continue;
+        if (limit(rows[i].own, rows[i].ceiling, rows[i].beyond, false, &bad, &error) == 0)
+            fail_msg("%s under %s: not refused", rows[i].beyond, rows[i].ceiling);
+        assert_int_equal(error.code, PYEXEC_INVALID_POLICY);
+        if (strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0 ||
+            !strstr(error.hint, rows[i].hint))
+            fail_msg("%s under %s: %s (%s)", rows[i].beyond, rows[i].ceiling, error.message, error.hint);
+    }
+}
+
+/* The executor's own policy may be beyond a caller's ceiling: that is not the caller's doing. */
+static void test_lowered(void **state)
+{
+    static const struct {
+        const char *own, *ceiling, *request, *wanted;
+    } rows[] = {
+        {"{}", "{\"timeout_ms\":100}", "{\"max_threads\":2}", "{\"timeout_ms\":100,\"max_threads\":2}"},
+        {"{\"cpu_time_seconds\":null}", "{\"cpu_time_seconds\":7}", "{}", "{\"cpu_time_seconds\":7}"},
+        {"{\"disable_networking\":false}", "{\"disable_networking\":true}", "{}", "{\"disable_networking\":true}"},
+        {"{}", "{\"python_bin\":\"/p\",\"preload_imports\":[\"a\"]}", "{}", "{\"python_bin\":\"/p\",\"preload_imports\":[\"a\"]}"},
+        {"{\"disable_open\":false}", "{\"allow_readonly_open\":true}", "{}", "{\"disable_open\":false,\"allow_readonly_open\":true}"},
+        {"{\"disable_open\":false,\"allow_readonly_open\":true}", "{\"disable_open\":true}", "{}",
+         "{\"disable_open\":true,\"allow_readonly_open\":false}"},
+        {"{\"use_import_whitelist\":false}", "{\"use_import_whitelist\":true,\"allowed_imports\":[\"os\"]}", "{}",
+         "{\"use_import_whitelist\":true,\"allowed_imports\":[\"os\"]}"},
+        {"{\"allowed_imports\":[\"a\",\"b\",\"c\",\"d\"]}", "{\"allowed_imports\":[\"d\",\"b\",\"x\"]}", "{}", "{\"allowed_imports\":[\"b\",\"d\"]}"},
+        {"{\"allowed_imports\":[\"a\",\"b\"]}", "{\"use_import_whitelist\":false,\"banned_imports\":[\"a\"]}", "{}",
+         "{\"use_import_whitelist\":true,\"allowed_imports\":[\"b\"]}"},
+        {"{\"use_import_whitelist\":false,\"banned_imports\":[\"a\"]}", "{\"banned_imports\":[\"b\"]}", "{}", "{\"banned_imports\":[\"a\",\"b\"]}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PX_COUNT(rows); i++) {
+        px_auto(px_policy_done) struct px_policy policy = {0};
+        pyexec_error error = {0};
+        if (limit(rows[i].own, rows[i].ceiling, rows[i].request, false, &policy, &error) < 0)
+            fail_msg("%s under %s: %s", rows[i].own, rows[i].ceiling, error.message);
+        assert_int_equal(px_policy_check(&policy, &error), 0);
+        json_t *got = px_policy_to_json(&policy), *wanted = json_loads(rows[i].wanted, 0, NULL), *value;
+        const char *key;
+        json_object_foreach(wanted, key, value)
+            if (!json_equal(json_object_get(got, key), value))
+                fail_msg("%s under %s: %s", rows[i].own, rows[i].ceiling, key);
+        json_decref(got);
+        json_decref(wanted);
+    }
+}
+
+/* What a running session has can't be taken from it: a ceiling that came down ends its use. */
+static void test_later_calls(void **state)
+{
+    px_auto(px_policy_done) struct px_policy lowered = {0};
+    px_auto(px_policy_done) struct px_policy refused = {0};
+    pyexec_error error = {0};
+    (void)state;
+    assert_int_equal(limit("{}", "{\"timeout_ms\":9,\"max_value_bytes\":0}", "{}", true, &lowered, &error), 0);
+    assert_int_equal(lowered.timeout_ms, 9);
+    assert_int_equal(lowered.max_value_bytes, 0);
+    static const char *const fixed[] = {"{\"max_threads\":1}", "{\"allowed_imports\":[]}", "{\"disable_open\":true}",
+                                        "{\"disable_networking\":true}", "{\"python_bin\":\"/p\"}"};
+    for (size_t i = 0; i < PX_COUNT(fixed); i++) {
+        assert_int_equal(limit("{\"disable_open\":false,\"disable_networking\":false}", fixed[i], "{}",
+                               true, &refused, &error), -1);
+        assert_int_equal(error.code, PYEXEC_INVALID_POLICY);
+        px_policy_done(&refused);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_asked),
+        cmocka_unit_test(test_lowered),
+        cmocka_unit_test(test_later_calls),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How long well-behaved sessions wait for an answer while one script beside them misbehaves.
 
-tests/neighbours.py [--seconds N] [--sessions N] [--json]      or `make bench-neighbours`
+tests/neighbours.py [--seconds N] [--sessions N] [--json] [BOMB …]     or `make bench-neighbours`
 
 Prints for each bomb the p50 and p99 of the sessions' calls, quiet (before each bomb) and beside it, and the
 ratio of the p99. Needs an otherwise idle machine. PYEXEC_BUILD names the build folder.
@@ -53,7 +53,7 @@ def explode(executor, name, until):
 
 
 def serve(executor, sessions, seconds):
-    """Milliseconds of every call of so many sessions, a call each every 20 ms."""
+    """Milliseconds of every call of so many sessions, a call each every 50 ms."""
     times, wrong, stop = [], [], time.monotonic() + seconds
 
     def one(number):
@@ -63,7 +63,7 @@ def serve(executor, sessions, seconds):
             times.append((time.perf_counter() - began) * 1000)
             if result["last_value_repr"] != ANSWER:
                 wrong.append(result)
-            time.sleep(0.02)
+            time.sleep(0.05)
     threads = [threading.Thread(target=one, args=(number,)) for number in range(sessions)]
     for thread in threads:
         thread.start()
@@ -91,13 +91,14 @@ def main():
     options.add_argument("--seconds", type=float, default=5)
     options.add_argument("--sessions", type=int, default=20)
     options.add_argument("--json", action="store_true")
+    options.add_argument("bombs", nargs="*", help="of " + " ".join(BOMBS))
     options = options.parse_args()
     rows = {}
     if not options.json:
         print("%-12s %9s %9s %9s %9s %7s  %s" % ("ms", "quiet p50", "p99", "beside p50", "p99", "ratio", "the bomb's runs"))
     with Executor({**OPEN, "timeout_ms": 20000}) as executor:
         serve(executor, options.sessions, 1)
-        for name in BOMBS:
+        for name in options.bombs or BOMBS:
             quiet, times, ends = beside(executor, name, options.sessions, options.seconds)
             row = [percentile(quiet, 50), percentile(quiet, 99), percentile(times, 50), percentile(times, 99)]
             rows[name] = dict(zip(("quiet_p50_ms", "quiet_p99_ms", "beside_p50_ms", "beside_p99_ms"), row), ratio=row[3] / row[1], ends=ends)

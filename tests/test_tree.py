@@ -77,7 +77,7 @@ def test_the_layer_table_names_tests_that_exist():
         elif name.startswith("escape "):
             assert glob.glob("%s/tests/escape/%s*.py" % (ROOT, name.split()[1])), name
         else:
-            path, function, parameter = re.fullmatch(r"(test_\w+\.py)::(test_\w+)(?:\[(\w+)\])?", name).groups()
+            path, function, parameter = re.fullmatch(r"(test_\w+\.py)::(test_\w+)(?:\[([\w: ]+)\])?", name).groups()
             with open("%s/tests/%s" % (ROOT, path)) as file:
                 text = file.read()
             assert "def %s(" % function in text and (parameter is None or '"%s"' % parameter in text), name

@@ -1,11 +1,13 @@
 """Attacks that need more than one run: a session's process between its calls, what it leaves for the
 host, and what it can do to the program that serves it."""
 import os
+import resource
 import threading
 import time
 
 import pytest
 
+from conftest import ORDINARY
 from library import Executor, Failure
 from test_escape import read
 
@@ -148,3 +150,31 @@ def test_file_calls_during_a_storm_of_links_stay_inside(call, open_folder, nothi
             except Failure as failure:
                 assert failure.code == "invalid_request", failure
     assert [(path.name, path.read_text()) for path in victim.iterdir()] == [("f", "secret")]
+
+
+PARK = """
+import os, socket, array
+keep, n = [socket.socketpair() for _ in range(150)], 0
+try:
+    while n < 20000:
+        a, b = socket.socketpair()
+        keep[n % 150][0].sendmsg([b'x'], [(1, 1, array.array('i', [a.fileno(), b.fileno()]))])
+        a.close(), b.close()
+        n += 2
+except OSError: pass
+n > 0
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("files", [4096, None])
+@pytest.mark.parametrize("limit, hard", [(1024, 1024), (8192, 8192), (1024, 20000)])
+def test_descriptors_in_flight_do_not_keep_others_out(files, limit, hard, own, nothing_left):
+    """They are counted for the user of all runs, who is the service's too when it is not root."""
+    def ordinary():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, min(hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    with Executor({**OPEN, "max_open_files": files, "cpu_time_seconds": 10}, program=own.path, preexec_fn=ordinary,
+                  user=ORDINARY, group=ORDINARY, extra_groups=[], cwd="/") as executor:
+        assert executor.call("a", PARK)["last_value_repr"] == "True"
+        assert executor.call("b", PARK)["status"] == "ok"
+        assert [executor.call(who, "1 + 1")["last_value_repr"] for who in (None, "a", "b", "c")] == ["2"] * 4

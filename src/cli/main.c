@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -130,8 +131,19 @@ static int run_program(int argc, char **argv)
                                        : unknown_command(operands[1]);
 }
 
+/* A run may have no more open files than this program less a reserve, and each takes five here. */
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
+    raise_open_files();
     if (open_standard_streams() < 0)
         return CLI_EXIT_FAILED;
     if (argc < 2) {

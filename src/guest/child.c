@@ -38,6 +38,7 @@
 #include "sandbox/seccomp.h"
 
 #define CHANNEL_FD 3
+#define IN_FLIGHT_RESERVE 512
 
 /* The user namespace gets no id map: the script sees itself as the overflow id (65534), and
  * what it makes in its workspace belongs to the run's user all the same, since permission is
@@ -139,6 +140,21 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
     return 0;
 }
 
+/* Descriptors in flight are counted for a user, its other runs and pyexec itself included, and each
+ * sender is refused when they are more than its own limit (unix(7), ETOOMANYREFS). So a run's limit
+ * stays below ours, by more than one message holds: it can't use ours up. */
+static uint64_t open_files_limit(uint64_t wanted)
+{
+    struct rlimit ours;
+    if (wanted != UINT64_MAX)
+        wanted += CHANNEL_FD + 1 + PX_OPEN_FILES_RESERVE;
+    if (getrlimit(RLIMIT_NOFILE, &ours) < 0 || ours.rlim_cur == RLIM_INFINITY)
+        return wanted;
+    uint64_t most = ours.rlim_cur > 2 * IN_FLIGHT_RESERVE ? ours.rlim_cur - IN_FLIGHT_RESERVE
+                                                          : ours.rlim_cur / 2;
+    return wanted < most ? wanted : most;
+}
+
 static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request,
                      pyexec_error *error)
 {
@@ -146,9 +162,7 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
         .address_space_bytes = request->address_space_bytes,
         .cpu_seconds = request->cpu_seconds,
         /* With the reserve, until the run has been received: its message brings descriptors. */
-        .open_files = request->open_files == UINT64_MAX
-                          ? UINT64_MAX
-                          : CHANNEL_FD + 1 + request->open_files + PX_OPEN_FILES_RESERVE,
+        .open_files = open_files_limit(request->open_files),
         .open_files_reserve = 0,
         .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
         .file_bytes = request->file_bytes,

@@ -138,7 +138,7 @@ def bare(request, _copy):
     """The program without the guard, and with a launcher that leaves out every layer of --allow-missing."""
     copy = _variant(_copy, "bare", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so",
                                     "pyexec-launch": "tests/pyexec-launch-layers"})
-    return Program(copy, _uid(request.param))
+    return Program(copy, uid_of(request.param))
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_what_the_address_space_limit_does_not_see_is_bounded(below, top, nothin
 
 @real
 def test_the_folders_cpu_limit_holds(below, top, nothing_left):
-    write("10000 100000", top, "cpu.max")
+    write("30000 100000", top, "cpu.max")
     result = below.result("t = 0\nfor n in range(500000): t += n")
     assert result["status"] == "ok", result
     throttled = int(dict(line.split() for line in read(top, "cpu.stat").splitlines())["nr_throttled"])

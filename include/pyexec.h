@@ -186,6 +186,12 @@ PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output
  * execution_count and the "<cell N>" of tracebacks count the others only. */
 PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 
+/* Told, on the thread that executes, when a session call has its place in its session's order:
+ * from then on calls that come later run later. Must not call back into pyexec. */
+typedef void (*pyexec_arrived_fn)(void *userdata);
+PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn,
+                                           void *userdata);
+
 /* Stops a run that another thread is executing with this request, or the next one if none
  * is. May be called from any thread and from a signal handler. `interrupt` raises
  * KeyboardInterrupt in the script, as Ctrl-C would; `cancel` does the same, kills it 500 ms

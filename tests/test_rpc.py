@@ -178,3 +178,13 @@ def test_the_end_leaves_nothing(own, nothing_left, end):
     else:
         client.process.stdin.close()
     client.process.wait(10)
+
+
+def test_calls_of_a_session_run_in_the_order_of_their_lines(client):
+    """Each has a thread of its own, and the first of them may be the last to get a processor."""
+    client.call("execute", session_id="s", code="seen = []")
+    for _ in range(10):
+        client.call("execute", session_id="s", code="seen.clear()")
+        for request in [client.send("execute", session_id="s", code="seen.append(%d)" % i) for i in range(20)]:
+            client.wait(request)
+        assert client.call("execute", session_id="s", code="seen")["result"]["last_value_repr"] == str(list(range(20)))

@@ -175,6 +175,12 @@ void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, voi
     request->output_data = userdata;
 }
 
+void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata)
+{
+    request->arrived = fn;
+    request->arrived_data = userdata;
+}
+
 void pyexec_request_set_silent(pyexec_request *request, int silent)
 {
     request->silent = silent;

@@ -34,6 +34,8 @@ struct pyexec_request {
     struct px_strings return_files;
     pyexec_output_fn output;
     void *output_data;
+    pyexec_arrived_fn arrived;
+    void *arrived_data;
     bool silent;            /* a session does not count it */
     _Atomic int stop;       /* enum px_stop, taken by the run */
     int wake;               /* eventfd; readable when stop was set */

@@ -291,6 +291,8 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key,
             return NULL;
     }
     uint64_t ticket = session->next_ticket++;
+    if (request->arrived)
+        request->arrived(request->arrived_data);
     session->references++;
     while (!session->closed && (session->busy || session->serving != ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);

@@ -19,6 +19,7 @@ struct px_rpc_job {
     char *id;
     pyexec_request *request;
     char *session_id;               /* NULL: a single run */
+    bool arrived;                   /* it has its place among the calls of its session, or has ended */
     struct px_buffer held[2];       /* of each stream: what is not sent yet */
     bool sending;                   /* somebody is, with the lock released */
     unsigned long long seq;
@@ -110,6 +111,15 @@ static void send_rest(struct px_rpc_job *job)
     pthread_mutex_unlock(&job->rpc->lock);
 }
 
+static void on_arrived(void *data)
+{
+    struct px_rpc_job *job = data;
+    pthread_mutex_lock(&job->rpc->lock);
+    job->arrived = true;
+    pthread_cond_broadcast(&job->rpc->changed);
+    pthread_mutex_unlock(&job->rpc->lock);
+}
+
 /* The run, from its start to its answer. */
 static void serve(struct px_rpc_job *job)
 {
@@ -119,6 +129,7 @@ static void serve(struct px_rpc_job *job)
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request,
                                                   &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
+    on_arrived(job);    /* one that was refused waits for nobody */
     send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && !text)
@@ -147,6 +158,15 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* Lines are taken in the order of their arrival, so the calls of a session are too. */
+static bool on_its_way(const struct px_rpc *rpc, const struct px_rpc_job *wanted)
+{
+    for (const struct px_rpc_job *job = rpc->jobs; job; job = job->next)
+        if (job == wanted)
+            return job->session_id && !job->arrived;
+    return false;
+}
+
 static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error)
 {
     pthread_attr_t attributes;
@@ -168,6 +188,8 @@ static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error
             rpc->job_count--;
         }
     }
+    while (!failed && on_its_way(rpc, job))
+        pthread_cond_wait(&rpc->changed, &rpc->lock);
     pthread_mutex_unlock(&rpc->lock);
     if (full)
         return px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", JOBS_MAX);
@@ -188,6 +210,7 @@ static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec
     json_object_del(params, "stream");
     if (!session)
         return 0;
+    pyexec_request_set_arrived(job->request, on_arrived, job);
     if (!id) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: missing");
         return px_error_hint(error, "Send a session_id, or call execute_once.");

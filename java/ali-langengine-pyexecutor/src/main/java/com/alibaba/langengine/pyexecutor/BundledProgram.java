@@ -1,0 +1,179 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * The native program that the jar carries, unpacked once into a folder of this user's own. What is found there is
+ * compared with the jar at each start: the folder must be this user's and writable by nobody else, and each file
+ * must have the digest that the jar names.
+ */
+final class BundledProgram {
+    static final String CACHE_PROPERTY = "ali.langengine.pyexecutor.cache";
+    private static final String PROGRAM = "pyexec";
+
+    private final String resources;
+    private final Map<String, String> digests = new LinkedHashMap<>();
+
+    private BundledProgram(String resources) throws IOException {
+        this.resources = resources;
+        for (String line : new String(read("SHA256SUMS"), StandardCharsets.UTF_8).split("\n")) {
+            String[] parts = line.split(" +");
+            digests.put(parts[1], parts[0]);
+        }
+    }
+
+    static Path unpack(Map<String, String> environment) {
+        String user = System.getProperty("user.name");
+        return unpack(cacheFolder(System.getProperty(CACHE_PROPERTY), environment, user), Paths.get("/"));
+    }
+
+    /** The folder of all versions. */
+    private static Path cacheFolder(String property, Map<String, String> environment, String user) {
+        String cache = environment.get("XDG_CACHE_HOME");
+        Path home = Paths.get(System.getProperty("user.home", ""));
+        if (property != null && !property.isEmpty()) {
+            return Paths.get(property).toAbsolutePath();
+        }
+        if (cache != null && cache.startsWith("/")) {
+            return Paths.get(cache, "pyexec-java");
+        }
+        if (home.isAbsolute() && Files.isWritable(home)) {
+            return home.resolve(".cache").resolve("pyexec-java");
+        }
+        return Paths.get(System.getProperty("java.io.tmpdir"), "pyexec-java-" + user);
+    }
+
+    /** `root` is the system's: what decides which program fits is below it. */
+    static Path unpack(Path cache, Path root) {
+        String platform = platform(System.getProperty("os.name"), System.getProperty("os.arch"));
+        String resources = "native/" + platform + "/";
+        if (BundledProgram.class.getResource(resources + "SHA256SUMS") == null) {
+            throw unavailable("this jar carries no native program for " + platform, null);
+        }
+        if (!hasGlibc(root)) {
+            throw unavailable("this system's C library is not the GNU one (musl: Alpine?), which the native program in the"
+                    + " jar needs", null);
+        }
+        try {
+            return new BundledProgram(resources).into(cache);
+        } catch (IOException e) {
+            throw unavailable("can't unpack the native program into " + cache + ": " + e, e);
+        }
+    }
+
+    static String platform(String os, String architecture) {
+        String name = os.toLowerCase(Locale.ROOT);
+        String machine = architecture.equals("amd64") ? "x86_64" : architecture.equals("arm64") ? "aarch64" : architecture;
+        return (name.startsWith("linux") ? "linux" : name.replace(' ', '-')) + "-" + machine;
+    }
+
+    private static boolean hasGlibc(Path root) {
+        return Stream.of("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1").map(root::resolve).anyMatch(Files::exists);
+    }
+
+    private static PyExecutorException unavailable(String what, Throwable cause) {
+        return new PyExecutorException("sandbox_unavailable", what, "Install pyexec on this machine (build it from source) and name"
+                + " it in the system property " + NativeProgram.PROPERTY + " or the environment variable " + NativeProgram.VARIABLE
+                + ", or name a writable folder for the program in the system property " + CACHE_PROPERTY + ".", cause);
+    }
+
+    private byte[] read(String name) throws IOException {
+        try (InputStream in = BundledProgram.class.getResourceAsStream(resources + name)) {
+            if (in == null) {
+                throw new IOException("the jar lacks " + resources + name);
+            }
+            return in.readAllBytes();
+        }
+    }
+
+    private Path into(Path cache) throws IOException {
+        Path folder = cache.resolve(String.join("\n", digests.values()).hashCode() + "-" + digests.get(PROGRAM).substring(0, 16));
+        Files.createDirectories(cache);
+        requireOwn(cache);
+        if (!Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
+            Path made = Files.createTempDirectory(cache, ".unpacking-");
+            for (String name : digests.keySet()) {
+                Path file = made.resolve(name);
+                Files.write(file, read(name));
+                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("r-x------"));
+            }
+            moveOrLeave(made, folder);
+        }
+        requireOwn(folder);
+        for (Map.Entry<String, String> entry : digests.entrySet()) {
+            requireDigest(folder.resolve(entry.getKey()), entry.getValue());
+        }
+        return folder.resolve(PROGRAM);
+    }
+
+    /** Two processes may unpack at once; the first one's stays, and both are the same. */
+    private static void moveOrLeave(Path made, Path folder) throws IOException {
+        try {
+            Files.move(made, folder, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            if (!Files.exists(folder) && !(e instanceof FileAlreadyExistsException)) {
+                throw e;
+            }
+            try (Stream<Path> files = Files.list(made)) {
+                for (Path file : files.toArray(Path[]::new)) {
+                    Files.delete(file);
+                }
+            }
+            Files.delete(made);
+        }
+    }
+
+    private static void requireOwn(Path folder) throws IOException {
+        PosixFileAttributes attributes = Files.readAttributes(folder, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+        Set<PosixFilePermission> permissions = attributes.permissions();
+        boolean own = attributes.isDirectory() && isOwn(folder, attributes);
+        if (!own || permissions.contains(PosixFilePermission.GROUP_WRITE) || permissions.contains(PosixFilePermission.OTHERS_WRITE)) {
+            throw new IOException(folder + " is not a folder that only this user can write to");
+        }
+    }
+
+    /** Compared with a file that this process makes: the name of a user may be unknown to the system. */
+    private static boolean isOwn(Path folder, PosixFileAttributes attributes) throws IOException {
+        Path probe = Files.createTempFile(folder, ".own-", "");
+        try {
+            return Files.getOwner(probe, LinkOption.NOFOLLOW_LINKS).equals(attributes.owner());
+        } finally {
+            Files.delete(probe);
+        }
+    }
+
+    private static void requireDigest(Path file, String wanted) throws IOException {
+        StringBuilder found = new StringBuilder();
+        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+            throw new IOException(file + " is missing");
+        }
+        try {
+            for (byte b : MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file))) {
+                found.append(Character.forDigit(b >> 4 & 15, 16)).append(Character.forDigit(b & 15, 16));
+            }
+        } catch (NoSuchAlgorithmException e) {
+            throw new IOException(e);
+        }
+        if (!wanted.contentEquals(found)) {
+            throw new IOException(file + " is not what the jar carries; remove the folder " + file.getParent());
+        }
+    }
+}

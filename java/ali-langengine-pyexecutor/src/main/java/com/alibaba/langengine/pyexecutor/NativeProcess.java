@@ -1,0 +1,226 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.Collections;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * One {@code pyexec rpc} and its two pipes. Any number of threads send; one reads the answers and completes the
+ * calls by id. When the process ends, every call that has no answer fails.
+ */
+final class NativeProcess {
+    private static final int LINE_MAX = 32 << 20;
+    private static final int WORDS_MAX = 4096;
+    private static final long END_SECONDS = 10;
+
+    /** A call on its way. */
+    static final class Call {
+        final long id;
+        final CompletableFuture<Map<String, Object>> answer = new CompletableFuture<>();
+
+        Call(long id) {
+            this.id = id;
+        }
+    }
+
+    private final NativeProgram program;
+    private final Process process;
+    private final OutputStream input;
+    private final ReentrantLock writing = new ReentrantLock();
+    private final AtomicLong nextId = new AtomicLong();
+    private final Map<Long, Call> calls = new ConcurrentHashMap<>();
+    private final CompletableFuture<String> lastWords = new CompletableFuture<>();
+    /** How it ended, once it has. */
+    private volatile String ended;
+
+    NativeProcess(NativeProgram program) {
+        this.program = program;
+        try {
+            process = program.command("rpc").start();
+        } catch (IOException e) {
+            throw program.unusable(e.getMessage(), e);
+        }
+        input = process.getOutputStream();
+        startThread("pyexec-answers-" + process.pid(), this::readAnswers);
+        startThread("pyexec-stderr-" + process.pid(), this::readLastWords);
+    }
+
+    private static void startThread(String name, Runnable body) {
+        Thread thread = new Thread(body, name);
+        thread.setDaemon(true);
+        thread.start();
+    }
+
+    boolean hasEnded() {
+        return ended != null;
+    }
+
+    long pid() {
+        return process.pid();
+    }
+
+    /** Sends a request. IOException: the process is gone and has not seen it. */
+    Call send(String method, Map<String, Object> params) throws IOException {
+        Call call = new Call(nextId.incrementAndGet());
+        byte[] line = line(call.id, method, params);
+        if (line.length > LINE_MAX) {
+            throw new IllegalArgumentException(method + ": the request is longer than 32 MiB");
+        }
+        calls.put(call.id, call);
+        writing.lock();
+        try {
+            input.write(line);
+            input.flush();
+        } catch (IOException e) {
+            calls.remove(call.id);
+            throw e;
+        } finally {
+            writing.unlock();
+        }
+        if (ended != null) {
+            fail(call);
+        }
+        return call;
+    }
+
+    private static byte[] line(long id, String method, Map<String, Object> params) {
+        StringBuilder out = new StringBuilder(256);
+        out.append("{\"jsonrpc\":\"2.0\",\"id\":").append(id).append(",\"method\":\"").append(method).append("\",\"params\":");
+        Json.write(out, params);
+        return out.append("}\n").toString().getBytes(StandardCharsets.UTF_8);
+    }
+
+    /** Asks for the end of a call, which is answered then. No answer of its own is waited for. */
+    void cancel(Call call) {
+        try {
+            send("cancel", Collections.singletonMap("request", call.id));
+        } catch (IOException e) {
+            // The process is gone, and with it the call; the reader says so.
+        }
+    }
+
+    private void readAnswers() {
+        try {
+            LineReader reader = new LineReader(process.getInputStream());
+            for (String line = reader.next(); line != null; line = reader.next()) {
+                take(line);
+            }
+        } catch (IOException | RuntimeException | OutOfMemoryError e) {
+            process.destroyForcibly();
+        } finally {
+            ended = ending();
+            calls.values().forEach(this::fail);
+        }
+    }
+
+    private void take(String line) {
+        Map<String, Object> message = Json.parseObject(line);
+        Object id = message.get("id");
+        Call call = id instanceof Long ? calls.remove(id) : null;
+        if (call != null) {
+            call.answer.complete(message);
+        }
+    }
+
+    private void fail(Call call) {
+        calls.remove(call.id);
+        call.answer.completeExceptionally(new ProcessEnded(ended));
+    }
+
+    /** What is known of the process's end, as text. */
+    private String ending() {
+        try {
+            int status = process.onExit().get(END_SECONDS, TimeUnit.SECONDS).exitValue();
+            String words = lastWords.get(1, TimeUnit.SECONDS).trim();
+            return "the native program " + program.path + " ended (exit status " + status + ")" + (words.isEmpty() ? "" : ": " + words);
+        } catch (InterruptedException | ExecutionException | TimeoutException e) {
+            return "the native program " + program.path + " closed its output";
+        }
+    }
+
+    private void readLastWords() {
+        StringBuilder words = new StringBuilder();
+        byte[] bytes = new byte[1024];
+        try {
+            InputStream in = process.getErrorStream();
+            for (int n = in.read(bytes); n >= 0; n = in.read(bytes)) {
+                words.append(new String(bytes, 0, n, StandardCharsets.UTF_8));
+                words.delete(0, Math.max(0, words.length() - WORDS_MAX));
+            }
+        } catch (IOException e) {
+            // What was read until then is all there is.
+        }
+        lastWords.complete(words.toString());
+    }
+
+    /** The end of its input is its shutdown: what runs is cancelled and nothing is left. */
+    void close() {
+        writing.lock();
+        try {
+            input.close();
+        } catch (IOException e) {
+            // It is gone already.
+        } finally {
+            writing.unlock();
+        }
+        process.onExit().orTimeout(END_SECONDS, TimeUnit.SECONDS).exceptionally(late -> process.destroyForcibly()).join();
+    }
+
+    /** The process is gone; whether the call was executed is not known. */
+    static final class ProcessEnded extends Exception {
+        private static final long serialVersionUID = 1L;
+
+        ProcessEnded(String message) {
+            super(message);
+        }
+    }
+
+    /** Lines of any length, as text. */
+    private static final class LineReader {
+        private final InputStream in;
+        private final byte[] chunk = new byte[1 << 16];
+        private int from;
+        private int to;
+
+        LineReader(InputStream in) {
+            this.in = in;
+        }
+
+        String next() throws IOException {
+            ByteArrayOutputStream line = null;
+            while (true) {
+                int end = from;
+                while (end < to && chunk[end] != '\n') {
+                    end++;
+                }
+                if (end < to && line == null) {
+                    String text = new String(chunk, from, end - from, StandardCharsets.UTF_8);
+                    from = end + 1;
+                    return text;
+                }
+                line = line == null ? new ByteArrayOutputStream() : line;
+                line.write(chunk, from, end - from);
+                if (end < to) {
+                    from = end + 1;
+                    return line.toString(StandardCharsets.UTF_8);
+                }
+                from = 0;
+                to = in.read(chunk);
+                if (to < 0) {
+                    return null;
+                }
+            }
+        }
+    }
+}

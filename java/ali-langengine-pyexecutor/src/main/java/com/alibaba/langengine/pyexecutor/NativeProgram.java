@@ -1,0 +1,87 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/**
+ * The native program: where it is, and which environment it needs. Looked for in the system property
+ * {@value #PROPERTY}, the environment variable {@value #VARIABLE}, the configuration, PATH, and the jar.
+ */
+final class NativeProgram {
+    static final String PROPERTY = "ali.langengine.pyexecutor.executable";
+    static final String VARIABLE = "PYEXEC_EXECUTABLE";
+
+    final Path path;
+    /** Whether it is the jar's own, with its supervisor and guest extension beside it. */
+    final boolean bundled;
+
+    NativeProgram(Path path, boolean bundled) {
+        this.path = path;
+        this.bundled = bundled;
+    }
+
+    static NativeProgram find(String configured) {
+        return find(System.getProperty(PROPERTY), System.getenv(), configured);
+    }
+
+    static NativeProgram find(String property, Map<String, String> environment, String configured) {
+        if (isSet(property)) {
+            return named(property, "the system property " + PROPERTY);
+        }
+        if (isSet(environment.get(VARIABLE))) {
+            return named(environment.get(VARIABLE), "the environment variable " + VARIABLE);
+        }
+        if (isSet(configured)) {
+            return named(configured, "the configuration (executable)");
+        }
+        for (String folder : environment.getOrDefault("PATH", "").split(Pattern.quote(File.pathSeparator))) {
+            Path candidate = Paths.get(folder, "pyexec");
+            if (!folder.isEmpty() && isProgram(candidate)) {
+                return new NativeProgram(candidate.toAbsolutePath(), false);
+            }
+        }
+        return new NativeProgram(BundledProgram.unpack(environment), true);
+    }
+
+    private static boolean isSet(String text) {
+        return text != null && !text.isEmpty();
+    }
+
+    private static boolean isProgram(Path path) {
+        return Files.isRegularFile(path) && Files.isExecutable(path);
+    }
+
+    private static NativeProgram named(String path, String by) {
+        if (!isProgram(Paths.get(path))) {
+            throw new PyExecutorException("sandbox_unavailable", "'" + path + "' is not a program; it is named by " + by,
+                    "Name the program pyexec there, or remove the setting: then PATH and the one in the jar are tried.");
+        }
+        return new NativeProgram(Paths.get(path).toAbsolutePath(), false);
+    }
+
+    ProcessBuilder command(String... arguments) {
+        ProcessBuilder builder = new ProcessBuilder();
+        builder.command().add(path.toString());
+        for (String argument : arguments) {
+            builder.command().add(argument);
+        }
+        if (bundled) {
+            builder.environment().put("PYEXEC_LIBEXECDIR", path.getParent().toString());
+        }
+        return builder;
+    }
+
+    /** Why it does not start. */
+    PyExecutorException unusable(String why, Throwable cause) {
+        String hint = "Run it by hand: " + path + " doctor";
+        if (bundled && why.contains("error=13")) {
+            hint = "The folder is on a file system mounted noexec, or may not be used by this user: name another one in the"
+                    + " system property " + BundledProgram.CACHE_PROPERTY + ", or install pyexec.";
+        }
+        return new PyExecutorException("sandbox_unavailable", "can't run the native program " + path + ": " + why, hint, cause);
+    }
+}

@@ -1,0 +1,126 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** What holds for one execution only. */
+public class PyExecutionOptions {
+    private String workingDirRelative;
+    private final Map<String, String> extraEnv = new LinkedHashMap<>();
+    private Boolean printLastExpression;
+    private Duration timeout;
+    private String stdin;
+    private final Map<String, byte[]> files = new LinkedHashMap<>();
+    private List<String> returnFiles = new ArrayList<>();
+
+    /** Nothing but the policy. */
+    public PyExecutionOptions() {
+    }
+
+    /** @return the working directory, or null */
+    public String getWorkingDirRelative() {
+        return workingDirRelative;
+    }
+
+    /**
+     * @param workingDirRelative the working directory, relative to the workspace and made if missing. In
+     *     {@link PyExecutor#executeOnce} one that exists under {@code java.io.tmpdir} is the run's workspace
+     * @return this
+     */
+    public PyExecutionOptions setWorkingDirRelative(String workingDirRelative) {
+        this.workingDirRelative = workingDirRelative;
+        return this;
+    }
+
+    /**
+     * @param name of an environment variable of the script
+     * @param value its value
+     * @return this
+     */
+    public PyExecutionOptions putEnv(String name, String value) {
+        extraEnv.put(name, value);
+        return this;
+    }
+
+    /** @return the script's environment variables; live */
+    public Map<String, String> getExtraEnv() {
+        return extraEnv;
+    }
+
+    /** @return whether the last expression's value is wanted; null is as the policy says */
+    public Boolean getPrintLastExpression() {
+        return printLastExpression;
+    }
+
+    /**
+     * @param printLastExpression whether the last expression's value is wanted; null: as the policy says
+     * @return this
+     */
+    public PyExecutionOptions setPrintLastExpression(Boolean printLastExpression) {
+        this.printLastExpression = printLastExpression;
+        return this;
+    }
+
+    /** @return the wall-clock limit; null is the policy's */
+    public Duration getTimeout() {
+        return timeout;
+    }
+
+    /**
+     * @param timeout the wall-clock limit; null: the policy's
+     * @return this
+     */
+    public PyExecutionOptions setTimeout(Duration timeout) {
+        this.timeout = timeout;
+        return this;
+    }
+
+    /** @return the script's standard input, or null */
+    public String getStdin() {
+        return stdin;
+    }
+
+    /**
+     * @param stdin the script's standard input; null: empty
+     * @return this
+     */
+    public PyExecutionOptions setStdin(String stdin) {
+        this.stdin = stdin;
+        return this;
+    }
+
+    /**
+     * Puts a file into the workspace before the run; the policy must give file access.
+     *
+     * @param path relative to the workspace
+     * @param content of the file
+     * @return this
+     */
+    public PyExecutionOptions putFile(String path, byte[] content) {
+        files.put(path, content.clone());
+        return this;
+    }
+
+    /** @return the files that are put into the workspace; live */
+    public Map<String, byte[]> getFiles() {
+        return files;
+    }
+
+    /** @return patterns of the files whose contents are wanted */
+    public List<String> getReturnFiles() {
+        return returnFiles;
+    }
+
+    /**
+     * @param patterns such as {@code *.png}: the files whose contents are wanted in {@link PyExecutionResult#getFiles()}
+     * @return this
+     */
+    public PyExecutionOptions setReturnFiles(String... patterns) {
+        this.returnFiles = new ArrayList<>(Arrays.asList(patterns));
+        return this;
+    }
+}

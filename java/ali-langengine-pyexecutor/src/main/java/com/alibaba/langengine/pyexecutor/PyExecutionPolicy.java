@@ -1,0 +1,284 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * What scripts may do and use. It is read at each {@link PyExecutor#executeOnce} and at each session's creation.
+ * Values are checked then: one out of range is a {@link PyExecutorException} {@code invalid_policy}.
+ */
+public class PyExecutionPolicy {
+    private static final List<String> DEFAULT_ALLOWED_IMPORTS = Arrays.asList("math", "statistics", "random", "re", "json",
+            "itertools", "functools", "collections", "decimal", "fractions", "string", "textwrap", "heapq", "bisect", "array",
+            "base64", "hashlib", "hmac", "uuid", "time", "datetime", "socket", "traceback");
+    private static final List<String> DEFAULT_BANNED_IMPORTS = Arrays.asList("os", "sys", "subprocess", "pathlib", "shutil",
+            "multiprocessing", "ctypes", "resource", "inspect", "builtins", "pickle");
+
+    private volatile String pythonBin = defaultPythonBin();
+    private volatile Duration timeout = Duration.ofSeconds(5);
+    private volatile Integer cpuTimeSeconds = 2;
+    private volatile Long addressSpaceBytes = 512L << 20;
+    private volatile Integer maxOpenFiles = 16;
+    private volatile long maxStdoutBytes = 1000000;
+    private volatile long maxStderrBytes = 256000;
+    private volatile long maxValueBytes = 65536;
+    private volatile boolean disableNetworking = true;
+    private volatile boolean disableOpen = true;
+    private volatile boolean allowReadonlyOpen;
+    private volatile boolean useImportWhitelist = true;
+    private final Set<String> allowedImports = Collections.synchronizedSet(new LinkedHashSet<>(DEFAULT_ALLOWED_IMPORTS));
+    private final Set<String> bannedImports = Collections.synchronizedSet(new LinkedHashSet<>(DEFAULT_BANNED_IMPORTS));
+    private volatile boolean blockDunderImports = true;
+    private volatile boolean printLastExpression = true;
+    private volatile boolean isolateSite = true;
+    private volatile List<String> preloadImports = Collections.emptyList();
+    private volatile long workspaceBytes = 64L << 20;
+    private volatile int maxThreads = 16;
+
+    /** The defaults. */
+    public PyExecutionPolicy() {
+    }
+
+    private static String defaultPythonBin() {
+        String configured = System.getenv("PYTHON_BIN");
+        return configured == null || configured.isEmpty() ? "python3" : configured;
+    }
+
+    /** @return the interpreter */
+    public String getPythonBin() {
+        return pythonBin;
+    }
+
+    /**
+     * @param pythonBin the interpreter, by path or looked up in PATH: CPython 3.8 or later. Unless it is set, the
+     *     environment variable {@code PYTHON_BIN}, else {@code python3}
+     */
+    public void setPythonBin(String pythonBin) {
+        this.pythonBin = pythonBin;
+    }
+
+    /** @return the wall-clock limit of one execution */
+    public Duration getTimeout() {
+        return timeout;
+    }
+
+    /** @param timeout the wall-clock limit of one execution, 1 ms to 24 h */
+    public void setTimeout(Duration timeout) {
+        this.timeout = timeout;
+    }
+
+    /** @return the CPU limit of one execution; null is none */
+    public Integer getCpuTimeSeconds() {
+        return cpuTimeSeconds;
+    }
+
+    /** @param cpuTimeSeconds the CPU limit of one execution; null: none */
+    public void setCpuTimeSeconds(Integer cpuTimeSeconds) {
+        this.cpuTimeSeconds = cpuTimeSeconds;
+    }
+
+    /** @return the address-space limit of the script's process; null is none */
+    public Long getAddressSpaceBytes() {
+        return addressSpaceBytes;
+    }
+
+    /** @param addressSpaceBytes the address-space limit of the script's process, at least 64 MiB; null: none */
+    public void setAddressSpaceBytes(Long addressSpaceBytes) {
+        this.addressSpaceBytes = addressSpaceBytes;
+    }
+
+    /** @return how many files the script may hold open at once; null is no limit */
+    public Integer getMaxOpenFiles() {
+        return maxOpenFiles;
+    }
+
+    /** @param maxOpenFiles how many files the script itself may hold open at once; null: no limit */
+    public void setMaxOpenFiles(Integer maxOpenFiles) {
+        this.maxOpenFiles = maxOpenFiles;
+    }
+
+    /** @return how much standard output is kept */
+    public long getMaxStdoutBytes() {
+        return maxStdoutBytes;
+    }
+
+    /** @param maxStdoutBytes how much standard output is kept; the rest is dropped, and the result says so */
+    public void setMaxStdoutBytes(long maxStdoutBytes) {
+        this.maxStdoutBytes = maxStdoutBytes;
+    }
+
+    /** @return how much standard error is kept */
+    public long getMaxStderrBytes() {
+        return maxStderrBytes;
+    }
+
+    /** @param maxStderrBytes how much standard error is kept; the rest is dropped, and the result says so */
+    public void setMaxStderrBytes(long maxStderrBytes) {
+        this.maxStderrBytes = maxStderrBytes;
+    }
+
+    /** @return how much of a last value and of an error's message is kept */
+    public long getMaxValueBytes() {
+        return maxValueBytes;
+    }
+
+    /** @param maxValueBytes how much of a last value and of an error's message is kept */
+    public void setMaxValueBytes(long maxValueBytes) {
+        this.maxValueBytes = maxValueBytes;
+    }
+
+    /** @return whether there is no network for the script */
+    public boolean isDisableNetworking() {
+        return disableNetworking;
+    }
+
+    /** @param disableNetworking true: no network at all; false: the host's */
+    public void setDisableNetworking(boolean disableNetworking) {
+        this.disableNetworking = disableNetworking;
+    }
+
+    /** @return whether there is no file access for the script */
+    public boolean isDisableOpen() {
+        return disableOpen;
+    }
+
+    /** @param disableOpen true: no file access, by {@code open()} or any other way */
+    public void setDisableOpen(boolean disableOpen) {
+        this.disableOpen = disableOpen;
+    }
+
+    /** @return whether file access is for reading only */
+    public boolean isAllowReadonlyOpen() {
+        return allowReadonlyOpen;
+    }
+
+    /**
+     * @param allowReadonlyOpen with {@code disableOpen} false: true gives reading inside the working directory, false
+     *     full access inside it
+     */
+    public void setAllowReadonlyOpen(boolean allowReadonlyOpen) {
+        this.allowReadonlyOpen = allowReadonlyOpen;
+    }
+
+    /** @return whether only {@link #getAllowedImports()} may be imported */
+    public boolean isUseImportWhitelist() {
+        return useImportWhitelist;
+    }
+
+    /** @param useImportWhitelist true: only the allowed imports; false: all but the banned ones */
+    public void setUseImportWhitelist(boolean useImportWhitelist) {
+        this.useImportWhitelist = useImportWhitelist;
+    }
+
+    /** @return the modules that may be imported under the whitelist; live, to be changed in place */
+    public Set<String> getAllowedImports() {
+        return allowedImports;
+    }
+
+    /** @return the modules that may not be imported when the whitelist is off; live, to be changed in place */
+    public Set<String> getBannedImports() {
+        return bannedImports;
+    }
+
+    /** @return whether names that begin or end with two underscores can't be imported */
+    public boolean isBlockDunderImports() {
+        return blockDunderImports;
+    }
+
+    /** @param blockDunderImports true: names that begin or end with two underscores can't be imported */
+    public void setBlockDunderImports(boolean blockDunderImports) {
+        this.blockDunderImports = blockDunderImports;
+    }
+
+    /** @return whether the last expression's value is wanted */
+    public boolean isPrintLastExpression() {
+        return printLastExpression;
+    }
+
+    /** @param printLastExpression whether the repr of a last expression becomes {@link PyExecutionResult#getLastValueRepr()} */
+    public void setPrintLastExpression(boolean printLastExpression) {
+        this.printLastExpression = printLastExpression;
+    }
+
+    /** @return whether the interpreter runs without site-packages */
+    public boolean isIsolateSite() {
+        return isolateSite;
+    }
+
+    /** @param isolateSite true: Python's {@code -I -S}, without site-packages and {@code PYTHON*} variables */
+    public void setIsolateSite(boolean isolateSite) {
+        this.isolateSite = isolateSite;
+    }
+
+    /** @return the modules that are imported once, before any script */
+    public List<String> getPreloadImports() {
+        return preloadImports;
+    }
+
+    /** @param preloadImports modules that are imported once, before any script; adds nothing to what may be imported */
+    public void setPreloadImports(Collection<String> preloadImports) {
+        this.preloadImports = Collections.unmodifiableList(new ArrayList<>(preloadImports));
+    }
+
+    /** @return how much a script may write into its workspace */
+    public long getWorkspaceBytes() {
+        return workspaceBytes;
+    }
+
+    /** @param workspaceBytes how much a script may write into its workspace */
+    public void setWorkspaceBytes(long workspaceBytes) {
+        this.workspaceBytes = workspaceBytes;
+    }
+
+    /** @return how many threads a script may have */
+    public int getMaxThreads() {
+        return maxThreads;
+    }
+
+    /** @param maxThreads how many threads a script may have */
+    public void setMaxThreads(int maxThreads) {
+        this.maxThreads = maxThreads;
+    }
+
+    /** The policy as the protocol has it, with one more allowed import or null. */
+    Map<String, Object> toMap(String alsoAllowed) {
+        List<String> allowed = copy(allowedImports);
+        if (alsoAllowed != null && useImportWhitelist && !allowed.contains(alsoAllowed)) {
+            allowed.add(alsoAllowed);
+        }
+        Map<String, Object> map = new LinkedHashMap<>();
+        map.put("python_bin", pythonBin);
+        map.put("timeout_ms", timeout == null ? null : timeout.toMillis());
+        map.put("cpu_time_seconds", cpuTimeSeconds);
+        map.put("address_space_bytes", addressSpaceBytes);
+        map.put("max_open_files", maxOpenFiles);
+        map.put("max_stdout_bytes", maxStdoutBytes);
+        map.put("max_stderr_bytes", maxStderrBytes);
+        map.put("max_value_bytes", maxValueBytes);
+        map.put("disable_networking", disableNetworking);
+        map.put("disable_open", disableOpen);
+        map.put("allow_readonly_open", allowReadonlyOpen);
+        map.put("use_import_whitelist", useImportWhitelist);
+        map.put("allowed_imports", allowed);
+        map.put("banned_imports", copy(bannedImports));
+        map.put("block_dunder_imports", blockDunderImports);
+        map.put("print_last_expression", printLastExpression);
+        map.put("isolate_site", isolateSite);
+        map.put("preload_imports", preloadImports);
+        map.put("workspace_bytes", workspaceBytes);
+        map.put("max_threads", maxThreads);
+        return map;
+    }
+
+    private static List<String> copy(Set<String> set) {
+        return new ArrayList<>(Arrays.asList(set.toArray(new String[0])));
+    }
+}

@@ -1,0 +1,312 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.Collections;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Function;
+
+/**
+ * What an execution gave. The limits and kills, the counts of bytes, the files and the usage are facts of the host;
+ * whether it was ok or an error, the value, the error and the denials are what the script's own process said.
+ */
+public class PyExecutionResult {
+
+    /** How an execution ended. */
+    public enum Status {
+        /** It ended, or called {@code sys.exit(0)}. */
+        OK,
+        /** An exception that nobody caught. */
+        ERROR,
+        /** The wall-clock limit; thrown as {@link PyExecutionTimeoutException}. */
+        TIMEOUT,
+        /** The CPU limit. */
+        CPU_LIMIT,
+        /** The memory limit. */
+        MEMORY_LIMIT,
+        /** A SIGKILL that was not pyexec's: the out-of-memory killer, an operator. */
+        KILLED,
+        /** A fatal signal, or an end without a result. */
+        CRASHED,
+        /** The caller cancelled it. */
+        CANCELLED
+    }
+
+    /**
+     * An uncaught exception.
+     *
+     * @param type its class
+     * @param message its text
+     * @param line the script's line, or null
+     * @param traceback as Python prints it, with the script's own frames
+     * @param hint what to do next, or null
+     */
+    public record PyError(String type, String message, Integer line, String traceback, String hint) {
+    }
+
+    /**
+     * Something that was refused.
+     *
+     * @param layer imports, files, network, syscall or processes
+     * @param what was tried
+     * @param line the script's line, or null
+     * @param hint what to do instead, or null
+     */
+    public record Denial(String layer, String what, Integer line, String hint) {
+    }
+
+    /**
+     * A file that the execution made, changed or deleted.
+     *
+     * @param path relative to the workspace
+     * @param bytes its size
+     * @param change created, modified or deleted
+     * @param content what is in it, when {@link PyExecutionOptions#setReturnFiles} asked for it, else null
+     */
+    public record FileChange(String path, long bytes, String change, byte[] content) {
+    }
+
+    /**
+     * Rich output.
+     *
+     * @param data content by MIME type; images as base64
+     * @param metadata of the content
+     */
+    public record Display(Map<String, Object> data, Map<String, Object> metadata) {
+    }
+
+    /**
+     * What it used.
+     *
+     * @param wallMillis time that passed
+     * @param cpuMillis CPU time
+     * @param peakMemoryBytes peak of the process, pages shared with the warm parent included
+     */
+    public record Usage(double wallMillis, double cpuMillis, long peakMemoryBytes) {
+    }
+
+    /**
+     * The session of a call.
+     *
+     * @param id its id
+     * @param created whether this call made it
+     * @param restarted null, or why the state that this id had is gone: killed, crashed, timeout, cpu_limit,
+     *     memory_limit, idle_ttl, hard_ttl, evicted, closed or host_restart
+     * @param executionCount how many calls it has had
+     */
+    public record Session(String id, boolean created, String restarted, long executionCount) {
+    }
+
+    private final int exitCode;
+    private final String stdout;
+    private final boolean stdoutTruncated;
+    private final String stderr;
+    private final boolean stderrTruncated;
+    private final long elapsedMs;
+    private final String lastValueRepr;
+    private final String errorRepr;
+    private final Status status;
+    private final Map<String, Object> rest;
+    private final Session session;
+
+    /**
+     * A result with the fields of the original only.
+     *
+     * @param exitCode 0, or how it failed
+     * @param stdout standard output
+     * @param stdoutTruncated whether some of it was dropped
+     * @param stderr standard error
+     * @param stderrTruncated whether some of it was dropped
+     * @param elapsedMs wall-clock time
+     * @param lastValueRepr the repr of the last expression, or null
+     * @param errorRepr {@code Type: message} of an uncaught exception, or null
+     */
+    public PyExecutionResult(int exitCode, String stdout, boolean stdoutTruncated, String stderr, boolean stderrTruncated,
+            long elapsedMs, String lastValueRepr, String errorRepr) {
+        this.exitCode = exitCode;
+        this.stdout = stdout;
+        this.stdoutTruncated = stdoutTruncated;
+        this.stderr = stderr;
+        this.stderrTruncated = stderrTruncated;
+        this.elapsedMs = elapsedMs;
+        this.lastValueRepr = lastValueRepr;
+        this.errorRepr = errorRepr;
+        this.status = exitCode == 0 ? Status.OK : exitCode == 124 ? Status.TIMEOUT : Status.ERROR;
+        this.rest = Collections.emptyMap();
+        this.session = null;
+    }
+
+    /** From the protocol's object. `restarted` is what the executor itself knows of the session, or null. */
+    PyExecutionResult(Map<String, Object> map, String restarted) {
+        Map<String, Object> of = object(map.get("session"));
+        this.exitCode = ((Number) map.get("exit_code")).intValue();
+        this.stdout = stream(map.get("stdout"), of);
+        this.stdoutTruncated = Boolean.TRUE.equals(map.get("stdout_truncated"));
+        this.stderr = stream(map.get("stderr"), of);
+        this.stderrTruncated = Boolean.TRUE.equals(map.get("stderr_truncated"));
+        this.lastValueRepr = (String) map.get("last_value_repr");
+        this.errorRepr = (String) map.get("error_repr");
+        this.status = Status.valueOf(((String) map.get("status")).toUpperCase(Locale.ROOT));
+        this.rest = map;
+        this.elapsedMs = Math.round(getUsage().wallMillis());
+        this.session = of == null ? null : new Session((String) of.get("id"), Boolean.TRUE.equals(of.get("created")),
+                restarted != null ? restarted : (String) of.get("restarted"), number(of.get("execution_count")).longValue());
+    }
+
+    /** As the original had it: nothing written is null in a session, and "" in a single run. */
+    private static String stream(Object text, Map<String, Object> session) {
+        return session != null && "".equals(text) ? null : (String) text;
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<String, Object> object(Object value) {
+        return (Map<String, Object>) value;
+    }
+
+    private static Number number(Object value) {
+        return value == null ? 0 : (Number) value;
+    }
+
+    private static Integer line(Map<String, Object> map) {
+        return map.get("line") == null ? null : (Integer) number(map.get("line")).intValue();
+    }
+
+    private <T> List<T> list(String key, Function<Map<String, Object>, T> make) {
+        List<T> made = new ArrayList<>();
+        List<?> items = (List<?>) rest.get(key);
+        for (Object item : items == null ? Collections.emptyList() : items) {
+            made.add(make.apply(object(item)));
+        }
+        return Collections.unmodifiableList(made);
+    }
+
+    /** @return 0; 1 for an uncaught exception; n of {@code sys.exit(n)}; 124 timeout; 137 killed; 128 + signal crashed */
+    public int getExitCode() {
+        return exitCode;
+    }
+
+    /** @return standard output; in a session null when nothing was written */
+    public String getStdout() {
+        return stdout;
+    }
+
+    /** @return standard error; in a session null when nothing was written */
+    public String getStderr() {
+        return stderr;
+    }
+
+    /** @return whether some of standard output was dropped */
+    public boolean isStdoutTruncated() {
+        return stdoutTruncated;
+    }
+
+    /** @return whether some of standard error was dropped */
+    public boolean isStderrTruncated() {
+        return stderrTruncated;
+    }
+
+    /** @return wall-clock time of the execution in milliseconds */
+    public long getElapsedMs() {
+        return elapsedMs;
+    }
+
+    /** @return the repr of the last expression, or null */
+    public String getLastValueRepr() {
+        return lastValueRepr;
+    }
+
+    /** @return {@code Type: message} of an uncaught exception, or null */
+    public String getErrorRepr() {
+        return errorRepr;
+    }
+
+    /** @return how it ended */
+    public Status getStatus() {
+        return status;
+    }
+
+    /** @return whether it ended without an error */
+    public boolean isOk() {
+        return status == Status.OK;
+    }
+
+    /** @return how much was written to standard output in all */
+    public long getStdoutBytes() {
+        return number(rest.get("stdout_bytes")).longValue();
+    }
+
+    /** @return how much was written to standard error in all */
+    public long getStderrBytes() {
+        return number(rest.get("stderr_bytes")).longValue();
+    }
+
+    /** @return whether {@link #getLastValueRepr()} was cut */
+    public boolean isLastValueTruncated() {
+        return Boolean.TRUE.equals(rest.get("last_value_truncated"));
+    }
+
+    /** @return the uncaught exception, or null */
+    public PyError getError() {
+        Map<String, Object> error = object(rest.get("error"));
+        return error == null ? null : new PyError((String) error.get("type"), (String) error.get("message"), line(error),
+                (String) error.get("traceback"), (String) error.get("hint"));
+    }
+
+    /** @return what was refused, at most 100 */
+    public List<Denial> getDenials() {
+        return list("denials", denial -> new Denial((String) denial.get("layer"), (String) denial.get("what"), line(denial),
+                (String) denial.get("hint")));
+    }
+
+    /** @return how many more were refused */
+    public long getDenialsDropped() {
+        return number(rest.get("denials_dropped")).longValue();
+    }
+
+    /** @return the files that were made, changed or deleted */
+    public List<FileChange> getFiles() {
+        return list("files", file -> new FileChange((String) file.get("path"), number(file.get("bytes")).longValue(),
+                (String) file.get("change"), file.get("content_base64") == null ? null
+                        : Base64.getDecoder().decode((String) file.get("content_base64"))));
+    }
+
+    /** @return whether files or contents were left out */
+    public boolean isFilesTruncated() {
+        return Boolean.TRUE.equals(rest.get("files_truncated"));
+    }
+
+    /** @return rich output */
+    public List<Display> getDisplay() {
+        return list("display", item -> new Display(object(item.get("data")), object(item.get("metadata"))));
+    }
+
+    /** @return the isolation layers that this execution went without */
+    public List<String> getMissingLayers() {
+        List<String> layers = new ArrayList<>();
+        List<?> items = (List<?>) rest.get("missing_layers");
+        for (Object item : items == null ? Collections.emptyList() : items) {
+            layers.add((String) item);
+        }
+        return Collections.unmodifiableList(layers);
+    }
+
+    /** @return what it used */
+    public Usage getUsage() {
+        Map<String, Object> usage = object(rest.get("usage"));
+        return usage == null ? new Usage(elapsedMs, 0, 0) : new Usage(number(usage.get("wall_ms")).doubleValue(),
+                number(usage.get("cpu_ms")).doubleValue(), number(usage.get("peak_memory_bytes")).longValue());
+    }
+
+    /** @return the session, or null for a single run */
+    public Session getSession() {
+        return session;
+    }
+
+    @Override
+    public String toString() {
+        return "PyExecutionResult{" + status + ", exitCode=" + exitCode + ", lastValueRepr=" + lastValueRepr + ", errorRepr="
+                + errorRepr + "}";
+    }
+}

@@ -1,0 +1,4 @@
+/**
+ * Runs Python that nobody has reviewed, behind the kernel's walls: {@link com.alibaba.langengine.pyexecutor.PyExecutor}.
+ */
+package com.alibaba.langengine.pyexecutor;

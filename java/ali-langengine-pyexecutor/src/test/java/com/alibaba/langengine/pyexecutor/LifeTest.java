@@ -1,0 +1,263 @@
+package com.alibaba.langengine.pyexecutor;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.lang.ref.WeakReference;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Threads, ends and restarts. */
+class LifeTest {
+    private static final String FOREVER = "import time\nwhile True: time.sleep(0.05)";
+
+    /** Waits until something holds; a minute at most. */
+    static void until(Callable<Boolean> holds) throws Exception {
+        long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+        while (!holds.call()) {
+            assertTrue(System.nanoTime() < end, "it does not become so");
+            Thread.sleep(10);
+        }
+    }
+
+    private static PyExecutor executor() {
+        PyExecutionPolicy policy = new PyExecutionPolicy();
+        policy.setTimeout(Duration.ofMinutes(5));
+        return new PyExecutor(policy, new SessionConfig());
+    }
+
+    private static int running(PyExecutor executor) {
+        return ((Number) executor.stats().get("running")).intValue();
+    }
+
+    private static List<Long> familyOf(long pid) {
+        List<Long> pids = ProcessHandle.of(pid).orElseThrow().descendants().map(ProcessHandle::pid).collect(Collectors.toList());
+        pids.add(pid);
+        return pids;
+    }
+
+    /** A process that nobody has waited for yet is gone all the same. */
+    private static boolean isGone(long pid) {
+        try {
+            String stat = new String(Files.readAllBytes(Paths.get("/proc/" + pid + "/stat")));
+            return "ZX".indexOf(stat.charAt(stat.lastIndexOf(')') + 2)) >= 0;
+        } catch (IOException e) {
+            return true;
+        }
+    }
+
+    private static void assertAllGone(List<Long> pids) throws Exception {
+        assertTrue(pids.size() >= 4, "rpc, outer process, supervisor and zygotes: " + pids);
+        until(() -> pids.stream().allMatch(LifeTest::isGone));
+    }
+
+    @Test
+    void interruptingTheCallingThreadCancelsTheRun() throws Exception {
+        try (PyExecutor executor = executor()) {
+            executor.start();
+            AtomicReference<Throwable> thrown = new AtomicReference<>();
+            Thread caller = new Thread(() -> {
+                try {
+                    executor.executeOnce(FOREVER, null);
+                } catch (Throwable e) {
+                    thrown.set(e);
+                }
+            });
+            caller.start();
+            until(() -> running(executor) == 1);
+            caller.interrupt();
+            caller.join(60000);
+            assertInstanceOf(InterruptedException.class, thrown.get());
+            until(() -> running(executor) == 0);
+            assertEquals("1", executor.executeOnce("1", null).getLastValueRepr());
+        }
+    }
+
+    @Test
+    void interruptingTheCallingThreadKeepsTheSession() throws Exception {
+        try (PyExecutor executor = executor()) {
+            executor.execute("s", "x = 42", null);
+            Thread caller = new Thread(() -> assertThrows(InterruptedException.class, () -> executor.execute("s", FOREVER, null)));
+            caller.start();
+            until(() -> running(executor) == 1);
+            caller.interrupt();
+            caller.join(60000);
+            assertEquals("42", executor.execute("s", "x", null).getLastValueRepr());
+        }
+    }
+
+    @Test
+    void aFutureGivesTheResultOrTheException() throws Exception {
+        try (PyExecutor executor = executor()) {
+            assertEquals("2", executor.executeOnceAsync("1 + 1", null).get(60, TimeUnit.SECONDS).getLastValueRepr());
+            assertEquals("2", executor.executeAsync("s", "1 + 1", null).get(60, TimeUnit.SECONDS).getLastValueRepr());
+            ExecutionException failed = assertThrows(ExecutionException.class, () -> executor.executeOnceAsync("a\0", null)
+                    .get(60, TimeUnit.SECONDS));
+            assertInstanceOf(IllegalArgumentException.class, failed.getCause());
+            PyExecutionOptions brief = new PyExecutionOptions().setTimeout(Duration.ofMillis(100));
+            failed = assertThrows(ExecutionException.class, () -> executor.executeOnceAsync(FOREVER, brief).get(60, TimeUnit.SECONDS));
+            assertInstanceOf(PyExecutionTimeoutException.class, failed.getCause());
+        }
+    }
+
+    @Test
+    void whatFollowsAFutureMayCallTheExecutor() throws Exception {
+        try (PyExecutor executor = executor()) {
+            CompletableFuture<String> chained = executor.executeOnceAsync("20 + 1", null).thenApply(first -> {
+                try {
+                    return executor.executeOnce(first.getLastValueRepr() + " * 2", null).getLastValueRepr();
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            assertEquals("42", chained.get(60, TimeUnit.SECONDS));
+        }
+    }
+
+    @Test
+    void cancellingAFutureCancelsTheRun() throws Exception {
+        try (PyExecutor executor = executor()) {
+            CompletableFuture<PyExecutionResult> future = executor.executeOnceAsync(FOREVER, null);
+            until(() -> running(executor) == 1);
+            assertTrue(future.cancel(true));
+            until(() -> running(executor) == 0);
+            assertTrue(future.isCancelled());
+        }
+    }
+
+    @Test
+    void tooManyCallsAreATypedException() throws Exception {
+        HostConfig host = new HostConfig().setMaxConcurrent(1).setQueueLength(0);
+        try (PyExecutor executor = new PyExecutor(null, null, host)) {
+            CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\ntime.sleep(4)", null);
+            until(() -> running(executor) == 1);
+            PyExecutorOverloadedException refused = assertThrows(PyExecutorOverloadedException.class, () -> executor.executeOnce("1", null));
+            assertEquals("overloaded", refused.getCode());
+            assertFalse(refused.getRetryAfter().isZero());
+            running.get(60, TimeUnit.SECONDS);
+            assertEquals("1", executor.executeOnce("1", null).getLastValueRepr());
+        }
+    }
+
+    @Test
+    void aDeadNativeProcessIsReplacedAndItsSessionsSaySo() throws Exception {
+        try (PyExecutor executor = executor()) {
+            executor.execute("kept", "x = 1", null);
+            executor.execute("closed", "x = 1", null);
+            CompletableFuture<PyExecutionResult> running = executor.executeAsync("busy", FOREVER, null);
+            until(() -> running(executor) == 1);
+            long pid = executor.client().pid();
+            List<Long> family = familyOf(pid);
+            ProcessHandle.of(pid).orElseThrow().destroyForcibly();
+            ExecutionException failed = assertThrows(ExecutionException.class, () -> running.get(60, TimeUnit.SECONDS));
+            assertEquals("internal", ((PyExecutorException) failed.getCause()).getCode());
+            assertTrue(failed.getCause().getMessage().contains("exit status 137"), failed.getCause().getMessage());
+            assertAllGone(family);
+
+            assertEquals("1", executor.executeOnce("1", null).getLastValueRepr());
+            assertEquals(new PyExecutionResult.Session("kept", true, "host_restart", 1), executor.execute("kept", "1", null).getSession());
+            assertEquals("host_restart", executor.execute("busy", "1", null).getSession().restarted());
+            assertNull(executor.execute("kept", "1", null).getSession().restarted());
+            assertNull(executor.execute("new", "1", null).getSession().restarted());
+        }
+    }
+
+    @Test
+    void aClosedExecutorLeavesNothingAndRefuses() throws Exception {
+        PyExecutor executor = executor();
+        executor.execute("s", "1", null);
+        CompletableFuture<PyExecutionResult> running = executor.executeAsync("s", FOREVER, null);
+        until(() -> running(executor) == 1);
+        List<Long> family = familyOf(executor.client().pid());
+        executor.close();
+        assertAllGone(family);
+        assertEquals(PyExecutionResult.Status.CANCELLED, running.get(60, TimeUnit.SECONDS).getStatus());
+        assertEquals("shutting_down", assertThrows(PyExecutorException.class, () -> executor.executeOnce("1", null)).getCode());
+        executor.close();
+    }
+
+    @Test
+    void anExecutorThatNobodyHoldsIsClosed() throws Exception {
+        PyExecutor executor = executor();
+        executor.executeOnce("1", null);
+        List<Long> family = familyOf(executor.client().pid());
+        WeakReference<PyExecutor> forgotten = new WeakReference<>(executor);
+        executor = null;
+        until(() -> {
+            System.gc();
+            return forgotten.get() == null;
+        });
+        assertAllGone(family);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"exit", "kill"})
+    void theEndOfTheJvmLeavesNoPython(String how) throws Exception {
+        Process jvm = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
+                System.getProperty("java.class.path"), "-D" + NativeProgram.PROPERTY + "=" + System.getProperty(NativeProgram.PROPERTY, ""),
+                Holder.class.getName()).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        try (BufferedReader out = new BufferedReader(new InputStreamReader(jvm.getInputStream()))) {
+            List<Long> family = familyOf(Long.parseLong(out.readLine()));
+            if (how.equals("exit")) {
+                jvm.getOutputStream().write('\n');
+                jvm.getOutputStream().flush();
+            } else {
+                jvm.destroyForcibly();
+            }
+            assertTrue(jvm.waitFor(60, TimeUnit.SECONDS));
+            assertAllGone(family);
+        } finally {
+            jvm.destroyForcibly();
+        }
+    }
+
+    /** A JVM with a busy session and a busy run, which calls System.exit when it is told a line. */
+    static final class Holder {
+        private Holder() {
+        }
+
+        public static void main(String[] args) throws Exception {
+            PyExecutor executor = executor();
+            executor.executeAsync("s", FOREVER, null);
+            executor.executeOnceAsync("while True: pass", null);
+            until(() -> running(executor) == 2);
+            System.out.println(executor.client().pid());
+            System.out.flush();
+            System.in.read();
+            System.exit(0);
+        }
+    }
+
+    @Test
+    void manyCallsAtOnceAreAnsweredEachItsOwn() throws Exception {
+        try (PyExecutor executor = executor()) {
+            List<CompletableFuture<PyExecutionResult>> calls = new ArrayList<>();
+            for (int i = 0; i < 200; i++) {
+                calls.add(executor.executeOnceAsync("'call " + i + "'", null));
+            }
+            for (int i = 0; i < 200; i++) {
+                assertEquals("'call " + i + "'", calls.get(i).get(120, TimeUnit.SECONDS).getLastValueRepr());
+            }
+        }
+    }
+}

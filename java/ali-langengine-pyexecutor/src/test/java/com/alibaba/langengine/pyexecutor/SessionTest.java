@@ -1,0 +1,307 @@
+package com.alibaba.langengine.pyexecutor;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What callers of the original rely on, one by one. Sessions. */
+class SessionTest {
+    private final PyExecutionPolicy policy = new PyExecutionPolicy();
+    private PyExecutor executor;
+
+    @BeforeEach
+    void open() {
+        executor = new PyExecutor(policy, new SessionConfig());
+    }
+
+    @AfterEach
+    void close() {
+        executor.close();
+    }
+
+    private String value(String session, String code) throws Exception {
+        return value(executor, session, code);
+    }
+
+    private static String value(PyExecutor executor, String session, String code) throws Exception {
+        PyExecutionResult result = executor.execute(session, code, null);
+        assertEquals(PyExecutionResult.Status.OK, result.getStatus(), () -> String.valueOf(result.getErrorRepr()));
+        return result.getLastValueRepr();
+    }
+
+    @Test
+    void stateLasts() throws Exception {
+        value("s", "my_list = [1, 2, 3]");
+        value("s", "my_list.append(4)");
+        assertEquals("[1, 2, 3, 4]", value("s", "my_list"));
+        assertEquals("False", value("t", "'my_list' in globals()"));
+        PyExecutionResult.Session session = executor.execute("s", "1", null).getSession();
+        assertEquals(new PyExecutionResult.Session("s", false, null, 4), session);
+    }
+
+    @Test
+    void stateSurvivesAnException() throws Exception {
+        value("s", "kept = 42");
+        PyExecutionResult failed = executor.execute("s", "1 / 0", null);
+        assertEquals(1, failed.getExitCode());
+        assertEquals("ZeroDivisionError: division by zero", failed.getErrorRepr());
+        assertEquals("42", value("s", "kept"));
+    }
+
+    @Test
+    void stateSurvivesATimeout() throws Exception {
+        value("s", "kept = 42");
+        assertThrows(PyExecutionTimeoutException.class, () -> executor.execute("s", "import time\ntime.sleep(60)",
+                new PyExecutionOptions().setTimeout(Duration.ofMillis(200))));
+        assertEquals("42", value("s", "kept"));
+    }
+
+    @Test
+    void emptyStreamsOfASessionAreNull() throws Exception {
+        PyExecutionResult result = executor.execute("s", "1", null);
+        assertNull(result.getStdout());
+        assertNull(result.getStderr());
+        assertEquals("x\n", executor.execute("s", "print('x')", null).getStdout());
+    }
+
+    @Test
+    void nullsAreNullPointerExceptions() {
+        assertThrows(NullPointerException.class, () -> executor.execute(null, "1", null));
+        assertThrows(NullPointerException.class, () -> executor.execute("s", null, null));
+        assertThrows(NullPointerException.class, () -> executor.executeAsync(null, "1", null));
+        assertThrows(NullPointerException.class, () -> executor.executeAsync("s", null, null));
+        assertThrows(NullPointerException.class, () -> executor.closeSession(null));
+        assertThrows(NullPointerException.class, () -> executor.interrupt(null));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", ".", "..", "a/b", "ä", "a b"})
+    void aBadIdIsAnIllegalArgument(String id) {
+        assertThrows(IllegalArgumentException.class, () -> executor.execute(id, "1", null));
+        assertThrows(IllegalArgumentException.class, () -> executor.execute("x".repeat(129), "1", null));
+    }
+
+    @Test
+    void aSessionMayImportOs() throws Exception {
+        assertEquals("True", value("s", "import os\nbool(os.getcwd())"));
+        assertTrue(executor.execute("s", "import subprocess", null).getErrorRepr().contains("not allowed"));
+        assertFalse(policy.getAllowedImports().contains("os"));
+    }
+
+    @Test
+    void thePolicyIsReadWhenASessionIsMade() throws Exception {
+        value("old", "1");
+        policy.getAllowedImports().add("platform");
+        policy.setPrintLastExpression(false);
+        assertEquals("1", value("old", "1"));
+        assertTrue(executor.execute("old", "import platform", null).getErrorRepr().contains("not allowed"));
+        assertNull(value("new", "import platform\n1"));
+        executor.closeSession("old");
+        assertNull(value("old", "import platform\n1"));
+    }
+
+    @Test
+    void workingDirectoryEnvironmentAndInputHoldForOneCall() throws Exception {
+        PyExecutionOptions options = new PyExecutionOptions().setWorkingDirRelative("sub").putEnv("ONCE", "yes").setStdin("in");
+        PyExecutionResult result = executor.execute("s", "import os\n[os.getcwd()[-4:], os.environ['ONCE'], input()]", options);
+        assertEquals("['/sub', 'yes', 'in']", result.getLastValueRepr(), result.getErrorRepr());
+        assertEquals("[False, None]", value("s", "[os.getcwd().endswith('/sub'), os.environ.get('ONCE')]"));
+    }
+
+    @Test
+    void aWorkingDirectoryThatLeavesIsAnIllegalArgument() throws Exception {
+        for (String folder : new String[] {"../x", "/etc", "a/../.."}) {
+            String message = assertThrows(IllegalArgumentException.class,
+                    () -> executor.execute("s", "1", new PyExecutionOptions().setWorkingDirRelative(folder))).getMessage();
+            assertTrue(message.startsWith("outside sandbox: "), message);
+        }
+        assertEquals("1", value("s", "1"));
+    }
+
+    @Test
+    void aClosedSessionsIdStartsAnew() throws Exception {
+        value("s", "x = 1");
+        executor.closeSession("s");
+        PyExecutionResult result = executor.execute("s", "'x' in globals()", null);
+        assertEquals("False", result.getLastValueRepr());
+        assertEquals(new PyExecutionResult.Session("s", true, "closed", 1), result.getSession());
+        executor.closeSession("never there");
+    }
+
+    @Test
+    void closeAllEndsAllAndTheExecutorGoesOn() throws Exception {
+        value("a", "x = 1");
+        value("b", "x = 1");
+        executor.closeAll();
+        assertEquals(0L, executor.stats().get("sessions"));
+        assertEquals("False", value("a", "'x' in globals()"));
+        assertEquals("1", executor.executeOnce("1", null).getLastValueRepr());
+    }
+
+    @Test
+    void closingDuringACallCancelsIt() throws Exception {
+        CompletableFuture<PyExecutionResult> running = executor.executeAsync("s", "print('on', flush=True)\nwhile True: pass", null);
+        LifeTest.until(() -> ((Number) executor.stats().get("running")).intValue() == 1);
+        executor.closeSession("s");
+        assertEquals(PyExecutionResult.Status.CANCELLED, running.get(20, TimeUnit.SECONDS).getStatus());
+    }
+
+    @Test
+    void theLeastRecentlyUsedMakesRoom() throws Exception {
+        try (PyExecutor two = new PyExecutor(policy, new SessionConfig().setMaxCount(2))) {
+            value(two, "a", "x = 1");
+            value(two, "b", "x = 2");
+            value(two, "a", "x");
+            value(two, "c", "x = 3");
+            assertEquals("1", value(two, "a", "x"));
+            assertEquals("evicted", two.execute("b", "1", null).getSession().restarted());
+        }
+    }
+
+    @Test
+    void busySessionsAreNotEvicted() throws Exception {
+        try (PyExecutor one = new PyExecutor(policy, new SessionConfig().setMaxCount(1))) {
+            CompletableFuture<PyExecutionResult> busy = one.executeAsync("a", "import time\ntime.sleep(60)", null);
+            LifeTest.until(() -> ((Number) one.stats().get("running")).intValue() == 1);
+            assertEquals("session_limit", assertThrows(PyExecutorException.class, () -> one.execute("b", "1", null)).getCode());
+            one.interrupt("a");
+            assertEquals("KeyboardInterrupt", busy.get(20, TimeUnit.SECONDS).getError().type());
+            assertEquals("1", value(one, "b", "1"));
+        }
+    }
+
+    @Test
+    void idleSessionsEnd() throws Exception {
+        try (PyExecutor brief = new PyExecutor(policy, new SessionConfig().setIdleTtl(Duration.ofMillis(200)))) {
+            value(brief, "s", "x = 1");
+            LifeTest.until(() -> ((Number) brief.stats().get("sessions")).intValue() == 0);
+            assertEquals("idle_ttl", brief.execute("s", "1", null).getSession().restarted());
+        }
+    }
+
+    @Test
+    void oldSessionsEnd() throws Exception {
+        try (PyExecutor brief = new PyExecutor(policy, new SessionConfig().setHardTtl(Duration.ofMillis(300)))) {
+            value(brief, "s", "x = 1");
+            LifeTest.until(() -> ((Number) brief.stats().get("sessions")).intValue() == 0);
+            assertEquals("hard_ttl", brief.execute("s", "1", null).getSession().restarted());
+        }
+    }
+
+    @Test
+    void sessionsWithoutTtlsStay() throws Exception {
+        try (PyExecutor lasting = new PyExecutor(policy, new SessionConfig().setIdleTtl(null).setHardTtl(null).setMaxCount(0))) {
+            value(lasting, "s", "x = 1");
+            assertEquals("1", value(lasting, "s", "x"));
+        }
+    }
+
+    @Test
+    void interruptKeepsTheState() throws Exception {
+        value("s", "x = 1");
+        CompletableFuture<PyExecutionResult> running = executor.executeAsync("s", "while True: x += 1", null);
+        LifeTest.until(() -> ((Number) executor.stats().get("running")).intValue() == 1);
+        executor.interrupt("s");
+        PyExecutionResult result = running.get(20, TimeUnit.SECONDS);
+        assertEquals("KeyboardInterrupt", result.getError().type());
+        assertEquals("True", value("s", "x >= 1"));
+    }
+
+    @Test
+    void aSetWorkspaceRootIsAFolderOfTheHost() throws Exception {
+        Path root = Files.createTempDirectory("pyexec-root");
+        policy.setDisableOpen(false);
+        try (PyExecutor rooted = new PyExecutor(policy, new SessionConfig().setWorkspaceRoot(root))) {
+            Files.createDirectory(root.resolve("mine"));
+            Files.write(root.resolve("mine/in.txt"), "hello".getBytes(StandardCharsets.UTF_8));
+            assertEquals("'hello'", value(rooted, "mine", "open('in.txt').read()"));
+            value(rooted, "other", "open('out.txt', 'w').write('x')");
+            assertTrue(Files.exists(root.resolve("other/out.txt")));
+            assertEquals("'" + root.resolve("mine") + "'", value(rooted, "mine", "import os\nos.getcwd()"));
+        }
+        assertTrue(Files.exists(root.resolve("mine/in.txt")), "a folder that was there before stays");
+        assertFalse(Files.exists(root.resolve("other")), "one that pyexec made goes");
+        Files.delete(root.resolve("mine/in.txt"));
+        Files.delete(root.resolve("mine"));
+        Files.delete(root);
+    }
+
+    @Test
+    void theDefaultWorkspaceIsInMemoryAndReachedThroughTheApi() throws Exception {
+        policy.setDisableOpen(false);
+        value("s", "open('a.txt', 'w').write('hello')");
+        assertEquals("hello", new String(executor.readFile("s", "a.txt"), StandardCharsets.UTF_8));
+        executor.writeFile("s", "b.bin", new byte[] {0, -1});
+        assertEquals("b'\\x00\\xff'", value("s", "open('b.bin', 'rb').read()"));
+        assertEquals(List.of(Map.of("path", "a.txt", "bytes", 5L), Map.of("path", "b.bin", "bytes", 2L)), executor.listFiles("s"));
+        executor.deleteFile("s", "a.txt");
+        assertEquals(1, executor.listFiles("s").size());
+        assertFalse(Files.exists(Paths.get(System.getProperty("java.io.tmpdir"), "s")));
+    }
+
+    @Test
+    void theDefaultsOfTheConfiguration() {
+        SessionConfig config = new SessionConfig();
+        assertTrue(config.isEnabled());
+        assertEquals(50, config.getMaxCount());
+        assertEquals(Duration.ofMinutes(10), config.getIdleTtl());
+        assertEquals(Duration.ofHours(1), config.getHardTtl());
+        assertEquals(Paths.get(System.getProperty("java.io.tmpdir")), config.getWorkspaceRoot());
+    }
+
+    @Test
+    void tenThreadsOnTenSessions() throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(10);
+        try {
+            List<Future<String>> answers = new ArrayList<>();
+            for (int i = 0; i < 10; i++) {
+                String id = "s" + i;
+                int step = i + 1;
+                answers.add(threads.submit(() -> {
+                    value(id, "n = 0");
+                    for (int call = 0; call < 20; call++) {
+                        value(id, "n += " + step);
+                    }
+                    return value(id, "n");
+                }));
+            }
+            for (int i = 0; i < 10; i++) {
+                assertEquals(Integer.toString(20 * (i + 1)), answers.get(i).get(60, TimeUnit.SECONDS));
+            }
+        } finally {
+            threads.shutdownNow();
+        }
+    }
+
+    @Test
+    void callsOfOneSessionRunOneAfterAnotherInOrder() throws Exception {
+        value("s", "seen = []");
+        List<CompletableFuture<PyExecutionResult>> calls = new ArrayList<>();
+        for (int i = 0; i < 20; i++) {
+            calls.add(executor.executeAsync("s", "seen.append(" + i + ")", null));
+        }
+        CompletableFuture.allOf(calls.toArray(new CompletableFuture<?>[0])).get(60, TimeUnit.SECONDS);
+        assertEquals("[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]", value("s", "seen"));
+    }
+}

@@ -125,11 +125,23 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
     struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1};
     struct px_clone_request request = *shape;
     struct px_clone_reply reply;
+    uint64_t number;
     if (make_descriptors(child, &ends, error) < 0)
         return -1;
-    int fds[4] = {ends.channel, ends.output, ends.error_output, mount};
-    int answered[2];
-    if (px_zygotes_clone(zygotes, &request, fds, mount >= 0 ? 4 : 3, &reply, answered, error) < 0)
+    px_auto_fd int leaf = px_launcher_leaf(launcher, shape, &number, error);
+    if (leaf < 0 && number)
+        return -1;
+    request.cgroup = leaf >= 0;
+    int fds[5] = {ends.channel, ends.output, ends.error_output}, answered[2];
+    size_t count = 3;
+    if (mount >= 0)
+        fds[count++] = mount;
+    if (leaf >= 0)
+        fds[count++] = leaf;
+    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, error);
+    if (number)
+        px_launcher_give_leaf(launcher, result == 0 ? reply.pid : 0, number);
+    if (result < 0)
         return -1;
     child->pidfd = answered[0];
     if (child->workspace < 0)

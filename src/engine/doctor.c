@@ -22,6 +22,7 @@ struct doctor {
     px_layers missing;
     px_layers untried;          /* the launcher or the interpreter did not get so far */
     int landlock_abi;
+    char cgroup[512];           /* its folder, or why there is none */
     bool python_ok;
 };
 
@@ -127,7 +128,9 @@ static void report_layers(struct doctor *doctor, const char *why)
             layers, json_pack("{s:s, s:b, s:b, s:s, s:o, s:o}", "name", info->name, "required",
                               info->required, "present", present, "gives", info->gives, "why",
                               untried ? json_string("not tried: python did not start")
-                              : present || !info->required ? json_null() : json_string(why),
+                              : present ? json_null()
+                              : layer == PX_LAYER_CGROUP ? json_string(doctor->cgroup)
+                              : info->required ? json_string(why) : json_null(),
                               "remedy", missing ? json_string(info->remedy) : json_null()));
     }
     json_object_set_new(doctor->report, "layers", layers);
@@ -146,7 +149,11 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
         result = px_launcher_new(&ids, &launcher, error);
     doctor->untried = all;
     if (result == 0) {
+        const char *text;
         doctor->missing = px_launcher_missing(launcher);
+        if (!px_launcher_cgroup(launcher, &text))
+            doctor->missing |= PX_LAYER_BIT(PX_LAYER_CGROUP);
+        snprintf(doctor->cgroup, sizeof doctor->cgroup, "%s", text);
         doctor->untried &= ~(px_layers)(PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) |
                                         PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
                                         PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
@@ -165,21 +172,6 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
     px_zygotes_free(zygotes);
     px_launcher_free(launcher);
     return result;
-}
-
-/* Which cgroup v2 controllers this process could hand on; they are not used yet. */
-static char *describe_cgroup(void)
-{
-    char text[256];
-    struct px_buffer words = {0};
-    ssize_t n = px_read_small_file(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", text, sizeof text);
-    if (n < 0)
-        px_buffer_add_string(&words, "no cgroup v2 tree at /sys/fs/cgroup");
-    else
-        px_buffer_printf(&words, "controllers: %s", *text ? text : "none");
-    if (words.length && words.data[words.length - 1] == '\n')
-        words.data[--words.length] = '\0';
-    return px_buffer_take(&words);
 }
 
 static bool is_filtered(void)
@@ -218,7 +210,6 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     struct utsname name;
     pyexec_error problem = {0};
     uname(&name);
-    char *cgroup = describe_cgroup();
     json_t *limits = px_policy_to_json(policy);
     json_object_update_new(
         doctor->report,
@@ -238,8 +229,7 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     report_layers(doctor, read_why(why, sizeof why));
     json_object_set_new(doctor->report, "details",
                         json_pack("{s:i, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup",
-                                  cgroup ? cgroup : ""));
-    free(cgroup);
+                                  doctor->cgroup));
     px_layers needed = px_layers_required() & ~px_executor_allowed(host);
     bool ok = tried == 0 && !(doctor->missing & needed), held = true;
     int result = ok && with_selftest ? selftest(doctor, &held, error) : 0;

@@ -52,6 +52,7 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
         .run_uid = NOBODY,
         .run_uid_count = 1,
         .run_gid = NOBODY,
+        .cgroup = host->cgroup,
     };
     if (host->uid_range) {
         uint32_t first, count;
@@ -309,8 +310,11 @@ void px_executor_release(pyexec_executor *executor, struct px_kind *kind)
 static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes)
 {
     px_layers missing = px_zygotes_missing(zygotes), all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
-    /* A layer that this version does not use. */
-    px_layers layers = all & ~missing & ~(px_layers)PX_LAYER_BIT(PX_LAYER_CGROUP);
+    const char *unused;
+    /* Where the host does not offer it: nobody asked for it. */
+    px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused)
+                           ? 0 : PX_LAYER_BIT(PX_LAYER_CGROUP);
+    px_layers layers = all & ~missing & ~cgroup;
     executor->missing_json = px_json_take_text(px_layers_to_json(missing));
     executor->info_json = px_json_take_text(
         json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python",

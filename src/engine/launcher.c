@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "engine/leaf.h"
 
 #ifndef PX_LIBEXECDIR
 #define PX_LIBEXECDIR "/usr/libexec/pyexec"
@@ -34,18 +35,22 @@ struct waiter {
     struct waiter *next;
     pid_t pid;
     bool exited, forgotten;
+    uint64_t leaf;              /* the number of its cgroup, or 0 */
     struct px_launch_event event;
 };
 
 struct px_launcher {
     int outer, supervisor, pidfd, outer_pidfd;
     bool privileged;
+    int cgroup;                     /* of the runs' own, or -1 */
+    char cgroup_text[512];
     pthread_mutex_t outer_lock;     /* one request on the outer socket at a time */
     pthread_mutex_t start_lock;     /* one zygote start at a time */
     pthread_mutex_t lock;           /* what follows */
     pthread_cond_t changed;
     struct waiter *waiters[WAITER_LISTS];   /* by pid: thousands of sessions may end at once */
     px_layers missing;
+    uint64_t leaves;
     uint32_t token;
     struct px_launch_event started; /* the answer to the zygote start in progress */
     int started_pidfd;
@@ -130,6 +135,7 @@ static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
 static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event,
                          int pidfd)
 {
+    uint64_t leaf = 0;
     pthread_mutex_lock(&launcher->lock);
     if (event->type != PX_EVENT_EXIT) {
         launcher->started = *event;
@@ -137,15 +143,59 @@ static void handle_event(struct px_launcher *launcher, const struct px_launch_ev
         launcher->started_pidfd = pidfd;
     } else {
         struct waiter *waiter = get_waiter(launcher, event->pid);
+        leaf = waiter ? waiter->leaf : 0;
         if (waiter && waiter->forgotten) {
             remove_waiter(launcher, waiter);
         } else if (waiter) {
             waiter->exited = true;
             waiter->event = *event;
+            waiter->event.oom = leaf ? px_leaf_oom(launcher->cgroup, leaf) : PX_OOM_NONE;
         }
     }
     pthread_cond_broadcast(&launcher->changed);
     pthread_mutex_unlock(&launcher->lock);
+    if (leaf)
+        px_leaf_remove(launcher->cgroup, leaf);
+}
+
+bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text)
+{
+    *ret_text = launcher->cgroup_text;
+    return launcher->cgroup >= 0;
+}
+
+int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape,
+                     uint64_t *ret_number, pyexec_error *error)
+{
+    *ret_number = 0;
+    if (launcher->cgroup < 0)
+        return -1;
+    *ret_number = __atomic_add_fetch(&launcher->leaves, 1, __ATOMIC_RELAXED);
+    int fd = px_leaf_make(launcher->cgroup, *ret_number, shape);
+    if (fd < 0) {
+        px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a cgroup for the run below '%s'",
+                       launcher->cgroup_text);
+        px_error_hint(error, "See its cgroup.max.descendants and the kernel's free memory, or set "
+                             "[host] cgroup to off.");
+    }
+    return fd;
+}
+
+/* The child's exit may have been told already. */
+void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t number)
+{
+    bool over = pid == 0;
+    pthread_mutex_lock(&launcher->lock);
+    struct waiter *waiter = over ? NULL : get_waiter(launcher, pid);
+    if (waiter && waiter->exited) {
+        waiter->event.oom = px_leaf_oom(launcher->cgroup, number);
+        over = true;
+    } else if (waiter) {
+        waiter->leaf = number;
+    }
+    pthread_mutex_unlock(&launcher->lock);
+    if (over)
+        px_leaf_remove(launcher->cgroup, number);
 }
 
 static void *keep(void *argument)
@@ -228,7 +278,9 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
         .run_uid_count = options->run_uid_count,
         .run_gid = options->run_gid,
     };
+    snprintf(start.cgroup, sizeof start.cgroup, "%s", options->cgroup);
     struct px_launch_started started;
+    int fds[2] = {-1, -1};
     px_auto_fd int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (self < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "pidfd_open (Linux 5.3)");
@@ -236,13 +288,15 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
         await_readable(launcher->outer, START_TIMEOUT_MS) <= 0)
         return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "pyexec-launch does not answer");
     size_t count;
-    ssize_t n = px_receive_fds(launcher->outer, &started, sizeof started, &launcher->pidfd, 1,
-                               &count);
+    ssize_t n = px_receive_fds(launcher->outer, &started, sizeof started, fds, 2, &count);
+    launcher->pidfd = fds[0];
+    launcher->cgroup = fds[1];
     if (n != sizeof started || started.magic != PX_LAUNCH_MAGIC)
         return px_error_set(error, PYEXEC_INTERNAL,
                             "pyexec-launch is of another version than libpyexec, or was killed");
     launcher->missing = started.missing;
     launcher->privileged = started.privileged;
+    memcpy(launcher->cgroup_text, started.cgroup_text, sizeof launcher->cgroup_text);
     if (started.error.code != PYEXEC_OK) {
         *error = started.error;
         return -1;
@@ -271,7 +325,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
     if (!launcher)
         return px_error_oom(error);
     launcher->outer = launcher->supervisor = launcher->pidfd = launcher->outer_pidfd = -1;
-    launcher->started_pidfd = -1;
+    launcher->started_pidfd = launcher->cgroup = -1;
     pthread_mutex_init(&launcher->outer_lock, NULL);
     pthread_mutex_init(&launcher->start_lock, NULL);
     pthread_mutex_init(&launcher->lock, NULL);
@@ -337,6 +391,7 @@ void px_launcher_free(struct px_launcher *launcher)
     px_close_fd(&launcher->pidfd);
     px_close_fd(&launcher->outer_pidfd);
     px_close_fd(&launcher->started_pidfd);
+    px_close_fd(&launcher->cgroup);
     pthread_mutex_destroy(&launcher->outer_lock);
     pthread_mutex_destroy(&launcher->start_lock);
     pthread_mutex_destroy(&launcher->lock);

@@ -16,6 +16,7 @@ struct px_launcher_options {
     px_layers allow_missing;
     uint32_t owner_uid, owner_gid;      /* of the interpreter; used when started as root */
     uint32_t run_uid, run_uid_count, run_gid;
+    const char *cgroup;                 /* auto, off or a path */
 };
 
 /* 0, or -1 with PYEXEC_SANDBOX_UNAVAILABLE or PYEXEC_INTERNAL. */
@@ -31,6 +32,16 @@ void px_launcher_stop(struct px_launcher *launcher);
 bool px_launcher_dead(struct px_launcher *launcher);
 bool px_launcher_privileged(const struct px_launcher *launcher);
 px_layers px_launcher_missing(struct px_launcher *launcher);
+
+/* Whether runs get cgroups, and below which folder, or why not. */
+bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text);
+
+/* A cgroup for the next child: its descriptor and number, or *ret_number 0 and -1 where runs have none.
+ * -1 with *ret_number not 0: it can't be made. */
+int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape,
+                     uint64_t *ret_number, pyexec_error *error);
+/* Its child's end removes it; pid 0: at once, no child was born in it. */
+void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t number);
 
 struct px_launched_zygote {
     int socket;                 /* the host's end */

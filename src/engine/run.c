@@ -323,6 +323,7 @@ static void collect_facts(struct run *run)
             ending->known = true;
             ending->code = event.code;
             ending->status = event.status;
+            ending->oom = event.oom;
             facts.cpu_ns = (int64_t)(event.user_us + event.system_us) * 1000;
             facts.peak_bytes = event.peak_bytes;
         }

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
+#include "engine/leaf.h"
 
 static int set_status(pyexec_result *result, pyexec_status status, int exit_code)
 {
@@ -78,6 +79,22 @@ static int end_by_stranger(pyexec_result *result)
     return px_result_set_error(result, "Killed", text);
 }
 
+/* The kernel's own word (memory.events), not a guess. */
+static int end_by_oom(pyexec_result *result, const struct px_ending *ending,
+                      const struct px_policy *policy)
+{
+    char text[256];
+    set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);
+    if (ending->oom == PX_OOM_OWN)
+        snprintf(text, sizeof text, "the kernel ended the run at the memory limit of its cgroup, "
+                 "which follows from address_space_bytes=%" PRId64 " and workspace_bytes=%" PRId64,
+                 policy->address_space_bytes, policy->workspace_bytes);
+    else
+        snprintf(text, sizeof text, "the kernel ended the run because a memory limit above it, "
+                 "which it shares with other runs, was reached");
+    return px_result_set_error(result, "MemoryError", text);
+}
+
 static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
                          const struct px_policy *policy)
 {
@@ -90,6 +107,8 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
         signal = crash[0];
     result->error_line = crash[0] ? result->claims.line : 0;
     const char *name = sigabbrev_np(signal), *words = sigdescr_np(signal);
+    if (signal == SIGKILL && ending->oom != PX_OOM_NONE)
+        return end_by_oom(result, ending, policy);
     if (signal == SIGKILL) {
         if (policy->cpu_time_seconds != PX_NONE &&
             ending->cpu_ns - ending->cpu_before_ns >=

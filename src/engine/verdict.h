@@ -14,6 +14,7 @@ struct px_ending {
     const char *protocol;       /* how the child broke the protocol, or NULL */
     bool known;                 /* code and status are set */
     int code, status;           /* CLD_… and exit status or signal */
+    unsigned oom;               /* enum px_oom */
     int64_t cpu_before_ns;      /* used before the script began */
     int64_t cpu_ns;             /* used in all */
 };

@@ -301,7 +301,9 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     int *thread_id = thread_id_address(), pidfd = -1;
     struct clone_args args = {
         .flags = px_child_namespaces(zygote) | CLONE_PARENT | CLONE_PIDFD |
-                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0),
+                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) |
+                 (fds[4] < 0 ? 0 : CLONE_INTO_CGROUP),
+        .cgroup = fds[4] < 0 ? 0 : (uint64_t)fds[4],
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .child_tid = (uint64_t)(uintptr_t)thread_id,
     };

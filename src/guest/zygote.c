@@ -285,13 +285,18 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     int answered[2] = {-1, -1};
     size_t answers = 0;
     int workspace = -1;
+    px_auto_fd int cgroup = -1;
+    if (request->cgroup && count > 0) {
+        count--;
+        cgroup = TAKE_FD(fds[count]);
+    }
     if (take_slot(zygote, request->slot) < 0)
         px_error_errno(&reply.error, PYEXEC_INTERNAL, errno, "can't take the run's user id");
     else if (request->workspace == PX_WORKSPACE_NEW)
         workspace = make_workspace(zygote, request->workspace_bytes, &reply.error);
     else if (request->workspace == PX_WORKSPACE_GIVEN && count > 0)
         workspace = TAKE_FD(fds[count - 1]);
-    int child_fds[4] = {fds[0], fds[1], fds[2], workspace};
+    int child_fds[5] = {fds[0], fds[1], fds[2], workspace, cgroup};
     if (reply.error.code == PYEXEC_OK && request->op == PX_CLONE_RUN) {
         pid_t pid = 0;
         if (count < 3)

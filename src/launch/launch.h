@@ -28,7 +28,7 @@
 #define PX_ZYGOTE_EXIT_LAYER 200
 
 /* host → outer, once, with a pidfd of the host: a process that the host forked may hold the
- * sockets open. Answered by px_launch_started with the supervisor's pidfd. */
+ * sockets open. Answered by px_launch_started. */
 struct px_launch_start {
     uint32_t magic;
     px_layers allow_missing;
@@ -37,12 +37,16 @@ struct px_launch_start {
     uint32_t owner_uid, owner_gid;
     uint32_t run_uid, run_uid_count;
     uint32_t run_gid;
+    char cgroup[PX_PATH_MAX];   /* auto, off or a path */
 };
 
+/* host ← outer, with the supervisor's pidfd and, with `cgroup`, the folder for the runs' own. */
 struct px_launch_started {
     uint32_t magic;
     px_layers missing;          /* refused by this kernel or container */
     int32_t privileged;         /* started as root with CAP_SYS_ADMIN */
+    int32_t cgroup;             /* runs go into cgroups */
+    char cgroup_text[512];      /* of which folder, or why not */
     pyexec_error error;         /* code PYEXEC_OK when the supervisor runs */
 };
 
@@ -86,6 +90,7 @@ struct px_launch_event {
     int32_t status;             /* exit status or signal */
     uint64_t user_us, system_us;
     uint64_t peak_bytes;
+    uint32_t oom;               /* enum px_oom; the host fills it in */
     px_layers missing;
     pyexec_error error;
 };
@@ -132,16 +137,17 @@ enum px_clone_op {
 enum px_clone_workspace {
     PX_WORKSPACE_NONE,
     PX_WORKSPACE_NEW,           /* make a tmpfs of workspace_bytes; its mount is answered */
-    PX_WORKSPACE_GIVEN,         /* the request's last descriptor is a detached mount */
+    PX_WORKSPACE_GIVEN,         /* the descriptor after the first three is a detached mount */
 };
 
-/* host → zygote: channel, stdout, stderr and, if given, the workspace's mount. */
+/* host → zygote: channel, stdout, stderr and, if given, the workspace's mount and the cgroup. */
 #define PX_WORKSPACE_PATH_MAX 1024
 struct px_clone_request {
     uint32_t magic;
     uint32_t op;
     uint32_t workspace;         /* enum px_clone_workspace */
     uint32_t workspace_write;
+    uint32_t cgroup;            /* the last descriptor is the folder to be born in */
     uint32_t warm;              /* run constant code first, to pay copy-on-write faults ahead */
     uint64_t workspace_bytes;
     uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes;   /* UINT64_MAX: none */

@@ -26,6 +26,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "launch/bind.h"
+#include "launch/cgroup.h"
 #include "launch/launch.h"
 #include "launch/namespaces.h"
 #include "launch/supervisor.h"
@@ -131,7 +132,7 @@ static bool lacks(const struct px_launch_started *started, enum px_layer layer)
 static int prepare(const struct px_launch_start *start, struct px_launch_started *started)
 {
     px_layers allowed = start->allow_missing;
-    started->missing = left_out(allowed);
+    started->missing |= left_out(allowed);
     started->privileged = is_privileged(start);
     if (started->privileged)
         setgroups(0, NULL);
@@ -167,10 +168,12 @@ static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec
 }
 
 static void supervise(const struct px_launch_start *start, const struct px_launch_started *started,
-                      int extension, int host_process, int gate)
+                      const struct px_cgroup *cgroup, int extension, int host_process, int gate)
 {
     char go;
-    close(PX_LAUNCH_OUTER_FD);
+    const int outers[] = {PX_LAUNCH_OUTER_FD, cgroup->top, cgroup->base, cgroup->warm};
+    for (size_t i = 0; i < PX_COUNT(outers); i++)
+        close(outers[i]);
     if (read(gate, &go, 1) != 1)
         _exit(1);
     close(gate);
@@ -196,7 +199,7 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
 }
 
 static int start_supervisor(const struct px_launch_start *start, struct px_launch_started *started,
-                            int host_process, int *ret_pidfd)
+                            const struct px_cgroup *cgroup, int host_process, int *ret_pidfd)
 {
     px_auto_fd int extension = open_extension(&started->error);
     int gate[2];
@@ -205,11 +208,11 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
     if (pipe2(gate, O_CLOEXEC) < 0)
         return px_error_errno(&started->error, PYEXEC_INTERNAL, errno, "can't make a pipe");
     uint64_t flags = CLONE_NEWPID | (started->privileged ? CLONE_NEWUSER : 0);
-    pid_t pid = px_clone_namespaces(flags, 0, start->allow_missing, &started->missing, ret_pidfd,
-                                    &started->error);
+    pid_t pid = px_clone_namespaces(flags, cgroup->warm, start->allow_missing, &started->missing,
+                                    ret_pidfd, &started->error);
     if (pid == 0) {
         close(gate[1]);
-        supervise(start, started, extension, host_process, gate[0]);
+        supervise(start, started, cgroup, extension, host_process, gate[0]);
     }
     close(gate[0]);
     bool user = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
@@ -249,6 +252,31 @@ static void lift_cpu_limit(void)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
+/* Before the namespaces, with the rights of the embedding program. */
+static int enter_cgroup(const struct px_launch_start *start, struct px_launch_started *started,
+                        struct px_cgroup *cgroup)
+{
+    int result = px_cgroup_enter(cgroup, start->cgroup, started->cgroup_text,
+                                 sizeof started->cgroup_text, &started->error);
+    started->cgroup = result == 0;
+    if (result >= 0)
+        return 0;
+    started->missing |= PX_LAYER_BIT(PX_LAYER_CGROUP);
+    if (!(start->allow_missing & PX_LAYER_BIT(PX_LAYER_CGROUP)))
+        return -1;
+    started->error = (pyexec_error){0};
+    return 0;
+}
+
+static int tell_started(struct px_launch_started *started, const struct px_cgroup *cgroup, int pidfd)
+{
+    /* A description of its own: the lock of ours must end with this process. */
+    px_auto_fd int base =
+        started->cgroup ? openat(cgroup->top, cgroup->name, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int fds[2] = {pidfd, base};
+    return px_send_fds(PX_LAUNCH_OUTER_FD, started, sizeof *started, fds, base < 0 ? 1 : 2);
+}
+
 int main(void)
 {
     struct px_launch_start start;
@@ -268,16 +296,20 @@ int main(void)
     umask(077);
     lift_cpu_limit();
     int pidfd = -1;
-    if (chdir("/") < 0 || prepare(&start, &started) < 0 ||
-        start_supervisor(&start, &started, host_process, &pidfd) < 0) {
+    struct px_cgroup cgroup = {.top = -1, .base = -1, .warm = -1};
+    if (chdir("/") < 0 || enter_cgroup(&start, &started, &cgroup) < 0 ||
+        prepare(&start, &started) < 0 ||
+        start_supervisor(&start, &started, &cgroup, host_process, &pidfd) < 0) {
         if (started.error.code == PYEXEC_OK)
             px_error_errno(&started.error, PYEXEC_INTERNAL, errno, "can't start the supervisor");
+        px_cgroup_leave(&cgroup);
         px_send_fds(PX_LAUNCH_OUTER_FD, &started, sizeof started, NULL, 0);
         return 1;
     }
     close(PX_LAUNCH_SUPERVISOR_FD);
     close(host_process);
-    if (px_send_fds(PX_LAUNCH_OUTER_FD, &started, sizeof started, &pidfd, 1) < 0)
-        return 1;
-    return serve(pidfd, started.privileged, &start);
+    int status = tell_started(&started, &cgroup, pidfd) < 0
+                     ? 1 : serve(pidfd, started.privileged, &start);
+    px_cgroup_leave(&cgroup);
+    return status;
 }

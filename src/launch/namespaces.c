@@ -42,11 +42,12 @@ pid_t px_clone_call(const struct clone_args *args)
 #endif
 }
 
-pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd)
+static pid_t clone_into(int cgroup, uint64_t flags, int exit_signal, int *ret_pidfd)
 {
     int pidfd = -1;
     struct clone_args args = {
-        .flags = flags | (ret_pidfd ? CLONE_PIDFD : 0),
+        .flags = flags | (ret_pidfd ? CLONE_PIDFD : 0) | (cgroup < 0 ? 0 : CLONE_INTO_CGROUP),
+        .cgroup = cgroup < 0 ? 0 : (uint64_t)cgroup,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = (uint64_t)exit_signal,
     };
@@ -54,6 +55,11 @@ pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd)
     if (pid > 0 && ret_pidfd)
         *ret_pidfd = pidfd;
     return pid;
+}
+
+pid_t px_clone3(uint64_t flags, int exit_signal, int *ret_pidfd)
+{
+    return clone_into(-1, flags, exit_signal, ret_pidfd);
 }
 
 static const struct {
@@ -78,13 +84,13 @@ static bool can_clone(uint64_t flags)
     return true;
 }
 
-pid_t px_clone_namespaces(uint64_t flags, uint64_t extra, px_layers allowed, px_layers *missing,
+pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_layers *missing,
                           int *ret_pidfd, pyexec_error *error)
 {
     for (size_t i = 0; i < PX_COUNT(namespaces); i++)
         if (*missing & PX_LAYER_BIT(namespaces[i].layer))
             flags &= ~namespaces[i].flag;
-    pid_t pid = px_clone3(flags | extra, SIGCHLD, ret_pidfd);
+    pid_t pid = clone_into(cgroup, flags, SIGCHLD, ret_pidfd);
     if (pid >= 0)
         return pid;
     int first = errno;
@@ -103,7 +109,7 @@ pid_t px_clone_namespaces(uint64_t flags, uint64_t extra, px_layers allowed, px_
             user = 0;
     }
     if (kept != flags)
-        pid = px_clone3(kept | extra, SIGCHLD, ret_pidfd);
+        pid = clone_into(cgroup, kept, SIGCHLD, ret_pidfd);
     if (pid < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, first, "can't start a process");
     return pid;

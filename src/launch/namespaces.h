@@ -14,9 +14,10 @@
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing,
                     pyexec_error *error);
 
-/* clone3 with these namespace flags (CLONE_NEW…), but those of layers that are missing already, and
- * `extra` flags; those that are refused are found one by one and handled as px_layer_refuse does. Returns as fork; *ret_pidfd may be NULL. */
-pid_t px_clone_namespaces(uint64_t flags, uint64_t extra, px_layers allowed, px_layers *missing,
+/* clone3 with these namespace flags (CLONE_NEW…), but those of layers that are missing already, into
+ * `cgroup` unless it is -1; those that are refused are found one by one and handled as
+ * px_layer_refuse does. Returns as fork; *ret_pidfd may be NULL. */
+pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_layers *missing,
                           int *ret_pidfd, pyexec_error *error);
 
 /* clone3(2), or clone(2) where a container's seccomp profile answers ENOSYS to the former, as

@@ -190,7 +190,7 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
             if (px_layer_refuse(lost[i], EPERM, supervisor->allow_missing, missing, error) < 0)
                 return -1;
     }
-    pid_t pid = px_clone_namespaces(flags, 0, supervisor->allow_missing, missing, ret_pidfd, error);
+    pid_t pid = px_clone_namespaces(flags, -1, supervisor->allow_missing, missing, ret_pidfd, error);
     if (pid == 0)
         become_zygote(supervisor, request, socket, log, *missing | supervisor->missing);
     return pid;

@@ -1,0 +1,47 @@
+"""The core of the suite on another kernel: Debian's 6.1 (Landlock's second ABI), booted by emulation, with
+a cgroup v2 tree that has all controllers."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import vm
+from conftest import BUILD, ROOT
+
+# What stands for the layers there; test_cgroup.py runs whole.
+CORE = ("cgroup no_network writes_outside files_of_python ids_and_capabilities no_proc signals_reach no_process_of_the_host "
+        "descriptors_are 32_bit_calls blocking_the_trap host_name_is environment_of_the_host no_set_id "
+        "quota_is_the threads_are_bounded").split() + ["(test_doctor and ordinary)"]
+FILES = "test_cgroup.py test_kernel.py test_runs.py test_files.py"
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    if os.uname().machine != "x86_64" or not shutil.which("qemu-system-x86_64") or not shutil.which("busybox"):
+        pytest.skip("needs an x86-64 machine, qemu-system-x86 and busybox-static")
+    if os.environ.get("SANITIZE"):
+        pytest.skip("emulated and sanitized is too slow; the plain build boots")
+    if os.path.realpath("/usr/bin/python3") == "/usr/bin/python3":
+        pytest.skip("the initrd is made of Debian's python3")
+    fetched = subprocess.run([ROOT + "/tools/vm-kernel.sh", BUILD], capture_output=True, text=True)
+    if fetched.returncode != 0:
+        pytest.skip("no kernel from Debian's archive: " + fetched.stderr[-200:])
+    return BUILD + "/vm/vmlinuz"
+
+
+def test_the_core_holds_on_debians_kernel_with_cgroups(kernel):
+    initrd = BUILD + "/vm/initrd"
+    command = ("export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60\nuname -r\n"
+               # Scripts that signal their host's parent must not find process 1, which they are themselves.
+               "sh -c \"python3 -m pytest -q -p no:cacheprovider --color=no --tb=short --durations=12 -rfEs -k '%s' %s; exit \\$?\"" % (" or ".join(CORE), FILES))
+    vm.make_initrd(initrd, command)
+    try:
+        text = vm.boot(kernel, initrd, 900)
+    finally:
+        os.unlink(initrd)
+    print(text)
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", text.split("short test summary")[-1])}
+    assert "VM-END 0" in text and re.search(r"^6\.1\.", text, re.M), text[-5000:]
+    assert counts.get("passed", 0) >= 50 and not counts.get("failed") and not counts.get("skipped"), text[-5000:]

@@ -252,7 +252,7 @@ PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *sessio
                                    pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 
-/* The workspace of a session that has had a call: its files as a JSON array of {"path", "bytes"};
+/* The workspace of a session: its files as a JSON array of {"path", "bytes"};
  * the bytes of one (free them with free(); at most 64 MiB); a file written or deleted. Paths are
  * relative; symbolic links are never followed. Errors: PYEXEC_SESSION_NOT_FOUND,
  * PYEXEC_INVALID_REQUEST. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST 8
 
@@ -28,6 +29,11 @@ static int answer_taken(int result, char *text)
     return 0;
 }
 
+static const char *given(const char *text)
+{
+    return *text ? text : NULL;
+}
+
 /* session ("" for a single run), request as JSON, ceiling */
 static int execute(char **a)
 {
@@ -45,12 +51,31 @@ static int execute(char **a)
     return 0;
 }
 
+/* session, path, "read"; or session, path, "write", contents */
+static int stream(char **a)
+{
+    int fd = -1, writes = strcmp(a[3], "write") == 0;
+    uint64_t bytes = 0;
+    char block[4096] = "", text[4200];
+    if (pyexec_session_open_file(executor, a[1], a[2], writes, &fd, &bytes, &failure) < 0)
+        return answer(-1, NULL);
+    if (writes && write(fd, a[4], strlen(a[4])) != (ssize_t)strlen(a[4]))
+        strcpy(block, "short");
+    else if (!writes && read(fd, block, sizeof block - 1) < 0)
+        strcpy(block, "unreadable");
+    close(fd);
+    snprintf(text, sizeof text, "%llu %s", (unsigned long long)bytes, block);
+    return answer(0, text);
+}
+
 static int dispatch(char **a)
 {
     char *text = NULL;
     int result;
     if (strcmp(a[0], "execute") == 0)
         return execute(a);
+    if (strcmp(a[0], "stream") == 0)
+        return stream(a);
     if (strcmp(a[0], "use_principals") == 0) {
         pyexec_executor_use_principals(executor);
         return answer(0, NULL);
@@ -59,12 +84,16 @@ static int dispatch(char **a)
         pyexec_session_close_all(executor);
         return answer(0, NULL);
     }
+    if (strcmp(a[0], "create") == 0)
+        return answer(pyexec_session_create(executor, a[1], given(a[2]), given(a[3]), &failure), NULL);
     if (strcmp(a[0], "close") == 0)
         return answer(pyexec_session_close(executor, a[1], &failure), NULL);
     if (strcmp(a[0], "write") == 0)
         return answer(pyexec_session_write_file(executor, a[1], a[2], a[3], strlen(a[3]), &failure), NULL);
     if (strcmp(a[0], "sessions") == 0)
         result = pyexec_sessions_json(executor, &text, &failure);
+    else if (strcmp(a[0], "session") == 0)
+        result = pyexec_session_json(executor, a[1], &text, &failure);
     else if (strcmp(a[0], "stats") == 0)
         result = pyexec_stats_json(executor, &text, &failure);
     else

@@ -41,6 +41,11 @@ struct pyexec_request {
     int wake;               /* eventfd; readable when stop was set */
 };
 
+static inline void px_request_done(pyexec_request **request)
+{
+    pyexec_request_free(*request);
+}
+
 /* What can be said of a request without an executor. 0, or -1 with invalid_request. */
 int px_request_check(const pyexec_request *request, pyexec_error *error);
 

@@ -497,14 +497,14 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
         .workspace_path = call->workspace_path,
         .filename = filename,
         .session = true,
-        .later = !call->first,
+        .later = call->later,
     };
     struct run *run = new_run(context, error);
     if (!run)
         return -1;
     run->child = *call->child;
     run->session = true;
-    if (!call->first) {
+    if (call->locked) {
         run->pooled = run->result->claims.locked = true;
         /* What came between calls belongs to none: output of threads, and packets that can only
          * be an attack. */
@@ -517,4 +517,32 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     call->cpu_ns = run->ending.cpu_ns;
     *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol;
     return finish(run, result, ret, error);
+}
+
+int px_run_await_locked(const struct px_child *child, pyexec_error *error)
+{
+    pyexec_result *result = px_result_new();
+    if (!result)
+        return px_error_oom(error);
+    struct pollfd polled = {child->channel, POLLIN, 0};
+    char packet[PX_PACKET_MAX];
+    const char *why;
+    int ready;
+    do
+        ready = poll(&polled, 1, SETUP_TIMEOUT_MS);
+    while (ready < 0 && errno == EINTR);
+    ssize_t n = ready > 0 ? recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
+    if (n > 0)
+        px_claims_take(&result->claims, packet, (size_t)n, &why);
+    bool locked = result->claims.locked;
+    if (!locked && result->claims.setup.code != PYEXEC_OK) {
+        *error = result->claims.setup;
+    } else if (!locked) {
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                     "the session's process %s while the sandbox was being set up",
+                     ready > 0 ? "ended" : "hung");
+        px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
+    }
+    pyexec_result_free(result);
+    return locked ? 0 : -1;
 }

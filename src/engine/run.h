@@ -25,7 +25,8 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
 /* A call of a session. */
 struct px_call {
     struct px_child *child;             /* started by the session; stays its own */
-    bool first;                         /* its LOCKED has not been seen yet */
+    bool locked;                        /* its LOCKED has been seen */
+    bool later;                         /* not its first: it knows the policy's imports */
     uint64_t number;                    /* of the cell, from 1; 0: a silent call */
     const char *workspace_path;
     bool threads_left;                  /* out: threads of the script go on after the call */
@@ -35,5 +36,8 @@ struct px_call {
 /* The same for a session's process, which goes on after it unless *ret_alive says otherwise. */
 int px_run_call(const struct px_run_context *context, struct px_call *call,
                 pyexec_result **ret, bool *ret_alive, pyexec_error *error);
+
+/* Waits until a session's process has locked its sandbox, ahead of its first call. */
+int px_run_await_locked(const struct px_child *child, pyexec_error *error);
 
 #endif

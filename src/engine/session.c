@@ -1,5 +1,6 @@
 #include "engine/session.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -413,8 +414,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     const struct px_policy *policy = px_request_policy(request, false, &executor->policy,
                                                        &session->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
-    bool first = !session->started;
-    if (result == 0 && first)
+    bool was_started = session->started;
+    if (result == 0 && !was_started)
         result = start(sessions, session, request, error);
     if (result == 0) {
         struct px_run_context context = {
@@ -425,27 +426,38 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .processors = executor->processors,
         };
         uint64_t number = request->silent ? 0 : ++session->calls;
-        struct px_call one = {&session->child, first, number, session->workspace_path, false, 0};
+        struct px_call one = {
+            .child = &session->child,
+            .locked = session->locked,
+            .later = session->called,
+            .number = number,
+            .workspace_path = session->workspace_path,
+        };
         result = px_run_call(&context, &one, ret, ret_alive, error);
+        session->locked = session->called = true;
         session->threads_left = one.threads_left;
         session->idle_cpu_ns = one.cpu_ns;
         if (result == 0)
             result = describe(*ret, session, created, error);
     } else {
         /* A request that is refused leaves the session as it was. */
-        *ret_alive = !first;
+        *ret_alive = was_started;
     }
     return result;
+}
+
+static int check_session(const pyexec_executor *executor, const char *key, pyexec_error *error)
+{
+    if (executor->session_config.enabled)
+        return check_key(executor, key, error);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
+    return px_error_hint(error, "Set [session] enabled to true.");
 }
 
 int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request,
                    pyexec_result **ret, pyexec_error *error)
 {
-    if (!executor->session_config.enabled) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
-        return px_error_hint(error, "Set [session] enabled to true.");
-    }
-    if (check_key(executor, session_id, error) < 0 || px_request_check(request, error) < 0)
+    if (check_session(executor, session_id, error) < 0 || px_request_check(request, error) < 0)
         return -1;
     if (request->workspace) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
@@ -478,4 +490,58 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     if (result == 0)
         px_executor_count(executor, (*ret)->status);
     return result;
+}
+
+/* The process of a session that has had no call, up to its locked sandbox. */
+static int start_ahead(struct px_sessions *sessions, struct px_session *session,
+                       pyexec_request *request, pyexec_error *error)
+{
+    if (px_executor_admit(sessions->executor, error) < 0)
+        return -1;
+    int result = start(sessions, session, request, error);
+    if (result == 0)
+        result = px_run_await_locked(&session->child, error);
+    px_executor_leave(sessions->executor);
+    session->locked = result == 0;
+    session->idle_cpu_ns = session->started ? px_child_cpu_ns(&session->child) : 0;
+    return result;
+}
+
+static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_request *request,
+                        pyexec_error *error)
+{
+    struct px_session *session = NULL;
+    bool created;
+    pthread_mutex_lock(&sessions->lock);
+    if (look_up(sessions, key)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is a session '%.140s' already",
+                     px_session_id(key));
+        px_error_hint(error, "Use another id, or close it first.");
+        error->sys_errno = EEXIST;
+    } else {
+        session = enter(sessions, key, request, &created, error);
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    if (!session)
+        return -1;
+    int result = start_ahead(sessions, session, request, error);
+    leave(sessions, session, result == 0, session->restarted);
+    return result;
+}
+
+int pyexec_session_create(pyexec_executor *executor, const char *session_id,
+                          const char *policy_json, const char *ceiling_json, pyexec_error *error)
+{
+    struct px_sessions *sessions = NULL;
+    if (check_session(executor, session_id, error) == 0)
+        sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    px_auto(px_request_done) pyexec_request *request = pyexec_request_new();
+    if (!request)
+        return px_error_oom(error);
+    if (px_executor_load_json(policy_json, "policy", &request->policy, error) < 0 ||
+        px_executor_load_json(ceiling_json, "ceiling", &request->ceiling, error) < 0)
+        return -1;
+    return create_ahead(sessions, session_id, request, error);
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fds.h"
 #include "base/json.h"
 #include "engine/request.h"
 #include "engine/session_private.h"
@@ -63,23 +64,47 @@ static int hand_out(json_t *json, char **ret, pyexec_error *error)
     return 0;
 }
 
+static json_t *look(const struct px_session *session)
+{
+    int64_t now = px_now_ns();
+    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal",
+                     px_session_principal(session), "busy", session->busy, "execution_count",
+                     (json_int_t)session->calls, "age_ms",
+                     (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
+                     (json_int_t)(session->busy ? 0 : (now - session->used_ns) / 1000000));
+}
+
 int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions)
         return -1;
     json_t *list = json_array();
-    int64_t now = px_now_ns();
     pthread_mutex_lock(&sessions->lock);
     for (struct px_session *session = sessions->oldest; session; session = session->next)
-        json_array_append_new(
-            list, json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal",
-                            px_session_principal(session), "busy", session->busy, "execution_count",
-                            (json_int_t)session->calls, "age_ms",
-                            (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
-                            (json_int_t)(session->busy ? 0 : (now - session->used_ns) / 1000000)));
+        json_array_append_new(list, look(session));
     pthread_mutex_unlock(&sessions->lock);
     return hand_out(list, ret, error);
+}
+
+int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret,
+                        pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    json_t *object = NULL;
+    pthread_mutex_lock(&sessions->lock);
+    struct px_session *session = px_session_find(sessions, session_id, error);
+    if (session) {
+        object = look(session);
+        json_object_set_new(object, "restarted",
+                            session->restarted ? json_string(px_session_end_name(session->restarted))
+                                               : json_null());
+        json_object_set_new(object, "policy", px_policy_to_json(&session->policy));
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    return session ? hand_out(object, ret, error) : -1;
 }
 
 int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)
@@ -109,9 +134,10 @@ int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error
     return hand_out(stats, ret, error);
 }
 
-/* A descriptor of the session's workspace for the caller to close. */
+/* A descriptor of the session's workspace for the caller to close, and the quota that the kernel
+ * does not keep in it, or UINT64_MAX. */
 static int open_workspace(pyexec_executor *executor, const char *key, const char *path,
-                          pyexec_error *error)
+                          uint64_t *ret_quota, pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions || (path && px_request_check_path(path, "path", error) < 0))
@@ -119,12 +145,15 @@ static int open_workspace(pyexec_executor *executor, const char *key, const char
     int fd = -1;
     pthread_mutex_lock(&sessions->lock);
     struct px_session *session = px_session_find(sessions, key, error);
-    if (session && session->files >= 0)
+    if (session && session->files >= 0) {
         fd = fcntl(session->files, F_DUPFD_CLOEXEC, 3);
-    else if (session) {
+        if (fd < 0)
+            px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't duplicate a descriptor");
+        *ret_quota = session->host_root < 0 ? UINT64_MAX : (uint64_t)session->policy.workspace_bytes;
+    } else if (session) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace",
                      px_session_id(key));
-        px_error_hint(error, "Execute in it first, with disable_open false.");
+        px_error_hint(error, "Make it with disable_open false, by pyexec_session_create() or a call.");
     }
     pthread_mutex_unlock(&sessions->lock);
     return fd;
@@ -133,7 +162,8 @@ static int open_workspace(pyexec_executor *executor, const char *key, const char
 int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret,
                               pyexec_error *error)
 {
-    px_auto_fd int folder = open_workspace(executor, session_id, NULL, error);
+    uint64_t quota;
+    px_auto_fd int folder = open_workspace(executor, session_id, NULL, &quota, error);
     struct px_snapshot files = {0};
     if (folder < 0 || px_snapshot_take(folder, &files, error) < 0)
         return -1;
@@ -145,7 +175,8 @@ int pyexec_session_list_files(pyexec_executor *executor, const char *session_id,
 int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path,
                              void **ret, size_t *ret_length, pyexec_error *error)
 {
-    px_auto_fd int folder = open_workspace(executor, session_id, path, error);
+    uint64_t quota;
+    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
     struct px_buffer px_auto_buffer bytes = {0};
     if (folder < 0 || px_workspace_read(folder, path, READ_MAX, &bytes, error) < 0)
         return -1;
@@ -154,16 +185,38 @@ int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, 
     return *ret ? 0 : px_error_oom(error);
 }
 
+int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, const char *path,
+                             bool write, int *ret_fd, uint64_t *ret_bytes, pyexec_error *error)
+{
+    uint64_t quota, bytes;
+    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
+    if (folder < 0)
+        return -1;
+    px_auto_fd int file = write ? px_workspace_open_write(folder, path, error)
+                                : px_workspace_open_read(folder, path, &bytes, error);
+    if (file < 0 || (write && px_workspace_room(folder, quota, &bytes, error) < 0))
+        return -1;
+    *ret_fd = TAKE_FD(file);
+    *ret_bytes = bytes;
+    return 0;
+}
+
 int pyexec_session_write_file(pyexec_executor *executor, const char *session_id, const char *path,
                               const void *bytes, size_t length, pyexec_error *error)
 {
-    px_auto_fd int folder = open_workspace(executor, session_id, path, error);
-    return folder < 0 ? -1 : px_workspace_write(folder, path, bytes, length, error);
+    px_auto_fd int file = -1;
+    uint64_t room;
+    if (pyexec_session_open_file(executor, session_id, path, true, &file, &room, error) < 0)
+        return -1;
+    if (length > room)
+        return px_workspace_full(path, ENOSPC, error);
+    return px_write_all(file, bytes, length) < 0 ? px_workspace_full(path, errno, error) : 0;
 }
 
 int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path,
                                pyexec_error *error)
 {
-    px_auto_fd int folder = open_workspace(executor, session_id, path, error);
+    uint64_t quota;
+    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
     return folder < 0 ? -1 : px_workspace_delete(folder, path, error);
 }

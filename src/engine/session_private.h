@@ -30,7 +30,9 @@ struct px_session {
     struct px_policy policy;
     struct px_kind *kind;               /* held while the session lives */
     struct px_child child;
-    bool started;
+    bool started;                       /* it has a process */
+    bool locked;                        /* which has said that its sandbox is complete */
+    bool called;                        /* and has had a call: the policy's imports are known to it */
     int files;                          /* the child's workspace, for other threads than its
                                            call's; or -1; changed with the lock */
     int host_root;                      /* workspace_root, the principal's folder in it, or -1 */

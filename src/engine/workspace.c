@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/base64.h"
@@ -267,43 +268,87 @@ int px_workspace_make_folder(int folder, const char *path, const char *what, pye
     return made < 0 ? path_failed(path, what, errno, error) : 0;
 }
 
-int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
-                       pyexec_error *error)
+static int not_regular(const char *path, const char *what, pyexec_error *error)
 {
-    const char *slash = strrchr(path, '/');
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%s' is not a regular file", what, path);
+    return px_error_hint(error, "Name a file; no folder, pipe, socket or device.");
+}
+
+int px_workspace_full(const char *path, int sys_errno, pyexec_error *error)
+{
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "files: can't write '%s'", path);
+    return px_error_hint(error, "Raise workspace_bytes, or send less.");
+}
+
+int px_workspace_open_write(int folder, const char *path, pyexec_error *error)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (!*name)
+        return path_failed(path, "files", EISDIR, error);
     px_auto_fd int parent = make_folders(folder, path, slash ? (size_t)(slash - path) : 0);
     if (parent < 0)
         return path_failed(path, "files", errno, error);
-    px_auto_fd int file = px_open_beneath(parent, slash ? slash + 1 : path,
-                                          O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
+    px_auto_fd int file = px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
     struct stat status;
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "files", errno, error);
-    if (!S_ISREG(status.st_mode)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not a regular file", path);
-        return px_error_hint(error, "Delete it first, or use another name.");
-    }
-    if (ftruncate(file, 0) < 0 || px_write_all(file, bytes, length) < 0 ||
-        give_away(folder, file) < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "files: can't write '%s'", path);
-        return px_error_hint(error, "Raise workspace_bytes, or send less.");
-    }
-    return 0;
+    if (!S_ISREG(status.st_mode))
+        return not_regular(path, "files", error);
+    if (ftruncate(file, 0) < 0 || give_away(folder, file) < 0)
+        return px_workspace_full(path, errno, error);
+    return TAKE_FD(file);
 }
 
-int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
-                      pyexec_error *error)
+int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
+                       pyexec_error *error)
+{
+    px_auto_fd int file = px_workspace_open_write(folder, path, error);
+    if (file < 0)
+        return -1;
+    return px_write_all(file, bytes, length) < 0 ? px_workspace_full(path, errno, error) : 0;
+}
+
+int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *error)
+{
+    struct statvfs status;
+    if (fstatvfs(folder, &status) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't look at the workspace");
+    *ret = (uint64_t)status.f_bavail * status.f_frsize;
+    if (quota == UINT64_MAX)
+        return 0;
+    struct px_snapshot files = {0};
+    int result = px_snapshot_take(folder, &files, error);
+    for (size_t i = 0; i < files.count; i++)
+        quota -= files.entries[i].size < quota ? files.entries[i].size : quota;
+    px_snapshot_done(&files);
+    if (quota < *ret)
+        *ret = quota;
+    return result;
+}
+
+int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, pyexec_error *error)
 {
     struct stat status;
     px_auto_fd int file = px_open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
     if (file < 0 || fstat(file, &status) < 0)
         return path_failed(path, "read_file", errno, error);
-    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > limit) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "read_file: '%s' is not a regular file of at most %zu bytes", path, limit);
-        return px_error_hint(error, "Read a larger one in parts, by a script.");
-    }
-    return px_read_all(file, ret, limit) < 0 ? path_failed(path, "read_file", errno, error) : 0;
+    if (!S_ISREG(status.st_mode))
+        return not_regular(path, "read_file", error);
+    *ret_bytes = (uint64_t)status.st_size;
+    return TAKE_FD(file);
+}
+
+int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
+                      pyexec_error *error)
+{
+    uint64_t bytes;
+    px_auto_fd int file = px_workspace_open_read(folder, path, &bytes, error);
+    if (file < 0)
+        return -1;
+    if (bytes <= limit)
+        return px_read_all(file, ret, limit) < 0 ? path_failed(path, "read_file", errno, error) : 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "read_file: '%s' has more than %zu bytes", path, limit);
+    return px_error_hint(error, "Read it in parts, by a script.");
 }
 
 int px_workspace_delete(int folder, const char *path, pyexec_error *error)

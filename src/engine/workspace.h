@@ -38,6 +38,19 @@ json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
  * Fails with invalid_request, "outside sandbox" when a symbolic link stands in the way. */
 int px_workspace_make_folder(int folder, const char *path, const char *what, pyexec_error *error);
 
+/* Opens a regular file, made or emptied; folders above it are made. */
+int px_workspace_open_write(int folder, const char *path, pyexec_error *error);
+
+/* Opens a regular file for reading; *ret_bytes is its size. */
+int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, pyexec_error *error);
+
+/* How many bytes may still be written: what the file system has left, and where the kernel keeps no
+ * quota also `quota` (else UINT64_MAX) without the files that are there. */
+int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *error);
+
+/* invalid_request: writing the file failed. */
+int px_workspace_full(const char *path, int sys_errno, pyexec_error *error);
+
 /* Writes a file, replacing one that is there; folders above it are made. */
 int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
                        pyexec_error *error);

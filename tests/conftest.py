@@ -17,7 +17,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
-PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "libpyexec.so", "libpyexec.so.0"]
+PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
 COPY = "/nowhere"               # of the program, once made
 ORDINARY = 60123                # an id that no account has
 

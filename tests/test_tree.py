@@ -18,7 +18,8 @@ MAY = {
     "guest": {"base", "guest", "sandbox", "launch/launch.h", "launch/namespaces.h", "engine/wire.h", "policy/files.h"},
     "engine": {"base", "policy", "engine", "launch/launch.h", "sandbox/layers.h", "pyexec.h"},
     "front": {"base", "front", "pyexec.h"},
-    "cli": {"base", "policy", "cli", "front", "pyexec.h"},
+    "serve": {"base", "policy", "serve", "pyexec.h"},
+    "cli": {"base", "policy", "cli", "front", "serve/serve.h", "pyexec.h"},
 }
 
 

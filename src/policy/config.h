@@ -51,6 +51,11 @@ int px_session_config_check(const struct px_session_config *session, pyexec_erro
 struct px_serve_config {
     struct px_strings listen;           /* unix:PATH or HOST:PORT */
     char *token_file;                   /* NULL, or an absolute path */
+    struct px_strings allowed_hosts, allowed_origins;
+    int64_t max_connections;
+    int64_t drain_grace_ms;
+    char *log_format;                   /* "text" or "json" */
+    char *audit_log;                    /* NULL, or an absolute path */
 };
 
 int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);

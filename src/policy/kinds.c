@@ -148,6 +148,20 @@ static bool valid_layer(const char *text, size_t length)
 }
 
 /* unix:/PATH that fits sun_path, or HOST:PORT with an IPv6 host in brackets. */
+/* A host's name or a page's origin. */
+static bool valid_token(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] <= ' ' || (unsigned char)text[i] >= 0x7F)
+            return false;
+    return length > 0;
+}
+
+static bool valid_log_format(const char *text, size_t length)
+{
+    return (length == 4 && (memcmp(text, "text", 4) == 0 || memcmp(text, "json", 4) == 0));
+}
+
 static bool valid_address(const char *text, size_t length)
 {
     static const char prefix[] = "unix:";
@@ -219,3 +233,7 @@ const struct px_kind px_kind_path = {
 const struct px_kind px_kind_addresses = {
     "addresses", PX_SHAPE_STRINGS, "unix:/PATH or HOST:PORT" LIST_FORM, NULL, NULL,
     valid_address};
+const struct px_kind px_kind_texts = {
+    "texts", PX_SHAPE_STRINGS, "names without spaces" LIST_FORM, NULL, NULL, valid_token};
+const struct px_kind px_kind_log_format = {
+    "log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};

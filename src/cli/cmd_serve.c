@@ -1,0 +1,149 @@
+/* pyexec serve: the HTTP server, which is a module beside pyexec-launch. */
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/commands.h"
+#include "cli/report.h"
+#include "cli/settings.h"
+#include "serve/serve.h"
+
+struct serve_options {
+    struct cli_list listen;
+    const char *token_file, *log_format, *audit_log;
+};
+
+static const struct cli_option rows[] = {
+    {"listen", 0, "ADDRESS", "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket for the own user.",
+     CLI_INTO(struct serve_options, listen)},
+    {"token-file", 0, "FILE", "The callers' tokens, one NAME sha256:HEX [key=value...] a line; HOST:PORT needs it.",
+     CLI_INTO(struct serve_options, token_file)},
+    {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, log_format)},
+    {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
+};
+
+/* Beside the program in a build folder, in libexec beside its prefix when installed. */
+static void *open_module(pyexec_error *error)
+{
+    static const char *const relative[] = {"", "/../libexec/pyexec"};
+    const char *configured = getenv("PYEXEC_LIBEXECDIR");
+    char here[PATH_MAX], path[PATH_MAX + 64];
+    void *module = NULL;
+    ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
+    here[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(here, '/');
+    if (slash)
+        *slash = '\0';
+    if (configured && *configured) {
+        snprintf(path, sizeof path, "%s/pyexec_serve.so", configured);
+        module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    }
+    for (size_t i = 0; !module && i < PX_COUNT(relative); i++) {
+        snprintf(path, sizeof path, "%s%s/pyexec_serve.so", here, relative[i]);
+        if (access(path, R_OK) == 0)
+            module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    }
+    if (!module)
+        module = dlopen(PX_LIBEXECDIR "/pyexec_serve.so", RTLD_NOW | RTLD_LOCAL);
+    if (module)
+        return module;
+    px_error_set(error, PYEXEC_INTERNAL, "the server's module can't be loaded: %s", dlerror());
+    px_error_hint(error, "Install the package of the server with its libraries (libmicrohttpd, libarchive, "
+                         "libssl, libsystemd), or build with them.");
+    return NULL;
+}
+
+static int set_list(struct px_serve_config *config, const struct cli_list *list, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    if (!list->count)
+        return 0;
+    for (size_t i = 0; i < list->count; i++)
+        px_buffer_printf(&text, "%s%s", i ? "," : "", list->items[i]);
+    return px_serve_config_set_text(config, "listen", px_buffer_string(&text), error);
+}
+
+static int set_flags(struct px_serve_config *config, const struct serve_options *options,
+                     pyexec_error *error)
+{
+    const struct {
+        const char *key, *value;
+    } texts[] = {{"token_file", options->token_file},
+                 {"log_format", options->log_format},
+                 {"audit_log", options->audit_log}};
+    for (size_t i = 0; i < PX_COUNT(texts); i++)
+        if (texts[i].value && px_serve_config_set_text(config, texts[i].key, texts[i].value, error) < 0)
+            return -1;
+    return set_list(config, &options->listen, error);
+}
+
+static int load(const struct cli_arguments *arguments, const struct serve_options *options,
+                struct cli_settings *settings, struct px_session_config *session,
+                struct px_serve_config *config, pyexec_error *error)
+{
+    const struct px_config into = {.session = session, .serve = config};
+    if (cli_settings_load(settings, arguments, error) < 0 ||
+        px_session_config_init(session, error) < 0 || px_serve_config_init(config, error) < 0 ||
+        px_config_load_into(arguments->config, &into, error) < 0 ||
+        px_session_config_check(session, error) < 0)
+        return -1;
+    return set_flags(config, options, error);
+}
+
+static int serve(const struct cli_settings *settings, const struct px_session_config *session,
+                 const struct px_serve_config *config, pyexec_error *error)
+{
+    px_auto_free char *text = px_json_take_text(
+        json_pack("{s:o, s:o, s:o}", "policy", px_policy_to_json(&settings->policy), "host",
+                  px_host_to_json(&settings->host), "session", px_session_config_to_json(session)));
+    if (!text)
+        return px_error_oom(error);
+    void *module = open_module(error);
+    if (!module)
+        return -1;
+    px_serve_fn run = (px_serve_fn)(uintptr_t)dlsym(module, PX_SERVE_SYMBOL);
+    if (!run)
+        return px_error_set(error, PYEXEC_INTERNAL, "the server's module is of another version");
+    const struct px_serve_options options = {
+        .executor_json = text,
+        .config = config,
+        .max_concurrent = settings->host.max_concurrent,
+        .queue_length = settings->host.queue_length,
+        .max_sessions = session->max_count,
+    };
+    return run(&options, error);
+}
+
+static int run(const struct cli_arguments *arguments, void *target)
+{
+    pyexec_error error;
+    px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto(px_session_config_done) struct px_session_config session = {0};
+    px_auto(px_serve_config_done) struct px_serve_config config = {0};
+    if (load(arguments, target, &settings, &session, &config, &error) == 0 &&
+        serve(&settings, &session, &config, &error) == 0)
+        return CLI_EXIT_OK;
+    return cli_fail(&error);
+}
+
+const struct cli_command cmd_serve = {
+    .name = "serve",
+    .summary = "HTTP server: runs, sessions, files, metrics",
+    .description =
+        "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
+        "socket are the principal `local`; others need a token. The policy given here is every "
+        "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
+        "SIGTERM drains. Keys of [session], [host] and [serve] are taken from the configuration "
+        "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
+    .options = rows,
+    .option_count = PX_COUNT(rows),
+    .options_size = sizeof(struct serve_options),
+    .policy_flags = true,
+    .run = run,
+};

@@ -1,0 +1,328 @@
+/* The routes of the API: runs and sessions. Files are in files.c. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+#include <openssl/evp.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/files.h"
+#include "serve/route.h"
+#include "serve/server.h"
+#include "serve/stream.h"
+
+/* ---- Runs ---- */
+
+static void hash_code(struct px_request *request, const char *bytes, size_t length)
+{
+    unsigned char hash[32];
+    unsigned size = 0;
+    if (request->server->log.audit < 0 || !EVP_Digest(bytes, length, hash, &size, EVP_sha256(), NULL))
+        return;
+    for (size_t i = 0; i < sizeof hash; i++)
+        snprintf(request->code_hash + 2 * i, 3, "%02x", hash[i]);
+}
+
+static bool wants_events(const struct px_request *request)
+{
+    const char *accept = px_request_header(request, "Accept");
+    return accept && strstr(accept, "text/event-stream");
+}
+
+/* What HTTP callers may not ask for, and what the audit log wants to know. The library reads the
+ * body by itself: only what may concern us is read here too. */
+static int check_body(struct px_request *request, pyexec_error *error)
+{
+    json_error_t problem;
+    if (request->server->log.audit < 0 &&
+        !memmem(px_buffer_string(&request->body), request->body.length, "workspace", 9) &&
+        !memchr(px_buffer_string(&request->body), '\\', request->body.length))
+        return 0;
+    px_auto_json json_t *object = json_loadb(px_buffer_string(&request->body), request->body.length,
+                                             JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    const json_t *code = json_object_get(object, "code");
+    if (!object) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not JSON: %.200s", problem.text);
+        return px_error_hint(error, "Send a JSON object like {\"code\": \"1 + 1\"}.");
+    }
+    if (json_object_get(object, "workspace")) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: not over HTTP");
+        return px_error_hint(error, "Send files, or use a session's workspace.");
+    }
+    if (json_is_string(code))
+        hash_code(request, json_string_value(code), json_string_length(code));
+    return 0;
+}
+
+static pyexec_request *make_run(struct px_request *request, pyexec_error *error)
+{
+    pyexec_request *run = pyexec_request_new();
+    if (!run) {
+        px_error_oom(error);
+        return NULL;
+    }
+    if (check_body(request, error) < 0 ||
+        pyexec_request_set_json(run, px_buffer_string(&request->body), request->body.length, error) < 0) {
+        pyexec_request_free(run);
+        return NULL;
+    }
+    if (px_principals_limit(&request->server->principals, request->principal, run) < 0) {
+        px_error_oom(error);
+        pyexec_request_free(run);
+        return NULL;
+    }
+    return run;
+}
+
+static void set_running(struct px_request *request, pyexec_request *run)
+{
+    pthread_mutex_lock(&request->lock);
+    request->running = run;
+    if (run && request->cancelled)
+        pyexec_request_cancel(run);
+    pthread_mutex_unlock(&request->lock);
+}
+
+static void answer_run(struct px_request *request, pyexec_result *result, const pyexec_error *failure)
+{
+    pyexec_error error;
+    const char *text = result ? pyexec_result_json(result) : NULL;
+    if (result && !text) {
+        px_error_oom(&error);
+        failure = &error;
+    }
+    if (text) {
+        request->outcome = pyexec_status_name(pyexec_result_status(result));
+        px_log_run(&request->server->log, request, text);
+    }
+    if (!request->stream) {
+        if (text)
+            px_answer_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+        else
+            px_answer_error(request, failure);
+        return;
+    }
+    if (text) {
+        px_stream_end(request, "result", text);
+        return;
+    }
+    px_auto_free char *problem = px_problem_json(px_status_of(failure), pyexec_code_name(failure->code),
+                                                 failure->message, failure->hint);
+    request->outcome = pyexec_code_name(failure->code);
+    request->server->metrics.errors[failure->code]++;
+    px_stream_end(request, "error", problem ? problem : "{}");
+}
+
+static void execute(struct px_request *request)
+{
+    struct px_server *server = request->server;
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
+    pyexec_request *run = make_run(request, &error);
+    if (!run) {
+        px_answer_error(request, &error);
+        return;
+    }
+    if (wants_events(request) && px_stream_begin(request) == 0)
+        pyexec_request_set_output(run, px_stream_output, request);
+    set_running(request, run);
+    int64_t began = px_now_ns();
+    if (request->session_key)
+        pyexec_execute(server->executor, request->session_key, run, &result, &error);
+    else
+        pyexec_execute_once(server->executor, run, &result, &error);
+    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
+    set_running(request, NULL);
+    answer_run(request, result, &error);
+    pyexec_result_free(result);
+    pyexec_request_free(run);
+}
+
+/* ---- Sessions ---- */
+
+static void answer_status(struct px_request *request, int status, const pyexec_error *error)
+{
+    if (status < 0)
+        px_answer_error(request, error);
+    else
+        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
+static bool is_own(const struct px_request *request, const json_t *session)
+{
+    const char *principal = json_string_value(json_object_get(session, "principal"));
+    return principal && strcmp(principal, request->principal->name) == 0;
+}
+
+/* The caller's sessions as a new array, or NULL. */
+static json_t *own_sessions(struct px_request *request)
+{
+    pyexec_error ignored;
+    px_auto_free char *text = NULL;
+    if (pyexec_sessions_json(request->server->executor, &text, &ignored) < 0)
+        return NULL;
+    px_auto_json json_t *all = json_loads(text, 0, NULL);
+    json_t *own = json_array(), *session;
+    size_t i;
+    json_array_foreach(all, i, session)
+        if (is_own(request, session)) {
+            json_object_del(session, "principal");
+            json_array_append(own, session);
+        }
+    return own;
+}
+
+static void list_sessions(struct px_request *request)
+{
+    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o*}", "sessions", own_sessions(request))));
+}
+
+static void answer_session(struct px_request *request, int status)
+{
+    pyexec_error error;
+    char *text = NULL;
+    if (pyexec_session_json(request->server->executor, request->session_key, &text, &error) < 0)
+        px_answer_error(request, &error);
+    else
+        px_answer_json(request, status, text);
+}
+
+static void show_session(struct px_request *request)
+{
+    answer_session(request, MHD_HTTP_OK);
+}
+
+/* The optional body of POST /v1/sessions: {"id": …, "policy": …}. */
+static int take_session_body(struct px_request *request, char **ret_policy, pyexec_error *error)
+{
+    px_auto_json json_t *object =
+        request->body.length ? json_loadb(px_buffer_string(&request->body), request->body.length,
+                                          JSON_REJECT_DUPLICATES, NULL)
+                             : json_object();
+    json_t *policy = json_object_get(object, "policy"), *value;
+    const char *id = json_string_value(json_object_get(object, "id")), *key;
+    bool good = json_is_object(object) && (!policy || json_is_object(policy)) &&
+                (id || !json_object_get(object, "id"));
+    json_object_foreach(object, key, value)
+        good = good && (strcmp(key, "id") == 0 || strcmp(key, "policy") == 0);
+    if (!good) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not {\"id\": text, \"policy\": object}");
+        return px_error_hint(error, "Both members may be left out; there are no others.");
+    }
+    if (id)
+        request->session = strdup(id);
+    else
+        request->session = px_random_name("s-");
+    *ret_policy = policy ? json_dumps(policy, JSON_COMPACT) : NULL;
+    if (!request->session || (policy && !*ret_policy))
+        return px_error_oom(error);
+    if (px_route_session(request) == 0)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "id: that can't be a session's id");
+    return px_error_hint(error, "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
+}
+
+static void create_session(struct px_request *request)
+{
+    pyexec_error error;
+    px_auto_free char *policy = NULL;
+    if (take_session_body(request, &policy, &error) < 0) {
+        px_answer_error(request, &error);
+        return;
+    }
+    px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
+    int status = pyexec_session_create(request->server->executor, request->session_key, policy,
+                                       ceiling, &error);
+    if (status == 0)
+        answer_session(request, MHD_HTTP_CREATED);
+    else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)
+        px_answer_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is a session of that id",
+                          "Use it, or another id.");
+    else
+        px_answer_error(request, &error);
+}
+
+static void close_session(struct px_request *request)
+{
+    pyexec_error error;
+    answer_status(request, pyexec_session_close(request->server->executor, request->session_key, &error),
+                  &error);
+}
+
+static void interrupt(struct px_request *request)
+{
+    pyexec_error error;
+    answer_status(request,
+                  pyexec_session_interrupt(request->server->executor, request->session_key, &error),
+                  &error);
+}
+
+/* ---- Probes ---- */
+
+static void healthz(struct px_request *request)
+{
+    px_answer_text(request, MHD_HTTP_OK, "text/plain; charset=utf-8", "ok\n", 3);
+}
+
+static void readyz(struct px_request *request)
+{
+    if (request->server->draining)
+        px_answer_problem(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
+                          "the server is shutting down", "Use another one.");
+    else
+        healthz(request);
+}
+
+static void metrics(struct px_request *request)
+{
+    px_auto_buffer struct px_buffer page = {0};
+    px_metrics_write(request->server, &page);
+    px_answer_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
+                   px_buffer_string(&page), page.length);
+}
+
+static void openapi(struct px_request *request)
+{
+    const char *text = request->server->openapi;
+    px_answer_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+}
+
+/* ---- The table ---- */
+
+const struct px_route px_routes[] = {
+    {"POST", "/v1/execute", "execute", "Run a script once, in a process of its own.", PX_BODY_JSON,
+     .runs = true, .serve = execute},
+    {"POST", "/v1/sessions", "session_create", "Make a session.", PX_BODY_JSON, .serve = create_session},
+    {"GET", "/v1/sessions", "session_list", "The caller's sessions.", .serve = list_sessions},
+    {"GET", "/v1/sessions/{id}", "session_get", "One session, with its policy.", .serve = show_session},
+    {"DELETE", "/v1/sessions/{id}", "session_close", "End a session; its running call is cancelled.",
+     .serve = close_session},
+    {"POST", "/v1/sessions/{id}/execute", "session_execute",
+     "Run code in a session, which is made if it is not there.", PX_BODY_JSON, .runs = true,
+     .serve = execute},
+    {"POST", "/v1/sessions/{id}/interrupt", "session_interrupt",
+     "Interrupt the running call as Ctrl-C would.", PX_BODY_NONE, .serve = interrupt},
+    {"GET", "/v1/sessions/{id}/files", "file_list",
+     "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_files_list},
+    {"PUT", "/v1/sessions/{id}/files", "files_put", "Unpack a tar archive into the workspace.",
+     PX_BODY_FILE, .serve = px_files_unpack, .open_body = px_files_open_archive},
+    {"GET", "/v1/sessions/{id}/files/{path}", "file_get", "A file's bytes, or a range of them.",
+     .serve = px_files_get},
+    {"PUT", "/v1/sessions/{id}/files/{path}", "file_put", "Write a file.", PX_BODY_FILE,
+     .serve = px_files_put, .open_body = px_files_open},
+    {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_files_delete},
+    {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true,
+     .serve = healthz},
+    {"GET", "/readyz", "readyz", "Whether it takes work.", .open = true, .inline_ = true, .serve = readyz},
+    {"GET", "/metrics", "metrics", "Prometheus metrics.", .inline_ = true, .serve = metrics},
+    {"GET", "/openapi.json", "openapi", "This document.", .open = true, .inline_ = true,
+     .serve = openapi},
+};
+const size_t px_route_count = PX_COUNT(px_routes);
+_Static_assert(PX_COUNT(px_routes) < PX_METRIC_ROUTES, "each route has its counters");

@@ -1,0 +1,531 @@
+#include "serve/http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "base/json.h"
+#include "serve/route.h"
+#include "serve/server.h"
+#include "serve/stream.h"
+
+#define HEADERS_BYTES 16384u            /* of a connection: request line, headers, and ours */
+#define CONNECTION_IDLE_SECONDS 60u
+#define ANSWER_BYTES_DROPPED (64u << 20)    /* of a body that is refused: then the connection ends */
+
+/* ---- A request's life ---- */
+
+void px_request_hold(struct px_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    request->references++;
+    pthread_mutex_unlock(&request->lock);
+}
+
+void px_request_release(struct px_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    bool last = --request->references == 0;
+    pthread_mutex_unlock(&request->lock);
+    if (!last)
+        return;
+    px_stream_free(request->stream);
+    px_buffer_done(&request->body);
+    px_close_fd(&request->body_fd);
+    free(request->path);
+    free(request->query);
+    free(request->session);
+    free(request->session_key);
+    pthread_mutex_destroy(&request->lock);
+    free(request);
+}
+
+static void cancel(struct px_request *request, bool gone)
+{
+    pthread_mutex_lock(&request->lock);
+    request->cancelled = true;
+    request->gone |= gone;
+    if (request->running)
+        pyexec_request_cancel(request->running);
+    pthread_mutex_unlock(&request->lock);
+}
+
+void px_request_cancel(struct px_request *request)
+{
+    cancel(request, false);
+}
+
+void px_request_gone(struct px_request *request)
+{
+    cancel(request, true);
+}
+
+void px_request_wake(struct px_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    if (request->suspended)
+        MHD_resume_connection(request->connection);
+    request->suspended = false;
+    pthread_mutex_unlock(&request->lock);
+}
+
+const char *px_request_header(const struct px_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+static void make_hex(char *to, size_t bytes)
+{
+    unsigned char random[16];
+    if (getrandom(random, bytes, 0) != (ssize_t)bytes)
+        memset(random, 0x5a, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        snprintf(to + 2 * i, 3, "%02x", random[i]);
+}
+
+char *px_random_name(const char *prefix)
+{
+    char digits[17], *name;
+    make_hex(digits, 8);
+    return asprintf(&name, "%s%s", prefix, digits) < 0 ? NULL : name;
+}
+
+/* MHD_OPTION_URI_LOG_CALLBACK: called with the request's target as it came; what it returns is
+ * the request from now on. */
+static void *new_request(void *closure, const char *uri, struct MHD_Connection *connection)
+{
+    struct px_listener *listener = closure;
+    struct px_request *request = calloc(1, sizeof *request);
+    const char *query = strchr(uri, '?');
+    if (!request)
+        return NULL;
+    request->server = listener->server;
+    request->listener = listener;
+    request->connection = connection;
+    request->references = 1;
+    request->body_fd = -1;
+    request->started_ns = px_now_ns();
+    pthread_mutex_init(&request->lock, NULL);
+    request->path = query ? strndup(uri, (size_t)(query - uri)) : strdup(uri);
+    request->query = strdup(query ? query + 1 : "");
+    listener->server->in_progress++;
+    if (request->path && request->query)
+        return request;
+    listener->server->in_progress--;
+    px_request_release(request);
+    return NULL;
+}
+
+/* MHD_OPTION_NOTIFY_COMPLETED: the answer is sent, or the connection has ended. */
+static void completed(void *closure, struct MHD_Connection *connection, void **context,
+                      enum MHD_RequestTerminationCode how)
+{
+    struct px_listener *listener = closure;
+    struct px_server *server = listener->server;
+    struct px_request *request = *context;
+    *context = NULL;
+    px_watch_deadline(server->watcher, connection, PX_HEADERS_SECONDS);
+    if (!request)
+        return;
+    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        px_request_gone(request);
+    size_t route = request->route ? (size_t)(request->route - px_routes) : px_route_count;
+    int class = request->gone || !request->status ? 0 : request->status / 100;
+    server->metrics.responses[route][class]++;
+    server->metrics.received_bytes += request->body_bytes;
+    server->metrics.sent_bytes += request->answer_bytes;
+    if (request->route)
+        px_histogram_add(&server->metrics.requests[route], px_now_ns() - request->started_ns);
+    px_log_request(&server->log, request);
+    px_request_release(request);
+    server->in_progress--;
+}
+
+/* ---- Answers ---- */
+
+void px_answer(struct px_request *request, int status, struct MHD_Response *response)
+{
+    if (response) {
+        MHD_add_response_header(response, "X-Request-Id", request->id);
+        if (*request->trace) {
+            char trace[64];
+            snprintf(trace, sizeof trace, "00-%s-%s-01", request->trace, request->span);
+            MHD_add_response_header(response, "traceparent", trace);
+        }
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    }
+    pthread_mutex_lock(&request->lock);
+    request->response = response;
+    request->status = response ? status : MHD_HTTP_INTERNAL_SERVER_ERROR;
+    pthread_mutex_unlock(&request->lock);
+    px_request_wake(request);
+}
+
+static void answer_bytes(struct px_request *request, int status, const char *type, char *text,
+                         size_t length, const char *header, const char *value)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE);
+    if (!response) {
+        free(text);
+    } else {
+        if (type)
+            MHD_add_response_header(response, "Content-Type", type);
+        if (header)
+            MHD_add_response_header(response, header, value);
+        MHD_add_response_header(response, "Cache-Control", "no-store");
+    }
+    request->answer_bytes += length;
+    px_answer(request, status, response);
+}
+
+void px_answer_text(struct px_request *request, int status, const char *type, const char *text,
+                    size_t length)
+{
+    char *copy = malloc(length + 1);
+    if (copy)
+        memcpy(copy, text, length);
+    answer_bytes(request, status, type, copy, copy ? length : 0, NULL, NULL);
+}
+
+void px_answer_json(struct px_request *request, int status, char *text)
+{
+    pyexec_error error;
+    if (text) {
+        answer_bytes(request, status, "application/json", text, strlen(text), NULL, NULL);
+        return;
+    }
+    px_error_oom(&error);
+    px_answer_error(request, &error);
+}
+
+void px_answer_empty(struct px_request *request, int status)
+{
+    answer_bytes(request, status, NULL, NULL, 0, NULL, NULL);
+}
+
+char *px_problem_json(int status, const char *code, const char *title, const char *hint)
+{
+    return px_json_take_text(json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title",
+                                       title, "status", status, "code", code, "hint", hint));
+}
+
+void px_answer_problem(struct px_request *request, int status, const char *code, const char *title,
+                       const char *hint)
+{
+    char *text = px_problem_json(status, code, title, hint);
+    const char *header = status == MHD_HTTP_UNAUTHORIZED ? "WWW-Authenticate" : NULL;
+    if (!request->outcome)
+        request->outcome = code;
+    answer_bytes(request, status, "application/problem+json", text, text ? strlen(text) : 0, header,
+                 "Bearer");
+}
+
+int px_status_of(const pyexec_error *error)
+{
+    return error->code == PYEXEC_OVERLOADED && strstr(error->message, "per second")
+               ? MHD_HTTP_TOO_MANY_REQUESTS
+               : px_error_http_status(error->code);
+}
+
+void px_answer_error(struct px_request *request, const pyexec_error *error)
+{
+    int status = px_status_of(error);
+    char seconds[16];
+    int wait = (error->retry_after_ms + 999) / 1000;
+    snprintf(seconds, sizeof seconds, "%d", wait > 0 ? wait : 1);
+    bool again = status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE;
+    char *text = px_problem_json(status, pyexec_code_name(error->code), error->message, error->hint);
+    request->server->metrics.errors[error->code]++;
+    request->outcome = pyexec_code_name(error->code);
+    answer_bytes(request, status, "application/problem+json", text, text ? strlen(text) : 0,
+                 again ? "Retry-After" : NULL, seconds);
+}
+
+/* ---- Headers ---- */
+
+/* An id of the client's that can stand in a log line, or one of our own. */
+static void take_id(struct px_request *request)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-";
+    const char *given = px_request_header(request, "X-Request-Id");
+    size_t length = given ? strlen(given) : 0;
+    if (length && length < sizeof request->id && strspn(given, allowed) == length)
+        memcpy(request->id, given, length + 1);
+    else
+        make_hex(request->id, 8);
+}
+
+/* W3C Trace Context, version 00 and what may follow it: 00-TRACE-PARENT-FLAGS. */
+static void take_trace(struct px_request *request)
+{
+    const char *given = px_request_header(request, "traceparent");
+    static const char hex[] = "0123456789abcdef";
+    if (!given || strlen(given) < 55 || strspn(given, hex) < 2 || given[2] != '-' ||
+        strncmp(given, "ff", 2) == 0 || strspn(given + 3, hex) != 32 || given[35] != '-' ||
+        strspn(given + 36, hex) != 16 || given[52] != '-' ||
+        strspn(given + 3, "0") >= 32 || strspn(given + 36, "0") >= 16)
+        return;
+    memcpy(request->trace, given + 3, 32);
+    memcpy(request->parent, given + 36, 16);
+    make_hex(request->span, 8);
+}
+
+static enum MHD_Result count_header(void *closure, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    unsigned *count = closure;
+    (void)kind;
+    if (strcasecmp(name, "Content-Length") == 0)
+        count[0]++;
+    else if (strcasecmp(name, "Transfer-Encoding") == 0)
+        count[strcasecmp(value, "chunked") == 0 ? 1 : 2]++;
+    else if (strcasecmp(name, "Host") == 0)
+        count[3]++;
+    return MHD_YES;
+}
+
+/* What proxies in front of this could read differently than we do (RFC 9112, section 6.3). */
+static bool ambiguous(struct px_request *request)
+{
+    unsigned count[4] = {0};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_header, count);
+    return count[0] + count[1] > 1 || count[2] || count[3] > 1;
+}
+
+/* The length that the client says the body has; UINT64_MAX: chunked. */
+static uint64_t announced(const struct px_request *request)
+{
+    const char *length = px_request_header(request, "Content-Length");
+    if (px_request_header(request, "Transfer-Encoding"))
+        return UINT64_MAX;
+    return length ? strtoull(length, NULL, 10) : 0;
+}
+
+static void refuse_path(struct px_request *request, const char *allowed)
+{
+    if (allowed && *allowed)
+        px_answer_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
+                          "this path takes another method", allowed);
+    else
+        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
+                          "GET /openapi.json lists the routes.");
+}
+
+static bool authenticate(struct px_request *request)
+{
+    const char *header = px_request_header(request, "Authorization");
+    struct px_server *server = request->server;
+    if (!header && !request->listener->tcp)
+        request->principal = &server->principals.local;
+    else
+        request->principal = px_principals_find(&server->principals, header);
+    return request->principal != NULL;
+}
+
+/* All that can be refused before the body. */
+static void begin(struct px_request *request)
+{
+    struct px_server *server = request->server;
+    const char *host = px_request_header(request, "Host");
+    const char *origin = px_request_header(request, "Origin");
+    char allowed[64] = "";
+    uint64_t length = announced(request);
+    take_id(request);
+    take_trace(request);
+    int64_t seconds = length == UINT64_MAX || length > (uint64_t)INT32_MAX * 1024
+                          ? 3600
+                          : PX_BODY_SECONDS + (int64_t)length / PX_BODY_BYTES_PER_SECOND;
+    px_watch_deadline(server->watcher, request->connection, seconds);
+    if (ambiguous(request))
+        px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
+                          "the request's length or host is given twice or not understood",
+                          "Send one Host, and one of Content-Length and Transfer-Encoding: chunked.");
+    else if (!px_host_allowed(request->listener, host))
+        px_answer_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden",
+                          "the Host header names another server",
+                          "Name it in [serve] allowed_hosts if it is this one.");
+    else if (!px_origin_allowed(request->listener, origin, host))
+        px_answer_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
+                          "Name it in [serve] allowed_origins.");
+    else if (px_decode(request->path) < 0)
+        px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
+                          "Encode it as UTF-8 with %XX, without NUL.");
+    else if (px_route_find(request, allowed, sizeof allowed) < 0)
+        refuse_path(request, allowed);
+    else if (!request->route->open && !authenticate(request))
+        px_answer_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "no token, or not a known one",
+                          "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
+    else if (request->route->body != PX_BODY_FILE && length != UINT64_MAX && length > PX_BODY_MAX)
+        px_answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
+                          "the body is larger than 32 MiB", "Upload data as files.");
+    else if (px_route_session(request) < 0)
+        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "session_not_found", "that is no session's id",
+                          "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
+}
+
+/* ---- The body, and the route ---- */
+
+static void take_body(struct px_request *request, const char *bytes, size_t length)
+{
+    pyexec_error *error = &request->body_error;
+    request->body_bytes += length;
+    if (error->code != PYEXEC_OK || request->route->body == PX_BODY_NONE)
+        return;
+    if (request->route->body == PX_BODY_JSON) {
+        if (request->body.length + length > PX_BODY_MAX) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is larger than 32 MiB");
+            px_error_hint(error, "Upload data as files.");
+        } else {
+            px_buffer_add(&request->body, bytes, length);
+        }
+        return;
+    }
+    if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
+        return;
+    if (request->body_fd >= 0 && px_write_all(request->body_fd, bytes, length) < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't write the file");
+        px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
+    }
+}
+
+static void serve(struct px_request *request)
+{
+    struct px_server *server = request->server;
+    pyexec_error error;
+    if (!request->cancelled) {
+        request->route->serve(request);
+    } else {
+        px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
+        px_answer_error(request, &error);
+    }
+    px_unwatch_request(server->watcher, request);
+    px_request_release(request);
+}
+
+static void serve_job(struct px_job *job)
+{
+    serve((struct px_request *)job);
+}
+
+static void dispatch(struct px_request *request)
+{
+    struct px_server *server = request->server;
+    pyexec_error error;
+    request->dispatched = true;
+    px_watch_deadline(server->watcher, request->connection, 0);
+    if (request->body_error.code != PYEXEC_OK) {
+        px_answer_error(request, &request->body_error);
+        return;
+    }
+    if (request->route->inline_) {
+        request->route->serve(request);
+        return;
+    }
+    pthread_mutex_lock(&request->lock);
+    MHD_suspend_connection(request->connection);
+    request->suspended = true;
+    request->references++;
+    pthread_mutex_unlock(&request->lock);
+    px_watch_request(server->watcher, request);
+    request->job = (struct px_job){.principal = request->principal, .run = serve_job,
+                                   .session = request->route->runs ? request->session : NULL};
+    if (px_schedule_submit(request->route->runs ? server->runs : server->chores, &request->job,
+                           &error) == 0)
+        return;
+    px_answer_error(request, &error);
+    px_unwatch_request(server->watcher, request);
+    px_request_release(request);
+}
+
+static enum MHD_Result send_answer(struct px_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    struct MHD_Response *response = TAKE_PTR(request->response);
+    pthread_mutex_unlock(&request->lock);
+    if (!response)
+        return MHD_NO;
+    if (request->status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        MHD_add_response_header(response, "Allow", px_route_allow(request));
+    /* A body that was not read stands in the way of the next request. */
+    if (!request->dispatched && announced(request))
+        MHD_add_response_header(response, "Connection", "close");
+    enum MHD_Result result = MHD_queue_response(request->connection, (unsigned)request->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_size, void **context)
+{
+    struct px_request *request = *context;
+    (void)closure;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (!request)
+        return MHD_NO;
+    if (!request->method) {
+        request->method = method;
+        begin(request);
+        return request->status ? send_answer(request) : MHD_YES;
+    }
+    if (*upload_size) {
+        take_body(request, upload, *upload_size);
+        *upload_size = 0;
+        bool hopeless = request->body_error.code != PYEXEC_OK && request->body_bytes > ANSWER_BYTES_DROPPED;
+        return hopeless ? MHD_NO : MHD_YES;
+    }
+    if (!request->dispatched)
+        dispatch(request);
+    pthread_mutex_lock(&request->lock);
+    bool ready = request->status != 0 && !request->suspended;
+    pthread_mutex_unlock(&request->lock);
+    return ready ? send_answer(request) : MHD_YES;
+}
+
+/* The path and the query are decoded by us, who refuse what is malformed. */
+static size_t leave_encoded(void *closure, struct MHD_Connection *connection, char *text)
+{
+    (void)closure;
+    (void)connection;
+    return strlen(text);
+}
+
+static void log_problem(void *closure, const char *format, va_list arguments)
+{
+    struct px_server *server = closure;
+    char text[512];
+    vsnprintf(text, sizeof text, format, arguments);
+    text[strcspn(text, "\n")] = '\0';
+    px_log_event(&server->log, "http", text);
+}
+
+int px_http_start(struct px_listener *listener, pyexec_error *error)
+{
+    struct px_server *server = listener->server;
+    unsigned most = (unsigned)server->options->config->max_connections;
+    listener->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        handle, listener, MHD_OPTION_EXTERNAL_LOGGER, log_problem, server,
+        MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_URI_LOG_CALLBACK, new_request, listener,
+        MHD_OPTION_NOTIFY_COMPLETED, completed, listener, MHD_OPTION_NOTIFY_CONNECTION,
+        px_watch_connection, server->watcher, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES, MHD_OPTION_CONNECTION_LIMIT, most,
+        MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_END);
+    if (!listener->daemon)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't serve on %s", listener->name);
+    return 0;
+}

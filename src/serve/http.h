@@ -1,0 +1,139 @@
+/* HTTP as the routes see it, over GNU libmicrohttpd: one struct per request, filled before its
+ * route's `serve` is called with the whole body, on a thread that may wait.
+ *
+ *   headers    the connection's thread: limits, Host and Origin, principal, route
+ *   body       kept up to the route's limit, or streamed into a descriptor (PUT of a file)
+ *   serve      a worker of the schedule (runs), or of a small pool (all else)
+ *   answer     px_answer_…(); the connection's thread sends it
+ *
+ * While a request is served its connection sleeps; a client that goes away meanwhile is noticed
+ * by watch.c, and its run is cancelled. */
+#ifndef PX_SERVE_HTTP_H
+#define PX_SERVE_HTTP_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buffer.h"
+#include "serve/principal.h"
+#include "serve/schedule.h"
+#include "serve/serve.h"
+
+struct px_route;
+struct px_server;
+
+enum px_body {
+    PX_BODY_NONE,       /* what comes is dropped */
+    PX_BODY_JSON,       /* kept, up to PX_BODY_MAX */
+    PX_BODY_FILE,       /* streamed: `open_body` gives the descriptor */
+};
+#define PX_BODY_MAX (32u << 20)         /* CONTRACT section 5 has the same for a line */
+
+/* One listening socket with its daemon. */
+struct px_listener {
+    struct px_server *server;
+    struct MHD_Daemon *daemon;
+    int fd;
+    bool tcp;                           /* else a UNIX socket, whose peers are `local` */
+    char name[128];                     /* for the log */
+    char host[128];                     /* what it listens on, without the port */
+};
+
+struct px_request {
+    struct px_job job;                  /* first: the schedule's handle */
+    struct px_server *server;
+    const struct px_listener *listener;
+    struct MHD_Connection *connection;
+    const struct px_route *route;
+    const char *method;
+    char id[129];                       /* X-Request-Id, the client's or ours */
+    char trace[33], parent[17], span[17];   /* W3C trace context; "" without one */
+    struct px_principal *principal;
+    char *path;                         /* decoded, "/v1/sessions/a/files/b" */
+    char *query;                        /* not decoded, "" */
+    char *session;                      /* of the path, or NULL */
+    char *session_key;                  /* PRINCIPAL/ID for the library */
+    const char *rest;                   /* of the path after the route's, or "" */
+    struct px_buffer body;
+    int body_fd;                        /* PX_BODY_FILE; -1 */
+    uint64_t body_bytes;
+    pyexec_error body_error;            /* code != PYEXEC_OK: the body could not be taken */
+    int64_t started_ns;
+
+    /* The answer. */
+    bool dispatched;
+    int status;                         /* 0: none yet */
+    struct MHD_Response *response;
+    uint64_t answer_bytes;
+
+    /* Between the connection's thread and the one that serves. */
+    pthread_mutex_t lock;
+    int references;
+    bool suspended;                     /* the connection sleeps */
+    bool gone;                          /* the client went away */
+    bool cancelled;                     /* the server ends */
+    pyexec_request *running;            /* what to cancel then */
+    struct px_stream *stream;           /* server-sent events, or NULL */
+    struct px_watch *watch;
+
+    /* For the log and the audit. */
+    const char *outcome;                /* status of a run, or code of an error; static */
+    char code_hash[65];                 /* SHA-256 of the code that ran, or "" */
+};
+
+struct px_route {
+    const char *method;
+    const char *path;                   /* "/v1/sessions/{id}/files/{path}" */
+    const char *name;                   /* of the metrics and the log: low cardinality */
+    const char *summary;                /* for OpenAPI */
+    enum px_body body;
+    bool open;                          /* needs no principal */
+    bool runs;                          /* code runs: goes through the schedule */
+    bool inline_;                       /* answered on the connection's thread: must not wait */
+    void (*serve)(struct px_request *request);
+    int (*open_body)(struct px_request *request, pyexec_error *error);
+};
+
+/* Answers. Each is given once; the last argument of those with bodies is copied unless said. */
+void px_answer_text(struct px_request *request, int status, const char *type, const char *text,
+                    size_t length);
+/* `text` is taken (free). NULL: out of memory. */
+void px_answer_json(struct px_request *request, int status, char *text);
+void px_answer_empty(struct px_request *request, int status);
+/* RFC 9457 problem+json with code and hint. */
+void px_answer_problem(struct px_request *request, int status, const char *code, const char *title,
+                       const char *hint);
+void px_answer_error(struct px_request *request, const pyexec_error *error);
+/* A response made by the caller. */
+void px_answer(struct px_request *request, int status, struct MHD_Response *response);
+/* Once the answer is there or a stream has begun: wakes the connection. */
+void px_request_wake(struct px_request *request);
+
+/* What runs for it is cancelled: the server ends; or its client went away. */
+void px_request_cancel(struct px_request *request);
+void px_request_gone(struct px_request *request);
+
+void px_request_hold(struct px_request *request);
+void px_request_release(struct px_request *request);
+
+const char *px_request_header(const struct px_request *request, const char *name);
+/* Of the query, decoded; NULL when it is not there. To be freed. */
+char *px_request_query(const struct px_request *request, const char *name);
+
+/* Serves on the listener's socket until its daemon is stopped. */
+int px_http_start(struct px_listener *listener, pyexec_error *error);
+
+/* Whether a request may come with this Host and this Origin (NULL: none); origin.c. */
+bool px_host_allowed(const struct px_listener *listener, const char *host);
+bool px_origin_allowed(const struct px_listener *listener, const char *origin, const char *host);
+
+/* `prefix` and 16 random hexadecimal digits, for free(); NULL: out of memory. */
+char *px_random_name(const char *prefix);
+
+/* Decodes %XX of a path or query in place; -1: malformed, or a NUL. */
+int px_decode(char *text);
+
+#endif

@@ -1,0 +1,196 @@
+#include "serve/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "serve/server.h"
+
+#define BACKLOG 1024
+
+static struct px_listener *add(struct px_server *server, int fd, bool tcp, const char *name)
+{
+    struct px_listener *listener = &server->listeners[server->listener_count++];
+    *listener = (struct px_listener){.server = server, .fd = fd, .tcp = tcp};
+    snprintf(listener->name, sizeof listener->name, "%s", name);
+    return listener;
+}
+
+/* ---- UNIX sockets ---- */
+
+/* A socket that nobody answers on is left from a server that was killed. */
+static int clear_stale(const struct sockaddr_un *address, pyexec_error *error)
+{
+    struct stat status;
+    if (lstat(address->sun_path, &status) < 0)
+        return 0;
+    px_auto_fd int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool answers = connect(probe, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN;
+    if (answers || !S_ISSOCK(status.st_mode)) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is in use", address->sun_path);
+        return px_error_hint(error, "Stop the other server, or listen elsewhere.");
+    }
+    return unlink(address->sun_path);
+}
+
+static int listen_unix(struct px_server *server, const char *path, pyexec_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is too long for a socket", path);
+    strcpy(address.sun_path, path);
+    if (clear_stale(&address, error) < 0)
+        return -1;
+    px_auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask = umask(0177);          /* 0600 from the start: who can connect is `local` */
+    int failed = fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
+                 listen(fd, BACKLOG) < 0;
+    int saved = errno;
+    umask(mask);
+    if (failed)
+        return px_error_errno(error, PYEXEC_INVALID_POLICY, saved, "listen: can't listen on '%s'", path);
+    char name[128];
+    snprintf(name, sizeof name, "unix:%s", path);
+    struct px_listener *listener = add(server, TAKE_FD(fd), false, name);
+    snprintf(listener->host, sizeof listener->host, "%s", path);
+    return 0;
+}
+
+static int listen_default(struct px_server *server, pyexec_error *error)
+{
+    char path[108];
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (geteuid() == 0) {
+        if (mkdir("/run/pyexec", 0755) < 0 && errno != EEXIST)
+            return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "listen: can't make /run/pyexec");
+        return listen_unix(server, "/run/pyexec/pyexec.sock", error);
+    }
+    if (!runtime || *runtime != '/') {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: there is no XDG_RUNTIME_DIR for the socket");
+        return px_error_hint(error, "Say where: --listen unix:/PATH.");
+    }
+    snprintf(path, sizeof path, "%s/pyexec.sock", runtime);
+    return listen_unix(server, path, error);
+}
+
+/* ---- TCP ---- */
+
+static int bind_tcp(const struct addrinfo *info)
+{
+    int one = 1;
+    px_auto_fd int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (info->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+/* The port that was got, where 0 was asked for. */
+static unsigned port_of(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+        return 0;
+    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                               : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+static int listen_tcp(struct px_server *server, const char *text, pyexec_error *error)
+{
+    char host[128], name[160];
+    const char *colon = strrchr(text, ':');
+    size_t length = colon ? (size_t)(colon - text) : 0;
+    bool bracketed = length > 2 && text[0] == '[' && text[length - 1] == ']';
+    snprintf(host, sizeof host, "%.*s", (int)(bracketed ? length - 2 : length), text + bracketed);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
+    int failed = getaddrinfo(host, colon ? colon + 1 : "", &hints, &list);
+    if (failed)
+        return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s': %s", text, gai_strerror(failed));
+    size_t before = server->listener_count;
+    for (const struct addrinfo *at = list; at && server->listener_count < PX_LISTENERS_MAX; at = at->ai_next) {
+        int fd = bind_tcp(at);
+        if (fd < 0)
+            continue;
+        snprintf(name, sizeof name, "%.*s:%u", (int)length, text, port_of(fd));
+        struct px_listener *listener = add(server, fd, true, name);
+        snprintf(listener->host, sizeof listener->host, "%s", host);
+    }
+    int saved = errno;
+    freeaddrinfo(list);
+    return server->listener_count > before
+               ? 0
+               : px_error_errno(error, PYEXEC_INVALID_POLICY, saved, "listen: can't listen on '%s'", text);
+}
+
+/* ---- All ---- */
+
+static int take_passed(struct px_server *server, int count, pyexec_error *error)
+{
+    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++) {
+        bool is_unix = sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0;
+        if (server->listener_count == PX_LISTENERS_MAX ||
+            (!is_unix && sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0))
+            return px_error_set(error, PYEXEC_INVALID_POLICY, "descriptor %d of systemd is no listening socket", fd);
+        fcntl(fd, F_SETFL, O_NONBLOCK);
+        add(server, fd, !is_unix, is_unix ? "unix:(systemd)" : "tcp:(systemd)");
+    }
+    return 0;
+}
+
+static int check_tokens(const struct px_server *server, pyexec_error *error)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->listeners[i].tcp && !server->options->config->token_file) {
+            px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: %s needs one", server->listeners[i].name);
+            return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX, or listen on a "
+                                        "UNIX socket: --listen unix:/PATH.");
+        }
+    return 0;
+}
+
+int px_listen_all(struct px_server *server, pyexec_error *error)
+{
+    const struct px_strings *listen = &server->options->config->listen;
+    int passed = sd_listen_fds(1);
+    if (passed > 0 && take_passed(server, passed, error) < 0)
+        return -1;
+    for (size_t i = 0; i < listen->count; i++) {
+        const char *text = listen->items[i];
+        if (server->listener_count == PX_LISTENERS_MAX)
+            return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: more than %d addresses", PX_LISTENERS_MAX);
+        int status = strncmp(text, "unix:", 5) == 0 ? listen_unix(server, text + 5, error)
+                                                    : listen_tcp(server, text, error);
+        if (status < 0)
+            return -1;
+    }
+    if (!server->listener_count && listen_default(server, error) < 0)
+        return -1;
+    return check_tokens(server, error);
+}
+
+void px_listen_done(struct px_server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++) {
+        struct px_listener *listener = &server->listeners[i];
+        px_close_fd(&listener->fd);
+        if (!listener->tcp && listener->host[0])
+            unlink(listener->host);
+    }
+    server->listener_count = 0;
+}

@@ -1,0 +1,132 @@
+#include "serve/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "base/json.h"
+#include "serve/http.h"
+
+int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_error *error)
+{
+    pthread_mutex_init(&log->lock, NULL);
+    log->json = json;
+    log->audit = -1;
+    if (!audit_path)
+        return 0;
+    log->audit = open(audit_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return log->audit < 0 ? px_error_errno(error, PYEXEC_INVALID_POLICY, errno,
+                                           "audit_log: can't open '%s'", audit_path)
+                          : 0;
+}
+
+void px_log_close(struct px_log *log)
+{
+    px_close_fd(&log->audit);
+    pthread_mutex_destroy(&log->lock);
+}
+
+static void add_time(json_t *entry)
+{
+    char text[40];
+    struct timespec now;
+    struct tm parts;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &parts);
+    size_t length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text + length, sizeof text - length, ".%03ldZ", now.tv_nsec / 1000000);
+    json_object_set_new(entry, "time", json_string(text));
+}
+
+/* As logfmt: what has a space or a quote is quoted as in JSON. */
+static void add_pair(struct px_buffer *line, const char *key, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    bool plain = text && *text && !strpbrk(text, " \"=\\") && !json_is_null(value);
+    px_auto_free char *quoted = plain ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key,
+                     plain ? text : quoted ? quoted : "?");
+}
+
+/* Takes the entry. One write, so that lines of several processes don't mix. */
+static void put(struct px_log *log, int fd, bool json, json_t *entry)
+{
+    px_auto_buffer struct px_buffer line = {0};
+    px_auto_json json_t *taken = entry;
+    if (json) {
+        px_auto_free char *text = taken ? json_dumps(taken, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+        px_buffer_add_string(&line, text ? text : "{}");
+    } else {
+        const char *key;
+        json_t *value;
+        json_object_foreach(taken, key, value)
+            add_pair(&line, key, value);
+    }
+    px_buffer_add_byte(&line, '\n');
+    pthread_mutex_lock(&log->lock);
+    px_write_all(fd, px_buffer_string(&line), line.length);
+    pthread_mutex_unlock(&log->lock);
+}
+
+void px_log_event(struct px_log *log, const char *event, const char *detail)
+{
+    json_t *entry = json_object();
+    add_time(entry);
+    json_object_set_new(entry, "event", json_string(event));
+    if (detail)
+        json_object_set_new(entry, "detail", json_string(detail));
+    put(log, STDERR_FILENO, log->json, entry);
+}
+
+static void add_caller(json_t *entry, const struct px_request *request)
+{
+    json_object_set_new(entry, "request_id", json_string(request->id));
+    if (*request->trace)
+        json_object_set_new(entry, "trace_id", json_string(request->trace));
+    if (request->principal)
+        json_object_set_new(entry, "principal", json_string(request->principal->name));
+    if (request->session)
+        json_object_set_new(entry, "session", json_string(request->session));
+}
+
+void px_log_request(struct px_log *log, const struct px_request *request)
+{
+    json_t *entry = json_object();
+    add_time(entry);
+    json_object_set_new(entry, "event", json_string("request"));
+    add_caller(entry, request);
+    json_object_set_new(entry, "method", json_string(request->method ? request->method : "?"));
+    json_object_set_new(entry, "route", json_string(request->route ? request->route->path : "none"));
+    json_object_set_new(entry, "status", json_integer(request->gone ? 499 : request->status));
+    if (request->outcome)
+        json_object_set_new(entry, "outcome", json_string(request->outcome));
+    json_object_set_new(entry, "bytes_in", json_integer((json_int_t)request->body_bytes));
+    json_object_set_new(entry, "bytes_out", json_integer((json_int_t)request->answer_bytes));
+    json_object_set_new(entry, "ms", json_real((double)(px_now_ns() - request->started_ns) / 1e6));
+    put(log, STDERR_FILENO, log->json, entry);
+}
+
+void px_log_run(struct px_log *log, const struct px_request *request, const char *result)
+{
+    if (log->audit < 0)
+        return;
+    px_auto_json json_t *object = json_loads(result, JSON_ALLOW_NUL, NULL);
+    json_t *entry = json_object();
+    add_time(entry);
+    add_caller(entry, request);
+    json_object_set_new(entry, "code_sha256", json_string(request->code_hash));
+    static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped",
+                                       "missing_layers", "usage"};
+    for (size_t i = 0; i < PX_COUNT(kept); i++)
+        json_object_set(entry, kept[i], json_object_get(object, kept[i]));
+    put(log, log->audit, true, entry);
+}

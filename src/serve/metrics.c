@@ -1,0 +1,170 @@
+#include "serve/metrics.h"
+
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "serve/server.h"
+
+static const double bounds[] = {
+#define X(bound) bound,
+    PX_METRIC_BUCKETS(X)
+#undef X
+};
+_Static_assert(PX_COUNT(bounds) + 1 == PX_METRIC_BUCKET_COUNT, "one bucket for the rest");
+
+void px_histogram_add(struct px_histogram *histogram, int64_t nanoseconds)
+{
+    size_t bucket = 0;
+    while (bucket < PX_COUNT(bounds) && (double)nanoseconds > bounds[bucket] * 1e9)
+        bucket++;
+    histogram->buckets[bucket]++;
+    histogram->nanoseconds += (uint64_t)nanoseconds;
+}
+
+static void head(struct px_buffer *out, const char *name, const char *type, const char *help)
+{
+    px_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add_histogram(struct px_buffer *out, const char *name, const char *label,
+                          const char *value, struct px_histogram *histogram)
+{
+    uint64_t total = 0;
+    const char *comma = *label ? "," : "", *quote = *label ? "\"" : "";
+    const char *equals = *label ? "=" : "";
+    for (size_t i = 0; i < PX_METRIC_BUCKET_COUNT; i++) {
+        total += histogram->buckets[i];
+        px_buffer_printf(out, "%s_bucket{%s%s%s%s%s%sle=\"", name, label, equals, quote, value, quote, comma);
+        if (i < PX_COUNT(bounds))
+            px_buffer_printf(out, "%g\"} %llu\n", bounds[i], (unsigned long long)total);
+        else
+            px_buffer_printf(out, "+Inf\"} %llu\n", (unsigned long long)total);
+    }
+    const char *open = *label ? "{" : "", *shut = *label ? "}" : "";
+    px_buffer_printf(out, "%s_sum%s%s%s%s%s%s%s %.9g\n", name, open, label, equals, quote, value, quote,
+                     shut, (double)histogram->nanoseconds / 1e9);
+    px_buffer_printf(out, "%s_count%s%s%s%s%s%s%s %llu\n", name, open, label, equals, quote, value, quote,
+                     shut, (unsigned long long)total);
+}
+
+static uint64_t histogram_count(struct px_histogram *histogram)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < PX_METRIC_BUCKET_COUNT; i++)
+        total += histogram->buckets[i];
+    return total;
+}
+
+static void add_routes(struct px_server *server, struct px_buffer *out)
+{
+    static const char *const classes[] = {"gone", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    struct px_metrics *metrics = &server->metrics;
+    head(out, "pyexec_http_requests_total", "counter", "HTTP requests by route and class of status; gone: the client went away.");
+    for (size_t route = 0; route <= px_route_count; route++)
+        for (size_t class = 0; class < PX_COUNT(classes); class++) {
+            uint64_t count = metrics->responses[route][class];
+            if (count)
+                px_buffer_printf(out, "pyexec_http_requests_total{route=\"%s\",code=\"%s\"} %llu\n",
+                                 route < px_route_count ? px_routes[route].name : "none",
+                                 classes[class], (unsigned long long)count);
+        }
+    head(out, "pyexec_http_request_duration_seconds", "histogram", "From the request's headers to its answer.");
+    for (size_t route = 0; route < px_route_count; route++)
+        if (histogram_count(&metrics->requests[route]))
+            add_histogram(out, "pyexec_http_request_duration_seconds", "route",
+                          px_routes[route].name, &metrics->requests[route]);
+}
+
+/* A number, or an object of numbers with their names as a label, of the library's statistics. */
+static void add_stat(struct px_buffer *out, const json_t *stats, const char *key, const char *name,
+                     const char *label, const char *type, const char *help)
+{
+    json_t *value = json_object_get(stats, key), *item;
+    const char *at;
+    if (!value)
+        return;
+    head(out, name, type, help);
+    if (!json_is_object(value)) {
+        px_buffer_printf(out, "%s %lld\n", name, (long long)json_integer_value(value));
+        return;
+    }
+    json_object_foreach(value, at, item)
+        px_buffer_printf(out, "%s{%s=\"%s\"} %lld\n", name, label, at, (long long)json_integer_value(item));
+}
+
+static const struct {
+    const char *key, *name, *label, *type, *help;
+} stat_metrics[] = {
+    {"executions", "pyexec_executions_total", "status", "counter", "Runs by how they ended."},
+    {"pool_ready", "pyexec_pool_ready", "", "gauge", "Children that wait, locked and warmed, for a run."},
+    {"pool_forks", "pyexec_pool_forks_total", "", "counter", "Children made ahead for the pool."},
+    {"pool_hits", "pyexec_pool_hits_total", "", "counter", "Runs that found a child in the pool."},
+    {"pool_misses", "pyexec_pool_misses_total", "", "counter", "Runs that found none in the pool."},
+    {"pool_refills", "pyexec_pool_refills_total", "", "counter", "Times that the pool was filled up."},
+    {"zygotes", "pyexec_zygotes", "", "gauge", "Warm parents."},
+    {"zygote_restarts", "pyexec_zygote_restarts_total", "", "counter", "Warm parents that ended and were started again."},
+    {"sessions", "pyexec_sessions", "", "gauge", "Sessions that are open."},
+    {"sessions_busy", "pyexec_sessions_busy", "", "gauge", "Sessions with a call under way."},
+    {"sessions_opened", "pyexec_sessions_opened_total", "", "counter", "Sessions made."},
+    {"sessions_ended", "pyexec_sessions_ended_total", "reason", "counter", "Sessions ended, by reason."},
+    {"denials", "pyexec_denials_total", "layer", "counter", "What scripts were refused, by layer, as they report it."},
+    {"stdout_bytes", "pyexec_stdout_bytes_total", "", "counter", "Bytes that scripts wrote to standard output."},
+    {"stderr_bytes", "pyexec_stderr_bytes_total", "", "counter", "Bytes that scripts wrote to standard error."},
+};
+
+static void add_stats(struct px_server *server, struct px_buffer *out)
+{
+    pyexec_error ignored;
+    px_auto_free char *text = NULL;
+    if (pyexec_stats_json(server->executor, &text, &ignored) < 0)
+        return;
+    px_auto_json json_t *stats = json_loads(text, 0, NULL);
+    for (size_t i = 0; i < PX_COUNT(stat_metrics); i++)
+        add_stat(out, stats, stat_metrics[i].key, stat_metrics[i].name, stat_metrics[i].label,
+                 stat_metrics[i].type, stat_metrics[i].help);
+}
+
+static void add_number(struct px_buffer *out, const char *name, const char *type, const char *help,
+                       unsigned long long value)
+{
+    head(out, name, type, help);
+    px_buffer_printf(out, "%s %llu\n", name, value);
+}
+
+void px_metrics_write(struct px_server *server, struct px_buffer *out)
+{
+    struct px_metrics *metrics = &server->metrics;
+    struct px_schedule_counts counts;
+    px_schedule_count(server->runs, &counts);
+    head(out, "pyexec_build_info", "gauge", "The version that runs.");
+    px_buffer_printf(out, "pyexec_build_info{version=\"%s\"} 1\n", pyexec_version());
+    add_number(out, "pyexec_start_time_seconds", "gauge", "When the server started, since the epoch.",
+               (unsigned long long)metrics->started_seconds);
+    add_number(out, "pyexec_draining", "gauge", "1 once the server takes no more work.", server->draining);
+    add_number(out, "pyexec_queue_length", "gauge", "Runs that wait.", counts.waiting);
+    add_number(out, "pyexec_running", "gauge", "Runs under way.", counts.running);
+    head(out, "pyexec_refused_total", "counter", "Runs that were not taken.");
+    px_buffer_printf(out, "pyexec_refused_total{reason=\"queue\"} %llu\n"
+                          "pyexec_refused_total{reason=\"rate\"} %llu\n",
+                     (unsigned long long)counts.refused_queue, (unsigned long long)counts.refused_rate);
+    head(out, "pyexec_errors_total", "counter", "Requests that failed on the host's side, by code.");
+    for (int code = PYEXEC_INVALID_POLICY; code <= PYEXEC_INTERNAL; code++)
+        px_buffer_printf(out, "pyexec_errors_total{code=\"%s\"} %llu\n", pyexec_code_name((pyexec_code)code),
+                         (unsigned long long)metrics->errors[code]);
+    head(out, "pyexec_execution_duration_seconds", "histogram", "Runs, from their turn to their result.");
+    add_histogram(out, "pyexec_execution_duration_seconds", "", "", &metrics->executions);
+    head(out, "pyexec_queue_duration_seconds", "histogram", "How long runs waited for their turn.");
+    add_histogram(out, "pyexec_queue_duration_seconds", "", "", &metrics->waits);
+    add_number(out, "pyexec_http_connections", "gauge", "Connections that are open.",
+               px_watch_count(server->watcher));
+    add_number(out, "pyexec_http_received_bytes_total", "counter", "Bytes of request bodies.",
+               metrics->received_bytes);
+    add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.",
+               metrics->sent_bytes);
+    add_routes(server, out);
+    add_stats(server, out);
+}

@@ -1,0 +1,292 @@
+#include "serve/openapi.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "policy/fields.h"
+#include "serve/server.h"
+
+static json_t *reference(const char *name)
+{
+    return json_sprintf("#/components/schemas/%s", name);
+}
+
+static json_t *schema_of(const char *name)
+{
+    return json_pack("{s:o}", "$ref", reference(name));
+}
+
+/* ---- Schemas ---- */
+
+static json_t *nullable(const char *type)
+{
+    return json_pack("{s:[s,s]}", "type", type, "null");
+}
+
+static json_t *field_schema(const struct px_field *field)
+{
+    const char *type = field->kind->shape == PX_SHAPE_BOOLEAN   ? "boolean"
+                       : field->kind->shape == PX_SHAPE_NUMBER ? "integer"
+                       : field->kind->shape == PX_SHAPE_STRINGS ? "array"
+                                                                : "string";
+    json_t *schema = field->info.nullable ? nullable(type) : json_pack("{s:s}", "type", type);
+    json_object_set_new(schema, "description", json_string(field->info.meaning));
+    if (field->kind->shape == PX_SHAPE_STRINGS)
+        json_object_set_new(schema, "items", json_pack("{s:s}", "type", "string"));
+    if (field->kind->shape == PX_SHAPE_NUMBER && field->info.maximum) {
+        json_object_set_new(schema, "minimum", json_integer(field->info.minimum));
+        json_object_set_new(schema, "maximum", json_integer(field->info.maximum));
+    }
+    return schema;
+}
+
+static json_t *policy_schema(pyexec_executor *executor)
+{
+    json_t *properties = json_object();
+    px_auto_json json_t *defaults = json_loads(pyexec_executor_policy_json(executor), 0, NULL);
+    for (size_t i = 0; i < px_policy_table.count; i++) {
+        const char *name = px_policy_table.fields[i].info.name;
+        json_t *schema = field_schema(&px_policy_table.fields[i]);
+        json_object_set(schema, "default", json_object_get(defaults, name));
+        json_object_set_new(properties, name, schema);
+    }
+    return json_pack("{s:s, s:s, s:b, s:o}", "type", "object", "description",
+                     "A part of the policy, merged by key over the server's; up to the caller's ceiling.",
+                     "additionalProperties", 0, "properties", properties);
+}
+
+/* "name:type description", where type is a schema's name after '#', or a JSON type, with '?' when
+ * it may be null. */
+static json_t *object_schema(const char *const *members, size_t count, bool closed)
+{
+    json_t *properties = json_object();
+    for (size_t i = 0; i < count; i++) {
+        char name[64], type[64];
+        int used = 0;
+        if (sscanf(members[i], "%63[^:]:%63s %n", name, type, &used) < 2)
+            continue;
+        size_t length = strlen(type);
+        bool null = type[length - 1] == '?', list = type[0] == '[';
+        if (null)
+            type[length - 1] = '\0';
+        json_t *schema = type[list] == '#' ? schema_of(type + list + 1)
+                         : null            ? nullable(type)
+                                           : json_pack("{s:s}", "type", type + list);
+        if (list)
+            schema = json_pack("{s:s, s:o}", "type", "array", "items", schema);
+        else if (type[0] == '#' && null)
+            schema = json_pack("{s:[o, {s:s}]}", "anyOf", schema, "type", "null");
+        if (members[i][used])
+            json_object_set_new(schema, "description", json_string(members[i] + used));
+        json_object_set_new(properties, name, schema);
+    }
+    json_t *schema = json_pack("{s:s, s:o}", "type", "object", "properties", properties);
+    if (closed)
+        json_object_set_new(schema, "additionalProperties", json_false());
+    return schema;
+}
+
+static void add_object(json_t *schemas, const char *name, const char *const *members, size_t count,
+                       bool closed, const char *required)
+{
+    json_t *schema = object_schema(members, count, closed);
+    if (required)
+        json_object_set_new(schema, "required", json_pack("[s]", required));
+    json_object_set_new(schemas, name, schema);
+}
+
+static const char *const request_members[] = {
+    "code:string The script, UTF-8 without NUL, at most 10 MiB.",
+    "policy:#Policy", "timeout_ms:integer Short for the policy's.",
+    "print_last_expression:boolean Short for the policy's.",
+    "working_dir:string A folder of the workspace, made if missing.",
+    "env:#Environment", "stdin:string", "files:#Files",
+    "return_files:[string Glob patterns: contents of changed files to return.",
+};
+static const char *const session_request_members[] = {
+    "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};
+static const char *const result_members[] = {
+    "status:string ok, error, timeout, cpu_limit, memory_limit, killed, crashed or cancelled.",
+    "exit_code:integer", "stdout:string", "stdout_truncated:boolean", "stdout_bytes:integer",
+    "stderr:string", "stderr_truncated:boolean", "stderr_bytes:integer",
+    "last_value_repr:string? The repr of the last expression.", "last_value_truncated:boolean",
+    "error_repr:string?", "error:#Error?", "display:[object", "files:[#ChangedFile",
+    "files_truncated:boolean", "denials:[#Denial", "denials_dropped:integer",
+    "missing_layers:[string", "usage:#Usage", "session:#SessionOfResult?",
+};
+static const char *const error_members[] = {"type:string", "message:string", "line:integer?",
+                                            "traceback:string", "hint:string? What to do instead."};
+static const char *const changed_members[] = {"path:string", "bytes:integer", "change:string",
+                                              "content_base64:string"};
+static const char *const denial_members[] = {"layer:string", "what:string", "line:integer?", "hint:string?"};
+static const char *const usage_members[] = {"wall_ms:number", "cpu_ms:number", "peak_memory_bytes:integer"};
+static const char *const of_result_members[] = {"id:string", "created:boolean", "restarted:string?",
+                                                "execution_count:integer"};
+static const char *const session_members[] = {"id:string", "busy:boolean", "execution_count:integer",
+                                              "age_ms:integer", "idle_ms:integer", "policy:#Policy"};
+static const char *const sessions_members[] = {"sessions:[#Session"};
+static const char *const file_members[] = {"path:string", "bytes:integer"};
+static const char *const file_list_members[] = {"files:[#File"};
+static const char *const problem_members[] = {"type:string", "title:string", "status:integer",
+                                              "code:string", "hint:string What to do."};
+
+static json_t *make_schemas(pyexec_executor *executor)
+{
+    json_t *schemas = json_pack(
+        "{s:o, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[{s:s},{s:s, s:{s:{s:s}}, s:b, s:[s]}]}}}",
+        "Policy", policy_schema(executor), "Environment", "type", "object", "additionalProperties",
+        "type", "string", "Files", "type", "object", "additionalProperties", "anyOf", "type",
+        "string", "type", "object", "properties", "base64", "type", "string",
+        "additionalProperties", 0, "required", "base64");
+#define ADD(name, members, closed, required) add_object(schemas, name, members, PX_COUNT(members), closed, required)
+    ADD("ExecuteRequest", request_members, true, "code");
+    ADD("SessionRequest", session_request_members, true, NULL);
+    ADD("Result", result_members, false, "status");
+    ADD("Error", error_members, false, NULL);
+    ADD("ChangedFile", changed_members, false, NULL);
+    ADD("Denial", denial_members, false, NULL);
+    ADD("Usage", usage_members, false, NULL);
+    ADD("SessionOfResult", of_result_members, false, NULL);
+    ADD("Session", session_members, false, "id");
+    ADD("Sessions", sessions_members, false, "sessions");
+    ADD("File", file_members, false, "path");
+    ADD("FileList", file_list_members, false, "files");
+    ADD("Problem", problem_members, false, "code");
+#undef ADD
+    return schemas;
+}
+
+/* ---- Paths ---- */
+
+static json_t *content(const char *type, json_t *schema)
+{
+    return json_pack("{s:{s:o}}", type, "schema", schema);
+}
+
+static json_t *bytes_schema(void)
+{
+    return json_pack("{s:s, s:s}", "type", "string", "format", "binary");
+}
+
+static json_t *response(const char *description, json_t *body)
+{
+    json_t *object = json_pack("{s:s}", "description", description);
+    if (body)
+        json_object_set_new(object, "content", body);
+    return object;
+}
+
+/* What the route answers on success. */
+static void add_success(json_t *responses, const struct px_route *route)
+{
+    const char *name = route->name;
+    json_t *body = NULL;
+    const char *status = "200", *text = "Done.";
+    if (route->runs) {
+        text = "The result, whatever became of the script.";
+        body = content("application/json", schema_of("Result"));
+        json_object_set_new(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+    } else if (strcmp(name, "session_create") == 0 || strcmp(name, "session_get") == 0) {
+        status = strcmp(name, "session_get") == 0 ? "200" : "201";
+        text = "The session.";
+        body = content("application/json", schema_of("Session"));
+    } else if (strcmp(name, "session_list") == 0) {
+        text = "The sessions.";
+        body = content("application/json", schema_of("Sessions"));
+    } else if (strcmp(name, "file_list") == 0) {
+        text = "The files.";
+        body = content("application/json", schema_of("FileList"));
+        json_object_set_new(body, "application/x-tar", json_pack("{s:o}", "schema", bytes_schema()));
+    } else if (strcmp(name, "file_get") == 0) {
+        text = "The bytes.";
+        body = content("application/octet-stream", bytes_schema());
+        json_object_set_new(responses, "206", response("The range.", content("application/octet-stream", bytes_schema())));
+    } else if (strcmp(name, "openapi") == 0) {
+        text = "The document.";
+        body = content("application/json", json_pack("{s:s}", "type", "object"));
+    } else if (route->open || strcmp(name, "metrics") == 0) {
+        text = "As text.";
+        body = content("text/plain", json_pack("{s:s}", "type", "string"));
+    } else {
+        status = "204";
+    }
+    json_object_set_new(responses, status, response(text, body));
+}
+
+static json_t *parameters(const struct px_route *route)
+{
+    json_t *list = json_array();
+    static const char *const names[] = {"id", "path"};
+    for (size_t i = 0; i < PX_COUNT(names); i++) {
+        char part[16];
+        snprintf(part, sizeof part, "{%s}", names[i]);
+        if (!strstr(route->path, part))
+            continue;
+        json_t *schema = json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
+        if (i == 0)
+            json_object_set_new(schema, "pattern", json_string("^[A-Za-z0-9._:-]{1,128}$"));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path",
+                                              "required", 1, "schema", schema));
+    }
+    return list;
+}
+
+static json_t *body_of(const struct px_route *route)
+{
+    if (route->body == PX_BODY_FILE) {
+        const char *type = strstr(route->path, "{path}") ? "application/octet-stream" : "application/x-tar";
+        return json_pack("{s:b, s:o}", "required", 1, "content", content(type, bytes_schema()));
+    }
+    bool session = strcmp(route->name, "session_create") == 0;
+    return json_pack("{s:b, s:o}", "required", !session, "content",
+                     content("application/json", schema_of(session ? "SessionRequest" : "ExecuteRequest")));
+}
+
+static json_t *operation(const struct px_route *route)
+{
+    json_t *responses = json_object();
+    add_success(responses, route);
+    json_object_set_new(responses, "default", response("The request failed; code and hint say why.",
+                        content("application/problem+json", schema_of("Problem"))));
+    json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary",
+                               route->summary, "parameters", parameters(route), "responses", responses);
+    const char *tag = route->runs ? "runs" : strstr(route->path, "/files") ? "files"
+                      : strstr(route->path, "/sessions") ? "sessions" : "server";
+    json_object_set_new(object, "tags", json_pack("[s]", tag));
+    if (route->body == PX_BODY_JSON || route->body == PX_BODY_FILE)
+        json_object_set_new(object, "requestBody", body_of(route));
+    if (route->open)
+        json_object_set_new(object, "security", json_array());
+    return object;
+}
+
+char *px_openapi_make(pyexec_executor *executor)
+{
+    json_t *paths = json_object();
+    for (size_t i = 0; i < px_route_count; i++) {
+        char method[8] = "";
+        for (size_t at = 0; px_routes[i].method[at] && at < sizeof method - 1; at++)
+            method[at] = (char)(px_routes[i].method[at] | 0x20);
+        json_t *path = json_object_get(paths, px_routes[i].path);
+        if (!path) {
+            path = json_object();
+            json_object_set_new(paths, px_routes[i].path, path);
+        }
+        json_object_set_new(path, method, operation(&px_routes[i]));
+    }
+    return px_json_take_text(json_pack(
+        "{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:s}], s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}],"
+        " s:[{s:[]}], s:o, s:{s:o, s:{s:{s:s, s:s}}}}",
+        "openapi", "3.1.0", "info", "title", "pyexec", "version", pyexec_version(), "description",
+        "Runs Python that nobody has reviewed, in fresh isolated processes and in sessions.",
+        "license", "name", "Apache-2.0", "identifier", "Apache-2.0", "servers", "url", "/", "tags",
+        "name", "runs", "description", "Code that runs.", "name", "sessions", "description",
+        "State that stays between calls.", "name", "files", "description", "A session's workspace.",
+        "name", "server", "description", "Probes and metrics.", "security", "token", "paths", paths,
+        "components", "schemas", make_schemas(executor), "securitySchemes", "token", "type", "http",
+        "scheme", "bearer"));
+}

@@ -1,0 +1,267 @@
+#include "serve/principal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "base/json.h"
+#include "policy/fields.h"
+#include "policy/policy.h"
+
+#define FILE_MAX_BYTES (4u << 20)
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+static void free_principal(struct px_principal *principal)
+{
+    free(principal->ceiling);
+    free(principal);
+}
+
+static int parse_hash(struct px_principal *principal, const char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strncmp(text, "sha256:", 7) != 0 || strlen(text) != 7 + 64)
+        return -1;
+    for (size_t i = 0; i < 32; i++) {
+        const char *high = strchr(digits, text[7 + 2 * i] | 0x20);
+        const char *low = strchr(digits, text[8 + 2 * i] | 0x20);
+        if (!high || !low)
+            return -1;
+        principal->token_hash[i] = (unsigned char)((high - digits) << 4 | (low - digits));
+    }
+    return 0;
+}
+
+static int parse_number(const char *text, double maximum, double *ret)
+{
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    if (errno || end == text || *end || !(value > 0 && value <= maximum))
+        return -1;
+    *ret = value;
+    return 0;
+}
+
+/* One key=value: a limit of the server's, or a key of the policy. */
+static int parse_setting(struct px_principal *principal, struct px_policy *ceiling,
+                         const char *key, const char *value, pyexec_error *error)
+{
+    double number = 0;
+    bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 ||
+               strcmp(key, "max_sessions") == 0;
+    if (own && parse_number(value, 1e6, &number) < 0)
+        return px_error_set(error, PYEXEC_INVALID_POLICY, "%s: '%.60s' is not a number above 0", key,
+                            value);
+    if (strcmp(key, "rate") == 0)
+        principal->rate = number;
+    else if (strcmp(key, "max_concurrent") == 0)
+        principal->max_concurrent = (int64_t)number;
+    else if (strcmp(key, "max_sessions") == 0)
+        principal->max_sessions = (int64_t)number;
+    return own ? 0 : px_policy_set_text(ceiling, key, value, PX_ORIGIN_FILE, error);
+}
+
+/* What the line set, alone. */
+static char *ceiling_json(const struct px_policy *policy)
+{
+    json_t *json = px_policy_to_json(policy);
+    for (size_t i = 0; json && i < px_policy_table.count; i++)
+        if (policy->origin[i] != PX_ORIGIN_FILE)
+            json_object_del(json, px_policy_table.fields[i].info.name);
+    return px_json_take_text(json);
+}
+
+static int parse_line(char *line, struct px_principal **ret, pyexec_error *error)
+{
+    char *rest = NULL;
+    const char *name = strtok_r(line, " \t\r", &rest), *hash = strtok_r(NULL, " \t\r", &rest);
+    struct px_principal *principal = calloc(1, sizeof *principal);
+    px_auto(px_policy_done) struct px_policy ceiling = {0};
+    int status = principal ? px_policy_init(&ceiling, error) : px_error_oom(error);
+    if (status == 0 && (strlen(name) > PX_PRINCIPAL_NAME_MAX || strspn(name, NAME_CHARACTERS) != strlen(name) ||
+             strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "local") == 0))
+        status = px_error_set(error, PYEXEC_INVALID_POLICY, "'%.80s' can't be a principal's name", name);
+    if (status == 0 && (!hash || parse_hash(principal, hash) < 0))
+        status = px_error_set(error, PYEXEC_INVALID_POLICY, "no sha256:HEX after '%.80s'", name);
+    for (char *pair; status == 0 && (pair = strtok_r(NULL, " \t\r", &rest));) {
+        char *equals = strchr(pair, '=');
+        if (equals)
+            *equals = '\0';
+        status = equals ? parse_setting(principal, &ceiling, pair, equals + 1, error)
+                        : px_error_set(error, PYEXEC_INVALID_POLICY, "'%.80s' is no key=value", pair);
+    }
+    if (status == 0) {
+        snprintf(principal->name, sizeof principal->name, "%s", name);
+        principal->ceiling = ceiling_json(&ceiling);
+        status = principal->ceiling ? 0 : px_error_oom(error);
+    }
+    if (status < 0 && principal)
+        free_principal(principal);
+    if (status == 0)
+        *ret = principal;
+    return status;
+}
+
+static struct px_principal *find_named(struct px_principal *list, const char *name)
+{
+    while (list && strcmp(list->name, name) != 0)
+        list = list->next;
+    return list;
+}
+
+static int parse_file(char *text, const char *path, struct px_principal **ret, pyexec_error *error)
+{
+    unsigned number = 0;
+    for (char *line = text, *end; line; line = end ? end + 1 : NULL) {
+        end = strchr(line, '\n');
+        if (end)
+            *end = '\0';
+        number++;
+        line += strspn(line, " \t\r");
+        if (!*line || *line == '#')
+            continue;
+        struct px_principal *principal = NULL;
+        if (parse_line(line, &principal, error) < 0)
+            return px_error_wrap(error, "%s: line %u", path, number);
+        if (find_named(*ret, principal->name)) {
+            px_error_set(error, PYEXEC_INVALID_POLICY, "%s: line %u: '%s' is there twice", path,
+                         number, principal->name);
+            free_principal(principal);
+            return -1;
+        }
+        principal->next = *ret;
+        *ret = principal;
+    }
+    return 0;
+}
+
+static int read_file(const char *path, struct px_buffer *ret, pyexec_error *error)
+{
+    px_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) < 0 || px_read_all(fd, ret, FILE_MAX_BYTES) < 0)
+        return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "token_file: can't read '%s'", path);
+    if (status.st_mode & (S_IWGRP | S_IWOTH)) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: others may write to '%s'", path);
+        return px_error_hint(error, "chmod 600 it.");
+    }
+    return 0;
+}
+
+/* Those that are known keep their place in the queues; what the file says of them is new. */
+static void adopt(struct px_principals *principals, struct px_principal *fresh)
+{
+    for (struct px_principal *old = principals->list; old; old = old->next)
+        old->gone = true;
+    while (fresh) {
+        struct px_principal *next = fresh->next;
+        struct px_principal *old = find_named(principals->list, fresh->name);
+        if (old) {
+            memcpy(old->token_hash, fresh->token_hash, sizeof old->token_hash);
+            old->gone = false;
+            old->max_concurrent = fresh->max_concurrent;
+            old->max_sessions = fresh->max_sessions;
+            old->rate = fresh->rate;
+            char *ceiling = old->ceiling;
+            old->ceiling = fresh->ceiling;
+            fresh->ceiling = ceiling;
+            free_principal(fresh);
+        } else {
+            fresh->next = principals->list;
+            principals->list = fresh;
+        }
+        fresh = next;
+    }
+}
+
+int px_principals_reload(struct px_principals *principals, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    struct px_principal *fresh = NULL;
+    if (!principals->path)
+        return 0;
+    if (read_file(principals->path, &text, error) < 0)
+        return -1;
+    int status = text.length ? parse_file(text.data, principals->path, &fresh, error) : 0;
+    if (status == 0) {
+        pthread_mutex_lock(&principals->lock);
+        adopt(principals, fresh);
+        pthread_mutex_unlock(&principals->lock);
+        return 0;
+    }
+    while (fresh) {
+        struct px_principal *next = fresh->next;
+        free_principal(fresh);
+        fresh = next;
+    }
+    return -1;
+}
+
+int px_principals_init(struct px_principals *principals, const char *path, pyexec_error *error)
+{
+    *principals = (struct px_principals){.path = path};
+    pthread_mutex_init(&principals->lock, NULL);
+    strcpy(principals->local.name, "local");
+    principals->local.ceiling = strdup("{}");
+    return principals->local.ceiling ? px_principals_reload(principals, error) : px_error_oom(error);
+}
+
+void px_principals_done(struct px_principals *principals)
+{
+    while (principals->list) {
+        struct px_principal *next = principals->list->next;
+        free_principal(principals->list);
+        principals->list = next;
+    }
+    free(principals->local.ceiling);
+    pthread_mutex_destroy(&principals->lock);
+}
+
+struct px_principal *px_principals_find(struct px_principals *principals, const char *header)
+{
+    unsigned char hash[32];
+    unsigned length = 0;
+    if (!header || strncasecmp(header, "Bearer ", 7) != 0)
+        return NULL;
+    header += 7 + strspn(header + 7, " ");
+    if (!*header || !EVP_Digest(header, strlen(header), hash, &length, EVP_sha256(), NULL) ||
+        length != sizeof hash)
+        return NULL;
+    struct px_principal *found = NULL;
+    pthread_mutex_lock(&principals->lock);
+    /* All are compared, whichever matches. */
+    for (struct px_principal *at = principals->list; at; at = at->next)
+        if (CRYPTO_memcmp(at->token_hash, hash, sizeof hash) == 0 && !at->gone)
+            found = at;
+    pthread_mutex_unlock(&principals->lock);
+    return found;
+}
+
+int px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
+                        pyexec_request *request)
+{
+    pthread_mutex_lock(&principals->lock);
+    int status = pyexec_request_set_ceiling(request, principal->ceiling);
+    pthread_mutex_unlock(&principals->lock);
+    return status;
+}
+
+char *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal)
+{
+    pthread_mutex_lock(&principals->lock);
+    char *copy = strdup(principal->ceiling);
+    pthread_mutex_unlock(&principals->lock);
+    return copy;
+}

@@ -1,0 +1,59 @@
+/* Who calls: principals with their tokens and ceilings, from the token file.
+ *
+ *     NAME sha256:HEX [key=value…]
+ *
+ * HEX is the SHA-256 of the bearer token. Keys are those of the policy, as flags have them: the
+ * principal's ceiling, over the server's policy; and max_concurrent, max_sessions and rate (runs
+ * per second). Callers on a UNIX socket without a token are the principal `local`.
+ *
+ * A table is read whole and replaced whole (SIGHUP). Principals live until the end, since
+ * requests and queues point to them; one that is gone from the file is no longer found. */
+#ifndef PX_SERVE_PRINCIPAL_H
+#define PX_SERVE_PRINCIPAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "pyexec.h"
+
+#define PX_PRINCIPAL_NAME_MAX 64
+
+struct px_principal {
+    struct px_principal *next;
+    char name[PX_PRINCIPAL_NAME_MAX + 1];
+    unsigned char token_hash[32];
+    bool gone;                      /* no longer in the file */
+    char *ceiling;                  /* a partial policy as JSON; "{}": the server's */
+    int64_t max_concurrent, max_sessions;   /* 0: the server's */
+    double rate;                    /* runs per second; 0: no limit */
+    /* The scheduler's (schedule.c), under its lock. */
+    int64_t running, queued;
+    double tokens;
+    int64_t refilled_ns;
+    struct px_job *first, *last;    /* waiting */
+};
+
+struct px_principals {
+    pthread_mutex_t lock;
+    struct px_principal *list;
+    struct px_principal local;
+    const char *path;               /* NULL: no file, only `local` */
+};
+
+int px_principals_init(struct px_principals *principals, const char *path, pyexec_error *error);
+void px_principals_done(struct px_principals *principals);
+
+/* Reads the file again; on an error all stays as it is. */
+int px_principals_reload(struct px_principals *principals, pyexec_error *error);
+
+/* The principal of an Authorization header ("Bearer …"), compared in constant time; NULL: none. */
+struct px_principal *px_principals_find(struct px_principals *principals, const char *header);
+
+/* The principal's ceiling as JSON, for free(); NULL: out of memory. */
+char *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal);
+
+/* Bounds a request by the principal's ceiling. -1: out of memory. */
+int px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
+                        pyexec_request *request);
+
+#endif

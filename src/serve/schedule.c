@@ -1,0 +1,272 @@
+#include "serve/schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#define SESSION_MAX 256         /* longer than any id that is accepted */
+#define WORKER_STACK (512u << 10)
+#define WORKER_IDLE_NS (30 * INT64_C(1000000000))   /* then a worker without work ends */
+
+struct px_schedule {
+    pthread_mutex_t lock;
+    pthread_cond_t work, idle;
+    size_t workers_max, queue_length;
+    size_t workers, free_workers;
+    struct px_principal **turns;        /* those that have had work, in the order of their turns */
+    size_t turn_count, next_turn;
+    struct px_job *running;             /* linked by next */
+    struct px_schedule_counts counts;
+    bool closed, ending;
+};
+
+/* ---- Choosing; with the lock held ---- */
+
+static bool session_is_busy(const struct px_schedule *schedule, const struct px_job *job)
+{
+    for (const struct px_job *other = schedule->running; job->session && other; other = other->next)
+        if (other->session && other->principal == job->principal &&
+            strcmp(other->session, job->session) == 0)
+            return true;
+    return false;
+}
+
+/* The first of the principal's that can run. A later call of the same session is never reached
+ * before an earlier one: what keeps the earlier waiting keeps it waiting too. */
+static struct px_job *take_from(struct px_schedule *schedule, struct px_principal *principal)
+{
+    if (principal->max_concurrent && principal->running >= principal->max_concurrent)
+        return NULL;
+    struct px_job *before = NULL, *job = principal->first;
+    while (job && session_is_busy(schedule, job)) {
+        before = job;
+        job = job->next;
+    }
+    if (!job)
+        return NULL;
+    *(before ? &before->next : &principal->first) = job->next;
+    if (principal->last == job)
+        principal->last = before;
+    principal->queued--;
+    principal->running++;
+    return job;
+}
+
+static struct px_job *take(struct px_schedule *schedule)
+{
+    for (size_t i = 0; i < schedule->turn_count; i++) {
+        size_t turn = (schedule->next_turn + i) % schedule->turn_count;
+        struct px_job *job = take_from(schedule, schedule->turns[turn]);
+        if (!job)
+            continue;
+        schedule->next_turn = turn + 1;
+        schedule->counts.waiting--;
+        return job;
+    }
+    return NULL;
+}
+
+/* Whoever the job belongs to may free it while it runs: what the schedule must know meanwhile
+ * stands in for it. */
+static void run_one(struct px_schedule *schedule, struct px_job *job)
+{
+    char session[SESSION_MAX];
+    struct px_job stand_in = {.next = schedule->running, .principal = job->principal};
+    if (job->session) {
+        snprintf(session, sizeof session, "%s", job->session);
+        stand_in.session = session;
+    }
+    schedule->running = &stand_in;
+    schedule->counts.running++;
+    pthread_mutex_unlock(&schedule->lock);
+    job->run(job);
+    pthread_mutex_lock(&schedule->lock);
+    struct px_job **at = &schedule->running;
+    while (*at != &stand_in)
+        at = &(*at)->next;
+    *at = stand_in.next;
+    stand_in.principal->running--;
+    schedule->counts.running--;
+    /* It may have been what another waited for. */
+    if (schedule->counts.waiting)
+        pthread_cond_broadcast(&schedule->work);
+}
+
+/* ---- Workers ---- */
+
+static void *work(void *argument)
+{
+    struct px_schedule *schedule = argument;
+    pthread_mutex_lock(&schedule->lock);
+    for (;;) {
+        struct px_job *job = take(schedule);
+        if (job) {
+            run_one(schedule, job);
+            continue;
+        }
+        if (schedule->ending)
+            break;
+        schedule->free_workers++;
+        int waited = px_cond_wait_until(&schedule->work, &schedule->lock,
+                                        px_now_ns() + WORKER_IDLE_NS);
+        schedule->free_workers--;
+        if (waited && !schedule->counts.waiting)
+            break;
+    }
+    schedule->workers--;
+    pthread_cond_broadcast(&schedule->idle);
+    pthread_mutex_unlock(&schedule->lock);
+    return NULL;
+}
+
+static void start_worker(struct px_schedule *schedule)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK);
+    if (pthread_create(&thread, &attributes, work, schedule) == 0)
+        schedule->workers++;
+    pthread_attr_destroy(&attributes);
+}
+
+int px_schedule_new(size_t workers, size_t queue_length, struct px_schedule **ret,
+                    pyexec_error *error)
+{
+    struct px_schedule *schedule = calloc(1, sizeof *schedule);
+    if (!schedule)
+        return px_error_oom(error);
+    schedule->workers_max = workers;
+    schedule->queue_length = queue_length;
+    pthread_mutex_init(&schedule->lock, NULL);
+    px_cond_init(&schedule->work);
+    px_cond_init(&schedule->idle);
+    *ret = schedule;
+    return 0;
+}
+
+void px_schedule_close(struct px_schedule *schedule)
+{
+    pthread_mutex_lock(&schedule->lock);
+    schedule->closed = true;
+    pthread_mutex_unlock(&schedule->lock);
+}
+
+void px_schedule_free(struct px_schedule *schedule)
+{
+    if (!schedule)
+        return;
+    pthread_mutex_lock(&schedule->lock);
+    schedule->closed = schedule->ending = true;
+    pthread_cond_broadcast(&schedule->work);
+    while (schedule->workers)
+        pthread_cond_wait(&schedule->idle, &schedule->lock);
+    pthread_mutex_unlock(&schedule->lock);
+    pthread_cond_destroy(&schedule->work);
+    pthread_cond_destroy(&schedule->idle);
+    pthread_mutex_destroy(&schedule->lock);
+    free(schedule->turns);
+    free(schedule);
+}
+
+/* ---- Submitting ---- */
+
+static bool has_turn(const struct px_schedule *schedule, const struct px_principal *principal)
+{
+    for (size_t i = 0; i < schedule->turn_count; i++)
+        if (schedule->turns[i] == principal)
+            return true;
+    return false;
+}
+
+static int give_turn(struct px_schedule *schedule, struct px_principal *principal)
+{
+    if (has_turn(schedule, principal))
+        return 0;
+    struct px_principal **turns =
+        realloc(schedule->turns, (schedule->turn_count + 1) * sizeof *turns);
+    if (!turns)
+        return -1;
+    schedule->turns = turns;
+    turns[schedule->turn_count++] = principal;
+    return 0;
+}
+
+/* A token bucket that holds one second's worth, at least one. 0, or ms until the next token. */
+static int over_rate(struct px_principal *principal)
+{
+    if (!(principal->rate > 0))
+        return 0;
+    double most = principal->rate > 1 ? principal->rate : 1;
+    int64_t now = px_now_ns();
+    if (!principal->refilled_ns)
+        principal->tokens = most;
+    else
+        principal->tokens += (double)(now - principal->refilled_ns) / 1e9 * principal->rate;
+    principal->refilled_ns = now;
+    if (principal->tokens > most)
+        principal->tokens = most;
+    if (principal->tokens >= 1) {
+        principal->tokens -= 1;
+        return 0;
+    }
+    return (int)((1 - principal->tokens) / principal->rate * 1000) + 1;
+}
+
+static int admit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
+{
+    if (schedule->closed)
+        return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
+    /* One principal may fill half of the queue, so that there is always room for another. */
+    size_t own_most = schedule->queue_length - schedule->queue_length / 2;
+    bool full = schedule->counts.waiting >= schedule->queue_length ||
+                (size_t)job->principal->queued >= own_most;
+    bool starts_now = schedule->counts.running < schedule->workers_max && !job->principal->queued;
+    if (full && !starts_now) {
+        schedule->counts.refused_queue++;
+        px_error_set(error, PYEXEC_OVERLOADED, "%zu requests are waiting", schedule->counts.waiting);
+        error->retry_after_ms = 1000;
+        return -1;
+    }
+    int wait_ms = over_rate(job->principal);
+    if (wait_ms) {
+        schedule->counts.refused_rate++;
+        px_error_set(error, PYEXEC_OVERLOADED, "more than %g runs per second", job->principal->rate);
+        px_error_hint(error, "Wait %d ms, or have the principal's rate raised.", wait_ms);
+        error->retry_after_ms = wait_ms;
+        return -1;
+    }
+    return give_turn(schedule, job->principal) < 0 ? px_error_oom(error) : 0;
+}
+
+int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
+{
+    pthread_mutex_lock(&schedule->lock);
+    int status = admit(schedule, job, error);
+    if (status == 0) {
+        struct px_principal *principal = job->principal;
+        job->next = NULL;
+        job->submitted_ns = px_now_ns();
+        *(principal->last ? &principal->last->next : &principal->first) = job;
+        principal->last = job;
+        principal->queued++;
+        schedule->counts.waiting++;
+        if (schedule->counts.waiting > schedule->free_workers &&
+            schedule->workers < schedule->workers_max)
+            start_worker(schedule);
+        pthread_cond_signal(&schedule->work);
+    }
+    pthread_mutex_unlock(&schedule->lock);
+    return status;
+}
+
+void px_schedule_count(struct px_schedule *schedule, struct px_schedule_counts *ret)
+{
+    pthread_mutex_lock(&schedule->lock);
+    *ret = schedule->counts;
+    pthread_mutex_unlock(&schedule->lock);
+}

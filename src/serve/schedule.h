@@ -1,0 +1,43 @@
+/* Who runs next. Requests wait in a queue of their principal's, principals take turns, and the
+ * calls of one session go one after another in order of arrival without holding a worker.
+ *
+ *   submitted → waiting → on a worker thread → its `run` returns
+ *
+ * Workers are threads made when needed, at most `workers`. */
+#ifndef PX_SERVE_SCHEDULE_H
+#define PX_SERVE_SCHEDULE_H
+
+#include <stdint.h>
+
+#include "serve/principal.h"
+
+struct px_schedule;
+
+/* A piece of work; its owner embeds it. */
+struct px_job {
+    struct px_job *next;
+    struct px_principal *principal;
+    const char *session;            /* NULL: of no session. Lives as long as the job */
+    void (*run)(struct px_job *job);
+    int64_t submitted_ns;
+};
+
+int px_schedule_new(size_t workers, size_t queue_length, struct px_schedule **ret,
+                    pyexec_error *error);
+
+/* Refuses new work, waits for what is under way, and frees. */
+void px_schedule_free(struct px_schedule *schedule);
+
+/* overloaded with retry_after_ms when the queue is full or the principal is over its rate. */
+int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error);
+
+/* No new work from now on: shutting_down. */
+void px_schedule_close(struct px_schedule *schedule);
+
+struct px_schedule_counts {
+    size_t waiting, running;
+    uint64_t refused_queue, refused_rate;
+};
+void px_schedule_count(struct px_schedule *schedule, struct px_schedule_counts *ret);
+
+#endif

@@ -1,0 +1,171 @@
+/* The server's life: start, SIGHUP, drain, end. */
+#include "serve/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "serve/listen.h"
+#include "serve/openapi.h"
+
+#define CHORES 4u           /* threads for lists and files */
+#define CHORES_QUEUED 1024u
+#define ANSWERS_MS 1000
+
+/* Blocked before the first thread is there. */
+static int catch_signals(pyexec_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (fd < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't wait for signals");
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return fd;
+}
+
+/* Every session has four descriptors, every connection one. */
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int open_server(struct px_server *server, pyexec_error *error)
+{
+    const struct px_serve_options *options = server->options;
+    const struct px_serve_config *config = options->config;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t workers = options->max_concurrent ? (size_t)options->max_concurrent : 2 * (size_t)processors;
+    server->metrics.started_seconds = time(NULL);
+    if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
+        px_principals_init(&server->principals, config->token_file, error) < 0 ||
+        px_listen_all(server, error) < 0 ||
+        pyexec_executor_open(options->executor_json, &server->executor, error) < 0)
+        return -1;
+    pyexec_executor_use_principals(server->executor);
+    server->openapi = px_openapi_make(server->executor);
+    if (!server->openapi)
+        return px_error_oom(error);
+    if (px_watcher_new(&server->watcher, error) < 0 ||
+        px_schedule_new(workers, (size_t)options->queue_length, &server->runs, error) < 0 ||
+        px_schedule_new(CHORES, CHORES_QUEUED, &server->chores, error) < 0)
+        return -1;
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (px_http_start(&server->listeners[i], error) < 0)
+            return -1;
+    return 0;
+}
+
+/* Until the answers of what has ended are sent. */
+static void await_answers(const struct px_server *server)
+{
+    struct timespec pause = {.tv_nsec = 10000000};
+    for (int i = 0; i < ANSWERS_MS / 10 && server->in_progress; i++)
+        nanosleep(&pause, NULL);
+}
+
+static void close_server(struct px_server *server)
+{
+    px_schedule_free(server->runs);
+    px_schedule_free(server->chores);
+    await_answers(server);
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->listeners[i].daemon) {
+            MHD_stop_daemon(server->listeners[i].daemon);
+            server->listeners[i].fd = -1;
+        }
+    px_watcher_free(server->watcher);
+    pyexec_executor_free(server->executor);
+    px_listen_done(server);
+    px_principals_done(&server->principals);
+    px_log_close(&server->log);
+    free(server->openapi);
+}
+
+static void announce(struct px_server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        px_log_event(&server->log, "listening", server->listeners[i].name);
+    sd_notify(0, "READY=1");
+}
+
+static void reload(struct px_server *server)
+{
+    pyexec_error error;
+    sd_notify(0, "RELOADING=1");
+    if (px_principals_reload(&server->principals, &error) < 0)
+        px_log_event(&server->log, "reload failed, the old tokens stay", error.message);
+    else
+        px_log_event(&server->log, "reloaded", NULL);
+    sd_notify(0, "READY=1");
+}
+
+/* Waits until nothing runs or waits, up to the grace period; a second signal cuts it short. */
+static void drain(struct px_server *server, int signals)
+{
+    int64_t end = px_now_ns() + server->options->config->drain_grace_ms * INT64_C(1000000);
+    struct px_schedule_counts runs, chores;
+    server->draining = true;
+    px_log_event(&server->log, "draining", NULL);
+    sd_notify(0, "STOPPING=1");
+    px_schedule_close(server->runs);
+    px_schedule_close(server->chores);
+    do {
+        px_schedule_count(server->runs, &runs);
+        px_schedule_count(server->chores, &chores);
+        if (!(runs.running + runs.waiting + chores.running + chores.waiting))
+            break;
+        struct pollfd polled = {signals, POLLIN, 0};
+        if (poll(&polled, 1, 20) > 0)
+            break;
+    } while (px_now_ns() < end);
+    px_watch_cancel_all(server->watcher);
+}
+
+int px_serve_run(const struct px_serve_options *options, pyexec_error *error)
+{
+    struct px_server *server = calloc(1, sizeof *server);
+    if (!server)
+        return px_error_oom(error);
+    server->options = options;
+    server->log.audit = -1;
+    raise_open_files();
+    px_auto_fd int signals = catch_signals(error);
+    int status = signals < 0 ? -1 : open_server(server, error);
+    if (status == 0)
+        announce(server);
+    while (status == 0) {
+        struct signalfd_siginfo got;
+        ssize_t n = read(signals, &got, sizeof got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == sizeof got && got.ssi_signo == SIGHUP) {
+            reload(server);
+            continue;
+        }
+        drain(server, signals);
+        break;
+    }
+    close_server(server);
+    free(server);
+    return status;
+}

@@ -1,0 +1,35 @@
+/* The server's state, shared by its files. */
+#ifndef PX_SERVE_SERVER_H
+#define PX_SERVE_SERVER_H
+
+#include <stdatomic.h>
+
+#include "serve/http.h"
+#include "serve/log.h"
+#include "serve/metrics.h"
+#include "serve/principal.h"
+#include "serve/schedule.h"
+#include "serve/watch.h"
+
+#define PX_LISTENERS_MAX 16
+
+struct px_server {
+    const struct px_serve_options *options;
+    pyexec_executor *executor;
+    struct px_principals principals;
+    struct px_schedule *runs, *chores;  /* code; files, lists and the like */
+    struct px_watcher *watcher;
+    struct px_metrics metrics;
+    struct px_log log;
+    struct px_listener listeners[PX_LISTENERS_MAX];
+    size_t listener_count;
+    _Atomic bool draining;
+    _Atomic long in_progress;           /* requests that have begun and are not completed */
+    char *openapi;                      /* the document, made at start */
+};
+
+/* The route table (routes.c). */
+extern const struct px_route px_routes[];
+extern const size_t px_route_count;
+
+#endif

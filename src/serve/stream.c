@@ -1,0 +1,150 @@
+#include "serve/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/utf8.h"
+#include "serve/http.h"
+
+#define SILENCE_NS (15 * INT64_C(1000000000))
+#define BLOCK 16384
+
+/* What waits for the client is bounded by the policy's limits of output: only kept bytes are
+ * shown, so that the run never waits for its reader. */
+struct px_stream {
+    struct px_buffer waiting;
+    struct px_buffer held[2];       /* of each stream: the start of a character to come */
+    unsigned long long seq;
+    bool ended;
+    int64_t sent_ns;
+};
+
+void px_stream_free(struct px_stream *stream)
+{
+    if (!stream)
+        return;
+    px_buffer_done(&stream->waiting);
+    px_buffer_done(&stream->held[0]);
+    px_buffer_done(&stream->held[1]);
+    free(stream);
+}
+
+/* Called by the connection's thread for the next bytes of the body. */
+static ssize_t read_events(void *closure, uint64_t position, char *to, size_t size)
+{
+    struct px_request *request = closure;
+    struct px_stream *stream = request->stream;
+    ssize_t count = 0;
+    (void)position;
+    pthread_mutex_lock(&request->lock);
+    if (stream->waiting.length) {
+        count = (ssize_t)(stream->waiting.length < size ? stream->waiting.length : size);
+        memcpy(to, stream->waiting.data, (size_t)count);
+        px_buffer_consume(&stream->waiting, (size_t)count);
+        request->answer_bytes += (uint64_t)count;
+    } else if (stream->ended) {
+        count = MHD_CONTENT_READER_END_OF_STREAM;
+    } else {
+        /* Without this libmicrohttpd would ask again and again. */
+        MHD_suspend_connection(request->connection);
+        request->suspended = true;
+    }
+    pthread_mutex_unlock(&request->lock);
+    return count;
+}
+
+static void forget_reader(void *closure)
+{
+    px_request_release(closure);
+}
+
+int px_stream_begin(struct px_request *request)
+{
+    struct px_stream *stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return -1;
+    stream->sent_ns = px_now_ns();
+    pthread_mutex_lock(&request->lock);
+    request->stream = stream;
+    pthread_mutex_unlock(&request->lock);
+    px_request_hold(request);
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, BLOCK, read_events, request, forget_reader);
+    if (!response) {
+        px_request_release(request);
+        return -1;
+    }
+    MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    px_answer(request, MHD_HTTP_OK, response);
+    return 0;
+}
+
+static void add_event(struct px_request *request, const struct px_buffer *event, bool last)
+{
+    struct px_stream *stream = request->stream;
+    pthread_mutex_lock(&request->lock);
+    if (!request->gone)
+        px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);
+    stream->ended |= last;
+    stream->sent_ns = px_now_ns();
+    pthread_mutex_unlock(&request->lock);
+    px_request_wake(request);
+}
+
+static void send_text(struct px_request *request, int which, const char *bytes, size_t length)
+{
+    px_auto_buffer struct px_buffer text = {0}, event = {0};
+    px_utf8_repair(&text, bytes, length);
+    px_auto_json json_t *string = json_stringn(px_buffer_string(&text), text.length);
+    px_auto_free char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+    px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n",
+                     which == 1 ? "stdout" : "stderr", request->stream->seq++,
+                     quoted ? quoted : "\"\"");
+    add_event(request, &event, false);
+}
+
+int px_stream_output(void *closure, int which, const char *bytes, size_t length)
+{
+    struct px_request *request = closure;
+    struct px_buffer *held = &request->stream->held[which - 1];
+    px_buffer_add(held, bytes, length);
+    size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_string(held), held->length);
+    if (whole)
+        send_text(request, which, held->data, whole);
+    px_buffer_consume(held, whole);
+    return request->gone;
+}
+
+void px_stream_end(struct px_request *request, const char *name, const char *json)
+{
+    px_auto_buffer struct px_buffer event = {0};
+    for (int which = 1; which <= 2; which++) {
+        struct px_buffer *held = &request->stream->held[which - 1];
+        if (held->length)
+            send_text(request, which, held->data, held->length);
+    }
+    px_buffer_printf(&event, "event: %s\ndata: ", name);
+    px_buffer_add_string(&event, json);
+    px_buffer_add_string(&event, "\n\n");
+    add_event(request, &event, true);
+}
+
+void px_stream_tick(struct px_request *request, int64_t now_ns)
+{
+    pthread_mutex_lock(&request->lock);
+    struct px_stream *stream = request->stream;
+    bool due = stream && !stream->ended && now_ns - stream->sent_ns >= SILENCE_NS;
+    pthread_mutex_unlock(&request->lock);
+    if (!due)
+        return;
+    px_auto_buffer struct px_buffer comment = {0};
+    px_buffer_add_string(&comment, ": still running\n\n");
+    add_event(request, &comment, false);
+}

@@ -1,0 +1,24 @@
+/* Server-sent events of a run: stdout and stderr as they come, then the result or the error. */
+#ifndef PX_SERVE_STREAM_H
+#define PX_SERVE_STREAM_H
+
+#include "pyexec.h"
+
+struct px_request;
+struct px_stream;
+
+/* Begins the answer: 200, text/event-stream. -1: out of memory. */
+int px_stream_begin(struct px_request *request);
+
+/* pyexec_output_fn, with the request as its closure. */
+int px_stream_output(void *request, int stream, const char *bytes, size_t length);
+
+/* The last event; `json` is its data. */
+void px_stream_end(struct px_request *request, const char *event, const char *json);
+
+/* Called about every second: a comment keeps proxies from giving up. */
+void px_stream_tick(struct px_request *request, int64_t now_ns);
+
+void px_stream_free(struct px_stream *stream);
+
+#endif

@@ -1,0 +1,242 @@
+#include "serve/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "serve/http.h"
+#include "serve/stream.h"
+
+#define SECOND INT64_C(1000000000)
+
+struct connection {
+    struct connection *next, *previous;
+    int fd;                     /* libmicrohttpd's: open as long as this is in the list */
+    int64_t deadline_ns;        /* 0: none */
+};
+
+struct px_watch {
+    struct px_watch *next, *previous;
+    struct px_request *request;
+    int fd;                     /* a duplicate, so that it outlives the connection */
+};
+
+struct px_watcher {
+    pthread_mutex_t lock;
+    pthread_t thread;
+    int epoll, wake;
+    bool stopping, ticking;
+    struct connection *connections;
+    size_t count;
+    struct px_watch *watches;
+};
+
+static void wake(struct px_watcher *watcher)
+{
+    uint64_t one = 1;
+    /* EAGAIN: it is awake already. */
+    (void)!write(watcher->wake, &one, sizeof one);
+}
+
+/* Events are got under the lock, so that they are of requests that are still watched. */
+static void take_events(struct px_watcher *watcher)
+{
+    struct epoll_event event;
+    uint64_t drained;
+    while (epoll_wait(watcher->epoll, &event, 1, 0) == 1) {
+        struct px_watch *watch = event.data.ptr;
+        if (!watch) {
+            if (read(watcher->wake, &drained, sizeof drained) < 0)
+                break;
+            continue;
+        }
+        epoll_ctl(watcher->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+        px_request_gone(watch->request);
+    }
+}
+
+/* libmicrohttpd closes what has been shut down. */
+static void tick(struct px_watcher *watcher)
+{
+    int64_t now = px_now_ns();
+    for (struct connection *at = watcher->connections; at; at = at->next)
+        if (at->deadline_ns && at->deadline_ns <= now) {
+            at->deadline_ns = 0;
+            shutdown(at->fd, SHUT_RDWR);
+        }
+    for (struct px_watch *at = watcher->watches; at; at = at->next)
+        px_stream_tick(at->request, now);
+}
+
+static void *watch(void *argument)
+{
+    struct px_watcher *watcher = argument;
+    pthread_mutex_lock(&watcher->lock);
+    while (!watcher->stopping) {
+        watcher->ticking = watcher->connections != NULL;
+        int timeout = watcher->ticking ? 1000 : -1;
+        pthread_mutex_unlock(&watcher->lock);
+        struct pollfd polled = {watcher->epoll, POLLIN, 0};
+        int ready = poll(&polled, 1, timeout);
+        pthread_mutex_lock(&watcher->lock);
+        if (ready > 0)
+            take_events(watcher);
+        else
+            tick(watcher);
+    }
+    pthread_mutex_unlock(&watcher->lock);
+    return NULL;
+}
+
+int px_watcher_new(struct px_watcher **ret, pyexec_error *error)
+{
+    struct px_watcher *watcher = calloc(1, sizeof *watcher);
+    if (!watcher)
+        return px_error_oom(error);
+    pthread_mutex_init(&watcher->lock, NULL);
+    watcher->epoll = epoll_create1(EPOLL_CLOEXEC);
+    watcher->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN};
+    int failed = watcher->epoll < 0 || watcher->wake < 0 ||
+                         epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, watcher->wake, &event) < 0
+                     ? errno
+                     : pthread_create(&watcher->thread, NULL, watch, watcher);
+    if (failed) {
+        px_close_fd(&watcher->epoll);
+        px_close_fd(&watcher->wake);
+        free(watcher);
+        return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't watch connections");
+    }
+    *ret = watcher;
+    return 0;
+}
+
+void px_watcher_free(struct px_watcher *watcher)
+{
+    if (!watcher)
+        return;
+    pthread_mutex_lock(&watcher->lock);
+    watcher->stopping = true;
+    pthread_mutex_unlock(&watcher->lock);
+    wake(watcher);
+    pthread_join(watcher->thread, NULL);
+    px_close_fd(&watcher->epoll);
+    px_close_fd(&watcher->wake);
+    pthread_mutex_destroy(&watcher->lock);
+    free(watcher);
+}
+
+/* ---- Connections ---- */
+
+static int descriptor_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+void px_watch_connection(void *closure, struct MHD_Connection *connection, void **context,
+                         enum MHD_ConnectionNotificationCode code)
+{
+    struct px_watcher *watcher = closure;
+    struct connection *entry = *context;
+    pthread_mutex_lock(&watcher->lock);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED && (entry = calloc(1, sizeof *entry))) {
+        entry->fd = descriptor_of(connection);
+        entry->deadline_ns = px_now_ns() + PX_HEADERS_SECONDS * SECOND;
+        entry->next = watcher->connections;
+        if (entry->next)
+            entry->next->previous = entry;
+        watcher->connections = entry;
+        watcher->count++;
+        *context = entry;
+        if (!watcher->ticking)
+            wake(watcher);
+    } else if (code == MHD_CONNECTION_NOTIFY_CLOSED && entry) {
+        *(entry->previous ? &entry->previous->next : &watcher->connections) = entry->next;
+        if (entry->next)
+            entry->next->previous = entry->previous;
+        watcher->count--;
+        free(entry);
+        *context = NULL;
+    }
+    pthread_mutex_unlock(&watcher->lock);
+}
+
+void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t seconds)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *entry = info ? info->socket_context : NULL;
+    pthread_mutex_lock(&watcher->lock);
+    if (entry)
+        entry->deadline_ns = seconds ? px_now_ns() + seconds * SECOND : 0;
+    pthread_mutex_unlock(&watcher->lock);
+}
+
+size_t px_watch_count(struct px_watcher *watcher)
+{
+    pthread_mutex_lock(&watcher->lock);
+    size_t count = watcher->count;
+    pthread_mutex_unlock(&watcher->lock);
+    return count;
+}
+
+/* ---- Requests ---- */
+
+void px_watch_request(struct px_watcher *watcher, struct px_request *request)
+{
+    struct px_watch *entry = calloc(1, sizeof *entry);
+    int fd = entry ? fcntl(descriptor_of(request->connection), F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd < 0) {               /* it is served all the same, and its answer not read */
+        free(entry);
+        return;
+    }
+    *entry = (struct px_watch){.request = request, .fd = fd};
+    px_request_hold(request);
+    pthread_mutex_lock(&watcher->lock);
+    entry->next = watcher->watches;
+    if (entry->next)
+        entry->next->previous = entry;
+    watcher->watches = entry;
+    request->watch = entry;
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = entry};
+    epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, fd, &event);
+    pthread_mutex_unlock(&watcher->lock);
+}
+
+void px_unwatch_request(struct px_watcher *watcher, struct px_request *request)
+{
+    pthread_mutex_lock(&watcher->lock);
+    struct px_watch *entry = request->watch;
+    request->watch = NULL;
+    if (entry) {
+        epoll_ctl(watcher->epoll, EPOLL_CTL_DEL, entry->fd, NULL);
+        *(entry->previous ? &entry->previous->next : &watcher->watches) = entry->next;
+        if (entry->next)
+            entry->next->previous = entry->previous;
+    }
+    pthread_mutex_unlock(&watcher->lock);
+    if (!entry)
+        return;
+    close(entry->fd);
+    free(entry);
+    px_request_release(request);
+}
+
+void px_watch_cancel_all(struct px_watcher *watcher)
+{
+    pthread_mutex_lock(&watcher->lock);
+    for (struct px_watch *at = watcher->watches; at; at = at->next)
+        px_request_cancel(at->request);
+    pthread_mutex_unlock(&watcher->lock);
+}

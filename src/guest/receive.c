@@ -60,7 +60,6 @@ static int take_name(PyObject *names, const struct px_wire_field *field)
     PyObject *name = PyUnicode_DecodeUTF8(field->bytes, (Py_ssize_t)field->length, NULL);
     if (!name)
         return -1;
-    PyUnicode_InternInPlace(&name);
     int failed = PyList_Append(names, name);
     Py_DECREF(name);
     return failed;

@@ -143,6 +143,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
     struct px_launcher_options ids;
     struct px_launcher *launcher = NULL;
     struct px_zygotes *zygotes = NULL;
+    struct px_counters unused = {0};
     px_layers all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
     int result = px_executor_ids(host, python, all, &ids, error);
     if (result == 0)
@@ -157,7 +158,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
         doctor->untried &= ~(px_layers)(PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) |
                                         PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
                                         PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
-        result = px_zygotes_new(launcher, policy, python, 1, all, &ids, &zygotes, error);
+        result = px_zygotes_new(launcher, policy, python, 1, all, &ids, &unused, &zygotes, error);
     }
     json_t *facts = json_object_get(doctor->report, "python");
     if (result == 0) {

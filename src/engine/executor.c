@@ -238,7 +238,7 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
         return -1;
     struct px_zygotes *zygotes;
     if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes,
-                       executor->allow_missing, &executor->ids, &zygotes, error) < 0)
+                       executor->allow_missing, &executor->ids, &executor->counters, &zygotes, error) < 0)
         return -1;
     struct px_pool *pool = NULL;
     if (executor->host.pool_size > 0 &&
@@ -310,6 +310,7 @@ void px_executor_release(pyexec_executor *executor, struct px_kind *kind)
 static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes)
 {
     px_layers missing = px_zygotes_missing(zygotes), all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
+    executor->missing = missing;
     const char *unused;
     /* Where the host does not offer it: nobody asked for it. */
     px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused)
@@ -544,14 +545,7 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
         result = execute(executor, request, policy, ret, error);
         px_executor_leave(executor);
         if (result == 0)
-            px_executor_count(executor, (*ret)->status);
+            px_count_result(&executor->counters, *ret);
     }
     return result;
-}
-
-void px_executor_count(pyexec_executor *executor, pyexec_status status)
-{
-    pthread_mutex_lock(&executor->lock);
-    executor->executions[status]++;
-    pthread_mutex_unlock(&executor->lock);
 }

@@ -9,6 +9,7 @@
 #include "engine/session.h"
 #include "engine/pool.h"
 #include "engine/python.h"
+#include "engine/stats.h"
 #include "engine/zygotes.h"
 #include "policy/config.h"
 
@@ -31,6 +32,7 @@ struct pyexec_executor {
     struct px_session_config session_config;
     bool principals;                    /* session ids are "PRINCIPAL/ID" */
     px_layers allow_missing;
+    px_layers missing;                  /* of the first kind */
     long processors;
     char *policy_json, *missing_json, *info_json;
 
@@ -45,7 +47,7 @@ struct pyexec_executor {
     struct px_kind kinds[PX_KINDS_MAX];
     pthread_mutex_t start_lock;         /* starting a launcher or a kind of zygotes */
     struct px_sessions *sessions;
-    uint64_t executions[8];             /* by status, for stats; under the lock */
+    struct px_counters counters;
 };
 
 /* Waits for a place, in order of arrival; leave gives it back. */
@@ -59,7 +61,6 @@ int px_executor_check(const pyexec_request *request, const struct px_policy *pol
                       pyexec_error *error);
 int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes,
                              pyexec_error *error);
-void px_executor_count(pyexec_executor *executor, pyexec_status status);
 
 /* A kind of zygotes for this policy, held until released. Restarts what has died. */
 int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy,

@@ -94,10 +94,12 @@ static void add_child(struct px_pool *pool, struct shape *shape)
                   memcmp(&shape->key, &key, sizeof key) == 0;
     if (failed)
         pool->not_before_ns = px_now_ns() + RETRY_NS;
-    if (wanted)
+    if (wanted) {
         shape->children[shape->count++] = child;
-    else
+        px_count(&px_zygotes_counters(pool->zygotes)->pool_refills, 1);
+    } else {
         px_child_done(&child);
+    }
 }
 
 static void *fill(void *argument)
@@ -201,6 +203,8 @@ bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, stru
             px_child_done(&child);
     }
     pthread_mutex_unlock(&pool->lock);
+    struct px_counters *counters = px_zygotes_counters(pool->zygotes);
+    px_count(found ? &counters->pool_hits : &counters->pool_misses, 1);
     return found;
 }
 

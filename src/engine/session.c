@@ -488,7 +488,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
         px_verdict_cancelled(*ret);
     leave(sessions, session, alive, end);
     if (result == 0)
-        px_executor_count(executor, (*ret)->status);
+        px_count_result(&executor->counters, *ret);
     return result;
 }
 

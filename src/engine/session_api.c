@@ -107,33 +107,6 @@ int pyexec_session_json(pyexec_executor *executor, const char *session_id, char 
     return session ? hand_out(object, ret, error) : -1;
 }
 
-int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)
-{
-    struct px_sessions *sessions = px_sessions_get(executor, error);
-    if (!sessions)
-        return -1;
-    json_t *by_status = json_object(), *ends = json_object();
-    pthread_mutex_lock(&executor->lock);
-    for (unsigned status = 0; status <= PYEXEC_STATUS_CANCELLED; status++)
-        json_object_set_new(by_status, pyexec_status_name(status),
-                            json_integer((json_int_t)executor->executions[status]));
-    size_t running = executor->running, queued = executor->queued, ready = 0;
-    for (size_t i = 0; i < PX_KINDS_MAX; i++)
-        if (executor->kinds[i].pool)
-            ready += px_pool_ready(executor->kinds[i].pool);
-    pthread_mutex_unlock(&executor->lock);
-    pthread_mutex_lock(&sessions->lock);
-    for (unsigned end = PX_END_KILLED; end < PX_END_COUNT; end++)
-        json_object_set_new(ends, px_session_end_name(end),
-                            json_integer((json_int_t)sessions->ends[end]));
-    json_t *stats = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o}", "executions", by_status, "running",
-                              (json_int_t)running, "queued", (json_int_t)queued, "pool_ready",
-                              (json_int_t)ready, "sessions", (json_int_t)sessions->count,
-                              "sessions_opened", (json_int_t)sessions->opened, "sessions_ended", ends);
-    pthread_mutex_unlock(&sessions->lock);
-    return hand_out(stats, ret, error);
-}
-
 /* A descriptor of the session's workspace for the caller to close, and the quota that the kernel
  * does not keep in it, or UINT64_MAX. */
 static int open_workspace(pyexec_executor *executor, const char *key, const char *path,

@@ -27,10 +27,12 @@ struct zygote {
                                  * without it */
     int pidfd;
     unsigned clones;
+    bool replaced;              /* it had a process before */
 };
 
 struct px_zygotes {
     struct px_launcher *launcher;
+    struct px_counters *counters;
     char *python;
     char *python_bin;
     bool isolate_site, network;
@@ -226,21 +228,27 @@ static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
         px_layers before = px_zygotes_missing(zygotes);
         int result = try_start(zygotes, zygote, error);
         px_layers found = px_zygotes_missing(zygotes) & ~before;
-        if (result == 0 || error->code != PYEXEC_SANDBOX_UNAVAILABLE || !found ||
-            found & ~zygotes->allow_missing)
+        if (result == 0) {
+            px_count(&zygotes->counters->zygote_starts, 1);
+            px_count(&zygotes->counters->zygote_restarts, zygote->replaced);
+            zygote->replaced = true;
+            return 0;
+        }
+        if (error->code != PYEXEC_SANDBOX_UNAVAILABLE || !found || found & ~zygotes->allow_missing)
             return result;
     }
 }
 
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
                    const char *python, size_t wanted, px_layers allow_missing,
-                   const struct px_launcher_options *ids, struct px_zygotes **ret,
-                   pyexec_error *error)
+                   const struct px_launcher_options *ids, struct px_counters *counters,
+                   struct px_zygotes **ret, pyexec_error *error)
 {
     struct px_zygotes *zygotes = calloc(1, sizeof *zygotes);
     if (!zygotes)
         return px_error_oom(error);
     zygotes->launcher = launcher;
+    zygotes->counters = counters;
     zygotes->allow_missing = allow_missing;
     zygotes->missing = px_launcher_missing(launcher);
     zygotes->ids = *ids;
@@ -305,6 +313,11 @@ const char *px_zygotes_python(const struct px_zygotes *zygotes)
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
 {
     return &zygotes->ready;
+}
+
+struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes)
+{
+    return zygotes->counters;
 }
 
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes)
@@ -406,6 +419,7 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
             *error = ret->error;
             return -1;
         }
+        px_count(&zygotes->counters->forks, 1);
         return 0;
     }
     return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the zygote ended twice in a row");

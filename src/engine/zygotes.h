@@ -7,15 +7,16 @@
 #include <stdbool.h>
 
 #include "engine/launcher.h"
+#include "engine/stats.h"
 #include "policy/policy.h"
 
 struct px_zygotes;
 
-/* Takes what identifies the kind from the policy, and starts the first. */
+/* Takes what identifies the kind from the policy, and starts the first. Counts in `counters`. */
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
                    const char *python, size_t wanted, px_layers allow_missing,
-                   const struct px_launcher_options *ids, struct px_zygotes **ret,
-                   pyexec_error *error);
+                   const struct px_launcher_options *ids, struct px_counters *counters,
+                   struct px_zygotes **ret, pyexec_error *error);
 /* No call may be in progress. */
 void px_zygotes_free(struct px_zygotes *zygotes);
 
@@ -27,6 +28,9 @@ const char *px_zygotes_python(const struct px_zygotes *zygotes);
 
 /* The first zygote's facts. */
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes);
+
+/* What it counts in. */
+struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes);
 
 /* What the layers of this kind lack, the launcher's included. */
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes);

@@ -1,0 +1,31 @@
+/* Counters of what an executor did, for pyexec_stats_json(). They outlive the zygotes and pools that
+ * count in them. */
+#ifndef PX_ENGINE_STATS_H
+#define PX_ENGINE_STATS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "engine/wire.h"
+#include "pyexec.h"
+
+struct px_counters {
+    _Atomic uint64_t forks;             /* children that zygotes cloned */
+    _Atomic uint64_t zygote_starts;
+    _Atomic uint64_t zygote_restarts;   /* of them, in the place of one that died or was worn out */
+    _Atomic uint64_t pool_hits, pool_misses;    /* runs that found a waiting child, or none */
+    _Atomic uint64_t pool_refills;      /* children that were put there */
+    _Atomic uint64_t executions[PYEXEC_STATUS_CANCELLED + 1];
+    _Atomic uint64_t denials[PX_DENIAL_KINDS];
+    _Atomic uint64_t output_bytes[2];   /* that scripts wrote, kept or not */
+};
+
+static inline void px_count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+/* Counts an execution that has ended. */
+void px_count_result(struct px_counters *counters, const pyexec_result *result);
+
+#endif

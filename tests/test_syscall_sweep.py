@@ -103,7 +103,9 @@ def disagreement(call, verdict, refusals, outcome):
     if outcome[0] == "returned":
         value, error = outcome[1:]
         if action == "errno":
-            return None if (value, error) == (-1, number) else "not refused with errno %d" % number
+            # Errno 0 says that it was done (seccomp(2)): an advice that changes nothing.
+            answer = (-1, number) if number else (0, 0)
+            return None if (value, error) == answer else "not refused with errno %d" % number
         if action == "allow":
             refused = value == -1 and error in refusals | {errno.EPERM, errno.ENOSYS}
             return "refused" if refused and (name, error) not in SAME else None

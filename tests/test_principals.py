@@ -1,6 +1,7 @@
 """Callers that know nothing of each other in one executor: pyexec_executor_use_principals()."""
 import os
 import stat
+import subprocess
 
 import pytest
 
@@ -128,3 +129,9 @@ def test_a_principal_s_folder_is_not_a_link(open_driver, open_folder):
         with pytest.raises(Failure) as failure:
             driver.call("alice/s", "1")
         assert failure.value.code == "invalid_request" and not os.listdir(open_folder / "elsewhere")
+
+
+def test_many_threads_make_and_close_the_sessions_of_one_principal(compile_host, open_folder, nothing_left):
+    done = subprocess.run([compile_host("capi_principals.c"), str(open_folder)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert os.listdir(open_folder) == []

@@ -64,8 +64,10 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
     const char *configured = getenv("PYEXEC_LIBEXECDIR");
     char here[PX_PATH_MAX] = "";
     Dl_info info;
-    if (dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname &&
-        realpath(info.dli_fname, here)) {
+    bool found = dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname &&
+                 realpath(info.dli_fname, here);
+    /* A static program has no list of loaded files, and is the library itself. */
+    if (found || realpath("/proc/self/exe", here)) {
         char *slash = strrchr(here, '/');
         if (slash)
             *slash = '\0';

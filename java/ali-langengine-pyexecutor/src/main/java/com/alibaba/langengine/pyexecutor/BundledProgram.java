@@ -42,7 +42,8 @@ final class BundledProgram {
 
     static Path unpack(Map<String, String> environment) {
         String user = System.getProperty("user.name");
-        return unpack(cacheFolder(System.getProperty(CACHE_PROPERTY), environment, user), Paths.get("/"));
+        return unpack(cacheFolder(System.getProperty(CACHE_PROPERTY), environment, user), Paths.get("/"),
+                platform(System.getProperty("os.name"), System.getProperty("os.arch")));
     }
 
     /** The folder of all versions. */
@@ -61,9 +62,8 @@ final class BundledProgram {
         return Paths.get(System.getProperty("java.io.tmpdir"), "pyexec-java-" + user);
     }
 
-    /** `root` is the system's: what decides which program fits is below it. */
-    static Path unpack(Path cache, Path root) {
-        String platform = platform(System.getProperty("os.name"), System.getProperty("os.arch"));
+    /** `root` is the system's: what decides whether the program fits is below it. */
+    static Path unpack(Path cache, Path root, String platform) {
         String resources = "native/" + platform + "/";
         if (BundledProgram.class.getResource(resources + "SHA256SUMS") == null) {
             throw unavailable("this jar carries no native program for " + platform, null);
@@ -105,7 +105,7 @@ final class BundledProgram {
     }
 
     private Path into(Path cache) throws IOException {
-        Path folder = cache.resolve(String.join("\n", digests.values()).hashCode() + "-" + digests.get(PROGRAM).substring(0, 16));
+        Path folder = cache.resolve(digest(read("SHA256SUMS")).substring(0, 32));
         Files.createDirectories(cache);
         requireOwn(cache);
         if (!Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
@@ -160,19 +160,23 @@ final class BundledProgram {
         }
     }
 
-    private static void requireDigest(Path file, String wanted) throws IOException {
-        StringBuilder found = new StringBuilder();
-        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
-            throw new IOException(file + " is missing");
-        }
+    private static String digest(byte[] bytes) throws IOException {
+        StringBuilder hex = new StringBuilder();
         try {
-            for (byte b : MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file))) {
-                found.append(Character.forDigit(b >> 4 & 15, 16)).append(Character.forDigit(b & 15, 16));
+            for (byte b : MessageDigest.getInstance("SHA-256").digest(bytes)) {
+                hex.append(Character.forDigit(b >> 4 & 15, 16)).append(Character.forDigit(b & 15, 16));
             }
         } catch (NoSuchAlgorithmException e) {
             throw new IOException(e);
         }
-        if (!wanted.contentEquals(found)) {
+        return hex.toString();
+    }
+
+    private static void requireDigest(Path file, String wanted) throws IOException {
+        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+            throw new IOException(file + " is missing");
+        }
+        if (!wanted.equals(digest(Files.readAllBytes(file)))) {
             throw new IOException(file + " is not what the jar carries; remove the folder " + file.getParent());
         }
     }

@@ -91,7 +91,7 @@ final class NativeClient {
         try {
             return new Pending(connection.process, connection.process.send(method, params.apply(connection.policy)));
         } catch (IOException e) {
-            throw failure(e);
+            throw new PyExecutorException("internal", connection.process.ending(), "The code never started.", e);
         }
     }
 
@@ -151,7 +151,7 @@ final class NativeClient {
             done = true;
             return new Connection(process, base);
         } catch (IOException e) {
-            throw program.unusable(e.getMessage(), e);
+            throw program.unusable(process.ending(), e);
         } catch (PyExecutorException e) {
             throw "sandbox_unavailable".equals(e.getCode()) ? withDoctor(program, e) : e;
         } finally {

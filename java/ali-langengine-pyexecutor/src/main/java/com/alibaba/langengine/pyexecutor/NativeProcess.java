@@ -138,8 +138,8 @@ final class NativeProcess {
         call.answer.completeExceptionally(new ProcessEnded(ended));
     }
 
-    /** What is known of the process's end, as text. */
-    private String ending() {
+    /** What is known of the process's end, as text. It is awaited. */
+    String ending() {
         try {
             int status = process.onExit().get(END_SECONDS, TimeUnit.SECONDS).exitValue();
             String words = lastWords.get(1, TimeUnit.SECONDS).trim();

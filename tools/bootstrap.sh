@@ -9,7 +9,7 @@ if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps
         podman crun qemu-system-x86 busybox-static"
 fi
-if [ "${1:-}" = fuzz ]; then
+if [ "${1:-}" = test ] || [ "${1:-}" = fuzz ]; then
     # The runtime of sanitizers and libFuzzer is only recommended by clang.
     packages="$packages clang libclang-rt-14-dev"
 fi

@@ -12,10 +12,16 @@ if ! ls "$runtime"/libclang_rt.fuzzer* >/dev/null 2>&1; then
     echo "skipped: fuzzing needs clang with libFuzzer (Debian: tools/bootstrap.sh fuzz)" >&2
     exit 77
 fi
+# Several may be started at once, as by `meson test`: one of them builds.
+mkdir -p "$build"
+exec 9>"$build/lock"
+flock 9
 [ -f "$build/build.ninja" ] || CC=clang meson setup "$build" -Dfuzz=true >/dev/null
 [ $# -gt 0 ] || set -- $(ls fuzz/seeds)
 # shellcheck disable=SC2046
 ninja -C "$build" $(printf '%s_fuzz ' "$@") >/dev/null
+flock -u 9
+exec 9>&-
 failed=0
 for name in "$@"; do
     mkdir -p "$build/corpus/$name"

@@ -448,3 +448,19 @@ def test_a_session_policy_holds_for_the_call_that_makes_the_session(nothing_left
             with pytest.raises(Failure) as failure:
                 executor.call(call, "1", **wrong)
             assert failure.value.code == "invalid_request"
+
+
+def test_a_host_workspace_that_is_full_is_said_at_the_end_of_the_call(open_folder):
+    with Executor(dict(FULL, workspace_bytes=100000), {"workspace_root": str(open_folder)}) as executor:
+        assert executor.call("s", "open('a', 'wb').write(bytes(90000))")["denials"] == []
+        denial, = executor.call("s", "open('b', 'wb').write(bytes(90000))")["denials"]
+        assert denial["layer"] == "files" and "full" in denial["what"] and "workspace_bytes" in denial["hint"]
+        assert executor.call("s", "import os\nos.remove('b')")["denials"] == []
+
+
+def test_a_request_refused_for_its_files_leaves_the_session_as_it_was():
+    with Executor(FULL) as executor:
+        value(executor, "s", "import os\nx = 1\nos.symlink('/tmp', 'link')")
+        with pytest.raises(Failure, match="outside sandbox"):
+            executor.call("s", "2", files={"link/f": "text"})
+        assert value(executor, "s", "x") == "1"

@@ -48,6 +48,7 @@ struct run {
     long processors;
     bool pooled;                /* or a session's: locked before the run was sent */
     bool session;
+    bool sent;                  /* the child has got something to do */
     bool interrupted;
     unsigned threads;           /* when its result had come */
     size_t input_held;          /* bytes of input_block not yet written */
@@ -405,8 +406,10 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         result = px_snapshot_take(run->child.workspace, &before, error);
     if (result == 0 && run->pooled)
         note_cpu_before(run);
-    if (result == 0)
+    if (result == 0) {
+        run->sent = true;
         result = px_child_send_run(&run->child, options, error);
+    }
     if (result == 0) {
         run->processors = context->processors;
         run->cpu_limit_ns = policy->cpu_time_seconds == PX_NONE
@@ -515,7 +518,8 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     *call->child = run->child;
     call->threads_left = run->threads > 1;
     call->cpu_ns = run->ending.cpu_ns;
-    *ret_alive = !run->child.ended && run->result->claims.done && !run->ending.protocol;
+    *ret_alive = run->sent ? !run->child.ended && run->result->claims.done && !run->ending.protocol
+                           : call->locked;      /* refused before it began */
     return finish(run, result, ret, error);
 }
 

@@ -12,6 +12,7 @@
 #include "engine/run.h"
 #include "engine/session_private.h"
 #include "engine/verdict.h"
+#include "engine/workspace.h"
 
 #define HISTORY_MAX 10000       /* CONTRACT section 3 */
 #define ID_MAX 128
@@ -402,6 +403,12 @@ static int describe(pyexec_result *result, const struct px_session *session, boo
         "execution_count", (json_int_t)session->calls);
     if (session->host_root >= 0)
         result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
+    /* Where the kernel keeps no quota a script may have written more. */
+    uint64_t room;
+    if (session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes &&
+        px_workspace_room(session->child.workspace, (uint64_t)session->policy.workspace_bytes, &room, error) == 0 &&
+        room == 0)
+        px_verdict_workspace_full(result);
     return result->session ? 0 : px_error_oom(error);
 }
 

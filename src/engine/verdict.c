@@ -51,17 +51,28 @@ static int end_by_limit(pyexec_result *result, const struct px_ending *ending,
     return claims_timeout(result) ? 0 : px_result_set_error(result, "TimeoutError", text);
 }
 
-/* The kernel ends a process that blocks the signal of a trap, which then names no call. */
-static void deny_unnamed_call(pyexec_result *result)
+/* A denial that the host found, of no line. */
+static void deny(pyexec_result *result, enum px_denial_layer layer, const char *what, const char *hint)
 {
     json_t *denials = result->claims.denials;
     if (json_array_size(denials) >= PX_DENIALS_MAX)
         json_array_remove(denials, PX_DENIALS_MAX - 1);
     json_array_append_new(denials, json_pack(
-        "{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(PX_DENIAL_SYSCALL), "what",
-        "unknown, made while SIGSYS was blocked", "line", "hint",
-        "The sandbox does not allow this system call, and the run was ended. Leave SIGSYS "
-        "unblocked, and the next refused call will be named."));
+        "{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(layer), "what", what, "line", "hint", hint));
+}
+
+/* The kernel ends a process that blocks the signal of a trap, which then names no call. */
+static void deny_unnamed_call(pyexec_result *result)
+{
+    deny(result, PX_DENIAL_SYSCALL, "unknown, made while SIGSYS was blocked",
+         "The sandbox does not allow this system call, and the run was ended. Leave SIGSYS "
+         "unblocked, and the next refused call will be named.");
+}
+
+void px_verdict_workspace_full(pyexec_result *result)
+{
+    deny(result, PX_DENIAL_FILES, "the workspace is full",
+         "It holds as much as workspace_bytes allows, or more: delete files.");
 }
 
 /* Nobody says who sent it. */

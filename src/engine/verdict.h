@@ -26,4 +26,7 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
 /* Makes a result one of a run that its caller ended. 0, or -1: out of memory. */
 int px_verdict_cancelled(pyexec_result *result);
 
+/* A denial: the call's workspace holds more than its quota, which the kernel does not keep. */
+void px_verdict_workspace_full(pyexec_result *result);
+
 #endif

@@ -13,6 +13,8 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Consumer;
 
 /**
  * Runs Python that nobody has reviewed, each script in a process of its own behind the kernel's walls.
@@ -29,6 +31,7 @@ public class PyExecutor implements AutoCloseable {
     private final boolean sessionsEnabled;
     private final NativeClient client;
     private final Cleaner.Cleanable cleanable;
+    private final List<Consumer<PyExecutionResult>> listeners = new CopyOnWriteArrayList<>();
 
     /**
      * An executor without sessions.
@@ -237,6 +240,20 @@ public class PyExecutor implements AutoCloseable {
         return call("stats", Collections.emptyMap());
     }
 
+    /** @return whether the native process was started */
+    public boolean isStarted() {
+        return client.isStarted();
+    }
+
+    /**
+     * Has each result told, timeouts included, before the caller gets it.
+     *
+     * @param listener is called on the calling thread, or for futures on that of {@link CompletableFuture}
+     */
+    public void addResultListener(Consumer<PyExecutionResult> listener) {
+        listeners.add(Objects.requireNonNull(listener, "listener"));
+    }
+
     /** Ends the native process with all sessions; what runs is cancelled. Later calls fail. */
     @Override
     public void close() {
@@ -315,6 +332,7 @@ public class PyExecutor implements AutoCloseable {
     private PyExecutionResult result(Map<String, Object> map, String sessionId) throws PyExecutionTimeoutException {
         String restarted = sessionId == null ? null : client.sessions().answered(sessionId);
         PyExecutionResult result = new PyExecutionResult(map, restarted);
+        listeners.forEach(listener -> listener.accept(result));
         if (result.getStatus() == PyExecutionResult.Status.TIMEOUT) {
             throw new PyExecutionTimeoutException(result);
         }

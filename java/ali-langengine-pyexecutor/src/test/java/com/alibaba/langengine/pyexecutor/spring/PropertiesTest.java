@@ -1,0 +1,147 @@
+package com.alibaba.langengine.pyexecutor.spring;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.alibaba.langengine.pyexecutor.NativePolicy;
+import com.alibaba.langengine.pyexecutor.PyExecutionPolicy;
+import com.alibaba.langengine.pyexecutor.SessionConfig;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Paths;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.springframework.boot.context.properties.bind.Binder;
+import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
+
+/** Names, defaults, descriptions and forms of the Spring properties, against the native program's own table. */
+class PropertiesTest {
+    private static final String PREFIX = "ali.langengine.pyexecutor.";
+
+    private static PyExecutorProperties bind(String... pairs) {
+        Map<String, String> map = new LinkedHashMap<>();
+        for (int i = 0; i < pairs.length; i += 2) {
+            map.put(PREFIX + pairs[i], pairs[i + 1]);
+        }
+        return new Binder(new MapConfigurationPropertySource(map)).bindOrCreate("ali.langengine.pyexecutor", PyExecutorProperties.class);
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<String, Map<String, Object>> metadata() throws Exception {
+        Map<String, Map<String, Object>> found = new LinkedHashMap<>();
+        try (InputStream in = PyExecutorProperties.class.getResourceAsStream("/META-INF/spring-configuration-metadata.json")) {
+            Map<String, Object> all = NativePolicy.json(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+            for (Map<String, Object> property : (List<Map<String, Object>>) all.get("properties")) {
+                found.put((String) property.get("name"), property);
+            }
+        }
+        return found;
+    }
+
+    @Test
+    void everyKeyOfThePolicyTableHasAPropertyWithItsDefaultAndADescription() throws Exception {
+        Map<String, Map<String, Object>> metadata = metadata();
+        Map<String, Object> table = NativePolicy.defaults();
+        assertEquals(20, table.size(), "a new key of the policy needs its property");
+        for (Map.Entry<String, Object> key : table.entrySet()) {
+            String name = key.getKey().equals("timeout_ms") ? "timeout" : key.getKey().replace('_', '-');
+            Map<String, Object> property = metadata.get(PREFIX + name);
+            assertNotNull(property, name);
+            Object value = property.get("defaultValue");
+            if (value instanceof String && key.getValue() instanceof Long) {
+                value = name.equals("timeout") ? (Object) Texts.duration(name, (String) value).toMillis() : Texts.size(name, (String) value, true);
+            }
+            assertEquals(key.getValue(), value, name);
+        }
+        for (Map<String, Object> property : metadata.values()) {
+            assertTrue(String.valueOf(property.get("description")).length() > 20, property.toString());
+        }
+    }
+
+    @Test
+    void thePolicysDefaultsAreTheTables() throws Exception {
+        assertEquals(NativePolicy.defaults(), NativePolicy.of(new PyExecutionPolicy()));
+        assertEquals(NativePolicy.defaults(), NativePolicy.of(bind().toPolicy()));
+    }
+
+    @Test
+    void theSessionsDefaultsAreTheOriginals() {
+        SessionConfig made = bind().toSessionConfig();
+        SessionConfig original = new SessionConfig();
+        assertEquals(original.isEnabled(), made.isEnabled());
+        assertEquals(original.getMaxCount(), made.getMaxCount());
+        assertEquals(original.getIdleTtl(), made.getIdleTtl());
+        assertEquals(original.getHardTtl(), made.getHardTtl());
+        assertEquals(original.getWorkspaceRoot(), made.getWorkspaceRoot());
+    }
+
+    @Test
+    void everyPropertyIsBound() {
+        PyExecutorProperties properties = bind("python-bin", "/usr/bin/python3", "timeout", "2s", "cpu-time-seconds", "none",
+                "address-space-bytes", "1GiB", "max-open-files", "none", "max-stdout-bytes", "10K", "max-stderr-bytes", "5",
+                "max-value-bytes", "2kb", "disable-networking", "false", "disable-open", "false", "allow-readonly-open", "true",
+                "use-import-whitelist", "false", "allowed-imports", "math,json", "banned-imports", "", "block-dunder-imports", "false",
+                "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
+                "max-threads", "3", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
+                "session-hard-ttl", "none", "workspace-root", "/srv/w", "executable", "/opt/pyexec", "allow-missing", "landlock",
+                "queue-length", "9", "max-concurrent", "2", "verify-at-startup", "false");
+        PyExecutionPolicy policy = properties.toPolicy();
+        assertEquals("/usr/bin/python3", policy.getPythonBin());
+        assertEquals(Duration.ofSeconds(2), policy.getTimeout());
+        assertNull(policy.getCpuTimeSeconds());
+        assertEquals(1L << 30, policy.getAddressSpaceBytes());
+        assertNull(policy.getMaxOpenFiles());
+        assertEquals(10240, policy.getMaxStdoutBytes());
+        assertEquals(5, policy.getMaxStderrBytes());
+        assertEquals(2048, policy.getMaxValueBytes());
+        assertFalse(policy.isDisableNetworking() || policy.isDisableOpen() || policy.isUseImportWhitelist()
+                || policy.isBlockDunderImports() || policy.isPrintLastExpression() || policy.isIsolateSite());
+        assertTrue(policy.isAllowReadonlyOpen());
+        assertEquals(Set.of("math", "json"), policy.getAllowedImports());
+        assertEquals(Set.of(), policy.getBannedImports());
+        assertEquals(List.of("json"), policy.getPreloadImports());
+        assertEquals(1 << 20, policy.getWorkspaceBytes());
+        assertEquals(3, policy.getMaxThreads());
+        SessionConfig sessions = properties.toSessionConfig();
+        assertFalse(sessions.isEnabled());
+        assertEquals(7, sessions.getMaxCount());
+        assertEquals(Duration.ofSeconds(90), sessions.getIdleTtl());
+        assertNull(sessions.getHardTtl());
+        assertEquals(Paths.get("/srv/w"), sessions.getWorkspaceRoot());
+        assertEquals("/opt/pyexec", properties.toHostConfig().getExecutable());
+        assertEquals(List.of("landlock"), properties.toHostConfig().getAllowMissing());
+        assertEquals(9, properties.toHostConfig().getQueueLength());
+        assertEquals(2, properties.toHostConfig().getMaxConcurrent());
+        assertFalse(properties.isVerifyAtStartup());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"5s,5000", "250ms,250", "2m,120000", "1h,3600000", "1500,1500", "PT3S,3000"})
+    void durationsAreTheContractsAndSprings(String text, long millis) {
+        assertEquals(millis, bind("timeout", text).toPolicy().getTimeout().toMillis());
+        assertEquals(millis, bind("session-idle-ttl", text).toSessionConfig().getIdleTtl().toMillis());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"max-stdout-bytes,lots", "max-stdout-bytes,none", "address-space-bytes,1T", "cpu-time-seconds,-1", "workspace-bytes,''"})
+    void whatIsNoSizeIsRefusedByName(String key, String value) {
+        String message = assertThrows(IllegalArgumentException.class, () -> bind(key, value).toPolicy()).getMessage();
+        assertTrue(message.contains(PREFIX + key) && message.contains("accepted is"), message);
+    }
+
+    @Test
+    void anImportSetThatIsNotConfiguredIsTheDefaultSet() {
+        assertEquals(new PyExecutionPolicy().getAllowedImports(), bind().toPolicy().getAllowedImports());
+        assertEquals(new PyExecutionPolicy().getBannedImports(), bind("allowed-imports", "os").toPolicy().getBannedImports());
+    }
+}

@@ -1,0 +1,93 @@
+package app;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+
+/** The jar, started from the command line and called over HTTP. */
+class ApplicationTest {
+    private static final HttpClient CLIENT = HttpClient.newHttpClient();
+
+    private static Process start(String... properties) throws Exception {
+        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Dali.langengine.pyexecutor.executable=" + System.getProperty("ali.langengine.pyexecutor.executable", ""),
+                "-jar", System.getProperty("app.jar"), "--server.port=0", "--server.address=127.0.0.1"));
+        command.addAll(List.of(properties));
+        return new ProcessBuilder(command).redirectErrorStream(true).start();
+    }
+
+    private static String send(HttpRequest.Builder request) throws Exception {
+        HttpResponse<String> response = CLIENT.send(request.build(), HttpResponse.BodyHandlers.ofString());
+        return response.statusCode() + " " + response.body();
+    }
+
+    @Test
+    void theGuidesApplicationAnswersAndLeavesNothing() throws Exception {
+        Process application = start();
+        try (BufferedReader out = new BufferedReader(new InputStreamReader(application.getInputStream()))) {
+            Pattern started = Pattern.compile("Tomcat started on port (?:\\(s\\): )?(\\d+)");
+            StringBuilder log = new StringBuilder();
+            Matcher port = null;
+            for (String line = out.readLine(); line != null && port == null; line = port == null ? out.readLine() : line) {
+                log.append(line).append('\n');
+                Matcher match = started.matcher(line);
+                port = match.find() ? match : null;
+            }
+            assertTrue(port != null, log.toString());
+            String base = "http://127.0.0.1:" + port.group(1);
+
+            assertEquals("200 {\"exitCode\":0,\"lastValue\":\"50\",\"error\":null}", run(base, "/run", "a = 5\nb = 10\na * b"));
+            assertEquals("200 {\"exitCode\":1,\"lastValue\":null,\"error\":\"ZeroDivisionError: division by zero\"}",
+                    run(base, "/run", "result = 1 / 0"));
+            run(base, "/run?session=s", "my_list = [1, 2, 3]");
+            assertEquals("200 {\"exitCode\":0,\"lastValue\":\"3\",\"error\":null}", run(base, "/run?session=s", "len(my_list)"));
+            assertTrue(run(base, "/run", "import subprocess").contains("not allowed"));
+
+            String health = send(HttpRequest.newBuilder(URI.create(base + "/actuator/health")));
+            assertTrue(health.startsWith("200 ") && health.contains("\"pyexecutor\"") && health.contains("\"missingLayers\""), health);
+            String metric = send(HttpRequest.newBuilder(URI.create(base + "/actuator/metrics/pyexec.execution.duration?tag=status:ok")));
+            assertTrue(metric.contains("\"statistic\":\"COUNT\",\"value\":3.0"), metric);
+            assertTrue(send(HttpRequest.newBuilder(URI.create(base + "/actuator/metrics/pyexec.sessions"))).contains("\"value\":1.0"));
+            assertTrue(send(HttpRequest.newBuilder(URI.create(base + "/actuator/metrics/pyexec.denials?tag=layer:imports")))
+                    .contains("\"value\":1.0"));
+
+            List<ProcessHandle> family = application.descendants().collect(Collectors.toList());
+            assertTrue(family.size() >= 3, family.toString());
+            application.destroy();
+            assertTrue(application.waitFor(60, TimeUnit.SECONDS));
+            for (ProcessHandle process : family) {
+                process.onExit().get(60, TimeUnit.SECONDS);
+            }
+        } finally {
+            application.destroyForcibly();
+        }
+    }
+
+    private static String run(String base, String path, String code) throws Exception {
+        return send(HttpRequest.newBuilder(URI.create(base + path)).header("Content-Type", "text/plain")
+                .POST(HttpRequest.BodyPublishers.ofString(code)));
+    }
+
+    @Test
+    void aMissingInterpreterIsSaidInPlaceOfAStackTrace() throws Exception {
+        Process application = start("--ali.langengine.pyexecutor.python-bin=/nonexistent/python3");
+        String log = new String(application.getInputStream().readAllBytes());
+        assertEquals(1, application.waitFor());
+        assertTrue(log.contains("APPLICATION FAILED TO START") && log.contains("python_not_found")
+                && log.contains("/nonexistent/python3") && log.contains("verify-at-startup=false"), log);
+    }
+}

@@ -2,18 +2,23 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "engine/session_private.h"
 
 #define MS INT64_C(1000000)
-#define CPU_CHECK_MS 500
+#define SIGNAL_CPU SIGRTMAX
 
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
 {
@@ -28,33 +33,28 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
 }
 
 /* Between calls a session has the CPU time of one call, for threads that go on. One that shows none
- * may run as well: its last result can be forged, and sent in the middle of the script. */
+ * may run as well: its last result can be forged, and sent in the middle of the script. So the
+ * kernel watches each, by a timer of its process's CPU clock: an idle one costs nothing. */
 static bool keeps_cpu(const struct px_session *session)
 {
-    return !session->busy && session->started && session->policy.cpu_time_seconds != PX_NONE;
-}
-
-/* Without threads it is looked at less and less, so that it costs nothing; all are at the same
- * moments, so that the keeper wakes seldom. */
-static int64_t next_cpu_check(const struct px_session *session, int64_t now)
-{
-    const int64_t step = CPU_CHECK_MS * MS;
-    int64_t wait = session->threads_left ? step : (now - session->used_ns) / 8;
-    return (now + (wait < step ? step : wait) + step - 1) / step * step;
+    return session->cpu_timed && !session->busy && session->policy.cpu_time_seconds != PX_NONE;
 }
 
 static bool used_up(const struct px_session *session)
 {
     int64_t used = px_child_cpu_ns(&session->child);
-    return used >= 0 && used - session->idle_cpu_ns >
+    return used >= 0 && used - session->idle_cpu_ns >=
                             session->policy.cpu_time_seconds * INT64_C(1000000000);
 }
 
-/* When the keeper must look at it next. */
-static int64_t wakes_at(const struct px_session_config *config, const struct px_session *session)
+/* Which timer fired is not said reliably: the signals of several may be one by now. */
+static void check_cpu(struct px_sessions *sessions)
 {
-    int64_t when = expiry(config, session);
-    return keeps_cpu(session) && session->cpu_check_ns < when ? session->cpu_check_ns : when;
+    for (struct px_session *session = sessions->oldest, *after; session; session = after) {
+        after = session->next;
+        if (keeps_cpu(session) && used_up(session))
+            px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
+    }
 }
 
 /* Ends what has expired; returns when the next one does. Call with the lock held. */
@@ -64,14 +64,7 @@ static int64_t expire(struct px_sessions *sessions)
     int64_t now = px_now_ns(), next = INT64_MAX;
     for (struct px_session *session = sessions->oldest, *after; session; session = after) {
         after = session->next;
-        if (keeps_cpu(session) && session->cpu_check_ns <= now) {
-            if (used_up(session)) {
-                px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
-                continue;
-            }
-            session->cpu_check_ns = next_cpu_check(session, now);
-        }
-        int64_t when = wakes_at(config, session);
+        int64_t when = expiry(config, session);
         if (when > now) {
             next = when < next ? when : next;
             continue;
@@ -119,15 +112,20 @@ static int timeout_until(int64_t when)
 static void *keep(void *argument)
 {
     struct px_sessions *sessions = argument;
+    struct pollfd polled[] = {{sessions->epoll, POLLIN, 0}, {sessions->signals, POLLIN, 0}};
+    struct signalfd_siginfo drained[16];
+    sessions->keeper_tid = gettid();
+    sem_post(&sessions->keeper_ready);
     pthread_mutex_lock(&sessions->lock);
     while (!sessions->stopping) {
         sessions->sleeps_until = expire(sessions);
         int timeout = timeout_until(sessions->sleeps_until);
         pthread_mutex_unlock(&sessions->lock);
-        struct pollfd polled = {sessions->epoll, POLLIN, 0};
-        poll(&polled, 1, timeout);
+        poll(polled, PX_COUNT(polled), timeout);
         pthread_mutex_lock(&sessions->lock);
         take_events(sessions);
+        if (read(sessions->signals, drained, sizeof drained) > 0)
+            check_cpu(sessions);
     }
     pthread_mutex_unlock(&sessions->lock);
     return NULL;
@@ -156,12 +154,32 @@ void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
     session->watched = true;
     if (session->threads_left)
         watch_output(sessions, session, true);
-    session->cpu_check_ns = next_cpu_check(session, px_now_ns());
-    int64_t when = wakes_at(&sessions->executor->session_config, session);
+    if (keeps_cpu(session)) {
+        const struct itimerspec limit = {.it_value.tv_sec = session->policy.cpu_time_seconds};
+        timer_settime(session->cpu_timer, 0, &limit, NULL);
+    }
+    int64_t when = expiry(&sessions->executor->session_config, session);
     uint64_t one = 1;
     /* EAGAIN: it is awake already. */
     if (when < sessions->sleeps_until && write(sessions->wake, &one, sizeof one) > 0)
         sessions->sleeps_until = when;
+}
+
+/* The signal is directed to the keeper's thread, which blocks it and reads it from a descriptor
+ * (timer_create(2), signalfd(2)): it is pending nowhere else, and no handler is touched. Its memory
+ * is set aside here, so that arming can't fail. */
+int px_keeper_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL_CPU};
+    event._sigev_un._tid = sessions->keeper_tid;
+    if (!session->child.host_pid || session->policy.cpu_time_seconds == PX_NONE)
+        return 0;
+    if (timer_create(session->child.cpu_clock, &event, &session->cpu_timer) == 0) {
+        session->cpu_timed = true;
+        return 0;
+    }
+    px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a timer of CPU time");
+    return px_error_hint(error, "Raise the host's limit of pending signals (ulimit -i).");
 }
 
 void px_keeper_busy(struct px_sessions *sessions, struct px_session *session)
@@ -175,20 +193,30 @@ void px_keeper_forget(struct px_sessions *sessions, struct px_session *session)
     if (session->watched)
         set_watch(sessions, session->child.pidfd, 0, NULL);
     session->watched = false;
+    if (session->cpu_timed)
+        timer_delete(session->cpu_timer);
+    session->cpu_timed = false;
 }
 
 int px_keeper_start(struct px_sessions *sessions, pyexec_error *error)
 {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGNAL_CPU);
+    sessions->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    sem_init(&sessions->keeper_ready, 0, 0);
     sessions->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sessions->epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};     /* of no session */
-    if (sessions->wake < 0 || sessions->epoll < 0 ||
+    if (sessions->signals < 0 || sessions->wake < 0 || sessions->epoll < 0 ||
         epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make an epoll descriptor");
-    int failed = pthread_create(&sessions->keeper, NULL, keep, sessions);
+    int failed = px_thread_create(&sessions->keeper, keep, sessions);
     if (failed)
         return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start a thread");
     sessions->keeper_runs = true;
+    while (sem_wait(&sessions->keeper_ready) < 0 && errno == EINTR)
+        ;
     return 0;
 }
 
@@ -203,6 +231,8 @@ void px_keeper_stop(struct px_sessions *sessions)
             ;
         pthread_join(sessions->keeper, NULL);
     }
+    px_close_fd(&sessions->signals);
     px_close_fd(&sessions->wake);
     px_close_fd(&sessions->epoll);
+    sem_destroy(&sessions->keeper_ready);
 }

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/thread.h"
 #include "engine/leaf.h"
 
 #ifndef PX_LIBEXECDIR
@@ -346,7 +347,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
     if (result == 0)
         result = handshake(launcher, options, error);
     if (result == 0) {
-        int failed = pthread_create(&launcher->keeper, NULL, keep, launcher);
+        int failed = px_thread_create(&launcher->keeper, keep, launcher);
         launcher->keeper_runs = !failed;
         if (failed)
             result = px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start a thread");

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
@@ -137,7 +138,7 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
         }
     px_cond_init(&pool->changed);
     pthread_mutex_init(&pool->lock, NULL);
-    int failed = pthread_create(&pool->filler, NULL, fill, pool);
+    int failed = px_thread_create(&pool->filler, fill, pool);
     if (failed) {
         for (size_t i = 0; i < SHAPES_MAX; i++)
             free(pool->shapes[i].children);

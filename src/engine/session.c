@@ -160,7 +160,7 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
     struct px_sessions *sessions = executor->sessions;
     if (!sessions && (sessions = calloc(1, sizeof *sessions))) {
         sessions->executor = executor;
-        sessions->wake = sessions->epoll = -1;
+        sessions->wake = sessions->epoll = sessions->signals = -1;
         pthread_mutex_init(&sessions->lock, NULL);
         pthread_mutex_init(&sessions->folders_lock, NULL);
         sessions->folders = json_object();
@@ -385,7 +385,8 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     }
     session->started = true;
     if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount,
-                       folder, error) < 0)
+                       folder, error) < 0 ||
+        px_keeper_time(sessions, session, error) < 0)
         return -1;
     pthread_mutex_lock(&sessions->lock);
     session->files = session->child.workspace;

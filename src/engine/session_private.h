@@ -3,6 +3,8 @@
 #define PX_ENGINE_SESSION_PRIVATE_H
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
 #include <string.h>
 
 #include "engine/child.h"
@@ -42,7 +44,8 @@ struct px_session {
     uint64_t calls;
     bool threads_left;                  /* its threads go on between calls */
     int64_t idle_cpu_ns;                /* CPU time used when its last call ended */
-    int64_t cpu_check_ns;               /* when to look whether it used more */
+    bool cpu_timed;                     /* the timer is there: its CPU time is kept when idle */
+    timer_t cpu_timer;
     enum px_session_end restarted;      /* what ended the one before */
     bool watched, output_watched;       /* by the keeper: the process, its streams */
 
@@ -67,7 +70,9 @@ struct px_sessions {
     pthread_t keeper;
     bool keeper_runs, stopping;
     int64_t sleeps_until;               /* the keeper, unless woken */
-    int wake, epoll;
+    int wake, epoll, signals;
+    pid_t keeper_tid;
+    sem_t keeper_ready;
     pthread_mutex_t folders_lock;       /* principals' folders and what is made in them */
     json_t *folders;                    /* names of those that pyexec made, as keys */
 };
@@ -104,6 +109,8 @@ void px_session_remove_folder(struct px_sessions *sessions, struct px_session *s
 /* The keeper thread (keeper.c): timers, deaths, output of idle sessions. */
 int px_keeper_start(struct px_sessions *sessions, pyexec_error *error);
 void px_keeper_stop(struct px_sessions *sessions);
+/* Makes the timer of the process's CPU time, before it has got anything to do. */
+int px_keeper_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error);
 /* Call these with the lock held: a call has ended with the process alive, a call begins, the
  * session ends. */
 void px_keeper_idle(struct px_sessions *sessions, struct px_session *session);

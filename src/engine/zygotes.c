@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/thread.h"
 
 #define PRELOAD_TIMEOUT_MS 30000
 #define HANG_TIMEOUT_MS 10000       /* of all that takes a zygote milliseconds */
@@ -355,7 +356,7 @@ void px_zygotes_grow(struct px_zygotes *zygotes)
     if (zygotes->grown)
         pthread_join(zygotes->grower, NULL);
     zygotes->grown = px_now_ns() >= zygotes->grow_after_ns &&
-                     pthread_create(&zygotes->grower, NULL, grow, zygotes) == 0;
+                     px_thread_create(&zygotes->grower, grow, zygotes) == 0;
     if (!zygotes->grown)
         __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
 }

@@ -116,6 +116,11 @@ PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **r
  * errors name the ID alone. Call it before the first session is made. */
 PYEXEC_API void pyexec_executor_use_principals(pyexec_executor *executor);
 
+/* Another number of sessions for one principal than `max_count`; 0: that one again. Those that it
+ * has already stay. */
+PYEXEC_API int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal,
+                                              int64_t max_count, pyexec_error *error);
+
 /* Ends every run, waits for calls in progress in other threads to return, and removes all
  * that the executor made: processes, descriptors, mounts, cgroups. No call may start after. */
 PYEXEC_API void pyexec_executor_free(pyexec_executor *executor);
@@ -279,6 +284,11 @@ PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char 
 PYEXEC_API int pyexec_session_open_file(pyexec_executor *executor, const char *session_id,
                                         const char *path, bool write, int *ret_fd,
                                         uint64_t *ret_bytes, pyexec_error *error);
+
+/* Gives a file of the workspace another path, in one step; folders above it are made, a file that
+ * is there is replaced. Errors: as above. */
+PYEXEC_API int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id,
+                                          const char *from, const char *to, pyexec_error *error);
 
 PYEXEC_API void pyexec_result_free(pyexec_result *result);
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "engine/result.h"
 #include "engine/run.h"
 #include "engine/session_private.h"
@@ -165,9 +166,10 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
         pthread_mutex_init(&sessions->folders_lock, NULL);
         sessions->folders = json_object();
         sessions->table = json_object();
+        sessions->most = json_object();
         sessions->ended = json_object();
         sessions->history = calloc(HISTORY_MAX, sizeof *sessions->history);
-        if (!sessions->table || !sessions->ended || !sessions->folders || !sessions->history ||
+        if (!sessions->table || !sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
             px_keeper_start(sessions, error) < 0) {
             px_sessions_free(sessions);
             sessions = NULL;
@@ -190,6 +192,7 @@ void px_sessions_free(struct px_sessions *sessions)
         px_session_end(sessions, sessions->oldest, PX_END_CLOSED, true);
     pthread_mutex_unlock(&sessions->lock);
     json_decref(sessions->table);
+    json_decref(sessions->most);
     json_decref(sessions->ended);
     json_decref(sessions->folders);
     for (size_t i = 0; sessions->history && i < HISTORY_MAX; i++)
@@ -200,11 +203,35 @@ void px_sessions_free(struct px_sessions *sessions)
     free(sessions);
 }
 
+static int64_t most_of(const struct px_sessions *sessions, const struct px_session *session)
+{
+    px_auto_json json_t *principal = px_session_principal(session);
+    const char *name = json_string_value(principal);
+    json_t *own = name ? json_object_get(sessions->most, name) : NULL;
+    return own ? json_integer_value(own) : sessions->executor->session_config.max_count;
+}
+
+int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal,
+                                   int64_t max_count, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    int failed = 0;
+    pthread_mutex_lock(&sessions->lock);
+    if (max_count > 0)
+        failed = json_object_set_new(sessions->most, principal, json_integer(max_count));
+    else
+        json_object_del(sessions->most, principal);
+    pthread_mutex_unlock(&sessions->lock);
+    return failed ? px_error_oom(error) : 0;
+}
+
 /* Each principal has `max_count` of its own, and makes room among its own alone. */
 static int make_room(struct px_sessions *sessions, const struct px_session *wanted,
                      pyexec_error *error)
 {
-    int64_t most = sessions->executor->session_config.max_count, count = 0;
+    int64_t most = most_of(sessions, wanted), count = 0;
     size_t prefix = principal_length(wanted);
     struct px_session *idle = NULL;
     for (struct px_session *one = sessions->oldest; most && one; one = one->next) {

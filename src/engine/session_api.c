@@ -193,3 +193,13 @@ int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id
     px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
     return folder < 0 ? -1 : px_workspace_delete(folder, path, error);
 }
+
+int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id, const char *from,
+                               const char *to, pyexec_error *error)
+{
+    uint64_t quota;
+    px_auto_fd int folder = px_request_check_path(from, "path", error) < 0
+                                ? -1
+                                : open_workspace(executor, session_id, to, &quota, error);
+    return folder < 0 ? -1 : px_workspace_rename(folder, from, to, error);
+}

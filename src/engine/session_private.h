@@ -63,6 +63,7 @@ struct px_sessions {
     json_t *table;                      /* key → address, as an integer */
     struct px_session *oldest, *newest;
     size_t count;
+    json_t *most;                       /* principals' own max_count, by name */
     json_t *ended;                      /* key → why, of the last HISTORY_MAX keys */
     char **history;
     size_t history_next;

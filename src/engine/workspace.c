@@ -308,6 +308,20 @@ int px_workspace_write(int folder, const char *path, const void *bytes, size_t l
     return px_write_all(file, bytes, length) < 0 ? px_workspace_full(path, errno, error) : 0;
 }
 
+int px_workspace_rename(int folder, const char *from, const char *to, pyexec_error *error)
+{
+    const char *slash = strrchr(to, '/'), *name = slash ? slash + 1 : to;
+    const char *from_slash = strrchr(from, '/');
+    if (!*name)
+        return path_failed(to, "files", EISDIR, error);
+    px_auto_fd int source = make_folders(folder, from, from_slash ? (size_t)(from_slash - from) : 0);
+    px_auto_fd int target = make_folders(folder, to, slash ? (size_t)(slash - to) : 0);
+    if (source < 0 || target < 0 ||
+        renameat(source, from_slash ? from_slash + 1 : from, target, name) < 0)
+        return path_failed(to, "files", errno, error);
+    return 0;
+}
+
 int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *error)
 {
     struct statvfs status;

@@ -41,6 +41,9 @@ int px_workspace_make_folder(int folder, const char *path, const char *what, pye
 /* Opens a regular file, made or emptied; folders above it are made. */
 int px_workspace_open_write(int folder, const char *path, pyexec_error *error);
 
+/* One step, replacing what is there; folders above `to` are made. */
+int px_workspace_rename(int folder, const char *from, const char *to, pyexec_error *error);
+
 /* Opens a regular file for reading; *ret_bytes is its size. */
 int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, pyexec_error *error);
 

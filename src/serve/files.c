@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,8 +17,9 @@
 #include "serve/server.h"
 
 #define BLOCK 65536
+#define UPLOAD_PREFIX ".pyexec-upload-"
 
-static void answer_error(struct px_request *request, const pyexec_error *error)
+void px_files_answer_error(struct px_request *request, const pyexec_error *error)
 {
     if (error->code == PYEXEC_INVALID_REQUEST && error->sys_errno == ENOENT)
         px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", error->message,
@@ -33,25 +35,40 @@ static void answer_error(struct px_request *request, const pyexec_error *error)
 
 int px_files_open(struct px_request *request, pyexec_error *error)
 {
-    uint64_t ignored;
-    return pyexec_session_open_file(request->server->executor, request->session_key, request->rest,
-                                    true, &request->body_fd, &ignored, error);
+    if (!request->upload)
+        request->upload = px_random_name(UPLOAD_PREFIX);
+    if (!request->upload)
+        return px_error_oom(error);
+    return pyexec_session_open_file(request->server->executor, request->session_key, request->upload,
+                                    true, &request->body_fd, &request->body_room, error);
+}
+
+void px_files_abandon(struct px_request *request)
+{
+    pyexec_error ignored;
+    if (request->upload && request->body_fd >= 0)
+        pyexec_session_delete_file(request->server->executor, request->session_key, request->upload,
+                                   &ignored);
 }
 
 void px_files_put(struct px_request *request)
 {
     pyexec_error error;
-    if (request->body_fd < 0 && px_files_open(request, &error) < 0)
-        answer_error(request, &error);
-    else
+    if ((request->body_fd < 0 && px_files_open(request, &error) < 0) ||
+        pyexec_session_rename_file(request->server->executor, request->session_key, request->upload,
+                                   request->rest, &error) < 0) {
+        px_files_answer_error(request, &error);
+    } else {
+        free(TAKE_PTR(request->upload));
         px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+    }
 }
 
 void px_files_delete(struct px_request *request)
 {
     pyexec_error error;
     if (pyexec_session_delete_file(request->server->executor, request->session_key, request->rest, &error) < 0)
-        answer_error(request, &error);
+        px_files_answer_error(request, &error);
     else
         px_answer_empty(request, MHD_HTTP_NO_CONTENT);
 }
@@ -102,7 +119,8 @@ static struct MHD_Response *respond_with(struct px_request *request, int *fd, ui
     MHD_add_response_header(response, "Content-Type", type);
     MHD_add_response_header(response, "Content-Disposition", "attachment");
     MHD_add_response_header(response, "Cache-Control", "no-store");
-    request->answer_bytes += count;
+    if (strcmp(request->method, "HEAD") != 0)
+        request->answer_bytes += count;
     return response;
 }
 
@@ -114,15 +132,18 @@ void px_files_get(struct px_request *request)
     char text[64];
     if (pyexec_session_open_file(request->server->executor, request->session_key, request->rest,
                                  false, &fd, &size, &error) < 0) {
-        answer_error(request, &error);
+        px_files_answer_error(request, &error);
         return;
     }
     count = size;
-    int range = parse_range(px_request_header(request, "Range"), size, &first, &count);
+    /* There are no validators that If-Range could match. */
+    const char *header = px_request_header(request, "If-Range") ? NULL : px_request_header(request, "Range");
+    int range = parse_range(header, size, &first, &count);
     if (range < 0) {
-        snprintf(text, sizeof text, "The file has %llu bytes.", (unsigned long long)size);
-        px_answer_problem(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, "invalid_request",
-                          "the range is outside the file", text);
+        snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
+        px_answer_problem_with(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, "invalid_request",
+                               "the range is outside the file", "Content-Range says how long it is.",
+                               "Content-Range", text);
         return;
     }
     struct MHD_Response *response = respond_with(request, &fd, first, count, "application/octet-stream");
@@ -142,10 +163,32 @@ void px_files_get(struct px_request *request)
 static int temporary(pyexec_error *error)
 {
     const char *folder = getenv("TMPDIR");
-    int fd = open(folder && *folder == '/' ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0)
+    int fd = open(folder && *folder == '/' ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) {
         px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a temporary file");
+        px_error_hint(error, "Set TMPDIR to a folder that the server can write to.");
+    }
     return fd;
+}
+
+/* libarchive reads and writes names in the thread's locale, and in "C" knows ASCII only: it is
+ * even ended by a name of UTF-8 that it is to write (3.6). uselocale(3). */
+struct locale_scope {
+    locale_t own, before;
+};
+
+static struct locale_scope enter_utf8(void)
+{
+    locale_t own = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    return (struct locale_scope){own, own ? uselocale(own) : (locale_t)0};
+}
+
+static void leave_utf8(struct locale_scope *scope)
+{
+    if (!scope->own)
+        return;
+    uselocale(scope->before);
+    freelocale(scope->own);
 }
 
 static int fail(struct archive *archive, const char *what, pyexec_error *error)
@@ -171,7 +214,7 @@ static int pack_one(struct px_request *request, struct archive *archive, const c
     archive_entry_set_size(entry, (la_int64_t)size);
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, 0644);
-    int status = archive_write_header(archive, entry) == ARCHIVE_OK ? 0 : fail(archive, path, error);
+    int status = archive_write_header(archive, entry) >= ARCHIVE_WARN ? 0 : fail(archive, path, error);
     archive_entry_free(entry);
     while (status == 0 && done < size) {
         size_t want = size - done < BLOCK ? (size_t)(size - done) : BLOCK;
@@ -189,6 +232,7 @@ static int pack_one(struct px_request *request, struct archive *archive, const c
 
 static int pack(struct px_request *request, const json_t *files, int fd, pyexec_error *error)
 {
+    __attribute__((cleanup(leave_utf8), unused)) struct locale_scope scope = enter_utf8();
     struct archive *archive = archive_write_new();
     size_t i;
     json_t *file;
@@ -210,7 +254,7 @@ static void answer_archive(struct px_request *request, const json_t *files)
     pyexec_error error;
     px_auto_fd int fd = temporary(&error);
     if (fd < 0 || pack(request, files, fd, &error) < 0) {
-        answer_error(request, &error);
+        px_files_answer_error(request, &error);
         return;
     }
     off_t size = lseek(fd, 0, SEEK_END);
@@ -223,7 +267,7 @@ void px_files_list(struct px_request *request)
     px_auto_free char *text = NULL;
     const char *accept = px_request_header(request, "Accept");
     if (pyexec_session_list_files(request->server->executor, request->session_key, &text, &error) < 0) {
-        answer_error(request, &error);
+        px_files_answer_error(request, &error);
         return;
     }
     json_t *files = json_loads(text, 0, NULL);
@@ -235,35 +279,75 @@ void px_files_list(struct px_request *request)
     px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o*}", "files", files)));
 }
 
+/* An archive may have twice the bytes that the workspace may have: headers and padding. */
+static int archive_room(struct px_request *request, pyexec_error *error)
+{
+    px_auto_free char *text = NULL;
+    if (pyexec_session_json(request->server->executor, request->session_key, &text, error) < 0)
+        return -1;
+    px_auto_json json_t *session = json_loads(text, 0, NULL);
+    json_int_t bytes = json_integer_value(
+        json_object_get(json_object_get(session, "policy"), "workspace_bytes"));
+    request->body_room = 2 * (uint64_t)bytes + (1u << 20);
+    return 0;
+}
+
 int px_files_open_archive(struct px_request *request, pyexec_error *error)
 {
+    if (archive_room(request, error) < 0)
+        return -1;
     request->body_fd = temporary(error);
     return request->body_fd < 0 ? -1 : 0;
 }
 
-static int unpack_one(struct px_request *request, struct archive *archive,
-                      struct archive_entry *entry, pyexec_error *error)
+/* The entry's path, or NULL when it is nothing to unpack: a folder, made with what is in it. */
+static int check_entry(struct archive_entry *entry, const char **ret_path, pyexec_error *error)
 {
     const char *path = archive_entry_pathname(entry);
-    px_auto_fd int fd = -1;
-    uint64_t ignored;
+    if (!path)              /* there is no UTF-8 locale here */
+        path = archive_entry_pathname_utf8(entry);
+    *ret_path = NULL;
     if (archive_entry_filetype(entry) == AE_IFDIR && !archive_entry_hardlink(entry))
-        return 0;       /* made with what is in it */
+        return 0;
     if (!path || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' in the archive is not a regular file",
                      path ? path : "?");
         return px_error_hint(error, "Leave links and special files out.");
     }
-    if (strncmp(path, "./", 2) == 0)
-        path += 2;
-    if (pyexec_session_open_file(request->server->executor, request->session_key, path, true, &fd,
-                                 &ignored, error) < 0)
+    *ret_path = strncmp(path, "./", 2) == 0 ? path + 2 : path;
+    return 0;
+}
+
+/* As an upload of its own. */
+static int unpack_one(struct px_request *request, struct archive *archive,
+                      struct archive_entry *entry, pyexec_error *error)
+{
+    pyexec_executor *executor = request->server->executor;
+    const char *path;
+    px_auto_fd int fd = -1;
+    uint64_t room;
+    if (check_entry(entry, &path, error) < 0)
         return -1;
-    return archive_read_data_into_fd(archive, fd) == ARCHIVE_OK ? 0 : fail(archive, path, error);
+    if (!path)
+        return 0;
+    if (!request->upload)
+        request->upload = px_random_name(UPLOAD_PREFIX);
+    if (!request->upload)
+        return px_error_oom(error);
+    if (pyexec_session_open_file(executor, request->session_key, request->upload, true, &fd, &room, error) < 0)
+        return -1;
+    if (archive_entry_size(entry) < 0 || (uint64_t)archive_entry_size(entry) > room) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, ENOSPC, "can't unpack '%.200s'", path);
+        return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
+    }
+    if (archive_read_data_into_fd(archive, fd) != ARCHIVE_OK)
+        return fail(archive, path, error);
+    return pyexec_session_rename_file(executor, request->session_key, request->upload, path, error);
 }
 
 static int unpack(struct px_request *request, pyexec_error *error)
 {
+    __attribute__((cleanup(leave_utf8), unused)) struct locale_scope scope = enter_utf8();
     struct archive *archive = archive_read_new();
     struct archive_entry *entry;
     int status = archive && archive_read_support_format_tar(archive) == ARCHIVE_OK &&
@@ -276,7 +360,8 @@ static int unpack(struct px_request *request, pyexec_error *error)
         int next = archive_read_next_header(archive, &entry);
         if (next == ARCHIVE_EOF)
             break;
-        status = next == ARCHIVE_OK ? unpack_one(request, archive, entry, error)
+        /* A warning: a name that the locale can't write. */
+        status = next >= ARCHIVE_WARN ? unpack_one(request, archive, entry, error)
                                     : fail(archive, "the archive", error);
     }
     archive_read_free(archive);
@@ -289,9 +374,9 @@ void px_files_unpack(struct px_request *request)
     if (request->body_fd < 0) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "there is no archive in the body");
         px_error_hint(&error, "Send a tar archive.");
-        answer_error(request, &error);
+        px_files_answer_error(request, &error);
     } else if (unpack(request, &error) < 0) {
-        answer_error(request, &error);
+        px_files_answer_error(request, &error);
     } else {
         px_answer_empty(request, MHD_HTTP_NO_CONTENT);
     }

@@ -13,7 +13,13 @@ void px_files_put(struct px_request *request);
 void px_files_delete(struct px_request *request);
 void px_files_unpack(struct px_request *request);
 
-/* Where a body goes: the file itself, or a temporary file for an archive. */
+void px_files_answer_error(struct px_request *request, const pyexec_error *error);
+
+/* Removes what was sent of a file that did not come whole. */
+void px_files_abandon(struct px_request *request);
+
+/* Where a body goes: a file of the workspace with a name of its own, which becomes the one that is
+ * meant when it is whole; or a temporary file for an archive. */
 int px_files_open(struct px_request *request, pyexec_error *error);
 int px_files_open_archive(struct px_request *request, pyexec_error *error);
 

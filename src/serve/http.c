@@ -14,13 +14,21 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "serve/files.h"
 #include "serve/route.h"
 #include "serve/server.h"
 #include "serve/stream.h"
 
 #define HEADERS_BYTES 16384u            /* of a connection: request line, headers, and ours */
-#define CONNECTION_IDLE_SECONDS 60u
+#define REFUSED_BODY_BYTES 65536u       /* so much is read of a body that nobody wants */
 #define ANSWER_BYTES_DROPPED (64u << 20)    /* of a body that is refused: then the connection ends */
+
+/* What a connection may take for its next headers, or for so many bytes of a body or an answer. */
+int64_t px_http_patience(const struct px_server *server, uint64_t bytes)
+{
+    return server->options->config->idle_timeout_ms * INT64_C(1000000) +
+           (int64_t)(bytes / PX_SLOWEST_BYTES_PER_SECOND) * INT64_C(1000000000);
+}
 
 /* ---- A request's life ---- */
 
@@ -31,6 +39,25 @@ void px_request_hold(struct px_request *request)
     pthread_mutex_unlock(&request->lock);
 }
 
+/* At the end of both the answer and the run, which may outlive it. */
+static void account(struct px_request *request)
+{
+    struct px_server *server = request->server;
+    /* libmicrohttpd refused it by itself, or it never came whole. */
+    if (!*request->method) {
+        request->status = MHD_HTTP_BAD_REQUEST;
+        request->gone = false;
+    }
+    size_t route = request->route ? (size_t)(request->route - px_routes) : px_route_count;
+    int class = request->gone || !request->status ? 0 : request->status / 100;
+    server->metrics.responses[route][class]++;
+    server->metrics.received_bytes += request->body_bytes;
+    server->metrics.sent_bytes += request->answer_bytes;
+    if (request->route)
+        px_histogram_add(&server->metrics.requests[route], px_now_ns() - request->started_ns);
+    px_log_request(&server->log, request);
+}
+
 void px_request_release(struct px_request *request)
 {
     pthread_mutex_lock(&request->lock);
@@ -38,13 +65,16 @@ void px_request_release(struct px_request *request)
     pthread_mutex_unlock(&request->lock);
     if (!last)
         return;
+    if (request->completed)
+        account(request);
     px_stream_free(request->stream);
+    request->server->bodies_bytes -= request->body.length;
     px_buffer_done(&request->body);
     px_close_fd(&request->body_fd);
     free(request->path);
-    free(request->query);
     free(request->session);
     free(request->session_key);
+    free(request->upload);
     pthread_mutex_destroy(&request->lock);
     free(request);
 }
@@ -53,7 +83,7 @@ static void cancel(struct px_request *request, bool gone)
 {
     pthread_mutex_lock(&request->lock);
     request->cancelled = true;
-    request->gone |= gone;
+    request->gone |= gone && !request->answered;
     if (request->running)
         pyexec_request_cancel(request->running);
     pthread_mutex_unlock(&request->lock);
@@ -105,7 +135,6 @@ static void *new_request(void *closure, const char *uri, struct MHD_Connection *
 {
     struct px_listener *listener = closure;
     struct px_request *request = calloc(1, sizeof *request);
-    const char *query = strchr(uri, '?');
     if (!request)
         return NULL;
     request->server = listener->server;
@@ -115,10 +144,9 @@ static void *new_request(void *closure, const char *uri, struct MHD_Connection *
     request->body_fd = -1;
     request->started_ns = px_now_ns();
     pthread_mutex_init(&request->lock, NULL);
-    request->path = query ? strndup(uri, (size_t)(query - uri)) : strdup(uri);
-    request->query = strdup(query ? query + 1 : "");
+    request->path = strndup(uri, strcspn(uri, "?"));
     listener->server->in_progress++;
-    if (request->path && request->query)
+    if (request->path)
         return request;
     listener->server->in_progress--;
     px_request_release(request);
@@ -133,122 +161,19 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
     struct px_server *server = listener->server;
     struct px_request *request = *context;
     *context = NULL;
-    px_watch_deadline(server->watcher, connection, PX_HEADERS_SECONDS);
+    px_watch_deadline(server->watcher, connection, px_http_patience(server, 0));
     if (!request)
         return;
-    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
+        pthread_mutex_lock(&request->lock);
+        request->answered = false;      /* it was not read */
+        pthread_mutex_unlock(&request->lock);
         px_request_gone(request);
-    size_t route = request->route ? (size_t)(request->route - px_routes) : px_route_count;
-    int class = request->gone || !request->status ? 0 : request->status / 100;
-    server->metrics.responses[route][class]++;
-    server->metrics.received_bytes += request->body_bytes;
-    server->metrics.sent_bytes += request->answer_bytes;
-    if (request->route)
-        px_histogram_add(&server->metrics.requests[route], px_now_ns() - request->started_ns);
-    px_log_request(&server->log, request);
+    }
+    px_files_abandon(request);
+    request->completed = true;
     px_request_release(request);
     server->in_progress--;
-}
-
-/* ---- Answers ---- */
-
-void px_answer(struct px_request *request, int status, struct MHD_Response *response)
-{
-    if (response) {
-        MHD_add_response_header(response, "X-Request-Id", request->id);
-        if (*request->trace) {
-            char trace[64];
-            snprintf(trace, sizeof trace, "00-%s-%s-01", request->trace, request->span);
-            MHD_add_response_header(response, "traceparent", trace);
-        }
-        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    }
-    pthread_mutex_lock(&request->lock);
-    request->response = response;
-    request->status = response ? status : MHD_HTTP_INTERNAL_SERVER_ERROR;
-    pthread_mutex_unlock(&request->lock);
-    px_request_wake(request);
-}
-
-static void answer_bytes(struct px_request *request, int status, const char *type, char *text,
-                         size_t length, const char *header, const char *value)
-{
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE);
-    if (!response) {
-        free(text);
-    } else {
-        if (type)
-            MHD_add_response_header(response, "Content-Type", type);
-        if (header)
-            MHD_add_response_header(response, header, value);
-        MHD_add_response_header(response, "Cache-Control", "no-store");
-    }
-    request->answer_bytes += length;
-    px_answer(request, status, response);
-}
-
-void px_answer_text(struct px_request *request, int status, const char *type, const char *text,
-                    size_t length)
-{
-    char *copy = malloc(length + 1);
-    if (copy)
-        memcpy(copy, text, length);
-    answer_bytes(request, status, type, copy, copy ? length : 0, NULL, NULL);
-}
-
-void px_answer_json(struct px_request *request, int status, char *text)
-{
-    pyexec_error error;
-    if (text) {
-        answer_bytes(request, status, "application/json", text, strlen(text), NULL, NULL);
-        return;
-    }
-    px_error_oom(&error);
-    px_answer_error(request, &error);
-}
-
-void px_answer_empty(struct px_request *request, int status)
-{
-    answer_bytes(request, status, NULL, NULL, 0, NULL, NULL);
-}
-
-char *px_problem_json(int status, const char *code, const char *title, const char *hint)
-{
-    return px_json_take_text(json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title",
-                                       title, "status", status, "code", code, "hint", hint));
-}
-
-void px_answer_problem(struct px_request *request, int status, const char *code, const char *title,
-                       const char *hint)
-{
-    char *text = px_problem_json(status, code, title, hint);
-    const char *header = status == MHD_HTTP_UNAUTHORIZED ? "WWW-Authenticate" : NULL;
-    if (!request->outcome)
-        request->outcome = code;
-    answer_bytes(request, status, "application/problem+json", text, text ? strlen(text) : 0, header,
-                 "Bearer");
-}
-
-int px_status_of(const pyexec_error *error)
-{
-    return error->code == PYEXEC_OVERLOADED && strstr(error->message, "per second")
-               ? MHD_HTTP_TOO_MANY_REQUESTS
-               : px_error_http_status(error->code);
-}
-
-void px_answer_error(struct px_request *request, const pyexec_error *error)
-{
-    int status = px_status_of(error);
-    char seconds[16];
-    int wait = (error->retry_after_ms + 999) / 1000;
-    snprintf(seconds, sizeof seconds, "%d", wait > 0 ? wait : 1);
-    bool again = status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE;
-    char *text = px_problem_json(status, pyexec_code_name(error->code), error->message, error->hint);
-    request->server->metrics.errors[error->code]++;
-    request->outcome = pyexec_code_name(error->code);
-    answer_bytes(request, status, "application/problem+json", text, text ? strlen(text) : 0,
-                 again ? "Retry-After" : NULL, seconds);
 }
 
 /* ---- Headers ---- */
@@ -296,7 +221,7 @@ static enum MHD_Result count_header(void *closure, enum MHD_ValueKind kind, cons
 }
 
 /* What proxies in front of this could read differently than we do (RFC 9112, section 6.3). */
-static bool ambiguous(struct px_request *request)
+static bool is_ambiguous(struct px_request *request)
 {
     unsigned count[4] = {0};
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_header, count);
@@ -314,9 +239,11 @@ static uint64_t announced(const struct px_request *request)
 
 static void refuse_path(struct px_request *request, const char *allowed)
 {
-    if (allowed && *allowed)
+    char hint[96];
+    snprintf(hint, sizeof hint, "It takes %s.", allowed);
+    if (*allowed)
         px_answer_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
-                          "this path takes another method", allowed);
+                          "this path takes another method", hint);
     else
         px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
                           "GET /openapi.json lists the routes.");
@@ -333,6 +260,13 @@ static bool authenticate(struct px_request *request)
     return request->principal != NULL;
 }
 
+/* A client that is cut off while it sends may not see why: a small body is read first. */
+static bool is_read_first(const struct px_request *request)
+{
+    uint64_t length = announced(request);
+    return length && length <= REFUSED_BODY_BYTES && !request->ambiguous && !px_request_header(request, "Expect");
+}
+
 /* All that can be refused before the body. */
 static void begin(struct px_request *request)
 {
@@ -343,11 +277,9 @@ static void begin(struct px_request *request)
     uint64_t length = announced(request);
     take_id(request);
     take_trace(request);
-    int64_t seconds = length == UINT64_MAX || length > (uint64_t)INT32_MAX * 1024
-                          ? 3600
-                          : PX_BODY_SECONDS + (int64_t)length / PX_BODY_BYTES_PER_SECOND;
-    px_watch_deadline(server->watcher, request->connection, seconds);
-    if (ambiguous(request))
+    px_watch_deadline(server->watcher, request->connection, px_http_patience(server, 0));
+    request->ambiguous = is_ambiguous(request);
+    if (request->ambiguous)
         px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
                           "the request's length or host is given twice or not understood",
                           "Send one Host, and one of Content-Length and Transfer-Encoding: chunked.");
@@ -358,11 +290,13 @@ static void begin(struct px_request *request)
     else if (!px_origin_allowed(request->listener, origin, host))
         px_answer_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
                           "Name it in [serve] allowed_origins.");
-    else if (px_decode(request->path) < 0)
-        px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
-                          "Encode it as UTF-8 with %XX, without NUL.");
+    else if (origin && strcmp(request->method, "OPTIONS") == 0)
+        px_answer_preflight(request);
     else if (px_route_find(request, allowed, sizeof allowed) < 0)
         refuse_path(request, allowed);
+    else if (px_route_decode(request) < 0)
+        px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
+                          "Encode it as UTF-8 with %XX, without NUL.");
     else if (!request->route->open && !authenticate(request))
         px_answer_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "no token, or not a known one",
                           "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
@@ -376,27 +310,59 @@ static void begin(struct px_request *request)
 
 /* ---- The body, and the route ---- */
 
+static int too_large(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is larger than 32 MiB");
+    px_error_hint(error, "Upload data as files.");
+    error->sys_errno = EMSGSIZE;
+    return -1;
+}
+
+static int keep_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    if (request->body_bytes > PX_BODY_MAX)
+        return too_large(error);
+    if (request->route->body == PX_BODY_NONE)
+        return 0;
+    if (server->bodies_bytes + (long)length > PX_BODIES_MAX) {
+        px_error_set(error, PYEXEC_OVERLOADED, "the bodies of requests take %u MiB", PX_BODIES_MAX >> 20);
+        error->retry_after_ms = 1000;
+        return px_error_hint(error, "Send it again later.");
+    }
+    size_t before = request->body.length;
+    px_buffer_add(&request->body, bytes, length);
+    server->bodies_bytes += (long)(request->body.length - before);
+    return px_buffer_ok(&request->body) ? 0 : px_error_oom(error);
+}
+
+static int stream_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+{
+    if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
+        return -1;
+    int failed = length > request->body_room ? ENOSPC
+                 : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
+    if (failed) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write what is sent");
+        return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
+    }
+    request->body_room -= length;
+    return 0;
+}
+
 static void take_body(struct px_request *request, const char *bytes, size_t length)
 {
+    struct px_server *server = request->server;
     pyexec_error *error = &request->body_error;
     request->body_bytes += length;
-    if (error->code != PYEXEC_OK || request->route->body == PX_BODY_NONE)
+    px_watch_deadline(server->watcher, request->connection,
+                      request->started_ns + px_http_patience(server, request->body_bytes) - px_now_ns());
+    if (error->code != PYEXEC_OK || request->status)
         return;
-    if (request->route->body == PX_BODY_JSON) {
-        if (request->body.length + length > PX_BODY_MAX) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is larger than 32 MiB");
-            px_error_hint(error, "Upload data as files.");
-        } else {
-            px_buffer_add(&request->body, bytes, length);
-        }
-        return;
-    }
-    if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
-        return;
-    if (request->body_fd >= 0 && px_write_all(request->body_fd, bytes, length) < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't write the file");
-        px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
-    }
+    if (request->route->body == PX_BODY_FILE)
+        stream_body(request, bytes, length, error);
+    else
+        keep_body(request, bytes, length, error);
 }
 
 static void serve(struct px_request *request)
@@ -405,6 +371,8 @@ static void serve(struct px_request *request)
     pyexec_error error;
     if (!request->cancelled) {
         request->route->serve(request);
+    } else if (request->gone) {         /* while it waited: nobody reads it */
+        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
         px_answer_error(request, &error);
@@ -424,6 +392,10 @@ static void dispatch(struct px_request *request)
     pyexec_error error;
     request->dispatched = true;
     px_watch_deadline(server->watcher, request->connection, 0);
+    if (request->body_error.code != PYEXEC_OK && request->route->body == PX_BODY_FILE) {
+        px_files_answer_error(request, &request->body_error);
+        return;
+    }
     if (request->body_error.code != PYEXEC_OK) {
         px_answer_error(request, &request->body_error);
         return;
@@ -457,8 +429,12 @@ static enum MHD_Result send_answer(struct px_request *request)
         return MHD_NO;
     if (request->status == MHD_HTTP_METHOD_NOT_ALLOWED)
         MHD_add_response_header(response, "Allow", px_route_allow(request));
+    if (!request->stream)
+        px_watch_deadline(request->server->watcher, request->connection,
+                          px_http_patience(request->server, request->answer_bytes));
     /* A body that was not read stands in the way of the next request. */
-    if (!request->dispatched && announced(request))
+    if ((!request->dispatched && announced(request) && !is_read_first(request)) ||
+        request->ambiguous || request->server->draining)
         MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(request->connection, (unsigned)request->status, response);
     MHD_destroy_response(response);
@@ -476,10 +452,10 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
     (void)version;
     if (!request)
         return MHD_NO;
-    if (!request->method) {
-        request->method = method;
+    if (!*request->method) {
+        snprintf(request->method, sizeof request->method, "%s", method);
         begin(request);
-        return request->status ? send_answer(request) : MHD_YES;
+        return request->status && !is_read_first(request) ? send_answer(request) : MHD_YES;
     }
     if (*upload_size) {
         take_body(request, upload, *upload_size);
@@ -487,7 +463,7 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
         bool hopeless = request->body_error.code != PYEXEC_OK && request->body_bytes > ANSWER_BYTES_DROPPED;
         return hopeless ? MHD_NO : MHD_YES;
     }
-    if (!request->dispatched)
+    if (!request->dispatched && !request->status)
         dispatch(request);
     pthread_mutex_lock(&request->lock);
     bool ready = request->status != 0 && !request->suspended;
@@ -516,6 +492,7 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
 {
     struct px_server *server = listener->server;
     unsigned most = (unsigned)server->options->config->max_connections;
+    unsigned idle = (unsigned)((server->options->config->idle_timeout_ms + 999) / 1000);
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         handle, listener, MHD_OPTION_EXTERNAL_LOGGER, log_problem, server,
@@ -523,7 +500,7 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
         MHD_OPTION_NOTIFY_COMPLETED, completed, listener, MHD_OPTION_NOTIFY_CONNECTION,
         px_watch_connection, server->watcher, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES, MHD_OPTION_CONNECTION_LIMIT, most,
-        MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_END);
     if (!listener->daemon)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't serve on %s", listener->name);

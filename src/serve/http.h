@@ -31,6 +31,8 @@ enum px_body {
     PX_BODY_FILE,       /* streamed: `open_body` gives the descriptor */
 };
 #define PX_BODY_MAX (32u << 20)         /* CONTRACT section 5 has the same for a line */
+#define PX_BODIES_MAX (512u << 20)      /* of all requests at once */
+#define PX_SLOWEST_BYTES_PER_SECOND 4096u
 
 /* One listening socket with its daemon. */
 struct px_listener {
@@ -48,23 +50,26 @@ struct px_request {
     const struct px_listener *listener;
     struct MHD_Connection *connection;
     const struct px_route *route;
-    const char *method;
+    char method[16];                    /* a copy: libmicrohttpd's does not live as long */
     char id[129];                       /* X-Request-Id, the client's or ours */
     char trace[33], parent[17], span[17];   /* W3C trace context; "" without one */
     struct px_principal *principal;
-    char *path;                         /* decoded, "/v1/sessions/a/files/b" */
-    char *query;                        /* not decoded, "" */
+    char *path;                         /* as it came, without the query; a file's part decoded */
     char *session;                      /* of the path, or NULL */
     char *session_key;                  /* PRINCIPAL/ID for the library */
-    const char *rest;                   /* of the path after the route's, or "" */
+    char *rest;                         /* a file's path: inside of path, or "" */
     struct px_buffer body;
     int body_fd;                        /* PX_BODY_FILE; -1 */
+    char *upload;                       /* the temporary name of a file that is sent, or NULL */
+    uint64_t body_room;                 /* how many more bytes it may have */
     uint64_t body_bytes;
     pyexec_error body_error;            /* code != PYEXEC_OK: the body could not be taken */
     int64_t started_ns;
 
     /* The answer. */
+    bool ambiguous;                     /* how long it is: nothing more is read */
     bool dispatched;
+    bool completed;                     /* the answer is sent, or the connection has ended */
     int status;                         /* 0: none yet */
     struct MHD_Response *response;
     uint64_t answer_bytes;
@@ -73,7 +78,8 @@ struct px_request {
     pthread_mutex_t lock;
     int references;
     bool suspended;                     /* the connection sleeps */
-    bool gone;                          /* the client went away */
+    bool answered;                      /* with all that there is to say */
+    bool gone;                          /* the client went away before */
     bool cancelled;                     /* the server ends */
     pyexec_request *running;            /* what to cancel then */
     struct px_stream *stream;           /* server-sent events, or NULL */
@@ -106,7 +112,11 @@ void px_answer_empty(struct px_request *request, int status);
 /* RFC 9457 problem+json with code and hint. */
 void px_answer_problem(struct px_request *request, int status, const char *code, const char *title,
                        const char *hint);
+void px_answer_problem_with(struct px_request *request, int status, const char *code, const char *title,
+                            const char *hint, const char *header, const char *value);
 void px_answer_error(struct px_request *request, const pyexec_error *error);
+/* To a browser that asks whether it may ask. */
+void px_answer_preflight(struct px_request *request);
 /* A response made by the caller. */
 void px_answer(struct px_request *request, int status, struct MHD_Response *response);
 /* Once the answer is there or a stream has begun: wakes the connection. */
@@ -120,13 +130,14 @@ void px_request_hold(struct px_request *request);
 void px_request_release(struct px_request *request);
 
 const char *px_request_header(const struct px_request *request, const char *name);
-/* Of the query, decoded; NULL when it is not there. To be freed. */
-char *px_request_query(const struct px_request *request, const char *name);
+
+/* Nanoseconds that a connection may take for its next headers, or for so many bytes of a body. */
+int64_t px_http_patience(const struct px_server *server, uint64_t bytes);
 
 /* Serves on the listener's socket until its daemon is stopped. */
 int px_http_start(struct px_listener *listener, pyexec_error *error);
 
-/* Whether a request may come with this Host and this Origin (NULL: none); origin.c. */
+/* Whether a request may come with this Host and this Origin (NULL: none); route.c. */
 bool px_host_allowed(const struct px_listener *listener, const char *host);
 bool px_origin_allowed(const struct px_listener *listener, const char *origin, const char *host);
 

@@ -36,12 +36,13 @@ static int clear_stale(const struct sockaddr_un *address, pyexec_error *error)
     if (lstat(address->sun_path, &status) < 0)
         return 0;
     px_auto_fd int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool answers = connect(probe, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN;
-    if (answers || !S_ISSOCK(status.st_mode)) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is in use", address->sun_path);
-        return px_error_hint(error, "Stop the other server, or listen elsewhere.");
-    }
-    return unlink(address->sun_path);
+    bool stale = S_ISSOCK(status.st_mode) &&
+                 connect(probe, (const struct sockaddr *)address, sizeof *address) < 0 &&
+                 errno == ECONNREFUSED;
+    if (stale && unlink(address->sun_path) == 0)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is in use", address->sun_path);
+    return px_error_hint(error, "Stop the other server or remove the file, or listen elsewhere.");
 }
 
 static int listen_unix(struct px_server *server, const char *path, pyexec_error *error)

@@ -21,12 +21,24 @@ int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_er
     pthread_mutex_init(&log->lock, NULL);
     log->json = json;
     log->audit = -1;
+    return px_log_reopen(log, audit_path, error);
+}
+
+int px_log_reopen(struct px_log *log, const char *audit_path, pyexec_error *error)
+{
     if (!audit_path)
         return 0;
-    log->audit = open(audit_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return log->audit < 0 ? px_error_errno(error, PYEXEC_INVALID_POLICY, errno,
-                                           "audit_log: can't open '%s'", audit_path)
-                          : 0;
+    px_auto_fd int fd = open(audit_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "audit_log: can't open '%s'", audit_path);
+        return px_error_hint(error, "Name a file, in a folder that the server can write to.");
+    }
+    /* In the old one's place, so that a line under way goes to either. */
+    if (log->audit < 0)
+        log->audit = TAKE_FD(fd);
+    else if (dup3(fd, log->audit, O_CLOEXEC) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "audit_log: can't change files");
+    return 0;
 }
 
 void px_log_close(struct px_log *log)
@@ -104,7 +116,7 @@ void px_log_request(struct px_log *log, const struct px_request *request)
     add_time(entry);
     json_object_set_new(entry, "event", json_string("request"));
     add_caller(entry, request);
-    json_object_set_new(entry, "method", json_string(request->method ? request->method : "?"));
+    json_object_set_new(entry, "method", json_string(*request->method ? request->method : "?"));
     json_object_set_new(entry, "route", json_string(request->route ? request->route->path : "none"));
     json_object_set_new(entry, "status", json_integer(request->gone ? 499 : request->status));
     if (request->outcome)

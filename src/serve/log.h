@@ -18,6 +18,8 @@ struct px_log {
 
 /* `audit_path` NULL: no audit log. Opened to append, mode 0600. */
 int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_error *error);
+/* The same path again, which may be another file by now (logrotate). On an error the old one stays. */
+int px_log_reopen(struct px_log *log, const char *audit_path, pyexec_error *error);
 void px_log_close(struct px_log *log);
 
 /* "listening", "draining" and the like, with an optional detail. */

@@ -121,6 +121,13 @@ static struct px_principal *find_named(struct px_principal *list, const char *na
     return list;
 }
 
+static bool has_token(const struct px_principal *list, const unsigned char *hash)
+{
+    while (list && memcmp(list->token_hash, hash, sizeof list->token_hash) != 0)
+        list = list->next;
+    return list != NULL;
+}
+
 static int parse_file(char *text, const char *path, struct px_principal **ret, pyexec_error *error)
 {
     unsigned number = 0;
@@ -135,9 +142,11 @@ static int parse_file(char *text, const char *path, struct px_principal **ret, p
         struct px_principal *principal = NULL;
         if (parse_line(line, &principal, error) < 0)
             return px_error_wrap(error, "%s: line %u", path, number);
-        if (find_named(*ret, principal->name)) {
-            px_error_set(error, PYEXEC_INVALID_POLICY, "%s: line %u: '%s' is there twice", path,
-                         number, principal->name);
+        bool named = find_named(*ret, principal->name);
+        if (named || has_token(*ret, principal->token_hash)) {
+            px_error_set(error, PYEXEC_INVALID_POLICY, "%s: line %u: %s%s%s is there twice", path, number,
+                         named ? "'" : "the token of '", principal->name, "'");
+            px_error_hint(error, "Give each principal one line and a token of its own.");
             free_principal(principal);
             return -1;
         }
@@ -153,6 +162,10 @@ static int read_file(const char *path, struct px_buffer *ret, pyexec_error *erro
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0 || px_read_all(fd, ret, FILE_MAX_BYTES) < 0)
         return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "token_file: can't read '%s'", path);
+    if (strlen(px_buffer_string(ret)) != ret->length) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: '%s' has NUL bytes", path);
+        return px_error_hint(error, "Write it as text, one NAME sha256:HEX a line.");
+    }
     if (status.st_mode & (S_IWGRP | S_IWOTH)) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: others may write to '%s'", path);
         return px_error_hint(error, "chmod 600 it.");

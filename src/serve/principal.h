@@ -12,7 +12,9 @@
 #define PX_SERVE_PRINCIPAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "pyexec.h"
 
@@ -24,13 +26,9 @@ struct px_principal {
     unsigned char token_hash[32];
     bool gone;                      /* no longer in the file */
     char *ceiling;                  /* a partial policy as JSON; "{}": the server's */
-    int64_t max_concurrent, max_sessions;   /* 0: the server's */
-    double rate;                    /* runs per second; 0: no limit */
-    /* The scheduler's (schedule.c), under its lock. */
-    int64_t running, queued;
-    double tokens;
-    int64_t refilled_ns;
-    struct px_job *first, *last;    /* waiting */
+    /* A reload changes them while the schedules read. 0: the server's; no limit. */
+    _Atomic int64_t max_concurrent, max_sessions;
+    _Atomic double rate;            /* runs per second */
 };
 
 struct px_principals {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "policy/config.h"
 #include "serve/server.h"
 
@@ -31,25 +32,6 @@ int px_decode(char *text)
     }
     *to = '\0';
     return 0;
-}
-
-char *px_request_query(const struct px_request *request, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *at = request->query; *at;) {
-        size_t pair = strcspn(at, "&");
-        if (pair > length && strncmp(at, name, length) == 0 && at[length] == '=') {
-            char *value = strndup(at + length + 1, pair - length - 1);
-            for (char *plus = value; plus && (plus = strchr(plus, '+'));)
-                *plus = ' ';
-            if (value && px_decode(value) == 0)
-                return value;
-            free(value);
-            return NULL;
-        }
-        at += pair + (at[pair] == '&');
-    }
-    return NULL;
 }
 
 /* Matches segment by segment; "{path}" takes the rest, which is not empty. */
@@ -84,20 +66,29 @@ int px_route_find(struct px_request *request, char *allowed, size_t size)
 {
     const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
     for (size_t i = 0; i < px_route_count; i++) {
-        const char *session = NULL, *rest = "";
+        const char *session = NULL, *rest = NULL;
         size_t length = 0;
         if (!matches(px_routes[i].path, request->path, &session, &length, &rest))
             continue;
         if (strcmp(px_routes[i].method, method) == 0) {
             request->route = &px_routes[i];
             request->session = session ? strndup(session, length) : NULL;
-            request->rest = rest;
-            return 0;
+            request->rest = rest ? request->path + (rest - request->path) : NULL;
+            return session && !request->session ? -1 : 0;
         }
         size_t used = strlen(allowed);
-        snprintf(allowed + used, size - used, "%s%s", used ? ", " : "", px_routes[i].method);
+        snprintf(allowed + used, size - used, "%s%s%s", used ? ", " : "", px_routes[i].method,
+                 strcmp(px_routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
     return -1;
+}
+
+int px_route_decode(struct px_request *request)
+{
+    if ((request->session && px_decode(request->session) < 0) ||
+        (request->rest && px_decode(request->rest) < 0))
+        return -1;
+    return request->rest && !px_utf8_valid(request->rest, strlen(request->rest), NULL) ? -1 : 0;
 }
 
 const char *px_route_allow(struct px_request *request)

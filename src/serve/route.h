@@ -8,6 +8,9 @@
  * (`allowed` names those that are). */
 int px_route_find(struct px_request *request, char *allowed, size_t size);
 
+/* Decodes the session's id and the file's path: what is encoded in them separates nothing. */
+int px_route_decode(struct px_request *request);
+
 /* The methods of the request's path, for the Allow header. */
 const char *px_route_allow(struct px_request *request);
 

@@ -1,5 +1,6 @@
 #include "serve/schedule.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,22 @@
 #define WORKER_STACK (512u << 10)
 #define WORKER_IDLE_NS (30 * INT64_C(1000000000))   /* then a worker without work ends */
 
+/* A principal's part of one schedule. */
+struct turn {
+    struct px_principal *principal;
+    int64_t running, queued;
+    struct px_job *first, *last;        /* waiting */
+    double tokens;                      /* of its rate */
+    int64_t refilled_ns;
+};
+
 struct px_schedule {
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
     size_t workers_max, queue_length;
     size_t workers, free_workers;
-    struct px_principal **turns;        /* those that have had work, in the order of their turns */
+    bool limited;                       /* by the principals' max_concurrent and rate */
+    struct turn **turns;                /* of those that have had work, in their order */
     size_t turn_count, next_turn;
     struct px_job *running;             /* linked by next */
     struct px_schedule_counts counts;
@@ -36,33 +47,35 @@ static bool session_is_busy(const struct px_schedule *schedule, const struct px_
 
 /* The first of the principal's that can run. A later call of the same session is never reached
  * before an earlier one: what keeps the earlier waiting keeps it waiting too. */
-static struct px_job *take_from(struct px_schedule *schedule, struct px_principal *principal)
+static struct px_job *take_from(struct px_schedule *schedule, struct turn *turn)
 {
-    if (principal->max_concurrent && principal->running >= principal->max_concurrent)
+    int64_t most = schedule->limited ? turn->principal->max_concurrent : 0;
+    if (most && turn->running >= most)
         return NULL;
-    struct px_job *before = NULL, *job = principal->first;
+    struct px_job *before = NULL, *job = turn->first;
     while (job && session_is_busy(schedule, job)) {
         before = job;
         job = job->next;
     }
     if (!job)
         return NULL;
-    *(before ? &before->next : &principal->first) = job->next;
-    if (principal->last == job)
-        principal->last = before;
-    principal->queued--;
-    principal->running++;
+    *(before ? &before->next : &turn->first) = job->next;
+    if (turn->last == job)
+        turn->last = before;
+    turn->queued--;
+    turn->running++;
     return job;
 }
 
-static struct px_job *take(struct px_schedule *schedule)
+static struct px_job *take(struct px_schedule *schedule, struct turn **ret_turn)
 {
     for (size_t i = 0; i < schedule->turn_count; i++) {
-        size_t turn = (schedule->next_turn + i) % schedule->turn_count;
-        struct px_job *job = take_from(schedule, schedule->turns[turn]);
+        size_t at = (schedule->next_turn + i) % schedule->turn_count;
+        struct px_job *job = take_from(schedule, schedule->turns[at]);
         if (!job)
             continue;
-        schedule->next_turn = turn + 1;
+        *ret_turn = schedule->turns[at];
+        schedule->next_turn = at + 1;
         schedule->counts.waiting--;
         return job;
     }
@@ -71,7 +84,7 @@ static struct px_job *take(struct px_schedule *schedule)
 
 /* Whoever the job belongs to may free it while it runs: what the schedule must know meanwhile
  * stands in for it. */
-static void run_one(struct px_schedule *schedule, struct px_job *job)
+static void run_one(struct px_schedule *schedule, struct px_job *job, struct turn *turn)
 {
     char session[SESSION_MAX];
     struct px_job stand_in = {.next = schedule->running, .principal = job->principal};
@@ -88,7 +101,7 @@ static void run_one(struct px_schedule *schedule, struct px_job *job)
     while (*at != &stand_in)
         at = &(*at)->next;
     *at = stand_in.next;
-    stand_in.principal->running--;
+    turn->running--;
     schedule->counts.running--;
     /* It may have been what another waited for. */
     if (schedule->counts.waiting)
@@ -102,9 +115,10 @@ static void *work(void *argument)
     struct px_schedule *schedule = argument;
     pthread_mutex_lock(&schedule->lock);
     for (;;) {
-        struct px_job *job = take(schedule);
+        struct turn *turn = NULL;
+        struct px_job *job = take(schedule, &turn);
         if (job) {
-            run_one(schedule, job);
+            run_one(schedule, job, turn);
             continue;
         }
         if (schedule->ending)
@@ -134,7 +148,7 @@ static void start_worker(struct px_schedule *schedule)
     pthread_attr_destroy(&attributes);
 }
 
-int px_schedule_new(size_t workers, size_t queue_length, struct px_schedule **ret,
+int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret,
                     pyexec_error *error)
 {
     struct px_schedule *schedule = calloc(1, sizeof *schedule);
@@ -142,6 +156,7 @@ int px_schedule_new(size_t workers, size_t queue_length, struct px_schedule **re
         return px_error_oom(error);
     schedule->workers_max = workers;
     schedule->queue_length = queue_length;
+    schedule->limited = limited;
     pthread_mutex_init(&schedule->lock, NULL);
     px_cond_init(&schedule->work);
     px_cond_init(&schedule->idle);
@@ -169,97 +184,113 @@ void px_schedule_free(struct px_schedule *schedule)
     pthread_cond_destroy(&schedule->work);
     pthread_cond_destroy(&schedule->idle);
     pthread_mutex_destroy(&schedule->lock);
+    for (size_t i = 0; i < schedule->turn_count; i++)
+        free(schedule->turns[i]);
     free(schedule->turns);
     free(schedule);
 }
 
 /* ---- Submitting ---- */
 
-static bool has_turn(const struct px_schedule *schedule, const struct px_principal *principal)
+/* NULL: out of memory. */
+static struct turn *turn_of(struct px_schedule *schedule, struct px_principal *principal)
 {
     for (size_t i = 0; i < schedule->turn_count; i++)
-        if (schedule->turns[i] == principal)
-            return true;
-    return false;
-}
-
-static int give_turn(struct px_schedule *schedule, struct px_principal *principal)
-{
-    if (has_turn(schedule, principal))
-        return 0;
-    struct px_principal **turns =
-        realloc(schedule->turns, (schedule->turn_count + 1) * sizeof *turns);
+        if (schedule->turns[i]->principal == principal)
+            return schedule->turns[i];
+    struct turn **turns = realloc(schedule->turns, (schedule->turn_count + 1) * sizeof *turns);
     if (!turns)
-        return -1;
+        return NULL;
     schedule->turns = turns;
-    turns[schedule->turn_count++] = principal;
-    return 0;
+    struct turn *turn = calloc(1, sizeof *turn);
+    if (turn) {
+        turn->principal = principal;
+        turns[schedule->turn_count++] = turn;
+    }
+    return turn;
 }
 
 /* A token bucket that holds one second's worth, at least one. 0, or ms until the next token. */
-static int over_rate(struct px_principal *principal)
+static int over_rate(struct turn *turn)
 {
-    if (!(principal->rate > 0))
+    double rate = turn->principal->rate;
+    if (!(rate > 0))
         return 0;
-    double most = principal->rate > 1 ? principal->rate : 1;
+    double most = rate > 1 ? rate : 1;
     int64_t now = px_now_ns();
-    if (!principal->refilled_ns)
-        principal->tokens = most;
+    if (!turn->refilled_ns)
+        turn->tokens = most;
     else
-        principal->tokens += (double)(now - principal->refilled_ns) / 1e9 * principal->rate;
-    principal->refilled_ns = now;
-    if (principal->tokens > most)
-        principal->tokens = most;
-    if (principal->tokens >= 1) {
-        principal->tokens -= 1;
+        turn->tokens += (double)(now - turn->refilled_ns) / 1e9 * rate;
+    turn->refilled_ns = now;
+    if (turn->tokens > most)
+        turn->tokens = most;
+    if (turn->tokens >= 1) {
+        turn->tokens -= 1;
         return 0;
     }
-    return (int)((1 - principal->tokens) / principal->rate * 1000) + 1;
+    return (int)((1 - turn->tokens) / rate * 1000) + 1;
 }
 
-static int admit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
+static int refuse_full(struct px_schedule *schedule, pyexec_error *error)
+{
+    schedule->counts.refused_queue++;
+    px_error_set(error, PYEXEC_OVERLOADED, "%zu requests are waiting", schedule->counts.waiting);
+    px_error_hint(error, "Send it again later, or raise [host] max_concurrent or queue_length.");
+    error->retry_after_ms = 1000;
+    return -1;
+}
+
+static int refuse_rate(struct px_schedule *schedule, double rate, int wait_ms, pyexec_error *error)
+{
+    schedule->counts.refused_rate++;
+    px_error_set(error, PYEXEC_OVERLOADED, "more than %g runs per second", rate);
+    px_error_hint(error, "Wait %d ms, or have the principal's rate raised.", wait_ms);
+    error->retry_after_ms = wait_ms;
+    error->sys_errno = EAGAIN;
+    return -1;
+}
+
+static int admit(struct px_schedule *schedule, struct turn *turn, pyexec_error *error)
 {
     if (schedule->closed)
         return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
     /* One principal may fill half of the queue, so that there is always room for another. */
     size_t own_most = schedule->queue_length - schedule->queue_length / 2;
     bool full = schedule->counts.waiting >= schedule->queue_length ||
-                (size_t)job->principal->queued >= own_most;
-    bool starts_now = schedule->counts.running < schedule->workers_max && !job->principal->queued;
-    if (full && !starts_now) {
-        schedule->counts.refused_queue++;
-        px_error_set(error, PYEXEC_OVERLOADED, "%zu requests are waiting", schedule->counts.waiting);
-        error->retry_after_ms = 1000;
+                (size_t)turn->queued >= own_most;
+    bool starts_now = schedule->counts.running < schedule->workers_max && !turn->queued;
+    if (full && !starts_now)
+        return refuse_full(schedule, error);
+    int wait_ms = schedule->limited ? over_rate(turn) : 0;
+    return wait_ms ? refuse_rate(schedule, turn->principal->rate, wait_ms, error) : 0;
+}
+
+/* With the lock held, and the job admitted. -1: there is no thread to run it. */
+static int enqueue(struct px_schedule *schedule, struct turn *turn, struct px_job *job)
+{
+    if (schedule->counts.waiting >= schedule->free_workers &&
+        schedule->workers < schedule->workers_max)
+        start_worker(schedule);
+    if (!schedule->workers)
         return -1;
-    }
-    int wait_ms = over_rate(job->principal);
-    if (wait_ms) {
-        schedule->counts.refused_rate++;
-        px_error_set(error, PYEXEC_OVERLOADED, "more than %g runs per second", job->principal->rate);
-        px_error_hint(error, "Wait %d ms, or have the principal's rate raised.", wait_ms);
-        error->retry_after_ms = wait_ms;
-        return -1;
-    }
-    return give_turn(schedule, job->principal) < 0 ? px_error_oom(error) : 0;
+    job->next = NULL;
+    job->submitted_ns = px_now_ns();
+    *(turn->last ? &turn->last->next : &turn->first) = job;
+    turn->last = job;
+    turn->queued++;
+    schedule->counts.waiting++;
+    pthread_cond_signal(&schedule->work);
+    return 0;
 }
 
 int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
 {
     pthread_mutex_lock(&schedule->lock);
-    int status = admit(schedule, job, error);
-    if (status == 0) {
-        struct px_principal *principal = job->principal;
-        job->next = NULL;
-        job->submitted_ns = px_now_ns();
-        *(principal->last ? &principal->last->next : &principal->first) = job;
-        principal->last = job;
-        principal->queued++;
-        schedule->counts.waiting++;
-        if (schedule->counts.waiting > schedule->free_workers &&
-            schedule->workers < schedule->workers_max)
-            start_worker(schedule);
-        pthread_cond_signal(&schedule->work);
-    }
+    struct turn *turn = turn_of(schedule, job->principal);
+    int status = turn ? admit(schedule, turn, error) : px_error_oom(error);
+    if (status == 0 && enqueue(schedule, turn, job) < 0)
+        status = refuse_full(schedule, error);
     pthread_mutex_unlock(&schedule->lock);
     return status;
 }

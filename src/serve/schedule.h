@@ -22,13 +22,15 @@ struct px_job {
     int64_t submitted_ns;
 };
 
-int px_schedule_new(size_t workers, size_t queue_length, struct px_schedule **ret,
+/* limited: by the principals' max_concurrent and rate too. */
+int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret,
                     pyexec_error *error);
 
 /* Refuses new work, waits for what is under way, and frees. */
 void px_schedule_free(struct px_schedule *schedule);
 
-/* overloaded with retry_after_ms when the queue is full or the principal is over its rate. */
+/* overloaded with retry_after_ms when the queue is full, and with sys_errno EAGAIN too when the
+ * principal is over its rate. */
 int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error);
 
 /* No new work from now on: shutting_down. */

@@ -49,6 +49,15 @@ static void raise_open_files(void)
     }
 }
 
+/* After the token file is read. */
+static int limit_sessions(struct px_server *server, pyexec_error *error)
+{
+    for (struct px_principal *at = server->principals.list; at; at = at->next)
+        if (pyexec_executor_limit_sessions(server->executor, at->name, at->max_sessions, error) < 0)
+            return -1;
+    return 0;
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
@@ -62,12 +71,14 @@ static int open_server(struct px_server *server, pyexec_error *error)
         pyexec_executor_open(options->executor_json, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
+    if (limit_sessions(server, error) < 0)
+        return -1;
     server->openapi = px_openapi_make(server->executor);
     if (!server->openapi)
         return px_error_oom(error);
-    if (px_watcher_new(&server->watcher, error) < 0 ||
-        px_schedule_new(workers, (size_t)options->queue_length, &server->runs, error) < 0 ||
-        px_schedule_new(CHORES, CHORES_QUEUED, &server->chores, error) < 0)
+    if (px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 ||
+        px_schedule_new(workers, (size_t)options->queue_length, true, &server->runs, error) < 0 ||
+        px_schedule_new(CHORES, CHORES_QUEUED, false, &server->chores, error) < 0)
         return -1;
     for (size_t i = 0; i < server->listener_count; i++)
         if (px_http_start(&server->listeners[i], error) < 0)
@@ -108,36 +119,47 @@ static void announce(struct px_server *server)
     sd_notify(0, "READY=1");
 }
 
+/* systemd's notify-reload protocol: sd_notify(3). */
 static void reload(struct px_server *server)
 {
     pyexec_error error;
-    sd_notify(0, "RELOADING=1");
-    if (px_principals_reload(&server->principals, &error) < 0)
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(px_now_ns() / 1000));
+    if (px_principals_reload(&server->principals, &error) < 0 || limit_sessions(server, &error) < 0)
         px_log_event(&server->log, "reload failed, the old tokens stay", error.message);
     else
         px_log_event(&server->log, "reloaded", NULL);
+    if (px_log_reopen(&server->log, server->options->config->audit_log, &error) < 0)
+        px_log_event(&server->log, "reload failed, the old audit log stays", error.message);
     sd_notify(0, "READY=1");
+}
+
+static bool told_to_hurry(int signals, int wait_ms)
+{
+    struct signalfd_siginfo got;
+    struct pollfd polled = {signals, POLLIN, 0};
+    return poll(&polled, 1, wait_ms) > 0 && read(signals, &got, sizeof got) == sizeof got &&
+           got.ssi_signo != SIGHUP;
+}
+
+static bool is_idle(struct px_server *server)
+{
+    struct px_schedule_counts runs, chores;
+    px_schedule_count(server->runs, &runs);
+    px_schedule_count(server->chores, &chores);
+    return !(runs.running + runs.waiting + chores.running + chores.waiting);
 }
 
 /* Waits until nothing runs or waits, up to the grace period; a second signal cuts it short. */
 static void drain(struct px_server *server, int signals)
 {
     int64_t end = px_now_ns() + server->options->config->drain_grace_ms * INT64_C(1000000);
-    struct px_schedule_counts runs, chores;
     server->draining = true;
     px_log_event(&server->log, "draining", NULL);
     sd_notify(0, "STOPPING=1");
     px_schedule_close(server->runs);
     px_schedule_close(server->chores);
-    do {
-        px_schedule_count(server->runs, &runs);
-        px_schedule_count(server->chores, &chores);
-        if (!(runs.running + runs.waiting + chores.running + chores.waiting))
-            break;
-        struct pollfd polled = {signals, POLLIN, 0};
-        if (poll(&polled, 1, 20) > 0)
-            break;
-    } while (px_now_ns() < end);
+    while (!is_idle(server) && px_now_ns() < end && !told_to_hurry(signals, 20))
+        ;
     px_watch_cancel_all(server->watcher);
 }
 

@@ -93,6 +93,7 @@ static void add_event(struct px_request *request, const struct px_buffer *event,
     if (!request->gone)
         px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);
     stream->ended |= last;
+    request->answered |= last;
     stream->sent_ns = px_now_ns();
     pthread_mutex_unlock(&request->lock);
     px_request_wake(request);

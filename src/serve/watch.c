@@ -16,7 +16,7 @@
 #include "serve/http.h"
 #include "serve/stream.h"
 
-#define SECOND INT64_C(1000000000)
+#define TICK_MS 250
 
 struct connection {
     struct connection *next, *previous;
@@ -34,6 +34,7 @@ struct px_watcher {
     pthread_mutex_t lock;
     pthread_t thread;
     int epoll, wake;
+    int64_t patience_ns;
     bool stopping, ticking;
     struct connection *connections;
     size_t count;
@@ -65,9 +66,8 @@ static void take_events(struct px_watcher *watcher)
 }
 
 /* libmicrohttpd closes what has been shut down. */
-static void tick(struct px_watcher *watcher)
+static void tick(struct px_watcher *watcher, int64_t now)
 {
-    int64_t now = px_now_ns();
     for (struct connection *at = watcher->connections; at; at = at->next)
         if (at->deadline_ns && at->deadline_ns <= now) {
             at->deadline_ns = 0;
@@ -80,28 +80,33 @@ static void tick(struct px_watcher *watcher)
 static void *watch(void *argument)
 {
     struct px_watcher *watcher = argument;
+    int64_t ticked = px_now_ns();
     pthread_mutex_lock(&watcher->lock);
     while (!watcher->stopping) {
         watcher->ticking = watcher->connections != NULL;
-        int timeout = watcher->ticking ? 1000 : -1;
+        int timeout = watcher->ticking ? TICK_MS : -1;
         pthread_mutex_unlock(&watcher->lock);
         struct pollfd polled = {watcher->epoll, POLLIN, 0};
         int ready = poll(&polled, 1, timeout);
         pthread_mutex_lock(&watcher->lock);
         if (ready > 0)
             take_events(watcher);
-        else
-            tick(watcher);
+        int64_t now = px_now_ns();
+        if (now - ticked >= TICK_MS * INT64_C(1000000)) {
+            tick(watcher, now);
+            ticked = now;
+        }
     }
     pthread_mutex_unlock(&watcher->lock);
     return NULL;
 }
 
-int px_watcher_new(struct px_watcher **ret, pyexec_error *error)
+int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *error)
 {
     struct px_watcher *watcher = calloc(1, sizeof *watcher);
     if (!watcher)
         return px_error_oom(error);
+    watcher->patience_ns = patience_ns;
     pthread_mutex_init(&watcher->lock, NULL);
     watcher->epoll = epoll_create1(EPOLL_CLOEXEC);
     watcher->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -152,7 +157,7 @@ void px_watch_connection(void *closure, struct MHD_Connection *connection, void 
     pthread_mutex_lock(&watcher->lock);
     if (code == MHD_CONNECTION_NOTIFY_STARTED && (entry = calloc(1, sizeof *entry))) {
         entry->fd = descriptor_of(connection);
-        entry->deadline_ns = px_now_ns() + PX_HEADERS_SECONDS * SECOND;
+        entry->deadline_ns = px_now_ns() + watcher->patience_ns;
         entry->next = watcher->connections;
         if (entry->next)
             entry->next->previous = entry;
@@ -172,14 +177,15 @@ void px_watch_connection(void *closure, struct MHD_Connection *connection, void 
     pthread_mutex_unlock(&watcher->lock);
 }
 
-void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t seconds)
+void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
+                       int64_t nanoseconds)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *entry = info ? info->socket_context : NULL;
     pthread_mutex_lock(&watcher->lock);
     if (entry)
-        entry->deadline_ns = seconds ? px_now_ns() + seconds * SECOND : 0;
+        entry->deadline_ns = nanoseconds ? px_now_ns() + nanoseconds : 0;
     pthread_mutex_unlock(&watcher->lock);
 }
 

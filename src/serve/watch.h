@@ -12,21 +12,17 @@
 struct px_watcher;
 struct px_request;
 
-/* How long a connection may take for the headers of its next request, being idle included. */
-#define PX_HEADERS_SECONDS 75
-/* And for a body: so long, and the time that its bytes take at the slowest rate allowed. */
-#define PX_BODY_SECONDS 60
-#define PX_BODY_BYTES_PER_SECOND 4096
-
-int px_watcher_new(struct px_watcher **ret, pyexec_error *error);
+/* `patience_ns`: what a new connection may take for its first headers. */
+int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *error);
 void px_watcher_free(struct px_watcher *watcher);
 
 /* MHD_OPTION_NOTIFY_CONNECTION, with the watcher as its closure. */
 void px_watch_connection(void *watcher, struct MHD_Connection *connection, void **context,
                          enum MHD_ConnectionNotificationCode code);
 
-/* Moves the deadline of a connection: `seconds` from now, 0: none. */
-void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t seconds);
+/* Moves the deadline of a connection, which is then cut: from now; 0: none. */
+void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
+                       int64_t nanoseconds);
 
 /* While a request is served: its client's going calls px_request_gone(), and a second of silence
  * px_stream_tick(). Holds a reference to the request in between. */

@@ -273,8 +273,8 @@ static void healthz(struct px_request *request)
 static void readyz(struct px_request *request)
 {
     if (request->server->draining)
-        px_answer_problem(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
-                          "the server is shutting down", "Use another one.");
+        px_answer_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
+                               "the server is shutting down", "Use another one.", "Retry-After", "1");
     else
         healthz(request);
 }

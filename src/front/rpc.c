@@ -1,12 +1,9 @@
 #include "front/rpc.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/base64.h"
 #include "base/buffer.h"
@@ -15,8 +12,6 @@
 #include "front/rpc_private.h"
 #include "pyexec.h"
 
-#define LINE_MAX_BYTES (32u << 20)      /* CONTRACT section 5 */
-#define READ_BYTES 65536u
 #define PROTOCOL 1
 
 /* ---- Methods that are answered at once ---- */
@@ -104,7 +99,7 @@ static void ping(struct px_rpc *rpc, const char *id, const json_t *params)
 static void shut_down(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     ping(rpc, id, params);
-    rpc->stopping = true;
+    rpc->lines.stopping = true;
 }
 
 static void stop_request(struct px_rpc *rpc, const char *id, const json_t *target, bool cancel)
@@ -327,12 +322,29 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
         methods[i].serve(rpc, id, params);
 }
 
-static void handle_line(struct px_rpc *rpc, const char *line, size_t length)
+static void refuse_line(struct px_rpc *rpc, const char *line, size_t length,
+                        const json_error_t *problem)
 {
+    struct px_buffer px_auto_buffer id = {0};
+    pyexec_error error;
+    int code = px_refuse_message(line, length, problem, &id, &error);
+    if (code)
+        px_rpc_refuse(rpc, NULL, code, problem->text);
+    else
+        px_rpc_fail(rpc, px_buffer_string(&id), &error);
+}
+
+static void handle_line(void *closure, const char *line, size_t length)
+{
+    struct px_rpc *rpc = closure;
     json_error_t problem;
+    if (!line) {
+        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
+        return;
+    }
     json_t *message = json_loadb(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     if (!message) {
-        px_rpc_refuse_line(rpc, line, length, &problem);
+        refuse_line(rpc, line, length, &problem);
         return;
     }
     const json_t *given = json_object_get(message, "id");
@@ -352,88 +364,34 @@ static void handle_line(struct px_rpc *rpc, const char *line, size_t length)
     json_decref(message);
 }
 
-/* ---- Reading ---- */
-
-/* Takes whole lines out of the buffer. A line that is too long is dropped as it comes, with one
- * error. */
-static void take_lines(struct px_rpc *rpc, struct px_buffer *input, bool *dropping)
-{
-    size_t done = 0;
-    while (!rpc->stopping) {
-        char *start = input->data + done;
-        char *end = input->length > done ? memchr(start, '\n', input->length - done) : NULL;
-        if (!end)
-            break;
-        size_t length = (size_t)(end - start);
-        if (*dropping)
-            *dropping = false;
-        else if (length && !(length == 1 && *start == '\r')) {
-            px_rpc_await_room(rpc);
-            handle_line(rpc, start, length);
-        }
-        done += length + 1;
-    }
-    if (done)
-        px_buffer_consume(input, done);
-    if (input->length <= LINE_MAX_BYTES)
-        return;
-    if (!*dropping)
-        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
-    *dropping = true;
-    px_buffer_done(input);
-}
-
-/* Reads some bytes. False at the end of input, and when all shall end. */
-static bool read_some(const struct px_rpc *rpc, int input, struct px_buffer *buffer)
-{
-    struct pollfd fds[] = {{input, POLLIN, 0}, {rpc->stop, POLLIN, 0}};
-    char *room = px_buffer_reserve(buffer, READ_BYTES);
-    while (room) {
-        int ready = poll(fds, PX_COUNT(fds), -1);
-        if (ready > 0 && fds[1].revents)
-            return false;
-        ssize_t n = ready > 0 ? read(input, room, READ_BYTES) : -1;
-        if (n > 0) {
-            buffer->length += (size_t)n;
-            buffer->data[buffer->length] = '\0';
-            return true;
-        }
-        if (n == 0 || (errno != EINTR && errno != EAGAIN))
-            return false;
-    }
-    return false;
-}
+/* ---- The connection ---- */
 
 static void end_stream(struct px_rpc *rpc, pthread_t thread)
 {
-    pthread_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->works.lock);
     rpc->ended = true;
     pthread_cond_signal(&rpc->held);
-    pthread_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->works.lock);
     pthread_join(thread, NULL);
 }
 
 int px_rpc_serve(int input, int output, int stop)
 {
-    struct px_rpc rpc = {.output = output, .stop = stop};
-    struct px_buffer px_auto_buffer buffer = {0};
-    bool dropping = false;
+    struct px_rpc rpc = {0};
     pthread_t streaming;
-    pthread_mutex_init(&rpc.output_lock, NULL);
-    pthread_mutex_init(&rpc.lock, NULL);
-    pthread_cond_init(&rpc.changed, NULL);
+    px_lines_init(&rpc.lines, output, stop);
+    px_works_init(&rpc.works);
     pthread_cond_init(&rpc.held, NULL);
     /* Without this thread output comes at the end of its run. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
-    while (!rpc.stopping && !rpc.output_gone && read_some(&rpc, input, &buffer))
-        take_lines(&rpc, &buffer, &dropping);
-    px_rpc_stop_all(&rpc);
+    px_lines_read(&rpc.lines, input, handle_line, &rpc);
+    px_works_stop(&rpc.works);
     if (streams)
         end_stream(&rpc, streaming);
     pyexec_executor_free(rpc.executor);
-    pthread_mutex_destroy(&rpc.output_lock);
-    pthread_mutex_destroy(&rpc.lock);
-    pthread_cond_destroy(&rpc.changed);
     pthread_cond_destroy(&rpc.held);
-    return rpc.output_gone ? 1 : 0;
+    px_works_done(&rpc.works);
+    bool gone = rpc.lines.output_gone;
+    px_lines_done(&rpc.lines);
+    return gone ? 1 : 0;
 }

@@ -11,22 +11,20 @@
 #include "base/utf8.h"
 #include "front/rpc_private.h"
 
-#define JOBS_MAX 1024       /* more than a queue of the default length can hold */
-
-struct px_rpc_job {
-    struct px_rpc_job *next;
+struct job {
+    struct px_work work;            /* first */
     struct px_rpc *rpc;
     char *id;
     pyexec_request *request;
     char *session_id;               /* NULL: a single run */
-    bool arrived;                   /* it has its place among the calls of its session, or has ended */
     struct px_buffer held[2];       /* of each stream: what is not sent yet */
     bool sending;                   /* somebody is, with the lock released */
     unsigned long long seq;
 };
 
-static void free_job(struct px_rpc_job *job)
+static void free_job(struct px_work *work)
 {
+    struct job *job = (struct job *)work;
     free(job->id);
     pyexec_request_free(job->request);
     free(job->session_id);
@@ -35,7 +33,7 @@ static void free_job(struct px_rpc_job *job)
     free(job);
 }
 
-static void notify(struct px_rpc_job *job, int stream, const char *bytes, size_t length)
+static void notify(struct job *job, int stream, const char *bytes, size_t length)
 {
     struct px_buffer px_auto_buffer text = {0}, line = {0};
     px_utf8_repair(&text, bytes, length);
@@ -47,12 +45,12 @@ static void notify(struct px_rpc_job *job, int stream, const char *bytes, size_t
                      "\"stream\":\"%s\",\"text\":%s,\"seq\":%llu}}",
                      job->id ? job->id : "null", stream == 1 ? "stdout" : "stderr",
                      quoted ? quoted : "\"\"", job->seq++);
-    px_rpc_send(job->rpc, &line);
+    px_lines_send(&job->rpc->lines, &line);
 }
 
 /* Sends what is held of a stream; the start of a character only at the `end`. False when there is
  * nothing to send. Called with the lock, which is released meanwhile. */
-static bool send_held(struct px_rpc_job *job, int stream, bool end)
+static bool send_held(struct job *job, int stream, bool end)
 {
     struct px_rpc *rpc = job->rpc;
     struct px_buffer *held = &job->held[stream - 1];
@@ -63,73 +61,72 @@ static bool send_held(struct px_rpc_job *job, int stream, bool end)
     px_buffer_add(&text, held->data, held->length - tail);
     px_buffer_consume(held, held->length - tail);
     job->sending = true;
-    pthread_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->works.lock);
     notify(job, stream, px_buffer_string(&text), text.length);
-    pthread_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->works.lock);
     job->sending = false;
-    pthread_cond_broadcast(&rpc->changed);
+    pthread_cond_broadcast(&rpc->works.changed);
     return true;
 }
 
 static bool send_any(struct px_rpc *rpc)
 {
-    for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
+    for (struct px_work *work = rpc->works.first; work; work = work->next) {
+        struct job *job = (struct job *)work;
         if (!job->sending && (send_held(job, 1, false) || send_held(job, 2, false)))
             return true;
+    }
     return false;
 }
 
 void *px_rpc_stream(void *argument)
 {
     struct px_rpc *rpc = argument;
-    pthread_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->works.lock);
     while (!rpc->ended)
         if (!send_any(rpc))
-            pthread_cond_wait(&rpc->held, &rpc->lock);
-    pthread_mutex_unlock(&rpc->lock);
+            pthread_cond_wait(&rpc->held, &rpc->works.lock);
+    pthread_mutex_unlock(&rpc->works.lock);
     return NULL;
 }
 
 static int on_output(void *data, int stream, const char *bytes, size_t length)
 {
-    struct px_rpc_job *job = data;
-    pthread_mutex_lock(&job->rpc->lock);
+    struct job *job = data;
+    pthread_mutex_lock(&job->rpc->works.lock);
     px_buffer_add(&job->held[stream - 1], bytes, length);
     pthread_cond_signal(&job->rpc->held);
-    pthread_mutex_unlock(&job->rpc->lock);
-    return job->rpc->output_gone;
+    pthread_mutex_unlock(&job->rpc->works.lock);
+    return job->rpc->lines.output_gone;
 }
 
 /* The rest of a run that is over. */
-static void send_rest(struct px_rpc_job *job)
+static void send_rest(struct job *job)
 {
-    pthread_mutex_lock(&job->rpc->lock);
+    pthread_mutex_lock(&job->rpc->works.lock);
     while (job->sending)
-        pthread_cond_wait(&job->rpc->changed, &job->rpc->lock);
+        pthread_cond_wait(&job->rpc->works.changed, &job->rpc->works.lock);
     while (send_held(job, 1, true) || send_held(job, 2, true))
         ;
-    pthread_mutex_unlock(&job->rpc->lock);
+    pthread_mutex_unlock(&job->rpc->works.lock);
 }
 
-static void on_arrived(void *data)
+static void cancel_job(struct px_work *work)
 {
-    struct px_rpc_job *job = data;
-    pthread_mutex_lock(&job->rpc->lock);
-    job->arrived = true;
-    pthread_cond_broadcast(&job->rpc->changed);
-    pthread_mutex_unlock(&job->rpc->lock);
+    pyexec_request_cancel(((struct job *)work)->request);
 }
 
 /* The run, from its start to its answer. */
-static void serve(struct px_rpc_job *job)
+static void serve_job(struct px_work *work)
 {
+    struct job *job = (struct job *)work;
     struct px_rpc *rpc = job->rpc;
     pyexec_error error;
     pyexec_result *result = NULL;
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request,
                                                   &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    on_arrived(job);    /* one that was refused waits for nobody */
+    px_work_arrived(work);      /* one that was refused waits for nobody */
     send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && !text)
@@ -141,63 +138,8 @@ static void serve(struct px_rpc_job *job)
     pyexec_result_free(result);
 }
 
-static void *work(void *argument)
-{
-    struct px_rpc_job *job = argument;
-    struct px_rpc *rpc = job->rpc;
-    serve(job);
-    pthread_mutex_lock(&rpc->lock);
-    struct px_rpc_job **at = &rpc->jobs;
-    while (*at != job)
-        at = &(*at)->next;
-    *at = job->next;
-    rpc->job_count--;
-    pthread_cond_broadcast(&rpc->changed);
-    pthread_mutex_unlock(&rpc->lock);
-    free_job(job);
-    return NULL;
-}
-
-/* Lines are taken in the order of their arrival, so the calls of a session are too. */
-static bool on_its_way(const struct px_rpc *rpc, const struct px_rpc_job *wanted)
-{
-    for (const struct px_rpc_job *job = rpc->jobs; job; job = job->next)
-        if (job == wanted)
-            return job->session_id && !job->arrived;
-    return false;
-}
-
-static int start(struct px_rpc *rpc, struct px_rpc_job *job, pyexec_error *error)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_mutex_lock(&rpc->lock);
-    int failed = 0;
-    bool full = rpc->job_count >= JOBS_MAX;
-    if (!full) {
-        job->next = rpc->jobs;
-        rpc->jobs = job;
-        rpc->job_count++;
-        pthread_attr_init(&attributes);
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        pthread_attr_setstacksize(&attributes, 512 << 10);
-        failed = pthread_create(&thread, &attributes, work, job);
-        pthread_attr_destroy(&attributes);
-        if (failed) {
-            rpc->jobs = job->next;
-            rpc->job_count--;
-        }
-    }
-    while (!failed && on_its_way(rpc, job))
-        pthread_cond_wait(&rpc->changed, &rpc->lock);
-    pthread_mutex_unlock(&rpc->lock);
-    if (full)
-        return px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", JOBS_MAX);
-    return failed ? px_error_exhausted(error, failed, "can't start a thread for the request") : 0;
-}
-
 /* What is the transport's own of the parameters; the rest is the library's to read. */
-static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec_error *error)
+static int take_own(struct job *job, json_t *params, bool session, pyexec_error *error)
 {
     const json_t *stream = json_object_get(params, "stream");
     const char *id = json_string_value(json_object_get(params, "session_id"));
@@ -210,7 +152,8 @@ static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec
     json_object_del(params, "stream");
     if (!session)
         return 0;
-    pyexec_request_set_arrived(job->request, on_arrived, job);
+    job->work.in_order = true;
+    pyexec_request_set_arrived(job->request, px_work_arrived, &job->work);
     if (!id) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: missing");
         return px_error_hint(error, "Send a session_id, or call execute_once.");
@@ -220,7 +163,7 @@ static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec
     return job->session_id ? 0 : px_error_oom(error);
 }
 
-static int prepare(struct px_rpc_job *job, const json_t *params, bool session, pyexec_error *error)
+static int prepare(struct job *job, const json_t *params, bool session, pyexec_error *error)
 {
     job->request = pyexec_request_new();
     if (!job->request)
@@ -240,16 +183,19 @@ static int prepare(struct px_rpc_job *job, const json_t *params, bool session, p
 static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bool session)
 {
     pyexec_error error;
-    struct px_rpc_job *job = calloc(1, sizeof *job);
+    struct job *job = calloc(1, sizeof *job);
     if (job)
-        *job = (struct px_rpc_job){.rpc = rpc, .id = id ? strdup(id) : NULL};
+        *job = (struct job){.work = {.run = serve_job, .cancel = cancel_job, .free = free_job},
+                            .rpc = rpc,
+                            .id = id ? strdup(id) : NULL};
     if (!job || (id && !job->id))
         px_error_oom(&error);
-    else if (prepare(job, params, session, &error) == 0 && start(rpc, job, &error) == 0)
+    else if (prepare(job, params, session, &error) == 0 &&
+             px_works_start(&rpc->works, &job->work, &error) == 0)
         return;
     px_rpc_fail(rpc, id, &error);
     if (job)
-        free_job(job);
+        free_job(&job->work);
 }
 
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params)
@@ -265,22 +211,14 @@ void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *pa
 int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel)
 {
     int found = -1;
-    pthread_mutex_lock(&rpc->lock);
-    for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
+    pthread_mutex_lock(&rpc->works.lock);
+    for (struct px_work *work = rpc->works.first; work; work = work->next) {
+        struct job *job = (struct job *)work;
         if (job->id && strcmp(job->id, id) == 0) {
             (cancel ? pyexec_request_cancel : pyexec_request_interrupt)(job->request);
             found = 0;
         }
-    pthread_mutex_unlock(&rpc->lock);
+    }
+    pthread_mutex_unlock(&rpc->works.lock);
     return found;
-}
-
-void px_rpc_stop_all(struct px_rpc *rpc)
-{
-    pthread_mutex_lock(&rpc->lock);
-    for (struct px_rpc_job *job = rpc->jobs; job; job = job->next)
-        pyexec_request_cancel(job->request);
-    while (rpc->jobs)
-        pthread_cond_wait(&rpc->changed, &rpc->lock);
-    pthread_mutex_unlock(&rpc->lock);
 }

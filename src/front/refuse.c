@@ -1,13 +1,12 @@
-/* Lines that jansson refuses. Some of them are JSON (RFC 8259) all the same: lone surrogates,
- * numbers out of range, NUL in a key, a key twice, too deep nesting. They are answered under
- * their id with the name of the value, so that no client waits for an answer that never comes.
- * Walks the line without recursion; the names and the id are spans of it. */
+/* Walks the message without recursion; the names and the id are spans of it. */
+#include "front/refuse.h"
+
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/utf8.h"
-#include "front/rpc_private.h"
 
 #define NAMES_MAX 4     /* levels that a name in a message has */
 #define NAME_SHOWN 60
@@ -224,21 +223,18 @@ static void explain(const struct walk *walk, const json_error_t *problem, pyexec
     px_error_set(error, PYEXEC_INTERNAL, "%s", problem->text);
 }
 
-void px_rpc_refuse_line(struct px_rpc *rpc, const char *line, size_t length,
-                        const json_error_t *problem)
+int px_refuse_message(const char *message, size_t length, const json_error_t *problem,
+                      struct px_buffer *ret_id, pyexec_error *error)
 {
-    struct walk walk = {.at = line, .end = line + length, .stop = line + problem->position};
-    pyexec_error error;
+    struct walk walk = {
+        .at = message, .end = message + length, .stop = message + problem->position};
     bool json = is_json(&walk);
     px_buffer_done(&walk.nesting);
-    struct px_buffer px_auto_buffer id = {0};
-    px_buffer_add(&id, walk.id.start, walk.id.length);
     if (!json)
-        px_rpc_refuse(rpc, NULL, PX_RPC_PARSE_ERROR, problem->text);
-    else if (!walk.id.start || walk.ids > 1 || !px_utf8_valid(id.data, id.length, NULL))
-        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, problem->text);
-    else {
-        explain(&walk, problem, &error);
-        px_rpc_fail(rpc, px_buffer_string(&id), &error);
-    }
+        return PX_RPC_PARSE_ERROR;
+    px_buffer_add(ret_id, walk.id.start, walk.id.length);
+    if (!walk.id.start || walk.ids > 1 || !px_utf8_valid(ret_id->data, ret_id->length, NULL))
+        return PX_RPC_INVALID_REQUEST;
+    explain(&walk, problem, error);
+    return 0;
 }

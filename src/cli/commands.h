@@ -30,7 +30,7 @@ struct cli_command {
     int (*run)(const struct cli_arguments *arguments, void *options);
 };
 
-extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_rpc, cmd_policy, cmd_doctor, cmd_bench,
+extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_mcp, cmd_rpc, cmd_policy, cmd_doctor, cmd_bench,
     cmd_completion, cmd_manpage;
 
 /* main.c's table, hidden ones included. */

@@ -13,7 +13,7 @@
 #include "cli/report.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_run, &cmd_repl, &cmd_serve, &cmd_rpc, &cmd_policy, &cmd_doctor, &cmd_bench, &cmd_completion, &cmd_manpage,
+    &cmd_run, &cmd_repl, &cmd_serve, &cmd_mcp, &cmd_rpc, &cmd_policy, &cmd_doctor, &cmd_bench, &cmd_completion, &cmd_manpage,
 };
 
 const struct cli_command *const *cli_commands(size_t *ret_count)

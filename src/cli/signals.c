@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <sys/signalfd.h>
 
 #include "base/cleanup.h"
 
@@ -73,4 +74,19 @@ bool cli_signals_cancelled(void)
 int cli_signals_terminated(void)
 {
     return terminating_signal;
+}
+
+int cli_signals_for_server(void)
+{
+    struct sigaction old;
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < PX_COUNT(held_signals); i++)
+        if (sigaction(held_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaddset(&set, held_signals[i]);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (fd >= 0)
+        sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return fd;
 }

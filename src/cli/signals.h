@@ -20,4 +20,9 @@ void cli_signals_release(void);
 bool cli_signals_cancelled(void);
 int cli_signals_terminated(void);
 
+/* For a program that serves a client on its standard streams: a descriptor that is readable once a
+ * signal says to end, or -1; and a client that is gone shows as a failed write. To be called before
+ * the first thread is there. Signals that were ignored at start stay ignored. */
+int cli_signals_for_server(void);
+
 #endif

@@ -1,0 +1,125 @@
+/* MCP with one client on a pair of descriptors. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "front/lines.h"
+#include "front/mcp.h"
+#include "front/refuse.h"
+#include "front/works.h"
+
+struct stdio {
+    struct px_lines lines;
+    struct px_works works;
+    struct px_mcp *mcp;
+    struct px_mcp_caller caller;
+};
+
+/* A run, on a thread of its own. */
+struct run {
+    struct px_work work;            /* first */
+    struct stdio *stdio;
+    struct px_mcp_call *call;
+};
+
+static void send_message(void *closure, const char *message)
+{
+    struct stdio *stdio = closure;
+    struct px_buffer px_auto_buffer line = {0};
+    px_buffer_add_string(&line, message);
+    px_lines_send(&stdio->lines, &line);
+}
+
+static void send_answer(struct stdio *stdio, struct px_mcp_call *call)
+{
+    if (call->answer.length && !call->withdrawn)
+        px_lines_send(&stdio->lines, &call->answer);
+}
+
+static void serve_run(struct px_work *work)
+{
+    struct run *run = (struct run *)work;
+    px_mcp_serve(run->call);
+    px_work_arrived(work);      /* one that was refused waits for nobody */
+    send_answer(run->stdio, run->call);
+}
+
+static void cancel_run(struct px_work *work)
+{
+    px_mcp_cancel(((struct run *)work)->call);
+}
+
+static void free_run(struct px_work *work)
+{
+    px_mcp_call_free(((struct run *)work)->call);
+    free(work);
+}
+
+/* Takes the call. */
+static void start(struct stdio *stdio, struct px_mcp_call *call)
+{
+    pyexec_error error;
+    struct run *run = calloc(1, sizeof *run);
+    if (!run) {
+        px_error_oom(&error);
+        px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "%s", error.message);
+        send_answer(stdio, call);
+        px_mcp_call_free(call);
+        return;
+    }
+    *run = (struct run){.work = {.run = serve_run, .cancel = cancel_run, .free = free_run},
+                        .stdio = stdio, .call = call};
+    run->work.in_order = call->in_session;
+    if (call->request)
+        pyexec_request_set_arrived(call->request, px_work_arrived, &run->work);
+    if (px_works_start(&stdio->works, &run->work, &error) == 0)
+        return;
+    px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "%s. %s", error.message, error.hint);
+    send_answer(stdio, call);
+    free_run(&run->work);
+}
+
+static void take_line(void *closure, const char *line, size_t length)
+{
+    struct stdio *stdio = closure;
+    if (!line) {
+        send_message(stdio, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,"
+                            "\"message\":\"a line is longer than 32 MiB\"}}");
+        return;
+    }
+    struct px_mcp_call *call = px_mcp_read(stdio->mcp, &stdio->caller, line, length);
+    if (call && call->slow && !call->answer.length) {
+        start(stdio, call);
+        return;
+    }
+    if (call && !call->answer.length) {
+        px_mcp_serve(call);
+        if (strcmp(call->method, "initialize") == 0)
+            stdio->caller.version = call->version;
+    }
+    if (call)
+        send_answer(stdio, call);
+    px_mcp_call_free(call);
+}
+
+int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pyexec_error *error)
+{
+    struct stdio stdio = {.caller = {.prefix = "",
+                                     .scope = "",
+                                     .version = PX_MCP_ASSUMED,
+                                     .policy = pyexec_executor_policy_json(executor),
+                                     .ceiling = "{}",
+                                     .notify = send_message}};
+    stdio.caller.closure = &stdio;
+    if (px_mcp_new(executor, &stdio.mcp, error) < 0)
+        return -1;
+    px_lines_init(&stdio.lines, output, stop);
+    px_works_init(&stdio.works);
+    px_lines_read(&stdio.lines, input, take_line, &stdio);
+    px_works_stop(&stdio.works);
+    px_mcp_free(stdio.mcp);
+    px_works_done(&stdio.works);
+    bool gone = stdio.lines.output_gone;
+    px_lines_done(&stdio.lines);
+    return gone ? 1 : 0;
+}

@@ -198,7 +198,7 @@ static struct turn *turn_of(struct px_schedule *schedule, struct px_principal *p
     for (size_t i = 0; i < schedule->turn_count; i++)
         if (schedule->turns[i]->principal == principal)
             return schedule->turns[i];
-    struct turn **turns = realloc(schedule->turns, (schedule->turn_count + 1) * sizeof *turns);
+    struct turn **turns = realloc(schedule->turns, (schedule->turn_count + 1) * sizeof(struct turn *));
     if (!turns)
         return NULL;
     schedule->turns = turns;

@@ -30,10 +30,14 @@ bench-peers: all
 bench-neighbours: all
 	PYEXEC_BUILD=$(BUILD) /usr/bin/python3 tests/neighbours.py
 
-# The host side (library, program, unit tests) under ASan and UBSan, TSan. SANITIZE is for the C
-# programs that the tests link with the library: a sanitizer's runtime must come first.
+# The host side (library, program, HTTP server, unit tests) under ASan and UBSan, TSan. A report is a
+# failed test (tools/sanitizers.sh). SANITIZE is also for the C programs that the tests link with the
+# library: a sanitizer's runtime must come first.
+UNDEFINED = -fsanitize-undefined-trap-on-error
+
 asan:
-	SANITIZE=-fsanitize=address,undefined $(MAKE) test BUILD=build-asan ARGS='-Db_sanitize=address,undefined -Db_lundef=false'
+	SANITIZE='-fsanitize=address,undefined $(UNDEFINED)' $(MAKE) test BUILD=build-asan \
+		ARGS='-Db_sanitize=address,undefined -Db_lundef=false -Dc_args=$(UNDEFINED)'
 
 tsan:
 	SANITIZE=-fsanitize=thread $(MAKE) test BUILD=build-tsan ARGS='-Db_sanitize=thread -Db_lundef=false'
@@ -57,8 +61,9 @@ docs: all
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i
 
+# Without the file that only a bundle's build compiles.
 tidy: all
-	git ls-files 'src/*.c' 'tools/*.c' | grep -v _test.c | xargs -n 8 -P $$(nproc) clang-tidy --quiet -p $(BUILD)
+	git ls-files 'src/*.c' 'tools/*.c' | grep -v -e _test.c -e old_libc.c | xargs -n 8 -P $$(nproc) clang-tidy --quiet -p $(BUILD)
 
 clean:
 	rm -rf build build-*

@@ -379,7 +379,7 @@ def test_usage_is_plausible(own):
 
 def test_usage_of_a_run_that_was_killed(own):
     usage = check(own.result(STUBBORN, "--timeout=50ms"))["usage"]
-    assert 500 <= usage["wall_ms"] < 1500 and usage["cpu_ms"] > 200
+    assert 500 <= usage["wall_ms"] < 1500 and usage["cpu_ms"] > 20
 
 
 # Without --json

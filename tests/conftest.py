@@ -19,6 +19,7 @@ BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
 COPY = "/nowhere"               # of the program, once made
+SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has
 
 
@@ -38,6 +39,7 @@ class Program:
             keywords.setdefault("extra_groups", [])
         environment = dict(keywords.pop("env", os.environ))
         environment.setdefault("PYEXEC_POLICY_PYTHON_BIN", "/usr/bin/python3")
+        environment.update((name, os.environ[name]) for name in SANITIZERS if name in os.environ)
         return subprocess.Popen([self.path, *arguments], env=environment, **keywords)
 
     def run(self, *arguments, input=b"", timeout=60, **keywords):
@@ -238,6 +240,17 @@ def nothing_left():
         time.sleep(0.05)
         left &= traces()        # what comes later is of another program
     assert not left, sorted(left)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_reported():
+    """Fails the test in which a sanitizer reports; the report stays for tools/test-summary.py."""
+    folder = os.environ.get("PYEXEC_REPORTS")
+    before = set(os.listdir(folder)) if folder else set()
+    yield
+    for name in sorted(set(os.listdir(folder)) - before if folder else ()):
+        with open(os.path.join(folder, name), errors="replace") as file:
+            pytest.fail(file.read(), pytrace=False)
 
 
 @pytest.fixture(scope="session")

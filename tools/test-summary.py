@@ -3,17 +3,25 @@
 
 The last line, "N passed, N failed, N skipped", is also left in summary.txt of that folder.
 """
+import glob
 import json
 import os
+import shutil
 import sys
 import xml.etree.ElementTree as xml
 
 build = sys.argv[1]
 passed = failed = skipped = 0
 program = None                  # what Meson says of pytest as a whole, when its report is there
-with open(os.path.join(build, "meson-logs", "testlog.json")) as log:
-    for line in log:
-        test = json.loads(line)
+logs = ["testlog.json"]
+if not os.environ.get("SANITIZE"):
+    if shutil.which("valgrind"):
+        logs.append("testlog-valgrind.json")
+    else:
+        skipped += 1
+        print("skipped: the unit tests under valgrind, which is not installed")
+for log in logs:
+    for test in map(json.loads, open(os.path.join(build, "meson-logs", log))):
         if "program" in test["name"] and os.path.exists(os.path.join(build, "pytest.xml")):
             program = test["result"]
             continue
@@ -24,7 +32,7 @@ with open(os.path.join(build, "meson-logs", "testlog.json")) as log:
             print("skipped:", test["name"])
         else:
             failed += 1
-            print("failed:", test["name"], test["result"])
+            print("failed:", test["name"], test["result"], "(%s)" % log)
 if program:
     failed_before = failed
     for case in xml.parse(os.path.join(build, "pytest.xml")).iter("testcase"):
@@ -46,6 +54,9 @@ with open(os.path.join(build, "install.status")) as status:
     else:
         failed += 1
         print("failed: the installed files (tools/check-install.sh)")
+for report in sorted(glob.glob(os.path.join(build, "reports", "*"))):
+    failed += 1
+    print("failed: a sanitizer's report:", report)
 summary = "%d passed, %d failed, %d skipped" % (passed, failed, skipped)
 with open(os.path.join(build, "summary.txt"), "w") as file:
     file.write(summary + "\n")

@@ -181,7 +181,7 @@ def _processes():
                 program = os.readlink(folder + "/exe")
             except PermissionError:     # not root, and the process is not dumpable
                 program = ""
-            if program.startswith((COPY, BUILD)) and os.path.basename(program).startswith("pyexec"):
+            if program.startswith((COPY + "/", BUILD + "/")) and os.path.basename(program).startswith("pyexec"):
                 yield "process %s %s" % (os.path.basename(program), folder[6:])
                 continue
             # A compiler at work on the extension has its name in the command line too.
@@ -200,7 +200,7 @@ def _processes():
         except OSError:
             continue
         # It has our extension, or one that can't be seen, and so may be ours.
-        if maps is None or maps.startswith((COPY, BUILD)) or any(" %s " % key in maps for key in ours):
+        if maps is None or maps.startswith((COPY + "/", BUILD + "/")) or any(" %s " % key in maps for key in ours):
             yield "zygote or child " + folder[6:]
 
 

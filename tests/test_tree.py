@@ -18,7 +18,7 @@ MAY = {
     "guest": {"base", "guest", "sandbox", "launch/launch.h", "launch/namespaces.h", "engine/wire.h", "policy/files.h"},
     "engine": {"base", "policy", "engine", "launch/launch.h", "sandbox/layers.h", "pyexec.h"},
     "front": {"base", "front", "pyexec.h"},
-    "serve": {"base", "policy", "serve", "pyexec.h"},
+    "serve": {"base", "policy", "serve", "front/mcp.h", "pyexec.h"},
     "cli": {"base", "policy", "cli", "front", "serve/serve.h", "pyexec.h"},
 }
 

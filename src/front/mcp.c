@@ -371,8 +371,10 @@ static const struct {
 };
 
 /* The version and the capabilities that a modern request must state. */
-static bool envelope_holds(struct px_mcp_call *call)
+bool px_mcp_check(struct px_mcp_call *call)
 {
+    if (!call->modern)
+        return true;
     const json_t *meta = json_object_get(call->params, "_meta");
     const json_t *version = json_object_get(meta, META "protocolVersion");
     const json_t *client = json_object_get(meta, META "clientCapabilities");
@@ -393,7 +395,7 @@ void px_mcp_serve(struct px_mcp_call *call)
             withdraw(call);
         return;
     }
-    if (call->modern && !envelope_holds(call))
+    if (!px_mcp_check(call))
         return;
     for (size_t i = 0; i < PX_COUNT(methods); i++)
         if (strcmp(methods[i].name, call->method) == 0 && methods[i].era != (call->modern ? LEGACY : MODERN)) {

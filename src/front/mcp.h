@@ -40,6 +40,9 @@ struct px_mcp_caller {
     const char *ceiling;    /* and may ask for, as for pyexec_request_set_ceiling() */
     /* Sends a message that belongs to the call, before its answer. From another thread; may wait. */
     void (*notify)(void *closure, const char *message);
+    /* NULL, or told of a run: its code when it begins, its result when it has ended. */
+    void (*runs)(void *closure, const char *code, size_t length);
+    void (*ran)(void *closure, pyexec_result *result);
     void *closure;
 };
 
@@ -72,6 +75,9 @@ struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *
                                 const char *bytes, size_t length);
 void px_mcp_call_free(struct px_mcp_call *call);
 
+/* Whether a modern request says all that it must about itself; else it has its answer. */
+bool px_mcp_check(struct px_mcp_call *call);
+
 /* Does what it asks for and makes the answer. Notifications have none. */
 void px_mcp_serve(struct px_mcp_call *call);
 
@@ -81,6 +87,8 @@ void px_mcp_cancel(struct px_mcp_call *call);
 /* Makes the answer an error: for what a transport finds. */
 void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same as a tool's own failure, which the model reads. */
+void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
 void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 
 /* Whether it is one of the revisions that begin with `initialize`. */

@@ -117,7 +117,10 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
     pyexec_result *result = NULL;
     bool session = json_object_get(arguments, "session_id");
     px_auto_free char *key = session_key(call, arguments);
+    const json_t *code = json_object_get(arguments, "code");
     int status = session && !key ? px_error_oom(&error) : make_request(call, arguments, &error);
+    if (status == 0 && call->caller.runs)
+        call->caller.runs(call->caller.closure, json_string_value(code), json_string_length(code));
     if (status == 0) {
         pyexec_executor *executor = px_mcp_executor(call);
         px_mcp_begin(call);
@@ -129,6 +132,8 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
         px_mcp_fail(call, &error);
     else
         answer_result(call, result);
+    if (status == 0 && call->caller.ran)
+        call->caller.ran(call->caller.closure, result);
     pyexec_result_free(result);
 }
 

@@ -34,8 +34,6 @@ json_t *px_mcp_image(const char *mime_type, const char *base64);
 void px_mcp_answer(struct px_mcp_call *call, json_t *result);
 /* A tool's. `content` is taken; `structured` is JSON, or NULL: none. */
 void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed);
-/* A failure that the model can do something about, or read of. */
-void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
 
 /* Between them its progress is told; after the end it can't be withdrawn. */
 void px_mcp_begin(struct px_mcp_call *call);

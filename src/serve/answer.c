@@ -18,7 +18,7 @@ static void add_origin(struct px_request *request, struct MHD_Response *response
     if (!origin || !px_origin_allowed(request->listener, origin, px_request_header(request, "Host")))
         return;
     MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
-    MHD_add_response_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, traceparent");
+    MHD_add_response_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, traceparent, Mcp-Session-Id");
     MHD_add_response_header(response, "Vary", "Origin");
 }
 
@@ -138,7 +138,8 @@ void px_answer_preflight(struct px_request *request)
     if (response) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
         MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                                "Authorization, Content-Type, Accept, Range, X-Request-Id, traceparent");
+                                "Authorization, Content-Type, Accept, Range, X-Request-Id, traceparent, "
+                                "MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id");
         MHD_add_response_header(response, "Access-Control-Max-Age", "600");
     }
     px_answer(request, MHD_HTTP_NO_CONTENT, response);

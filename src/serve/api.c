@@ -5,34 +5,18 @@
 #include <string.h>
 
 #include <jansson.h>
-#include <openssl/evp.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "serve/files.h"
+#include "serve/mcp.h"
 #include "serve/route.h"
 #include "serve/server.h"
 #include "serve/stream.h"
 
 /* ---- Runs ---- */
-
-static void hash_code(struct px_request *request, const char *bytes, size_t length)
-{
-    unsigned char hash[32];
-    unsigned size = 0;
-    if (request->server->log.audit < 0 || !EVP_Digest(bytes, length, hash, &size, EVP_sha256(), NULL))
-        return;
-    for (size_t i = 0; i < sizeof hash; i++)
-        snprintf(request->code_hash + 2 * i, 3, "%02x", hash[i]);
-}
-
-static bool wants_events(const struct px_request *request)
-{
-    const char *accept = px_request_header(request, "Accept");
-    return accept && strstr(accept, "text/event-stream");
-}
 
 /* What HTTP callers may not ask for, and what the audit log wants to know. The library reads the
  * body by itself: only what may concern us is read here too. */
@@ -55,7 +39,7 @@ static int check_body(struct px_request *request, pyexec_error *error)
         return px_error_hint(error, "Send files, or use a session's workspace.");
     }
     if (json_is_string(code))
-        hash_code(request, json_string_value(code), json_string_length(code));
+        px_log_hash(&request->server->log, request, json_string_value(code), json_string_length(code));
     return 0;
 }
 
@@ -77,15 +61,6 @@ static pyexec_request *make_run(struct px_request *request, pyexec_error *error)
         return NULL;
     }
     return run;
-}
-
-static void set_running(struct px_request *request, pyexec_request *run)
-{
-    pthread_mutex_lock(&request->lock);
-    request->running = run;
-    if (run && request->cancelled)
-        pyexec_request_cancel(run);
-    pthread_mutex_unlock(&request->lock);
 }
 
 static void answer_run(struct px_request *request, pyexec_result *result, const pyexec_error *failure)
@@ -129,16 +104,16 @@ static void execute(struct px_request *request)
         px_answer_error(request, &error);
         return;
     }
-    if (wants_events(request) && px_stream_begin(request) == 0)
+    if (px_stream_wanted(request) && px_stream_begin(request) == 0)
         pyexec_request_set_output(run, px_stream_output, request);
-    set_running(request, run);
+    px_request_run(request, run);
     int64_t began = px_now_ns();
     if (request->session_key)
         pyexec_execute(server->executor, request->session_key, run, &result, &error);
     else
         pyexec_execute_once(server->executor, run, &result, &error);
     px_histogram_add(&server->metrics.executions, px_now_ns() - began);
-    set_running(request, NULL);
+    px_request_run(request, NULL);
     answer_run(request, result, &error);
     pyexec_result_free(result);
     pyexec_request_free(run);
@@ -317,6 +292,8 @@ const struct px_route px_routes[] = {
     {"PUT", "/v1/sessions/{id}/files/{path}", "file_put", "Write a file.", PX_BODY_FILE,
      .serve = px_files_put, .open_body = px_files_open},
     {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_files_delete},
+    {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
+     .serve = px_mcp_answer_request},
     {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true,
      .serve = healthz},
     {"GET", "/readyz", "readyz", "Whether it takes work.", .open = true, .inline_ = true, .serve = readyz},

@@ -15,6 +15,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "serve/files.h"
+#include "serve/mcp.h"
 #include "serve/route.h"
 #include "serve/server.h"
 #include "serve/stream.h"
@@ -75,6 +76,7 @@ void px_request_release(struct px_request *request)
     free(request->session);
     free(request->session_key);
     free(request->upload);
+    px_mcp_request_free(request->mcp);
     pthread_mutex_destroy(&request->lock);
     free(request);
 }
@@ -82,10 +84,19 @@ void px_request_release(struct px_request *request)
 static void cancel(struct px_request *request, bool gone)
 {
     pthread_mutex_lock(&request->lock);
-    request->cancelled = true;
+    request->cancelled |= !gone || !request->stays;
     request->gone |= gone && !request->answered;
-    if (request->running)
+    if (request->running && request->cancelled)
         pyexec_request_cancel(request->running);
+    pthread_mutex_unlock(&request->lock);
+}
+
+void px_request_run(struct px_request *request, pyexec_request *run)
+{
+    pthread_mutex_lock(&request->lock);
+    request->running = run;
+    if (run && request->cancelled)
+        pyexec_request_cancel(run);
     pthread_mutex_unlock(&request->lock);
 }
 
@@ -365,25 +376,63 @@ static void take_body(struct px_request *request, const char *bytes, size_t leng
         keep_body(request, bytes, length, error);
 }
 
-static void serve(struct px_request *request)
+/* The last of those that serve it watches no more. */
+static void finish(struct px_request *request)
 {
-    struct px_server *server = request->server;
+    pthread_mutex_lock(&request->lock);
+    bool last = --request->serving == 0;
+    pthread_mutex_unlock(&request->lock);
+    if (last)
+        px_unwatch_request(request->server->watcher, request);
+    px_request_release(request);
+}
+
+static void serve(struct px_request *request, void (*answer)(struct px_request *request))
+{
     pyexec_error error;
     if (!request->cancelled) {
-        request->route->serve(request);
+        answer(request);
     } else if (request->gone) {         /* while it waited: nobody reads it */
         px_answer_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
         px_answer_error(request, &error);
     }
-    px_unwatch_request(server->watcher, request);
-    px_request_release(request);
+    finish(request);
 }
 
 static void serve_job(struct px_job *job)
 {
-    serve((struct px_request *)job);
+    struct px_request *request = (struct px_request *)job;
+    serve(request, request->route->serve);
+}
+
+static void serve_moved(struct px_job *job)
+{
+    struct px_request *request = (struct px_request *)job;
+    serve(request, request->moved_to);
+}
+
+/* On failure it is as if nothing had been submitted. */
+static int submit(struct px_request *request, struct px_schedule *schedule, const char *session,
+                  void (*run)(struct px_job *job), pyexec_error *error)
+{
+    pthread_mutex_lock(&request->lock);
+    request->references++;
+    request->serving++;
+    pthread_mutex_unlock(&request->lock);
+    request->job = (struct px_job){.principal = request->principal, .run = run, .session = session};
+    if (px_schedule_submit(schedule, &request->job, error) == 0)
+        return 0;
+    finish(request);
+    return -1;
+}
+
+int px_request_move(struct px_request *request, void (*run)(struct px_request *request),
+                    pyexec_error *error)
+{
+    request->moved_to = run;
+    return submit(request, request->server->runs, request->session, serve_moved, error);
 }
 
 static void dispatch(struct px_request *request)
@@ -407,17 +456,12 @@ static void dispatch(struct px_request *request)
     pthread_mutex_lock(&request->lock);
     MHD_suspend_connection(request->connection);
     request->suspended = true;
-    request->references++;
     pthread_mutex_unlock(&request->lock);
     px_watch_request(server->watcher, request);
-    request->job = (struct px_job){.principal = request->principal, .run = serve_job,
-                                   .session = request->route->runs ? request->session : NULL};
-    if (px_schedule_submit(request->route->runs ? server->runs : server->chores, &request->job,
-                           &error) == 0)
-        return;
-    px_answer_error(request, &error);
-    px_unwatch_request(server->watcher, request);
-    px_request_release(request);
+    bool runs = request->route->runs;
+    if (submit(request, runs ? server->runs : server->chores, runs ? request->session : NULL, serve_job,
+               &error) < 0)
+        px_answer_error(request, &error);
 }
 
 static enum MHD_Result send_answer(struct px_request *request)

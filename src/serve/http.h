@@ -77,6 +77,9 @@ struct px_request {
     /* Between the connection's thread and the one that serves. */
     pthread_mutex_t lock;
     int references;
+    int serving;                        /* threads that have it, or will */
+    void (*moved_to)(struct px_request *request);
+    bool stays;                         /* its run goes on without its client */
     bool suspended;                     /* the connection sleeps */
     bool answered;                      /* with all that there is to say */
     bool gone;                          /* the client went away before */
@@ -84,6 +87,7 @@ struct px_request {
     pyexec_request *running;            /* what to cancel then */
     struct px_stream *stream;           /* server-sent events, or NULL */
     struct px_watch *watch;
+    struct px_mcp_request *mcp;         /* of POST /mcp (mcp.c), or NULL */
 
     /* For the log and the audit. */
     const char *outcome;                /* status of a run, or code of an error; static */
@@ -125,6 +129,13 @@ void px_request_wake(struct px_request *request);
 /* What runs for it is cancelled: the server ends; or its client went away. */
 void px_request_cancel(struct px_request *request);
 void px_request_gone(struct px_request *request);
+
+/* From `serve`: what runs for it now, to be cancelled with it; NULL: nothing any more. */
+void px_request_run(struct px_request *request, pyexec_request *run);
+/* From `serve` of a route that runs no code: this request does. It goes on in the schedule of runs,
+ * with `run`, among the calls of request->session. On failure it is still to be answered here. */
+int px_request_move(struct px_request *request, void (*run)(struct px_request *request),
+                    pyexec_error *error);
 
 void px_request_hold(struct px_request *request);
 void px_request_release(struct px_request *request);

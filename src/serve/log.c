@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <jansson.h>
+#include <openssl/evp.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -125,6 +126,16 @@ void px_log_request(struct px_log *log, const struct px_request *request)
     json_object_set_new(entry, "bytes_out", json_integer((json_int_t)request->answer_bytes));
     json_object_set_new(entry, "ms", json_real((double)(px_now_ns() - request->started_ns) / 1e6));
     put(log, STDERR_FILENO, log->json, entry);
+}
+
+void px_log_hash(const struct px_log *log, struct px_request *request, const char *code, size_t length)
+{
+    unsigned char hash[32];
+    unsigned size = 0;
+    if (log->audit < 0 || !EVP_Digest(code, length, hash, &size, EVP_sha256(), NULL))
+        return;
+    for (size_t i = 0; i < sizeof hash; i++)
+        snprintf(request->code_hash + 2 * i, 3, "%02x", hash[i]);
 }
 
 void px_log_run(struct px_log *log, const struct px_request *request, const char *result)

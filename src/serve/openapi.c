@@ -205,6 +205,11 @@ static void add_success(json_t *responses, const struct px_route *route)
         text = "The bytes.";
         body = content("application/octet-stream", bytes_schema());
         json_object_set_new(responses, "206", response("The range.", content("application/octet-stream", bytes_schema())));
+    } else if (strcmp(name, "mcp") == 0) {
+        text = "The JSON-RPC answer, as events when progress is asked for.";
+        body = content("application/json", json_pack("{s:s}", "type", "object"));
+        json_object_set_new(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+        json_object_set_new(responses, "202", response("A notification was taken.", NULL));
     } else if (strcmp(name, "openapi") == 0) {
         text = "The document.";
         body = content("application/json", json_pack("{s:s}", "type", "object"));
@@ -241,6 +246,9 @@ static json_t *body_of(const struct px_route *route)
         const char *type = strstr(route->path, "{path}") ? "application/octet-stream" : "application/x-tar";
         return json_pack("{s:b, s:o}", "required", 1, "content", content(type, bytes_schema()));
     }
+    if (strcmp(route->name, "mcp") == 0)
+        return json_pack("{s:b, s:o}", "required", 1, "content",
+                         content("application/json", json_pack("{s:s}", "type", "object")));
     bool session = strcmp(route->name, "session_create") == 0;
     return json_pack("{s:b, s:o}", "required", !session, "content",
                      content("application/json", schema_of(session ? "SessionRequest" : "ExecuteRequest")));

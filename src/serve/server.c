@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "front/mcp.h"
 #include "serve/listen.h"
 #include "serve/openapi.h"
 
@@ -76,7 +77,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->openapi = px_openapi_make(server->executor);
     if (!server->openapi)
         return px_error_oom(error);
-    if (px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 ||
+    if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
+        px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 ||
         px_schedule_new(workers, (size_t)options->queue_length, true, &server->runs, error) < 0 ||
         px_schedule_new(CHORES, CHORES_QUEUED, false, &server->chores, error) < 0)
         return -1;
@@ -105,6 +107,7 @@ static void close_server(struct px_server *server)
             server->listeners[i].fd = -1;
         }
     px_watcher_free(server->watcher);
+    px_mcp_free(server->mcp);
     pyexec_executor_free(server->executor);
     px_listen_done(server);
     px_principals_done(&server->principals);

@@ -19,6 +19,7 @@ struct px_server {
     struct px_principals principals;
     struct px_schedule *runs, *chores;  /* code; files, lists and the like */
     struct px_watcher *watcher;
+    struct px_mcp *mcp;
     struct px_metrics metrics;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];

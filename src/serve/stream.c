@@ -99,6 +99,26 @@ static void add_event(struct px_request *request, const struct px_buffer *event,
     px_request_wake(request);
 }
 
+bool px_stream_wanted(const struct px_request *request)
+{
+    const char *accept = px_request_header(request, "Accept");
+    return accept && strstr(accept, "text/event-stream");
+}
+
+static void send_json(struct px_request *request, const char *name, const char *json, bool last)
+{
+    px_auto_buffer struct px_buffer event = {0};
+    px_buffer_printf(&event, "event: %s\ndata: ", name);
+    px_buffer_add_string(&event, json);
+    px_buffer_add_string(&event, "\n\n");
+    add_event(request, &event, last);
+}
+
+void px_stream_send(struct px_request *request, const char *name, const char *json)
+{
+    send_json(request, name, json, false);
+}
+
 static void send_text(struct px_request *request, int which, const char *bytes, size_t length)
 {
     px_auto_buffer struct px_buffer text = {0}, event = {0};
@@ -125,16 +145,12 @@ int px_stream_output(void *closure, int which, const char *bytes, size_t length)
 
 void px_stream_end(struct px_request *request, const char *name, const char *json)
 {
-    px_auto_buffer struct px_buffer event = {0};
     for (int which = 1; which <= 2; which++) {
         struct px_buffer *held = &request->stream->held[which - 1];
         if (held->length)
             send_text(request, which, held->data, held->length);
     }
-    px_buffer_printf(&event, "event: %s\ndata: ", name);
-    px_buffer_add_string(&event, json);
-    px_buffer_add_string(&event, "\n\n");
-    add_event(request, &event, true);
+    send_json(request, name, json, true);
 }
 
 void px_stream_tick(struct px_request *request, int64_t now_ns)

@@ -2,16 +2,24 @@
 #ifndef PX_SERVE_STREAM_H
 #define PX_SERVE_STREAM_H
 
+#include <stdbool.h>
+
 #include "pyexec.h"
 
 struct px_request;
 struct px_stream;
+
+/* Whether the client takes events. */
+bool px_stream_wanted(const struct px_request *request);
 
 /* Begins the answer: 200, text/event-stream. -1: out of memory. */
 int px_stream_begin(struct px_request *request);
 
 /* pyexec_output_fn, with the request as its closure. */
 int px_stream_output(void *request, int stream, const char *bytes, size_t length);
+
+/* An event; `json` is its data. Never waits for the client. */
+void px_stream_send(struct px_request *request, const char *event, const char *json);
 
 /* The last event; `json` is its data. */
 void px_stream_end(struct px_request *request, const char *event, const char *json);

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from conftest import ROOT
 from mcp_stdio import META, text
 from serving import events, serving, token_line, wait_for
 
@@ -259,3 +260,15 @@ def test_a_server_that_ends_cancels_what_runs(own, nothing_left):
             began = time.monotonic()
             assert server.stop() == 0 and time.monotonic() - began < 5
             assert json.loads(connection.getresponse().read())["result"]["structuredContent"]["status"] == "cancelled"
+
+
+def test_the_configurations_in_the_documentation_reach_it(server):
+    """Each JSON snippet of docs/mcp.md with a URL, with our address and token in the place of its own."""
+    with open(ROOT + "/docs/mcp.md") as file:
+        snippets = [json.loads(snippet) for snippet in re.findall(r"```json\n(.*?)```", file.read(), re.S)]
+    found = [entry for config in snippets for entry in (config.get("mcpServers") or config["servers"]).values() if "url" in entry]
+    assert len(found) >= 3
+    for entry in found:
+        assert entry["url"].startswith("http://127.0.0.1:") and entry["url"].endswith("/mcp")
+        headers = {name: re.sub(r"\$\{[\w:]+\}", "a", value) for name, value in entry["headers"].items()}
+        assert post(server, message("ping", {}), headers, address=server.tcp).status == 200

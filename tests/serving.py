@@ -193,6 +193,8 @@ def serving(program, *flags, tcp=False, tokens=None, config=None, env=None, read
                     server.process.kill()
                     server.process.wait()
                     raise
+            # Of a sanitized build.
+            assert "Sanitizer" not in server.log() and "runtime error:" not in server.log(), server.log()[-8000:]
 
 
 def _await_ready(server, tcp):

@@ -188,3 +188,11 @@ def test_calls_of_a_session_run_in_the_order_of_their_lines(client):
         for request in [client.send("execute", session_id="s", code="seen.append(%d)" % i) for i in range(20)]:
             client.wait(request)
         assert client.call("execute", session_id="s", code="seen")["result"]["last_value_repr"] == str(list(range(20)))
+
+
+def test_a_policy_value_that_a_short_one_hides_is_checked_too(client):
+    for key, good in (("print_last_expression", False), ("timeout_ms", 1000)):
+        for order in (("policy", key), (key, "policy")):
+            values = {"policy": {key: []}, key: good}
+            error = client.call("execute_once", code="1", **{name: values[name] for name in order})["error"]
+            assert error["data"]["code"] == "invalid_policy" and key in error["message"]

@@ -9,6 +9,7 @@
 
 #include "base/base64.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/paths.h"
 #include "base/utf8.h"
 #include "engine/wire.h"
@@ -223,8 +224,23 @@ static json_t *own_policy(pyexec_request *request)
     return request->policy;
 }
 
+/* A value that another one stands in front of is checked all the same. */
+static int check_hidden(const char *key, json_t *value, pyexec_error *error)
+{
+    px_auto(px_policy_done) struct px_policy ignored = {0};
+    px_auto_json json_t *alone = value ? json_pack("{s:O}", key, value) : NULL;
+    if (!value)
+        return 0;
+    if (!alone)
+        return px_error_oom(error);
+    return px_policy_init(&ignored, error) < 0 ? -1
+                                               : px_policy_merge_json(&ignored, alone, PX_ORIGIN_REQUEST, error);
+}
+
 static int take_short(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
+    if (check_hidden(key, json_object_get(own_policy(request), key), error) < 0)
+        return -1;
     return json_object_set(own_policy(request), key, value) < 0 ? px_error_oom(error) : 0;
 }
 
@@ -233,7 +249,11 @@ static int take_policy(pyexec_request *request, const char *key, json_t *value,
 {
     if (!json_is_object(value))
         return bad_type(key, "an object", error);
-    json_t *policy = own_policy(request);
+    json_t *policy = own_policy(request), *hiding;
+    const char *field;
+    json_object_foreach(policy, field, hiding)
+        if (check_hidden(field, json_object_get(value, field), error) < 0)
+            return -1;
     return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
 }
 

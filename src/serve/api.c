@@ -161,11 +161,14 @@ static void list_sessions(struct px_request *request)
 static void answer_session(struct px_request *request, int status)
 {
     pyexec_error error;
-    char *text = NULL;
-    if (pyexec_session_json(request->server->executor, request->session_key, &text, &error) < 0)
+    px_auto_free char *text = NULL;
+    if (pyexec_session_json(request->server->executor, request->session_key, &text, &error) < 0) {
         px_answer_error(request, &error);
-    else
-        px_answer_json(request, status, text);
+        return;
+    }
+    px_auto_json json_t *session = json_loads(text, 0, NULL);
+    json_object_del(session, "principal");
+    px_answer_json(request, status, session ? json_dumps(session, JSON_COMPACT) : NULL);
 }
 
 static void show_session(struct px_request *request)

@@ -40,7 +40,7 @@ struct px_listener {
     struct MHD_Daemon *daemon;
     int fd;
     bool tcp;                           /* else a UNIX socket, whose peers are `local` */
-    char name[128];                     /* for the log */
+    char name[160];                     /* for the log */
     char host[128];                     /* what it listens on, without the port */
 };
 

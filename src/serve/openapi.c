@@ -101,7 +101,7 @@ static void add_object(json_t *schemas, const char *name, const char *const *mem
 
 static const char *const request_members[] = {
     "code:string The script, UTF-8 without NUL, at most 10 MiB.",
-    "policy:#Policy", "timeout_ms:integer Short for the policy's.",
+    "policy:#Policy", "session_policy:#Policy Of the session, should this call make it.", "timeout_ms:integer Short for the policy's.",
     "print_last_expression:boolean Short for the policy's.",
     "working_dir:string A folder of the workspace, made if missing.",
     "env:#Environment", "stdin:string", "files:#Files",
@@ -127,12 +127,31 @@ static const char *const usage_members[] = {"wall_ms:number", "cpu_ms:number", "
 static const char *const of_result_members[] = {"id:string", "created:boolean", "restarted:string?",
                                                 "execution_count:integer"};
 static const char *const session_members[] = {"id:string", "busy:boolean", "execution_count:integer",
-                                              "age_ms:integer", "idle_ms:integer", "policy:#Policy"};
+                                              "age_ms:integer", "idle_ms:integer",
+                                              "restarted:string? Why the one of this id before ended.",
+                                              "policy:#Policy"};
 static const char *const sessions_members[] = {"sessions:[#Session"};
 static const char *const file_members[] = {"path:string", "bytes:integer"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer",
                                               "code:string", "hint:string What to do."};
+
+#define ID_PATTERN "^[A-Za-z0-9._:-]{1,128}$"
+
+static json_t *property(json_t *schemas, const char *schema, const char *name)
+{
+    return json_object_get(json_object_get(json_object_get(schemas, schema), "properties"), name);
+}
+
+/* What the short descriptions have no word for. */
+static void add_bounds(json_t *schemas)
+{
+    json_t *timeout = property(schemas, "ExecuteRequest", "timeout_ms");
+    json_t *policy = property(schemas, "Policy", "timeout_ms");
+    json_object_set(timeout, "minimum", json_object_get(policy, "minimum"));
+    json_object_set(timeout, "maximum", json_object_get(policy, "maximum"));
+    json_object_set_new(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
+}
 
 static json_t *make_schemas(pyexec_executor *executor)
 {
@@ -157,6 +176,7 @@ static json_t *make_schemas(pyexec_executor *executor)
     ADD("FileList", file_list_members, false, "files");
     ADD("Problem", problem_members, false, "code");
 #undef ADD
+    add_bounds(schemas);
     return schemas;
 }
 
@@ -233,7 +253,7 @@ static json_t *parameters(const struct px_route *route)
             continue;
         json_t *schema = json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
         if (i == 0)
-            json_object_set_new(schema, "pattern", json_string("^[A-Za-z0-9._:-]{1,128}$"));
+            json_object_set_new(schema, "pattern", json_string(ID_PATTERN));
         json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path",
                                               "required", 1, "schema", schema));
     }
@@ -243,8 +263,9 @@ static json_t *parameters(const struct px_route *route)
 static json_t *body_of(const struct px_route *route)
 {
     if (route->body == PX_BODY_FILE) {
-        const char *type = strstr(route->path, "{path}") ? "application/octet-stream" : "application/x-tar";
-        return json_pack("{s:b, s:o}", "required", 1, "content", content(type, bytes_schema()));
+        bool one = strstr(route->path, "{path}");       /* an empty file has no body */
+        return json_pack("{s:b, s:o}", "required", !one, "content",
+                         content(one ? "application/octet-stream" : "application/x-tar", bytes_schema()));
     }
     if (strcmp(route->name, "mcp") == 0)
         return json_pack("{s:b, s:o}", "required", 1, "content",
@@ -258,8 +279,11 @@ static json_t *operation(const struct px_route *route)
 {
     json_t *responses = json_object();
     add_success(responses, route);
-    json_object_set_new(responses, "default", response("The request failed; code and hint say why.",
-                        content("application/problem+json", schema_of("Problem"))));
+    static const char *const failures[] = {"4XX", "5XX"};
+    for (size_t i = 0; i < PX_COUNT(failures); i++)
+        json_object_set_new(responses, failures[i],
+                            response("The request failed; code and hint say why.",
+                                     content("application/problem+json", schema_of("Problem"))));
     json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary",
                                route->summary, "parameters", parameters(route), "responses", responses);
     const char *tag = route->runs ? "runs" : strstr(route->path, "/files") ? "files"

@@ -1,0 +1,7 @@
+"""What schemathesis does not know of the media types of `pyexec serve` (SCHEMATHESIS_HOOKS)."""
+import schemathesis
+
+
+@schemathesis.serializer("application/x-tar")
+def tar(_, value):
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -2,15 +2,16 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
-import signal
-import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
-from serving import dial, events, raw, serving, statuses, wait_for
+from conftest import ROOT
+from serving import events, serving, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 SPIN = "while True:\n    pass"
@@ -311,7 +312,6 @@ def test_the_audit_log_has_the_hash_and_never_the_code(server):
 
 
 def test_the_audit_log_can_be_rotated(own):
-    import os
     with serving(own, "--audit-log", "FOLDER/audit") as rotated:
         rotated.result("1")
         os.rename(rotated.folder + "/audit", rotated.folder + "/audit.1")
@@ -332,3 +332,17 @@ def test_metrics_count_what_happens(server):
     server.result("1")
     server.ask("POST", "/v1/execute", b"{")
     assert [count(name) - was for name, was in zip(names, before)] == [1, 1, 1, 1]
+
+
+# ---- The guide ----
+
+def test_the_examples_of_the_guide_work_as_they_stand(own):
+    """docs/http.md; each that answers with an error fails its command."""
+    with open(os.path.join(ROOT, "docs", "http.md")) as file:
+        lines = [line[4:].rstrip() for line in file if re.match("    .*pc (?!=)", line) and "alias" not in line]
+    assert len(lines) > 15
+    with serving(own, "--files", "full") as fresh:
+        script = "set -eu -o pipefail\npc() { curl -sSf --unix-socket '%s' \"$@\"; }\n" % fresh.socket
+        done = subprocess.run(["bash", "-xc", script + "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '"last_value_repr":"42"' in done.stdout and '"last_value_repr":"21"' in done.stdout

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from serving import dial, raw, serving, statuses, token_line, wait_for
+from serving import dial, raw, serving, statuses, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 MIB = 1 << 20
@@ -334,4 +334,4 @@ def test_a_large_file_passes_in_constant_memory(own):
             while block := response.read(MIB):
                 got += len(block)
         assert got > size
-        assert memory() - before < 16 * MIB
+        assert memory() - before < (160 if os.environ.get("SANITIZE") else 16) * MIB

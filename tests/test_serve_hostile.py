@@ -13,6 +13,7 @@ from serving import dial, raw, serving, statuses, token_line, wait_for
 pytestmark = pytest.mark.usefixtures("nothing_left")
 BODY = b'{"code": "1"}'
 ALICE = token_line("alice", "a-secret")
+SANITIZED = bool(os.environ.get("SANITIZE"))        # whose memory is not the program's alone
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_too_many_headers(server, count, length):
     before = memory(server)
     got = statuses(raw(server.socket, post(*lines, "Content-Length: 13")))
     assert set(got) in ({431}, {413}, {400}, set())
-    assert memory(server) - before < 8 << 20
+    assert SANITIZED or memory(server) - before < 8 << 20
 
 
 def test_a_body_beyond_the_limit(server):
@@ -215,7 +216,7 @@ def test_slow_readers_block_no_thread(own):
             assert server.ask("GET", "/v1/sessions/s/files/f").body == bytes(8 << 20)
             # Each of the ten holds at most its output, once as events and once in the result, in a
             # buffer that doubles as it grows.
-            assert memory(server) - before < 10 * 2 * 2 * (4 << 20)
+            assert SANITIZED or memory(server) - before < 10 * 2 * 2 * (4 << 20)
         wait_for(lambda: server.metric("pyexec_http_connections") <= 1, "connections stay")
 
 
@@ -248,7 +249,7 @@ def test_thousands_of_idle_connections(own):
             assert server.metric("pyexec_http_connections") >= count
             grown = (memory(server) - before) / count
             print("%d idle connections: %.1f KiB each" % (count, grown / 1024))
-            assert grown < 32 << 10 and threads(server) <= threads_before + 2
+            assert (SANITIZED or grown < 32 << 10) and threads(server) <= threads_before + 2
             assert server.result("1 + 1")["last_value_repr"] == "2"
             stack.close()
             wait_for(lambda: server.metric("pyexec_http_connections") <= 1, "they stay open")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from serving import dial, events, raw, serving, statuses, token_line, wait_for
+from serving import Server, events, serving, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ALICE = token_line("alice", "a-secret")
@@ -157,7 +157,6 @@ def test_sockets_passed_by_systemd(own, open_folder):
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/",
                                env=dict(os.environ, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3"))
     try:
-        from serving import Server
         server = Server(own, process, str(open_folder), "")
         server.socket, server.tcp = path, "127.0.0.1:%s" % process.stdout.readline().decode().strip()
         assert server.result("1 + 1")["last_value_repr"] == "2"

@@ -1,10 +1,6 @@
 """`pyexec serve`: tokens, principals that see nothing of each other, ceilings, rate, turns, Host and Origin."""
-import contextlib
 import json
 import os
-import subprocess
-import threading
-import time
 
 import pytest
 

@@ -164,6 +164,16 @@ static void *new_request(void *closure, const char *uri, struct MHD_Connection *
     return NULL;
 }
 
+/* One that nobody came for; that of a stream holds the request. */
+static void drop_answer(struct px_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    struct MHD_Response *response = TAKE_PTR(request->response);
+    pthread_mutex_unlock(&request->lock);
+    if (response)
+        MHD_destroy_response(response);
+}
+
 /* MHD_OPTION_NOTIFY_COMPLETED: the answer is sent, or the connection has ended. */
 static void completed(void *closure, struct MHD_Connection *connection, void **context,
                       enum MHD_RequestTerminationCode how)
@@ -182,6 +192,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
         px_request_gone(request);
     }
     px_files_abandon(request);
+    drop_answer(request);
     request->completed = true;
     px_request_release(request);
     server->in_progress--;

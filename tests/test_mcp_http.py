@@ -249,8 +249,8 @@ def test_runs_are_in_the_audit_log_the_log_and_the_metrics(server):
     with open(server.folder + "/audit") as file:
         last = json.loads(file.read().splitlines()[-1])
     assert last["session"] == "audited" and last["status"] == "ok" and len(last["code_sha256"]) == 64
-    assert server.lines(route="/mcp", outcome="ok")
-    assert re.search(r'^pyexec_http_\w+\{.*route="mcp".*\} [1-9]', server.metrics(), re.M)
+    server.wait_for_line(route="/mcp", outcome="ok")
+    wait_for(lambda: re.search(r'^pyexec_http_requests_total\{route="mcp",.*\} [1-9]', server.metrics(), re.M), "it is not counted")
 
 
 def test_a_server_that_ends_cancels_what_runs(own, nothing_left):

@@ -7,7 +7,8 @@ packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjans
 libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libssl-dev libsystemd-dev python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
-        podman crun qemu-system-x86 busybox-static valgrind"
+        podman crun qemu-system-x86 busybox-static valgrind
+        openjdk-17-jdk-headless maven"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = fuzz ]; then
     # The runtime of sanitizers and libFuzzer is only recommended by clang.

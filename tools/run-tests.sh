@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs every test of a build folder and ends with "N passed, N failed, N skipped", counted over
-# unit tests (again under valgrind), whole-program tests and the checks of the installed files. In a
-# build with a sanitizer (SANITIZE: its compiler flags) each file that it reports to is a failure.
+# unit tests (again under valgrind), whole-program tests, the checks of the installed files and the Java
+# client's tests. In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports
+# to is a failure.
 build=${1:-build}
 # What an earlier run has left must not be counted.
 rm -rf "$build/pytest.xml" "$build/summary.txt" "$build/meson-logs" "$build/reports"
@@ -14,5 +15,12 @@ fi
 tools/check-install.sh "$build" > "$build/install.txt" 2>&1
 echo $? > "$build/install.status"
 [ "$(cat "$build/install.status")" = 0 ] || cat "$build/install.txt"
+# The jar carries a program of its own, built for older systems; another build is tested in its place.
+executable=
+[ "$build" = build ] || executable=$(cd "$build" && pwd)/pyexec
+find java -type d -name surefire-reports -prune -exec rm -rf {} +
+mvn -B -q -fae -f java verify "-Dpyexec.executable=$executable" > "$build/java.txt" 2>&1
+echo $? > "$build/java.status"
+[ "$(cat "$build/java.status")" = 0 ] || cat "$build/java.txt"
 [ -z "${SANITIZE:-}" ] || mv "$PYEXEC_REPORTS" "$build/reports"
 exec python3 tools/test-summary.py "$build"

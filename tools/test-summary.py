@@ -57,6 +57,22 @@ with open(os.path.join(build, "install.status")) as status:
 for report in sorted(glob.glob(os.path.join(build, "reports", "*"))):
     failed += 1
     print("failed: a sanitizer's report:", report)
+failed_before = failed
+java = glob.glob(os.path.join("java", "**", "target", "surefire-reports", "TEST-*.xml"), recursive=True)
+for case in (case for report in sorted(java) for case in xml.parse(report).iter("testcase")):
+    name = case.get("classname", "") + "." + case.get("name", "")
+    if case.find("failure") is not None or case.find("error") is not None:
+        failed += 1
+        print("failed:", name)
+    elif case.find("skipped") is not None:
+        skipped += 1
+        print("skipped:", name)
+    else:
+        passed += 1
+with open(os.path.join(build, "java.status")) as status:
+    if (status.read().strip() != "0" or not java) and failed == failed_before:
+        failed += 1
+        print("failed: mvn -f java verify as a whole")
 summary = "%d passed, %d failed, %d skipped" % (passed, failed, skipped)
 with open(os.path.join(build, "summary.txt"), "w") as file:
     file.write(summary + "\n")

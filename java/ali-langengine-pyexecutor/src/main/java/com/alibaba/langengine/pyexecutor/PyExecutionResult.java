@@ -304,6 +304,23 @@ public class PyExecutionResult {
         return session;
     }
 
+    /**
+     * What a model or a person is to read: standard output, standard error with the traceback and its hint, and the last
+     * value, as far as there is something of each.
+     *
+     * @return a text that is not empty
+     */
+    public String toText() {
+        StringBuilder text = new StringBuilder();
+        boolean told = errorRepr == null || stderr != null && stderr.contains(errorRepr);
+        for (String part : new String[] {stdout, stderr, told ? null : errorRepr, lastValueRepr}) {
+            if (part != null && !part.isEmpty()) {
+                text.append(text.length() == 0 || text.charAt(text.length() - 1) == '\n' ? "" : "\n").append(part);
+            }
+        }
+        return text.length() == 0 ? "(" + status.name().toLowerCase(Locale.ROOT) + ", no output)" : text.toString();
+    }
+
     @Override
     public String toString() {
         return "PyExecutionResult{" + status + ", exitCode=" + exitCode + ", lastValueRepr=" + lastValueRepr + ", errorRepr="

@@ -8,7 +8,9 @@ package com.alibaba.langengine.pyexecutor;
 public class PyExecutorException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
+    /** What kind of failure it is. */
     private final String code;
+    /** What to do next, or null. */
     private final String hint;
 
     /**

@@ -6,6 +6,7 @@ import java.time.Duration;
 public class PyExecutorOverloadedException extends PyExecutorException {
     private static final long serialVersionUID = 1L;
 
+    /** How long to wait. */
     private final Duration retryAfter;
 
     PyExecutorOverloadedException(String message, String hint, Duration retryAfter) {

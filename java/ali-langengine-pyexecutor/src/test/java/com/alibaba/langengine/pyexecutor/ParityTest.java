@@ -430,6 +430,16 @@ class ParityTest {
     }
 
     @Test
+    void theTextForModelsHasAllThereIs() throws Exception {
+        assertEquals("a\nb\n42", run("print('a')\nprint('b')\n42").toText());
+        assertEquals("a\n42", run("print('a', end='')\n42").toText());
+        assertEquals("(ok, no output)", run("x = 1").toText());
+        String text = run("print('a')\n1 / 0").toText();
+        assertTrue(text.startsWith("a\nTraceback") && text.endsWith("ZeroDivisionError: division by zero\n"), text);
+        assertEquals("E: m", new PyExecutionResult(1, "", false, "", false, 1, null, "E: m").toText());
+    }
+
+    @Test
     void elapsedTimeIsReal() throws Exception {
         PyExecutionResult result = run("import time\ntime.sleep(0.2)");
         assertTrue(result.getElapsedMs() >= 200, result.getElapsedMs() + " ms");

@@ -1,0 +1,2 @@
+/** LangChain4j. */
+package com.alibaba.langengine.pyexecutor.langchain4j;

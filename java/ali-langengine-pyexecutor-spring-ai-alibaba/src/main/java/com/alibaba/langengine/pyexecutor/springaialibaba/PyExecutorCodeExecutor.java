@@ -1,0 +1,61 @@
+package com.alibaba.langengine.pyexecutor.springaialibaba;
+
+import com.alibaba.cloud.ai.graph.node.code.CodeExecutor;
+import com.alibaba.cloud.ai.graph.node.code.entity.CodeBlock;
+import com.alibaba.cloud.ai.graph.node.code.entity.CodeExecutionConfig;
+import com.alibaba.cloud.ai.graph.node.code.entity.CodeExecutionResult;
+import com.alibaba.langengine.pyexecutor.PyExecutionOptions;
+import com.alibaba.langengine.pyexecutor.PyExecutionResult;
+import com.alibaba.langengine.pyexecutor.PyExecutionTimeoutException;
+import com.alibaba.langengine.pyexecutor.PyExecutor;
+import java.time.Duration;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+
+/**
+ * Spring AI Alibaba's executor of code nodes, for {@code CodeExecutorNodeAction.builder().codeExecutor(...)}. Blocks run
+ * one after another until one fails; of the configuration only the time-out, in seconds, is used.
+ */
+public class PyExecutorCodeExecutor implements CodeExecutor {
+    private final PyExecutor executor;
+
+    /** @param executor that runs the code; it stays the caller's to close */
+    public PyExecutorCodeExecutor(PyExecutor executor) {
+        this.executor = Objects.requireNonNull(executor, "executor");
+    }
+
+    @Override
+    public CodeExecutionResult executeCodeBlocks(List<CodeBlock> blocks, CodeExecutionConfig config) throws Exception {
+        StringBuilder logs = new StringBuilder();
+        for (CodeBlock block : blocks) {
+            if (!block.language().toLowerCase(Locale.ROOT).startsWith("python")) {
+                return new CodeExecutionResult(1, "unsupported language: " + block.language());
+            }
+            PyExecutionResult result = run(block.code(), config);
+            // What the script wrote, untouched: the caller looks for its own marks in it.
+            logs.append(result.getExitCode() == 0 ? result.getStdout() : result.toText());
+            if (result.getExitCode() != 0) {
+                return new CodeExecutionResult(result.getExitCode(), logs.toString());
+            }
+        }
+        return new CodeExecutionResult(0, logs.toString());
+    }
+
+    private PyExecutionResult run(String code, CodeExecutionConfig config) throws Exception {
+        PyExecutionOptions options = new PyExecutionOptions();
+        if (config != null && config.getTimeout() > 0) {
+            options.setTimeout(Duration.ofSeconds(config.getTimeout()));
+        }
+        try {
+            return executor.executeOnce(code, options);
+        } catch (PyExecutionTimeoutException e) {
+            return e.getResult();
+        }
+    }
+
+    /** Nothing: each block has a process of its own. */
+    @Override
+    public void restart() {
+    }
+}

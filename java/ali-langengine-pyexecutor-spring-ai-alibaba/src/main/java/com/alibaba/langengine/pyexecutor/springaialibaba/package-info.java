@@ -1,0 +1,2 @@
+/** Spring AI Alibaba. */
+package com.alibaba.langengine.pyexecutor.springaialibaba;

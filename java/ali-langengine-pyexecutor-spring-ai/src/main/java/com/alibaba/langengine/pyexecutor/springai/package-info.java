@@ -1,0 +1,2 @@
+/** Spring AI. */
+package com.alibaba.langengine.pyexecutor.springai;

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench bench-peers bench-neighbours asan tsan fuzz install docs format tidy clean
+.PHONY: all setup run test bench bench-peers bench-neighbours bench-serve soak-serve asan tsan fuzz install docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -25,6 +25,15 @@ bench: all
 # Beside a Jupyter kernel (installed by pip into a temporary environment) and bubblewrap.
 bench-peers: all
 	bench/peers.py $(BUILD)/pyexec
+
+# What HTTP adds to the C API, and what it takes; needs an idle machine.
+bench-serve: all
+	bench/serve.py $(BUILD)
+
+# Mixed traffic, kills and disconnects for MINUTES; then all must be as it was.
+MINUTES ?= 10
+soak-serve: all
+	tests/soak_serve.py $(MINUTES) $(BUILD)/pyexec
 
 # How long sessions wait beside scripts that misbehave; needs an idle machine.
 bench-neighbours: all

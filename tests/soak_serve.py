@@ -47,12 +47,17 @@ def below(pid):
     return found
 
 
+def mounts():
+    """Of this mount namespace, but for those of other programs' containers."""
+    return sum("/containers/" not in line for line in pathlib.Path("/proc/self/mounts").read_text().splitlines())
+
+
 def figures(server):
     proc = pathlib.Path("/proc/%d" % server.process.pid)
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
     return {"rss_kib": int(status["VmRSS"].split()[0]), "threads": int(status["Threads"]),
             "descriptors": len(list((proc / "fd").iterdir())), "processes": len(below(server.process.pid)),
-            "mounts": len(pathlib.Path("/proc/self/mounts").read_text().splitlines()),
+            "mounts": mounts(),
             "sessions": int(server.metric("pyexec_sessions")), "connections": int(server.metric("pyexec_http_connections"))}
 
 
@@ -116,7 +121,7 @@ class Client(threading.Thread):
         return "streamed"
 
     def nonsense(self):
-        with dial(self.server.socket, 5) as sock:
+        with dial(self.server.socket, 30) as sock:
             sock.sendall(self.random.choice([b"\0" * 100, b"GET / HTTP/1.1\r\nHost", b"POST /v1/execute HTTP/1.1\r\n\r\n",
                                              b"X" * 40000, b"GET /v1/nothing HTTP/1.1\r\nHost: a\r\n\r\n"]))
             sock.shutdown(socket.SHUT_WR)
@@ -152,7 +157,7 @@ def settle(server):
 def main():
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10
     program = Own(sys.argv[2] if len(sys.argv) > 2 else str(ROOT / "build" / "pyexec"))
-    config = "[host]\npool_idle = 1s\n[serve]\nidle_timeout = 5s\n[session]\nmax_count = 50\n"
+    config = "[host]\npool_idle = 1s\n[serve]\nidle_timeout = 2s\n[session]\nmax_count = 50\n"
     with serving(program, "--files", "full", "--workspace-bytes", "4M", "--any-import", "--timeout", "1s", config=config,
                  env={"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}) as server:
         counts, rows = {}, []
@@ -173,7 +178,7 @@ def main():
         print(json.dumps(counts, default=str))
         # Zygotes come and go, and an arena of malloc may grow: the rest must not.
         good = (after["rss_kib"] < before["rss_kib"] * 1.3 + 4096 and after["descriptors"] <= before["descriptors"] + 4
-                and after["processes"] <= before["processes"] + 2 and after["mounts"] == before["mounts"]
+                and after["processes"] <= before["processes"] + 2 and after["mounts"] <= before["mounts"]
                 and after["threads"] <= before["threads"] + 4 and server.result("6 * 7")["last_value_repr"] == "42")
         pid = server.process.pid
         good = server.stop() == 0 and not below(pid) and good

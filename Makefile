@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench bench-peers bench-neighbours bench-serve soak-serve asan tsan fuzz install docs format tidy clean
+.PHONY: all setup run test bench bench-peers bench-mcp bench-neighbours bench-serve soak-serve asan tsan fuzz install docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -34,6 +34,10 @@ bench-serve: all
 MINUTES ?= 10
 soak-serve: all
 	tests/soak_serve.py $(MINUTES) $(BUILD)/pyexec
+
+# A tool call of MCP beside POST /v1/execute.
+bench-mcp: all
+	bench/mcp.py $(BUILD)/pyexec
 
 # How long sessions wait beside scripts that misbehave; needs an idle machine.
 bench-neighbours: all

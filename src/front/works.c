@@ -29,10 +29,13 @@ static void *serve(void *argument)
     while (*at != work)
         at = &(*at)->next;
     *at = work->next;
+    pthread_mutex_unlock(&works->lock);
+    release(work);
+    /* What it was about may go once none is counted. */
+    pthread_mutex_lock(&works->lock);
     works->count--;
     pthread_cond_broadcast(&works->changed);
     pthread_mutex_unlock(&works->lock);
-    release(work);
     return NULL;
 }
 
@@ -89,7 +92,7 @@ void px_works_stop(struct px_works *works)
     pthread_mutex_lock(&works->lock);
     for (struct px_work *work = works->first; work; work = work->next)
         work->cancel(work);
-    while (works->first)
+    while (works->count)
         pthread_cond_wait(&works->changed, &works->lock);
     pthread_mutex_unlock(&works->lock);
 }

@@ -1,0 +1,154 @@
+/* A library whose executor runs nothing, for targets that serve clients: requests are taken and checked by the
+ * real code, and a run writes its code. */
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "engine/request.h"
+#include "engine/result.h"
+#include "fuzz.h"
+
+struct pyexec_executor {
+    int unused;
+};
+
+const char *pyexec_version(void)
+{
+    return "0";
+}
+
+int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error)
+{
+    json_t *config = json_loads(config_json, JSON_REJECT_DUPLICATES, NULL);
+    require(json_is_object(config));
+    json_decref(config);
+    *ret = calloc(1, sizeof **ret);
+    return *ret ? 0 : px_error_oom(error);
+}
+
+void pyexec_executor_free(pyexec_executor *executor)
+{
+    free(executor);
+}
+
+const char *pyexec_executor_info_json(pyexec_executor *executor)
+{
+    (void)executor;
+    return "{\"version\":\"0\"}";
+}
+
+const char *pyexec_executor_policy_json(pyexec_executor *executor)
+{
+    (void)executor;
+    return "{}";
+}
+
+/* A run that writes its code. */
+int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
+                        pyexec_error *error)
+{
+    (void)executor;
+    if (px_request_check(request, error) < 0) {
+        require_error(error, PYEXEC_INVALID_REQUEST);
+        return -1;
+    }
+    if (request->output)
+        request->output(request->output_data, 1, request->code, request->code_length / 2);
+    *ret = px_result_new();
+    require(*ret);
+    px_buffer_add(&(*ret)->streams[0].text, request->code, request->code_length);
+    return 0;
+}
+
+/* As the real ones take ids: C strings, that end up in messages. */
+static int no_session(const char *id, pyexec_error *error)
+{
+    return px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "session_id: '%.140s' is no session", id);
+}
+
+int pyexec_execute(pyexec_executor *executor, const char *id, pyexec_request *request,
+                   pyexec_result **ret, pyexec_error *error)
+{
+    return strlen(id) > 20 ? no_session(id, error) : pyexec_execute_once(executor, request, ret, error);
+}
+
+int pyexec_session_interrupt(pyexec_executor *executor, const char *id, pyexec_error *error)
+{
+    (void)executor;
+    return no_session(id, error);
+}
+
+int pyexec_session_close(pyexec_executor *executor, const char *id, pyexec_error *error)
+{
+    (void)executor;
+    return no_session(id, error);
+}
+
+void pyexec_session_close_all(pyexec_executor *executor)
+{
+    (void)executor;
+}
+
+static int give(char **ret, const char *text)
+{
+    *ret = strdup(text);
+    require(*ret);
+    return 0;
+}
+
+int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error)
+{
+    (void)executor, (void)error;
+    return give(ret, "[]");
+}
+
+int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)
+{
+    (void)executor, (void)error;
+    return give(ret, "{}");
+}
+
+int pyexec_doctor(const char *policy_json, const char *host_json, bool measure, char **ret,
+                  pyexec_error *error)
+{
+    (void)policy_json, (void)host_json, (void)measure, (void)error;
+    return give(ret, "{}");
+}
+
+int pyexec_session_list_files(pyexec_executor *executor, const char *id, char **ret,
+                              pyexec_error *error)
+{
+    (void)executor;
+    return strlen(id) > 20 ? no_session(id, error) : give(ret, "[]");
+}
+
+int pyexec_session_read_file(pyexec_executor *executor, const char *id, const char *path,
+                             void **ret, size_t *ret_length, pyexec_error *error)
+{
+    (void)executor, (void)id;
+    if (px_request_check_path(path, "path", error) < 0)
+        return -1;
+    *ret_length = strlen(path);
+    return give((char **)ret, path);
+}
+
+int pyexec_session_write_file(pyexec_executor *executor, const char *id, const char *path,
+                              const void *bytes, size_t length, pyexec_error *error)
+{
+    (void)executor, (void)id;
+    require(length == 0 || ((const char *)bytes)[length] == '\0');
+    return px_request_check_path(path, "path", error);
+}
+
+int pyexec_session_delete_file(pyexec_executor *executor, const char *id, const char *path,
+                               pyexec_error *error)
+{
+    (void)executor, (void)id;
+    return px_request_check_path(path, "path", error);
+}
+
+int pyexec_session_create(pyexec_executor *executor, const char *id, const char *policy, const char *ceiling,
+                          pyexec_error *error)
+{
+    (void)executor, (void)policy, (void)ceiling;
+    return strlen(id) > 20 ? no_session(id, error) : 0;
+}

@@ -169,27 +169,26 @@ class NativeProgramTest {
         Path program = BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE);
         Path limited = script("limited",
                 "exec unshare -r sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"' " + program + " \"$@\"");
-        try (PyExecutor executor = new PyExecutor(null, null, new HostConfig().setExecutable(limited.toString()))) {
-            String property = System.clearProperty(NativeProgram.PROPERTY);
-            try {
-                PyExecutorException thrown = refused(executor::start);
-                assertTrue(thrown.getMessage().contains("pyexec doctor:") && thrown.getMessage().contains("user_namespace"),
-                        thrown.getMessage());
-            } finally {
-                System.setProperty(NativeProgram.PROPERTY, property == null ? "" : property);
-            }
+        PyExecutorException thrown = refused(() -> startWith(limited));
+        assertTrue(thrown.getMessage().contains("pyexec doctor:") && thrown.getMessage().contains("user_namespace"), thrown.getMessage());
+    }
+
+    /** Starts with a configured program, which a system property would win over. */
+    private static void startWith(Path program) {
+        String property = System.clearProperty(NativeProgram.PROPERTY);
+        try (PyExecutor executor = new PyExecutor(null, null, new HostConfig().setExecutable(program.toString()))) {
+            executor.start();
+        } finally {
+            System.setProperty(NativeProgram.PROPERTY, property == null ? "" : property);
         }
     }
 
     @Test
     void aProgramThatIsNotPyexecIsToldWithItsLastWords() throws Exception {
         Path other = script("other", "echo 'no such command: rpc' >&2", "exit 2");
-        System.clearProperty(NativeProgram.PROPERTY);
-        try (PyExecutor executor = new PyExecutor(null, null, new HostConfig().setExecutable(other.toString()))) {
-            PyExecutorException thrown = assertThrows(PyExecutorException.class, executor::start);
-            assertTrue(thrown.getMessage().contains("exit status 2") && thrown.getMessage().contains("no such command: rpc"),
-                    thrown.getMessage());
-        }
+        PyExecutorException thrown = assertThrows(PyExecutorException.class, () -> startWith(other));
+        assertTrue(thrown.getMessage().contains("exit status 2") && thrown.getMessage().contains("no such command: rpc"),
+                thrown.getMessage());
         assertFalse(Files.exists(temporary.resolve("cache")));
     }
 }

@@ -297,6 +297,20 @@ def test_an_archive_is_held_to_the_quota(any_box):
     assert any_box.names() == []
 
 
+def test_archives_on_their_way_are_bounded(own):
+    with serving(own, "--files", "full") as server, contextlib.ExitStack() as stack:
+        path = "/v1/sessions/" + server.ask("POST", "/v1/sessions").json()["id"] + "/files"
+        head = "PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" % path
+        for _ in range(64):
+            stack.enter_context(dial(server.socket)).sendall(head.encode() + bytes(1000))
+
+        def status():
+            return server.ask("PUT", path, tar_of(("f", b"1"))).status
+        wait_for(lambda: status() == 503, "one more is taken")
+        stack.close()
+        wait_for(lambda: status() == 204, "their places are not given back")
+
+
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 511, b"not a tar" * 1000, os.urandom(10240)],
                          ids=["empty", "short", "zeros", "text", "noise"])
 def test_what_is_no_archive_is_refused(box, data):

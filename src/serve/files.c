@@ -17,6 +17,7 @@
 #include "serve/server.h"
 
 #define BLOCK 65536
+#define SPOOLS_MAX 64           /* archives in temporary files at once */
 #define UPLOAD_PREFIX ".pyexec-upload-"
 
 void px_files_answer_error(struct px_request *request, const pyexec_error *error)
@@ -160,8 +161,15 @@ void px_files_get(struct px_request *request)
 /* ---- All of them ---- */
 
 /* Archives are made in, and unpacked from, a file without a name: constant memory. */
-static int temporary(pyexec_error *error)
+static int temporary(struct px_request *request, pyexec_error *error)
 {
+    if (++request->server->spools > SPOOLS_MAX) {
+        --request->server->spools;
+        px_error_set(error, PYEXEC_OVERLOADED, "%d archives are on their way", SPOOLS_MAX);
+        error->retry_after_ms = 1000;
+        return px_error_hint(error, "Send it again later, or file by file.");
+    }
+    request->spools++;
     const char *folder = getenv("TMPDIR");
     int fd = open(folder && *folder == '/' ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0) {
@@ -252,7 +260,7 @@ static int pack(struct px_request *request, const json_t *files, int fd, pyexec_
 static void answer_archive(struct px_request *request, const json_t *files)
 {
     pyexec_error error;
-    px_auto_fd int fd = temporary(&error);
+    px_auto_fd int fd = temporary(request, &error);
     if (fd < 0 || pack(request, files, fd, &error) < 0) {
         px_files_answer_error(request, &error);
         return;
@@ -296,7 +304,7 @@ int px_files_open_archive(struct px_request *request, pyexec_error *error)
 {
     if (archive_room(request, error) < 0)
         return -1;
-    request->body_fd = temporary(error);
+    request->body_fd = temporary(request, error);
     return request->body_fd < 0 ? -1 : 0;
 }
 

@@ -69,7 +69,8 @@ void px_request_release(struct px_request *request)
     if (request->completed)
         account(request);
     px_stream_free(request->stream);
-    request->server->bodies_bytes -= request->body.length;
+    request->server->bodies_bytes -= (long)request->body.length;
+    request->server->spools -= request->spools;
     px_buffer_done(&request->body);
     px_close_fd(&request->body_fd);
     free(request->path);

@@ -62,6 +62,7 @@ struct px_request {
     int body_fd;                        /* PX_BODY_FILE; -1 */
     char *upload;                       /* the temporary name of a file that is sent, or NULL */
     uint64_t body_room;                 /* how many more bytes it may have */
+    int spools;                         /* temporary files that it has */
     uint64_t body_bytes;
     pyexec_error body_error;            /* code != PYEXEC_OK: the body could not be taken */
     int64_t started_ns;

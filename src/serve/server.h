@@ -25,6 +25,7 @@ struct px_server {
     struct px_listener listeners[PX_LISTENERS_MAX];
     size_t listener_count;
     _Atomic bool draining;
+    _Atomic long spools;                /* archives in temporary files */
     _Atomic long bodies_bytes;          /* that are kept of requests' bodies */
     _Atomic long in_progress;           /* requests that have begun and are not completed */
     char *openapi;                      /* the document, made at start */

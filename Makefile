@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench bench-peers bench-mcp bench-neighbours bench-serve soak-serve asan tsan fuzz install docs format tidy clean
+.PHONY: all setup run test bench bench-peers bench-mcp bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -64,6 +64,11 @@ fuzz:
 
 install: all
 	meson install -C $(BUILD)
+
+# Debian packages, in $(BUILD)/deb.
+deb:
+	@tools/bootstrap.sh deb
+	@tools/deb.sh $(BUILD)/deb
 
 # Files that are made from the tables.
 docs: all

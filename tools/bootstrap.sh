@@ -1,14 +1,17 @@
 #!/bin/sh
-# Installs what the build (and, with "test", the tests, or with "fuzz", the fuzzing) need and lack.
-# Does nothing, and asks the network for nothing, when all is there.
+# Installs what the build (and, with "test", the tests, with "fuzz", the fuzzing, with "deb", the packages)
+# need and lack. Does nothing, and asks the network for nothing, when all is there.
 set -eu
 
 packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjansson-dev
 libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libssl-dev libsystemd-dev python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
-        podman crun qemu-system-x86 busybox-static valgrind
+        podman crun qemu-system-x86 busybox-static valgrind systemd lintian
         openjdk-17-jdk-headless maven"
+fi
+if [ "${1:-}" = test ] || [ "${1:-}" = deb ]; then
+    packages="$packages build-essential debhelper"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = fuzz ]; then
     # The runtime of sanitizers and libFuzzer is only recommended by clang.

@@ -24,6 +24,19 @@ for file in include/pyexec.h share/man/man1/pyexec.1 libexec/pyexec/pyexec-launc
     share/zsh/site-functions/_pyexec share/fish/vendor_completions.d/pyexec.fish; do
     test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
+# The server: its module, which loads, its units, which name the installed program, and its monitoring.
+if [ -e "$build/pyexec_serve.so" ]; then
+    for file in libexec/pyexec/pyexec_serve.so lib/systemd/system/pyexec.socket lib/sysusers.d/pyexec.conf \
+        share/pyexec/grafana-dashboard.json share/pyexec/prometheus-rules.yml share/pyexec/pyexec.conf; do
+        test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
+    done
+    grep -q 'exec /usr/local/bin/pyexec serve' "$prefix/lib/systemd/system/pyexec.service"
+    served=$(env -u XDG_RUNTIME_DIR "$prefix/bin/pyexec" serve --listen 127.0.0.1:0 2>&1) || true
+    case $served in
+        *'needs one'*) ;;
+        *) echo "the server's module: $served"; exit 1 ;;
+    esac
+fi
 # The library exports its own names and nothing else.
 exported=$(nm -D --defined-only "$libdir/libpyexec.so.0" | awk '$2 == "T" && $3 !~ /^pyexec_/ {print $3}')
 test -z "$exported" || { echo "exported: $exported"; exit 1; }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ struct px_session {
     bool own_folder;                    /* made by pyexec in workspace_root: removed at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
-    uint64_t calls;
+    _Atomic uint64_t calls;             /* counted by its call, seen by whoever lists */
     bool threads_left;                  /* its threads go on between calls */
     int64_t idle_cpu_ns;                /* CPU time used when its last call ended */
     bool cpu_timed;                     /* the timer is there: its CPU time is kept when idle */

@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 #define SESSION_MAX 256         /* longer than any id that is accepted */
-#define WORKER_STACK (512u << 10)
+#define WORKER_STACK (2u << 20)    /* JSON of the greatest depth takes a quarter of it, twice */
 #define WORKER_IDLE_NS (30 * INT64_C(1000000000))   /* then a worker without work ends */
 
 /* A principal's part of one schedule. */

@@ -161,16 +161,16 @@ def test_interrupt_ends_the_call_and_keeps_the_state(server):
 
 def test_calls_of_one_session_keep_their_order(server):
     server.result("seen = []", "order")
-    connections = [server.connection() for _ in range(8)]
-    for i, connection in enumerate(connections):
-        connection.request("POST", "/v1/sessions/order/execute", json.dumps(
-            {"code": "import time; time.sleep(0.05); seen.append(%d)" % i}))
-        wait_for(lambda: server.metric("pyexec_running") + server.metric("pyexec_queue_length") >= 1, "not taken")
-        time.sleep(0.02)
+    connections = []
+    for i, code in enumerate(["import time\nwhile True: time.sleep(0.01)", *("seen.append(%d)" % i for i in range(7))]):
+        connections.append(server.connection())
+        connections[-1].request("POST", "/v1/sessions/order/execute", json.dumps({"code": code}))
+        wait_for(lambda: (server.metric("pyexec_running"), server.metric("pyexec_queue_length")) == (1, i), "not taken")
+    server.ask("POST", "/v1/sessions/order/interrupt")
     for connection in connections:
         assert connection.getresponse().status == 200
         connection.close()
-    assert server.result("seen", "order")["last_value_repr"] == str(list(range(8)))
+    assert server.result("seen", "order")["last_value_repr"] == str(list(range(7)))
     server.ask("DELETE", "/v1/sessions/order")
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numb
 
 NUMBERS = {"clone": 56, "pivot_root": 155, "mount": 165, "umount2": 166, "sethostname": 170, "setdomainname": 171,
            "unshare": 272, "setns": 308, "seccomp": 317, "open_tree": 428, "move_mount": 429, "fsopen": 430,
-           "fsconfig": 431, "fsmount": 432, "fspick": 433, "clone3": 435, "mount_setattr": 442, "landlock_create_ruleset": 444}
+           "fsconfig": 431, "fsmount": 432, "fspick": 433, "clone3": 435, "openat2": 437, "mount_setattr": 442, "landlock_create_ruleset": 444}
 NAMESPACES = 0x7e020000         # CLONE_NEW… flags, as in Docker's and systemd's filters
 MOUNTS = ("mount", "umount2", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "pivot_root")
 EVERY = "user_namespace,pid_namespace,mount_namespace,network_namespace,ipc_namespace,uts_namespace"
@@ -41,6 +41,10 @@ PROFILES = {
     "no Landlock": (refusing(["landlock_create_ruleset"], errno.ENOSYS), "landlock"),
     "no seccomp": (refusing(["seccomp"], errno.EINVAL), "seccomp"),
 }
+
+
+# What RestrictSUIDSGID= does too: no layer is missing, but files are out of reach.
+WITHOUT_FILES = {"systemd RestrictSUIDSGID": (refusing(["openat2"], errno.ENOSYS), "")}
 
 
 def install(rules):
@@ -68,7 +72,7 @@ def confined(_copy):
     def run(profile, *arguments, uid=ORDINARY):
         ids = {"user": uid, "group": uid, "extra_groups": []} if os.getuid() == 0 else {}
         return subprocess.run([_copy + "/pyexec", *arguments], capture_output=True, timeout=60, cwd="/", **ids,
-                              preexec_fn=lambda: install(PROFILES[profile][0]),
+                              preexec_fn=lambda: install({**PROFILES, **WITHOUT_FILES}[profile][0]),
                               env=dict(os.environ, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3"))
     return run
 
@@ -103,6 +107,14 @@ def test_with_less_only_when_each_layer_is_named(confined, profile, nothing_left
                                  "import ctypes\nctypes.CDLL(None).open(b'/etc/passwd', 0)").stdout)
     assert (result["status"], result["last_value_repr"]) == ("ok", "-1"), result
     assert set(result["missing_layers"]) - {"time_namespace"} == set(names.split(",")), result
+
+
+@pytest.mark.parametrize("profile", WITHOUT_FILES)
+def test_a_call_that_files_need_is_named_when_it_is_refused(confined, profile, nothing_left):
+    assert json.loads(confined(profile, "run", "--json", "-c", "6 * 7").stdout)["last_value_repr"] == "42"
+    error = json.loads(confined(profile, "run", "--json", "--files", "full", "-c", "open('a', 'w')").stdout)
+    assert error["code"] == "sandbox_unavailable" and "openat2" in error["message"], error
+    assert "RestrictSUIDSGID=" in error["hint"], error
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a container's root is made from root")

@@ -104,13 +104,23 @@ static int by_path(const void *a, const void *b)
                   ((const struct px_snapshot_entry *)b)->path);
 }
 
+static int cannot_list(int number, pyexec_error *error)
+{
+    if (number != ENOSYS)
+        return px_error_errno(error, PYEXEC_INTERNAL, number, "can't list the workspace");
+    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, number, "openat2, by which workspaces are read, is refused");
+    return px_error_hint(error, "Allow it in the container's seccomp profile (--security-opt "
+                                "seccomp=unconfined), under systemd unset RestrictSUIDSGID=.");
+}
+
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error)
 {
     char *path = malloc(PATH_MAX);
     int fd = px_open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
     if (!path || fd < 0 || list(fd, path, 0, 0, ret) < 0) {
+        int saved = errno;
         free(path);
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't list the workspace");
+        return cannot_list(saved, error);
     }
     free(path);
     if (ret->count)

@@ -38,6 +38,16 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/syste
 """
 
 
+def impossible():
+    """Why no such machine can be made here, or an empty text."""
+    if os.getuid() != 0 or not os.path.exists("/lib/systemd/systemd"):
+        return "needs root and systemd"
+    script = """set -e; mount -t tmpfs none /mnt; cd /mnt; mkdir upper work root cgroup
+        mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root; mount -t cgroup2 none cgroup"""
+    return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--cgroup", "--propagation", "private", "sh", "-c", script],
+                          capture_output=True, text=True).stderr
+
+
 class Machine:
     def __init__(self, files=()):
         self.folder = tempfile.mkdtemp(prefix="pyexec-folder-")

@@ -280,10 +280,12 @@ static json_t *operation(const struct px_route *route)
     json_t *responses = json_object();
     add_success(responses, route);
     static const char *const failures[] = {"4XX", "5XX"};
-    for (size_t i = 0; i < PX_COUNT(failures); i++)
-        json_object_set_new(responses, failures[i],
-                            response("The request failed; code and hint say why.",
-                                     content("application/problem+json", schema_of("Problem"))));
+    for (size_t i = 0; i < PX_COUNT(failures); i++) {
+        json_t *body = content("application/problem+json", schema_of("Problem"));
+        if (strcmp(route->path, "/mcp") == 0)       /* its own are JSON-RPC's errors */
+            json_object_set_new(body, "application/json", json_pack("{s:{s:s}}", "schema", "type", "object"));
+        json_object_set_new(responses, failures[i], response("The request failed; code and hint say why.", body));
+    }
     json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary",
                                route->summary, "parameters", parameters(route), "responses", responses);
     const char *tag = route->runs ? "runs" : strstr(route->path, "/files") ? "files"

@@ -5,7 +5,7 @@
 # to is a failure.
 build=${1:-build}
 # What an earlier run has left must not be counted.
-rm -rf "$build/pytest.xml" "$build/summary.txt" "$build/meson-logs" "$build/reports"
+rm -rf "$build/pytest.xml" "$build/summary.txt" "$build"/meson-logs/testlog* "$build/reports"
 [ -z "${SANITIZE:-}" ] || . tools/sanitizers.sh
 # Sanitizers take several times as long.
 meson test -C "$build" --print-errorlogs ${SANITIZE:+-t 4}

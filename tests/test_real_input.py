@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import ORDINARY, ROOT
+from conftest import ORDINARY, ROOT, USERS
 
 AREAS = ["ben", "cpu", "crs", "ctp", "dev", "env", "fdx", "fkb", "frg", "fsr", "fsw", "grd", "imp", "ipc", "krn",
          "mem", "mnt", "net", "nsx", "out", "prc", "pro", "proc", "ptr", "res", "run", "ses", "sig", "tim", "wal", "xtn"]
@@ -89,6 +89,8 @@ def corpus(shared, session_folder):
     return folder
 
 
+# The guard is the same code for every user; what holds without it is the kernel's doing, for each.
+@pytest.mark.parametrize("any_pyexec", [USERS[0], *(user + "-unguarded" for user in USERS)], indirect=True)
 @pytest.mark.parametrize("area", AREAS)
 def test_corpus(any_pyexec, corpus, area):
     if not list(corpus.glob(area + "_*.py")):

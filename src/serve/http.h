@@ -83,8 +83,8 @@ struct px_request {
     bool stays;                         /* its run goes on without its client */
     bool suspended;                     /* the connection sleeps */
     bool answered;                      /* with all that there is to say */
-    bool gone;                          /* the client went away before */
-    bool cancelled;                     /* the server ends */
+    atomic_bool gone;                   /* the client went away before; set with the lock */
+    atomic_bool cancelled;              /* the server ends, or the client is gone; the same */
     pyexec_request *running;            /* what to cancel then */
     struct px_stream *stream;           /* server-sent events, or NULL */
     struct px_watch *watch;

@@ -200,6 +200,14 @@ static json_t *response(const char *description, json_t *body)
     return object;
 }
 
+/* Of JSON-RPC where the message was read, of HTTP before. */
+static json_t *rpc_error(const char *description)
+{
+    json_t *body = content("application/json", json_pack("{s:s}", "type", "object"));
+    json_object_update_new(body, content("application/problem+json", schema_of("Problem")));
+    return response(description, body);
+}
+
 /* What the route answers on success. */
 static void add_success(json_t *responses, const struct px_route *route)
 {
@@ -230,6 +238,8 @@ static void add_success(json_t *responses, const struct px_route *route)
         body = content("application/json", json_pack("{s:s}", "type", "object"));
         json_object_set_new(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
         json_object_set_new(responses, "202", response("A notification was taken.", NULL));
+        json_object_set_new(responses, "400", rpc_error("No message, or headers that do not fit it."));
+        json_object_set_new(responses, "404", rpc_error("No such method (revision 2026-07-28)."));
     } else if (strcmp(name, "openapi") == 0) {
         text = "The document.";
         body = content("application/json", json_pack("{s:s}", "type", "object"));

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from library import Executor, Failure
-from test_kills import children
+from test_kills import by_age, children
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
 FULL = dict(OPEN, disable_open=False)
@@ -26,7 +26,7 @@ def executor(nothing_left):
 def below(executor):
     outer, = children(executor.pid)
     supervisor, = children(outer)
-    return sorted(children(supervisor))
+    return by_age(children(supervisor))
 
 
 def send(executor, number):
@@ -50,8 +50,11 @@ def starts_anew(executor, reason):
 def test_killed_while_idle(executor):
     for i in range(20):
         executor.call("s", "x = 1")
+        session = below(executor)[-1]
         send(executor, signal.SIGKILL)
         time.sleep(0.002 * i)
+        while i >= 15 and session in below(executor):
+            time.sleep(0.01)
         # It takes the kernel a moment to end a process; a call that comes within it can only say so.
         if executor.call("s", "1")["status"] == "killed":
             assert i < 15

@@ -40,13 +40,24 @@ def children(pid):
     return found
 
 
+def by_age(found):
+    """Oldest first: by the time of birth, as ids come round."""
+    def birth(pid):
+        try:
+            with open("/proc/%d/stat" % pid) as file:
+                return int(file.read().rsplit(")", 1)[1].split()[19])
+        except OSError:
+            return 0
+    return sorted(found, key=lambda pid: (birth(pid), pid))
+
+
 def find(role, cli, wait=5):
     """The process of that role below the program, when it has come to be."""
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline:
         outer = children(cli)
         supervisor = children(outer[0]) if outer else []
-        below = sorted(children(supervisor[0])) if supervisor else []
+        below = by_age(children(supervisor[0])) if supervisor else []
         found = {"cli": [cli], "outer": outer, "supervisor": supervisor, "zygote": below[:1], "child": below[1:2]}[role]
         if found:
             return found[0]
@@ -228,7 +239,7 @@ OPEN = {"use_import_whitelist": False, "banned_imports": [], "disable_open": Fal
 def victims(role, host):
     outer = children(host)
     supervisor = [pid for parent in outer for pid in children(parent)]
-    below = sorted(pid for parent in supervisor for pid in children(parent))
+    below = by_age(pid for parent in supervisor for pid in children(parent))
     return {"outer": outer, "supervisor": supervisor, "any below": below}[role]
 
 

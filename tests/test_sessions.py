@@ -13,6 +13,7 @@ import pytest
 
 from conftest import BUILD
 from library import Executor, Failure
+from test_kills import by_age
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
 FULL = dict(OPEN, disable_open=False)
@@ -276,7 +277,7 @@ def test_sessions_outlive_their_zygote(nothing_left):
         table = pids()
         outer = [pid for pid in below(os.getpid(), table) if table[pid][0] == "pyexec-launch"]
         supervisor = [pid for pid in outer if table[pid][1] in outer][0]
-        zygote = min(pid for pid, (_, parent) in table.items() if parent == supervisor)
+        zygote = by_age(pid for pid, (_, parent) in table.items() if parent == supervisor)[0]
         os.kill(zygote, signal.SIGKILL)
         time.sleep(0.1)
         for i in range(100):
@@ -334,7 +335,7 @@ def test_10000_open_and_close_cycles_leave_nothing(capsys, nothing_left):
             executor.close("%s%d" % (name, i))
     with Executor(OPEN, {"max_count": 0}, {"zygotes": 1, "pool_size": 0}) as executor:
         cycle("warm", 1500)
-        before, first = state(), min(below(executor.pid, pids())[2:])
+        before, first = state(), by_age(below(executor.pid, pids())[2:])[0]
         threads = [threading.Thread(target=cycle, args=("t%d-" % i, 2500)) for i in range(4)]
         start = time.monotonic()
         [thread.start() for thread in threads], [thread.join() for thread in threads]

@@ -15,6 +15,9 @@ import time
 
 import pytest
 
+# `meson test` sets it, and a copy of the program would load the library of the build folder.
+os.environ.pop("LD_LIBRARY_PATH", None)
+
 # A shell's background job ignores it, and so would all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -7,44 +7,16 @@ import time
 
 import pytest
 
+from json_lines import JsonLines
 
-class Client:
+
+class Client(JsonLines):
     def __init__(self, program, **initialize):
-        self.process = program.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.next, self.held = 0, []
+        super().__init__(program, "rpc")
         policy = {"python_bin": "/usr/bin/python3", **initialize.pop("policy", {})}
         self.info = self.call("initialize", protocol=1, policy=policy, **initialize)["result"]
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.process.stdin.close()
-        assert self.process.wait(10) == 0
-        self.process.stdout.close()
-
-    def line(self, data):
-        self.process.stdin.write(data + b"\n")
-        self.process.stdin.flush()
-
-    def send(self, method, **params):
-        self.next += 1
-        self.line(json.dumps({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).encode())
-        return self.next
-
-    def read(self):
-        return json.loads(self.process.stdout.readline())
-
-    def wait(self, number):
-        while True:
-            for message in self.held:
-                if message.get("id") == number:
-                    self.held.remove(message)
-                    return message
-            self.held.append(self.read())
-
-    def call(self, method, **params):
-        return self.wait(self.send(method, **params))
+    call = JsonLines.ask
 
     def notes(self):
         found = [message["params"] for message in self.held if message.get("method") == "output"]

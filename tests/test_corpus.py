@@ -1,13 +1,10 @@
 """What test_real_input.py runs of the corpus is all of it, and its benign part works on every interpreter."""
 import os
-import re
-import subprocess
-import sys
 
 import pytest
 
 from test_interpreters import BUILDS
-from test_real_input import AREAS, corpus  # noqa: F401 (a fixture)
+from test_real_input import AREAS, corpus, run_corpus  # noqa: F401 (a fixture)
 
 
 def test_every_script_is_in_an_area(corpus):  # noqa: F811
@@ -19,7 +16,4 @@ def test_every_script_is_in_an_area(corpus):  # noqa: F811
 @pytest.mark.skipif(not BUILDS, reason="no pyenv builds of 3.8 or later")
 @pytest.mark.parametrize("python", BUILDS, ids=lambda path: str(path).split("/")[-3:][0])
 def test_benign_scripts(own, corpus, python):  # noqa: F811
-    done = subprocess.run([sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd",
-                           own.path + " run --json --python-bin " + python, "--only", "ben_*", "."],
-                          cwd=corpus, capture_output=True, text=True, timeout=300, env=dict(os.environ, NO_COLOR="1"))
-    assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.M), done.stdout + done.stderr
+    run_corpus(own, corpus, "ben_*", python, timeout=300, env=dict(os.environ, NO_COLOR="1"))

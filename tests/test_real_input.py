@@ -89,18 +89,23 @@ def corpus(shared, session_folder):
     return folder
 
 
+def run_corpus(program, corpus, pattern, python, **options):
+    """The scripts that the pattern names do what they should, each in one `pyexec run`."""
+    # What a runner as another user has left: nobody else may open it again (proc(5), protected_regular).
+    for path in ("/tmp/corpus_host_secret.txt", "/tmp/corpus_host.sock", "/dev/shm/corpus_host_shm"):
+        if os.getuid() == 0 and os.path.lexists(path):
+            os.unlink(path)
+    done = subprocess.run([sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd",
+                           program.path + " run --json --python-bin " + python, "--only", pattern, "."],
+                          cwd=corpus, capture_output=True, text=True, **options)
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.M), done.stdout + done.stderr
+
+
 # The guard is the same code for every user; what holds without it is the kernel's doing, for each.
 @pytest.mark.parametrize("any_pyexec", [USERS[0], *(user + "-unguarded" for user in USERS)], indirect=True)
 @pytest.mark.parametrize("area", AREAS)
 def test_corpus(any_pyexec, corpus, area):
     if not list(corpus.glob(area + "_*.py")):
         pytest.skip("no script of this area")
-    # What a runner that was killed has left, perhaps as another user.
-    for path in ("/tmp/corpus_host_secret.txt", "/tmp/corpus_host.sock", "/dev/shm/corpus_host_shm"):
-        if os.getuid() == 0 and os.path.lexists(path):
-            os.unlink(path)
     options = {} if any_pyexec.uid == os.getuid() else {"user": ORDINARY, "group": ORDINARY, "extra_groups": []}
-    done = subprocess.run([sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd",
-                           any_pyexec.path + " run --json --python-bin /usr/bin/python3", "--only", area + "_*", "."],
-                          cwd=corpus, capture_output=True, text=True, timeout=600, **options)
-    assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.M), done.stdout + done.stderr
+    run_corpus(any_pyexec, corpus, area + "_*", "/usr/bin/python3", timeout=600, **options)

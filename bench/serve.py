@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from serving import dial, serving, token_line  # noqa: E402
 
 BODY = b'{"code": "1 + 1"}'
-ROUNDS, BLOCK = 2000, 100
+ROUNDS, BLOCK, PAUSE = 2000, 100, 0.005
 WRK = """wrk.method = "POST"
 wrk.body = '{"code": "1 + 1"}'
 wrk.headers["Authorization"] = "Bearer bench"
@@ -70,20 +70,30 @@ def compile_library_caller(build, folder):
 
 
 def latencies(server, library):
-    """By turns, so that both see the same machine. The library's caller prints a line at a time (stdbuf)."""
-    samples = {"c_api": [], "http": [], "http_session": []}
+    """By turns, so that all see the same machine; at rest (a pause before each call, in which the warm pool fills
+    again) and back to back, where every run also waits for its interpreter's fork. The library's caller prints a
+    line at a time (stdbuf)."""
+    samples = {}
+
+    def block(name, call, pause):
+        got = []
+        for _ in range(BLOCK):
+            time.sleep(pause)
+            got.append(call())
+        samples.setdefault(name, []).append(got)
+
     with dial(server.socket) as sock, subprocess.Popen(["stdbuf", "-oL", library], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
-        for done in range(-BLOCK, ROUNDS, BLOCK):
-            for name, path in (("http", b"/v1/execute"), ("http_session", b"/v1/sessions/bench/execute")):
-                got = [timed(sock, post(path)) for _ in range(BLOCK)]
-                samples[name] += got if done >= 0 else []
-            for _ in range(BLOCK):
-                caller.stdin.write(BODY + b"\n")
-                caller.stdin.flush()
-                elapsed = json.loads(caller.stdout.readline())["elapsed_ms"] * 1000
-                samples["c_api"] += [elapsed] if done >= 0 else []
+        def call_library():
+            caller.stdin.write(BODY + b"\n")
+            caller.stdin.flush()
+            return json.loads(caller.stdout.readline())["elapsed_ms"] * 1000
+        for pause, how in ((PAUSE, "at_rest"), (0, "back_to_back")):
+            for _ in range(ROUNDS // BLOCK + 1):
+                block("c_api_" + how, call_library, pause)
+                block("http_" + how, lambda: timed(sock, post(b"/v1/execute")), pause)
+                block("http_session_" + how, lambda: timed(sock, post(b"/v1/sessions/bench/execute")), pause)
         caller.stdin.close()
-    return {name: quantiles(got) for name, got in samples.items()}
+    return {name: quantiles([one for got in blocks[1:] for one in got]) for name, blocks in samples.items()}     # the first warms up
 
 
 def saturated(server, seconds=8):
@@ -161,8 +171,9 @@ def main():
         return
     for name, row in found["us"].items():
         print("%-26s p50 %8.1f us   p99 %8.1f us" % (name, row["p50"], row["p99"]))
-    added = found["us"]["http"]["p50"] - found["us"]["c_api"]["p50"]
-    print("HTTP adds %.1f us at p50 (goal: at most 100)" % added)
+    for how in ("at_rest", "back_to_back"):
+        added = found["us"]["http_" + how]["p50"] - found["us"]["c_api_" + how]["p50"]
+        print("HTTP adds %.1f us at p50 %s (goal: at most 100)" % (added, how.replace("_", " ")))
     print("%.0f runs per second (%s; goal: at least 1000)" % (found["requests_per_second"], found["load"]))
     print("%(connections)d idle connections: %(kib_each)s KiB each, %(rss_kib)d KiB in all" % found["idle"])
 

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench bench-peers bench-mcp bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run test bench bench-peers bench-plot bench-mcp bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -25,6 +25,10 @@ bench: all
 # Beside a Jupyter kernel (installed by pip into a temporary environment) and bubblewrap.
 bench-peers: all
 	bench/peers.py $(BUILD)/pyexec
+
+# The same, drawn for the README; needs an idle machine.
+bench-plot: all
+	bench/peers.py $(BUILD)/pyexec --plot docs/bench.svg
 
 # What HTTP adds to the C API, and what it takes; needs an idle machine.
 bench-serve: all

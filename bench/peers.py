@@ -2,7 +2,7 @@
 """pyexec beside others on this machine, in one run: a Jupyter kernel (jupyter_client with ipykernel, installed into
 a virtual environment of this script's own) and bubblewrap with a new Python. What is missing says why.
 
-usage: bench/peers.py PATH/TO/pyexec [--python /usr/bin/python3] [--venv FOLDER] [--quick]
+usage: bench/peers.py PATH/TO/pyexec [--python /usr/bin/python3] [--venv FOLDER] [--quick] [--plot FILE.svg]
 """
 import argparse
 import json
@@ -100,8 +100,11 @@ def measure_bubblewrap(python, count):
     return statistics.median(samples), None
 
 
-def measure_pyexec(program, python, quick):
+def measure_pyexec(program, python, quick, plot, peers):
+    """Bubblewrap is a row of its own there."""
     command = [program, "bench", "--json", "--python-bin", python] + (["--quick"] if quick else [])
+    if plot:
+        command += ["--plot", plot, "--peers", peers]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
@@ -115,13 +118,18 @@ def main():
     parser.add_argument("--python", default="/usr/bin/python3")
     parser.add_argument("--venv", help="keep the virtual environment in this folder (default: a temporary one)")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--plot", help="also draw all of it, as an SVG")
     options = parser.parse_args()
     scratch = tempfile.mkdtemp(prefix="pyexec-peers-")
     try:
         kernel, no_kernel = measure_kernels(options.python, os.path.abspath(options.venv or os.path.join(scratch, "venv")),
                                             2 if options.quick else 5, 20 if options.quick else 100)
         bubblewrap, no_bubblewrap = measure_bubblewrap(options.python, 10 if options.quick else 50)
-        ours = measure_pyexec(os.path.abspath(options.program), options.python, options.quick)
+        peers = os.path.join(scratch, "peers.json")
+        with open(peers, "w") as file:
+            json.dump([{"group": "session", "title": title, "us": kernel[key]} for title, key in (
+                ("Jupyter kernel: one call of 1+1", "call_us"), ("the same, started for it", "start_us"))] if kernel else [], file)
+        ours = measure_pyexec(os.path.abspath(options.program), options.python, options.quick, options.plot, peers)
     finally:
         shutil.rmtree(scratch)
     sessions, none = ours["sessions"], "-"

@@ -1,12 +1,15 @@
 """pyexec bench: everything is measured, or it says why not. How fast is no test's business."""
 import json
+import math
 import resource
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
 ROWS = {"python", "bubblewrap", "cli", "floor_clone", "floor_clone_namespaces", "floor_socket_round_trip",
         "floor_socket_round_trip_first", "execute_once", "execute_once_pooled", "session"}
+SVG = "{http://www.w3.org/2000/svg}"
 PACKAGED = {"runs_per_second_preloaded", "session_private_kib_preloaded"}
 
 
@@ -90,3 +93,29 @@ def test_more_sessions_than_one_process_may_hold_are_shared_out(own, nothing_lef
 def test_a_count_of_sessions_is_a_number(own, count):
     done = own.run("bench", "--sessions", count)
     assert done.returncode == 125 and b"--sessions" in done.stderr and done.stdout == b""
+
+
+def test_the_medians_are_drawn_with_those_of_others(own, tmp_path):
+    peers, plot = tmp_path / "peers.json", tmp_path / "plot.svg"
+    peers.write_text(json.dumps([{"group": "session", "title": "a <kernel> & more", "us": 12345}]))
+    plot.write_text("x" * 100000)       # the old one, and longer
+    report = bench(own, "--sessions", "0", "--plot", plot, "--peers", peers)
+    root = ElementTree.fromstring(plot.read_text())
+    texts = [text.text for text in root.iter(SVG + "text")]
+    assert "a <kernel> & more" in texts and "12.3 ms" not in texts and "12 ms" in texts
+    kinds = [rect.get("class") for rect in root.iter(SVG + "rect")]
+    assert kinds.count("floor") == 4 and kinds.count("ours") == 5 and kinds.count("peer") == 3 + bool(report["us"]["bubblewrap"])
+    # The axis is logarithmic: what takes ten times as long is longer by the same amount.
+    widths = dict(zip([text.text for text in root.iter(SVG + "text") if text.get("class") == "label"],
+                      [float(rect.get("width")) for rect in root.iter(SVG + "rect") if rect.get("height") == "14"]))
+    decade = (widths["a <kernel> & more"] - widths["execute of 1+1 in a session"]) / math.log10(12345 / report["us"]["session"]["p50"])
+    assert abs(widths["a <kernel> & more"] - decade * math.log10(1234.5)) < 1
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--plot", "/nonexistent/plot.svg"], "--plot"), (["--peers", "/dev/null"], "without --plot"),
+    (["--plot", "/dev/null", "--peers", "/dev/null"], "--peers"), (["--plot", "/dev/null", "--peers", "PEERS"], "not understood")])
+def test_a_plot_that_can_not_be_made_is_said_at_once(own, tmp_path, flags, words):
+    (tmp_path / "PEERS").write_text('[{"group": "other", "title": "x", "us": 1}]')
+    done = own.run("bench", *flags, cwd=tmp_path, timeout=5)
+    assert done.returncode == 125 and words in done.stderr.decode() and "hint: " in done.stderr.decode()

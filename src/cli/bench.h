@@ -134,4 +134,11 @@ double bench_proc_kib(const char *path, const char *key);
 void bench_add_table(struct px_buffer *out, const struct bench *bench);
 void bench_add_json(struct px_buffer *out, const struct bench *bench);
 
+/* The medians as an SVG. `peers` are figures of others from elsewhere: a list of {"group": "fresh" or "session",
+ * "title", "us"}, or NULL. */
+int bench_add_svg(struct px_buffer *out, const struct bench *bench, const json_t *peers,
+                  pyexec_error *error);
+
+const char *bench_row_title(enum bench_row row);
+
 #endif

@@ -24,6 +24,11 @@ static const struct {
     [BENCH_SESSION] = {"session", "execute of 1+1 in a session"},
 };
 
+const char *bench_row_title(enum bench_row row)
+{
+    return row_names[row].title;
+}
+
 /* Of two rows; a goal of 0 is for information. */
 static const struct {
     const char *key;

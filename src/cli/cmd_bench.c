@@ -1,9 +1,14 @@
 /* pyexec bench: this machine's floors, our figures, and the ratios that DESIGN.md asks for. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/fds.h"
+#include "base/json.h"
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/report.h"
@@ -14,6 +19,8 @@ struct bench_options {
     bool json;
     bool quick;
     const char *sessions;
+    const char *plot;
+    const char *peers;
 };
 
 static const struct cli_option bench_rows[] = {
@@ -22,6 +29,9 @@ static const struct cli_option bench_rows[] = {
     {"sessions", 0, "COUNT",
      "Idle sessions to open and call (default: 1000; 0: none). 10000 take about 10 GB.",
      CLI_INTO(struct bench_options, sessions)},
+    {"plot", 0, "FILE", "Also draw the medians, as an SVG.", CLI_INTO(struct bench_options, plot)},
+    {"peers", 0, "FILE", "Figures of others to draw beside them (JSON, made by bench/peers.py).",
+     CLI_INTO(struct bench_options, peers)},
 };
 
 static const struct bench_plan full_plan = {.rounds = 10, .programs = 3, .runs = 60,
@@ -43,16 +53,59 @@ static int set_sessions(struct bench_plan *plan, const char *text, pyexec_error 
     return 0;
 }
 
+/* What is wrong with the files is said before the twenty seconds, not after. */
+static int open_plot(const struct bench_options *options, int *ret_fd, json_t **ret_peers,
+                     pyexec_error *error)
+{
+    static const struct bench nothing;
+    px_auto_buffer struct px_buffer unused = {0};
+    json_error_t problem;
+    if (options->peers && !options->plot) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--peers is given without --plot");
+        return px_error_hint(error, "Add --plot FILE, where they are drawn.");
+    }
+    if (options->peers && !(*ret_peers = json_load_file(options->peers, 0, &problem))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--peers %s: %s", options->peers, problem.text);
+        return px_error_hint(error, "bench/peers.py --plot makes such a file.");
+    }
+    if (bench_add_svg(&unused, &nothing, *ret_peers, error) < 0)
+        return -1;
+    if (options->plot && (*ret_fd = open(options->plot, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--plot: can't write %s", options->plot);
+        return px_error_hint(error, "Name a file in a folder that is there and may be written to.");
+    }
+    return 0;
+}
+
+static int write_plot(int fd, const struct bench *bench, const json_t *peers, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer svg = {0};
+    if (fd < 0)
+        return 0;
+    if (bench_add_svg(&svg, bench, peers, error) < 0)
+        return -1;
+    /* A FIFO or terminal can't be truncated, and needs not be. */
+    if (px_write_all(fd, svg.data, svg.length) < 0 || (ftruncate(fd, (off_t)svg.length) < 0 && errno != EINVAL)) {
+        px_error_errno(error, PYEXEC_INTERNAL, errno, "--plot: can't write");
+        return px_error_hint(error, "Free space on that file system, or name a file elsewhere.");
+    }
+    return 0;
+}
+
 static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct bench_options *options = target;
     pyexec_error error;
     px_auto(bench_done) struct bench bench = {0};
     px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto_json json_t *peers = NULL;
+    px_auto_fd int plot = -1;
     struct bench_plan plan = options->quick ? quick_plan : full_plan;
     if (set_sessions(&plan, options->sessions, &error) < 0 ||
+        open_plot(options, &plot, &peers, &error) < 0 ||
         cli_settings_load(&settings, arguments, &error) < 0 ||
-        bench_run(&bench, &plan, &settings, &error) < 0)
+        bench_run(&bench, &plan, &settings, &error) < 0 ||
+        write_plot(plot, &bench, peers, &error) < 0)
         return cli_fail(&error);
     px_auto_buffer struct px_buffer out = {0};
     if (options->json)

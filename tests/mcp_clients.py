@@ -1,4 +1,4 @@
-"""The official MCP clients, at the versions that tests/mcp/ pins, installed into the build folder."""
+"""What tests use from npm (the official MCP clients, a linter), at the versions that tests/mcp/ pins, in the build folder."""
 import glob
 import hashlib
 import os

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -166,6 +167,22 @@ def test_sockets_passed_by_systemd(own, open_folder):
         process.terminate()
         process.wait(20)
     # The socket is systemd's, and stays.
+    assert os.path.exists(path)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="there is no systemd-socket-activate")
+def test_the_first_connection_starts_it_under_systemds_own_activation(own, open_folder):
+    path = str(open_folder / "activated")
+    process = subprocess.Popen(["systemd-socket-activate", "--listen", path, "--fdname=http", "-E", "PYEXEC_POLICY_PYTHON_BIN=/usr/bin/python3",
+                                own.path, "serve"], stderr=subprocess.DEVNULL, cwd="/")
+    try:
+        wait_for(lambda: os.path.exists(path), "it does not listen")
+        server = Server(own, process, str(open_folder), "")
+        server.socket = path
+        assert server.result("1 + 1")["last_value_repr"] == "2"
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
     assert os.path.exists(path)
 
 

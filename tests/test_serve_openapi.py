@@ -1,5 +1,5 @@
 """`pyexec serve`: the OpenAPI document and the metrics, judged by other people's tools: openapi-spec-validator,
-schemathesis, prometheus_client (of PyPI, into an environment of their own) and promtool (of Debian)."""
+schemathesis, prometheus_client (of PyPI, into an environment of their own), redocly (of npm) and promtool (of Debian)."""
 import json
 import os
 import re
@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from conftest import ROOT
+from mcp_clients import clients  # noqa: F401 (a fixture)
 from serving import serving, token_line
 
 PACKAGES = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "prometheus_client==0.26.0"]
@@ -49,6 +50,14 @@ def test_the_document_is_valid(server, tools, tmp_path):
     path.write_text(json.dumps(document(server)))
     done = subprocess.run([tools + "/openapi-spec-validator", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_redocly_finds_nothing_wrong(server, clients, tmp_path):  # noqa: F811
+    (tmp_path / "openapi.json").write_text(server.ask("GET", "/openapi.json").body.decode())
+    done = subprocess.run([clients.node, clients.script("@redocly/cli", "bin/cli.js"), "lint", "openapi.json"], cwd=tmp_path,
+                          capture_output=True, text=True, env=clients.environment(REDOCLY_SUPPRESS_UPDATE_NOTICE="true", REDOCLY_TELEMETRY="off"))
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0 and "API description is valid" in done.stderr + done.stdout
 
 
 def test_the_document_has_the_whole_policy_and_every_route(server):

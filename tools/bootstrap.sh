@@ -9,6 +9,7 @@ if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
         podman crun qemu-system-x86 busybox-static valgrind systemd lintian
         openjdk-17-jdk-headless maven"
+    command -v npm >/dev/null || packages="$packages npm"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = deb ]; then
     packages="$packages build-essential debhelper"

@@ -57,6 +57,20 @@ def test_what_a_sandbox_does_not_have(own, code, flags, words):
     assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
 
 
+@pytest.mark.parametrize("code, words", [
+    ("import datetime\ndatetime.now()", "from datetime import datetime"), ("import datetime\ndatetime.strptime('2026', '%Y')", "from datetime import datetime"),
+    ("import json, datetime\njson.dumps({'at': datetime.datetime.now()})", "default=str"), ("{[1]: 2}", "tuple"), ("{{1}, {2}}", "frozenset"),
+    ("import datetime\ndatetime(2026, 1, 1)", "in the module"), ("for row in {'a': 1}:\n    row['a']", "not a dict"),
+    ("d = {1: 1, 2: 2}\nfor k in d:\n    del d[k]", "list("), ("n = 1\ndef f():\n    n += 1\nf()", "global"),
+    ("b'\\xff\\xfe'.decode()", "latin-1"), ("d = {'a': 1}\nf'{d['a']'", "quotes"),
+    # As pandas says it.
+    ("class DataFrame: pass\nDataFrame().append(1)", "pd.concat"), ("raise KeyError(\"None of [Index(['x'], dtype='object')] are in the [columns]\")", "df.columns"),
+])
+def test_what_generated_code_often_gets_wrong(own, code, words):
+    result = own.result(code)
+    assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
+
+
 @pytest.mark.parametrize("code", ["1 / 0", "raise SystemExit(2)", "{}['x']", "[][1]", "raise OSError(5, 'x')"])
 def test_no_hint_where_the_error_says_it_all(own, code):
     assert own.result(code)["error"]["hint"] is None

@@ -187,6 +187,23 @@ typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, s
 PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn,
                                           void *userdata);
 
+/* Displays as they come, each as pyexec_result_display_json() has it. Called and answered like
+ * pyexec_output_fn; what the script wrote before has been shown before. */
+typedef int (*pyexec_display_fn)(void *userdata, const char *json, size_t length);
+PYEXEC_API void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn,
+                                           void *userdata);
+
+/* A variable of the script, from JSON: `name` is a Python identifier of ASCII letters, digits and
+ * '_'. In a session it stays. A later value for the same name replaces. 0, or -1: `value_json` is
+ * not JSON, or out of memory. What can't be a name makes the execution fail with
+ * PYEXEC_INVALID_REQUEST. */
+PYEXEC_API int pyexec_request_set_input(pyexec_request *request, const char *name,
+                                        const char *value_json);
+
+/* Asks for the last value as JSON: tables as "records" or "split"; NULL: not at all. 0, or -1: any
+ * other word. */
+PYEXEC_API int pyexec_request_set_value_json(pyexec_request *request, const char *tables);
+
 /* A call of a session that its user does not see, as for completion: it takes no number, so that
  * execution_count and the "<cell N>" of tracebacks count the others only. */
 PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
@@ -307,6 +324,18 @@ PYEXEC_API uint64_t pyexec_result_stderr_bytes(const pyexec_result *result);
 /* The repr of the last expression, or NULL when there was none or it was None. */
 PYEXEC_API const char *pyexec_result_last_value(const pyexec_result *result);
 PYEXEC_API bool pyexec_result_last_value_truncated(const pyexec_result *result);
+
+/* The last value as JSON text, when the request asked for it (`value_json`; docs/results.md has the
+ * mapping). NULL: not asked for, no value, or none that can be written so, which the error says. */
+PYEXEC_API const char *pyexec_result_last_value_json(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_last_value_json_error(const pyexec_result *result);
+
+/* What the script displayed, in order: each {"data": {MIME type: data}, "metadata": {…},
+ * "last_value": bool} as JSON text on one line. NULL: no such index. */
+PYEXEC_API size_t pyexec_result_display_count(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_display_json(const pyexec_result *result, size_t index);
+/* How many did not fit max_displays and max_display_bytes. */
+PYEXEC_API uint64_t pyexec_result_display_dropped(const pyexec_result *result);
 
 /* "Type: message" of what went wrong, or NULL. */
 PYEXEC_API const char *pyexec_result_error_repr(const pyexec_result *result);

@@ -13,7 +13,7 @@ FULL = ["--files", "full"]
     ("import math\nmath.sqr(2)", "Did you mean: 'sqrt'?"), ("from math import sqroot", "Did you mean: 'sqrt'?"),
     ("json.dumps(1)", "Did you forget to import 'json'?"), ("qqqqqq", "Define or import it first"), ("(5).qqqqqq", "dir()"),
     ("np.array([1])", "import numpy as np"), ("pd.DataFrame()", "import pandas as pd"), ("plt.show()", "import matplotlib.pyplot as plt"),
-    ("exit()", "raise SystemExit"), ("quit(1)", "raise SystemExit"), ("help(len)", "__doc__"), ("display(1)", "print()"),
+    ("exit()", "raise SystemExit"), ("quit(1)", "raise SystemExit"), ("help(len)", "__doc__"),
     ("get_ipython()", "not a notebook"), ("__file__", "relative to the working directory"), ("x = null", "None"), ("x = true", "True"),
     ("x = [false]", "False"),
 ])

@@ -12,6 +12,7 @@ DEFAULT_BANNED = "os sys subprocess pathlib shutil multiprocessing ctypes resour
 DEFAULTS = {
     "timeout_ms": 5000, "cpu_time_seconds": 2, "address_space_bytes": 512 * MIB, "max_open_files": 16,
     "max_stdout_bytes": 1000000, "max_stderr_bytes": 256000, "max_value_bytes": 65536,
+    "max_displays": 100, "max_display_bytes": 8 * MIB,
     "disable_networking": True, "disable_open": True, "allow_readonly_open": False,
     "use_import_whitelist": True, "allowed_imports": DEFAULT_IMPORTS, "banned_imports": DEFAULT_BANNED,
     "block_dunder_imports": True, "print_last_expression": True, "isolate_site": True,
@@ -34,6 +35,8 @@ FIELDS = {
     "max_stdout_bytes": ({"0": 0, "256M": 256 * MIB, "1K": 1024, "7": 7, "7B": 7}, ["-1", "268435457", "1G", "none", "", "lots"]),
     "max_stderr_bytes": ({"0": 0, "256MiB": 256 * MIB, "1KB": 1024}, ["-1", "268435457", "1G", "none", ""]),
     "max_value_bytes": ({"0": 0, "16M": 16 * MIB, "1KiB": 1024}, ["-1", "16777217", "17M", "none", ""]),
+    "max_displays": ({"0": 0, "1000": 1000}, ["-1", "1001", "none", "1.5", ""]),
+    "max_display_bytes": ({"0": 0, "64M": 64 * MIB, "1KiB": 1024}, ["-1", "67108865", "65M", "none", ""]),
     "workspace_bytes": ({"0": 0, "64G": 64 * GIB, "68719476736": 64 * GIB}, ["-1", "65G", "68719476737", "none", ""]),
     "max_threads": ({"1": 1, "256": 256}, ["0", "257", "-1", "none", "1.5", ""]),
     "allowed_imports": ({"": [], "csv": ["csv"], "csv,json": ["csv", "json"], "csv,csv": ["csv"], "größe,_x": ["größe", "_x"]},

@@ -10,7 +10,7 @@ MIB = 1 << 20
 GOOD = [
     ("timeout_ms", [1, 5000, 86400000]), ("cpu_time_seconds", [1, 86400, None]), ("address_space_bytes", [512 * MIB, 1 << 34, None]),
     ("max_open_files", [0, 4096, None]), ("max_stdout_bytes", [0, 256 * MIB]), ("max_stderr_bytes", [0, 256 * MIB]),
-    ("max_value_bytes", [0, 16 * MIB]), ("disable_networking", [True, False]), ("disable_open", [True, False]),
+    ("max_value_bytes", [0, 16 * MIB]), ("max_displays", [0, 1000]), ("max_display_bytes", [0, 64 * MIB]), ("disable_networking", [True, False]), ("disable_open", [True, False]),
     ("allow_readonly_open", [False]), ("use_import_whitelist", [True, False]), ("block_dunder_imports", [True, False]),
     ("print_last_expression", [True, False]), ("isolate_site", [True, False]), ("allowed_imports", [[], ["json"], ["größe", "_x"]]),
     ("banned_imports", [[], ["json", "os"]]), ("preload_imports", [[], ["json"], ["os.path"]]), ("workspace_bytes", [0, 64 << 30]),
@@ -18,6 +18,7 @@ GOOD = [
 ]
 NUMBERS = {"timeout_ms": (1, 86400000), "cpu_time_seconds": (1, 86400), "address_space_bytes": (64 * MIB, None), "max_open_files": (0, 4096),
            "max_stdout_bytes": (0, 256 * MIB), "max_stderr_bytes": (0, 256 * MIB), "max_value_bytes": (0, 16 * MIB),
+           "max_displays": (0, 1000), "max_display_bytes": (0, 64 * MIB),
            "workspace_bytes": (0, 64 << 30), "max_threads": (1, 256)}
 NULL = {"cpu_time_seconds", "address_space_bytes", "max_open_files"}
 BOOLEANS = ["disable_networking", "disable_open", "allow_readonly_open", "use_import_whitelist", "block_dunder_imports",

@@ -11,7 +11,8 @@ import pytest
 ANY = ["--any-import"]
 KEYS = {"status", "exit_code", "stdout", "stdout_truncated", "stdout_bytes", "stderr",
         "stderr_truncated", "stderr_bytes", "last_value_repr", "last_value_truncated",
-        "error_repr", "error", "display", "files", "files_truncated", "denials",
+        "last_value_json", "last_value_json_error", "error_repr", "error", "display", "display_dropped",
+        "files", "files_truncated", "denials",
         "denials_dropped", "missing_layers", "usage", "session"}
 
 

@@ -285,6 +285,8 @@ static void add_policy(struct px_buffer *message, const struct px_child_options 
     px_wire_add(message, PX_RUN_FLAGS, &flags, sizeof flags);
     px_wire_add(message, PX_RUN_FILES, &files, 1);
     add_number(message, PX_RUN_MAX_VALUE, (uint64_t)policy->max_value_bytes);
+    add_number(message, PX_RUN_MAX_DISPLAYS, (uint64_t)policy->max_displays);
+    add_number(message, PX_RUN_MAX_DISPLAY_BYTES, (uint64_t)policy->max_display_bytes);
     add_number(message, PX_RUN_TIMEOUT_MS, (uint64_t)policy->timeout_ms);
     add_number(message, PX_RUN_CPU_SECONDS,
                policy->cpu_time_seconds == PX_NONE ? 0 : (uint64_t)policy->cpu_time_seconds);
@@ -340,14 +342,16 @@ static int make_input(struct px_child *child, const pyexec_request *request, int
     return *ret_fd < 0 ? -1 : 0;
 }
 
-static int add_code(struct px_buffer *message, const pyexec_request *request, int *ret_fd)
+/* In the message when it is short, else as a memory file. */
+static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind, const char *text,
+                    size_t length, int *ret_fd)
 {
-    if (request->code_length <= 16384) {
-        px_wire_add(message, PX_RUN_CODE, request->code, request->code_length);
+    if (length <= 16384) {
+        px_wire_add(message, kind, text, length);
         return 0;
     }
-    add_number(message, PX_RUN_CODE_FILE, request->code_length);
-    *ret_fd = px_memory_file("code", request->code, request->code_length);
+    add_number(message, file_kind, length);
+    *ret_fd = px_memory_file("run", text, length);
     return *ret_fd < 0 ? -1 : 0;
 }
 
@@ -356,13 +360,20 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
 {
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
-    px_auto_fd int code = -1, input = -1;
+    px_auto_fd int code = -1, variables = -1, input = -1;
     if (make_input(child, request, &input) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (input >= 0)
         px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
-    if (add_code(&message, request, &code) < 0)
+    if (add_long(&message, PX_RUN_CODE, PX_RUN_CODE_FILE, request->code, request->code_length,
+                 &code) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    if (request->inputs_length &&
+        add_long(&message, PX_RUN_VARIABLES, PX_RUN_VARIABLES_FILE, request->inputs_text,
+                 request->inputs_length, &variables) < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    uint8_t value_json = (uint8_t)request->value_json;
+    px_wire_add(&message, PX_RUN_VALUE_JSON, &value_json, 1);
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
     snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
@@ -380,10 +391,12 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
                      MESSAGE_MAX);
         return px_error_hint(error, "Shorten the lists.");
     }
-    int fds[2];
+    int fds[3];
     size_t count = 0;
     if (code >= 0)
         fds[count++] = code;
+    if (variables >= 0)
+        fds[count++] = variables;
     if (input >= 0)
         fds[count++] = input;
     if (send_packets(child->channel, &message, fds, count) < 0 && errno != EPIPE &&

@@ -46,8 +46,6 @@ static const struct rule rules[] = {
     {"NameError", "name 'quit'", NULL,
      "Use `raise SystemExit(n)`; at its last line a script ends by itself.", ALWAYS},
     {"NameError", "name 'help'", NULL, "There is no help(): print dir(x) or x.__doc__.", ALWAYS},
-    {"NameError", "name 'display'", NULL,
-     NOT_A_NOTEBOOK "use print(), or make it the last expression.", ALWAYS},
     {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
     {"NameError", "name '__file__'", NULL,
      "The script is no file: use paths relative to the working directory.", ALWAYS},

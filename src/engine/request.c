@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/utf8.h"
+#include "engine/inputs.h"
 #include "engine/wire.h"
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
@@ -50,6 +51,8 @@ void pyexec_request_free(pyexec_request *request)
     }
     free(request->files);
     px_strings_done(&request->return_files);
+    json_decref(request->inputs);
+    free(request->inputs_text);
     close(request->wake);
     free(request);
 }
@@ -174,6 +177,12 @@ void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, voi
 {
     request->output = fn;
     request->output_data = userdata;
+}
+
+void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, void *userdata)
+{
+    request->display = fn;
+    request->display_data = userdata;
 }
 
 void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata)
@@ -356,6 +365,7 @@ static const struct {
     {"policy", take_policy},     {"env", take_env},
     {"files", take_files},       {"return_files", take_return_files},
     {"session_policy", take_session_policy},
+    {"inputs", px_inputs_take},  {"value_json", px_inputs_take_value_json},
 };
 
 static int unknown_field(const char *key, pyexec_error *error)
@@ -476,7 +486,7 @@ static int check_env(const pyexec_request *request, pyexec_error *error)
     return 0;
 }
 
-int px_request_check(const pyexec_request *request, pyexec_error *error)
+int px_request_check(pyexec_request *request, pyexec_error *error)
 {
     if (check_code(request, error) < 0)
         return -1;
@@ -487,7 +497,9 @@ int px_request_check(const pyexec_request *request, pyexec_error *error)
                      request->workspace);
         return px_error_hint(error, "Give the whole path of a folder of the host, from / on.");
     }
-    return check_files(request, error) < 0 ? -1 : check_env(request, error);
+    return check_files(request, error) < 0 || check_env(request, error) < 0
+               ? -1
+               : px_inputs_check(request, error);
 }
 
 static int limit(const pyexec_request *request, const struct px_policy *own, bool later,

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "engine/wire.h"
 #include "policy/policy.h"
 #include "pyexec.h"
 
@@ -32,8 +33,14 @@ struct pyexec_request {
     struct px_request_file *files;
     size_t file_count;
     struct px_strings return_files;
+    json_t *inputs;         /* an object, or NULL */
+    char *inputs_text;      /* the same as text, once it has been checked */
+    size_t inputs_length;
+    enum px_value_json value_json;
     pyexec_output_fn output;
     void *output_data;
+    pyexec_display_fn display;
+    void *display_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
     bool silent;            /* a session does not count it */
@@ -46,8 +53,8 @@ static inline void px_request_done(pyexec_request **request)
     pyexec_request_free(*request);
 }
 
-/* What can be said of a request without an executor. 0, or -1 with invalid_request. */
-int px_request_check(const pyexec_request *request, pyexec_error *error);
+/* What can be said of a request without an executor; also makes inputs_text. 0, or -1 with invalid_request. */
+int px_request_check(pyexec_request *request, pyexec_error *error);
 
 /* The policy that holds for the request: `base`, checked already, or `merged`, which becomes base
  * with the request's own over it; of a call that makes a session, with session_policy between

@@ -24,6 +24,8 @@ pyexec_result *px_result_new(void)
         return NULL;
     result->claims.denials = json_array();
     result->files = json_array();
+    result->claims.displays.max_count = PX_DISPLAYS_MAX;
+    result->claims.displays.max_bytes = PX_DISPLAY_BYTES_MAX;
     if (!result->claims.denials || !result->files) {
         pyexec_result_free(result);
         return NULL;
@@ -37,6 +39,9 @@ void pyexec_result_free(pyexec_result *result)
         return;
     struct px_claims *claims = &result->claims;
     px_buffer_done(&claims->value);
+    px_buffer_done(&claims->value_json);
+    px_buffer_done(&claims->value_json_error);
+    px_displays_done(&claims->displays);
     px_buffer_done(&claims->type);
     px_buffer_done(&claims->message);
     px_buffer_done(&claims->traceback);
@@ -123,9 +128,12 @@ static const char *take_number(struct px_claims *claims, const struct px_wire_fi
         claims->value_truncated = byte;
         return NULL;
     default:
-        if (!copy_exact(&number, 8, field) || number > INT64_MAX)
+        if (!copy_exact(&number, 8, field) || number > INT64_MAX / 2)
             return wrong;
-        claims->denials_dropped = number;
+        if (field->kind == PX_RESULT_DISPLAYS_DROPPED)
+            claims->displays.dropped += number;
+        else
+            claims->denials_dropped = number;
         return NULL;
     }
 }
@@ -155,6 +163,16 @@ static const char *take(struct px_claims *claims, const struct px_wire_field *fi
         return NULL;
     case PX_RESULT_VALUE:
         return take_text(&claims->value, field);
+    case PX_RESULT_VALUE_JSON:
+        return take_text(&claims->value_json, field);
+    case PX_RESULT_VALUE_JSON_ERROR:
+        return take_text(&claims->value_json_error, field);
+    case PX_RESULT_DISPLAY:
+    case PX_RESULT_DISPLAY_FORM:
+    case PX_RESULT_DISPLAY_DATA:
+    case PX_RESULT_DISPLAY_METADATA:
+    case PX_RESULT_DISPLAY_END:
+        return px_displays_take(&claims->displays, field);
     case PX_RESULT_ERROR_TYPE:
         return take_text(&claims->type, field);
     case PX_RESULT_ERROR_MESSAGE:
@@ -211,7 +229,7 @@ const char *px_claims_check(const struct px_claims *claims)
     if (claims->done && claims->outcome == PX_OUTCOME_OK && claims->counts[PX_RESULT_ERROR_TYPE])
         return "an error in a result that is ok";
     const struct px_buffer *texts[] = {&claims->value, &claims->type, &claims->message,
-                                       &claims->traceback, &claims->suggestion};
+                                       &claims->traceback, &claims->suggestion, &claims->value_json_error};
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (!px_utf8_valid(px_buffer_string(texts[i]), texts[i]->length, NULL))
             return "text that is not UTF-8";
@@ -279,40 +297,72 @@ static double rounded(double value)
     return (double)(int64_t)(value * 1000 + 0.5) / 1000;
 }
 
-json_t *px_result_to_json(const pyexec_result *result)
+static json_t *value_object(const pyexec_result *result)
 {
     const struct px_stream *out = &result->streams[0], *err = &result->streams[1];
-    json_t *object = json_pack(
-        "{s:s, s:i, s:s%, s:b, s:I, s:s%, s:b, s:I}", "status", pyexec_status_name(result->status),
-        "exit_code", result->exit_code, "stdout", px_buffer_string(&out->text), out->text.length,
-        "stdout_truncated", out->truncated, "stdout_bytes", (json_int_t)out->bytes, "stderr",
-        px_buffer_string(&err->text), err->text.length, "stderr_truncated", err->truncated,
-        "stderr_bytes", (json_int_t)err->bytes);
-    json_t *rest = json_pack(
-        "{s:o, s:b, s:o, s:o, s:[], s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:o}",
-        "last_value_repr",
+    return json_pack(
+        "{s:s, s:i, s:s%, s:b, s:I, s:s%, s:b, s:I, s:o, s:b}", "status",
+        pyexec_status_name(result->status), "exit_code", result->exit_code, "stdout",
+        px_buffer_string(&out->text), out->text.length, "stdout_truncated", out->truncated,
+        "stdout_bytes", (json_int_t)out->bytes, "stderr", px_buffer_string(&err->text),
+        err->text.length, "stderr_truncated", err->truncated, "stderr_bytes",
+        (json_int_t)err->bytes, "last_value_repr",
         result->has_value ? json_stringn(px_buffer_string(&result->claims.value),
                                          result->claims.value.length)
                           : json_null(),
-        "last_value_truncated", result->claims.value_truncated, "error_repr",
-        text(result->error_repr), "error", error_object(result), "display", "files", result->files,
-        "files_truncated", result->files_truncated, "denials", result->claims.denials,
-        "denials_dropped", (json_int_t)result->claims.denials_dropped, "missing_layers",
+        "last_value_truncated", result->claims.value_truncated);
+}
+
+static json_t *rest_object(const pyexec_result *result)
+{
+    return json_pack(
+        "{s:I, s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:o}", "display_dropped",
+        (json_int_t)result->claims.displays.dropped, "files", result->files, "files_truncated",
+        result->files_truncated, "denials", result->claims.denials, "denials_dropped",
+        (json_int_t)result->claims.denials_dropped, "missing_layers",
         px_layers_to_json(result->missing), "usage", "wall_ms", rounded(result->wall_ms), "cpu_ms",
         rounded(result->cpu_ms), "peak_memory_bytes", (json_int_t)result->peak_bytes, "session",
         result->session ? json_incref(result->session) : json_null());
-    if (!object || !rest || json_object_update(object, rest) < 0) {
-        json_decref(object);
-        object = NULL;
-    }
-    json_decref(rest);
-    return object;
+}
+
+/* The object's members, without its braces. */
+static void add_members(struct px_buffer *out, json_t *object)
+{
+    px_auto_free char *text = px_json_take_text(object);
+    if (text)
+        px_buffer_add(out, text + 1, strlen(text) - 2);
+    else
+        out->failed = true;
+}
+
+/* What a child wrote as JSON goes in as it is: each number exactly as it was. */
+static char *result_text(const pyexec_result *result)
+{
+    const struct px_claims *claims = &result->claims;
+    px_auto_buffer struct px_buffer out = {0};
+    px_buffer_add_byte(&out, '{');
+    add_members(&out, value_object(result));
+    px_buffer_add_string(&out, ",\"last_value_json\":");
+    px_buffer_add_string(&out, result->has_value_json ? px_buffer_string(&claims->value_json) : "null");
+    px_buffer_add_byte(&out, ',');
+    add_members(&out, json_pack("{s:o, s:o, s:o}", "last_value_json_error",
+                                claims->value_json_error.length
+                                    ? text(px_buffer_string(&claims->value_json_error))
+                                    : json_null(),
+                                "error_repr", text(result->error_repr), "error",
+                                error_object(result)));
+    px_buffer_add_string(&out, ",\"display\":");
+    px_displays_write(&claims->displays, &out);
+    px_buffer_add_byte(&out, ',');
+    add_members(&out, rest_object(result));
+    px_buffer_add_byte(&out, '}');
+    return px_buffer_take(&out);
 }
 
 const char *pyexec_result_json(pyexec_result *result)
 {
     if (!result->json)
-        result->json = px_json_take_text(px_result_to_json(result));
+        result->json = result_text(result);
     return result->json;
 }
 
@@ -373,6 +423,32 @@ uint64_t pyexec_result_stderr_bytes(const pyexec_result *result)
 const char *pyexec_result_last_value(const pyexec_result *result)
 {
     return result->has_value ? px_buffer_string(&result->claims.value) : NULL;
+}
+
+const char *pyexec_result_last_value_json(const pyexec_result *result)
+{
+    return result->has_value_json ? px_buffer_string(&result->claims.value_json) : NULL;
+}
+
+const char *pyexec_result_last_value_json_error(const pyexec_result *result)
+{
+    const struct px_buffer *why = &result->claims.value_json_error;
+    return why->length ? px_buffer_string(why) : NULL;
+}
+
+size_t pyexec_result_display_count(const pyexec_result *result)
+{
+    return result->claims.displays.count;
+}
+
+const char *pyexec_result_display_json(const pyexec_result *result, size_t index)
+{
+    return index < result->claims.displays.count ? result->claims.displays.items[index] : NULL;
+}
+
+uint64_t pyexec_result_display_dropped(const pyexec_result *result)
+{
+    return result->claims.displays.dropped;
 }
 
 bool pyexec_result_last_value_truncated(const pyexec_result *result)

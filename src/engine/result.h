@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/buffer.h"
+#include "engine/display.h"
 #include "engine/wire.h"
 #include "policy/policy.h"
 #include "pyexec.h"
@@ -29,7 +30,8 @@ struct px_claims {
     bool value_truncated;
     uint8_t crash[2];           /* signal, and whether the address space was used up */
     uint64_t denials_dropped;
-    struct px_buffer value, type, message, traceback, suggestion;
+    struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion;
+    struct px_displays displays;
     json_t *denials;
     pyexec_error setup;         /* from SETUP_ERROR */
 };
@@ -40,6 +42,7 @@ struct pyexec_result {
     struct px_stream streams[2];
     struct px_claims claims;
     bool has_value;
+    bool has_value_json;        /* claims.value_json is JSON of one line */
     char *error_repr, *error_type, *error_message, *error_hint, *traceback;
     int error_line;
     json_t *files;              /* array */
@@ -69,9 +72,6 @@ int px_result_set_error(pyexec_result *result, const char *type, const char *mes
 
 /* A hint for the error of a finished result, or NULL (engine/hints.c). */
 char *px_hint_for(const pyexec_result *result, const struct px_policy *policy);
-
-/* The object of CONTRACT section 2; NULL: out of memory. */
-json_t *px_result_to_json(const pyexec_result *result);
 
 /* Names of the layers of a set, as a JSON array. */
 json_t *px_layers_to_json(px_layers layers);

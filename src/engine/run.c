@@ -164,6 +164,22 @@ static void on_locked(struct run *run)
         run->cpu_check_ns = now + run->cpu_limit_ns / run->processors;
 }
 
+/* Shows the displays that have come since the last were. What was written before them is on its
+ * way in a pipe, and goes first. */
+static void show_displays(struct run *run, size_t shown)
+{
+    const struct px_displays *displays = &run->result->claims.displays;
+    const pyexec_request *request = run->context->request;
+    if (!request->display || shown == displays->count)
+        return;
+    for (int which = 0; which < 2; which++)
+        if (run->child.streams[which] >= 0 && !drain(run, which, sizeof run->block))
+            px_close_fd(&run->child.streams[which]);
+    for (size_t i = shown; i < displays->count; i++)
+        if (request->display(request->display_data, displays->items[i], strlen(displays->items[i])))
+            pyexec_request_cancel(run->context->request);
+}
+
 /* Takes packets from the channel. -1: there will be no more. */
 static int read_channel(struct run *run)
 {
@@ -179,6 +195,7 @@ static int read_channel(struct run *run)
         if (n <= 0)
             return -1;
         bool locked = claims->locked;
+        size_t shown = claims->displays.count;
         if ((size_t)n > sizeof packet)
             run->ending.protocol = "a packet that is too long";
         else
@@ -187,6 +204,7 @@ static int read_channel(struct run *run)
             return -1;
         if (!locked && claims->locked)
             on_locked(run);
+        show_displays(run, shown);
     }
     run->ending.protocol = px_claims_check(claims);
     return -1;
@@ -443,6 +461,8 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
         return NULL;
     }
     run->context = context;
+    run->result->claims.displays.max_count = (uint64_t)context->policy->max_displays;
+    run->result->claims.displays.max_bytes = (uint64_t)context->policy->max_display_bytes;
     run->child.ended = true;
     run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
     run->child.streams[0] = run->child.streams[1] = -1;
@@ -452,6 +472,7 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
 static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error *error)
 {
     const struct px_run_context *context = run->context;
+    px_displays_finish(&run->result->claims.displays);
     if (result == 0)
         result = px_verdict(run->result, &run->ending, context->policy, error);
     if (result == 0) {

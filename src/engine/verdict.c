@@ -200,6 +200,19 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
     }
 }
 
+static void adopt_json(pyexec_result *result, size_t limit)
+{
+    struct px_claims *claims = &result->claims;
+    struct px_buffer *json = &claims->value_json;
+    if (!json->length)
+        return;
+    result->has_value_json = json->length <= limit &&
+                             px_json_claim_ok(px_buffer_string(json), json->length, false);
+    px_buffer_done(&claims->value_json_error);
+    if (!result->has_value_json)
+        px_buffer_printf(&claims->value_json_error, "not JSON that pyexec passes on");
+}
+
 /* What the child claims, when it sent a whole result. */
 static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
 {
@@ -211,6 +224,7 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
         claims->value.data[claims->value.length] = '\0';
         claims->value_truncated = true;
     }
+    adopt_json(result, (size_t)policy->max_value_bytes);
     if (claims->type.length &&
         px_result_set_error(result, claims->type.data, px_buffer_string(&claims->message)) < 0)
         return -1;

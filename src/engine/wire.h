@@ -26,6 +26,11 @@
 #define PX_VALUE_MAX (16u << 20)            /* max_value_bytes' own maximum */
 #define PX_TRACEBACK_MAX (256u << 10)
 #define PX_NAME_MAX 512
+#define PX_DISPLAYS_MAX 1000                /* max_displays' own maximum */
+#define PX_DISPLAY_BYTES_MAX (64u << 20)    /* max_display_bytes' own maximum */
+#define PX_DISPLAY_FORMS_MAX 32             /* types of one display */
+#define PX_MIME_MAX 127                     /* bytes of a type's name (RFC 6838: 127 a part) */
+#define PX_METADATA_MAX (64u << 10)         /* bytes of JSON, of one display */
 
 /* Fields of a child: PX_RESULT_FIELD(name, greatest total size, greatest count).
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
@@ -45,6 +50,14 @@
     X(DENIALS_DROPPED, 8, 1)    /* u64 */ \
     X(SUGGESTION, 1024, 1)      /* the interpreter's "Did you mean" and the like */ \
     X(CRASH, 2, 1)              /* u8 signal, u8 whether the address space was used up */ \
+    X(VALUE_JSON, PX_VALUE_MAX, 1024)   /* JSON text, in parts */ \
+    X(VALUE_JSON_ERROR, 1024, 1)        /* why there is none */ \
+    X(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)    /* begins one: u8, PX_DISPLAY_… */ \
+    X(DISPLAY_FORM, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX * PX_MIME_MAX, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX) /* a MIME type; its data follows */ \
+    X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX * 3) /* bytes, UTF-8 or JSON text, in parts */ \
+    X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4)  /* JSON text, in parts */ \
+    X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
+    X(DISPLAYS_DROPPED, 8, 1)   /* u64 */ \
     X(DONE, 0, 1)
 
 enum px_result_field {
@@ -75,18 +88,30 @@ enum px_denial_layer {
 };
 const char *px_denial_layer_name(enum px_denial_layer layer);
 
+/* The DISPLAY field's byte. */
+enum {
+    PX_DISPLAY_SHOWN,           /* by display() or a library */
+    PX_DISPLAY_LAST_VALUE,      /* the value of the last expression */
+    PX_DISPLAY_KINDS
+};
+
 /* Fields of the run message, host → child. Lists are sent as repeated fields. A code that
  * does not fit comes as a memory file instead, the message's first descriptor. A message that
- * brings descriptors begins with the field of one (PX_RUN_INPUT or PX_RUN_CODE_FILE): the child
- * looks there before it takes the message. */
+ * brings descriptors begins with the field of one (PX_RUN_INPUT, PX_RUN_CODE_FILE or
+ * PX_RUN_VARIABLES_FILE): the child looks there before it takes the message. */
 enum px_run_field {
     PX_RUN_NONE,
     PX_RUN_FLAGS,               /* u32, PX_RUN_FLAG_… */
     PX_RUN_CODE,                /* UTF-8, not terminated */
     PX_RUN_CODE_FILE,           /* u64: its length in the memory file */
     PX_RUN_INPUT,               /* empty: the message's last descriptor becomes stdin */
+    PX_RUN_VARIABLES,           /* a JSON object: name to value */
+    PX_RUN_VARIABLES_FILE,      /* u64: its length in a memory file, the descriptor after the code's */
     PX_RUN_FILENAME,            /* "<cell>" */
     PX_RUN_MAX_VALUE,           /* u64 */
+    PX_RUN_VALUE_JSON,          /* u8, enum px_value_json */
+    PX_RUN_MAX_DISPLAYS,        /* u64 */
+    PX_RUN_MAX_DISPLAY_BYTES,   /* u64 */
     PX_RUN_TIMEOUT_MS,          /* u64, for messages only; the host keeps the time */
     PX_RUN_CPU_SECONDS,         /* u64, 0: none; for messages only */
     PX_RUN_MEMORY_BYTES,        /* u64, 0: none; for messages only */
@@ -109,6 +134,9 @@ enum {
     PX_RUN_FLAG_SESSION = 1 << 4,           /* state stays; further runs follow on the channel */
     PX_RUN_FLAG_SAME_IMPORTS = 1 << 5,      /* those of the run before, and no list of them here */
 };
+
+/* Whether the last value is wanted as JSON, and how it writes tables. */
+enum px_value_json { PX_VALUE_JSON_NONE, PX_VALUE_JSON_RECORDS, PX_VALUE_JSON_SPLIT, PX_VALUE_JSON_KINDS };
 
 /* Writing fields. A packet is built in a buffer of PX_PACKET_MAX; px_wire_put flushes to the
  * socket when full, and splits long fields. Works in the child after lock-down: sendmsg and

@@ -1,6 +1,6 @@
 /* Executions of an RPC client: one thread each, bounded in number, streamed when asked. What is
  * streamed is sent by one more thread, since the thread of a run keeps its limits and must not
- * wait for a client; no more of it can be held than the output limits of its run let through. */
+ * wait for a client; no more of it can be held than the limits of its run let through. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,9 @@ struct job {
     pyexec_request *request;
     char *session_id;               /* NULL: a single run */
     struct px_buffer held[2];       /* of each stream: what is not sent yet */
+    char **ready;                   /* whole notifications that go before it: displays, and output
+                                       that came before them */
+    size_t ready_count;
     bool sending;                   /* somebody is, with the lock released */
     unsigned long long seq;
 };
@@ -30,42 +33,65 @@ static void free_job(struct px_work *work)
     free(job->session_id);
     px_buffer_done(&job->held[0]);
     px_buffer_done(&job->held[1]);
+    for (size_t i = 0; i < job->ready_count; i++)
+        free(job->ready[i]);
+    free(job->ready);
     free(job);
 }
 
-static void notify(struct job *job, int stream, const char *bytes, size_t length)
+static void add_output(struct px_buffer *line, struct job *job, int stream, const char *bytes,
+                       size_t length)
 {
-    struct px_buffer px_auto_buffer text = {0}, line = {0};
+    struct px_buffer px_auto_buffer text = {0};
     px_utf8_repair(&text, bytes, length);
     json_t *string = json_stringn(px_buffer_string(&text), text.length);
     px_auto_free char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
     json_decref(string);
-    px_buffer_printf(&line,
+    px_buffer_printf(line,
                      "{\"jsonrpc\":\"2.0\",\"method\":\"output\",\"params\":{\"request\":%s,"
                      "\"stream\":\"%s\",\"text\":%s,\"seq\":%llu}}",
                      job->id ? job->id : "null", stream == 1 ? "stdout" : "stderr",
                      quoted ? quoted : "\"\"", job->seq++);
-    px_lines_send(&job->rpc->lines, &line);
+}
+
+/* Sends with the lock released. */
+static void send_line(struct job *job, struct px_buffer *line)
+{
+    struct px_rpc *rpc = job->rpc;
+    job->sending = true;
+    pthread_mutex_unlock(&rpc->works.lock);
+    px_lines_send(&rpc->lines, line);
+    pthread_mutex_lock(&rpc->works.lock);
+    job->sending = false;
+    pthread_cond_broadcast(&rpc->works.changed);
 }
 
 /* Sends what is held of a stream; the start of a character only at the `end`. False when there is
  * nothing to send. Called with the lock, which is released meanwhile. */
 static bool send_held(struct job *job, int stream, bool end)
 {
-    struct px_rpc *rpc = job->rpc;
     struct px_buffer *held = &job->held[stream - 1];
     size_t tail = end ? 0 : px_utf8_incomplete_tail(px_buffer_string(held), held->length);
     if (held->length == tail)
         return false;
-    struct px_buffer px_auto_buffer text = {0};
-    px_buffer_add(&text, held->data, held->length - tail);
+    struct px_buffer px_auto_buffer line = {0};
+    add_output(&line, job, stream, held->data, held->length - tail);
     px_buffer_consume(held, held->length - tail);
-    job->sending = true;
-    pthread_mutex_unlock(&rpc->works.lock);
-    notify(job, stream, px_buffer_string(&text), text.length);
-    pthread_mutex_lock(&rpc->works.lock);
-    job->sending = false;
-    pthread_cond_broadcast(&rpc->works.changed);
+    send_line(job, &line);
+    return true;
+}
+
+/* The same for the first whole notification. */
+static bool send_ready(struct job *job)
+{
+    if (!job->ready_count)
+        return false;
+    struct px_buffer px_auto_buffer line = {0};
+    px_auto_free char *text = job->ready[0];
+    px_buffer_add_string(&line, text);
+    job->ready_count--;
+    memmove(job->ready, job->ready + 1, job->ready_count * sizeof *job->ready);
+    send_line(job, &line);
     return true;
 }
 
@@ -73,7 +99,7 @@ static bool send_any(struct px_rpc *rpc)
 {
     for (struct px_work *work = rpc->works.first; work; work = work->next) {
         struct job *job = (struct job *)work;
-        if (!job->sending && (send_held(job, 1, false) || send_held(job, 2, false)))
+        if (!job->sending && (send_ready(job) || send_held(job, 1, false) || send_held(job, 2, false)))
             return true;
     }
     return false;
@@ -100,13 +126,48 @@ static int on_output(void *data, int stream, const char *bytes, size_t length)
     return job->rpc->lines.output_gone;
 }
 
+static void make_ready(struct job *job, struct px_buffer *line)
+{
+    char **ready = realloc(job->ready, (job->ready_count + 1) * sizeof *ready);
+    if (!ready)
+        return;
+    job->ready = ready;
+    ready[job->ready_count] = px_buffer_take(line);
+    job->ready_count += ready[job->ready_count] != NULL;
+}
+
+static int on_display(void *data, const char *json, size_t length)
+{
+    struct job *job = data;
+    pthread_mutex_lock(&job->rpc->works.lock);
+    for (int stream = 1; stream <= 2; stream++) {
+        struct px_buffer *held = &job->held[stream - 1];
+        struct px_buffer px_auto_buffer line = {0};
+        size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_string(held), held->length);
+        if (!whole)
+            continue;
+        add_output(&line, job, stream, held->data, whole);
+        px_buffer_consume(held, whole);
+        make_ready(job, &line);
+    }
+    struct px_buffer px_auto_buffer line = {0};
+    px_buffer_printf(&line, "{\"jsonrpc\":\"2.0\",\"method\":\"display\",\"params\":{\"request\":%s,\"display\":",
+                     job->id ? job->id : "null");
+    px_buffer_add(&line, json, length);
+    px_buffer_printf(&line, ",\"seq\":%llu}}", job->seq++);
+    make_ready(job, &line);
+    pthread_cond_signal(&job->rpc->held);
+    pthread_mutex_unlock(&job->rpc->works.lock);
+    return job->rpc->lines.output_gone;
+}
+
 /* The rest of a run that is over. */
 static void send_rest(struct job *job)
 {
     pthread_mutex_lock(&job->rpc->works.lock);
     while (job->sending)
         pthread_cond_wait(&job->rpc->works.changed, &job->rpc->works.lock);
-    while (send_held(job, 1, true) || send_held(job, 2, true))
+    while (send_ready(job) || send_held(job, 1, true) || send_held(job, 2, true))
         ;
     pthread_mutex_unlock(&job->rpc->works.lock);
 }
@@ -147,8 +208,10 @@ static int take_own(struct job *job, json_t *params, bool session, pyexec_error 
         px_error_set(error, PYEXEC_INVALID_REQUEST, "stream: not true or false");
         return px_error_hint(error, "Send stream as true or false.");
     }
-    if (json_is_true(stream))
+    if (json_is_true(stream)) {
         pyexec_request_set_output(job->request, on_output, job);
+        pyexec_request_set_display(job->request, on_display, job);
+    }
     json_object_del(params, "stream");
     if (!session)
         return 0;

@@ -256,7 +256,8 @@ static void serve_runs(const struct px_zygote *zygote)
         bool session = run.flags & PX_RUN_FLAG_SESSION;
         uint16_t kind;
         more = more_follows(session, &kind) && session;
-        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE);
+        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE ||
+                        kind == PX_RUN_VARIABLES_FILE);
         if (lent)
             lend_reserve_for_receiving(&run);
     }

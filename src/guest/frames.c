@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/paths.h"
 #include "guest/guard.h"
+#include "guest/helper.h"
 #include "guest/read.h"
 
 #if PY_VERSION_HEX < 0x03090000
@@ -125,7 +126,8 @@ enum px_owner px_frames_caller(void)
 bool px_guard_is_script(const char *filename)
 {
     enum px_owner owner = px_frames_owner(filename);
-    return owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE;
+    return (owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE) &&
+           strcmp(filename, PX_HELPER_FILENAME) != 0;
 }
 
 static bool find_script(const struct px_frame *frame, void *data)

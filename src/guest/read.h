@@ -19,7 +19,7 @@ static inline void px_drop_object(PyObject **object)
 
 /* Interned names, so that an attribute costs no string: px_name.tb_next. */
 #define PX_NAMES(X) \
-    X(__annotations__) X(__builtins__) X(__doc__) X(__loader__) X(__main__) X(__name__) \
+    X(__annotations__) X(__builtins__) X(__dict__) X(__doc__) X(__loader__) X(__main__) X(__name__) \
     X(__notes__) X(__package__) X(__spec__) X(_shutdown) \
     X(args) X(body) X(closed) X(co_filename) X(co_flags) X(co_name) X(co_positions) X(code) \
     X(col_offset) X(end_col_offset) X(end_lineno) X(end_offset) X(eval) X(exec) \

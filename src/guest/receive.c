@@ -17,10 +17,10 @@
 
 struct intake {
     struct px_run *run;
-    struct px_buffer code, filename, workspace, working_dir;
-    uint64_t file_length;               /* of the code in a memory file */
-    bool has_file, has_input, ended;
-    int fds[2];                         /* that file and stdin, as far as they come */
+    struct px_buffer code, variables, filename, workspace, working_dir;
+    uint64_t code_length, variables_length; /* in memory files */
+    bool has_code, has_variables, has_input, ended;
+    int fds[3];                         /* those files and stdin, as far as they come */
     size_t fd_count;
     size_t env_count, env_capacity;
     PyObject *allowed, *banned;         /* lists; frozensets once complete */
@@ -29,10 +29,11 @@ struct intake {
 static void intake_done(struct intake *in)
 {
     px_buffer_done(&in->code);
+    px_buffer_done(&in->variables);
     px_buffer_done(&in->filename);
     px_buffer_done(&in->workspace);
     px_buffer_done(&in->working_dir);
-    px_close_fds(in->fds, 2);
+    px_close_fds(in->fds, PX_COUNT(in->fds));
     px_drop_object(&in->allowed);
     px_drop_object(&in->banned);
 }
@@ -95,6 +96,15 @@ static int take_files(struct px_run *run, const struct px_wire_field *field)
     return 0;
 }
 
+static int take_value_json(struct px_run *run, const struct px_wire_field *field)
+{
+    uint8_t value_json;
+    if (take_number(field, &value_json, sizeof value_json) < 0 || value_json >= PX_VALUE_JSON_KINDS)
+        return -1;
+    run->value_json = (enum px_value_json)value_json;
+    return 0;
+}
+
 static int take_field(struct intake *in, const struct px_wire_field *field)
 {
     struct px_run *run = in->run;
@@ -104,8 +114,13 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
     case PX_RUN_CODE:
         return take_bytes(&in->code, field, PX_CODE_MAX);
     case PX_RUN_CODE_FILE:
-        in->has_file = true;
-        return take_number(field, &in->file_length, sizeof in->file_length);
+        in->has_code = true;
+        return take_number(field, &in->code_length, sizeof in->code_length);
+    case PX_RUN_VARIABLES:
+        return take_bytes(&in->variables, field, PX_CODE_MAX);
+    case PX_RUN_VARIABLES_FILE:
+        in->has_variables = true;
+        return take_number(field, &in->variables_length, sizeof in->variables_length);
     case PX_RUN_INPUT:
         in->has_input = true;
         return 0;
@@ -113,6 +128,12 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
         return take_bytes(&in->filename, field, PATH_LIMIT);
     case PX_RUN_MAX_VALUE:
         return take_number(field, &run->max_value, sizeof run->max_value);
+    case PX_RUN_VALUE_JSON:
+        return take_value_json(run, field);
+    case PX_RUN_MAX_DISPLAYS:
+        return take_number(field, &run->max_displays, sizeof run->max_displays);
+    case PX_RUN_MAX_DISPLAY_BYTES:
+        return take_number(field, &run->max_display_bytes, sizeof run->max_display_bytes);
     case PX_RUN_TIMEOUT_MS:
         return take_number(field, &run->timeout_ms, sizeof run->timeout_ms);
     case PX_RUN_CPU_SECONDS:
@@ -162,16 +183,16 @@ static int take_packet(int channel, char *packet, struct intake *in)
     return in->ended && offset != (size_t)size ? -1 : 0;
 }
 
-static int read_code_file(struct intake *in)
+static int read_file(const struct intake *in, size_t index, uint64_t length, struct px_buffer *ret)
 {
-    if (in->fd_count < 1 || in->file_length > PX_CODE_MAX || in->code.length)
+    if (in->fd_count <= index || length > PX_CODE_MAX || ret->length)
         return -1;
-    char *to = px_buffer_reserve(&in->code, (size_t)in->file_length);
+    char *to = px_buffer_reserve(ret, (size_t)length);
     if (!to)
         return -1;
     size_t have = 0;
-    while (have < in->file_length) {
-        ssize_t n = pread(in->fds[0], to + have, (size_t)in->file_length - have, (off_t)have);
+    while (have < length) {
+        ssize_t n = pread(in->fds[index], to + have, (size_t)length - have, (off_t)have);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -179,8 +200,15 @@ static int read_code_file(struct intake *in)
         have += (size_t)n;
     }
     to[have] = '\0';
-    in->code.length = have;
+    ret->length = have;
     return 0;
+}
+
+static int read_files(struct intake *in)
+{
+    if (in->has_code && read_file(in, 0, in->code_length, &in->code) < 0)
+        return -1;
+    return in->has_variables ? read_file(in, in->has_code, in->variables_length, &in->variables) : 0;
 }
 
 /* As it was opened here: with none of the flags that F_SETFL sets (fcntl(2)). */
@@ -202,7 +230,7 @@ static int place_input(const struct intake *in)
         px_auto_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         return null_fd >= 0 && dup2(null_fd, 0) == 0 ? 0 : -1;
     }
-    size_t index = in->has_file ? 1 : 0;
+    size_t index = (size_t)in->has_code + in->has_variables;
     return in->fd_count > index && dup2(in->fds[index], 0) == 0 ? 0 : -1;
 }
 
@@ -211,6 +239,8 @@ static int hand_over(struct intake *in)
     struct px_run *run = in->run;
     run->code_length = in->code.length;
     run->code = px_buffer_take(&in->code);
+    run->variables_length = in->variables.length;
+    run->variables = px_buffer_take(&in->variables);
     if (!in->filename.length)
         px_buffer_add_string(&in->filename, "<cell>");
     run->filename = px_buffer_take(&in->filename);
@@ -224,7 +254,7 @@ static int hand_over(struct intake *in)
         run->allowed = PyFrozenSet_New(in->allowed);
         run->banned = PyFrozenSet_New(in->banned);
     }
-    return run->code && run->filename && run->workspace && run->working_dir && run->env &&
+    return run->code && run->variables && run->filename && run->workspace && run->working_dir && run->env &&
                    run->allowed && run->banned
                ? 0
                : -1;
@@ -233,6 +263,7 @@ static int hand_over(struct intake *in)
 static void forget_last(struct px_run *run)
 {
     free(run->code);
+    free(run->variables);
     free(run->filename);
     free(run->workspace);
     free(run->working_dir);
@@ -256,8 +287,8 @@ int px_run_receive(int channel, struct px_run *run)
     int failed = packet && in.allowed && in.banned ? 0 : -1;
     while (!failed && !in.ended)
         failed = take_packet(channel, packet, &in);
-    if (!failed && in.has_file)
-        failed = read_code_file(&in);
+    if (!failed)
+        failed = read_files(&in);
     if (!failed && (in.has_input || run->flags & PX_RUN_FLAG_SESSION))
         failed = place_input(&in);
     if (!failed)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
+#include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/read.h"
 #include "guest/signals.h"
@@ -22,6 +23,8 @@ static void *reserve;
 void px_report_done(struct px_report *report)
 {
     px_buffer_done(&report->value);
+    px_buffer_done(&report->value_json);
+    px_buffer_done(&report->value_json_error);
     px_buffer_done(&report->type);
     px_buffer_done(&report->message);
     px_buffer_done(&report->suggestion);
@@ -61,7 +64,9 @@ int px_report_value(struct px_report *report, const struct px_run *run, PyObject
         return -1;
     report->has_value = true;
     report->value_truncated = !px_read_text(&report->value, text, value_limit(run));
-    return 0;
+    return px_display_value_json(run, value, &report->value_json, &report->value_json_error) < 0
+               ? -1
+               : px_display_value(value, text);
 }
 
 /* ---- Exceptions ---- */
@@ -203,7 +208,7 @@ int px_report_send(const struct px_report *report, const struct px_run *run)
     struct px_wire_writer *out = run->out;
     uint8_t outcome = (uint8_t)report->outcome, truncated = 1;
     int32_t exit_code = report->exit_code;
-    uint64_t dropped = px_guard_denials_dropped();
+    uint64_t dropped = px_guard_denials_dropped(), displays = px_display_dropped();
     if (px_wire_put(out, PX_RESULT_OUTCOME, &outcome, sizeof outcome) < 0 ||
         px_wire_put(out, PX_RESULT_EXIT_CODE, &exit_code, sizeof exit_code) < 0)
         return -1;
@@ -212,6 +217,14 @@ int px_report_send(const struct px_report *report, const struct px_run *run)
         return -1;
     if (report->has_value && report->value_truncated &&
         px_wire_put(out, PX_RESULT_VALUE_TRUNCATED, &truncated, sizeof truncated) < 0)
+        return -1;
+    if (report->value_json.length &&
+        put_text(out, PX_RESULT_VALUE_JSON, &report->value_json, PX_VALUE_MAX) < 0)
+        return -1;
+    if (report->value_json_error.length &&
+        put_text(out, PX_RESULT_VALUE_JSON_ERROR, &report->value_json_error, SUGGESTION_MAX) < 0)
+        return -1;
+    if (displays && px_wire_put(out, PX_RESULT_DISPLAYS_DROPPED, &displays, sizeof displays) < 0)
         return -1;
     if (report->has_error && send_error(report, out) < 0)
         return -1;

@@ -11,7 +11,7 @@ struct px_report {
     enum px_outcome outcome;
     int exit_code;
     bool has_value, value_truncated;
-    struct px_buffer value;
+    struct px_buffer value, value_json, value_json_error;
     bool has_error;
     int line;                           /* 0: unknown */
     struct px_buffer type, message, suggestion, traceback;

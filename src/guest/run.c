@@ -10,6 +10,7 @@
 #include "base/fds.h"
 #include "guest/cells.h"
 #include "guest/denial.h"
+#include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/program.h"
 #include "guest/read.h"
@@ -196,6 +197,25 @@ static int evaluate(const struct px_program *program, PyObject *names, const str
     return PyErr_CheckSignals();
 }
 
+/* By what would stop a drawing too. */
+static bool was_stopped(const struct px_report *report)
+{
+    return report->outcome == PX_OUTCOME_MEMORY ||
+           strcmp(px_buffer_string(&report->type), "KeyboardInterrupt") == 0;
+}
+
+/* At a cell's end, as Jupyter does it, and also after an exception. */
+static void show_figures(const struct px_run *run, struct px_source *source,
+                         struct px_report *report)
+{
+    px_signals_allow(true);
+    int failed = px_display_figures() < 0 ? -1 : PyErr_CheckSignals();
+    px_signals_allow(false);
+    if (failed < 0 && !report->has_error)
+        px_report_exception(report, run, source, false);
+    PyErr_Clear();
+}
+
 static void run_code(const struct px_run *run, PyObject *names, struct px_source *source,
                      struct px_report *report)
 {
@@ -203,12 +223,15 @@ static void run_code(const struct px_run *run, PyObject *names, struct px_source
     bool split = run->flags & PX_RUN_FLAG_LAST_EXPRESSION;
     px_signals_allow(true);
     int compiled = px_program_compile(&program, source, split, run->flags & PX_RUN_FLAG_SESSION);
+    unsigned fired = px_signals_fired();
     int failed = compiled < 0 ? -1 : evaluate(&program, names, run, report);
     px_signals_allow(false);
     /* A tree takes up to a hundred times its source: shorter code can only be too deep. */
     bool small = !run->memory_bytes || source->length < run->memory_bytes / 128;
     if (failed < 0)
         px_report_exception(report, run, source, compiled < 0 && small);
+    if (px_display_has_figures() && px_signals_fired() == fired && !was_stopped(report))
+        show_figures(run, source, report);
 }
 
 /* ---- After the script ---- */
@@ -287,13 +310,16 @@ static int execute_once(struct px_run *run)
 {
     px_auto(px_report_done) struct px_report report = {0};
     px_auto(px_source_done) struct px_source source = source_of(run);
-    if (apply_environment(run) < 0 || reset_names(kept.names) < 0 || px_guard_arm(run) < 0)
+    px_display_arm(run, &source);
+    if (apply_environment(run) < 0 || reset_names(kept.names) < 0 ||
+        px_display_set_variables(run, kept.names) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, &source, false);
     else
         run_code(run, kept.names, &source, &report);
     print_error(&report);
     end_script(run, &source, &report);
     px_report_send(&report, run);
+    px_display_arm(NULL, NULL);
     return report.exit_code;
 }
 
@@ -305,11 +331,12 @@ static int execute_call(struct px_run *run)
     struct px_source *source = px_cells_add(run);
     if (!source)
         return 1;
+    px_display_arm(run, source);
     if (run->new_input || !px_streams_input_works())
         px_streams_renew_input();
     if ((!begun && reset_names(kept.names) < 0) ||
         px_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
-        px_guard_arm(run) < 0)
+        px_display_set_variables(run, kept.names) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, source, false);
     else
         run_code(run, kept.names, source, &report);
@@ -319,6 +346,7 @@ static int execute_call(struct px_run *run)
     px_report_send(&report, run);
     /* What threads are refused between calls belongs to none of them. */
     px_denial_arm(NULL);
+    px_display_arm(NULL, NULL);
     return report.exit_code;
 }
 

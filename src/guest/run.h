@@ -23,6 +23,10 @@ struct px_run {
     size_t code_length;
     char *filename;             /* "<cell>" */
     uint64_t max_value;
+    char *variables;            /* JSON: name to value; "" when there are none */
+    size_t variables_length;
+    enum px_value_json value_json;
+    uint64_t max_displays, max_display_bytes;
     uint64_t timeout_ms, cpu_seconds, memory_bytes, max_open_files, max_threads;
     enum px_files files;
     char *workspace;            /* "" when there is none */

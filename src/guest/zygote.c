@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/run.h"
 #include "launch/namespaces.h"
@@ -32,6 +34,8 @@
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
 #endif
+
+#define IDLE_MS 50
 
 /* The pending Python exception as "Type: message". */
 static void python_error(char *text, size_t size)
@@ -189,6 +193,8 @@ static int find_landlock(struct px_zygote *zygote, pyexec_error *error)
 
 static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
 {
+    if (zygote->start.preload_bytes)
+        px_display_prepare_ahead();
     if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 ||
         px_run_prepare() < 0 || hide_start() < 0) {
         char text[512];
@@ -198,6 +204,16 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
     }
     freeze_objects();
     return 0;
+}
+
+/* Before the preloads, among which there may be libraries that show things. */
+static int prepare_display(pyexec_error *error)
+{
+    char text[512];
+    if (px_display_prepare() == 0)
+        return 0;
+    python_error(text, sizeof text);
+    return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the guest can't prepare displays: %s", text);
 }
 
 /* The part of the filter that a zygote can live with; children add the rest (seccomp.h). */
@@ -219,7 +235,7 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
     getrlimit(RLIMIT_STACK, &stack);
     stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
     setrlimit(RLIMIT_STACK, &stack);
-    if (check_interpreter(error) < 0 ||
+    if (check_interpreter(error) < 0 || prepare_display(error) < 0 ||
         import_preloads(zygote, preloads, error) < 0 ||
         find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 ||
         drop_ids(zygote, error) < 0 || prepare_python(zygote, error) < 0)
@@ -316,6 +332,19 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     px_close_fd(&workspace);
 }
 
+/* What the first display of a run needs is made ready here, for all of them, but only while nobody
+ * waits: a program that runs one script ends before. */
+static void prepare_when_idle(const struct px_zygote *zygote)
+{
+    static bool ready;
+    struct pollfd polled = {zygote->host, POLLIN, 0};
+    if (ready || zygote->start.preload_bytes || poll(&polled, 1, IDLE_MS) != 0)
+        return;
+    ready = true;
+    px_display_prepare_ahead();
+    freeze_objects();
+}
+
 void px_zygote_main(void)
 {
     static struct px_zygote zygote = {.host = PX_ZYGOTE_FD, .proc = PX_ZYGOTE_PROC_FD};
@@ -340,6 +369,7 @@ void px_zygote_main(void)
         struct px_clone_request request;
         int fds[PX_FDS_MAX] = {-1, -1, -1, -1, -1, -1, -1, -1};
         size_t count;
+        prepare_when_idle(&zygote);
         n = px_receive_fds(zygote.host, &request, sizeof request, fds, PX_FDS_MAX, &count);
         if (n <= 0)
             _exit(0);

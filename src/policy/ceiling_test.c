@@ -51,6 +51,8 @@ static void test_asked(void **state)
         {"{}", "{}", "{\"max_stdout_bytes\":0}", "{\"max_stdout_bytes\":1000001}", "max_stdout_bytes: ", "1000000"},
         {"{}", "{}", "{\"max_stderr_bytes\":0}", "{\"max_stderr_bytes\":256001}", "max_stderr_bytes: ", "256000"},
         {"{}", "{}", "{\"max_value_bytes\":65536}", "{\"max_value_bytes\":65537}", "max_value_bytes: ", "65536"},
+        {"{}", "{}", "{\"max_displays\":0}", "{\"max_displays\":101}", "max_displays: ", "most 100"},
+        {"{}", "{}", "{\"max_display_bytes\":0}", "{\"max_display_bytes\":8388609}", "max_display_bytes: ", "8388608"},
         {"{}", "{}", "{\"workspace_bytes\":0}", "{\"workspace_bytes\":67108865}", "workspace_bytes: ", "67108864"},
         {"{}", "{}", "{\"max_threads\":1}", "{\"max_threads\":17}", "max_threads: 17", "at most 16"},
         {"{}", "{}", "{\"disable_networking\":true}", "{\"disable_networking\":false}",

@@ -60,7 +60,8 @@ static void test_defaults(void **state)
     assert_string_equal(text,
         "{\"python_bin\":\"python3\",\"timeout_ms\":5000,\"cpu_time_seconds\":2,"
         "\"address_space_bytes\":536870912,\"max_open_files\":16,\"max_stdout_bytes\":1000000,"
-        "\"max_stderr_bytes\":256000,\"max_value_bytes\":65536,\"disable_networking\":true,"
+        "\"max_stderr_bytes\":256000,\"max_value_bytes\":65536,\"max_displays\":100,"
+        "\"max_display_bytes\":8388608,\"disable_networking\":true,"
         "\"disable_open\":true,\"allow_readonly_open\":false,\"use_import_whitelist\":true,"
         "\"allowed_imports\":[\"math\",\"statistics\",\"random\",\"re\",\"json\",\"itertools\","
         "\"functools\",\"collections\",\"decimal\",\"fractions\",\"string\",\"textwrap\","
@@ -166,6 +167,7 @@ static void test_round_trip(void **state)
         [PX_FIELD_cpu_time_seconds] = "none", [PX_FIELD_address_space_bytes] = "none",
         [PX_FIELD_max_open_files] = "none", [PX_FIELD_max_stdout_bytes] = "1",
         [PX_FIELD_max_stderr_bytes] = "2", [PX_FIELD_max_value_bytes] = "3",
+        [PX_FIELD_max_displays] = "4", [PX_FIELD_max_display_bytes] = "5",
         [PX_FIELD_disable_networking] = "false", [PX_FIELD_disable_open] = "false",
         [PX_FIELD_allow_readonly_open] = "true", [PX_FIELD_use_import_whitelist] = "false",
         [PX_FIELD_allowed_imports] = "", [PX_FIELD_banned_imports] = "a,b",

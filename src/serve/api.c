@@ -104,8 +104,10 @@ static void execute(struct px_request *request)
         px_answer_error(request, &error);
         return;
     }
-    if (px_stream_wanted(request) && px_stream_begin(request) == 0)
+    if (px_stream_wanted(request) && px_stream_begin(request) == 0) {
         pyexec_request_set_output(run, px_stream_output, request);
+        pyexec_request_set_display(run, px_stream_display, request);
+    }
     px_request_run(request, run);
     int64_t began = px_now_ns();
     if (request->session_key)

@@ -74,6 +74,7 @@ static json_t *object_schema(const char *const *members, size_t count, bool clos
         if (null)
             type[length - 1] = '\0';
         json_t *schema = type[list] == '#' ? schema_of(type + list + 1)
+                         : strcmp(type, "any") == 0 ? json_object()
                          : null            ? nullable(type)
                                            : json_pack("{s:s}", "type", type + list);
         if (list)
@@ -106,6 +107,7 @@ static const char *const request_members[] = {
     "working_dir:string A folder of the workspace, made if missing.",
     "env:#Environment", "stdin:string", "files:#Files",
     "return_files:[string Glob patterns: contents of changed files to return.",
+    "inputs:#Inputs", "value_json:string? Asks for last_value_json: records or split, how tables are written.",
 };
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};
@@ -114,7 +116,8 @@ static const char *const result_members[] = {
     "exit_code:integer", "stdout:string", "stdout_truncated:boolean", "stdout_bytes:integer",
     "stderr:string", "stderr_truncated:boolean", "stderr_bytes:integer",
     "last_value_repr:string? The repr of the last expression.", "last_value_truncated:boolean",
-    "error_repr:string?", "error:#Error?", "display:[object", "files:[#ChangedFile",
+    "last_value_json:any The last value as JSON, when asked for.", "last_value_json_error:string? Why there is none.",
+    "error_repr:string?", "error:#Error?", "display:[#Display", "display_dropped:integer", "files:[#ChangedFile",
     "files_truncated:boolean", "denials:[#Denial", "denials_dropped:integer",
     "missing_layers:[string", "usage:#Usage", "session:#SessionOfResult?",
 };
@@ -123,6 +126,8 @@ static const char *const error_members[] = {"type:string", "message:string", "li
 static const char *const changed_members[] = {"path:string", "bytes:integer", "change:string",
                                               "content_base64:string"};
 static const char *const denial_members[] = {"layer:string", "what:string", "line:integer?", "hint:string?"};
+static const char *const display_members[] = {"data:object By MIME type: text and JSON as they are, all others in base64.",
+                                              "metadata:object", "last_value:boolean The last expression's."};
 static const char *const usage_members[] = {"wall_ms:number", "cpu_ms:number", "peak_memory_bytes:integer"};
 static const char *const of_result_members[] = {"id:string", "created:boolean", "restarted:string?",
                                                 "execution_count:integer"};
@@ -150,14 +155,18 @@ static void add_bounds(json_t *schemas)
     json_t *policy = property(schemas, "Policy", "timeout_ms");
     json_object_set(timeout, "minimum", json_object_get(policy, "minimum"));
     json_object_set(timeout, "maximum", json_object_get(policy, "maximum"));
+    json_object_set_new(property(schemas, "ExecuteRequest", "value_json"), "enum",
+                        json_pack("[s, s, n]", "records", "split"));
     json_object_set_new(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
 }
 
 static json_t *make_schemas(pyexec_executor *executor)
 {
     json_t *schemas = json_pack(
-        "{s:o, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[{s:s},{s:s, s:{s:{s:s}}, s:b, s:[s]}]}}}",
-        "Policy", policy_schema(executor), "Environment", "type", "object", "additionalProperties",
+        "{s:o, s:{s:s, s:s, s:{s:s}}, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[{s:s},{s:s, s:{s:{s:s}}, s:b, s:[s]}]}}}",
+        "Policy", policy_schema(executor), "Inputs", "type", "object", "description",
+        "Variable name to JSON value: set before the code runs.", "propertyNames", "pattern",
+        "^[A-Za-z_][A-Za-z0-9_]*$", "Environment", "type", "object", "additionalProperties",
         "type", "string", "Files", "type", "object", "additionalProperties", "anyOf", "type",
         "string", "type", "object", "properties", "base64", "type", "string",
         "additionalProperties", 0, "required", "base64");
@@ -166,6 +175,7 @@ static json_t *make_schemas(pyexec_executor *executor)
     ADD("SessionRequest", session_request_members, true, NULL);
     ADD("Result", result_members, false, "status");
     ADD("Error", error_members, false, NULL);
+    ADD("Display", display_members, false, "data");
     ADD("ChangedFile", changed_members, false, NULL);
     ADD("Denial", denial_members, false, NULL);
     ADD("Usage", usage_members, false, NULL);

@@ -143,6 +143,14 @@ int px_stream_output(void *closure, int which, const char *bytes, size_t length)
     return request->gone;
 }
 
+int px_stream_display(void *closure, const char *json, size_t length)
+{
+    struct px_request *request = closure;
+    (void)length;
+    send_json(request, "display", json, false);
+    return request->gone;
+}
+
 void px_stream_end(struct px_request *request, const char *name, const char *json)
 {
     for (int which = 1; which <= 2; which++) {

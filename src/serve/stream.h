@@ -15,7 +15,8 @@ bool px_stream_wanted(const struct px_request *request);
 /* Begins the answer: 200, text/event-stream. -1: out of memory. */
 int px_stream_begin(struct px_request *request);
 
-/* pyexec_output_fn, with the request as its closure. */
+/* pyexec_display_fn and pyexec_output_fn, with the request as their closure. */
+int px_stream_display(void *request, const char *json, size_t length);
 int px_stream_output(void *request, int stream, const char *bytes, size_t length);
 
 /* An event; `json` is its data. Never waits for the client. */

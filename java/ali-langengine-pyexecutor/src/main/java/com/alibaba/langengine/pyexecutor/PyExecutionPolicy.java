@@ -30,6 +30,8 @@ public class PyExecutionPolicy {
     private volatile long maxStdoutBytes = 1000000;
     private volatile long maxStderrBytes = 256000;
     private volatile long maxValueBytes = 65536;
+    private volatile int maxDisplays = 100;
+    private volatile long maxDisplayBytes = 8L << 20;
     private volatile boolean disableNetworking = true;
     private volatile boolean disableOpen = true;
     private volatile boolean allowReadonlyOpen;
@@ -133,6 +135,26 @@ public class PyExecutionPolicy {
     /** @param maxValueBytes how much of a last value and of an error's message is kept */
     public void setMaxValueBytes(long maxValueBytes) {
         this.maxValueBytes = maxValueBytes;
+    }
+
+    /** @return how many displays of one execution are kept */
+    public int getMaxDisplays() {
+        return maxDisplays;
+    }
+
+    /** @param maxDisplays how many displays of one execution are kept; the rest is dropped and counted */
+    public void setMaxDisplays(int maxDisplays) {
+        this.maxDisplays = maxDisplays;
+    }
+
+    /** @return how many bytes the data of all displays of one execution may have */
+    public long getMaxDisplayBytes() {
+        return maxDisplayBytes;
+    }
+
+    /** @param maxDisplayBytes how many bytes the data of all displays of one execution may have */
+    public void setMaxDisplayBytes(long maxDisplayBytes) {
+        this.maxDisplayBytes = maxDisplayBytes;
     }
 
     /** @return whether there is no network for the script */
@@ -263,6 +285,8 @@ public class PyExecutionPolicy {
         map.put("max_stdout_bytes", maxStdoutBytes);
         map.put("max_stderr_bytes", maxStderrBytes);
         map.put("max_value_bytes", maxValueBytes);
+        map.put("max_displays", maxDisplays);
+        map.put("max_display_bytes", maxDisplayBytes);
         map.put("disable_networking", disableNetworking);
         map.put("disable_open", disableOpen);
         map.put("allow_readonly_open", allowReadonlyOpen);

@@ -41,6 +41,12 @@ public class PyExecutorProperties {
     /** Longest last value and error message kept. */
     private String maxValueBytes = "65536";
 
+    /** Displays of one execution that are kept; the rest is counted and dropped. */
+    private int maxDisplays = 100;
+
+    /** Data of all displays of one execution together; what does not fit is counted and dropped. */
+    private String maxDisplayBytes = "8M";
+
     /** Whether there is no network at all; else the host's. */
     private boolean disableNetworking = true;
 
@@ -139,6 +145,8 @@ public class PyExecutorProperties {
         policy.setMaxStdoutBytes(Texts.size("max-stdout-bytes", maxStdoutBytes, false));
         policy.setMaxStderrBytes(Texts.size("max-stderr-bytes", maxStderrBytes, false));
         policy.setMaxValueBytes(Texts.size("max-value-bytes", maxValueBytes, false));
+        policy.setMaxDisplays(maxDisplays);
+        policy.setMaxDisplayBytes(Texts.size("max-display-bytes", maxDisplayBytes, false));
         policy.setDisableNetworking(disableNetworking);
         policy.setDisableOpen(disableOpen);
         policy.setAllowReadonlyOpen(allowReadonlyOpen);
@@ -267,6 +275,26 @@ public class PyExecutorProperties {
     /** @param maxValueBytes longest last value and error message kept */
     public void setMaxValueBytes(String maxValueBytes) {
         this.maxValueBytes = maxValueBytes;
+    }
+
+    /** @return displays of one execution that are kept */
+    public int getMaxDisplays() {
+        return maxDisplays;
+    }
+
+    /** @param maxDisplays displays of one execution that are kept */
+    public void setMaxDisplays(int maxDisplays) {
+        this.maxDisplays = maxDisplays;
+    }
+
+    /** @return data of all displays of one execution together */
+    public String getMaxDisplayBytes() {
+        return maxDisplayBytes;
+    }
+
+    /** @param maxDisplayBytes data of all displays of one execution together */
+    public void setMaxDisplayBytes(String maxDisplayBytes) {
+        this.maxDisplayBytes = maxDisplayBytes;
     }
 
     /** @return whether there is no network at all; else the host's */

@@ -1,0 +1,47 @@
+/* The displays and the JSON value that a child claims: hostile bytes, made into JSON text that
+ * every front can put into a line of its own. What is not as it must be is dropped and counted;
+ * only what comes out of order breaks the protocol. */
+#ifndef PX_ENGINE_DISPLAY_H
+#define PX_ENGINE_DISPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/mime.h"
+#include "engine/wire.h"
+
+struct px_displays {
+    uint64_t max_count, max_bytes;      /* the policy's; set before anything is taken */
+    char **items;                       /* whole displays: JSON objects on one line */
+    size_t count;
+    uint64_t bytes;                     /* of max_bytes, used up by them */
+    uint64_t dropped;
+    /* The one that is coming. */
+    bool open, bad;                     /* bad: it will be dropped */
+    uint8_t kind;
+    uint64_t open_bytes;
+    struct px_buffer forms;             /* members of "data" so far */
+    struct px_buffer name, data;        /* the form that is coming */
+    struct px_buffer names;             /* of the forms so far, each between spaces */
+    struct px_buffer metadata;
+    unsigned form_count;
+};
+
+void px_displays_done(struct px_displays *displays);
+
+/* One field of the DISPLAY kinds. NULL, or what is wrong with it. */
+const char *px_displays_take(struct px_displays *displays, const struct px_wire_field *field);
+
+/* After the last field: what began and did not end is dropped. */
+void px_displays_finish(struct px_displays *displays);
+
+/* Appends them as a JSON array. */
+void px_displays_write(const struct px_displays *displays, struct px_buffer *out);
+
+/* Whether it is one JSON value that may be copied into a line: no control characters, not deeper
+ * than 200, at most a million values, integers of 64 bits. `object`: it must be an object. */
+bool px_json_claim_ok(const char *text, size_t length, bool object);
+
+#endif

@@ -1,0 +1,30 @@
+/* The part of the guest that is Python: representations of objects, values as JSON, and what some
+ * libraries must be told (display.py, values.py, libraries.py). Its names are its own: it is in no
+ * module, and has its own copy of the builtins, so that a script that changes those changes only
+ * itself. It is compiled once, in a zygote that has nothing to do, or in the first child that needs it. */
+#ifndef PX_GUEST_HELPER_H
+#define PX_GUEST_HELPER_H
+
+#include <stddef.h>
+
+#include "guest/python.h"
+
+#define PX_HELPER_FILENAME "<pyexec>"   /* of its code: neither the script's nor a library's */
+
+struct px_helper_source {
+    const char *name, *text;
+};
+extern const struct px_helper_source px_helper_sources[];
+extern const size_t px_helper_source_count;
+
+/* Zygote: copies the builtins. 0, or -1 with a Python exception set. */
+int px_helper_prepare(void);
+
+/* Compiles it unless that was done. 0, or -1 with a Python exception set. */
+int px_helper_load(void);
+
+/* Calls its function of this name with the arguments, a new tuple that is taken (NULL: an exception
+ * is set), and keywords or NULL. A new reference, or NULL with an exception. */
+PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords);
+
+#endif

@@ -279,7 +279,7 @@ int px_run_receive(int channel, struct px_run *run)
     forget_last(run);
     px_auto(intake_done) struct intake in = {
         .run = run,
-        .fds = {-1, -1},
+        .fds = {-1, -1, -1},
         .allowed = PyList_New(0),
         .banned = PyList_New(0),
     };

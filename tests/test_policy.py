@@ -331,7 +331,7 @@ def test_address_space_below_what_preloads_map(pyexec, open_folder):
     assert error["code"] == "invalid_policy" and "address_space_bytes" in error["message"] and "134217728" in error["message"]
     needed = max(int(word) for word in error["message"].split() if word.isdigit())
     assert 200 * MIB < needed < 300 * MIB and str(needed) in error["hint"]
-    assert pyexec.error("1", *flags, "--address-space-bytes", str(needed - 4096))["code"] == "invalid_policy"
+    assert pyexec.error("1", *flags, "--address-space-bytes", str(needed - 3 * MIB))["code"] == "invalid_policy"
     assert pyexec.result("1 + 1", *flags, "--address-space-bytes", str(needed))["last_value_repr"] == "2"
     assert pyexec.result("1 + 1", *flags)["last_value_repr"] == "2"
 

@@ -483,12 +483,14 @@ int px_executor_check_limits(const struct px_policy *policy, const struct px_zyg
     uint64_t needed = mapped + (16u << 20);
     if (policy->address_space_bytes == PX_NONE || (uint64_t)policy->address_space_bytes >= needed)
         return 0;
+    /* The next start may map a little more: hashes, and with them tables, are never the same. */
+    uint64_t enough = needed + (1u << 20);
     px_error_set(error, PYEXEC_INVALID_POLICY,
                  "address_space_bytes: %" PRId64 " is less than the interpreter and its preloads "
                  "already map: they need at least %" PRIu64,
-                 policy->address_space_bytes, needed);
+                 policy->address_space_bytes, enough);
     return px_error_hint(error, "Set address_space_bytes to %" PRIu64 " or more, or preload less.",
-                         needed);
+                         enough);
 }
 
 bool px_executor_closing(pyexec_executor *executor)

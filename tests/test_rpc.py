@@ -65,6 +65,17 @@ def test_output_is_streamed_on_request(client):
     assert client.notes() == []
 
 
+def test_a_silent_call_is_not_counted(client):
+    """What a front end asks for itself, completion say: the user's cells keep their numbers."""
+    assert client.call("execute", session_id="s", code="", silent=True)["result"]["session"]["created"]
+    assert client.call("execute", session_id="s", code="1/0")["result"]["error"]["traceback"].count('"<cell 1>"') == 1
+    assert client.call("execute", session_id="s", code="2", silent=True)["result"]["last_value_repr"] == "2"
+    assert client.call("execute", session_id="s", code="3")["result"]["session"]["execution_count"] == 2
+    for bad in ({"session_id": "s", "silent": 1}, {"silent": True}):
+        method = "execute" if "session_id" in bad else "execute_once"
+        assert client.call(method, code="1", **bad)["error"]["data"]["code"] == "invalid_request"
+
+
 def test_interrupt_and_cancel(client):
     client.call("execute", session_id="s", code="x = 1")
     running = client.send("execute", session_id="s", code="import time\ntime.sleep(60)")

@@ -199,15 +199,22 @@ static void serve_job(struct px_work *work)
     pyexec_result_free(result);
 }
 
+static int check_flag(const char *name, const json_t *value, pyexec_error *error)
+{
+    if (!value || json_is_boolean(value))
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not true or false", name);
+    return px_error_hint(error, "Send %s as true or false.", name);
+}
+
 /* What is the transport's own of the parameters; the rest is the library's to read. */
 static int take_own(struct job *job, json_t *params, bool session, pyexec_error *error)
 {
     const json_t *stream = json_object_get(params, "stream");
+    const json_t *silent = session ? json_object_get(params, "silent") : NULL;
     const char *id = json_string_value(json_object_get(params, "session_id"));
-    if (stream && !json_is_boolean(stream)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "stream: not true or false");
-        return px_error_hint(error, "Send stream as true or false.");
-    }
+    if (check_flag("stream", stream, error) < 0 || check_flag("silent", silent, error) < 0)
+        return -1;
     if (json_is_true(stream)) {
         pyexec_request_set_output(job->request, on_output, job);
         pyexec_request_set_display(job->request, on_display, job);
@@ -215,6 +222,8 @@ static int take_own(struct job *job, json_t *params, bool session, pyexec_error 
     json_object_del(params, "stream");
     if (!session)
         return 0;
+    pyexec_request_set_silent(job->request, json_is_true(silent));
+    json_object_del(params, "silent");
     job->work.in_order = true;
     pyexec_request_set_arrived(job->request, px_work_arrived, &job->work);
     if (!id) {

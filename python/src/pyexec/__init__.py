@@ -1,0 +1,30 @@
+"""Client of pyexec, which runs unreviewed Python behind kernel walls.
+
+    from pyexec import Pyexec
+
+    with Pyexec(policy={"timeout_ms": 2000}) as px:
+        print(px.execute_once("6 * 7").last_value_repr)     # 42
+
+`AsyncPyexec` is the same for asyncio. Adapters: pyexec.smolagents, pyexec.langchain, pyexec.inspect_ai, pyexec.jupyter.
+"""
+from ._transport import Event
+from .aio import AsyncFiles, AsyncPyexec, AsyncSession, AsyncStream
+from .client import Files, Pyexec, Session, Stream
+from .errors import (
+    ClosedError, ConflictError, ConnectionLostError, InternalError, InvalidPolicyError, InvalidRequestError, NotFoundError,
+    OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError,
+    SessionLimitError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
+)
+from .types import (
+    DEFAULT_ALLOWED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
+    SessionConfig, SessionInfo, Usage,
+)
+
+__all__ = [
+    "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
+    "DEFAULT_ALLOWED_IMPORTS", "Denial", "Display", "ErrorInfo", "Event", "FileChange", "FileEntry", "Files", "InternalError",
+    "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
+    "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Result", "SandboxUnavailableError",
+    "Session", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotFoundError", "ShuttingDownError", "Stream",
+    "UnauthorizedError", "Usage",
+]

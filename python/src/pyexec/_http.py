@@ -1,0 +1,197 @@
+"""A running `pyexec serve`, over its UNIX socket or TCP. One thread has an event loop with httpx's client; a call is a
+task there, and cancelling it closes its connection, which cancels the run."""
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
+from urllib.parse import quote
+
+from ._transport import Call, OnEvent, Transport
+from .errors import ClosedError, ConnectionLostError, PyexecError, error_from
+from .types import Output, display_from
+
+try:
+    import httpx
+except ImportError as missing:
+    raise ImportError("Pyexec.connect() needs httpx: pip install 'pyexec-client[http]'") from missing
+
+CONNECT_SECONDS = 10.0
+
+
+class _Route(NamedTuple):
+    verb: str
+    path: str           # with the parameters that it names taken out of the body
+    body: bool = False  # the rest of the parameters, as JSON
+
+
+_ROUTES = {
+    "execute_once": _Route("POST", "/v1/execute", True),
+    "execute": _Route("POST", "/v1/sessions/{session_id}/execute", True),
+    "create_session": _Route("POST", "/v1/sessions", True),
+    "interrupt": _Route("POST", "/v1/sessions/{session_id}/interrupt"),
+    "close_session": _Route("DELETE", "/v1/sessions/{session_id}"),
+    "list_sessions": _Route("GET", "/v1/sessions"),
+    "list_files": _Route("GET", "/v1/sessions/{session_id}/files"),
+    "read_file": _Route("GET", "/v1/sessions/{session_id}/files/{path}"),
+    "write_file": _Route("PUT", "/v1/sessions/{session_id}/files/{path}"),
+    "delete_file": _Route("DELETE", "/v1/sessions/{session_id}/files/{path}"),
+    "ping": _Route("GET", "/healthz"),
+}
+
+
+def _problem(response: httpx.Response, body: bytes) -> PyexecError:
+    wait = response.headers.get("Retry-After", "")
+    retry_after = float(wait) if wait.isdigit() else None
+    try:
+        data = json.loads(body)
+        assert isinstance(data, dict)
+    except (ValueError, AssertionError):
+        data = {"code": "internal", "message": "HTTP %d: %s" % (response.status_code, body[:200].decode(errors="replace"))}
+    return error_from(data, retry_after)
+
+
+class _Connection:
+    """The thread, its loop and the client."""
+
+    def __init__(self, url: str, token: Optional[str]) -> None:
+        socket = url[len("unix:"):] if url.startswith("unix:") else None
+        self.url = url
+        self.loop = asyncio.new_event_loop()
+        self.client = httpx.AsyncClient(
+            base_url="http://localhost" if socket else url,
+            headers={"Authorization": "Bearer " + token} if token else None,
+            transport=httpx.AsyncHTTPTransport(uds=socket, limits=httpx.Limits(max_keepalive_connections=20)),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS))
+        self.thread = threading.Thread(target=self._run, name="pyexec-http", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.loop.run_forever()
+        self.loop.close()
+
+    async def _end(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.client.aclose()
+        self.loop.stop()
+
+    def close(self) -> None:
+        if self.thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._end(), self.loop)
+            self.thread.join()
+
+    async def request(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent]) -> Any:
+        route, rest = _ROUTES[method], dict(params)
+        names = {name: quote(str(rest.pop(name)), safe="/" if name == "path" else "")
+                 for name in ("session_id", "path") if "{%s}" % name in route.path}
+        if method == "create_session":
+            rest["id"] = rest.pop("session_id")
+        content = rest.pop("content", None)
+        if route.body:      # escapes, so that a lone surrogate is the server's to refuse
+            content = json.dumps(rest).encode("ascii")
+        headers = {"Content-Type": "application/json"} if route.body else {}
+        if on_event is not None:
+            headers["Accept"] = "text/event-stream"
+        request = self.client.build_request(route.verb, route.path.format(**names), content=content, headers=headers)
+        try:
+            if on_event is not None:
+                return await self._events(request, on_event)
+            response = await self.client.send(request)
+        except httpx.HTTPError as failure:
+            raise ConnectionLostError("%s: %s" % (self.url, failure or type(failure).__name__),
+                                      "Check that `pyexec serve` listens there. Whether the code ran is not known.") from failure
+        if response.status_code >= 400:
+            raise _problem(response, response.content)
+        if method == "read_file":
+            return response.content
+        return response.json() if response.headers.get("Content-Type", "").startswith("application/json") else {}
+
+    async def _events(self, request: httpx.Request, on_event: OnEvent) -> Any:
+        response = await self.client.send(request, stream=True)
+        try:
+            if response.status_code >= 400:
+                raise _problem(response, await response.aread())
+            name, data = "", ""
+            async for line in response.aiter_lines():
+                key, _, value = line.partition(":")
+                if key == "event":
+                    name = value.strip()
+                elif key == "data":
+                    data = value
+                elif not line and data:
+                    found = json.loads(data)
+                    if name == "result":
+                        return found
+                    if name == "error":
+                        raise error_from(found)
+                    self._event(name, found, on_event)
+                    name, data = "", ""
+        finally:
+            await response.aclose()
+        raise ConnectionLostError("%s: the events ended without a result" % self.url)
+
+    @staticmethod
+    def _event(name: str, data: Mapping[str, Any], on_event: OnEvent) -> None:
+        if name in ("stdout", "stderr"):
+            on_event(Output("stdout" if name == "stdout" else "stderr", data["text"], data.get("seq", 0)))
+        elif name == "display":
+            on_event(display_from(data.get("display", data)))
+
+
+class HttpTransport(Transport):
+    def __init__(self, url: str, token: Optional[str]) -> None:
+        super().__init__()
+        if not url.startswith(("unix:", "http://", "https://")):
+            raise ValueError("url: 'unix:/PATH', 'http://HOST:PORT' or 'https://HOST', not %r" % url)
+        self._url, self._token = url, token
+        self._lock = threading.Lock()
+        self._connection: Optional[_Connection] = None
+        self._closed = False
+        self._ended: Optional[weakref.finalize[Any, Any]] = None
+
+    def _connected(self) -> _Connection:
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client is closed", "Connect again.")
+            if self._connection is None:
+                self._connection = _Connection(self._url, self._token)
+                self._ended = weakref.finalize(self, self._connection.close)    # also at exit
+            return self._connection
+
+    def start(self) -> Mapping[str, Any]:
+        self.call("ping", {}).future.result()
+        return {}
+
+    def may_block(self, params: Mapping[str, Any]) -> bool:
+        return False
+
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
+        connection = self._connected()
+        future = asyncio.run_coroutine_threadsafe(connection.request(method, params, on_event), connection.loop)
+        return Call(future, lambda: void(future.cancel()))
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            connection, self._connection = self._connection, None
+            if self._ended is not None:
+                self._ended.detach()
+        if connection is not None:
+            connection.close()
+
+    def after_fork(self) -> None:
+        """The loop's thread is not in the child; its sockets are closed with its objects."""
+        self._lock = threading.Lock()
+        self._connection = None
+        if self._ended is not None:
+            self._ended.detach()
+
+
+def void(_: object) -> None:
+    """For a callback without a value."""

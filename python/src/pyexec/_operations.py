@@ -1,0 +1,87 @@
+"""What the clients can ask: methods with their parameters, and what comes of the answers. Both clients are made of
+these; they differ in how they wait."""
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, Generic, Optional, TypeVar, Union
+
+from .types import FileEntry, Policy, Result, files_from, result_from
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[T]):
+    method: str
+    params: Mapping[str, Any]
+    decode: Callable[[Any], T]
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _file(content: Union[str, bytes]) -> Any:
+    return content if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
+
+
+def _plain(value: Any) -> Any:
+    """Sets and tuples of a policy as JSON has them; a set in order, so that equal policies are one."""
+    return sorted(value) if isinstance(value, (set, frozenset)) else list(value) if isinstance(value, tuple) else value
+
+
+def plain_policy(policy: Optional[Policy]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in (policy or {}).items()}
+
+
+def _request(code: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """None of a member means that it is not given."""
+    params = {key: _plain(value) for key, value in fields.items() if value is not None}
+    if "policy" in params:
+        params["policy"] = plain_policy(params["policy"])
+    if "files" in params:
+        params["files"] = {path: _file(content) for path, content in params["files"].items()}
+    return {**params, "code": code}
+
+
+def execute_once(code: str, fields: Mapping[str, Any]) -> Operation[Result]:
+    return Operation("execute_once", _request(code, fields), result_from)
+
+
+def list_sessions() -> Operation[list[Mapping[str, Any]]]:
+    return Operation("list_sessions", {}, lambda answer: list(answer["sessions"]))
+
+
+class SessionOperations:
+    def __init__(self, session_id: str, policy: Optional[Policy]) -> None:
+        self.id, self.policy = session_id, plain_policy(policy)
+
+    def _of(self, method: str, decode: Callable[[Any], T], **params: Any) -> Operation[T]:
+        return Operation(method, {"session_id": self.id, **params}, decode)
+
+    def execute(self, code: str, fields: Mapping[str, Any]) -> Operation[Result]:
+        more = {"session_policy": self.policy} if self.policy else {}
+        return self._of("execute", result_from, **_request(code, fields), **more)
+
+    def create(self) -> Operation[None]:
+        return self._of("create_session", _nothing, **({"policy": self.policy} if self.policy else {}))
+
+    def interrupt(self) -> Operation[None]:
+        return self._of("interrupt", _nothing)
+
+    def close(self) -> Operation[None]:
+        return self._of("close_session", _nothing)
+
+    def list_files(self) -> Operation[list[FileEntry]]:
+        return self._of("list_files", lambda answer: files_from(answer["files"]))
+
+    def read_file(self, path: str) -> Operation[bytes]:
+        return self._of("read_file", bytes, path=path)
+
+    def write_file(self, path: str, content: Union[str, bytes]) -> Operation[None]:
+        return self._of("write_file", _nothing, path=path, content=content.encode() if isinstance(content, str) else content)
+
+    def delete_file(self, path: str) -> Operation[None]:
+        return self._of("delete_file", _nothing, path=path)

@@ -1,0 +1,65 @@
+"""The seam between the clients and the ways to reach pyexec: a call is a future that events may come before."""
+from __future__ import annotations
+
+import abc
+import os
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Union
+
+from .types import Display, Output
+
+Event = Union[Output, Display]
+OnEvent = Callable[[Event], None]
+
+# Beyond this a message may have to wait for its reader, which an event loop must not.
+BLOCKING_BYTES = 32 << 10
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request under way. Events come on a thread of the transport, all of them before the future is done.
+    cancel() asks for the end of the run, and does not wait for it."""
+
+    future: Future[Any]
+    cancel: Callable[[], None]
+
+
+class Transport(abc.ABC):
+    """Thread-safe. A forked child begins with a connection of its own, and so without the parent's sessions."""
+
+    def __init__(self) -> None:
+        _alive.add(self)
+
+    @abc.abstractmethod
+    def start(self) -> Mapping[str, Any]:
+        """Connects, when it is not; blocks meanwhile. What the other side says about itself."""
+
+    @abc.abstractmethod
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
+        """Method and parameters are those of JSON-RPC, but a file's content is bytes."""
+
+    @abc.abstractmethod
+    def may_block(self, params: Mapping[str, Any]) -> bool:
+        """Whether call() might not return at once."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends what runs, and all that the transport made. No call may start after."""
+
+    @abc.abstractmethod
+    def after_fork(self) -> None:
+        """In a forked child: forgets what is the parent's."""
+
+
+_alive: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for transport in list(_alive):
+        transport.after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_all)

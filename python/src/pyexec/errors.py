@@ -1,0 +1,110 @@
+"""Failures of the host side, a class for each code. A script that fails is a `Result`, not an exception."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+
+class PyexecError(Exception):
+    """What failed. Codes that this version does not know are raised as this class itself.
+
+    code: the name in the protocol ("invalid_policy"); message: what failed, with the value;
+    hint: what to do next, or ""; retry_after: seconds, or None; with it, the code never started.
+    """
+
+    code = "internal"
+
+    def __init__(self, message: str, hint: str = "", retry_after: Optional[float] = None, code: Optional[str] = None) -> None:
+        super().__init__("%s (%s)" % (message, hint) if hint else message)
+        self.message, self.hint, self.retry_after = message, hint, retry_after
+        if code is not None:
+            self.code = code
+
+
+class InvalidPolicyError(PyexecError):
+    code = "invalid_policy"
+
+
+class InvalidRequestError(PyexecError):
+    code = "invalid_request"
+
+
+class PythonNotFoundError(PyexecError):
+    code = "python_not_found"
+
+
+class PythonUnsupportedError(PyexecError):
+    code = "python_unsupported"
+
+
+class SandboxUnavailableError(PyexecError):
+    code = "sandbox_unavailable"
+
+
+class SessionLimitError(PyexecError):
+    code = "session_limit"
+
+
+class SessionNotFoundError(PyexecError):
+    code = "session_not_found"
+
+
+class OverloadedError(PyexecError):
+    code = "overloaded"
+
+
+class ShuttingDownError(PyexecError):
+    code = "shutting_down"
+
+
+class InternalError(PyexecError):
+    code = "internal"
+
+
+class UnauthorizedError(PyexecError):
+    """Over HTTP: no token, or not a known one."""
+
+    code = "unauthorized"
+
+
+class NotFoundError(PyexecError):
+    """Over HTTP: no such file or path."""
+
+    code = "not_found"
+
+
+class ConflictError(PyexecError):
+    """Over HTTP: there is a session of that id."""
+
+    code = "conflict"
+
+
+class ProgramNotFoundError(PyexecError):
+    """The program `pyexec` can't be started here."""
+
+    code = "program_not_found"
+
+
+class ConnectionLostError(PyexecError):
+    """`pyexec rpc` has ended, or the server does not answer. Whether the code ran is not known."""
+
+    code = "connection_lost"
+
+
+class ClosedError(PyexecError):
+    """The client has been closed."""
+
+    code = "closed"
+
+
+_CLASSES = {cls.code: cls for cls in PyexecError.__subclasses__()}
+
+
+def error_from(data: Mapping[str, Any], retry_after: Optional[float] = None) -> PyexecError:
+    """The exception for an error object of the protocol or a problem of HTTP."""
+    code = str(data.get("code") or "internal")
+    message = str(data.get("message") or data.get("detail") or data.get("title") or code)
+    wait = data.get("retry_after_ms")
+    if isinstance(wait, (int, float)) and wait:
+        retry_after = wait / 1000
+    return _CLASSES.get(code, PyexecError)(message, str(data.get("hint") or ""), retry_after, code)

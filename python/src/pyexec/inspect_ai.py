@@ -1,0 +1,244 @@
+"""inspect_ai: `sandbox="pyexec"` in a task (found by its entry point).
+
+There is no shell and no other program in the sandbox: exec() runs `python3 -c CODE`, `python3 FILE …` and `python3 -`
+(the `python` tool's way of calling bash included), each in a fresh process over the sample's files, and answers any
+other command with 127 and what can be done instead.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import shlex
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Optional, Union, overload
+
+from inspect_ai.util import ExecResult, OutputLimitExceededError, SandboxEnvironment, SandboxEnvironmentLimits, sandboxenv
+from inspect_ai.util import SandboxEnvironmentConfigType
+from pydantic import BaseModel, ConfigDict
+
+from .aio import AsyncPyexec
+from .errors import PyexecError
+from .types import Policy, RequestFields, Result
+
+_PYTHON = re.compile(r"(?:/\S*/)?python(?:3(?:\.\d+)?)?")
+_FLAGS = re.compile(r"-[uBIsE]+")          # without a meaning here
+_SHELL_ONLY = re.compile(r"[;&|<>`$()*?\n]")
+_SHELLS = ("bash", "sh", "/bin/bash", "/bin/sh")
+
+
+class PyexecConfig(BaseModel):
+    """sandbox=SandboxEnvironmentSpec("pyexec", PyexecConfig(policy={…}))"""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    policy: dict[str, Any] = {}
+    program: Optional[str] = None
+
+    def __hash__(self) -> int:
+        return hash((repr(sorted(self.policy.items())), self.program))
+
+
+class Command(NamedTuple):
+    """A command that Python can serve: its code (None: it is on standard input), or its file, and sys.argv."""
+
+    code: Optional[str]
+    file: Optional[str]
+    arguments: list[str]
+
+
+def parse_command(cmd: list[str]) -> Optional[Command]:
+    """None: it is not one that runs Python and nothing else."""
+    if cmd and cmd[0] in _SHELLS:
+        script = _shell_script(cmd[1:])
+        if script is None or _SHELL_ONLY.search(script):
+            return None
+        with contextlib.suppress(ValueError):
+            return parse_command(shlex.split(script))
+        return None
+    if not cmd or not _PYTHON.fullmatch(cmd[0]):
+        return None
+    rest = cmd[1:]
+    while rest and _FLAGS.fullmatch(rest[0]):
+        rest = rest[1:]
+    if not rest or rest[0] == "-":
+        return Command(None, None, ["-", *rest[1:]])
+    if rest[0] == "-c" and len(rest) > 1:
+        return Command(rest[1], None, ["-c", *rest[2:]])
+    return None if rest[0].startswith("-") else Command(None, rest[0], rest)
+
+
+def _shell_script(arguments: list[str]) -> Optional[str]:
+    while arguments and arguments[0] in ("--login", "-l"):
+        arguments = arguments[1:]
+    return arguments[1] if len(arguments) == 2 and arguments[0] in ("-c", "-lc") else None
+
+
+class _Folder:
+    """The sample's files, in a folder of the host that scripts write to: no symbolic link on a path is followed."""
+
+    def __init__(self) -> None:
+        self.path = os.path.realpath(tempfile.mkdtemp(prefix="pyexec-inspect-"))
+
+    def relative(self, path: str) -> str:
+        """As scripts name it: relative to the folder, or absolute below /workspace, where they see it."""
+        for root in (self.path, "/workspace"):
+            if path == root or path.startswith(root + "/"):
+                path = path[len(root):].lstrip("/") or "."
+        path = os.path.normpath(path)
+        if os.path.isabs(path) or path.split("/")[0] == "..":
+            raise PermissionError(errno.EACCES, "outside of the sample's folder; use a relative path", path)
+        return path
+
+    @contextlib.contextmanager
+    def _parent(self, path: str, make: bool) -> Iterator[tuple[int, str]]:
+        *folders, name = self.relative(path).split("/")
+        at = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for folder in folders:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(folder, 0o755, dir_fd=at)
+                inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+                os.close(at)
+                at = inner
+            yield at, name
+        finally:
+            os.close(at)
+
+    def write(self, path: str, content: bytes) -> None:
+        with self._parent(path, True) as (at, name):
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644, dir_fd=at)
+            with open(fd, "wb") as file:
+                os.ftruncate(fd, 0)
+                file.write(content)
+
+    def read(self, path: str, limit: int) -> bytes:
+        with self._parent(path, False) as (at, name):
+            # Not to wait for whoever made a pipe.
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+            if not stat.S_ISREG(status.st_mode):
+                raise PermissionError(errno.EACCES, "not a regular file", path)
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_READ_FILE_SIZE_STR, None)
+        return content
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@sandboxenv(name="pyexec")
+class PyexecSandboxEnvironment(SandboxEnvironment):
+    """A folder of files, over which each command is a run of its own."""
+
+    def __init__(self, client: AsyncPyexec) -> None:
+        super().__init__()
+        self._client, self._folder = client, _Folder()
+
+    @classmethod
+    async def sample_init(cls, task_name: str, config: Optional[SandboxEnvironmentConfigType],
+                          metadata: dict[str, str]) -> dict[str, SandboxEnvironment]:
+        settings = config if isinstance(config, PyexecConfig) else PyexecConfig()
+        policy: Policy = {"disable_open": False, "timeout_ms": 60_000, "cpu_time_seconds": 60}
+        policy.update(settings.policy)  # type: ignore[typeddict-item]
+        client = AsyncPyexec(policy=policy, program=settings.program)
+        await client.start()
+        return {"default": cls(client)}
+
+    @classmethod
+    async def sample_cleanup(cls, task_name: str, config: Optional[SandboxEnvironmentConfigType],
+                             environments: dict[str, SandboxEnvironment], interrupted: bool) -> None:
+        for environment in environments.values():
+            sandbox = environment.as_type(cls)
+            await sandbox._client.close()
+            await asyncio.to_thread(sandbox._folder.remove)
+
+    @classmethod
+    def config_deserialize(cls, config: dict[str, Any]) -> BaseModel:
+        return PyexecConfig(**config)
+
+    async def exec(self, cmd: list[str], input: Union[str, bytes, None] = None, cwd: Optional[str] = None,
+                   env: Optional[dict[str, str]] = None, user: Optional[str] = None, timeout: Optional[int] = None,
+                   timeout_retry: bool = True, concurrency: bool = True) -> ExecResult[str]:
+        if user is not None:
+            return _refused(126, "can't run a command as the user '%s': leave `user` out" % user)
+        command = parse_command(cmd)
+        if command is None:
+            return _refused(127, "can't run '%s': there is no shell and no program but Python here. Use python3 -c CODE, "
+                            "python3 FILE or code on the standard input of python3" % shlex.join(cmd)[:200])
+        given = input.decode() if isinstance(input, bytes) else input or ""
+        code, name = command.code, command.file
+        if name is not None:
+            try:
+                code = await self._source(name, cwd)
+            except (OSError, UnicodeDecodeError) as failure:
+                return _refused(2, "can't open file '%s': %s" % (name, failure))
+        if code is None:
+            code, given = given, ""
+        return await self._python(code, given, command.arguments, cwd, env, timeout)
+
+    async def _source(self, name: str, cwd: Optional[str]) -> str:
+        path = name if name.startswith("/") else os.path.join(self._folder.relative(cwd or "."), name)
+        return (await asyncio.to_thread(self._folder.read, path, 10 << 20)).decode()
+
+    async def _python(self, code: str, stdin: str, arguments: list[str], cwd: Optional[str], env: Optional[dict[str, str]],
+                      timeout: Optional[int]) -> ExecResult[str]:
+        request: RequestFields = {
+            "workspace": self._folder.path, "stdin": stdin, "env": env or {}, "print_last_expression": False,
+            "policy": {"max_stdout_bytes": SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE,
+                       "max_stderr_bytes": SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE},
+        }
+        folder = self._folder.relative(cwd or ".")
+        if folder != ".":
+            request["working_dir"] = folder
+        if timeout is not None:
+            request["timeout_ms"] = timeout * 1000
+            request["policy"]["cpu_time_seconds"] = timeout
+        if len(arguments) > 1:
+            return _refused(2, "can't pass arguments to a script: %s. Put them into the code, env or a file" % shlex.join(arguments[1:]))
+        result = await self._client.execute_once(code, **request)
+        return _exec_result(result)
+
+    async def write_file(self, file: str, contents: Union[str, bytes]) -> None:
+        content = contents.encode() if isinstance(contents, str) else contents
+        await asyncio.to_thread(self._folder.write, file, content)
+
+    @overload
+    async def read_file(self, file: str, text: Literal[True] = True) -> str: ...
+
+    @overload
+    async def read_file(self, file: str, text: Literal[False]) -> bytes: ...
+
+    async def read_file(self, file: str, text: bool = True) -> Union[str, bytes]:
+        content = await asyncio.to_thread(self._folder.read, file, SandboxEnvironmentLimits.MAX_READ_FILE_SIZE)
+        return content.decode() if text else content
+
+
+def _refused(code: int, why: str) -> ExecResult[str]:
+    return ExecResult(False, code, "", "pyexec: %s.\n" % why)
+
+
+def _exec_result(result: Result) -> ExecResult[str]:
+    if result.status in ("timeout", "cpu_limit"):
+        raise TimeoutError(result.error_repr or result.status)
+    if result.stdout_truncated or result.stderr_truncated:
+        raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE_STR, result.stdout)
+    stderr = result.stderr
+    if result.error is not None:
+        if result.error_repr and result.error.type != "SystemExit" and result.error_repr not in stderr:
+            stderr += result.error_repr + "\n"
+        if result.error.hint and result.error.hint not in stderr:
+            stderr += "Hint: %s\n" % result.error.hint
+    return ExecResult(result.exit_code == 0, result.exit_code, result.stdout, stderr)
+
+
+__all__ = ["PyexecConfig", "PyexecError", "PyexecSandboxEnvironment"]

@@ -1,0 +1,76 @@
+"""python -m pyexec.jupyter install …: makes a kernelspec; python -m pyexec.jupyter launch -f FILE: is the kernel."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from typing import Any, Optional
+
+from .kernel import DEFAULTS, POLICY_VARIABLE
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE of the policy; a value that is no JSON is text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError("KEY=VALUE, as in timeout_ms=60000, not %r" % text)
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def install(options: argparse.Namespace) -> None:
+    from jupyter_client.kernelspec import KernelSpecManager
+    spec: dict[str, Any] = {
+        "argv": [sys.executable, "-m", "pyexec.jupyter", "launch", "-f", "{connection_file}"],
+        "display_name": options.display_name, "language": "python", "interrupt_mode": "signal", "env": {},
+    }
+    for key, value in options.set:
+        spec["argv"] += ["--set", "%s=%s" % (key, json.dumps(value))]
+    if options.program:
+        spec["env"]["PYEXEC"] = os.path.abspath(options.program)
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "kernel.json"), "w") as file:
+            json.dump(spec, file, indent=1)
+        prefix = sys.prefix if options.sys_prefix else options.prefix
+        where = KernelSpecManager().install_kernel_spec(folder, options.name, user=options.user, prefix=prefix)
+    print("installed the kernel '%s' in %s" % (options.name, where))
+
+
+def launch(options: argparse.Namespace, rest: list[str]) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    from .kernel import PyexecKernel
+    PyexecKernel.settings = {**DEFAULTS, **json.loads(os.environ.get(POLICY_VARIABLE) or "{}"), **dict(options.set)}
+    IPKernelApp.launch_instance(argv=rest, kernel_class=PyexecKernel)
+
+
+def main(arguments: Optional[list[str]] = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pyexec.jupyter", description="The pyexec kernel for Jupyter.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    installer = commands.add_parser("install", help="make the kernelspec")
+    place = installer.add_mutually_exclusive_group()
+    place.add_argument("--user", action="store_true", help="for this user alone")
+    place.add_argument("--prefix", help="under PREFIX/share/jupyter/kernels")
+    place.add_argument("--sys-prefix", action="store_true", help="for this environment's Jupyter")
+    installer.add_argument("--name", default="pyexec", help="of the kernel, as in --kernel NAME")
+    installer.add_argument("--display-name", default="Python (pyexec)")
+    installer.add_argument("--program", help="the path of pyexec; else $PYEXEC or PATH, when a notebook starts")
+    launcher = commands.add_parser("launch", help="be the kernel; Jupyter calls this")
+    for command in (installer, launcher):
+        command.add_argument("--set", action="append", default=[], type=setting, metavar="KEY=VALUE",
+                             help="a key of the policy, as in --set timeout_ms=60000; the value is JSON or text")
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "launch":
+        launch(options, rest)
+    elif rest:
+        parser.error("unknown: " + " ".join(rest))
+    else:
+        install(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The kernel: Jupyter's messages on one side, a session of `pyexec rpc` on the other. No code of a notebook runs in this
+process, nor is it parsed here."""
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+from typing import Any, Optional
+
+from ipykernel.kernelbase import Kernel
+
+from ..client import Pyexec, Session
+from ..errors import PyexecError
+from ..types import Display, Policy, Result
+
+# What a person at a notebook needs beside a script's defaults. The kernelspec and POLICY_VARIABLE (a JSON object)
+# change it.
+DEFAULTS: Policy = {"timeout_ms": 60_000, "cpu_time_seconds": 60, "disable_open": False}
+POLICY_VARIABLE = "PYEXEC_KERNEL_POLICY"
+
+ASIDE: Policy = {"timeout_ms": 1000, "cpu_time_seconds": 1}      # for what the front end asks beside cells
+NAME_BEFORE = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
+IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
+KEYWORDS = ("and as assert async await break class continue def del elif else except False finally for from global if import in is "
+            "lambda None nonlocal not or pass raise return True try while with yield")
+INPUT_HINT = "This kernel passes no input() to the notebook: put the value into the cell."
+
+
+def completion_code(word: str) -> str:
+    """Prints the names that may follow this dotted name, a line each."""
+    owner, dot, prefix = word.rpartition(".")
+    names = "dir(%s)" % owner if dot else "globals(), *dir(__builtins__), *%r.split()" % KEYWORDS
+    hidden = "" if prefix else " and n[0] != '_'"
+    return "print(*[n for n in sorted({*%s}) if n.startswith(%r)%s][:200], sep='\\n')" % (names, prefix, hidden)
+
+
+def inspection_code(name: str) -> str:
+    return ("print(type({0}).__name__, getattr({0}, '__name__', '') + (getattr({0}, '__text_signature__', None) or ''))\n"
+            "print(getattr({0}, '__doc__', None) or '')").format(name)
+
+
+class Untraced:
+    """Standard error without the traceback at its end, which Jupyter shows by a message of its own: what may be the
+    beginning of one is held until the result says."""
+
+    _BEGIN = re.compile(r"^(?:Traceback \(most recent call last\):|  \+ Exception Group Traceback|  File \"<cell)", re.M)
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def pass_on(self, text: str) -> str:
+        self.held += text
+        found = self._BEGIN.search(self.held)
+        if found is not None:
+            end = found.start()
+        else:       # a last line that is not whole may become one
+            end = self.held.rfind("\n") + 1
+            if not self.held.startswith(("T", " "), end):
+                end = len(self.held)
+        passed, self.held = self.held[:end], self.held[end:]
+        return passed
+
+    def rest(self, result: Result) -> str:
+        trace = result.error.traceback if result.error is not None else ""
+        if trace and self.held.endswith(trace):
+            return self.held[:-len(trace)]
+        return self.held
+
+
+class PyexecKernel(Kernel):
+    implementation = "pyexec"
+    implementation_version = "0.1.0"
+    banner = "Python in a pyexec sandbox"
+    language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py", "pygments_lexer": "python3",
+                     "nbconvert_exporter": "python", "codemirror_mode": {"name": "python", "version": 3}}
+    settings: Policy = DEFAULTS
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)  # type: ignore[no-untyped-call]
+        # The notebook's process is the session's life.
+        self.client = Pyexec(policy=self.settings, session={"idle_ttl": None, "hard_ttl": None})
+        self.cells: Session = self.client.session("notebook")
+        self.aside = self.client.aio().session("notebook")
+
+    # ---- Life ----
+
+    def start(self) -> None:
+        super().start()  # type: ignore[no-untyped-call]
+        signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def pre_handler_hook(self) -> None:
+        """The base class would let Ctrl-C raise in this process's event loop."""
+
+    def post_handler_hook(self) -> None:
+        pass
+
+    def _on_interrupt(self, *unused: object) -> None:
+        # In a thread: the lock of the pipe may be this one's, below.
+        threading.Thread(target=self._interrupt, daemon=True).start()
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(PyexecError):      # nothing runs
+            self.cells.interrupt()
+
+    async def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        self.client.close()
+        return {"status": "ok", "restart": restart}
+
+    # ---- Cells ----
+
+    async def do_execute(self, code: str, silent: bool, store_history: bool = True, user_expressions: Optional[dict[str, str]] = None,
+                         allow_stdin: bool = False, *, cell_meta: Any = None, cell_id: Any = None) -> dict[str, Any]:
+        if not code.strip():
+            return self._ok({})
+        try:
+            result = await self._run_cell(code, silent)
+        except PyexecError as failure:
+            return self._fail(silent, failure.code, failure.message, [failure.message], failure.hint)
+        if result.session is not None and result.session.restarted:
+            self._say(silent, "pyexec: the session was restarted (%s): names and files of earlier cells are gone\n"
+                      % result.session.restarted)
+        if result.error is not None and not (result.ok and result.error.type == "SystemExit"):
+            lines = result.error.traceback.splitlines() or [result.error_repr or result.status]
+            hint = INPUT_HINT if result.error.type == "EOFError" and "input" in code else result.error.hint or ""
+            return self._fail(silent, result.error.type, result.error.message, lines, hint)
+        if not result.ok:
+            return self._fail(silent, result.status, result.error_repr or result.status, [result.error_repr or result.status], "")
+        if result.last_value_repr is not None and not silent:
+            self._send("execute_result", {"execution_count": self.execution_count, "data": {"text/plain": result.last_value_repr},
+                                          "metadata": {}})
+        return self._ok({name: await self._expression(text) for name, text in (user_expressions or {}).items()})
+
+    async def _run_cell(self, code: str, silent: bool) -> Result:
+        errors, result = Untraced(), None
+        async for event in self.aside.stream(code, silent=silent):
+            if isinstance(event, Result):
+                result = event
+            elif isinstance(event, Display):
+                self._show(silent, event)
+            else:
+                self._write(silent, event.stream, event.text if event.stream == "stdout" else errors.pass_on(event.text))
+        assert result is not None
+        self._write(silent, "stderr", errors.rest(result))
+        return result
+
+    async def _expression(self, text: str) -> dict[str, Any]:
+        result = await self.aside.execute(text, silent=True, policy=ASIDE)
+        if result.error is not None:
+            return {"status": "error", "ename": result.error.type, "evalue": result.error.message, "traceback": []}
+        return {"status": "ok", "data": {"text/plain": result.last_value_repr or "None"}, "metadata": {}}
+
+    def _ok(self, expressions: dict[str, Any]) -> dict[str, Any]:
+        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": expressions}
+
+    def _fail(self, silent: bool, name: str, value: str, trace: list[str], hint: str) -> dict[str, Any]:
+        content = {"ename": name, "evalue": value, "traceback": [*trace, "Hint: " + hint] if hint and hint not in "\n".join(trace) else trace}
+        if not silent:
+            self._send("error", content)
+        return {"status": "error", "execution_count": self.execution_count, **content}
+
+    def _send(self, kind: str, content: dict[str, Any]) -> None:
+        self.send_response(self.iopub_socket, kind, content)  # type: ignore[no-untyped-call]
+
+    def _write(self, silent: bool, stream: str, text: str) -> None:
+        if text and not silent:
+            self._send("stream", {"name": stream, "text": text})
+
+    def _say(self, silent: bool, text: str) -> None:
+        self._write(silent, "stderr", text)
+
+    def _show(self, silent: bool, display: Display) -> None:
+        if not silent:
+            self._send("display_data", {"data": dict(display.data), "metadata": dict(display.metadata), "transient": {}})
+
+    # ---- What the front end asks beside cells ----
+
+    async def _ask(self, code: str) -> str:
+        """What this code prints in the session; "" when it can't."""
+        try:
+            result = await self.aside.execute(code, silent=True, policy=ASIDE)
+        except PyexecError:
+            return ""
+        return result.stdout if result.ok else ""
+
+    async def do_complete(self, code: str, cursor_pos: Optional[int]) -> dict[str, Any]:
+        end = len(code) if cursor_pos is None else cursor_pos
+        found = NAME_BEFORE.search(code[:end])
+        word = found.group() if found is not None else ""
+        names = (await self._ask(completion_code(word))).splitlines()
+        # The list is made by what the session has, so it is not to be trusted.
+        return {"status": "ok", "matches": [name for name in names if IDENTIFIER.match(name) and len(name) <= 200],
+                "cursor_start": end - len(word.rpartition(".")[2]), "cursor_end": end, "metadata": {}}
+
+    async def do_inspect(self, code: str, cursor_pos: Optional[int], detail_level: int = 0, omit_sections: Any = ()) -> dict[str, Any]:
+        at = len(code) if cursor_pos is None else cursor_pos
+        while at < len(code) and (code[at].isalnum() or code[at] == "_"):
+            at += 1
+        found = NAME_BEFORE.search(code[:at].rstrip("("))
+        word = found.group().rstrip(".") if found is not None else ""
+        text = await self._ask(inspection_code(word)) if word else ""
+        return {"status": "ok", "found": bool(text), "data": {"text/plain": text} if text else {}, "metadata": {}}
+
+

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 from urllib.parse import quote
 
 from ._transport import Call, OnEvent, Transport
-from .errors import ClosedError, ConnectionLostError, PyexecError, error_from
+from .errors import ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, error_from
 from .types import Output, display_from
 
 try:
@@ -41,6 +41,15 @@ _ROUTES = {
     "delete_file": _Route("DELETE", "/v1/sessions/{session_id}/files/{path}"),
     "ping": _Route("GET", "/healthz"),
 }
+
+
+def _segments(text: str, many: bool) -> str:
+    """A name as part of a URL. What a URL would take for steps to somewhere else is refused, and never sent."""
+    parts = text.split("/") if many else [text]
+    if not all(part not in ("", ".", "..") for part in parts):
+        raise InvalidRequestError("'%s': outside sandbox, or no name" % text, "Give a relative path without '.', '..' and empty parts."
+                                  if many else "Give an id of A-Z a-z 0-9 . _ : -, not '.' or '..'.")
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def _problem(response: httpx.Response, body: bytes) -> PyexecError:
@@ -88,8 +97,7 @@ class _Connection:
 
     async def request(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent]) -> Any:
         route, rest = _ROUTES[method], dict(params)
-        names = {name: quote(str(rest.pop(name)), safe="/" if name == "path" else "")
-                 for name in ("session_id", "path") if "{%s}" % name in route.path}
+        names = {name: _segments(rest.pop(name), name == "path") for name in ("session_id", "path") if "{%s}" % name in route.path}
         if method == "create_session":
             rest["id"] = rest.pop("session_id")
         content = rest.pop("content", None)

@@ -72,7 +72,7 @@ class AsyncPyexec:
         return AsyncStream(self._transport, operations.execute_once(code, request))
 
     def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None) -> AsyncSession:
-        return AsyncSession(self, session_id or uuid.uuid4().hex, policy)
+        return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy)
 
     async def sessions(self) -> list[Mapping[str, Any]]:
         return await self._run(operations.list_sessions())

@@ -91,7 +91,7 @@ class Pyexec:
     def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None) -> Session:
         """A session, which keeps its state between calls; made by its first call, with this policy over the client's.
         Without an id it has one of its own."""
-        return Session(self, session_id or uuid.uuid4().hex, policy)
+        return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy)
 
     def sessions(self) -> list[Mapping[str, Any]]:
         """The live ones: id, busy, execution_count, age_ms, idle_ms."""

@@ -85,10 +85,9 @@ class _Folder:
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="pyexec-inspect-"))
 
     def relative(self, path: str) -> str:
-        """As scripts name it: relative to the folder, or absolute below /workspace, where they see it."""
-        for root in (self.path, "/workspace"):
-            if path == root or path.startswith(root + "/"):
-                path = path[len(root):].lstrip("/") or "."
+        """As scripts name it: relative to the folder, or with the whole path that they see too."""
+        if path == self.path or path.startswith(self.path + "/"):
+            path = path[len(self.path):].lstrip("/") or "."
         path = os.path.normpath(path)
         if os.path.isabs(path) or path.split("/")[0] == "..":
             raise PermissionError(errno.EACCES, "outside of the sample's folder; use a relative path", path)

@@ -83,7 +83,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
 
     def __init__(self, additional_imports: Sequence[str] = (), logger: Optional[AgentLogger] = None, *,
                  client: Optional[Pyexec] = None, policy: Optional[Policy] = None) -> None:
-        super().__init__(list(additional_imports), logger or AgentLogger(level=LogLevel.ERROR))
+        super().__init__(list(additional_imports), logger or AgentLogger(level=LogLevel.OFF))
         tops = (name.split(".")[0] for name in additional_imports)
         allowed = dict.fromkeys([*DEFAULT_ALLOWED_IMPORTS, *BASE_BUILTIN_MODULES, *_SUPPORT, *tops])
         # A final answer comes as a message of an exception, which is bounded like a value.

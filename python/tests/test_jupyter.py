@@ -1,0 +1,243 @@
+"""The kernel: notebooks by nbclient, and its life by jupyter_client."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from conftest import children
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from pyexec.jupyter.kernel import Untraced
+from pyexec.types import ErrorInfo, Result
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prefix")
+    for name, settings in (("pyexec", []), ("small", ["timeout_ms=300", "address_space_bytes=134217728", "allowed_imports=[\"math\"]"])):
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        done = subprocess.run([sys.executable, "-m", "pyexec.jupyter", "install", "--prefix", str(folder), "--name", name, *arguments],
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and str(folder) in done.stdout, done.stderr
+    return folder
+
+
+@pytest.fixture
+def specs(prefix, monkeypatch):
+    monkeypatch.setenv("JUPYTER_PATH", str(prefix / "share/jupyter"))
+    return KernelSpecManager(kernel_dirs=[str(prefix / "share/jupyter/kernels")])
+
+
+class Kernel:
+    """One that runs, and a client of it."""
+
+    def __init__(self, specs, name="pyexec", **keywords):
+        self.manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
+        self.manager.start_kernel(stderr=subprocess.DEVNULL, **keywords)
+        self.connect()
+
+    def connect(self):
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=30)
+
+    def finish(self, number):
+        """What came of a cell on IOPub, and its reply."""
+        messages = []
+        while True:
+            message = self.client.get_iopub_msg(timeout=30)
+            if message["parent_header"].get("msg_id") != number:
+                continue
+            if message["content"].get("execution_state") == "idle":
+                break
+            if message["msg_type"] not in ("status", "execute_input"):
+                messages.append((message["msg_type"], message["content"]))
+        while (reply := self.client.get_shell_msg(timeout=30))["parent_header"]["msg_id"] != number:
+            pass
+        return messages, reply["content"]
+
+    def run(self, code, **keywords):
+        return self.finish(self.client.execute(code, **keywords))
+
+    def value(self, code):
+        messages, reply = self.run(code)
+        assert reply["status"] == "ok", reply
+        return messages[-1][1]["data"]["text/plain"]
+
+    def ask(self, method, *arguments):
+        getattr(self.client, method)(*arguments)
+        return self.client.get_shell_msg(timeout=30)["content"]
+
+    def end(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel()
+
+
+@pytest.fixture
+def kernel(specs):
+    running = Kernel(specs)
+    yield running
+    running.end()
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+
+
+def execute(book, name="pyexec", **keywords):
+    return NotebookClient(book, kernel_name=name, timeout=60, **keywords).execute()
+
+
+def test_a_notebook(specs):
+    book = notebook("import math\nradius = 2\nprint('radius', radius)", "math.pi * radius ** 2",
+                    "open('kept.txt', 'w').write('text')", "print(open('kept.txt').read())\nNone", "import os",
+                    "import traceback\ntry: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\nprint('after')")
+    done = execute(book, allow_errors=True)
+    outputs = [cell.outputs for cell in done.cells]
+    assert outputs[0][0].text == "radius 2\n" and outputs[3][0].text == "text\n"
+    assert outputs[1][0].output_type == "execute_result" and outputs[1][0].data["text/plain"] == "12.566370614359172"
+    error, = outputs[4]
+    assert error.output_type == "error" and error.ename == "ImportError" and "use open()" in error.evalue and '"<cell 5>"' in error.traceback[1]
+    assert sorted((output.name, output.text.splitlines()[-1]) for output in outputs[5]) == [
+        ("stderr", "ZeroDivisionError: division by zero"), ("stdout", "after")]
+    assert [cell.execution_count for cell in done.cells] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_notebook_stops_at_an_error(specs):
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        execute(notebook("1 / 0", "2"))
+
+
+def test_limits_of_the_kernelspec(specs):
+    done = execute(notebook("while True: pass", "x = bytearray(1 << 30)", "import json", "import math\nmath.tau"), "small",
+                   allow_errors=True)
+    errors = [cell.outputs[0] for cell in done.cells[:3]]
+    assert errors[0].ename == "TimeoutError" and "timeout_ms=300" in errors[0].evalue and errors[1].ename == "MemoryError"
+    assert "Allowed modules: math" in errors[2].evalue and done.cells[3].outputs[0].data["text/plain"].startswith("6.28")
+
+
+def test_output_comes_while_the_cell_runs(kernel):
+    number = kernel.client.execute("import time\nfor i in range(2):\n print(i, flush=True)\n time.sleep(0.6)")
+    times = []
+    while len(times) < 2:
+        message = kernel.client.get_iopub_msg(timeout=10)
+        if message["msg_type"] == "stream" and message["parent_header"]["msg_id"] == number:
+            times.append(time.monotonic())
+    assert times[1] - times[0] > 0.3
+    kernel.finish(number)
+
+
+def test_an_interrupt_keeps_the_state(kernel):
+    kernel.run("x = 41")
+    for code in ("import time\ntime.sleep(60)", "while True: pass"):
+        number = kernel.client.execute(code)
+        time.sleep(0.7)
+        kernel.manager.interrupt_kernel()
+        messages, reply = kernel.finish(number)
+        assert reply["ename"] == "KeyboardInterrupt" and messages[-1][0] == "error"
+    assert kernel.value("x + 1") == "42"
+    kernel.manager.interrupt_kernel()       # with nothing to interrupt
+    time.sleep(0.2)
+    assert kernel.value("x") == "41"
+
+
+def test_a_restart_begins_anew(kernel):
+    kernel.run("x = 1")
+    kernel.client.stop_channels()
+    kernel.manager.restart_kernel()
+    kernel.connect()
+    assert kernel.run("x")[1]["ename"] == "NameError" and kernel.value("2") == "2"
+
+
+def test_a_lost_state_is_said(kernel):
+    kernel.run("x = 1")
+    rpc = [pid for pid in children(kernel.manager.provisioner.pid) if _name(pid) == "pyexec"]
+    os.kill(rpc[0], signal.SIGKILL)
+    messages, reply = kernel.run("import time\ntime.sleep(1)")
+    assert reply["status"] in ("ok", "error")       # the first may still meet the dead process
+    messages += kernel.run("x")[0]
+    assert "restarted (host_restart)" in "".join(content["text"] for kind, content in messages if kind == "stream")
+    assert messages[-1][1]["ename"] == "NameError"
+
+
+def _name(pid):
+    with open("/proc/%d/comm" % pid) as file:
+        return file.read().strip()
+
+
+@pytest.mark.parametrize("end", ["shutdown", "kill"])
+def test_no_process_is_left(specs, end):
+    kernel = Kernel(specs)
+    number = kernel.client.execute("while True: pass")
+    time.sleep(0.5)
+    below = children(kernel.manager.provisioner.pid)
+    assert number and len(below) >= 3
+    if end == "kill":
+        os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
+    else:
+        kernel.end()
+    deadline = time.monotonic() + 10
+    while (left := [pid for pid in below if os.path.exists("/proc/%d" % pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+    if end == "kill":
+        kernel.client.stop_channels()
+        kernel.manager.shutdown_kernel(now=True)
+
+
+def test_input_is_refused_in_words(kernel):
+    reply = kernel.run("name = input('who? ')", allow_stdin=True)[1]
+    assert reply["ename"] == "EOFError" and "passes no input()" in reply["traceback"][-1]
+
+
+def test_completion_and_inspection_come_from_the_session(kernel):
+    kernel.run("class Thing:\n 'a thing'\n weight = 1\n def weigh(self): 'weighs'\nthing = Thing()\nétat = 1")
+    before = kernel.value("1")
+    assert kernel.ask("complete", "y = thing.we", 12)["matches"] == ["weigh", "weight"]
+    reply = kernel.ask("complete", "print(éta + 1)", 9)
+    assert reply["matches"] == ["état"] and (reply["cursor_start"], reply["cursor_end"]) == (6, 9)
+    assert "print" in kernel.ask("complete", "pri", 3)["matches"] and "while" in kernel.ask("complete", "whi", 3)["matches"]
+    assert kernel.ask("complete", "1 +", 3)["matches"] and kernel.ask("complete", "nosuch.x", 8)["matches"] == []
+    kernel.run("class Odd:\n def __dir__(self): return ['fine', '\\x1b[31m', 'not a name', 'a\\nfine2']\nodd = Odd()")
+    assert set(kernel.ask("complete", "odd.", 4)["matches"]) <= {"fine", "fine2", "a"}
+    found = kernel.ask("inspect", "thing.weigh(", 12)
+    assert found["found"] and "weighs" in found["data"]["text/plain"]
+    assert not kernel.ask("inspect", "nosuch", 6)["found"]
+    assert before == "1" and kernel.run("2")[1]["execution_count"] == 4
+
+
+def test_expressions_and_silent_cells(kernel):
+    kernel.run("x = 1")
+    messages, reply = kernel.run("print(1)\n2", silent=True, user_expressions={"good": "x + 1", "bad": "nosuch"})
+    assert messages == [] and reply["user_expressions"]["good"]["data"]["text/plain"] == "2"
+    assert reply["user_expressions"]["bad"]["ename"] == "NameError"
+    assert kernel.run("x")[1]["execution_count"] == 2
+
+
+def test_displays_are_shown(kernel):
+    """Skipped while the program has no display() for scripts."""
+    if kernel.run("display")[1]["status"] == "error":
+        pytest.skip("this pyexec has no display()")
+    messages, reply = kernel.run("display({'text/plain': 'x'}, raw=True)")
+    assert reply["status"] == "ok" and [kind for kind, _ in messages] == ["display_data"]
+    assert messages[0][1]["data"]["text/plain"] == "x"
+
+
+def test_the_traceback_is_told_once_however_it_is_cut():
+    trace = "Traceback (most recent call last):\n  File \"<cell 1>\", line 1, in <module>\nValueError: x\n"
+    text = "one\nTwo" + "\n" + " three\n" + trace
+    result = Result(error=ErrorInfo("ValueError", "x", 1, trace))
+    for size in (1, 7, 30, 1000):
+        errors = Untraced()
+        passed = "".join(errors.pass_on(text[at:at + size]) for at in range(0, len(text), size))
+        assert passed + errors.rest(result) == "one\nTwo\n three\n", size
+    errors = Untraced()
+    assert errors.pass_on("50%") == "50%" and errors.rest(Result()) == ""
+    errors = Untraced()     # a script's own, which it survived
+    assert errors.pass_on(trace) + errors.rest(Result()) == trace

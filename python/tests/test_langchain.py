@@ -1,0 +1,89 @@
+"""LangChain agents with a scripted model: fixed messages, no network."""
+import asyncio
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+
+from pyexec import Result
+from pyexec.langchain import PyexecTool
+
+
+class Scripted(GenericFakeChatModel):
+    def bind_tools(self, tools, **unused):
+        return self
+
+
+def call(number, code):
+    return AIMessage("", tool_calls=[{"name": "python", "args": {"code": code}, "id": str(number), "type": "tool_call"}])
+
+
+def scripted(*codes):
+    return Scripted(messages=iter([*(call(number, code) for number, code in enumerate(codes)), AIMessage("done")]))
+
+
+@pytest.fixture
+def tool(rpc):
+    return PyexecTool(client=rpc, policy={"use_import_whitelist": True})
+
+
+TURNS = ("import numpy\nnumpy.mean([1, 2, 6])", "import statistics\nmean = statistics.mean([1, 2, 6])\nmean", "print(mean * 2)")
+
+
+def _check(messages):
+    first, second, third = [message for message in messages if message.type == "tool"]
+    assert "import 'numpy' not allowed. Use statistics, math" in first.content
+    assert second.content == "3" and third.content == "6"
+    assert isinstance(third.artifact, Result) and not first.artifact.ok and messages[-1].content == "done"
+
+
+def test_three_turns_with_an_error_mended_from_its_hint(tool):
+    _check(create_agent(scripted(*TURNS), [tool]).invoke({"messages": "go"})["messages"])
+
+
+def test_the_same_async(tool):
+    _check(asyncio.run(create_agent(scripted(*TURNS), [tool]).ainvoke({"messages": "go"}))["messages"])
+
+
+@pytest.mark.filterwarnings("ignore:.*create_react_agent")
+def test_with_langgraphs_prebuilt_agent(tool):
+    from langgraph.prebuilt import create_react_agent
+    _check(create_react_agent(scripted(*TURNS), [tool]).invoke({"messages": "go"})["messages"])
+
+
+def test_each_thread_has_a_session(tool):
+    agent = create_agent(scripted("x = 1", "x"), [tool], checkpointer=InMemorySaver())
+
+    def ask(thread):
+        agent.nodes     # one model for both threads: its messages go in order
+        return agent.invoke({"messages": "go"}, {"configurable": {"thread_id": thread}})
+    ask("a / ü")
+    tool.invoke({"code": "y = 2"}, {"configurable": {"thread_id": "a / ü"}})
+    assert tool.invoke({"code": "x + y"}, {"configurable": {"thread_id": "a / ü"}}) == "3"
+    assert "NameError" in tool.invoke({"code": "x"}, {"configurable": {"thread_id": "b"}})
+    assert "NameError" in tool.invoke({"code": "x"})
+
+
+def test_the_description_says_what_the_policy_allows(rpc):
+    default = PyexecTool(client=rpc)
+    assert "no others: math" in default.description and "no files" in default.description and "no network" in default.description
+    wide = PyexecTool(client=rpc, policy={"use_import_whitelist": False, "banned_imports": ["os"], "disable_open": False,
+                                          "disable_networking": False, "timeout_ms": 500})
+    assert "none of: os" in wide.description and "open()" in wide.description and "0.5 s" in wide.description
+    assert set(default.args) == {"code"} and default.args["code"]["description"]
+
+
+def test_failures_of_the_host_are_told_to_the_model(rpc):
+    tool = PyexecTool(client=rpc, session_id="not/an/id")
+    answer = tool.invoke({"name": "python", "args": {"code": "1"}, "id": "1", "type": "tool_call"})
+    assert answer.status == "error" and "session" in answer.content
+    asynchronous = asyncio.run(tool.ainvoke({"name": "python", "args": {"code": "1"}, "id": "1", "type": "tool_call"}))
+    assert asynchronous.status == "error" and asynchronous.content == answer.content
+
+
+def test_its_own_client_ends_with_it():
+    tool = PyexecTool(session_id="mine")
+    assert tool.invoke({"code": "pass"}) == "(no output)" and tool.invoke({"code": "1"}) == "1"
+    tool.close()

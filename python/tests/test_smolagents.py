@@ -1,0 +1,119 @@
+"""smolagents' CodeAgent with a scripted model: fixed messages, no network."""
+import datetime
+import decimal
+
+import pytest
+from smolagents import CodeAgent, Tool, tool
+from smolagents.default_tools import FinalAnswerTool
+from smolagents.models import ChatMessage, Model
+from smolagents.utils import AgentError
+
+from pyexec.smolagents import PyexecExecutor
+
+
+class Scripted(Model):
+    """Says these, and keeps what it was told."""
+
+    def __init__(self, *answers):
+        super().__init__(model_id="scripted")
+        self.answers, self.told = list(answers), []
+
+    def generate(self, messages, **unused):
+        self.told.append("\n".join(part["text"] for message in messages for part in message.content))
+        return ChatMessage(role="assistant", content="Thought: go on.\n<code>\n%s\n</code>" % self.answers.pop(0))
+
+
+@tool
+def discount(price: float, percent: int) -> float:
+    """A price with a discount.
+
+    Args:
+        price: before
+        percent: of it
+    """
+    return price * (100 - percent) / 100
+
+
+@pytest.fixture
+def executor(rpc):
+    made = PyexecExecutor(["string"], client=rpc, policy={"use_import_whitelist": True})
+    yield made
+    made.cleanup()
+
+
+def test_three_turns_with_an_error_mended_from_its_hint(executor):
+    model = Scripted("import os\nos.listdir('.')",
+                     "import statistics\nmean = statistics.mean([10, 20, rate * 100])\nprint('mean', mean)",
+                     "final_answer(discount(mean, 50))")
+    agent = CodeAgent([discount], model, executor=executor, verbosity_level=0, max_steps=3)
+    assert agent.run("go", additional_args={"rate": 0.6}) == 15.0
+    first, second, third = model.told
+    assert "import 'os' not allowed" in second and "use open() with paths inside the working directory" in second
+    assert "mean 30" in third
+    assert [step.error is not None for step in agent.memory.steps if hasattr(step, "error") and hasattr(step, "code_action")] == [True, False, False]
+    # Another run of the same agent, over the same state.
+    model.answers = ["final_answer(mean)"]
+    assert agent.run("again", reset=False) == 30.0
+
+
+@pytest.mark.parametrize("answer", [
+    {"a": (1, 2), "b": [None, True, 1.5, "é"]}, {1: "one", (2, 3): {4}}, frozenset({1}), b"\0\xff", 1 + 2j,
+    datetime.datetime(2026, 1, 2, 3, 4, 5), datetime.date(2026, 1, 2), datetime.time(1, 2), datetime.timedelta(seconds=5),
+    decimal.Decimal("1.10"), "x" * 200000,
+], ids=lambda value: type(value).__name__)
+def test_final_answers_are_values_again(executor, answer):
+    executor.send_tools({"final_answer": FinalAnswerTool()})
+    output = executor("import datetime\nfrom decimal import Decimal\nfinal_answer(%r)" % (answer,))
+    assert output.is_final_answer and output.output == answer and type(output.output) is type(answer)
+
+
+def test_a_final_answer_that_can_not_be_sent_says_so(executor):
+    executor.send_tools({"final_answer": FinalAnswerTool()})
+    with pytest.raises(AgentError, match="final_answer can't pass on a function"):
+        executor("final_answer(lambda: 1)")
+    assert executor("final_answer(1)").output == 1
+
+
+def test_what_a_script_raises_under_that_name_is_data_at_most(executor):
+    """The exception can be forged, about this very run alone; nothing is unpickled."""
+    forged = executor("class FinalAnswerException(Exception): pass\nraise FinalAnswerException('safe:[1]')")
+    assert forged.is_final_answer and forged.output == [1]
+    with pytest.raises(Exception, match="[Pp]ickle"):
+        executor("raise FinalAnswerException('pickle:gASVAAAA')")
+    with pytest.raises(Exception):
+        executor("raise FinalAnswerException('no format')")
+
+
+def test_values_output_and_a_lost_state(executor):
+    output = executor("print('log')\nx = 5\nx")
+    assert (output.output, output.logs, output.is_final_answer) == ("5", "log\n", False)
+    with pytest.raises(AgentError, match="timeout"):
+        executor("import time\ntry:\n time.sleep(60)\nfinally:\n time.sleep(60)")
+    assert "restarted (timeout)" in executor("1").logs
+
+
+class Needy(Tool):
+    name, description, inputs, output_type = "needy", "needs a package", {}, "string"
+
+    def forward(self):
+        import requests
+        return requests.__name__
+
+
+def test_what_a_tool_needs_and_the_sandbox_lacks_is_said_first(executor):
+    with pytest.raises(AgentError, match="needs the package 'requests'.*isolate_site"):
+        executor.send_tools({"needy": Needy()})
+
+
+def test_managed_agents_are_refused_in_words(executor):
+    inner = CodeAgent([], Scripted("1"), executor=executor, name="inner", description="x", verbosity_level=0)
+    with pytest.raises(AgentError, match="managed agents run in this process"):
+        CodeAgent([], Scripted("1"), executor=executor, managed_agents=[inner], verbosity_level=0, max_steps=1).run("go")
+
+
+def test_its_own_client_ends_with_it():
+    executor = PyexecExecutor()
+    with CodeAgent([], Scripted("final_answer('done')"), executor=executor, verbosity_level=0) as agent:
+        assert agent.run("go") == "done"
+    with pytest.raises(Exception, match="closed"):
+        executor("1")

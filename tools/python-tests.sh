@@ -5,6 +5,6 @@ set -eu
 build=$(cd "${1:-build}" && pwd)
 [ $# = 0 ] || shift
 cd "$(dirname "$0")/.."
-python=$(tools/python-venv.sh "$build")
+python=$(tools/python-venv.sh "$build") || exit $?
 cd python
 PYEXEC_BUILD=$build PYTHONDONTWRITEBYTECODE=1 exec "$python" -m pytest -q -p no:cacheprovider --junitxml "$build/python.xml" "$@"

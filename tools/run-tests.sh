@@ -1,11 +1,11 @@
 #!/bin/sh
 # Runs every test of a build folder and ends with "N passed, N failed, N skipped", counted over
-# unit tests (again under valgrind), whole-program tests, the checks of the installed files and the Java
-# client's tests. In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports
+# unit tests (again under valgrind), whole-program tests, the checks of the installed files, and the Java and
+# the Python client's tests. In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports
 # to is a failure.
 build=${1:-build}
 # What an earlier run has left must not be counted.
-rm -rf "$build/pytest.xml" "$build/summary.txt" "$build"/meson-logs/testlog* "$build/reports"
+rm -rf "$build/pytest.xml" "$build/python.xml" "$build/python.status" "$build/summary.txt" "$build"/meson-logs/testlog* "$build/reports"
 [ -z "${SANITIZE:-}" ] || . tools/sanitizers.sh
 # Sanitizers take several times as long.
 meson test -C "$build" --print-errorlogs ${SANITIZE:+-t 4}
@@ -22,5 +22,11 @@ find java -type d -name surefire-reports -prune -exec rm -rf {} +
 mvn -B -q -fae -f java verify "-Dpyexec.executable=$executable" > "$build/java.txt" 2>&1
 echo $? > "$build/java.status"
 [ "$(cat "$build/java.status")" = 0 ] || cat "$build/java.txt"
+# Sanitizers have seen the same server and RPC in the whole-program tests.
+if [ -z "${SANITIZE:-}" ]; then
+    tools/python-tests.sh "$build" > "$build/python.txt" 2>&1
+    echo $? > "$build/python.status"
+    [ "$(cat "$build/python.status")" = 0 ] || cat "$build/python.txt"
+fi
 [ -z "${SANITIZE:-}" ] || mv "$PYEXEC_REPORTS" "$build/reports"
 exec python3 tools/test-summary.py "$build"

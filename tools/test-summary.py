@@ -33,9 +33,12 @@ for log in logs:
         else:
             failed += 1
             print("failed:", test["name"], test["result"], "(%s)" % log)
-if program:
-    failed_before = failed
-    for case in xml.parse(os.path.join(build, "pytest.xml")).iter("testcase"):
+
+
+def count_pytest(report):
+    """Adds a report of pytest's to the counts."""
+    global passed, failed, skipped
+    for case in xml.parse(os.path.join(build, report)).iter("testcase"):
         name = case.get("classname", "") + "::" + case.get("name", "")
         if case.find("failure") is not None or case.find("error") is not None:
             failed += 1
@@ -45,6 +48,11 @@ if program:
             print("skipped:", name, "-", skip.get("message", ""))
         else:
             passed += 1
+
+
+if program:
+    failed_before = failed
+    count_pytest("pytest.xml")
     if program != "OK" and failed == failed_before:
         failed += 1
         print("failed: pytest as a whole:", program)
@@ -73,6 +81,21 @@ with open(os.path.join(build, "java.status")) as status:
     if (status.read().strip() != "0" or not java) and failed == failed_before:
         failed += 1
         print("failed: mvn -f java verify as a whole")
+if not os.path.exists(os.path.join(build, "python.status")):
+    skipped += 1
+    print("skipped: the Python client's tests, under a sanitizer")
+else:
+    failed_before = failed
+    if os.path.exists(os.path.join(build, "python.xml")):
+        count_pytest("python.xml")
+    with open(os.path.join(build, "python.status")) as status:
+        code = status.read().strip()
+    if code == "77":
+        skipped += 1
+        print("skipped: the Python client's tests: their packages can't be installed (%s/python.txt)" % build)
+    elif code != "0" and failed == failed_before:
+        failed += 1
+        print("failed: tools/python-tests.sh as a whole")
 summary = "%d passed, %d failed, %d skipped" % (passed, failed, skipped)
 with open(os.path.join(build, "summary.txt"), "w") as file:
     file.write(summary + "\n")

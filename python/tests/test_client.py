@@ -137,13 +137,17 @@ def test_errors_have_their_class_code_and_hint(px):
 
 
 def test_displays_come_as_events_and_in_the_result(px):
-    """Skipped while the program has no display() for scripts."""
-    code = "display({'text/plain': 'x'}, raw=True)" if px.execute_once("display").ok else None
-    if code is None:
-        pytest.skip("this pyexec has no display()")
-    events = list(px.stream(code))
-    assert isinstance(events[0], Display) and events[0].data["text/plain"] == "x"
-    assert [dict(shown.data) for shown in events[-1].display] == [dict(events[0].data)]
+    events = list(px.stream("class Page:\n def _repr_html_(self): return '<p>'\ndisplay(1)\nPage()"))
+    assert [type(event) for event in events] == [Display, Display, Result]
+    assert events[0] == Display({"text/plain": "1"}) and events[1].data["text/html"] == "<p>" and events[1].last_value
+    assert list(events[2].display) == events[:2] and events[2].display_dropped == 0
+    assert px.execute_once("display(1)\ndisplay(2)", policy={"max_displays": 1}).display_dropped == 1
+
+
+def test_inputs_and_values_as_json(px):
+    result = px.execute_once("{'sum': sum(numbers), 'who': who}", inputs={"numbers": [1, 2, 3], "who": "é"}, value_json="records")
+    assert result.last_value_json == {"sum": 6, "who": "é"} and result.last_value_json_error is None
+    assert px.execute_once("object()", value_json="split").last_value_json_error
 
 
 def test_http_refuses_without_a_token(server):

@@ -221,12 +221,14 @@ def test_expressions_and_silent_cells(kernel):
 
 
 def test_displays_are_shown(kernel):
-    """Skipped while the program has no display() for scripts."""
-    if kernel.run("display")[1]["status"] == "error":
-        pytest.skip("this pyexec has no display()")
-    messages, reply = kernel.run("display({'text/plain': 'x'}, raw=True)")
-    assert reply["status"] == "ok" and [kind for kind, _ in messages] == ["display_data"]
-    assert messages[0][1]["data"]["text/plain"] == "x"
+    kernel.run("class Rich:\n def __repr__(self): return 'rich'\n def _repr_html_(self): return '<b>rich</b>'\n"
+               " def _repr_json_(self): return {'a': [1]}\n def _repr_png_(self): return b'PNG'")
+    messages, reply = kernel.run("display(Rich())\nprint('then')\nRich()")
+    assert reply["status"] == "ok" and sorted(kind for kind, _ in messages) == ["display_data", "execute_result", "stream"]
+    for kind, content in messages:
+        if kind != "stream":
+            assert content["data"] == {"text/plain": "rich", "text/html": "<b>rich</b>", "application/json": {"a": [1]}, "image/png": "UE5H"}
+    assert messages[-1][0] == "execute_result"
 
 
 def test_the_traceback_is_told_once_however_it_is_cut():

@@ -36,7 +36,7 @@ def discount(price: float, percent: int) -> float:
 
 @pytest.fixture
 def executor(rpc):
-    made = PyexecExecutor(["string"], client=rpc, policy={"use_import_whitelist": True})
+    made = PyexecExecutor(["string"], client=rpc, policy={"use_import_whitelist": True, "timeout_ms": 2000})
     yield made
     made.cleanup()
 

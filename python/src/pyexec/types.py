@@ -91,10 +91,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Display:
-    """Something shown: MIME type → value; binary types in base64, JSON types unpacked."""
+    """Something shown: MIME type → value; binary types in base64, JSON types unpacked. last_value: it is what
+    `last_value_repr` is the repr of."""
 
     data: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    last_value: bool = False
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class PyexecKernel(Kernel):
         if not code.strip():
             return self._ok({})
         try:
-            result = await self._run_cell(code, silent)
+            result, shown = await self._run_cell(code, silent)
         except PyexecError as failure:
             return self._fail(silent, failure.code, failure.message, [failure.message], failure.hint)
         if result.session is not None and result.session.restarted:
@@ -127,22 +127,26 @@ class PyexecKernel(Kernel):
         if not result.ok:
             return self._fail(silent, result.status, result.error_repr or result.status, [result.error_repr or result.status], "")
         if result.last_value_repr is not None and not silent:
-            self._send("execute_result", {"execution_count": self.execution_count, "data": {"text/plain": result.last_value_repr},
-                                          "metadata": {}})
+            data = {"text/plain": result.last_value_repr, **shown.data}
+            self._send("execute_result", {"execution_count": self.execution_count, "data": data, "metadata": dict(shown.metadata)})
         return self._ok({name: await self._expression(text) for name, text in (user_expressions or {}).items()})
 
-    async def _run_cell(self, code: str, silent: bool) -> Result:
-        errors, result = Untraced(), None
+    async def _run_cell(self, code: str, silent: bool) -> tuple[Result, Display]:
+        """The result, and its last value as it displays itself, when it does."""
+        errors, result, shown = Untraced(), None, Display()
         async for event in self.aside.stream(code, silent=silent):
             if isinstance(event, Result):
                 result = event
             elif isinstance(event, Display):
-                self._show(silent, event)
+                if event.last_value:
+                    shown = event
+                else:
+                    self._show(silent, event)
             else:
                 self._write(silent, event.stream, event.text if event.stream == "stdout" else errors.pass_on(event.text))
         assert result is not None
         self._write(silent, "stderr", errors.rest(result))
-        return result
+        return result, shown
 
     async def _expression(self, text: str) -> dict[str, Any]:
         result = await self.aside.execute(text, silent=True, policy=ASIDE)

@@ -42,6 +42,24 @@ def test_what_is_not_asked_for_is_lowered(driver):
     assert driver.call("", "import re", ceiling={"allowed_imports": ["math"]})["error_repr"].startswith("ImportError: import 're' not allowed")
 
 
+def test_defaults_of_the_caller_are_lowered_and_what_it_asks_for_is_refused(driver):
+    ceiling = {"timeout_ms": 3000, "allowed_imports": ["math"]}
+    own = {"timeout_ms": 9000, "allowed_imports": ["math", "re"], "max_value_bytes": 50, "python_bin": "/no/python", "disable_open": False}
+
+    def kept(*arguments, **keywords):
+        return len(driver.call(*arguments, **keywords)["last_value_repr"])
+    long = "import math\n'x' * 1000"
+    for session, extra, bytes in (("", {}, 50), ("d", {}, 50), ("e", {"session_policy": {"max_value_bytes": 60}}, 60)):
+        assert kept(session, long, ceiling=ceiling, policy_defaults=own, **extra) == bytes
+        assert "import 're' not" in driver.call(session, "import re", ceiling=ceiling, policy_defaults=own)["error_repr"]
+    # Those of a session are of when it was made.
+    assert kept("d", long, ceiling=ceiling, policy_defaults={"max_value_bytes": 70}) == 50
+    assert kept("", long, {"max_value_bytes": 80}, ceiling, policy_defaults=own) == 80
+    assert kept("", long, policy_defaults={"max_value_bytes": 90}) == 90
+    assert refused(driver, "", "1", {"timeout_ms": 3001}, ceiling, policy_defaults=own)[0].startswith("timeout_ms: 3001")
+    assert refused(driver, "", "1", ceiling=ceiling, policy_defaults={"timeout": 1})[0].startswith("policy has no key 'timeout'")
+
+
 def test_it_holds_for_a_session_s_making_and_later_calls(driver):
     ceiling = {"timeout_ms": 3000, "disable_open": False}
     assert refused(driver, "s", "1", {"max_threads": 17}, ceiling)[0].startswith("max_threads: 17")

@@ -22,7 +22,8 @@ const struct cli_command cmd_rpc = {
         "execute_once, execute, interrupt, cancel, close_session, close_all, list_sessions, "
         "list_files, read_file, write_file, delete_file, doctor, stats, ping and shutdown. "
         "The session_policy of an execute is for the session that it makes, and ignored where the "
-        "session is there; one with silent: true is not counted. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
+        "session is there; policy_defaults are under both, and a ceiling lowers them; one with "
+        "silent: true is not counted. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
         "are SIGINT, SIGTERM and SIGHUP.",
     .run = run,
 };

@@ -40,6 +40,7 @@ void pyexec_request_free(pyexec_request *request)
     json_decref(request->ceiling);
     json_decref(request->policy);
     json_decref(request->session_policy);
+    json_decref(request->policy_defaults);
     free(request->working_dir);
     free(request->workspace);
     px_strings_done(&request->env);
@@ -266,13 +267,15 @@ static int take_policy(pyexec_request *request, const char *key, json_t *value,
     return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
 }
 
-static int take_session_policy(pyexec_request *request, const char *key, json_t *value,
-                               pyexec_error *error)
+static int take_other_policy(pyexec_request *request, const char *key, json_t *value,
+                             pyexec_error *error)
 {
+    json_t **policy = strcmp(key, "policy_defaults") == 0 ? &request->policy_defaults
+                                                          : &request->session_policy;
     if (!json_is_object(value))
         return bad_type(key, "an object", error);
-    json_decref(request->session_policy);
-    request->session_policy = json_incref(value);
+    json_decref(*policy);
+    *policy = json_incref(value);
     return 0;
 }
 
@@ -364,7 +367,7 @@ static const struct {
     {"timeout_ms", take_short},  {"print_last_expression", take_short},
     {"policy", take_policy},     {"env", take_env},
     {"files", take_files},       {"return_files", take_return_files},
-    {"session_policy", take_session_policy},
+    {"session_policy", take_other_policy}, {"policy_defaults", take_other_policy},
     {"inputs", px_inputs_take},  {"value_json", px_inputs_take_value_json},
 };
 
@@ -518,13 +521,22 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error)
 {
-    json_t *const parts[] = {makes_session ? request->session_policy : NULL, request->policy};
-    if (!parts[0] && !parts[1] && !request->ceiling)
+    /* Defaults are no request: their origin has a ceiling lower them. */
+    const struct {
+        json_t *policy;
+        enum px_origin origin;
+    } parts[] = {
+        {base == own ? request->policy_defaults : NULL, PX_ORIGIN_FLAG},
+        {makes_session ? request->session_policy : NULL, PX_ORIGIN_REQUEST},
+        {request->policy, PX_ORIGIN_REQUEST},
+    };
+    if (!parts[0].policy && !parts[1].policy && !parts[2].policy && !request->ceiling)
         return base;
     if (px_policy_copy(merged, base, error) < 0)
         return NULL;
     for (size_t i = 0; i < PX_COUNT(parts); i++)
-        if (parts[i] && px_policy_merge_json(merged, parts[i], PX_ORIGIN_REQUEST, error) < 0)
+        if (parts[i].policy &&
+            px_policy_merge_json(merged, parts[i].policy, parts[i].origin, error) < 0)
             return NULL;
     if (px_policy_check(merged, error) < 0 ||
         (request->ceiling && limit(request, own, base != own, merged, error) < 0))

@@ -24,6 +24,7 @@ struct pyexec_request {
     json_t *ceiling;        /* a partial object, or NULL */
     json_t *policy;         /* a partial object, or NULL */
     json_t *session_policy; /* the same, for a session that this call makes; ignored by one that is there */
+    json_t *policy_defaults; /* the same, under the others and of no session that is there; lowered, never refused */
     char *working_dir, *workspace;
     struct px_strings env;  /* NAME=VALUE */
     char *bad_env;          /* a name that can't be one, or NULL */
@@ -57,8 +58,8 @@ static inline void px_request_done(pyexec_request **request)
 int px_request_check(pyexec_request *request, pyexec_error *error);
 
 /* The policy that holds for the request: `base`, checked already, or `merged`, which becomes base
- * with the request's own over it; of a call that makes a session, with session_policy between
- * them. Below the request's ceiling, which is over `own`, the executor's. NULL with an error. */
+ * with the request's own over it; between them policy_defaults, and session_policy of a call that
+ * makes a session. Below the request's ceiling, which is over `own`, the executor's. NULL with an error. */
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error);

@@ -102,7 +102,9 @@ static void add_object(json_t *schemas, const char *name, const char *const *mem
 
 static const char *const request_members[] = {
     "code:string The script, UTF-8 without NUL, at most 10 MiB.",
-    "policy:#Policy", "session_policy:#Policy Of the session, should this call make it.", "timeout_ms:integer Short for the policy's.",
+    "policy:#Policy", "session_policy:#Policy Of the session, should this call make it.",
+    "policy_defaults:#Policy Under policy and session_policy: lowered to the caller's ceiling instead of refused.",
+    "timeout_ms:integer Short for the policy's.",
     "print_last_expression:boolean Short for the policy's.",
     "working_dir:string A folder of the workspace, made if missing.",
     "env:#Environment", "stdin:string", "files:#Files",

@@ -1,17 +1,27 @@
 package com.alibaba.langengine.pyexecutor;
 
+import java.net.http.HttpClient;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What concerns this machine: where the native program is, and how much runs at once. Read when the program starts. */
+/**
+ * Where scripts run: on this machine, with the native program found and bounded as said here (read when it starts), or
+ * at a {@code pyexec serve}, which has its own bounds (read when the executor is made).
+ */
 public class HostConfig {
     private String executable;
     private List<String> allowMissing = new ArrayList<>();
     private Integer queueLength;
     private Integer maxConcurrent;
+    private String url;
+    private String token;
+    private String sessionPrefix;
+    private Duration answerTimeout = Duration.ofMinutes(5);
+    private HttpClient httpClient;
 
     /** The defaults. */
     public HostConfig() {
@@ -71,6 +81,83 @@ public class HostConfig {
      */
     public HostConfig setMaxConcurrent(Integer maxConcurrent) {
         this.maxConcurrent = maxConcurrent;
+        return this;
+    }
+
+    /** @return the URL of a {@code pyexec serve}, or null */
+    public String getUrl() {
+        return url;
+    }
+
+    /**
+     * @param url {@code http[s]://HOST[:PORT][/PATH]} of a {@code pyexec serve} that is to run the scripts; null: this
+     *     machine does. The system property {@code ali.langengine.pyexecutor.url} and the environment variable
+     *     {@code PYEXEC_URL} come before it
+     * @return this
+     */
+    public HostConfig setUrl(String url) {
+        this.url = url;
+        return this;
+    }
+
+    /** @return the bearer token for the server, or null */
+    public String getToken() {
+        return token;
+    }
+
+    /**
+     * @param token the bearer token for the server. The system property {@code ali.langengine.pyexecutor.token} and the
+     *     environment variable {@code PYEXEC_TOKEN} come before it
+     * @return this
+     */
+    public HostConfig setToken(String token) {
+        this.token = token;
+        return this;
+    }
+
+    /** @return what stands before session ids at the server; null is a random one */
+    public String getSessionPrefix() {
+        return sessionPrefix;
+    }
+
+    /**
+     * @param sessionPrefix what stands before session ids at the server, where all sessions of a token are in one place.
+     *     Null: a random prefix, so that they are this executor's alone and end when it is closed. Executors with the same
+     *     prefix and token share sessions, which stay when one of them is closed; an empty one is the ids as they are
+     * @return this
+     */
+    public HostConfig setSessionPrefix(String sessionPrefix) {
+        this.sessionPrefix = sessionPrefix;
+        return this;
+    }
+
+    /** @return how long the server's answer may take beyond the run's own wall-clock limit; null is no limit */
+    public Duration getAnswerTimeout() {
+        return answerTimeout;
+    }
+
+    /**
+     * @param answerTimeout how long the server's answer to a run may take beyond the run's own wall-clock limit, its wait
+     *     for a place included, before it is given up and cancelled; null: no limit
+     * @return this
+     */
+    public HostConfig setAnswerTimeout(Duration answerTimeout) {
+        this.answerTimeout = answerTimeout;
+        return this;
+    }
+
+    /** @return the client that speaks to the server, or null */
+    public HttpClient getHttpClient() {
+        return httpClient;
+    }
+
+    /**
+     * @param httpClient speaks to the server, with certificates and proxies of its own; it should not follow redirects,
+     *     which could take the token elsewhere. Null: one with Java's defaults
+     * @return this
+     */
+    public HostConfig setHttpClient(HttpClient httpClient) {
+        this.httpClient = httpClient;
         return this;
     }
 

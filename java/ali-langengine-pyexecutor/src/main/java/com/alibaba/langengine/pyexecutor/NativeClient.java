@@ -3,33 +3,29 @@ package com.alibaba.langengine.pyexecutor;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.HashMap;
+import java.util.Base64;
+import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.concurrent.ExecutionException;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
 
-/**
- * The native process of an executor: started at the first call, and again when it has died. Sessions that a process
- * took with it are remembered, so that their next call can say so.
- */
-final class NativeClient {
-    private static final int REMEMBERED = 10000;
-
+/** The native process of an executor: started at the first call, and again when it has died. */
+final class NativeClient implements Transport {
     private final PyExecutionPolicy policy;
     private final Map<String, Object> sessionConfig;
     private final HostConfig host;
     private final ReentrantLock starting = new ReentrantLock();
-    private final SessionMemory sessions = new SessionMemory();
     private volatile Connection current;
     private boolean closed;
 
-    NativeClient(PyExecutionPolicy policy, Map<String, Object> sessionConfig, HostConfig host) {
+    NativeClient(PyExecutionPolicy policy, SessionConfig sessionConfig, HostConfig host) {
         this.policy = policy;
-        this.sessionConfig = sessionConfig;
+        this.sessionConfig = sessionConfig == null ? Collections.singletonMap("enabled", false) : sessionConfig.toMap();
         this.host = host;
     }
 
@@ -45,51 +41,141 @@ final class NativeClient {
     }
 
     /** A call that was sent. */
-    static final class Pending {
-        final NativeProcess process;
-        final NativeProcess.Call call;
+    private static final class Sent implements Pending<Map<String, Object>> {
+        private final NativeProcess process;
+        private final NativeProcess.Call call;
 
-        Pending(NativeProcess process, NativeProcess.Call call) {
+        Sent(NativeProcess process, NativeProcess.Call call) {
             this.process = process;
             this.call = call;
         }
 
-        void cancel() {
+        @Override
+        public CompletableFuture<Map<String, Object>> answer() {
+            return call.answer;
+        }
+
+        @Override
+        public Map<String, Object> decode(Map<String, Object> message) {
+            return resultOf(message);
+        }
+
+        @Override
+        public RuntimeException failure(Throwable cause) {
+            return new PyExecutorException("internal", cause.getMessage(),
+                    "Whether this code was executed is not known. The next call starts a new process; its sessions begin anew.", cause);
+        }
+
+        @Override
+        public boolean losesSession(Throwable cause) {
+            return cause instanceof NativeProcess.ProcessEnded;
+        }
+
+        @Override
+        public void cancel() {
             process.cancel(call);
         }
+    }
 
-        /** The result object. An interrupt of this thread cancels the call. */
-        Map<String, Object> await() throws InterruptedException {
-            try {
-                return resultOf(call.answer.get());
-            } catch (ExecutionException e) {
-                throw failure(e.getCause());
-            } catch (InterruptedException e) {
-                cancel();
-                throw e;
+    @Override
+    public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs) throws InterruptedException {
+        return send(sessionId == null ? "execute_once" : "execute", base -> {
+            Map<String, Object> changed = difference(base, policy.toMap(allowsOs ? "os" : null));
+            if (sessionId != null) {
+                request.put("session_id", sessionId);
+                request.put("session_policy", changed);
+            } else if (!changed.isEmpty()) {
+                request.put("policy", changed);
             }
-        }
+            return request;
+        });
     }
 
-    SessionMemory sessions() {
-        return sessions;
+    @Override
+    public boolean sharesFolders() {
+        return true;
     }
 
-    boolean isStarted() {
+    @Override
+    public boolean isStarted() {
         return current != null;
     }
 
+    @Override
+    public void start() throws InterruptedException {
+        call("ping", Collections.emptyMap());
+    }
+
+    @Override
+    public void interrupt(String sessionId) throws InterruptedException {
+        call("interrupt", Collections.singletonMap("session_id", sessionId));
+    }
+
+    @Override
+    public void closeSession(String sessionId) throws InterruptedException {
+        call("close_session", Collections.singletonMap("session_id", sessionId));
+    }
+
+    @Override
+    public void closeAll() throws InterruptedException {
+        call("close_all", Collections.emptyMap());
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException {
+        return (List<Map<String, Object>>) call("list_files", Collections.singletonMap("session_id", sessionId)).get("files");
+    }
+
+    @Override
+    public byte[] readFile(String sessionId, String path) throws InterruptedException {
+        return Base64.getDecoder().decode((String) call("read_file", file(sessionId, path)).get("content_base64"));
+    }
+
+    @Override
+    public void writeFile(String sessionId, String path, byte[] content) throws InterruptedException {
+        Map<String, Object> params = file(sessionId, path);
+        params.put("content_base64", Base64.getEncoder().encodeToString(content));
+        call("write_file", params);
+    }
+
+    @Override
+    public void deleteFile(String sessionId, String path) throws InterruptedException {
+        call("delete_file", file(sessionId, path));
+    }
+
+    @Override
+    public Map<String, Object> doctor() throws InterruptedException {
+        return call("doctor", Collections.emptyMap());
+    }
+
+    @Override
+    public Map<String, Object> stats() throws InterruptedException {
+        return call("stats", Collections.emptyMap());
+    }
+
+    private static Map<String, Object> file(String sessionId, String path) {
+        Map<String, Object> params = new LinkedHashMap<>();
+        params.put("session_id", sessionId);
+        params.put("path", path);
+        return params;
+    }
+
+    private Map<String, Object> call(String method, Map<String, Object> params) throws InterruptedException {
+        return send(method, base -> params).await();
+    }
+
     /** Sends a request; what it says may depend on the policy with which the process was initialised. */
-    Pending send(String method, Function<Map<String, Object>, Map<String, Object>> params) throws InterruptedException {
+    private Sent send(String method, Function<Map<String, Object>, Map<String, Object>> params) throws InterruptedException {
         Connection connection = connect();
         try {
-            return new Pending(connection.process, connection.process.send(method, params.apply(connection.policy)));
+            return new Sent(connection.process, connection.process.send(method, params.apply(connection.policy)));
         } catch (IOException e) {
             discard(connection);
         }
         connection = connect();
         try {
-            return new Pending(connection.process, connection.process.send(method, params.apply(connection.policy)));
+            return new Sent(connection.process, connection.process.send(method, params.apply(connection.policy)));
         } catch (IOException e) {
             throw new PyExecutorException("internal", connection.process.ending(), "The code never started.", e);
         }
@@ -108,14 +194,11 @@ final class NativeClient {
         starting.lockInterruptibly();
         try {
             if (closed) {
-                throw new PyExecutorException("shutting_down", "the executor is closed", "Make another one.");
+                throw Failures.closed();
             }
-            if (current != null && current.process.hasEnded()) {
-                sessions.lose();
+            if (current == null || current.process.hasEnded()) {
                 current = null;
-            }
-            if (current == null) {
-                current = start();
+                current = open();
             }
             return current;
         } finally {
@@ -127,7 +210,6 @@ final class NativeClient {
         starting.lock();
         try {
             if (current == dead) {
-                sessions.lose();
                 current = null;
             }
         } finally {
@@ -136,7 +218,7 @@ final class NativeClient {
         dead.process.close();
     }
 
-    private Connection start() throws InterruptedException {
+    private Connection open() throws InterruptedException {
         NativeProgram program = NativeProgram.find(host.getExecutable());
         NativeProcess process = new NativeProcess(program);
         Map<String, Object> base = policy.toMap(null);
@@ -147,7 +229,7 @@ final class NativeClient {
         params.put("host", host.toMap());
         boolean done = false;
         try {
-            new Pending(process, process.send("initialize", params)).await();
+            new Sent(process, process.send("initialize", params)).await();
             done = true;
             return new Connection(process, base);
         } catch (IOException e) {
@@ -176,7 +258,8 @@ final class NativeClient {
         }
     }
 
-    void close() {
+    @Override
+    public void close() {
         Connection last;
         starting.lock();
         try {
@@ -192,7 +275,7 @@ final class NativeClient {
     }
 
     /** What of `now` differs from `base`; keys are the same. */
-    static Map<String, Object> difference(Map<String, Object> base, Map<String, Object> now) {
+    private static Map<String, Object> difference(Map<String, Object> base, Map<String, Object> now) {
         Map<String, Object> changed = new LinkedHashMap<>();
         now.forEach((key, value) -> {
             if (!Objects.equals(base.get(key), value)) {
@@ -203,7 +286,7 @@ final class NativeClient {
     }
 
     @SuppressWarnings("unchecked")
-    static Map<String, Object> resultOf(Map<String, Object> message) {
+    private static Map<String, Object> resultOf(Map<String, Object> message) {
         Map<String, Object> error = (Map<String, Object>) message.get("error");
         if (error == null) {
             return (Map<String, Object>) message.get("result");
@@ -212,55 +295,8 @@ final class NativeClient {
         if (data == null) {
             throw new PyExecutorException("internal", "pyexec rpc: " + error.get("message"), null);
         }
-        String code = (String) data.get("code");
-        String text = (String) data.get("message");
-        String hint = (String) data.get("hint");
-        if ("invalid_request".equals(code)) {
-            int outside = text.indexOf("outside sandbox: ");
-            throw new IllegalArgumentException((outside < 0 ? text : text.substring(outside))
-                    + (hint == null || hint.isEmpty() ? "" : " (" + hint + ")"));
-        }
-        if ("overloaded".equals(code)) {
-            Object retry = data.get("retry_after_ms");
-            throw new PyExecutorOverloadedException(text, hint, Duration.ofMillis(retry == null ? 100 : ((Number) retry).longValue()));
-        }
-        throw new PyExecutorException(code, text, hint);
-    }
-
-    static PyExecutorException failure(Throwable cause) {
-        return new PyExecutorException("internal", cause.getMessage(),
-                "Whether this code was executed is not known. The next call starts a new process; its sessions begin anew.", cause);
-    }
-
-    /** Which sessions the process has, and which an earlier one had. */
-    static final class SessionMemory {
-        private final Map<String, Boolean> living = bounded();
-        private final Map<String, Boolean> lost = bounded();
-
-        private static Map<String, Boolean> bounded() {
-            return new LinkedHashMap<>() {
-                private static final long serialVersionUID = 1L;
-
-                @Override
-                protected boolean removeEldestEntry(Map.Entry<String, Boolean> eldest) {
-                    return size() > REMEMBERED;
-                }
-            };
-        }
-
-        synchronized void lose() {
-            lost.putAll(new HashMap<>(living));
-            living.clear();
-        }
-
-        synchronized void loseOne(String id) {
-            lost.put(id, true);
-        }
-
-        /** Notes a session's answer. "host_restart" when this call is the first after its state was lost, else null. */
-        synchronized String answered(String id) {
-            living.put(id, true);
-            return lost.remove(id) == null ? null : "host_restart";
-        }
+        Object retry = data.get("retry_after_ms");
+        throw Failures.of((String) data.get("code"), (String) data.get("message"), (String) data.get("hint"),
+                Duration.ofMillis(retry == null ? 100 : ((Number) retry).longValue()));
     }
 }

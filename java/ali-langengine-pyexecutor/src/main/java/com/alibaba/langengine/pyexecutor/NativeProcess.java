@@ -20,7 +20,6 @@ import java.util.concurrent.locks.ReentrantLock;
  * calls by id. When the process ends, every call that has no answer fails.
  */
 final class NativeProcess {
-    private static final int LINE_MAX = 32 << 20;
     private static final int WORDS_MAX = 4096;
     private static final long END_SECONDS = 10;
 
@@ -74,8 +73,8 @@ final class NativeProcess {
     Call send(String method, Map<String, Object> params) throws IOException {
         Call call = new Call(nextId.incrementAndGet());
         byte[] line = line(call.id, method, params);
-        if (line.length > LINE_MAX) {
-            throw new IllegalArgumentException(method + ": the request is longer than 32 MiB");
+        if (line.length > Transport.REQUEST_MAX) {
+            throw Failures.tooLong(method);
         }
         calls.put(call.id, call);
         writing.lock();

@@ -138,8 +138,8 @@ public class PyExecutionResult {
         this.session = null;
     }
 
-    /** From the protocol's object. `restarted` is what the executor itself knows of the session, or null. */
-    PyExecutionResult(Map<String, Object> map, String restarted) {
+    /** From the protocol's object. `sessions` are those that its executor has had; null for a single run. */
+    PyExecutionResult(Map<String, Object> map, SessionMemory sessions) {
         Map<String, Object> of = object(map.get("session"));
         this.exitCode = ((Number) map.get("exit_code")).intValue();
         this.stdout = stream(map.get("stdout"), of);
@@ -151,8 +151,14 @@ public class PyExecutionResult {
         this.status = Status.valueOf(((String) map.get("status")).toUpperCase(Locale.ROOT));
         this.rest = map;
         this.elapsedMs = Math.round(getUsage().wallMillis());
-        this.session = of == null ? null : new Session((String) of.get("id"), Boolean.TRUE.equals(of.get("created")),
-                restarted != null ? restarted : (String) of.get("restarted"), number(of.get("execution_count")).longValue());
+        this.session = of == null || sessions == null ? null : session(of, sessions);
+    }
+
+    private static Session session(Map<String, Object> of, SessionMemory sessions) {
+        String id = (String) of.get("id");
+        boolean created = Boolean.TRUE.equals(of.get("created"));
+        return new Session(id, created, sessions.answered(id, created, (String) of.get("restarted")),
+                number(of.get("execution_count")).longValue());
     }
 
     /** As the original had it: nothing written is null in a session, and "" in a single run. */

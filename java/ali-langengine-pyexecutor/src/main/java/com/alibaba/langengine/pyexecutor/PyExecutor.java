@@ -1,13 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
-import java.io.IOException;
 import java.lang.ref.Cleaner;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.Paths;
-import java.util.Base64;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -19,8 +12,8 @@ import java.util.function.Consumer;
 /**
  * Runs Python that nobody has reviewed, each script in a process of its own behind the kernel's walls.
  *
- * <p>It starts one native process, {@code pyexec rpc}, at the first call, and starts another should that one die.
- * All methods may be called from any number of threads; calls of one session run one after another, others at once.
+ * <p>It starts one native process, {@code pyexec rpc}, at the first call, and starts another should that one die;
+ * or, where a URL is set ({@link HostConfig#setUrl}), it asks a {@code pyexec serve} there. All methods may be called from any number of threads; calls of one session run one after another, others at once.
  * Interrupting a thread that waits for an execution cancels the execution. When the JVM ends, in whatever way,
  * everything below it ends too.
  */
@@ -29,7 +22,8 @@ public class PyExecutor implements AutoCloseable {
 
     private final PyExecutionPolicy policy;
     private final boolean sessionsEnabled;
-    private final NativeClient client;
+    private final Transport transport;
+    private final SessionMemory sessions = new SessionMemory();
     private final Cleaner.Cleanable cleanable;
     private final List<Consumer<PyExecutionResult>> listeners = new CopyOnWriteArrayList<>();
 
@@ -62,9 +56,11 @@ public class PyExecutor implements AutoCloseable {
     public PyExecutor(PyExecutionPolicy policy, SessionConfig sessionConfig, HostConfig hostConfig) {
         this.policy = policy == null ? new PyExecutionPolicy() : policy;
         this.sessionsEnabled = sessionConfig != null && sessionConfig.isEnabled();
-        Map<String, Object> sessions = sessionConfig == null ? Collections.singletonMap("enabled", false) : sessionConfig.toMap();
-        this.client = new NativeClient(this.policy, sessions, hostConfig == null ? new HostConfig() : hostConfig);
-        this.cleanable = CLEANER.register(this, client::close);
+        HostConfig host = hostConfig == null ? new HostConfig() : hostConfig;
+        RemoteServer server = RemoteServer.find(host);
+        this.transport = server == null ? new NativeClient(this.policy, sessionConfig, host)
+                : new RemoteClient(this.policy, sessionConfig, server, host);
+        this.cleanable = CLEANER.register(this, transport::close);
     }
 
     /**
@@ -82,7 +78,7 @@ public class PyExecutor implements AutoCloseable {
      */
     public PyExecutionResult executeOnce(String code, PyExecutionOptions options) throws Exception {
         Objects.requireNonNull(code, "code");
-        return result(client.send("execute_once", base -> single(code, options, base)).await(), null);
+        return result(single(code, options).await(), null);
     }
 
     /**
@@ -102,11 +98,11 @@ public class PyExecutor implements AutoCloseable {
      */
     public PyExecutionResult execute(String sessionId, String code, PyExecutionOptions options) throws Exception {
         requireSession(sessionId, code);
-        NativeClient.Pending pending = client.send("execute", base -> inSession(sessionId, code, options, base));
+        Transport.Pending<?> pending = inSession(sessionId, code, options);
         try {
             return result(pending.await(), sessionId);
         } catch (PyExecutorException e) {
-            noteLoss(e, sessionId);
+            noteLoss(pending, e, sessionId);
             throw e;
         }
     }
@@ -120,7 +116,7 @@ public class PyExecutor implements AutoCloseable {
      */
     public CompletableFuture<PyExecutionResult> executeOnceAsync(String code, PyExecutionOptions options) {
         Objects.requireNonNull(code, "code");
-        return async(null, () -> client.send("execute_once", base -> single(code, options, base)));
+        return async(null, () -> single(code, options));
     }
 
     /**
@@ -133,7 +129,7 @@ public class PyExecutor implements AutoCloseable {
      */
     public CompletableFuture<PyExecutionResult> executeAsync(String sessionId, String code, PyExecutionOptions options) {
         requireSession(sessionId, code);
-        return async(sessionId, () -> client.send("execute", base -> inSession(sessionId, code, options, base)));
+        return async(sessionId, () -> inSession(sessionId, code, options));
     }
 
     /**
@@ -143,7 +139,10 @@ public class PyExecutor implements AutoCloseable {
      */
     public void interrupt(String sessionId) {
         Objects.requireNonNull(sessionId, "sessionId");
-        call("interrupt", Collections.singletonMap("session_id", sessionId));
+        call(() -> {
+            transport.interrupt(sessionId);
+            return null;
+        });
     }
 
     /**
@@ -153,11 +152,15 @@ public class PyExecutor implements AutoCloseable {
      */
     public void closeSession(String sessionId) {
         Objects.requireNonNull(sessionId, "sessionId");
-        if (!client.isStarted()) {
+        if (!transport.isStarted()) {
             return;
         }
+        sessions.forget(sessionId);
         try {
-            call("close_session", Collections.singletonMap("session_id", sessionId));
+            call(() -> {
+                transport.closeSession(sessionId);
+                return null;
+            });
         } catch (PyExecutorException e) {
             if (!"session_not_found".equals(e.getCode())) {
                 throw e;
@@ -167,8 +170,12 @@ public class PyExecutor implements AutoCloseable {
 
     /** Ends all sessions. The executor can be used further. */
     public void closeAll() {
-        if (client.isStarted()) {
-            call("close_all", Collections.emptyMap());
+        if (transport.isStarted()) {
+            sessions.forgetAll();
+            call(() -> {
+                transport.closeAll();
+                return null;
+            });
         }
     }
 
@@ -178,9 +185,9 @@ public class PyExecutor implements AutoCloseable {
      * @param sessionId the session
      * @return for each its {@code path} and {@code bytes}
      */
-    @SuppressWarnings("unchecked")
     public List<Map<String, Object>> listFiles(String sessionId) {
-        return (List<Map<String, Object>>) call("list_files", Collections.singletonMap("session_id", sessionId)).get("files");
+        Objects.requireNonNull(sessionId, "sessionId");
+        return call(() -> transport.listFiles(sessionId));
     }
 
     /**
@@ -191,7 +198,8 @@ public class PyExecutor implements AutoCloseable {
      * @return what is in it
      */
     public byte[] readFile(String sessionId, String path) {
-        return Base64.getDecoder().decode((String) call("read_file", file(sessionId, path)).get("content_base64"));
+        requireFile(sessionId, path);
+        return call(() -> transport.readFile(sessionId, path));
     }
 
     /**
@@ -202,9 +210,12 @@ public class PyExecutor implements AutoCloseable {
      * @param content of the file
      */
     public void writeFile(String sessionId, String path, byte[] content) {
-        Map<String, Object> params = file(sessionId, path);
-        params.put("content_base64", Base64.getEncoder().encodeToString(content));
-        call("write_file", params);
+        requireFile(sessionId, path);
+        Objects.requireNonNull(content, "content");
+        call(() -> {
+            transport.writeFile(sessionId, path, content);
+            return null;
+        });
     }
 
     /**
@@ -214,35 +225,44 @@ public class PyExecutor implements AutoCloseable {
      * @param path relative to the workspace
      */
     public void deleteFile(String sessionId, String path) {
-        call("delete_file", file(sessionId, path));
+        requireFile(sessionId, path);
+        call(() -> {
+            transport.deleteFile(sessionId, path);
+            return null;
+        });
     }
 
-    /** Starts the native process now, so that what is missing on this machine shows. Else the first call does. */
+    /** Starts the native process now, or asks the server, so that what is missing shows. Else the first call does. */
     public void start() {
-        call("ping", Collections.emptyMap());
+        call(() -> {
+            transport.start();
+            return null;
+        });
     }
 
     /**
      * Which layers hold on this machine, what is missing, and how to get it.
      *
-     * @return what {@code pyexec doctor --json} prints: {@code ok}, {@code layers}, {@code python} and more
+     * @return what {@code pyexec doctor --json} prints: {@code ok}, {@code layers}, {@code python} and more; of a server
+     *     {@code ok} (it takes work, and this token), {@code url}, and when not ok {@code code} and {@code error}
      */
     public Map<String, Object> doctor() {
-        return call("doctor", Collections.emptyMap());
+        return call(transport::doctor);
     }
 
     /**
      * What this executor has done since its process started.
      *
-     * @return {@code executions} by status, {@code sessions}, {@code running}, {@code queued} and more
+     * @return {@code executions} by status, {@code sessions}, {@code running}, {@code queued} and more; with a server the
+     *     first three, where {@code running} counts those that wait there too
      */
     public Map<String, Object> stats() {
-        return call("stats", Collections.emptyMap());
+        return call(transport::stats);
     }
 
-    /** @return whether the native process was started */
+    /** @return whether the native process was started, or the server has answered */
     public boolean isStarted() {
-        return client.isStarted();
+        return transport.isStarted();
     }
 
     /**
@@ -254,18 +274,21 @@ public class PyExecutor implements AutoCloseable {
         listeners.add(Objects.requireNonNull(listener, "listener"));
     }
 
-    /** Ends the native process with all sessions; what runs is cancelled. Later calls fail. */
+    /**
+     * Ends the native process, or at a server all that is this executor's alone, with all sessions; what runs is
+     * cancelled. Later calls fail.
+     */
     @Override
     public void close() {
         cleanable.clean();
     }
 
-    NativeClient client() {
-        return client;
+    Transport transport() {
+        return transport;
     }
 
-    private interface Sending {
-        NativeClient.Pending send() throws InterruptedException;
+    private interface Call<T> {
+        T make() throws InterruptedException;
     }
 
     private void requireSession(String sessionId, String code) {
@@ -276,32 +299,44 @@ public class PyExecutor implements AutoCloseable {
         }
     }
 
-    private Map<String, Object> call(String method, Map<String, Object> params) {
+    private static void requireFile(String sessionId, String path) {
+        Objects.requireNonNull(sessionId, "sessionId");
+        Objects.requireNonNull(path, "path");
+    }
+
+    private static <T> T call(Call<T> call) {
         try {
-            return client.send(method, base -> params).await();
+            return call.make();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            throw new PyExecutorException("internal", method + ": interrupted", null, e);
+            throw new PyExecutorException("internal", "interrupted", null, e);
         }
     }
 
-    private static Map<String, Object> file(String sessionId, String path) {
-        Map<String, Object> params = new LinkedHashMap<>();
-        params.put("session_id", Objects.requireNonNull(sessionId, "sessionId"));
-        params.put("path", Objects.requireNonNull(path, "path"));
-        return params;
+    private Transport.Pending<?> single(String code, PyExecutionOptions options) throws InterruptedException {
+        Map<String, Object> request = Requests.of(code, options);
+        if (transport.sharesFolders() && !policy.isDisableOpen()) {
+            Requests.useFolder(request);
+        }
+        return transport.run(null, request, request.containsKey("env"));
     }
 
-    private CompletableFuture<PyExecutionResult> async(String sessionId, Sending sending) {
-        NativeClient.Pending pending;
+    private Transport.Pending<?> inSession(String sessionId, String code, PyExecutionOptions options) throws InterruptedException {
+        return transport.run(sessionId, Requests.of(code, options), true);
+    }
+
+    private CompletableFuture<PyExecutionResult> async(String sessionId, Call<Transport.Pending<?>> sending) {
         try {
-            pending = sending.send();
+            return async(sessionId, sending.make());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             return CompletableFuture.failedFuture(e);
         } catch (PyExecutorException | IllegalArgumentException e) {
             return CompletableFuture.failedFuture(e);
         }
+    }
+
+    private <A> CompletableFuture<PyExecutionResult> async(String sessionId, Transport.Pending<A> pending) {
         CompletableFuture<PyExecutionResult> future = new CompletableFuture<>() {
             @Override
             public boolean cancel(boolean mayInterruptIfRunning) {
@@ -313,16 +348,14 @@ public class PyExecutor implements AutoCloseable {
             }
         };
         // Not on the thread that reads the answers: what follows is the caller's.
-        pending.call.answer.whenCompleteAsync((message, failure) -> {
+        pending.answer().whenCompleteAsync((answer, failure) -> {
             try {
                 if (failure != null) {
-                    throw NativeClient.failure(failure instanceof CompletionException ? failure.getCause() : failure);
+                    throw pending.failure(failure instanceof CompletionException ? failure.getCause() : failure);
                 }
-                future.complete(result(NativeClient.resultOf(message), sessionId));
+                future.complete(result(pending.decode(answer), sessionId));
             } catch (PyExecutionTimeoutException | RuntimeException e) {
-                if (e instanceof PyExecutorException && sessionId != null) {
-                    noteLoss((PyExecutorException) e, sessionId);
-                }
+                noteLoss(pending, e, sessionId);
                 future.completeExceptionally(e);
             }
         });
@@ -330,8 +363,7 @@ public class PyExecutor implements AutoCloseable {
     }
 
     private PyExecutionResult result(Map<String, Object> map, String sessionId) throws PyExecutionTimeoutException {
-        String restarted = sessionId == null ? null : client.sessions().answered(sessionId);
-        PyExecutionResult result = new PyExecutionResult(map, restarted);
+        PyExecutionResult result = new PyExecutionResult(map, sessionId == null ? null : sessions);
         listeners.forEach(listener -> listener.accept(result));
         if (result.getStatus() == PyExecutionResult.Status.TIMEOUT) {
             throw new PyExecutionTimeoutException(result);
@@ -339,89 +371,9 @@ public class PyExecutor implements AutoCloseable {
         return result;
     }
 
-    private void noteLoss(PyExecutorException failure, String sessionId) {
-        if (failure.getCause() instanceof NativeProcess.ProcessEnded) {
-            client.sessions().loseOne(sessionId);
-        }
-    }
-
-    private Map<String, Object> single(String code, PyExecutionOptions options, Map<String, Object> base) {
-        boolean hasEnv = options != null && !options.getExtraEnv().isEmpty();
-        Map<String, Object> params = request(code, options);
-        Map<String, Object> changed = NativeClient.difference(base, policy.toMap(hasEnv ? "os" : null));
-        if (!changed.isEmpty()) {
-            params.put("policy", changed);
-        }
-        Path folder = options == null || policy.isDisableOpen() ? null : existingFolder(options.getWorkingDirRelative());
-        if (folder != null) {
-            params.put("workspace", folder.toString());
-            params.remove("working_dir");
-        }
-        return params;
-    }
-
-    private Map<String, Object> inSession(String sessionId, String code, PyExecutionOptions options, Map<String, Object> base) {
-        Map<String, Object> params = request(code, options);
-        params.put("session_id", sessionId);
-        params.put("session_policy", NativeClient.difference(base, policy.toMap("os")));
-        return params;
-    }
-
-    private static Map<String, Object> request(String code, PyExecutionOptions options) {
-        Map<String, Object> params = new LinkedHashMap<>();
-        params.put("code", code);
-        if (options == null) {
-            return params;
-        }
-        if (!isBlank(options.getWorkingDirRelative())) {
-            params.put("working_dir", options.getWorkingDirRelative());
-        }
-        if (!options.getExtraEnv().isEmpty()) {
-            params.put("env", options.getExtraEnv());
-        }
-        if (options.getPrintLastExpression() != null) {
-            params.put("print_last_expression", options.getPrintLastExpression());
-        }
-        if (options.getTimeout() != null) {
-            params.put("timeout_ms", options.getTimeout().toMillis());
-        }
-        if (options.getStdin() != null) {
-            params.put("stdin", options.getStdin());
-        }
-        if (!options.getFiles().isEmpty()) {
-            Map<String, Object> files = new LinkedHashMap<>();
-            options.getFiles().forEach((path, content) -> files.put(path,
-                    Collections.singletonMap("base64", Base64.getEncoder().encodeToString(content))));
-            params.put("files", files);
-        }
-        if (!options.getReturnFiles().isEmpty()) {
-            params.put("return_files", options.getReturnFiles());
-        }
-        return params;
-    }
-
-    private static boolean isBlank(String text) {
-        return text == null || text.trim().isEmpty();
-    }
-
-    /** The folder below java.io.tmpdir that a working directory names, or null. What names the whole of it is not meant. */
-    private static Path existingFolder(String relative) {
-        if (isBlank(relative) || Paths.get(relative).isAbsolute() || Paths.get(relative).normalize().toString().isEmpty()) {
-            return null;
-        }
-        Path temporary = Paths.get(System.getProperty("java.io.tmpdir"));
-        Path folder = temporary.resolve(relative);
-        if (relative.matches("(.*/)?\\.\\.(/.*)?") || !Files.isDirectory(folder)) {
-            return null;
-        }
-        try {
-            Path real = folder.toRealPath();
-            if (!real.startsWith(temporary.toRealPath())) {
-                throw new IllegalArgumentException("outside sandbox: '" + relative + "' leads out of " + temporary);
-            }
-            return real;
-        } catch (IOException e) {
-            throw new IllegalArgumentException("working directory '" + relative + "': " + e, e);
+    private void noteLoss(Transport.Pending<?> pending, Exception failure, String sessionId) {
+        if (sessionId != null && failure.getCause() != null && pending.losesSession(failure.getCause())) {
+            sessions.note(sessionId);
         }
     }
 }

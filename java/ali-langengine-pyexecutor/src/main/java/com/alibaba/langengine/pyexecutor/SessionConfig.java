@@ -89,6 +89,10 @@ public class SessionConfig {
         return this;
     }
 
+    boolean hasWorkspaceRoot() {
+        return workspaceRoot != null;
+    }
+
     Map<String, Object> toMap() {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("enabled", enabled);

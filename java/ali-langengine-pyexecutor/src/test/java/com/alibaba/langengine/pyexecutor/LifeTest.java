@@ -27,7 +27,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Threads, ends and restarts. */
+/** The native process: its restarts and ends. */
 class LifeTest {
     private static final String FOREVER = "import time\nwhile True: time.sleep(0.05)";
 
@@ -44,6 +44,10 @@ class LifeTest {
         PyExecutionPolicy policy = new PyExecutionPolicy();
         policy.setTimeout(Duration.ofMinutes(5));
         return new PyExecutor(policy, new SessionConfig());
+    }
+
+    private static long pid(PyExecutor executor) throws Exception {
+        return ((NativeClient) executor.transport()).pid();
     }
 
     private static int running(PyExecutor executor) {
@@ -72,80 +76,6 @@ class LifeTest {
     }
 
     @Test
-    void interruptingTheCallingThreadCancelsTheRun() throws Exception {
-        try (PyExecutor executor = executor()) {
-            executor.start();
-            AtomicReference<Throwable> thrown = new AtomicReference<>();
-            Thread caller = new Thread(() -> {
-                try {
-                    executor.executeOnce(FOREVER, null);
-                } catch (Throwable e) {
-                    thrown.set(e);
-                }
-            });
-            caller.start();
-            until(() -> running(executor) == 1);
-            caller.interrupt();
-            caller.join(60000);
-            assertInstanceOf(InterruptedException.class, thrown.get());
-            until(() -> running(executor) == 0);
-            assertEquals("1", executor.executeOnce("1", null).getLastValueRepr());
-        }
-    }
-
-    @Test
-    void interruptingTheCallingThreadKeepsTheSession() throws Exception {
-        try (PyExecutor executor = executor()) {
-            executor.execute("s", "x = 42", null);
-            Thread caller = new Thread(() -> assertThrows(InterruptedException.class, () -> executor.execute("s", FOREVER, null)));
-            caller.start();
-            until(() -> running(executor) == 1);
-            caller.interrupt();
-            caller.join(60000);
-            assertEquals("42", executor.execute("s", "x", null).getLastValueRepr());
-        }
-    }
-
-    @Test
-    void aFutureGivesTheResultOrTheException() throws Exception {
-        try (PyExecutor executor = executor()) {
-            assertEquals("2", executor.executeOnceAsync("1 + 1", null).get(60, TimeUnit.SECONDS).getLastValueRepr());
-            assertEquals("2", executor.executeAsync("s", "1 + 1", null).get(60, TimeUnit.SECONDS).getLastValueRepr());
-            ExecutionException failed = assertThrows(ExecutionException.class, () -> executor.executeOnceAsync("a\0", null)
-                    .get(60, TimeUnit.SECONDS));
-            assertInstanceOf(IllegalArgumentException.class, failed.getCause());
-            PyExecutionOptions brief = new PyExecutionOptions().setTimeout(Duration.ofMillis(100));
-            failed = assertThrows(ExecutionException.class, () -> executor.executeOnceAsync(FOREVER, brief).get(60, TimeUnit.SECONDS));
-            assertInstanceOf(PyExecutionTimeoutException.class, failed.getCause());
-        }
-    }
-
-    @Test
-    void whatFollowsAFutureMayCallTheExecutor() throws Exception {
-        try (PyExecutor executor = executor()) {
-            CompletableFuture<String> chained = executor.executeOnceAsync("20 + 1", null).thenApply(first -> {
-                try {
-                    return executor.executeOnce(first.getLastValueRepr() + " * 2", null).getLastValueRepr();
-                } catch (Exception e) {
-                    throw new IllegalStateException(e);
-                }
-            });
-            assertEquals("42", chained.get(60, TimeUnit.SECONDS));
-        }
-    }
-
-    @Test
-    void cancellingAFutureCancelsTheRun() throws Exception {
-        try (PyExecutor executor = executor()) {
-            CompletableFuture<PyExecutionResult> future = executor.executeOnceAsync(FOREVER, null);
-            until(() -> running(executor) == 1);
-            assertTrue(future.cancel(true));
-            until(() -> running(executor) == 0);
-            assertTrue(future.isCancelled());
-        }
-    }
-
-    @Test
     void tooManyCallsAreATypedException() throws Exception {
         HostConfig host = new HostConfig().setMaxConcurrent(1).setQueueLength(0);
         try (PyExecutor executor = new PyExecutor(null, null, host)) {
@@ -166,7 +96,7 @@ class LifeTest {
             executor.execute("closed", "x = 1", null);
             CompletableFuture<PyExecutionResult> running = executor.executeAsync("busy", FOREVER, null);
             until(() -> running(executor) == 1);
-            long pid = executor.client().pid();
+            long pid = pid(executor);
             List<Long> family = familyOf(pid);
             ProcessHandle.of(pid).orElseThrow().destroyForcibly();
             ExecutionException failed = assertThrows(ExecutionException.class, () -> running.get(60, TimeUnit.SECONDS));
@@ -188,7 +118,7 @@ class LifeTest {
         executor.execute("s", "1", null);
         CompletableFuture<PyExecutionResult> running = executor.executeAsync("s", FOREVER, null);
         until(() -> running(executor) == 1);
-        List<Long> family = familyOf(executor.client().pid());
+        List<Long> family = familyOf(pid(executor));
         executor.close();
         assertAllGone(family);
         assertEquals(PyExecutionResult.Status.CANCELLED, running.get(60, TimeUnit.SECONDS).getStatus());
@@ -200,7 +130,7 @@ class LifeTest {
     void anExecutorThatNobodyHoldsIsClosed() throws Exception {
         PyExecutor executor = executor();
         executor.executeOnce("1", null);
-        List<Long> family = familyOf(executor.client().pid());
+        List<Long> family = familyOf(pid(executor));
         WeakReference<PyExecutor> forgotten = new WeakReference<>(executor);
         executor = null;
         until(() -> {
@@ -241,23 +171,11 @@ class LifeTest {
             executor.executeAsync("s", FOREVER, null);
             executor.executeOnceAsync("while True: pass", null);
             until(() -> running(executor) == 2);
-            System.out.println(executor.client().pid());
+            System.out.println(pid(executor));
             System.out.flush();
             System.in.read();
             System.exit(0);
         }
     }
 
-    @Test
-    void manyCallsAtOnceAreAnsweredEachItsOwn() throws Exception {
-        try (PyExecutor executor = executor()) {
-            List<CompletableFuture<PyExecutionResult>> calls = new ArrayList<>();
-            for (int i = 0; i < 200; i++) {
-                calls.add(executor.executeOnceAsync("'call " + i + "'", null));
-            }
-            for (int i = 0; i < 200; i++) {
-                assertEquals("'call " + i + "'", calls.get(i).get(120, TimeUnit.SECONDS).getLastValueRepr());
-            }
-        }
-    }
 }

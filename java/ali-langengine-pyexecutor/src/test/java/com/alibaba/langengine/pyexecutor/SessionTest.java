@@ -19,25 +19,39 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What callers of the original rely on, one by one. Sessions. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class SessionTest {
-    private final PyExecutionPolicy policy = new PyExecutionPolicy();
+    private final Host host = host();
+    private PyExecutionPolicy policy;
     private PyExecutor executor;
 
+    Host host() {
+        return new Host.Local();
+    }
+
     @BeforeEach
-    void open() {
-        executor = new PyExecutor(policy, new SessionConfig());
+    void open() throws Exception {
+        policy = new PyExecutionPolicy();
+        executor = host.executor(policy, new SessionConfig());
     }
 
     @AfterEach
     void close() {
         executor.close();
+    }
+
+    @AfterAll
+    void end() throws Exception {
+        host.close();
     }
 
     private String value(String session, String code) throws Exception {
@@ -162,14 +176,14 @@ class SessionTest {
     @Test
     void closingDuringACallCancelsIt() throws Exception {
         CompletableFuture<PyExecutionResult> running = executor.executeAsync("s", "print('on', flush=True)\nwhile True: pass", null);
-        LifeTest.until(() -> ((Number) executor.stats().get("running")).intValue() == 1);
+        LifeTest.until(() -> host.running(executor) == 1);
         executor.closeSession("s");
         assertEquals(PyExecutionResult.Status.CANCELLED, running.get(20, TimeUnit.SECONDS).getStatus());
     }
 
     @Test
     void theLeastRecentlyUsedMakesRoom() throws Exception {
-        try (PyExecutor two = new PyExecutor(policy, new SessionConfig().setMaxCount(2))) {
+        try (PyExecutor two = host.executor(policy, new SessionConfig().setMaxCount(2))) {
             value(two, "a", "x = 1");
             value(two, "b", "x = 2");
             value(two, "a", "x");
@@ -181,9 +195,9 @@ class SessionTest {
 
     @Test
     void busySessionsAreNotEvicted() throws Exception {
-        try (PyExecutor one = new PyExecutor(policy, new SessionConfig().setMaxCount(1))) {
+        try (PyExecutor one = host.executor(policy, new SessionConfig().setMaxCount(1))) {
             CompletableFuture<PyExecutionResult> busy = one.executeAsync("a", "import time\ntime.sleep(60)", null);
-            LifeTest.until(() -> ((Number) one.stats().get("running")).intValue() == 1);
+            LifeTest.until(() -> host.running(one) == 1);
             assertEquals("session_limit", assertThrows(PyExecutorException.class, () -> one.execute("b", "1", null)).getCode());
             one.interrupt("a");
             assertEquals("KeyboardInterrupt", busy.get(20, TimeUnit.SECONDS).getError().type());
@@ -193,7 +207,7 @@ class SessionTest {
 
     @Test
     void idleSessionsEnd() throws Exception {
-        try (PyExecutor brief = new PyExecutor(policy, new SessionConfig().setIdleTtl(Duration.ofMillis(200)))) {
+        try (PyExecutor brief = host.executor(policy, new SessionConfig().setIdleTtl(Duration.ofMillis(200)))) {
             value(brief, "s", "x = 1");
             LifeTest.until(() -> ((Number) brief.stats().get("sessions")).intValue() == 0);
             assertEquals("idle_ttl", brief.execute("s", "1", null).getSession().restarted());
@@ -202,7 +216,7 @@ class SessionTest {
 
     @Test
     void oldSessionsEnd() throws Exception {
-        try (PyExecutor brief = new PyExecutor(policy, new SessionConfig().setHardTtl(Duration.ofMillis(300)))) {
+        try (PyExecutor brief = host.executor(policy, new SessionConfig().setHardTtl(Duration.ofMillis(300)))) {
             value(brief, "s", "x = 1");
             LifeTest.until(() -> ((Number) brief.stats().get("sessions")).intValue() == 0);
             assertEquals("hard_ttl", brief.execute("s", "1", null).getSession().restarted());
@@ -211,7 +225,7 @@ class SessionTest {
 
     @Test
     void sessionsWithoutTtlsStay() throws Exception {
-        try (PyExecutor lasting = new PyExecutor(policy, new SessionConfig().setIdleTtl(null).setHardTtl(null).setMaxCount(0))) {
+        try (PyExecutor lasting = host.executor(policy, new SessionConfig().setIdleTtl(null).setHardTtl(null).setMaxCount(0))) {
             value(lasting, "s", "x = 1");
             assertEquals("1", value(lasting, "s", "x"));
         }
@@ -221,30 +235,11 @@ class SessionTest {
     void interruptKeepsTheState() throws Exception {
         value("s", "x = 1");
         CompletableFuture<PyExecutionResult> running = executor.executeAsync("s", "while True: x += 1", null);
-        LifeTest.until(() -> ((Number) executor.stats().get("running")).intValue() == 1);
+        LifeTest.until(() -> host.running(executor) == 1);
         executor.interrupt("s");
         PyExecutionResult result = running.get(20, TimeUnit.SECONDS);
         assertEquals("KeyboardInterrupt", result.getError().type());
         assertEquals("True", value("s", "x >= 1"));
-    }
-
-    @Test
-    void aSetWorkspaceRootIsAFolderOfTheHost() throws Exception {
-        Path root = Files.createTempDirectory("pyexec-root");
-        policy.setDisableOpen(false);
-        try (PyExecutor rooted = new PyExecutor(policy, new SessionConfig().setWorkspaceRoot(root))) {
-            Files.createDirectory(root.resolve("mine"));
-            Files.write(root.resolve("mine/in.txt"), "hello".getBytes(StandardCharsets.UTF_8));
-            assertEquals("'hello'", value(rooted, "mine", "open('in.txt').read()"));
-            value(rooted, "other", "open('out.txt', 'w').write('x')");
-            assertTrue(Files.exists(root.resolve("other/out.txt")));
-            assertEquals("'" + root.resolve("mine") + "'", value(rooted, "mine", "import os\nos.getcwd()"));
-        }
-        assertTrue(Files.exists(root.resolve("mine/in.txt")), "a folder that was there before stays");
-        assertFalse(Files.exists(root.resolve("other")), "one that pyexec made goes");
-        Files.delete(root.resolve("mine/in.txt"));
-        Files.delete(root.resolve("mine"));
-        Files.delete(root);
     }
 
     @Test

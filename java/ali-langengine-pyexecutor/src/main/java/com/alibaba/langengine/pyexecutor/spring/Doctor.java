@@ -28,17 +28,25 @@ final class Doctor {
 
     private static Doctor read(Map<String, Object> answer) {
         Doctor doctor = new Doctor(Boolean.TRUE.equals(answer.get("ok")));
-        Map<String, Object> missing = new LinkedHashMap<>();
-        doctor.details.put("version", answer.get("version"));
+        for (String key : new String[] {"url", "code", "error", "version"}) {
+            doctor.details.computeIfAbsent(key, answer::get);
+        }
         if (answer.get("python") instanceof Map<?, ?> python) {
             doctor.details.put("python", python.get("error") == null ? python.get("version") : python.get("error"));
         }
-        for (Object item : answer.get("layers") instanceof List<?> layers ? layers : List.of()) {
+        if (answer.get("layers") instanceof List<?> layers) {
+            doctor.details.put("missingLayers", missing(layers));
+        }
+        return doctor;
+    }
+
+    private static Map<String, Object> missing(List<?> layers) {
+        Map<String, Object> missing = new LinkedHashMap<>();
+        for (Object item : layers) {
             if (item instanceof Map<?, ?> layer && !Boolean.TRUE.equals(layer.get("present"))) {
                 missing.put(String.valueOf(layer.get("name")), String.valueOf(layer.get("remedy")));
             }
         }
-        doctor.details.put("missingLayers", missing);
-        return doctor;
+        return missing;
     }
 }

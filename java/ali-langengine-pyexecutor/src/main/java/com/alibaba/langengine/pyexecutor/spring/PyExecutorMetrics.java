@@ -43,7 +43,9 @@ public class PyExecutorMetrics implements MeterBinder {
 
     private static double now(PyExecutor executor, String name) {
         try {
-            return executor.isStarted() ? ((Number) executor.stats().get(name)).doubleValue() : 0;
+            Object value = executor.isStarted() ? executor.stats().get(name) : Integer.valueOf(0);
+            // A server does not tell how many of its waiting calls are this executor's.
+            return value instanceof Number number ? number.doubleValue() : Double.NaN;
         } catch (PyExecutorException e) {
             return Double.NaN;
         }

@@ -116,6 +116,20 @@ public class PyExecutorProperties {
     /** Executions that may go on at once. Default: twice the number of CPUs. */
     private Integer maxConcurrent;
 
+    /** URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH]. Unless it is set, this machine does. */
+    private String url;
+
+    /** Bearer token for the server of url. */
+    private String token;
+
+    /**
+     * What stands before session ids at the server of url: executors with the same one and the same token share sessions. Unless it is set, a random one, so that sessions are this application's alone.
+     */
+    private String sessionPrefix;
+
+    /** How long an answer of the server of url may take beyond a run's own limit; none: no limit. */
+    private String answerTimeout = "5m";
+
     /**
      * Whether the application fails to start when this machine can't run scripts; else the first call fails.
      */
@@ -186,7 +200,9 @@ public class PyExecutorProperties {
      * @return a new one
      */
     public HostConfig toHostConfig() {
-        HostConfig config = new HostConfig().setExecutable(executable).setQueueLength(queueLength).setMaxConcurrent(maxConcurrent);
+        HostConfig config = new HostConfig().setExecutable(executable).setQueueLength(queueLength).setMaxConcurrent(maxConcurrent)
+                .setUrl(url).setToken(token).setSessionPrefix(sessionPrefix)
+                .setAnswerTimeout(Texts.duration("answer-timeout", answerTimeout));
         return allowMissing == null ? config : config.setAllowMissing(allowMissing.toArray(new String[0]));
     }
 
@@ -505,6 +521,46 @@ public class PyExecutorProperties {
     /** @param maxConcurrent executions that may go on at once */
     public void setMaxConcurrent(Integer maxConcurrent) {
         this.maxConcurrent = maxConcurrent;
+    }
+
+    /** @return URL of a pyexec serve that runs the scripts, or null: this machine does */
+    public String getUrl() {
+        return url;
+    }
+
+    /** @param url URL of a pyexec serve that runs the scripts, or null: this machine does */
+    public void setUrl(String url) {
+        this.url = url;
+    }
+
+    /** @return bearer token for the server */
+    public String getToken() {
+        return token;
+    }
+
+    /** @param token bearer token for the server */
+    public void setToken(String token) {
+        this.token = token;
+    }
+
+    /** @return what stands before session ids at the server; null: a random one */
+    public String getSessionPrefix() {
+        return sessionPrefix;
+    }
+
+    /** @param sessionPrefix what stands before session ids at the server; null: a random one */
+    public void setSessionPrefix(String sessionPrefix) {
+        this.sessionPrefix = sessionPrefix;
+    }
+
+    /** @return how long an answer of the server may take beyond a run's own limit; none: no limit */
+    public String getAnswerTimeout() {
+        return answerTimeout;
+    }
+
+    /** @param answerTimeout how long an answer of the server may take beyond a run's own limit; none: no limit */
+    public void setAnswerTimeout(String answerTimeout) {
+        this.answerTimeout = answerTimeout;
     }
 
     /** @return whether the application fails to start when this machine can't run scripts; else the first call fails */

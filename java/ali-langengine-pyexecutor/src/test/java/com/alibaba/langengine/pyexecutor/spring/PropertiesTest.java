@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.alibaba.langengine.pyexecutor.HostConfig;
 import com.alibaba.langengine.pyexecutor.NativePolicy;
 import com.alibaba.langengine.pyexecutor.PyExecutionPolicy;
 import com.alibaba.langengine.pyexecutor.SessionConfig;
@@ -83,6 +84,8 @@ class PropertiesTest {
         assertEquals(original.getIdleTtl(), made.getIdleTtl());
         assertEquals(original.getHardTtl(), made.getHardTtl());
         assertEquals(original.getWorkspaceRoot(), made.getWorkspaceRoot());
+        assertEquals(new HostConfig().getAnswerTimeout(), bind().toHostConfig().getAnswerTimeout());
+        assertNull(bind().toHostConfig().getUrl());
     }
 
     @Test
@@ -94,7 +97,8 @@ class PropertiesTest {
                 "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
                 "max-threads", "3", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
                 "session-hard-ttl", "none", "workspace-root", "/srv/w", "executable", "/opt/pyexec", "allow-missing", "landlock",
-                "queue-length", "9", "max-concurrent", "2", "verify-at-startup", "false");
+                "queue-length", "9", "max-concurrent", "2", "verify-at-startup", "false", "url", "http://h", "token", "t",
+                "session-prefix", "p.", "answer-timeout", "none");
         PyExecutionPolicy policy = properties.toPolicy();
         assertEquals("/usr/bin/python3", policy.getPythonBin());
         assertEquals(Duration.ofSeconds(2), policy.getTimeout());
@@ -123,6 +127,10 @@ class PropertiesTest {
         assertEquals(9, properties.toHostConfig().getQueueLength());
         assertEquals(2, properties.toHostConfig().getMaxConcurrent());
         assertFalse(properties.isVerifyAtStartup());
+        assertEquals("http://h", properties.toHostConfig().getUrl());
+        assertEquals("t", properties.toHostConfig().getToken());
+        assertEquals("p.", properties.toHostConfig().getSessionPrefix());
+        assertNull(properties.toHostConfig().getAnswerTimeout());
     }
 
     @ParameterizedTest

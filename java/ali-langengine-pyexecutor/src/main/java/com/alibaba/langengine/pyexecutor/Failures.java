@@ -1,0 +1,35 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.time.Duration;
+
+/** The exceptions that errors of pyexec become. */
+final class Failures {
+    private static final String OUTSIDE = "outside sandbox: ";
+
+    private Failures() {
+    }
+
+    /**
+     * @param code of section 2 of the protocol
+     * @param retryAfter when the call may be made again, of `overloaded`
+     */
+    static RuntimeException of(String code, String text, String hint, Duration retryAfter) {
+        if ("invalid_request".equals(code)) {
+            int outside = text.indexOf(OUTSIDE);
+            return new IllegalArgumentException((outside < 0 ? text : text.substring(outside))
+                    + (hint == null || hint.isEmpty() ? "" : " (" + hint + ")"));
+        }
+        if ("overloaded".equals(code)) {
+            return new PyExecutorOverloadedException(text, hint, retryAfter);
+        }
+        return new PyExecutorException(code, text, hint);
+    }
+
+    static IllegalArgumentException tooLong(String what) {
+        return new IllegalArgumentException(what + ": the request is longer than 32 MiB");
+    }
+
+    static PyExecutorException closed() {
+        return new PyExecutorException("shutting_down", "the executor is closed", "Make another one.");
+    }
+}

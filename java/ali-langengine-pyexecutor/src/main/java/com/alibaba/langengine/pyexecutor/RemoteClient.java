@@ -1,0 +1,418 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.regex.Pattern;
+
+/**
+ * Runs scripts at a {@code pyexec serve}. The sessions of its token's principal are told apart by a prefix: of this
+ * executor alone, or shared with those that have the same one. The policy's values that are the defaults are sent as
+ * such, for the server to lower to its ceiling; those that were changed are asked for, and refused beyond it.
+ */
+final class RemoteClient implements Transport {
+    private static final Pattern ID = Pattern.compile("(?!\\.{1,2}$)[A-Za-z0-9._:-]{1,128}");
+    private static final int ID_MAX = 128;
+    private static final Duration SOON = Duration.ofSeconds(60);
+    private static final Duration AT_ONCE = Duration.ofSeconds(5);
+
+    private final PyExecutionPolicy policy;
+    private final RemoteServer server;
+    private final Duration answerTimeout;
+    private final String prefix;
+    private final boolean ownsSessions;
+    private final Set<Run> running = ConcurrentHashMap.newKeySet();
+    private final ReentrantLock ordering = new ReentrantLock();
+    /** The runs of each session, in order; the first one was sent. */
+    private final Map<String, Deque<Run>> lines = new HashMap<>();
+    private final Map<String, Long> ended = new ConcurrentHashMap<>();
+    private volatile boolean started;
+    private volatile boolean closed;
+
+    RemoteClient(PyExecutionPolicy policy, SessionConfig sessions, RemoteServer server, HostConfig host) {
+        if (sessions != null && sessions.hasWorkspaceRoot()) {
+            throw new IllegalArgumentException("a workspace root is a folder of the machine that runs the scripts: set it at the server"
+                    + " ([session] workspace_root), and use the file calls here");
+        }
+        this.policy = policy;
+        this.server = server;
+        this.answerTimeout = host.getAnswerTimeout();
+        this.ownsSessions = host.getSessionPrefix() == null;
+        this.prefix = ownsSessions ? UUID.randomUUID().toString().substring(0, 8) + ":" : host.getSessionPrefix();
+        if (!prefix.isEmpty() && !ID.matcher(prefix).matches()) {
+            throw new IllegalArgumentException("session prefix '" + prefix + "': use A-Z a-z 0-9 . _ : -");
+        }
+    }
+
+    /** A run whose answer is awaited. One of a session is sent when those before it have theirs: so their order is kept. */
+    private final class Run implements Pending<HttpResponse<byte[]>> {
+        private final String sessionId;
+        private final HttpRequest request;
+        private final CompletableFuture<HttpResponse<byte[]>> answer = new CompletableFuture<>();
+        private volatile CompletableFuture<HttpResponse<byte[]>> sent;
+
+        Run(String sessionId, HttpRequest request) {
+            this.sessionId = sessionId;
+            this.request = request;
+            running.add(this);
+            answer.whenComplete((response, failure) -> {
+                running.remove(this);
+                if (sessionId != null) {
+                    leave(this);
+                }
+            });
+        }
+
+        void send() {
+            if (closed) {
+                answer.cancel(true);
+            }
+            if (answer.isDone()) {
+                return;
+            }
+            sent = server.send(request);
+            sent.whenComplete((response, failure) -> {
+                if (failure == null) {
+                    answer.complete(response);
+                } else {
+                    answer.completeExceptionally(failure instanceof CompletionException ? failure.getCause() : failure);
+                }
+            });
+            if (answer.isDone()) {
+                sent.cancel(true);
+            }
+        }
+
+        @Override
+        public CompletableFuture<HttpResponse<byte[]>> answer() {
+            return answer;
+        }
+
+        @Override
+        public Map<String, Object> decode(HttpResponse<byte[]> response) {
+            Map<String, Object> result = RemoteServer.object(server.content(response));
+            ended.merge(String.valueOf(result.get("status")), 1L, Long::sum);
+            if (result.get("session") instanceof Map<?, ?> session) {
+                Map<String, Object> own = new LinkedHashMap<>();
+                session.forEach((key, value) -> own.put((String) key, value));
+                own.put("id", sessionId);
+                result.put("session", own);
+            }
+            return result;
+        }
+
+        @Override
+        public RuntimeException failure(Throwable cause) {
+            return server.failure(cause);
+        }
+
+        @Override
+        public void cancel() {
+            answer.cancel(true);
+            CompletableFuture<HttpResponse<byte[]>> going = sent;
+            if (going != null) {
+                going.cancel(true);
+            }
+        }
+    }
+
+    private void enter(Run run) {
+        boolean first;
+        ordering.lock();
+        try {
+            Deque<Run> line = lines.computeIfAbsent(run.sessionId, id -> new ArrayDeque<>());
+            line.add(run);
+            first = line.peek() == run;
+        } finally {
+            ordering.unlock();
+        }
+        if (first) {
+            run.send();
+        }
+    }
+
+    private void leave(Run run) {
+        Run next;
+        ordering.lock();
+        try {
+            Deque<Run> line = lines.get(run.sessionId);
+            boolean first = line != null && line.peek() == run;
+            if (line != null && line.remove(run) && line.isEmpty()) {
+                lines.remove(run.sessionId);
+            }
+            next = first ? line.peek() : null;
+        } finally {
+            ordering.unlock();
+        }
+        if (next != null) {
+            next.send();
+        }
+    }
+
+    /** What waits for its session's turn when that is closed is not run. */
+    private void dropWaiting(String sessionId) {
+        List<Run> waiting;
+        ordering.lock();
+        try {
+            waiting = new ArrayList<>(lines.getOrDefault(sessionId, new ArrayDeque<>()));
+        } finally {
+            ordering.unlock();
+        }
+        waiting.stream().filter(run -> run.sent == null).forEach(run -> run.answer.completeExceptionally(notFound(sessionId)));
+    }
+
+    private static PyExecutorException notFound(String sessionId) {
+        return new PyExecutorException("session_not_found", "there is no session '" + sessionId + "'", "The first execute makes it.");
+    }
+
+    @Override
+    public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs) {
+        requireOpen();
+        requireText((String) request.get("code"));
+        Map<String, Object> defaults = new PyExecutionPolicy().toMap(null);
+        Map<String, Object> now = policy.toMap(null);
+        Map<String, Object> asked = new LinkedHashMap<>();
+        now.forEach((key, value) -> {
+            if (!Objects.equals(defaults.get(key), value)) {
+                asked.put(key, value);
+            }
+        });
+        request.put("policy_defaults", policy.toMap(allowsOs ? "os" : null));
+        if (!asked.isEmpty()) {
+            request.put(sessionId == null ? "policy" : "session_policy", asked);
+        }
+        byte[] body = Json.write(request).getBytes(StandardCharsets.UTF_8);
+        if (body.length > REQUEST_MAX) {
+            throw Failures.tooLong(sessionId == null ? "execute_once" : "execute");
+        }
+        HttpRequest.Builder builder = server.request(sessionId == null ? "/v1/execute" : path(sessionId) + "/execute")
+                .header("Content-Type", "application/json").POST(BodyPublishers.ofByteArray(body));
+        Object limit = request.getOrDefault("timeout_ms", now.get("timeout_ms"));
+        if (answerTimeout != null && limit instanceof Long) {
+            builder.timeout(answerTimeout.plusMillis(Math.max(0, (Long) limit)));
+        }
+        started = true;
+        Run run = new Run(sessionId, builder.build());
+        if (sessionId == null) {
+            run.send();
+        } else {
+            enter(run);
+        }
+        if (closed) {
+            run.cancel();
+        }
+        return run;
+    }
+
+    @Override
+    public boolean sharesFolders() {
+        return false;
+    }
+
+    @Override
+    public boolean isStarted() {
+        return started;
+    }
+
+    /** Whether it takes work, and this token. */
+    @Override
+    public void start() throws InterruptedException {
+        server.ask(server.request("/readyz").timeout(AT_ONCE).build());
+        sessions();
+    }
+
+    @Override
+    public void interrupt(String sessionId) throws InterruptedException {
+        ask(server.request(existing(sessionId) + "/interrupt").POST(BodyPublishers.noBody()));
+    }
+
+    @Override
+    public void closeSession(String sessionId) throws InterruptedException {
+        dropWaiting(sessionId);
+        ask(server.request(existing(sessionId)).DELETE());
+    }
+
+    @Override
+    public void closeAll() throws InterruptedException {
+        requireOpen();
+        running.stream().map(run -> run.sessionId).filter(Objects::nonNull).distinct().forEach(this::dropWaiting);
+        closeSessions();
+    }
+
+    private void closeSessions() throws InterruptedException {
+        for (String id : sessions()) {
+            try {
+                server.ask(server.request("/v1/sessions/" + id).timeout(SOON).DELETE().build());
+            } catch (PyExecutorException e) {
+                if (!"session_not_found".equals(e.getCode())) {
+                    throw e;
+                }
+            }
+        }
+    }
+
+    /** The ids, as the server has them, of the sessions with this executor's prefix. */
+    private List<String> sessions() throws InterruptedException {
+        byte[] answer = server.ask(server.request("/v1/sessions").timeout(AT_ONCE).build());
+        started = true;
+        List<String> ids = new ArrayList<>();
+        for (Object item : (List<?>) RemoteServer.object(answer).get("sessions")) {
+            String id = (String) ((Map<?, ?>) item).get("id");
+            if (id.startsWith(prefix)) {
+                ids.add(id);
+            }
+        }
+        return ids;
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException {
+        return (List<Map<String, Object>>) RemoteServer.object(ask(server.request(path(sessionId) + "/files"))).get("files");
+    }
+
+    @Override
+    public byte[] readFile(String sessionId, String path) throws InterruptedException {
+        return askFile(server.request(file(sessionId, path)));
+    }
+
+    @Override
+    public void writeFile(String sessionId, String path, byte[] content) throws InterruptedException {
+        askFile(server.request(file(sessionId, path)).PUT(BodyPublishers.ofByteArray(content)));
+    }
+
+    @Override
+    public void deleteFile(String sessionId, String path) throws InterruptedException {
+        askFile(server.request(file(sessionId, path)).DELETE());
+    }
+
+    @Override
+    public Map<String, Object> doctor() throws InterruptedException {
+        requireOpen();
+        Map<String, Object> found = new LinkedHashMap<>();
+        found.put("ok", true);
+        found.put("url", server.url);
+        try {
+            start();
+        } catch (PyExecutorException e) {
+            found.put("ok", false);
+            found.put("code", e.getCode());
+            found.put("error", e.getMessage());
+        }
+        return found;
+    }
+
+    @Override
+    public Map<String, Object> stats() throws InterruptedException {
+        requireOpen();
+        Map<String, Object> stats = new LinkedHashMap<>();
+        stats.put("executions", new LinkedHashMap<>(ended));
+        stats.put("sessions", (long) sessions().size());
+        stats.put("running", (long) running.size());
+        return stats;
+    }
+
+    /** Sessions that are this executor's alone end with their runs as cancelled; other runs lose their connection. */
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        running.stream().filter(run -> run.sessionId == null || run.sent == null || !ownsSessions).forEach(Run::cancel);
+        try {
+            if (ownsSessions && started) {
+                closeSessions();
+                CompletableFuture.allOf(running.stream().map(Run::answer).toArray(CompletableFuture<?>[]::new))
+                        .get(AT_ONCE.toSeconds(), TimeUnit.SECONDS);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } catch (ExecutionException | TimeoutException | RuntimeException e) {
+            // The server is not there, or late: its sessions end by their TTL.
+        }
+        running.forEach(Run::cancel);
+    }
+
+    /** Such JSON would be refused as a whole, which tells nobody why. */
+    private static void requireText(String code) {
+        int at = 0;
+        for (int c; at < code.length(); at += Character.charCount(c)) {
+            c = code.codePointAt(at);
+            if (Character.MIN_SURROGATE <= c && c <= Character.MAX_SURROGATE) {
+                throw new IllegalArgumentException("code: half of a surrogate pair at character " + at);
+            }
+        }
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw Failures.closed();
+        }
+    }
+
+    private byte[] ask(HttpRequest.Builder request) throws InterruptedException {
+        requireOpen();
+        byte[] content = server.ask(request.timeout(SOON).build());
+        started = true;
+        return content;
+    }
+
+    private byte[] askFile(HttpRequest.Builder request) throws InterruptedException {
+        try {
+            return ask(request);
+        } catch (PyExecutorException e) {
+            throw "not_found".equals(e.getCode()) ? new IllegalArgumentException(e.getMessage(), e) : e;
+        }
+    }
+
+    private String path(String sessionId) {
+        if (!ID.matcher(sessionId).matches()) {
+            throw new IllegalArgumentException("session id '" + sessionId + "': use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\")");
+        }
+        if (prefix.length() + sessionId.length() > ID_MAX) {
+            throw new IllegalArgumentException("session id '" + sessionId + "': with the prefix '" + prefix + "' it is longer than 128");
+        }
+        return "/v1/sessions/" + prefix + sessionId;
+    }
+
+    /** Of what can't be an id there is no session. */
+    private String existing(String sessionId) {
+        try {
+            return path(sessionId);
+        } catch (IllegalArgumentException e) {
+            throw notFound(sessionId);
+        }
+    }
+
+    private String file(String sessionId, String path) {
+        if (path.isEmpty()) {
+            throw new IllegalArgumentException("path: empty");
+        }
+        StringBuilder out = new StringBuilder(path(sessionId)).append("/files/");
+        for (byte b : path.getBytes(StandardCharsets.UTF_8)) {
+            boolean plain = b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || "-_.~/".indexOf(b) >= 0;
+            out.append(plain ? String.valueOf((char) b) : String.format("%%%02X", b & 0xff));
+        }
+        return out.toString();
+    }
+}

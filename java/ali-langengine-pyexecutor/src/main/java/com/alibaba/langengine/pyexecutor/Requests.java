@@ -1,0 +1,83 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.util.Base64;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** Code and options as the protocol has them. */
+final class Requests {
+    private Requests() {
+    }
+
+    static Map<String, Object> of(String code, PyExecutionOptions options) {
+        Map<String, Object> request = new LinkedHashMap<>();
+        request.put("code", code);
+        if (options == null) {
+            return request;
+        }
+        if (!isBlank(options.getWorkingDirRelative())) {
+            request.put("working_dir", options.getWorkingDirRelative());
+        }
+        if (!options.getExtraEnv().isEmpty()) {
+            request.put("env", options.getExtraEnv());
+        }
+        if (options.getPrintLastExpression() != null) {
+            request.put("print_last_expression", options.getPrintLastExpression());
+        }
+        if (options.getTimeout() != null) {
+            request.put("timeout_ms", options.getTimeout().toMillis());
+        }
+        if (options.getStdin() != null) {
+            request.put("stdin", options.getStdin());
+        }
+        if (!options.getFiles().isEmpty()) {
+            Map<String, Object> files = new LinkedHashMap<>();
+            options.getFiles().forEach((path, content) -> files.put(path,
+                    Collections.singletonMap("base64", Base64.getEncoder().encodeToString(content))));
+            request.put("files", files);
+        }
+        if (!options.getReturnFiles().isEmpty()) {
+            request.put("return_files", options.getReturnFiles());
+        }
+        return request;
+    }
+
+    /** Has a single run work in the folder below java.io.tmpdir that its working directory names, if there is one. */
+    static void useFolder(Map<String, Object> request) {
+        Path folder = existingFolder((String) request.get("working_dir"));
+        if (folder != null) {
+            request.put("workspace", folder.toString());
+            request.remove("working_dir");
+        }
+    }
+
+    private static boolean isBlank(String text) {
+        return text == null || text.trim().isEmpty();
+    }
+
+    /** The folder below java.io.tmpdir that a working directory names, or null. What names the whole of it is not meant. */
+    private static Path existingFolder(String relative) {
+        if (isBlank(relative) || Paths.get(relative).isAbsolute() || Paths.get(relative).normalize().toString().isEmpty()) {
+            return null;
+        }
+        Path temporary = Paths.get(System.getProperty("java.io.tmpdir"));
+        Path folder = temporary.resolve(relative);
+        if (relative.matches("(.*/)?\\.\\.(/.*)?") || !Files.isDirectory(folder)) {
+            return null;
+        }
+        try {
+            Path real = folder.toRealPath();
+            if (!real.startsWith(temporary.toRealPath())) {
+                throw new IllegalArgumentException("outside sandbox: '" + relative + "' leads out of " + temporary);
+            }
+            return real;
+        } catch (IOException e) {
+            throw new IllegalArgumentException("working directory '" + relative + "': " + e, e);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * Where an executor's scripts run: below this process ({@link NativeClient}) or at a server ({@link RemoteClient}).
+ * Objects are those of the protocol. Failures are the exceptions that {@link PyExecutor} documents.
+ */
+interface Transport {
+    /** Longest request that either of them takes. */
+    int REQUEST_MAX = 32 << 20;
+
+    /**
+     * Sends a run.
+     *
+     * @param sessionId its session, or null for a single run
+     * @param request code and options
+     * @param allowsOs whether the policy allows the import of os too
+     */
+    Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs) throws InterruptedException;
+
+    /** Whether a folder of this machine can be a single run's workspace. */
+    boolean sharesFolders();
+
+    /** Whether there has been a call. */
+    boolean isStarted();
+
+    void start() throws InterruptedException;
+
+    void interrupt(String sessionId) throws InterruptedException;
+
+    /** Where there is no such session it fails with session_not_found. */
+    void closeSession(String sessionId) throws InterruptedException;
+
+    void closeAll() throws InterruptedException;
+
+    List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException;
+
+    byte[] readFile(String sessionId, String path) throws InterruptedException;
+
+    void writeFile(String sessionId, String path, byte[] content) throws InterruptedException;
+
+    void deleteFile(String sessionId, String path) throws InterruptedException;
+
+    Map<String, Object> doctor() throws InterruptedException;
+
+    Map<String, Object> stats() throws InterruptedException;
+
+    void close();
+
+    /** A call on its way. What came is decoded, and what failed is made, on the thread of who asked. */
+    interface Pending<A> {
+        CompletableFuture<A> answer();
+
+        /** The result object, or the exception that an answer stands for. */
+        Map<String, Object> decode(A answer);
+
+        /** Why there is no answer. */
+        RuntimeException failure(Throwable cause);
+
+        /** Whether that took the session's state along. */
+        default boolean losesSession(Throwable cause) {
+            return false;
+        }
+
+        void cancel();
+
+        /** The result object. An interrupt of this thread cancels the call. */
+        default Map<String, Object> await() throws InterruptedException {
+            try {
+                return decode(answer().get());
+            } catch (ExecutionException e) {
+                throw failure(e.getCause());
+            } catch (CancellationException e) {
+                throw failure(e);
+            } catch (InterruptedException e) {
+                cancel();
+                throw e;
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+package com.alibaba.langengine.pyexecutor;
+
+/** {@link CallsTest} at a server. */
+class RemoteCallsTest extends CallsTest {
+    @Override
+    Host host() {
+        return new Serve.Remote();
+    }
+}

@@ -1,0 +1,9 @@
+package com.alibaba.langengine.pyexecutor;
+
+/** {@link ParityTest} at a server. */
+class RemoteParityTest extends ParityTest {
+    @Override
+    Host host() {
+        return new Serve.Remote();
+    }
+}

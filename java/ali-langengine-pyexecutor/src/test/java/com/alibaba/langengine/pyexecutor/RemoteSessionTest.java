@@ -1,0 +1,9 @@
+package com.alibaba.langengine.pyexecutor;
+
+/** {@link SessionTest} at a server. */
+class RemoteSessionTest extends SessionTest {
+    @Override
+    Host host() {
+        return new Serve.Remote();
+    }
+}

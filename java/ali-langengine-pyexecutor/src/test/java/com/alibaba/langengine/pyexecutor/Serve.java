@@ -1,0 +1,141 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.math.BigInteger;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** A {@code pyexec serve} on TCP with one principal, and its end. For tests of other packages too. */
+public final class Serve implements AutoCloseable {
+    public static final String TOKEN = "token-of-the-tests";
+    private static final HttpClient CLIENT = HttpClient.newHttpClient();
+    private static final String[] WIDE = {"--files", "full", "--any-import", "--no-block-dunder-imports", "--timeout", "1h",
+        "--cpu-time-seconds", "none"};
+
+    private final Path folder = Files.createTempDirectory("pyexec-serve");
+    private final Process process;
+    private final StringBuffer log = new StringBuffer();
+    public final String url;
+
+    /** With settings of the environment and flags. */
+    public Serve(Map<String, String> environment, String... flags) throws Exception {
+        this(0, "", environment, flags);
+    }
+
+    /** At a port, with settings of the principal too. */
+    Serve(int port, String principal, Map<String, String> environment, String... flags) throws Exception {
+        Path tokens = folder.resolve("tokens");
+        String hash = String.format("%064x", new BigInteger(1, MessageDigest.getInstance("SHA-256").digest(TOKEN.getBytes())));
+        Files.write(tokens, ("java sha256:" + hash + " " + principal + "\n").getBytes());
+        ProcessBuilder command = NativeProgram.find(null).command("serve", "--config", "/dev/null", "--listen", "127.0.0.1:" + port,
+                "--token-file", tokens.toString());
+        command.command().addAll(Arrays.asList(flags));
+        command.environment().putAll(environment);
+        process = command.redirectErrorStream(true).start();
+        process.getOutputStream().close();
+        BufferedReader out = new BufferedReader(new InputStreamReader(process.getInputStream()));
+        Matcher address = null;
+        for (String line = out.readLine(); line != null && address == null; line = address == null ? out.readLine() : line) {
+            log.append(line).append('\n');
+            Matcher found = Pattern.compile("listening.*(127\\.0\\.0\\.1:[0-9]+)").matcher(line);
+            address = found.find() ? found : null;
+        }
+        if (address == null) {
+            throw new AssertionError("the server does not start: " + log);
+        }
+        url = "http://" + address.group(1);
+        Thread reader = new Thread(() -> {
+            try (out) {
+                for (String line = out.readLine(); line != null; line = out.readLine()) {
+                    log.append(line).append('\n');
+                }
+            } catch (IOException e) {
+                // It has ended.
+            }
+        });
+        reader.setDaemon(true);
+        reader.start();
+    }
+
+    static Serve wide(Map<String, String> environment) throws Exception {
+        return new Serve(environment, WIDE);
+    }
+
+    HostConfig host() {
+        return new HostConfig().setUrl(url).setToken(TOKEN);
+    }
+
+    int port() {
+        return URI.create(url).getPort();
+    }
+
+
+    /** A value of its metrics; 0 where there is none. */
+    public int metric(String name) throws Exception {
+        HttpRequest request = HttpRequest.newBuilder(URI.create(url + "/metrics")).header("Authorization", "Bearer " + TOKEN).build();
+        String page = CLIENT.send(request, HttpResponse.BodyHandlers.ofString()).body();
+        Matcher value = Pattern.compile("(?m)^" + Pattern.quote(name) + " ([0-9]+)").matcher(page);
+        return value.find() ? Integer.parseInt(value.group(1)) : 0;
+    }
+
+    @Override
+    public void close() throws IOException {
+        process.destroy();
+        process.onExit().orTimeout(60, TimeUnit.SECONDS).join();
+        Files.deleteIfExists(folder.resolve("tokens"));
+        Files.delete(folder);
+    }
+
+    /** Servers with a wide ceiling, one for each configuration of sessions, which is theirs. */
+    static final class Remote implements Host {
+        private final Map<List<String>, Serve> servers = new LinkedHashMap<>();
+        private final Map<PyExecutor, Serve> of = new LinkedHashMap<>();
+
+        @Override
+        public synchronized PyExecutor executor(PyExecutionPolicy policy, SessionConfig sessions) throws Exception {
+            SessionConfig config = sessions == null ? new SessionConfig() : sessions;
+            List<String> key = List.of(Integer.toString(config.getMaxCount()), text(config.getIdleTtl()), text(config.getHardTtl()));
+            Serve serve = servers.get(key);
+            if (serve == null) {
+                serve = wide(Map.of("PYEXEC_SESSION_MAX_COUNT", key.get(0), "PYEXEC_SESSION_IDLE_TTL", key.get(1),
+                        "PYEXEC_SESSION_HARD_TTL", key.get(2)));
+                servers.put(key, serve);
+            }
+            PyExecutor executor = new PyExecutor(policy, sessions, serve.host());
+            of.put(executor, serve);
+            return executor;
+        }
+
+        private static String text(Duration ttl) {
+            return ttl == null ? "none" : ttl.toMillis() + "ms";
+        }
+
+        @Override
+        public int running(PyExecutor executor) throws Exception {
+            return of.get(executor).metric("pyexec_running");
+        }
+
+        @Override
+        public void close() throws Exception {
+            for (Serve serve : new ArrayList<>(servers.values())) {
+                serve.close();
+            }
+        }
+    }
+}

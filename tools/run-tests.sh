@@ -16,10 +16,10 @@ tools/check-install.sh "$build" > "$build/install.txt" 2>&1
 echo $? > "$build/install.status"
 [ "$(cat "$build/install.status")" = 0 ] || cat "$build/install.txt"
 # The jar carries a program of its own, built for older systems; another build is tested in its place.
-executable=
-[ "$build" = build ] || executable=$(cd "$build" && pwd)/pyexec
+program=$(cd "$build" && pwd)/pyexec executable=
+[ "$build" = build ] || executable=$program
 find java -type d -name surefire-reports -prune -exec rm -rf {} +
-mvn -B -q -fae -f java verify "-Dpyexec.executable=$executable" > "$build/java.txt" 2>&1
+mvn -B -q -fae -f java verify "-Dpyexec.executable=$executable" "-Dpyexec.server=$program" > "$build/java.txt" 2>&1
 echo $? > "$build/java.status"
 [ "$(cat "$build/java.status")" = 0 ] || cat "$build/java.txt"
 # Sanitizers have seen the same server and RPC in the whole-program tests.

@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Assumptions;
 
 /** A {@code pyexec serve} on TCP with one principal, and its end. For tests of other packages too. */
 public final class Serve implements AutoCloseable {
@@ -28,7 +29,7 @@ public final class Serve implements AutoCloseable {
     private static final String[] WIDE = {"--files", "full", "--any-import", "--no-block-dunder-imports", "--timeout", "1h",
         "--cpu-time-seconds", "none"};
 
-    private final Path folder = Files.createTempDirectory("pyexec-serve");
+    private final Path folder;
     private final Process process;
     private final StringBuffer log = new StringBuffer();
     public final String url;
@@ -40,11 +41,12 @@ public final class Serve implements AutoCloseable {
 
     /** At a port, with settings of the principal too. */
     Serve(int port, String principal, Map<String, String> environment, String... flags) throws Exception {
+        ProcessBuilder command = program().command("serve", "--config", "/dev/null", "--listen", "127.0.0.1:" + port);
+        folder = Files.createTempDirectory("pyexec-serve");
         Path tokens = folder.resolve("tokens");
         String hash = String.format("%064x", new BigInteger(1, MessageDigest.getInstance("SHA-256").digest(TOKEN.getBytes())));
         Files.write(tokens, ("java sha256:" + hash + " " + principal + "\n").getBytes());
-        ProcessBuilder command = NativeProgram.find(null).command("serve", "--config", "/dev/null", "--listen", "127.0.0.1:" + port,
-                "--token-file", tokens.toString());
+        command.command().addAll(List.of("--token-file", tokens.toString()));
         command.command().addAll(Arrays.asList(flags));
         command.environment().putAll(environment);
         process = command.redirectErrorStream(true).start();
@@ -71,6 +73,12 @@ public final class Serve implements AutoCloseable {
         });
         reader.setDaemon(true);
         reader.start();
+    }
+
+    private static NativeProgram program() {
+        Path path = Path.of(System.getProperty("pyexec.server", "")).normalize();
+        Assumptions.assumeTrue(Files.isExecutable(path), () -> "no server: " + path + " is not a program (make it, or set pyexec.server)");
+        return new NativeProgram(path, false);
     }
 
     static Serve wide(Map<String, String> environment) throws Exception {

@@ -7,7 +7,7 @@
 enum px_mime {
     PX_MIME_BAD,                /* no type's name */
     PX_MIME_TEXT,               /* a string: text/…, …+xml, application/javascript and xml */
-    PX_MIME_JSON,               /* as it is: application/json, …+json */
+    PX_MIME_JSON,               /* as it is: application/json, …+json and ….json */
     PX_MIME_BINARY,             /* a string of base64: all others */
 };
 

@@ -219,6 +219,7 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     if (interactive && may_read_input(px_buffer_string(cell)))
         pyexec_request_set_stdin_fd(request, STDIN_FILENO);
     pyexec_request_set_output(request, write_output, &output);
+    pyexec_request_set_display(request, run_display_write, &output.stream);
     repl_signals_hold(request);
     int executed = pyexec_execute(repl->executor, SESSION, request, &result, &error);
     repl_signals_release();

@@ -30,6 +30,14 @@ static const struct cli_option run_rows[] = {
      CLI_INTO(struct run_options, working_dir)},
     {"workspace", 0, "DIR", "Work in this folder of the host instead of in memory. Absolute; never removed.",
      CLI_INTO(struct run_options, workspace)},
+    {"input", 0, "NAME=JSON", "Set a variable of the script first, as in --input n=5 or --input 'name=\"Ada\"'.",
+     CLI_INTO(struct run_options, inputs)},
+    {"inputs", 0, "FILE", "Set variables from a file with a JSON object.",
+     CLI_INTO(struct run_options, inputs_file)},
+    {"value-json", 0, "TABLES", "The last value as JSON, tables as `records` or `split`: printed instead of its repr.",
+     CLI_INTO(struct run_options, value_json)},
+    {"save-display", 0, "DIR", "Write what the script displays as files display-1.png … into this folder; nothing is overwritten.",
+     CLI_INTO(struct run_options, save_display)},
 };
 
 /* A failure of the host's: on standard error, and with --json as an object too. */
@@ -75,8 +83,10 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
 {
     cli_auto_result pyexec_result *result = NULL;
     px_auto(run_stream_done) struct run_stream stream = {0};
-    if (!options->json)
+    if (!options->json) {
         pyexec_request_set_output(request, run_stream_write, &stream);
+        pyexec_request_set_display(request, run_display_write, &stream);
+    }
     cli_signals_hold(request);
     int executed = pyexec_execute_once(executor, request, &result, error);
     cli_signals_release();
@@ -84,6 +94,8 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
         return fail(options->json, error);
     int status = options->json ? print_json(result) : run_output(&stream, result);
     if (options->output && run_files_write(options->output, result, error) < 0)
+        return cli_fail(error);
+    if (options->save_display && run_displays_save(options->save_display, result, error) < 0)
         return cli_fail(error);
     return status;
 }

@@ -1,5 +1,5 @@
 /* Parts of `pyexec run`: what goes in (run_input.c) and what comes out (run_output.c,
- * run_files.c). */
+ * run_display.c, run_files.c). */
 #ifndef PX_CLI_RUN_H
 #define PX_CLI_RUN_H
 
@@ -16,6 +16,10 @@ struct run_options {
     struct cli_list return_files;
     const char *working_dir;
     const char *workspace;
+    struct cli_list inputs;
+    const char *inputs_file;
+    const char *value_json;
+    const char *save_display;
 };
 
 /* Fills the request from options and operands: code, environment, files, standard input. */
@@ -38,6 +42,12 @@ int run_stream_finish(struct run_stream *stream);
 
 /* A pyexec_output_fn; userdata is the struct. */
 int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
+
+/* A pyexec_display_fn; userdata is the struct. Writes what has a plain text to standard output. */
+int run_display_write(void *userdata, const char *json, size_t length);
+
+/* Writes the displays as files display-1.png, display-2.html … into a folder, made if missing. */
+int run_displays_save(const char *folder, const pyexec_result *result, pyexec_error *error);
 
 /* After a run without --json: the last value, and what the user should know about the end.
  * Returns the exit status. */

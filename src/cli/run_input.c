@@ -12,6 +12,7 @@
 #include "cli/run.h"
 
 #define CODE_MAX ((size_t)10 << 20)     /* as CONTRACT.md has it */
+#define INPUTS_MAX ((size_t)20 << 20)   /* their JSON may be spaced out */
 
 static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret,
                       pyexec_error *error)
@@ -124,6 +125,46 @@ static int add_file(pyexec_request *request, const char *text, int64_t quota,
     return 0;
 }
 
+/* Its value is JSON: a text needs quotes of its own. */
+static int set_input(pyexec_request *request, const char *text, pyexec_error *error)
+{
+    const char *equals = strchr(text, '=');
+    px_auto_free char *name = equals ? strndup(text, (size_t)(equals - text)) : NULL;
+    if (name && pyexec_request_set_input(request, name, equals + 1) == 0)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "--input: '%.200s' is not NAME=JSON", text);
+    return px_error_hint(error, "Write --input n=5, --input 'rows=[1, 2]', --input 'name=\"Ada\"'.");
+}
+
+static int set_inputs_file(pyexec_request *request, const char *path, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer text = {0}, object = {0};
+    if (read_file(path, INPUTS_MAX, &text, error) < 0)
+        return px_error_wrap(error, "--inputs");
+    px_buffer_add_string(&object, "{\"inputs\":");
+    px_buffer_add(&object, px_buffer_string(&text), text.length);
+    px_buffer_add_byte(&object, '}');
+    if (!px_buffer_ok(&object))
+        return px_error_oom(error);
+    if (pyexec_request_set_json(request, object.data, object.length, error) == 0)
+        return 0;
+    px_error_wrap(error, "--inputs");
+    return px_error_hint(error, "Give a file with one JSON object of variable name: value.");
+}
+
+static int set_values(pyexec_request *request, const struct run_options *options, pyexec_error *error)
+{
+    if (options->inputs_file && set_inputs_file(request, options->inputs_file, error) < 0)
+        return -1;
+    for (size_t i = 0; i < options->inputs.count; i++)
+        if (set_input(request, options->inputs.items[i], error) < 0)
+            return -1;
+    if (!options->value_json || pyexec_request_set_value_json(request, options->value_json) == 0)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "--value-json: not records or split");
+    return px_error_hint(error, "records: a table is a list of objects; split: its columns, index and data apart.");
+}
+
 /* Options that make no sense together, or under this policy. */
 static int check_options(const struct run_options *options, const struct px_policy *policy,
                          pyexec_error *error)
@@ -173,7 +214,7 @@ int run_input(pyexec_request *request, const struct cli_arguments *arguments,
               pyexec_error *error)
 {
     if (check_options(options, &settings->policy, error) < 0 ||
-        set_places(request, options, error) < 0)
+        set_places(request, options, error) < 0 || set_values(request, options, error) < 0)
         return -1;
     for (size_t i = 0; i < options->env.count; i++)
         if (set_env(request, options->env.items[i], error) < 0)

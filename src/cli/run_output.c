@@ -144,7 +144,15 @@ static void say_truncations(const pyexec_result *result)
 /* As Python's prompt prints it. */
 static int print_value(const pyexec_result *result)
 {
-    const char *value = pyexec_result_last_value(result);
+    const char *value = pyexec_result_last_value_json(result);
+    const char *why = pyexec_result_last_value_json_error(result);
+    if (why) {
+        px_auto_buffer struct px_buffer line = {0};
+        px_buffer_printf(&line, "the last value is not shown as JSON: %s", why);
+        cli_say(px_buffer_string(&line), NULL);
+    }
+    if (!value)
+        value = pyexec_result_last_value(result);
     if (!value)
         return 0;
     if (cli_write(STDOUT_FILENO, value, strlen(value)) < 0)

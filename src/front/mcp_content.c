@@ -128,7 +128,8 @@ static void add_restart(struct px_buffer *out, const json_t *result)
     px_buffer_printf(out, "note: what the session had before is gone (%s).", why);
 }
 
-/* Of the forms that a display has, the first image; else its plain text. */
+/* Of the forms that a display has, the first image; else its plain text, which for the last value is
+ * its repr, shown already. */
 static int add_display(json_t *content, const json_t *display)
 {
     static const char *const images[] = {"image/png", "image/jpeg", "image/gif", "image/webp"};
@@ -139,7 +140,7 @@ static int add_display(json_t *content, const json_t *display)
             return json_array_append_new(content, px_mcp_image(images[i], base64));
     }
     const json_t *plain = json_object_get(data, "text/plain");
-    if (!json_is_string(plain))
+    if (!json_is_string(plain) || json_is_true(json_object_get(display, "last_value")))
         return 0;
     return json_array_append_new(content, px_mcp_text(json_string_value(plain), json_string_length(plain)));
 }

@@ -1,5 +1,5 @@
 # Libraries that show things: what each must be told to show them here. A module of HOOKS is
-# changed when it is imported (find_spec), or, preloaded, when this is prepared.
+# changed as it is imported (find_spec), in a zygote that preloads it or in a child.
 
 BACKEND = "pyexec_matplotlib"
 
@@ -150,9 +150,6 @@ def import_matplotlib(module, run):
 
 # ---- plotly ----
 
-PLOTLY = "application/vnd.plotly.v1+json"
-
-
 class Shown:
     """What plotly needs of IPython.display and nbformat."""
     __version__ = "5.0.0"
@@ -168,22 +165,13 @@ class Shown:
 
 def import_plotly(module, run):
     environ = load("os").environ
-    own = "PLOTLY_RENDERER" not in environ
-    if own:
-        environ["PLOTLY_RENDERER"] = "plotly_mimetype"
+    if "PLOTLY_RENDERER" in environ:
+        return run(module)
+    environ["PLOTLY_RENDERER"] = "plotly_mimetype"
     try:
         run(module)
     finally:
-        if own:
-            del environ["PLOTLY_RENDERER"]
-    if own:
-        patch_plotly(module)
-
-
-def patch_plotly(module):
-    module.renderers.default = "plotly_mimetype"
-    module.ipython_display = Shown
-    module.nbformat = Shown
+        del environ["PLOTLY_RENDERER"]
     real = module.show
 
     def show(fig, renderer=None, *args, **kwargs):
@@ -191,25 +179,21 @@ def patch_plotly(module):
             display(fig)
         else:
             real(fig, renderer, *args, **kwargs)
+    module.ipython_display = module.nbformat = Shown
     module.show = show
 
 
 # ---- altair ----
 
 def import_altair(module, run):
+    """Charts have both forms: the specification, and a page that draws it."""
     run(module)
-    patch_altair(module)
-
-
-def patch_altair(module):
-    """Both forms: the specification, and a page that draws it."""
-    html = module.renderers.get() if hasattr(module.renderers, "get") else None
 
     def render(spec, **metadata):
         bundle = {}
         for name in ("mimetype", "html"):
             with module.renderers.enable(name):
-                bundle.update(module.renderers.get()(spec, **metadata))
+                bundle.update(split_metadata(module.renderers.get()(spec, **metadata))[0])
         bundle.pop("text/plain", None)
         return bundle
 
@@ -225,15 +209,8 @@ def patch_altair(module):
 
 def import_image_show(module, run):
     run(module)
-    patch_image_show(module)
 
-
-def patch_image_show(module):
     class Viewer(module.Viewer):
-        def show_image(self, image, **options):
-            display(image)
-            return True
-
         def show(self, image, **options):
             display(image)
             return True
@@ -242,25 +219,17 @@ def patch_image_show(module):
 
 def import_ipython_display(module, run):
     run(module)
-    patch_ipython_display(module)
-
-
-def patch_ipython_display(module):
     module.display = display
 
 
-def nothing(module):
-    pass
-
-
-# How each is imported, and what is done to one that was preloaded.
+# How each is imported. src/guest/display.c has the names too: a child without the helper asks there.
 HOOKS = {
-    "matplotlib": (import_matplotlib, nothing),
-    "matplotlib.font_manager": (import_font_manager, nothing),
-    "plotly.io._renderers": (import_plotly, patch_plotly),
-    "altair": (import_altair, patch_altair),
-    "PIL.ImageShow": (import_image_show, patch_image_show),
-    "IPython.core.display_functions": (import_ipython_display, patch_ipython_display),
+    "matplotlib": import_matplotlib,
+    "matplotlib.font_manager": import_font_manager,
+    "plotly.io._renderers": import_plotly,
+    "altair": import_altair,
+    "PIL.ImageShow": import_image_show,
+    "IPython.core.display_functions": import_ipython_display,
 }
 FORMATTERS = ((is_figure, figure_forms),)
 
@@ -292,7 +261,7 @@ def find_spec(name, path, finders):
 
     def exec_module(module):
         del loader.exec_module
-        HOOKS[name][0](module, real)
+        HOOKS[name](module, real)
     loader.exec_module = exec_module
     return spec
 
@@ -308,3 +277,7 @@ def preloaded():
     axes.legend()
     figure_png(figure)
     pyplot.close("all")
+    del figure, axes
+    # Fonts hold their files open, and a child has none of the zygote's descriptors.
+    getattr(loaded("matplotlib.font_manager"), "_get_font").cache_clear()
+    load("gc").collect()

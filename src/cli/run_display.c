@@ -1,0 +1,117 @@
+/* What a run displays: as text where the script's output goes, and as files. Nothing of a name
+ * that is written is the script's but letters, digits and dots of a type that has no known ending. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "base/json.h"
+#include "base/mime.h"
+#include "cli/run.h"
+
+int run_display_write(void *userdata, const char *text, size_t length)
+{
+    px_auto_json json_t *display = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
+    const json_t *plain = json_object_get(json_object_get(display, "data"), "text/plain");
+    /* The last value's repr is printed when all is over. */
+    if (!json_is_string(plain) || json_is_true(json_object_get(display, "last_value")))
+        return 0;
+    int failed = run_stream_write(userdata, 1, json_string_value(plain), json_string_length(plain));
+    return failed ? failed : run_stream_write(userdata, 1, "\n", 1);
+}
+
+/* ---- Files ---- */
+
+static const char *const endings[][2] = {
+    {"text/plain", "txt"},          {"text/html", "html"},          {"text/markdown", "md"},
+    {"text/latex", "tex"},          {"image/png", "png"},           {"image/jpeg", "jpg"},
+    {"image/svg+xml", "svg"},       {"application/json", "json"},   {"application/pdf", "pdf"},
+    {"application/javascript", "js"},
+};
+
+/* "application/vnd.plotly.v1+json" is "vnd.plotly.v1.json". */
+static void add_ending(struct px_buffer *name, const char *mime)
+{
+    for (size_t i = 0; i < PX_COUNT(endings); i++)
+        if (strcmp(endings[i][0], mime) == 0) {
+            px_buffer_add_string(name, endings[i][1]);
+            return;
+        }
+    const char *slash = strchr(mime, '/');
+    for (const char *c = slash ? slash + 1 : mime; *c; c++)
+        px_buffer_add_byte(name, isalnum((unsigned char)*c) ? *c : '.');
+}
+
+static int add_bytes(struct px_buffer *bytes, const char *mime, const json_t *value)
+{
+    if (px_mime_of(mime, strlen(mime)) == PX_MIME_JSON) {
+        px_auto_free char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+        px_buffer_add_string(bytes, text ? text : "");
+        return text ? 0 : -1;
+    }
+    const char *text = json_string_value(value);
+    size_t length = json_string_length(value);
+    if (!text)
+        return -1;
+    if (px_mime_of(mime, strlen(mime)) == PX_MIME_BINARY)
+        return px_base64_decode(bytes, text, length);
+    px_buffer_add(bytes, text, length);
+    return 0;
+}
+
+static int write_form(int folder, size_t number, const char *mime, const json_t *value,
+                      pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer name = {0}, bytes = {0};
+    px_buffer_printf(&name, "display-%zu.", number);
+    add_ending(&name, mime);
+    if (add_bytes(&bytes, mime, value) < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&name))
+        return px_error_set(error, PYEXEC_INTERNAL, "--save-display: bad data of %s", mime);
+    px_auto_fd int fd = openat(folder, px_buffer_string(&name),
+                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd >= 0 && px_write_all(fd, px_buffer_string(&bytes), bytes.length) == 0)
+        return 0;
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't write '%s'",
+                   px_buffer_string(&name));
+    return px_error_hint(error, "Nothing is overwritten: give a new or an empty folder, with room.");
+}
+
+/* All its forms but the plain text, which is written when there is no other. */
+static int write_display(int folder, size_t number, const char *text, pyexec_error *error)
+{
+    px_auto_json json_t *display = json_loads(text, JSON_ALLOW_NUL, NULL);
+    json_t *data = json_object_get(display, "data"), *value;
+    const char *mime;
+    bool only = json_object_size(data) == 1;
+    if (!data)
+        return px_error_oom(error);
+    json_object_foreach(data, mime, value)
+        if ((only || strcmp(mime, "text/plain") != 0) &&
+            write_form(folder, number, mime, value, error) < 0)
+            return -1;
+    return 0;
+}
+
+int run_displays_save(const char *path, const pyexec_result *result, pyexec_error *error)
+{
+    if (mkdir(path, 0777) < 0 && errno != EEXIST) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't make '%s'", path);
+        return px_error_hint(error, "Give a folder that exists, or one to be made in such.");
+    }
+    px_auto_fd int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't open '%s'", path);
+        return px_error_hint(error, "Give a folder.");
+    }
+    for (size_t i = 0; i < pyexec_result_display_count(result); i++)
+        if (write_display(folder, i + 1, pyexec_result_display_json(result, i), error) < 0)
+            return -1;
+    return 0;
+}

@@ -472,7 +472,10 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
 static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error *error)
 {
     const struct px_run_context *context = run->context;
-    px_displays_finish(&run->result->claims.displays);
+    struct px_claims *claims = &run->result->claims;
+    px_displays_finish(&claims->displays);
+    if (claims->displays.count || context->request->value_json || context->request->inputs_length)
+        px_zygotes_expect_displays(context->zygotes);
     if (result == 0)
         result = px_verdict(run->result, &run->ending, context->policy, error);
     if (result == 0) {

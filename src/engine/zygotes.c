@@ -45,6 +45,7 @@ struct px_zygotes {
     struct zygote items[ZYGOTES_MAX];
     unsigned next;
     uint32_t slot;
+    uint32_t displays;          /* see px_zygotes_expect_displays() */
     pthread_t grower;
     bool grown;                 /* there is a grower to join; whoever set `growing` writes it */
     int growing;                /* whether it still runs */
@@ -394,11 +395,17 @@ static int exchange(struct zygote *zygote, const struct px_clone_request *reques
     return -1;
 }
 
+void px_zygotes_expect_displays(struct px_zygotes *zygotes)
+{
+    __atomic_store_n(&zygotes->displays, 1, __ATOMIC_RELAXED);
+}
+
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
                      size_t count, struct px_clone_reply *ret, int ret_fds[2],
                      pyexec_error *error)
 {
     request->magic = PX_LAUNCH_MAGIC;
+    request->displays = __atomic_load_n(&zygotes->displays, __ATOMIC_RELAXED);
     request->slot = __atomic_fetch_add(&zygotes->slot, 1, __ATOMIC_RELAXED);
     /* All of them may be dead without anybody having noticed: only one that was started for
      * this request, and ended at once, says that there is no use in trying. */

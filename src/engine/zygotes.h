@@ -35,6 +35,11 @@ struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes);
 /* What the layers of this kind lack, the launcher's included. */
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
 
+/* Runs of this kind show things or want values: what that takes is made ready in the zygotes, so
+ * that no run has to. The others pay for none of it: more memory of a zygote is more that its
+ * children copy. */
+void px_zygotes_expect_displays(struct px_zygotes *zygotes);
+
 /* One request and its answer. `fds` stay the caller's; *ret_fds gets the pidfd and, with
  * PX_WORKSPACE_NEW, the workspace. */
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,

@@ -1,7 +1,7 @@
 /* The part of the guest that is Python: representations of objects, values as JSON, and what some
  * libraries must be told (display.py, values.py, libraries.py). Its names are its own: it is in no
  * module, and has its own copy of the builtins, so that a script that changes those changes only
- * itself. It is compiled once, in a zygote that has nothing to do, or in the first child that needs it. */
+ * itself. It is compiled in a child that needs it, and once some do, in their zygotes. */
 #ifndef PX_GUEST_HELPER_H
 #define PX_GUEST_HELPER_H
 

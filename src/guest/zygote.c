@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,8 +33,6 @@
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
 #endif
-
-#define IDLE_MS 50
 
 /* The pending Python exception as "Type: message". */
 static void python_error(char *text, size_t size)
@@ -332,13 +329,11 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     px_close_fd(&workspace);
 }
 
-/* What the first display of a run needs is made ready here, for all of them, but only while nobody
- * waits: a program that runs one script ends before. */
-static void prepare_when_idle(const struct px_zygote *zygote)
+/* What the first display of a run needs is made ready once, for all that follow. */
+static void prepare_displays(const struct px_zygote *zygote)
 {
     static bool ready;
-    struct pollfd polled = {zygote->host, POLLIN, 0};
-    if (ready || zygote->start.preload_bytes || poll(&polled, 1, IDLE_MS) != 0)
+    if (ready || zygote->start.preload_bytes)
         return;
     ready = true;
     px_display_prepare_ahead();
@@ -369,12 +364,13 @@ void px_zygote_main(void)
         struct px_clone_request request;
         int fds[PX_FDS_MAX] = {-1, -1, -1, -1, -1, -1, -1, -1};
         size_t count;
-        prepare_when_idle(&zygote);
         n = px_receive_fds(zygote.host, &request, sizeof request, fds, PX_FDS_MAX, &count);
         if (n <= 0)
             _exit(0);
         if (n != sizeof request || request.magic != PX_LAUNCH_MAGIC)
             _exit(1);
         answer(&zygote, &request, fds, count);
+        if (request.displays)
+            prepare_displays(&zygote);
     }
 }

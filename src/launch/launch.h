@@ -152,6 +152,7 @@ struct px_clone_request {
     uint64_t workspace_bytes;
     uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes;   /* UINT64_MAX: none */
     uint32_t slot;              /* which of the run ids */
+    uint32_t displays;          /* runs show things: make that ready, after the answer */
     char workspace_path[PX_WORKSPACE_PATH_MAX];     /* absolute, in the sandbox */
 };
 

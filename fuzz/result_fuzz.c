@@ -36,7 +36,8 @@ static void require_bounds(const struct px_claims *claims)
     for (size_t i = 0; i < PX_RESULT_KINDS; i++)
         require(claims->sizes[i] <= sizes[i]);
     require(json_array_size(claims->denials) <= PX_DENIALS_MAX);
-    require(claims->value.length <= PX_VALUE_MAX && claims->traceback.length <= PX_TRACEBACK_MAX);
+    require(claims->displays.count <= claims->displays.max_count && claims->displays.bytes <= claims->displays.max_bytes);
+    require(claims->value_json.length <= PX_VALUE_MAX && claims->value.length <= PX_VALUE_MAX && claims->traceback.length <= PX_TRACEBACK_MAX);
 }
 
 static void require_stream(pyexec_result *result, const uint8_t *data, size_t size)
@@ -55,11 +56,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pyexec_result *result = px_result_new();
     require(result);
     const struct px_claims *claims = &result->claims;
+    /* The first byte of the input also says how much may be displayed. */
+    result->claims.displays.max_count = size ? 1 + data[0] % 8 : 0;
+    result->claims.displays.max_bytes = size ? data[0] * 16u : 0;
     take_packets(result, data, size);
     require_bounds(claims);
     require_stream(result, data, size);
     if (!px_claims_check(claims)) {
         result->has_value = true;
+        px_displays_finish(&result->claims.displays);
+        result->has_value_json = px_json_claim_ok(px_buffer_string(&claims->value_json), claims->value_json.length, false);
         require(px_result_set_error(result, px_buffer_string(&claims->type),
                                     px_buffer_string(&claims->message)) == 0);
         const char *json = pyexec_result_json(result);

@@ -50,6 +50,7 @@
     X(DENIALS_DROPPED, 8, 1)    /* u64 */ \
     X(SUGGESTION, 1024, 1)      /* the interpreter's "Did you mean" and the like */ \
     X(CRASH, 2, 1)              /* u8 signal, u8 whether the address space was used up */ \
+    X(DONE, 0, 1) \
     X(VALUE_JSON, PX_VALUE_MAX, 1024)   /* JSON text, in parts */ \
     X(VALUE_JSON_ERROR, 1024, 1)        /* why there is none */ \
     X(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)    /* begins one: u8, PX_DISPLAY_… */ \
@@ -57,8 +58,7 @@
     X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX * 3) /* bytes, UTF-8 or JSON text, in parts */ \
     X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4)  /* JSON text, in parts */ \
     X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
-    X(DISPLAYS_DROPPED, 8, 1)   /* u64 */ \
-    X(DONE, 0, 1)
+    X(DISPLAYS_DROPPED, 8, 1)   /* u64 */
 
 enum px_result_field {
     PX_RESULT_NONE,

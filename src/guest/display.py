@@ -122,8 +122,18 @@ def to_bytes(mime, value):
             return bytes(value)
         return str.encode(value, "utf-8", "backslashreplace")
     if isinstance(value, str):
-        return load("binascii").a2b_base64(value)
+        return from_base64(value)
     return bytes(memoryview(value))
+
+
+def from_base64(text):
+    binascii = load("binascii")
+    text = "".join(text.split())
+    data = binascii.a2b_base64(text + "=" * (-len(text) % 4))
+    # What is no base64 is skipped by it.
+    if binascii.b2a_base64(data, newline=False).decode("ascii").rstrip("=") != text.rstrip("="):
+        raise ValueError("not base64")
+    return data
 
 
 def wanted(mime, include, exclude):

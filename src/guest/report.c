@@ -16,6 +16,7 @@
 
 #define RESERVE_BYTES (2u << 20)
 #define SUGGESTION_MAX 1024
+#define TRACEBACK_KEPT (16u << 10)      /* for whoever reads the result; all of it is on stderr */
 
 /* Address space that is given back when the script has used up all of it. Never touched. */
 static void *reserve;
@@ -171,6 +172,7 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
         px_traceback_format(&report->traceback, exception, message, sources);
         px_buffer_add(&report->printed, px_buffer_string(&report->traceback),
                       report->traceback.length);
+        px_traceback_squeeze(&report->traceback, TRACEBACK_KEPT);
     }
     /* Its frames' variables end here, and with them files are closed and __del__ is run. */
     bool allowed = px_signals_allow(true);

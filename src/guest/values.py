@@ -114,7 +114,8 @@ def digits(value):
 
 
 def quote(text):
-    return load("json").encoder.encode_basestring(text)
+    # The C function by itself: json would bring re along, and the script may have changed it.
+    return load("_json").encode_basestring(text)
 
 
 def full_name(kind):

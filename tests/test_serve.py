@@ -90,7 +90,7 @@ def test_other_methods_and_paths(server):
         answer = server.ask(method, path)
         assert (answer.status, answer.headers["Allow"]) == (405, allow), (method, path)
         assert answer.json()["code"] == "method_not_allowed"
-    for path in ("/", "/v1", "/v1/execute/", "//v1/execute", "/v1/sessions/", "/v1/sessions//files", "/v2/x",
+    for path in ("/v1", "/v1/execute/", "//v1/execute", "/v1/sessions/", "/v1/sessions//files", "/v2/x",
                  "/v1/sessions/a/files/", "/healthz/../metrics"):
         answer = server.ask("GET", path)
         assert (answer.status, answer.json()["code"]) == (404, "not_found"), path

@@ -17,6 +17,7 @@
 struct serve_options {
     struct cli_list listen;
     const char *token_file, *log_format, *audit_log;
+    bool no_playground;
 };
 
 static const struct cli_option rows[] = {
@@ -26,6 +27,7 @@ static const struct cli_option rows[] = {
      CLI_INTO(struct serve_options, token_file)},
     {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, log_format)},
     {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
+    {"no-playground", 0, NULL, "Nothing at /: no page to try pyexec with.", CLI_INTO(struct serve_options, no_playground)},
 };
 
 /* Beside the program in a build folder, in libexec beside its prefix when installed. */
@@ -76,7 +78,8 @@ static int set_flags(struct px_serve_config *config, const struct serve_options 
         const char *key, *value;
     } texts[] = {{"token_file", options->token_file},
                  {"log_format", options->log_format},
-                 {"audit_log", options->audit_log}};
+                 {"audit_log", options->audit_log},
+                 {"playground", options->no_playground ? "false" : NULL}};
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (texts[i].value && px_serve_config_set_text(config, texts[i].key, texts[i].value, error) < 0)
             return -1;

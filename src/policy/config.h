@@ -56,6 +56,7 @@ struct px_serve_config {
     int64_t idle_timeout_ms, drain_grace_ms;
     char *log_format;                   /* "text" or "json" */
     char *audit_log;                    /* NULL, or an absolute path */
+    bool playground;
 };
 
 int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "serve/files.h"
 #include "serve/mcp.h"
+#include "serve/playground.h"
 #include "serve/route.h"
 #include "serve/server.h"
 #include "serve/stream.h"
@@ -305,6 +306,10 @@ const struct px_route px_routes[] = {
     {"GET", "/metrics", "metrics", "Prometheus metrics.", .inline_ = true, .serve = metrics},
     {"GET", "/openapi.json", "openapi", "This document.", .open = true, .inline_ = true,
      .serve = openapi},
+    {"GET", "/", "playground", "The playground: a page for people.", .open = true, .inline_ = true, .page = true,
+     .serve = px_playground_page},
+    {"GET", "/playground/{path}", "playground_file", "What the page is made of.", .open = true, .inline_ = true,
+     .page = true, .serve = px_playground_file},
 };
 const size_t px_route_count = PX_COUNT(px_routes);
 _Static_assert(PX_COUNT(px_routes) < PX_METRIC_ROUTES, "each route has its counters");

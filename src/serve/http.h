@@ -104,6 +104,7 @@ struct px_route {
     bool open;                          /* needs no principal */
     bool runs;                          /* code runs: goes through the schedule */
     bool inline_;                       /* answered on the connection's thread: must not wait */
+    bool page;                          /* for browsers: no part of the API, nor of its document */
     void (*serve)(struct px_request *request);
     int (*open_body)(struct px_request *request, pyexec_error *error);
 };

@@ -325,6 +325,8 @@ char *px_openapi_make(pyexec_executor *executor)
     json_t *paths = json_object();
     for (size_t i = 0; i < px_route_count; i++) {
         char method[8] = "";
+        if (px_routes[i].page)
+            continue;
         for (size_t at = 0; px_routes[i].method[at] && at < sizeof method - 1; at++)
             method[at] = (char)(px_routes[i].method[at] | 0x20);
         json_t *path = json_object_get(paths, px_routes[i].path);

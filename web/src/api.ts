@@ -1,0 +1,156 @@
+// The server's API, with the token of the person at the keyboard.
+import {readEvents, type ServerEvent} from "./events.js";
+
+export interface Session {
+  id: string;
+  busy: boolean;
+  execution_count: number;
+  age_ms: number;
+  idle_ms: number;
+  policy?: Record<string, unknown>;
+}
+
+export interface File {
+  path: string;
+  bytes: number;
+}
+
+export interface Denial {
+  layer: string;
+  what: string;
+  line: number | null;
+  hint: string | null;
+}
+
+export interface Display {
+  data: Record<string, unknown>;
+  metadata?: Record<string, unknown>;
+}
+
+export interface Result {
+  status: string;
+  exit_code: number;
+  stdout_truncated: boolean;
+  stdout_bytes: number;
+  stderr_truncated: boolean;
+  stderr_bytes: number;
+  last_value_repr: string | null;
+  last_value_truncated: boolean;
+  error_repr: string | null;
+  error: {type: string; message: string; line: number | null; traceback: string; hint: string | null} | null;
+  display: Display[];
+  display_dropped?: number;
+  files: {path: string; bytes: number; change: string}[];
+  denials: Denial[];
+  denials_dropped: number;
+  missing_layers: string[];
+  usage: {wall_ms: number; cpu_ms: number; peak_memory_bytes: number};
+  session: {id: string; created: boolean; restarted: string | null; execution_count: number} | null;
+}
+
+/** What the server refused (RFC 9457), or `unreachable` when there was no answer. */
+export class Problem extends Error {
+  constructor(readonly status: number, readonly code: string, title: string, readonly hint: string) {
+    super(title);
+  }
+}
+
+const UNREACHABLE = new Problem(0, "unreachable", "The server can't be reached.", "It may have ended: start it again.");
+
+const segments = (path: string) => path.split("/").map(encodeURIComponent).join("/");
+const ofSession = (id: string) => `v1/sessions/${encodeURIComponent(id)}`;
+
+export class Api {
+  /** Kept for this tab only; "" where the server asks for none (behind a proxy that does). */
+  private token = sessionStorage.getItem("token") ?? "";
+  /** Told of each answer that is missing, and of the first that is there again. */
+  onReachable: (reachable: boolean) => void = () => {};
+  onUnauthorized: () => void = () => {};
+
+  setToken(token: string): void {
+    this.token = token;
+    sessionStorage.setItem("token", token);
+  }
+
+  get hasToken(): boolean {
+    return this.token !== "";
+  }
+
+  private async ask(method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}): Promise<Response> {
+    if (this.token) headers["Authorization"] = `Bearer ${this.token}`;
+    let response: Response;
+    try {
+      response = await fetch(path, {method, body: body ?? null, headers, credentials: "omit", cache: "no-store", redirect: "error"});
+    } catch {
+      this.onReachable(false);
+      throw UNREACHABLE;
+    }
+    this.onReachable(true);
+    if (response.ok) return response;
+    const problem = await response.json().catch(() => ({}));
+    if (response.status === 401) this.onUnauthorized();
+    throw new Problem(response.status, problem.code ?? "", problem.title ?? `HTTP ${response.status}`, problem.hint ?? "");
+  }
+
+  async sessions(): Promise<Session[]> {
+    return (await (await this.ask("GET", "v1/sessions")).json()).sessions;
+  }
+
+  async session(id: string): Promise<Session> {
+    return (await this.ask("GET", ofSession(id))).json();
+  }
+
+  async createSession(request: {id?: string; policy?: unknown}): Promise<Session> {
+    return (await this.ask("POST", "v1/sessions", JSON.stringify(request), {"Content-Type": "application/json"})).json();
+  }
+
+  async closeSession(id: string): Promise<void> {
+    await this.ask("DELETE", ofSession(id));
+  }
+
+  async interrupt(id: string): Promise<void> {
+    await this.ask("POST", `${ofSession(id)}/interrupt`);
+  }
+
+  /** Runs code; what it prints and shows comes as it does, `result` or `error` last. */
+  async *execute(id: string, code: string): AsyncGenerator<ServerEvent> {
+    const response = await this.ask("POST", `${ofSession(id)}/execute`, JSON.stringify({code}),
+      {"Content-Type": "application/json", "Accept": "text/event-stream"});
+    let ended = false;
+    try {
+      for await (const event of readEvents(response.body!)) {
+        ended = event.name === "result" || event.name === "error";
+        yield event;
+      }
+    } catch (failure) {
+      if (failure instanceof SyntaxError) throw failure;
+    }
+    if (ended) return;
+    this.onReachable(false);
+    throw UNREACHABLE;
+  }
+
+  async files(id: string): Promise<File[]> {
+    return (await (await this.ask("GET", `${ofSession(id)}/files`)).json()).files;
+  }
+
+  async readFile(id: string, path: string): Promise<Blob> {
+    return (await this.ask("GET", `${ofSession(id)}/files/${segments(path)}`)).blob();
+  }
+
+  async writeFile(id: string, path: string, content: Blob): Promise<void> {
+    await this.ask("PUT", `${ofSession(id)}/files/${segments(path)}`, content, {"Content-Type": "application/octet-stream"});
+  }
+
+  async deleteFile(id: string, path: string): Promise<void> {
+    await this.ask("DELETE", `${ofSession(id)}/files/${segments(path)}`);
+  }
+
+  async isAlive(): Promise<boolean> {
+    try {
+      return (await fetch("healthz", {cache: "no-store"})).ok;
+    } catch {
+      return false;
+    }
+  }
+}

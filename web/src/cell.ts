@@ -1,0 +1,96 @@
+// One cell: its code, its buttons, what its last run showed.
+import type {EditorView} from "@codemirror/view";
+import {button, el} from "./dom.js";
+import {editor} from "./editor.js";
+import {Output} from "./output.js";
+
+export type State = "idle" | "waiting" | "running" | "ok" | "bad";
+
+/** What a cell asks of the notebook that it is in. */
+export interface Host {
+  run(cell: Cell, then: "stay" | "next" | "insert"): void;
+  interrupt(): void;
+  move(cell: Cell, by: -1 | 1): void;
+  remove(cell: Cell): void;
+  changed(): void;
+  commandKey(cell: Cell, event: KeyboardEvent): void;
+}
+
+export class Cell {
+  readonly element: HTMLElement;
+  readonly output = new Output();
+  private readonly view: EditorView;
+  private readonly gutter = el("span", {class: "count", "aria-hidden": "true"}, "[ ]");
+  private readonly runButton: HTMLButtonElement;
+  private number = 0;
+  private current: State = "idle";
+
+  constructor(code: string, host: Host) {
+    this.runButton = button("▶", "Run", () => this.running ? host.interrupt() : host.run(this, "stay"), {class: "icon run"});
+    const bar = el("div", {class: "bar", role: "toolbar", "aria-label": "Cell"},
+      this.runButton, this.gutter, el("span", {class: "space"}),
+      button("↑", "Move up", () => host.move(this, -1), {class: "icon"}),
+      button("↓", "Move down", () => host.move(this, 1), {class: "icon"}),
+      button("✕", "Delete cell", () => host.remove(this), {class: "icon"}));
+    const code_ = el("div", {class: "editor"});
+    this.element = el("section", {class: "cell", role: "group", tabindex: 0}, bar, code_, this.output.element);
+    this.element.addEventListener("keydown", event => {
+      if (event.target === this.element) host.commandKey(this, event);
+    });
+    const command = (run: () => void) => () => { run(); return true; };
+    this.view = editor(code_, code, {
+      changed: () => host.changed(),
+      keys: [
+        {key: "Shift-Enter", run: command(() => host.run(this, "next"))},
+        {key: "Mod-Enter", run: command(() => host.run(this, "stay"))},
+        {key: "Alt-Enter", run: command(() => host.run(this, "insert"))},
+        {key: "Escape", run: command(() => this.element.focus())},
+      ],
+    });
+    this.state = "idle";
+  }
+
+  get code(): string {
+    return this.view.state.doc.toString();
+  }
+
+  get running(): boolean {
+    return this.current === "running" || this.current === "waiting";
+  }
+
+  /** Its place among the cells, from 1. */
+  place(number: number): void {
+    this.number = number;
+    this.label();
+  }
+
+  /** The number of its last run in the session; null: none of this session. */
+  count(count: number | null): void {
+    this.gutter.textContent = `[${count ?? " "}]`;
+  }
+
+  set state(state: State) {
+    this.current = state;
+    this.element.dataset["state"] = state;
+    if (state === "waiting" || state === "running") this.gutter.textContent = "[*]";
+    this.runButton.textContent = this.running ? "■" : "▶";
+    const label = this.running ? "Interrupt" : "Run";
+    this.runButton.setAttribute("aria-label", label);
+    this.runButton.title = label;
+    this.label();
+  }
+
+  edit(): void {
+    this.view.focus();
+  }
+
+  dispose(): void {
+    this.view.destroy();
+    this.element.remove();
+  }
+
+  private label(): void {
+    const state = {idle: "", waiting: ", waiting", running: ", running", ok: ", done", bad: ", failed"}[this.current];
+    this.element.setAttribute("aria-label", `Cell ${this.number}${state}`);
+  }
+}

@@ -1,0 +1,125 @@
+// HTML that a script displayed, in a frame that can do nothing: no scripts, no origin, no requests, no navigation.
+//
+// What holds: the frame's sandbox; this page's Content-Security-Policy, which the frame inherits (so it may not
+// even go to another address); and its own. The cleaning below is for what none of them speaks of (a name that is
+// looked up for a link, say), and to have its styles, which the inherited policy lets in by nonce alone.
+import {el} from "./dom.js";
+import {theme} from "./theme.js";
+
+interface Policy {
+  createHTML(html: string): string;
+}
+const factory = (window as {trustedTypes?: {createPolicy(name: string, rules: Policy): Policy}}).trustedTypes;
+/** The only way from text to HTML in this page (trusted-types frame). */
+const trusted: Policy = factory ? factory.createPolicy("frame", {createHTML: html => html}) : {createHTML: html => html};
+
+const nonce = () => document.querySelector<HTMLLinkElement>("#style")!.nonce;
+const DROPPED = "script, link, meta, base, iframe, frame, frameset, object, embed, template, noscript, portal";
+const ADDRESSES = ["href", "xlink:href", "ping", "action", "formaction", "background", "manifest", "srcset", "target"];
+const MOST_CHARACTERS = 4_000_000, MOST_UNCLOSED = 500;
+
+const COLORS = {
+  light: {text: "#1f2328", line: "#d5d9de", stripe: "#f5f6f8"},
+  dark: {text: "#dfe3e8", line: "#3a414a", stripe: "#23282f"},
+};
+
+function baseStyle(): string {
+  const colors = COLORS[theme()];
+  return `:root { color-scheme: ${theme()}; }
+    body { margin: 0; padding: 4px; font: 13px/1.45 system-ui, sans-serif; color: ${colors.text}; background: transparent; }
+    table { border-collapse: collapse; border: 0; font-variant-numeric: tabular-nums; }
+    th, td { padding: 3px 10px; text-align: right; border: 0; border-bottom: 1px solid ${colors.line}; }
+    tbody tr:nth-child(even) { background: ${colors.stripe}; }
+    img, svg { max-width: 100%; }`;
+}
+
+function clean(document: Document): void {
+  for (const element of document.querySelectorAll(DROPPED)) element.remove();
+  for (const element of document.querySelectorAll("*"))
+    for (const {name} of [...element.attributes])
+      if (name.startsWith("on") || ADDRESSES.includes(name) && !/^(#|data:image\/)/.test(element.getAttribute(name)!))
+        element.removeAttribute(name);
+}
+
+/** Gives <style> the nonce, and has attributes with styles and handlers wait under another name: the parser below
+ * already holds what it reads to this page's policy. A tag that is not found here keeps what the policy then refuses. */
+function mark(html: string): string {
+  return html.replace(/<[a-z][^<>]*>/gi, tag => tag.replace(/^<style\b/i, `<style nonce="${nonce()}"`)
+    .replace(/([\s"'])style(?=\s*=)/gi, "$1data-css").replace(/([\s"'])on[a-z]+(?=\s*=)/gi, "$1data-on"));
+}
+
+function styleElement(document: Document, rules: string): HTMLStyleElement {
+  const style = document.createElement("style");
+  style.setAttribute("nonce", nonce());
+  style.textContent = rules;
+  return style;
+}
+
+/** Styles of attributes become rules, which come last. */
+function attributeStyles(document: Document): string {
+  let rules = "", count = 0;
+  for (const element of document.querySelectorAll("[data-css]")) {
+    const only = `[data-css="${count}"]`;
+    rules += `${only}${only}${only} { ${element.getAttribute("data-css")} }\n`;
+    element.setAttribute("data-css", String(count++));
+  }
+  return rules;
+}
+
+function parse(html: string): Document {
+  const document = new DOMParser().parseFromString(trusted.createHTML(mark(html)), "text/html");
+  clean(document);
+  return document;
+}
+
+function page(html: string): string {
+  const document = parse(html);
+  const own = document.createElement("meta");
+  own.httpEquiv = "Content-Security-Policy";
+  own.content = `default-src 'none'; style-src 'nonce-${nonce()}'; img-src data:`;
+  document.head.prepend(own, styleElement(document, baseStyle()));
+  document.body.append(styleElement(document, attributeStyles(document)));
+  return "<!doctype html>" + document.documentElement.outerHTML;
+}
+
+/** Nothing can be measured in there: the height is a guess from what it has, and can be changed by hand. */
+function height(html: string): number {
+  const count = (tags: RegExp) => html.match(tags)?.length ?? 0;
+  const guess = count(/<tr\b/gi) * 26 || count(/<(br|p|li|h[1-6]|div|pre|summary)\b/gi) * 24;
+  return Math.min(Math.max(guess + 26, 60), 420);
+}
+
+/** Unclosed elements of text are what parsers take quadratic time for. */
+function isTooMuch(html: string): boolean {
+  const tags = "(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)\\b";
+  const count = (pattern: string) => html.match(new RegExp(pattern, "gi"))?.length ?? 0;
+  return html.length > MOST_CHARACTERS || count("<" + tags) - count("</" + tags) > MOST_UNCLOSED;
+}
+
+/** Whether something is to be seen without its scripts: of an interactive chart there is not. */
+function isEmpty(html: string): boolean {
+  const document = parse(html);
+  for (const style of document.querySelectorAll("style")) style.remove();
+  return !document.body.textContent!.trim() && !document.querySelector("img, svg, hr, input, meter, progress");
+}
+
+/** What is to be said of this HTML, and whether another form should be shown instead. */
+export function judge(html: string): {note: string; hidden: boolean} {
+  if (isTooMuch(html)) return {note: "Its HTML is too much for this page.", hidden: true};
+  if (/<script\b/i.test(html)) return {note: "It has scripts, which are not run here.", hidden: isEmpty(html)};
+  return {note: "", hidden: false};
+}
+
+export function frame(html: string): HTMLElement {
+  const inner = el("iframe", {sandbox: "", title: "HTML output", referrerpolicy: "no-referrer", loading: "eager"});
+  const show = () => { inner.srcdoc = trusted.createHTML(page(html)); };
+  const outer = el("div", {class: "frame"}, inner);
+  const follow = () => {
+    if (outer.isConnected) show();
+    else document.removeEventListener("themechange", follow);
+  };
+  document.addEventListener("themechange", follow);
+  outer.style.height = `${height(html)}px`;
+  show();
+  return outer;
+}

@@ -1,0 +1,116 @@
+// The page: puts its parts together and keeps them in step with the server.
+import {Api, Problem, type Session} from "./api.js";
+import {button, el} from "./dom.js";
+import {Files} from "./files.js";
+import {helpButton} from "./help.js";
+import {Notebook} from "./notebook.js";
+import {Limits} from "./policy.js";
+import {Sessions} from "./sessions.js";
+import {themeToggle} from "./theme.js";
+import {TokenDialog} from "./token.js";
+
+const POLL_MS = 2000;
+
+const api = new Api();
+const token = new TokenDialog();
+const live = el("p", {class: "hidden", role: "status", "aria-live": "polite"});
+const banner = el("div", {class: "banner", role: "alert"});
+const say = (text: string) => { live.textContent = text; };
+
+const limits = new Limits();
+const files = new Files(api, say);
+const sessions = new Sessions(api, entered);
+const notebook = new Notebook(api, {
+  say,
+  busy: running => {
+    interrupt.disabled = !running;
+    document.body.dataset["busy"] = String(running);
+  },
+  ended: result => {
+    say(result ? `Ended: ${result.status}` : "The run failed");
+    if (api.hasToken || result) void refresh();
+  },
+});
+
+const interrupt = button("Interrupt", "Interrupt the running cell", () => notebook.interrupt(), {disabled: true});
+const restart = button("Restart", "Restart the session: its names and files go", () => void restartSession());
+
+function entered(session: Session): void {
+  notebook.session = files.session = session.id;
+  notebook.forget();
+  limits.show(session.policy ?? {});
+  name.textContent = session.id;
+  void files.refresh();
+}
+
+const name = el("bdi", {});
+
+async function refresh(): Promise<void> {
+  await Promise.all([files.refresh(), sessions.refresh()]).catch(report);
+}
+
+function report(problem: unknown): void {
+  if (!(problem instanceof Problem)) throw problem;
+  if (problem.code === "unreachable" || problem.status === 401) return;       // said by others
+  banner.textContent = `${problem.message}. ${problem.hint}`;
+}
+
+async function restartSession(): Promise<void> {
+  try {
+    await sessions.restart();
+    say("The session is restarted");
+  } catch (problem) {
+    report(problem);
+  }
+}
+
+// ---- The server: not reached, or not with this token ----
+
+let asking = false;
+api.onUnauthorized = () => void enter(api.hasToken ? "The server does not know this token." : "");
+
+async function enter(message: string): Promise<void> {
+  if (asking) return;
+  asking = true;
+  api.setToken(await token.ask(message));
+  asking = false;
+  await start();
+}
+
+let lost = false;
+api.onReachable = reachable => {
+  if (reachable || lost) return;
+  lost = true;
+  banner.textContent = "The server can't be reached. This page goes on when it is there again.";
+  const timer = setInterval(async () => {
+    if (!await api.isAlive()) return;
+    clearInterval(timer);
+    lost = false;
+    banner.textContent = "";
+    say("The server is there again");
+    await start();
+  }, POLL_MS);
+};
+
+async function start(): Promise<void> {
+  try {
+    await sessions.start();
+    await sessions.refresh();
+    banner.textContent = "";
+    document.body.dataset["ready"] = "true";
+  } catch (problem) {
+    report(problem);
+  }
+}
+
+document.body.replaceChildren(
+  el("header", {},
+    el("h1", {}, "pyexec"), el("span", {class: "session"}, "session ", name), el("span", {class: "space"}),
+    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart, themeToggle(), helpButton()),
+  banner,
+  el("div", {class: "columns"},
+    el("main", {}, notebook.element, button("+ Cell", "Add a cell", () => notebook.add(), {class: "add"})),
+    el("aside", {"aria-label": "Session"}, files.element, limits.element, sessions.element,
+      el("p", {class: "muted"}, el("a", {href: "openapi.json"}, "API"), " · ", el("a", {href: "playground/licenses.txt"}, "Licenses")))),
+  live, ...document.querySelectorAll("dialog"));
+void start();

@@ -1,0 +1,188 @@
+// The cells, their order, and the queue in which they run in the session.
+import {Problem, type Api, type Result} from "./api.js";
+import {Cell, type Host} from "./cell.js";
+import {el} from "./dom.js";
+
+const FIRST = `# Shift+Enter runs a cell and goes on to the next.
+sum(range(101))`;
+
+export interface NotebookEvents {
+  /** Something runs, or nothing does any more. */
+  busy(running: boolean): void;
+  /** A run has ended. */
+  ended(result: Result | null): void;
+  say(text: string): void;
+}
+
+export class Notebook implements Host {
+  readonly element = el("div", {class: "cells"});
+  private cells: Cell[] = [];
+  private queue: Cell[] = [];
+  private removed: string[] = [];
+  private pressed = "";
+  session = "";
+
+  constructor(private readonly api: Api, private readonly events: NotebookEvents) {
+    for (const code of this.saved()) this.insert(this.cells.length, code);
+  }
+
+  private saved(): string[] {
+    try {
+      const codes = JSON.parse(sessionStorage.getItem("cells") ?? "");
+      if (Array.isArray(codes) && codes.length) return codes.map(String);
+    } catch {
+      // A new tab, or a full store.
+    }
+    return [FIRST];
+  }
+
+  changed(): void {
+    try {
+      sessionStorage.setItem("cells", JSON.stringify(this.cells.map(cell => cell.code)));
+    } catch {
+      // Too large to be kept over a reload.
+    }
+  }
+
+  private insert(index: number, code = ""): Cell {
+    const cell = new Cell(code, this);
+    this.element.insertBefore(cell.element, this.cells[index]?.element ?? null);
+    this.cells.splice(index, 0, cell);
+    this.arranged();
+    return cell;
+  }
+
+  private arranged(): void {
+    this.cells.forEach((cell, i) => cell.place(i + 1));
+    this.changed();
+  }
+
+  add(): void {
+    this.insert(this.cells.length).edit();
+  }
+
+  move(cell: Cell, by: -1 | 1): void {
+    const from = this.cells.indexOf(cell), to = from + by;
+    if (to < 0 || to >= this.cells.length) return;
+    const focused = document.activeElement as HTMLElement | null;
+    this.cells.splice(from, 1);
+    this.cells.splice(to, 0, cell);
+    this.element.insertBefore(cell.element, this.cells[to + 1]?.element ?? null);
+    this.arranged();
+    focused?.focus();
+    this.events.say(`Now cell ${to + 1} of ${this.cells.length}`);
+  }
+
+  remove(cell: Cell): void {
+    if (cell.running) {
+      this.events.say("The cell is running: interrupt it first");
+      return;
+    }
+    const at = this.cells.indexOf(cell);
+    this.removed.push(cell.code);
+    this.cells.splice(at, 1);
+    cell.dispose();
+    if (!this.cells.length) this.insert(0);
+    this.arranged();
+    this.cells[Math.min(at, this.cells.length - 1)]!.element.focus();
+    this.events.say("Cell deleted; Z brings it back");
+  }
+
+  /** Keys of a cell that has the focus itself, as in Jupyter. */
+  commandKey(cell: Cell, event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey) {
+      if (event.key === "Enter") this.handled(event, () => this.run(cell, "stay"));
+      return;
+    }
+    const at = this.cells.indexOf(cell), twice = this.pressed === event.key;
+    const keys: Record<string, () => void> = {
+      "Enter": () => event.shiftKey ? this.run(cell, "next") : cell.edit(),
+      "a": () => this.insert(at).element.focus(),
+      "b": () => this.insert(at + 1).element.focus(),
+      "d": () => { if (twice) this.remove(cell); },
+      "i": () => { if (twice) this.interrupt(); },
+      "z": () => this.restore(at),
+      "ArrowUp": () => event.altKey ? this.move(cell, -1) : this.cells[at - 1]?.element.focus(),
+      "ArrowDown": () => event.altKey ? this.move(cell, 1) : this.cells[at + 1]?.element.focus(),
+    };
+    const action = keys[event.key];
+    if (!action) return;
+    this.handled(event, action);
+    this.pressed = twice ? "" : event.key;
+    setTimeout(() => { this.pressed = ""; }, 800);
+  }
+
+  private handled(event: Event, action: () => void): void {
+    event.preventDefault();
+    action();
+  }
+
+  private restore(at: number): void {
+    const code = this.removed.pop();
+    if (code !== undefined) this.insert(at, code).element.focus();
+  }
+
+  // ---- Runs ----
+
+  run(cell: Cell, then: "stay" | "next" | "insert"): void {
+    if (!cell.running) {
+      cell.output.clear();
+      cell.state = "waiting";
+      this.queue.push(cell);
+      if (this.queue.length === 1) void this.work();
+    }
+    const next = this.cells.indexOf(cell) + 1;
+    if (then === "insert" || then === "next" && next === this.cells.length) this.insert(next).edit();
+    else if (then === "next") this.cells[next]!.edit();
+  }
+
+  runAll(): void {
+    for (const cell of this.cells) this.run(cell, "stay");
+  }
+
+  interrupt(): void {
+    for (const cell of this.queue.splice(1)) {
+      cell.state = "idle";
+      cell.count(null);
+    }
+    if (this.queue.length) this.api.interrupt(this.session).catch(() => {});
+  }
+
+  /** What ran belongs to a session that is gone. */
+  forget(): void {
+    for (const cell of this.cells) if (!cell.running) cell.count(null);
+  }
+
+  private async work(): Promise<void> {
+    this.events.busy(true);
+    for (let cell: Cell | undefined; (cell = this.queue[0]); this.queue.shift()) {
+      const result = await this.execute(cell);
+      this.events.ended(result);
+      // What comes next was meant to follow a success.
+      if (result?.status !== "ok")
+        for (const waiting of this.queue.splice(1)) {
+          waiting.state = "idle";
+          waiting.count(null);
+        }
+    }
+    this.events.busy(false);
+  }
+
+  private async execute(cell: Cell): Promise<Result | null> {
+    let result: Result | null = null;
+    cell.state = "running";
+    try {
+      for await (const {name, data} of this.api.execute(this.session, cell.code)) {
+        if (name === "stdout" || name === "stderr") cell.output.stream(name, data.text);
+        else if (name === "display") cell.output.display(data.display ?? data);
+        else if (name === "result") cell.output.end(result = data as Result);
+        else if (name === "error") cell.output.fail(new Problem(data.status, data.code, data.title, data.hint));
+      }
+    } catch (failure) {
+      cell.output.fail(failure instanceof Problem ? failure : new Problem(0, "internal", String(failure), ""));
+    }
+    cell.state = result?.status === "ok" ? "ok" : "bad";
+    cell.count(result?.session?.execution_count ?? null);
+    return result;
+  }
+}

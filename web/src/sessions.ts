@@ -1,0 +1,82 @@
+// The caller's sessions: which one the cells run in, the others, new ones.
+import {Problem, type Api, type Session} from "./api.js";
+import {button, duration, el} from "./dom.js";
+
+export class Sessions {
+  readonly element: HTMLElement;
+  private readonly list = el("ul", {class: "list"});
+  private readonly message = el("p", {class: "message", role: "status"});
+  private readonly policy = el("textarea", {id: "new-policy", rows: 3, spellcheck: "false", placeholder: "{\"timeout_ms\": 2000}"});
+  current: Session | null = null;
+
+  constructor(private readonly api: Api, private readonly entered: (session: Session) => void) {
+    this.element = el("section", {class: "panel", "aria-labelledby": "sessions-title"},
+      el("div", {class: "head"}, el("h2", {id: "sessions-title"}, "Sessions"),
+        button("New", "New session", () => void this.create())),
+      this.message, this.list,
+      el("details", {}, el("summary", {}, "Policy of a new one"),
+        el("label", {for: "new-policy"}, "A part of the policy as JSON, up to what the server allows:"), this.policy));
+  }
+
+  /** The one of before a reload, or a new one. */
+  async start(): Promise<void> {
+    const id = sessionStorage.getItem("session");
+    const old = id && await this.api.session(id).catch((problem: Problem) => {
+      if (problem.status === 404) return null;
+      throw problem;
+    });
+    this.enter(old || await this.api.createSession({}));
+  }
+
+  private enter(session: Session): void {
+    this.current = session;
+    sessionStorage.setItem("session", session.id);
+    this.entered(session);
+  }
+
+  /** Ends the current one and begins it anew, with its policy. */
+  async restart(): Promise<void> {
+    const {id, policy} = this.current!;
+    await this.api.closeSession(id).catch((problem: Problem) => {
+      if (problem.status !== 404) throw problem;
+    });
+    this.enter(await this.api.createSession({id, policy}));
+    await this.refresh();
+  }
+
+  async refresh(): Promise<void> {
+    const sessions = await this.api.sessions();
+    this.list.replaceChildren(...sessions.map(session => this.row(session)));
+  }
+
+  private row(session: Session): HTMLElement {
+    const here = session.id === this.current?.id;
+    const state = `${session.busy ? "busy" : "idle"}, ${session.execution_count} runs, ${duration(session.age_ms)} old`;
+    return el("li", {class: here && "current", "aria-current": here && "true"},
+      el("span", {class: "name"}, el("bdi", {title: session.id}, session.id), el("span", {class: "muted"}, state)),
+      !here && button("Open", `Open session ${session.id}`, () => this.attempt(async () => this.enter(await this.api.session(session.id)))),
+      !here && button("✕", `Close session ${session.id}`, () => this.attempt(() => this.api.closeSession(session.id)), {class: "icon"}));
+  }
+
+  private create(): Promise<void> {
+    return this.attempt(async () => {
+      let policy: unknown;
+      try {
+        policy = this.policy.value.trim() ? JSON.parse(this.policy.value) : undefined;
+      } catch (failure) {
+        throw new Problem(0, "invalid_policy", `The policy is not JSON (${(failure as Error).message})`, "");
+      }
+      this.enter(await this.api.createSession(policy === undefined ? {} : {policy}));
+    });
+  }
+
+  private async attempt(action: () => Promise<void>): Promise<void> {
+    this.message.textContent = "";
+    try {
+      await action();
+      await this.refresh();
+    } catch (problem) {
+      if (problem instanceof Problem) this.message.textContent = `${problem.message}. ${problem.hint}`;
+    }
+  }
+}

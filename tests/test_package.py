@@ -168,6 +168,11 @@ def test_the_socket_is_enabled_and_the_first_call_starts_the_server(machine):
     assert facts["NoNewPrivs"] == "1" and int(facts["CapBnd"], 16) == 0 and facts["Uid"].split()[0] != "0"
 
 
+def test_the_installed_server_has_the_playground(machine):
+    status, text = ask(machine, "GET", "/")
+    assert status == 200 and "<title>pyexec playground</title>" in text
+
+
 def test_the_hardened_unit_takes_no_layer_away(machine):
     configure(machine, "[policy]\nuse_import_whitelist = false\nbanned_imports =\n")
     result = run(machine, PROBE)

@@ -8,11 +8,11 @@ libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libssl-dev libsystemd
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
         podman crun qemu-system-x86 busybox-static valgrind systemd lintian
-        openjdk-17-jdk-headless maven"
-    command -v npm >/dev/null || packages="$packages npm"
+        openjdk-17-jdk-headless maven chromium chromium-driver python3-selenium"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = deb ]; then
     packages="$packages build-essential debhelper"
+    command -v npm >/dev/null || packages="$packages npm"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = fuzz ]; then
     # The runtime of sanitizers and libFuzzer is only recommended by clang.

@@ -1,0 +1,116 @@
+"""The playground as a person uses it: cells, buttons and keys of the page, in a real browser."""
+import contextlib
+import http.server
+import threading
+
+from serving import wait_for
+
+TOKEN = "the-token"
+
+
+class Page:
+    def __init__(self, browser, server):
+        self.browser, self.server, self.driver = browser, server, browser.driver
+        self.address = "http://%s/" % server.tcp
+
+    # ---- Coming in ----
+
+    def enter(self, token=TOKEN):
+        """A fresh tab's state, with a token that was given before."""
+        self.browser.open(self.address)
+        self.browser.value("sessionStorage.clear(); localStorage.clear(); sessionStorage.setItem('token', args[0])", token)
+        self.browser.driver.refresh()
+        wait_for(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
+        return self
+
+    def value(self, expression, *arguments):
+        return self.browser.value("return " + expression, *arguments)
+
+    def text(self, selector):
+        return self.value("[...document.querySelectorAll(args[0])].map(one => one.innerText).join('\\n')", selector)
+
+    def find(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def click(self, label):
+        """A button by what a screen reader says."""
+        self.find('button[aria-label="%s"]' % label).click()
+
+    # ---- Keys ----
+
+    def keys(self, *keys):
+        """Pressed where the focus is; a tuple is pressed together."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        chain = ActionChains(self.driver)
+        for key in keys:
+            for held in key[:-1] if isinstance(key, tuple) else ():
+                chain.key_down(held)
+            chain.send_keys(key[-1] if isinstance(key, tuple) else key)
+            for held in key[:-1] if isinstance(key, tuple) else ():
+                chain.key_up(held)
+        chain.perform()
+
+    def insert(self, text):
+        """As pasted or committed by an input method: nothing is indented."""
+        self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
+
+    # ---- Cells ----
+
+    def count(self):
+        return len(self.driver.find_elements("css selector", ".cell"))
+
+    def start(self, code):
+        """A new cell that runs; its index."""
+        from selenium.webdriver.common.keys import Keys
+        self.click("Add a cell")
+        self.insert(code)
+        self.keys((Keys.CONTROL, Keys.ENTER))
+        return self.count() - 1
+
+    def state(self, index):
+        return self.value("document.querySelectorAll('.cell')[args[0]].dataset.state", index)
+
+    def output(self, index):
+        return self.value("document.querySelectorAll('.cell')[args[0]].querySelector('.output').innerText", index)
+
+    def ended(self, index):
+        wait_for(lambda: self.state(index) in ("ok", "bad"), "the cell does not end: " + str(self.output(index)))
+        return self.state(index)
+
+    def run(self, code, state="ok"):
+        """What a cell with this code shows."""
+        index = self.start(code)
+        assert self.ended(index) == state, self.output(index)
+        return self.output(index)
+
+    def last(self, selector):
+        return self.driver.find_elements("css selector", ".cell")[-1].find_element("css selector", selector)
+
+
+@contextlib.contextmanager
+def site(page=b"", type="text/html", headers={}):
+    """Another web site, on a port of its own: its address, and the list of what it was asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            for name, value in {"Content-Type": type, **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(page)
+
+        do_POST = do_HEAD = do_OPTIONS = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield "http://127.0.0.1:%d" % server.server_port, asked
+        finally:
+            server.shutdown()
+            thread.join()

@@ -251,6 +251,21 @@ def test_a_client_that_goes_cancels_its_run(server, accept, session):
     assert line["status"] == 499 and line["outcome"] == "cancelled"
 
 
+def test_a_client_that_goes_interrupts_once(server):
+    """What its call prints then has nobody to go to, which must not be told as another interrupt: that would come when
+    the next call of the session has begun."""
+    code = ("import time\ncount = 0\ntry:\n    print('begun', flush=True)\n    time.sleep(20)\nexcept KeyboardInterrupt:\n    count = 1\n"
+            "    try:\n        for i in range(10):\n            print('going', flush=True)\n            time.sleep(0.02)\n"
+            "    except KeyboardInterrupt:\n        count = 2\n")
+    connection = server.connection()
+    connection.request("POST", "/v1/sessions/once/execute", json.dumps({"code": code}), {"Accept": "text/event-stream"})
+    response = connection.getresponse()
+    assert b"stdout" in response.readline()
+    response.close()
+    connection.close()
+    assert server.result("count", "once")["last_value_repr"] == "1"
+
+
 def test_a_client_that_goes_while_it_waits_for_its_turn(own):
     with serving(own, "--timeout", "30s", "--cpu-time-seconds", "30", config="[host]\nmax_concurrent = 1\n") as narrow:
         first, second = narrow.connection(), narrow.connection()

@@ -49,7 +49,7 @@ struct run {
     bool pooled;                /* or a session's: locked before the run was sent */
     bool session;
     bool sent;                  /* the child has got something to do */
-    bool interrupted;
+    bool interrupted, cancelled;
     unsigned threads;           /* when its result had come */
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
@@ -246,9 +246,12 @@ static void take_stop(struct run *run)
     int how = atomic_exchange(&request->stop, PX_STOP_NONE);
     if (n < 0 && how == PX_STOP_NONE)
         return;
-    if (how == PX_STOP_CANCEL)
+    /* Once: a caller that has gone says so again with each output, and what comes while the call
+     * ends would interrupt the session's next. */
+    if (how == PX_STOP_CANCEL && !run->cancelled) {
+        run->cancelled = true;
         begin_stop(run, PX_CAUSE_CANCEL, SIGINT, px_now_ns());
-    else if (how == PX_STOP_INTERRUPT) {
+    } else if (how == PX_STOP_INTERRUPT) {
         run->interrupted = true;
         send_stop(run, SIGINT, px_now_ns());
     }

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test bench bench-peers bench-plot bench-mcp bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run test test-python bench bench-peers bench-plot bench-mcp bench-clients bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -24,6 +24,11 @@ test: all
 bench: all
 	$(BUILD)/pyexec bench
 
+# The Python client's tests alone.
+test-python: all
+	@tools/bootstrap.sh test
+	tools/python-tests.sh $(BUILD)
+
 # Beside a Jupyter kernel (installed by pip into a temporary environment) and bubblewrap.
 bench-peers: all
 	bench/peers.py $(BUILD)/pyexec
@@ -44,6 +49,10 @@ soak-serve: all
 # A tool call of MCP beside POST /v1/execute.
 bench-mcp: all
 	bench/mcp.py $(BUILD)/pyexec
+
+# The Python client beside the C API, and our Jupyter kernel beside ipykernel.
+bench-clients: all
+	bench/clients.py $(BUILD)
 
 # How long sessions wait beside scripts that misbehave; needs an idle machine.
 bench-neighbours: all

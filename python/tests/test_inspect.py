@@ -9,7 +9,7 @@ from inspect_ai.model import ChatMessageTool, ModelAPI, ModelOutput, get_model, 
 from inspect_ai.scorer import includes
 from inspect_ai.solver import generate, use_tools
 from inspect_ai.tool import python
-from inspect_ai.util import OutputLimitExceededError, SandboxEnvironmentSpec
+from inspect_ai.util import OutputLimitExceededError, SandboxEnvironmentSpec, SandboxUnavailableError, SandboxUserUnsupportedError
 
 from pyexec.inspect_ai import PyexecConfig, PyexecSandboxEnvironment, parse_command
 
@@ -94,9 +94,14 @@ def test_exec():
                               (["python3", "-c", "1", "arg"], "can't pass arguments")):
             refused = await box.exec(command)
             assert not refused.success and said in refused.stderr
-        assert (await box.exec(["python3", "-c", "1"], user="root")).returncode == 126
+        with pytest.raises(SandboxUserUnsupportedError):
+            await box.exec(["python3", "-c", "1"], user="root")
+        assert "NUL" in (await box.exec(["python3", "-c", "1\0"])).stderr
         results = await asyncio.gather(*(box.exec(["python3", "-c", "print(%d)" % number]) for number in range(20)))
         assert [one.stdout for one in results] == ["%d\n" % number for number in range(20)]
+        await box._client.close()
+        with pytest.raises(SandboxUnavailableError):
+            await box.exec(["python3", "-c", "1"])
     inside(scenario)
 
 

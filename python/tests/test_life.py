@@ -66,15 +66,14 @@ def test_a_dead_process_fails_its_calls_and_is_started_again(rpc):
     assert session.execute("1").session.restarted is None
 
 
-def test_one_that_is_stopped_is_ended_all_the_same():
+def test_one_that_is_stopped_is_ended_all_the_same(monkeypatch):
+    monkeypatch.setattr("pyexec._rpc.CLOSE_SECONDS", 1.0)
     client = Pyexec(policy=POLICY)
     client.start()
-    client._transport._process.close.__func__.__globals__["CLOSE_SECONDS"] = 1.0
     os.kill(rpc_pid(client), signal.SIGSTOP)
     begun = time.monotonic()
     client.close()
     assert time.monotonic() - begun < 8
-    client._transport.__class__.start.__globals__["CLOSE_SECONDS"] = 10.0
 
 
 def test_close_ends_what_runs_and_no_call_starts_after(rpc):
@@ -101,8 +100,8 @@ def test_threads_share_one_process(rpc):
     assert [rpc.session("s%d" % number).execute("n").last_value_repr for number in range(4)] == ["25"] * 4
 
 
-def test_ctrl_c_cancels_the_run_that_is_waited_for(rpc):
-    session = rpc.session()
+def test_ctrl_c_cancels_the_run_that_is_waited_for(px):
+    session = px.session()
     session.execute("x = 1")
     for call in (session.execute, lambda code: session.stream(code).result()):
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()

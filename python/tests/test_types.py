@@ -22,6 +22,7 @@ def effective():
 def test_the_policys_keys_are_the_programs():
     assert set(effective()) == set(Policy.__annotations__)
     assert tuple(effective()["allowed_imports"]) == DEFAULT_ALLOWED_IMPORTS
+    assert tuple(effective()["banned_imports"]) == pyexec.DEFAULT_BANNED_IMPORTS
 
 
 def test_the_requests_fields_are_the_programs(rpc):
@@ -30,7 +31,8 @@ def test_the_requests_fields_are_the_programs(rpc):
     for name in ("code", "session_policy"):
         assert name in failure.value.hint
     known = failure.value.hint.partition("has ")[2].partition(";")[0].split(", ")
-    assert set(known) - {"code", "session_policy"} == set(RequestFields.__annotations__) - {"silent"}     # the transport's own
+    # `silent` is the transport's own; the other two are what a client has for all of its calls.
+    assert set(known) - {"code", "session_policy", "policy_defaults"} == set(RequestFields.__annotations__) - {"silent"}
     with open(os.path.join(ROOT, "src", "policy", "session.def")) as file:
         assert all('"%s"' % key in text for text in [file.read()] for key in SessionConfig.__annotations__)
 

@@ -16,13 +16,13 @@ from .errors import (
     SessionLimitError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 )
 from .types import (
-    DEFAULT_ALLOWED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
+    DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
     SessionConfig, SessionInfo, Usage,
 )
 
 __all__ = [
     "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
-    "DEFAULT_ALLOWED_IMPORTS", "Denial", "Display", "ErrorInfo", "Event", "FileChange", "FileEntry", "Files", "InternalError",
+    "DEFAULT_ALLOWED_IMPORTS", "DEFAULT_BANNED_IMPORTS", "Denial", "Display", "ErrorInfo", "Event", "FileChange", "FileEntry", "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Result", "SandboxUnavailableError",
     "Session", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotFoundError", "ShuttingDownError", "Stream",

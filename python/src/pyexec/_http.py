@@ -182,7 +182,10 @@ class HttpTransport(Transport):
     def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
         connection = self._connected()
         future = asyncio.run_coroutine_threadsafe(connection.request(method, params, on_event), connection.loop)
-        return Call(future, lambda: void(future.cancel()))
+
+        def cancel() -> None:
+            future.cancel()
+        return Call(future, cancel)
 
     def close(self) -> None:
         with self._lock:
@@ -199,7 +202,3 @@ class HttpTransport(Transport):
         self._connection = None
         if self._ended is not None:
             self._ended.detach()
-
-
-def void(_: object) -> None:
-    """For a callback without a value."""

@@ -141,8 +141,9 @@ class _Process:
         with self.writing, contextlib.suppress(OSError, ValueError):
             assert self.popen.stdin is not None
             self.popen.stdin.close()
-        if threading.current_thread() is not self.reader:
-            self.reader.join(CLOSE_SECONDS)
+        if threading.current_thread() is self.reader:       # which goes on to the end by itself
+            return
+        self.reader.join(CLOSE_SECONDS)
         if self.reader.is_alive():
             self.popen.kill()
             self.reader.join()
@@ -176,7 +177,7 @@ class RpcTransport(Transport):
             if self._closed:
                 raise ClosedError("the client is closed", "Make another Pyexec.")
             if self._process is None or self._process.lost is not None:
-                for session in self._sessions:
+                for session in list(self._sessions):
                     self._sessions[session] = True
                 self._process = self._begin()
             return self._process

@@ -49,12 +49,13 @@ class Pyexec:
     def __init__(self, *, policy: Optional[Policy] = None, session: Optional[SessionConfig] = None,
                  host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None) -> None:
         self._transport = rpc_transport(policy, session, host, program)
+        self.policy: Mapping[str, Any] = plain_policy(policy)       # what was given; over HTTP the server's is not known
 
     @classmethod
     def connect(cls, url: str, *, token: Optional[str] = None) -> Self:
         """A client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT"; needs pyexec-client[http]."""
         client = cls.__new__(cls)
-        client._transport = http_transport(url, token)
+        client._transport, client.policy = http_transport(url, token), {}
         return client
 
     def aio(self) -> AsyncPyexec:

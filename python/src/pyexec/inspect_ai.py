@@ -18,12 +18,12 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Optional, Union, overload
 
-from inspect_ai.util import ExecResult, OutputLimitExceededError, SandboxEnvironment, SandboxEnvironmentLimits, sandboxenv
-from inspect_ai.util import SandboxEnvironmentConfigType
+from inspect_ai.util import ExecResult, OutputLimitExceededError, SandboxEnvironment, SandboxEnvironmentConfigType
+from inspect_ai.util import SandboxEnvironmentLimits, SandboxUnavailableError, SandboxUserUnsupportedError, sandboxenv
 from pydantic import BaseModel, ConfigDict
 
 from .aio import AsyncPyexec
-from .errors import PyexecError
+from .errors import InvalidRequestError, PyexecError
 from .types import Policy, RequestFields, Result
 
 _PYTHON = re.compile(r"(?:/\S*/)?python(?:3(?:\.\d+)?)?")
@@ -169,7 +169,7 @@ class PyexecSandboxEnvironment(SandboxEnvironment):
                    env: Optional[dict[str, str]] = None, user: Optional[str] = None, timeout: Optional[int] = None,
                    timeout_retry: bool = True, concurrency: bool = True) -> ExecResult[str]:
         if user is not None:
-            return _refused(126, "can't run a command as the user '%s': leave `user` out" % user)
+            raise SandboxUserUnsupportedError("pyexec runs every command as one user: leave user=%r out" % user)
         command = parse_command(cmd)
         if command is None:
             return _refused(127, "can't run '%s': there is no shell and no program but Python here. Use python3 -c CODE, "
@@ -204,8 +204,12 @@ class PyexecSandboxEnvironment(SandboxEnvironment):
             request["policy"]["cpu_time_seconds"] = timeout
         if len(arguments) > 1:
             return _refused(2, "can't pass arguments to a script: %s. Put them into the code, env or a file" % shlex.join(arguments[1:]))
-        result = await self._client.execute_once(code, **request)
-        return _exec_result(result)
+        try:
+            return _exec_result(await self._client.execute_once(code, **request))
+        except InvalidRequestError as failure:      # the command's: a NUL byte, say
+            return _refused(2, str(failure))
+        except PyexecError as failure:
+            raise SandboxUnavailableError(str(failure)) from failure
 
     async def write_file(self, file: str, contents: Union[str, bytes]) -> None:
         content = contents.encode() if isinstance(contents, str) else contents
@@ -238,6 +242,3 @@ def _exec_result(result: Result) -> ExecResult[str]:
         if result.error.hint and result.error.hint not in stderr:
             stderr += "Hint: %s\n" % result.error.hint
     return ExecResult(result.exit_code == 0, result.exit_code, result.stdout, stderr)
-
-
-__all__ = ["PyexecConfig", "PyexecError", "PyexecSandboxEnvironment"]

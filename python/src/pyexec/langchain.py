@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from .client import Pyexec, Session
 from .errors import PyexecError
-from .types import DEFAULT_ALLOWED_IMPORTS, Policy, Result
+from .types import DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Policy, Result
 
 
 class PythonCode(BaseModel):
@@ -25,7 +25,8 @@ def describe(policy: Mapping[str, Any]) -> str:
     if policy.get("use_import_whitelist", True):
         imports = "It may import these modules and no others: %s." % ", ".join(policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS))
     else:
-        imports = "It may import modules, but none of: %s." % ", ".join(policy.get("banned_imports", ["os", "sys", "subprocess"]))
+        banned = ", ".join(policy.get("banned_imports", DEFAULT_BANNED_IMPORTS))
+        imports = "It may import modules, but none of: %s." % banned if banned else "It may import any module that is there."
     files = "It has no files."
     if not policy.get("disable_open", True):
         files = "Files: open() with relative paths%s." % (", for reading" if policy.get("allow_readonly_open") else "")
@@ -57,10 +58,10 @@ class PyexecTool(BaseTool):
 
     def __init__(self, *, client: Optional[Pyexec] = None, policy: Optional[Policy] = None, session_id: Optional[str] = None,
                  **more: Any) -> None:
-        given: dict[str, Any] = dict(policy or {})
-        more.setdefault("description", describe(given))
+        used, given = client or Pyexec(), dict[str, Any](policy or {})
+        more.setdefault("description", describe({**used.policy, **given}))
         super().__init__(policy=given, session_id=session_id, **more)
-        self._owned, self._client = client is None, client or Pyexec()
+        self._owned, self._client = client is None, used
 
     def _session(self, config: RunnableConfig) -> Session:
         thread = (config.get("configurable") or {}).get("thread_id")

@@ -75,7 +75,7 @@ final_answer = _final_answer_of(final_answer)
 class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
     """A smolagents PythonExecutor with one session, which keeps its state between the agent's steps and runs.
 
-    additional_imports: modules that code may import beside pyexec's and smolagents' defaults; give the agent the same
+    additional_imports: modules that code may import beside those of the client's policy and smolagents' defaults; give the agent the same
     as additional_authorized_imports, which is what its prompt says.
     policy: of the session, over the client's; with allowed_imports in it, it is the whole list.
     client: one to share; else the executor has its own, and cleanup() closes it.
@@ -85,11 +85,12 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
                  client: Optional[Pyexec] = None, policy: Optional[Policy] = None) -> None:
         super().__init__(list(additional_imports), logger or AgentLogger(level=LogLevel.OFF))
         tops = (name.split(".")[0] for name in additional_imports)
-        allowed = dict.fromkeys([*DEFAULT_ALLOWED_IMPORTS, *BASE_BUILTIN_MODULES, *_SUPPORT, *tops])
+        self._client, self._owned = client or Pyexec(), client is None
+        known = self._client.policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS)
+        allowed = dict.fromkeys([*known, *BASE_BUILTIN_MODULES, *_SUPPORT, *tops])
         # A final answer comes as a message of an exception, which is bounded like a value.
         whole: Policy = {"allowed_imports": list(allowed), "max_value_bytes": 4 << 20}
         whole.update(policy or {})
-        self._client, self._owned = client or Pyexec(), client is None
         self.session = self._client.session(policy=whole)
 
     def run_code_raise_errors(self, code: str) -> CodeOutput:

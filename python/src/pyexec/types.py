@@ -18,6 +18,11 @@ DEFAULT_ALLOWED_IMPORTS = (
     "textwrap", "heapq", "bisect", "array", "base64", "hashlib", "hmac", "uuid", "time", "datetime", "socket", "traceback",
 )
 
+# What it may not, where use_import_whitelist is false.
+DEFAULT_BANNED_IMPORTS = (
+    "os", "sys", "subprocess", "pathlib", "shutil", "multiprocessing", "ctypes", "resource", "inspect", "builtins", "pickle",
+)
+
 
 class Policy(TypedDict, total=False):
     """Limits and permissions; what is left out has its default (docs/configuration.md)."""

@@ -1,5 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
+import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashMap;
@@ -46,29 +47,43 @@ final class Json {
     }
 
     static void write(StringBuilder out, Object value) {
+        write(out, value, 0);
+    }
+
+    private static void write(StringBuilder out, Object value, int depth) {
+        if (depth > MAX_DEPTH) {
+            throw new IllegalArgumentException("JSON: nested too deeply, or in itself");
+        }
         if (value instanceof CharSequence) {
             writeString(out, (CharSequence) value);
         } else if (value instanceof Map) {
-            writeMap(out, (Map<?, ?>) value);
+            writeMap(out, (Map<?, ?>) value, depth);
         } else if (value instanceof Collection) {
             char separator = '[';
             for (Object item : (Collection<?>) value) {
-                write(out.append(separator), item);
+                write(out.append(separator), item, depth + 1);
                 separator = ',';
             }
             out.append(separator == '[' ? "[]" : "]");
-        } else if (value == null || value instanceof Boolean || value instanceof Number) {
+        } else if (value == null || value instanceof Boolean || value instanceof Number && isFinite((Number) value)) {
             out.append(value);
         } else {
-            throw new IllegalArgumentException("JSON has no " + value.getClass().getName());
+            throw new IllegalArgumentException("JSON has no " + (value instanceof Number ? value : value.getClass().getName()));
         }
     }
 
-    private static void writeMap(StringBuilder out, Map<?, ?> map) {
+    private static boolean isFinite(Number number) {
+        return !(number instanceof Double || number instanceof Float) || Double.isFinite(number.doubleValue());
+    }
+
+    private static void writeMap(StringBuilder out, Map<?, ?> map, int depth) {
         char separator = '{';
         for (Map.Entry<?, ?> entry : map.entrySet()) {
+            if (!(entry.getKey() instanceof String)) {
+                throw new IllegalArgumentException("JSON: the name '" + entry.getKey() + "' is not a String");
+            }
             writeString(out.append(separator), (String) entry.getKey());
-            write(out.append(':'), entry.getValue());
+            write(out.append(':'), entry.getValue(), depth + 1);
             separator = ',';
         }
         out.append(separator == '{' ? "{}" : "}");
@@ -191,10 +206,20 @@ final class Json {
         }
         String digits = text.substring(start, at);
         try {
-            return digits.matches("-?[0-9]{1,18}") ? (Number) Long.valueOf(digits) : (Number) Double.valueOf(digits);
+            return digits.matches("-?[0-9]{1,18}") ? Long.valueOf(digits) : large(digits);
         } catch (NumberFormatException e) {
             throw bad("no value");
         }
+    }
+
+    private static Number large(String digits) {
+        if (digits.matches("-?[0-9]{19}")) {
+            BigInteger number = new BigInteger(digits);
+            if (number.bitLength() < Long.SIZE) {
+                return number.longValue();
+            }
+        }
+        return Double.valueOf(digits);
     }
 
     private String string() {

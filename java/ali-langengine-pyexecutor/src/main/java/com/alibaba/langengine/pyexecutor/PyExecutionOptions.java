@@ -16,6 +16,8 @@ public class PyExecutionOptions {
     private String stdin;
     private final Map<String, byte[]> files = new LinkedHashMap<>();
     private List<String> returnFiles = new ArrayList<>();
+    private Map<String, Object> inputs = new LinkedHashMap<>();
+    private String valueJson;
 
     /** Nothing but the policy. */
     public PyExecutionOptions() {
@@ -121,6 +123,46 @@ public class PyExecutionOptions {
      */
     public PyExecutionOptions setReturnFiles(String... patterns) {
         this.returnFiles = new ArrayList<>(Arrays.asList(patterns));
+        return this;
+    }
+
+    /** @return the variables that are set before the code runs; live */
+    public Map<String, Object> getInputs() {
+        return inputs;
+    }
+
+    /**
+     * @param inputs variables that are set before the code runs, by name: what JSON has, so null, a Boolean, a Number, a
+     *     String, a Collection or a Map of these
+     * @return this
+     */
+    public PyExecutionOptions setInputs(Map<String, ?> inputs) {
+        this.inputs = new LinkedHashMap<>(inputs);
+        return this;
+    }
+
+    /**
+     * @param name of a variable that is set before the code runs
+     * @param value what JSON has
+     * @return this
+     */
+    public PyExecutionOptions putInput(String name, Object value) {
+        inputs.put(name, value);
+        return this;
+    }
+
+    /** @return how the last value is wanted as JSON, or null */
+    public String getValueJson() {
+        return valueJson;
+    }
+
+    /**
+     * @param tables {@code "records"}: the last value is wanted as JSON ({@link PyExecutionResult#getLastValueJson()}), and a
+     *     table in it is a list of objects; {@code "split"}: its columns, index and data apart; null: no JSON
+     * @return this
+     */
+    public PyExecutionOptions setValueJson(String tables) {
+        this.valueJson = tables;
         return this;
     }
 }

@@ -69,12 +69,24 @@ public class PyExecutionResult {
     }
 
     /**
-     * Rich output.
+     * What the script displayed: {@code display(x)}, a figure, a last value with a rich form.
      *
-     * @param data content by MIME type; images as base64
+     * @param data content by MIME type: a String, any JSON for those of JSON, base64 for other binary ones
      * @param metadata of the content
+     * @param lastValue whether it is the last expression's value
      */
-    public record Display(Map<String, Object> data, Map<String, Object> metadata) {
+    public record Display(Map<String, Object> data, Map<String, Object> metadata, boolean lastValue) {
+
+        /**
+         * The bytes of a binary type such as {@code image/png}.
+         *
+         * @param type of the content
+         * @return them, or null when it has no such content
+         * @throws IllegalArgumentException when it is not base64
+         */
+        public byte[] bytes(String type) {
+            return data.get(type) instanceof String text ? Base64.getMimeDecoder().decode(text) : null;
+        }
     }
 
     /**
@@ -283,9 +295,30 @@ public class PyExecutionResult {
         return Boolean.TRUE.equals(rest.get("files_truncated"));
     }
 
-    /** @return rich output */
-    public List<Display> getDisplay() {
-        return list("display", item -> new Display(object(item.get("data")), object(item.get("metadata"))));
+    /** @return what the script displayed, in order */
+    public List<Display> getDisplays() {
+        return list("display", item -> new Display(object(item.get("data")), object(item.get("metadata")),
+                Boolean.TRUE.equals(item.get("last_value"))));
+    }
+
+    /** @return how many displays the limits dropped */
+    public long getDisplayDropped() {
+        return number(rest.get("display_dropped")).longValue();
+    }
+
+    /**
+     * The last expression's value as JSON, when {@link PyExecutionOptions#setValueJson} asked for it.
+     *
+     * @return a Map, List, String, Long, Double or Boolean; null for None, and when it was not asked for, is not there or
+     *     {@link #getLastValueJsonError()} says why it can't be
+     */
+    public Object getLastValueJson() {
+        return rest.get("last_value_json");
+    }
+
+    /** @return why the value can't be had as JSON, or null */
+    public String getLastValueJsonError() {
+        return (String) rest.get("last_value_json_error");
     }
 
     /** @return the isolation layers that this execution went without */

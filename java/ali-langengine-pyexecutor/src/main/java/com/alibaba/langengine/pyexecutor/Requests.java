@@ -44,6 +44,12 @@ final class Requests {
         if (!options.getReturnFiles().isEmpty()) {
             request.put("return_files", options.getReturnFiles());
         }
+        if (!options.getInputs().isEmpty()) {
+            request.put("inputs", options.getInputs());
+        }
+        if (options.getValueJson() != null) {
+            request.put("value_json", options.getValueJson());
+        }
         return request;
     }
 

@@ -1,5 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
@@ -12,8 +13,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeoutException;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -380,6 +386,58 @@ class ParityTest {
         byte[] content = result.getFiles().get(0).content();
         assertEquals(10, content[0]);
         assertEquals(4, content.length);
+    }
+
+    @Test
+    void variablesAreSetBeforeTheCodeRuns() throws Exception {
+        Map<String, Object> nested = Map.of("list", List.of(1, 2.5, "x", true), "big", Long.MAX_VALUE);
+        PyExecutionOptions options = new PyExecutionOptions().setInputs(Map.of("n", 20, "given", nested)).putInput("none", null);
+        assertEquals("(40, None, [1, 2.5, 'x', True], 9223372036854775807)",
+                executor.executeOnce("n * 2, none, given['list'], given['big']", options).getLastValueRepr());
+        for (Object bad : new Object[] {Double.NaN, Double.POSITIVE_INFINITY, new Object(), Map.of(1, 2)}) {
+            assertThrows(IllegalArgumentException.class, () -> executor.executeOnce("1", new PyExecutionOptions().putInput("x", bad)));
+            assertThrows(ExecutionException.class, () -> executor.executeOnceAsync("1", new PyExecutionOptions().putInput("x", bad)).get());
+        }
+        assertThrows(IllegalArgumentException.class, () -> executor.executeOnce("1", new PyExecutionOptions().putInput("a b", 1)));
+        List<Object> inItself = new ArrayList<>();
+        inItself.add(inItself);
+        assertThrows(IllegalArgumentException.class, () -> executor.executeOnce("1", new PyExecutionOptions().putInput("x", inItself)));
+        assertEquals("1", run("1").getLastValueRepr());
+    }
+
+    @Test
+    void theLastValueAsJson() throws Exception {
+        PyExecutionOptions records = new PyExecutionOptions().setValueJson("records");
+        PyExecutionResult result = executor.executeOnce("{'a': [1, 2.5, None, 'x'], 'n': -2**63, 'm': 2**63 - 1}", records);
+        assertEquals(Arrays.asList(1L, 2.5, null, "x"), ((Map<?, ?>) result.getLastValueJson()).get("a"));
+        assertEquals(Long.MIN_VALUE, ((Map<?, ?>) result.getLastValueJson()).get("n"));
+        assertEquals(Long.MAX_VALUE, ((Map<?, ?>) result.getLastValueJson()).get("m"));
+        assertNull(result.getLastValueJsonError());
+        result = executor.executeOnce("object()", records);
+        assertNull(result.getLastValueJson());
+        assertNotNull(result.getLastValueJsonError());
+        assertNull(run("1").getLastValueJson());
+        assertThrows(IllegalArgumentException.class, () -> executor.executeOnce("1", new PyExecutionOptions().setValueJson("rows")));
+    }
+
+    @Test
+    void whatIsDisplayed() throws Exception {
+        String code = "class R:\n  def _repr_html_(self): return '<b>hi</b>'\n  def _repr_png_(self): return b'\\x89PNG'\ndisplay(R())\nR()";
+        PyExecutionResult result = run(code);
+        assertEquals(2, result.getDisplays().size(), () -> result.toText());
+        PyExecutionResult.Display first = result.getDisplays().get(0);
+        assertEquals("<b>hi</b>", first.data().get("text/html"));
+        assertArrayEquals(new byte[] {(byte) 0x89, 'P', 'N', 'G'}, first.bytes("image/png"));
+        assertNull(first.bytes("image/jpeg"));
+        assertEquals(List.of(false, true), result.getDisplays().stream().map(PyExecutionResult.Display::lastValue).collect(Collectors.toList()));
+        assertEquals(0, result.getDisplayDropped());
+        PyExecutionPolicy policy = new PyExecutionPolicy();
+        policy.setMaxDisplays(1);
+        assertEquals(1, run(policy, code, null).getDisplays().size());
+        assertEquals(1, run(policy, code, null).getDisplayDropped());
+        policy.setMaxDisplays(100);
+        policy.setMaxDisplayBytes(5);
+        assertEquals(2, run(policy, code, null).getDisplayDropped());
     }
 
     @Test

@@ -154,6 +154,12 @@ class SessionTest {
     }
 
     @Test
+    void variablesThatWereGivenStay() throws Exception {
+        executor.execute("s", "n += 1", new PyExecutionOptions().putInput("n", 41));
+        assertEquals(42L, executor.execute("s", "n", new PyExecutionOptions().setValueJson("split")).getLastValueJson());
+    }
+
+    @Test
     void aClosedSessionsIdStartsAnew() throws Exception {
         value("s", "x = 1");
         executor.closeSession("s");

@@ -91,7 +91,7 @@ class PropertiesTest {
     void everyPropertyIsBound() {
         PyExecutorProperties properties = bind("python-bin", "/usr/bin/python3", "timeout", "2s", "cpu-time-seconds", "none",
                 "address-space-bytes", "1GiB", "max-open-files", "none", "max-stdout-bytes", "10K", "max-stderr-bytes", "5",
-                "max-value-bytes", "2kb", "disable-networking", "false", "disable-open", "false", "allow-readonly-open", "true",
+                "max-value-bytes", "2kb", "max-displays", "3", "max-display-bytes", "4K", "disable-networking", "false", "disable-open", "false", "allow-readonly-open", "true",
                 "use-import-whitelist", "false", "allowed-imports", "math,json", "banned-imports", "", "block-dunder-imports", "false",
                 "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
                 "max-threads", "3", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
@@ -107,6 +107,8 @@ class PropertiesTest {
         assertEquals(10240, policy.getMaxStdoutBytes());
         assertEquals(5, policy.getMaxStderrBytes());
         assertEquals(2048, policy.getMaxValueBytes());
+        assertEquals(3, policy.getMaxDisplays());
+        assertEquals(4096, policy.getMaxDisplayBytes());
         assertFalse(policy.isDisableNetworking() || policy.isDisableOpen() || policy.isUseImportWhitelist()
                 || policy.isBlockDunderImports() || policy.isPrintLastExpression() || policy.isIsolateSite());
         assertTrue(policy.isAllowReadonlyOpen());

@@ -3,7 +3,7 @@ import contextlib
 import http.server
 import threading
 
-from serving import wait_for
+from serving import Connection, wait_for
 
 TOKEN = "the-token"
 
@@ -87,30 +87,68 @@ class Page:
         return self.driver.find_elements("css selector", ".cell")[-1].find_element("css selector", selector)
 
 
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers every method by `answer`."""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.close_connection = True
+        self.answer()
+
+    do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET
+
+    def log_message(self, *arguments):
+        pass
+
+
 @contextlib.contextmanager
-def site(page=b"", type="text/html", headers={}):
+def listening(handler):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield "http://127.0.0.1:%d" % server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def proxy(socket_path, prefix):
+    """What is below the prefix is asked of the server, as a proxy in front of it does; its address."""
+    class Proxy(Handler):
+        def answer(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            with contextlib.closing(Connection(socket_path)) as connection:
+                connection.request(self.command, self.path.removeprefix(prefix), self.rfile.read(length) or None,
+                                   {name: value for name, value in self.headers.items() if name != "Connection"})
+                response = connection.getresponse()
+                self.send_response(response.status)
+                for name, value in response.headers.items():
+                    if name not in ("Transfer-Encoding", "Date", "Connection"):
+                        self.send_header(name, value)
+                self.send_header("Connection", "close")
+                self.end_headers()
+                while block := response.read1(65536):
+                    self.wfile.write(block)
+
+    with listening(Proxy) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def site(page=b""):
     """Another web site, on a port of its own: its address, and the list of what it was asked."""
     asked = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
+    class Site(Handler):
+        def answer(self):
             asked.append(self.path)
             self.send_response(200)
-            for name, value in {"Content-Type": type, **headers}.items():
+            for name, value in {"Content-Type": "text/html", "Content-Length": str(len(page)), "Connection": "close"}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(page)
 
-        do_POST = do_HEAD = do_OPTIONS = do_GET
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield "http://127.0.0.1:%d" % server.server_port, asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Site) as address:
+        yield address, asked

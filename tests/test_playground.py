@@ -10,7 +10,7 @@ import pytest
 
 from browser import browsing
 from conftest import BUILD, ROOT
-from playground import TOKEN, Page
+from playground import TOKEN, Page, proxy
 from serving import serving, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -141,6 +141,33 @@ def test_the_source_is_typed(packages):
         assert "resolved" not in file.read()
 
 
+CUT = """
+import {readEvents} from "./events.mjs";
+const text = 'event: stdout\\ndata: {"text":"\u00e4\\\\n"}\\n\\n: still running\\n\\nevent: result\\ndata: {"a":"\u20ac"}\\n\\n';
+const bytes = new TextEncoder().encode(text);
+for (let one = 0; one <= bytes.length; one++)
+  for (let two = one; two <= bytes.length; two++) {
+    const body = new ReadableStream({start(to) {
+      for (const [from, until] of [[0, one], [one, two], [two, bytes.length]]) if (until > from) to.enqueue(bytes.slice(from, until));
+      to.close();
+    }});
+    let got = [];
+    for await (const event of readEvents(body)) got.push([event.name, event.data]);
+    const said = JSON.stringify(got);
+    if (said !== '[["stdout",{"text":"\u00e4\\\\n"}],["result",{"a":"\u20ac"}]]') throw new Error(one + " " + two + " " + said);
+  }
+console.log("all cuts");
+"""
+
+
+def test_events_are_read_however_they_are_cut(packages):
+    subprocess.run(["node_modules/.bin/esbuild", "src/events.ts", "--outfile=events.mjs", "--log-level=error"], cwd=packages, check=True)
+    with open(packages + "/cut.mjs", "w") as file:
+        file.write(CUT)
+    done = subprocess.run(["node", "cut.mjs"], cwd=packages, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "all cuts\n", done.stderr
+
+
 # ---- Coming in ----
 
 def test_the_token_is_asked_for_and_a_wrong_one_is_told(browser, server):
@@ -159,6 +186,9 @@ def test_the_token_is_asked_for_and_a_wrong_one_is_told(browser, server):
     assert "42" in page.run("6 * 7")
     # In this tab alone, and not in the page.
     assert TOKEN not in page.value("document.documentElement.outerHTML + JSON.stringify({...localStorage}) + document.cookie")
+    page.click("Forget the token")
+    wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "it is not forgotten")
+    assert TOKEN not in page.value("JSON.stringify({...sessionStorage})")
     assert browser.violations() == []
 
 
@@ -240,6 +270,19 @@ def test_the_other_forms(page):
     assert '"a": 1' in page.run("display({'application/json': {'a': 1}}, raw=True)")
     assert "not run here" in page.run("display({'text/html': '<p>chart</p><script>1</script>', 'text/plain': 'Chart()'}, raw=True)")
     assert "can't show" in page.run("display({'application/x-unknown': 'AAAA'}, raw=True)")
+
+
+def test_behind_a_proxy_below_a_path_no_token_is_asked_for(browser, server):
+    with proxy(server.socket, "/tools/pyexec") as address:
+        browser.open(address + "/tools/pyexec/")
+        page = Page(browser, server)
+        page.address = address + "/tools/pyexec/"
+        browser.value("sessionStorage.clear()")
+        browser.driver.refresh()
+        wait_for(lambda: page.value("document.body.dataset.ready"), "the page does not begin")
+        assert "42" in page.run("6 * 7") and not page.find("aside > button").is_displayed()
+        assert "1,2" in page.run("open('f', 'w').write('1,2')\nopen('f').read()")
+        assert browser.violations() == []
 
 
 # ---- The session ----

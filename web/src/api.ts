@@ -72,6 +72,13 @@ export class Api {
     sessionStorage.setItem("token", token);
   }
 
+  /** Also what was kept of the session: it is this token's. */
+  forgetToken(): void {
+    this.token = "";
+    sessionStorage.removeItem("token");
+    sessionStorage.removeItem("session");
+  }
+
   get hasToken(): boolean {
     return this.token !== "";
   }

@@ -19,11 +19,11 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
       blocks[0] = blocks[0]!.slice(1);
       blocks.unshift("");
     }
-    held.push(blocks[0]!);
+    if (blocks[0]) held.push(blocks[0]);
     for (const next of blocks.slice(1)) {
       const event = parse(held.join(""));
       if (event) yield event;
-      held.splice(0, held.length, next);
+      held.splice(0, held.length, ...next ? [next] : []);
     }
   }
 }

@@ -44,6 +44,10 @@ function entered(session: Session): void {
 }
 
 const name = el("bdi", {});
+const forget = button("Forget the token", "Forget the token", () => {
+  api.forgetToken();
+  location.reload();
+}, {hidden: !api.hasToken});
 
 async function refresh(): Promise<void> {
   await Promise.all([files.refresh(), sessions.refresh()]).catch(report);
@@ -97,6 +101,7 @@ async function start(): Promise<void> {
     await sessions.start();
     await sessions.refresh();
     banner.textContent = "";
+    forget.hidden = !api.hasToken;
     document.body.dataset["ready"] = "true";
   } catch (problem) {
     report(problem);
@@ -111,6 +116,7 @@ document.body.replaceChildren(
   el("div", {class: "columns"},
     el("main", {}, notebook.element, button("+ Cell", "Add a cell", () => notebook.add(), {class: "add"})),
     el("aside", {"aria-label": "Session"}, files.element, limits.element, sessions.element,
-      el("p", {class: "muted"}, el("a", {href: "openapi.json"}, "API"), " · ", el("a", {href: "playground/licenses.txt"}, "Licenses")))),
+      el("p", {class: "muted"}, el("a", {href: "openapi.json"}, "API"), " · ", el("a", {href: "playground/licenses.txt"}, "Licenses")),
+      forget)),
   live, ...document.querySelectorAll("dialog"));
 void start();

@@ -23,7 +23,8 @@ const struct cli_command cmd_rpc = {
         "list_files, read_file, write_file, delete_file, doctor, stats, ping and shutdown. "
         "The session_policy of an execute is for the session that it makes, and ignored where the "
         "session is there; policy_defaults are under both, and a ceiling lowers them; one with "
-        "silent: true is not counted. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
+        "silent: true is not counted. With stream: true, output and displays come as notifications "
+        "`output` and `display` too. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
         "are SIGINT, SIGTERM and SIGHUP.",
     .run = run,
 };

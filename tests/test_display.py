@@ -9,6 +9,7 @@ import pytest
 from json_lines import JsonLines
 from library import Executor
 from serving import events, serving
+from test_interpreters import BUILDS
 
 PNG = b"\x89PNG\r\n\x1a\n0000"
 RICH = '''
@@ -113,6 +114,14 @@ def test_display_stays_what_it_is(own):
     code = "import json\njson.loads = json.dumps = None\nimport builtins\nfor n in ('repr', 'isinstance', 'getattr', 'str', 'type'): setattr(builtins, n, None)\n"
     result = own.result(code + RICH + "display(Rich())", "--any-import")
     assert result["status"] == "ok" and "application/json" in shown(result)[0], result
+
+
+@pytest.mark.skipif(not BUILDS, reason="no pyenv builds of 3.8 or later")
+@pytest.mark.parametrize("python", BUILDS, ids=lambda path: str(path).split("/")[-3:][0])
+def test_every_interpreter(own, python):
+    result = own.result(RICH + "display(Rich(), n)\n[Rich, n][1:]", "--python-bin", str(python), "--input", "n=0.1", "--value-json", "split")
+    assert result["status"] == "ok" and result["stderr"] == "" and result["last_value_json"] == [0.1], result
+    assert len(shown(result)[0]) == 7 and shown(result)[1] == {"text/plain": "0.1"}
 
 
 # Order, streams, ways out

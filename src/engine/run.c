@@ -173,7 +173,7 @@ static void show_displays(struct run *run, size_t shown)
     if (!request->display || shown == displays->count)
         return;
     for (int which = 0; which < 2; which++)
-        if (run->child.streams[which] >= 0 && !drain(run, which, sizeof run->block))
+        if (run->child.streams[which] >= 0 && !drain(run, which, 1 << 20))
             px_close_fd(&run->child.streams[which]);
     for (size_t i = shown; i < displays->count; i++)
         if (request->display(request->display_data, displays->items[i], strlen(displays->items[i])))

@@ -82,6 +82,11 @@ int px_helper_load(void)
     return 0;
 }
 
+bool px_helper_is_loaded(void)
+{
+    return loaded_all;
+}
+
 PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords)
 {
     px_auto_object PyObject *taken = arguments;

@@ -22,6 +22,7 @@ int px_helper_prepare(void);
 
 /* Compiles it unless that was done. 0, or -1 with a Python exception set. */
 int px_helper_load(void);
+bool px_helper_is_loaded(void);
 
 /* Calls its function of this name with the arguments, a new tuple that is taken (NULL: an exception
  * is set), and keywords or NULL. A new reference, or NULL with an exception. */

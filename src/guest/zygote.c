@@ -24,6 +24,7 @@
 #include "base/fds.h"
 #include "guest/display.h"
 #include "guest/guard.h"
+#include "guest/helper.h"
 #include "guest/run.h"
 #include "launch/namespaces.h"
 #include "sandbox/landlock.h"
@@ -188,10 +189,22 @@ static int find_landlock(struct px_zygote *zygote, pyexec_error *error)
                            error);
 }
 
+/* What the first display of a run needs is made ready once, for all that follow. */
+static void prepare_displays(void)
+{
+    static bool ready;
+    if (ready)
+        return;
+    ready = true;
+    px_display_prepare_ahead();
+    freeze_objects();
+}
+
 static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
 {
-    if (zygote->start.preload_bytes)
-        px_display_prepare_ahead();
+    /* One of the preloads shows things. */
+    if (px_helper_is_loaded())
+        prepare_displays();
     if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 ||
         px_run_prepare() < 0 || hide_start() < 0) {
         char text[512];
@@ -329,17 +342,6 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     px_close_fd(&workspace);
 }
 
-/* What the first display of a run needs is made ready once, for all that follow. */
-static void prepare_displays(const struct px_zygote *zygote)
-{
-    static bool ready;
-    if (ready || zygote->start.preload_bytes)
-        return;
-    ready = true;
-    px_display_prepare_ahead();
-    freeze_objects();
-}
-
 void px_zygote_main(void)
 {
     static struct px_zygote zygote = {.host = PX_ZYGOTE_FD, .proc = PX_ZYGOTE_PROC_FD};
@@ -371,6 +373,6 @@ void px_zygote_main(void)
             _exit(1);
         answer(&zygote, &request, fds, count);
         if (request.displays)
-            prepare_displays(&zygote);
+            prepare_displays();
     }
 }

@@ -87,36 +87,51 @@ def is_figure(obj):
     return figure_module is not None and isinstance(obj, figure_module.Figure)
 
 
-class Silence:
-    """No file may be written here: a cache is not kept, and nothing is said about it."""
-
-    def __init__(self, module):
-        self.logger = load("logging").getLogger(module)
-        self.cbook = load("matplotlib.cbook")
+class Nothing:
+    """A lock that is held by nobody else."""
 
     def __enter__(self):
-        def refuse(path):
-            raise OSError("not kept")
-        environ = load("os").environ
-        self.path = environ.get("PATH")
-        environ["PATH"] = ""            # fc-list is not asked for fonts that no run can read
-        self.level, self.logger.disabled = self.logger.disabled, True
-        self.lock, self.cbook._lock_path = getattr(self.cbook, "_lock_path", None), refuse
+        return self
 
     def __exit__(self, *error):
-        environ = load("os").environ
-        environ.pop("PATH")
-        if self.path is not None:
-            environ["PATH"] = self.path
-        self.logger.disabled = self.level
+        pass
+
+
+class Unwritten:
+    """While fonts are looked for: a list of them is kept in no file, and fc-list is not asked for those that
+    no run can read."""
+
+    def __init__(self, module):
+        self.module = module
+        self.logger = load("logging").getLogger(module.__name__)
+        self.cbook = load("matplotlib.cbook")
+        self.environ = load("os").environ
+
+    def __enter__(self):
+        io = load("io")
+        # A global name of the module goes before the builtin.
+        self.module.open = lambda path, mode="r", *rest, **more: (
+            io.StringIO() if "w" in mode else io.open(path, mode, *rest, **more))
+        self.lock = getattr(self.cbook, "_lock_path", None)
+        self.cbook._lock_path = lambda path: Nothing()
+        self.disabled, self.logger.disabled = self.logger.disabled, True
+        self.path = self.environ.get("PATH")
+        self.environ["PATH"] = ""
+
+    def __exit__(self, *error):
+        del self.module.open
         self.cbook._lock_path = self.lock
+        self.logger.disabled = self.disabled
+        del self.environ["PATH"]
+        if self.path is not None:
+            self.environ["PATH"] = self.path
 
 
 def import_font_manager(module, run):
     """Fonts are those that matplotlib brings: the system's are not in the sandbox."""
     if keeps_files():
         return run(module)
-    with Silence(module.__name__):
+    with Unwritten(module):
         run(module)
     manager = module.fontManager
     own = load("os").path.dirname(module.__file__)

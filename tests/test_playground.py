@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from browser import browsing
-from conftest import BUILD, ROOT
+from conftest import ROOT
 from playground import TOKEN, Page, proxy
 from serving import serving, token_line, wait_for
 
@@ -54,15 +54,14 @@ def page(browser, server):
 
 
 @pytest.fixture(scope="module")
-def packages():
+def packages(tmp_path_factory):
     """The packages of web/package.json, those for tests too."""
     if not shutil.which("npm"):
         pytest.skip("there is no npm to install axe-core and TypeScript with")
-    folder = BUILD + "/playground-tests"
-    os.makedirs(folder, exist_ok=True)
+    folder = str(tmp_path_factory.mktemp("web"))
     for name in ("package.json", "package-lock.json", ".npmrc", "tsconfig.json"):
         shutil.copy(ROOT + "/web/" + name, folder)
-    shutil.copytree(ROOT + "/web/src", folder + "/src", dirs_exist_ok=True)
+    shutil.copytree(ROOT + "/web/src", folder + "/src")
     done = subprocess.run(["npm", "ci", "--prefer-offline", "--loglevel=error"], cwd=folder, capture_output=True, text=True, timeout=300)
     if done.returncode:
         pytest.skip("npm can't install: " + done.stderr.strip()[-200:])
@@ -231,6 +230,27 @@ def test_cells_wait_for_their_turn_and_stop_after_a_failure(page):
     page.click("Run all cells")
     wait_for(lambda: page.state(1) == "bad" and page.state(2) == "idle", "the queue goes on")
     assert page.state(0) == "ok"
+
+
+def test_a_waiting_cell_is_stopped_alone_and_a_running_one_where_it_runs(page):
+    first = page.text("header bdi")
+    running, waiting, last = page.start("import time\nwhile True: time.sleep(0.01)"), page.start("2 + 2"), page.start("3 + 3")
+    wait_for(lambda: page.state(running) == "running", "it does not run")
+    page.driver.find_elements("css selector", ".cell .run")[waiting].click()
+    assert [page.state(index) for index in (running, waiting, last)] == ["running", "idle", "waiting"]
+    page.click("New session")
+    wait_for(lambda: page.text("header bdi") != first, "no new session")
+    page.click("Interrupt the running cell")
+    assert page.ended(running) == "bad" and "KeyboardInterrupt" in page.output(running)
+    assert page.state(last) == "idle"
+
+
+def test_a_restart_ends_what_runs(page):
+    running = page.start("import time\nwhile True: time.sleep(0.01)")
+    wait_for(lambda: page.state(running) == "running", "it does not run")
+    page.click("Restart the session: its names and files go")
+    assert page.ended(running) == "bad" and "cancelled" in page.output(running)
+    assert "42" in page.run("6 * 7") and page.text(".banner") == ""
 
 
 def test_a_plot_is_seen(page):

@@ -9,7 +9,7 @@ export type State = "idle" | "waiting" | "running" | "ok" | "bad";
 /** What a cell asks of the notebook that it is in. */
 export interface Host {
   run(cell: Cell, then: "stay" | "next" | "insert"): void;
-  interrupt(): void;
+  stop(cell: Cell): void;
   move(cell: Cell, by: -1 | 1): void;
   remove(cell: Cell): void;
   changed(): void;
@@ -26,7 +26,7 @@ export class Cell {
   private current: State = "idle";
 
   constructor(code: string, host: Host) {
-    this.runButton = button("▶", "Run", () => this.running ? host.interrupt() : host.run(this, "stay"), {class: "icon run"});
+    this.runButton = button("▶", "Run", () => this.running ? host.stop(this) : host.run(this, "stay"), {class: "icon run"});
     const bar = el("div", {class: "bar", role: "toolbar", "aria-label": "Cell"},
       this.runButton, this.gutter, el("span", {class: "space"}),
       button("↑", "Move up", () => host.move(this, -1), {class: "icon"}),

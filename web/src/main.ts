@@ -22,10 +22,7 @@ const files = new Files(api, say);
 const sessions = new Sessions(api, entered);
 const notebook = new Notebook(api, {
   say,
-  busy: running => {
-    interrupt.disabled = !running;
-    document.body.dataset["busy"] = String(running);
-  },
+  busy: running => { interrupt.disabled = !running; },
   ended: result => {
     say(result ? `Ended: ${result.status}` : "The run failed");
     if (api.hasToken || result) void refresh();

@@ -20,7 +20,9 @@ export class Notebook implements Host {
   private queue: Cell[] = [];
   private removed: string[] = [];
   private pressed = "";
+  /** Where cells run from now on, and where the running one does. */
   session = "";
+  private at = "";
 
   constructor(private readonly api: Api, private readonly events: NotebookEvents) {
     for (const code of this.saved()) this.insert(this.cells.length, code);
@@ -140,12 +142,28 @@ export class Notebook implements Host {
     for (const cell of this.cells) this.run(cell, "stay");
   }
 
+  /** What runs ends as by Ctrl-C, and what waits behind it does not begin. */
   interrupt(): void {
-    for (const cell of this.queue.splice(1)) {
+    this.dropWaiting();
+    // Another session may have been opened meanwhile.
+    if (this.queue.length) this.api.interrupt(this.at).catch(() => {});
+  }
+
+  stop(cell: Cell): void {
+    const place = this.queue.indexOf(cell);
+    if (place === 0) this.interrupt();
+    else if (place > 0) this.rest(this.queue.splice(place, 1));
+  }
+
+  private dropWaiting(): void {
+    this.rest(this.queue.splice(1));
+  }
+
+  private rest(cells: Cell[]): void {
+    for (const cell of cells) {
       cell.state = "idle";
       cell.count(null);
     }
-    if (this.queue.length) this.api.interrupt(this.session).catch(() => {});
   }
 
   /** What ran belongs to a session that is gone. */
@@ -159,11 +177,7 @@ export class Notebook implements Host {
       const result = await this.execute(cell);
       this.events.ended(result);
       // What comes next was meant to follow a success.
-      if (result?.status !== "ok")
-        for (const waiting of this.queue.splice(1)) {
-          waiting.state = "idle";
-          waiting.count(null);
-        }
+      if (result?.status !== "ok") this.dropWaiting();
     }
     this.events.busy(false);
   }
@@ -171,8 +185,9 @@ export class Notebook implements Host {
   private async execute(cell: Cell): Promise<Result | null> {
     let result: Result | null = null;
     cell.state = "running";
+    this.at = this.session;
     try {
-      for await (const {name, data} of this.api.execute(this.session, cell.code)) {
+      for await (const {name, data} of this.api.execute(this.at, cell.code)) {
         if (name === "stdout" || name === "stderr") cell.output.stream(name, data.text);
         else if (name === "display") cell.output.display(data.display ?? data);
         else if (name === "result") cell.output.end(result = data as Result);

@@ -18,6 +18,7 @@ struct serve_options {
     struct cli_list listen;
     const char *token_file, *log_format, *audit_log;
     bool no_playground;
+    bool e2b, dify_sandbox, sandbox_fusion;
 };
 
 static const struct cli_option rows[] = {
@@ -28,6 +29,11 @@ static const struct cli_option rows[] = {
     {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, log_format)},
     {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
     {"no-playground", 0, NULL, "Nothing at /: no page to try pyexec with.", CLI_INTO(struct serve_options, no_playground)},
+    {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).", CLI_INTO(struct serve_options, e2b)},
+    {"dify-sandbox", 0, NULL, "Answers as dify-sandbox does too (POST /v1/sandbox/run).",
+     CLI_INTO(struct serve_options, dify_sandbox)},
+    {"sandbox-fusion", 0, NULL, "Answers as SandboxFusion does too (POST /run_code).",
+     CLI_INTO(struct serve_options, sandbox_fusion)},
 };
 
 /* Beside the program in a build folder, in libexec beside its prefix when installed. */
@@ -83,6 +89,9 @@ static int set_flags(struct px_serve_config *config, const struct serve_options 
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (texts[i].value && px_serve_config_set_text(config, texts[i].key, texts[i].value, error) < 0)
             return -1;
+    config->e2b |= options->e2b;
+    config->dify_sandbox |= options->dify_sandbox;
+    config->sandbox_fusion |= options->sandbox_fusion;
     return set_list(config, &options->listen, error);
 }
 

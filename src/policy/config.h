@@ -57,6 +57,7 @@ struct px_serve_config {
     char *log_format;                   /* "text" or "json" */
     char *audit_log;                    /* NULL, or an absolute path */
     bool playground;
+    bool e2b, dify_sandbox, sandbox_fusion;     /* other servers' routes */
 };
 
 int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);

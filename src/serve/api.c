@@ -7,13 +7,13 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "serve/files.h"
 #include "serve/mcp.h"
 #include "serve/playground.h"
 #include "serve/route.h"
+#include "serve/run.h"
 #include "serve/server.h"
 #include "serve/stream.h"
 
@@ -56,26 +56,12 @@ static pyexec_request *make_run(struct px_request *request, pyexec_error *error)
         pyexec_request_free(run);
         return NULL;
     }
-    if (px_principals_limit(&request->server->principals, request->principal, run) < 0) {
-        px_error_oom(error);
-        pyexec_request_free(run);
-        return NULL;
-    }
     return run;
 }
 
 static void answer_run(struct px_request *request, pyexec_result *result, const pyexec_error *failure)
 {
-    pyexec_error error;
     const char *text = result ? pyexec_result_json(result) : NULL;
-    if (result && !text) {
-        px_error_oom(&error);
-        failure = &error;
-    }
-    if (text) {
-        request->outcome = pyexec_status_name(pyexec_result_status(result));
-        px_log_run(&request->server->log, request, text);
-    }
     if (!request->stream) {
         if (text)
             px_answer_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
@@ -96,10 +82,8 @@ static void answer_run(struct px_request *request, pyexec_result *result, const 
 
 static void execute(struct px_request *request)
 {
-    struct px_server *server = request->server;
     pyexec_error error;
     pyexec_result *result = NULL;
-    px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
     pyexec_request *run = make_run(request, &error);
     if (!run) {
         px_answer_error(request, &error);
@@ -109,14 +93,7 @@ static void execute(struct px_request *request)
         pyexec_request_set_output(run, px_stream_output, request);
         pyexec_request_set_display(run, px_stream_display, request);
     }
-    px_request_run(request, run);
-    int64_t began = px_now_ns();
-    if (request->session_key)
-        pyexec_execute(server->executor, request->session_key, run, &result, &error);
-    else
-        pyexec_execute_once(server->executor, run, &result, &error);
-    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
-    px_request_run(request, NULL);
+    px_run(request, run, &result, &error);
     answer_run(request, result, &error);
     pyexec_result_free(result);
     pyexec_request_free(run);
@@ -310,6 +287,25 @@ const struct px_route px_routes[] = {
      .serve = px_playground_page},
     {"GET", "/playground/{path}", "playground_file", "What the page is made of.", .open = true, .inline_ = true,
      .page = true, .serve = px_playground_file},
+    {"GET", "/health", "dialect_health", "", .open = true, .inline_ = true, .dialects = PX_E2B | PX_DIFY_SANDBOX,
+     .serve = px_dialect_health},
+    {"POST", "/execute", "e2b_execute", "", PX_BODY_JSON, .dialects = PX_E2B, .serve = px_e2b_execute},
+    {"POST", "/contexts", "e2b_context_create", "", PX_BODY_JSON, .dialects = PX_E2B, .serve = px_e2b_create},
+    {"GET", "/contexts", "e2b_context_list", "", .dialects = PX_E2B, .serve = px_e2b_list},
+    {"DELETE", "/contexts/{id}", "e2b_context_delete", "", .dialects = PX_E2B, .serve = px_e2b_delete},
+    {"POST", "/contexts/{id}/restart", "e2b_context_restart", "", .dialects = PX_E2B, .serve = px_e2b_restart},
+    {"POST", "/v1/sandbox/run", "dify_run", "", PX_BODY_JSON, .runs = true, .dialects = PX_DIFY_SANDBOX,
+     .serve = px_dify_run},
+    {"GET", "/v1/sandbox/dependencies", "dify_dependencies", "", .dialects = PX_DIFY_SANDBOX,
+     .serve = px_dify_dependencies},
+    {"GET", "/v1/sandbox/dependencies/refresh", "dify_dependencies", "", .dialects = PX_DIFY_SANDBOX,
+     .serve = px_dify_dependencies},
+    {"POST", "/v1/sandbox/dependencies/update", "dify_update", "", PX_BODY_JSON, .dialects = PX_DIFY_SANDBOX,
+     .serve = px_dify_update},
+    {"POST", "/run_code", "fusion_run_code", "", PX_BODY_JSON, .runs = true, .dialects = PX_SANDBOX_FUSION,
+     .serve = px_fusion_run_code},
+    {"GET", "/v1/ping", "fusion_ping", "", .open = true, .inline_ = true, .dialects = PX_SANDBOX_FUSION,
+     .serve = px_fusion_ping},
 };
 const size_t px_route_count = PX_COUNT(px_routes);
 _Static_assert(PX_COUNT(px_routes) < PX_METRIC_ROUTES, "each route has its counters");

@@ -78,6 +78,7 @@ void px_request_release(struct px_request *request)
     free(request->session_key);
     free(request->upload);
     px_mcp_request_free(request->mcp);
+    json_decref(request->json);
     pthread_mutex_destroy(&request->lock);
     free(request);
 }
@@ -276,7 +277,9 @@ static bool authenticate(struct px_request *request)
 {
     const char *header = px_request_header(request, "Authorization");
     struct px_server *server = request->server;
-    if (!header && !request->listener->tcp)
+    if (request->route->dialects)
+        request->principal = px_dialect_principal(request);
+    else if (!header && !request->listener->tcp)
         request->principal = &server->principals.local;
     else
         request->principal = px_principals_find(&server->principals, header);

@@ -11,6 +11,7 @@
 #ifndef PX_SERVE_HTTP_H
 #define PX_SERVE_HTTP_H
 
+#include <jansson.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +19,7 @@
 #include <sys/types.h>
 
 #include "base/buffer.h"
+#include "serve/dialect.h"
 #include "serve/principal.h"
 #include "serve/schedule.h"
 #include "serve/serve.h"
@@ -40,6 +42,7 @@ struct px_listener {
     struct MHD_Daemon *daemon;
     int fd;
     bool tcp;                           /* else a UNIX socket, whose peers are `local` */
+    bool loopback;                      /* TCP that only this machine reaches */
     char name[160];                     /* for the log */
     char host[128];                     /* what it listens on, without the port */
 };
@@ -89,6 +92,7 @@ struct px_request {
     struct px_stream *stream;           /* server-sent events, or NULL */
     struct px_watch *watch;
     struct px_mcp_request *mcp;         /* of POST /mcp (mcp.c), or NULL */
+    json_t *json;                       /* of a dialect: the body, or NULL */
 
     /* For the log and the audit. */
     const char *outcome;                /* status of a run, or code of an error; static */
@@ -102,6 +106,7 @@ struct px_route {
     const char *summary;                /* for OpenAPI */
     enum px_body body;
     bool open;                          /* needs no principal */
+    unsigned dialects;                  /* the dialects that have it; 0: pyexec's own */
     bool runs;                          /* code runs: goes through the schedule */
     bool inline_;                       /* answered on the connection's thread: must not wait */
     bool page;                          /* for browsers: no part of the API, nor of its document */

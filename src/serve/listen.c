@@ -19,10 +19,25 @@
 
 #define BACKLOG 1024
 
+static bool is_loopback(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;
+    socklen_t size = sizeof address;
+    if (getsockname(fd, &address.any, &size) < 0)
+        return false;
+    if (address.any.sa_family == AF_INET)
+        return ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return address.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr);
+}
+
 static struct px_listener *add(struct px_server *server, int fd, bool tcp, const char *name)
 {
     struct px_listener *listener = &server->listeners[server->listener_count++];
-    *listener = (struct px_listener){.server = server, .fd = fd, .tcp = tcp};
+    *listener = (struct px_listener){.server = server, .fd = fd, .tcp = tcp, .loopback = tcp && is_loopback(fd)};
     snprintf(listener->name, sizeof listener->name, "%s", name);
     return listener;
 }
@@ -157,7 +172,8 @@ static int take_passed(struct px_server *server, int count, pyexec_error *error)
 static int check_tokens(const struct px_server *server, pyexec_error *error)
 {
     for (size_t i = 0; i < server->listener_count; i++)
-        if (server->listeners[i].tcp && !server->options->config->token_file) {
+        if (server->listeners[i].tcp && !server->options->config->token_file &&
+            !(server->dialects && server->listeners[i].loopback)) {
             px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: %s needs one", server->listeners[i].name);
             return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX, or listen on a "
                                         "UNIX socket: --listen unix:/PATH.");

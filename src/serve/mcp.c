@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "front/mcp.h"
-#include "policy/policy.h"
 #include "serve/route.h"
+#include "serve/run.h"
 #include "serve/server.h"
 #include "serve/stream.h"
 
@@ -150,22 +150,6 @@ static void check_headers(struct px_request *request, struct px_mcp_call *call)
 
 /* ---- Requests ---- */
 
-/* What the caller's runs have: the server's policy, lowered to its ceiling. */
-static char *effective_policy(struct px_request *request, const char *ceiling)
-{
-    pyexec_error error;
-    const char *base = pyexec_executor_policy_json(request->server->executor);
-    px_auto(px_policy_done) struct px_policy policy = {0}, most = {0};
-    px_auto_json json_t *own = json_loads(base, 0, NULL), *given = json_loads(ceiling, 0, NULL);
-    if (!json_object_size(given) || px_policy_init(&policy, &error) < 0 ||
-        px_policy_merge_json(&policy, own, PX_ORIGIN_FILE, &error) < 0 ||
-        px_policy_copy(&most, &policy, &error) < 0 ||
-        px_policy_merge_json(&most, given, PX_ORIGIN_FILE, &error) < 0 ||
-        px_policy_limit(&policy, &most, false, &error) < 0)
-        return strdup(base);
-    return px_json_take_text(px_policy_to_json(&policy));
-}
-
 static struct px_mcp_request *read_request(struct px_request *request)
 {
     struct px_server *server = request->server;
@@ -184,7 +168,7 @@ static struct px_mcp_request *read_request(struct px_request *request)
     if (good)
         mcp->call = px_mcp_read(server->mcp, &caller, px_buffer_string(&request->body), request->body.length);
     if (mcp->call && mcp->call->method && strcmp(mcp->call->method, "tools/list") == 0) {
-        mcp->policy = effective_policy(request, mcp->ceiling);
+        mcp->policy = px_run_policy(request);
         mcp->call->caller.policy = mcp->policy ? mcp->policy : "{}";
     }
     if (mcp->call)

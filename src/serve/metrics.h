@@ -12,7 +12,7 @@ struct px_buffer;
 /* Upper bounds in seconds of the histograms' buckets, +Inf beside them. */
 #define PX_METRIC_BUCKETS(X) X(0.0005) X(0.001) X(0.0025) X(0.005) X(0.01) X(0.025) X(0.05) X(0.1) \
     X(0.25) X(0.5) X(1) X(2.5) X(5) X(10) X(30) X(60)
-#define PX_METRIC_ROUTES 32
+#define PX_METRIC_ROUTES 48
 #define PX_METRIC_BUCKET_COUNT 17
 
 struct px_histogram {

@@ -324,6 +324,8 @@ char *px_openapi_make(pyexec_executor *executor)
 {
     json_t *paths = json_object();
     for (size_t i = 0; i < px_route_count; i++) {
+        if (px_routes[i].dialects)      /* other people's, described by them */
+            continue;
         char method[8] = "";
         if (px_routes[i].page)
             continue;

@@ -91,7 +91,8 @@ static int parse_line(char *line, struct px_principal **ret, pyexec_error *error
     px_auto(px_policy_done) struct px_policy ceiling = {0};
     int status = principal ? px_policy_init(&ceiling, error) : px_error_oom(error);
     if (status == 0 && (strlen(name) > PX_PRINCIPAL_NAME_MAX || strspn(name, NAME_CHARACTERS) != strlen(name) ||
-             strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "local") == 0))
+             strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "local") == 0 ||
+             strcmp(name, "loopback") == 0))
         status = px_error_set(error, PYEXEC_INVALID_POLICY, "'%.80s' can't be a principal's name", name);
     if (status == 0 && (!hash || parse_hash(principal, hash) < 0))
         status = px_error_set(error, PYEXEC_INVALID_POLICY, "no sha256:HEX after '%.80s'", name);
@@ -227,8 +228,11 @@ int px_principals_init(struct px_principals *principals, const char *path, pyexe
     *principals = (struct px_principals){.path = path};
     pthread_mutex_init(&principals->lock, NULL);
     strcpy(principals->local.name, "local");
+    strcpy(principals->loopback.name, "loopback");
     principals->local.ceiling = strdup("{}");
-    return principals->local.ceiling ? px_principals_reload(principals, error) : px_error_oom(error);
+    principals->loopback.ceiling = strdup("{}");
+    bool good = principals->local.ceiling && principals->loopback.ceiling;
+    return good ? px_principals_reload(principals, error) : px_error_oom(error);
 }
 
 void px_principals_done(struct px_principals *principals)
@@ -239,17 +243,22 @@ void px_principals_done(struct px_principals *principals)
         principals->list = next;
     }
     free(principals->local.ceiling);
+    free(principals->loopback.ceiling);
     pthread_mutex_destroy(&principals->lock);
 }
 
 struct px_principal *px_principals_find(struct px_principals *principals, const char *header)
 {
-    unsigned char hash[32];
-    unsigned length = 0;
     if (!header || strncasecmp(header, "Bearer ", 7) != 0)
         return NULL;
-    header += 7 + strspn(header + 7, " ");
-    if (!*header || !EVP_Digest(header, strlen(header), hash, &length, EVP_sha256(), NULL) ||
+    return px_principals_find_token(principals, header + 7 + strspn(header + 7, " "));
+}
+
+struct px_principal *px_principals_find_token(struct px_principals *principals, const char *token)
+{
+    unsigned char hash[32];
+    unsigned length = 0;
+    if (!*token || !EVP_Digest(token, strlen(token), hash, &length, EVP_sha256(), NULL) ||
         length != sizeof hash)
         return NULL;
     struct px_principal *found = NULL;

@@ -4,7 +4,8 @@
  *
  * HEX is the SHA-256 of the bearer token. Keys are those of the policy, as flags have them: the
  * principal's ceiling, over the server's policy; and max_concurrent, max_sessions and rate (runs
- * per second). Callers on a UNIX socket without a token are the principal `local`.
+ * per second). Callers on a UNIX socket without a token are the principal `local`; those of a dialect
+ * on a loopback address, when there is no file, are `loopback`.
  *
  * A table is read whole and replaced whole (SIGHUP). Principals live until the end, since
  * requests and queues point to them; one that is gone from the file is no longer found. */
@@ -35,6 +36,7 @@ struct px_principals {
     pthread_mutex_t lock;
     struct px_principal *list;
     struct px_principal local;
+    struct px_principal loopback;   /* callers of dialects on a loopback address without tokens */
     const char *path;               /* NULL: no file, only `local` */
 };
 
@@ -46,6 +48,9 @@ int px_principals_reload(struct px_principals *principals, pyexec_error *error);
 
 /* The principal of an Authorization header ("Bearer …"), compared in constant time; NULL: none. */
 struct px_principal *px_principals_find(struct px_principals *principals, const char *header);
+
+/* The same of a token alone, NUL-terminated. */
+struct px_principal *px_principals_find_token(struct px_principals *principals, const char *token);
 
 /* The principal's ceiling as JSON, for free(); NULL: out of memory. */
 char *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal);

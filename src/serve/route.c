@@ -68,6 +68,8 @@ int px_route_find(struct px_request *request, char *allowed, size_t size)
     for (size_t i = 0; i < px_route_count; i++) {
         const char *session = NULL, *rest = NULL;
         size_t length = 0;
+        if (px_routes[i].dialects && !(px_routes[i].dialects & request->server->dialects))
+            continue;
         if (!matches(px_routes[i].path, request->path, &session, &length, &rest))
             continue;
         if (strcmp(px_routes[i].method, method) == 0) {

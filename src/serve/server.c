@@ -66,6 +66,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     size_t workers = options->max_concurrent ? (size_t)options->max_concurrent : 2 * (size_t)processors;
     server->metrics.started_seconds = time(NULL);
+    server->dialects = px_dialects(config);
     if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
         px_principals_init(&server->principals, config->token_file, error) < 0 ||
         px_listen_all(server, error) < 0 ||
@@ -78,6 +79,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     if (!server->openapi)
         return px_error_oom(error);
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
+        px_contexts_new(&server->contexts, error) < 0 ||
         px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 ||
         px_schedule_new(workers, (size_t)options->queue_length, true, &server->runs, error) < 0 ||
         px_schedule_new(CHORES, CHORES_QUEUED, false, &server->chores, error) < 0)
@@ -108,6 +110,7 @@ static void close_server(struct px_server *server)
         }
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
+    px_contexts_free(server->contexts);
     pyexec_executor_free(server->executor);
     px_listen_done(server);
     px_principals_done(&server->principals);

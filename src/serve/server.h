@@ -20,6 +20,8 @@ struct px_server {
     struct px_schedule *runs, *chores;  /* code; files, lists and the like */
     struct px_watcher *watcher;
     struct px_mcp *mcp;
+    unsigned dialects;                  /* that are enabled */
+    struct px_contexts *contexts;       /* of E2B's */
     struct px_metrics metrics;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];

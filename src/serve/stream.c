@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -12,6 +13,7 @@
 #include "serve/http.h"
 
 #define SILENCE_NS (15 * INT64_C(1000000000))
+#define LINES_SILENCE_NS (5 * INT64_C(1000000000))      /* as E2B's server */
 #define BLOCK 16384
 
 /* What waits for the client is bounded by the policy's limits of output: only kept bytes are
@@ -19,6 +21,7 @@
 struct px_stream {
     struct px_buffer waiting;
     struct px_buffer held[2];       /* of each stream: the start of a character to come */
+    bool lines;                     /* of JSON, as E2B has them; else server-sent events */
     unsigned long long seq;
     bool ended;
     int64_t sent_ns;
@@ -63,12 +66,13 @@ static void forget_reader(void *closure)
     px_request_release(closure);
 }
 
-int px_stream_begin(struct px_request *request)
+static int begin(struct px_request *request, bool lines)
 {
     struct px_stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         return -1;
     stream->sent_ns = px_now_ns();
+    stream->lines = lines;
     pthread_mutex_lock(&request->lock);
     request->stream = stream;
     pthread_mutex_unlock(&request->lock);
@@ -79,11 +83,22 @@ int px_stream_begin(struct px_request *request)
         px_request_release(request);
         return -1;
     }
-    MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    MHD_add_response_header(response, "Content-Type",
+                            lines ? "application/x-ndjson" : "text/event-stream");
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Accel-Buffering", "no");
     px_answer(request, MHD_HTTP_OK, response);
     return 0;
+}
+
+int px_stream_begin(struct px_request *request)
+{
+    return begin(request, false);
+}
+
+int px_stream_begin_lines(struct px_request *request)
+{
+    return begin(request, true);
 }
 
 static void add_event(struct px_request *request, const struct px_buffer *event, bool last)
@@ -108,9 +123,10 @@ bool px_stream_wanted(const struct px_request *request)
 static void send_json(struct px_request *request, const char *name, const char *json, bool last)
 {
     px_auto_buffer struct px_buffer event = {0};
-    px_buffer_printf(&event, "event: %s\ndata: ", name);
+    if (!request->stream->lines)
+        px_buffer_printf(&event, "event: %s\ndata: ", name);
     px_buffer_add_string(&event, json);
-    px_buffer_add_string(&event, "\n\n");
+    px_buffer_add_string(&event, request->stream->lines ? "\n" : "\n\n");
     add_event(request, &event, last);
 }
 
@@ -119,15 +135,25 @@ void px_stream_send(struct px_request *request, const char *name, const char *js
     send_json(request, name, json, false);
 }
 
+static long long unix_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
 static void send_text(struct px_request *request, int which, const char *bytes, size_t length)
 {
     px_auto_buffer struct px_buffer text = {0}, event = {0};
     px_utf8_repair(&text, bytes, length);
     px_auto_json json_t *string = json_stringn(px_buffer_string(&text), text.length);
     px_auto_free char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
-    px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n",
-                     which == 1 ? "stdout" : "stderr", request->stream->seq++,
-                     quoted ? quoted : "\"\"");
+    const char *name = which == 1 ? "stdout" : "stderr", *shown = quoted ? quoted : "\"\"";
+    if (request->stream->lines)
+        px_buffer_printf(&event, "{\"type\":\"%s\",\"text\":%s,\"timestamp\":%lld}\n", name, shown, unix_ns());
+    else
+        px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n", name,
+                         request->stream->seq++, shown);
     add_event(request, &event, false);
 }
 
@@ -165,11 +191,12 @@ void px_stream_tick(struct px_request *request, int64_t now_ns)
 {
     pthread_mutex_lock(&request->lock);
     struct px_stream *stream = request->stream;
-    bool due = stream && !stream->ended && now_ns - stream->sent_ns >= SILENCE_NS;
+    bool lines = stream && stream->lines;
+    bool due = stream && !stream->ended && now_ns - stream->sent_ns >= (lines ? LINES_SILENCE_NS : SILENCE_NS);
     pthread_mutex_unlock(&request->lock);
     if (!due)
         return;
     px_auto_buffer struct px_buffer comment = {0};
-    px_buffer_add_string(&comment, ": still running\n\n");
+    px_buffer_add_string(&comment, lines ? "{\"type\":\"keepalive\"}\n" : ": still running\n\n");
     add_event(request, &comment, false);
 }

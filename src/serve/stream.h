@@ -14,6 +14,9 @@ bool px_stream_wanted(const struct px_request *request);
 
 /* Begins the answer: 200, text/event-stream. -1: out of memory. */
 int px_stream_begin(struct px_request *request);
+/* The same as E2B's server does: a JSON object a line, of which the callers give the `type`; the names
+ * of events below are not sent. */
+int px_stream_begin_lines(struct px_request *request);
 
 /* pyexec_display_fn and pyexec_output_fn, with the request as their closure. */
 int px_stream_display(void *request, const char *json, size_t length);

@@ -1,0 +1,128 @@
+#include "serve/dialect.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/route.h"
+#include "serve/server.h"
+
+unsigned px_dialects(const struct px_serve_config *config)
+{
+    return (config->e2b ? PX_E2B : 0) | (config->dify_sandbox ? PX_DIFY_SANDBOX : 0) |
+           (config->sandbox_fusion ? PX_SANDBOX_FUSION : 0);
+}
+
+/* The password of HTTP Basic is a token, whatever the user is called. */
+static struct px_principal *find_basic(struct px_principals *principals, const char *header)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    header += 6 + strspn(header + 6, " ");
+    if (px_base64_decode(&text, header, strlen(header)) < 0)
+        return NULL;
+    const char *colon = strchr(px_buffer_string(&text), ':');
+    return colon ? px_principals_find_token(principals, colon + 1) : NULL;
+}
+
+struct px_principal *px_dialect_principal(struct px_request *request)
+{
+    struct px_principals *principals = &request->server->principals;
+    const char *authorization = px_request_header(request, "Authorization");
+    const char *own = request->route->dialects & PX_DIFY_SANDBOX ? px_request_header(request, "X-Api-Key")
+                      : request->route->dialects & PX_E2B
+                          ? px_request_header(request, "E2B-Traffic-Access-Token")
+                          : NULL;
+    if (!request->listener->tcp && (!principals->path || (!authorization && !own)))
+        return &principals->local;
+    if (!principals->path)
+        return request->listener->loopback ? &principals->loopback : NULL;
+    if (authorization && strncasecmp(authorization, "Basic ", 6) == 0)
+        return find_basic(principals, authorization);
+    if (authorization)
+        return px_principals_find(principals, authorization);
+    return own ? px_principals_find_token(principals, own) : NULL;
+}
+
+json_t *px_dialect_body(struct px_request *request, pyexec_error *error)
+{
+    json_error_t problem = {.text = "it is no object"};
+    request->json = json_loadb(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
+    if (json_is_object(request->json))
+        return request->json;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not a JSON object: %.200s", problem.text);
+    px_error_hint(error, "Send an object with the member \"code\".");
+    return NULL;
+}
+
+pyexec_request *px_dialect_run(struct px_request *request, const json_t *code, pyexec_error *error)
+{
+    pyexec_request *run = pyexec_request_new();
+    const char *text = json_string_value(code);
+    size_t length = json_string_length(code);
+    if (!run || pyexec_request_set_code(run, text, length) < 0) {
+        pyexec_request_free(run);
+        px_error_oom(error);
+        return NULL;
+    }
+    px_log_hash(&request->server->log, request, text, length);
+    return run;
+}
+
+bool px_dialect_failed(struct px_request *request, const pyexec_error *error)
+{
+    bool own = error->code == PYEXEC_INVALID_REQUEST || error->code == PYEXEC_INVALID_POLICY ||
+               error->code == PYEXEC_SESSION_NOT_FOUND || request->stream;
+    if (!own) {
+        px_answer_error(request, error);
+        return true;
+    }
+    request->outcome = pyexec_code_name(error->code);
+    request->server->metrics.errors[error->code]++;
+    return false;
+}
+
+static void add_line(struct px_buffer *out, const char *text)
+{
+    if (!text || !*text || strstr(px_buffer_string(out), text))
+        return;
+    if (out->length && out->data[out->length - 1] != '\n')
+        px_buffer_add_byte(out, '\n');
+    px_buffer_add_string(out, text);
+    px_buffer_add_byte(out, '\n');
+}
+
+void px_dialect_add_cut(struct px_buffer *out, const json_t *result)
+{
+    static const char *const streams[] = {"stdout", "stderr"};
+    for (size_t i = 0; i < PX_COUNT(streams); i++) {
+        char key[32], line[96];
+        snprintf(key, sizeof key, "%s_truncated", streams[i]);
+        if (!json_is_true(json_object_get(result, key)))
+            continue;
+        snprintf(key, sizeof key, "%s_bytes", streams[i]);
+        snprintf(line, sizeof line, "[pyexec: %s is cut: the script wrote %lld bytes]", streams[i],
+                 (long long)json_integer_value(json_object_get(result, key)));
+        add_line(out, line);
+    }
+}
+
+void px_dialect_add_stderr(struct px_buffer *out, const json_t *result)
+{
+    const json_t *error = json_object_get(result, "error");
+    const json_t *text = json_object_get(result, "stderr");
+    px_buffer_add(out, json_string_value(text), json_string_length(text));
+    /* An exception's traceback is there already; sys.exit() has none to show. */
+    const char *status = json_string_value(json_object_get(result, "status"));
+    if (status && strcmp(status, "error") != 0)
+        add_line(out, json_string_value(json_object_get(result, "error_repr")));
+    add_line(out, json_string_value(json_object_get(error, "hint")));
+    px_dialect_add_cut(out, result);
+}
+
+void px_dialect_health(struct px_request *request)
+{
+    px_answer_text(request, MHD_HTTP_OK, "application/json", "\"ok\"", 4);
+}

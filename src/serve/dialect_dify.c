@@ -1,0 +1,131 @@
+/* dify-sandbox's API, as its Go server has it and Dify's CodeExecutor calls it: results are 200 with
+ * {"code": 0, "message": "success", "data": …}, requests that it does not take with a negative code. */
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/dialect.h"
+#include "serve/http.h"
+#include "serve/run.h"
+
+static void refuse(struct px_request *request, int status, int code, const char *message)
+{
+    px_answer_json(request, status,
+                   px_json_take_text(json_pack("{s:i, s:s, s:n}", "code", code, "message", message, "data")));
+}
+
+/* Takes the data. */
+static void answer(struct px_request *request, json_t *data)
+{
+    px_answer_json(request, MHD_HTTP_OK,
+                   px_json_take_text(json_pack("{s:i, s:s, s:o}", "code", 0, "message", "success", "data", data)));
+}
+
+/* Every Dify asks for the network, needed or not: it is had where the policy gives it. */
+static int limit_network(pyexec_request *run, const json_t *body)
+{
+    if (json_is_true(json_object_get(body, "enable_network")))
+        return 0;
+    return pyexec_request_set_policy(run, "{\"disable_networking\": true}");
+}
+
+/* `preload` is code that goes before the other. */
+static json_t *whole_code(const json_t *body)
+{
+    const json_t *code = json_object_get(body, "code"), *preload = json_object_get(body, "preload");
+    px_auto_buffer struct px_buffer text = {0};
+    if (json_string_length(preload)) {
+        px_buffer_add(&text, json_string_value(preload), json_string_length(preload));
+        px_buffer_add_byte(&text, '\n');
+    }
+    px_buffer_add(&text, json_string_value(code), json_string_length(code));
+    return px_buffer_ok(&text) ? json_stringn(px_buffer_string(&text), text.length) : NULL;
+}
+
+/* `error` is what went wrong with the run, and empty when nothing did, whatever is on stderr. */
+static json_t *data_of(const json_t *result)
+{
+    px_auto_buffer struct px_buffer text = {0}, error = {0};
+    json_int_t exit_code = json_integer_value(json_object_get(result, "exit_code"));
+    px_dialect_add_stderr(&text, result);
+    if (exit_code)
+        px_buffer_printf(&error, "process exited with code %lld\n%s", (long long)exit_code, px_buffer_string(&text));
+    return json_pack("{s:O, s:s%, s:s, s:I}", "stdout", json_object_get(result, "stdout"), "stderr",
+                     px_buffer_string(&text), text.length, "error", px_buffer_string(&error), "exit_code", exit_code);
+}
+
+static void fail(struct px_request *request, const pyexec_error *error)
+{
+    char message[sizeof error->message + sizeof error->hint + 2];
+    if (px_dialect_failed(request, error))
+        return;
+    snprintf(message, sizeof message, "%s. %s", error->message, error->hint);
+    refuse(request, MHD_HTTP_OK, -400, message);
+}
+
+static void run(struct px_request *request, const json_t *body)
+{
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    px_auto_json json_t *code = whole_code(body);
+    pyexec_request *wanted = code ? px_dialect_run(request, code, &error) : NULL;
+    if (!code || (wanted && limit_network(wanted, body) < 0))
+        px_error_oom(&error);
+    else if (wanted && px_run(request, wanted, &result, &error) == 0) {
+        px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+        answer(request, data_of(object));
+    }
+    if (!result)
+        fail(request, &error);
+    pyexec_result_free(result);
+    pyexec_request_free(wanted);
+}
+
+/* What its server answers where a member is missing, or a language is another. */
+static bool is_python(struct px_request *request, const char *language)
+{
+    if (!language || !*language)
+        refuse(request, MHD_HTTP_OK, -400, "language: required");
+    else if (strcmp(language, "python3") != 0)
+        refuse(request, MHD_HTTP_BAD_REQUEST, -400, "unsupported language");
+    else
+        return true;
+    request->outcome = "invalid_request";
+    return false;
+}
+
+void px_dify_run(struct px_request *request)
+{
+    pyexec_error error;
+    const json_t *body = px_dialect_body(request, &error);
+    if (!body) {
+        fail(request, &error);
+        return;
+    }
+    if (!is_python(request, json_string_value(json_object_get(body, "language"))))
+        return;
+    if (json_string_length(json_object_get(body, "code"))) {
+        run(request, body);
+        return;
+    }
+    request->outcome = "invalid_request";
+    refuse(request, MHD_HTTP_OK, -400, "code: required");
+}
+
+/* What may be imported is the policy's to say: nothing is listed, nothing installed. */
+void px_dify_dependencies(struct px_request *request)
+{
+    if (is_python(request, MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "language")))
+        answer(request, json_pack("{s:[]}", "dependencies"));
+}
+
+void px_dify_update(struct px_request *request)
+{
+    pyexec_error error;
+    const json_t *body = px_dialect_body(request, &error);
+    if (!body)
+        fail(request, &error);
+    else if (is_python(request, json_string_value(json_object_get(body, "language"))))
+        answer(request, json_object());
+}

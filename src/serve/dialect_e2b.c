@@ -1,0 +1,485 @@
+/* E2B's code interpreter: POST /execute and /contexts as its server has them and its SDKs call them.
+ * A context is a session of the same id; the one that nobody names is `e2b-default`. What a context
+ * is stays here until it is deleted, so that it has its place and its folder though its session has
+ * ended (a kill, its TTL) and begins anew. Errors are plain text. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/dialect.h"
+#include "serve/route.h"
+#include "serve/run.h"
+#include "serve/server.h"
+#include "serve/stream.h"
+
+#define DEFAULT "e2b-default"
+#define HOME "/home/user"
+#define CONTEXTS_MAX 1000u      /* of a principal's; the one that was used the longest ago goes */
+#define CWD_MAX 1024u
+
+/* ---- Contexts ---- */
+
+struct context {
+    struct context *next;
+    const struct px_principal *principal;
+    char *id, *cwd;
+};
+
+struct px_contexts {
+    pthread_mutex_t lock;
+    struct context *list;       /* the last one used first */
+};
+
+int px_contexts_new(struct px_contexts **ret, pyexec_error *error)
+{
+    *ret = calloc(1, sizeof **ret);
+    if (!*ret)
+        return px_error_oom(error);
+    pthread_mutex_init(&(*ret)->lock, NULL);
+    return 0;
+}
+
+static void free_context(struct context *context)
+{
+    free(context->id);
+    free(context->cwd);
+    free(context);
+}
+
+void px_contexts_free(struct px_contexts *contexts)
+{
+    if (!contexts)
+        return;
+    while (contexts->list) {
+        struct context *next = contexts->list->next;
+        free_context(contexts->list);
+        contexts->list = next;
+    }
+    pthread_mutex_destroy(&contexts->lock);
+    free(contexts);
+}
+
+static void add_context(struct px_contexts *contexts, struct context *context)
+{
+    pthread_mutex_lock(&contexts->lock);
+    context->next = contexts->list;
+    contexts->list = context;
+    size_t count = 0;
+    for (struct context **at = &contexts->list; *at;) {
+        struct context *one = *at;
+        if (one->principal != context->principal || ++count <= CONTEXTS_MAX) {
+            at = &one->next;
+            continue;
+        }
+        *at = one->next;
+        free_context(one);
+    }
+    pthread_mutex_unlock(&contexts->lock);
+}
+
+/* Takes it out of the list; NULL: not there. With the lock held. */
+static struct context *unlink_context(struct px_contexts *contexts, const struct px_principal *principal,
+                                      const char *id)
+{
+    struct context **at = &contexts->list;
+    while (*at && ((*at)->principal != principal || strcmp((*at)->id, id) != 0))
+        at = &(*at)->next;
+    struct context *found = *at;
+    if (found)
+        *at = found->next;
+    return found;
+}
+
+/* A copy of its folder, for free(), and it is the last one used; NULL: there is none of that id. */
+static char *use_context(struct px_request *request, const char *id)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    if (strcmp(id, DEFAULT) == 0)
+        return strdup(HOME);
+    pthread_mutex_lock(&contexts->lock);
+    struct context *found = unlink_context(contexts, request->principal, id);
+    char *cwd = found ? strdup(found->cwd) : NULL;
+    if (found) {
+        found->next = contexts->list;
+        contexts->list = found;
+    }
+    pthread_mutex_unlock(&contexts->lock);
+    return cwd;
+}
+
+static json_t *describe(const char *id, const char *cwd)
+{
+    return json_pack("{s:s, s:s, s:s}", "id", id, "language", "python", "cwd", cwd);
+}
+
+/* ---- Answers ---- */
+
+static void answer_text(struct px_request *request, int status, const char *text)
+{
+    px_answer_text(request, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+static void refuse(struct px_request *request, const char *text)
+{
+    request->outcome = "invalid_request";
+    answer_text(request, MHD_HTTP_BAD_REQUEST, text);
+}
+
+static void answer_unknown(struct px_request *request, const char *id)
+{
+    char text[256];
+    snprintf(text, sizeof text, "Context %.200s not found", id);
+    request->outcome = "session_not_found";
+    answer_text(request, MHD_HTTP_NOT_FOUND, text);
+}
+
+static void answer_failure(struct px_request *request, const pyexec_error *error)
+{
+    char text[sizeof error->message + sizeof error->hint + 2];
+    if (px_dialect_failed(request, error))
+        return;
+    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
+    answer_text(request, px_status_of(error), text);
+}
+
+/* ---- Lines of an execution ---- */
+
+/* Takes the line. */
+static void send_line(struct px_request *request, json_t *line)
+{
+    px_auto_free char *text = px_json_take_text(line);
+    if (text)
+        px_stream_send(request, NULL, text);
+}
+
+/* Its clients want texts: what is not there is "". */
+static void send_error(struct px_request *request, const char *name, const char *value, const char *traceback)
+{
+    send_line(request, json_pack("{s:s, s:s, s:s, s:s}", "type", "error", "name", name ? name : "", "value",
+                                 value ? value : "", "traceback", traceback ? traceback : ""));
+}
+
+static const char *field_of(const char *mime)
+{
+    static const struct {
+        const char *mime, *field;
+    } fields[] = {
+        {"text/plain", "text"},         {"text/html", "html"},          {"text/markdown", "markdown"},
+        {"image/svg+xml", "svg"},       {"image/png", "png"},           {"image/jpeg", "jpeg"},
+        {"application/pdf", "pdf"},     {"text/latex", "latex"},        {"application/json", "json"},
+        {"application/javascript", "javascript"},
+    };
+    for (size_t i = 0; i < PX_COUNT(fields); i++)
+        if (strcmp(mime, fields[i].mime) == 0)
+            return fields[i].field;
+    return NULL;
+}
+
+/* As its server does: a string is shown without its quotes. */
+static json_t *plain(const json_t *text)
+{
+    const char *value = json_string_value(text);
+    size_t length = json_string_length(text);
+    bool quoted = length >= 2 && value[0] == '\'' && value[length - 1] == '\'';
+    return json_stringn(quoted ? value + 1 : value, quoted ? length - 2 : length);
+}
+
+static json_t *result_line(bool main)
+{
+    return json_pack("{s:s, s:b}", "type", "result", "is_main_result", main);
+}
+
+static void send_display(struct px_request *request, const json_t *display)
+{
+    json_t *line = result_line(json_is_true(json_object_get(display, "last_value")));
+    json_t *extra = json_object(), *value;
+    const char *mime;
+    json_object_foreach(json_object_get(display, "data"), mime, value) {
+        const char *field = field_of(mime);
+        if (field && strcmp(field, "text") == 0)
+            json_object_set_new(line, field, plain(value));
+        else
+            json_object_set(field ? line : extra, field ? field : mime, value);
+    }
+    json_object_set_new(line, "extra", extra);
+    send_line(request, line);
+}
+
+/* pyexec_display_fn */
+static int show(void *closure, const char *json, size_t length)
+{
+    struct px_request *request = closure;
+    px_auto_json json_t *display = json_loadb(json, length, JSON_ALLOW_NUL, NULL);
+    send_display(request, display);
+    return request->gone;
+}
+
+static bool has_shown_value(const json_t *result)
+{
+    const json_t *display;
+    size_t i;
+    json_array_foreach(json_object_get(result, "display"), i, display)
+        if (json_is_true(json_object_get(display, "last_value")))
+            return true;
+    return false;
+}
+
+static void send_value(struct px_request *request, const json_t *result)
+{
+    const json_t *value = json_object_get(result, "last_value_repr");
+    if (!json_is_string(value) || has_shown_value(result))
+        return;
+    json_t *line = result_line(true);
+    json_object_set_new(line, "text", plain(value));
+    send_line(request, line);
+}
+
+static void send_outcome(struct px_request *request, const json_t *result)
+{
+    const json_t *error = json_object_get(result, "error");
+    const char *status = json_string_value(json_object_get(result, "status"));
+    const char *repr = json_string_value(json_object_get(result, "error_repr"));
+    if (json_is_object(error))
+        send_error(request, json_string_value(json_object_get(error, "type")),
+                   json_string_value(json_object_get(error, "message")),
+                   json_string_value(json_object_get(error, "traceback")));
+    else if (status && strcmp(status, "ok") != 0)
+        send_error(request, status, repr, NULL);
+}
+
+/* What a user would otherwise not learn: on stderr, as no field is for it. */
+static void send_notes(struct px_request *request, const json_t *result)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    const char *why = json_string_value(json_object_get(json_object_get(result, "session"), "restarted"));
+    px_dialect_add_cut(&text, result);
+    if (json_integer_value(json_object_get(result, "display_dropped")))
+        px_buffer_add_string(&text, "[pyexec: displays beyond the policy's limits are left out]\n");
+    if (why)
+        px_buffer_printf(&text, "[pyexec: what the context had before is gone (%s)]\n", why);
+    if (text.length)
+        px_stream_output(request, 2, px_buffer_string(&text), text.length);
+}
+
+static void send_result(struct px_request *request, pyexec_result *result)
+{
+    px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+    json_t *count = json_object_get(json_object_get(object, "session"), "execution_count");
+    send_notes(request, object);
+    send_value(request, object);
+    send_outcome(request, object);
+    send_line(request, json_pack("{s:s, s:O}", "type", "number_of_executions", "execution_count", count));
+}
+
+/* ---- Execution ---- */
+
+static int add_environment(pyexec_request *run, json_t *variables, pyexec_error *error)
+{
+    const char *name;
+    json_t *value;
+    bool good = !variables || json_is_object(variables) || json_is_null(variables);
+    json_object_foreach(variables, name, value) {
+        good = good && json_is_string(value);
+        if (good && pyexec_request_set_env(run, name, json_string_value(value)) < 0)
+            return px_error_oom(error);
+    }
+    if (good)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "env_vars is not an object of texts");
+    return px_error_hint(error, "Send {\"NAME\": \"value\"}.");
+}
+
+/* The folder of the workspace that stands for it: HOME is the workspace. NULL: none may. */
+static const char *folder_of(const char *cwd)
+{
+    size_t home = strlen(HOME);
+    if (strncmp(cwd, HOME, home) == 0 && (!cwd[home] || cwd[home] == '/'))
+        return cwd + home + strspn(cwd + home, "/");
+    return *cwd == '/' ? NULL : cwd;
+}
+
+static pyexec_request *make_run(struct px_request *request, const char *cwd, pyexec_error *error)
+{
+    const char *folder = folder_of(cwd);
+    pyexec_request *run = px_dialect_run(request, json_object_get(request->json, "code"), error);
+    if (!run)
+        return NULL;
+    if (*folder && pyexec_request_set_working_dir(run, folder) < 0)
+        px_error_oom(error);
+    else if (add_environment(run, json_object_get(request->json, "env_vars"), error) == 0)
+        return run;
+    pyexec_request_free(run);
+    return NULL;
+}
+
+/* In the schedule of runs, in the context's order. */
+static void run(struct px_request *request)
+{
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    px_auto_free char *cwd = use_context(request, request->session);
+    if (!cwd) {             /* deleted meanwhile */
+        answer_unknown(request, request->session);
+        return;
+    }
+    pyexec_request *wanted = make_run(request, cwd, &error);
+    if (!wanted || px_stream_begin_lines(request) < 0) {
+        if (wanted)
+            px_error_oom(&error);
+        answer_failure(request, &error);
+        pyexec_request_free(wanted);
+        return;
+    }
+    pyexec_request_set_output(wanted, px_stream_output, request);
+    pyexec_request_set_display(wanted, show, request);
+    if (px_run(request, wanted, &result, &error) == 0) {
+        send_result(request, result);
+    } else {
+        px_dialect_failed(request, &error);
+        send_error(request, pyexec_code_name(error.code), error.message, error.hint);
+    }
+    px_stream_end(request, NULL, "{\"type\":\"end_of_execution\"}");
+    pyexec_result_free(result);
+    pyexec_request_free(wanted);
+}
+
+/* False: answered. */
+static bool check_language(struct px_request *request, const json_t *language)
+{
+    const char *text = json_string_value(language);
+    if (!language || json_is_null(language) || (text && strcasecmp(text, "python") == 0))
+        return true;
+    char message[128];
+    snprintf(message, sizeof message, "language '%.60s' is not supported: this is pyexec, for Python alone", text ? text : "?");
+    refuse(request, message);
+    return false;
+}
+
+/* The context that is meant becomes the request's session; false: answered. */
+static bool find_context(struct px_request *request)
+{
+    const json_t *language = json_object_get(request->json, "language");
+    const char *id = json_string_value(json_object_get(request->json, "context_id"));
+    if (id && json_is_string(language)) {
+        refuse(request, "Only one of context_id or language can be provided");
+        return false;
+    }
+    if (!check_language(request, language))
+        return false;
+    px_auto_free char *cwd = use_context(request, id ? id : DEFAULT);
+    request->session = cwd ? strdup(id ? id : DEFAULT) : NULL;
+    if (request->session && px_route_session(request) == 0)
+        return true;
+    answer_unknown(request, id ? id : DEFAULT);
+    return false;
+}
+
+void px_e2b_execute(struct px_request *request)
+{
+    pyexec_error error;
+    if (!px_dialect_body(request, &error)) {
+        answer_failure(request, &error);
+        return;
+    }
+    if (!json_is_string(json_object_get(request->json, "code"))) {
+        refuse(request, "code: a text is required");
+        return;
+    }
+    if (find_context(request) && px_request_move(request, run, &error) < 0)
+        answer_failure(request, &error);
+}
+
+/* ---- The routes of contexts ---- */
+
+static bool leaves_home(const char *folder)
+{
+    for (const char *at = folder; at; at = strchr(at, '/')) {
+        at += strspn(at, "/");
+        if (strncmp(at, "..", 2) == 0 && (!at[2] || at[2] == '/'))
+            return true;
+    }
+    return false;
+}
+
+void px_e2b_create(struct px_request *request)
+{
+    pyexec_error error;
+    if (request->body.length && !px_dialect_body(request, &error)) {
+        answer_failure(request, &error);
+        return;
+    }
+    if (!check_language(request, json_object_get(request->json, "language")))
+        return;
+    const char *given = json_string_value(json_object_get(request->json, "cwd"));
+    const char *cwd = given && *given ? given : HOME, *folder = folder_of(cwd);
+    if (!folder || leaves_home(folder) || strlen(cwd) > CWD_MAX) {
+        char message[384];
+        snprintf(message, sizeof message, "cwd '%.200s' is not " HOME " or a folder in it, which stands for the context's workspace", cwd);
+        refuse(request, message);
+        return;
+    }
+    struct context *context = calloc(1, sizeof *context);
+    if (context)
+        *context = (struct context){.principal = request->principal, .id = px_random_name("e2b-"), .cwd = strdup(cwd)};
+    if (!context || !context->id || !context->cwd) {
+        if (context)
+            free_context(context);
+        px_error_oom(&error);
+        answer_failure(request, &error);
+        return;
+    }
+    char *text = px_json_take_text(describe(context->id, context->cwd));
+    add_context(request->server->contexts, context);
+    px_answer_json(request, MHD_HTTP_OK, text);
+}
+
+void px_e2b_list(struct px_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    json_t *list = json_array();
+    json_array_append_new(list, describe(DEFAULT, HOME));
+    pthread_mutex_lock(&contexts->lock);
+    for (const struct context *at = contexts->list; at; at = at->next)
+        if (at->principal == request->principal)
+            json_array_append_new(list, describe(at->id, at->cwd));
+    pthread_mutex_unlock(&contexts->lock);
+    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(list));
+}
+
+/* Its session may never have begun, or have ended already. */
+static void end_session(struct px_request *request)
+{
+    pyexec_error error;
+    if (pyexec_session_close(request->server->executor, request->session_key, &error) < 0 &&
+        error.code != PYEXEC_SESSION_NOT_FOUND)
+        answer_failure(request, &error);
+    else
+        px_answer_json(request, MHD_HTTP_OK, strdup("null"));
+}
+
+void px_e2b_delete(struct px_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    pthread_mutex_lock(&contexts->lock);
+    struct context *found = unlink_context(contexts, request->principal, request->session);
+    pthread_mutex_unlock(&contexts->lock);
+    if (found || strcmp(request->session, DEFAULT) == 0)
+        end_session(request);
+    else
+        answer_unknown(request, request->session);
+    if (found)
+        free_context(found);
+}
+
+void px_e2b_restart(struct px_request *request)
+{
+    px_auto_free char *cwd = use_context(request, request->session);
+    if (cwd)
+        end_session(request);
+    else
+        answer_unknown(request, request->session);
+}

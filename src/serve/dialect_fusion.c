@@ -1,0 +1,247 @@
+/* SandboxFusion's POST /run_code, for Python: as its server has it and `sandbox_fusion` and verl call
+ * it. A request that it would not take is 422 as FastAPI writes it; all else is 200 with a status. */
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/dialect.h"
+#include "serve/http.h"
+#include "serve/run.h"
+
+#define DEFAULT_SECONDS 10
+
+/* ---- What it does not take ---- */
+
+/* 422; always false. */
+static bool refuse(struct px_request *request, const char *member, const char *type, const char *message)
+{
+    px_auto_json json_t *where = json_pack("[s]", "body");
+    if (member)
+        json_array_append_new(where, json_string(member));
+    request->outcome = "invalid_request";
+    px_answer_json(request, MHD_HTTP_UNPROCESSABLE_CONTENT,
+                   px_json_take_text(json_pack("{s:[{s:s, s:O, s:s}]}", "detail", "type", type, "loc", where,
+                                               "msg", message)));
+    return false;
+}
+
+/* NULL and null are the default's. */
+static bool is_text_or_none(const json_t *value)
+{
+    return !value || json_is_null(value) || json_is_string(value);
+}
+
+static bool are_texts(const json_t *list)
+{
+    const json_t *item;
+    size_t i;
+    if (list && !json_is_array(list))
+        return false;
+    json_array_foreach(list, i, item)
+        if (!json_is_string(item))
+            return false;
+    return true;
+}
+
+static bool are_files(json_t *files)
+{
+    const char *path;
+    json_t *value;
+    if (files && !json_is_object(files))
+        return false;
+    json_object_foreach(files, path, value)
+        if (!is_text_or_none(value))
+            return false;
+    return true;
+}
+
+static bool check(struct px_request *request, const json_t *body)
+{
+    static const char *const numbers[] = {"compile_timeout", "run_timeout", "memory_limit_MB"};
+    const json_t *code = json_object_get(body, "code"), *language = json_object_get(body, "language");
+    if (!code || !language)
+        return refuse(request, code ? "language" : "code", "missing", "Field required");
+    if (!json_is_string(code))
+        return refuse(request, "code", "string_type", "Input should be a valid string");
+    if (!json_is_string(language) || strcmp(json_string_value(language), "python") != 0)
+        return refuse(request, "language", "literal_error", "Input should be 'python'");
+    for (size_t i = 0; i < PX_COUNT(numbers); i++) {
+        const json_t *number = json_object_get(body, numbers[i]);
+        if (number && !json_is_number(number))
+            return refuse(request, numbers[i], "float_type", "Input should be a valid number");
+    }
+    if (!is_text_or_none(json_object_get(body, "stdin")))
+        return refuse(request, "stdin", "string_type", "Input should be a valid string");
+    if (!are_files(json_object_get(body, "files")))
+        return refuse(request, "files", "dict_type", "Input should be a valid dictionary of strings");
+    if (!are_texts(json_object_get(body, "fetch_files")))
+        return refuse(request, "fetch_files", "list_type", "Input should be a valid list of strings");
+    return true;
+}
+
+/* ---- The run ---- */
+
+static json_int_t at_most(const json_t *policy, const char *key, double wanted)
+{
+    const json_t *most = json_object_get(policy, key);
+    double limit = json_is_integer(most) ? (double)json_integer_value(most) : 1e15;
+    return (json_int_t)(wanted < limit ? wanted : limit);
+}
+
+/* Limits above the caller's ceiling are that ceiling. NULL: out of memory. */
+static char *policy_of(struct px_request *request, const json_t *body)
+{
+    px_auto_free char *text = px_run_policy(request);
+    px_auto_json json_t *policy = text ? json_loads(text, 0, NULL) : NULL;
+    const json_t *timeout = json_object_get(body, "run_timeout");
+    double seconds = timeout ? json_number_value(timeout) : DEFAULT_SECONDS;
+    double megabytes = json_number_value(json_object_get(body, "memory_limit_MB"));
+    json_t *own = json_pack("{s:b, s:I}", "print_last_expression", 0, "timeout_ms",
+                            at_most(policy, "timeout_ms", seconds > 0.001 ? seconds * 1000 : 1));
+    if (megabytes > 0)
+        json_object_set_new(own, "address_space_bytes",
+                            json_integer(at_most(policy, "address_space_bytes", megabytes * (1 << 20))));
+    return policy ? px_json_take_text(own) : NULL;
+}
+
+static int add_files(pyexec_request *run, json_t *files, pyexec_error *error)
+{
+    const char *path;
+    json_t *content;
+    json_object_foreach(files, path, content) {
+        px_auto_buffer struct px_buffer bytes = {0};
+        if (!json_is_string(content))
+            continue;
+        if (px_base64_decode(&bytes, json_string_value(content), json_string_length(content)) < 0) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%.200s' is not base64", path);
+            return px_error_hint(error, "Encode the bytes as RFC 4648 has it.");
+        }
+        if (pyexec_request_add_file(run, path, px_buffer_string(&bytes), bytes.length) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+/* A path is asked for as a pattern that means itself. */
+static int add_wanted(pyexec_request *run, const json_t *paths, pyexec_error *error)
+{
+    const json_t *path;
+    size_t i;
+    json_array_foreach(paths, i, path) {
+        px_auto_buffer struct px_buffer pattern = {0};
+        for (const char *at = json_string_value(path); *at; at++)
+            px_buffer_printf(&pattern, strchr("[*?", *at) ? "[%c]" : *at == '\\' ? "\\%c" : "%c", *at);
+        if (!px_buffer_ok(&pattern) || pyexec_request_add_return_file(run, px_buffer_string(&pattern)) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static int prepare(struct px_request *request, pyexec_request *run, const json_t *body, pyexec_error *error)
+{
+    const json_t *stdin_text = json_object_get(body, "stdin");
+    px_auto_free char *policy = policy_of(request, body);
+    if (!policy || pyexec_request_set_policy(run, policy) < 0 ||
+        (json_is_string(stdin_text) &&
+         pyexec_request_set_stdin(run, json_string_value(stdin_text), json_string_length(stdin_text)) < 0))
+        return px_error_oom(error);
+    if (add_files(run, json_object_get(body, "files"), error) < 0)
+        return -1;
+    return add_wanted(run, json_object_get(body, "fetch_files"), error);
+}
+
+/* ---- The answer ---- */
+
+static bool is_one_of(const char *word, const char *one, const char *other)
+{
+    return word && (strcmp(word, one) == 0 || strcmp(word, other) == 0);
+}
+
+static json_t *run_result(const json_t *result, bool late)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    const json_t *usage = json_object_get(result, "usage");
+    px_dialect_add_stderr(&text, result);
+    json_t *object = json_pack(
+        "{s:s, s:f, s:f, s:O, s:O, s:s%}", "status", late ? "TimeLimitExceeded" : "Finished", "execution_time",
+        json_number_value(json_object_get(usage, "wall_ms")) / 1000, "cpu_time",
+        json_number_value(json_object_get(usage, "cpu_ms")) / 1000, "return_code",
+        json_object_get(result, "exit_code"), "stdout", json_object_get(result, "stdout"), "stderr",
+        px_buffer_string(&text), text.length);
+    if (late)
+        json_object_set_new(object, "return_code", json_null());
+    return object;
+}
+
+static const json_t *find_file(const json_t *result, const char *path)
+{
+    const json_t *file;
+    size_t i;
+    json_array_foreach(json_object_get(result, "files"), i, file)
+        if (strcmp(json_string_value(json_object_get(file, "path")), path) == 0)
+            return file;
+    return NULL;
+}
+
+/* Those that were asked for: as the script left them, or as they came. */
+static json_t *fetched(const json_t *body, const json_t *result)
+{
+    json_t *files = json_object(), *path;
+    size_t i;
+    json_array_foreach(json_object_get(body, "fetch_files"), i, path) {
+        const char *name = json_string_value(path);
+        const json_t *file = find_file(result, name);
+        json_t *content = file ? json_object_get(file, "content_base64")
+                               : json_object_get(json_object_get(body, "files"), name);
+        if (json_is_string(content))
+            json_object_set(files, name, content);
+    }
+    return files;
+}
+
+/* Takes run (NULL: none) and files. */
+static void answer(struct px_request *request, const char *status, const char *message, json_t *run, json_t *files)
+{
+    px_answer_json(request, MHD_HTTP_OK,
+                   px_json_take_text(json_pack("{s:s, s:s, s:n, s:o?, s:n, s:o}", "status", status, "message",
+                                               message, "compile_result", "run_result", run,
+                                               "executor_pod_name", "files", files)));
+}
+
+static void answer_result(struct px_request *request, const json_t *body, pyexec_result *result)
+{
+    px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+    bool late = is_one_of(json_string_value(json_object_get(object, "status")), "timeout", "cpu_limit");
+    bool good = !late && pyexec_result_exit_code(result) == 0;
+    answer(request, good ? "Success" : "Failed", "", run_result(object, late), fetched(body, object));
+}
+
+void px_fusion_run_code(struct px_request *request)
+{
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    json_t *body = px_dialect_body(request, &error);
+    if (!body) {
+        refuse(request, NULL, "json_invalid", error.message);
+        return;
+    }
+    if (!check(request, body))
+        return;
+    pyexec_request *run = px_dialect_run(request, json_object_get(body, "code"), &error);
+    if (run && prepare(request, run, body, &error) == 0 && px_run(request, run, &result, &error) == 0) {
+        answer_result(request, body, result);
+    } else if (!px_dialect_failed(request, &error)) {
+        char message[sizeof error.message + sizeof error.hint + 2];
+        snprintf(message, sizeof message, "%s. %s", error.message, error.hint);
+        answer(request, "SandboxError", message, NULL, json_object());
+    }
+    pyexec_result_free(result);
+    pyexec_request_free(run);
+}
+
+void px_fusion_ping(struct px_request *request)
+{
+    px_answer_text(request, MHD_HTTP_OK, "application/json", "\"pong\"", 6);
+}

@@ -1,0 +1,18 @@
+/* A run on behalf of a request, whichever route it came by. */
+#ifndef PX_SERVE_RUN_H
+#define PX_SERVE_RUN_H
+
+#include "pyexec.h"
+
+struct px_request;
+
+/* Executes `run`, in the request's session if it has one: bounded by the caller's ceiling, cancelled
+ * with the request, counted, and logged. Once for a request, from its route's `serve` in the schedule
+ * of runs. 0: *ret is to be freed, and has its JSON; -1: it failed on the host's side. */
+int px_run(struct px_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error);
+
+/* What the caller's runs have: the server's policy, lowered to its ceiling. JSON text for free();
+ * NULL: out of memory. */
+char *px_run_policy(struct px_request *request);
+
+#endif

@@ -1,0 +1,161 @@
+"""What E2B's own SDK sees of a server, as JSON: argv[1] is {"url": …}, or {} for the port that its debug mode has."""
+import asyncio
+import importlib.metadata
+import json
+import os
+import sys
+import threading
+import time
+
+target = json.loads(sys.argv[1])
+os.environ["E2B_DEBUG"] = "true"
+if "url" in target:
+    os.environ["E2B_SANDBOX_URL"] = target["url"]
+
+from e2b import ConnectionConfig  # noqa: E402
+from e2b_code_interpreter import AsyncSandbox, Sandbox  # noqa: E402
+from packaging.version import Version  # noqa: E402
+
+
+def told(execution):
+    return {"text": execution.text, "stdout": "".join(execution.logs.stdout), "stderr": "".join(execution.logs.stderr),
+            "error": execution.error and [execution.error.name, execution.error.value, execution.error.traceback],
+            "count": execution.execution_count}
+
+
+def raised(call, *arguments, **keywords):
+    try:
+        return ["nothing", repr(call(*arguments, **keywords))]
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+
+
+def streamed(sandbox):
+    """Each callback with its time since the start."""
+    seen, start = [], time.monotonic()
+
+    def note(kind, what):
+        seen.append([kind, what, round(time.monotonic() - start, 2)])
+    sandbox.run_code(
+        "import time\nprint('one', flush=True)\ntime.sleep(0.6)\n"
+        "print('två 🐍', flush=True)\nfrom traceback import print_stack\nprint_stack()\ndisplay('shown')\n1/0",
+        on_stdout=lambda m: note("stdout", m.line), on_stderr=lambda m: note("stderr", m.line),
+        on_result=lambda r: note("result", r.text), on_error=lambda e: note("error", e.name))
+    return seen
+
+
+def cancelled(sandbox):
+    """A client that gives up ends its run: the context is free at once."""
+    gave_up = raised(sandbox.run_code, "kept = 1\nwhile True: pass", timeout=0.5)
+    start = time.monotonic()
+    return gave_up[0], told(sandbox.run_code("1 + 1"))["text"], time.monotonic() - start
+
+
+def restarted(sandbox, context):
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(told(sandbox.run_code("while True: pass", context=context))))
+    thread.start()
+    time.sleep(0.5)
+    sandbox.restart_code_context(context)
+    thread.join(10)
+    return ended[0]["error"], told(sandbox.run_code("b", context=context))["error"]
+
+
+RICH = """
+class Rich:
+    def __repr__(self): return "plain"
+    def _repr_html_(self): return "<b>html</b>"
+    def _repr_markdown_(self): return "*md*"
+    def _repr_svg_(self): return "<svg/>"
+    def _repr_png_(self): return b"\\x89PNG"
+    def _repr_jpeg_(self): return b"\\xff\\xd8"
+    def _repr_pdf_(self): return b"%PDF"
+    def _repr_latex_(self): return "$x$"
+    def _repr_json_(self): return {"a": 1}
+    def _repr_javascript_(self): return "f()"
+display(Rich())
+Rich()
+"""
+
+
+def contexts(sandbox):
+    first, second = sandbox.create_code_context(), sandbox.create_code_context(cwd="/home/user/work", language="python")
+    sandbox.run_code("a = 'first'", context=first)
+    sandbox.run_code("b = 'second'", context=second)
+    seen = {
+        "made": [[c.id[:4], c.language, c.cwd] for c in (first, second)],
+        "own": told(sandbox.run_code("a", context=first)), "other": told(sandbox.run_code("a", context=second)),
+        "file": told(sandbox.run_code("open('here', 'w').write('x')\nopen('/home/user/no')", context=second)),
+        "there": told(sandbox.run_code("import os\nos.path.basename(os.getcwd()), os.listdir()", context=second)),
+        "listed": sorted([c.id == first.id, c.id == second.id, c.cwd] for c in sandbox.list_code_contexts()),
+        "restarted": restarted(sandbox, second),
+        "javascript": raised(sandbox.create_code_context, language="javascript"),
+        "outside": raised(sandbox.create_code_context, cwd="/etc"),
+        "above": raised(sandbox.create_code_context, cwd="/home/user/../x"),
+    }
+    sandbox.remove_code_context(first)
+    seen["removed"] = raised(sandbox.run_code, "1", context=first)
+    seen["removed_again"] = raised(sandbox.remove_code_context, first.id)
+    seen["restart_unknown"] = raised(sandbox.restart_code_context, "e2b-none")
+    seen["after"] = len(sandbox.list_code_contexts())
+    return seen
+
+
+async def asynchronous():
+    sandbox = await AsyncSandbox.create()
+    lines = []
+    done = await asyncio.gather(*(sandbox.run_code("print(%d)\n%d * 2" % (i, i), on_stdout=lambda m: lines.append(m.line)) for i in range(5)))
+    return [d.text for d in done], sorted("".join(lines).split())
+
+
+def scenario():
+    sandbox = Sandbox.create()
+    report = {
+        "value": told(sandbox.run_code("x = 20\nprint('hej', x)\nx + 1")),
+        "kept": told(sandbox.run_code("x * 2", language="python")),
+        "string": told(sandbox.run_code("'text'")),
+        "none": told(sandbox.run_code("None")),
+        "error": told(sandbox.run_code("def f():\n    return 1 / 0\nf()")),
+        "syntax": told(sandbox.run_code("x ==== 1")),
+        "refused": told(sandbox.run_code("import subprocess")),
+        "environment": told(sandbox.run_code("import os\nos.environ['NAME']", envs={"NAME": "värde"})),
+        "environment_after": told(sandbox.run_code("import os\nos.environ.get('NAME')")),
+        "timeout": told(sandbox.run_code("import time\ntime.sleep(30)")),
+        "after_timeout": told(sandbox.run_code("x")),
+        "cpu": told(sandbox.run_code("while True: pass")),
+        "after_cpu": told(sandbox.run_code("x")),
+        "killed": told(sandbox.run_code("import time\nwhile True:\n    try:\n        time.sleep(9)\n    except BaseException:\n        pass")),
+        "after_killed": told(sandbox.run_code("'fresh'")),
+        "big": [len(told(sandbox.run_code("print('å' * 3000000)"))["stdout"]), told(sandbox.run_code("print('å' * 3000000)"))["stderr"]],
+        "javascript": raised(sandbox.run_code, "1", language="javascript"),
+        "async": asyncio.run(asynchronous()),
+    }
+    sandbox.kill()
+    return report
+
+
+PARTS = {
+    "rich": lambda sandbox: [{key: result[key] for key in (*result.formats(), "is_main_result")} for result in sandbox.run_code(RICH).results],
+    "streamed": streamed, "cancelled": cancelled, "contexts": contexts,
+}
+
+
+def with_token():
+    """As a sandbox of E2B's cloud that only a token's holder reaches."""
+    sandbox = Sandbox.create()
+    refused = raised(sandbox.run_code, "1"), raised(sandbox.create_code_context)
+    sandbox = Sandbox(sandbox_id="mine", sandbox_domain=None, envd_version=Version("0.4.0"), envd_access_token=None,
+                      traffic_access_token=target["token"], connection_config=ConnectionConfig())
+    context = sandbox.create_code_context()
+    return {"refused": refused, "value": told(sandbox.run_code("6 * 7")), "context": told(sandbox.run_code("1", context=context))}
+
+
+if "token" in target:
+    report = with_token()
+elif "only" in target:
+    report = {target["only"]: PARTS[target["only"]](Sandbox.create())}
+elif "url" in target:
+    report = scenario()
+else:
+    report = {"value": told(Sandbox.create().run_code("6 * 7"))}
+print(json.dumps({"sdk": "e2b-code-interpreter " + importlib.metadata.version("e2b-code-interpreter"), **report}))

@@ -1,0 +1,346 @@
+"""Other servers' dialects, with the clients that they have: E2B's code interpreter SDK, sandbox-fusion, and the requests
+that Dify makes. The scripts in tests/dialects say what those see; here is what they should."""
+import json
+import re
+import socket
+import time
+
+import pytest
+
+from dialect_clients import dialect_client  # noqa: F401
+from serving import serving, token_line
+
+ALL = ["--e2b", "--dify-sandbox", "--sandbox-fusion"]
+LIMITS = ["--files", "full", "--allow-import", "os", "--timeout", "2s", "--cpu-time-seconds", "1"]
+ROUTES = [("POST", "/execute"), ("POST", "/contexts"), ("GET", "/contexts"), ("DELETE", "/contexts/e2b-default"),
+          ("POST", "/contexts/e2b-default/restart"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
+          ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code")]
+OPEN = [("GET", "/health"), ("GET", "/v1/ping")]
+BODIES = {"/execute": {"code": "6 * 7"}, "/v1/sandbox/run": {"language": "python3", "code": "print(42)"},
+          "/v1/sandbox/dependencies/update": {"language": "python3"}, "/run_code": {"language": "python", "code": "print(42)"}}
+
+
+@pytest.fixture(scope="module")
+def server(own):
+    with serving(own, *ALL, *LIMITS, tcp=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(own):
+    tokens = [token_line("alice", "alice"), token_line("bob", "bob", "timeout_ms=300", "address_space_bytes=128M"),
+              token_line("carol", "carol", "rate=1")]
+    with serving(own, *ALL, *LIMITS, "--audit-log", "FOLDER/audit", tcp=True, tokens=tokens) as running:
+        yield running
+
+
+def seen_by(client, script, server, capsys, **more):
+    report = client(script, {"url": "http://" + server.tcp, **more})
+    with capsys.disabled():
+        print("\n" + report.pop("sdk" if "sdk" in report else "client"))
+    return report
+
+
+# ---- E2B ----
+
+def good(told, text, stdout=""):
+    return told["error"] is None and told["text"] == text and told["stdout"] == stdout and told["stderr"] == ""
+
+
+def test_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys)
+    assert good(seen["value"], "21", "hej 20\n") and seen["value"]["count"] == 1
+    assert good(seen["kept"], "40") and seen["kept"]["count"] == 2
+    assert good(seen["string"], "text") and good(seen["none"], None)
+    name, value, traceback = seen["error"]["error"]
+    assert (name, value) == ("ZeroDivisionError", "division by zero") and "return 1 / 0" in traceback and "line 3" in traceback
+    assert seen["syntax"]["error"][0] == "SyntaxError"
+    assert seen["refused"]["error"][1].startswith("import 'subprocess' not allowed")
+    assert good(seen["environment"], "värde") and good(seen["environment_after"], None)
+    assert seen["timeout"]["error"][:2][0] == "TimeoutError" and "timeout_ms=2000" in seen["timeout"]["error"][1]
+    assert good(seen["after_timeout"], "20")
+    assert seen["cpu"]["error"][0] == "TimeoutError" and good(seen["after_cpu"], "20")
+    assert seen["killed"]["error"][0] and "timeout" in seen["killed"]["error"][1] and seen["killed"]["error"][2] == "" and good({**seen["after_killed"], "stderr": ""}, "fresh")
+    assert "what the context had before is gone" in seen["after_killed"]["stderr"]
+    assert seen["big"] == [500000, "[pyexec: stdout is cut: the script wrote 6000001 bytes]\n"]
+    assert seen["javascript"][0] == "SandboxException" and "'javascript' is not supported" in seen["javascript"][1]
+    assert seen["async"] == [["0", "2", "4", "6", "8"], ["0", "1", "2", "3", "4"]]
+
+
+def test_the_e2b_sdk_sees_rich_results(server, dialect_client, capsys):  # noqa: F811
+    shown, value = seen_by(dialect_client, "e2b_client.py", server, capsys, only="rich")["rich"]
+    assert shown.pop("is_main_result") is False and value.pop("is_main_result") is True
+    assert shown == value == {"text": "plain", "html": "<b>html</b>", "markdown": "*md*", "svg": "<svg/>", "png": "iVBORw==",
+                              "pdf": "JVBERg==", "latex": "$x$", "json": {"a": 1}, "javascript": "f()"}
+
+
+def test_the_e2b_sdk_hears_it_as_it_comes(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="streamed")["streamed"]
+    first, second = [entry for entry in seen if entry[0] == "stdout"]
+    assert first[1] == "one\n" and second[1] == "två 🐍\n" and second[2] - first[2] > 0.4
+    kinds = [kind for kind, *_ in seen]
+    assert kinds.index("stderr") < kinds.index("result") < kinds.index("error") and ["result", "shown"] in [entry[:2] for entry in seen]
+
+
+def test_a_run_of_the_e2b_sdk_that_it_gives_up_ends(server, dialect_client, capsys):  # noqa: F811
+    gave_up, after, seconds = seen_by(dialect_client, "e2b_client.py", server, capsys, only="cancelled")["cancelled"]
+    assert gave_up == "TimeoutException" and after == "2" and seconds < 1
+    assert server.wait_for_line(route="/execute", status=499, outcome="cancelled")
+
+
+def test_contexts_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="contexts")["contexts"]
+    assert seen["made"] == [["e2b-", "python", "/home/user"], ["e2b-", "python", "/home/user/work"]]
+    assert good(seen["own"], "first") and seen["other"]["error"][0] == "NameError"
+    assert seen["file"]["error"][0] == "PermissionError" and good(seen["there"], "('work', ['here'])")
+    assert seen["listed"] == [[False, False, "/home/user"], [False, True, "/home/user/work"], [True, False, "/home/user"]]
+    assert seen["restarted"][0][0] == "Cancelled" and seen["restarted"][1][0] == "NameError"
+    for refused in ("javascript", "outside", "above"):
+        assert seen[refused][0] == "SandboxException" and "400" in seen[refused][1], refused
+    for absent in ("removed", "removed_again", "restart_unknown"):
+        assert seen[absent][0] == "NotFoundException" and seen[absent][1].endswith(" not found"), absent
+    assert seen["after"] == 2
+
+
+def test_the_e2b_sdk_in_debug_mode_alone(own, dialect_client):  # noqa: F811
+    """E2B_DEBUG=true is all that it is told: the port is the SDK's."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 49999))
+        except OSError:
+            pytest.skip("another program has port 49999")
+    with serving(own, "--e2b", "--listen", "127.0.0.1:49999"):
+        assert good(dialect_client("e2b_client.py", {})["value"], "42")
+
+
+def test_the_e2b_sdk_with_a_token(guarded, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", guarded, capsys, token="alice")
+    assert all(kind == "SandboxException" and message.startswith("401") for kind, message in seen["refused"])
+    assert good(seen["value"], "42") and good(seen["context"], "1")
+
+
+def test_lines_of_e2b_are_one_object_each(server):
+    answer = server.ask("POST", "/execute", {"code": "import time\nprint('ö\\x00')\ntime.sleep(0.1)\n7", "context_id": None})
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    assert [line["type"] for line in lines] == ["stdout", "result", "number_of_executions", "end_of_execution"]
+    assert lines[0]["text"] == "ö\0\n" and abs(lines[0]["timestamp"] / 1e9 - time.time()) < 60
+    assert lines[1] == {"type": "result", "is_main_result": True, "text": "7"}
+
+
+def test_e2b_lives_through_silence(own):
+    with serving(own, "--e2b", "--timeout", "20s") as patient:
+        body = patient.ask("POST", "/execute", {"code": "import time\ntime.sleep(6.5)"}).body
+    assert b'{"type":"keepalive"}\n' in body
+
+
+@pytest.mark.parametrize("body, status, says", [
+    (b"{", 400, "JSON"), (b"[]", 400, "JSON"), ({}, 400, "code"), ({"code": 1}, 400, "code"),
+    ({"code": "1", "env_vars": ["x"]}, 400, "env_vars"), ({"code": "1", "env_vars": {"x": 1}}, 400, "env_vars"),
+    ({"code": "1", "context_id": "e2b-none"}, 404, "Context e2b-none not found"),
+    ({"code": "1", "context_id": "../x"}, 404, "not found"), ({"code": "1", "context_id": "s"}, 404, "not found"),
+    ({"code": "1", "context_id": "e2b-default", "language": "python"}, 400, "Only one of"),
+    ({"code": "1", "language": "R"}, 400, "'R' is not supported")])
+def test_bad_requests_of_e2b(server, body, status, says):
+    answer = server.ask("POST", "/execute", body)
+    assert answer.status == status and says in answer.body.decode() and answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_contexts_are_a_principal_s_own(guarded):
+    made = guarded.ask("POST", "/contexts", {}, token="alice", address=guarded.tcp).json()
+    ids = {who: [c["id"] for c in guarded.ask("GET", "/contexts", token=who, address=guarded.tcp).json()] for who in ("alice", "bob")}
+    assert made["id"] in ids["alice"] and made["id"] not in ids["bob"]
+    for method, path in (("DELETE", "/contexts/" + made["id"]), ("POST", "/contexts/%s/restart" % made["id"])):
+        assert guarded.ask(method, path, token="bob", address=guarded.tcp).status == 404
+    assert guarded.ask("POST", "/execute", {"code": "1", "context_id": made["id"]}, token="bob", address=guarded.tcp).status == 404
+
+
+def test_contexts_are_not_kept_without_end(own, nothing_left):
+    with serving(own, "--e2b") as fresh:
+        made = [fresh.ask("POST", "/contexts").json()["id"] for _ in range(1010)]
+        for context in made[-3:]:
+            fresh.ask("POST", "/execute", {"code": "1", "context_id": context})
+        listed = [context["id"] for context in fresh.ask("GET", "/contexts").json()]
+    assert len(listed) == 1001 and set(made[:10]).isdisjoint(listed) and set(made[10:]) <= set(listed)
+
+
+# ---- SandboxFusion ----
+
+@pytest.fixture(scope="module")
+def fusion(server, dialect_client):  # noqa: F811
+    return dialect_client("fusion_client.py", {"url": "http://" + server.tcp})
+
+
+def ran(seen, status="Success", run="Finished", code=0, out=None):
+    result = seen["run_result"]
+    return (seen["status"] == status and result["status"] == run and result["return_code"] == code and seen["compile_result"] is None
+            and seen["executor_pod_name"] is None and seen["message"] == "" and (out is None or result["stdout"] == out))
+
+
+def test_the_sandbox_fusion_client(server, fusion, capsys):
+    seen = fusion
+    with capsys.disabled():
+        print("\n" + seen["client"])
+    assert ran(seen["ok"], out="hej 🐍\n") and seen["ok"]["run_result"]["stderr"] == "" and seen["ok"]["files"] == {}
+    assert 0 < seen["ok"]["run_result"]["execution_time"] < 1 and seen["ok"]["summary"] == "Success"
+    assert ran(seen["failed"], "Failed", code=1) and seen["failed"]["run_result"]["stderr"].endswith("ZeroDivisionError: division by zero\n")
+    assert ran(seen["exit"], "Failed", code=3) and seen["exit"]["run_result"]["stderr"] == ""
+    assert ran(seen["stdin"], out="cba\n") and ran(seen["async"], out="2\n")
+    assert ran(seen["late"], "Failed", "TimeLimitExceeded", None, "before\n") and seen["late"]["summary"] == "late"
+    assert 0.4 < seen["late"]["run_result"]["execution_time"] < 1.5
+    assert ran(seen["ceiling"], "Failed", "TimeLimitExceeded", None) and 1.9 < seen["ceiling"]["run_result"]["execution_time"] < 3
+    assert ran(seen["cpu"], "Failed", "TimeLimitExceeded", None)
+    assert ran(seen["refused"], "Failed", code=1) and "import 'subprocess' not allowed" in seen["refused"]["run_result"]["stderr"]
+    assert ran(seen["files"], out="hej\n") and seen["files"]["files"] == {"out[1].txt": "skrivet", "in/ö.txt": "hej"}
+    assert "Sandbox responded with error: files: 'x' is not base64" in seen["bad_file"]
+    assert "Sandbox responded with error: files: outside sandbox" in seen["outside"]
+    assert seen["big"] == [500000, "[pyexec: stdout is cut: the script wrote 6000001 bytes]\n"]
+    assert seen["concurrent"] == ["%d\n" % n for n in range(8)]
+    assert "422" in seen["cpp"] and "Input should be 'python'" in seen["cpp"]
+    assert "timed out" in seen["cancelled"][0] and server.wait_for_line(route="/run_code", status=499, outcome="cancelled")
+
+
+def test_sandbox_fusion_as_verl_calls_it(fusion):
+    seen = fusion
+    (status, memory), (_, more), (_, tiny) = seen["memory"], seen["memory_more"], seen["memory_tiny"]
+    assert status == 200 and ran(memory, "Failed", code=1) and "MemoryError" in memory["run_result"]["stderr"]
+    assert ran(more)                                    # above the ceiling (512 MiB) is the ceiling
+    assert tiny["status"] == "SandboxError" and "address_space_bytes" in tiny["message"] and tiny["run_result"] is None
+    assert seen["unknown"][0] == 422 and seen["unknown"][1]["detail"][0]["loc"] == ["body", "language"]
+    assert seen["missing"]["detail"] == [{"type": "missing", "loc": ["body", "code"], "msg": "Field required"}]
+    assert seen["wrong"] == [422] * 6 and seen["no_json"]["detail"][0]["type"] == "json_invalid" and seen["ping"] == "pong"
+
+
+def test_sandbox_fusion_with_a_token_in_the_url(guarded, dialect_client):  # noqa: F811
+    host = guarded.tcp
+    assert "401" in dialect_client("fusion_client.py", {"url": "http://" + host, "once": True})["once"]
+    assert "401" in dialect_client("fusion_client.py", {"url": "http://any:wrong@" + host, "once": True})["once"]
+    assert "Success" in dialect_client("fusion_client.py", {"url": "http://any:alice@" + host, "once": True})["once"]
+
+
+def test_limits_of_sandbox_fusion_end_at_the_principal_s_ceiling(guarded):
+    answer = guarded.ask("POST", "/run_code", {"language": "python", "code": "import time\ntime.sleep(9)", "memory_limit_MB": 999},
+                         token="bob", address=guarded.tcp).json()
+    assert answer["run_result"]["status"] == "TimeLimitExceeded" and answer["run_result"]["execution_time"] < 1
+
+
+# ---- Dify ----
+
+def test_dify(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "dify_client.py", server, capsys)
+    assert seen["node"] == {"result": "ååå", "n": [1, None, "ö 🐍"]}
+    assert seen["failed"].startswith("process exited with code 1\nTraceback") and "return 1 / 0" in seen["failed"]
+    status, raw = seen["raw"]
+    assert status == 200 and raw["code"] == 0 and raw["data"]["stdout"] == "hej\n" and raw["data"]["exit_code"] == 1
+    assert raw["data"]["error"] == "process exited with code 1\n" + raw["data"]["stderr"]
+    warned = seen["warned"][1]["data"]
+    assert warned["error"] == "" and warned["stderr"] and warned["stdout"] == "fine\n"
+    assert seen["preload"] == "loaded\n" and "NameError" in seen["state"]
+    assert seen["timeout"].startswith("process exited with code 124\n") and "timeout_ms=2000" in seen["timeout"]
+    assert "import 'subprocess' not allowed" in seen["refused"] and "network disabled" in seen["network"]
+    assert seen["nodejs"] == [400, {"code": -400, "message": "unsupported language", "data": None}] == seen["of_nodejs"]
+    for bad in ("missing", "no_language", "not_code", "nul"):
+        assert seen[bad][0] == 200 and seen[bad][1]["code"] == -400 and seen[bad][1]["data"] is None, bad
+    assert seen["no_json"]["code"] == -400
+    assert seen["big"] == [500000, "[pyexec: stdout is cut: the script wrote 6000001 bytes]\n"]
+    listed = [200, {"code": 0, "message": "success", "data": {"dependencies": []}}]
+    assert seen["dependencies"] == seen["refreshed"] == listed
+    assert seen["updated"] == {"code": 0, "message": "success", "data": {}} and seen["health"] == "ok"
+    assert seen["cancelled"] < 2 and server.wait_for_line(route="/v1/sandbox/run", status=499, outcome="cancelled")
+
+
+def test_dify_with_its_key(guarded, dialect_client):  # noqa: F811
+    url = "http://" + guarded.tcp
+    assert dialect_client("dify_client.py", {"url": url, "once": True})["once"] == "got status code 401"
+    assert dialect_client("dify_client.py", {"url": url, "key": "alice", "once": True})["once"] == "nothing: 1\n"
+
+
+def test_dify_has_the_network_that_it_asks_for_where_the_policy_gives_it(own):
+    code = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 1))\nexcept OSError as error:\n    print(error)"
+    with serving(own, "--dify-sandbox", "--network") as open_:
+        for more, granted in (({"enable_network": True}, True), ({"enable_network": False}, False), ({}, False)):
+            body = {"language": "python3", "code": code, **more}
+            out = open_.ask("POST", "/v1/sandbox/run", body).json()["data"]["stdout"]
+            assert ("refused" in out and "disabled" not in out) if granted else "network disabled" in out, more
+
+
+# ---- Who may ----
+
+def call(server, method, path, **more):
+    return server.ask(method, path, BODIES.get(path), **more)
+
+
+def test_they_are_off_unless_asked_for(own):
+    with serving(own) as plain:
+        assert {(route, call(plain, *route).status) for route in ROUTES + OPEN} == {(route, 404) for route in ROUTES + OPEN}
+
+
+@pytest.mark.parametrize("flag, there", [("--e2b", "/contexts"), ("--dify-sandbox", "/v1/sandbox/dependencies?language=python3"),
+                                         ("--sandbox-fusion", "/v1/ping")])
+def test_each_has_a_flag_and_a_key_of_its_own(own, flag, there):
+    paths = ["/contexts", "/v1/sandbox/dependencies?language=python3", "/v1/ping"]
+    with serving(own, flag) as by_flag:
+        assert [path for path in paths if by_flag.ask("GET", path).status == 200] == [there]
+    with serving(own, config="[serve]\n%s = true\n" % flag[2:].replace("-", "_")) as by_key:
+        assert [path for path in paths if by_key.ask("GET", path).status == 200] == [there]
+
+
+@pytest.mark.parametrize("method, path", ROUTES)
+def test_without_a_token_file_a_loopback_address_asks_for_no_token(server, method, path):
+    query = path + "?language=python3" if "dependencies" in path and method == "GET" else path
+    for address in (server.tcp, server.socket):
+        assert server.ask(method, query, BODIES.get(path), address=address).status == 200, address
+    principals = {line["principal"] for line in server.lines(route=re.sub("e2b-default", "{id}", path), method=method)}
+    assert principals == {"loopback", "local"}
+
+
+def test_without_a_token_file_only_their_routes_are_there_on_tcp(server):
+    assert server.execute("1", address=server.tcp).status == 401
+    assert server.ask("GET", "/v1/sessions", address=server.tcp).status == 401
+    assert server.execute("1").status == 200
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
+def test_without_a_token_file_no_other_address_is_taken(own, open_folder, address):
+    done = own.run("serve", *ALL, "--listen", address)
+    assert done.returncode == 125 and b"token_file" in done.stderr and b"hint" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("method, path", ROUTES)
+def test_with_a_token_file_every_caller_needs_a_token(guarded, method, path):
+    query = path + "?language=python3" if "dependencies" in path and method == "GET" else path
+    for headers in ({}, {"X-Api-Key": "no"}, {"Authorization": "Bearer no"}, {"Authorization": "Basic bm86bm8="},
+                    {"E2B-Traffic-Access-Token": "no"}, {"Authorization": "Basic %%"}, {"Authorization": "Basic YWxpY2U="}):
+        assert guarded.ask(method, query, BODIES.get(path), headers=headers, address=guarded.tcp).status == 401, headers
+    assert guarded.ask(method, query, BODIES.get(path), token="alice", address=guarded.tcp).status == 200
+    # A wrong token beside is not passed over, nor another dialect's header taken.
+    assert guarded.ask(method, query, BODIES.get(path), headers={"X-Api-Key": "alice"}, token="no", address=guarded.tcp).status == 401
+    own_header = "X-Api-Key" if "sandbox" in path else "E2B-Traffic-Access-Token"
+    expected = 401 if path == "/run_code" else 200
+    assert guarded.ask(method, query, BODIES.get(path), headers={own_header: "alice"}, address=guarded.tcp).status == expected
+
+
+@pytest.mark.parametrize("method, path", ROUTES + OPEN)
+def test_other_sites_pages_are_kept_out(server, method, path):
+    assert call(server, method, path, headers={"Host": "evil.example"}, address=server.tcp).status == 421
+    for origin in ("http://evil.example", "null"):
+        assert call(server, method, path, headers={"Origin": origin}, address=server.tcp).status == 403
+
+
+def test_rates_hold_and_runs_are_audited(guarded):
+    for path, body in BODIES.items():
+        if "dependencies" in path:
+            continue
+        answers = [guarded.ask("POST", path, body, token="carol", address=guarded.tcp) for _ in range(3)]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert refused and all(answer.headers["Retry-After"] and answer.json()["code"] == "overloaded" for answer in refused), path
+    with open(guarded.folder + "/audit") as file:
+        runs = [json.loads(line) for line in file]
+    assert any(run["principal"] == "carol" and len(run["code_sha256"]) == 64 and run["status"] == "ok" for run in runs)
+
+
+def test_the_document_is_of_pyexec_s_own_routes(server):
+    """Others describe theirs."""
+    paths = server.ask("GET", "/openapi.json").json()["paths"]
+    assert "/v1/execute" in paths and not {path for _, path in ROUTES + OPEN} & set(paths)

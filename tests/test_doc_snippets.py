@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD, ROOT
+from dialect_clients import dialect_client  # noqa: F401
 from serving import serving
 
 PAGES = [path for pattern in ("*.md", "docs/**/*.md", "python/*.md", "examples/**/*.md")
@@ -98,6 +99,20 @@ def with_server(folder, code, own, name):
 
 
 @contextlib.contextmanager
+def with_dialect(folder, code, own, name):
+    """`pyexec serve` with a dialect, at another port than the snippet's, which another program may have."""
+    flag, port = {"e2b": ("--e2b", 49999), "dify": ("--dify-sandbox", 8194), "sandboxfusion": ("--sandbox-fusion", 8080)}[name]
+    with serving(own, flag, "--files", "full", tcp=True) as server:
+        if name == "e2b":
+            told = 'os.environ["E2B_DEBUG"] = "true"'
+            assert told in code
+            yield code.replace(told, 'os.environ["E2B_SANDBOX_URL"] = "http://%s"; %s' % (server.tcp, told))
+        else:
+            assert "127.0.0.1:%d" % port in code
+            yield code.replace("127.0.0.1:%d" % port, server.tcp)
+
+
+@contextlib.contextmanager
 def with_notebook(folder, code, own, name):
     cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [], "execution_count": None, "source": "import math\nmath.tau"}
     (folder / "notebook.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
@@ -113,7 +128,11 @@ SETUPS = {
     "inspect_ai": with_model,
     "python-http": with_server,
     "jupyter": with_notebook,
+    "e2b": with_dialect,
+    "dify": with_dialect,
+    "sandboxfusion": with_dialect,
 }
+DIALECTS = {"e2b", "dify", "sandboxfusion"}     # with an environment of their own (tests/dialect_clients.py)
 
 
 @pytest.fixture(scope="session")
@@ -132,8 +151,9 @@ def test_there_are_snippets_and_none_has_an_output_alone():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_snippet(name, own, integrations, tmp_path, nothing_left):
+def test_snippet(name, own, request, tmp_path, nothing_left):
     page, language, code = BLOCKS["test", name]
+    integrations = request.getfixturevalue("dialect_client").python if name in DIALECTS else request.getfixturevalue("integrations")
     programs = [os.path.dirname(own.path), os.path.dirname(integrations), "/usr/bin", "/bin"]
     environment = {"PATH": ":".join(programs[:1] + programs[2:] if language == "python" else programs), "HOME": str(tmp_path),
                    "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path)}

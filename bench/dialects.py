@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""What other servers' clients take beside POST /v1/execute, in one run: E2B's SDK (`run_code`) and the bare POST /execute
+below it, the sandbox-fusion client and the bare POST /run_code, dify-sandbox's route. One server on a loopback address with
+tokens; bare requests over one kept connection. p50 and p90 in microseconds, as JSON.
+
+usage: bench/dialects.py PATH/TO/pyexec [--python /usr/bin/python3] [--calls 300]
+The clients come from the environment that the tests have made, else by pip into one beside the program.
+"""
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+PINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "dialects", "requirements.txt")
+TOKEN = "bench"
+
+
+def inside_the_clients_environment(pyexec):
+    """Starts this again there, and never returns, unless it is there already."""
+    folder = os.path.join(os.path.dirname(pyexec), "dialect-clients")
+    if os.path.realpath(sys.prefix) == os.path.realpath(folder):
+        return
+    if not os.path.exists(folder + "/stamp"):
+        subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True)
+        subprocess.run([folder + "/bin/pip", "install", "-q", "-r", PINS], check=True)
+    os.execv(folder + "/bin/python", [folder + "/bin/python", "-B", *sys.argv])
+
+
+def start(pyexec, folder):
+    tokens = os.path.join(folder, "tokens")
+    with open(tokens, "w") as file:
+        file.write("bench sha256:%s\n" % hashlib.sha256(TOKEN.encode()).hexdigest())
+    os.chmod(tokens, 0o600)
+    server = subprocess.Popen([pyexec, "serve", "--listen", "127.0.0.1:0", "--token-file", tokens, "--e2b", "--dify-sandbox",
+                               "--sandbox-fusion"], stderr=subprocess.PIPE, text=True)
+    for line in server.stderr:
+        if found := re.search(r"listening detail=(\S+)", line):
+            return server, found.group(1)
+    sys.exit("the server does not start")
+
+
+def bare(connection, path, body, expected):
+    data = json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer " + TOKEN}
+
+    def call():
+        connection.request("POST", path, data, headers)
+        answer = connection.getresponse().read()
+        assert expected in answer, answer
+    return call
+
+
+def e2b(address):
+    os.environ.update(E2B_DEBUG="true", E2B_SANDBOX_URL="http://" + address)
+    from e2b import ConnectionConfig
+    from e2b_code_interpreter import Sandbox
+    from packaging.version import Version
+    sandbox = Sandbox(sandbox_id="bench", sandbox_domain=None, envd_version=Version("0.4.0"), envd_access_token=None,
+                      traffic_access_token=TOKEN, connection_config=ConnectionConfig())
+
+    def call():
+        assert sandbox.run_code("1 + 1").text == "2"
+    return call
+
+
+def fusion(address):
+    from sandbox_fusion import RunCodeRequest, run_code
+    request = RunCodeRequest(code="print(1 + 1)", language="python")
+    endpoint = "http://any:%s@%s" % (TOKEN, address)
+
+    def call():
+        assert run_code(request, endpoint=endpoint, max_attempts=1).run_result.stdout == "2\n"
+    return call
+
+
+def measure(calls, count):
+    """Interleaved, so that all of them have the same neighbours."""
+    samples = {name: [] for name in calls}
+    for i in range(count + 20):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if i >= 20:
+                samples[name].append((time.perf_counter() - began) * 1e6)
+    return {name: {"p50": round(statistics.median(values)), "p90": round(statistics.quantiles(values, n=10)[-1])}
+            for name, values in samples.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pyexec")
+    parser.add_argument("--python", default="/usr/bin/python3")
+    parser.add_argument("--calls", type=int, default=300)
+    options = parser.parse_args()
+    os.environ["PYEXEC_POLICY_PYTHON_BIN"] = options.python
+    pyexec = os.path.abspath(options.pyexec)
+    inside_the_clients_environment(pyexec)
+    with tempfile.TemporaryDirectory() as folder:
+        server, address = start(pyexec, folder)
+        server.stderr.close()           # its log goes nowhere
+        connection = http.client.HTTPConnection(address)
+        try:
+            figures = measure({
+                "POST /v1/execute": bare(connection, "/v1/execute", {"code": "1 + 1"}, b'"last_value_repr":"2"'),
+                "POST /v1/sessions/s/execute": bare(connection, "/v1/sessions/s/execute", {"code": "1 + 1"}, b'"last_value_repr":"2"'),
+                "POST /execute (E2B)": bare(connection, "/execute", {"code": "1 + 1"}, b'"text":"2"'),
+                "E2B SDK, run_code": e2b(address),
+                "POST /run_code (SandboxFusion)": bare(connection, "/run_code", {"code": "print(1 + 1)", "language": "python"}, b'"2\\n"'),
+                "sandbox-fusion, run_code": fusion(address),
+                "POST /v1/sandbox/run (dify-sandbox)": bare(connection, "/v1/sandbox/run", {"code": "print(1 + 1)", "language": "python3"}, b'"2\\n"'),
+            }, options.calls)
+        finally:
+            server.terminate()
+            server.wait(30)
+    print(json.dumps(figures, indent=2))
+
+
+main()

@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -168,6 +169,22 @@ def test_altair(executor):
 def test_libraries_that_are_not_preloaded(own, flags, code, name):
     data, = clean(own.result(code, *flags))
     assert name in data
+
+
+def test_ipythons_own_display_is_this_one(own, python):
+    code = "from IPython.display import display, HTML, Math\ndisplay(HTML('<b>x</b>'), Math('x'))\nHTML('y')"
+    data = clean(own.result(code, "--python-bin", python, "--isolate-site=false", "--any-import", *LIMITS))
+    assert [item.get("text/html", item.get("text/latex")) for item in data] == ["<b>x</b>", "$\\displaystyle x$", "y"]
+
+
+def test_the_hooks_have_the_same_names_in_both_languages():
+    with open(os.path.join(ROOT, "src", "guest", "display.c")) as file:
+        in_c = re.search(r"hooked\[\] = \{(.*?)\}", file.read(), re.S).group(1)
+    with open(os.path.join(ROOT, "src", "guest", "libraries.py")) as file:
+        text = file.read()
+    in_python = re.search(r"\nHOOKS = \{(.*?)\n\}", text, re.S).group(1)
+    backend = re.search(r'BACKEND = "(\w+)"', text).group(1)
+    assert set(re.findall(r'"([^"]+)"', in_c)) == set(re.findall(r'"([^"]+)":', in_python)) | {backend}
 
 
 # Values

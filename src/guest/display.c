@@ -144,46 +144,49 @@ static void put(PyObject *forms, const char *metadata, size_t metadata_length, u
     px_wire_flush(&writer);
 }
 
+/* What is printed before it is seen before it. */
+static int put_in_order(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
+{
+    unsigned before = px_signals_fired();
+    px_streams_flush(true);
+    if (state.run)
+        put(forms, metadata, metadata_length, kind);
+    if (px_signals_fired() == before)
+        return 0;
+    px_signals_raise_last();            /* flushing swallowed it */
+    return -1;
+}
+
+static int send_or_drop(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
+{
+    const struct px_run *run = state.run;
+    int64_t cost = cost_of(forms);
+    if (cost < 0)
+        return -1;
+    if (!run)
+        return 0;
+    uint64_t bytes = state.bytes + (uint64_t)cost + metadata_length;
+    if (state.count >= run->max_displays)
+        return drop("max_displays", run->max_displays, "Show fewer things.");
+    if (bytes > run->max_display_bytes || PyList_Size(forms) > PX_DISPLAY_FORMS_MAX)
+        return drop("max_display_bytes", run->max_display_bytes, "Show smaller images or fewer rows.");
+    state.count++;
+    state.bytes = bytes;
+    return put_in_order(forms, metadata, metadata_length, kind);
+}
+
 /* send([(mime, bytes)], metadata as JSON or b"", whether it is the last value) */
 static PyObject *send_display(PyObject *self, PyObject *arguments)
 {
     (void)self;
     PyObject *forms;
     const char *metadata;
-    Py_ssize_t metadata_length;
+    Py_ssize_t length;
     int last;
-    if (!PyArg_ParseTuple(arguments, "O!y#p", &PyList_Type, &forms, &metadata, &metadata_length,
-                          &last))
+    if (!PyArg_ParseTuple(arguments, "O!y#p", &PyList_Type, &forms, &metadata, &length, &last))
         return NULL;
-    int64_t cost = cost_of(forms);
-    if (cost < 0)
-        return NULL;
-    if (!state.run)
-        Py_RETURN_NONE;
-    const struct px_run *run = state.run;
-    int failed = 0;
-    if (metadata_length > PX_METADATA_MAX)
-        metadata_length = 0;
-    cost += metadata_length;
-    if (state.count >= run->max_displays) {
-        failed = drop("max_displays", run->max_displays, "Show fewer things.");
-    } else if (state.bytes + (uint64_t)cost > run->max_display_bytes ||
-               PyList_Size(forms) > PX_DISPLAY_FORMS_MAX) {
-        failed = drop("max_display_bytes", run->max_display_bytes,
-                      "Show smaller images or fewer rows.");
-    } else {
-        unsigned before = px_signals_fired();
-        state.count++;
-        state.bytes += (uint64_t)cost;
-        px_streams_flush(true);
-        if (state.run)
-            put(forms, metadata, (size_t)metadata_length, last ? PX_DISPLAY_LAST_VALUE : PX_DISPLAY_SHOWN);
-        if (px_signals_fired() != before) {
-            px_signals_raise_last();
-            failed = -1;
-        }
-    }
-    if (failed)
+    size_t kept = length > PX_METADATA_MAX ? 0 : (size_t)length;
+    if (send_or_drop(forms, metadata, kept, last ? PX_DISPLAY_LAST_VALUE : PX_DISPLAY_SHOWN) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -288,10 +291,9 @@ int px_display_prepare(void)
 {
     PyObject *builtins = PyEval_GetBuiltins();      /* borrowed */
     px_auto_object PyObject *function = PyCFunction_New(&display_definition, NULL);
-    rich_names = Py_BuildValue("(ssssssssssss)", "_repr_html_", "_repr_mimebundle_", "_repr_png_",
+    rich_names = Py_BuildValue("(sssssssssss)", "_repr_html_", "_repr_mimebundle_", "_repr_png_",
                                "_repr_svg_", "_repr_markdown_", "_repr_latex_", "_repr_json_",
-                               "_repr_jpeg_", "_repr_pdf_", "_repr_javascript_", "print_png",
-                               "__getattr__");
+                               "_repr_jpeg_", "_repr_pdf_", "_repr_javascript_", "__getattr__");
     if (!builtins || !function || !rich_names ||
         PyDict_SetItemString(builtins, "display", function) < 0)
         return -1;
@@ -319,16 +321,35 @@ static bool is_plain(PyObject *value)
            PyDict_CheckExact(value) || PyBytes_CheckExact(value) || PyType_Check(value);
 }
 
-/* Whether its class, or it itself, has a name that says so; looked up without running its code. */
+/* Classes of C that have been looked at, and have no such name: they never get one, nor end. */
+static struct {
+    PyTypeObject *types[8];
+    unsigned next;
+} poor;
+
+static bool is_poor(PyTypeObject *type)
+{
+    for (size_t i = 0; i < PX_COUNT(poor.types); i++)
+        if (poor.types[i] == type)
+            return true;
+    return false;
+}
+
+/* Whether its class, or it itself, has a name that says so. */
 static bool may_be_rich(PyObject *value)
 {
+    PyTypeObject *type = Py_TYPE(value);
+    if (is_poor(type))
+        return false;
     px_auto_object PyObject *own = px_read_attribute(value, px_name.__dict__);
     for (Py_ssize_t i = 0; i < PyTuple_Size(rich_names); i++) {
         PyObject *name = PyTuple_GetItem(rich_names, i);
-        px_auto_object PyObject *found = px_read_attribute((PyObject *)Py_TYPE(value), name);
+        px_auto_object PyObject *found = px_read_attribute((PyObject *)type, name);
         if (found || (own && PyDict_CheckExact(own) && PyDict_GetItem(own, name)))
             return true;
     }
+    if (!own && !(PyType_GetFlags(type) & Py_TPFLAGS_HEAPTYPE))
+        poor.types[poor.next++ % PX_COUNT(poor.types)] = type;
     return false;
 }
 

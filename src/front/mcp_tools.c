@@ -99,6 +99,8 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
                      "the error with a hint. Give session_id to keep variables and files for the next call.\n",
                      python ? (int)strcspn(python, " ") : 0, python ? python : "",
                      value ? " and the value of the last expression, which needs no print()" : "");
+    if (json_integer_value(json_object_get(policy, "max_displays")) > 0)
+        px_buffer_add_string(out, "matplotlib figures, and what display(x) is given, come back as images and tables.\n");
     describe_imports(out, policy);
     describe_files(out, policy);
     describe_limits(out, policy);

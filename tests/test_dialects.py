@@ -53,7 +53,12 @@ def test_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
     assert good(seen["string"], "text") and good(seen["none"], None)
     name, value, traceback = seen["error"]["error"]
     assert (name, value) == ("ZeroDivisionError", "division by zero") and "return 1 / 0" in traceback and "line 3" in traceback
-    assert seen["syntax"]["error"][0] == "SyntaxError"
+    assert seen["syntax"]["error"][0] == "SyntaxError" and "x ==== 1" in seen["syntax"]["error"][2]
+    assert seen["error"]["stderr"] == seen["syntax"]["stderr"] == seen["timeout"]["stderr"] == ""     # not there too
+    assert seen["caught"]["stderr"].startswith("before\nTraceback (most") and seen["caught"]["stderr"].endswith("division by zero\nafter\n")
+    assert seen["caught"]["error"] is None and good(seen["caught"] | {"stderr": ""}, "3")
+    assert seen["both"]["stderr"].count("ZeroDivisionError") == 1 and seen["both"]["error"][0] == "KeyError"
+    assert "KeyError" not in seen["both"]["stderr"]
     assert seen["refused"]["error"][1].startswith("import 'subprocess' not allowed")
     assert good(seen["environment"], "värde") and good(seen["environment_after"], None)
     assert seen["timeout"]["error"][:2][0] == "TimeoutError" and "timeout_ms=2000" in seen["timeout"]["error"][1]

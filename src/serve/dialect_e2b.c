@@ -148,6 +148,58 @@ static void answer_failure(struct px_request *request, const pyexec_error *error
 
 /* ---- Lines of an execution ---- */
 
+/* What is being executed. A traceback that ends the cell comes as `error` alone, as from Jupyter, though
+ * it is on stderr too: a chunk from where one begins is held until more output, or the end, says
+ * which it was. */
+struct execution {
+    struct px_request *request;
+    struct px_buffer held;
+};
+
+static void let_go(struct execution *execution)
+{
+    if (execution->held.length)
+        px_stream_output(execution->request, 2, execution->held.data, execution->held.length);
+    px_buffer_consume(&execution->held, execution->held.length);
+}
+
+/* Where a traceback begins in it, that of a syntax error too; its length when none does. */
+static size_t find_traceback(const char *bytes, size_t length)
+{
+    static const char *const starts[] = {"Traceback (most recent call last):\n", "  File \"<cell"};
+    for (size_t line = 0; line < length;) {
+        for (size_t i = 0; i < PX_COUNT(starts); i++)
+            if (length - line >= strlen(starts[i]) && memcmp(bytes + line, starts[i], strlen(starts[i])) == 0)
+                return line;
+        const char *newline = memchr(bytes + line, '\n', length - line);
+        line = newline ? (size_t)(newline - bytes) + 1 : length;
+    }
+    return length;
+}
+
+/* pyexec_output_fn */
+static int print(void *closure, int which, const char *bytes, size_t length)
+{
+    struct execution *execution = closure;
+    let_go(execution);
+    size_t shown = which == 2 ? find_traceback(bytes, length) : length;
+    if (shown)
+        px_stream_output(execution->request, which, bytes, shown);
+    px_buffer_add(&execution->held, bytes + shown, length - shown);
+    return execution->request->gone;
+}
+
+/* At the end: what is held goes out but for the traceback that the error has. */
+static void drop_traceback(struct execution *execution, const json_t *result)
+{
+    const char *traceback = json_string_value(json_object_get(json_object_get(result, "error"), "traceback"));
+    size_t length = traceback ? strlen(traceback) : 0;
+    struct px_buffer *held = &execution->held;
+    if (length && held->length >= length && memcmp(held->data + held->length - length, traceback, length) == 0)
+        held->length -= length;
+    let_go(execution);
+}
+
 /* Takes the line. */
 static void send_line(struct px_request *request, json_t *line)
 {
@@ -212,10 +264,11 @@ static void send_display(struct px_request *request, const json_t *display)
 /* pyexec_display_fn */
 static int show(void *closure, const char *json, size_t length)
 {
-    struct px_request *request = closure;
+    struct execution *execution = closure;
     px_auto_json json_t *display = json_loadb(json, length, JSON_ALLOW_NUL, NULL);
-    send_display(request, display);
-    return request->gone;
+    let_go(execution);
+    send_display(execution->request, display);
+    return execution->request->gone;
 }
 
 static bool has_shown_value(const json_t *result)
@@ -265,10 +318,12 @@ static void send_notes(struct px_request *request, const json_t *result)
         px_stream_output(request, 2, px_buffer_string(&text), text.length);
 }
 
-static void send_result(struct px_request *request, pyexec_result *result)
+static void send_result(struct execution *execution, pyexec_result *result)
 {
+    struct px_request *request = execution->request;
     px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     json_t *count = json_object_get(json_object_get(object, "session"), "execution_count");
+    drop_traceback(execution, object);
     send_notes(request, object);
     send_value(request, object);
     send_outcome(request, object);
@@ -334,15 +389,18 @@ static void run(struct px_request *request)
         pyexec_request_free(wanted);
         return;
     }
-    pyexec_request_set_output(wanted, px_stream_output, request);
-    pyexec_request_set_display(wanted, show, request);
+    struct execution execution = {.request = request};
+    pyexec_request_set_output(wanted, print, &execution);
+    pyexec_request_set_display(wanted, show, &execution);
     if (px_run(request, wanted, &result, &error) == 0) {
-        send_result(request, result);
+        send_result(&execution, result);
     } else {
+        let_go(&execution);
         px_dialect_failed(request, &error);
         send_error(request, pyexec_code_name(error.code), error.message, error.hint);
     }
     px_stream_end(request, NULL, "{\"type\":\"end_of_execution\"}");
+    px_buffer_done(&execution.held);
     pyexec_result_free(result);
     pyexec_request_free(wanted);
 }

@@ -61,6 +61,17 @@ def restarted(sandbox, context):
     return ended[0]["error"], told(sandbox.run_code("b", context=context))["error"]
 
 
+CAUGHT = """
+import os, traceback
+def print_(text):
+    os.write(2, (text + chr(10)).encode())
+print_('before')
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+"""
+
 RICH = """
 class Rich:
     def __repr__(self): return "plain"
@@ -117,6 +128,8 @@ def scenario():
         "none": told(sandbox.run_code("None")),
         "error": told(sandbox.run_code("def f():\n    return 1 / 0\nf()")),
         "syntax": told(sandbox.run_code("x ==== 1")),
+        "caught": told(sandbox.run_code(CAUGHT + "print_('after')\n3")),
+        "both": told(sandbox.run_code(CAUGHT + "{}['missing']")),
         "refused": told(sandbox.run_code("import subprocess")),
         "environment": told(sandbox.run_code("import os\nos.environ['NAME']", envs={"NAME": "värde"})),
         "environment_after": told(sandbox.run_code("import os\nos.environ.get('NAME')")),

@@ -118,3 +118,9 @@ def test_what_packages_look_at_by_themselves_is_no_denial(pyexec, package, files
     assert [d["layer"] for d in result["denials"]] == ["files"] and result["error"]["hint"] == result["denials"][0]["hint"], result
     result = pyexec.result("try: open('/proc/cpuinfo')\nexcept OSError: pass", *package, "--files", files)
     assert [d["what"] for d in result["denials"]] == ["open /proc/cpuinfo"], result
+
+
+@pytest.mark.parametrize("flags", [[], ["--any-import"]])
+def test_display_needs_no_import(own, flags):
+    result = own.result("from IPython.display import display", *flags)
+    assert "display() is a builtin here" in result["error"]["hint"] + result["error"]["message"]

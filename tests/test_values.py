@@ -4,6 +4,7 @@ import json
 import pytest
 
 from library import Executor, Failure
+from serving import serving
 
 TEN = {"use_import_whitelist": False, "banned_imports": []}
 IMPORTS = "import collections, dataclasses, datetime as dt, decimal, enum, fractions, ipaddress, pathlib, types, uuid\nfrom decimal import Decimal\n"
@@ -188,3 +189,14 @@ def test_flags(pyexec, open_folder):
 def test_bad_flags(own, flags):
     done = own.run("run", *flags, "-c", "1")
     assert done.returncode == 125 and b"hint: " in done.stderr and done.stdout == b"", done
+
+
+def test_an_integer_of_more_than_64_bits_is_told_how_to_come(own):
+    done = own.run("run", "--input", "n=9223372036854775808", "-c", "n")
+    assert done.returncode == 125 and b"NAME=JSON" in done.stderr
+    path = "/v1/execute"
+    with serving(own) as server:
+        answer = server.ask("POST", path, b'{"code": "n", "inputs": {"n": 9223372036854775808}}')
+        assert answer.status == 400 and "as a string" in answer.json()["hint"]
+        answer = server.ask("POST", path, b'{"code": "n", "inputs": {"n": 9223372036854775807}, "value_json": "records"}')
+        assert answer.json()["last_value_json"] == 2 ** 63 - 1

@@ -111,6 +111,8 @@ static const struct rule rules[] = {
      "It is text, not a dict: decode it first, as with json.loads(), or look at what the loop goes over.", ALWAYS},
     {"TypeError", "'coroutine'", NULL, IS_COROUTINE, ALWAYS},
     {"TypeError", "coroutine object", NULL, IS_COROUTINE, ALWAYS},
+    {"ModuleNotFoundError", "'IPython'", NULL,
+     "display() is a builtin here: leave the import out.", ALWAYS},
     {"ModuleNotFoundError", NULL, NULL,
      "This interpreter sees only the standard library (isolate_site is true): write it "
      "with the standard library, or ask for isolate_site=false with a python_bin that has "

@@ -387,9 +387,13 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
     json_error_t problem;
     json_t *object = json_loadb(json, length, JSON_FLAGS, &problem);
     if (!json_is_object(object)) {
+        bool large = !object && strstr(problem.text, "too big integer");
         px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object%s%s", object ? "" : ": ",
                      object ? "" : problem.text);
         json_decref(object);
+        if (large)
+            return px_error_hint(error, "Integers have 64 bits here: send a larger one as a string, "
+                                        "and let the code call int() on it.");
         return px_error_hint(error, "Send one object, such as {\"code\": \"6 * 7\"}.");
     }
     const char *key;

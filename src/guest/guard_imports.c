@@ -40,6 +40,7 @@ static const struct {
     {" copy ", "Use list(x), dict(x) or x.copy()."},
     {" threading concurrent asyncio ", "Do it one step after another."},
     {" inspect ", "Use dir() and help-like attributes such as __doc__."},
+    {" IPython ", "display() is a builtin here: leave the import out."},
     {" importlib imp runpy ", "Use an import statement with an allowed module."},
 };
 

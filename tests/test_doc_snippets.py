@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ROOT
+from conftest import BUILD, ROOT, SANITIZERS
 from dialect_clients import dialect_client  # noqa: F401
 from serving import serving
 
@@ -156,7 +156,8 @@ def test_snippet(name, own, request, tmp_path, nothing_left):
     integrations = request.getfixturevalue("dialect_client").python if name in DIALECTS else request.getfixturevalue("integrations")
     programs = [os.path.dirname(own.path), os.path.dirname(integrations), "/usr/bin", "/bin"]
     environment = {"PATH": ":".join(programs[:1] + programs[2:] if language == "python" else programs), "HOME": str(tmp_path),
-                   "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path)}
+                   "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path),
+                   **{option: os.environ[option] for option in SANITIZERS if option in os.environ}}
     with contextlib.ExitStack() as stack:
         if name in SETUPS:
             code = stack.enter_context(SETUPS[name](tmp_path, code, own, name))

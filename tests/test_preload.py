@@ -240,3 +240,9 @@ def test_a_preload_that_leaves_a_mess_does_not_disturb_a_run(own, preload, name,
     assert (result["status"], result["exit_code"], result["stdout"]) == ("timeout", 124, "clean\n"), result
     result = own.result("x = 1\nx / 0", *flags)
     assert result["error"]["line"] == 2 and result["stderr"] == result["error"]["traceback"] and result["stdout"] == "", result
+
+
+def test_a_preload_finds_no_proc_as_no_run_does(pyexec, preload, nothing_left):
+    """threadpoolctl, and so scikit-learn, reads /proc/self/maps in a run when it saw /proc while it was imported."""
+    flags = preload("import os\nseen = os.path.exists('/proc/self/maps'), os.listdir('/proc')\n")
+    assert pyexec.result("import module_of_the_test\nmodule_of_the_test.seen", *flags)["last_value_repr"] == "(False, [])"

@@ -79,8 +79,22 @@ static int check_interpreter(pyexec_error *error)
     return 0;
 }
 
+/* A module that looks for it while it is imported, as threadpoolctl does, finds what it will find in
+ * a run: nothing. The zygote has its own way there. */
+static int hide_proc(const struct px_zygote *zygote, pyexec_error *error)
+{
+    if (!zygote->start.preload_bytes || px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
+        return 0;
+    px_auto_fd int tmpfs = px_tmpfs_new(0, 1, "0555", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID);
+    if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't hide /proc");
+    return 0;
+}
+
 static int import_preloads(const struct px_zygote *zygote, const char *names, pyexec_error *error)
 {
+    if (hide_proc(zygote, error) < 0)
+        return -1;
     struct px_zygote_loading loading = {.magic = PX_LAUNCH_MAGIC};
     const char *end = names + zygote->start.preload_bytes;
     for (const char *name = names; name < end; name += strlen(name) + 1, loading.index++) {

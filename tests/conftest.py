@@ -167,6 +167,20 @@ def session_folder():
     shutil.rmtree(path)
 
 
+@pytest.fixture(scope="session")
+def science(session_folder):
+    """The python of a virtual environment with what data analysis and displays are tested with, made once for all tests."""
+    folder = session_folder / "science"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True, capture_output=True)
+    pins = ["-r%s/%s/requirements.txt" % (ROOT, where) for where in ("examples/analysis", "tests/display")]
+    done = subprocess.run([folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *pins], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("pip can't install the packages: " + done.stderr.strip()[-300:])
+    print(subprocess.run([folder / "bin" / "pip", "list", "--format=freeze"], capture_output=True, text=True).stdout)
+    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+    return str(folder / "bin" / "python3")
+
+
 def _ours():
     """The files of this build and of its copy, as /proc/PID/maps names them."""
     keys = set()

@@ -1,4 +1,4 @@
-"""Displays of real libraries, in a virtual environment of their own (tests/display/requirements.txt)."""
+"""Displays of real libraries, at the versions of tests/display/requirements.txt."""
 import base64
 import json
 import os
@@ -17,27 +17,14 @@ PLOT = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2
 
 
 @pytest.fixture(scope="session")
-def python(session_folder):
-    folder = session_folder / "display"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True, capture_output=True)
-    done = subprocess.run([folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-r",
-                           os.path.join(ROOT, "tests", "display", "requirements.txt")], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip("pip can't install the libraries: " + done.stderr.strip()[-300:])
-    print(subprocess.run([folder / "bin" / "pip", "list", "--format=freeze"], capture_output=True, text=True).stdout)
-    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-    return str(folder / "bin" / "python3")
-
-
-@pytest.fixture(scope="session")
-def flags(python):
-    return ["--python-bin", python, "--isolate-site=false", "--allow-import", ",".join(NAMES) + ",io", *LIMITS]
+def flags(science):
+    return ["--python-bin", science, "--isolate-site=false", "--allow-import", ",".join(NAMES) + ",io", *LIMITS]
 
 
 @pytest.fixture(scope="module")
-def executor(python):
+def executor(science):
     """One warm parent with all of them: most tests are about what is displayed, not about loading."""
-    policy = {"python_bin": python, "isolate_site": False, "preload_imports": PRELOADS.split(","), "allowed_imports": NAMES + ["io", "math"],
+    policy = {"python_bin": science, "isolate_site": False, "preload_imports": PRELOADS.split(","), "allowed_imports": NAMES + ["io", "math"],
               "address_space_bytes": 2 << 30, "timeout_ms": 60000, "cpu_time_seconds": 30}
     with Executor(policy, host={"zygotes": 1}) as made:
         yield made

@@ -49,18 +49,6 @@ def preload(environment, site):
 
 
 @pytest.fixture(scope="session")
-def science(session_folder):
-    folder = session_folder / "science"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True, capture_output=True)
-    done = subprocess.run([folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "numpy", "pandas"],
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip("pip can't install numpy and pandas: " + done.stderr.strip()[-200:])
-    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-    return str(folder / "bin" / "python3")
-
-
-@pytest.fixture(scope="session")
 def flags(science):
     return ["--python-bin", science, "--isolate-site=false", "--preload-imports", "numpy,pandas",
             "--allow-import", "numpy,pandas,io", "--address-space-bytes", "2G"]

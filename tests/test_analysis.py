@@ -113,3 +113,68 @@ def test_a_run_without_preloads(own, flags, data, science, session_folder, name)
     done = own.run("run", "--json", *flags, "--preload-imports", "", *inputs, "--value-json", "records", "--return-files", "*", "-",
                    input=source(name))
     check(name, json.loads(done.stdout), data, science)
+
+
+# What a model reads after its usual mistakes
+
+READ = "import pandas as pd\ndf = pd.read_csv('%s')\n"
+SALES, SURVEY, SENSORS = (READ % name for name in ("sales.csv", "survey.csv", "sensors.csv"))
+FIT = "from sklearn.linear_model import LinearRegression\nLinearRegression().fit(%s)"
+COLUMNS = "The columns are: 'date', 'region', 'product', 'units', 'unit_price'."
+
+
+@pytest.mark.parametrize("code, words", [
+    # A misspelt column
+    (SALES + "df['unit'].sum()", "Did you mean: 'units'? " + COLUMNS), (SALES + "df['revenue'].sum()", COLUMNS),
+    (SALES + "df[['region', 'prodct']]", "Did you mean: 'product'?"), (SALES + "df[['a', 'b']]", COLUMNS), (SALES + "df[0]", COLUMNS),
+    (SALES + "df.groupby('regions')['units'].sum()", "Did you mean: 'region'?"), (SALES + "df.sort_values('unit')", "Did you mean: 'units'?"),
+    (SALES + "df.dropna(subset=['unit'])", "Did you mean: 'units'?"), (SALES + "df.loc[:, 'regin']", "Did you mean: 'region'?"),
+    (SALES + "df.drop(columns=['Region'])", "Did you mean: 'region'?"), (SALES + "df.merge(df, on='id')", COLUMNS),
+    (SALES + "df.regoin", "Did you mean: 'region'?"),
+    # What is not there
+    ("df = pd.read_csv('sales.csv')", "import pandas as pd"), ("import pandas as pd\npd.read_csv('sale.csv')", "request's files"),
+    ("import pandas as pd\npd.read_csv('/mnt/data/sales.csv')", "relative"), ("import pandas as pd\npd.read_csv('https://example.com/a.csv')", "no network"),
+    ("import seaborn as sns", "matplotlib.pyplot"), ("import polars", "not installed"), (SALES + "df.to_excel('a.xlsx')", "df.to_csv()"),
+    (SALES + "df.to_markdown()", "df.to_string()"), ("from sklearn.datasets import load_boston", "load_diabetes"),
+    ("from sklearn.datasets import fetch_california_housing\nfetch_california_housing()", "no network"),
+    ("from multiprocessing import Pool", "Other processes can't be started"),
+    # A type that was not converted
+    ("import json\n" + SALES + "json.dumps({'n': df['units'].sum()})", "int(x)"), (SURVEY + "df['income'].mean()", "pd.to_numeric"),
+    ("import json\n" + READ % "prices.csv" + "json.dumps({'at': pd.to_datetime(df['date']).max()})", "str(x)"),
+    (SALES + "df.groupby('region').mean()", "numeric_only=True"), (SALES + "df['date'].dt.month", "parse_dates"),
+    (SALES + "df.resample('1D').sum()", "set_index"), (SURVEY + "df['income'].astype(float)", "pd.to_numeric"),
+    (SENSORS + "df['temperature'].astype(int)", "fillna"), (SALES + FIT % "df[['region']], df['units']", "get_dummies"),
+    (SENSORS + FIT % "df[['humidity']], df['temperature']", "dropna"), (SALES + FIT % "df['units'], df['unit_price']", "df[['a']]"),
+    ("import pandas as pd\npd.DataFrame({'a': [1]}).merge(pd.DataFrame({'a': ['1']}), on='a')", "astype(str)"),
+    ("import pandas as pd\npd.to_datetime(pd.Series(['2025-01-01', '3 March 2025']))", "format='mixed'"),
+    # Other versions' ways
+    (SALES + "df.append({'units': 1}, ignore_index=True)", "pd.concat"), (SALES + "df.iteritems()", "df.items()"), (SALES + "df.ix[0]", "df.iloc"),
+    (SALES + "df.applymap(str)", "df.map"), (SENSORS + "df.fillna(method='ffill')", "df.ffill()"),
+    ("import numpy as np\nnp.zeros(3, dtype=np.float)", "np.float64"), ("import numpy as np\nnp.trapz([1, 2])", "np.trapezoid"),
+    (SENSORS + "df.set_index(pd.to_datetime(df['timestamp'])).resample('M').size()", "'ME'"),
+    ("import matplotlib.pyplot as plt\nplt.style.use('seaborn')", "plt.style.available"),
+    # Shapes and truths
+    (SALES + "df[df['units'] > 3 and df['units'] < 5]", "Write & for and"), ("import numpy as np\nif np.ones(3) > 0: pass", ".any()"),
+    ("import numpy as np\nnp.ones(3) + np.ones(4)", ".shape"), ("import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [1, 2])", "len()"),
+    ("import pandas as pd\npd.DataFrame({'a': [1, 1], 'b': [2, 2], 'c': [1, 2]}).pivot(index='a', columns='b', values='c')", "pivot_table"),
+])
+def test_a_mistake(executor, data, code, words):
+    result = executor.call(None, code, files=files_of(data))
+    assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
+
+
+@pytest.mark.parametrize("code", [SALES + "df.loc[100000]", SALES + "df['units'][100000]", "import pandas as pd\n{}['units']"])
+def test_a_missing_row_is_no_missing_column(executor, data, code):
+    result = executor.call(None, code, files=files_of(data))
+    assert result["error"]["type"] == "KeyError" and result["error"]["hint"] is None, result["error"]
+
+
+@pytest.mark.parametrize("columns", ["1 / 0", "itertools.count()", "(yield)", "['a' * 10 ** 6] * 10 ** 6", "[Nasty()]", "exit_now()"])
+def test_a_table_that_only_looks_like_one(own, columns):
+    """Its columns are the script's code."""
+    code = ("import itertools, os\ndef exit_now(): raise SystemExit(3)\nclass Nasty:\n    def __repr__(self): raise KeyboardInterrupt\n"
+            "source = \"class DataFrame:\\n    columns = property(lambda self: %s)\\n    def fail(self): raise KeyError('colum')\"\n"
+            "exec(compile(source, '/x/pandas/frame.py', 'exec'))\nDataFrame().fail()" % columns)
+    result = own.result(code, "--any-import", "--timeout", "2s")
+    assert result["status"] in ("error", "timeout", "cpu_limit", "memory_limit") and (result["error"]["type"] == "KeyError" or result["status"] != "error"), result
+    assert len(result["error"]["hint"] or "") < 3000

@@ -62,7 +62,7 @@ def test_what_a_sandbox_does_not_have(own, code, flags, words):
     ("import json, datetime\njson.dumps({'at': datetime.datetime.now()})", "default=str"), ("{[1]: 2}", "tuple"), ("{{1}, {2}}", "frozenset"),
     ("import datetime\ndatetime(2026, 1, 1)", "in the module"), ("for row in {'a': 1}:\n    row['a']", "not a dict"),
     ("d = {1: 1, 2: 2}\nfor k in d:\n    del d[k]", "list("), ("n = 1\ndef f():\n    n += 1\nf()", "global"),
-    ("b'\\xff\\xfe'.decode()", "latin-1"), ("d = {'a': 1}\nf'{d['a']'", "quotes"),
+    ("b'\\xff\\xfe'.decode()", "latin-1"), ("float('1,5')", "replace(',', '')"), ("d = {'a': 1}\nf'{d['a']'", "quotes"),
     # As pandas says it.
     ("class DataFrame: pass\nDataFrame().append(1)", "pd.concat"), ("raise KeyError(\"None of [Index(['x'], dtype='object')] are in the [columns]\")", "df.columns"),
 ])

@@ -16,7 +16,7 @@ struct rule {
     const char *message;        /* a part of it */
     const char *source;         /* a part of the script's innermost line; "^…": its beginning */
     const char *hint;
-    enum { ALWAYS, ISOLATED, NO_FILES, NO_NETWORK, USAGE_PRINTED } when;
+    enum { ALWAYS, ISOLATED, NOT_ISOLATED, NO_FILES, NO_NETWORK, USAGE_PRINTED } when;
 };
 
 #define NOT_A_NOTEBOOK "This is plain Python, not a notebook or a shell: "
@@ -35,6 +35,16 @@ struct rule {
 #define NO_PROCESSES \
     "Other processes, and the locks between them, are not available: do the work in this " \
     "process, or with concurrent.futures.ThreadPoolExecutor."
+#define TEXT_COLUMN \
+    "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
+    "numbers of it with pd.to_numeric(df[c], errors='coerce') or pd.get_dummies()."
+#define MISSING_VALUES \
+    "Values are missing: drop them with df.dropna(), or fill them with df.fillna(value)."
+#define TWO_DIMENSIONS \
+    "Give X as a table, df[['a']] with two brackets, or as x.reshape(-1, 1)."
+#define NO_EXCEL \
+    "The package for Excel files is not installed, and nothing can be installed from a script: use " \
+    "df.to_csv() and pd.read_csv()."
 #define OUTSIDE \
     "Only files inside the working directory can be used, and written only if the policy allows " \
     "it (disable_open, allow_readonly_open)."
@@ -94,7 +104,59 @@ static const struct rule rules[] = {
      "Its class has the same name: write `from datetime import datetime`, or datetime.datetime.", ALWAYS},
     {"AttributeError", "'DataFrame' object has no attribute 'append'", NULL,
      "pandas 2 has no append(): use pd.concat([a, b], ignore_index=True).", ALWAYS},
-    {"KeyError", "[Index([", NULL, "Print df.columns for the names that are there.", ALWAYS},
+    {"AttributeError", "Can only use .dt accessor", NULL,
+     "It holds text: convert it first, df[c] = pd.to_datetime(df[c]), or read it with "
+     "pd.read_csv(..., parse_dates=[c]).", ALWAYS},
+    {"AttributeError", "Can only use .str accessor", NULL, "It holds no text: use df[c].astype(str).str.", ALWAYS},
+    {"AttributeError", "'DataFrame' object has no attribute 'iteritems'", NULL, "Use df.items().", ALWAYS},
+    {"AttributeError", "'DataFrame' object has no attribute 'ix'", NULL,
+     "Use df.loc[labels] or df.iloc[positions].", ALWAYS},
+    {"AttributeError", "'DataFrame' object has no attribute 'applymap'", NULL, "Use df.map(function).", ALWAYS},
+    {"AttributeError", "was a deprecated alias for the builtin", NULL,
+     "Use Python's own int, float, bool, object or str, or np.int64, np.float64, np.bool_.", ALWAYS},
+    {"AttributeError", "module 'numpy' has no attribute 'trapz'", NULL, "Use np.trapezoid().", ALWAYS},
+    {"TypeError", "fillna() got an unexpected keyword argument 'method'", NULL, "Use df.ffill() or df.bfill().", ALWAYS},
+    {"TypeError", "Only valid with DatetimeIndex", NULL,
+     "Convert and set the index first: df[c] = pd.to_datetime(df[c]); df = df.set_index(c).", ALWAYS},
+    {"TypeError", " with string dtype", NULL, TEXT_COLUMN, ALWAYS},
+    {"TypeError", "dtype 'str' does not support operation", NULL, TEXT_COLUMN, ALWAYS},
+    {"TypeError", "agg function failed", NULL, TEXT_COLUMN, ALWAYS},
+    {"ValueError", "could not convert string to float", ".fit", TEXT_COLUMN, ALWAYS},
+    {"ValueError", "could not convert string to float", "astype", TEXT_COLUMN, ALWAYS},
+    {"ValueError", "could not convert string to float", NULL,
+     "This text is no number: clean it first, as with strip() and replace(',', ''), or leave it out.", ALWAYS},
+    {"ValueError", "invalid literal for int()", "astype", TEXT_COLUMN, ALWAYS},
+    {"ValueError", "contains NaN", NULL, MISSING_VALUES, ALWAYS},
+    {"IntCastingNaNError", NULL, NULL, MISSING_VALUES, ALWAYS},
+    {"ValueError", "truth value of a", NULL,
+     "Write & for and, | for or, ~ for not, each comparison in parentheses: df[(df.a > 1) & (df.b < 2)]; "
+     "in an if say .any() or .all().", ALWAYS},
+    {"ValueError", "Expected a 2-dimensional container", NULL, TWO_DIMENSIONS, ALWAYS},
+    {"ValueError", "Expected 2D array", NULL, TWO_DIMENSIONS, ALWAYS},
+    {"ValueError", "You are trying to merge on", NULL,
+     "Give both keys one type first: df[c] = df[c].astype(str).", ALWAYS},
+    {"ValueError", "Index contains duplicate entries", NULL,
+     "Use pivot_table(..., aggfunc=...), which says what to do with duplicates.", ALWAYS},
+    {"ValueError", "Invalid frequency", NULL,
+     "Use pandas' names of today: 'ME', 'QE', 'YE' (ends) or 'MS' (start), and small 'h', 'min', 's'.", ALWAYS},
+    {"ValueError", "doesn't match format", NULL,
+     "pd.to_datetime(..., format='mixed', dayfirst=...) reads mixed dates; errors='coerce' makes the others NaT.", ALWAYS},
+    {"ValueError", "must have same first dimension", NULL,
+     "Give x and y of one length: print len() of both.", ALWAYS},
+    {"ValueError", "operands could not be broadcast", NULL, "Print the .shape of both.", ALWAYS},
+    {"OSError", "is not a valid package style", NULL,
+     "Print plt.style.available; leave plt.style.use() out, or use 'seaborn-v0_8' or 'ggplot'.", ALWAYS},
+    {"ImportError", "has been removed from scikit-learn", NULL,
+     "Use a set that it brings: load_iris, load_wine, load_breast_cancer, load_diabetes or load_digits.", ALWAYS},
+    {"ModuleNotFoundError", "'openpyxl'", NULL, NO_EXCEL, ALWAYS},
+    {"ModuleNotFoundError", "'xlsxwriter'", NULL, NO_EXCEL, ALWAYS},
+    {"ModuleNotFoundError", "'seaborn'", NULL,
+     "seaborn is not installed for this python_bin, and nothing can be installed from a script: draw it with "
+     "matplotlib.pyplot.", NOT_ISOLATED},
+    {"ImportError", "Import tabulate", NULL, "Nothing can be installed here: use df.to_string().", ALWAYS},
+    {"ImportError", "Import openpyxl", NULL, NO_EXCEL, ALWAYS},
+    {"ImportError", "pip, conda", NULL,
+     "An optional package is missing, and nothing can be installed from a script: do it without.", ALWAYS},
     {"RuntimeError", "changed size during iteration", NULL,
      "Loop over a copy of it: for x in list(...).", ALWAYS},
     {"RuntimeError", "running event loop", NULL,
@@ -166,6 +228,7 @@ static const struct rule rules[] = {
 
 /* After it. */
 static const struct rule last_rules[] = {
+    {"KeyError", "[Index([", NULL, "Print df.columns for the names that are there.", ALWAYS},
     {"NameError", NULL, NULL, NAME_FIRST, ALWAYS},
     {"AttributeError", NULL, NULL, "Print dir() of the object for what it has.", ALWAYS},
     {"ImportError", "cannot import name", NULL,
@@ -238,6 +301,8 @@ static bool is_time(const struct rule *rule, const pyexec_result *result,
     switch (rule->when) {
     case ISOLATED:
         return policy->isolate_site;
+    case NOT_ISOLATED:
+        return !policy->isolate_site;
     case NO_FILES:
         return px_policy_files(policy) == PX_FILES_NONE;
     case NO_NETWORK:

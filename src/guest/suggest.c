@@ -12,6 +12,8 @@
 #define MOVE_COST 2
 #define CASE_COST 1
 
+#define COLUMNS_MAX 30
+
 static PyObject *stdlib_names;      /* NULL before 3.10 */
 
 int px_suggest_prepare(void)
@@ -248,17 +250,112 @@ static void suggest(struct px_buffer *to, PyObject *exception, PyObject *wrong, 
     px_drop_object(&search.best);
 }
 
+/* ---- Columns of pandas' tables ---- */
+
+/* What a KeyError of pandas says is not there: 'a', ['a'], or a text that quotes it. */
+static PyObject *wrong_column(PyObject *exception)
+{
+    PyObject *quoted = name_in_message(exception, "None of [");
+    if (!quoted)
+        quoted = name_in_message(exception, "['");
+    if (quoted)
+        return quoted;
+    px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
+    PyObject *first = args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
+    if (first && PyList_Check(first) && PyList_Size(first))
+        first = PyList_GetItem(first, 0);
+    Py_XINCREF(first);
+    return first;
+}
+
+/* The columns of the table that a frame of pandas works on. */
+static PyObject *columns_of_frame(PyObject *frame)
+{
+    PyObject *const names[] = {px_name.self, px_name.obj};
+    px_auto_object PyObject *code = px_read_attribute(frame, px_name.f_code);
+    px_auto_object PyObject *file = code ? px_read_attribute(code, px_name.co_filename) : NULL;
+    px_auto_object PyObject *function = code ? px_read_attribute(code, px_name.co_name) : NULL;
+    px_auto_buffer struct px_buffer path = {0};
+    /* xs() looks for a row. */
+    if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) || !px_read_text(&path, file, 4096) ||
+        !strstr(px_buffer_string(&path), "/pandas/"))
+        return NULL;
+    px_auto_object PyObject *locals = px_read_attribute(frame, px_name.f_locals);
+    for (size_t i = 0; locals && i < PX_COUNT(names); i++) {
+        px_auto_object PyObject *object = PyObject_GetItem(locals, names[i]);
+        px_auto_object PyObject *type =
+            object ? px_read_attribute((PyObject *)Py_TYPE(object), px_name.__name__) : NULL;
+        PyErr_Clear();
+        if (type && PyUnicode_CompareWithASCIIString(type, "DataFrame") == 0)
+            return PyObject_GetAttrString(object, "columns");
+    }
+    return NULL;
+}
+
+/* Those of the innermost frame that has a table. */
+static PyObject *find_columns(PyObject *exception)
+{
+    PyObject *found = NULL, *entry = PyException_GetTraceback(exception);
+    while (entry && entry != Py_None) {
+        px_auto_object PyObject *frame = px_read_attribute(entry, px_name.tb_frame);
+        PyObject *columns = frame ? columns_of_frame(frame) : NULL;
+        PyErr_Clear();
+        if (columns) {
+            Py_XDECREF(found);
+            found = columns;
+        }
+        PyObject *next = px_read_attribute(entry, px_name.tb_next);
+        Py_DECREF(entry);
+        entry = next;
+    }
+    Py_XDECREF(entry);
+    return found;
+}
+
+static void list_columns(struct px_buffer *to, PyObject *columns)
+{
+    px_auto_object PyObject *list = PySequence_List(columns);
+    Py_ssize_t count = list ? PyList_Size(list) : 0;
+    px_buffer_add_string(to, to->length ? " The columns are: " : "The columns are: ");
+    for (Py_ssize_t i = 0; i < count; i++) {
+        px_auto_object PyObject *name = px_read_convert(PyList_GetItem(list, i), PyObject_Repr);
+        if (i == COLUMNS_MAX || !name) {
+            px_buffer_add_string(to, "\u2026");
+            return;
+        }
+        px_read_text(to, name, NAME_LIMIT);
+        px_buffer_add_string(to, i + 1 < count ? ", " : ".");
+    }
+}
+
+static void suggest_column(struct px_buffer *to, PyObject *exception)
+{
+    px_auto_object PyObject *columns = find_columns(exception);
+    px_auto_object PyObject *wrong = columns ? wrong_column(exception) : NULL;
+    struct search search = {.best_distance = SIZE_MAX};
+    if (!columns)
+        return;
+    if (wrong && read_name(wrong, &search.wrong))
+        consider_all(&search, columns);
+    add_sentences(to, exception, wrong, search.best, "", false);
+    px_drop_object(&search.best);
+    list_columns(to, columns);
+}
+
 void px_suggest(struct px_buffer *to, PyObject *exception, bool as_printed)
 {
     bool import = PyErr_GivenExceptionMatches(exception, PyExc_ImportError);
     if (as_printed && px_python.version < (import ? 0x030c : 0x030a))
         return;
-    if (!import && !PyErr_GivenExceptionMatches(exception, PyExc_NameError) &&
+    bool key = !as_printed && PyErr_GivenExceptionMatches(exception, PyExc_KeyError);
+    if (!import && !key && !PyErr_GivenExceptionMatches(exception, PyExc_NameError) &&
         !PyErr_GivenExceptionMatches(exception, PyExc_AttributeError))
         return;
     /* dir() and attributes may run the script's code. */
     bool allowed = px_signals_allow(true);
-    px_auto_object PyObject *wrong = wrong_name(exception);
+    px_auto_object PyObject *wrong = key ? NULL : wrong_name(exception);
+    if (key)
+        suggest_column(to, exception);
     if (wrong && PyUnicode_Check(wrong))
         suggest(to, exception, wrong, as_printed);
     px_signals_allow(allowed);

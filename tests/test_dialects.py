@@ -269,6 +269,51 @@ def test_dify_has_the_network_that_it_asks_for_where_the_policy_gives_it(own):
             assert ("refused" in out and "disabled" not in out) if granted else "network disabled" in out, more
 
 
+VERL = """
+from copy import *
+from operator import *
+from io import *
+from sys import *
+from builtins import *
+from typing import *
+import sys, io, json
+class Solution:
+    def add(self, a, b):
+        return a + b
+if __name__ == '__main__':
+    print(json.dumps(getattr(globals()['Solution'](), 'add')(*map(json.loads, sys.stdin.read().split()))))
+"""
+
+
+def test_the_wrapper_that_verl_puts_around_a_function(own):
+    """With the flags of docs/integrations/sandboxfusion.md."""
+    with serving(own, "--sandbox-fusion", "--files", "full", "--any-import", "--address-space-bytes", "4G") as server:
+        body = {"language": "python", "code": VERL, "stdin": "1\n2", "memory_limit_MB": 1024, "files": {}, "fetch_files": []}
+        assert ran(server.ask("POST", "/run_code", body).json(), out="3\n")
+
+
+# ---- What nobody should send ----
+
+ODD = [None, True, 0, -1, 1.5, 1e300, "", "\0", "\ud800", "x" * 100000, "../x", "/etc/passwd", [], [[]], [None], {}, {"": ""}, {"a": {"b": []}}, {"=": "x"},
+       {"../x": "eA=="}, {"x": "***"}, {"x/": "eA=="}, ["[", "\\", "*" * 5000, "../x", ""]]
+MEMBERS = {"/execute": ["code", "context_id", "language", "env_vars"], "/contexts": ["cwd", "language"],
+           "/v1/sandbox/run": ["code", "language", "preload", "enable_network"], "/v1/sandbox/dependencies/update": ["language"],
+           "/run_code": ["code", "language", "stdin", "files", "fetch_files", "run_timeout", "memory_limit_MB", "compile_timeout"]}
+
+
+@pytest.mark.parametrize("path", MEMBERS)
+def test_odd_values_are_answered(server, path):
+    for member in MEMBERS[path]:
+        for value in ODD:
+            answer = server.ask("POST", path, json.dumps({**BODIES.get(path, {}), member: value}))
+            assert answer.status in (200, 400, 404, 422), (member, value, answer.status, answer.body)
+            for line in answer.body.splitlines() if "json" in answer.headers["Content-Type"] else ():
+                json.loads(line)
+    for body in (b"", b"null", b"[" * 100000, b'{"code":' * 1000, b"\xff", b'{"code": "1", "code": "2"}'):
+        assert server.ask("POST", path, body).status in (200, 400, 404, 422), body[:20]
+    assert server.result("1 + 1")["last_value_repr"] == "2"
+
+
 # ---- Who may ----
 
 def call(server, method, path, **more):

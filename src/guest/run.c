@@ -384,6 +384,7 @@ void px_run_warm(void)
          "print(end='')\n"
          "x, [str(i) for i in x]\n");
     warm("1 / 0\n");
+    px_display_arm(NULL, NULL);
     reset_names(kept.names);
     flush_streams();
     PyErr_Clear();

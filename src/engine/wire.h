@@ -29,6 +29,7 @@
 #define PX_DISPLAYS_MAX 1000                /* max_displays' own maximum */
 #define PX_DISPLAY_BYTES_MAX (64u << 20)    /* max_display_bytes' own maximum */
 #define PX_DISPLAY_FORMS_MAX 32             /* types of one display */
+#define PX_FORMS_MAX (PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX)
 #define PX_MIME_MAX 127                     /* bytes of a type's name (RFC 6838: 127 a part) */
 #define PX_METADATA_MAX (64u << 10)         /* bytes of JSON, of one display */
 
@@ -54,8 +55,8 @@
     X(VALUE_JSON, PX_VALUE_MAX, 1024)   /* JSON text, in parts */ \
     X(VALUE_JSON_ERROR, 1024, 1)        /* why there is none */ \
     X(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)    /* begins one: u8, PX_DISPLAY_… */ \
-    X(DISPLAY_FORM, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX * PX_MIME_MAX, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX) /* a MIME type; its data follows */ \
-    X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX * 3) /* bytes, UTF-8 or JSON text, in parts */ \
+    X(DISPLAY_FORM, PX_FORMS_MAX * PX_MIME_MAX, PX_FORMS_MAX)    /* a MIME type; its data follows */ \
+    X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3) /* bytes, UTF-8 or JSON text, in parts */ \
     X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4)  /* JSON text, in parts */ \
     X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
     X(DISPLAYS_DROPPED, 8, 1)   /* u64 */

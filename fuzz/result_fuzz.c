@@ -65,7 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!px_claims_check(claims)) {
         result->has_value = true;
         px_displays_finish(&result->claims.displays);
-        result->has_value_json = px_json_claim_ok(px_buffer_string(&claims->value_json), claims->value_json.length, false);
+        uint64_t room = PX_JSON_ROOM;
+        result->has_value_json = px_json_claim_ok(px_buffer_string(&claims->value_json), claims->value_json.length, false, &room);
         require(px_result_set_error(result, px_buffer_string(&claims->type),
                                     px_buffer_string(&claims->message)) == 0);
         const char *json = pyexec_result_json(result);

@@ -3,6 +3,9 @@
 #define PX_BASE_JSON_H
 
 #include <jansson.h>
+#include <stdio.h>
+
+#include "base/weight.h"
 
 static inline void px_drop_json(json_t **json)
 {
@@ -18,6 +21,19 @@ static inline char *px_json_take_text(json_t *json)
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(json);
     return text;
+}
+
+/* JSON of somebody who is not trusted: json_loadb(), but NULL too when it would take more than
+ * PX_JSON_READ_MAX of memory; *problem says so then. */
+#define PX_JSON_READ_MAX (256u << 20)
+
+static inline json_t *px_json_read(const char *text, size_t length, size_t flags, json_error_t *problem)
+{
+    if (px_weigh(text, length).bytes <= PX_JSON_READ_MAX)
+        return json_loadb(text, length, flags, problem);
+    *problem = (json_error_t){.line = -1, .column = -1};
+    snprintf(problem->text, sizeof problem->text, "its values would take more than %u MiB of memory", PX_JSON_READ_MAX >> 20);
+    return NULL;
 }
 
 #endif

@@ -40,7 +40,26 @@ enum px_mime px_mime_of(const char *name, size_t length)
     return PX_MIME_BINARY;
 }
 
-size_t px_mime_cost(enum px_mime mime, size_t length)
+/* As JSON's texts have it. */
+static size_t escaped(const char *data, size_t length)
+{
+    static const char shorts[] = "\"\\\b\f\n\r\t";
+    size_t cost = length;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        cost += memchr(shorts, c, sizeof shorts - 1) ? 1 : 5;
+    }
+    return cost;
+}
+
+size_t px_mime_least_cost(enum px_mime mime, size_t length)
 {
     return mime == PX_MIME_BINARY ? (length + 2) / 3 * 4 : length;
+}
+
+size_t px_mime_cost(enum px_mime mime, const char *data, size_t length)
+{
+    return mime == PX_MIME_TEXT ? escaped(data, length) : px_mime_least_cost(mime, length);
 }

@@ -15,7 +15,11 @@ enum px_mime {
  * most 127 bytes; no parameters. */
 enum px_mime px_mime_of(const char *name, size_t length);
 
-/* How much of max_display_bytes data of this length takes: that of its base64, for binary types. */
-size_t px_mime_cost(enum px_mime mime, size_t length);
+/* How much of max_display_bytes the data takes: as much as in the result, in base64 or with a text's
+ * characters escaped. */
+size_t px_mime_cost(enum px_mime mime, const char *data, size_t length);
+
+/* No more than that, whatever the data is. */
+size_t px_mime_least_cost(enum px_mime mime, size_t length);
 
 #endif

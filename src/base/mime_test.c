@@ -50,9 +50,13 @@ static void binary_data_costs_its_base64(void **state)
     (void)state;
     static const size_t of_length[] = {0, 4, 4, 4, 8};
     for (size_t i = 0; i < 5; i++)
-        assert_int_equal(px_mime_cost(PX_MIME_BINARY, i), of_length[i]);
-    assert_int_equal(px_mime_cost(PX_MIME_TEXT, 5), 5);
-    assert_int_equal(px_mime_cost(PX_MIME_JSON, 5), 5);
+        assert_int_equal(px_mime_cost(PX_MIME_BINARY, "abcdefgh", i), of_length[i]);
+    assert_int_equal(px_mime_cost(PX_MIME_TEXT, "a/\xc3\xa9\x7f", 5), 5);
+    assert_int_equal(px_mime_cost(PX_MIME_TEXT, "\"\\\b\f\n\r\t", 7), 14);
+    assert_int_equal(px_mime_cost(PX_MIME_TEXT, "\0\x1f", 2), 12);
+    assert_int_equal(px_mime_cost(PX_MIME_JSON, "\"\\n\"", 4), 4);
+    assert_int_equal(px_mime_least_cost(PX_MIME_TEXT, 5), 5);
+    assert_int_equal(px_mime_least_cost(PX_MIME_BINARY, 5), 8);
 }
 
 int main(void)

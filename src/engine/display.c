@@ -7,9 +7,9 @@
 #include "base/base64.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "base/weight.h"
 
 #define JSON_DEPTH_MAX 200
-#define JSON_VALUES_MAX 1000000     /* jansson takes some 40 bytes for each */
 
 static const char no_memory[] = "out of memory";
 
@@ -37,34 +37,20 @@ void px_displays_done(struct px_displays *displays)
 
 /* ---- JSON that a child wrote ---- */
 
-/* Counted before it is parsed: values take far more memory than their text. */
-static bool is_modest(const char *text, size_t length)
+static bool is_one_line(const char *text, size_t length)
 {
-    size_t depth = 0, values = 1;
-    bool string = false;
-    for (size_t i = 0; i < length; i++) {
-        char c = text[i];
-        if ((unsigned char)c < 0x20)
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x20)
             return false;
-        if (string) {
-            i += c == '\\';
-            string = c != '"';
-            continue;
-        }
-        string = c == '"';
-        depth += c == '[' || c == '{';
-        depth -= depth && (c == ']' || c == '}');
-        values += c == ',' || c == ':' || c == '[' || c == '{';
-        if (depth > JSON_DEPTH_MAX || values > JSON_VALUES_MAX)
-            return false;
-    }
     return true;
 }
 
-bool px_json_claim_ok(const char *text, size_t length, bool object)
+bool px_json_claim_ok(const char *text, size_t length, bool object, uint64_t *room)
 {
-    if (!is_modest(text, length))
+    struct px_weight weight = px_weigh(text, length);
+    if (weight.depth > JSON_DEPTH_MAX || weight.bytes > *room || !is_one_line(text, length))
         return false;
+    *room -= weight.bytes;
     px_auto_json json_t *value = json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL |
                                             JSON_REJECT_DUPLICATES, NULL);
     return value && (!object || json_is_object(value));
@@ -84,14 +70,16 @@ static bool add_string(struct px_buffer *out, const struct px_buffer *text)
     return quoted != NULL;
 }
 
-static bool add_data(struct px_buffer *out, enum px_mime mime, const struct px_buffer *data)
+static bool add_data(struct px_displays *displays, enum px_mime mime)
 {
+    struct px_buffer *out = &displays->forms;
+    const struct px_buffer *data = &displays->data;
     switch (mime) {
     case PX_MIME_TEXT:
         return add_string(out, data);
     case PX_MIME_JSON:
         px_buffer_add(out, px_buffer_string(data), data->length);
-        return px_json_claim_ok(px_buffer_string(data), data->length, false);
+        return px_json_claim_ok(px_buffer_string(data), data->length, false, &displays->json_room);
     case PX_MIME_BINARY:
         px_buffer_add_byte(out, '"');
         px_base64_encode(out, px_buffer_string(data), data->length);
@@ -112,19 +100,27 @@ static bool is_repeated(struct px_displays *displays)
     return found;
 }
 
+/* What the display takes of max_bytes, with the form that is coming at so much. */
+static bool fits(const struct px_displays *displays, uint64_t cost)
+{
+    return displays->bytes + displays->open_bytes + cost + displays->metadata.length <= displays->max_bytes;
+}
+
 /* The form that was coming becomes a member of "data". */
 static void end_form(struct px_displays *displays)
 {
     const struct px_buffer *name = &displays->name;
     if (name->length && !displays->bad) {
         enum px_mime mime = px_mime_of(px_buffer_string(name), name->length);
-        if (mime == PX_MIME_BAD || is_repeated(displays)) {
+        size_t cost = px_mime_cost(mime, px_buffer_string(&displays->data), displays->data.length);
+        if (mime == PX_MIME_BAD || is_repeated(displays) || !fits(displays, cost)) {
             displays->bad = true;
         } else {
+            displays->open_bytes += cost;
             px_buffer_printf(&displays->forms, "%s\"%s\":", displays->form_count ? "," : "",
                              px_buffer_string(name));
             displays->form_count++;
-            displays->bad |= !add_data(&displays->forms, mime, &displays->data);
+            displays->bad |= !add_data(displays, mime);
         }
     }
     px_buffer_done(&displays->name);
@@ -138,15 +134,12 @@ static void add_bytes(struct px_displays *displays, struct px_buffer *to, const 
         return;
     px_buffer_add(to, field->bytes, field->length);
     enum px_mime mime = px_mime_of(px_buffer_string(&displays->name), displays->name.length);
-    uint64_t used = displays->bytes + displays->open_bytes + px_mime_cost(mime, displays->data.length) +
-                    displays->metadata.length;
-    displays->bad = used > displays->max_bytes || displays->metadata.length > PX_METADATA_MAX;
+    displays->bad = !fits(displays, px_mime_least_cost(mime, displays->data.length)) ||
+                    displays->metadata.length > PX_METADATA_MAX;
 }
 
 static const char *begin_form(struct px_displays *displays, const struct px_wire_field *field)
 {
-    enum px_mime mime = px_mime_of(px_buffer_string(&displays->name), displays->name.length);
-    displays->open_bytes += px_mime_cost(mime, displays->data.length);
     end_form(displays);
     displays->bad |= displays->form_count >= PX_DISPLAY_FORMS_MAX ||
                      px_mime_of(field->bytes, field->length) == PX_MIME_BAD;
@@ -172,11 +165,10 @@ static const char *end_display(struct px_displays *displays)
     struct px_buffer px_auto_buffer item = {0};
     const struct px_buffer *metadata = &displays->metadata;
     const char *problem = NULL;
-    enum px_mime mime = px_mime_of(px_buffer_string(&displays->name), displays->name.length);
-    uint64_t bytes = displays->open_bytes + px_mime_cost(mime, displays->data.length) + metadata->length;
     end_form(displays);
-    if (metadata->length)
-        displays->bad |= !px_json_claim_ok(px_buffer_string(metadata), metadata->length, true);
+    uint64_t bytes = displays->open_bytes + metadata->length;
+    if (metadata->length && !displays->bad)
+        displays->bad = !px_json_claim_ok(px_buffer_string(metadata), metadata->length, true, &displays->json_room);
     if (displays->bad || !displays->form_count) {
         displays->dropped++;
     } else {

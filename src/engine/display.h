@@ -18,6 +18,7 @@ struct px_displays {
     size_t count;
     uint64_t bytes;                     /* of max_bytes, used up by them */
     uint64_t dropped;
+    uint64_t json_room;                 /* what parsing all their JSON may still take; set before too */
     /* The one that is coming. */
     bool open, bad;                     /* bad: it will be dropped */
     uint8_t kind;
@@ -40,8 +41,13 @@ void px_displays_finish(struct px_displays *displays);
 /* Appends them as a JSON array. */
 void px_displays_write(const struct px_displays *displays, struct px_buffer *out);
 
+/* Bytes of memory that JSON of a result may take once whoever reads it has parsed it: all displays'
+ * together, and last_value_json's. */
+#define PX_JSON_ROOM (128u << 20)
+
 /* Whether it is one JSON value that may be copied into a line: no control characters, not deeper
- * than 200, at most a million values, integers of 64 bits. `object`: it must be an object. */
-bool px_json_claim_ok(const char *text, size_t length, bool object);
+ * than 200, integers of 64 bits, in memory no more than is left of *room, which it takes then.
+ * `object`: it must be an object. */
+bool px_json_claim_ok(const char *text, size_t length, bool object, uint64_t *room);
 
 #endif

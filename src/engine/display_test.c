@@ -128,23 +128,54 @@ static void what_is_not_as_it_must_be_is_dropped(void **state)
     assert_counts(f, 1, 14);
 }
 
-static void json_is_bounded_in_depth_and_values(void **state)
+static bool is_ok(const char *text, size_t length, bool object)
+{
+    uint64_t room = PX_JSON_ROOM;
+    return px_json_claim_ok(text, length, object, &room);
+}
+
+/* "[" and `item` so many times and "0]". */
+static char *list_of(const char *item, size_t count)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    px_buffer_add_byte(&text, '[');
+    for (size_t i = 0; i < count; i++)
+        px_buffer_add_string(&text, item);
+    px_buffer_add_string(&text, "0]");
+    return px_buffer_take(&text);
+}
+
+static void json_is_bounded_in_depth_and_memory(void **state)
+{
+    (void)state;
+    char deep[402];
+    memset(deep, '[', 201);
+    memset(deep + 201, ']', 201);
+    assert_true(is_ok(deep + 1, 400, false));
+    assert_false(is_ok(deep, 402, false));
+    px_auto_free char *fits = list_of("1,", 1000000), *numbers = list_of("1,", 3000000),
+                      *objects = list_of("{},", 480000);
+    assert_true(is_ok(fits, strlen(fits), false));
+    assert_false(is_ok(numbers, strlen(numbers), false));
+    assert_false(is_ok(objects, strlen(objects), false));
+    assert_true(is_ok("\"[,:{\\\"[\"", 9, false));
+    assert_true(is_ok("{}", 2, true));
+    assert_false(is_ok("[]", 2, true));
+}
+
+/* Whoever reads a result parses all of it: forms and displays are bounded together. */
+static void all_json_is_bounded_together(void **state)
 {
     struct fixture *f = *state;
-    px_auto_free char *text = malloc(3000001);
-    memset(text, '[', 201);
-    memset(text + 201, ']', 201);
-    assert_true(px_json_claim_ok(text + 1, 400, false));
-    assert_false(px_json_claim_ok(text, 402, false));
-    text[0] = '[';
-    for (size_t i = 0; i < 1000000; i++)
-        memcpy(text + 1 + 2 * i, "1,", 2);
-    text[2000000] = ']';
-    assert_false(px_json_claim_ok(text, 2000001, false));
-    assert_true(px_json_claim_ok("\"[,:{\\\"[\"", 9, false));
-    assert_true(px_json_claim_ok("{}", 2, true));
-    assert_false(px_json_claim_ok("[]", 2, true));
-    (void)f;
+    px_auto_free char *objects = list_of("{},", 9000);
+    for (int i = 0; i < 100; i++)
+        show(f, "application/json", objects);
+    size_t kept = pyexec_result_display_count(f->result);
+    assert_in_range(kept, 40, 50);
+    assert_counts(f, kept, 100 - kept);
+    show(f, "application/json", "1");
+    show(f, "text/plain", "[]");
+    assert_counts(f, kept + 2, 100 - kept);
 }
 
 static void limits_of_the_policy_hold(void **state)
@@ -159,9 +190,12 @@ static void limits_of_the_policy_hold(void **state)
     show(f, "text/plain", "123456");
     show(f, "text/plain", "12345");
     assert_counts(f, 1, 3);
-    show(f, "text/plain", "1234");
+    show(f, "text/plain", "\x01");               /* six of JSON */
+    show(f, "text/plain", "\n\n\n");
+    assert_counts(f, 1, 5);
+    show(f, "text/plain", "\n\n");
     show(f, "text/plain", "");
-    assert_counts(f, 2, 4);
+    assert_counts(f, 2, 6);
 }
 
 static void data_beyond_the_limit_is_not_kept(void **state)
@@ -227,7 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(forms_become_members),
         TEST(what_is_not_as_it_must_be_is_dropped),
-        TEST(json_is_bounded_in_depth_and_values),
+        TEST(json_is_bounded_in_depth_and_memory),
+        TEST(all_json_is_bounded_together),
         TEST(limits_of_the_policy_hold),
         TEST(data_beyond_the_limit_is_not_kept),
         TEST(forms_are_counted),

@@ -26,6 +26,7 @@ pyexec_result *px_result_new(void)
     result->files = json_array();
     result->claims.displays.max_count = PX_DISPLAYS_MAX;
     result->claims.displays.max_bytes = PX_DISPLAY_BYTES_MAX;
+    result->claims.displays.json_room = PX_JSON_ROOM;
     if (!result->claims.denials || !result->files) {
         pyexec_result_free(result);
         return NULL;

@@ -204,10 +204,11 @@ static void adopt_json(pyexec_result *result, size_t limit)
 {
     struct px_claims *claims = &result->claims;
     struct px_buffer *json = &claims->value_json;
+    uint64_t room = PX_JSON_ROOM;
     if (!json->length)
         return;
     result->has_value_json = json->length <= limit &&
-                             px_json_claim_ok(px_buffer_string(json), json->length, false);
+                             px_json_claim_ok(px_buffer_string(json), json->length, false, &room);
     px_buffer_done(&claims->value_json_error);
     if (!result->has_value_json)
         px_buffer_printf(&claims->value_json_error, "not JSON that pyexec passes on");

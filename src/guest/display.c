@@ -116,7 +116,7 @@ static int64_t cost_of(PyObject *forms)
         Py_ssize_t mime_length, length;
         if (!PyArg_ParseTuple(PyList_GetItem(forms, i), "s#y#", &mime, &mime_length, &data, &length))
             return -1;
-        cost += px_mime_cost(px_mime_of(mime, (size_t)mime_length), (size_t)length);
+        cost += px_mime_cost(px_mime_of(mime, (size_t)mime_length), data, (size_t)length);
     }
     return (int64_t)cost;
 }

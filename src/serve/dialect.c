@@ -49,7 +49,7 @@ struct px_principal *px_dialect_principal(struct px_request *request)
 json_t *px_dialect_body(struct px_request *request, pyexec_error *error)
 {
     json_error_t problem = {.text = "it is no object"};
-    request->json = json_loadb(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
+    request->json = px_json_read(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
     if (json_is_object(request->json))
         return request->json;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not a JSON object: %.200s", problem.text);

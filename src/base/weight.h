@@ -1,0 +1,16 @@
+/* What JSON takes once it is parsed, told before: values take far more memory than their text. */
+#ifndef PX_BASE_WEIGHT_H
+#define PX_BASE_WEIGHT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct px_weight {
+    uint64_t bytes;             /* at least what jansson takes for it, and no more than three times that */
+    size_t depth;
+};
+
+/* Of any text: of what is no JSON too, which says nothing then. */
+struct px_weight px_weigh(const char *text, size_t length);
+
+#endif

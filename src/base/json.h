@@ -3,7 +3,6 @@
 #define PX_BASE_JSON_H
 
 #include <jansson.h>
-#include <stdio.h>
 
 #include "base/weight.h"
 
@@ -23,16 +22,17 @@ static inline char *px_json_take_text(json_t *json)
     return text;
 }
 
-/* JSON of somebody who is not trusted: json_loadb(), but NULL too when it would take more than
- * PX_JSON_READ_MAX of memory; *problem says so then. */
+/* JSON of somebody who is not trusted: json_loadb(), but NULL too, with json_error_out_of_memory, when
+ * it would take more memory than PX_JSON_READ_MAX. */
 #define PX_JSON_READ_MAX (256u << 20)
+#define PX_JSON_TOO_MUCH "values that would take more than 256 MiB of memory"
 
 static inline json_t *px_json_read(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
     if (px_weigh(text, length).bytes <= PX_JSON_READ_MAX)
         return json_loadb(text, length, flags, problem);
-    *problem = (json_error_t){.line = -1, .column = -1};
-    snprintf(problem->text, sizeof problem->text, "its values would take more than %u MiB of memory", PX_JSON_READ_MAX >> 20);
+    *problem = (json_error_t){.line = -1, .column = -1, .text = PX_JSON_TOO_MUCH};
+    problem->text[sizeof problem->text - 1] = json_error_out_of_memory;
     return NULL;
 }
 

@@ -17,6 +17,7 @@
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 #define ENV_MAX 65536u
+#define RETURN_FILES_MAX 1000u  /* each is matched with each changed file */
 
 pyexec_request *pyexec_request_new(void)
 {
@@ -125,10 +126,14 @@ int pyexec_request_set_env(pyexec_request *request, const char *name, const char
     /* Told at the execution, which has an error to tell it with. */
     if (!length || strchr(name, '='))
         return replace(&request->bad_env, NULL, name, length);
+    /* The execution refuses what is there already; looking through more of them takes too long. */
+    if (request->env_bytes > ENV_MAX)
+        return 0;
     for (size_t i = 0; i < request->env.count; i++) {
         char *item = request->env.items[i];
         if (strncmp(item, name, length) != 0 || item[length] != '=')
             continue;
+        request->env_bytes -= strlen(item) + 1;
         free(item);
         memmove(&request->env.items[i], &request->env.items[i + 1],
                 (--request->env.count - i) * sizeof(char *));
@@ -136,6 +141,7 @@ int pyexec_request_set_env(pyexec_request *request, const char *name, const char
     }
     struct px_buffer px_auto_buffer pair = {0};
     px_buffer_printf(&pair, "%s=%s", name, value);
+    request->env_bytes += pair.length + 1;
     return px_buffer_ok(&pair) ? px_strings_add(&request->env, pair.data, pair.length) : -1;
 }
 
@@ -385,7 +391,7 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
                             pyexec_error *error)
 {
     json_error_t problem;
-    json_t *object = json_loadb(json, length, JSON_FLAGS, &problem);
+    json_t *object = px_json_read(json, length, JSON_FLAGS, &problem);
     if (!json_is_object(object)) {
         bool large = !object && strstr(problem.text, "too big integer");
         px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object%s%s", object ? "" : ": ",
@@ -468,10 +474,18 @@ static int check_files(const pyexec_request *request, pyexec_error *error)
     return 0;
 }
 
+static int check_return_files(const pyexec_request *request, pyexec_error *error)
+{
+    if (request->return_files.count <= RETURN_FILES_MAX)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "return_files: %zu patterns are more than the %u allowed",
+                 request->return_files.count, RETURN_FILES_MAX);
+    return px_error_hint(error, "Use patterns that match several files, such as *.csv.");
+}
+
 static int check_env(const pyexec_request *request, pyexec_error *error)
 {
     const size_t longest = PX_PACKET_MAX - PX_FIELD_HEADER;
-    size_t total = 0;
     if (request->bad_env) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.200s' can't be a name",
                      request->bad_env);
@@ -479,14 +493,13 @@ static int check_env(const pyexec_request *request, pyexec_error *error)
     }
     for (size_t i = 0; i < request->env.count; i++) {
         const char *item = request->env.items[i];
-        total += strlen(item) + 1;
         if (strlen(item) > longest) {
             px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.*s' is longer than %zu bytes",
                          (int)strcspn(item, "="), item, longest);
             return px_error_hint(error, "Pass large data in stdin or in files.");
         }
     }
-    if (total > ENV_MAX) {
+    if (request->env_bytes > ENV_MAX) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than %u bytes in all", ENV_MAX);
         return px_error_hint(error, "Pass large data in stdin or in files.");
     }
@@ -504,7 +517,7 @@ int px_request_check(pyexec_request *request, pyexec_error *error)
                      request->workspace);
         return px_error_hint(error, "Give the whole path of a folder of the host, from / on.");
     }
-    return check_files(request, error) < 0 || check_env(request, error) < 0
+    return check_files(request, error) < 0 || check_env(request, error) < 0 || check_return_files(request, error) < 0
                ? -1
                : px_inputs_check(request, error);
 }

@@ -27,6 +27,7 @@ struct pyexec_request {
     json_t *policy_defaults; /* the same, under the others and of no session that is there; lowered, never refused */
     char *working_dir, *workspace;
     struct px_strings env;  /* NAME=VALUE */
+    size_t env_bytes;       /* of them all, with their ends */
     char *bad_env;          /* a name that can't be one, or NULL */
     char *input;
     size_t input_length;

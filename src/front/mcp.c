@@ -475,7 +475,7 @@ struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *
     call->mcp = mcp;
     call->caller = *caller;
     call->version = caller->version;
-    call->message = json_loadb(bytes, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    call->message = px_json_read(bytes, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     if (call->message)
         take_message(call);
     else

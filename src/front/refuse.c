@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 #define NAMES_MAX 4     /* levels that a name in a message has */
@@ -202,6 +203,7 @@ static const struct {
     {json_error_null_byte_in_key, "a NUL character in the name", "Leave it out."},
     {json_error_duplicate_key, "given twice", "Send each key once."},
     {json_error_stack_overflow, "too many levels of nesting", "Send at most 2000."},
+    {json_error_out_of_memory, PX_JSON_TOO_MUCH, "Send large data as files."},
 };
 
 static void explain(const struct walk *walk, const json_error_t *problem, pyexec_error *error)
@@ -215,7 +217,7 @@ static void explain(const struct walk *walk, const json_error_t *problem, pyexec
     }
     for (size_t i = 0; i < PX_COUNT(refusals); i++)
         if (refusals[i].code == json_error_code(problem)) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: %s", px_buffer_string(&name),
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%s%s", px_buffer_string(&name), name.length ? ": " : "",
                          refusals[i].what);
             px_error_hint(error, "%s", refusals[i].hint);
             return;

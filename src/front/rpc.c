@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "front/rpc_private.h"
 #include "pyexec.h"
 
@@ -342,7 +343,7 @@ static void handle_line(void *closure, const char *line, size_t length)
         px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
         return;
     }
-    json_t *message = json_loadb(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    json_t *message = px_json_read(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     if (!message) {
         refuse_line(rpc, line, length, &problem);
         return;

@@ -28,8 +28,8 @@ static int check_body(struct px_request *request, pyexec_error *error)
         !memmem(px_buffer_string(&request->body), request->body.length, "workspace", 9) &&
         !memchr(px_buffer_string(&request->body), '\\', request->body.length))
         return 0;
-    px_auto_json json_t *object = json_loadb(px_buffer_string(&request->body), request->body.length,
-                                             JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    px_auto_json json_t *object = px_json_read(px_buffer_string(&request->body), request->body.length,
+                                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     const json_t *code = json_object_get(object, "code");
     if (!object) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not JSON: %.200s", problem.text);
@@ -159,9 +159,10 @@ static void show_session(struct px_request *request)
 /* The optional body of POST /v1/sessions: {"id": …, "policy": …}. */
 static int take_session_body(struct px_request *request, char **ret_policy, pyexec_error *error)
 {
+    json_error_t problem;
     px_auto_json json_t *object =
-        request->body.length ? json_loadb(px_buffer_string(&request->body), request->body.length,
-                                          JSON_REJECT_DUPLICATES, NULL)
+        request->body.length ? px_json_read(px_buffer_string(&request->body), request->body.length,
+                                            JSON_REJECT_DUPLICATES, &problem)
                              : json_object();
     json_t *policy = json_object_get(object, "policy"), *value;
     const char *id = json_string_value(json_object_get(object, "id")), *key;

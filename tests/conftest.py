@@ -168,7 +168,7 @@ def session_folder():
 
 
 @pytest.fixture(scope="session")
-def science(session_folder):
+def science(session_folder, pytestconfig):
     """The python of a virtual environment with what data analysis and displays are tested with, made once for all tests."""
     folder = session_folder / "science"
     subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True, capture_output=True)
@@ -176,7 +176,10 @@ def science(session_folder):
     done = subprocess.run([folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *pins], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip("pip can't install the packages: " + done.stderr.strip()[-300:])
-    print(subprocess.run([folder / "bin" / "pip", "list", "--format=freeze"], capture_output=True, text=True).stdout)
+    versions = subprocess.run([folder / "bin" / "pip", "list", "--disable-pip-version-check", "--format=freeze"],
+                              capture_output=True, text=True).stdout.split()
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\nscience:", *versions)
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return str(folder / "bin" / "python3")
 

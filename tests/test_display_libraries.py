@@ -157,7 +157,7 @@ def test_libraries_that_are_not_preloaded(own, flags, code, name):
     assert name in data
 
 
-def test_isciences_own_display_is_this_one(own, python):
+def test_ipythons_own_display_is_this_one(own, science):
     code = "from IPython.display import display, HTML, Math\ndisplay(HTML('<b>x</b>'), Math('x'))\nHTML('y')"
     data = clean(own.result(code, "--python-bin", science, "--isolate-site=false", "--any-import", *LIMITS))
     assert [item.get("text/html", item.get("text/latex")) for item in data] == ["<b>x</b>", "$\\displaystyle x$", "y"]

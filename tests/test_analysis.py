@@ -4,6 +4,7 @@ import base64
 import glob
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -104,6 +105,18 @@ def test_a_command(pyexec, flags, data, science, open_folder, nothing_left, name
     done = pyexec.run("run", "--json", *flags, *inputs, "--value-json", "records", "--return-files", "*", "-", input=source(name))
     assert done.returncode == 0, done
     check(name, json.loads(done.stdout), data, science)
+
+
+def test_the_documented_commands(own, science, open_folder):
+    """Those of docs/data-analysis.md after the installation."""
+    with open(ROOT + "/docs/data-analysis.md") as file:
+        lines = re.search("```sh\n(.*?)```", file.read(), re.S)[1].splitlines(keepends=True)
+    (open_folder / "venv").symlink_to(os.path.dirname(os.path.dirname(science)))
+    (open_folder / "examples").symlink_to(ROOT + "/examples")
+    done = subprocess.run(["sh", "-ec", "".join(lines[2:])], cwd=open_folder, capture_output=True, text=True,
+                          env=dict(os.environ, PATH=own.folder + ":" + os.environ["PATH"]))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "<Figure size 1000x400 with 2 Axes>\n1000442.5\n", ""), done
+    assert (open_folder / "results/pivot.csv").exists() and (open_folder / "plots/display-1.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", ["stock_risk", "wine_classifier"])

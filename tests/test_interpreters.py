@@ -78,6 +78,21 @@ def test_virtual_environment(pyexec, venv):
     works(pyexec, str(venv / "bin" / "python3"))
 
 
+def test_virtual_environment_behind_a_link(pyexec, venv, open_folder):
+    """As deployments have it: current -> 2026-11. Its packages read files of their own by either name."""
+    package = venv / "lib" / ("python3.%d" % __import__("sys").version_info[1]) / "site-packages" / "linked"
+    package.mkdir()
+    (package / "data.txt").write_text("data")
+    (package / "__init__.py").write_text("import os\ndef data():\n    with open(os.path.join(os.path.dirname(__file__), 'data.txt')) as file: return file.read()\n"
+                                         "def where(): return os.path.realpath(__file__) != __file__\n")
+    (open_folder / "current").symlink_to(venv)
+    flags = ["--python-bin", str(open_folder / "current" / "bin" / "python3"), "--isolate-site=false", "--allow-import", "linked"]
+    for more in ([], ["--files", "full"], ["--preload-imports", "linked", "--files", "read"]):
+        result = pyexec.result("import linked\nlinked.data(), linked.where()", *flags, *more)
+        assert (result["last_value_repr"], result["denials"]) == ("('data', True)", []), result
+    shutil.rmtree(package)
+
+
 def pip(python, *packages):
     done = subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages], capture_output=True, text=True)
     if done.returncode != 0:

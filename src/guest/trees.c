@@ -2,7 +2,9 @@
  * not isolated, and the shared libraries that it maps. Nothing else is bound. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,20 +20,35 @@ struct collector {
     size_t count;
 };
 
-/* Remembers a tree for the guard and adds it to the root. */
-static int add_tree(struct collector *collector, const char *path)
+/* For the guard. */
+static int remember(struct collector *collector, const char *path, bool *ret_new)
 {
     char **trees = collector->zygote->trees;
+    *ret_new = false;
     for (size_t i = 0; i < collector->count; i++)
         if (strcmp(trees[i], path) == 0)
             return 0;
-    if (collector->count < TREES_MAX) {
-        trees[collector->count] = strdup(path);
-        if (!trees[collector->count])
-            return px_error_oom(collector->error);
-        collector->count++;
-    }
-    if (px_zygote_lacks(collector->zygote, PX_LAYER_MOUNT_NAMESPACE))
+    *ret_new = true;
+    if (collector->count == TREES_MAX)
+        return 0;
+    trees[collector->count] = strdup(path);
+    if (!trees[collector->count])
+        return px_error_oom(collector->error);
+    collector->count++;
+    return 0;
+}
+
+/* Remembers a tree by the name that code has it by and by the one that files in it resolve to, where
+ * a link leads to the interpreter; and adds it to the root. */
+static int add_tree(struct collector *collector, const char *path)
+{
+    bool new, also;
+    char resolved[PATH_MAX];
+    if (remember(collector, path, &new) < 0)
+        return -1;
+    if (new && realpath(path, resolved) && remember(collector, resolved, &also) < 0)
+        return -1;
+    if (!new || px_zygote_lacks(collector->zygote, PX_LAYER_MOUNT_NAMESPACE))
         return 0;
     return px_root_add(collector->root, path, collector->error);
 }

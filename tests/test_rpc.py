@@ -91,6 +91,23 @@ def test_interrupt_and_cancel(client):
     assert client.call("cancel", request=99999)["error"]["data"]["code"] == "invalid_request"
 
 
+def test_an_interrupt_that_comes_late_does_not_reach_the_next_call(client):
+    interrupted = 0
+    for _ in range(300):
+        first = client.send("execute", session_id="s", code="for i in range(2000): pass")
+        second = client.send("execute", session_id="s", code="1 + 1")
+        time.sleep(random.random() * 0.0005)
+        client.send("interrupt", request=first)
+        assert client.wait(second)["result"]["last_value_repr"] == "2"
+        interrupted += client.wait(first)["result"]["status"] == "error"
+    # And one that is sent as soon as its call is, after such a call, is not lost.
+    running = client.send("execute", session_id="s", code="import time\ntime.sleep(60)")
+    time.sleep(0.05)
+    client.send("interrupt", request=running)
+    assert client.wait(running)["result"]["error_repr"] == "KeyboardInterrupt"
+    assert interrupted
+
+
 def test_files(client):
     client.call("execute", session_id="s", code="1")
     client.call("write_file", session_id="s", path="a/b", content_base64="AP8=")

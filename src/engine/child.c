@@ -280,7 +280,8 @@ static void add_policy(struct px_buffer *message, const struct px_child_options 
                      (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
                      (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
                      (options->session ? PX_RUN_FLAG_SESSION : 0) |
-                     (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0);
+                     (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) |
+                     (options->drop_stop ? PX_RUN_FLAG_DROP_STOP : 0);
     uint8_t files = (uint8_t)px_policy_files(policy);
     px_wire_add(message, PX_RUN_FLAGS, &flags, sizeof flags);
     px_wire_add(message, PX_RUN_FILES, &files, 1);

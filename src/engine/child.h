@@ -22,6 +22,7 @@ struct px_child {
     pid_t host_pid;         /* as this process does, or 0 when that can't be seen */
     clockid_t cpu_clock;    /* of host_pid */
     bool ended;             /* its exit has been awaited or forgotten */
+    bool stopped;           /* a session's: a signal was sent that the next call must not find */
 };
 
 /* What a run wants of its child. */
@@ -32,6 +33,7 @@ struct px_child_options {
     const char *filename;           /* "<cell>", "<cell 3>" */
     bool session;                   /* a call of a session */
     bool later;                     /* not its first: the policy's imports have been sent */
+    bool drop_stop;                 /* px_child.stopped of the call before */
 };
 
 /* What must be fixed before the clone: the same for two runs means that a waiting child serves

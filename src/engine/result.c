@@ -156,6 +156,9 @@ static const char *take(struct px_claims *claims, const struct px_wire_field *fi
         memcpy(&claims->locked_real_ns, field->bytes + 8, 8);
         claims->locked = true;
         return NULL;
+    case PX_RESULT_READY:
+        claims->ready = true;
+        return NULL;
     case PX_RESULT_SETUP_ERROR:
         if (claims->locked || !copy_exact(&claims->setup, sizeof claims->setup, field))
             return "a set-up error out of place";

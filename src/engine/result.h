@@ -22,6 +22,7 @@ struct px_stream {
 /* The fields of the child so far. `phase` says what may come next. */
 struct px_claims {
     bool locked, done;
+    bool ready;                 /* for signals, where the run asked to be told */
     uint64_t locked_cpu_ns, locked_real_ns;     /* said before anything hostile could speak */
     uint32_t counts[PX_RESULT_KINDS];
     size_t sizes[PX_RESULT_KINDS];

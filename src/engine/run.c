@@ -50,6 +50,8 @@ struct run {
     bool session;
     bool sent;                  /* the child has got something to do */
     bool interrupted, cancelled;
+    bool awaits_ready;          /* READY will come before the child may be sent a signal */
+    int unsent_stop;            /* the signal that waits for it, or 0 */
     unsigned threads;           /* when its result had come */
     size_t input_held;          /* bytes of input_block not yet written */
     char input_block[4096];
@@ -68,6 +70,11 @@ static void send_stop(struct run *run, int signal, int64_t now)
 {
     if (!run->result->claims.locked)
         return;
+    if (run->awaits_ready) {
+        run->unsent_stop = signal;
+        return;
+    }
+    run->child.stopped = true;
     px_child_signal(&run->child, signal);
     run->nudge_wait_ns = NUDGE_FIRST_MS * MS;
     run->nudge_ns = now + run->nudge_wait_ns;
@@ -164,6 +171,13 @@ static void on_locked(struct run *run)
         run->cpu_check_ns = now + run->cpu_limit_ns / run->processors;
 }
 
+static void on_ready(struct run *run)
+{
+    run->awaits_ready = false;
+    if (run->unsent_stop)
+        send_stop(run, run->unsent_stop, px_now_ns());
+}
+
 /* Shows the displays that have come since the last were. What was written before them is on its
  * way in a pipe, and goes first. */
 static void show_displays(struct run *run, size_t shown)
@@ -204,6 +218,8 @@ static int read_channel(struct run *run)
             return -1;
         if (!locked && claims->locked)
             on_locked(run);
+        if (run->awaits_ready && claims->ready)
+            on_ready(run);
         show_displays(run, shown);
     }
     run->ending.protocol = px_claims_check(claims);
@@ -429,6 +445,8 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         note_cpu_before(run);
     if (result == 0) {
         run->sent = true;
+        run->awaits_ready = options->drop_stop;
+        run->child.stopped = false;
         result = px_child_send_run(&run->child, options, error);
     }
     if (result == 0) {
@@ -528,6 +546,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
         .filename = filename,
         .session = true,
         .later = call->later,
+        .drop_stop = call->child->stopped,
     };
     struct run *run = new_run(context, error);
     if (!run)

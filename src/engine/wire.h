@@ -59,7 +59,8 @@
     X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3) /* bytes, UTF-8 or JSON text, in parts */ \
     X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4)  /* JSON text, in parts */ \
     X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
-    X(DISPLAYS_DROPPED, 8, 1)   /* u64 */
+    X(DISPLAYS_DROPPED, 8, 1)   /* u64 */ \
+    X(READY, 0, 1)              /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */
 
 enum px_result_field {
     PX_RESULT_NONE,
@@ -134,6 +135,8 @@ enum {
     PX_RUN_FLAG_NETWORK = 1 << 3,           /* networking allowed */
     PX_RUN_FLAG_SESSION = 1 << 4,           /* state stays; further runs follow on the channel */
     PX_RUN_FLAG_SAME_IMPORTS = 1 << 5,      /* those of the run before, and no list of them here */
+    PX_RUN_FLAG_DROP_STOP = 1 << 6,         /* the run before was told to stop, maybe too late: what is
+                                               left of that is dropped, and READY says so */
 };
 
 /* Whether the last value is wanted as JSON, and how it writes tables. */

@@ -216,9 +216,6 @@ static bool more_follows(bool session, uint16_t *ret_kind)
     for (;;) {
         ssize_t n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) {
-            /* What was sent to stop the call that has ended must not stop the next. */
-            if (session)
-                px_signals_drop();
             PyThreadState *state = session ? PyEval_SaveThread() : NULL;
             n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
             int saved = errno;
@@ -229,6 +226,16 @@ static bool more_follows(bool session, uint16_t *ret_kind)
         if (n >= 0 || errno != EINTR)
             return n == sizeof *ret_kind;
     }
+}
+
+/* What was sent to stop a call may have come after its end. It is pending by now, since the host had
+ * sent it before this call's message; what is to stop this one comes after READY. */
+static int drop_stop(const struct px_run *run)
+{
+    if (!(run->flags & PX_RUN_FLAG_DROP_STOP))
+        return 0;
+    px_signals_drop();
+    return px_wire_put(run->out, PX_RESULT_READY, NULL, 0) == 0 && px_wire_flush(run->out) == 0 ? 0 : -1;
 }
 
 /* One run, or the calls of a session. After the last the host reads this process's facts while
@@ -244,7 +251,7 @@ static void serve_runs(const struct px_zygote *zygote)
     int status = 1;
     bool lent = true;                   /* by lock_down() */
     while (more) {
-        if (px_run_receive(CHANNEL_FD, &run) < 0)
+        if (px_run_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
             break;
         if (lent)
             keep_reserve(&run);

@@ -356,6 +356,14 @@ def test_without_a_token_file_no_other_address_is_taken(own, open_folder, addres
     assert done.returncode == 125 and b"token_file" in done.stderr and b"hint" in done.stderr, done.stderr
 
 
+def test_runs_with_the_network_are_no_callers_without_a_token(own):
+    """They reach the loopback address too, and with it the contexts of others."""
+    done = own.run("serve", "--e2b", "--network", "--listen", "127.0.0.1:0", timeout=20)
+    assert done.returncode == 125 and b"token_file" in done.stderr and b"disable_networking" in done.stderr, done.stderr
+    with serving(own, "--e2b", "--network", tcp=True, tokens=[token_line("alice", "alice")]) as server:
+        assert server.ask("POST", "/execute", {"code": "6 * 7"}, address=server.tcp, token="alice").status == 200
+
+
 @pytest.mark.parametrize("method, path", ROUTES)
 def test_with_a_token_file_every_caller_needs_a_token(guarded, method, path):
     query = path + "?language=python3" if "dependencies" in path and method == "GET" else path

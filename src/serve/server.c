@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "front/mcp.h"
 #include "serve/listen.h"
 #include "serve/openapi.h"
@@ -59,6 +60,23 @@ static int limit_sessions(struct px_server *server, pyexec_error *error)
     return 0;
 }
 
+/* A run with the network reaches the loopback address too: it must not be a caller there, for whom the
+ * sessions of others are its own. */
+static int check_network(const struct px_server *server, pyexec_error *error)
+{
+    px_auto_json json_t *policy = json_loads(pyexec_executor_policy_json(server->executor), 0, NULL);
+    if (server->principals.path || json_is_true(json_object_get(policy, "disable_networking")))
+        return 0;
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->listeners[i].tcp) {
+            px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: %s needs one, since with disable_networking false "
+                         "the scripts reach it too", server->listeners[i].name);
+            return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX, listen on a UNIX socket, or leave "
+                                        "out --network.");
+        }
+    return 0;
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
@@ -73,7 +91,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
         pyexec_executor_open(options->executor_json, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
-    if (limit_sessions(server, error) < 0)
+    if (limit_sessions(server, error) < 0 || check_network(server, error) < 0)
         return -1;
     server->openapi = px_openapi_make(server->executor);
     if (!server->openapi)

@@ -19,6 +19,9 @@ from ..types import Display, Policy, Result
 DEFAULTS: Policy = {"timeout_ms": 60_000, "cpu_time_seconds": 60, "disable_open": False}
 POLICY_VARIABLE = "PYEXEC_KERNEL_POLICY"
 
+# What a page only shows: Jupyter's runs the HTML and JavaScript of a cell's output with its user's rights.
+STATIC_FORMS = ("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "application/json")
+
 ASIDE: Policy = {"timeout_ms": 1000, "cpu_time_seconds": 1}      # for what the front end asks beside cells
 NAME_BEFORE = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
 IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
@@ -75,6 +78,7 @@ class PyexecKernel(Kernel):
     language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py", "pygments_lexer": "python3",
                      "nbconvert_exporter": "python", "codemirror_mode": {"name": "python", "version": 3}}
     settings: Policy = DEFAULTS
+    static = False      # of what is displayed, STATIC_FORMS alone
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)  # type: ignore[no-untyped-call]
@@ -127,8 +131,9 @@ class PyexecKernel(Kernel):
         if not result.ok:
             return self._fail(silent, result.status, result.error_repr or result.status, [result.error_repr or result.status], "")
         if result.last_value_repr is not None and not silent:
-            data = {"text/plain": result.last_value_repr, **shown.data}
-            self._send("execute_result", {"execution_count": self.execution_count, "data": data, "metadata": dict(shown.metadata)})
+            data, metadata = self._forms(shown)
+            self._send("execute_result", {"execution_count": self.execution_count, "metadata": metadata,
+                                          "data": {"text/plain": result.last_value_repr, **data}})
         return self._ok({name: await self._expression(text) for name, text in (user_expressions or {}).items()})
 
     async def _run_cell(self, code: str, silent: bool) -> tuple[Result, Display]:
@@ -173,9 +178,15 @@ class PyexecKernel(Kernel):
     def _say(self, silent: bool, text: str) -> None:
         self._write(silent, "stderr", text)
 
+    def _forms(self, display: Display) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.static:
+            return {mime: data for mime, data in display.data.items() if mime in STATIC_FORMS}, {}
+        return dict(display.data), dict(display.metadata)
+
     def _show(self, silent: bool, display: Display) -> None:
         if not silent:
-            self._send("display_data", {"data": dict(display.data), "metadata": dict(display.metadata), "transient": {}})
+            data, metadata = self._forms(display)
+            self._send("display_data", {"data": data, "metadata": metadata, "transient": {}})
 
     # ---- What the front end asks beside cells ----
 

@@ -170,18 +170,13 @@ def session_folder():
 @pytest.fixture(scope="session")
 def science(session_folder, pytestconfig):
     """The python of a virtual environment with what data analysis and displays are tested with, made once for all tests."""
+    from environments import install, versions
     folder = session_folder / "science"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", folder], check=True, capture_output=True)
-    pins = ["-r%s/%s/requirements.txt" % (ROOT, where) for where in ("examples/analysis", "tests/display")]
-    done = subprocess.run([folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *pins], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip("pip can't install the packages: " + done.stderr.strip()[-300:])
-    versions = subprocess.run([folder / "bin" / "pip", "list", "--disable-pip-version-check", "--format=freeze"],
-                              capture_output=True, text=True).stdout.split()
+    python = install(folder, *("%s/%s/requirements.txt" % (ROOT, where) for where in ("examples/analysis", "tests/display")))
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\nscience:", *versions)
+        print("\nscience:", *versions(python))
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-    return str(folder / "bin" / "python3")
+    return python
 
 
 def _ours():

@@ -5,34 +5,21 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 
 import pytest
 
 from conftest import ROOT
+from environments import kept, versions
 from mcp_clients import clients  # noqa: F401 (a fixture)
 from serving import serving, token_line
-
-PACKAGES = ["schemathesis==4.32.5", "openapi-spec-validator==0.9.0", "prometheus_client==0.26.0"]
 
 
 @pytest.fixture(scope="module")
 def tools():
-    """The bin folder of an environment with the packages; PYEXEC_TOOLS names one that is there."""
-    if os.environ.get("PYEXEC_TOOLS"):
-        yield os.environ["PYEXEC_TOOLS"]
-        return
-    folder = tempfile.mkdtemp(prefix="pyexec-folder-")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    done = subprocess.run([folder + "/bin/pip", "install", "-q", "--disable-pip-version-check", *PACKAGES],
-                          capture_output=True, text=True)
-    if done.returncode:
-        shutil.rmtree(folder)
-        pytest.skip("no package index: " + done.stderr.strip().splitlines()[-1][:200])
-    print(*PACKAGES)
-    yield folder + "/bin"
-    shutil.rmtree(folder)
+    """The bin folder of an environment with the packages."""
+    python = kept("openapi-tools", os.path.join(ROOT, "tests", "openapi-requirements.txt"))
+    print(*versions(python))
+    return os.path.dirname(python)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,58 @@
+"""What tests use from PyPI and npm, at the versions that files of pins (requirements.txt, package.json) give."""
+import hashlib
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import BUILD
+
+
+def _run(*command, **keywords):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, **keywords)
+    if done.returncode:
+        pytest.skip("what the test needs can't be installed: %s: %s" % (command[0], done.stderr.strip()[-300:]))
+
+
+def install(folder, *pins):
+    """A new virtual environment in this folder; its Python. Skips where the packages can't be had."""
+    python = os.path.join(folder, "bin", "python3")
+    _run("/usr/bin/python3", "-m", "venv", folder)
+    _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *("-r" + path for path in pins))
+    return python
+
+
+def _install_modules(folder, package):
+    if not shutil.which("npm"):
+        pytest.skip("there is no npm")
+    os.makedirs(folder)
+    shutil.copy(package, folder)
+    _run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder)
+
+
+def versions(python):
+    return subprocess.run([python, "-m", "pip", "list", "--disable-pip-version-check", "--format=freeze"],
+                          capture_output=True, text=True).stdout.split()
+
+
+def _keep(name, make, *pins):
+    folder = os.path.join(os.path.abspath(BUILD), name)
+    stamp = os.path.join(folder, "stamp")
+    wanted = hashlib.sha256(b"".join(open(path, "rb").read() for path in pins)).hexdigest()
+    if not os.path.exists(stamp) or open(stamp).read() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        make(folder, *pins)
+        with open(stamp, "w") as file:
+            file.write(wanted)
+    return folder
+
+
+def kept(name, *pins):
+    """The Python of an environment that stays in the build folder until the pins change."""
+    return os.path.join(_keep(name, install, *pins), "bin", "python3")
+
+
+def kept_modules(name, package):
+    """A folder with node_modules, which stays in the same way."""
+    return _keep(name, _install_modules, package)

@@ -1,10 +1,12 @@
 """`pyexec serve` against bodies and results that are small as text and large once parsed, or slow to look through."""
+import contextlib
+import json
 import os
 import time
 
 import pytest
 
-from serving import serving
+from serving import dial, serving, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 POSTS = ["/v1/execute", "/v1/sessions", "/v1/sessions/s/execute", "/mcp", "/execute", "/contexts", "/v1/sandbox/run",
@@ -85,3 +87,28 @@ def test_displays_take_no_more_memory_than_they_may(server, path, more):
     before = most(server)
     assert server.ask("POST", path, {"code": code, **more}).status == 200
     assert SANITIZED or most(server) - before < 200 * MIB
+
+
+LARGE = {"code": "class Rich:\n    def _repr_html_(self): return 'x' * 8000000\ndisplay(Rich())"}
+
+
+def test_answers_that_nobody_reads_are_bounded(own):
+    """Each waits for more than half an hour: who leaves too many unread gets no more runs, and others do."""
+    tokens = [token_line("alice", "alice"), token_line("bob", "bob")]
+    with serving(own, "--e2b", "--any-import", tcp=True, tokens=tokens) as server, contextlib.ExitStack() as unread:
+        server.result("1")
+        for i in range(60):
+            connection = unread.enter_context(contextlib.closing(dial(server.tcp)))
+            path, accept = [("/v1/execute", "text/event-stream"), ("/v1/execute", "*/*"), ("/execute", "*/*")][i % 3]
+            body = json.dumps(LARGE).encode()
+            connection.sendall(("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer alice\r\nAccept: %s\r\nContent-Length: %d\r\n\r\n"
+                                % (path, accept, len(body))).encode() + body)
+        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 503, "refused")
+        answer = server.execute("1", address=server.tcp, token="alice")
+        assert answer.json()["code"] == "overloaded" and "not read" in answer.json()["title"] and answer.headers["Retry-After"] == "1"
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_python", "arguments": {"code": "1"}}}
+        assert b"not read" in server.ask("POST", "/mcp", call, MCP, address=server.tcp, token="alice").body
+        assert SANITIZED or most(server) < 900 * MIB
+        assert server.execute("1", address=server.tcp, token="bob").status == 200
+        unread.close()
+        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 200, "taken again")

@@ -58,6 +58,7 @@ static void answer_bytes(struct px_request *request, int status, const char *typ
     }
     if (strcmp(request->method, "HEAD") != 0)
         request->answer_bytes += length;
+    px_request_keep(request, (long)length);
     px_answer(request, status, response);
 }
 

@@ -59,6 +59,14 @@ static void account(struct px_request *request)
     px_log_request(&server->log, request);
 }
 
+void px_request_keep(struct px_request *request, long bytes)
+{
+    if (!request->principal)
+        return;
+    request->kept_bytes += bytes;
+    request->principal->kept_bytes += bytes;
+}
+
 void px_request_release(struct px_request *request)
 {
     pthread_mutex_lock(&request->lock);
@@ -71,6 +79,7 @@ void px_request_release(struct px_request *request)
     px_stream_free(request->stream);
     request->server->bodies_bytes -= (long)request->body.length;
     request->server->spools -= request->spools;
+    px_request_keep(request, -request->kept_bytes);
     px_buffer_done(&request->body);
     px_close_fd(&request->body_fd);
     free(request->path);

@@ -34,6 +34,7 @@ enum px_body {
 };
 #define PX_BODY_MAX (32u << 20)         /* CONTRACT section 5 has the same for a line */
 #define PX_BODIES_MAX (512u << 20)      /* of all requests at once */
+#define PX_UNREAD_MAX (256u << 20)      /* of a principal's answers: with more it gets no more runs */
 #define PX_SLOWEST_BYTES_PER_SECOND 4096u
 
 /* One listening socket with its daemon. */
@@ -77,6 +78,7 @@ struct px_request {
     int status;                         /* 0: none yet */
     struct MHD_Response *response;
     uint64_t answer_bytes;
+    _Atomic long kept_bytes;            /* of its answer, in memory until the client has read them */
 
     /* Between the connection's thread and the one that serves. */
     pthread_mutex_t lock;
@@ -113,6 +115,10 @@ struct px_route {
     void (*serve)(struct px_request *request);
     int (*open_body)(struct px_request *request, pyexec_error *error);
 };
+
+/* Counts bytes of an answer that wait in memory for the client (negative: that it has read), for the
+ * principal too, until the request is released. */
+void px_request_keep(struct px_request *request, long bytes);
 
 /* Answers. Each is given once; the last argument of those with bodies is copied unless said. */
 void px_answer_text(struct px_request *request, int status, const char *type, const char *text,

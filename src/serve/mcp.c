@@ -97,6 +97,7 @@ static void answer(struct px_request *request)
         add_session(call, response);
     }
     request->answer_bytes += call->answer.length;
+    px_request_keep(request, (long)call->answer.length);
     px_answer(request, status_of(call), response);
 }
 
@@ -183,6 +184,14 @@ static void serve(struct px_request *request)
     answer(request);
 }
 
+static void fail(struct px_request *request, const pyexec_error *error)
+{
+    request->outcome = pyexec_code_name(error->code);
+    request->server->metrics.errors[error->code]++;
+    px_mcp_fail(request->mcp->call, error);
+    answer(request);
+}
+
 /* In the schedule of runs. Clients of the legacy era may come back for it. */
 static void run(struct px_request *request)
 {
@@ -191,6 +200,11 @@ static void run(struct px_request *request)
     px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
     if (call->progress_token && px_stream_wanted(request))
         px_stream_begin(request);
+    pyexec_error error;
+    if (px_run_check(request, &error) < 0) {
+        fail(request, &error);
+        return;
+    }
     px_request_run(request, call->request);
     int64_t began = px_now_ns();
     px_mcp_serve(call);
@@ -211,10 +225,7 @@ static void start(struct px_request *request)
     pthread_mutex_unlock(&request->lock);
     if (px_request_move(request, run, &error) == 0)
         return;
-    request->outcome = pyexec_code_name(error.code);
-    request->server->metrics.errors[error.code]++;
-    px_mcp_fail(call, &error);
-    answer(request);
+    fail(request, &error);
 }
 
 void px_mcp_answer_request(struct px_request *request)

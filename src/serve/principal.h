@@ -30,6 +30,7 @@ struct px_principal {
     /* A reload changes them while the schedules read. 0: the server's; no limit. */
     _Atomic int64_t max_concurrent, max_sessions;
     _Atomic double rate;            /* runs per second */
+    _Atomic long kept_bytes;        /* of answers that wait for their clients */
 };
 
 struct px_principals {

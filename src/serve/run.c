@@ -10,11 +10,22 @@
 #include "policy/policy.h"
 #include "serve/server.h"
 
+int px_run_check(struct px_request *request, pyexec_error *error)
+{
+    if (request->principal->kept_bytes - request->kept_bytes < (long)PX_UNREAD_MAX)
+        return 0;
+    px_error_set(error, PYEXEC_OVERLOADED, "%u MiB of answers to this caller are not read yet", PX_UNREAD_MAX >> 20);
+    error->retry_after_ms = 1000;
+    return px_error_hint(error, "Read what earlier calls are answered, or close their connections.");
+}
+
 int px_run(struct px_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
 {
     struct px_server *server = request->server;
     pyexec_result *result = NULL;
     px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
+    if (px_run_check(request, error) < 0)
+        return -1;
     if (px_principals_limit(&server->principals, request->principal, run) < 0)
         return px_error_oom(error);
     px_request_run(request, run);

@@ -11,6 +11,10 @@ struct px_request;
  * of runs. 0: *ret is to be freed, and has its JSON; -1: it failed on the host's side. */
 int px_run(struct px_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error);
 
+/* Whether its caller may have one more run: not while too much of what it was answered waits for it to
+ * be read. px_run() asks by itself. -1: PYEXEC_OVERLOADED. */
+int px_run_check(struct px_request *request, pyexec_error *error);
+
 /* What the caller's runs have: the server's policy, lowered to its ceiling. JSON text for free();
  * NULL: out of memory. */
 char *px_run_policy(struct px_request *request);

@@ -49,6 +49,7 @@ static ssize_t read_events(void *closure, uint64_t position, char *to, size_t si
         count = (ssize_t)(stream->waiting.length < size ? stream->waiting.length : size);
         memcpy(to, stream->waiting.data, (size_t)count);
         px_buffer_consume(&stream->waiting, (size_t)count);
+        px_request_keep(request, -count);
         request->answer_bytes += (uint64_t)count;
     } else if (stream->ended) {
         count = MHD_CONTENT_READER_END_OF_STREAM;
@@ -105,8 +106,10 @@ static void add_event(struct px_request *request, const struct px_buffer *event,
 {
     struct px_stream *stream = request->stream;
     pthread_mutex_lock(&request->lock);
-    if (!request->gone)
+    if (!request->gone) {
         px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);
+        px_request_keep(request, (long)event->length);
+    }
     stream->ended |= last;
     request->answered |= last;
     stream->sent_ns = px_now_ns();

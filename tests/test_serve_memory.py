@@ -112,3 +112,28 @@ def test_answers_that_nobody_reads_are_bounded(own):
         assert server.execute("1", address=server.tcp, token="bob").status == 200
         unread.close()
         wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 200, "taken again")
+
+
+@pytest.mark.parametrize("path, slow, large", [
+    ("/execute", {"code": "import time\ntime.sleep(3)"}, {"code": "1"}),
+    ("/mcp", *({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_python", "arguments": {
+        "code": code, "session_id": "s"}}} for code in ("import time\ntime.sleep(3)", "1")))])
+def test_parsed_bodies_that_wait_are_bounded(own, path, slow, large):
+    """Of 4 MB each, and some 100 MB once parsed; all for one session, whose calls wait for each other."""
+    body = json.dumps({**large, "more": [1] * 1700000}).encode()
+
+    def send(unread, body):
+        connection = unread.enter_context(contextlib.closing(dial(server.socket)))
+        connection.sendall(("POST %s HTTP/1.1\r\nHost: localhost\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
+                            "Content-Length: %d\r\n\r\n" % (path, len(body))).encode() + body)
+        return connection
+
+    with serving(own, "--e2b", "--any-import") as server, contextlib.ExitStack() as unread:
+        send(unread, json.dumps(slow).encode())
+        wait_for(lambda: server.metric("pyexec_running") == 1, "running")
+        before = most(server)
+        waiting = [send(unread, body) for _ in range(12)]
+        statuses = [connection.recv(12)[9:] for connection in waiting]
+        assert b"503" in statuses and b"200" in statuses and set(statuses) == {b"200", b"503"}, statuses
+        assert SANITIZED or most(server) - before < 700 * MIB
+        wait_for(lambda: server.execute("1").status == 200, "room again")

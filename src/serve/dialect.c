@@ -49,6 +49,8 @@ struct px_principal *px_dialect_principal(struct px_request *request)
 json_t *px_dialect_body(struct px_request *request, pyexec_error *error)
 {
     json_error_t problem = {.text = "it is no object"};
+    if (px_request_weigh(request, error) < 0)
+        return NULL;
     request->json = px_json_read(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
     if (json_is_object(request->json))
         return request->json;

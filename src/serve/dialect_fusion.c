@@ -224,7 +224,8 @@ void px_fusion_run_code(struct px_request *request)
     pyexec_result *result = NULL;
     json_t *body = px_dialect_body(request, &error);
     if (!body) {
-        refuse(request, NULL, "json_invalid", error.message);
+        if (!px_dialect_failed(request, &error))
+            refuse(request, NULL, "json_invalid", error.message);
         return;
     }
     if (!check(request, body))

@@ -77,7 +77,7 @@ void px_request_release(struct px_request *request)
     if (request->completed)
         account(request);
     px_stream_free(request->stream);
-    request->server->bodies_bytes -= (long)request->body.length;
+    request->server->bodies_bytes -= (long)request->reserved;
     request->server->spools -= request->spools;
     px_request_keep(request, -request->kept_bytes);
     px_buffer_done(&request->body);
@@ -353,21 +353,33 @@ static int too_large(pyexec_error *error)
     return -1;
 }
 
-static int keep_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+static int reserve(struct px_request *request, uint64_t bytes, pyexec_error *error)
 {
-    struct px_server *server = request->server;
-    if (request->body_bytes > PX_BODY_MAX)
-        return too_large(error);
-    if (request->route->body == PX_BODY_NONE)
-        return 0;
-    if (server->bodies_bytes + (long)length > PX_BODIES_MAX) {
+    if ((uint64_t)request->server->bodies_bytes + bytes > PX_BODIES_MAX) {
         px_error_set(error, PYEXEC_OVERLOADED, "the bodies of requests take %u MiB", PX_BODIES_MAX >> 20);
         error->retry_after_ms = 1000;
         return px_error_hint(error, "Send it again later.");
     }
-    size_t before = request->body.length;
+    request->reserved += bytes;
+    request->server->bodies_bytes += (long)bytes;
+    return 0;
+}
+
+int px_request_weigh(struct px_request *request, pyexec_error *error)
+{
+    uint64_t bytes = px_weigh(px_buffer_string(&request->body), request->body.length).bytes;
+    return bytes > PX_JSON_READ_MAX ? 0 : reserve(request, bytes, error);
+}
+
+static int keep_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+{
+    if (request->body_bytes > PX_BODY_MAX)
+        return too_large(error);
+    if (request->route->body == PX_BODY_NONE)
+        return 0;
+    if (reserve(request, length, error) < 0)
+        return -1;
     px_buffer_add(&request->body, bytes, length);
-    server->bodies_bytes += (long)(request->body.length - before);
     return px_buffer_ok(&request->body) ? 0 : px_error_oom(error);
 }
 

@@ -33,7 +33,7 @@ enum px_body {
     PX_BODY_FILE,       /* streamed: `open_body` gives the descriptor */
 };
 #define PX_BODY_MAX (32u << 20)         /* CONTRACT section 5 has the same for a line */
-#define PX_BODIES_MAX (512u << 20)      /* of all requests at once */
+#define PX_BODIES_MAX (512u << 20)      /* of all requests at once, with JSON that is kept parsed */
 #define PX_UNREAD_MAX (256u << 20)      /* of a principal's answers: with more it gets no more runs */
 #define PX_SLOWEST_BYTES_PER_SECOND 4096u
 
@@ -63,6 +63,7 @@ struct px_request {
     char *session_key;                  /* PRINCIPAL/ID for the library */
     char *rest;                         /* a file's path: inside of path, or "" */
     struct px_buffer body;
+    uint64_t reserved;                  /* of PX_BODIES_MAX, for the body and what is parsed of it */
     int body_fd;                        /* PX_BODY_FILE; -1 */
     char *upload;                       /* the temporary name of a file that is sent, or NULL */
     uint64_t body_room;                 /* how many more bytes it may have */
@@ -115,6 +116,10 @@ struct px_route {
     void (*serve)(struct px_request *request);
     int (*open_body)(struct px_request *request, pyexec_error *error);
 };
+
+/* Before the body is parsed by a route that keeps what came of it while the request waits for its turn:
+ * reserves the memory. -1: PYEXEC_OVERLOADED, too much is waiting. */
+int px_request_weigh(struct px_request *request, pyexec_error *error);
 
 /* Counts bytes of an answer that wait in memory for the client (negative: that it has read), for the
  * principal too, until the request is released. */

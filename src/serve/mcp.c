@@ -231,6 +231,10 @@ static void start(struct px_request *request)
 void px_mcp_answer_request(struct px_request *request)
 {
     pyexec_error error;
+    if (px_request_weigh(request, &error) < 0) {
+        px_answer_error(request, &error);
+        return;
+    }
     request->mcp = read_request(request);
     if (!request->mcp) {
         px_error_oom(&error);

@@ -28,7 +28,7 @@ struct px_server {
     size_t listener_count;
     _Atomic bool draining;
     _Atomic long spools;                /* archives in temporary files */
-    _Atomic long bodies_bytes;          /* that are kept of requests' bodies */
+    _Atomic long bodies_bytes;          /* that are reserved for requests' bodies */
     _Atomic long in_progress;           /* requests that have begun and are not completed */
     char *openapi;                      /* the document, made at start */
 };

@@ -35,6 +35,13 @@ each(lambda: random.seed(4711), lambda: decimal.getcontext().__setattr__('prec',
      lambda: libc.prctl(15, b'planted', 0, 0, 0), lambda: libc.srand(4711), lambda: libc.sigprocmask(0, ctypes.create_string_buffer(b'\\xff' * 128), None),
      lambda: threading.Thread(target=time.sleep, args=(2,), daemon=True).start(), lambda: libc.dup2(1, 9), lambda: os.kill(-1, signal.SIGTERM))
 mine = bytearray(b'planted-in-memory' * 1000)
+class Rich:
+    def _repr_html_(self):
+        helper = sys._getframe(1).f_globals
+        helper['planted'] = helper['send'] = helper['__builtins__']['repr'] = None
+        return 'planted'
+each(lambda: display(Rich()))
+if hasattr(builtins, 'display'): del builtins.display
 """
 
 FIND = C + """
@@ -67,6 +74,13 @@ look('timer', lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 0)
 look('threads', lambda: threading.active_count() > 1)
 for n in range(4, 64): look('descriptors', lambda: os.fstat(n))
 look('processes', lambda: [p for p in range(2, 3000) if libc.kill(p, 0) == 0])
+helpers = []
+class Rich:
+    def _repr_html_(self):
+        helper = sys._getframe(1).f_globals
+        helpers.append('planted' in helper or not helper['send'] or not helper['__builtins__']['repr'])
+        return 'found'
+look('displays', lambda: 'display' not in dir(builtins) or display(Rich()) or helpers != [False])
 look('own number', lambda: os.getpid() != 1 or os.getppid() != 0)
 b = ctypes.create_string_buffer(16)
 look('name', lambda: libc.prctl(16, b, 0, 0, 0) == 0 and b'planted' in b.value)
@@ -88,6 +102,7 @@ def test_what_one_run_plants_no_other_finds(one, other, policy, pool, nothing_le
             call(executor, one, PLANT, {})
             result = call(executor, other, FIND, policy)
             assert (result["status"], result["last_value_repr"]) == ("ok", "[]"), result
+            assert [display["data"]["text/html"] for display in result["display"]] == ["found"], result
         planting = threading.Thread(target=call, args=(executor, one, PLANT + "time.sleep(0.5)\n", {}))
         planting.start()
         for _ in range(5):
@@ -101,7 +116,7 @@ def test_the_search_finds_what_is_there():
     with Executor(OPEN) as executor:
         executor.call("a", PLANT)
         found = executor.call("a", FIND)["last_value_repr"]
-    for name in ("environment", "module", "main", "decimal", "umask", "handler", "mask", "timer", "threads", "descriptors", "name", "random state"):
+    for name in ("environment", "module", "main", "decimal", "umask", "handler", "mask", "timer", "threads", "descriptors", "name", "random state", "displays"):
         assert "'%s'" % name in found, (name, found)
 
 

@@ -164,6 +164,17 @@ def test_terminal_programs_print_the_text(own):
     assert own.run("repl", input=code + "\ndisplay(A())\nA()\n").stdout.split() == [b"A", b"A"]
 
 
+def test_save_display_of_types_with_one_ending(own, open_folder):
+    os.chmod(open_folder, 0o777)
+    types = ["application/x-a", "application/x.a", "x/png", "image/png", "y/x-a", "y/a"]
+    code = "display({mime: mime.encode() for mime in %r}, raw=True)\ndisplay(1)" % types
+    done = own.run("run", "--save-display", str(open_folder / "out"), "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_text() for path in (open_folder / "out").iterdir()} == {
+        "display-1.x.a": types[0], "display-1-2.x.a": types[1], "display-1.png": types[2], "display-1-2.png": types[3],
+        "display-1-3.x.a": types[4], "display-1.a": types[5], "display-2.txt": "1"}
+
+
 def test_save_display(pyexec, open_folder):
     os.chmod(open_folder, 0o777)
     folder = str(open_folder / "out")

@@ -66,12 +66,28 @@ static int add_bytes(struct px_buffer *bytes, const char *mime, const json_t *va
     return 0;
 }
 
+/* Types may have one ending: the second's file is "display-1-2.png". `used` has the endings so far, each
+ * between slashes. */
+static void add_name(struct px_buffer *name, size_t number, const char *mime, struct px_buffer *used)
+{
+    px_auto_buffer struct px_buffer ending = {0}, wanted = {0};
+    size_t form = 1;
+    add_ending(&ending, mime);
+    px_buffer_printf(&wanted, "/%s/", px_buffer_string(&ending));
+    for (const char *at = px_buffer_string(used); (at = strstr(at, px_buffer_string(&wanted))); at++)
+        form++;
+    px_buffer_add_string(used, px_buffer_string(&wanted));
+    px_buffer_printf(name, "display-%zu", number);
+    if (form > 1)
+        px_buffer_printf(name, "-%zu", form);
+    px_buffer_printf(name, ".%s", px_buffer_string(&ending));
+}
+
 static int write_form(int folder, size_t number, const char *mime, const json_t *value,
-                      pyexec_error *error)
+                      struct px_buffer *used, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer name = {0}, bytes = {0};
-    px_buffer_printf(&name, "display-%zu.", number);
-    add_ending(&name, mime);
+    add_name(&name, number, mime, used);
     if (add_bytes(&bytes, mime, value) < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&name))
         return px_error_set(error, PYEXEC_INTERNAL, "--save-display: bad data of %s", mime);
     px_auto_fd int fd = openat(folder, px_buffer_string(&name),
@@ -87,6 +103,7 @@ static int write_form(int folder, size_t number, const char *mime, const json_t 
 static int write_display(int folder, size_t number, const char *text, pyexec_error *error)
 {
     px_auto_json json_t *display = json_loads(text, JSON_ALLOW_NUL, NULL);
+    px_auto_buffer struct px_buffer used = {0};
     json_t *data = json_object_get(display, "data"), *value;
     const char *mime;
     bool only = json_object_size(data) == 1;
@@ -94,7 +111,7 @@ static int write_display(int folder, size_t number, const char *text, pyexec_err
         return px_error_oom(error);
     json_object_foreach(data, mime, value)
         if ((only || strcmp(mime, "text/plain") != 0) &&
-            write_form(folder, number, mime, value, error) < 0)
+            write_form(folder, number, mime, value, &used, error) < 0)
             return -1;
     return 0;
 }

@@ -30,8 +30,8 @@ def install(options: argparse.Namespace) -> None:
     }
     for key, value in options.set:
         spec["argv"] += ["--set", "%s=%s" % (key, json.dumps(value))]
-    if options.static:
-        spec["argv"].append("--static")
+    if options.rich:
+        spec["argv"].append("--rich")
     if options.program:
         spec["env"]["PYEXEC"] = os.path.abspath(options.program)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def launch(options: argparse.Namespace, rest: list[str]) -> None:
 
     from .kernel import PyexecKernel
     PyexecKernel.settings = {**DEFAULTS, **json.loads(os.environ.get(POLICY_VARIABLE) or "{}"), **dict(options.set)}
-    PyexecKernel.static = options.static
+    PyexecKernel.rich = options.rich
     IPKernelApp.launch_instance(argv=rest, kernel_class=PyexecKernel)
 
 
@@ -66,8 +66,8 @@ def main(arguments: Optional[list[str]] = None) -> None:
     for command in (installer, launcher):
         command.add_argument("--set", action="append", default=[], type=setting, metavar="KEY=VALUE",
                              help="a key of the policy, as in --set timeout_ms=60000; the value is JSON or text")
-        command.add_argument("--static", action="store_true",
-                             help="show text and images alone: for cells that are not trusted with Jupyter's own page")
+        command.add_argument("--rich", action="store_true",
+                             help="show HTML, SVG and JavaScript too, which run in Jupyter's own page with its user's rights")
     options, rest = parser.parse_known_args(arguments)
     if options.command == "launch":
         launch(options, rest)

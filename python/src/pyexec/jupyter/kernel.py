@@ -78,7 +78,7 @@ class PyexecKernel(Kernel):
     language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py", "pygments_lexer": "python3",
                      "nbconvert_exporter": "python", "codemirror_mode": {"name": "python", "version": 3}}
     settings: Policy = DEFAULTS
-    static = False      # of what is displayed, STATIC_FORMS alone
+    rich = False        # of what is displayed, more than STATIC_FORMS
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)  # type: ignore[no-untyped-call]
@@ -179,9 +179,9 @@ class PyexecKernel(Kernel):
         self._write(silent, "stderr", text)
 
     def _forms(self, display: Display) -> tuple[dict[str, Any], dict[str, Any]]:
-        if self.static:
-            return {mime: data for mime, data in display.data.items() if mime in STATIC_FORMS}, {}
-        return dict(display.data), dict(display.metadata)
+        if self.rich:
+            return dict(display.data), dict(display.metadata)
+        return {mime: data for mime, data in display.data.items() if mime in STATIC_FORMS}, {}
 
     def _show(self, silent: bool, display: Display) -> None:
         if not silent:

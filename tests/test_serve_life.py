@@ -96,6 +96,20 @@ def test_a_bad_configuration_is_named_with_its_line(own, open_folder, text):
     assert done.returncode == 125 and str(open_folder / "conf").encode() in done.stderr + b"", done.stderr
 
 
+@pytest.mark.parametrize("address, hint", [
+    ("unix:/nonexistent/socket", "folder first"), ("192.0.2.1:1", "ip address"),
+    ("no.such.host.invalid:1", "address of this machine"), ("127.0.0.1:TAKEN", "ss -ltnp"), ("127.0.0.1:0", "sha256sum")])
+def test_an_address_that_can_not_be_had_says_what_to_do(own, open_folder, address, hint):
+    tokens = open_folder / "tokens"
+    tokens.write_text(ALICE + "\n")
+    os.chmod(tokens, 0o600)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = address.replace("TAKEN", str(taken.getsockname()[1]))
+        flags = [] if address == "127.0.0.1:0" else ["--token-file", str(tokens)]
+        error = own.run("serve", "--listen", address, *flags).stderr.decode()
+    assert hint in error.partition("hint: ")[2], error
+
+
 def test_an_address_in_use(own):
     with serving(own, tcp=True, tokens=[ALICE]) as server:
         for address in ("unix:" + server.socket, server.tcp):

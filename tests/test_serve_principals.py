@@ -90,7 +90,14 @@ def test_a_bad_token_file_stops_the_start_and_keeps_the_old_at_reload(own, line,
     os.chmod(bad, 0o600)
     done = own.run("serve", "--listen", "unix:%s/socket" % open_folder, "--token-file", str(bad))
     assert done.returncode == 125 and str(bad).encode() in done.stderr, done.stderr
+    assert b"hint: " in done.stderr and (b"pyexec policy" in done.stderr) == ("timeout_ms=0" in line or "no_such_key" in line)
     assert not (open_folder / "socket").exists()
+
+
+def test_a_token_file_that_can_not_be_read_says_who_may_not(own, open_folder):
+    for path in (open_folder / "none", open_folder):
+        done = own.run("serve", "--listen", "unix:%s/socket" % open_folder, "--token-file", str(path))
+        assert done.returncode == 125 and str(path).encode() in done.stderr and b"user %d" % own.uid in done.stderr, done.stderr
 
 
 def test_a_bad_file_at_reload_keeps_the_old_tokens(own):

@@ -42,6 +42,28 @@ static struct px_listener *add(struct px_server *server, int fd, bool tcp, const
     return listener;
 }
 
+/* What to do about an address that can't be had. */
+static int refuse(const char *address, int sys_errno, pyexec_error *error)
+{
+    px_error_errno(error, PYEXEC_INVALID_POLICY, sys_errno, "listen: can't listen on '%s'", address);
+    switch (sys_errno) {
+    case EADDRINUSE:
+        return px_error_hint(error, "Stop what listens there (`ss -ltnp` names it), or choose another port.");
+    case EADDRNOTAVAIL:
+        return px_error_hint(error, "Give an address of this machine (`ip address` lists them), or 0.0.0.0 or [::] "
+                                    "for all.");
+    case ENOENT:
+    case ENOTDIR:
+        return px_error_hint(error, "Make the socket's folder first, or choose one that is there.");
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return px_error_hint(error, "Choose a folder that this user may write to; of ports, one from 1024 on.");
+    default:
+        return px_error_hint(error, "Choose another address with --listen unix:/PATH or HOST:PORT.");
+    }
+}
+
 /* ---- UNIX sockets ---- */
 
 /* A socket that nobody answers on is left from a server that was killed. */
@@ -63,8 +85,10 @@ static int clear_stale(const struct sockaddr_un *address, pyexec_error *error)
 static int listen_unix(struct px_server *server, const char *path, pyexec_error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path)
-        return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is too long for a socket", path);
+    if (strlen(path) >= sizeof address.sun_path) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is too long for a socket", path);
+        return px_error_hint(error, "A socket's path may have 107 bytes (unix(7)): choose a shorter one.");
+    }
     strcpy(address.sun_path, path);
     if (clear_stale(&address, error) < 0)
         return -1;
@@ -75,7 +99,7 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
     int saved = errno;
     umask(mask);
     if (failed)
-        return px_error_errno(error, PYEXEC_INVALID_POLICY, saved, "listen: can't listen on '%s'", path);
+        return refuse(path, saved, error);
     char name[128];
     snprintf(name, sizeof name, "unix:%s", path);
     struct px_listener *listener = add(server, TAKE_FD(fd), false, name);
@@ -88,8 +112,10 @@ static int listen_default(struct px_server *server, pyexec_error *error)
     char path[108];
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     if (geteuid() == 0) {
-        if (mkdir("/run/pyexec", 0755) < 0 && errno != EEXIST)
-            return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "listen: can't make /run/pyexec");
+        if (mkdir("/run/pyexec", 0755) < 0 && errno != EEXIST) {
+            px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "listen: can't make /run/pyexec");
+            return px_error_hint(error, "Say where else: --listen unix:/PATH.");
+        }
         return listen_unix(server, "/run/pyexec/pyexec.sock", error);
     }
     if (!runtime || *runtime != '/') {
@@ -136,8 +162,10 @@ static int listen_tcp(struct px_server *server, const char *text, pyexec_error *
     snprintf(host, sizeof host, "%.*s", (int)(bracketed ? length - 2 : length), text + bracketed);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
     int failed = getaddrinfo(host, colon ? colon + 1 : "", &hints, &list);
-    if (failed)
-        return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s': %s", text, gai_strerror(failed));
+    if (failed) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s': %s", text, gai_strerror(failed));
+        return px_error_hint(error, "Give an address of this machine, as in 127.0.0.1:8000 or [::1]:8000.");
+    }
     size_t before = server->listener_count;
     for (const struct addrinfo *at = list; at && server->listener_count < PX_LISTENERS_MAX; at = at->ai_next) {
         int fd = bind_tcp(at);
@@ -149,9 +177,7 @@ static int listen_tcp(struct px_server *server, const char *text, pyexec_error *
     }
     int saved = errno;
     freeaddrinfo(list);
-    return server->listener_count > before
-               ? 0
-               : px_error_errno(error, PYEXEC_INVALID_POLICY, saved, "listen: can't listen on '%s'", text);
+    return server->listener_count > before ? 0 : refuse(text, saved, error);
 }
 
 /* ---- All ---- */
@@ -175,8 +201,9 @@ static int check_tokens(const struct px_server *server, pyexec_error *error)
         if (server->listeners[i].tcp && !server->options->config->token_file &&
             !(server->dialects && server->listeners[i].loopback)) {
             px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: %s needs one", server->listeners[i].name);
-            return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX, or listen on a "
-                                        "UNIX socket: --listen unix:/PATH.");
+            return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX (HEX is what "
+                                        "`printf %%s TOKEN | sha256sum` prints), or listen on a UNIX socket: "
+                                        "--listen unix:/PATH.");
         }
     return 0;
 }

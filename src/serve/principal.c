@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,7 +21,23 @@
 #include "policy/policy.h"
 
 #define FILE_MAX_BYTES (4u << 20)
+#define NAME_HINT "Use 1 to 64 letters, digits, dots, dashes and underscores; `local` and `loopback` are taken."
+#define HASH_HINT "Write NAME sha256:HEX, HEX being the 64 digits that `printf %s TOKEN | sha256sum` prints."
+#define PAIR_HINT "After the hash come key=value pairs: rate, max_concurrent, max_sessions, or a key of the policy."
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+/* A mistake in a line, and what is right. */
+__attribute__((format(printf, 3, 4)))
+static int refuse(pyexec_error *error, const char *hint, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    px_error_set(error, PYEXEC_INVALID_POLICY, "%s", text);
+    return px_error_hint(error, "%s", hint);
+}
 
 static void free_principal(struct px_principal *principal)
 {
@@ -62,8 +79,7 @@ static int parse_setting(struct px_principal *principal, struct px_policy *ceili
     bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 ||
                strcmp(key, "max_sessions") == 0;
     if (own && parse_number(value, 1e6, &number) < 0)
-        return px_error_set(error, PYEXEC_INVALID_POLICY, "%s: '%.60s' is not a number above 0", key,
-                            value);
+        return refuse(error, "Give one, at most 1000000.", "%s: '%.60s' is not a number above 0", key, value);
     if (strcmp(key, "rate") == 0)
         principal->rate = number;
     else if (strcmp(key, "max_concurrent") == 0)
@@ -93,15 +109,15 @@ static int parse_line(char *line, struct px_principal **ret, pyexec_error *error
     if (status == 0 && (strlen(name) > PX_PRINCIPAL_NAME_MAX || strspn(name, NAME_CHARACTERS) != strlen(name) ||
              strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "local") == 0 ||
              strcmp(name, "loopback") == 0))
-        status = px_error_set(error, PYEXEC_INVALID_POLICY, "'%.80s' can't be a principal's name", name);
+        status = refuse(error, NAME_HINT, "'%.80s' can't be a principal's name", name);
     if (status == 0 && (!hash || parse_hash(principal, hash) < 0))
-        status = px_error_set(error, PYEXEC_INVALID_POLICY, "no sha256:HEX after '%.80s'", name);
+        status = refuse(error, HASH_HINT, "no sha256:HEX after '%.80s'", name);
     for (char *pair; status == 0 && (pair = strtok_r(NULL, " \t\r", &rest));) {
         char *equals = strchr(pair, '=');
         if (equals)
             *equals = '\0';
         status = equals ? parse_setting(principal, &ceiling, pair, equals + 1, error)
-                        : px_error_set(error, PYEXEC_INVALID_POLICY, "'%.80s' is no key=value", pair);
+                        : refuse(error, PAIR_HINT, "'%.80s' is no key=value", pair);
     }
     if (status == 0) {
         snprintf(principal->name, sizeof principal->name, "%s", name);
@@ -157,12 +173,19 @@ static int parse_file(char *text, const char *path, struct px_principal **ret, p
     return 0;
 }
 
+static int unreadable(const char *path, int sys_errno, pyexec_error *error)
+{
+    px_error_errno(error, PYEXEC_INVALID_POLICY, sys_errno, "token_file: can't read '%s'", path);
+    return px_error_hint(error, "Give a file of at most 4 MiB that user %u may read, one NAME sha256:HEX a line.",
+                         (unsigned)geteuid());
+}
+
 static int read_file(const char *path, struct px_buffer *ret, pyexec_error *error)
 {
     px_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0 || px_read_all(fd, ret, FILE_MAX_BYTES) < 0)
-        return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "token_file: can't read '%s'", path);
+        return unreadable(path, errno, error);
     if (strlen(px_buffer_string(ret)) != ret->length) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: '%s' has NUL bytes", path);
         return px_error_hint(error, "Write it as text, one NAME sha256:HEX a line.");

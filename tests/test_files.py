@@ -395,6 +395,17 @@ def test_output_is_there_after_an_error_too(own, tmp_path):
     assert done.returncode == 1 and (tmp_path / "new" / "t").read_text() == "hi", done.stderr
 
 
+@pytest.mark.parametrize("option", ["--output", "--save-display"])
+def test_a_folder_that_can_not_be_had_is_told_before_the_script_runs(own, option, tmp_path):
+    (tmp_path / "plain").touch()
+    for place in ("no/such", "plain", "plain/in"):
+        done = own.run("run", "--files", "full", option, str(tmp_path / place), "-c", "print('it ran')")
+        assert done.returncode == 125 and str(tmp_path / place).encode() in done.stderr and b"hint" in done.stderr, done.stderr
+        assert b"it ran" not in done.stdout
+    for place in (str(tmp_path / "new") + "//", str(tmp_path / "new"), "/tmp"):
+        assert own.run("run", "--files", "full", option, place, "-c", "print('it ran')").stdout == b"it ran\n"
+
+
 # ---- quota ----
 
 @pytest.mark.parametrize("bomb", ["os.mkdir('d%d' % n)", "os.symlink('x' * 200, 'l%d' % n)", "os.link('f', 'h%d' % n)",

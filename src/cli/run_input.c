@@ -148,7 +148,7 @@ static int set_inputs_file(pyexec_request *request, const char *path, pyexec_err
         return px_error_oom(error);
     if (pyexec_request_set_json(request, object.data, object.length, error) == 0)
         return 0;
-    px_error_wrap(error, "--inputs");
+    px_error_wrap(error, "--inputs: '%s'", path);
     return px_error_hint(error, "Give a file with one JSON object of variable name: value.");
 }
 
@@ -163,6 +163,29 @@ static int set_values(pyexec_request *request, const struct run_options *options
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "--value-json: not records or split");
     return px_error_hint(error, "records: a table is a list of objects; split: its columns, index and data apart.");
+}
+
+/* Before the script runs: its work would be lost. Making the folder and writing may still fail. */
+static int check_folder(const char *option, const char *path, pyexec_error *error)
+{
+    struct stat status;
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    const char *slash = memrchr(path, '/', length);
+    px_auto_free char *parent = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!parent)
+        return px_error_oom(error);
+    bool there = stat(path, &status) == 0;
+    if (there && !S_ISDIR(status.st_mode)) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, ENOTDIR, "%s: can't open '%s'", option, path);
+        return px_error_hint(error, "Give a folder.");
+    }
+    if (access(there ? path : parent, W_OK | X_OK) == 0)
+        return 0;
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "%s: can't %s '%s'", option,
+                   there ? "write to" : "make", path);
+    return px_error_hint(error, "Give a folder that you may write to, or one to be made in such.");
 }
 
 /* Options that make no sense together, or under this policy. */
@@ -185,7 +208,9 @@ static int check_options(const struct run_options *options, const struct px_poli
                      "--return-files: there is nowhere to put the files");
         return px_error_hint(error, "Add --output DIR or --json.");
     }
-    return 0;
+    if (options->output && check_folder("--output", options->output, error) < 0)
+        return -1;
+    return options->save_display ? check_folder("--save-display", options->save_display, error) : 0;
 }
 
 static int set_places(pyexec_request *request, const struct run_options *options,

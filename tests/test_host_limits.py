@@ -62,6 +62,13 @@ def test_the_limit_is_named_and_open_sessions_go_on(prefix, names, own, nothing_
         assert result["last_value_repr"] == "42" and result["session"]["restarted"] is None
 
 
+@pytest.mark.parametrize("limit", [["--nofile=%d" % n] for n in (5, 6, 100)] + [["--nproc=0", *AS_LONER]],
+                         ids=lambda limit: limit[0])
+def test_a_program_that_may_not_even_start_names_the_limit(limit, own):
+    done = subprocess.run(["prlimit", *limit, own.path, "run", "-c", "1"], capture_output=True, timeout=60)
+    assert done.returncode == 125 and b"ulimit -" in done.stderr and b"defect" not in done.stderr, done.stderr
+
+
 def descriptors(executor):
     time.sleep(0.01)
     return len(os.listdir("/proc/%d/fd" % executor.pid))

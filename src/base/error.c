@@ -114,7 +114,8 @@ static const char *exhausted_hint(int sys_errno)
     case EAGAIN:
         return "This user, container or machine may have no more processes: raise RLIMIT_NPROC "
                "(ulimit -u), pids.max of the cgroup (TasksMax= in a unit of systemd), or the "
-               "sysctls kernel.pid_max and kernel.threads-max; or close sessions.";
+               "sysctls kernel.pid_max and kernel.threads-max; or close sessions. A thread also "
+               "fails so where RLIMIT_AS (ulimit -v) leaves no room for its stack.";
     case ENOSPC:
         return "Raise the sysctls user.max_user_namespaces, user.max_pid_namespaces and "
                "user.max_mnt_namespaces (namespaces(7)), or close sessions: each takes one of each.";

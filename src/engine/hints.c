@@ -201,7 +201,7 @@ static const struct rule rules[] = {
      "(max_open_files).", ALWAYS},
     {"OSError", "[Errno 28]", NULL,
      "Delete files or write less: the workspace holds {workspace_bytes} bytes "
-     "(workspace_bytes).", ALWAYS},
+     "(workspace_bytes), a folder of the host what its disk has left if that is less.", ALWAYS},
     {"OSError", "[Errno 27]", NULL,
      "Delete files or write less: the workspace holds {workspace_bytes} bytes "
      "(workspace_bytes).", ALWAYS},

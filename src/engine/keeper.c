@@ -210,10 +210,10 @@ int px_keeper_start(struct px_sessions *sessions, pyexec_error *error)
     struct epoll_event event = {.events = EPOLLIN};     /* of no session */
     if (sessions->signals < 0 || sessions->wake < 0 || sessions->epoll < 0 ||
         epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make an epoll descriptor");
+        return px_error_exhausted(error, errno, "can't make an epoll descriptor");
     int failed = px_thread_create(&sessions->keeper, keep, sessions);
     if (failed)
-        return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start a thread");
+        return px_error_exhausted(error, failed, "can't start a thread");
     sessions->keeper_runs = true;
     while (sem_wait(&sessions->keeper_ready) < 0 && errno == EINTR)
         ;

@@ -80,7 +80,9 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
         snprintf(path, size, "%s/pyexec-launch", configured);
         if (access(path, X_OK) == 0)
             return 0;
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "PYEXEC_LIBEXECDIR: '%s'", path);
+        px_error_errno(error, PYEXEC_INTERNAL, errno, "PYEXEC_LIBEXECDIR: can't find '%s'", path);
+        return px_error_hint(error, "Unset it, or set it to the folder that holds pyexec-launch and "
+                                    "pyexec_guest.abi3.so.");
     }
     for (size_t i = 0; here[0] && i < PX_COUNT(relative); i++) {
         snprintf(path, size, "%s%s/pyexec-launch", here, relative[i]);
@@ -251,8 +253,11 @@ static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end
     int failed = posix_spawn(&pid, program, &actions, &attributes, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    if (failed)
-        return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start '%s'", program);
+    if (failed) {
+        char what[PX_PATH_MAX + 16];
+        snprintf(what, sizeof what, "can't start '%s'", program);
+        return px_error_exhausted(error, failed, what);
+    }
     launcher->outer_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (launcher->outer_pidfd < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "pidfd_open (Linux 5.3)");
@@ -337,7 +342,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
     int outer[2] = {-1, -1}, supervisor[2] = {-1, -1}, result = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, outer) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, supervisor) < 0)
-        result = px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make sockets");
+        result = px_error_exhausted(error, errno, "can't make sockets");
     launcher->outer = outer[0];
     launcher->supervisor = supervisor[0];
     if (result == 0)
@@ -350,7 +355,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
         int failed = px_thread_create(&launcher->keeper, keep, launcher);
         launcher->keeper_runs = !failed;
         if (failed)
-            result = px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start a thread");
+            result = px_error_exhausted(error, failed, "can't start a thread");
     }
     if (result < 0) {
         px_launcher_free(launcher);
@@ -459,13 +464,13 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
     snprintf(request.python, sizeof request.python, "%s", python);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
+        return px_error_exhausted(error, errno, "can't make a socket");
     px_auto_fd int socket = pair[0];
     px_auto_fd int theirs = pair[1];
     px_auto_fd int pidfd = -1;
     px_auto_fd int log = memfd_create("log", MFD_CLOEXEC);
     if (log < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a memory file");
+        return px_error_exhausted(error, errno, "can't make a memory file");
     struct px_launch_event event;
     int fds[2] = {theirs, log};
     pthread_mutex_lock(&launcher->start_lock);

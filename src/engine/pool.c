@@ -145,7 +145,7 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
         pthread_cond_destroy(&pool->changed);
         pthread_mutex_destroy(&pool->lock);
         free(pool);
-        return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't start a thread");
+        return px_error_exhausted(error, failed, "can't start a thread");
     }
     *ret = pool;
     return 0;

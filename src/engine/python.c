@@ -115,7 +115,7 @@ static int resolve_script(const char *python_bin, char *path, size_t size, pyexe
     int ends[2];
     char answer[PX_PATH_MAX + 64];
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a pipe");
+        return px_error_exhausted(error, errno, "can't make a pipe");
     px_auto_fd int output = ends[0];
     pid_t pid = spawn_script(path, ends[1]);
     int saved = errno;

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from pyexec import (Display, InvalidPolicyError, InvalidRequestError, Output, Pyexec, PyexecError, Result, SessionNotFoundError,
-                    UnauthorizedError)
+from pyexec import (ConnectionLostError, Display, InvalidPolicyError, InvalidRequestError, Output, Pyexec, PyexecError, Result,
+                    SessionNotFoundError, UnauthorizedError)
 
 
 def test_a_run_and_its_result(px):
@@ -134,6 +134,23 @@ def test_errors_have_their_class_code_and_hint(px):
         px.execute_once("\ud800")
     with pytest.raises(SessionNotFoundError):
         px.session("nosuch").interrupt()
+
+
+def test_what_no_answer_could_name_is_refused_at_once(px):
+    loop = []
+    loop.append(loop)
+    for value in (float("nan"), float("-inf"), loop):
+        with pytest.raises(InvalidRequestError, match="JSON has no NaN"):
+            px.execute_once("x", inputs={"x": value})
+    with pytest.raises(InvalidRequestError, match="32 MiB"):
+        px.execute_once("x", inputs={"x": "1" * (32 << 20)})
+    assert px.execute_once("x", inputs={"x": 1}).last_value_repr == "1"
+
+
+def test_a_server_that_is_not_there_ran_nothing():
+    for url in ("unix:/no/such.sock", "http://127.0.0.1:9"):
+        with pytest.raises(ConnectionLostError, match="never started"):
+            Pyexec.connect(url).execute_once("1")
 
 
 def test_displays_come_as_events_and_in_the_result(px):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 from urllib.parse import quote
 
-from ._transport import Call, OnEvent, Transport
+from ._transport import Call, OnEvent, Transport, encode
 from .errors import ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, error_from
 from .types import Output, display_from
 
@@ -101,8 +101,8 @@ class _Connection:
         if method == "create_session":
             rest["id"] = rest.pop("session_id")
         content = rest.pop("content", None)
-        if route.body:      # escapes, so that a lone surrogate is the server's to refuse
-            content = json.dumps(rest).encode("ascii")
+        if route.body:
+            content = encode(rest)
         headers = {"Content-Type": "application/json"} if route.body else {}
         if on_event is not None:
             headers["Accept"] = "text/event-stream"
@@ -111,6 +111,9 @@ class _Connection:
             if on_event is not None:
                 return await self._events(request, on_event)
             response = await self.client.send(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
+            raise ConnectionLostError("%s: %s" % (self.url, failure or type(failure).__name__),
+                                      "Check that `pyexec serve` listens there. The code never started.") from failure
         except httpx.HTTPError as failure:
             raise ConnectionLostError("%s: %s" % (self.url, failure or type(failure).__name__),
                                       "Check that `pyexec serve` listens there. Whether the code ran is not known.") from failure

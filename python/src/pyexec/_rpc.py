@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import IO, Any, Optional
 
-from ._transport import BLOCKING_BYTES, Call, OnEvent, Transport
+from ._transport import BLOCKING_BYTES, Call, OnEvent, Transport, encode
 from .errors import ClosedError, ConnectionLostError, ProgramNotFoundError, PyexecError, error_from
 from .types import Output, display_from
 
@@ -60,21 +60,20 @@ class _Process:
 
     def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
         number = next(self.ids)
+        line = encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()   # it is the answer's to complete, also when it is cancelled
         with self.lock:
             if self.lost is not None:
                 raise self.lost
             self.waiting[number] = (future, on_event)
-        self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-        return Call(future, lambda: self._send({"jsonrpc": "2.0", "method": "cancel", "params": {"request": number}}))
+        self._send(line)
+        return Call(future, lambda: self._send(encode({"jsonrpc": "2.0", "method": "cancel", "params": {"request": number}})))
 
-    def _send(self, message: Mapping[str, Any]) -> None:
-        # Non-ASCII as escapes: a lone surrogate is then refused by the other side, in its own words.
-        line = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+    def _send(self, line: bytes) -> None:
         assert self.popen.stdin is not None
         with self.writing, contextlib.suppress(OSError, ValueError):    # the reader finds out that it ended
-            rest = memoryview(line)
+            rest = memoryview(line + b"\n")
             while rest:
                 rest = rest[self.popen.stdin.write(rest):]
 

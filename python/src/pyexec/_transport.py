@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import abc
+import json
 import os
 import weakref
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
 
+from .errors import InvalidRequestError
 from .types import Display, Output
 
 Event = Union[Output, Display]
@@ -16,6 +18,22 @@ OnEvent = Callable[[Event], None]
 
 # Beyond this a message may have to wait for its reader, which an event loop must not.
 BLOCKING_BYTES = 32 << 10
+MESSAGE_BYTES = 32 << 20    # the protocol's
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """A message as JSON. What could not be read as JSON, or only in part, has no id that an answer could name, so that the call
+    would wait for ever: it is refused here. All else is the other side's to refuse, in its own words: non-ASCII is
+    written as escapes, so that a lone surrogate gets there."""
+    try:
+        line = json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except ValueError as failure:
+        raise InvalidRequestError("JSON has no NaN, infinity or value that has itself inside: %s" % failure,
+                                  "Send None or a text instead.") from failure
+    if len(line) >= MESSAGE_BYTES:
+        raise InvalidRequestError("the request has %d bytes of JSON, more than 32 MiB" % len(line),
+                                  "Send less at once; files of a session can be written one by one.")
+    return line
 
 
 @dataclass(frozen=True)

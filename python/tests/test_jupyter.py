@@ -28,6 +28,21 @@ def prefix(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("arguments, says", [
+    (["--set", "timeout=5"], "timeout_ms"), (["--program", "/no/such/pyexec"], "/no/such/pyexec"), ([], "")])
+def test_an_install_that_can_not_run_here_says_so(tmp_path, arguments, says):
+    done = subprocess.run([sys.executable, "-m", "pyexec.jupyter", "install", "--prefix", str(tmp_path), *arguments],
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "share/jupyter/kernels/pyexec/kernel.json").exists(), done.stderr
+    assert says in done.stderr and ("warning: " in done.stderr) == bool(says), done.stderr
+
+
+def test_without_its_packages_it_says_what_to_install():
+    code = "import sys, runpy\nsys.modules['ipykernel'] = None\nrunpy.run_module('pyexec.jupyter', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code, "install"], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 @pytest.fixture
 def specs(prefix, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(prefix / "share/jupyter"))

@@ -8,7 +8,10 @@ import sys
 import tempfile
 from typing import Any, Optional
 
-from .kernel import DEFAULTS, POLICY_VARIABLE
+try:
+    from .kernel import DEFAULTS, POLICY_VARIABLE
+except ModuleNotFoundError as missing:
+    sys.exit("pyexec.jupyter needs %s: pip install 'pyexec-client[jupyter]', as in pip install './python[jupyter]'" % missing.name)
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -20,6 +23,18 @@ def setting(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def try_it(options: argparse.Namespace) -> None:
+    """Says now what each cell would say: no program, a key that the policy does not have, a machine that refuses. No more
+    than says: a kernel may be installed on a machine that it is not to run on."""
+    from ..client import Pyexec
+    from ..errors import PyexecError
+    try:
+        with Pyexec(program=options.program, policy={**DEFAULTS, **dict(options.set)}) as px:
+            px.execute_once("None")
+    except PyexecError as error:
+        print("warning: it can't run here yet: %s" % error, file=sys.stderr)
 
 
 def install(options: argparse.Namespace) -> None:
@@ -40,6 +55,7 @@ def install(options: argparse.Namespace) -> None:
         prefix = sys.prefix if options.sys_prefix else options.prefix
         where = KernelSpecManager().install_kernel_spec(folder, options.name, user=options.user, prefix=prefix)
     print("installed the kernel '%s' in %s" % (options.name, where))
+    try_it(options)
 
 
 def launch(options: argparse.Namespace, rest: list[str]) -> None:

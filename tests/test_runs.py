@@ -213,3 +213,11 @@ def test_denials_are_listed_with_lines_and_bounded(own):
 def test_two_runs_do_not_see_each_other(own):
     assert own.result("import json\njson.planted = 1")["status"] == "ok"
     assert own.result("import json\nhasattr(json, 'planted')")["last_value_repr"] == "False"
+
+
+def test_help_has_the_exit_statuses_of_its_command_alone(own):
+    statuses = {"run": "0 1 N 124 125 128+N 141", "repl": "0 N 125 141", "serve": "0 125 141", "doctor": "0 1 125 141"}
+    for command, expected in statuses.items():
+        text = own.run(command, "--help").stdout.decode().partition("\nExit status:\n")[2]
+        found = [line.split()[0] for line in text.splitlines() if line[2:3] not in ("", " ")]
+        assert found == expected.split(), (command, text)

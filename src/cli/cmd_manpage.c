@@ -108,20 +108,25 @@ static void add_commands(struct px_buffer *out)
 static void add_tail(struct px_buffer *out)
 {
     px_buffer_add_string(out, ".SH EXIT STATUS\n");
-    for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++)
-        add_item(out, row->status, row->meaning);
+    for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++) {
+        px_auto_buffer struct px_buffer meaning = {0};
+        px_buffer_printf(&meaning, "%s%s%s", row->commands ? row->commands : "", row->commands ? ": " : "", row->meaning);
+        add_item(out, row->status, px_buffer_string(&meaning));
+    }
     px_buffer_add_string(out, ".SH FILES\n");
     add_item(out, "/etc/pyexec/pyexec.conf",
              "Sections [policy], [session], [host] and [serve]; keys as the flags', with '_' "
              "for '-'. Read when it exists and no --config is given.");
     px_buffer_add_string(out, ".SH ENVIRONMENT\n");
-    add_item(out, "PYEXEC_POLICY_KEY, PYEXEC_HOST_KEY",
+    add_item(out, "PYEXEC_POLICY_KEY, PYEXEC_SESSION_KEY, PYEXEC_HOST_KEY, PYEXEC_SERVE_KEY",
              "Over the file and below the flags, as in PYEXEC_POLICY_TIMEOUT=5s.");
     add_item(out, "NO_COLOR", "No colours.");
     px_buffer_add_string(out, ".SH EXAMPLES\n.EX\n");
     add_line(out, "pyexec run -c 'sum(range(10))'");
     add_line(out, "pyexec run --timeout 30s --files full --file data.csv --output out script.py");
     add_line(out, "echo 'print(6 * 7)' | pyexec run --json");
+    add_line(out, "pyexec run --input 'xs=[1, 2, 6]' --value-json records -c '{\"mean\": sum(xs) / len(xs)}'");
+    add_line(out, "pyexec serve --listen unix:/tmp/pyexec.sock");
     add_line(out, "pyexec doctor");
     px_buffer_add_string(out, ".EE\n");
 }

@@ -9,15 +9,29 @@
 #define MEANING_COLUMN 30
 
 const struct cli_exit_row cli_exit_rows[] = {
-    {"0", "the script ended normally (with --json: a result was obtained)"},
-    {"1", "an uncaught exception, or a limit that Python saw; doctor: a required layer is missing or leaks"},
-    {"N", "the script called sys.exit(N)"},
-    {"124", "the script ran into its time limit"},
-    {"125", "pyexec itself failed; message and hint are on standard error"},
-    {"128+N", "the script's process was ended by signal N; 143 when pyexec itself was told to end"},
-    {"141", "nobody reads pyexec's standard output any more"},
-    {NULL, NULL},
+    {"0", "the script ended normally (with --json: a result was obtained)", "run"},
+    {"0", "it did what it was asked to, to end included", "repl serve mcp rpc policy bench"},
+    {"0", "all required layers hold", "doctor"},
+    {"1", "an uncaught exception, or a limit that Python saw", "run"},
+    {"1", "a required layer is missing or leaks", "doctor"},
+    {"N", "the script called sys.exit(N)", "run"},
+    {"N", "exit(N) was typed", "repl"},
+    {"124", "the script ran into its time limit", "run"},
+    {"125", "pyexec itself failed; message and hint are on standard error", NULL},
+    {"128+N", "the script's process was ended by signal N; 143 when pyexec itself was told to end", "run"},
+    {"141", "nobody reads pyexec's standard output any more", NULL},
+    {NULL, NULL, NULL},
 };
+
+/* Whether a name is in a list with spaces between. */
+static bool is_listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)); at += length)
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+            return true;
+    return false;
+}
 
 static void pad(struct px_buffer *out, size_t count)
 {
@@ -115,10 +129,12 @@ static void add_policy_flags(struct px_buffer *out)
     }
 }
 
-static void add_exit_statuses(struct px_buffer *out)
+static void add_exit_statuses(struct px_buffer *out, const char *command)
 {
     px_buffer_add_string(out, "\nExit status:\n");
     for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++) {
+        if (row->commands && !is_listed(row->commands, command))
+            continue;
         px_buffer_printf(out, "  %-7s", row->status);
         cli_help_wrap(out, 9, row->meaning);
     }
@@ -147,7 +163,7 @@ void cli_help_command(const struct cli_command *command, struct px_buffer *out)
     } else if (command->policy_flags) {
         add_policy_flags(out);
     }
-    add_exit_statuses(out);
+    add_exit_statuses(out, command->name);
 }
 
 void cli_help_program(struct px_buffer *out)

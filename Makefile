@@ -4,7 +4,11 @@
 BUILD ?= build
 ARGS ?=
 
+# A playground that was made before npm was there is made again.
+REMAKE_PAGE = ! command -v npm >/dev/null || find $(BUILD) -maxdepth 1 -name playground_assets.c -size -2 -delete
+
 all: setup
+	@$(REMAKE_PAGE)
 	ninja -C $(BUILD)
 
 setup:
@@ -17,8 +21,7 @@ run: all
 # Every test; ends with "N passed, N failed".
 test: all
 	@tools/bootstrap.sh test
-# One that was made before npm was there is made again.
-	@find $(BUILD) -maxdepth 1 -name playground_assets.c -size -2 -delete
+	@$(REMAKE_PAGE)
 	@tools/run-tests.sh $(BUILD)
 
 bench: all

@@ -32,7 +32,8 @@ static bool is_off(struct px_request *request)
 static void explain_absence(struct px_request *request)
 {
     static const char text[] =
-        "This is pyexec. Its playground, a page to try it with, is not part of this build: npm was not there.\n"
+        "This is pyexec. Its playground, a page to try it with, is not part of this build: npm or its\n"
+        "registry was not there, or -Dplayground=disabled. Install npm and build again (`make` does).\n"
         "The API is complete; GET /openapi.json lists its routes.\n";
     px_answer_text(request, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8", text, sizeof text - 1);
 }

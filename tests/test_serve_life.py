@@ -1,5 +1,6 @@
 """`pyexec serve`: starts, sockets, systemd's protocol, draining, being killed; nothing is left behind."""
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -208,6 +209,28 @@ def test_what_is_no_socket_is_refused(own):
 
 
 # ---- The end ----
+
+def test_requests_that_come_while_it_closes_are_refused(own):
+    """When all that ran is done, it waits a second for what is half sent."""
+    with serving(own) as server:
+        half, kept = server.connection(), [server.connection() for _ in range(20)]
+        half.putrequest("POST", "/v1/execute")
+        half.putheader("Content-Length", "100")
+        half.endheaders(b"{")
+        for connection in kept:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read() == b"ok\n"
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "draining" in server.log(), "it does not drain")
+        answers = []
+        for connection in kept:
+            time.sleep(0.02)
+            with contextlib.suppress(ConnectionError, http.client.HTTPException):
+                connection.request("POST", "/v1/execute", b'{"code": "1"}')
+                answers.append(connection.getresponse().status)
+        assert answers and set(answers) == {503}
+        assert server.process.wait(20) == 0
+
 
 def test_sigterm_lets_what_runs_finish_and_takes_no_more(own):
     with serving(own, "--timeout", "30s", "--cpu-time-seconds", "30") as server:

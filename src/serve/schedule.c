@@ -171,7 +171,7 @@ void px_schedule_close(struct px_schedule *schedule)
     pthread_mutex_unlock(&schedule->lock);
 }
 
-void px_schedule_free(struct px_schedule *schedule)
+void px_schedule_end(struct px_schedule *schedule)
 {
     if (!schedule)
         return;
@@ -181,6 +181,13 @@ void px_schedule_free(struct px_schedule *schedule)
     while (schedule->workers)
         pthread_cond_wait(&schedule->idle, &schedule->lock);
     pthread_mutex_unlock(&schedule->lock);
+}
+
+void px_schedule_free(struct px_schedule *schedule)
+{
+    if (!schedule)
+        return;
+    px_schedule_end(schedule);
     pthread_cond_destroy(&schedule->work);
     pthread_cond_destroy(&schedule->idle);
     pthread_mutex_destroy(&schedule->lock);
@@ -280,7 +287,6 @@ static int enqueue(struct px_schedule *schedule, struct turn *turn, struct px_jo
     turn->last = job;
     turn->queued++;
     schedule->counts.waiting++;
-    pthread_cond_signal(&schedule->work);
     return 0;
 }
 
@@ -292,6 +298,9 @@ int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_
     if (status == 0 && enqueue(schedule, turn, job) < 0)
         status = refuse_full(schedule, error);
     pthread_mutex_unlock(&schedule->lock);
+    /* Not before: the worker would wake only to wait for the lock. */
+    if (status == 0)
+        pthread_cond_signal(&schedule->work);
     return status;
 }
 

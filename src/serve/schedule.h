@@ -26,7 +26,10 @@ struct px_job {
 int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret,
                     pyexec_error *error);
 
-/* Refuses new work, waits for what is under way, and frees. */
+/* Refuses new work, as px_schedule_close() does, and waits for what is under way. */
+void px_schedule_end(struct px_schedule *schedule);
+
+/* Ends it too. Nobody may submit to it any more, not even to be refused. */
 void px_schedule_free(struct px_schedule *schedule);
 
 /* overloaded with retry_after_ms when the queue is full, and with sys_errno EAGAIN too when the

@@ -118,14 +118,17 @@ static void await_answers(const struct px_server *server)
 
 static void close_server(struct px_server *server)
 {
-    px_schedule_free(server->runs);
-    px_schedule_free(server->chores);
+    px_schedule_end(server->runs);
+    px_schedule_end(server->chores);
     await_answers(server);
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].daemon) {
             MHD_stop_daemon(server->listeners[i].daemon);
             server->listeners[i].fd = -1;
         }
+    /* The daemons' threads submit until they end. */
+    px_schedule_free(server->runs);
+    px_schedule_free(server->chores);
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
     px_contexts_free(server->contexts);

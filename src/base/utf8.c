@@ -98,7 +98,8 @@ void px_utf8_repair(struct px_buffer *buffer, const char *bytes, size_t length)
         i += good ? good : 1;
         clean = i;
     }
-    px_buffer_add(buffer, bytes + clean, i - clean);
+    if (i > clean)          /* bytes may be NULL when there are none */
+        px_buffer_add(buffer, bytes + clean, i - clean);
 }
 
 size_t px_utf8_incomplete_tail(const char *bytes, size_t length)

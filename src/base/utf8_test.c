@@ -49,6 +49,14 @@ static void test_valid(void **state)
     assert_true(px_utf8_valid("a\0b", 3, NULL));
 }
 
+static void test_repair_of_nothing(void **state)
+{
+    px_auto_buffer struct px_buffer out = {0};
+    (void)state;
+    px_utf8_repair(&out, NULL, 0);
+    assert_int_equal(out.length, 0);
+}
+
 static void test_repair(void **state)
 {
     (void)state;
@@ -121,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_valid),           cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_repair_of_nothing),
         cmocka_unit_test(test_sequence),        cmocka_unit_test(test_truncate),
         cmocka_unit_test(test_incomplete_tail), cmocka_unit_test(test_cut_anywhere),
     };

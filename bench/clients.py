@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from serve import BLOCK, BODY, ROOT, Program, compile_library_caller, quantiles, serving  # beside this file
+from serve import ROOT, Program, by_turns, compile_library_caller, library_call, serving  # beside this file
 
 ROUNDS, CELLS = 1500, 500
 POLICY = {"python_bin": "/usr/bin/python3"}
@@ -22,22 +22,6 @@ def timed(call):
     begun = time.perf_counter()
     call()
     return (time.perf_counter() - begun) * 1e6
-
-
-def library_call(caller):
-    caller.stdin.write(BODY + b"\n")
-    caller.stdin.flush()
-    return json.loads(caller.stdout.readline())["elapsed_ms"] * 1000
-
-
-def by_turns(rounds, samplers):
-    """p50 and p99 of each, which gives the microseconds of one call; the first block is for warming up."""
-    samples = {name: [] for name in samplers}
-    for done in range(-BLOCK, rounds, BLOCK):
-        for name, sample in samplers.items():
-            got = [sample() for _ in range(BLOCK)]
-            samples[name] += got if done >= 0 else []
-    return {name: quantiles(got) for name, got in samples.items()}
 
 
 def clients(build, folder):

@@ -12,11 +12,12 @@ import http.client
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from interleaved import measure  # beside this file
 
 PINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "dialects", "requirements.txt")
 TOKEN = "bench"
@@ -78,19 +79,6 @@ def fusion(address):
     def call():
         assert run_code(request, endpoint=endpoint, max_attempts=1).run_result.stdout == "2\n"
     return call
-
-
-def measure(calls, count):
-    """Interleaved, so that all of them have the same neighbours."""
-    samples = {name: [] for name in calls}
-    for i in range(count + 20):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if i >= 20:
-                samples[name].append((time.perf_counter() - began) * 1e6)
-    return {name: {"p50": round(statistics.median(values)), "p90": round(statistics.quantiles(values, n=10)[-1])}
-            for name, values in samples.items()}
 
 
 def main():

@@ -10,11 +10,12 @@ import http.client
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from interleaved import measure, spread  # beside this file
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 MODERN = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "run_python"}
@@ -79,22 +80,8 @@ def await_socket(path):
     sys.exit("the server does not start")
 
 
-def measure(calls, count):
-    """Interleaved, so that all of them have the same neighbours."""
-    samples = {name: [] for name in calls}
-    for i in range(count + 20):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            answer = call()
-            took = (time.perf_counter() - began) * 1e6
-            assert b'"last_value_repr":"2"' in answer, answer
-            if i >= 20:
-                samples[name].append(took)
-    return {name: spread(values) for name, values in samples.items()}
-
-
-def spread(values):
-    return {"p50": round(statistics.median(values)), "p90": round(statistics.quantiles(values, n=10)[-1])}
+def check(answer):
+    assert b'"last_value_repr":"2"' in answer, answer
 
 
 def main():
@@ -121,7 +108,7 @@ def main():
                     name = "%s, %s" % ("modern" if modern else "legacy", kind)
                     calls["MCP stdio, " + name] = over_stdio(stdio, tool_call(session, modern))
                     calls["MCP HTTP, " + name] = over_http(connection, "/mcp", tool_call(session, modern), MODERN if modern else {})
-            figures = measure(calls, options.calls)
+            figures = measure(calls, options.calls, check)
             figures["MCP stdio, cold start to first answer"] = spread([cold_start(pyexec, tool_call(False, True)) for _ in range(10)])
         finally:
             stdio.stdin.close()

@@ -69,31 +69,38 @@ def compile_library_caller(build, folder):
     return path
 
 
+def library_call(caller):
+    caller.stdin.write(BODY + b"\n")
+    caller.stdin.flush()
+    return json.loads(caller.stdout.readline())["elapsed_ms"] * 1000
+
+
+def by_turns(rounds, samplers, pause=0):
+    """p50 and p99 of each, which gives the microseconds of one call, after a pause; the first block is for warming up."""
+    samples = {name: [] for name in samplers}
+    for done in range(-BLOCK, rounds, BLOCK):
+        for name, sample in samplers.items():
+            for _ in range(BLOCK):
+                time.sleep(pause)
+                got = sample()
+                if done >= 0:
+                    samples[name].append(got)
+    return {name: quantiles(got) for name, got in samples.items()}
+
+
 def latencies(server, library):
-    """By turns, so that all see the same machine; at rest (a pause before each call, in which the warm pool fills
-    again) and back to back, where every run also waits for its interpreter's fork. The library's caller prints a
-    line at a time (stdbuf)."""
-    samples = {}
-
-    def block(name, call, pause):
-        got = []
-        for _ in range(BLOCK):
-            time.sleep(pause)
-            got.append(call())
-        samples.setdefault(name, []).append(got)
-
+    """At rest (a pause before each call, in which the warm pool fills again) and back to back, where every run also waits
+    for its interpreter's fork. The library's caller prints a line at a time (stdbuf)."""
+    found = {}
     with dial(server.socket) as sock, subprocess.Popen(["stdbuf", "-oL", library], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
-        def call_library():
-            caller.stdin.write(BODY + b"\n")
-            caller.stdin.flush()
-            return json.loads(caller.stdout.readline())["elapsed_ms"] * 1000
         for pause, how in ((PAUSE, "at_rest"), (0, "back_to_back")):
-            for _ in range(ROUNDS // BLOCK + 1):
-                block("c_api_" + how, call_library, pause)
-                block("http_" + how, lambda: timed(sock, post(b"/v1/execute")), pause)
-                block("http_session_" + how, lambda: timed(sock, post(b"/v1/sessions/bench/execute")), pause)
+            found.update(by_turns(ROUNDS, {
+                "c_api_" + how: lambda: library_call(caller),
+                "http_" + how: lambda: timed(sock, post(b"/v1/execute")),
+                "http_session_" + how: lambda: timed(sock, post(b"/v1/sessions/bench/execute")),
+            }, pause))
         caller.stdin.close()
-    return {name: quantiles([one for got in blocks[1:] for one in got]) for name, blocks in samples.items()}     # the first warms up
+    return found
 
 
 def saturated(server, seconds=8):

@@ -3,9 +3,20 @@ import contextlib
 import http.server
 import threading
 
-from serving import Connection, wait_for
+import pytest
+
+from serving import Connection, serving, token_line, wait_for
 
 TOKEN = "the-token"
+
+
+@contextlib.contextmanager
+def playing(own, *flags, others=()):
+    """A server with the page, for alice, whose token is TOKEN; skips where it was built without."""
+    with serving(own, *flags, tcp=True, tokens=[token_line("alice", TOKEN), *others]) as running:
+        if b"not part of this build" in running.ask("GET", "/").body:
+            pytest.skip("built without the playground: npm, or its registry, was not there")
+        yield running
 
 
 class Page:

@@ -176,7 +176,7 @@ PYEXEC_API int pyexec_request_add_file(pyexec_request *request, const char *path
 /* A glob pattern; the contents of changed files that match it come with the result. */
 PYEXEC_API int pyexec_request_add_return_file(pyexec_request *request, const char *pattern);
 
-/* Everything of an execute request of CONTRACT.md's section 2 as one JSON object. */
+/* Everything of an execute request as one JSON object (docs/rpc.md, execute_once). */
 PYEXEC_API int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
                                        pyexec_error *error);
 
@@ -352,7 +352,7 @@ PYEXEC_API double pyexec_result_wall_ms(const pyexec_result *result);
 PYEXEC_API double pyexec_result_cpu_ms(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result);
 
-/* The whole result object of CONTRACT.md's section 2 on one line. NULL: out of memory. */
+/* The whole result object (docs/results.md) on one line. NULL: out of memory. */
 PYEXEC_API const char *pyexec_result_json(pyexec_result *result);
 
 /* What this machine offers: layers with remedies, interpreter, limits and, with selftest,

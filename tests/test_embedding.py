@@ -38,7 +38,7 @@ def test_what_else_a_host_may_do(host, scenario, nothing_left):
 
 
 def test_a_killed_host_leaves_nothing_though_a_process_that_it_forked_lives(host, nothing_left):
-    """CONTRACT section 3: when the host process dies, by SIGKILL too, everything below it dies at once."""
+    """When the host process dies, by SIGKILL too, everything below it dies at once."""
     process = subprocess.Popen([host, "forked-and-killed"], stdout=subprocess.PIPE, text=True)
     copy = int(process.stdout.readline())
     process.wait(10)

@@ -158,7 +158,7 @@ def test_x32_calls_end_the_run(pyexec, number):
 @pytest.mark.parametrize("code", ["sc(0x40000000 | 39)", "m = mmap.mmap(-1, 4096, 0x22, 7)\nn = m.write(b'\\xb8\\x14\\0\\0\\0\\xcd\\x80\\xc3')\n"
                                   "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()"], ids=["x32", "int 0x80"])
 def test_a_call_of_another_architecture_is_explained_rightly(own, code):
-    """CONTRACT section 2: a call outside the filter ends the run with a denial that names it; no false reason either way."""
+    """A call outside the filter ends the run with a denial that names it; no false reason either way."""
     result = own.result(LIBC + code, *ANY)
     assert (result["status"], result["exit_code"]) == ("crashed", 159), result
     assert "while SIGSYS was blocked" not in result["error_repr"], result["error_repr"]

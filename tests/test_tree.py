@@ -82,3 +82,14 @@ def test_the_layer_table_names_tests_that_exist():
             with open("%s/tests/%s" % (ROOT, path)) as file:
                 text = file.read()
             assert "def %s(" % function in text and (parameter is None or '"%s"' % parameter in text), name
+
+
+def test_the_page_on_rpc_has_every_method_with_its_params():
+    with open(ROOT + "/src/front/rpc.c") as file:
+        methods = dict(re.findall(r'^    \{"(\w+)", \w+, \w+, "([^"]*)"\},$', file.read(), re.M))
+    with open(ROOT + "/docs/rpc.md") as file:
+        rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \|$", file.read(), re.M))
+    assert len(methods) >= 16 and set(methods) == set(rows)
+    for name, params in methods.items():
+        for param in params.replace("*", "").split():
+            assert "`%s`" % param in rows[name], (name, param)

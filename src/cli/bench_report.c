@@ -1,4 +1,4 @@
-/* What `pyexec bench` shows: rows, figures and goals (DESIGN.md), as a table and as JSON. */
+/* What `pyexec bench` shows: rows, figures and goals, as a table and as JSON. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>

@@ -1,4 +1,4 @@
-/* pyexec bench: this machine's floors, our figures, and the ratios that DESIGN.md asks for. */
+/* pyexec bench: this machine's floors, pyexec's figures, and the ratios between them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

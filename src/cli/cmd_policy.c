@@ -57,7 +57,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     const struct policy_options *options = target;
     px_auto_buffer struct px_buffer out = {0};
     if (options->markdown)
-        px_policy_describe_markdown(&out);
+        px_config_describe_markdown(&out);
     if (options->config_template)
         px_config_describe(&out);
     if (options->markdown || options->config_template)

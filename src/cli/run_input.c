@@ -11,7 +11,7 @@
 #include "base/fds.h"
 #include "cli/run.h"
 
-#define CODE_MAX ((size_t)10 << 20)     /* as CONTRACT.md has it */
+#define CODE_MAX ((size_t)10 << 20)     /* docs/rpc.md, execute_once */
 #define INPUTS_MAX ((size_t)20 << 20)   /* their JSON may be spaced out */
 
 static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret,

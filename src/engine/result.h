@@ -19,7 +19,7 @@ struct px_stream {
     bool truncated;
 };
 
-/* The fields of the child so far. `phase` says what may come next. */
+/* The fields that the child has sent so far. */
 struct px_claims {
     bool locked, done;
     bool ready;                 /* for signals, where the run asked to be told */

@@ -31,7 +31,7 @@
 #include "engine/verdict.h"
 #include "engine/workspace.h"
 
-#define GRACE_MS 500            /* CONTRACT section 2 */
+#define GRACE_MS 500            /* docs/results.md, Limits have two steps */
 #define SETUP_TIMEOUT_MS 10000
 #define NUDGE_FIRST_MS 5        /* then after twice as long, and so on */
 #define NEVER INT64_MAX

@@ -15,7 +15,7 @@
 #include "engine/verdict.h"
 #include "engine/workspace.h"
 
-#define HISTORY_MAX 10000       /* CONTRACT section 3 */
+#define HISTORY_MAX 10000       /* ended sessions that are remembered; docs/rpc.md promises it */
 #define ID_MAX 128
 #define PRINCIPAL_MAX 64
 
@@ -284,7 +284,7 @@ static struct px_session *create(struct px_sessions *sessions, const char *key,
 
 /* ---- A call ---- */
 
-/* What later calls of a session may change (CONTRACT section 3). */
+/* What later calls of a session may change (docs/rpc.md, Sessions). */
 static int check_changes(const pyexec_request *request, const char *key, pyexec_error *error)
 {
     const char *field;

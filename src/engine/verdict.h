@@ -1,5 +1,5 @@
-/* From what the kernel says and what the child claims to the status, exit code and error of
- * CONTRACT section 2. */
+/* From what the kernel says and what the child claims to the status, exit code and error in
+ * docs/results.md. */
 #ifndef PX_ENGINE_VERDICT_H
 #define PX_ENGINE_VERDICT_H
 

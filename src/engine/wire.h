@@ -4,7 +4,7 @@
  *   host ⇄ zygote       one SOCK_SEQPACKET; both trusted; fixed structs (px_clone_*)
  *   host → child        one SOCK_SEQPACKET; trusted in this direction (PX_RUN fields)
  *   child → host        the same socket; HOSTILE: fields of the table below, checked by
- *                       px_claims_take() against kind, phase, count and size
+ *                       px_claims_take() against kind, count and size
  *
  * Messages on the child's socket are packets of fields: {u16 kind, u16 zero, u32 length,
  * bytes}, native byte order, unaligned, at most PX_PACKET_MAX bytes together. A field longer
@@ -21,8 +21,8 @@
 
 #define PX_PACKET_MAX 32768
 #define PX_FIELD_HEADER 8
-#define PX_CODE_MAX (10u << 20)             /* CONTRACT section 2 */
-#define PX_DENIALS_MAX 100                  /* CONTRACT section 2 */
+#define PX_CODE_MAX (10u << 20)             /* docs/rpc.md, execute_once */
+#define PX_DENIALS_MAX 100                  /* docs/results.md */
 #define PX_VALUE_MAX (16u << 20)            /* max_value_bytes' own maximum */
 #define PX_TRACEBACK_MAX (256u << 10)
 #define PX_NAME_MAX 512
@@ -33,7 +33,7 @@
 #define PX_MIME_MAX 127                     /* bytes of a type's name (RFC 6838: 127 a part) */
 #define PX_METADATA_MAX (64u << 10)         /* bytes of JSON, of one display */
 
-/* Fields of a child: PX_RESULT_FIELD(name, greatest total size, greatest count).
+/* Fields of a child: PX_RESULT_FIELDS(X): X(name, greatest total size, greatest count).
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
 #define PX_RESULT_FIELDS(X) \
     X(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \

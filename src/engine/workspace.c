@@ -20,8 +20,8 @@
 
 #define ENTRIES_MAX 20000
 #define DEPTH_MAX 64
-#define CHANGES_MAX 1000            /* CONTRACT section 2 */
-#define CONTENTS_MAX (8u << 20)     /* CONTRACT section 2 */
+#define CHANGES_MAX 1000            /* docs/results.md, `files` */
+#define CONTENTS_MAX (8u << 20)     /* docs/results.md, `files` */
 
 void px_snapshot_done(struct px_snapshot *snapshot)
 {

@@ -9,7 +9,7 @@
 
 #include "base/buffer.h"
 
-#define PX_LINE_MAX_BYTES (32u << 20)   /* CONTRACT section 5 */
+#define PX_LINE_MAX_BYTES (32u << 20)   /* docs/rpc.md */
 
 struct px_lines {
     int output, stop;                   /* stop: readable when all shall end; or -1 */

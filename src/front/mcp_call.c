@@ -332,7 +332,7 @@ static const char run_input[] =
     "shorter than usual.\"}},"
     "\"required\":[\"code\"],\"additionalProperties\":false}";
 
-/* CONTRACT section 2. */
+/* The result object, docs/results.md. */
 static const char run_output[] =
     "{\"type\":\"object\",\"properties\":{"
     "\"status\":{\"enum\":[\"ok\",\"error\",\"timeout\",\"cpu_limit\",\"memory_limit\",\"killed\",\"crashed\","

@@ -89,4 +89,7 @@ int px_config_environment(char *const *environment, const struct px_config *into
 /* packaging/pyexec.conf: every key, commented out, with default and meaning. */
 void px_config_describe(struct px_buffer *out);
 
+/* docs/configuration.md: a table for each section, and the short flags. */
+void px_config_describe_markdown(struct px_buffer *out);
+
 #endif

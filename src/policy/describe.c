@@ -85,11 +85,13 @@ static void add_cell(struct px_buffer *out, const char *text, bool code)
     px_buffer_add_string(out, code ? "` |" : " |");
 }
 
-void px_policy_describe_markdown(struct px_buffer *out)
+/* One table of the reference: a row for each key of a section. */
+static void add_markdown_table(struct px_buffer *out, const struct px_table *table)
 {
+    px_buffer_printf(out, "\n## [%s]\n\n%s\n\n", table->name, table->about);
     px_buffer_add_string(out, "| key | accepts | default | meaning |\n|---|---|---|---|\n");
-    for (size_t i = 0; i < px_policy_table.count; i++) {
-        const struct px_field *field = &px_policy_table.fields[i];
+    for (size_t i = 0; i < table->count; i++) {
+        const struct px_field *field = &table->fields[i];
         px_auto_buffer struct px_buffer accepts = {0};
         px_field_accepts(field, &accepts);
         px_buffer_add_byte(out, '|');
@@ -101,21 +103,64 @@ void px_policy_describe_markdown(struct px_buffer *out)
     }
 }
 
+static void add_markdown_short_flags(struct px_buffer *out)
+{
+    px_buffer_add_string(out, "\n## Short flags\n\nEach one sets several keys of [policy] at once.\n\n"
+                              "| flag | meaning |\n|---|---|\n");
+    size_t count;
+    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    for (size_t i = 0; i < count; i++) {
+        px_auto_buffer struct px_buffer flag = {0};
+        px_buffer_printf(&flag, "--%s%s%s", flags[i].name, flags[i].argument ? " " : "",
+                         flags[i].argument ? flags[i].argument : "");
+        px_buffer_add_byte(out, '|');
+        add_cell(out, px_buffer_string(&flag), true);
+        add_cell(out, flags[i].meaning, false);
+        px_buffer_add_byte(out, '\n');
+    }
+}
+
+static const struct px_table *const sections[] = {
+    &px_policy_table, &px_session_config_table, &px_host_table, &px_serve_config_table};
+
+void px_config_describe_markdown(struct px_buffer *out)
+{
+    px_buffer_add_string(
+        out,
+        "# Configuration\n\n"
+        "pyexec reads settings from four places. Each place overrides the ones before it:\n\n"
+        "1. the defaults below,\n"
+        "2. a configuration file: `--config FILE`, or `/etc/pyexec/pyexec.conf` when it exists,\n"
+        "3. environment variables: `PYEXEC_POLICY_TIMEOUT=5s`, `PYEXEC_HOST_ZYGOTES=2`,\n"
+        "4. flags of the command: `--timeout 5s`.\n\n"
+        "`pyexec policy --origin` prints each value of the policy and the place that it comes from.\n\n"
+        "The file is INI. It has one section for each table below, one key on a line, and comments on "
+        "lines of their own, which begin with `#`. `pyexec policy --config-template` prints a file with "
+        "every key.\n\n"
+        "- **Durations** are an integer with `ms`, `s`, `m` or `h`: `5s`. In JSON they are milliseconds. A key that "
+        "ends in `_ms` is written without this ending outside JSON: `timeout = 5s`, `--timeout 5s`.\n"
+        "- **Sizes** are bytes, or an integer with `K`, `M` or `G`. These are powers of 1024.\n"
+        "- **none** means no limit. In JSON it is `null`.\n\n"
+        "C, RPC and HTTP callers send the keys of [policy] as JSON: `{\"cpu_time_seconds\": 3}`. An unknown key or "
+        "a bad value is refused as `invalid_policy`; the message names the key, the value and what is accepted.\n");
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+        add_markdown_table(out, sections[i]);
+    add_markdown_short_flags(out);
+}
+
 void px_config_describe(struct px_buffer *out)
 {
-    static const struct px_table *const tables[] = {
-        &px_policy_table, &px_session_config_table, &px_host_table, &px_serve_config_table};
     wrap(out, "# ", "pyexec's configuration: every key with its default. Remove the # before a "
                     "key to set it. The environment (PYEXEC_POLICY_TIMEOUT=5s) and flags are "
                     "stronger. Comments stand on lines of their own.");
-    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+    for (size_t t = 0; t < sizeof sections / sizeof sections[0]; t++) {
         px_buffer_add_byte(out, '\n');
-        wrap(out, "# ", tables[t]->about);
-        px_buffer_printf(out, "[%s]\n", tables[t]->name);
-        for (size_t i = 0; i < tables[t]->count; i++) {
-            const struct px_field_info *info = &tables[t]->fields[i].info;
+        wrap(out, "# ", sections[t]->about);
+        px_buffer_printf(out, "[%s]\n", sections[t]->name);
+        for (size_t i = 0; i < sections[t]->count; i++) {
+            const struct px_field_info *info = &sections[t]->fields[i].info;
             px_buffer_add_byte(out, '\n');
-            describe_field(out, "# ", &tables[t]->fields[i]);
+            describe_field(out, "# ", &sections[t]->fields[i]);
             px_buffer_printf(out, "#%s =%s%s\n", info->alias ? info->alias : info->name,
                              *info->default_text ? " " : "", info->default_text);
         }

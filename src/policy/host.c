@@ -3,7 +3,7 @@
 #include "policy/config.h"
 #include "policy/fields.h"
 
-#define KEYS_HINT "docs/configuration.md and packaging/pyexec.conf have the keys and their ranges."
+#define KEYS_HINT "See docs/configuration.md for all keys and their ranges, or run `pyexec policy --config-template`."
 
 static const struct px_field host_fields[] = {
 #define PX_HOST_FIELD(kind, member, key, ...) \

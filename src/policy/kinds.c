@@ -147,7 +147,6 @@ static bool valid_layer(const char *text, size_t length)
     return px_layer_find(name) != PX_LAYER_COUNT;
 }
 
-/* unix:/PATH that fits sun_path, or HOST:PORT with an IPv6 host in brackets. */
 /* A host's name or a page's origin. */
 static bool valid_token(const char *text, size_t length)
 {
@@ -162,6 +161,7 @@ static bool valid_log_format(const char *text, size_t length)
     return (length == 4 && (memcmp(text, "text", 4) == 0 || memcmp(text, "json", 4) == 0));
 }
 
+/* unix:/PATH that fits sun_path, or HOST:PORT with an IPv6 host in brackets. */
 static bool valid_address(const char *text, size_t length)
 {
     static const char prefix[] = "unix:";

@@ -121,9 +121,8 @@ bool px_policy_changes_later(enum px_policy_field field);
 /* The policy as a JSON object with every key; NULL: out of memory. */
 json_t *px_policy_to_json(const struct px_policy *policy);
 
-/* Texts: what `pyexec policy --help` prints, and docs/configuration.md's table. */
+/* The text that `pyexec policy --help` prints. */
 void px_policy_describe_help(struct px_buffer *out);
-void px_policy_describe_markdown(struct px_buffer *out);
 
 /* Field metadata, for flags, completion and tests. */
 struct px_field_info {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "policy/config.h"
 #include "policy/policy.h"
 
 struct fixture {
@@ -371,7 +372,7 @@ static void test_describe(void **state)
     (void)state;
     px_auto_buffer struct px_buffer help = {0}, table = {0};
     px_policy_describe_help(&help);
-    px_policy_describe_markdown(&table);
+    px_config_describe_markdown(&table);
     assert_true(px_buffer_ok(&help) && px_buffer_ok(&table));
     for (enum px_policy_field i = 0; i < PX_FIELD_COUNT; i++) {
         px_auto_buffer struct px_buffer name = {0};
@@ -384,7 +385,12 @@ static void test_describe(void **state)
     for (const char *line = help.data; *line; line += strcspn(line, "\n") + 1)
         assert_true(strcspn(line, "\n") <= 80);
     for (const char *line = table.data; *line; line += strcspn(line, "\n") + 1)
-        assert_true(line[0] == '|' && line[strcspn(line, "\n") - 1] == '|');
+        assert_true(line[0] != '|' || line[strcspn(line, "\n") - 1] == '|');
+    static const char *const others[] = {"\n## [session]\n", "\n| `idle_ttl` |", "\n## [host]\n",
+                                         "\n| `pool_size` |", "\n## [serve]\n",
+                                         "\n| `token_file` |", "\n| `--files none\\|read\\|full` |"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_non_null(strstr(table.data, others[i]));
 }
 
 #define WITH_POLICY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

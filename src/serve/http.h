@@ -32,7 +32,7 @@ enum px_body {
     PX_BODY_JSON,       /* kept, up to PX_BODY_MAX */
     PX_BODY_FILE,       /* streamed: `open_body` gives the descriptor */
 };
-#define PX_BODY_MAX (32u << 20)         /* CONTRACT section 5 has the same for a line */
+#define PX_BODY_MAX (32u << 20)         /* the same as PX_LINE_MAX_BYTES of rpc */
 #define PX_BODIES_MAX (512u << 20)      /* of all requests at once, with JSON that is kept parsed */
 #define PX_UNREAD_MAX (256u << 20)      /* of a principal's answers: with more it gets no more runs */
 #define PX_SLOWEST_BYTES_PER_SECOND 4096u

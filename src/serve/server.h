@@ -33,7 +33,7 @@ struct px_server {
     char *openapi;                      /* the document, made at start */
 };
 
-/* The route table (routes.c). */
+/* The route table (api.c). */
 extern const struct px_route px_routes[];
 extern const size_t px_route_count;
 

@@ -120,6 +120,18 @@ def test_unpacked_anywhere_it_runs_and_says_which_package_is_missing(debs, open_
     assert done.returncode == 125 and "Install the package of the server" in done.stderr, done.stderr
 
 
+def test_the_development_package_needs_no_other_librarys_development_files(debs, open_folder):
+    for name in ("libpyexec0", "libpyexec-dev"):
+        subprocess.run(["dpkg-deb", "-x", debs[name], str(open_folder)], check=True)
+    folder, = glob.glob(str(open_folder / "usr/lib/*/pkgconfig"))
+    environment = dict(os.environ, PKG_CONFIG_LIBDIR=folder, PKG_CONFIG_SYSROOT_DIR=str(open_folder))
+    done = subprocess.run(["pkg-config", "--cflags", "--libs", "libpyexec"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "-lpyexec" in done.stdout.split(), done.stderr
+    program = str(open_folder / "once")
+    subprocess.run(["gcc", "-Wl,--allow-shlib-undefined", "-o", program, ROOT + "/examples/run_once.c", *done.stdout.split(),
+                    "-I%s/usr/include" % open_folder, "-L" + os.path.dirname(folder)], check=True)
+
+
 def test_the_container_and_the_bootstrap_have_what_the_package_is_built_with():
     with open(ROOT + "/packaging/debian/control") as file:
         field = re.search(r"^Build-Depends: (.*(?:\n .*)*)", file.read(), re.M)[1]

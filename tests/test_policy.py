@@ -23,7 +23,7 @@ DEFAULTS = {
 FIELDS = {
     "python_bin": ({"python3": "python3", "/opt/my python": "/opt/my python"}, [""]),
     "timeout": ({"1ms": 1, "1500ms": 1500, "5s": 5000, "2m": 120000, "24h": 86400000, "86400s": 86400000},
-                ["0ms", "0", "5", "25h", "86400001ms", "-5s", "1.5s", "5 s", "5d", "s", "", "soon", "none", "5s5s", "+5s",
+                ["0ms", "0", "86401", "25h", "86400001ms", "-5s", "1.5s", "5 s", "5d", "s", "", "soon", "none", "5s5s", "+5s",
                  "99999999999999999999s", "0x5s"]),
     "cpu_time_seconds": ({"1": 1, "86400": 86400, "none": None},
                          ["0", "86401", "-1", "1.5", "2s", "", "two", "1e3", "99999999999999999999"]),
@@ -171,6 +171,7 @@ def test_a_name_like_no_other_is_refused_too(own, configuration):
 @pytest.mark.parametrize("flags, expected", [
     (["--timeout", "3s"], {"timeout_ms": 3000}), (["--timeout=3s"], {"timeout_ms": 3000}),
     (["--timeout", "3s", "--timeout=4s"], {"timeout_ms": 4000}),
+    (["--timeout", "5"], {"timeout_ms": 5000}), (["--timeout-ms", "5"], {"timeout_ms": 5}),
     (["--disable-open"], {"disable_open": True}), (["--no-disable-open"], {"disable_open": False}),
     (["--disable-open=false"], {"disable_open": False}),
     (["--no-disable-open", "--allow-readonly-open"], {"disable_open": False, "allow_readonly_open": True}),
@@ -274,7 +275,7 @@ def test_the_sources_reach_the_run(pyexec, configuration):
                                         ("[polcy]\ntimeout = 1s\n", "policy"), ("[policy]\ntimeout = x\n", "timeout"),
                                         ("nonsense\n", "1"), ("[policy\n", "1"), ("timeout = 1s\n", "1"),
                                         ("[policy]\ntimeout\n", "2"), ("[host]\nzygote = 1\n", "zygotes"),
-                                        ("[session]\nmax_cuont = 1\n", "max_count"), ("[session]\nidle_ttl = 5\n", "idle_ttl"),
+                                        ("[session]\nmax_cuont = 1\n", "max_count"), ("[session]\nidle_ttl = 5d\n", "idle_ttl"),
                                         ("[host]\nzygotes = lots\n", "zygotes")])
 def test_bad_configuration_names_file_and_line(own, configuration, text, word):
     error = own.error("1", *configuration(text))

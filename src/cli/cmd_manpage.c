@@ -64,7 +64,7 @@ static void add_policy_flags(struct px_buffer *out)
 {
     px_buffer_add_string(out, ".SH POLICY FLAGS\n");
     add_line(out, "Booleans are --NAME, --NAME=false or --no-NAME; \"none\" means no limit. "
-                  "Durations are numbers with ms, s, m or h; sizes are bytes, or numbers with "
+                  "Durations are integers with ms, s, m or h, or seconds; sizes are bytes, or numbers with "
                   "K, M or G, always powers of 1024.");
     size_t count = 0;
     const struct px_short_flag *flags = px_policy_short_flags(&count);

@@ -1,6 +1,7 @@
 #include "cli/settings.h"
 
 #include "base/cleanup.h"
+#include "base/error.h"
 #include "base/json.h"
 
 static int apply_flags(struct cli_settings *settings, const struct cli_arguments *arguments,
@@ -12,7 +13,7 @@ static int apply_flags(struct cli_settings *settings, const struct cli_arguments
             ? px_policy_set_short(&settings->policy, flag->name, flag->value, PX_ORIGIN_FLAG, error)
             : px_policy_set_text(&settings->policy, flag->name, flag->value, PX_ORIGIN_FLAG, error);
         if (status < 0)
-            return -1;
+            return px_error_wrap(error, "--%s", flag->name);
     }
     if (!arguments->allow_missing)
         return 0;

@@ -1,6 +1,7 @@
 /* Whole structs by their tables, and lists of strings. */
 #include "policy/fields.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,15 +178,21 @@ int px_table_merge_json(const struct px_table *table, void *base, const json_t *
     return 0;
 }
 
-/* A name that ends in its unit lets the value do without: timeout_ms = 5000. */
-static const char *with_unit(const char *name, const char *text, char with[32])
+static bool name_ends_in_ms(const char *name)
 {
-    size_t name_length = strlen(name), length = strspn(text, "0123456789");
-    if (name_length < 3 || (name[name_length - 3] != '_' && name[name_length - 3] != '-') ||
-        strcmp(name + name_length - 2, "ms") != 0 || !length || text[length] || length > 24)
+    size_t length = strlen(name);
+    return length >= 3 && (name[length - 3] == '_' || name[length - 3] == '-') &&
+           strcmp(name + length - 2, "ms") == 0;
+}
+
+/* A duration without a unit has the unit of its name, else it is seconds: timeout_ms = 5000,
+ * timeout = 5. */
+static const char *duration_with_unit(const char *name, const char *text, char with[32])
+{
+    size_t length = strspn(text, "0123456789");
+    if (!length || text[length] || length > 24)
         return text;
-    memcpy(with, text, length);
-    memcpy(with + length, "ms", 3);
+    snprintf(with, 32, "%s%s", text, name_ends_in_ms(name) ? "ms" : "s");
     return with;
 }
 
@@ -198,7 +205,7 @@ int px_table_set_text(const struct px_table *table, void *base, const char *name
         return px_table_unknown(table, name, false, error);
     const struct px_field *field = &table->fields[row];
     if (field->kind == &px_kind_duration)
-        text = with_unit(name, text, with);
+        text = duration_with_unit(name, text, with);
     return px_field_set_text(table, field, px_field_in(field, base), text, error);
 }
 

@@ -206,7 +206,7 @@ static const char layers_accepted[] = "names of isolation layers" LIST_FORM ", o
 const struct px_kind px_kind_string = {
     "string", PX_SHAPE_STRING, "a text that is not empty", NULL, NULL, valid_text};
 const struct px_kind px_kind_duration = {
-    "duration", PX_SHAPE_NUMBER, "an integer with ms, s, m or h (in JSON also milliseconds)",
+    "duration", PX_SHAPE_NUMBER, "a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds)",
     NULL, duration_units, NULL};
 const struct px_kind px_kind_integer = {
     "integer", PX_SHAPE_NUMBER, "an integer", NULL, NULL, NULL};

@@ -254,7 +254,7 @@ static const struct row host_rows[] = {
     {"pool_size", "1025", NULL},
     {"pool_idle", "5m", "300000"},
     {"pool-idle", "90s", NULL},         /* looked up as it is in JSON below */
-    {"pool_idle", "300", NULL},
+    {"pool_idle", "300", "300000"},
     {"uid_range", "none", "null"},
     {"uid_range", "100000:65536", "\"100000:65536\""},
     {"uid_range", "100000", NULL},
@@ -384,7 +384,7 @@ static void test_messages(void **state)
     static const struct {
         const char *key, *given, *message;
     } rows[] = {
-        {"timeout", "5 s", "timeout_ms can't be '5 s'; accepted is an integer with ms, s, m or h (in JSON also milliseconds), from 1ms to 24h"},
+        {"timeout", "5 s", "timeout_ms can't be '5 s'; accepted is a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds), from 1ms to 24h"},
         {"cpu_time_seconds", "0", "cpu_time_seconds can't be '0'; accepted is an integer, from 1 to 86400, or none (in JSON null)"},
         {"address_space_bytes", "1M", "address_space_bytes can't be '1M'; accepted is bytes or an integer with K, M or G, at least 64M, or none (in JSON null)"},
         {"workspace_bytes", "x", "workspace_bytes can't be 'x'; accepted is bytes or an integer with K, M or G, from 0 to 64G"},

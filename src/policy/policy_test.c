@@ -154,7 +154,10 @@ static void test_names(void **state)
     assert_int_equal(f->policy.origin[PX_FIELD_timeout_ms], PX_ORIGIN_ENVIRONMENT);
     assert_int_equal(set(f, "timeout-ms", "70", PX_ORIGIN_FLAG), 0);
     assert_int_equal(f->policy.timeout_ms, 70);
-    assert_int_equal(set(f, "timeout", "70", PX_ORIGIN_FLAG), -1);
+    assert_int_equal(set(f, "timeout", "70", PX_ORIGIN_FLAG), 0);
+    assert_int_equal(f->policy.timeout_ms, 70000);
+    assert_int_equal(set(f, "timeout", "0", PX_ORIGIN_FLAG), -1);
+    assert_int_equal(set(f, "timeout", "86401", PX_ORIGIN_FLAG), -1);
     assert_string_equal(px_origin_name(PX_ORIGIN_REQUEST), "request");
     assert_string_equal(px_origin_name((enum px_origin)77), "unknown");
 }

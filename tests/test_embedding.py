@@ -25,6 +25,11 @@ def test_host_killed_leaves_nothing(program, nothing_left):
     host.wait()
 
 
+def test_a_storm_of_signals_loses_nothing(compile_host, nothing_left):
+    done = subprocess.run([compile_host("capi_storm.c")], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
 @pytest.fixture(scope="session")
 def host(compile_host):
     return compile_host("capi_uses.c")

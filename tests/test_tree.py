@@ -33,6 +33,34 @@ def test_rooms_include_only_what_they_may(room):
         assert ("<Python.h>" in text) <= (path.endswith("guest/python.h")), path
 
 
+INTERRUPTIBLE = ("open openat openat2 creat read readv pread preadv write writev pwrite pwritev send sendto sendmsg sendmmsg recv "
+                 "recvfrom recvmsg recvmmsg poll ppoll select pselect epoll_wait epoll_pwait accept accept4 connect wait waitpid "
+                 "wait3 wait4 waitid sleep usleep nanosleep clock_nanosleep sem_wait sem_timedwait sigwaitinfo sigtimedwait "
+                 "ftruncate truncate fallocate fsync fdatasync getrandom flock").split()
+
+
+@pytest.mark.parametrize("room", sorted(set(MAY) - {"base"}))
+def test_calls_that_a_signal_interrupts_go_through_base(room):
+    """base/retry.h repeats them. What stays: flock(2) that does not wait, and pause(2), which the trap's handler repeats."""
+    raw = []
+    for path in glob.glob("%s/src/%s/*.[ch]" % (ROOT, room)):
+        if path.endswith(("_test.c", "_test.h")):
+            continue
+        with open(path) as file:
+            text = re.sub(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'""", "", file.read(), flags=re.S)
+        text = re.sub(r"\bflock\([^;]*?LOCK_NB\)", "", text)
+        raw += [(os.path.relpath(path, ROOT), call)
+                for call in re.findall(r"(?<![\w.>])(?:%s)\b\(|\bSYS_(?:%s)\b|\bTEMP_FAILURE_RETRY\b" % (("|".join(INTERRUPTIBLE),) * 2), text)]
+    assert raw == []
+
+
+def test_results_of_calls_that_a_signal_interrupts_must_be_used():
+    with open(ROOT + "/src/base/retry.h") as file:
+        declared = re.findall(r"^(\w[\w ]*?)\s?\*?(px_\w+)\(", file.read(), re.M)
+    unmarked = [name for kind, name in declared if "PX_MUST_USE" not in kind]
+    assert len(declared) > 15 and unmarked == ["px_sleep_ns", "px_sem_wait"]
+
+
 def test_files_stay_short():
     for path in glob.glob(ROOT + "/src/*/*.[ch]"):
         with open(path) as file:

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 
 #define READ_CHUNK 65536
 
@@ -15,9 +16,7 @@ int px_write_all(int fd, const void *bytes, size_t length)
 {
     const char *at = bytes;
     while (length) {
-        ssize_t n = write(fd, at, length);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_write(fd, at, length);
         if (n < 0)
             return -1;
         at += n;
@@ -34,9 +33,7 @@ int px_read_all(int fd, struct px_buffer *buffer, size_t limit)
             errno = ENOMEM;
             return -1;
         }
-        ssize_t n = read(fd, room, READ_CHUNK);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_read(fd, room, READ_CHUNK);
         if (n <= 0)
             return (int)n;
         room[n] = '\0';
@@ -70,10 +67,7 @@ int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, si
         header->cmsg_len = CMSG_LEN(sizeof(int) * count);
         memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
     }
-    ssize_t n;
-    do
-        n = sendmsg(socket, &message, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = px_sendmsg(socket, &message, MSG_NOSIGNAL);
     return n < 0 ? -1 : 0;
 }
 
@@ -90,10 +84,7 @@ ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t ma
         message.msg_control = control.bytes;
         message.msg_controllen = CMSG_SPACE(sizeof(int) * (max > PX_FDS_MAX ? PX_FDS_MAX : max));
     }
-    ssize_t n;
-    do
-        n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = px_recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     size_t count = 0;
     if (n >= 0 && max) {
         for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
@@ -140,14 +131,12 @@ int px_memory_file(const char *name, const void *bytes, size_t length)
 
 ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t size)
 {
-    px_auto_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    px_auto_fd int fd = px_openat(dirfd, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     size_t length = 0;
     while (length < size - 1) {
-        ssize_t n = read(fd, buffer + length, size - 1 - length);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_read(fd, buffer + length, size - 1 - length);
         if (n < 0)
             return -1;
         if (n == 0)

@@ -12,15 +12,15 @@
 /* Most descriptors in one message (launch, clone and run messages need at most 6). */
 #define PX_FDS_MAX 8
 
-/* Writes all; 0, or -1 with errno. Retries EINTR. */
+/* Writes all; 0, or -1 with errno. */
 int px_write_all(int fd, const void *bytes, size_t length);
 
 /* Appends what there is up to the end. 0, or -1 with errno: ENOMEM, or EFBIG when the buffer has
- * more than `limit` bytes. Retries EINTR. */
+ * more than `limit` bytes. */
 int px_read_all(int fd, struct px_buffer *buffer, size_t limit);
 
 /* Sends one message with `count` descriptors, which stay the caller's. MSG_NOSIGNAL.
- * 0, or -1 with errno. Retries EINTR. */
+ * 0, or -1 with errno. */
 int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, size_t count);
 
 /* Receives one message and at most `max` descriptors, close-on-exec; further ones are closed

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/retry.h"
 #include "cli/bench.h"
 
 #define HOSTS_MAX 64
@@ -118,11 +119,8 @@ static int stay_idle(struct host *host)
 {
     size_t count;
     px_auto_free pid_t *pids = bench_processes_below(&count);
-    struct timespec left = {.tv_sec = host->plan->idle_tenths / 10,
-                            .tv_nsec = host->plan->idle_tenths % 10 * 100000000L};
     int64_t below = cpu_below_ns(pids, count), own = px_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    while (nanosleep(&left, &left) < 0 && errno == EINTR)
-        ;
+    px_sleep_ns(host->plan->idle_tenths * INT64_C(100000000));
     own = px_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
     host->idle_cpu_ns = own + cpu_below_ns(pids, count) - below;
     return 0;
@@ -171,8 +169,8 @@ static void be_host(struct host *host, int leader)
 {
     char byte;
     for (size_t step = 0; step < PX_COUNT(steps); step++)
-        if (recv(leader, &byte, 1, 0) != 1 || steps[step].run(host) < 0 ||
-            send(leader, "d", 1, MSG_NOSIGNAL) != 1)
+        if (px_recv(leader, &byte, 1, 0) != 1 || steps[step].run(host) < 0 ||
+            px_send(leader, "d", 1, MSG_NOSIGNAL) != 1)
             break;
     pyexec_executor_free(host->executor);
     _exit(0);
@@ -213,7 +211,7 @@ static int start_host(struct host *hosts, size_t index, pyexec_error *error)
 static int await_step(struct host *host, pyexec_error *error)
 {
     char byte;
-    if (recv(host->socket, &byte, 1, 0) == 1)
+    if (px_recv(host->socket, &byte, 1, 0) == 1)
         return 0;
     if (host->error.code == PYEXEC_OK)
         return px_error_set(error, PYEXEC_INTERNAL, "bench: the process of %zu sessions is gone",
@@ -226,7 +224,7 @@ static int take_step(struct host *hosts, size_t count, size_t step, pyexec_error
 {
     int result = 0;
     for (size_t i = 0; i < count; i++) {
-        if (send(hosts[i].socket, "g", 1, MSG_NOSIGNAL) != 1)
+        if (px_send(hosts[i].socket, "g", 1, MSG_NOSIGNAL) != 1)
             result = px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: a process is gone");
         else if (!steps[step].at_once && await_step(&hosts[i], error) < 0)
             result = -1;
@@ -306,8 +304,8 @@ void bench_fleet_run(struct bench_fleet *fleet, const struct bench_plan *plan,
         result = lead(fleet, hosts, count);
     for (size_t i = 0; i < started; i++) {
         px_close_fd(&hosts[i].socket);
-        while (hosts[i].pid > 0 && waitpid(hosts[i].pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        if (hosts[i].pid > 0)
+            (void)!px_waitpid(hosts[i].pid, NULL, 0);
     }
     collect(fleet, hosts, count);
     fleet->idle_cpu_us *= 10.0 / plan->idle_tenths;

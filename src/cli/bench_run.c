@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/retry.h"
 #include "cli/bench.h"
 #include "cli/handles.h"
 
@@ -34,9 +35,8 @@ static double time_program(const char *const *argv, pyexec_error *error)
     posix_spawn_file_actions_destroy(&actions);
     if (failure)
         return px_error_errno(error, PYEXEC_INTERNAL, failure, "bench: can't start '%s'", argv[0]);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: can't wait");
+    if (px_waitpid(pid, &status, 0) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: can't wait");
     int64_t end = px_now_ns();
     if (status != 0)
         return px_error_set(error, PYEXEC_INTERNAL, "bench: '%s' failed (wait status 0x%x)",
@@ -59,8 +59,7 @@ static int measure_program(struct bench_samples *samples, const char *const *arg
 /* A pooled run is what a service sees that is not at its limit: the pool has had time to fill. */
 static void let_pool_fill(void)
 {
-    struct timespec pause = {.tv_nsec = 3000000};
-    nanosleep(&pause, NULL);
+    px_sleep_ns(3000000);
 }
 
 static int measure_runs(struct bench_samples *samples, enum bench_row row,

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/report.h"
@@ -70,7 +71,7 @@ static int open_plot(const struct bench_options *options, int *ret_fd, json_t **
     }
     if (bench_add_svg(&unused, &nothing, *ret_peers, error) < 0)
         return -1;
-    if (options->plot && (*ret_fd = open(options->plot, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0) {
+    if (options->plot && (*ret_fd = px_open(options->plot, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--plot: can't write %s", options->plot);
         return px_error_hint(error, "Name a file in a folder that is there and may be written to.");
     }
@@ -85,7 +86,7 @@ static int write_plot(int fd, const struct bench *bench, const json_t *peers, py
     if (bench_add_svg(&svg, bench, peers, error) < 0)
         return -1;
     /* A FIFO or terminal can't be truncated, and needs not be. */
-    if (px_write_all(fd, svg.data, svg.length) < 0 || (ftruncate(fd, (off_t)svg.length) < 0 && errno != EINVAL)) {
+    if (px_write_all(fd, svg.data, svg.length) < 0 || (px_ftruncate(fd, (off_t)svg.length) < 0 && errno != EINVAL)) {
         px_error_errno(error, PYEXEC_INTERNAL, errno, "--plot: can't write");
         return px_error_hint(error, "Free space on that file system, or name a file elsewhere.");
     }

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/names.h"
+#include "base/retry.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/report.h"
@@ -35,7 +36,7 @@ static const struct cli_command *find_command(const char *name)
 static int open_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && px_open("/dev/null", fd ? O_WRONLY : O_RDONLY, 0) != fd)
             return -1;
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <wchar.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "cli/report.h"
 
 #define HISTORY_LINES 2000
@@ -228,10 +229,10 @@ static int fill(struct repl_reader *reader)
             el_set(reader->editor, EL_PREP_TERM, 1);
             el_set(reader->editor, EL_REFRESH);
         }
-        if (ppoll(&input, 1, NULL, &reader->waiting) < 0)
+        if (px_ppoll_or_signal(&input, 1, &reader->waiting) < 0)
             continue;
-        ssize_t n = read(STDIN_FILENO, reader->bytes, reader->editor ? 1 : sizeof reader->bytes);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        ssize_t n = px_read(STDIN_FILENO, reader->bytes, reader->editor ? 1 : sizeof reader->bytes);
+        if (n < 0 && errno == EAGAIN)
             continue;
         reader->at = 0;
         reader->length = n > 0 ? (size_t)n : 0;
@@ -450,7 +451,7 @@ static void save_history(struct repl_reader *reader)
     px_auto_buffer struct px_buffer path = {0};
     px_buffer_printf(&path, "%s.%d", reader->history_path, (int)getpid());
     const char *name = px_buffer_string(&path);
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = px_open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (!file)
         return;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/retry.h"
 #include "cli/commands.h"
 #include "cli/signals.h"
 
@@ -53,7 +54,7 @@ int cli_fail(const pyexec_error *error)
 int cli_write(int fd, const char *bytes, size_t length)
 {
     while (length) {
-        ssize_t n = write(fd, bytes, length);
+        ssize_t n = px_write_or_signal(fd, bytes, length);
         if (n >= 0) {
             bytes += n;
             length -= (size_t)n;
@@ -61,7 +62,7 @@ int cli_write(int fd, const char *bytes, size_t length)
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
             struct pollfd writable = {.fd = fd, .events = POLLOUT};
-            if (poll(&writable, 1, -1) >= 0)
+            if (px_ppoll_or_signal(&writable, 1, NULL) >= 0)
                 continue;
         }
         if (errno != EINTR)

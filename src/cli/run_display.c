@@ -14,6 +14,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/mime.h"
+#include "base/retry.h"
 #include "cli/run.h"
 
 int run_display_write(void *userdata, const char *text, size_t length)
@@ -90,7 +91,7 @@ static int write_form(int folder, size_t number, const char *mime, const json_t 
     add_name(&name, number, mime, used);
     if (add_bytes(&bytes, mime, value) < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&name))
         return px_error_set(error, PYEXEC_INTERNAL, "--save-display: bad data of %s", mime);
-    px_auto_fd int fd = openat(folder, px_buffer_string(&name),
+    px_auto_fd int fd = px_openat(folder, px_buffer_string(&name),
                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd >= 0 && px_write_all(fd, px_buffer_string(&bytes), bytes.length) == 0)
         return 0;
@@ -122,7 +123,7 @@ int run_displays_save(const char *path, const pyexec_result *result, pyexec_erro
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't make '%s'", path);
         return px_error_hint(error, "Give a folder that exists, or one to be made in such.");
     }
-    px_auto_fd int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int folder = px_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (folder < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't open '%s'", path);
         return px_error_hint(error, "Give a folder.");

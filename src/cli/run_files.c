@@ -17,6 +17,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/paths.h"
+#include "base/retry.h"
 #include "cli/run.h"
 
 #define PATH_LIMIT 4096
@@ -72,7 +73,7 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
         return px_error_hint(error, "Symbolic links, pipes and devices are not written to; "
                                     "give an empty folder of your own.");
     }
-    if (ftruncate(fd, 0) < 0 || px_write_all(fd, px_buffer_string(bytes), bytes->length) < 0) {
+    if (px_ftruncate(fd, 0) < 0 || px_write_all(fd, px_buffer_string(bytes), bytes->length) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't write '%s'", path);
         return px_error_hint(error, "Free some space, or give another folder.");
     }
@@ -110,7 +111,7 @@ static int open_folder(const char *path, pyexec_error *error)
         px_error_hint(error, "Give a folder that exists, or one to be made in such.");
         return -1;
     }
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = px_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't open '%s'", path);
         px_error_hint(error, "Give a folder.");

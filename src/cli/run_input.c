@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "cli/run.h"
 
 #define CODE_MAX ((size_t)10 << 20)     /* docs/rpc.md, execute_once */
@@ -31,7 +32,7 @@ static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *
 
 static int read_file(const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error)
 {
-    px_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    px_auto_fd int fd = px_open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
     if (fd < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open '%s'", path);
         return px_error_hint(error, "Give the path of a readable file.");

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -37,10 +38,10 @@ static int write_some(struct run_stream *state, int stream)
     while (done < waiting->length) {
         struct pollfd ready = {.fd = stream == 2 ? STDERR_FILENO : STDOUT_FILENO, .events = POLLOUT};
         size_t part = waiting->length - done < PIPE_BUF ? waiting->length - done : PIPE_BUF;
-        if (poll(&ready, 1, 0) <= 0)
+        if (px_poll(&ready, 1, 0) <= 0)
             break;
-        ssize_t n = write(ready.fd, waiting->data + done, part);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        ssize_t n = px_write(ready.fd, waiting->data + done, part);
+        if (n < 0 && errno == EAGAIN)
             break;
         if (n < 0) {
             status = write_failed(state, stream);

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "engine/wire.h"
 #include "engine/workspace.h"
 
@@ -180,8 +181,7 @@ void px_child_kill(const struct px_child *child)
     if (child->pidfd < 0)
         return;
     px_child_signal(child, SIGKILL);
-    while (poll(&polled, 1, 5000) < 0 && errno == EINTR)
-        ;
+    (void)!px_poll(&polled, 1, 5000);
 }
 
 void px_child_signal(const struct px_child *child, int signal)
@@ -195,18 +195,18 @@ void px_child_discard_output(const struct px_child *child)
     enum { READS_MAX = 64 };
     char block[16384];
     for (int i = 0; i < READS_MAX &&
-                    recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
+                    px_recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
         ;
     for (int which = 0; which < 2; which++)
         for (int i = 0; i < READS_MAX && child->streams[which] >= 0 &&
-                        read(child->streams[which], block, sizeof block) == sizeof block; i++)
+                        px_read(child->streams[which], block, sizeof block) == sizeof block; i++)
             ;
 }
 
 bool px_child_alive(const struct px_child *child)
 {
     struct pollfd polled = {child->pidfd, POLLIN, 0};
-    return poll(&polled, 1, 0) == 0;
+    return px_poll(&polled, 1, 0) == 0;
 }
 
 static int64_t read_cpu(const struct px_child *child)

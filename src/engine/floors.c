@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "engine/executor.h"
 
 #define FIRST_PAUSE_NS 3000000      /* the same as `pyexec bench` gives its pool */
@@ -61,7 +62,7 @@ static int round_trip(int socket, double *ret_us, pyexec_error *error)
 {
     char text[16];
     int64_t before = px_now_ns();
-    if (send(socket, "x", 1, MSG_NOSIGNAL) < 0 || recv(socket, text, sizeof text, 0) != 1)
+    if (px_send(socket, "x", 1, MSG_NOSIGNAL) < 0 || px_recv(socket, text, sizeof text, 0) != 1)
         return px_error_set(error, PYEXEC_INTERNAL, "the echoing child is gone");
     *ret_us = (double)(px_now_ns() - before) / 1e3;
     return 0;
@@ -83,12 +84,11 @@ static int measure_repeated(pyexec_executor *executor, struct px_kind *kind, dou
 static int measure_first(pyexec_executor *executor, struct px_kind *kind, double *us,
                          size_t count, pyexec_error *error)
 {
-    const struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
     for (size_t i = 0; i < count; i++) {
         px_auto_fd int socket = start_echo(executor, kind, error);
         if (socket < 0)
             return -1;
-        nanosleep(&pause, NULL);
+        px_sleep_ns(FIRST_PAUSE_NS);
         if (round_trip(socket, &us[i], error) < 0)
             return -1;
     }

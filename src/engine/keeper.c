@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/retry.h"
 #include "base/thread.h"
 #include "engine/session_private.h"
 
@@ -93,10 +94,10 @@ static void take_events(struct px_sessions *sessions)
 {
     struct epoll_event event;
     uint64_t drained;
-    while (epoll_wait(sessions->epoll, &event, 1, 0) == 1) {
+    while (px_epoll_wait(sessions->epoll, &event, 1, 0) == 1) {
         if (event.data.ptr)
             look_after(sessions, event.data.ptr);
-        else if (read(sessions->wake, &drained, sizeof drained) < 0)
+        else if (px_read(sessions->wake, &drained, sizeof drained) < 0)
             break;
     }
 }
@@ -121,10 +122,10 @@ static void *keep(void *argument)
         sessions->sleeps_until = expire(sessions);
         int timeout = timeout_until(sessions->sleeps_until);
         pthread_mutex_unlock(&sessions->lock);
-        poll(polled, PX_COUNT(polled), timeout);
+        (void)!px_poll(polled, PX_COUNT(polled), timeout);
         pthread_mutex_lock(&sessions->lock);
         take_events(sessions);
-        if (read(sessions->signals, drained, sizeof drained) > 0)
+        if (px_read(sessions->signals, drained, sizeof drained) > 0)
             check_cpu(sessions);
     }
     pthread_mutex_unlock(&sessions->lock);
@@ -161,7 +162,7 @@ void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
     int64_t when = expiry(&sessions->executor->session_config, session);
     uint64_t one = 1;
     /* EAGAIN: it is awake already. */
-    if (when < sessions->sleeps_until && write(sessions->wake, &one, sizeof one) > 0)
+    if (when < sessions->sleeps_until && px_write(sessions->wake, &one, sizeof one) > 0)
         sessions->sleeps_until = when;
 }
 
@@ -215,8 +216,7 @@ int px_keeper_start(struct px_sessions *sessions, pyexec_error *error)
     if (failed)
         return px_error_exhausted(error, failed, "can't start a thread");
     sessions->keeper_runs = true;
-    while (sem_wait(&sessions->keeper_ready) < 0 && errno == EINTR)
-        ;
+    px_sem_wait(&sessions->keeper_ready);
     return 0;
 }
 
@@ -227,8 +227,8 @@ void px_keeper_stop(struct px_sessions *sessions)
         pthread_mutex_lock(&sessions->lock);
         sessions->stopping = true;
         pthread_mutex_unlock(&sessions->lock);
-        while (write(sessions->wake, &one, sizeof one) < 0 && errno == EINTR)
-            ;
+        /* EAGAIN: it is awake already. */
+        (void)!px_write(sessions->wake, &one, sizeof one);
         pthread_join(sessions->keeper, NULL);
     }
     px_close_fd(&sessions->signals);

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "base/thread.h"
 #include "engine/leaf.h"
 
@@ -267,11 +268,7 @@ static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end
 static int await_readable(int fd, int timeout_ms)
 {
     struct pollfd polled = {fd, POLLIN, 0};
-    int n;
-    do
-        n = poll(&polled, 1, timeout_ms);
-    while (n < 0 && errno == EINTR);
-    return n;
+    return px_poll(&polled, 1, timeout_ms);
 }
 
 static int handshake(struct px_launcher *launcher, const struct px_launcher_options *options,
@@ -384,11 +381,12 @@ void px_launcher_free(struct px_launcher *launcher)
             if (launcher->pidfd >= 0)
                 syscall(SYS_pidfd_send_signal, launcher->pidfd, SIGKILL, NULL, 0);
             syscall(SYS_pidfd_send_signal, launcher->outer_pidfd, SIGKILL, NULL, 0);
-            await_readable(launcher->outer_pidfd, 2000);
+            (void)!await_readable(launcher->outer_pidfd, 2000);
         }
         /* ECHILD when the embedding program ignores SIGCHLD or has reaped it itself. */
         siginfo_t info;
-        waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info, WEXITED | WNOHANG);
+        (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info,
+                         WEXITED | WNOHANG, NULL);
     }
     if (launcher->keeper_runs)
         pthread_join(launcher->keeper, NULL);

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 
 #define NAME_SIZE 32
 /* Of the kernel's on a run's behalf: page tables, thread stacks, sockets, pipes. */
@@ -25,8 +26,8 @@ static int put(int folder, const char *name, uint64_t value)
 {
     char text[24];
     int length = snprintf(text, sizeof text, "%" PRIu64, value);
-    px_auto_fd int fd = openat(folder, name, O_WRONLY | O_CLOEXEC);
-    return fd >= 0 && write(fd, text, (size_t)length) == length ? 0 : -1;
+    px_auto_fd int fd = px_openat(folder, name, O_WRONLY | O_CLOEXEC, 0);
+    return fd >= 0 && px_write(fd, text, (size_t)length) == length ? 0 : -1;
 }
 
 /* No more than the limits inside let a run have, so that it never ends one that keeps to them: what it
@@ -51,7 +52,7 @@ int px_leaf_make(int base, uint64_t number, const struct px_clone_request *shape
     put_name(name, number);
     if (mkdirat(base, name, 0700) < 0)
         return -1;
-    px_auto_fd int folder = openat(base, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int folder = px_openat(base, name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (folder >= 0 && limit(folder, shape) == 0)
         return TAKE_FD(folder);
     int saved = errno;

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/retry.h"
 #include "launch/launch.h"
 
 #define SCRIPT_TIMEOUT_MS 10000
@@ -60,8 +61,8 @@ static int look_up(const char *python_bin, char *path, size_t size, pyexec_error
 static bool is_script(const char *path)
 {
     char head[2] = "";
-    px_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && read(fd, head, 2) == 2 && head[0] == '#' && head[1] == '!';
+    px_auto_fd int fd = px_open(path, O_RDONLY | O_CLOEXEC, 0);
+    return fd >= 0 && px_read(fd, head, 2) == 2 && head[0] == '#' && head[1] == '!';
 }
 
 /* Reads what the process prints, until it ends or the time is over. */
@@ -72,14 +73,12 @@ static ssize_t read_answer(int fd, char *answer, size_t size)
     while (length < size - 1) {
         int64_t left = (deadline - px_now_ns()) / 1000000;
         struct pollfd polled = {fd, POLLIN, 0};
-        int ready = left > 0 ? poll(&polled, 1, (int)left) : 0;
-        if (ready < 0 && errno == EINTR)
-            continue;
+        int ready = left > 0 ? px_poll(&polled, 1, (int)left) : 0;
         if (ready <= 0) {
             errno = ETIMEDOUT;
             return -1;
         }
-        ssize_t n = read(fd, answer + length, size - 1 - length);
+        ssize_t n = px_read(fd, answer + length, size - 1 - length);
         if (n <= 0)
             break;
         length += (size_t)n;
@@ -125,8 +124,7 @@ static int resolve_script(const char *python_bin, char *path, size_t size, pyexe
     ssize_t n = read_answer(output, answer, sizeof answer);
     saved = errno;
     kill(-pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    (void)!px_waitpid(pid, NULL, 0);
     if (n < 0) {
         px_error_errno(error, PYEXEC_PYTHON_UNSUPPORTED, saved,
                        "python_bin: the launcher script '%s' does not end within %d s", path,

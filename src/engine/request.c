@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/paths.h"
+#include "base/retry.h"
 #include "base/utf8.h"
 #include "engine/inputs.h"
 #include "engine/wire.h"
@@ -211,7 +212,7 @@ static void stop(pyexec_request *request, enum px_stop how)
     while (before < (int)how && !atomic_compare_exchange_weak(&request->stop, &before, (int)how))
         ;
     /* EAGAIN means that it is readable already. */
-    if (write(request->wake, &one, sizeof one) < 0)
+    if (px_write(request->wake, &one, sizeof one) < 0)
         errno = saved;
     errno = saved;
 }

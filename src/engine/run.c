@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/retry.h"
 #include "base/utf8.h"
 #include "engine/child.h"
 #include "engine/pool.h"
@@ -117,9 +118,7 @@ static bool drain(struct run *run, int which, size_t at_most)
 {
     size_t total = 0;
     while (total < at_most) {
-        ssize_t n = read(run->child.streams[which], run->block, sizeof run->block);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_read(run->child.streams[which], run->block, sizeof run->block);
         if (n < 0)
             return errno == EAGAIN;
         if (n == 0)
@@ -201,9 +200,7 @@ static int read_channel(struct run *run)
     while (!claims->done) {
         char packet[PX_PACKET_MAX];
         /* No control buffer: descriptors that a child sends are dropped by the kernel. */
-        ssize_t n = recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
             return 0;
         if (n <= 0)
@@ -258,7 +255,7 @@ static void take_stop(struct run *run)
 {
     uint64_t drained;
     pyexec_request *request = run->context->request;
-    ssize_t n = read(request->wake, &drained, sizeof drained);
+    ssize_t n = px_read(request->wake, &drained, sizeof drained);
     int how = atomic_exchange(&request->stop, PX_STOP_NONE);
     if (n < 0 && how == PX_STOP_NONE)
         return;
@@ -277,21 +274,21 @@ static void take_stop(struct run *run)
 static void feed_input(struct run *run, short caller, short child)
 {
     if (!run->input_held && caller) {
-        ssize_t n = read(run->context->request->input_fd, run->input_block, sizeof run->input_block);
+        ssize_t n = px_read(run->context->request->input_fd, run->input_block, sizeof run->input_block);
         if (n > 0)
             run->input_held = (size_t)n;
-        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        else if (n == 0 || errno != EAGAIN)
             px_close_fd(&run->child.input);
         return;
     }
     if (!run->input_held || !child)
         return;
-    ssize_t n = send(run->child.input, run->input_block, run->input_held,
+    ssize_t n = px_send(run->child.input, run->input_block, run->input_held,
                      MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) {
         memmove(run->input_block, run->input_block + n, run->input_held - (size_t)n);
         run->input_held -= (size_t)n;
-    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+    } else if (n < 0 && errno != EAGAIN) {
         px_close_fd(&run->child.input);
     }
 }
@@ -319,7 +316,7 @@ static void serve(struct run *run)
             {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
             {child->input >= 0 && run->input_held ? child->input : -1, POLLOUT, 0},
         };
-        if (poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0 && errno != EINTR)
+        if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0)
             break;
         if (polled[0].revents && read_channel(run) < 0) {
             if (run->result->claims.done || run->ending.protocol)
@@ -398,7 +395,7 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
 static int open_workspace(struct run *run, int *ret_folder, int *ret_mount, pyexec_error *error)
 {
     const char *path = run->context->request->workspace;
-    px_auto_fd int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int folder = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (folder < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", path);
         return px_error_hint(error, "Give a folder of the host that pyexec's user can open.");
@@ -577,11 +574,8 @@ int px_run_await_locked(const struct px_child *child, pyexec_error *error)
     struct pollfd polled = {child->channel, POLLIN, 0};
     char packet[PX_PACKET_MAX];
     const char *why;
-    int ready;
-    do
-        ready = poll(&polled, 1, SETUP_TIMEOUT_MS);
-    while (ready < 0 && errno == EINTR);
-    ssize_t n = ready > 0 ? recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
+    int ready = px_poll(&polled, 1, SETUP_TIMEOUT_MS);
+    ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
     if (n > 0)
         px_claims_take(&result->claims, packet, (size_t)n, &why);
     bool locked = result->claims.locked;

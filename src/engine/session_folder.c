@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "engine/session_private.h"
 #include "engine/workspace.h"
 
@@ -24,7 +25,7 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
 {
     const char *path = sessions->executor->session_config.workspace_root;
     char name[128];
-    px_auto_fd int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int root = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (root < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'", path);
         return px_error_hint(error, "Make the folder, or set [session] workspace_root to another.");
@@ -35,7 +36,7 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
     }
     if (mkdirat(root, name, 0700) == 0)
         json_object_set_new(sessions->folders, name, json_true());
-    session->host_root = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    session->host_root = px_openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (session->host_root >= 0)
         return 0;
     px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't make '%s' in '%s'",
@@ -69,7 +70,7 @@ int px_session_open_folder(struct px_sessions *sessions, struct px_session *sess
     if (result < 0)
         return -1;
     px_auto_fd int folder =
-        openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        px_openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (folder < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
                        session->workspace_path);
@@ -88,8 +89,8 @@ static void remove_parent(struct px_sessions *sessions, const struct px_session 
 {
     char name[128];
     principal_of(session, name);
-    px_auto_fd int root = open(sessions->executor->session_config.workspace_root,
-                               O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int root = px_open(sessions->executor->session_config.workspace_root,
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     pthread_mutex_lock(&sessions->folders_lock);
     if (json_object_get(sessions->folders, name) && unlinkat(root, name, AT_REMOVEDIR) == 0)
         json_object_del(sessions->folders, name);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/retry.h"
+
 static void write_head(char *to, uint16_t kind, uint32_t length)
 {
     uint16_t head[2] = {kind, 0};
@@ -23,10 +25,7 @@ int px_wire_flush(struct px_wire_writer *writer)
 {
     if (!writer->length)
         return 0;
-    ssize_t n;
-    do
-        n = send(writer->socket, writer->packet, writer->length, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = px_send(writer->socket, writer->packet, writer->length, MSG_NOSIGNAL);
     writer->length = 0;
     return n < 0 ? -1 : 0;
 }

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/paths.h"
+#include "base/retry.h"
 #include "base/utf8.h"
 
 #define ENTRIES_MAX 20000
@@ -84,8 +85,8 @@ static int list(int folder_fd, char *path, size_t length, int depth, struct px_s
         if (S_ISREG(status.st_mode)) {
             result = add_entry(snapshot, path, &status);
         } else if (S_ISDIR(status.st_mode)) {
-            int below = depth < DEPTH_MAX ? openat(dirfd(folder), item->d_name,
-                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            int below = depth < DEPTH_MAX ? px_openat(dirfd(folder), item->d_name,
+                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
                                           : -1;
             path[length + name] = '/';
             if (below < 0)
@@ -304,7 +305,7 @@ int px_workspace_open_write(int folder, const char *path, pyexec_error *error)
         return path_failed(path, "files", errno, error);
     if (!S_ISREG(status.st_mode))
         return not_regular(path, "files", error);
-    if (ftruncate(file, 0) < 0 || give_away(folder, file) < 0)
+    if (px_ftruncate(file, 0) < 0 || give_away(folder, file) < 0)
         return px_workspace_full(path, errno, error);
     return TAKE_FD(file);
 }
@@ -408,11 +409,11 @@ static void remove_below(int top, int fd, int depth, unsigned *moved)
             ++*moved;
             continue;
         }
-        int below = openat(dirfd(folder), item->d_name,
-                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int below = px_openat(dirfd(folder), item->d_name,
+                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         /* Never through a link that has taken the folder's place. */
         if (below < 0 && fchmodat(dirfd(folder), item->d_name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
-            below = openat(dirfd(folder), item->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            below = px_openat(dirfd(folder), item->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         if (below >= 0)
             remove_below(top, below, depth + 1, moved);
         unlinkat(dirfd(folder), item->d_name, AT_REMOVEDIR);
@@ -426,10 +427,10 @@ static void remove_below(int top, int fd, int depth, unsigned *moved)
 void px_workspace_remove_tree(int parent, const char *name)
 {
     unsigned moved = 0, before;
-    px_auto_fd int top = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    px_auto_fd int top = px_openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     do {
         before = moved;
-        int fd = top >= 0 ? openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        int fd = top >= 0 ? px_openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -1;
         if (fd >= 0)
             remove_below(top, fd, 0, &moved);
     } while (moved != before);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "base/thread.h"
 
 #define PRELOAD_TIMEOUT_MS 30000
@@ -60,13 +61,8 @@ static int64_t deadline_after(int timeout_ms)
 static bool await_readable(int fd, int64_t deadline)
 {
     struct pollfd polled = {fd, POLLIN, 0};
-    int64_t left;
-    int n = -1;
-    do {
-        left = (deadline - px_now_ns() + 999999) / 1000000;
-        n = poll(&polled, 1, left > 0 ? (int)left : 0);
-    } while (n < 0 && errno == EINTR);
-    return n > 0;
+    int64_t left = (deadline - px_now_ns() + 999999) / 1000000;
+    return px_poll(&polled, 1, left > 0 ? (int)left : 0) > 0;
 }
 
 /* Ends it, without the help of its socket's end: a process that the host forked may hold a copy. */
@@ -84,7 +80,7 @@ static void end_zygote(struct zygote *zygote)
 static void read_log(int log, char *text, size_t size)
 {
     off_t end = lseek(log, 0, SEEK_END);
-    ssize_t n = end > 0 ? pread(log, text, size - 1, end > 600 ? end - 600 : 0) : 0;
+    ssize_t n = end > 0 ? px_pread(log, text, size - 1, end > 600 ? end - 600 : 0) : 0;
     text[n > 0 ? n : 0] = '\0';
     while (n > 0 && text[n - 1] == '\n')
         text[--n] = '\0';

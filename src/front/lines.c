@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 
 #define READ_BYTES 65536u
 #define UNSENT_MAX (16u << 20)
@@ -36,9 +37,7 @@ static bool wait_writable(const struct px_lines *lines)
     struct pollfd fds[] = {{lines->output, POLLOUT, 0}, {lines->stop, POLLIN, 0}};
     int timeout = -1;
     for (;;) {
-        int n = poll(fds, PX_COUNT(fds), timeout);
-        if (n < 0 && errno == EINTR)
-            continue;
+        int n = px_poll(fds, PX_COUNT(fds), timeout);
         if (n <= 0 || fds[0].revents)
             return n > 0;
         fds[1].fd = -1;
@@ -51,8 +50,8 @@ static bool write_line(const struct px_lines *lines, const char *bytes, size_t l
     while (length) {
         if (!wait_writable(lines))
             return false;
-        ssize_t n = write(lines->output, bytes, length < PIPE_BUF ? length : PIPE_BUF);
-        if (n < 0 && errno != EINTR && errno != EAGAIN)
+        ssize_t n = px_write(lines->output, bytes, length < PIPE_BUF ? length : PIPE_BUF);
+        if (n < 0 && errno != EAGAIN)
             return false;
         bytes += n > 0 ? n : 0;
         length -= n > 0 ? (size_t)n : 0;
@@ -128,16 +127,16 @@ static bool read_some(const struct px_lines *lines, int input, struct px_buffer 
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};
     char *room = px_buffer_reserve(buffer, READ_BYTES);
     while (room) {
-        int ready = poll(fds, PX_COUNT(fds), -1);
+        int ready = px_poll(fds, PX_COUNT(fds), -1);
         if (ready > 0 && fds[1].revents)
             return false;
-        ssize_t n = ready > 0 ? read(input, room, READ_BYTES) : -1;
+        ssize_t n = ready > 0 ? px_read(input, room, READ_BYTES) : -1;
         if (n > 0) {
             buffer->length += (size_t)n;
             buffer->data[buffer->length] = '\0';
             return true;
         }
-        if (n == 0 || (errno != EINTR && errno != EAGAIN))
+        if (n == 0 || errno != EAGAIN)
             return false;
     }
     return false;

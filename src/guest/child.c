@@ -24,6 +24,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/retry.h"
 #include "guest/crash.h"
 #include "guest/guard.h"
 #include "guest/mountpoint.h"
@@ -108,7 +109,7 @@ static int place_descriptors(const int *fds, pyexec_error *error)
     for (size_t i = 0; i < 3; i++)
         if ((high[i + 1] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
             return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't duplicate a descriptor");
-    high[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    high[0] = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
     if (high[0] < 0 || dup2(high[0], 0) < 0 || dup2(high[2], 1) < 0 || dup2(high[3], 2) < 0 ||
         dup3(high[1], CHANNEL_FD, O_CLOEXEC) < 0 || fcntl(0, F_SETFD, 0) < 0 ||
         syscall(SYS_close_range, CHANNEL_FD + 1, ~0U, 0) < 0)
@@ -123,10 +124,10 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
         return 0;
     /* Without a root of its own the child sees the host's: only the interpreter's part of it. */
     bool own_root = !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
-    px_auto_fd int root = own_root ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    px_auto_fd int root = own_root ? px_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     px_auto_fd int workspace = -1;
     if (request->workspace != PX_WORKSPACE_NONE)
-        workspace = open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        workspace = px_open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     struct px_landlock_rules rules = {
         .root = root,
         .paths = own_root ? NULL : (const char *const *)zygote->trees,
@@ -213,19 +214,14 @@ static void lend_reserve_for_receiving(const struct px_run *run)
  * message's first field. The GIL is given up meanwhile, so that a session's threads go on. */
 static bool more_follows(bool session, uint16_t *ret_kind)
 {
-    for (;;) {
-        ssize_t n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
-        if (n < 0 && errno == EAGAIN) {
-            PyThreadState *state = session ? PyEval_SaveThread() : NULL;
-            n = recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
-            int saved = errno;
-            if (state)
-                PyEval_RestoreThread(state);
-            errno = saved;
-        }
-        if (n >= 0 || errno != EINTR)
-            return n == sizeof *ret_kind;
+    ssize_t n = px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        PyThreadState *state = session ? PyEval_SaveThread() : NULL;
+        n = px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
+        if (state)
+            PyEval_RestoreThread(state);
     }
+    return n == sizeof *ret_kind;
 }
 
 /* What was sent to stop a call may have come after its end. It is pending by now, since the host had

@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/retry.h"
 #include "guest/zygote.h"
 #include "launch/namespaces.h"
 
 static void await(pid_t pid)
 {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    (void)!px_waitpid(pid, NULL, 0);
 }
 
 /* The repr of 1+1 as bytes, or NULL. */
@@ -38,10 +38,10 @@ static void echo(int channel)
     PyOS_AfterFork_Child();
     PyObject *globals = PyDict_New();
     PyObject *bytes = globals ? evaluate(globals) : NULL;
-    while (bytes && recv(channel, &byte, 1, 0) == 1) {
+    while (bytes && px_recv(channel, &byte, 1, 0) == 1) {
         Py_DECREF(bytes);
         bytes = evaluate(globals);
-        if (!bytes || send(channel, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
+        if (!bytes || px_send(channel, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
                            MSG_NOSIGNAL) < 0)
             break;
     }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "guest/read.h"
 #include "guest/run.h"
 
@@ -192,9 +193,7 @@ static int read_file(const struct intake *in, size_t index, uint64_t length, str
         return -1;
     size_t have = 0;
     while (have < length) {
-        ssize_t n = pread(in->fds[index], to + have, (size_t)length - have, (off_t)have);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_pread(in->fds[index], to + have, (size_t)length - have, (off_t)have);
         if (n <= 0)
             return -1;
         have += (size_t)n;
@@ -227,7 +226,7 @@ static int place_input(const struct intake *in)
     if (!in->run->new_input)
         return 0;
     if (!in->has_input) {
-        px_auto_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        px_auto_fd int null_fd = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
         return null_fd >= 0 && dup2(null_fd, 0) == 0 ? 0 : -1;
     }
     size_t index = (size_t)in->has_code + in->has_variables;

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "guest/cells.h"
 #include "guest/denial.h"
 #include "guest/display.h"
@@ -75,7 +76,7 @@ void px_run_reseed(void)
     /* OpenSSL notices a fork by the process id, and children of one zygote all have id 1. */
     px_auto_object PyObject *ssl = px_read_module("_ssl");
     char bytes[32];
-    if (ssl && getrandom(bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes) {
+    if (ssl && px_random_bytes(bytes, sizeof bytes) == 0) {
         px_auto_object PyObject *result =
             PyObject_CallMethod(ssl, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof bytes,
                                 (double)sizeof bytes);

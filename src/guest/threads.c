@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "guest/read.h"
 
 #define TRIES 100
@@ -10,14 +11,13 @@
 
 static PyObject *start(PyObject *real, PyObject *arguments, PyObject *keywords)
 {
-    const struct timespec wait = {.tv_nsec = WAIT_NS};
     for (int tries = 1;; tries++) {
         PyObject *result = PyObject_Call(real, arguments, keywords);
         if (result || tries == TRIES || !PyErr_ExceptionMatches(PyExc_RuntimeError))
             return result;
         PyErr_Clear();
         Py_BEGIN_ALLOW_THREADS
-        nanosleep(&wait, NULL);
+        px_sleep_ns(WAIT_NS);
         Py_END_ALLOW_THREADS
     }
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "guest/zygote.h"
 
 #define TREES_MAX 128
@@ -85,7 +86,7 @@ static int add_python_path(struct collector *collector, bool stdlib, const char 
  * loader looks for further ones. */
 static int add_libraries(struct collector *collector)
 {
-    px_auto_fd int fd = openat(collector->zygote->proc, "self/maps", O_RDONLY | O_CLOEXEC);
+    px_auto_fd int fd = px_openat(collector->zygote->proc, "self/maps", O_RDONLY | O_CLOEXEC, 0);
     FILE *maps = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (!maps)
         return px_error_errno(collector->error, PYEXEC_INTERNAL, errno, "can't read /proc/self/maps");

@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/helper.h"
@@ -179,8 +180,8 @@ static void enter_time_namespace(struct px_zygote *zygote)
              (long long)monotonic.tv_sec, (long long)boot.tv_sec);
     px_auto_fd int fd = -1;
     if (unshare(CLONE_NEWTIME) == 0)
-        fd = openat(zygote->proc, "self/timens_offsets", O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        fd = px_openat(zygote->proc, "self/timens_offsets", O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0 || px_write(fd, text, strlen(text)) != (ssize_t)strlen(text))
         zygote->missing |= PX_LAYER_BIT(PX_LAYER_TIME_NAMESPACE);
 }
 

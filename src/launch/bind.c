@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "launch/namespaces.h"
 #include "sandbox/mount.h"
 
@@ -33,7 +34,7 @@ static int id_map_namespace(const struct stat *owner, const struct px_launch_sta
     if (pid == 0) {
         char end;
         close(gate[1]);
-        _exit(read(gate[0], &end, 1) < 0);
+        _exit(px_read(gate[0], &end, 1) < 0);
     }
     close(gate[0]);
     int fd = -1;
@@ -42,14 +43,14 @@ static int id_map_namespace(const struct stat *owner, const struct px_launch_sta
         snprintf(uid_map, sizeof uid_map, "%u %u 1\n", owner->st_uid, start->run_uid);
         snprintf(gid_map, sizeof gid_map, "%u %u 1\n", owner->st_gid, start->run_gid);
         snprintf(path, sizeof path, "%d/ns/user", pid);
-        px_auto_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        px_auto_fd int proc = px_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
         if (proc >= 0 && px_write_id_maps(proc, process, uid_map, gid_map, false) == 0)
-            fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+            fd = px_openat(proc, path, O_RDONLY | O_CLOEXEC, 0);
     }
     int saved = errno;
     close(gate[1]);
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    if (pid > 0)
+        (void)!px_waitpid(pid, NULL, 0);
     errno = saved;
     return fd;
 }
@@ -66,7 +67,7 @@ static int id_map(int mount, const struct stat *owner, const struct px_launch_st
 static int bind_folder(const struct px_launch_bind *request, bool privileged,
                        const struct px_launch_start *start, pyexec_error *error)
 {
-    px_auto_fd int folder = open(request->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int folder = px_open(request->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     struct stat status;
     if (folder < 0 || fstat(folder, &status) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open the workspace '%s'",

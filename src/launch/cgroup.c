@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "launch/launch.h"
 #include "launch/namespaces.h"
 
@@ -26,8 +27,8 @@
 
 static int write_file(int folder, const char *name, const char *text)
 {
-    px_auto_fd int fd = openat(folder, name, O_WRONLY | O_CLOEXEC);
-    return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+    px_auto_fd int fd = px_openat(folder, name, O_WRONLY | O_CLOEXEC, 0);
+    return fd >= 0 && px_write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
 }
 
 static bool has_word(int folder, const char *name, const char *word)
@@ -65,7 +66,7 @@ static int enable_controllers(int folder)
 /* Where all in it is dead: nobody holds its lock and no process lives below. */
 static void remove_base(int top, const char *name)
 {
-    px_auto_fd int base = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int base = px_openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     px_auto_fd int copy = fcntl(base, F_DUPFD_CLOEXEC, 0);
     if (base < 0 || copy < 0)
         return;
@@ -83,7 +84,7 @@ static void remove_base(int top, const char *name)
 
 static void remove_stale(int top)
 {
-    px_auto_fd int copy = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int copy = px_openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     DIR *folder = copy < 0 ? NULL : fdopendir(copy);
     if (!folder)
         return;
@@ -92,7 +93,7 @@ static void remove_stale(int top)
     while ((entry = readdir(folder))) {
         if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
             continue;
-        px_auto_fd int base = openat(top, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        px_auto_fd int base = px_openat(top, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
         if (base >= 0 && flock(base, LOCK_EX | LOCK_NB) == 0)
             remove_base(top, entry->d_name);
     }
@@ -110,7 +111,7 @@ static int make_base(struct px_cgroup *cgroup)
                  (long long)now.tv_sec, now.tv_nsec);
         if (mkdirat(cgroup->top, cgroup->name, 0700) < 0)
             return -1;
-        cgroup->base = openat(cgroup->top, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        cgroup->base = px_openat(cgroup->top, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
         if (cgroup->base >= 0 && flock(cgroup->base, LOCK_EX | LOCK_NB) == 0 &&
             fstat(cgroup->base, &made) == 0 &&
             fstatat(cgroup->top, cgroup->name, &found, 0) == 0 && made.st_ino == found.st_ino)
@@ -132,9 +133,7 @@ static int try_clone(int folder)
         _exit(0);
     if (pid < 0)
         return -1;
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return 0;
+    return px_waitpid(pid, NULL, 0) == pid ? 0 : -1;
 }
 
 /* The zygotes may have dropped to another id, and a process needs the right to write cgroup.procs of
@@ -150,14 +149,14 @@ static int fill(struct px_cgroup *cgroup)
     if (make_base(cgroup) < 0 || enable_controllers(cgroup->base) < 0 ||
         open_to_zygotes(cgroup->base) < 0 || mkdirat(cgroup->base, "warm", 0700) < 0)
         return -1;
-    cgroup->warm = openat(cgroup->base, "warm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cgroup->warm = px_openat(cgroup->base, "warm", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     return cgroup->warm < 0 ? -1 : try_clone(cgroup->warm);
 }
 
 static int open_top(const char *path)
 {
     struct statfs system;
-    px_auto_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int fd = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0 || fstatfs(fd, &system) < 0)
         return -1;
     if (system.f_type != CGROUP2_SUPER_MAGIC) {
@@ -285,7 +284,7 @@ void px_cgroup_leave(struct px_cgroup *cgroup)
             remove_base(cgroup->top, cgroup->name);
             if (faccessat(cgroup->top, cgroup->name, F_OK, 0) < 0)
                 break;
-            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+            px_sleep_ns(10000000);
         }
     }
     px_close_fd(&cgroup->base);

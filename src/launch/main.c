@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "launch/bind.h"
 #include "launch/cgroup.h"
 #include "launch/launch.h"
@@ -51,7 +52,7 @@ static int open_extension(pyexec_error *error)
     path[n] = '\0';
     char *slash = strrchr(path, '/');
     snprintf(slash ? slash + 1 : path, 32, "pyexec_guest.abi3.so");
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = px_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         px_error_errno(error, PYEXEC_INTERNAL, errno, "can't open '%s'", path);
     return fd;
@@ -86,7 +87,7 @@ static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_er
     char uid_map[64], gid_map[64];
     snprintf(uid_map, sizeof uid_map, "0 %u 1\n", geteuid());
     snprintf(gid_map, sizeof gid_map, "0 %u 1\n", getegid());
-    px_auto_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int proc = px_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (proc < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't open /proc");
     if (unshare(CLONE_NEWUSER) == 0 && px_write_id_maps(proc, "self", uid_map, gid_map, true) == 0)
@@ -159,7 +160,7 @@ static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec
     snprintf(uid_map, sizeof uid_map, "0 %u 1\n1 %u %u\n", start->owner_uid, start->run_uid,
              start->run_uid_count);
     snprintf(gid_map, sizeof gid_map, "0 %u 1\n1 %u 1\n", start->owner_gid, start->run_gid);
-    px_auto_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    px_auto_fd int proc = px_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (proc < 0 || px_write_id_maps(proc, process, uid_map, gid_map, false) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
                               "can't map the sandbox's ids (uid_range %u:%u)", start->run_uid,
@@ -174,7 +175,7 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     const int outers[] = {PX_LAUNCH_OUTER_FD, cgroup->top, cgroup->base, cgroup->warm};
     for (size_t i = 0; i < PX_COUNT(outers); i++)
         close(outers[i]);
-    if (read(gate, &go, 1) != 1)
+    if (px_read(gate, &go, 1) != 1)
         _exit(1);
     close(gate);
     bool mapped = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
@@ -219,7 +220,7 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
     int result = pid < 0 ? -1 : 0;
     if (result == 0 && user)
         result = map_supervisor(start, pid, &started->error);
-    if (result == 0 && write(gate[1], "g", 1) != 1)
+    if (result == 0 && px_write(gate[1], "g", 1) != 1)
         result = px_error_errno(&started->error, PYEXEC_INTERNAL, errno, "the supervisor is gone");
     close(gate[1]);
     return result;
@@ -231,11 +232,10 @@ static int serve(int pidfd, bool privileged, const struct px_launch_start *start
     int host = PX_LAUNCH_OUTER_FD;
     for (;;) {
         struct pollfd polled[2] = {{pidfd, POLLIN, 0}, {host, POLLIN, 0}};
-        if (poll(polled, host < 0 ? 1 : 2, -1) < 0 && errno != EINTR)
+        if (px_poll(polled, host < 0 ? 1 : 2, -1) < 0)
             return 1;
         if (polled[0].revents) {
-            while (waitpid(-1, NULL, 0) < 0 && errno == EINTR)
-                ;
+            (void)!px_waitpid(-1, NULL, 0);
             return 0;
         }
         if (host >= 0 && polled[1].revents && px_bind_serve(host, privileged, start) < 0)
@@ -272,7 +272,7 @@ static int tell_started(struct px_launch_started *started, const struct px_cgrou
 {
     /* A description of its own: the lock of ours must end with this process. */
     px_auto_fd int base =
-        started->cgroup ? openat(cgroup->top, cgroup->name, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+        started->cgroup ? px_openat(cgroup->top, cgroup->name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     int fds[2] = {pidfd, base};
     return px_send_fds(PX_LAUNCH_OUTER_FD, started, sizeof *started, fds, base < 0 ? 1 : 2);
 }

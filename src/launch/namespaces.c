@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing,
                     pyexec_error *error)
@@ -79,9 +80,7 @@ static bool can_clone(uint64_t flags)
         _exit(0);
     if (pid < 0)
         return false;
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return true;
+    return px_waitpid(pid, NULL, 0) == pid;
 }
 
 pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_layers *missing,
@@ -119,11 +118,11 @@ static int write_map(int proc_fd, const char *process, const char *name, const c
 {
     char path[64];
     snprintf(path, sizeof path, "%s/%s", process, name);
-    px_auto_fd int fd = openat(proc_fd, path, O_WRONLY | O_CLOEXEC);
+    px_auto_fd int fd = px_openat(proc_fd, path, O_WRONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     /* One write(2) is the whole map: user_namespaces(7). */
-    return write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+    return px_write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
 }
 
 int px_write_id_maps(int proc_fd, const char *process, const char *uid_map, const char *gid_map,

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "launch/launch.h"
 #include "launch/zygote_exec.h"
 
@@ -29,16 +30,13 @@ static void tell(const struct px_supervisor *supervisor, struct px_launch_event 
         _exit(0);
 }
 
-/* Reaps all that have ended. The raw call gives siginfo and rusage at once (waitid(2)). */
+/* Reaps all that have ended. */
 static void reap(const struct px_supervisor *supervisor)
 {
     for (;;) {
         siginfo_t info = {0};
         struct rusage usage;
-        long result = syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG | __WALL, &usage);
-        if (result < 0 && errno == EINTR)
-            continue;
-        if (result < 0 || info.si_pid == 0)
+        if (px_waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL, &usage) < 0 || info.si_pid == 0)
             return;
         struct px_launch_event event = {
             .type = PX_EVENT_EXIT,
@@ -88,13 +86,13 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     for (;;) {
         struct pollfd polled[] = {{supervisor->host, POLLIN, 0}, {children, POLLIN, 0},
                                   {supervisor->host_process, POLLIN, 0}};
-        if (poll(polled, PX_COUNT(polled), -1) < 0 && errno != EINTR)
+        if (px_poll(polled, PX_COUNT(polled), -1) < 0)
             _exit(1);
         if (polled[2].revents)
             _exit(0);
         if (polled[1].revents) {
             struct signalfd_siginfo drained;
-            while (read(children, &drained, sizeof drained) > 0)
+            while (px_read(children, &drained, sizeof drained) > 0)
                 ;
             reap(supervisor);
         }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "launch/namespaces.h"
 #include "sandbox/mount.h"
 
@@ -60,7 +61,7 @@ static void minimal_dev(void)
         refused(PX_LAYER_MOUNT_NAMESPACE, "can't mount a private /dev");
     for (size_t i = 0; i < PX_COUNT(nodes); i++) {
         snprintf(path, sizeof path, "/dev/%s", nodes[i]);
-        px_auto_fd int file = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+        px_auto_fd int file = px_open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
         if (fds[i] >= 0 && (file < 0 || px_attach(fds[i], AT_FDCWD, path) < 0))
             refused(PX_LAYER_MOUNT_NAMESPACE, path);
         px_close_fd(&fds[i]);
@@ -133,11 +134,11 @@ static void become_zygote(const struct px_supervisor *supervisor,
     bool mounts = !(missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
     /* A mount of its own: what follows makes that of the tree read-only. */
     int proc = mounts ? px_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | AT_RECURSIVE)
-                      : open("/proc", O_PATH | O_DIRECTORY);
+                      : px_open("/proc", O_PATH | O_DIRECTORY, 0);
     /* Above the numbers that they will be placed on. */
     int socket_high = fcntl(socket, F_DUPFD, 64), proc_high = fcntl(proc, F_DUPFD, 64);
     int extension_high = fcntl(supervisor->extension, F_DUPFD, 64);
-    int null_fd = open("/dev/null", O_RDWR);
+    int null_fd = px_open("/dev/null", O_RDWR, 0);
     move_to(log, 2);
     if (socket_high < 0 || extension_high < 0 || proc_high < 0 || null_fd < 0)
         die("can't prepare descriptors");

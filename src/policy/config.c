@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/retry.h"
 #include "base/utf8.h"
 #include "policy/fields.h"
 
@@ -247,7 +248,7 @@ static int read_file(struct target *target, const char *path, pyexec_error *erro
 {
     px_auto_buffer struct px_buffer bytes = {0};
     const char *name = path ? path : PX_CONFIG_PATH;
-    px_auto_fd int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    px_auto_fd int fd = px_open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
     if (fd < 0 && !path && errno == ENOENT)
         return 0;
     if (fd < 0 || px_read_all(fd, &bytes, FILE_MAX) < 0) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444     /* the same on all architectures */
@@ -104,7 +105,7 @@ static int allow(int ruleset, int fd, uint64_t access, int abi)
 /* A device that is not there needs no rule. */
 static int allow_device(int ruleset, int root, const char *path, int abi)
 {
-    px_auto_fd int fd = openat(root, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    px_auto_fd int fd = px_openat(root, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
     return allow(ruleset, fd, FS_WRITE_FILE, abi);
@@ -114,7 +115,7 @@ static int allow_device(int ruleset, int root, const char *path, int abi)
 static int allow_path(int ruleset, const char *path, int abi)
 {
     struct stat status;
-    px_auto_fd int fd = open(path, O_PATH | O_CLOEXEC);
+    px_auto_fd int fd = px_open(path, O_PATH | O_CLOEXEC, 0);
     if (fd < 0 || fstat(fd, &status) < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
     return allow(ruleset, fd, S_ISDIR(status.st_mode) ? READ : FS_READ_FILE, abi);

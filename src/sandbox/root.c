@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/paths.h"
+#include "base/retry.h"
 #include "sandbox/mount.h"
 
 #define LINKS_MAX 40        /* as the kernel's own limit: path_resolution(7) */
@@ -168,7 +169,7 @@ static int make_entry(int root_fd, const struct px_root_entry *entry)
     if (entry->link)
         return symlinkat(entry->link, root_fd, path);
     if (entry->is_file) {
-        px_auto_fd int file = openat(root_fd, path, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+        px_auto_fd int file = px_openat(root_fd, path, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
         if (file < 0)
             return -1;
     } else if (mkdirat(root_fd, path, 0755) < 0 && errno != EEXIST) {

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "serve/server.h"
 
 #define BLOCK 65536
@@ -171,7 +172,7 @@ static int temporary(struct px_request *request, pyexec_error *error)
     }
     request->spools++;
     const char *folder = getenv("TMPDIR");
-    int fd = open(folder && *folder == '/' ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = px_open(folder && *folder == '/' ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0) {
         px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a temporary file");
         px_error_hint(error, "Set TMPDIR to a folder that the server can write to.");
@@ -226,9 +227,7 @@ static int pack_one(struct px_request *request, struct archive *archive, const c
     archive_entry_free(entry);
     while (status == 0 && done < size) {
         size_t want = size - done < BLOCK ? (size_t)(size - done) : BLOCK;
-        ssize_t n = read(fd, block, want);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_read(fd, block, want);
         if (n <= 0)         /* it shrank: libarchive fills up with zeros */
             break;
         if (archive_write_data(archive, block, (size_t)n) < 0)

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "serve/files.h"
 #include "serve/mcp.h"
 #include "serve/route.h"
@@ -138,7 +139,7 @@ const char *px_request_header(const struct px_request *request, const char *name
 static void make_hex(char *to, size_t bytes)
 {
     unsigned char random[16];
-    if (getrandom(random, bytes, 0) != (ssize_t)bytes)
+    if (px_random_bytes(random, bytes) < 0)
         memset(random, 0x5a, bytes);
     for (size_t i = 0; i < bytes; i++)
         snprintf(to + 2 * i, 3, "%02x", random[i]);

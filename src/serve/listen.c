@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/retry.h"
 #include "serve/server.h"
 
 #define BACKLOG 1024
@@ -74,7 +75,7 @@ static int clear_stale(const struct sockaddr_un *address, pyexec_error *error)
         return 0;
     px_auto_fd int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool stale = S_ISSOCK(status.st_mode) &&
-                 connect(probe, (const struct sockaddr *)address, sizeof *address) < 0 &&
+                 px_connect_nonblocking(probe, (const struct sockaddr *)address, sizeof *address) < 0 &&
                  errno == ECONNREFUSED;
     if (stale && unlink(address->sun_path) == 0)
         return 0;

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "serve/http.h"
 
 int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_error *error)
@@ -29,7 +30,7 @@ int px_log_reopen(struct px_log *log, const char *audit_path, pyexec_error *erro
 {
     if (!audit_path)
         return 0;
-    px_auto_fd int fd = open(audit_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    px_auto_fd int fd = px_open(audit_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "audit_log: can't open '%s'", audit_path);
         return px_error_hint(error, "Name a file, in a folder that the server can write to.");

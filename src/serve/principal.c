@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "policy/fields.h"
 #include "policy/policy.h"
 
@@ -182,7 +183,7 @@ static int unreadable(const char *path, int sys_errno, pyexec_error *error)
 
 static int read_file(const char *path, struct px_buffer *ret, pyexec_error *error)
 {
-    px_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    px_auto_fd int fd = px_open(path, O_RDONLY | O_CLOEXEC, 0);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0 || px_read_all(fd, ret, FILE_MAX_BYTES) < 0)
         return unreadable(path, errno, error);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "front/mcp.h"
 #include "serve/listen.h"
 #include "serve/openapi.h"
@@ -111,9 +112,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
 /* Until the answers of what has ended are sent. */
 static void await_answers(const struct px_server *server)
 {
-    struct timespec pause = {.tv_nsec = 10000000};
     for (int i = 0; i < ANSWERS_MS / 10 && server->in_progress; i++)
-        nanosleep(&pause, NULL);
+        px_sleep_ns(10000000);
 }
 
 static void close_server(struct px_server *server)
@@ -164,7 +164,7 @@ static bool told_to_hurry(int signals, int wait_ms)
 {
     struct signalfd_siginfo got;
     struct pollfd polled = {signals, POLLIN, 0};
-    return poll(&polled, 1, wait_ms) > 0 && read(signals, &got, sizeof got) == sizeof got &&
+    return px_poll(&polled, 1, wait_ms) > 0 && px_read(signals, &got, sizeof got) == sizeof got &&
            got.ssi_signo != SIGHUP;
 }
 
@@ -204,9 +204,7 @@ int px_serve_run(const struct px_serve_options *options, pyexec_error *error)
         announce(server);
     while (status == 0) {
         struct signalfd_siginfo got;
-        ssize_t n = read(signals, &got, sizeof got);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = px_read(signals, &got, sizeof got);
         if (n == sizeof got && got.ssi_signo == SIGHUP) {
             reload(server);
             continue;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/retry.h"
 #include "serve/http.h"
 #include "serve/stream.h"
 
@@ -45,7 +46,7 @@ static void wake(struct px_watcher *watcher)
 {
     uint64_t one = 1;
     /* EAGAIN: it is awake already. */
-    (void)!write(watcher->wake, &one, sizeof one);
+    (void)!px_write(watcher->wake, &one, sizeof one);
 }
 
 /* Events are got under the lock, so that they are of requests that are still watched. */
@@ -53,10 +54,10 @@ static void take_events(struct px_watcher *watcher)
 {
     struct epoll_event event;
     uint64_t drained;
-    while (epoll_wait(watcher->epoll, &event, 1, 0) == 1) {
+    while (px_epoll_wait(watcher->epoll, &event, 1, 0) == 1) {
         struct px_watch *watch = event.data.ptr;
         if (!watch) {
-            if (read(watcher->wake, &drained, sizeof drained) < 0)
+            if (px_read(watcher->wake, &drained, sizeof drained) < 0)
                 break;
             continue;
         }
@@ -87,7 +88,7 @@ static void *watch(void *argument)
         int timeout = watcher->ticking ? TICK_MS : -1;
         pthread_mutex_unlock(&watcher->lock);
         struct pollfd polled = {watcher->epoll, POLLIN, 0};
-        int ready = poll(&polled, 1, timeout);
+        int ready = px_poll(&polled, 1, timeout);
         pthread_mutex_lock(&watcher->lock);
         if (ready > 0)
             take_events(watcher);

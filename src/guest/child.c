@@ -1,6 +1,6 @@
 /* One child, from the clone to its end. The order is the point of this file:
  *
- *   1. workspace, read-only root                   needs the capabilities of the new namespace
+ *   1. workspace                                   needs the capabilities of the new namespace
  *   2. descriptors: 0 stdin, 1 stdout, 2 stderr, 3 the channel, nothing else
  *   3. the interpreter mended after the fork, reseeded, warmed
  *   4. limits, capabilities dropped, Landlock, seccomp     irreversible
@@ -82,22 +82,19 @@ static void fail(int channel, pyexec_error *error)
 static int attach_workspace(const struct px_clone_request *request,
                             const struct px_mountpoint *point, int mount, pyexec_error *error)
 {
-    if (mount >= 0) {
-        if (px_mountpoint_make(point, request->workspace_path, error) < 0)
-            return -1;
-        if (px_attach(mount, AT_FDCWD, request->workspace_path) < 0)
-            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't attach the workspace at '%s'",
-                                  request->workspace_path);
-        if (!request->workspace_write) {
-            px_auto_fd int copy = px_open_tree(AT_FDCWD, request->workspace_path, OPEN_TREE_CLONE);
-            if (copy < 0 || px_mount_restrict(copy, MOUNT_ATTR_RDONLY, false) < 0 ||
-                px_attach(copy, AT_FDCWD, request->workspace_path) < 0)
-                return px_error_errno(error, PYEXEC_INTERNAL, errno,
-                                      "can't make the workspace read-only");
-        }
-    }
-    if (px_root_seal() < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't seal the root");
+    if (mount < 0)
+        return 0;
+    if (px_mountpoint_make(point, error) < 0)
+        return -1;
+    if (px_attach(mount, AT_FDCWD, request->workspace_path) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't attach the workspace at '%s'",
+                              request->workspace_path);
+    if (request->workspace_write)
+        return 0;
+    px_auto_fd int copy = px_open_tree(AT_FDCWD, request->workspace_path, OPEN_TREE_CLONE);
+    if (copy < 0 || px_mount_restrict(copy, MOUNT_ATTR_RDONLY, false) < 0 ||
+        px_attach(copy, AT_FDCWD, request->workspace_path) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make the workspace read-only");
     return 0;
 }
 
@@ -292,7 +289,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
                    const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error)
 {
-    struct px_mountpoint point = {0};
+    struct px_mountpoint point = {.tmpfs = -1};
     if (fds[3] >= 0) {
         if (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
             px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,

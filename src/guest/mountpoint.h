@@ -1,24 +1,24 @@
-/* Where a workspace becomes visible. A path that the root lacks is made inside a private tmpfs
- * of the child, so that no child sees the names of another's; only the first missing folder
- * name is made in the root that all share. */
+/* Where a workspace becomes visible. The root that all children share is read-only, so a path that
+ * it lacks is made in a tmpfs of the child's own. The tmpfs covers the deepest folder of the path
+ * that exists, and shows the entries of that folder beside the new one. No child sees the names of
+ * another child's workspace, and none uses up the inodes of the shared root. */
 #ifndef PX_GUEST_MOUNTPOINT_H
 #define PX_GUEST_MOUNTPOINT_H
 
-#include <stddef.h>
-
 #include "base/error.h"
+#include "launch/launch.h"
 
 struct px_mountpoint {
-    size_t private_length;  /* of the path's prefix that the private tmpfs covers; 0: none */
-    int tmpfs;              /* the detached private mount, with the rest of the path in it */
+    char covered[PX_WORKSPACE_PATH_MAX];    /* the folder that the tmpfs covers */
+    int tmpfs;                              /* detached; -1: the path exists, nothing is covered */
 };
 
-/* Zygote: finds the place, makes the folder for the private tmpfs when it is missing, and the
- * private tmpfs with the folders in it (an unmapped child may make no files of its own). */
+/* Zygote: finds the folder to cover and makes the tmpfs with all folders in it, because an unmapped
+ * child can't make files of its own. */
 int px_mountpoint_find(struct px_mountpoint *point, const char *path, pyexec_error *error);
 void px_mountpoint_done(struct px_mountpoint *point);
 
-/* Child: attaches the private tmpfs, read-only. */
-int px_mountpoint_make(const struct px_mountpoint *point, const char *path, pyexec_error *error);
+/* Child: mounts the tmpfs, read-only, with the entries of the covered folder. */
+int px_mountpoint_make(const struct px_mountpoint *point, pyexec_error *error);
 
 #endif

@@ -204,15 +204,16 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
             return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
                                   "can't place '%s' in the new root", root->entries[i].path);
     umask(mask);
-    /* pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one. */
-    if (fchdir(tmpfs) < 0 || px_pivot_root(".", ".") < 0 || px_unmount_detached(".") < 0 ||
-        chdir("/") < 0)
+    if (px_mount_restrict(tmpfs, MOUNT_ATTR_RDONLY, false) < 0 || px_root_switch(tmpfs) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't enter the new root");
     return 0;
 }
 
-int px_root_seal(void)
+int px_root_switch(int root_fd)
 {
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-    return px_mount_setattr(AT_FDCWD, "/", 0, &attr);
+    /* pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one. */
+    return fchdir(root_fd) < 0 || px_pivot_root(".", ".") < 0 || px_unmount_detached(".") < 0 ||
+                   chdir("/") < 0
+               ? -1
+               : 0;
 }

@@ -2,7 +2,7 @@
  *
  *     struct px_root root = {0};
  *     px_root_add(&root, "/usr/lib/python3.11", error);      // before entering: host paths
- *     px_root_enter(&root, proc_fd, error);                  // irreversible for the process
+ *     px_root_enter(&root, error);                           // irreversible for the process
  *     px_root_done(&root);
  *
  * Each path keeps its name inside: folders above it are made empty, symbolic links on the way
@@ -34,13 +34,14 @@ int px_root_add(struct px_root *root, const char *path, pyexec_error *error);
 /* Adds an empty folder. */
 int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *error);
 
-/* Builds the tree with a private /dev (null, zero, full, random, urandom) and makes it this
- * process's root; the host's tree is gone after it. The root file system itself stays
- * writable for this process, so that it can add mount points; px_root_seal() ends that. */
+/* Builds the tree with a private /dev (null, full, random, urandom) and makes it this process's
+ * root; the host's tree is gone after it. The root is read-only: nothing that one run needs can be
+ * made in it, so nothing of one run is left in it for the next. */
 int px_root_enter(struct px_root *root, pyexec_error *error);
 
-/* Makes the root read-only in the caller's mount namespace. Only system calls. */
-int px_root_seal(void);
+/* Makes a mounted file system this process's root and unmounts the old one. Only system calls.
+ * 0, or -1 with errno. */
+int px_root_switch(int root_fd);
 
 void px_root_done(struct px_root *root);
 

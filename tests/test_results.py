@@ -142,7 +142,7 @@ def test_notes_are_in_the_traceback(own):
     ("a = 1\n  b = 2", "IndentationError", 2), ("if 1:\nx = 1", "IndentationError", 2), ("if 1:\n\tx\n        y", "TabError", 3),
     ("a = 1\nreturn", "SyntaxError", 2), ("'abc", "SyntaxError", 1), ("a = 1\n'''abc", "SyntaxError", 2), ("break", "SyntaxError", 1),
     ("a\nx = 1é", "SyntaxError", 2), ("def f():\n  x = 1\n  global x", "SyntaxError", 3), ("# -*- coding: nosuch -*-\n)", "SyntaxError", 2),
-    ("print 'a'", "SyntaxError", 1), ("f'{'", "SyntaxError", 1), ("await x", "SyntaxError", 1), ("1\n\n\n)", "SyntaxError", 4),
+    ("print 'a'", "SyntaxError", 1), ("f'{'", "SyntaxError", 1), ("def f(): await x", "SyntaxError", 1), ("1\n\n\n)", "SyntaxError", 4),
 ])
 def test_syntax_errors(own, code, type_, line):
     result = check(own.result(code))
@@ -202,7 +202,7 @@ def test_exit_handlers_and_threads(own):
 
 @pytest.mark.parametrize("code, value", [
     ("2 * 25", "50"), ("None", None), ("x = 1", None), ("", None), ("\n\n", None), ("# comment", None), ("pass", None), ("if 1:\n    5", None),
-    ("5\nx = 1", None), ("1; 2; 3", "3"), ("5;", "5"), ("5 # five", "5"), ("5\n\n# end\n", "5"), ("(1,\n 2)", "(1, 2)"), ("print()", None),
+    ("5\nx = 1", None), ("1; 2; 3", "3"), ("5;", None), ("5 # five", "5"), ("5\n\n# end\n", "5"), ("(1,\n 2)", "(1, 2)"), ("print()", None),
     ("'doc'", "'doc'"), ("...", "Ellipsis"), ("(x := 3)", "3"), ("lambda: 0", None), ("[i for i in range(3)]", "[0, 1, 2]"),
     ("float('nan')", "nan"), ("True", "True"), ("'a\\nb'", "'a\\nb'"), ("'\\ud800'", "'\\ud800'"), ("b'\\xff'", "b'\\xff'"), ("_", "x"),
     ("for i in range(3):\n    i", None), ("def f():\n    return 1\nf()", "1"), ("from __future__ import annotations\n'x'", "'x'"),

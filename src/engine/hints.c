@@ -23,8 +23,7 @@ struct rule {
 #define NO_INSTALLING \
     NOT_A_NOTEBOOK "leave the line out. Nothing can be installed; use the modules that are there."
 #define IS_COROUTINE \
-    "It is a coroutine: await it inside an async def, and start the outermost one with " \
-    "asyncio.run()."
+    "It is a coroutine: await it; that works at the top level too."
 #define UNFINISHED \
     "The code ends too early, or a quote or bracket before this line is open: send all of it."
 #define NAME_FIRST \
@@ -51,11 +50,6 @@ struct rule {
 
 /* Before the interpreter's own suggestion. */
 static const struct rule rules[] = {
-    {"NameError", "name 'exit'", NULL,
-     "Use `raise SystemExit(n)`; at its last line a script ends by itself.", ALWAYS},
-    {"NameError", "name 'quit'", NULL,
-     "Use `raise SystemExit(n)`; at its last line a script ends by itself.", ALWAYS},
-    {"NameError", "name 'help'", NULL, "There is no help(): print dir(x) or x.__doc__.", ALWAYS},
     {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
     {"NameError", "name '__file__'", NULL,
      "The script is no file: use paths relative to the working directory.", ALWAYS},
@@ -76,10 +70,8 @@ static const struct rule rules[] = {
     {"SyntaxError", NULL, "```", "Send the code alone, without Markdown's fences.", ALWAYS},
     {"SyntaxError", "'return' outside", NULL,
      "A script returns nothing: make the value its last expression, or print it.", ALWAYS},
-    {"SyntaxError", "outside function", "await ",
-     "Put it into `async def main():` and end with `asyncio.run(main())`.", ALWAYS},
     {"SyntaxError", "outside async function", NULL,
-     "Put it into `async def main():` and end with `asyncio.run(main())`.", ALWAYS},
+     "Write `async def` for the function around it; at the top level await works as it is.", ALWAYS},
     {"SyntaxError", "was never closed", NULL, UNFINISHED, ALWAYS},
     {"SyntaxError", "unterminated", NULL, UNFINISHED, ALWAYS},
     {"SyntaxError", "EOF while scanning", NULL, UNFINISHED, ALWAYS},
@@ -160,7 +152,8 @@ static const struct rule rules[] = {
     {"RuntimeError", "changed size during iteration", NULL,
      "Loop over a copy of it: for x in list(...).", ALWAYS},
     {"RuntimeError", "running event loop", NULL,
-     "Call asyncio.run() once, outside of all coroutines; inside of them use await.", ALWAYS},
+     "Use await, which works at the top level too: `await main()`. asyncio.run() works only where no "
+     "loop runs.", ALWAYS},
     {"RuntimeError", "can't start new thread", NULL,
      "Use fewer threads: {max_threads} may run at once (max_threads).", ALWAYS},
     {"TypeError", "is not JSON serializable", NULL,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/modules.h"
 #include "guest/read.h"
 
 #define CELLS_MAX 500
@@ -15,6 +16,7 @@ static void free_cells(struct px_source *cell)
 {
     while (cell) {
         struct px_source *next = cell->next;
+        px_modules_forget(cell->filename);
         px_source_done(cell);
         free((void *)(uintptr_t)cell->filename);
         free((void *)(uintptr_t)cell->code);

@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "guest/frames.h"
 #include "guest/guard.h"
+#include "guest/modules.h"
 #include "guest/read.h"
 
 static const struct px_run *run;
@@ -154,7 +155,8 @@ static int check_name(const char *full)
         return 0;
     if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && px_name_is_dunder(name))
         return refuse(name, "dunder");
-    if (is_permitted(name))
+    /* A file of the working directory is a part of the script, and what it imports is judged. */
+    if (is_permitted(name) || px_modules_are_own(run, name))
         return 0;
     return refuse(name, run->flags & PX_RUN_FLAG_WHITELIST ? "not allowed" : "banned");
 }
@@ -290,8 +292,10 @@ static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *key
     if (loads)
         lend_reserve(1);
     PyObject *result = PyObject_Call(real, arguments, keywords);
-    if (loads)
+    if (loads) {
         lend_reserve(-1);
+        px_modules_note_import();
+    }
     if (script && result)
         wrap_importlib();
     return result;

@@ -1,5 +1,8 @@
 #include "guest/helper.h"
 
+#include <string.h>
+
+#include "base/cleanup.h"
 #include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/read.h"
@@ -63,21 +66,40 @@ static int add_functions(PyMethodDef *definitions, size_t count)
     return 0;
 }
 
-int px_helper_load(void)
+/* Whether source i has been compiled. */
+static bool compiled[16];
+
+static int compile_source(size_t i)
 {
+    if (compiled[i])
+        return 0;
+    px_auto_object PyObject *code =
+        Py_CompileString(px_helper_sources[i].text, PX_HELPER_FILENAME, Py_file_input);
+    px_auto_object PyObject *none = code ? PyEval_EvalCode(code, names, names) : NULL;
+    compiled[i] = none != NULL;
+    return none ? 0 : -1;
+}
+
+static int give_functions(void)
+{
+    static bool given_all;
     size_t count;
     PyMethodDef *shown = px_display_functions(&count);
+    if (!given_all && (add_functions(given, PX_COUNT(given)) < 0 || add_functions(shown, count) < 0))
+        return -1;
+    given_all = true;
+    return 0;
+}
+
+int px_helper_load(void)
+{
     if (loaded_all)
         return 0;
-    if (add_functions(given, sizeof given / sizeof *given) < 0 || add_functions(shown, count) < 0)
+    if (give_functions() < 0)
         return -1;
-    for (size_t i = 0; i < px_helper_source_count; i++) {
-        px_auto_object PyObject *code =
-            Py_CompileString(px_helper_sources[i].text, PX_HELPER_FILENAME, Py_file_input);
-        px_auto_object PyObject *none = code ? PyEval_EvalCode(code, names, names) : NULL;
-        if (!none)
+    for (size_t i = 0; i < px_helper_source_count; i++)
+        if (compile_source(i) < 0)
             return -1;
-    }
     loaded_all = true;
     return 0;
 }
@@ -87,11 +109,17 @@ bool px_helper_is_loaded(void)
     return loaded_all;
 }
 
-PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords)
+static int load_file(const char *file)
 {
-    px_auto_object PyObject *taken = arguments;
-    if (!arguments || px_helper_load() < 0)
-        return NULL;
+    for (size_t i = 0; i < px_helper_source_count; i++)
+        if (strcmp(px_helper_sources[i].name, file) == 0)
+            return give_functions() < 0 ? -1 : compile_source(i);
+    PyErr_Format(PyExc_RuntimeError, "pyexec has lost its file %s", file);
+    return -1;
+}
+
+static PyObject *call_loaded(const char *name, PyObject *arguments, PyObject *keywords)
+{
     PyObject *function = PyDict_GetItemString(names, name);     /* borrowed */
     if (!function) {
         PyErr_Format(PyExc_RuntimeError, "pyexec has lost its function %s", name);
@@ -101,4 +129,16 @@ PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywor
     PyObject *result = PyObject_Call(function, arguments, keywords);
     Py_DECREF(function);
     return result;
+}
+
+PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords)
+{
+    px_auto_object PyObject *taken = arguments;
+    return arguments && px_helper_load() == 0 ? call_loaded(name, arguments, keywords) : NULL;
+}
+
+PyObject *px_helper_call_file(const char *file, const char *name, PyObject *arguments)
+{
+    px_auto_object PyObject *taken = arguments;
+    return arguments && load_file(file) == 0 ? call_loaded(name, arguments, NULL) : NULL;
 }

@@ -1,6 +1,6 @@
-/* The part of the guest that is Python: representations of objects, values as JSON, and what some
- * libraries must be told (display.py, values.py, libraries.py). Its names are its own: it is in no
- * module, and has its own copy of the builtins, so that a script that changes those changes only
+/* The part of the guest that is Python: representations of objects, values as JSON, what some
+ * libraries must be told (display.py, values.py, libraries.py), and the event loop of top-level await
+ * (loop.py). Its names are its own: it is in no module, and has its own copy of the builtins, so that a script that changes those changes only
  * itself. It is compiled in a child that needs it, and once some do, in their zygotes. */
 #ifndef PX_GUEST_HELPER_H
 #define PX_GUEST_HELPER_H
@@ -27,5 +27,8 @@ bool px_helper_is_loaded(void);
 /* Calls its function of this name with the arguments, a new tuple that is taken (NULL: an exception
  * is set), and keywords or NULL. A new reference, or NULL with an exception. */
 PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords);
+
+/* The same for a function of one file, which is compiled without the others. */
+PyObject *px_helper_call_file(const char *file, const char *name, PyObject *arguments);
 
 #endif

@@ -20,9 +20,11 @@
 #define SAFE_LENGTH_310 100000
 
 static struct {
-    PyObject *compile, *only_ast, *zero, *only_ast_await, *await;
+    PyObject *compile;
+    PyObject *flags, *ast_flags;        /* of every compilation to code, and to a tree */
     PyObject *Expr, *Expression, *Constant;
     long future_mask;                   /* co_flags that stand for __future__ features */
+    long futures;                       /* those of a session's earlier cells */
 } kept;
 
 void px_program_done(struct px_program *program)
@@ -49,6 +51,21 @@ static int collect_future_flags(void)
     return count < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
+/* Replaces the flags by those with these features. */
+static int set_futures(long futures)
+{
+    px_auto_object PyObject *flags = PyLong_FromLong(TOP_LEVEL_AWAIT | futures);
+    px_auto_object PyObject *ast_flags = PyLong_FromLong(ONLY_AST | TOP_LEVEL_AWAIT | futures);
+    if (!flags || !ast_flags)
+        return -1;
+    px_drop_object(&kept.flags);
+    px_drop_object(&kept.ast_flags);
+    kept.flags = TAKE_PTR(flags);
+    kept.ast_flags = TAKE_PTR(ast_flags);
+    kept.futures = futures;
+    return 0;
+}
+
 int px_program_prepare(void)
 {
     px_auto_object PyObject *builtins = PyImport_ImportModule("builtins");
@@ -56,15 +73,10 @@ int px_program_prepare(void)
     if (!builtins || !ast)
         return -1;
     kept.compile = PyObject_GetAttrString(builtins, "compile");
-    kept.only_ast = PyLong_FromLong(ONLY_AST);
-    kept.zero = PyLong_FromLong(0);
-    kept.only_ast_await = PyLong_FromLong(ONLY_AST | TOP_LEVEL_AWAIT);
-    kept.await = PyLong_FromLong(TOP_LEVEL_AWAIT);
     kept.Expr = PyObject_GetAttrString(ast, "Expr");
     kept.Expression = PyObject_GetAttrString(ast, "Expression");
     kept.Constant = PyObject_GetAttrString(ast, "Constant");
-    if (!kept.compile || !kept.only_ast || !kept.zero || !kept.only_ast_await || !kept.await || !kept.Expr || !kept.Expression ||
-        !kept.Constant)
+    if (!kept.compile || !kept.Expr || !kept.Expression || !kept.Constant || set_futures(0) < 0)
         return -1;
     return collect_future_flags();
 }
@@ -74,7 +86,6 @@ struct task {
     PyObject *text, *filename;
     struct px_source *source;
     struct px_program *ret;
-    PyObject *flags;            /* of every compilation to code */
 };
 
 static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode,
@@ -93,17 +104,22 @@ static bool too_deep(void)
 static int compile_whole(const struct task *task)
 {
     px_program_done(task->ret);
-    task->ret->body = compile_as(task, task->text, px_name.exec, task->flags);
+    task->ret->body = compile_as(task, task->text, px_name.exec, kept.flags);
     return task->ret->body ? 0 : -1;
 }
 
-/* __future__ features hold for the last expression too. */
-static PyObject *future_flags(const struct px_program *program, bool await)
+static long futures_of(const struct px_program *program)
 {
     long flags = 0;
-    if (program->body && px_read_int(program->body, px_name.co_flags, &flags))
-        flags &= kept.future_mask;
-    return PyLong_FromLong(flags | (await ? TOP_LEVEL_AWAIT : 0));
+    return program->body && px_read_int(program->body, px_name.co_flags, &flags)
+               ? flags & kept.future_mask
+               : 0;
+}
+
+/* __future__ features hold for the last expression too. */
+static PyObject *value_flags(const struct px_program *program)
+{
+    return PyLong_FromLong(TOP_LEVEL_AWAIT | kept.futures | futures_of(program));
 }
 
 /* ---- From text ---- */
@@ -134,7 +150,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
         end < start)
         return compile_whole(task);
     px_auto_object PyObject *before = PyUnicode_DecodeUTF8(code, (Py_ssize_t)start, NULL);
-    if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, task->flags)))
+    if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, kept.flags)))
         return -1;
     size_t shift = (size_t)line - 1;
     px_auto_free char *text = malloc(shift + end - start + 1);
@@ -146,7 +162,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
     memcpy(text + shift, code + start, end - start);
     px_auto_object PyObject *after =
         PyUnicode_DecodeUTF8(text, (Py_ssize_t)(shift + end - start), NULL);
-    px_auto_object PyObject *flags = after ? future_flags(task->ret, task->flags == kept.await) : NULL;
+    px_auto_object PyObject *flags = after ? value_flags(task->ret) : NULL;
     task->ret->value = flags ? compile_as(task, after, px_name.eval, flags) : NULL;
     return task->ret->value ? 0 : -1;
 }
@@ -156,7 +172,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
 static int compile_value(const struct task *task, PyObject *expression)
 {
     px_auto_object PyObject *root = PyObject_CallFunctionObjArgs(kept.Expression, expression, NULL);
-    px_auto_object PyObject *flags = root ? future_flags(task->ret, task->flags == kept.await) : NULL;
+    px_auto_object PyObject *flags = root ? value_flags(task->ret) : NULL;
     task->ret->value = flags ? compile_as(task, root, px_name.eval, flags) : NULL;
     return task->ret->value ? 0 : -1;
 }
@@ -183,7 +199,7 @@ static int compile_split(const struct task *task, PyObject *tree, PyObject *body
             return -1;
         count--;
     }
-    if (count > 0 && !(task->ret->body = compile_as(task, tree, px_name.exec, task->flags))) {
+    if (count > 0 && !(task->ret->body = compile_as(task, tree, px_name.exec, kept.flags))) {
         /* A docstring that isn't UTF-8 is refused by 3.13, but is a value all the same. */
         if (!docstring || too_deep())
             return -1;
@@ -192,18 +208,33 @@ static int compile_split(const struct task *task, PyObject *tree, PyObject *body
     return compile_value(task, expression);
 }
 
+/* Whether a semicolon follows the statement, which hides its value as in notebooks. */
+static bool ends_with_semicolon(const struct task *task, PyObject *statement)
+{
+    long line;
+    size_t end;
+    const char *code = task->source->code;
+    if (!memchr(code, ';', task->source->length) ||
+        !place_of(task, statement, px_name.end_lineno, px_name.end_col_offset, &line, &end))
+        return false;
+    while (end < task->source->length && strchr(" \t\f\\\r\n", code[end]))
+        end++;
+    return end < task->source->length && code[end] == ';';
+}
+
 static int compile_tree(const struct task *task, PyObject *tree)
 {
     px_auto_object PyObject *body = px_read_attribute(tree, px_name.body);
     Py_ssize_t count = body && PyList_Check(body) ? PyList_Size(body) : 0;
     px_auto_object PyObject *statement = count ? PyList_GetItem(body, count - 1) : NULL;
     Py_XINCREF(statement);
-    bool has_value = statement && (PyObject *)Py_TYPE(statement) == kept.Expr;
+    bool has_value = statement && (PyObject *)Py_TYPE(statement) == kept.Expr &&
+                     !ends_with_semicolon(task, statement);
     int failed;
     if (has_value) {
         failed = compile_split(task, tree, body, statement);
     } else {
-        task->ret->body = compile_as(task, tree, px_name.exec, task->flags);
+        task->ret->body = compile_as(task, tree, px_name.exec, kept.flags);
         failed = task->ret->body ? 0 : -1;
     }
     if (!failed || !too_deep())
@@ -221,27 +252,34 @@ static bool needs_check(const struct px_source *source)
                                              : false;
 }
 
-int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool await)
+static int compile_program(const struct task *task, bool split)
+{
+    if (!split)
+        return compile_whole(task);
+    if (needs_check(task->source) && compile_whole(task) < 0)
+        return -1;
+    px_auto_object PyObject *tree = compile_as(task, task->text, px_name.exec, kept.ast_flags);
+    px_program_done(task->ret);
+    if (tree)
+        return compile_tree(task, tree);
+    if (!too_deep())
+        return -1;
+    PyErr_Clear();
+    return compile_whole(task);
+}
+
+int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool keep_futures)
 {
     px_auto_object PyObject *text =
         PyUnicode_DecodeUTF8(source->code, (Py_ssize_t)source->length, NULL);
     px_auto_object PyObject *filename = PyUnicode_InternFromString(source->filename);
     if (!text || !filename)
         return -1;
-    struct task task = {.text = text, .filename = filename, .source = source, .ret = ret,
-                        .flags = await ? kept.await : kept.zero};
-    if (!split)
-        return compile_whole(&task);
-    if (needs_check(source) && compile_whole(&task) < 0)
+    struct task task = {.text = text, .filename = filename, .source = source, .ret = ret};
+    if (compile_program(&task, split) < 0)
         return -1;
-    px_auto_object PyObject *tree = compile_as(&task, text, px_name.exec, await ? kept.only_ast_await : kept.only_ast);
-    px_program_done(ret);
-    if (tree)
-        return compile_tree(&task, tree);
-    if (!too_deep())
-        return -1;
-    PyErr_Clear();
-    return compile_whole(&task);
+    long futures = keep_futures ? kept.futures | futures_of(ret) : kept.futures;
+    return futures == kept.futures ? 0 : set_futures(futures);
 }
 
 bool px_program_is_coroutine(PyObject *code)

@@ -17,10 +17,11 @@ void px_program_done(struct px_program *program);
 /* Zygote. 0, or -1 with a Python exception set. */
 int px_program_prepare(void);
 
-/* `split`: the last statement, when it is an expression, becomes the value. `await`: it is
- * allowed at the top level; code that has it evaluates to a coroutine. 0, or -1 with the
- * compiler's exception: SyntaxError, RecursionError, MemoryError (nesting), ValueError. */
-int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool await);
+/* `split`: the last statement, when it is an expression without a semicolon after it, becomes the
+ * value. await is allowed at the top level; code that has it evaluates to a coroutine. `keep_futures`:
+ * the __future__ features of this code hold for all later code too. 0, or -1 with the compiler's
+ * exception: SyntaxError, RecursionError, MemoryError (nesting), ValueError. */
+int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool keep_futures);
 
 /* Whether evaluating the code gives a coroutine. */
 bool px_program_is_coroutine(PyObject *code);

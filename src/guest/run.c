@@ -9,10 +9,13 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "guest/builtins.h"
 #include "guest/cells.h"
 #include "guest/denial.h"
 #include "guest/display.h"
 #include "guest/guard.h"
+#include "guest/helper.h"
+#include "guest/modules.h"
 #include "guest/program.h"
 #include "guest/read.h"
 #include "guest/report.h"
@@ -52,7 +55,7 @@ int px_run_prepare(void)
     kept.run_exit_functions = keep("atexit", "_run_exitfuncs");
     if (!kept.builtins || !kept.environ || !kept.run_exit_functions)
         return -1;
-    if (px_read_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
+    if (px_read_prepare() < 0 || px_builtins_prepare() < 0 || px_modules_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
         px_signals_prepare() < 0 || px_streams_prepare() < 0 ||
         px_threads_install() < 0)
         return -1;
@@ -154,40 +157,37 @@ static struct px_source source_of(const struct px_run *run)
 
 /* ---- The script ---- */
 
-/* Runs a coroutine of the session's top level on the session's own event loop. */
+static bool awaited;            /* the loop of loop.py may hold tasks */
+
 static PyObject *await_value(PyObject *coroutine)
 {
-    static PyObject *run_until_complete;
-    if (!run_until_complete) {
-        px_auto_object PyObject *asyncio = px_guard_import("asyncio");
-        px_auto_object PyObject *loop =
-            asyncio ? PyObject_CallMethod(asyncio, "new_event_loop", NULL) : NULL;
-        px_auto_object PyObject *set =
-            loop ? PyObject_CallMethod(asyncio, "set_event_loop", "O", loop) : NULL;
-        run_until_complete = set ? PyObject_GetAttrString(loop, "run_until_complete") : NULL;
-    }
-    return run_until_complete ? PyObject_CallFunctionObjArgs(run_until_complete, coroutine, NULL)
-                              : NULL;
+    awaited = true;
+    return px_helper_call_file("loop.py", "await_value", PyTuple_Pack(1, coroutine));
 }
 
-static PyObject *evaluate_code(PyObject *code, PyObject *names)
+static PyObject *evaluate_code(PyObject *code, PyObject *names, bool awaits)
 {
-    px_auto_object PyObject *value = PyEval_EvalCode(code, names, names);
-    if (!value || !px_program_is_coroutine(code))
-        return TAKE_PTR(value);
-    return await_value(value);
+    if (!awaits)
+        return PyEval_EvalCode(code, names, names);
+    px_auto_object PyObject *coroutine =
+        px_program_is_coroutine(code)
+            ? PyEval_EvalCode(code, names, names)
+            : px_helper_call_file("loop.py", "inside", PyTuple_Pack(2, code, names));
+    return coroutine ? await_value(coroutine) : NULL;
 }
 
 static int evaluate(const struct px_program *program, PyObject *names, const struct px_run *run,
                     struct px_report *report)
 {
     px_auto_object PyObject *value = NULL;
+    bool awaits = (program->body && px_program_is_coroutine(program->body)) ||
+                  (program->value && px_program_is_coroutine(program->value));
     if (program->body) {
-        px_auto_object PyObject *none = evaluate_code(program->body, names);
+        px_auto_object PyObject *none = evaluate_code(program->body, names, awaits);
         if (!none)
             return -1;
     }
-    if (program->value && !(value = evaluate_code(program->value, names)))
+    if (program->value && !(value = evaluate_code(program->value, names, awaits)))
         return -1;
     /* As the interactive interpreter's display hook. */
     if (value && value != Py_None && run->flags & PX_RUN_FLAG_SESSION)
@@ -293,10 +293,23 @@ static void clear_names(PyObject *names, bool private)
     PyErr_Clear();
 }
 
+/* Cancels what top-level await has left running, as asyncio.run() does. */
+static void end_loop(const struct px_run *run, struct px_source *source, struct px_report *report)
+{
+    if (!awaited)
+        return;
+    px_auto_object PyObject *none = px_helper_call_file("loop.py", "end_loop", PyTuple_New(0));
+    if (!none && !report->has_error)
+        px_report_exception(report, run, source, false);
+    PyErr_Clear();
+    print_error(report);
+}
+
 static void end_script(const struct px_run *run, struct px_source *source,
                        struct px_report *report)
 {
     px_signals_allow(true);
+    end_loop(run, source, report);
     join_threads(run, source, report);
     px_auto_object PyObject *result = PyObject_CallObject(kept.run_exit_functions, NULL);
     PyErr_Clear();              /* it has printed what they raised */
@@ -313,7 +326,8 @@ static int execute_once(struct px_run *run)
     px_auto(px_source_done) struct px_source source = source_of(run);
     px_display_arm(run, &source);
     if (apply_environment(run) < 0 || reset_names(kept.names) < 0 ||
-        px_display_set_variables(run, kept.names) < 0 || px_guard_arm(run) < 0)
+        px_display_set_variables(run, kept.names) < 0 || px_modules_begin(run, &source) < 0 ||
+        px_guard_arm(run) < 0)
         px_report_exception(&report, run, &source, false);
     else
         run_code(run, kept.names, &source, &report);
@@ -337,7 +351,8 @@ static int execute_call(struct px_run *run)
         px_streams_renew_input();
     if ((!begun && reset_names(kept.names) < 0) ||
         px_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
-        px_display_set_variables(run, kept.names) < 0 || px_guard_arm(run) < 0)
+        px_display_set_variables(run, kept.names) < 0 || px_modules_begin(run, source) < 0 ||
+        px_guard_arm(run) < 0)
         px_report_exception(&report, run, source, false);
     else
         run_code(run, kept.names, source, &report);

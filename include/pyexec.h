@@ -221,6 +221,11 @@ PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arriv
 PYEXEC_API void pyexec_request_interrupt(pyexec_request *request);
 PYEXEC_API void pyexec_request_cancel(pyexec_request *request);
 
+/* Whether the code of the request's last execution was sent to a process: 1 or 0. After an execution that
+ * failed with 0 the code never started; with 1 it may have run, in part or whole. For audits, and for
+ * callers who try again. Call it on the thread that executed, after the execution has returned. */
+PYEXEC_API int pyexec_request_was_sent(const pyexec_request *request);
+
 /* Runs one script in a fresh process, and returns when it has ended or a limit has ended it.
  *
  * ret  the result; free it with pyexec_result_free().

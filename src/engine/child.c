@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "engine/folder.h"
 #include "engine/wire.h"
 #include "engine/workspace.h"
 
@@ -107,6 +108,8 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
 {
     if (child->workspace < 0)
         return 0;
+    /* A thread of the session may have changed its mode since the last call. */
+    px_folder_grant(child->workspace);
     if (request->working_dir &&
         px_workspace_make_folder(child->workspace, request->working_dir, "working_dir", error) < 0)
         return -1;

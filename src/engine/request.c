@@ -204,6 +204,11 @@ void pyexec_request_set_silent(pyexec_request *request, int silent)
     request->silent = silent;
 }
 
+int pyexec_request_was_sent(const pyexec_request *request)
+{
+    return request->sent;
+}
+
 static void stop(pyexec_request *request, enum px_stop how)
 {
     uint64_t one = 1;
@@ -509,6 +514,7 @@ static int check_env(const pyexec_request *request, pyexec_error *error)
 
 int px_request_check(pyexec_request *request, pyexec_error *error)
 {
+    request->sent = false;
     if (check_code(request, error) < 0)
         return -1;
     if (request->working_dir && px_request_check_path(request->working_dir, "working_dir", error) < 0)

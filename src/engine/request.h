@@ -45,6 +45,7 @@ struct pyexec_request {
     void *display_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
+    bool sent;              /* the code of the last execution, to a process */
     bool silent;            /* a session does not count it */
     _Atomic int stop;       /* enum px_stop, taken by the run */
     int wake;               /* eventfd; readable when stop was set */

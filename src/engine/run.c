@@ -441,7 +441,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
     if (result == 0 && run->pooled)
         note_cpu_before(run);
     if (result == 0) {
-        run->sent = true;
+        run->sent = context->request->sent = true;
         run->awaits_ready = options->drop_stop;
         run->child.stopped = false;
         result = px_child_send_run(&run->child, options, error);

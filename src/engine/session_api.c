@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "engine/folder.h"
 #include "engine/request.h"
 #include "engine/session_private.h"
 #include "engine/workspace.h"
@@ -120,7 +121,9 @@ static int open_workspace(pyexec_executor *executor, const char *key, const char
     struct px_session *session = px_session_find(sessions, key, error);
     if (session && session->files >= 0) {
         fd = fcntl(session->files, F_DUPFD_CLOEXEC, 3);
-        if (fd < 0)
+        if (fd >= 0)
+            px_folder_grant(fd);
+        else
             px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't duplicate a descriptor");
         *ret_quota = session->host_root < 0 ? UINT64_MAX : (uint64_t)session->policy.workspace_bytes;
     } else if (session) {

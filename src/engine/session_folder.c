@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
+#include "engine/folder.h"
 #include "engine/session_private.h"
-#include "engine/workspace.h"
 
 /* The session's principal, terminated, or "". */
 static const char *principal_of(const struct px_session *session, char name[128])
@@ -102,7 +102,7 @@ void px_session_remove_folder(struct px_sessions *sessions, struct px_session *s
     if (session->host_root < 0)
         return;
     if (session->own_folder)
-        px_workspace_remove_tree(session->host_root, session->id);
+        px_folder_remove_tree(session->host_root, session->id);
     px_close_fd(&session->host_root);
     if (session->id != session->key)
         remove_parent(sessions, session);

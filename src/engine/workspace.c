@@ -18,9 +18,9 @@
 #include "base/paths.h"
 #include "base/retry.h"
 #include "base/utf8.h"
+#include "engine/folder.h"
 
 #define ENTRIES_MAX 20000
-#define DEPTH_MAX 64
 #define CHANGES_MAX 1000            /* docs/results.md, `files` */
 #define CONTENTS_MAX (8u << 20)     /* docs/results.md, `files` */
 
@@ -55,10 +55,43 @@ static int add_entry(struct px_snapshot *snapshot, const char *path, const struc
     return 0;
 }
 
+static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
+                struct px_snapshot *snapshot);
+
+/* A folder that its owner may not read or search is listed too, and has its mode again afterwards. */
+static int list_below(int parent, const char *name, char *path, size_t length, int depth,
+                      struct px_snapshot *snapshot)
+{
+    int changed;
+    mode_t mode;
+    int below = px_folder_open(parent, name, &changed, &mode);
+    if (below >= 0)
+        return list(below, changed > 0 ? &mode : NULL, path, length, depth, snapshot);
+    snapshot->truncated = true;
+    return 0;
+}
+
+/* One entry of a folder, whose path is in `path`. */
+static int list_entry(int parent, const char *name, const struct stat *status, char *path, size_t length,
+                      int depth, struct px_snapshot *snapshot)
+{
+    if (S_ISREG(status->st_mode))
+        return add_entry(snapshot, path, status);
+    if (!S_ISDIR(status->st_mode))
+        return 0;
+    if (depth == PX_FOLDER_DEPTH_MAX) {
+        snapshot->truncated = true;
+        return 0;
+    }
+    path[length] = '/';
+    return list_below(parent, name, path, length + 1, depth + 1, snapshot);
+}
+
 /* `path` is the buffer for the whole path, `length` how much of it names this folder. Whatever is met
  * counts, not only files: a script may make folders by the million, or go on while its session's
- * are listed. */
-static int list(int folder_fd, char *path, size_t length, int depth, struct px_snapshot *snapshot)
+ * are listed. Takes `folder_fd`, whose folder gets the mode `restored` at the end (NULL: keeps its own). */
+static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
+                struct px_snapshot *snapshot)
 {
     DIR *folder = fdopendir(folder_fd);
     if (!folder) {
@@ -70,31 +103,23 @@ static int list(int folder_fd, char *path, size_t length, int depth, struct px_s
     while (result == 0 && (item = readdir(folder))) {
         size_t name = strlen(item->d_name);
         struct stat status;
-        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
-            fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
             continue;
-        if (snapshot->met++ >= ENTRIES_MAX) {
+        if (snapshot->met++ >= ENTRIES_MAX || length + name + 2 > PATH_MAX) {
             snapshot->truncated = true;
-            break;
+            if (snapshot->met > ENTRIES_MAX)
+                break;
+            continue;
         }
-        if (length + name + 2 > PATH_MAX) {
-            snapshot->truncated = true;
+        if (fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+            snapshot->truncated |= errno != ENOENT;
             continue;
         }
         memcpy(path + length, item->d_name, name + 1);
-        if (S_ISREG(status.st_mode)) {
-            result = add_entry(snapshot, path, &status);
-        } else if (S_ISDIR(status.st_mode)) {
-            int below = depth < DEPTH_MAX ? px_openat(dirfd(folder), item->d_name,
-                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
-                                          : -1;
-            path[length + name] = '/';
-            if (below < 0)
-                snapshot->truncated = true;
-            else
-                result = list(below, path, length + name + 1, depth + 1, snapshot);
-        }
+        result = list_entry(dirfd(folder), item->d_name, &status, path, length + name, depth, snapshot);
     }
+    if (restored)
+        px_folder_set_mode(dirfd(folder), *restored);
     closedir(folder);
     return result;
 }
@@ -116,9 +141,10 @@ static int cannot_list(int number, pyexec_error *error)
 
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error)
 {
+    px_folder_grant(folder);
     char *path = malloc(PATH_MAX);
     int fd = px_open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (!path || fd < 0 || list(fd, path, 0, 0, ret) < 0) {
+    if (!path || fd < 0 || list(fd, NULL, path, 0, 0, ret) < 0) {
         int saved = errno;
         free(path);
         return cannot_list(saved, error);
@@ -391,50 +417,6 @@ int px_workspace_delete(int folder, const char *path, pyexec_error *error)
                    (errno != EISDIR || unlinkat(at, name, AT_REMOVEDIR) < 0)))
         return path_failed(path, "delete_file", errno, error);
     return 0;
-}
-
-/* Depth first, with one descriptor per level up to DEPTH_MAX; what lies deeper is moved up to the
- * top, to be removed by a later pass. `top` is the folder that is being emptied. */
-static void remove_below(int top, int fd, int depth, unsigned *moved)
-{
-    DIR *folder = fdopendir(fd);
-    struct dirent *item;
-    while (folder && (item = readdir(folder))) {
-        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
-            unlinkat(dirfd(folder), item->d_name, 0) == 0 || errno != EISDIR)
-            continue;
-        char name[32];
-        snprintf(name, sizeof name, ".pyexec-%u", *moved);
-        if (depth >= DEPTH_MAX && renameat(dirfd(folder), item->d_name, top, name) == 0) {
-            ++*moved;
-            continue;
-        }
-        int below = px_openat(dirfd(folder), item->d_name,
-                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-        /* Never through a link that has taken the folder's place. */
-        if (below < 0 && fchmodat(dirfd(folder), item->d_name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
-            below = px_openat(dirfd(folder), item->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-        if (below >= 0)
-            remove_below(top, below, depth + 1, moved);
-        unlinkat(dirfd(folder), item->d_name, AT_REMOVEDIR);
-    }
-    if (folder)
-        closedir(folder);
-    else
-        close(fd);
-}
-
-void px_workspace_remove_tree(int parent, const char *name)
-{
-    unsigned moved = 0, before;
-    px_auto_fd int top = px_openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    do {
-        before = moved;
-        int fd = top >= 0 ? px_openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -1;
-        if (fd >= 0)
-            remove_below(top, fd, 0, &moved);
-    } while (moved != before);
-    unlinkat(parent, name, AT_REMOVEDIR);
 }
 
 json_t *px_snapshot_list(const struct px_snapshot *snapshot)

@@ -65,9 +65,6 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
 /* Removes a file, or an empty folder. */
 int px_workspace_delete(int folder, const char *path, pyexec_error *error);
 
-/* Removes a folder and all below it, following no link; what can't be removed stays. */
-void px_workspace_remove_tree(int parent, const char *name);
-
 /* [{"path", "bytes"}]; NULL: out of memory. */
 json_t *px_snapshot_list(const struct px_snapshot *snapshot);
 

@@ -40,9 +40,10 @@ struct px_mcp_caller {
     const char *ceiling;    /* and may ask for, as for pyexec_request_set_ceiling() */
     /* Sends a message that belongs to the call, before its answer. From another thread; may wait. */
     void (*notify)(void *closure, const char *message);
-    /* NULL, or told of a run: its code when it begins, its result when it has ended. */
+    /* NULL, or told of a run: its code when it begins; when it was sent to a process and has ended, its
+     * result, or NULL and why the host failed. */
     void (*runs)(void *closure, const char *code, size_t length);
-    void (*ran)(void *closure, pyexec_result *result);
+    void (*ran)(void *closure, pyexec_result *result, const pyexec_error *error);
     void *closure;
 };
 

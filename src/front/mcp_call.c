@@ -128,12 +128,12 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
                      : pyexec_execute_once(executor, call->request, &result, &error);
         px_mcp_end(call);
     }
+    if (call->caller.ran && call->request && pyexec_request_was_sent(call->request))
+        call->caller.ran(call->caller.closure, result, &error);
     if (status < 0)
         px_mcp_fail(call, &error);
     else
         answer_result(call, result);
-    if (status == 0 && call->caller.ran)
-        call->caller.ran(call->caller.closure, result);
     pyexec_result_free(result);
 }
 

@@ -16,7 +16,10 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/retry.h"
+#include "base/utf8.h"
 #include "serve/http.h"
+
+#define SESSION_BYTES_MAX 128   /* of an id, as the client sent it */
 
 int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_error *error)
 {
@@ -61,12 +64,23 @@ static void add_time(json_t *entry)
     json_object_set_new(entry, "time", json_string(text));
 }
 
-/* As logfmt: what has a space or a quote is quoted as in JSON. */
+/* Printable ASCII that needs no quotes in logfmt. */
+static bool is_plain(const char *text)
+{
+    const char *at = text;
+    while (*at > ' ' && *at < 0x7f && !strchr("\"=\\", *at))
+        at++;
+    return at != text && !*at;
+}
+
+/* As logfmt: other values are quoted as in JSON, with escapes for all but ASCII, so that no client can
+ * begin a line or move a terminal's cursor. */
 static void add_pair(struct px_buffer *line, const char *key, const json_t *value)
 {
     const char *text = json_string_value(value);
-    bool plain = text && *text && !strpbrk(text, " \"=\\") && !json_is_null(value);
-    px_auto_free char *quoted = plain ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    bool plain = text && is_plain(text);
+    px_auto_free char *quoted =
+        plain ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
     px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key,
                      plain ? text : quoted ? quoted : "?");
 }
@@ -77,7 +91,7 @@ static void put(struct px_log *log, int fd, bool json, json_t *entry)
     px_auto_buffer struct px_buffer line = {0};
     px_auto_json json_t *taken = entry;
     if (json) {
-        px_auto_free char *text = taken ? json_dumps(taken, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+        px_auto_free char *text = taken ? json_dumps(taken, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;
         px_buffer_add_string(&line, text ? text : "{}");
     } else {
         const char *key;
@@ -101,6 +115,11 @@ void px_log_event(struct px_log *log, const char *event, const char *detail)
     put(log, STDERR_FILENO, log->json, entry);
 }
 
+static size_t session_length(const char *session)
+{
+    return px_utf8_truncate(session, strlen(session), SESSION_BYTES_MAX);
+}
+
 static void add_caller(json_t *entry, const struct px_request *request)
 {
     json_object_set_new(entry, "request_id", json_string(request->id));
@@ -108,8 +127,8 @@ static void add_caller(json_t *entry, const struct px_request *request)
         json_object_set_new(entry, "trace_id", json_string(request->trace));
     if (request->principal)
         json_object_set_new(entry, "principal", json_string(request->principal->name));
-    if (request->session)
-        json_object_set_new(entry, "session", json_string(request->session));
+    if (request->session)       /* it may be refused for its length */
+        json_object_set_new(entry, "session", json_stringn(request->session, session_length(request->session)));
 }
 
 void px_log_request(struct px_log *log, const struct px_request *request)
@@ -139,17 +158,23 @@ void px_log_hash(const struct px_log *log, struct px_request *request, const cha
         snprintf(request->code_hash + 2 * i, 3, "%02x", hash[i]);
 }
 
-void px_log_run(struct px_log *log, const struct px_request *request, const char *result)
+void px_log_run(struct px_log *log, const struct px_request *request, pyexec_result *result,
+                const pyexec_error *error)
 {
+    static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped",
+                                       "missing_layers", "usage"};
     if (log->audit < 0)
         return;
-    px_auto_json json_t *object = json_loads(result, JSON_ALLOW_NUL, NULL);
+    const char *text = result ? pyexec_result_json(result) : NULL;
+    px_auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *entry = json_object();
     add_time(entry);
     add_caller(entry, request);
     json_object_set_new(entry, "code_sha256", json_string(request->code_hash));
-    static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped",
-                                       "missing_layers", "usage"};
+    if (result)
+        json_object_set_new(entry, "status", json_string(pyexec_status_name(pyexec_result_status(result))));
+    else
+        json_object_set_new(entry, "error", json_string(pyexec_code_name(error->code)));
     for (size_t i = 0; i < PX_COUNT(kept); i++)
         json_object_set(entry, kept[i], json_object_get(object, kept[i]));
     put(log, log->audit, true, entry);

@@ -49,13 +49,12 @@ static void runs(void *closure, const char *code, size_t length)
     px_log_hash(&request->server->log, request, code, length);
 }
 
-static void ran(void *closure, pyexec_result *result)
+static void ran(void *closure, pyexec_result *result, const pyexec_error *error)
 {
     struct px_request *request = closure;
-    const char *text = pyexec_result_json(result);
-    request->outcome = pyexec_status_name(pyexec_result_status(result));
-    if (text)
-        px_log_run(&request->server->log, request, text);
+    if (result)
+        request->outcome = pyexec_status_name(pyexec_result_status(result));
+    px_log_run(&request->server->log, request, result, error);
 }
 
 /* ---- Answers ---- */

@@ -35,6 +35,8 @@ int px_run(struct px_request *request, pyexec_request *run, pyexec_result **ret,
                      : pyexec_execute_once(server->executor, run, &result, error);
     px_histogram_add(&server->metrics.executions, px_now_ns() - began);
     px_request_run(request, NULL);
+    if (pyexec_request_was_sent(run))
+        px_log_run(&server->log, request, result, error);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && !text) {
         pyexec_result_free(result);
@@ -43,7 +45,6 @@ int px_run(struct px_request *request, pyexec_request *run, pyexec_result **ret,
     if (status < 0)
         return -1;
     request->outcome = pyexec_status_name(pyexec_result_status(result));
-    px_log_run(&server->log, request, text);
     *ret = result;
     return 0;
 }

@@ -1,9 +1,11 @@
 """What one client of `pyexec serve` can take from the others, or from whoever reads the log."""
+import contextlib
 import json
+import time
 
 import pytest
 
-from serving import raw, serving, statuses, token_line, wait_for
+from serving import dial, raw, serving, statuses, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -33,3 +35,49 @@ def test_a_method_forges_no_line(own):
         server.ask("GET", "/healthz", headers={"X-Request-Id": "last"})
         wait_for(lambda: "last" in server.log(), "the last request is not in the log")
         assert all(line.startswith("time=2") for line in server.log().splitlines())
+
+
+MIB = 1 << 20
+
+
+def test_one_principal_leaves_room_for_the_bodies_of_others(own):
+    """17 bodies of 31 MiB that are never completed would take all of the 512 MiB."""
+    tokens = [token_line(name, name) for name in ("alice", "bob")]
+    with serving(own, tcp=True, tokens=tokens) as server, contextlib.ExitStack() as unfinished:
+        for _ in range(17):
+            connection = unfinished.enter_context(contextlib.closing(dial(server.socket)))
+            connection.sendall(b"POST /v1/execute HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer alice\r\n"
+                               b"Content-Length: %d\r\n\r\n{" % (32 * MIB) + b" " * (31 * MIB))
+
+        def ask(token):
+            return server.ask("POST", "/v1/execute", b" " * (20 * MIB) + b'{"code": "1"}', token=token)
+        refused = ask("alice")
+        assert refused.status == 429 and refused.headers["Retry-After"], refused.body
+        assert refused.json()["code"] == "overloaded" and "share" in refused.json()["title"] and refused.json()["hint"]
+        assert ask("bob").status == 200
+        unfinished.close()
+        wait_for(lambda: ask("alice").status == 200, "the memory is not free again", seconds=60)
+
+
+@pytest.mark.parametrize("path", ["/v1/execute", "/v1/sessions/s/files/f"])
+def test_a_body_that_came_fast_may_not_rest(own, path):
+    """A quarter of a megabyte at once bought a minute of silence; a byte now and then prolonged it."""
+    with serving(own, "--files", "full", config="[serve]\nidle_timeout = 1s\n") as server:
+        server.ask("POST", "/v1/sessions", {"id": "s"})
+        method = "POST" if path == "/v1/execute" else "PUT"
+        with dial(server.socket) as sock:
+            sock.sendall(("%s %s HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: slow\r\nContent-Length: %d\r\n\r\n"
+                          % (method, path, MIB)).encode() + b" " * (MIB // 4))
+            sock.settimeout(0.2)
+            got, deadline = b"", time.monotonic() + 30
+            while not got and time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    got = sock.recv(65536)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    sock.send(b" ")
+        assert statuses(got) == [408], got
+        problem = json.loads(got.split(b"\r\n\r\n")[1])
+        assert problem["code"] == "request_timeout" and problem["status"] == 408 and problem["hint"] and b"problem+json" in got
+        line, = server.wait_for_line(request_id="slow")
+        assert line["status"] == 408 and line["outcome"] == "request_timeout", line
+

@@ -164,9 +164,13 @@ void px_files_get(struct px_request *request)
 /* Archives are made in, and unpacked from, a file without a name: constant memory. */
 static int temporary(struct px_request *request, pyexec_error *error)
 {
-    if (++request->server->spools > SPOOLS_MAX) {
+    /* A principal gets half of them. */
+    long all = ++request->server->spools, own = ++request->principal->spools;
+    if (all > SPOOLS_MAX || own > SPOOLS_MAX / 2) {
         --request->server->spools;
-        px_error_set(error, PYEXEC_OVERLOADED, "%d archives are on their way", SPOOLS_MAX);
+        --request->principal->spools;
+        px_error_set(error, PYEXEC_OVERLOADED, "%d archives are on their way, or %d of this caller's",
+                     SPOOLS_MAX, SPOOLS_MAX / 2);
         error->retry_after_ms = 1000;
         return px_error_hint(error, "Send it again later, or file by file.");
     }

@@ -78,8 +78,10 @@ void px_request_release(struct px_request *request)
     if (request->completed)
         account(request);
     px_stream_free(request->stream);
-    request->server->bodies_bytes -= (long)request->reserved;
+    px_body_release(request);
     request->server->spools -= request->spools;
+    if (request->principal)
+        request->principal->spools -= request->spools;
     px_request_keep(request, -request->kept_bytes);
     px_buffer_done(&request->body);
     px_close_fd(&request->body_fd);
@@ -202,6 +204,11 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
         request->answered = false;      /* it was not read */
         pthread_mutex_unlock(&request->lock);
         px_request_gone(request);
+        if (!request->status && px_body_is_late(request)) {
+            request->status = MHD_HTTP_REQUEST_TIMEOUT;
+            request->outcome = "request_timeout";
+            request->gone = false;
+        }
     }
     px_files_abandon(request);
     drop_answer(request);
@@ -306,14 +313,13 @@ static bool is_read_first(const struct px_request *request)
 /* All that can be refused before the body. */
 static void begin(struct px_request *request)
 {
-    struct px_server *server = request->server;
     const char *host = px_request_header(request, "Host");
     const char *origin = px_request_header(request, "Origin");
     char allowed[64] = "";
     uint64_t length = announced(request);
     take_id(request);
     take_trace(request);
-    px_watch_deadline(server->watcher, request->connection, px_http_patience(server, 0));
+    px_body_await(request);
     request->ambiguous = is_ambiguous(request);
     if (request->ambiguous)
         px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
@@ -344,74 +350,7 @@ static void begin(struct px_request *request)
                           "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 
-/* ---- The body, and the route ---- */
-
-static int too_large(pyexec_error *error)
-{
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is larger than 32 MiB");
-    px_error_hint(error, "Upload data as files.");
-    error->sys_errno = EMSGSIZE;
-    return -1;
-}
-
-static int reserve(struct px_request *request, uint64_t bytes, pyexec_error *error)
-{
-    if ((uint64_t)request->server->bodies_bytes + bytes > PX_BODIES_MAX) {
-        px_error_set(error, PYEXEC_OVERLOADED, "the bodies of requests take %u MiB", PX_BODIES_MAX >> 20);
-        error->retry_after_ms = 1000;
-        return px_error_hint(error, "Send it again later.");
-    }
-    request->reserved += bytes;
-    request->server->bodies_bytes += (long)bytes;
-    return 0;
-}
-
-int px_request_weigh(struct px_request *request, pyexec_error *error)
-{
-    uint64_t bytes = px_weigh(px_buffer_string(&request->body), request->body.length).bytes;
-    return bytes > PX_JSON_READ_MAX ? 0 : reserve(request, bytes, error);
-}
-
-static int keep_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
-{
-    if (request->body_bytes > PX_BODY_MAX)
-        return too_large(error);
-    if (request->route->body == PX_BODY_NONE)
-        return 0;
-    if (reserve(request, length, error) < 0)
-        return -1;
-    px_buffer_add(&request->body, bytes, length);
-    return px_buffer_ok(&request->body) ? 0 : px_error_oom(error);
-}
-
-static int stream_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
-{
-    if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
-        return -1;
-    int failed = length > request->body_room ? ENOSPC
-                 : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
-    if (failed) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write what is sent");
-        return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
-    }
-    request->body_room -= length;
-    return 0;
-}
-
-static void take_body(struct px_request *request, const char *bytes, size_t length)
-{
-    struct px_server *server = request->server;
-    pyexec_error *error = &request->body_error;
-    request->body_bytes += length;
-    px_watch_deadline(server->watcher, request->connection,
-                      request->started_ns + px_http_patience(server, request->body_bytes) - px_now_ns());
-    if (error->code != PYEXEC_OK || request->status)
-        return;
-    if (request->route->body == PX_BODY_FILE)
-        stream_body(request, bytes, length, error);
-    else
-        keep_body(request, bytes, length, error);
-}
+/* ---- The route ---- */
 
 /* The last of those that serve it watches no more. */
 static void finish(struct px_request *request)
@@ -539,7 +478,7 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
         return request->status && !is_read_first(request) ? send_answer(request) : MHD_YES;
     }
     if (*upload_size) {
-        take_body(request, upload, *upload_size);
+        px_body_take(request, upload, *upload_size);
         *upload_size = 0;
         bool hopeless = request->body_error.code != PYEXEC_OK && request->body_bytes > ANSWER_BYTES_DROPPED;
         return hopeless ? MHD_NO : MHD_YES;
@@ -573,7 +512,8 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
 {
     struct px_server *server = listener->server;
     unsigned most = (unsigned)server->options->config->max_connections;
-    unsigned idle = (unsigned)((server->options->config->idle_timeout_ms + 999) / 1000);
+    /* After the watcher, which tells the client why. */
+    unsigned idle = (unsigned)((server->options->config->idle_timeout_ms + 999) / 1000) + 1;
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         handle, listener, MHD_OPTION_EXTERNAL_LOGGER, log_problem, server,

@@ -69,6 +69,7 @@ struct px_request {
     uint64_t body_room;                 /* how many more bytes it may have */
     int spools;                         /* temporary files that it has */
     uint64_t body_bytes;
+    int64_t body_deadline_ns;           /* when the next bytes of it must have come */
     pyexec_error body_error;            /* code != PYEXEC_OK: the body could not be taken */
     int64_t started_ns;
 
@@ -116,6 +117,13 @@ struct px_route {
     void (*serve)(struct px_request *request);
     int (*open_body)(struct px_request *request, pyexec_error *error);
 };
+
+/* The body (body.c): its first bytes are awaited; some have come; the client was too slow; what it took
+ * is free again. */
+void px_body_await(struct px_request *request);
+void px_body_take(struct px_request *request, const char *bytes, size_t length);
+bool px_body_is_late(const struct px_request *request);
+void px_body_release(struct px_request *request);
 
 /* Before the body is parsed by a route that keeps what came of it while the request waits for its turn:
  * reserves the memory. -1: PYEXEC_OVERLOADED, too much is waiting. */

@@ -31,6 +31,8 @@ struct px_principal {
     _Atomic int64_t max_concurrent, max_sessions;
     _Atomic double rate;            /* runs per second */
     _Atomic long kept_bytes;        /* of answers that wait for their clients */
+    _Atomic long bodies_bytes;      /* reserved for the bodies of its requests */
+    _Atomic long spools;            /* archives in temporary files */
 };
 
 struct px_principals {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,6 +24,7 @@ struct connection {
     struct connection *next, *previous;
     int fd;                     /* libmicrohttpd's: open as long as this is in the list */
     int64_t deadline_ns;        /* 0: none */
+    bool sends_body;            /* and has no answer yet */
 };
 
 struct px_watch {
@@ -66,12 +68,28 @@ static void take_events(struct px_watcher *watcher)
     }
 }
 
+/* libmicrohttpd is only reading then: nothing of its own can come between. */
+static void say_too_slow(int fd)
+{
+    static const char body[] = "{\"type\": \"about:blank\", \"title\": \"the body comes too slowly\", "
+                               "\"status\": 408, \"code\": \"request_timeout\", "
+                               "\"hint\": \"Send it at 4 KiB a second or faster.\"}";
+    char answer[512];
+    int length = snprintf(answer, sizeof answer,
+                          "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
+                          "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+                          sizeof body - 1, body);
+    (void)!px_send(fd, answer, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* libmicrohttpd closes what has been shut down. */
 static void tick(struct px_watcher *watcher, int64_t now)
 {
     for (struct connection *at = watcher->connections; at; at = at->next)
         if (at->deadline_ns && at->deadline_ns <= now) {
             at->deadline_ns = 0;
+            if (at->sends_body)
+                say_too_slow(at->fd);
             shutdown(at->fd, SHUT_RDWR);
         }
     for (struct px_watch *at = watcher->watches; at; at = at->next)
@@ -178,16 +196,29 @@ void px_watch_connection(void *closure, struct MHD_Connection *connection, void 
     pthread_mutex_unlock(&watcher->lock);
 }
 
-void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
-                       int64_t nanoseconds)
+static void set_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
+                         int64_t deadline_ns, bool sends_body)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *entry = info ? info->socket_context : NULL;
     pthread_mutex_lock(&watcher->lock);
-    if (entry)
-        entry->deadline_ns = nanoseconds ? px_now_ns() + nanoseconds : 0;
+    if (entry) {
+        entry->deadline_ns = deadline_ns;
+        entry->sends_body = sends_body;
+    }
     pthread_mutex_unlock(&watcher->lock);
+}
+
+void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
+                       int64_t nanoseconds)
+{
+    set_deadline(watcher, connection, nanoseconds ? px_now_ns() + nanoseconds : 0, false);
+}
+
+void px_watch_body(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t deadline_ns)
+{
+    set_deadline(watcher, connection, deadline_ns, true);
 }
 
 size_t px_watch_count(struct px_watcher *watcher)

@@ -24,6 +24,10 @@ void px_watch_connection(void *watcher, struct MHD_Connection *connection, void 
 void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
                        int64_t nanoseconds);
 
+/* The same while a body is awaited, until a time of px_now_ns(): the client is told (408) before its
+ * connection is cut. */
+void px_watch_body(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t deadline_ns);
+
 /* While a request is served: its client's going calls px_request_gone(), and a second of silence
  * px_stream_tick(). Holds a reference to the request in between. */
 void px_watch_request(struct px_watcher *watcher, struct px_request *request);

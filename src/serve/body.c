@@ -1,0 +1,127 @@
+/* The body of a request as it comes: the memory that it may take, and how fast it must be. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "base/json.h"
+#include "serve/server.h"
+
+static int too_large(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is larger than 32 MiB");
+    px_error_hint(error, "Upload data as files.");
+    error->sys_errno = EMSGSIZE;
+    return -1;
+}
+
+/* A principal's bodies may take at most twice what they leave free: alone it gets two thirds of the
+ * memory, and there is always some left for others. */
+static int refuse_share(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_OVERLOADED, "this caller's requests take more than their share of %u MiB",
+                 PX_BODIES_MAX >> 20);
+    error->retry_after_ms = 1000;
+    error->sys_errno = EAGAIN;      /* the caller's own doing: 429 */
+    return px_error_hint(error, "Send it again when earlier requests have been answered.");
+}
+
+static int reserve(struct px_request *request, uint64_t bytes, pyexec_error *error)
+{
+    struct px_principal *principal = request->principal;
+    uint64_t all = (uint64_t)request->server->bodies_bytes + bytes;
+    uint64_t own = (uint64_t)(principal ? principal->bodies_bytes : 0) + bytes;
+    if (all <= PX_BODIES_MAX && own > 2 * (PX_BODIES_MAX - all))
+        return refuse_share(error);
+    if (all > PX_BODIES_MAX) {
+        px_error_set(error, PYEXEC_OVERLOADED, "the bodies of requests take %u MiB", PX_BODIES_MAX >> 20);
+        error->retry_after_ms = 1000;
+        return px_error_hint(error, "Send it again later.");
+    }
+    request->reserved += bytes;
+    request->server->bodies_bytes += (long)bytes;
+    if (principal)
+        principal->bodies_bytes += (long)bytes;
+    return 0;
+}
+
+void px_body_release(struct px_request *request)
+{
+    request->server->bodies_bytes -= (long)request->reserved;
+    if (request->principal)
+        request->principal->bodies_bytes -= (long)request->reserved;
+    request->reserved = 0;
+}
+
+int px_request_weigh(struct px_request *request, pyexec_error *error)
+{
+    uint64_t bytes = px_weigh(px_buffer_string(&request->body), request->body.length).bytes;
+    return bytes > PX_JSON_READ_MAX ? 0 : reserve(request, bytes, error);
+}
+
+static int keep_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+{
+    if (request->body_bytes > PX_BODY_MAX)
+        return too_large(error);
+    if (request->route->body == PX_BODY_NONE)
+        return 0;
+    if (reserve(request, length, error) < 0)
+        return -1;
+    px_buffer_add(&request->body, bytes, length);
+    return px_buffer_ok(&request->body) ? 0 : px_error_oom(error);
+}
+
+static int stream_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+{
+    if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
+        return -1;
+    int failed = length > request->body_room ? ENOSPC
+                 : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
+    if (failed) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write what is sent");
+        return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
+    }
+    request->body_room -= length;
+    return 0;
+}
+
+/* ---- How fast it must come ---- */
+
+static void set_deadline(struct px_request *request, int64_t deadline_ns)
+{
+    request->body_deadline_ns = deadline_ns;
+    px_watch_body(request->server->watcher, request->connection, deadline_ns);
+}
+
+void px_body_await(struct px_request *request)
+{
+    set_deadline(request, px_now_ns() + px_http_patience(request->server, 0));
+}
+
+/* Each byte buys time, but never more than a request has at its beginning: a client that sent much at
+ * once may not rest on it. */
+static void move_deadline(struct px_request *request, size_t length)
+{
+    int64_t most = px_now_ns() + px_http_patience(request->server, 0);
+    int64_t bought = (int64_t)length * (INT64_C(1000000000) / PX_SLOWEST_BYTES_PER_SECOND);
+    int64_t deadline = request->body_deadline_ns + bought;
+    set_deadline(request, deadline < most ? deadline : most);
+}
+
+bool px_body_is_late(const struct px_request *request)
+{
+    return !request->dispatched && request->body_deadline_ns && px_now_ns() >= request->body_deadline_ns;
+}
+
+void px_body_take(struct px_request *request, const char *bytes, size_t length)
+{
+    pyexec_error *error = &request->body_error;
+    request->body_bytes += length;
+    move_deadline(request, length);
+    if (error->code != PYEXEC_OK || request->status)
+        return;
+    if (request->route->body == PX_BODY_FILE)
+        stream_body(request, bytes, length, error);
+    else
+        keep_body(request, bytes, length, error);
+}

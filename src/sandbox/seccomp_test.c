@@ -359,7 +359,10 @@ static int signals_stay_inside(void)
 static int own_state(void)
 {
     struct rlimit limit;
-    CHECK(prctl(PR_SET_NAME, "x", 0, 0, 0) == 0);
+    char before[16] = "", after[16] = "";
+    CHECK(prctl(PR_GET_NAME, before, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_NAME, "another", 0, 0, 0) == 0 && prctl(PR_GET_NAME, after, 0, 0, 0) == 0);
+    CHECK(strcmp(before, after) == 0);
     REFUSED(EPERM, SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     REFUSED(EPERM, SYS_prctl, HIGH | PR_SET_DUMPABLE, 1, 0, 0, 0);
     REFUSED(EPERM, SYS_prctl, PR_SET_SECCOMP, 2, 0, 0, 0);

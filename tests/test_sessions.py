@@ -459,6 +459,38 @@ def test_a_host_workspace_that_is_full_is_said_at_the_end_of_the_call(open_folde
         assert executor.call("s", "import os\nos.remove('b')")["denials"] == []
 
 
+def test_a_host_workspace_that_is_full_takes_nothing_more(pyexec, open_folder):
+    user = {} if pyexec.uid == os.getuid() else {"user": pyexec.uid, "group": pyexec.uid, "extra_groups": []}
+    os.chown(open_folder, pyexec.uid, pyexec.uid)
+    limits = dict(FULL, workspace_bytes=100000)
+    write = "try:\n    open(%r, 'ab').write(bytes(%d))\nexcept OSError as error:\n    print(error)"
+    with Executor(limits, {"workspace_root": str(open_folder)}, program=pyexec.path, cwd="/", **user) as executor:
+        for name in "ab":
+            assert executor.call("s", write % (name, 90000))["stdout"] is not None
+        before = sum(path.stat().st_size for path in (open_folder / "s").iterdir())
+        for name in "abc":
+            result = executor.call("s", write % (name, 5000))
+            assert "File too large" in result["stdout"] and result["denials"][-1]["what"] == "the workspace is full", result
+        with pytest.raises(Failure, match="can't write"):
+            executor.call("s", "1", files={"d": "x" * 1000})
+        assert sum(path.stat().st_size for path in (open_folder / "s").iterdir()) == before
+        assert executor.call("s", "import os\nos.remove('a')\n1")["denials"] == []
+        assert executor.call("s", write % ("e", 5000))["stdout"] == "" and (open_folder / "s" / "e").stat().st_size == 5000
+        executor.call("s", write % ("f", 90000))
+        executor.delete_file("s", "f")
+        assert executor.call("s", write % ("g", 2000))["stdout"] == ""
+
+
+def test_a_session_that_lifts_the_limit_of_a_full_workspace_is_ended(open_folder):
+    lift = "import resource\n_, most = resource.getrlimit(resource.RLIMIT_FSIZE)\nresource.setrlimit(resource.RLIMIT_FSIZE, (most, most))\n"
+    with Executor(dict(FULL, workspace_bytes=100000), {"workspace_root": str(open_folder)}) as executor:
+        for name in "ab":
+            executor.call("s", "open(%r, 'wb').write(bytes(90000))" % name)
+        executor.call("s", lift + "open('c', 'wb').write(bytes(90000))")
+        assert executor.call("s", "1")["session"]["restarted"] == "killed"
+        assert os.listdir(open_folder / "s") == []
+
+
 def test_a_request_refused_for_its_files_leaves_the_session_as_it_was():
     with Executor(FULL) as executor:
         value(executor, "s", "import os\nx = 1\nos.symlink('/tmp', 'link')")

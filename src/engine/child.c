@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -190,6 +191,16 @@ void px_child_kill(const struct px_child *child)
 void px_child_signal(const struct px_child *child, int signal)
 {
     syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);
+}
+
+void px_child_let_files_grow(const struct px_child *child, bool grow)
+{
+    struct rlimit limit;
+    if (child->host_pid <= 0 || !px_child_alive(child) ||
+        prlimit(child->host_pid, RLIMIT_FSIZE, NULL, &limit) < 0)
+        return;
+    limit.rlim_cur = grow ? limit.rlim_max : 0;
+    (void)!prlimit(child->host_pid, RLIMIT_FSIZE, &limit, NULL);
 }
 
 void px_child_discard_output(const struct px_child *child)

@@ -55,6 +55,9 @@ void px_child_kill(const struct px_child *child);
 
 void px_child_signal(const struct px_child *child, int signal);
 
+/* Lets the child's files grow as its policy has it, or not at all. It can lift this limit itself. */
+void px_child_let_files_grow(const struct px_child *child, bool grow);
+
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
 int64_t px_child_cpu_ns(const struct px_child *child);
 

@@ -431,12 +431,6 @@ static int describe(pyexec_result *result, const struct px_session *session, boo
         "execution_count", (json_int_t)session->calls);
     if (session->host_root >= 0)
         result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
-    /* Where the kernel keeps no quota a script may have written more. */
-    uint64_t room;
-    if (session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes &&
-        px_workspace_room(session->child.workspace, (uint64_t)session->policy.workspace_bytes, &room, error) == 0 &&
-        room == 0)
-        px_verdict_workspace_full(result);
     return result->session ? 0 : px_error_oom(error);
 }
 
@@ -452,6 +446,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     bool was_started = session->started;
     if (result == 0 && !was_started)
         result = start(sessions, session, request, error);
+    if (result == 0)
+        result = px_session_prepare_quota(session, request, error);
     if (result == 0) {
         struct px_run_context context = {
             .launcher = executor->launcher,
@@ -474,6 +470,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         session->idle_cpu_ns = one.cpu_ns;
         if (result == 0)
             result = describe(*ret, session, created, error);
+        if (result == 0)
+            *ret_alive &= px_session_keep_quota(session, *ret);
     } else {
         /* A request that is refused leaves the session as it was. */
         *ret_alive = was_started;

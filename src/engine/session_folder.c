@@ -8,6 +8,8 @@
 #include "base/retry.h"
 #include "engine/folder.h"
 #include "engine/session_private.h"
+#include "engine/verdict.h"
+#include "engine/workspace.h"
 
 /* The session's principal, terminated, or "". */
 static const char *principal_of(const struct px_session *session, char name[128])
@@ -82,6 +84,58 @@ int px_session_open_folder(struct px_sessions *sessions, struct px_session *sess
         return -1;
     *ret_folder = TAKE_FD(folder);
     return 0;
+}
+
+static bool has_quota(const struct px_session *session)
+{
+    return session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes;
+}
+
+/* How many bytes the files have, and what is left of the quota. */
+static int measure(const struct px_session *session, uint64_t *ret_used, uint64_t *ret_room, pyexec_error *error)
+{
+    struct px_snapshot files = {0};
+    uint64_t quota = (uint64_t)session->policy.workspace_bytes, used = 0;
+    int result = px_snapshot_take(session->child.workspace, &files, error);
+    for (size_t i = 0; i < files.count; i++)
+        used += files.entries[i].size;
+    px_snapshot_done(&files);
+    *ret_used = used;
+    *ret_room = used < quota ? quota - used : 0;
+    return result;
+}
+
+int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error)
+{
+    uint64_t room, wanted = 0;
+    for (size_t i = 0; i < request->file_count; i++)
+        wanted += request->files[i].length;
+    if (!has_quota(session) || (!session->full && !wanted))
+        return 0;
+    if (measure(session, &session->used_bytes, &room, error) < 0)
+        return -1;
+    if (wanted > room)
+        return px_workspace_full(request->files[0].path, ENOSPC, error);
+    if (session->full && room)
+        px_child_let_files_grow(&session->child, true);
+    session->full = room == 0;
+    return 0;
+}
+
+bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
+{
+    pyexec_error ignored;
+    uint64_t used, room;
+    if (!has_quota(session) || measure(session, &used, &room, &ignored) < 0)
+        return true;
+    bool was_full = session->full, grown = used > session->used_bytes;
+    session->full = room == 0;
+    session->used_bytes = used;
+    if (was_full != session->full)
+        px_child_let_files_grow(&session->child, !session->full);
+    if (session->full)
+        px_verdict_workspace_full(result);
+    return !(was_full && session->full && grown);
 }
 
 /* The principal's folder, when it was ours and its last session's is gone. */

@@ -39,6 +39,8 @@ struct px_session {
     int files;                          /* the child's workspace, for other threads than its
                                            call's; or -1; changed with the lock */
     int host_root;                      /* workspace_root, the principal's folder in it, or -1 */
+    uint64_t used_bytes;                /* of files in a folder of workspace_root, when last measured */
+    bool full;                          /* they reached the quota: they must not grow */
     bool own_folder;                    /* made by pyexec in workspace_root: removed at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
@@ -105,6 +107,13 @@ struct px_session *px_session_find(struct px_sessions *sessions, const char *key
  * (session_folder.c). */
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session,
                            int *ret_folder, int *ret_mount, pyexec_error *error);
+/* Before a call: refuses its files when they don't fit into the folder, and lets the script's files grow
+ * again when some were deleted. */
+int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error);
+/* After a call. Where the kernel keeps no quota a script may have written more: its files don't grow any
+ * more then. False: it was full before, and has grown nevertheless. */
+bool px_session_keep_quota(struct px_session *session, pyexec_result *result);
+
 /* Removes what pyexec made; the session's process must be gone. */
 void px_session_remove_folder(struct px_sessions *sessions, struct px_session *session);
 

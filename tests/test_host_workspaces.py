@@ -2,13 +2,13 @@
 import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
 
 import pytest
 
 from library import Executor
 from test_kernel_holds import LIBC, LIST
+from test_project_folders import make_venv
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False, "disable_open": False, "isolate_site": False}
 LOOK = LIBC + LIST + "def seen(*paths): return [ls(path.encode()) for path in paths], [os.statvfs(p).f_files - os.statvfs(p).f_ffree for p in ('/', TOP)]\n"
@@ -18,8 +18,8 @@ LOOK = LIBC + LIST + "def seen(*paths): return [ls(path.encode()) for path in pa
 def place(request, open_folder):
     """The folder in which workspaces lie, and an interpreter: a new folder of / for each workspace, or the folder of a venv."""
     if request.param != "top":
-        subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", open_folder / "venv"], check=True)
-        yield open_folder, open_folder / "venv" / "bin" / "python3"
+        python, _ = make_venv(open_folder / "venv")
+        yield open_folder, python
     else:
         if os.getuid() != 0:
             pytest.skip("only root can make folders of /")

@@ -71,6 +71,7 @@ static void add_head(struct page *page, const json_t *doctor)
     const json_t *error = json_object_get(python, "error");
     add_remark(page, "why", text_of(error, "message"));
     add_remark(page, "remedy", text_of(error, "hint"));
+    cli_add_importable(&page->out, python);
 }
 
 /* Returns how many required layers are missing. */

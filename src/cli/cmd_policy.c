@@ -16,7 +16,7 @@ struct policy_options {
 };
 
 static const struct cli_option policy_rows[] = {
-    {"origin", 0, NULL, "A table of keys, values and where each value is from.",
+    {"origin", 0, NULL, "A table of keys, values and where each value is from; and what .pth files let scripts read.",
      CLI_INTO(struct policy_options, origin)},
     {"markdown", 0, NULL, NULL, CLI_INTO(struct policy_options, markdown)},
     {"config-template", 0, NULL, NULL, CLI_INTO(struct policy_options, config_template)},
@@ -38,17 +38,38 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
     return 0;
 }
 
-static int print_policy(const struct px_policy *policy, bool origin)
+/* What the interpreter itself adds to what scripts can read: only a started one knows. */
+static int add_importable(const struct cli_settings *settings, struct px_buffer *out, pyexec_error *error)
 {
+    px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
+    if (settings->policy.isolate_site)
+        return 0;
+    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
+        pyexec_doctor(policy, host, false, &text, error) < 0)
+        return -1;
+    json_t *doctor = json_loads(text, 0, NULL), *python = json_object_get(doctor, "python");
+    const char *problem = json_string_value(json_object_get(json_object_get(python, "error"), "message"));
+    if (problem)
+        cli_say("what .pth files add can't be listed", problem);
+    cli_add_importable(out, python);
+    json_decref(doctor);
+    return 0;
+}
+
+static int print_policy(const struct cli_settings *settings, bool origin)
+{
+    pyexec_error error;
     px_auto_buffer struct px_buffer out = {0};
-    json_t *object = px_policy_to_json(policy);
+    json_t *object = px_policy_to_json(&settings->policy);
     px_auto_free char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     out.failed = !text;
     if (text && !origin)
         px_buffer_printf(&out, "%s\n", text);
-    else if (text && add_origins(policy, object, &out) < 0)
+    else if (text && add_origins(&settings->policy, object, &out) < 0)
         out.failed = true;
     json_decref(object);
+    if (origin && add_importable(settings, &out, &error) < 0)
+        return cli_fail(&error);
     return cli_print(&out);
 }
 
@@ -67,7 +88,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     if (cli_settings_load(&settings, arguments, &error) < 0)
         return cli_fail(&error);
-    return print_policy(&settings.policy, options->origin);
+    return print_policy(&settings, options->origin);
 }
 
 const struct cli_command cmd_policy = {

@@ -103,3 +103,20 @@ bool cli_colours(void)
     return isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
            !(terminal && strcmp(terminal, "dumb") == 0);
 }
+
+void cli_add_importable(struct px_buffer *out, const json_t *python)
+{
+    size_t index;
+    json_t *path, *paths = json_object_get(python, "importable");
+    if (!json_array_size(paths))
+        return;
+    px_buffer_add_string(out, "\nreadable by scripts, because of .pth files or editable installs\n");
+    json_array_foreach(paths, index, path) {
+        px_buffer_add_string(out, "  ");
+        add_printable(out, json_string_value(path));
+        px_buffer_add_byte(out, '\n');
+    }
+    json_int_t more = json_integer_value(json_object_get(python, "importable_more"));
+    if (more)
+        px_buffer_printf(out, "  and %lld more\n", (long long)more);
+}

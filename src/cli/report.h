@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include <jansson.h>
+
 #include "base/buffer.h"
 #include "pyexec.h"
 
@@ -28,5 +30,9 @@ int cli_write_failed(int sys_errno);
 
 /* Whether standard output is to be coloured: a terminal, and no NO_COLOR. */
 bool cli_colours(void);
+
+/* The paths of a doctor's `python` object that scripts can import from beside the interpreter's own
+ * folders, under a title that says so. Nothing when there are none. */
+void cli_add_importable(struct px_buffer *out, const json_t *python);
 
 #endif

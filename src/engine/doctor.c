@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "engine/executor.h"
 #include "engine/python.h"
 #include "engine/result.h"
@@ -136,6 +137,20 @@ static void report_layers(struct doctor *doctor, const char *why)
     json_object_set_new(doctor->report, "layers", layers);
 }
 
+/* What a .pth file or an editable install adds to what scripts can read. */
+static void report_importable(json_t *facts, const struct px_zygote_ready *ready)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    json_t *paths = json_array();
+    for (size_t at = 0; at < ready->importable_bytes; at += strlen(ready->importable + at) + 1) {
+        text.length = 0;
+        px_utf8_repair(&text, ready->importable + at, strlen(ready->importable + at));
+        json_array_append_new(paths, json_string(px_buffer_string(&text)));
+    }
+    json_object_set_new(facts, "importable", paths);
+    json_object_set_new(facts, "importable_more", json_integer(ready->importable_more));
+}
+
 /* Starts a launcher and a zygote with every layer optional, to see which are there. */
 static int try_layers(struct doctor *doctor, const struct px_policy *policy,
                       const struct px_host *host, const char *python, pyexec_error *error)
@@ -169,6 +184,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
         doctor->untried = 0;
         json_object_set_new(facts, "version", json_string(ready->python_text));
         json_object_set_new(facts, "mapped_bytes", json_integer((json_int_t)ready->mapped_bytes));
+        report_importable(facts, ready);
     }
     px_zygotes_free(zygotes);
     px_launcher_free(launcher);

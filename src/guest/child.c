@@ -127,7 +127,9 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
         workspace = px_open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     struct px_landlock_rules rules = {
         .root = root,
-        .paths = own_root ? NULL : (const char *const *)zygote->trees,
+        .paths = own_root ? NULL : (const char *const *)zygote->readable.items,
+        /* The import system lists the folders that it looks into. */
+        .folders = own_root ? NULL : (const char *const *)zygote->trees,
         .workspace = workspace,
         .workspace_write = request->workspace_write,
         .network = zygote->start.network,

@@ -20,6 +20,12 @@ int PyFrame_GetLineNumber(PyFrameObject *frame);
 static const char *const *trees;
 static size_t stdlib_count;
 static PyObject *script_names;      /* the dictionary of __main__ */
+static const char *workspace = "";
+
+void px_frames_arm(const char *path)
+{
+    workspace = path ? path : "";
+}
 
 void px_frames_prepare(const char *const *all, size_t count)
 {
@@ -51,6 +57,9 @@ enum px_owner px_frames_owner(const char *filename)
             owner = i < stdlib_count ? PX_OWNER_STDLIB : PX_OWNER_SITE;
         }
     }
+    /* A workspace may lie in a project folder that modules are imported from. */
+    if (strlen(workspace) > best && px_path_below(filename, workspace))
+        return PX_OWNER_SCRIPT;
     return owner;
 }
 

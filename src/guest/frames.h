@@ -25,6 +25,9 @@ struct px_frame {
 /* Zygote: which folders are whose; see px_guard_install. */
 void px_frames_prepare(const char *const *trees, size_t stdlib_count);
 
+/* Child: code in files below the workspace is the script's. Keeps the pointer. */
+void px_frames_arm(const char *workspace);
+
 enum px_owner px_frames_owner(const char *filename);
 
 /* Whether an absolute path lies in one of the trees. */

@@ -33,6 +33,7 @@ int px_guard_install(const char *const *trees, size_t stdlib_count)
 int px_guard_arm(const struct px_run *run)
 {
     px_denial_arm(run);
+    px_frames_arm(run->workspace);
     return 0;
 }
 
@@ -302,6 +303,7 @@ int px_guard_install(const char *const *trees, size_t stdlib_count)
 int px_guard_arm(const struct px_run *armed)
 {
     px_denial_arm(armed);
+    px_frames_arm(armed->workspace);
     px_files_arm(armed);
     px_imports_arm(armed);
     mapping_line = 0;

@@ -279,16 +279,17 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
 
 static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
 {
-    struct px_zygote_ready ready = {.magic = PX_LAUNCH_MAGIC,
-                                    .missing = zygote->missing,
-                                    .landlock_abi = zygote->landlock_abi,
-                                    .error = *error};
+    struct px_zygote_ready *ready = &zygote->ready;
+    ready->magic = PX_LAUNCH_MAGIC;
+    ready->missing = zygote->missing;
+    ready->landlock_abi = zygote->landlock_abi;
+    ready->error = *error;
     PyObject *hexversion = PySys_GetObject("hexversion");
-    ready.python_version = hexversion ? (int32_t)(PyLong_AsLong(hexversion) >> 8) : 0;
-    snprintf(ready.python_text, sizeof ready.python_text, "%s", Py_GetVersion());
-    ready.mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
+    ready->python_version = hexversion ? (int32_t)(PyLong_AsLong(hexversion) >> 8) : 0;
+    snprintf(ready->python_text, sizeof ready->python_text, "%s", Py_GetVersion());
+    ready->mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
     px_close_fd(&zygote->proc);
-    if (px_send_fds(zygote->host, &ready, sizeof ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
+    if (px_send_fds(zygote->host, ready, sizeof *ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
         _exit(0);
 }
 

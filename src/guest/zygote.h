@@ -6,8 +6,14 @@
 #include "launch/launch.h"
 #include "sandbox/root.h"
 
+struct px_paths {
+    char **items;           /* NULL-terminated, or NULL */
+    size_t count;
+};
+
 struct px_zygote {
     struct px_zygote_start start;
+    struct px_zygote_ready ready;
     int host;               /* socket; a child never has it */
     int proc;               /* the host's /proc, as a mount of its own; closed when ready */
     px_layers missing;
@@ -15,6 +21,7 @@ struct px_zygote {
     int landlock_abi;
     char **trees;           /* interpreter and library folders, NULL-terminated; see guard.h */
     size_t stdlib_count;
+    struct px_paths readable;   /* without a mount namespace: what Landlock lets be read */
 };
 
 static inline bool px_zygote_lacks(const struct px_zygote *zygote, enum px_layer layer)
@@ -25,7 +32,8 @@ static inline bool px_zygote_lacks(const struct px_zygote *zygote, enum px_layer
 /* Serves until the host goes, then exits. Called by the bootstrap, with the GIL. */
 void px_zygote_main(void) __attribute__((noreturn));
 
-/* Which files of the host the interpreter needs: fills trees and adds them to the root.
+/* Which files of the host the interpreter needs: adds them to the root, and fills trees, readable and
+ * the importable part of `ready`.
  * Call after the preloads. 0, or -1. (guest/trees.c) */
 int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error);
 

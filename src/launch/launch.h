@@ -124,6 +124,10 @@ struct px_zygote_ready {
     int32_t landlock_abi;
     int32_t python_version;     /* 0x030b02 for 3.11.2 */
     char python_text[96];       /* "3.11.2 (main, …)" */
+    /* Paths outside the interpreter's own folders that scripts can import from, each NUL-terminated,
+     * and how many more there are. */
+    uint32_t importable_bytes, importable_more;
+    char importable[4096];
     pyexec_error error;         /* code PYEXEC_OK when ready */
 };
 

@@ -112,13 +112,15 @@ static int allow_device(int ruleset, int root, const char *path, int abi)
 }
 
 /* A rule for a file may name only what applies to a file: landlock_add_rule(2), EINVAL. */
-static int allow_path(int ruleset, const char *path, int abi)
+static int allow_path(int ruleset, const char *path, uint64_t access, int abi)
 {
     struct stat status;
     px_auto_fd int fd = px_open(path, O_PATH | O_CLOEXEC, 0);
     if (fd < 0 || fstat(fd, &status) < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
-    return allow(ruleset, fd, S_ISDIR(status.st_mode) ? READ : FS_READ_FILE, abi);
+    if (!S_ISDIR(status.st_mode))
+        access &= FS_READ_FILE;
+    return access ? allow(ruleset, fd, access, abi) : 0;
 }
 
 static int allow_root(int ruleset, const struct px_landlock_rules *rules)
@@ -126,7 +128,10 @@ static int allow_root(int ruleset, const struct px_landlock_rules *rules)
     if (rules->root >= 0 && allow(ruleset, rules->root, READ, rules->abi) < 0)
         return -1;
     for (size_t i = 0; rules->paths && rules->paths[i]; i++)
-        if (allow_path(ruleset, rules->paths[i], rules->abi) < 0)
+        if (allow_path(ruleset, rules->paths[i], READ, rules->abi) < 0)
+            return -1;
+    for (size_t i = 0; rules->folders && rules->folders[i]; i++)
+        if (allow_path(ruleset, rules->folders[i], FS_READ_DIR, rules->abi) < 0)
             return -1;
     if (rules->root < 0 && !rules->paths)
         return 0;

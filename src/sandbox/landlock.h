@@ -11,6 +11,7 @@ int px_landlock_abi(void);
 struct px_landlock_rules {
     int root;               /* O_PATH descriptor of what is readable, or -1 */
     const char *const *paths;   /* NULL, or what else is readable; those that are missing are not */
+    const char *const *folders; /* NULL, or what may be listed, with all folders below it */
     int workspace;          /* O_PATH descriptor, or -1 */
     bool workspace_write;   /* else read only */
     bool network;           /* allow TCP connect and bind */

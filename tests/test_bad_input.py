@@ -134,12 +134,26 @@ def test_standard_streams_closed_or_full(own):
     assert closed.stdout == b"1\n141\n", closed
 
 
-def test_streams_that_fail_with_json(own, nothing_left):
+@pytest.mark.parametrize("redirect, why", [(">/dev/full", b"No space left"), (">&-", b"Bad file descriptor")], ids=["full", "closed"])
+@pytest.mark.parametrize("command", ["run --json -c 1", "run -c 1", "run -c 'print(1)'", "policy", "policy --origin", "doctor", "doctor --json",
+                                     "--help", "run --help", "--version", "completion bash"])
+def test_a_command_that_cannot_print_fails_and_says_why(own, command, redirect, why):
+    done = subprocess.run(["sh", "-c", "exec %s %s %s" % (own.path, command, redirect)], capture_output=True, timeout=60,
+                          env=dict(os.environ, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3"))
+    assert done.returncode == 125 and b"pyexec: can't write to standard output: " + why in done.stderr, done
+
+
+@pytest.mark.parametrize("redirect", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("command, ask", [("rpc", b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'),
+                                          ("mcp", b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'), ("repl", b"1\n")])
+def test_a_server_that_cannot_answer_fails_and_says_why(own, command, ask, redirect, nothing_left):
+    done = subprocess.run(["sh", "-c", "exec %s %s %s" % (own.path, command, redirect)], input=ask, capture_output=True, timeout=60,
+                          env=dict(os.environ, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3"))
+    assert done.returncode not in (0, None) and b"pyexec: " in done.stderr, done
+
+
+def test_output_that_nobody_reads_with_json(own, nothing_left):
     environment = dict(os.environ, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3")
-    for redirect, codes in ((">/dev/full", [125]), (">&-", [0, 125])):
-        done = subprocess.run(["sh", "-c", "exec %s run --json -c 'print(1)' %s" % (own.path, redirect)],
-                              env=environment, capture_output=True, timeout=30)
-        assert done.returncode in codes and done.stderr.startswith(b"pyexec: ") == (done.returncode == 125), (redirect, done)
     done = subprocess.run(["bash", "-c", "%s run --json -c 'print(\"x\" * 900000)' | true; echo ${PIPESTATUS[0]}" % own.path],
                           env=environment, capture_output=True, timeout=30)
     assert done.stdout in (b"141\n", b"125\n"), done

@@ -128,6 +128,11 @@ static const char *exhausted_hint(int sys_errno)
     }
 }
 
+bool px_errno_exhausted(int sys_errno)
+{
+    return sys_errno == EAGAIN || sys_errno == ENOMEM || sys_errno == EMFILE || sys_errno == ENFILE;
+}
+
 int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what)
 {
     struct rlimit limit = {0};

@@ -6,6 +6,8 @@
 #ifndef PX_BASE_ERROR_H
 #define PX_BASE_ERROR_H
 
+#include <stdbool.h>
+
 #include "pyexec.h"
 
 /* Sets code and message, the code's default hint, and errno 0. */
@@ -23,6 +25,9 @@ int px_error_hint(pyexec_error *error, const char *format, ...)
 /* Puts "context: " before the message. */
 int px_error_wrap(pyexec_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Whether this errno says that the host has no more processes, memory or descriptors. */
+bool px_errno_exhausted(int sys_errno);
 
 /* `what` failed for want of descriptors, processes, namespaces or memory of the host: overloaded,
  * with a hint that names the limits that give this errno. Another errno: sandbox_unavailable. */

@@ -1,4 +1,5 @@
 /* What all measurements of `pyexec bench` share: an executor, a request, a call. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,7 +33,7 @@ pyexec_request *bench_request(pyexec_error *error)
     cli_auto_request pyexec_request *request = pyexec_request_new();
     if (request && pyexec_request_set_code(request, "1+1", 3) == 0)
         return TAKE_PTR(request);
-    px_error_oom(error);
+    px_error_exhausted(error, errno, "can't make the request");
     return NULL;
 }
 

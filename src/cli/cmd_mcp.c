@@ -35,7 +35,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     int status = open_executor(arguments, &executor, &error);
     if (status == 0)
         status = px_mcp_stdio(executor, STDIN_FILENO, STDOUT_FILENO, stop, &error);
-    return status < 0 ? cli_fail(&error) : status;
+    return status < 0 ? cli_fail(&error) : cli_server_status(status);
 }
 
 const struct cli_command cmd_mcp = {

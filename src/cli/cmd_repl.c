@@ -71,7 +71,7 @@ static int execute_quietly(struct repl *repl, const char *code, const char *poli
     cli_auto_result pyexec_result *result = NULL;
     if (!request || pyexec_request_set_code(request, code, strlen(code)) < 0 ||
         pyexec_request_set_policy(request, policy) < 0)
-        return px_error_oom(error);
+        return px_error_exhausted(error, errno, "can't make the request");
     pyexec_request_set_silent(request, 1);
     if (pyexec_execute(repl->executor, SESSION, request, &result, error) < 0)
         return -1;

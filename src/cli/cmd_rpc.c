@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "cli/commands.h"
+#include "cli/report.h"
 #include "cli/signals.h"
 #include "front/rpc.h"
 
@@ -11,7 +12,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     (void)arguments;
     (void)target;
     px_auto_fd int stop = cli_signals_for_server();
-    return px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop);
+    return cli_server_status(px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop));
 }
 
 const struct cli_command cmd_rpc = {

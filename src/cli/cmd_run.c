@@ -108,7 +108,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     cli_auto_executor pyexec_executor *executor = NULL;
     cli_auto_request pyexec_request *request = pyexec_request_new();
     if (!request)
-        px_error_oom(&error);
+        px_error_exhausted(&error, errno, "can't make the request");
     if (!request || cli_settings_load(&settings, arguments, &error) < 0 ||
         run_input(request, arguments, options, &settings, &error) < 0)
         return fail(options->json, &error);

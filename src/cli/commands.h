@@ -11,6 +11,7 @@
 enum cli_exit {
     CLI_EXIT_OK = 0,
     CLI_EXIT_UNSAFE = 1,        /* doctor: a required layer is missing or leaks */
+    CLI_EXIT_GONE = 1,          /* mcp, rpc: the client is gone */
     CLI_EXIT_FAILED = 125,      /* pyexec itself failed */
     CLI_EXIT_PIPE = 141,        /* nobody reads standard output: as death by SIGPIPE */
 };

@@ -14,6 +14,7 @@ const struct cli_exit_row cli_exit_rows[] = {
     {"0", "all required layers hold", "doctor"},
     {"1", "an uncaught exception, or a limit that Python saw", "run"},
     {"1", "a required layer is missing or leaks", "doctor"},
+    {"1", "the client is gone", "mcp rpc"},
     {"N", "the script called sys.exit(N)", "run"},
     {"N", "exit(N) was typed", "repl"},
     {"124", "the script ran into its time limit", "run"},

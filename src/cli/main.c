@@ -32,11 +32,12 @@ static const struct cli_command *find_command(const char *name)
 }
 
 /* Descriptors 0 to 2 that are closed become /dev/null, so that no file, socket or pipe that
- * is opened later is taken for a standard stream. */
+ * is opened later is taken for a standard stream. Standard output can't be written to then, so that
+ * a command that prints fails (EBADF) instead of losing what it prints. */
 static int open_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && px_open("/dev/null", fd ? O_WRONLY : O_RDONLY, 0) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && px_open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY, 0) != fd)
             return -1;
     return 0;
 }

@@ -85,6 +85,14 @@ int cli_write_failed(int sys_errno)
     return cli_fail(&error);
 }
 
+int cli_server_status(int output_errno)
+{
+    if (output_errno == 0)
+        return CLI_EXIT_OK;
+    bool gone = output_errno == EPIPE || output_errno == ECONNRESET || output_errno == ETIMEDOUT;
+    return gone ? CLI_EXIT_GONE : cli_write_failed(output_errno);
+}
+
 int cli_print(const struct px_buffer *text)
 {
     pyexec_error error;

@@ -28,6 +28,10 @@ int cli_print(const struct px_buffer *text);
 /* The exit status for a failed write to standard output, after saying what there is to say. */
 int cli_write_failed(int sys_errno);
 
+/* The exit status of a server on standard streams, from what it returns: 0, or the errno with which
+ * standard output failed. Says why, unless the client is gone. */
+int cli_server_status(int output_errno);
+
 /* Whether standard output is to be coloured: a terminal, and no NO_COLOR. */
 bool cli_colours(void);
 

@@ -169,8 +169,10 @@ int run_output(struct run_stream *stream, const pyexec_result *result)
     run_stream_finish(stream);
     if (stream->write_errno && stream->write_errno != ECANCELED)
         return stream->failed_stream == 2 ? CLI_EXIT_PIPE : cli_write_failed(stream->write_errno);
-    if (print_value(result) < 0)
-        return cli_write_failed(errno);
+    if (print_value(result) < 0) {
+        write_failed(stream, 1);
+        return cli_write_failed(stream->write_errno);
+    }
     if (stream->stderr_open_line)
         cli_write(STDERR_FILENO, "\n", 1);
     say_ending(result);

@@ -71,8 +71,9 @@ static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec
     pyexec_request *request = pyexec_request_new();
     pyexec_result *result = NULL;
     if (!request || pyexec_request_set_code(request, code.data, code.length) < 0) {
+        int saved = errno;
         pyexec_request_free(request);
-        return px_error_oom(error);
+        return px_error_exhausted(error, saved, "can't make the request");
     }
     int failed = pyexec_execute_once(executor, request, &result, error);
     pyexec_request_free(request);

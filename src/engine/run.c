@@ -49,6 +49,7 @@ struct run {
     long processors;
     bool pooled;                /* or a session's: locked before the run was sent */
     bool session;
+    int receive_errno;          /* why the host could not read from the child, or 0 */
     bool sent;                  /* the child has got something to do */
     bool interrupted, cancelled;
     bool awaits_ready;          /* READY will come before the child may be sent a signal */
@@ -113,15 +114,24 @@ static void take_output(struct run *run, int which, const char *bytes, size_t le
         pyexec_request_cancel(run->context->request);
 }
 
+/* Call with errno: the host's own failure, which ends the run as an error. */
+static void receive_failed(struct run *run)
+{
+    if (!run->receive_errno)
+        run->receive_errno = errno;
+}
+
 /* Reads what is there. False when the stream has ended. */
 static bool drain(struct run *run, int which, size_t at_most)
 {
     size_t total = 0;
     while (total < at_most) {
         ssize_t n = px_read(run->child.streams[which], run->block, sizeof run->block);
+        if (n < 0 && errno == EAGAIN)
+            return true;
         if (n < 0)
-            return errno == EAGAIN;
-        if (n == 0)
+            receive_failed(run);
+        if (n <= 0)
             return false;
         take_output(run, which, run->block, (size_t)n);
         total += (size_t)n;
@@ -203,6 +213,9 @@ static int read_channel(struct run *run)
         ssize_t n = px_recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
             return 0;
+        /* The child's end closes the connection, with or without bytes that it never read. */
+        if (n < 0 && errno != ECONNRESET)
+            receive_failed(run);
         if (n <= 0)
             return -1;
         bool locked = claims->locked;
@@ -316,8 +329,10 @@ static void serve(struct run *run)
             {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
             {child->input >= 0 && run->input_held ? child->input : -1, POLLOUT, 0},
         };
-        if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0)
-            break;
+        if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0) {
+            receive_failed(run);
+            return;
+        }
         if (polled[0].revents && read_channel(run) < 0) {
             if (run->result->claims.done || run->ending.protocol)
                 return;
@@ -327,6 +342,8 @@ static void serve(struct run *run)
         for (int which = 0; which < 2; which++)
             if (polled[1 + which].revents && !drain(run, which, sizeof run->block))
                 px_close_fd(&child->streams[which]);
+        if (run->receive_errno)
+            return;
         if (polled[4].revents)
             take_stop(run);
         if (polled[5].revents || polled[6].revents)
@@ -494,6 +511,9 @@ static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error
     px_displays_finish(&claims->displays);
     if (claims->displays.count || context->request->value_json || context->request->inputs_length)
         px_zygotes_expect_displays(context->zygotes);
+    if (result == 0 && run->receive_errno)
+        result = px_error_errno(error, PYEXEC_INTERNAL, run->receive_errno,
+                                "the host can't receive from the run's process");
     if (result == 0)
         result = px_verdict(run->result, &run->ending, context->policy, error);
     if (result == 0) {
@@ -561,7 +581,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     *call->child = run->child;
     call->threads_left = run->threads > 1;
     call->cpu_ns = run->ending.cpu_ns;
-    *ret_alive = run->sent ? !run->child.ended && run->result->claims.done && !run->ending.protocol
+    *ret_alive = run->sent ? !run->receive_errno && !run->child.ended && run->result->claims.done && !run->ending.protocol
                            : call->locked;      /* refused before it began */
     return finish(run, result, ret, error);
 }

@@ -572,7 +572,7 @@ int pyexec_session_create(pyexec_executor *executor, const char *session_id,
         return -1;
     px_auto(px_request_done) pyexec_request *request = pyexec_request_new();
     if (!request)
-        return px_error_oom(error);
+        return px_error_exhausted(error, errno, "can't make the request");
     if (px_executor_load_json(policy_json, "policy", &request->policy, error) < 0 ||
         px_executor_load_json(ceiling_json, "ceiling", &request->ceiling, error) < 0)
         return -1;

@@ -18,6 +18,7 @@
 #define PRELOAD_TIMEOUT_MS 30000
 #define HANG_TIMEOUT_MS 10000       /* of all that takes a zygote milliseconds */
 #define RETRY_NS INT64_C(1000000000)    /* after a start in the background that failed */
+#define EXIT_TIMEOUT_MS 5000        /* from the end of its socket to what the supervisor tells */
 #define ZYGOTES_MAX 64
 /* The children of one zygote have its address layout in common, and its heap: neither shall
  * last as long as the host does. A start costs as much as some thirty runs. */
@@ -102,22 +103,64 @@ static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const 
                          info->remedy, info->name);
 }
 
-/* A start that came to nothing; `preload`: the module that was being imported then, or NULL. */
+/* Whether the signal is one that a process gets for what it did itself. */
+static bool is_fault(int signal)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+    for (size_t i = 0; i < PX_COUNT(faults); i++)
+        if (faults[i] == signal)
+            return true;
+    return false;
+}
+
+/* Whether it ended for a reason that is neither the interpreter's nor the preload's: then with the
+ * error. `again`: another start may succeed. */
+static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_event *event,
+                            const char *preload, const char *text, bool *again, pyexec_error *error)
+{
+    if (event->code != CLD_EXITED) {
+        *again = !is_fault(event->status);
+        if (!*again || preload)
+            return false;
+        px_error_set(error, PYEXEC_OVERLOADED,
+                     "the interpreter was killed (signal %d) while it started", event->status);
+        px_error_hint(error, "The kernel's OOM killer or another process ends it: see the kernel's "
+                             "log (dmesg), and give the machine or its cgroup more memory.");
+        return true;
+    }
+    int layer = event->status - PX_ZYGOTE_EXIT_LAYER;
+    int sys_errno = event->status - PX_ZYGOTE_EXIT_EXHAUSTED;
+    if (preload)
+        return false;
+    if (layer >= 0 && layer < PX_LAYER_COUNT)
+        layer_refused(zygotes, (enum px_layer)layer, text, error);
+    else if (px_errno_exhausted(sys_errno))
+        px_error_exhausted(error, sys_errno, "can't start the interpreter");
+    else if (event->status == PX_ZYGOTE_EXIT_SETUP)
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "can't start the interpreter: %s", text);
+    else
+        return false;
+    return true;
+}
+
+/* A start that came to nothing; `preload`: the module that was being imported then, or NULL.
+ * `again`: another start may succeed. */
 static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
-                        const char *preload, bool hangs, pyexec_error *error)
+                        const char *preload, bool hangs, bool *again, pyexec_error *error)
 {
     char text[700], how[64] = "";
     struct px_launch_event event;
     read_log(launched->log, text, sizeof text);
     if (!hangs) {
-        int known = px_launcher_await_exit(zygotes->launcher, launched->pid, 100, &event);
+        int known = px_launcher_await_exit(zygotes->launcher, launched->pid, EXIT_TIMEOUT_MS, &event);
         launched->pid = 0;
-        bool exited = known == 0 && event.code == CLD_EXITED;
-        int layer = exited ? event.status - PX_ZYGOTE_EXIT_LAYER : -1;
-        if (!preload && layer >= 0 && layer < PX_LAYER_COUNT)
-            return layer_refused(zygotes, (enum px_layer)layer, text, error);
-        if (known == 0)
-            snprintf(how, sizeof how, " (%s %d)", exited ? "exit status" : "signal", event.status);
+        if (known < 0)
+            return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                                "the supervisor ended while an interpreter started");
+        if (ended_otherwise(zygotes, &event, preload, text, again, error))
+            return -1;
+        snprintf(how, sizeof how, " (%s %d)", event.code == CLD_EXITED ? "exit status" : "signal",
+                 event.status);
     }
     const char *colon = text[0] ? ": " : "", *site = zygotes->isolate_site ? "-I -S" : "-I";
     if (preload) {
@@ -162,7 +205,7 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
 
 /* Waits for "ready", and follows the preloads until then. */
 static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
-                       struct px_zygote_ready *ret, pyexec_error *error)
+                       struct px_zygote_ready *ret, bool *again, pyexec_error *error)
 {
     union {
         struct px_zygote_loading loading;
@@ -173,7 +216,7 @@ static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *la
         deadline_after(zygotes->preloads.count ? PRELOAD_TIMEOUT_MS : HANG_TIMEOUT_MS);
     for (;;) {
         if (!await_readable(launched->socket, deadline))
-            return start_failed(zygotes, launched, preload, true, error);
+            return start_failed(zygotes, launched, preload, true, again, error);
         ssize_t n =
             px_receive_fds(launched->socket, &message, sizeof message, NULL, 0, NULL);
         if (n == sizeof message.loading && message.loading.magic == PX_LAUNCH_MAGIC &&
@@ -182,7 +225,7 @@ static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *la
             continue;
         }
         if (n != sizeof message.ready || message.ready.magic != PX_LAUNCH_MAGIC)
-            return start_failed(zygotes, launched, preload, false, error);
+            return start_failed(zygotes, launched, preload, false, again, error);
         if (message.ready.error.code != PYEXEC_OK) {
             *error = message.ready.error;
             return -1;
@@ -192,7 +235,8 @@ static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *la
     }
 }
 
-static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
+static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *again,
+                     pyexec_error *error)
 {
     struct px_launched_zygote launched;
     struct px_zygote_ready ready;
@@ -203,7 +247,7 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
     __atomic_fetch_or(&zygotes->missing, launched.missing, __ATOMIC_RELAXED);
     int result = greet(zygotes, launched.socket, error);
     if (result == 0)
-        result = await_ready(zygotes, &launched, &ready, error);
+        result = await_ready(zygotes, &launched, &ready, again, error);
     if (launched.pid)           /* or its exit was asked for */
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
@@ -219,18 +263,24 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
     return 0;
 }
 
-/* Call with the zygote's lock held. What a try finds refused, the next goes without, if allowed. */
+/* Call with the zygote's lock held. What a try finds refused, the next goes without, if allowed. One
+ * that was killed is tried once more. */
 static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
 {
-    for (;;) {
+    for (bool tried_again = false;;) {
+        bool again = false;
         px_layers before = px_zygotes_missing(zygotes);
-        int result = try_start(zygotes, zygote, error);
+        int result = try_start(zygotes, zygote, &again, error);
         px_layers found = px_zygotes_missing(zygotes) & ~before;
         if (result == 0) {
             px_count(&zygotes->counters->zygote_starts, 1);
             px_count(&zygotes->counters->zygote_restarts, zygote->replaced);
             zygote->replaced = true;
             return 0;
+        }
+        if (again && !tried_again) {
+            tried_again = true;
+            continue;
         }
         if (error->code != PYEXEC_SANDBOX_UNAVAILABLE || !found || found & ~zygotes->allow_missing)
             return result;

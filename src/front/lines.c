@@ -31,13 +31,15 @@ void px_lines_done(struct px_lines *lines)
 /* ---- Writing ---- */
 
 /* Waits until the output takes PIPE_BUF bytes, of which a write does not block then (pipe(7)).
- * False when it doesn't in time, once `stop` says that all shall end. */
+ * False, with ETIMEDOUT, when it doesn't in time, once `stop` says that all shall end. */
 static bool wait_writable(const struct px_lines *lines)
 {
     struct pollfd fds[] = {{lines->output, POLLOUT, 0}, {lines->stop, POLLIN, 0}};
     int timeout = -1;
     for (;;) {
         int n = px_poll(fds, PX_COUNT(fds), timeout);
+        if (n == 0)
+            errno = ETIMEDOUT;
         if (n <= 0 || fds[0].revents)
             return n > 0;
         fds[1].fd = -1;
@@ -75,8 +77,10 @@ void px_lines_send(struct px_lines *lines, struct px_buffer *line)
         return;
     count_unsent(lines, line->length, 0);
     pthread_mutex_lock(&lines->output_lock);
-    if (!lines->output_gone && !write_line(lines, line->data, line->length))
+    if (!lines->output_gone && !write_line(lines, line->data, line->length)) {
+        lines->output_errno = errno;
         lines->output_gone = true;
+    }
     pthread_mutex_unlock(&lines->output_lock);
     count_unsent(lines, 0, line->length);
 }

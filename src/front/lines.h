@@ -15,6 +15,7 @@ struct px_lines {
     int output, stop;                   /* stop: readable when all shall end; or -1 */
     pthread_mutex_t output_lock;        /* whole lines */
     _Atomic bool output_gone;
+    int output_errno;                   /* why, once it is; ETIMEDOUT: the client does not read */
     bool stopping;                      /* set it to read no more */
     pthread_mutex_t lock;               /* what follows */
     pthread_cond_t room;

@@ -96,7 +96,8 @@ void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 bool px_mcp_is_legacy(const char *version);
 
 /* MCP on a pair of descriptors, one message a line, until the end of input or `stop` (a descriptor,
- * or -1) is readable; ends all runs then. Returns the exit status: 0, or 1 when the output is gone. */
+ * or -1) is readable; ends all runs then. Returns 0, the errno with which the
+ * output failed, or -1 with an error. */
 int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pyexec_error *error);
 
 #endif

@@ -119,7 +119,6 @@ int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pye
     px_works_stop(&stdio.works);
     px_mcp_free(stdio.mcp);
     px_works_done(&stdio.works);
-    bool gone = stdio.lines.output_gone;
     px_lines_done(&stdio.lines);
-    return gone ? 1 : 0;
+    return stdio.lines.output_errno;
 }

@@ -392,7 +392,6 @@ int px_rpc_serve(int input, int output, int stop)
     pyexec_executor_free(rpc.executor);
     pthread_cond_destroy(&rpc.held);
     px_works_done(&rpc.works);
-    bool gone = rpc.lines.output_gone;
     px_lines_done(&rpc.lines);
-    return gone ? 1 : 0;
+    return rpc.lines.output_errno;
 }

@@ -6,7 +6,7 @@
 #define PX_FRONT_RPC_H
 
 /* Serves until the end of input, a `shutdown` request, or until `stop` (a descriptor, or -1) is
- * readable; ends all runs then. Returns the exit status: 0, or 1 when the output is gone. */
+ * readable; ends all runs then. Returns 0, or the errno with which the output failed. */
 int px_rpc_serve(int input, int output, int stop);
 
 #endif

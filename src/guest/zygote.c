@@ -254,12 +254,23 @@ static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
                            error);
 }
 
+/* When memory ends, the kernel's OOM killer takes a script before the host (proc(5), oom_score_adj).
+ * Children inherit it, and lowering it takes a privilege that they do not have. */
+static void offer_to_oom_killer(const struct px_zygote *zygote)
+{
+    px_auto_fd int fd = px_openat(zygote->proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
+    /* A container may hide the file; its host then decides by size alone. */
+    if (fd >= 0)
+        (void)!px_write(fd, "1000", 4);
+}
+
 static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *error)
 {
     struct rlimit stack;
     getrlimit(RLIMIT_STACK, &stack);
     stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
     setrlimit(RLIMIT_STACK, &stack);
+    offer_to_oom_killer(zygote);
     if (check_interpreter(error) < 0 || prepare_display(error) < 0 ||
         import_preloads(zygote, preloads, error) < 0 ||
         find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 ||
@@ -314,7 +325,7 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
     int workspace = px_tmpfs_new(bytes, bytes / 4096 + 64, mode,
                                  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (workspace < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make the workspace");
+        return px_error_exhausted(error, errno, "can't make the workspace");
     /* Linux 5.14. Before it links are followed, but only inside the sandbox's own root. */
     px_mount_restrict(workspace, MOUNT_ATTR_NOSYMFOLLOW, false);
     return workspace;

@@ -26,6 +26,10 @@
 #define PX_PATH_MAX 4096
 /* Exit statuses of a zygote that never became Python: + the layer that was refused to it. */
 #define PX_ZYGOTE_EXIT_LAYER 200
+/* The same, for want of something: + the errno, which px_errno_exhausted() knows. */
+#define PX_ZYGOTE_EXIT_EXHAUSTED 64
+/* The same, for another reason that is not the interpreter's. */
+#define PX_ZYGOTE_EXIT_SETUP 125
 
 /* host → outer, once, with a pidfd of the host: a process that the host forked may hold the
  * sockets open. Answered by px_launch_started. */

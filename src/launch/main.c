@@ -130,16 +130,27 @@ static bool lacks(const struct px_launch_started *started, enum px_layer layer)
     return started->missing & PX_LAYER_BIT(layer);
 }
 
+/* The script must not keep the rights of the host's groups. */
+static int drop_groups(pyexec_error *error)
+{
+    if (setgroups(0, NULL) == 0)
+        return 0;
+    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop the supplementary groups (setgroups)");
+    return px_error_hint(error, "Start pyexec where /proc/self/setgroups is `allow`, or as an ordinary user.");
+}
+
 static int prepare(const struct px_launch_start *start, struct px_launch_started *started)
 {
     px_layers allowed = start->allow_missing;
     started->missing |= left_out(allowed);
     started->privileged = is_privileged(start);
-    if (started->privileged)
-        setgroups(0, NULL);
-    else if (!lacks(started, PX_LAYER_USER_NAMESPACE) &&
-             enter_user_namespace(allowed, &started->missing, &started->error) < 0)
+    if (started->privileged) {
+        if (drop_groups(&started->error) < 0)
+            return -1;
+    } else if (!lacks(started, PX_LAYER_USER_NAMESPACE) &&
+             enter_user_namespace(allowed, &started->missing, &started->error) < 0) {
         return -1;
+    }
     if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE)) {
         if (px_layer_refuse(PX_LAYER_MOUNT_NAMESPACE, EPERM, allowed, &started->missing,
                             &started->error) < 0)
@@ -207,7 +218,7 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
     if (extension < 0)
         return -1;
     if (pipe2(gate, O_CLOEXEC) < 0)
-        return px_error_errno(&started->error, PYEXEC_INTERNAL, errno, "can't make a pipe");
+        return px_error_exhausted(&started->error, errno, "can't make a pipe");
     uint64_t flags = CLONE_NEWPID | (started->privileged ? CLONE_NEWUSER : 0);
     pid_t pid = px_clone_namespaces(flags, cgroup->warm, start->allow_missing, &started->missing,
                                     ret_pidfd, &started->error);

@@ -18,10 +18,16 @@
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing,
                     pyexec_error *error)
 {
+    const struct px_layer_info *info = px_layer_info(layer);
+    /* The machine is full: the layer may be there. */
+    if (px_errno_exhausted(sys_errno)) {
+        char what[96];
+        snprintf(what, sizeof what, "can't set up the layer '%s'", info->name);
+        return px_error_exhausted(error, sys_errno, what);
+    }
     *missing |= PX_LAYER_BIT(layer);
     if (allowed & PX_LAYER_BIT(layer))
         return 0;
-    const struct px_layer_info *info = px_layer_info(layer);
     px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, sys_errno,
                    "this kernel or container refuses the layer '%s' (%s)", info->name,
                    info->gives);
@@ -93,6 +99,8 @@ pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_laye
     if (pid >= 0)
         return pid;
     int first = errno;
+    if (px_errno_exhausted(first))
+        return px_error_exhausted(error, first, "can't start a process");
     /* NEWUSER stays in each probe: it is what gives the right to the others. */
     uint64_t user = flags & CLONE_NEWUSER, kept = 0;
     for (size_t i = 0; i < PX_COUNT(namespaces); i++) {
@@ -110,7 +118,7 @@ pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_laye
     if (kept != flags)
         pid = clone_into(cgroup, kept, SIGCHLD, ret_pidfd);
     if (pid < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, first, "can't start a process");
+        return px_error_exhausted(error, first, "can't start a process");
     return pid;
 }
 

@@ -32,17 +32,23 @@ static const char bootstrap[] =
     "submodule_search_locations = None\n"
     "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
 
+/* Says what failed, and ends with this exit status unless the machine is full. */
+static void end(const char *what, int exit_status)
+{
+    int saved = errno;
+    dprintf(2, "%s: %s", what, strerrordesc_np(saved));
+    _exit(px_errno_exhausted(saved) ? PX_ZYGOTE_EXIT_EXHAUSTED + saved : exit_status);
+}
+
 static void die(const char *what)
 {
-    dprintf(2, "%s: %s\n", what, strerrordesc_np(errno));
-    _exit(126);
+    end(what, PX_ZYGOTE_EXIT_SETUP);
 }
 
 /* What this container or kernel refuses; the host names the remedy, or tries without. */
 static void refused(enum px_layer layer, const char *what)
 {
-    dprintf(2, "%s: %s", what, strerrordesc_np(errno));
-    _exit(PX_ZYGOTE_EXIT_LAYER + (int)layer);
+    end(what, PX_ZYGOTE_EXIT_LAYER + (int)layer);
 }
 
 /* A /dev of nothing but these: the zygote of a supervisor started as root is, while it loads,
@@ -124,7 +130,7 @@ static void exec_python(const struct px_launch_zygote *request)
     arguments[n++] = (char *)(uintptr_t)bootstrap;
     arguments[n] = NULL;
     execve(python, arguments, environment);
-    die(python);
+    end(python, 126);
 }
 
 static void become_zygote(const struct px_supervisor *supervisor,

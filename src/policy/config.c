@@ -253,6 +253,8 @@ static int read_file(struct target *target, const char *path, pyexec_error *erro
         return 0;
     if (fd < 0 || px_read_all(fd, &bytes, FILE_MAX) < 0) {
         char shown[PX_SHOWN_MAX];
+        if (px_errno_exhausted(errno))
+            return px_error_exhausted(error, errno, "can't read the configuration file");
         px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "can't read the configuration file %s",
                        px_show(name, strlen(name), shown));
         return px_error_hint(error, path ? "Check the path that --config gives."

@@ -1,4 +1,5 @@
 /* The policy as a whole: defaults, merges, origins, contradictions, names, texts. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -283,6 +284,15 @@ static void test_dunders(void **state)
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 }
 
+/* A copy that could not be made is NULL: no fault of the policy. */
+static void test_merge_of_no_memory(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(px_policy_merge_json(&f->policy, NULL, PX_ORIGIN_REQUEST, &f->error), -1);
+    assert_int_equal(f->error.code, PYEXEC_INTERNAL);
+    assert_int_equal(f->error.sys_errno, ENOMEM);
+}
+
 /* Structs can be filled without the parsers. */
 static void test_check_ranges(void **state)
 {
@@ -406,7 +416,7 @@ int main(void)
         WITH_POLICY(test_names),         WITH_POLICY(test_round_trip),
         WITH_POLICY(test_files),         WITH_POLICY(test_failed_value_leaves_the_old),
         WITH_POLICY(test_files_text),    WITH_POLICY(test_dunders),
-        WITH_POLICY(test_check_ranges),  WITH_POLICY(test_short_flags),
+        WITH_POLICY(test_merge_of_no_memory), WITH_POLICY(test_check_ranges),  WITH_POLICY(test_short_flags),
         WITH_POLICY(test_add_names),     cmocka_unit_test(test_strings),
         cmocka_unit_test(test_describe),
     };

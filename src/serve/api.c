@@ -48,7 +48,7 @@ static pyexec_request *make_run(struct px_request *request, pyexec_error *error)
 {
     pyexec_request *run = pyexec_request_new();
     if (!run) {
-        px_error_oom(error);
+        px_error_exhausted(error, errno, "can't make the request");
         return NULL;
     }
     if (check_body(request, error) < 0 ||

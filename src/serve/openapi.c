@@ -124,7 +124,7 @@ static const char *const result_members[] = {
     "missing_layers:[string", "usage:#Usage", "session:#SessionOfResult?",
 };
 static const char *const error_members[] = {"type:string", "message:string", "line:integer?",
-                                            "traceback:string", "hint:string? What to do instead."};
+                                            "traceback:string?", "hint:string? What to do instead."};
 static const char *const changed_members[] = {"path:string", "bytes:integer", "change:string",
                                               "content_base64:string"};
 static const char *const denial_members[] = {"layer:string", "what:string", "line:integer?", "hint:string?"};

@@ -17,6 +17,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "engine/folder.h"
+#include "engine/result.h"
 #include "engine/wire.h"
 #include "engine/workspace.h"
 
@@ -418,4 +419,29 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
         errno != ECONNRESET)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't send the run");
     return 0;
+}
+
+int px_child_await_locked(const struct px_child *child, pyexec_error *error)
+{
+    pyexec_result *result = px_result_new();
+    if (!result)
+        return px_error_oom(error);
+    struct pollfd polled = {child->channel, POLLIN, 0};
+    char packet[PX_PACKET_MAX];
+    const char *why;
+    int ready = px_poll(&polled, 1, PX_SETUP_TIMEOUT_MS);
+    ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
+    if (n > 0)
+        px_claims_take(&result->claims, packet, (size_t)n, &why);
+    bool locked = result->claims.locked;
+    if (!locked && result->claims.setup.code != PYEXEC_OK) {
+        *error = result->claims.setup;
+    } else if (!locked) {
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                     "the session's process %s while the sandbox was being set up",
+                     ready > 0 ? "ended" : "hung");
+        px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
+    }
+    pyexec_result_free(result);
+    return locked ? 0 : -1;
 }

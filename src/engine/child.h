@@ -11,6 +11,8 @@
 #include "engine/request.h"
 #include "engine/zygotes.h"
 
+#define PX_SETUP_TIMEOUT_MS 10000      /* until a process has locked its sandbox */
+
 struct px_child {
     struct px_launcher *launcher;
     int channel;            /* SOCK_SEQPACKET, non-blocking */
@@ -83,5 +85,8 @@ void px_child_discard_output(const struct px_child *child);
 
 /* Whether it still runs. */
 bool px_child_alive(const struct px_child *child);
+
+/* Waits until a session's process has locked its sandbox, ahead of its first call. */
+int px_child_await_locked(const struct px_child *child, pyexec_error *error);
 
 #endif

@@ -33,7 +33,6 @@
 #include "engine/workspace.h"
 
 #define GRACE_MS 500            /* docs/results.md, Limits have two steps */
-#define SETUP_TIMEOUT_MS 10000
 #define NUDGE_FIRST_MS 5        /* then after twice as long, and so on */
 #define NEVER INT64_MAX
 #define MS INT64_C(1000000)     /* nanoseconds */
@@ -470,7 +469,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
                                 : policy->cpu_time_seconds * INT64_C(1000000000);
         run->started_ns = px_now_ns();
         run->soft_ns = run->cpu_check_ns = run->nudge_ns = NEVER;
-        run->hard_ns = run->started_ns + SETUP_TIMEOUT_MS * MS;
+        run->hard_ns = run->started_ns + PX_SETUP_TIMEOUT_MS * MS;
         if (run->result->claims.locked)
             on_locked(run);
         serve(run);
@@ -584,29 +583,4 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     *ret_alive = run->sent ? !run->receive_errno && !run->child.ended && run->result->claims.done && !run->ending.protocol
                            : call->locked;      /* refused before it began */
     return finish(run, result, ret, error);
-}
-
-int px_run_await_locked(const struct px_child *child, pyexec_error *error)
-{
-    pyexec_result *result = px_result_new();
-    if (!result)
-        return px_error_oom(error);
-    struct pollfd polled = {child->channel, POLLIN, 0};
-    char packet[PX_PACKET_MAX];
-    const char *why;
-    int ready = px_poll(&polled, 1, SETUP_TIMEOUT_MS);
-    ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
-    if (n > 0)
-        px_claims_take(&result->claims, packet, (size_t)n, &why);
-    bool locked = result->claims.locked;
-    if (!locked && result->claims.setup.code != PYEXEC_OK) {
-        *error = result->claims.setup;
-    } else if (!locked) {
-        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                     "the session's process %s while the sandbox was being set up",
-                     ready > 0 ? "ended" : "hung");
-        px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
-    }
-    pyexec_result_free(result);
-    return locked ? 0 : -1;
 }

@@ -37,7 +37,4 @@ struct px_call {
 int px_run_call(const struct px_run_context *context, struct px_call *call,
                 pyexec_result **ret, bool *ret_alive, pyexec_error *error);
 
-/* Waits until a session's process has locked its sandbox, ahead of its first call. */
-int px_run_await_locked(const struct px_child *child, pyexec_error *error);
-
 #endif

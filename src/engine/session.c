@@ -533,7 +533,7 @@ static int start_ahead(struct px_sessions *sessions, struct px_session *session,
         return -1;
     int result = start(sessions, session, request, error);
     if (result == 0)
-        result = px_run_await_locked(&session->child, error);
+        result = px_child_await_locked(&session->child, error);
     px_executor_leave(sessions->executor);
     session->locked = result == 0;
     session->idle_cpu_ns = session->started ? px_child_cpu_ns(&session->child) : 0;

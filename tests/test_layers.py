@@ -77,7 +77,7 @@ def bait(session_folder):
 def victims(bare):
     """A process of the caller's user, and one of the user that a run has without a user namespace."""
     options = {} if bare.uid == os.getuid() else {"user": bare.uid, "group": bare.uid, "extra_groups": []}
-    run = {"user": 65534, "group": 65534, "extra_groups": []} if bare.uid == 0 else options
+    run = {"user": 1900000000, "group": 1900000000, "extra_groups": []} if bare.uid == 0 else options
     made = {"victim": subprocess.Popen(["sleep", "600"], cwd="/", **options), "other": subprocess.Popen(["sleep", "600"], cwd="/", **run)}
     yield {name: process.pid for name, process in made.items()}
     for process in made.values():

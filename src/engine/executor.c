@@ -17,11 +17,11 @@
 #include "engine/request.h"
 #include "engine/result.h"
 #include "engine/run.h"
+#include "engine/run_ids.h"
 #include "engine/verdict.h"
 #include "engine/version.h"
 
 #define UIDS_MAX 1000000u
-#define NOBODY 65534            /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
 
 const char *pyexec_version(void)
 {
@@ -49,9 +49,7 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
         .allow_missing = allow_missing,
         .owner_uid = owner_uid,
         .owner_gid = owner_gid,
-        .run_uid = NOBODY,
         .run_uid_count = 1,
-        .run_gid = NOBODY,
         .cgroup = host->cgroup,
     };
     if (host->uid_range) {
@@ -63,6 +61,8 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
         ret->run_uid = first;
         ret->run_uid_count = count;
         ret->run_gid = first;
+    } else {
+        ret->run_uid = ret->run_gid = px_run_ids_default();
     }
     /* An owner that is not mapped here shows as the overflow id; two maps of one id can't be. */
     if (ret->owner_uid >= ret->run_uid && ret->owner_uid < ret->run_uid + ret->run_uid_count)

@@ -23,11 +23,32 @@ class ApplicationTest {
     private static final HttpClient CLIENT = HttpClient.newHttpClient();
 
     private static Process start(String... properties) throws Exception {
-        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Dali.langengine.pyexecutor.executable=" + System.getProperty("ali.langengine.pyexecutor.executable", ""),
-                "-jar", System.getProperty("app.jar"), "--server.port=0", "--server.address=127.0.0.1"));
+        return start(List.of("-Dali.langengine.pyexecutor.executable=" + System.getProperty("ali.langengine.pyexecutor.executable", "")),
+                properties);
+    }
+
+    private static Process start(List<String> options, String... properties) throws Exception {
+        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        command.addAll(options);
+        command.addAll(List.of("-jar", System.getProperty("app.jar"), "--server.port=0", "--server.address=127.0.0.1"));
         command.addAll(List.of(properties));
-        return new ProcessBuilder(command).redirectErrorStream(true).start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        builder.environment().remove("PYEXEC_EXECUTABLE");
+        return builder.start();
+    }
+
+    /** The address of the application, when it has started. */
+    private static String base(BufferedReader out) throws Exception {
+        Pattern started = Pattern.compile("Tomcat started on port (?:\\(s\\): )?(\\d+)");
+        StringBuilder log = new StringBuilder();
+        for (String line = out.readLine(); line != null; line = out.readLine()) {
+            log.append(line).append('\n');
+            Matcher match = started.matcher(line);
+            if (match.find()) {
+                return "http://127.0.0.1:" + match.group(1);
+            }
+        }
+        throw new AssertionError(log.toString());
     }
 
     private static String send(HttpRequest.Builder request) throws Exception {
@@ -39,16 +60,7 @@ class ApplicationTest {
     void theGuidesApplicationAnswersAndLeavesNothing() throws Exception {
         Process application = start();
         try (BufferedReader out = new BufferedReader(new InputStreamReader(application.getInputStream()))) {
-            Pattern started = Pattern.compile("Tomcat started on port (?:\\(s\\): )?(\\d+)");
-            StringBuilder log = new StringBuilder();
-            Matcher port = null;
-            for (String line = out.readLine(); line != null && port == null; line = port == null ? out.readLine() : line) {
-                log.append(line).append('\n');
-                Matcher match = started.matcher(line);
-                port = match.find() ? match : null;
-            }
-            assertTrue(port != null, log.toString());
-            String base = "http://127.0.0.1:" + port.group(1);
+            String base = base(out);
 
             assertEquals("200 {\"exitCode\":0,\"lastValue\":\"50\",\"error\":null}", run(base, "/run", "a = 5\nb = 10\na * b"));
             assertEquals("200 {\"exitCode\":1,\"lastValue\":null,\"error\":\"ZeroDivisionError: division by zero\"}",
@@ -80,6 +92,26 @@ class ApplicationTest {
     private static String run(String base, String path, String code) throws Exception {
         return send(HttpRequest.newBuilder(URI.create(base + path)).header("Content-Type", "text/plain")
                 .POST(HttpRequest.BodyPublishers.ofString(code)));
+    }
+
+    @Test
+    void whereThereIsNoNativeProgramItStartsAndHealthSaysWhy() throws Exception {
+        Process application = start(List.of("-Dos.name=Mac OS X", "-Dos.arch=aarch64"));
+        try (BufferedReader out = new BufferedReader(new InputStreamReader(application.getInputStream()))) {
+            String health = send(HttpRequest.newBuilder(URI.create(base(out) + "/actuator/health")));
+            assertTrue(health.startsWith("503 ") && health.contains("no native program for mac-os-x-aarch64 (Use remote mode: set "
+                    + "ali.langengine.pyexecutor.url"), health);
+        } finally {
+            application.destroyForcibly();
+        }
+    }
+
+    @Test
+    void thePropertyEnabledSwitchesTheBeanOff() throws Exception {
+        Process application = start("--ali.langengine.pyexecutor.enabled=false");
+        String log = new String(application.getInputStream().readAllBytes());
+        assertEquals(1, application.waitFor());
+        assertTrue(log.contains("required a bean of type 'com.alibaba.langengine.pyexecutor.PyExecutor' that could not be found"), log);
     }
 
     @Test

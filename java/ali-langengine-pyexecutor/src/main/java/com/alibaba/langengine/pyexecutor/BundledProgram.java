@@ -22,12 +22,16 @@ import java.util.stream.Stream;
 
 /**
  * The native program that the jar carries, unpacked once into a folder of this user's own. What is found there is
- * compared with the jar at each start: the folder must be this user's and writable by nobody else, and each file
- * must have the digest that the jar names.
+ * compared with the jar at each start: the folder must be this user's or root's and writable by nobody else, and each
+ * file must have the digest that the jar names. An unpacked one is used without writing anything.
  */
 final class BundledProgram {
     static final String CACHE_PROPERTY = "ali.langengine.pyexecutor.cache";
     private static final String PROGRAM = "pyexec";
+    private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
+    private static final int ROOT_USER = 0;
+    /** The field of the line Uid in /proc/PID/status, after its name: real, effective, saved, file system. */
+    private static final int FILE_SYSTEM_UID = 4;
 
     private final String resources;
     private final Map<String, String> digests = new LinkedHashMap<>();
@@ -66,16 +70,16 @@ final class BundledProgram {
     static Path unpack(Path cache, Path root, String platform) {
         String resources = "native/" + platform + "/";
         if (BundledProgram.class.getResource(resources + "SHA256SUMS") == null) {
-            throw unavailable("this jar carries no native program for " + platform, null);
+            throw new PyExecutorUnsupportedException("this jar has no native program for " + platform);
         }
         if (!hasGlibc(root)) {
-            throw unavailable("this system's C library is not the GNU one (musl: Alpine?), which the native program in the"
-                    + " jar needs", null);
+            throw new PyExecutorUnsupportedException("this system's C library is not the GNU one (musl: Alpine?), which the native"
+                    + " program in the jar needs");
         }
         try {
             return new BundledProgram(resources).into(cache);
         } catch (IOException e) {
-            throw unavailable("can't unpack the native program into " + cache + ": " + e, e);
+            throw unusable(cache, e);
         }
     }
 
@@ -89,10 +93,10 @@ final class BundledProgram {
         return Stream.of("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1").map(root::resolve).anyMatch(Files::exists);
     }
 
-    private static PyExecutorException unavailable(String what, Throwable cause) {
-        return new PyExecutorException("sandbox_unavailable", what, "Install pyexec on this machine (build it from source) and name"
-                + " it in the system property " + NativeProgram.PROPERTY + " or the environment variable " + NativeProgram.VARIABLE
-                + ", or name a writable folder for the program in the system property " + CACHE_PROPERTY + ".", cause);
+    private static PyExecutorException unusable(Path cache, IOException cause) {
+        return new PyExecutorException("sandbox_unavailable", "can't unpack the native program into " + cache + ": " + cause,
+                "Name a folder that only this user can write to in the system property " + CACHE_PROPERTY + ". On a read-only file"
+                + " system it must be a folder into which the same jar was unpacked before.", cause);
     }
 
     private byte[] read(String name) throws IOException {
@@ -106,22 +110,31 @@ final class BundledProgram {
 
     private Path into(Path cache) throws IOException {
         Path folder = cache.resolve(digest(read("SHA256SUMS")).substring(0, 32));
-        Files.createDirectories(cache);
+        if (!Files.isDirectory(cache)) {
+            Files.createDirectories(cache);
+        }
         requireOwn(cache);
         if (!Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
-            Path made = Files.createTempDirectory(cache, ".unpacking-");
-            for (String name : digests.keySet()) {
-                Path file = made.resolve(name);
-                Files.write(file, read(name));
-                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("r-x------"));
-            }
-            moveOrLeave(made, folder);
+            LOG.log(System.Logger.Level.INFO, "Unpacking the native program into {0}", folder);
+            write(cache, folder);
         }
         requireOwn(folder);
         for (Map.Entry<String, String> entry : digests.entrySet()) {
             requireDigest(folder.resolve(entry.getKey()), entry.getValue());
         }
         return folder.resolve(PROGRAM);
+    }
+
+    /** Everybody may read it and run it: root can unpack it into an image for another user. */
+    private void write(Path cache, Path folder) throws IOException {
+        Path made = Files.createTempDirectory(cache, ".unpacking-");
+        for (String name : digests.keySet()) {
+            Path file = made.resolve(name);
+            Files.write(file, read(name));
+            Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("r-xr-xr-x"));
+        }
+        Files.setPosixFilePermissions(made, PosixFilePermissions.fromString("rwxr-xr-x"));
+        moveOrLeave(made, folder);
     }
 
     /** Two processes may unpack at once; the first one's stays, and both are the same. */
@@ -144,20 +157,21 @@ final class BundledProgram {
     private static void requireOwn(Path folder) throws IOException {
         PosixFileAttributes attributes = Files.readAttributes(folder, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
         Set<PosixFilePermission> permissions = attributes.permissions();
-        boolean own = attributes.isDirectory() && isOwn(folder, attributes);
+        int owner = (Integer) Files.getAttribute(folder, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+        boolean own = attributes.isDirectory() && (owner == ROOT_USER || owner == user());
         if (!own || permissions.contains(PosixFilePermission.GROUP_WRITE) || permissions.contains(PosixFilePermission.OTHERS_WRITE)) {
-            throw new IOException(folder + " is not a folder that only this user can write to");
+            throw new IOException(folder + " is not a folder that only this user (or root) can write to");
         }
     }
 
-    /** Compared with a file that this process makes: the name of a user may be unknown to the system. */
-    private static boolean isOwn(Path folder, PosixFileAttributes attributes) throws IOException {
-        Path probe = Files.createTempFile(folder, ".own-", "");
-        try {
-            return Files.getOwner(probe, LinkOption.NOFOLLOW_LINKS).equals(attributes.owner());
-        } finally {
-            Files.delete(probe);
+    /** The user id that this process has when it opens files. It is read without writing: the file system may be read-only. */
+    private static int user() throws IOException {
+        for (String line : Files.readAllLines(Paths.get("/proc/self/status"), StandardCharsets.ISO_8859_1)) {
+            if (line.startsWith("Uid:")) {
+                return Integer.parseUnsignedInt(line.split("\\s+")[FILE_SYSTEM_UID]);
+            }
         }
+        throw new IOException("/proc/self/status does not tell this process's user");
     }
 
     private static String digest(byte[] bytes) throws IOException {

@@ -2,6 +2,7 @@ package com.alibaba.langengine.pyexecutor;
 
 import java.io.File;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.util.Map;
@@ -39,12 +40,21 @@ final class NativeProgram {
             return named(configured, "the configuration (executable)");
         }
         for (String folder : environment.getOrDefault("PATH", "").split(Pattern.quote(File.pathSeparator))) {
-            Path candidate = Paths.get(folder, "pyexec");
-            if (!folder.isEmpty() && isProgram(candidate)) {
+            Path candidate = candidate(folder);
+            if (candidate != null && isProgram(candidate)) {
                 return new NativeProgram(candidate.toAbsolutePath(), false);
             }
         }
         return new NativeProgram(BundledProgram.unpack(environment), true);
+    }
+
+    /** The program in a folder of PATH. Null: PATH may name things that are no folders, on Windows a name in quotes. */
+    private static Path candidate(String folder) {
+        try {
+            return folder.isEmpty() ? null : Paths.get(folder, "pyexec");
+        } catch (InvalidPathException e) {
+            return null;
+        }
     }
 
     private static boolean isSet(String text) {

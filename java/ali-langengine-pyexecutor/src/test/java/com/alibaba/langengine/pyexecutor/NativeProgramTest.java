@@ -2,14 +2,17 @@ package com.alibaba.langengine.pyexecutor;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -81,7 +84,7 @@ class NativeProgramTest {
         Object before = Files.getLastModifiedTime(program);
         assertEquals(program, BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE));
         assertEquals(before, Files.getLastModifiedTime(program));
-        assertEquals("rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(program.getParent())));
+        assertEquals("rwxr-xr-x", PosixFilePermissions.toString(Files.getPosixFilePermissions(program.getParent())));
         assertEquals("42\n", output(List.of(program.toString(), "run", "-c", "6 * 7")));
     }
 
@@ -120,15 +123,51 @@ class NativeProgramTest {
     void aCacheThatOthersCanWriteToIsNotUsed() throws Exception {
         Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxrwxrwx"));
         assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage()
-                .contains("is not a folder that only this user can write to"));
+                .contains("is not a folder that only this user (or root) can write to"));
     }
 
     @Test
     void anotherSystemIsNamed() {
         assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, BundledProgram.platform("Linux", "riscv64"))).getMessage()
-                .contains("this jar carries no native program for linux-riscv64"));
+                .contains("this jar has no native program for linux-riscv64"));
         assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, BundledProgram.platform("Mac OS X", "arm64"))).getMessage()
                 .contains("mac-os-x-aarch64"));
+    }
+
+    @Test
+    void anUnpackedCacheOnAReadOnlyFileSystemIsCheckedAndRuns() throws Exception {
+        Path cache = temporary.resolve("cache");
+        Path program = BundledProgram.unpack(cache, ROOT, HERE);
+        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+        List<String> command = List.of("bwrap", "--unshare-user", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unsetenv",
+                NativeProgram.VARIABLE, "--setenv", "PATH", "/usr/bin:/bin", java, "-cp", System.getProperty("java.class.path"),
+                "-D" + BundledProgram.CACHE_PROPERTY + "=" + cache, Starter.class.getName());
+        assertEquals("started\n", output(command));
+        Path other = program.resolveSibling("pyexec-launch");
+        Files.setPosixFilePermissions(other, PosixFilePermissions.fromString("rwxr-xr-x"));
+        Files.write(other, new byte[] {'x'}, StandardOpenOption.APPEND);
+        String said = output(command);
+        assertTrue(said.startsWith("sandbox_unavailable") && said.contains(other + " is not what the jar carries"), said);
+        Files.delete(other);
+        assertTrue(output(command).contains(other + " is missing"));
+        Files.move(program.getParent(), temporary.resolve("elsewhere"));
+        said = output(command);
+        assertTrue(said.contains("can't unpack") && said.contains("read-only file system it must be a folder into which"), said);
+    }
+
+    @Test
+    void graalVmIsToldOfTheJarsProgram() throws Exception {
+        String name = "META-INF/native-image/com.alibaba/ali-langengine-pyexecutor/resource-config.json";
+        Map<String, Object> config;
+        try (InputStream in = getClass().getClassLoader().getResourceAsStream(name)) {
+            config = Json.parseObject(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+        }
+        List<?> includes = (List<?>) ((Map<?, ?>) config.get("resources")).get("includes");
+        String folder = "com/alibaba/langengine/pyexecutor/native/" + HERE + "/";
+        for (String file : List.of("SHA256SUMS", "pyexec", "pyexec-launch", "pyexec_guest.abi3.so")) {
+            assertNotNull(getClass().getClassLoader().getResource(folder + file), file);
+            assertTrue(includes.stream().anyMatch(item -> (folder + file).matches((String) ((Map<?, ?>) item).get("pattern"))), file);
+        }
     }
 
     @Test
@@ -146,7 +185,7 @@ class NativeProgramTest {
                 + " PATH=/usr/bin:/bin \"$0\" \"$@\"",
                 java, "-cp", System.getProperty("java.class.path"), "-D" + BundledProgram.CACHE_PROPERTY + "=" + cache,
                 Starter.class.getName()));
-        assertTrue(said.startsWith("sandbox_unavailable: can't run the native program " + cache) && said.contains("noexec"), said);
+        assertTrue(said.contains("sandbox_unavailable: can't run the native program " + cache) && said.contains("noexec"), said);
     }
 
     /** A JVM that starts an executor and prints what is wrong. */

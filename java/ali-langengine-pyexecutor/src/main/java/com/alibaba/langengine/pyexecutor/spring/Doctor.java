@@ -2,17 +2,51 @@ package com.alibaba.langengine.pyexecutor.spring;
 
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import com.alibaba.langengine.pyexecutor.PyExecutorException;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.locks.ReentrantLock;
+import org.springframework.boot.context.properties.bind.Binder;
+import org.springframework.core.env.Environment;
 
 /** What doctor says, for the health indicators of both generations of Spring Boot. */
 final class Doctor {
+    static final String MAX_AGE_PROPERTY = "ali.langengine.pyexecutor.health-max-age";
+    private static final Duration MAX_AGE = Duration.ofSeconds(10);
+
     final boolean ok;
     final Map<String, Object> details = new LinkedHashMap<>();
 
     private Doctor(boolean ok) {
         this.ok = ok;
+    }
+
+    /** The last answer of doctor while it is young enough, else a new one. Many that ask at once get one answer. */
+    static final class Cache {
+        private final PyExecutor executor;
+        private final long maxAgeNanos;
+        private final ReentrantLock asking = new ReentrantLock();
+        private Doctor last;
+        private long askedAtNanos;
+
+        Cache(PyExecutor executor, Environment environment) {
+            this.executor = executor;
+            this.maxAgeNanos = Binder.get(environment).bind(MAX_AGE_PROPERTY, Duration.class).orElse(MAX_AGE).toNanos();
+        }
+
+        Doctor get() {
+            asking.lock();
+            try {
+                if (last == null || System.nanoTime() - askedAtNanos >= maxAgeNanos) {
+                    last = ask(executor);
+                    askedAtNanos = System.nanoTime();
+                }
+                return last;
+            } finally {
+                asking.unlock();
+            }
+        }
     }
 
     static Doctor ask(PyExecutor executor) {

@@ -6,6 +6,7 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnBean;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnClass;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean;
 import org.springframework.context.annotation.Bean;
+import org.springframework.core.env.Environment;
 import org.springframework.boot.health.autoconfigure.contributor.ConditionalOnEnabledHealthIndicator;
 import org.springframework.boot.health.contributor.AbstractHealthIndicator;
 import org.springframework.boot.health.contributor.Health;
@@ -24,16 +25,18 @@ public class PyExecutorHealth4AutoConfiguration {
      * Up when this machine can run scripts; details name what is missing, and how to get it.
      *
      * @param executor that is asked
+     * @param environment where the property health-max-age is: how old an answer may be
      * @return a new one
      */
     @Bean
     @ConditionalOnBean(PyExecutor.class)
     @ConditionalOnMissingBean(name = "pyexecutorHealthIndicator")
-    public AbstractHealthIndicator pyexecutorHealthIndicator(PyExecutor executor) {
+    public AbstractHealthIndicator pyexecutorHealthIndicator(PyExecutor executor, Environment environment) {
+        Doctor.Cache doctors = new Doctor.Cache(executor, environment);
         return new AbstractHealthIndicator("pyexec doctor failed") {
             @Override
             protected void doHealthCheck(Health.Builder builder) {
-                Doctor doctor = Doctor.ask(executor);
+                Doctor doctor = doctors.get();
                 (doctor.ok ? builder.up() : builder.down()).withDetails(doctor.details);
             }
         };

@@ -21,7 +21,8 @@ class RemoteBeanTest {
     private static AnnotationConfigApplicationContext context(String url, String token, String verify) {
         AnnotationConfigApplicationContext context = new AnnotationConfigApplicationContext();
         context.getEnvironment().getPropertySources().addFirst(new MapPropertySource("test", Map.of("ali.langengine.pyexecutor.url", url,
-                "ali.langengine.pyexecutor.token", token, "ali.langengine.pyexecutor.verify-at-startup", verify)));
+                "ali.langengine.pyexecutor.token", token, "ali.langengine.pyexecutor.verify-at-startup", verify,
+                "ali.langengine.pyexecutor.health-max-age", "0")));
         context.register(PyExecutorAutoConfiguration.class, PyExecutorHealth3AutoConfiguration.class);
         context.refresh();
         return context;

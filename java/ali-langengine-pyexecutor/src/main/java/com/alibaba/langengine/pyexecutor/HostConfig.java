@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Executor;
 
 /**
  * Where scripts run: on this machine, with the native program found and bounded as said here (read when it starts), or
@@ -22,6 +23,7 @@ public class HostConfig {
     private String sessionPrefix;
     private Duration answerTimeout = Duration.ofMinutes(5);
     private HttpClient httpClient;
+    private Executor asyncExecutor;
 
     /** The defaults. */
     public HostConfig() {
@@ -158,6 +160,22 @@ public class HostConfig {
      */
     public HostConfig setHttpClient(HttpClient httpClient) {
         this.httpClient = httpClient;
+        return this;
+    }
+
+    /** @return what completes futures, or null */
+    public Executor getAsyncExecutor() {
+        return asyncExecutor;
+    }
+
+    /**
+     * @param asyncExecutor completes the futures of {@link PyExecutor#executeAsync} and {@link PyExecutor#executeOnceAsync}:
+     *     listeners, and what the caller makes dependent on a future, run on it. Null: threads of the executor's own, which
+     *     are used again and end when they are idle
+     * @return this
+     */
+    public HostConfig setAsyncExecutor(Executor asyncExecutor) {
+        this.asyncExecutor = asyncExecutor;
         return this;
     }
 

@@ -16,6 +16,8 @@ import java.util.function.Function;
 
 /** The native process of an executor: started at the first call, and again when it has died. */
 final class NativeClient implements Transport {
+    private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
+
     private final PyExecutionPolicy policy;
     private final Map<String, Object> sessionConfig;
     private final HostConfig host;
@@ -197,6 +199,9 @@ final class NativeClient implements Transport {
                 throw Failures.closed();
             }
             if (current == null || current.process.hasEnded()) {
+                if (current != null) {
+                    noteEnd(current);
+                }
                 current = null;
                 current = open();
             }
@@ -210,12 +215,17 @@ final class NativeClient implements Transport {
         starting.lock();
         try {
             if (current == dead) {
+                noteEnd(dead);
                 current = null;
             }
         } finally {
             starting.unlock();
         }
         dead.process.close();
+    }
+
+    private static void noteEnd(Connection connection) {
+        LOG.log(System.Logger.Level.WARNING, "{0}. It is started again; its sessions are gone.", connection.process.ending());
     }
 
     private Connection open() throws InterruptedException {
@@ -231,6 +241,7 @@ final class NativeClient implements Transport {
         try {
             new Sent(process, process.send("initialize", params)).await();
             done = true;
+            LOG.log(System.Logger.Level.INFO, "Started the native program {0}, process {1}", program.path, String.valueOf(process.pid()));
             return new Connection(process, base);
         } catch (IOException e) {
             throw program.unusable(process.ending(), e);

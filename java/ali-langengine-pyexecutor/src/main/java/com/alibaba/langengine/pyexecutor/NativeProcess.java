@@ -173,7 +173,28 @@ final class NativeProcess {
         } finally {
             writing.unlock();
         }
-        process.onExit().orTimeout(END_SECONDS, TimeUnit.SECONDS).exceptionally(late -> process.destroyForcibly()).join();
+        if (!endsInTime()) {
+            process.destroyForcibly();
+        }
+    }
+
+    /** Waits without a timer of CompletableFuture: that one's thread never ends, and would hold the caller's class loader. */
+    private boolean endsInTime() {
+        boolean interrupted = false;
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(END_SECONDS);
+        try {
+            while (true) {
+                try {
+                    return process.waitFor(end - System.nanoTime(), TimeUnit.NANOSECONDS);
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
     }
 
     /** The process is gone; whether the call was executed is not known. */

@@ -4,9 +4,9 @@ import java.lang.ref.Cleaner;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 
 /**
@@ -19,13 +19,15 @@ import java.util.function.Consumer;
  */
 public class PyExecutor implements AutoCloseable {
     private static final Cleaner CLEANER = Cleaner.create();
+    private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
 
     private final PyExecutionPolicy policy;
     private final boolean sessionsEnabled;
     private final Transport transport;
     private final SessionMemory sessions = new SessionMemory();
     private final Cleaner.Cleanable cleanable;
-    private final List<Consumer<PyExecutionResult>> listeners = new CopyOnWriteArrayList<>();
+    private final Listeners listeners = new Listeners();
+    private final AsyncExecutor asyncExecutor;
 
     /**
      * An executor without sessions.
@@ -57,10 +59,19 @@ public class PyExecutor implements AutoCloseable {
         this.policy = policy == null ? new PyExecutionPolicy() : policy;
         this.sessionsEnabled = sessionConfig != null && sessionConfig.isEnabled();
         HostConfig host = hostConfig == null ? new HostConfig() : hostConfig;
-        RemoteServer server = RemoteServer.find(host);
+        this.asyncExecutor = new AsyncExecutor(host.getAsyncExecutor());
+        RemoteServer server = RemoteServer.find(host, asyncExecutor);
         this.transport = server == null ? new NativeClient(this.policy, sessionConfig, host)
                 : new RemoteClient(this.policy, sessionConfig, server, host);
-        this.cleanable = CLEANER.register(this, transport::close);
+        this.cleanable = CLEANER.register(this, closing(transport, asyncExecutor));
+    }
+
+    /** It must not hold the executor, which would then never be collected. */
+    private static Runnable closing(Transport transport, AsyncExecutor asyncExecutor) {
+        return () -> {
+            transport.close();
+            asyncExecutor.close();
+        };
     }
 
     /**
@@ -78,7 +89,7 @@ public class PyExecutor implements AutoCloseable {
      */
     public PyExecutionResult executeOnce(String code, PyExecutionOptions options) throws Exception {
         Objects.requireNonNull(code, "code");
-        return result(single(code, options).await(), null);
+        return run(null, () -> single(code, options));
     }
 
     /**
@@ -98,17 +109,12 @@ public class PyExecutor implements AutoCloseable {
      */
     public PyExecutionResult execute(String sessionId, String code, PyExecutionOptions options) throws Exception {
         requireSession(sessionId, code);
-        Transport.Pending<?> pending = inSession(sessionId, code, options);
-        try {
-            return result(pending.await(), sessionId);
-        } catch (PyExecutorException e) {
-            noteLoss(pending, e, sessionId);
-            throw e;
-        }
+        return run(sessionId, () -> inSession(sessionId, code, options));
     }
 
     /**
-     * {@link #executeOnce(String, PyExecutionOptions)} without waiting. Cancelling the future cancels the run.
+     * {@link #executeOnce(String, PyExecutionOptions)} without waiting. Cancelling the future interrupts the
+     * script, and kills it when it goes on.
      *
      * @param code Python
      * @param options of this run; null: none
@@ -120,7 +126,8 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * {@link #execute(String, String, PyExecutionOptions)} without waiting. Cancelling the future cancels the call.
+     * {@link #execute(String, String, PyExecutionOptions)} without waiting. Cancelling the
+     * future interrupts the script, and kills it when it goes on.
      *
      * @param sessionId the session
      * @param code Python
@@ -268,9 +275,24 @@ public class PyExecutor implements AutoCloseable {
     /**
      * Has each result told, timeouts included, before the caller gets it.
      *
-     * @param listener is called on the calling thread, or for futures on that of {@link CompletableFuture}
+     * @param listener is called on the calling thread, or for futures on one of {@link HostConfig#setAsyncExecutor}. What it
+     *     throws is logged
      */
     public void addResultListener(Consumer<PyExecutionResult> listener) {
+        Objects.requireNonNull(listener, "listener");
+        addListener(sessionId -> end -> {
+            if (end.result() != null) {
+                listener.accept(end.result());
+            }
+        });
+    }
+
+    /**
+     * Has each execution's start and end told, also the end by a failure of the host.
+     *
+     * @param listener is told
+     */
+    public void addListener(PyExecutionListener listener) {
         listeners.add(Objects.requireNonNull(listener, "listener"));
     }
 
@@ -325,46 +347,74 @@ public class PyExecutor implements AutoCloseable {
         return transport.run(sessionId, Requests.of(code, options), true);
     }
 
-    private CompletableFuture<PyExecutionResult> async(String sessionId, Call<Transport.Pending<?>> sending) {
+    private PyExecutionResult run(String sessionId, Call<Transport.Pending<?>> sending)
+            throws InterruptedException, PyExecutionTimeoutException {
+        Listeners.Watched watched = listeners.start(sessionId);
+        Transport.Pending<?> pending = null;
+        Map<String, Object> answer;
         try {
-            return async(sessionId, sending.make());
+            pending = sending.make();
+            answer = pending.await();
+        } catch (RuntimeException | InterruptedException e) {
+            noteLoss(pending, e, sessionId);
+            watched.ended(null, e);
+            throw e;
+        }
+        return result(answer, sessionId, watched);
+    }
+
+    private CompletableFuture<PyExecutionResult> async(String sessionId, Call<Transport.Pending<?>> sending) {
+        Listeners.Watched watched = listeners.start(sessionId);
+        try {
+            return async(sessionId, sending.make(), watched);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
+            watched.ended(null, e);
             return CompletableFuture.failedFuture(e);
         } catch (PyExecutorException | IllegalArgumentException e) {
+            watched.ended(null, e);
             return CompletableFuture.failedFuture(e);
         }
     }
 
-    private <A> CompletableFuture<PyExecutionResult> async(String sessionId, Transport.Pending<A> pending) {
-        CompletableFuture<PyExecutionResult> future = new CompletableFuture<>() {
-            @Override
-            public boolean cancel(boolean mayInterruptIfRunning) {
-                boolean cancelled = super.cancel(mayInterruptIfRunning);
-                if (cancelled) {
-                    pending.cancel();
-                }
-                return cancelled;
+    private <A> CompletableFuture<PyExecutionResult> async(String sessionId, Transport.Pending<A> pending, Listeners.Watched watched) {
+        CompletableFuture<PyExecutionResult> future = new CompletableFuture<>();
+        // Whatever completes it before the answer is there ends the script: cancel, orTimeout, the caller's own value.
+        future.whenComplete((result, failure) -> {
+            if (!pending.answer().isDone()) {
+                pending.cancel();
             }
-        };
+        });
         // Not on the thread that reads the answers: what follows is the caller's.
         pending.answer().whenCompleteAsync((answer, failure) -> {
             try {
-                if (failure != null) {
-                    throw pending.failure(failure instanceof CompletionException ? failure.getCause() : failure);
-                }
-                future.complete(result(pending.decode(answer), sessionId));
-            } catch (PyExecutionTimeoutException | RuntimeException e) {
+                future.complete(result(decoded(pending, answer, failure), sessionId, watched));
+            } catch (PyExecutionTimeoutException e) {
+                future.completeExceptionally(e);
+            } catch (RuntimeException e) {
                 noteLoss(pending, e, sessionId);
+                watched.ended(null, future.isCancelled() ? new CancellationException("the caller cancelled the future") : e);
                 future.completeExceptionally(e);
             }
-        });
+        }, asyncExecutor);
         return future;
     }
 
-    private PyExecutionResult result(Map<String, Object> map, String sessionId) throws PyExecutionTimeoutException {
+    private static <A> Map<String, Object> decoded(Transport.Pending<A> pending, A answer, Throwable failure) {
+        if (failure != null) {
+            throw pending.failure(failure instanceof CompletionException ? failure.getCause() : failure);
+        }
+        return pending.decode(answer);
+    }
+
+    private PyExecutionResult result(Map<String, Object> map, String sessionId, Listeners.Watched watched)
+            throws PyExecutionTimeoutException {
         PyExecutionResult result = new PyExecutionResult(map, sessionId == null ? null : sessions);
-        listeners.forEach(listener -> listener.accept(result));
+        PyExecutionResult.Session session = result.getSession();
+        if (session != null && session.restarted() != null) {
+            LOG.log(System.Logger.Level.INFO, "Session {0} began anew: its earlier state is gone ({1})", sessionId, session.restarted());
+        }
+        watched.ended(result, null);
         if (result.getStatus() == PyExecutionResult.Status.TIMEOUT) {
             throw new PyExecutionTimeoutException(result);
         }
@@ -372,7 +422,7 @@ public class PyExecutor implements AutoCloseable {
     }
 
     private void noteLoss(Transport.Pending<?> pending, Exception failure, String sessionId) {
-        if (sessionId != null && failure.getCause() != null && pending.losesSession(failure.getCause())) {
+        if (sessionId != null && pending != null && failure.getCause() != null && pending.losesSession(failure.getCause())) {
             sessions.note(sessionId);
         }
     }

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
 
 /**
  * A {@code pyexec serve} at a URL: requests that carry the token, and what its answers mean. URL and token are looked
@@ -33,18 +34,18 @@ final class RemoteServer {
     private final String token;
     private final HttpClient client;
 
-    RemoteServer(String url, String token, HttpClient client) {
+    RemoteServer(String url, String token, HttpClient client, Executor executor) {
         this.url = checked(url);
         this.token = token;
         this.client = client != null ? client
-                : HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(CONNECT).build();
+                : HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(CONNECT).executor(executor).build();
     }
 
     /** Null: scripts run on this machine. */
-    static RemoteServer find(HostConfig host) {
+    static RemoteServer find(HostConfig host, Executor executor) {
         String url = first(System.getProperty(URL_PROPERTY), System.getenv(URL_VARIABLE), host.getUrl());
         return url == null ? null : new RemoteServer(url,
-                first(System.getProperty(TOKEN_PROPERTY), System.getenv(TOKEN_VARIABLE), host.getToken()), host.getHttpClient());
+                first(System.getProperty(TOKEN_PROPERTY), System.getenv(TOKEN_VARIABLE), host.getToken()), host.getHttpClient(), executor);
     }
 
     private static String first(String... texts) {

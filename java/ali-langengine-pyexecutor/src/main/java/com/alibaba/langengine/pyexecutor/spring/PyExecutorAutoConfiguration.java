@@ -1,6 +1,7 @@
 package com.alibaba.langengine.pyexecutor.spring;
 
 import com.alibaba.langengine.pyexecutor.PyExecutor;
+import com.alibaba.langengine.pyexecutor.PyExecutorException;
 import com.alibaba.langengine.pyexecutor.PyExecutorUnsupportedException;
 import org.springframework.boot.autoconfigure.AutoConfiguration;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean;
@@ -32,7 +33,7 @@ public class PyExecutorAutoConfiguration {
     @Bean(destroyMethod = "close")
     @ConditionalOnMissingBean
     public PyExecutor pyExecutor(PyExecutorProperties properties) {
-        PyExecutor executor = new PyExecutor(properties.toPolicy(), properties.toSessionConfig(), properties.toHostConfig());
+        PyExecutor executor = made(properties);
         try {
             if (properties.isVerifyAtStartup()) {
                 executor.start();
@@ -45,5 +46,26 @@ public class PyExecutorAutoConfiguration {
             executor.close();
             throw e;
         }
+    }
+
+    /** A value that a setting refuses is told as one of the policy is: by {@link PyExecutorFailureAnalyzer}. */
+    private static PyExecutor made(PyExecutorProperties properties) {
+        try {
+            return new PyExecutor(properties.toPolicy(), properties.toSessionConfig(), properties.toHostConfig());
+        } catch (IllegalArgumentException e) {
+            PyExecutorException failure = new PyExecutorException("invalid_policy", named(properties, e.getMessage()), null);
+            failure.addSuppressed(e);
+            throw failure;
+        }
+    }
+
+    private static String named(PyExecutorProperties properties, String message) {
+        String[] values = {"url", properties.getUrl(), "session-prefix", properties.getSessionPrefix()};
+        for (int i = 0; i < values.length; i += 2) {
+            if (values[i + 1] != null && message.contains("'" + values[i + 1] + "'")) {
+                return "ali.langengine.pyexecutor." + values[i] + ": " + message;
+            }
+        }
+        return message;
     }
 }

@@ -1,5 +1,6 @@
 package com.alibaba.langengine.pyexecutor.spring;
 
+import com.alibaba.langengine.pyexecutor.PyExecutionEnd;
 import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import com.alibaba.langengine.pyexecutor.PyExecutorException;
@@ -8,14 +9,21 @@ import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
 import io.micrometer.core.instrument.binder.MeterBinder;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.LongStream;
 
 /**
- * {@code pyexec.execution.duration} (a timer, and so also how many executions, by {@code status}),
+ * {@code pyexec.execution.duration} (a timer with a histogram, by {@code status}), {@code pyexec.queue.duration} (the same, of
+ * the time in which a call's code did not run), {@code pyexec.failures} (executions without a result, by {@code code}),
  * {@code pyexec.denials} (by {@code layer}), {@code pyexec.sessions}, {@code pyexec.running} and {@code pyexec.queued}.
  */
 public class PyExecutorMetrics implements MeterBinder {
+    /** The bounds of the histograms, so that their number does not depend on the registry. */
+    private static final Duration[] BUCKETS = LongStream.of(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000)
+            .mapToObj(Duration::ofMillis).toArray(Duration[]::new);
+
     private final PyExecutor executor;
 
     /** @param executor that is measured */
@@ -25,20 +33,30 @@ public class PyExecutorMetrics implements MeterBinder {
 
     @Override
     public void bindTo(MeterRegistry registry) {
-        executor.addResultListener(result -> record(registry, result));
+        executor.addListener(sessionId -> end -> record(registry, end));
         for (String name : new String[] {"sessions", "running", "queued"}) {
             Gauge.builder("pyexec." + name, executor, it -> now(it, name)).description("As pyexec counts them").register(registry);
         }
     }
 
-    private static void record(MeterRegistry registry, PyExecutionResult result) {
-        Timer.builder("pyexec.execution.duration").description("Wall-clock time of executions")
-                .tag("status", result.getStatus().name().toLowerCase(Locale.ROOT)).register(registry)
-                .record((long) (result.getUsage().wallMillis() * 1000), TimeUnit.MICROSECONDS);
+    private static void record(MeterRegistry registry, PyExecutionEnd end) {
+        PyExecutionResult result = end.result();
+        if (result == null) {
+            Counter.builder("pyexec.failures").description("Executions without a result").tag("code", end.failureCode())
+                    .register(registry).increment();
+            return;
+        }
+        timer("pyexec.execution.duration", "Wall-clock time of executions").tag("status", result.getStatus().name().toLowerCase(Locale.ROOT))
+                .register(registry).record((long) (result.getUsage().wallMillis() * 1000), TimeUnit.MICROSECONDS);
+        timer("pyexec.queue.duration", "Time in which a call's code did not run").register(registry).record(end.waited());
         for (PyExecutionResult.Denial denial : result.getDenials()) {
             Counter.builder("pyexec.denials").description("What scripts were refused").tag("layer", denial.layer()).register(registry)
                     .increment();
         }
+    }
+
+    private static Timer.Builder timer(String name, String description) {
+        return Timer.builder(name).description(description).serviceLevelObjectives(BUCKETS);
     }
 
     private static double now(PyExecutor executor, String name) {

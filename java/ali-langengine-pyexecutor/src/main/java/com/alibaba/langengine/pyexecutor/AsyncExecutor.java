@@ -1,0 +1,44 @@
+package com.alibaba.langengine.pyexecutor;
+
+import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.SynchronousQueue;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * Completes the futures of an executor: on the caller's Executor, or on threads of its own. Those are used again, and
+ * end when they had nothing to do for a few seconds, so that none holds a class loader for long.
+ */
+final class AsyncExecutor implements Executor {
+    private static final long IDLE_SECONDS = 2;
+
+    private final Executor executor;
+    private final ThreadPoolExecutor own;
+
+    AsyncExecutor(Executor configured) {
+        own = configured != null ? null
+                : new ThreadPoolExecutor(0, Integer.MAX_VALUE, IDLE_SECONDS, TimeUnit.SECONDS, new SynchronousQueue<>(), body -> {
+                    Thread thread = new Thread(body, "pyexec-async");
+                    thread.setDaemon(true);
+                    return thread;
+                });
+        executor = configured != null ? configured : own;
+    }
+
+    /** A command that the executor refuses runs here and now: else its future would never complete. */
+    @Override
+    public void execute(Runnable command) {
+        try {
+            executor.execute(command);
+        } catch (RejectedExecutionException e) {
+            command.run();
+        }
+    }
+
+    void close() {
+        if (own != null) {
+            own.shutdown();
+        }
+    }
+}

@@ -13,6 +13,8 @@ all: setup
 
 setup:
 	@tools/bootstrap.sh
+	@if test -f $(BUILD)/build.ninja && ! grep -qF '"build": "$(abspath $(BUILD))"' $(BUILD)/meson-info/meson-info.json; then \
+		echo "pyexec: $(BUILD) was made in another folder; it is set up anew with its options"; meson setup --wipe $(BUILD); fi
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(ARGS)
 
 run: all

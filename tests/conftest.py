@@ -18,8 +18,12 @@ import pytest
 # `meson test` sets it, and a copy of the program would load the library of the build folder.
 os.environ.pop("LD_LIBRARY_PATH", None)
 
-# A shell's background job ignores it, and so would all that is started here.
+# What this process ignores or blocks, all that it starts ignores or blocks too: a shell's background job has
+# SIGINT ignored, nohup SIGHUP, and some supervisors block signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD):
+    signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))

@@ -77,8 +77,10 @@ def test_50_runs_of_one_warm_parent_draw_50_values(preloads, pool, sessions):
 
 @pytest.mark.parametrize("sessions", [False, True], ids=["runs", "sessions"])
 def test_50_runs_with_numpy_preloaded_draw_50_values(science, sessions):
-    policy = dict(ANY, python_bin=science, isolate_site=False, preload_imports=["numpy", "random"], address_space_bytes=2 << 30)
+    policy = dict(ANY, python_bin=science, isolate_site=False, preload_imports=["numpy", "numpy.random", "random"], address_space_bytes=2 << 30)
     with Executor(policy, {"max_count": 0}, {"zygotes": 1}) as executor:
+        # Some releases of numpy import it at its first use only.
+        assert executor.call(None, "import sys\n'numpy.random.mtrand' in sys.modules")["last_value_repr"] == "True"
         differ(executor, {**SOURCES, **NUMPY}, sessions)
 
 

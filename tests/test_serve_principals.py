@@ -1,4 +1,5 @@
 """`pyexec serve`: tokens, principals that see nothing of each other, ceilings, rate, turns, Host and Origin."""
+import hashlib
 import json
 import os
 
@@ -49,6 +50,23 @@ def test_without_a_known_token_nothing_is_answered(server, header):
 def test_a_wrong_token_on_the_unix_socket_is_refused_too(server):
     assert server.ask("GET", "/v1/sessions", token="wrong").status == 401
     assert server.ask("GET", "/v1/sessions", token="a-secret").status == 200
+
+
+def test_a_token_is_compared_to_its_last_digit(own):
+    token = "0123456789abcdef" * 4
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    others = ["alice sha256:" + digest[:-n] + "".join("%x" % (int(digit, 16) ^ 1) for digit in digest[-n:]) for n in (1, 2, 8, 32)]
+    with serving(own, tcp=True, tokens=[token_line("alice", token)]) as server:
+        def status(token):
+            return server.ask("GET", "/v1/sessions", address=server.tcp, token=token).status
+        assert status(token) == 200
+        for wrong in (token[:-1] + "e", token[:-2] + "ee", token[:-1], token + "f", token[:-8] + "0" * 8, token.upper(), token[:-32] + "0" * 32):
+            assert status(wrong) == 401, wrong
+        # The hash in the file is compared whole too.
+        for line in others:
+            server.write_tokens(line)
+            server.reload()
+            assert status(token) == 401, line
 
 
 def test_probes_need_no_token(server):

@@ -53,7 +53,25 @@ if [ "$(id -u)" != 0 ]; then
 else
     echo "pyexec: apt-get installs:$missing"
 fi
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -qq
+
+# Runs apt-get, and waits while another program (unattended-upgrades, for one) holds a lock of apt or dpkg: 10 minutes
+# at most. DPkg::Lock::Timeout would not wait for the lock of the lists.
+run_apt() {
+    tries=0
+    until output=$($sudo env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get "$@" 2>&1); do
+        case $output in
+        *"Could not get lock"* | *"Unable to lock"* | *"Unable to acquire"*) ;;
+        *) tries=600 ;;
+        esac
+        if [ "$tries" -ge 600 ]; then
+            printf '%s\n' "$output" >&2
+            return 1
+        fi
+        [ "$tries" != 0 ] || echo "pyexec: waiting for another program to release apt's lock" >&2
+        tries=$((tries + 1))
+        sleep 1
+    done
+}
+run_apt update -qq
 # shellcheck disable=SC2086
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+run_apt install -y -qq --no-install-recommends $missing

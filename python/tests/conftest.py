@@ -1,6 +1,7 @@
 """Fixtures of the client's tests: the built program (PYEXEC_BUILD), a server, and clients over each transport."""
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,12 @@ from serving import serving, token_line  # noqa: E402
 os.environ["PYEXEC"] = PROGRAM = os.path.join(BUILD, "pyexec")
 # `python3` of the sandbox; the environment of these tests is not for scripts.
 os.environ["PATH"] = "/usr/bin:/bin"
+
+# What this process ignores or blocks, all that it starts does too (nohup, a shell's background job).
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
+    signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 POLICY = {"disable_open": False, "use_import_whitelist": False, "banned_imports": []}
 

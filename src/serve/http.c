@@ -247,28 +247,6 @@ static void take_trace(struct px_request *request)
     make_hex(request->span, 8);
 }
 
-static enum MHD_Result count_header(void *closure, enum MHD_ValueKind kind, const char *name,
-                                    const char *value)
-{
-    unsigned *count = closure;
-    (void)kind;
-    if (strcasecmp(name, "Content-Length") == 0)
-        count[0]++;
-    else if (strcasecmp(name, "Transfer-Encoding") == 0)
-        count[strcasecmp(value, "chunked") == 0 ? 1 : 2]++;
-    else if (strcasecmp(name, "Host") == 0)
-        count[3]++;
-    return MHD_YES;
-}
-
-/* What proxies in front of this could read differently than we do (RFC 9112, section 6.3). */
-static bool is_ambiguous(struct px_request *request)
-{
-    unsigned count[4] = {0};
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_header, count);
-    return count[0] + count[1] > 1 || count[2] || count[3] > 1;
-}
-
 /* The length that the client says the body has; UINT64_MAX: chunked. */
 static uint64_t announced(const struct px_request *request)
 {
@@ -311,7 +289,7 @@ static bool is_read_first(const struct px_request *request)
 }
 
 /* All that can be refused before the body. */
-static void begin(struct px_request *request)
+static void begin(struct px_request *request, const char *version)
 {
     const char *host = px_request_header(request, "Host");
     const char *origin = px_request_header(request, "Origin");
@@ -320,11 +298,12 @@ static void begin(struct px_request *request)
     take_id(request);
     take_trace(request);
     px_body_await(request);
-    request->ambiguous = is_ambiguous(request);
+    request->ambiguous = px_syntax_is_ambiguous(request->connection, version);
     if (request->ambiguous)
         px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
-                          "the request's length or host is given twice or not understood",
-                          "Send one Host, and one of Content-Length and Transfer-Encoding: chunked.");
+                          "the request can be read in two ways",
+                          "Send one Host, one of Content-Length and Transfer-Encoding: chunked, and each header "
+                          "on a line of its own that ends in CR LF, without a blank before the colon.");
     else if (!px_host_allowed(request->listener, host))
         px_answer_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden",
                           "the Host header names another server",
@@ -469,12 +448,11 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
     (void)closure;
     (void)connection;
     (void)url;
-    (void)version;
     if (!request)
         return MHD_NO;
     if (!*request->method) {
         snprintf(request->method, sizeof request->method, "%s", method);
-        begin(request);
+        begin(request, version);
         return request->status && !is_read_first(request) ? send_answer(request) : MHD_YES;
     }
     if (*upload_size) {

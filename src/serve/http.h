@@ -168,6 +168,10 @@ void px_request_release(struct px_request *request);
 
 const char *px_request_header(const struct px_request *request, const char *name);
 
+/* Whether proxies in front of this could read the request differently than it does (syntax.c); `version` is
+ * libmicrohttpd's. */
+bool px_syntax_is_ambiguous(struct MHD_Connection *connection, const char *version);
+
 /* Nanoseconds that a connection may take for its next headers, or for so many bytes of a body. */
 int64_t px_http_patience(const struct px_server *server, uint64_t bytes);
 

@@ -158,6 +158,10 @@ PYEXEC_API int pyexec_request_set_working_dir(pyexec_request *request, const cha
 /* An absolute folder of the host to work in. Used, never removed. */
 PYEXEC_API int pyexec_request_set_workspace(pyexec_request *request, const char *path);
 
+/* Where the session that this call makes sees its workspace: an absolute path, such as /home/user. Only
+ * for a workspace in memory; ignored with workspace_root, and by a session that is there. */
+PYEXEC_API int pyexec_request_set_workspace_path(pyexec_request *request, const char *path);
+
 /* An environment variable of the script. A later value for the same name replaces. With a name
  * that is empty or has a '=', the execution fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value);

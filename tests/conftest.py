@@ -74,6 +74,12 @@ class Program:
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
+    def json(self, *arguments, **keywords):
+        """What the program prints, as JSON."""
+        done = self.run(*arguments, **keywords)
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
     def error(self, code, *flags, **keywords):
         """The error object of a run that never began."""
         done = self.run("run", "--json", *flags, "-c", code, **keywords)

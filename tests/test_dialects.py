@@ -96,7 +96,7 @@ def test_contexts_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
     seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="contexts")["contexts"]
     assert seen["made"] == [["e2b-", "python", "/home/user"], ["e2b-", "python", "/home/user/work"]]
     assert good(seen["own"], "first") and seen["other"]["error"][0] == "NameError"
-    assert seen["file"]["error"][0] == "PermissionError" and good(seen["there"], "('work', ['here'])")
+    assert seen["file"]["error"][0] == "FileNotFoundError" and good(seen["there"], "('/home/user/work', ['here'])")
     assert seen["listed"] == [[False, False, "/home/user"], [False, True, "/home/user/work"], [True, False, "/home/user"]]
     assert seen["restarted"][0][0] == "Cancelled" and seen["restarted"][1][0] == "NameError"
     for refused in ("javascript", "outside", "above"):
@@ -122,6 +122,11 @@ def test_the_e2b_sdk_with_a_token(guarded, dialect_client, capsys):  # noqa: F81
     seen = seen_by(dialect_client, "e2b_client.py", guarded, capsys, token="alice")
     assert all(kind == "SandboxException" and message.startswith("401") for kind, message in seen["refused"])
     assert good(seen["value"], "42") and good(seen["context"], "1")
+
+
+def test_home_of_e2b_is_the_workspace(server):
+    code = "import os\nopen('/home/user/a.txt', 'w').write('x')\nprint(open('a.txt').read(), os.getcwd(), os.path.expanduser('~'))"
+    assert b'"x /home/user /home/user\\n"' in server.ask("POST", "/execute", {"code": code}).body
 
 
 def test_lines_of_e2b_are_one_object_each(server):
@@ -170,6 +175,16 @@ def test_contexts_are_not_kept_without_end(own, nothing_left):
 
 
 # ---- SandboxFusion ----
+
+
+def test_fields_that_sandbox_fusion_does_not_have_are_named(server):
+    body = {"language": "python", "code": "print(open(0).read())", "input": "Hello", "timeout": 3}
+    answer = server.ask("POST", "/run_code", body).json()
+    assert answer["status"] == "Success" and answer["message"] == "unknown fields are ignored: 'input', 'timeout'; standard input is the field 'stdin'"
+    assert server.ask("POST", "/run_code", {"language": "python", "code": "1", "stdin": "x"}).json()["message"] == ""
+    ended = server.ask("POST", "/run_code", {"language": "python", "code": "print(7)\nexit()"}).json()
+    assert (ended["status"], ended["run_result"]["stdout"], ended["run_result"]["stderr"]) == ("Success", "7\n", "")
+
 
 @pytest.fixture(scope="module")
 def fusion(server, dialect_client):  # noqa: F811

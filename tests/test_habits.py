@@ -196,3 +196,43 @@ def test_stdin_by_its_path_without_file_access(pyexec):
 def test_open_is_as_it_was(every):
     assert every.call(None, "import io, inspect\nopen is io.open, open.__name__, list(inspect.signature(open).parameters)[:2]")["last_value_repr"] == "(True, 'open', ['file', 'mode'])"
     assert every.call(None, "open()")["error"]["type"] == "TypeError"
+
+
+# ---- What a process has ----
+
+def test_the_locale_and_the_user(every):
+    assert every.call(None, "import locale\nlocale.setlocale(locale.LC_ALL, '')\nlocale.getlocale()")["status"] == "ok"
+    assert every.call(None, "import getpass\ngetpass.getuser()")["last_value_repr"] == "'sandbox'"
+
+
+def test_the_program_can_be_asked_for_and_nothing_else_of_proc(pyexec):
+    code = "import ctypes, os\nlibc = ctypes.CDLL(None)\nb = ctypes.create_string_buffer(500)\n"
+    assert pyexec.result(code + "libc.readlink(b'/proc/self/exe', b, 499), b.value[:1]", "--any-import", "--files", "full")["last_value_repr"].endswith("b'/')")
+    result = pyexec.result(code + "[libc.open(('/proc/' + p).encode(), 0) < 0 for p in ('self/maps', 'self/environ', 'self/fd', '1', 'version', 'self/exe')],"
+                           "libc.read(libc.open(b'/proc/self/cmdline', 0), b, 499)", "--any-import", "--files", "full", "--max-open-files", "30")
+    assert result["last_value_repr"].endswith(", 0)") and result["last_value_repr"].count("True") >= 5, result
+    assert "outside sandbox" in pyexec.result("open('/proc/self/cmdline')", "--any-import", "--files", "full")["error_repr"]
+
+
+@pytest.mark.parametrize("code", ["import sys, io\nsys.stdout = io.StringIO()\nprint('lost')", "import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)",
+                                  "import sys\nsys.stdout.close()", "import sys\nsys.stdout = None", "import sys\ndel sys.stdout",
+                                  "import sys, io\nsys.stdout = sys.stderr = io.TextIOWrapper(sys.stdout.detach())"])
+def test_each_call_of_a_session_has_its_output(every, session, code):
+    session(code)
+    for _ in range(2):
+        result = session("import sys\nprint('back')\nprint('too', file=sys.stderr)")
+        assert (result["stdout"], result["stderr"]) == ("back\n", "too\n"), result
+
+
+# ---- Imports for programs that only compute ----
+
+def test_the_preset_of_imports(own):
+    default, preset = (set(own.json("policy", *flags)["allowed_imports"]) for flags in ((), ("--imports", "safe-stdlib")))
+    assert default < preset and not preset & {"os", "sys", "subprocess", "pathlib", "shutil", "ctypes", "importlib", "threading", "multiprocessing", "pickle", "inspect"}
+    assert set(own.json("policy", "--imports", "default")["allowed_imports"]) == default
+    # What HumanEval's prompts, solutions and tests import.
+    assert {"typing", "math", "random", "copy", "string", "collections", "re", "hashlib"} <= preset
+    result = own.result("import %s" % ", ".join(sorted(preset)), "--imports", "safe-stdlib")
+    assert (result["status"], result["denials"]) == ("ok", []), result
+    assert "import 'os' not allowed" in own.result("import os", "--imports", "safe-stdlib")["error_repr"]
+    assert own.result("import typing, pprint", "--allow-import", "pprint")["error_repr"].startswith("ImportError: import 'typing' not allowed")

@@ -3,6 +3,9 @@ import subprocess
 
 import pytest
 
+from library import Executor
+from test_interpreters import BUILDS
+
 ANY = ["--any-import"]
 FULL = ["--files", "full"]
 
@@ -37,15 +40,15 @@ def test_code_that_does_not_compile(own, code, words):
 
 @pytest.mark.parametrize("code, flags, words", [
     ("import nosuch", ANY, "isolate_site"), ("import nosuch", [*ANY, "--no-isolate-site"], "not installed"),
-    ("from utils import helper", ANY, "in the script itself"), ("from . import utils", [], "relative imports"),
+    ("from utils import helper", ANY, "into the script"), ("from . import utils", [], "relative imports"),
     ("import asyncio\nasync def f(): asyncio.run(f())\nasyncio.run(f())", ANY, "await main()"), ("import asyncio\nasync def f(): pass\nasyncio.create_task(f())", ANY, "await main()"),
     ("async def f(): return 1\nf() + 1", [], "await it"), ("async def f(): return 1\nlen(f())", [], "await it"),
     ("input('n? ')", [], "stdin"), ("def f(n): return f(n + 1)\nf(0)", [], "loop"),
-    ("import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(1,)).start()", ANY, "16 may run at once (max_threads)"),
+    ("import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(1,)).start()", ANY, "16 threads may run at once (max_threads)"),
     ("import argparse\np = argparse.ArgumentParser()\np.add_argument('x')\np.parse_args()", ANY, "no command-line arguments"),
     ("import sys\nsys.argv[1]", ANY, "no command-line arguments"), ("import os\nos.environ['API_KEY']", ANY, "request's env"),
     ("str(10 ** 5000)", [], "hex(n)"), ("open('data.csv')", FULL, "request's files"), ("open('~/x', 'w')", FULL, "does not expand ~"),
-    ("open('/tmp/x', 'w')", FULL, "relative"), ("open('a')", [], "disable_open"), ("import tempfile\ntempfile.TemporaryFile()", ANY, "io.BytesIO"),
+    ("open('/tmp/x', 'w')", FULL, "relative"), ("open('a')", [], "disable_open"), ("import tempfile\ntempfile.TemporaryFile()", ANY, "in variables"),
     ("import multiprocessing\nmultiprocessing.Pool(2)", ANY, "ThreadPoolExecutor"), ("import multiprocessing\nmultiprocessing.Pool(2)", [*ANY, *FULL], "ThreadPoolExecutor"),
     ("from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor(2).submit(abs, 1)", [*ANY, *FULL], "ThreadPoolExecutor"),
     ("import subprocess\nsubprocess.run(['ls'])", ANY, "in Python"), ("import urllib.request\nurllib.request.urlopen('http://example.com')", ANY, "disable_networking"),
@@ -123,3 +126,101 @@ def test_what_packages_look_at_by_themselves_is_no_denial(pyexec, package, files
 def test_display_needs_no_import(own, flags):
     result = own.result("from IPython.display import display", *flags)
     assert "display() is a builtin here" in result["error"]["hint"] + result["error"]["message"]
+
+
+# ---- Text around the code ----
+
+@pytest.mark.parametrize("code, words", [
+    ("Here is the code:\n```python\nprint(1)\n```\nIt prints 1.", "fences"), ("```\nprint(1)\n```", "fences"), ("Sure! Here is it.\n\n```py\nx = 1\n```", "fences"),
+    ("The following code prints one\nprint(1)", "This line is text"), ("x = 1\nThis prints the value of x.", "This line is text"),
+    ("print(1)\n<|im_end|>", "'<|im_end|>'"), ("<code>\nprint(1)\n</code>", "'<code>'"), ("print(1)\n</code>", "'</code>'"), ("print(1)\n[/PYTHON]", "'[/PYTHON]'"),
+    ("print(1)\n<end_code>", "'<end_code>'"), ("x = 1\\nprint(x)\\n", "real line ends"), ("def f():\\n    return 1\\nf()", "real line ends"),
+])
+def test_text_around_the_code(own, code, words):
+    result = own.result(code)
+    assert result["error"]["type"] == "SyntaxError" and words in (result["error"]["hint"] or ""), result["error"]
+
+
+@pytest.mark.parametrize("code", ["x = 1 +\n", "x = 1 \\ y\n", "if x = 1: pass", "for x in y print(x)", "a b", "x <- 1"])
+def test_code_is_not_taken_for_text(own, code):
+    hint = own.result(code)["error"]["hint"] or ""
+    assert not any(words in hint for words in ("text", "fence", "marker", "line ends")), hint
+
+
+@pytest.mark.parametrize("code, character", [("x = 1\u00a0+ 2", "U+00A0"), ("x = 1\u200b", "U+200B"), ("x =\u00a01", "U+00A0"), ("x = 0x1f\u200b", "U+200B"), ("y = 2.5\u2009* 3", "U+2009")])
+def test_an_invisible_character_is_named(own, code, character):
+    result = own.result(code)
+    assert "invalid non-printable character " + character in result["error_repr"] and character in result["stderr"], result["error"]
+    assert own.result("x = 1abc")["error_repr"].startswith("SyntaxError: invalid decimal literal")
+
+
+# ---- A newer Python ----
+
+NEWER = [("def first[T](xs): return xs[0]", (3, 12)), ("class A[T]: pass", (3, 12)), ("type Pair = tuple[int, int]", (3, 12)), ("names = ['a']\nf\"{\"x\".join(names)}\"", (3, 12)),
+         ("f'{'a'}'", (3, 12)), ("f'{\"\\n\".join([])}'", (3, 12)), ("try: pass\nexcept* ValueError: pass", (3, 11)), ("match 1:\n    case 1: pass", (3, 10)),
+         ("from itertools import batched", (3, 12)), ("import itertools\nitertools.batched('ab', 1)", (3, 12)), ("import itertools\nitertools.pairwise('ab')", (3, 10)),
+         ("import math\nmath.lcm(1, 2)", (3, 9)), ("from datetime import UTC", (3, 11)), ("import datetime\ndatetime.UTC", (3, 11)), ("from typing import Self", (3, 11)),
+         ("import tomllib", (3, 11)), ("import zoneinfo", (3, 9)), ("from enum import StrEnum", (3, 11)), ("'ab'.removeprefix('a')", (3, 9)), ("(5).bit_count()", (3, 10)),
+         ("ExceptionGroup('a', [ValueError()])", (3, 11)), ("x: int | None = 1\nint | None", (3, 10)), ("{} | {}", (3, 9)), ("list[int]", (3, 9)),
+         ("zip([1], [2], strict=True)", (3, 10)), ("import asyncio\nasyncio.TaskGroup", (3, 11)), ("from warnings import deprecated", (3, 13))]
+
+
+@pytest.mark.parametrize("python", ["/usr/bin/python3", *BUILDS], ids=lambda path: str(path).split("/")[-3])
+def test_what_is_newer_than_this_python_is_named(python):
+    with Executor({"python_bin": python, "use_import_whitelist": False, "banned_imports": []}) as executor:
+        version = eval(executor.call(None, "import sys\nsys.version_info[:2]")["last_value_repr"])
+        for code, since in NEWER:
+            result = executor.call(None, code)
+            if version >= since:
+                assert result["status"] == "ok", (code, result["error"])
+            else:
+                words = "new in Python %d.%d, and this is Python %d.%d" % (*since, *version)
+                assert words in (result["error"]["hint"] or ""), (code, result["error"])
+        gone = executor.call(None, "import distutils")
+        assert gone["status"] == "ok" if version < (3, 12) else "gone since Python 3.12" in gone["error"]["hint"], gone
+
+
+# ---- Files ----
+
+def test_a_missing_file_is_looked_for(pyexec, open_folder):
+    for name in ("sales.csv", "Sales 2024.xlsx", "notes.txt", ".hidden"):
+        (open_folder / name).write_text("x")
+    given = [flag for name in ("sales.csv", "Sales 2024.xlsx", "notes.txt", ".hidden") for flag in ("--file", str(open_folder / name))]
+    hint = pyexec.result("open('sale.csv')", "--files", "read", *given)["error"]["hint"]
+    assert hint.startswith("Did you mean 'sales.csv'? The working directory has: 'sales.csv', ") and "'notes.txt'" in hint and ".hidden" not in hint, hint
+    assert "The working directory has: 'Sales" in pyexec.result("import csv\nopen('zzz.bin', 'rb')", "--files", "read", "--allow-import", "csv", *given)["error"]["hint"]
+    assert "is empty" in pyexec.result("open('data.csv')", "--files", "full")["error"]["hint"]
+    many = pyexec.result("for i in range(40): open('f%02d' % i, 'w').close()\nopen('g')", "--files", "full")["error"]["hint"]
+    assert "and 25 more" in many and many.count("'f") == 15, many
+    result = pyexec.result("open('/mnt/data/sales.csv')", "--files", "read", *given)
+    assert "open('sales.csv')" in result["error"]["hint"] and "outside sandbox" in result["error_repr"]
+    odd = pyexec.result("open(b'a\\xff\\n' * 30, 'w').close()\nopen('b')", "--files", "full")["error"]
+    assert odd["hint"].startswith("The working directory has: "), odd
+
+
+# ---- Hints that mislead ----
+
+@pytest.mark.parametrize("code, flags, words", [
+    ("import multiprocessing as mp\nlock = mp.Lock()", [*ANY, *FULL], "threading.Lock"), ("import multiprocessing as mp\nmp.Value('i')", [*ANY, *FULL], "threading.Lock"),
+    ("import multiprocessing as mp\nmp.Queue()", ANY, "threading.Lock"),
+    ("import threading\nthreading.stack_size(1 << 29)\nthreading.Thread(target=print).start()", ANY, "address_space_bytes"),
+    ("raise ImportError('libbig.so: failed to map segment from shared object')", [], "address_space_bytes"),
+    ("raise OSError('libbig.so: failed to map segment from shared object')", [], "536870912 bytes"),
+    ("import os\nos.mkdir('a')\nos.chdir('a')\nos.rmdir('../a')\nos.getcwd()", [*ANY, *FULL], "was deleted"),
+])
+def test_the_cause_is_named(own, code, flags, words):
+    result = own.result(code, *flags)
+    assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
+
+
+def test_a_limit_that_is_not_set_is_not_blamed(own):
+    crash = "import ctypes\nctypes.string_at(0)"
+    assert "address_space_bytes=" in own.result(crash, *ANY)["error"]["hint"]
+    hint = own.result(crash, *ANY, "--address-space-bytes", "none")["error"]["hint"]
+    assert "crashed" in hint and "address_space_bytes" not in hint
+
+
+def test_modules_that_are_refused_are_not_advised(own):
+    assert "StringIO" not in own.result("open('a')")["error"]["hint"]
+    assert "StringIO" in own.result("open('a')", "--allow-import", "io")["error"]["hint"]
+    assert "asyncio" not in own.result("async def f(): return 1\nf() + 1")["error"]["hint"]

@@ -30,12 +30,14 @@ def holds(result, value="-1"):
 
 @pytest.mark.parametrize("files", FILES)
 def test_the_tree_has_only_what_python_needs(pyexec, files):
-    code = LIBC + LIST + ("[ls(p) for p in (b'/', b'/dev', b'/etc', b'/usr', b'/home', b'/root', b'/proc', b'/sys', b'/run', b'/var',"
+    code = LIBC + LIST + ("[ls(p) for p in (b'/', b'/dev', b'/etc', b'/usr', b'/proc', b'/proc/self', b'/home', b'/root', b'/sys', b'/run', b'/var',"
                           " b'/work', b'/boot', b'/data', b'/media', b'/mnt', b'/opt', b'/srv')]")
     result = pyexec.result(code, *ANY, "--files", files)
-    root, dev, etc, usr, *rest = eval(result["last_value_repr"])
+    root, dev, etc, usr, proc, own, *rest = eval(result["last_value_repr"])
     # Empty folders in which workspaces of the host may lie are there for all runs (src/sandbox/root.c).
-    assert set(root) <= {"dev", "etc", "lib", "lib64", "usr", "workspace", *EMPTY}, root
+    assert set(root) <= {"dev", "etc", "lib", "lib64", "proc", "usr", "workspace", *EMPTY}, root
+    # The program's path and an empty command line; no process can be looked at (src/guest/trees.c).
+    assert proc == ["self"] and sorted(own) == ["cmdline", "exe"], (proc, own)
     assert set(dev) <= {"full", "null", "random", "urandom", "zero", "fd", "shm"} and set(usr) <= {"lib", "lib64", "share", "local", "bin"}, (dev, usr)
     assert set(etc or []) <= {"ld.so.cache", "localtime", "ssl"} and all(not names for names in rest), (etc, rest)
 
@@ -45,7 +47,7 @@ def test_the_network_adds_only_what_a_resolver_needs(pyexec):
                           "[libc.open(b'/etc/' + p, 0) for p in (b'passwd', b'shadow', b'hostname', b'machine-id', b'ssl/private')]")
     root, etc, empty, opened = eval(pyexec.result("EMPTY = %r\n" % EMPTY + code, *ANY, "--network", "--files", "full")["last_value_repr"])
     assert not {"passwd", "shadow", "group", "hostname", "machine-id", "ssh", "fstab"} & set(etc) and opened == [-1] * 5, (etc, opened)
-    assert not {"proc", "sys", "root", "boot"} & set(root) and not any(empty), (root, empty)
+    assert not {"sys", "root", "boot"} & set(root) and not any(empty), (root, empty)
 
 
 def test_with_the_network_certificates_and_names_work(pyexec):

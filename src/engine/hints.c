@@ -16,7 +16,7 @@ struct rule {
     const char *message;        /* a part of it */
     const char *source;         /* a part of the script's innermost line; "^…": its beginning */
     const char *hint;
-    enum { ALWAYS, ISOLATED, NOT_ISOLATED, NO_FILES, NO_NETWORK, USAGE_PRINTED } when;
+    enum { ALWAYS, ISOLATED, NOT_ISOLATED, NO_FILES, NO_NETWORK, MEMORY_LIMITED, USAGE_PRINTED } when;
 };
 
 #define NOT_A_NOTEBOOK "This is plain Python, not a notebook or a shell: "
@@ -33,7 +33,7 @@ struct rule {
     "There is no display: print results, or save a figure to a file in the working directory."
 #define NO_PROCESSES \
     "Other processes, and the locks between them, are not available: do the work in this " \
-    "process, or with concurrent.futures.ThreadPoolExecutor."
+    "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock."
 #define TEXT_COLUMN \
     "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
     "numbers of it with pd.to_numeric(df[c], errors='coerce') or pd.get_dummies()."
@@ -41,6 +41,13 @@ struct rule {
     "Values are missing: drop them with df.dropna(), or fill them with df.fillna(value)."
 #define TWO_DIMENSIONS \
     "Give X as a table, df[['a']] with two brackets, or as x.reshape(-1, 1)."
+#define TOO_LITTLE_TO_LOAD \
+    "The library does not fit into {address_space_bytes} bytes of address space (address_space_bytes): ask " \
+    "for more, or use a smaller library."
+#define OWN_MODULE \
+    "A module of your own can lie in the working directory when the script may read files, else put it " \
+    "into the script."
+#define CRASHED "The interpreter or an extension module crashed. Avoid ctypes and deep native recursion."
 #define NO_EXCEL \
     "The package for Excel files is not installed, and nothing can be installed from a script: use " \
     "df.to_csv() and pd.read_csv()."
@@ -67,7 +74,6 @@ static const struct rule rules[] = {
     {"SyntaxError", NULL, "^!", NO_INSTALLING, ALWAYS},
     {"SyntaxError", NULL, "pip install", NO_INSTALLING, ALWAYS},
     {"SyntaxError", NULL, "^%", NOT_A_NOTEBOOK "leave the line out.", ALWAYS},
-    {"SyntaxError", NULL, "```", "Send the code alone, without Markdown's fences.", ALWAYS},
     {"SyntaxError", "'return' outside", NULL,
      "A script returns nothing: make the value its last expression, or print it.", ALWAYS},
     {"SyntaxError", "outside async function", NULL,
@@ -85,8 +91,7 @@ static const struct rule rules[] = {
      "Indent each block by four spaces more than its first line, and nothing else.", ALWAYS},
     {"TabError", NULL, NULL, "Indent with spaces only, four for each level.", ALWAYS},
     {"SyntaxError", "f-string: ", NULL,
-     "Inside the braces of an f-string use other quotes than around it (before Python 3.12), or put "
-     "the value into a variable first.", ALWAYS},
+     "Look at the braces of the f-string: each needs its end, and a brace itself is written twice.", ALWAYS},
     {"UnboundLocalError", NULL, NULL,
      "It is assigned in this function, so it is local here: pass it as an argument, or declare it "
      "global or nonlocal.", ALWAYS},
@@ -155,7 +160,14 @@ static const struct rule rules[] = {
      "Use await, which works at the top level too: `await main()`. asyncio.run() works only where no "
      "loop runs.", ALWAYS},
     {"RuntimeError", "can't start new thread", NULL,
+     "{max_threads} threads may run at once (max_threads), and their stacks must fit into "
+     "{address_space_bytes} bytes of address space (address_space_bytes): use fewer threads, or a smaller "
+     "threading.stack_size().", MEMORY_LIMITED},
+    {"RuntimeError", "can't start new thread", NULL,
      "Use fewer threads: {max_threads} may run at once (max_threads).", ALWAYS},
+    {"ImportError", "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
+    {"OSError", "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
+    {"ImportError", "cannot allocate memory in static TLS", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
     {"TypeError", "is not JSON serializable", NULL,
      "Convert it first: int(x), float(x), str(x) or x.tolist(); json.dumps(..., default=str) does it for all.", ALWAYS},
     {"TypeError", "unhashable type: ", NULL,
@@ -171,10 +183,10 @@ static const struct rule rules[] = {
     {"ModuleNotFoundError", NULL, NULL,
      "This interpreter sees only the standard library (isolate_site is true): write it "
      "with the standard library, or ask for isolate_site=false with a python_bin that has "
-     "the package. A module of your own must be in the script itself.", ISOLATED},
+     "the package. " OWN_MODULE, ISOLATED},
     {"ModuleNotFoundError", NULL, NULL,
      "The package is not installed for this python_bin, and nothing can be installed from "
-     "a script: use another module. A module of your own must be in the script itself.", ALWAYS},
+     "a script: use another module. " OWN_MODULE, ALWAYS},
     {"EOFError", NULL, NULL,
      "There is no more standard input: pass the data in the request's stdin, or put it "
      "into the code.", ALWAYS},
@@ -205,15 +217,17 @@ static const struct rule rules[] = {
      "the code, stdin or files of the request.", NO_NETWORK},
     {"FileNotFoundError", "No usable temporary directory", NULL,
      "This policy gives the script no file access (policy field disable_open): keep data "
-     "in variables, io.StringIO or io.BytesIO.", NO_FILES},
+     "in variables.", NO_FILES},
     {"FileNotFoundError", ": '~", NULL,
      "open() does not expand ~: give a path relative to the working directory.", ALWAYS},
+    {"FileNotFoundError", "'/dev/shm'", NULL, NO_PROCESSES, ALWAYS},
     {"FileNotFoundError", "directory: ", NULL,
      "It is not in the working directory: pass it in the request's files, write it first, "
      "or correct the name; in a stateless run nothing is there from earlier runs.", ALWAYS},
-    {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, NO_FILES},
-    {"FileNotFoundError", "No such file or directory", "Pool", NO_PROCESSES, ALWAYS},
-    {"FileNotFoundError", "No such file or directory", "multiprocessing", NO_PROCESSES, ALWAYS},
+    {"FileNotFoundError", "No such file or directory", "cwd",
+     "The working directory was deleted: go to another with os.chdir().", ALWAYS},
+    /* Without a name it is a semaphore: multiprocessing makes one for each of its locks. */
+    {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, ALWAYS},
     {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
     {"sqlite3.OperationalError", "unable to open database file", NULL,
      "Open it inside the working directory, or use ':memory:'.", ALWAYS},
@@ -243,8 +257,7 @@ static const struct {
      "{address_space_bytes} bytes of address space are allowed (address_space_bytes)."},
     {PYEXEC_STATUS_KILLED, "Run it again; if it is killed again, use less memory."},
     {PYEXEC_STATUS_CRASHED,
-     "The interpreter or an extension module crashed. Avoid ctypes and deep native recursion; if "
-     "the script needs much memory, the cause can be an allocation that failed at "
+     CRASHED " If the script needs much memory, the cause can be an allocation that failed at "
      "address_space_bytes={address_space_bytes}."},
 };
 
@@ -298,6 +311,8 @@ static bool is_time(const struct rule *rule, const pyexec_result *result,
         return !policy->isolate_site;
     case NO_FILES:
         return px_policy_files(policy) == PX_FILES_NONE;
+    case MEMORY_LIMITED:
+        return policy->address_space_bytes != PX_NONE;
     case NO_NETWORK:
         return policy->disable_networking;
     case USAGE_PRINTED:
@@ -351,6 +366,9 @@ static char *denial_hint(const pyexec_result *result)
 
 static char *status_hint(const pyexec_result *result, const struct px_policy *policy)
 {
+    /* Where no limit is set, none is blamed. */
+    if (result->status == PYEXEC_STATUS_CRASHED && policy->address_space_bytes == PX_NONE)
+        return strdup(CRASHED);
     for (size_t i = 0; i < PX_COUNT(status_hints); i++)
         if (status_hints[i].status == result->status)
             return expand(status_hints[i].hint, policy);
@@ -365,6 +383,8 @@ char *px_hint_for(const pyexec_result *result, const struct px_policy *policy)
         return hint;
     if (result->exit_code == 128 + SIGSYS)
         return denial_hint(result);
+    if (result->claims.advice.length)
+        return strdup(px_buffer_string(&result->claims.advice));
     hint = find_rule(rules, PX_COUNT(rules), result, policy);
     if (!hint)
         hint = denial_hint(result);

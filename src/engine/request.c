@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "engine/inputs.h"
 #include "engine/wire.h"
+#include "launch/launch.h"
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 #define ENV_MAX 65536u
@@ -45,6 +46,7 @@ void pyexec_request_free(pyexec_request *request)
     json_decref(request->policy_defaults);
     free(request->working_dir);
     free(request->workspace);
+    free(request->workspace_path);
     px_strings_done(&request->env);
     free(request->bad_env);
     free(request->input);
@@ -119,6 +121,11 @@ int pyexec_request_set_working_dir(pyexec_request *request, const char *path)
 int pyexec_request_set_workspace(pyexec_request *request, const char *path)
 {
     return replace(&request->workspace, NULL, path, strlen(path));
+}
+
+int pyexec_request_set_workspace_path(pyexec_request *request, const char *path)
+{
+    return replace(&request->workspace_path, NULL, path, strlen(path));
 }
 
 int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value)
@@ -519,6 +526,12 @@ int px_request_check(pyexec_request *request, pyexec_error *error)
         return -1;
     if (request->working_dir && px_request_check_path(request->working_dir, "working_dir", error) < 0)
         return -1;
+    const char *shown = request->workspace_path;
+    if (shown && (shown[0] != '/' || strlen(shown) >= PX_WORKSPACE_PATH_MAX ||
+                  px_path_has_parent(shown, strlen(shown)))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace_path: '%s' is not absolute, or too long", shown);
+        return px_error_hint(error, "Give a path from / on, without '..', such as /home/user.");
+    }
     if (request->workspace && request->workspace[0] != '/') {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute",
                      request->workspace);

@@ -26,6 +26,7 @@ struct pyexec_request {
     json_t *session_policy; /* the same, for a session that this call makes; ignored by one that is there */
     json_t *policy_defaults; /* the same, under the others and of no session that is there; lowered, never refused */
     char *working_dir, *workspace;
+    char *workspace_path;   /* where a session in memory sees its own, or NULL */
     struct px_strings env;  /* NAME=VALUE */
     size_t env_bytes;       /* of them all, with their ends */
     char *bad_env;          /* a name that can't be one, or NULL */

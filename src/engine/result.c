@@ -47,6 +47,7 @@ void pyexec_result_free(pyexec_result *result)
     px_buffer_done(&claims->message);
     px_buffer_done(&claims->traceback);
     px_buffer_done(&claims->suggestion);
+    px_buffer_done(&claims->advice);
     json_decref(claims->denials);
     json_decref(result->files);
     json_decref(result->session);
@@ -185,6 +186,8 @@ static const char *take(struct px_claims *claims, const struct px_wire_field *fi
         return take_text(&claims->traceback, field);
     case PX_RESULT_SUGGESTION:
         return take_text(&claims->suggestion, field);
+    case PX_RESULT_ADVICE:
+        return take_text(&claims->advice, field);
     case PX_RESULT_DENIAL:
         return take_denial(claims, field);
     case PX_RESULT_DONE:
@@ -233,7 +236,8 @@ const char *px_claims_check(const struct px_claims *claims)
     if (claims->done && claims->outcome == PX_OUTCOME_OK && claims->counts[PX_RESULT_ERROR_TYPE])
         return "an error in a result that is ok";
     const struct px_buffer *texts[] = {&claims->value, &claims->type, &claims->message,
-                                       &claims->traceback, &claims->suggestion, &claims->value_json_error};
+                                       &claims->traceback, &claims->suggestion, &claims->advice,
+                                       &claims->value_json_error};
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (!px_utf8_valid(px_buffer_string(texts[i]), texts[i]->length, NULL))
             return "text that is not UTF-8";

@@ -31,7 +31,7 @@ struct px_claims {
     bool value_truncated;
     uint8_t crash[2];           /* signal, and whether the address space was used up */
     uint64_t denials_dropped;
-    struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion;
+    struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion, advice;
     struct px_displays displays;
     json_t *denials;
     pyexec_error setup;         /* from SETUP_ERROR */

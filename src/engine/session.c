@@ -394,7 +394,9 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     if (px_executor_acquire(executor, &session->policy, &session->kind, error) < 0 ||
         px_executor_check_limits(&session->policy, session->kind->zygotes, error) < 0)
         return -1;
-    if (files)
+    if (files && !root && request->workspace_path)
+        snprintf(session->workspace_path, sizeof session->workspace_path, "%s", request->workspace_path);
+    else if (files)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",
                  root ? root : "/tmp", session->key);
     else

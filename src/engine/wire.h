@@ -60,7 +60,8 @@
     X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4)  /* JSON text, in parts */ \
     X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
     X(DISPLAYS_DROPPED, 8, 1)   /* u64 */ \
-    X(READY, 0, 1)              /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */
+    X(READY, 0, 1)              /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */ \
+    X(ADVICE, 2048, 1)          /* a whole hint, for what only the child sees */
 
 enum px_result_field {
     PX_RESULT_NONE,

@@ -12,6 +12,7 @@
 #include "base/utf8.h"
 #include "guest/frames.h"
 #include "guest/guard.h"
+#include "guest/guard_imports.h"
 #include "guest/read.h"
 
 static const struct px_run *run;
@@ -171,6 +172,19 @@ static bool worth_reporting(enum purpose purpose, const char *path, const char *
     }
 }
 
+/* A path such as /mnt/data/NAME, of another sandbox, may mean a file that is here. */
+static int refuse_outside(const char *event, const char *path, bool report)
+{
+    char hint[PATH_MAX + 400];
+    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+    bool here = *last && strlen(last) < 150 && !strchr(last, '\'') && px_utf8_valid(last, strlen(last), NULL) &&
+                strcmp(last, "..") != 0 && access(last, F_OK) == 0;
+    int length = snprintf(hint, sizeof hint, "Only files inside the working directory %s can be used; give "
+                          "a path relative to it", run->workspace);
+    snprintf(hint + length, sizeof hint - (size_t)length, here ? ", as in open('%s')." : ".", last);
+    return refuse(event, path, report, "outside sandbox", hint);
+}
+
 static int check_path(const char *event, const char *path, bool writes)
 {
     enum purpose purpose = find_purpose();
@@ -185,18 +199,17 @@ static int check_path(const char *event, const char *path, bool writes)
         return 0;
     bool report = worth_reporting(purpose, path, resolved, writes);
     if (run->files == PX_FILES_NONE)
-        return refuse(event, path, report, "open() disabled",
-                      "This policy gives the script no file access (policy field disable_open): "
-                      "keep data in variables or io.StringIO, and give results back by print() "
-                      "or as the last expression.");
+        return refuse(event, path, report, "open() disabled", px_imports_permit("io")
+                          ? "This policy gives the script no file access (policy field disable_open): keep "
+                            "data in variables or io.StringIO, and give results back by print() or as the "
+                            "last expression."
+                          : "This policy gives the script no file access (policy field disable_open): keep "
+                            "data in variables, and give results back by print() or as the last "
+                            "expression.");
     if (strcmp(resolved, "/dev/null") == 0)
         return 0;
-    char hint[PATH_MAX + 200];
-    if (!*run->workspace || !px_path_below(resolved, run->workspace)) {
-        snprintf(hint, sizeof hint, "Only files inside the working directory %s can be used; give "
-                 "a path relative to it.", run->workspace);
-        return refuse(event, path, report, "outside sandbox", hint);
-    }
+    if (!*run->workspace || !px_path_below(resolved, run->workspace))
+        return refuse_outside(event, path, report);
     if (writes && run->files == PX_FILES_READ)
         return refuse(event, path, report, "write forbidden",
                       "This policy allows reading only (policy field allow_readonly_open): give "

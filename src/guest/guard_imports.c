@@ -137,7 +137,7 @@ static bool in_set(PyObject *set, const char *name)
     return found;
 }
 
-static bool is_permitted(const char *name)
+bool px_imports_permit(const char *name)
 {
     return run->flags & PX_RUN_FLAG_WHITELIST ? in_set(run->allowed, name)
                                               : !in_set(run->banned, name);
@@ -156,7 +156,7 @@ static int check_name(const char *full)
     if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && px_name_is_dunder(name))
         return refuse(name, "dunder");
     /* A file of the working directory is a part of the script, and what it imports is judged. */
-    if (is_permitted(name) || px_modules_are_own(run, name))
+    if (px_imports_permit(name) || px_modules_are_own(run, name))
         return 0;
     return refuse(name, run->flags & PX_RUN_FLAG_WHITELIST ? "not allowed" : "banned");
 }
@@ -262,7 +262,7 @@ static const char *const c_imports[] = {
 static bool is_for_numpy(const char *name)
 {
     px_auto_object PyObject *numpy =
-        strcmp(name, "os") == 0 && is_permitted("numpy") ? px_read_module("numpy") : NULL;
+        strcmp(name, "os") == 0 && px_imports_permit("numpy") ? px_read_module("numpy") : NULL;
     return numpy != NULL;
 }
 

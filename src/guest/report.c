@@ -7,15 +7,18 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
+#include "guest/advice.h"
 #include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/read.h"
 #include "guest/signals.h"
 #include "guest/suggest.h"
+#include "guest/syntax.h"
 #include "guest/traceback.h"
 
 #define RESERVE_BYTES (2u << 20)
 #define SUGGESTION_MAX 1024
+#define ADVICE_MAX 2048
 #define TRACEBACK_KEPT (16u << 10)      /* for whoever reads the result; all of it is on stderr */
 
 /* Address space that is given back when the script has used up all of it. Never touched. */
@@ -29,6 +32,7 @@ void px_report_done(struct px_report *report)
     px_buffer_done(&report->type);
     px_buffer_done(&report->message);
     px_buffer_done(&report->suggestion);
+    px_buffer_done(&report->advice);
     px_buffer_done(&report->traceback);
     px_buffer_done(&report->printed);
 }
@@ -165,10 +169,12 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
     if (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
         describe_exit(report, exception, run);
     } else {
+        px_syntax_name_character(exception, sources);
         px_auto_object PyObject *message = px_read_convert(exception, PyObject_Str);
         describe(report, run, exception, message, compiling);
         px_guard_explain(exception, report->line);
         px_suggest(&report->suggestion, exception, false);
+        px_advice_add(&report->advice, exception, px_buffer_string(&report->message), run, sources);
         px_traceback_format(&report->traceback, exception, message, sources);
         px_buffer_add(&report->printed, px_buffer_string(&report->traceback),
                       report->traceback.length);
@@ -199,6 +205,8 @@ static int send_error(const struct px_report *report, struct px_wire_writer *out
         return -1;
     if (report->traceback.length &&
         put_text(out, PX_RESULT_TRACEBACK, &report->traceback, PX_TRACEBACK_MAX) < 0)
+        return -1;
+    if (report->advice.length && put_text(out, PX_RESULT_ADVICE, &report->advice, ADVICE_MAX) < 0)
         return -1;
     return report->suggestion.length
                ? put_text(out, PX_RESULT_SUGGESTION, &report->suggestion, SUGGESTION_MAX)

@@ -14,7 +14,7 @@ struct px_report {
     struct px_buffer value, value_json, value_json_error;
     bool has_error;
     int line;                           /* 0: unknown */
-    struct px_buffer type, message, suggestion, traceback;
+    struct px_buffer type, message, suggestion, advice, traceback;
     struct px_buffer printed;           /* for descriptor 2 */
 };
 void px_report_done(struct px_report *report);

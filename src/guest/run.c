@@ -349,6 +349,7 @@ static int execute_call(struct px_run *run)
     px_display_arm(run, source);
     if (run->new_input || !px_streams_input_works())
         px_streams_renew_input();
+    px_streams_restore_output();
     if ((!begun && reset_names(kept.names) < 0) ||
         px_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
         px_display_set_variables(run, kept.names) < 0 || px_modules_begin(run, source) < 0 ||

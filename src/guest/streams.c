@@ -77,6 +77,47 @@ void px_streams_renew_input(void)
     PyErr_Clear();
 }
 
+static void flush_replaced(const struct stream *about, PyObject *original)
+{
+    PyObject *stream = PySys_GetObject(about->name);
+    if (!stream || stream == Py_None || stream == original)
+        return;
+    Py_INCREF(stream);
+    px_auto_object PyObject *method = px_read_attribute(stream, px_name.flush);
+    px_auto_object PyObject *result = method ? PyObject_CallObject(method, NULL) : NULL;
+    Py_DECREF(stream);
+    PyErr_Clear();
+}
+
+/* Whether output goes where it did at first: the stream that was made here, and open. */
+static bool output_works(int i)
+{
+    if (PySys_GetObject(table[i].name) != streams[i])
+        return false;
+    px_auto_object PyObject *closed = px_read_attribute(streams[i], px_name.closed);
+    PyErr_Clear();
+    return closed == Py_False;
+}
+
+void px_streams_restore_output(void)
+{
+    for (int i = 1; i < 3; i++) {
+        if (output_works(i))
+            continue;
+        flush_replaced(&table[i], streams[i]);
+        PySys_SetObject(table[i].name, streams[i]);     /* what was there may close it as it goes */
+        px_auto_object PyObject *fresh = output_works(i) ? NULL : make_stream(io_module, i, &table[i]);
+        px_auto_object PyObject *method = fresh ? PyObject_GetAttr(fresh, px_name.flush) : NULL;
+        if (method) {
+            px_drop_object(&streams[i]);
+            px_drop_object(&flush[i]);
+            streams[i] = TAKE_PTR(fresh);
+            flush[i] = TAKE_PTR(method);
+        }
+        PyErr_Clear();
+    }
+}
+
 /* File objects remember whether their descriptor could seek when first asked, and wrapping
  * sys.stdout.buffer anew, as scripts do, would then fail: they must first see a pipe, as the
  * child has, not the zygote's /dev/null. */
@@ -101,18 +142,6 @@ int px_streams_prepare(void)
     px_close_fd(&ends[0]);
     px_close_fd(&ends[1]);
     return failed;
-}
-
-static void flush_replaced(const struct stream *about, PyObject *original)
-{
-    PyObject *stream = PySys_GetObject(about->name);
-    if (!stream || stream == Py_None || stream == original)
-        return;
-    Py_INCREF(stream);
-    px_auto_object PyObject *method = px_read_attribute(stream, px_name.flush);
-    px_auto_object PyObject *result = method ? PyObject_CallObject(method, NULL) : NULL;
-    Py_DECREF(stream);
-    PyErr_Clear();
 }
 
 void px_streams_flush(bool replaced)

@@ -15,6 +15,9 @@ void px_streams_flush(bool replaced);
 /* Whether sys.stdin is the one made here, and open. Never raises. */
 bool px_streams_input_works(void);
 
+/* Puts sys.stdout and sys.stderr back where an earlier call has replaced or closed them. Never raises. */
+void px_streams_restore_output(void);
+
 /* A fresh sys.stdin, without what an earlier call left unread. Never raises. */
 void px_streams_renew_input(void);
 

@@ -72,6 +72,31 @@ static size_t distance_of(const struct name *a, const struct name *b)
     return row[a->length];
 }
 
+static bool take_name(const char *text, struct name *ret)
+{
+    ret->length = strlen(text);
+    if (ret->length == 0 || ret->length > NAME_LIMIT)
+        return false;
+    for (size_t i = 0; i < ret->length; i++)
+        ret->letters[i] = (unsigned char)text[i];
+    return true;
+}
+
+/* At most a third of the letters may have to change. */
+static size_t limit_of(const struct name *a, const struct name *b)
+{
+    return (a->length + b->length + 3) * MOVE_COST / 6;
+}
+
+size_t px_suggest_distance(const char *wanted, const char *name)
+{
+    struct name wrong, candidate;
+    if (!take_name(wanted, &wrong) || !take_name(name, &candidate))
+        return SIZE_MAX;
+    size_t distance = distance_of(&wrong, &candidate);
+    return distance <= limit_of(&wrong, &candidate) ? distance : SIZE_MAX;
+}
+
 struct search {
     struct name wrong;
     PyObject *best;             /* owned */
@@ -84,10 +109,8 @@ static void consider(struct search *search, PyObject *candidate)
     struct name name;
     if (!read_name(candidate, &name) || (search->hide_underscored && name.letters[0] == '_'))
         return;
-    /* At most a third of the letters may have to change. */
-    size_t limit = (name.length + search->wrong.length + 3) * MOVE_COST / 6;
     size_t distance = distance_of(&search->wrong, &name);
-    if (distance == 0 || distance > limit || distance >= search->best_distance)
+    if (distance == 0 || distance > limit_of(&search->wrong, &name) || distance >= search->best_distance)
         return;
     px_drop_object(&search->best);
     Py_INCREF(candidate);

@@ -3,6 +3,7 @@
 #define PX_GUEST_SUGGEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "guest/python.h"
 #include "base/buffer.h"
@@ -13,5 +14,8 @@ int px_suggest_prepare(void);
 /* Appends the sentence, or nothing. `as_printed`: only what this version of Python prints;
  * otherwise all that is known. */
 void px_suggest(struct px_buffer *to, PyObject *exception, bool as_printed);
+
+/* How far a name is from one that was wanted; SIZE_MAX: too far to be meant. */
+size_t px_suggest_distance(const char *wanted, const char *name);
 
 #endif

@@ -1,5 +1,6 @@
 #include "guest/syntax.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -128,4 +129,43 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
     px_buffer_printf(to, ": %s\n",
                      message.length ? px_buffer_string(&message) : "<no detail available>");
     return true;
+}
+
+/* The character of the line at the index, counted from 0; or 0. */
+static Py_UCS4 character_at(struct px_source *sources, const char *filename, long number, long index,
+                            bool *ret_printable)
+{
+    size_t length = 0;
+    const char *line = px_source_line(sources, filename, number, &length);
+    px_auto_object PyObject *text =
+        line ? PyUnicode_DecodeUTF8(line, (Py_ssize_t)length, "replace") : NULL;
+    px_auto_object PyObject *one = text ? PyUnicode_Substring(text, index, index + 1) : NULL;
+    px_auto_object PyObject *printable =
+        one ? PyObject_CallMethod(one, "isprintable", NULL) : NULL;
+    *ret_printable = printable != Py_False;
+    return printable && PyUnicode_GetLength(one) == 1 ? PyUnicode_ReadChar(one, 0) : 0;
+}
+
+void px_syntax_name_character(PyObject *exception, struct px_source *sources)
+{
+    long line, offset;
+    bool printable;
+    px_auto_buffer struct px_buffer message = {0}, filename = {0};
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
+        !px_read_text_attribute(&message, exception, px_name.msg, LINE_LIMIT) ||
+        strncmp(px_buffer_string(&message), "invalid ", 8) != 0 ||
+        !strstr(px_buffer_string(&message), " literal") ||
+        !px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT) ||
+        !px_read_int(exception, px_name.lineno, &line) || !px_read_int(exception, px_name.offset, &offset))
+        return;
+    Py_UCS4 character = character_at(sources, px_buffer_string(&filename), line, offset, &printable);
+    if (character >= 0x80 && !printable) {
+        char text[64];
+        snprintf(text, sizeof text, "invalid non-printable character U+%04X", (unsigned)character);
+        px_auto_object PyObject *better = PyUnicode_FromString(text);
+        px_auto_object PyObject *place = PyLong_FromLong(offset + 1);
+        if (better && place && PyObject_SetAttr(exception, px_name.msg, better) == 0)
+            PyObject_SetAttr(exception, px_name.offset, place);
+    }
+    PyErr_Clear();
 }

@@ -11,4 +11,8 @@
 /* Appends place and message of a SyntaxError that knows its place; false for all others. */
 bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *sources);
 
+/* Behind a number Python takes an invisible character for a letter and says "invalid decimal literal":
+ * gives a SyntaxError of that kind the message that Python has for such a character elsewhere. */
+void px_syntax_name_character(PyObject *exception, struct px_source *sources);
+
 #endif

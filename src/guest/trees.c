@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/paths.h"
@@ -315,9 +316,44 @@ static int add_libraries(struct collector *collector)
     return result;
 }
 
+/* Libraries ask /proc/self/exe which program they are in; TensorFlow ends the process without an answer,
+ * and without a command line, which is empty here. There is nothing else in this /proc. */
+static int read_program(const struct px_zygote *zygote, char target[PATH_MAX])
+{
+    ssize_t n = readlinkat(zygote->proc, "self/exe", target, PATH_MAX - 1);
+    target[n > 0 ? n : 0] = '\0';
+    return n > 0 ? 0 : -1;
+}
+
+static int add_program(struct collector *collector)
+{
+    char target[PATH_MAX];
+    pyexec_error *error = collector->error;
+    if (read_program(collector->zygote, target) < 0)
+        return 0;
+    return px_root_add_folder(collector->root, "/proc", error) < 0 ||
+                   px_root_add_folder(collector->root, "/proc/self", error) < 0 ||
+                   px_root_add_file(collector->root, "/proc/self/cmdline", error) < 0
+               ? -1
+               : px_root_add_link(collector->root, "/proc/self/exe", target, error);
+}
+
+int px_trees_show_program(const struct px_zygote *zygote, int folder)
+{
+    char target[PATH_MAX];
+    if (read_program(zygote, target) < 0)
+        return 0;
+    if (mkdirat(folder, "self", 0755) < 0 || symlinkat(target, folder, "self/exe") < 0)
+        return -1;
+    px_auto_fd int file = px_openat(folder, "self/cmdline", O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+    return file < 0 ? -1 : 0;
+}
+
 static int add_files(struct collector *collector)
 {
-    static const char *const always[] = {"/etc/ld.so.cache", "/usr/share/zoneinfo"};
+    /* The locale of LANG is among them, for setlocale(LC_ALL, ""). */
+    static const char *const always[] = {"/etc/ld.so.cache", "/usr/share/zoneinfo", "/usr/lib/locale/C.utf8",
+                                         "/usr/lib/locale/C.UTF-8"};
     static const char *const online[] = {
         "/etc/resolv.conf", "/etc/hosts",         "/etc/nsswitch.conf",  "/etc/host.conf",
         "/etc/gai.conf",    "/etc/services",      "/etc/protocols",      "/etc/ssl/certs",
@@ -330,7 +366,9 @@ static int add_files(struct collector *collector)
     for (size_t i = 0; collector->zygote->start.network && i < PX_COUNT(online); i++)
         if (px_root_add(collector->root, online[i], collector->error) < 0)
             return -1;
-    return px_root_add_folder(collector->root, "/workspace", collector->error);
+    return px_root_add_folder(collector->root, "/workspace", collector->error) < 0
+               ? -1
+               : add_program(collector);
 }
 
 /* The folder of the standard library, from a module that every interpreter has loaded. */

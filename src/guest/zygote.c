@@ -86,8 +86,9 @@ static int hide_proc(const struct px_zygote *zygote, pyexec_error *error)
 {
     if (!zygote->start.preload_bytes || px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         return 0;
-    px_auto_fd int tmpfs = px_tmpfs_new(0, 1, "0555", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID);
-    if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
+    px_auto_fd int tmpfs = px_tmpfs_new(65536, 8, "0755", MOUNT_ATTR_NOSUID);
+    if (tmpfs < 0 || px_trees_show_program(zygote, tmpfs) < 0 ||
+        px_mount_restrict(tmpfs, MOUNT_ATTR_RDONLY, false) < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't hide /proc");
     return 0;
 }

@@ -37,6 +37,9 @@ void px_zygote_main(void) __attribute__((noreturn));
  * Call after the preloads. 0, or -1. (guest/trees.c) */
 int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error);
 
+/* Makes in the folder, an empty /proc, what a run finds there. 0, or -1 with errno. (guest/trees.c) */
+int px_trees_show_program(const struct px_zygote *zygote, int folder);
+
 /* Clones one child and, in it, never returns. fds: channel, stdout, stderr and perhaps
  * the workspace's mount; they stay the caller's. (guest/child.c) */
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,

@@ -113,7 +113,7 @@ static void exec_python(const struct px_launch_zygote *request)
         "JOBLIB_MULTIPROCESSING=0", "LOKY_MAX_CPU_COUNT=1",
         /* mallopt(3): 64 MiB of address space per arena, and an arena per thread otherwise. */
         "MALLOC_ARENA_MAX=2",
-        "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=/", "MPLBACKEND=module://pyexec_matplotlib", NULL,
+        "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=/", "USER=sandbox", "MPLBACKEND=module://pyexec_matplotlib", NULL,
     };
     char python[PX_PATH_MAX];
     snprintf(python, sizeof python, "%s", request->python);

@@ -318,6 +318,7 @@ static void test_short_flags(void **state)
         int status;
     } rows[] = {
         {"files", "read", 0},      {"files", "full", 0},      {"files", "none", 0},
+        {"imports", "safe-stdlib", 0}, {"imports", "default", 0}, {"imports", "all", -1},
         {"files", "write", -1},    {"files", "", -1},         {"files", NULL, -1},
         {"network", NULL, 0},      {"network", "true", 0},    {"network", "false", 0},
         {"network", "on", -1},     {"any-import", NULL, 0},   {"any-import", "false", 0},
@@ -345,7 +346,7 @@ static void test_short_flags(void **state)
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_READ);
     size_t count = 0;
     const struct px_short_flag *flags = px_policy_short_flags(&count);
-    assert_int_equal(count, 4);
+    assert_int_equal(count, 5);
     for (size_t i = 0; i < count; i++)
         assert_true(flags[i].name && flags[i].meaning);
 }

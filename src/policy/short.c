@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "policy/fields.h"
 
-enum { FLAG_FILES, FLAG_NETWORK, FLAG_ANY_IMPORT, FLAG_ALLOW_IMPORT, FLAG_COUNT };
+enum { FLAG_FILES, FLAG_NETWORK, FLAG_ANY_IMPORT, FLAG_IMPORTS, FLAG_ALLOW_IMPORT, FLAG_COUNT };
 
 static const struct px_short_flag flags[FLAG_COUNT] = {
     [FLAG_FILES] = {"files", "none|read|full",
@@ -13,8 +13,20 @@ static const struct px_short_flag flags[FLAG_COUNT] = {
     [FLAG_NETWORK] = {"network", NULL, "The host's network (disable_networking false)."},
     [FLAG_ANY_IMPORT] = {"any-import", NULL,
                          "Any import (use_import_whitelist false, banned_imports empty)."},
+    [FLAG_IMPORTS] = {"imports", "default|safe-stdlib",
+                      "A set of allowed_imports: default, or all modules of the standard library that only "
+                      "compute, such as typing, copy, dataclasses, enum, csv and io."},
     [FLAG_ALLOW_IMPORT] = {"allow-import", "NAMES", "Adds to allowed_imports."},
 };
+
+/* Modules of the standard library whose purpose is neither files, processes and the network nor the
+ * interpreter itself; the default's set is among them. */
+#define SAFE_STDLIB \
+    "abc,array,ast,base64,binascii,bisect,calendar,cmath,codecs,collections,colorsys,contextlib,contextvars," \
+    "copy,csv,dataclasses,datetime,decimal,difflib,enum,fnmatch,fractions,functools,graphlib,hashlib,heapq," \
+    "hmac,html,io,ipaddress,itertools,json,keyword,math,numbers,operator,pprint,queue,random,re,reprlib," \
+    "secrets,socket,statistics,string,struct,textwrap,time,timeit,tomllib,traceback,types,typing," \
+    "unicodedata,uuid,warnings,weakref,zlib,zoneinfo"
 
 /* Values of fields as text; NULL for a field means its default. */
 struct setting {
@@ -40,6 +52,10 @@ static const struct meaning {
      {{PX_FIELD_use_import_whitelist, "false"}, {PX_FIELD_banned_imports, ""}}, 2},
     {FLAG_ANY_IMPORT, "false",
      {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_banned_imports, NULL}}, 2},
+    {FLAG_IMPORTS, "default",
+     {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, NULL}}, 2},
+    {FLAG_IMPORTS, "safe-stdlib",
+     {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, SAFE_STDLIB}}, 2},
 };
 
 const struct px_short_flag *px_policy_short_flags(size_t *count)

@@ -142,6 +142,16 @@ int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *err
     return covered(root, path) ? 0 : append(root, path, NULL, -1, false, error);
 }
 
+int px_root_add_file(struct px_root *root, const char *path, pyexec_error *error)
+{
+    return covered(root, path) ? 0 : append(root, path, NULL, -1, true, error);
+}
+
+int px_root_add_link(struct px_root *root, const char *path, const char *target, pyexec_error *error)
+{
+    return covered(root, path) ? 0 : append(root, path, target, -1, false, error);
+}
+
 static int add_devices(struct px_root *root, pyexec_error *error)
 {
     /* No /dev/zero: a shared map of it is memory that RLIMIT_AS does not see when it is unmapped

@@ -31,8 +31,10 @@ struct px_root {
  * is left out. 0, or -1. */
 int px_root_add(struct px_root *root, const char *path, pyexec_error *error);
 
-/* Adds an empty folder. */
+/* Adds an empty folder, an empty file or a symbolic link; the folders above must have been added. */
 int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *error);
+int px_root_add_file(struct px_root *root, const char *path, pyexec_error *error);
+int px_root_add_link(struct px_root *root, const char *path, const char *target, pyexec_error *error);
 
 /* Builds the tree with a private /dev (null, full, random, urandom) and makes it this process's
  * root; the host's tree is gone after it. The root is read-only: nothing that one run needs can be

@@ -363,7 +363,8 @@ static pyexec_request *make_run(struct px_request *request, const char *cwd, pye
     pyexec_request *run = px_dialect_run(request, json_object_get(request->json, "code"), error);
     if (!run)
         return NULL;
-    if (*folder && pyexec_request_set_working_dir(run, folder) < 0)
+    if (pyexec_request_set_workspace_path(run, HOME) < 0 ||
+        (*folder && pyexec_request_set_working_dir(run, folder) < 0))
         px_error_oom(error);
     else if (add_environment(run, json_object_get(request->json, "env_vars"), error) == 0)
         return run;

@@ -210,12 +210,32 @@ static void answer(struct px_request *request, const char *status, const char *m
                                                "executor_pod_name", "files", files)));
 }
 
-static void answer_result(struct px_request *request, const json_t *body, pyexec_result *result)
+/* Fields that mean nothing here, such as "input" for "stdin", are named: their values had no effect. */
+static void add_unknown(struct px_buffer *message, json_t *body)
 {
+    static const char *const known[] = {"code", "language", "compile_timeout", "run_timeout", "memory_limit_MB",
+                                        "stdin", "files", "fetch_files"};
+    const char *key;
+    json_t *value;
+    json_object_foreach(body, key, value) {
+        bool found = false;
+        for (size_t i = 0; i < PX_COUNT(known); i++)
+            found |= strcmp(key, known[i]) == 0;
+        if (!found && message->length < 200)
+            px_buffer_printf(message, "%s'%.40s'", message->length ? ", " : "unknown fields are ignored: ", key);
+    }
+    if (message->length && !json_object_get(body, "stdin"))
+        px_buffer_add_string(message, "; standard input is the field 'stdin'");
+}
+
+static void answer_result(struct px_request *request, json_t *body, pyexec_result *result)
+{
+    px_auto_buffer struct px_buffer message = {0};
+    add_unknown(&message, body);
     px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     bool late = is_one_of(json_string_value(json_object_get(object, "status")), "timeout", "cpu_limit");
     bool good = !late && pyexec_result_exit_code(result) == 0;
-    answer(request, good ? "Success" : "Failed", "", run_result(object, late), fetched(body, object));
+    answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(object, late), fetched(body, object));
 }
 
 void px_fusion_run_code(struct px_request *request)

@@ -11,8 +11,8 @@ from json_lines import JsonLines
 
 
 class Client(JsonLines):
-    def __init__(self, program, **initialize):
-        super().__init__(program, "rpc")
+    def __init__(self, program, options=(), start_new_session=False, **initialize):
+        super().__init__(program, "rpc", *options, start_new_session=start_new_session)
         policy = {"python_bin": "/usr/bin/python3", **initialize.pop("policy", {})}
         self.info = self.call("initialize", protocol=1, policy=policy, **initialize)["result"]
 

@@ -261,3 +261,41 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(own, nothing_left)
     process.send_signal(signal.SIGHUP)
     out, _ = process.communicate(b'{"jsonrpc":"2.0","id":2,"method":"ping"}\n', 10)
     assert json.loads(out)["id"] == 2 and process.returncode == 0
+
+
+def processes_of(process):
+    """The process and those below it, by PID."""
+    found, below = [], [process.pid]
+    while below:
+        pid = below.pop()
+        found.append(pid)
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
+                below += map(int, file.read().split())
+    assert all(pid > 1 for pid in found), found
+    return found
+
+
+def test_a_client_s_rpc_ignores_signals_to_its_group_and_service(pyexec, nothing_left):
+    """A terminal signals the process group; systemd signals every process of the service, with SIGTERM and SIGHUP."""
+    client = Client(pyexec, options=["--ignore-signals"], start_new_session=True, policy={**OPEN, "timeout_ms": 60000})
+    code = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n'done'"
+    running = client.send("execute", session_id="s", code="import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [])")
+    assert client.wait(running)["result"]["last_value_repr"] == "set()"
+    running = client.send("execute", session_id="s", code=code)
+    while client.call("stats")["result"]["running"] != 1:
+        pass
+    below = processes_of(client.process)
+    assert len(below) >= 5, "rpc, outer process, supervisor, zygote and session: %s" % below
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.killpg(client.process.pid, number)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        for pid in below:
+            os.kill(pid, number)
+    client.call("write_file", session_id="s", path="go", content="")
+    assert client.wait(running)["result"]["last_value_repr"] == "'done'"
+    assert processes_of(client.process)[:len(below)] == below
+    assert client.call("execute_once", code="'new'")["result"]["last_value_repr"] == "'new'"
+    client.process.stdin.close()
+    assert client.process.wait(60) == 0
+    client.process.stdout.close()

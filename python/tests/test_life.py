@@ -126,6 +126,41 @@ def test_ctrl_c_of_a_terminal_does_not_end_the_process():
         assert process.communicate(timeout=30)[0] == "1\n"
 
 
+def test_signals_to_the_whole_service_cancel_no_call():
+    """systemd sends SIGTERM and SIGHUP to every process of a service; SIGINT reaches the foreground group of a terminal."""
+    with python("""
+        import os, signal, threading
+        from pyexec import Pyexec
+        px = Pyexec(policy={"disable_open": False, "use_import_whitelist": False, "banned_imports": [], "timeout_ms": 60000})
+        session = px.session("s")
+        session.execute("x = 1")
+        found, below = [], [px._transport._process.popen.pid]
+        while below:
+            pid = below.pop()
+            found.append(pid)
+            for task in os.listdir("/proc/%d/task" % pid):
+                below += map(int, open("/proc/%d/task/%s/children" % (pid, task)).read().split())
+        assert len(found) >= 5 and all(pid > 1 for pid in found), found
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        results = []
+        code = "import os, time\\nopen('up', 'w').close()\\nwhile not os.path.exists('go'): time.sleep(0.02)\\nx"
+        call = threading.Thread(target=lambda: results.append(session.execute(code)), daemon=True)
+        call.start()
+        while "up" not in [one.path for one in session.files.list()]:
+            pass
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.killpg(0, number)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            for pid in found:
+                os.kill(pid, number)
+        session.files.write("go", b"")
+        call.join()
+        print(results[0].status, results[0].last_value_repr)
+        """, start_new_session=True) as process:
+        assert process.communicate(timeout=60)[0] == "ok 1\n"
+
+
 def test_a_forked_child_has_a_process_of_its_own(rpc):
     rpc.session("s").execute("x = 1")
     with python("""

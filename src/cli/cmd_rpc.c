@@ -7,11 +7,23 @@
 #include "cli/signals.h"
 #include "front/rpc.h"
 
+struct rpc_options {
+    bool ignore_signals;
+};
+
+static const struct cli_option rows[] = {
+    {"ignore-signals", 0, NULL,
+     "Only the end of input and shutdown end it, and no SIGINT, SIGTERM or SIGHUP. For a client that gets these signals too.",
+     CLI_INTO(struct rpc_options, ignore_signals)},
+};
+
 static int run(const struct cli_arguments *arguments, void *target)
 {
+    const struct rpc_options *options = target;
     (void)arguments;
-    (void)target;
-    px_auto_fd int stop = cli_signals_for_server();
+    px_auto_fd int stop = options->ignore_signals ? -1 : cli_signals_for_server();
+    if (options->ignore_signals)
+        cli_signals_ignore();
     return cli_server_status(px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop));
 }
 
@@ -26,6 +38,9 @@ const struct cli_command cmd_rpc = {
         "session is there; policy_defaults are under both, and a ceiling lowers them; one with "
         "silent: true is not counted. With stream: true, output and displays come as notifications "
         "`output` and `display` too. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
-        "are SIGINT, SIGTERM and SIGHUP.",
+        "are SIGINT, SIGTERM and SIGHUP, unless --ignore-signals is given.",
+    .options = rows,
+    .option_count = PX_COUNT(rows),
+    .options_size = sizeof(struct rpc_options),
     .run = run,
 };

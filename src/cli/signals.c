@@ -90,3 +90,10 @@ int cli_signals_for_server(void)
     signal(SIGPIPE, SIG_IGN);
     return fd;
 }
+
+void cli_signals_ignore(void)
+{
+    for (size_t i = 0; i < PX_COUNT(held_signals); i++)
+        signal(held_signals[i], SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+}

@@ -25,4 +25,8 @@ int cli_signals_terminated(void);
  * the first thread is there. Signals that were ignored at start stay ignored. */
 int cli_signals_for_server(void);
 
+/* For such a program whose client gets the same signals, and decides what they mean: SIGINT, SIGTERM and
+ * SIGHUP are ignored, and a client that is gone shows as a failed write. */
+void cli_signals_ignore(void);
+
 #endif

@@ -274,6 +274,9 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     /* A process group of its own: one is visible across PID namespaces. */
     setsid();
+    sigset_t blocked;
+    px_launch_end_signals(&blocked);
+    sigprocmask(SIG_UNBLOCK, &blocked, NULL);
     if (!px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
         attach_workspace(request, point, fds[3], &error) < 0)
         fail(fds[0], &error);

@@ -11,6 +11,7 @@
 #ifndef PX_LAUNCH_LAUNCH_H
 #define PX_LAUNCH_LAUNCH_H
 
+#include <signal.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -141,6 +142,15 @@ enum px_clone_op {
     PX_CLONE_FLOOR_NAMESPACES,  /* bench: the same with a run's namespaces */
     PX_CLONE_FLOOR_ECHO,        /* bench: a child that evaluates 1+1 per message */
 };
+
+/* The signals by which a terminal or a service manager ends programs. Only the host process acts on them. */
+static inline void px_launch_end_signals(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGHUP);
+}
 
 enum px_clone_workspace {
     PX_WORKSPACE_NONE,

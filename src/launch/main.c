@@ -304,6 +304,10 @@ int main(void)
     fcntl(PX_LAUNCH_SUPERVISOR_FD, F_SETFD, FD_CLOEXEC);
     fcntl(PX_LAUNCH_OUTER_FD, F_SETFD, FD_CLOEXEC);
     setsid();
+    /* The end of the host is the end of this process, and no signal to the host's service or terminal. */
+    sigset_t blocked;
+    px_launch_end_signals(&blocked);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
     umask(077);
     lift_cpu_limit();
     int pidfd = -1;

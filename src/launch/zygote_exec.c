@@ -156,9 +156,11 @@ static void become_zygote(const struct px_supervisor *supervisor,
     move_to(proc_high, PX_ZYGOTE_PROC_FD);
     syscall(SYS_close_range, PX_ZYGOTE_PROC_FD + 1, ~0U, 0);
 
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* A service manager signals every process of the service (systemd.kill(5), control-group). The zygote
+     * ends when the host says so; a child unblocks these signals for its script. */
+    sigset_t blocked;
+    px_launch_end_signals(&blocked);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (!(missing & PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE)) &&
         (sethostname("sandbox", 7) < 0 || setdomainname("", 0) < 0))

@@ -43,8 +43,8 @@ class _Process:
         # No file has a buffer, and so a lock that a forked child would find held.
         self.errors: IO[bytes] = tempfile.TemporaryFile(buffering=0)
         try:
-            # In a session of its own: the Ctrl-C of a terminal is for this process, which then cancels.
-            self.popen = subprocess.Popen([program, "rpc"], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            # This process decides what the Ctrl-C of a terminal and the signals of a service manager mean.
+            self.popen = subprocess.Popen([program, "rpc", "--ignore-signals"], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                           stderr=self.errors, start_new_session=True)
         except OSError as failure:
             self.errors.close()

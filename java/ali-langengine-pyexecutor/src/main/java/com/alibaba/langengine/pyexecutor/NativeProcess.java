@@ -46,7 +46,8 @@ final class NativeProcess {
     NativeProcess(NativeProgram program) {
         this.program = program;
         try {
-            process = program.command("rpc").start();
+            // This JVM decides what a signal to its process group means: what runs is cancelled by close, or its end.
+            process = program.command("rpc", "--ignore-signals").start();
         } catch (IOException e) {
             throw program.unusable(e.getMessage(), e);
         }
@@ -67,6 +68,10 @@ final class NativeProcess {
 
     long pid() {
         return process.pid();
+    }
+
+    Process process() {
+        return process;
     }
 
     /** Sends a request. IOException: the process is gone and has not seen it. */

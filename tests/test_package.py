@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
+from xml.etree import ElementTree
 
 import pytest
 
@@ -270,3 +271,12 @@ def test_removed_it_is_gone_and_purged_its_configuration_too(machine):
     done = machine.run("dpkg", "-P", "pyexec-server", "pyexec", "libpyexec-dev", "libpyexec0", "pyexec-runtime", timeout=120)
     assert done.returncode == 0, done.stderr
     assert not os.path.exists(machine.path("/etc/pyexec/pyexec.conf")) and not os.path.exists(machine.path("/usr/libexec/pyexec"))
+
+
+def test_the_java_bom_lists_every_published_module():
+    space = "{http://maven.apache.org/POM/4.0.0}"
+    parent = ElementTree.parse(os.path.join(ROOT, "java", "pom.xml"))
+    modules = [one.text for one in parent.find(space + "modules") if one.text.startswith("ali-langengine-pyexecutor")]
+    bom = ElementTree.parse(os.path.join(ROOT, "java", "ali-langengine-pyexecutor-bom", "pom.xml"))
+    listed = [one.text for one in bom.iterfind(".//{0}dependency/{0}artifactId".format(space))]
+    assert sorted(listed + ["ali-langengine-pyexecutor-bom"]) == sorted(modules)

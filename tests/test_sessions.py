@@ -252,6 +252,37 @@ def test_workspace_on_the_host(open_folder):
     assert os.listdir(open_folder / "there") == ["f"]
 
 
+LOOK = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+[os.getcwd(), libc.open(b"secret", 0), libc.open(b"new", os.O_WRONLY | os.O_CREAT, 0o600), libc.mkdir(b"d", 0o700)]
+"""
+
+
+@pytest.mark.parametrize("policy", [{}, {"disable_open": False, "allow_readonly_open": True}, {"disable_open": False}], ids=["none", "read", "full"])
+def test_a_folder_below_the_root_is_the_current_directory_under_every_file_policy(open_folder, nothing_left, policy):
+    (open_folder / "there").mkdir()
+    (open_folder / "there" / "secret").write_text("x")
+    with Executor({**OPEN, **policy}, {"workspace_root": str(open_folder), "adopt_workspace": True}) as executor:
+        seen = value(executor, "made", "import os\nos.getcwd()")
+        assert seen == repr(str(open_folder / "made"))
+        assert (open_folder / "made").stat().st_mode & 0o777 == 0o700
+        result = executor.call("there", LOOK)
+        cwd, secret, new, folder = json.loads(result["last_value_repr"].replace("'", '"'))
+        assert cwd == str(open_folder / "there")
+        assert [number >= 0 for number in (secret, new, folder)] == [bool(policy), policy == {"disable_open": False}, policy == {"disable_open": False}]
+        assert result["missing_layers"] == (["workspace_quota"] if policy else [])
+        if not policy:
+            assert value(executor, "made", "import os\nos.getcwd()", working_dir="sub").endswith("/made/sub'")
+            with pytest.raises(Failure, match="no workspace"):
+                executor.list_files("there")
+            with pytest.raises(Failure, match="adopt|folder"):
+                (open_folder / "file").write_text("")
+                executor.call("file", "1")
+    assert sorted(os.listdir(open_folder)) == (["there"] if policy else ["file", "there"])
+    assert (open_folder / "there" / "secret").read_text() == "x"
+
+
 def pids():
     found = {}
     for entry in os.listdir("/proc"):

@@ -394,9 +394,10 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     if (px_executor_acquire(executor, &session->policy, &session->kind, error) < 0 ||
         px_executor_check_limits(&session->policy, session->kind->zygotes, error) < 0)
         return -1;
+    bool mounts = !(px_zygotes_missing(session->kind->zygotes) & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
     if (files && !root && request->workspace_path)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s", request->workspace_path);
-    else if (files)
+    else if (files || root)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",
                  root ? root : "/tmp", session->key);
     else
@@ -407,9 +408,10 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     px_child_shape(&shape, &options);
     px_auto_fd int mount = -1;
     int folder = -1;
-    if (files && root) {
-        shape.workspace = PX_WORKSPACE_GIVEN;
-        if (px_session_open_folder(sessions, session, &folder, &mount, error) < 0)
+    if (root) {
+        /* Without file access an empty tmpfs lies at the folder's path. */
+        shape.workspace = files ? PX_WORKSPACE_GIVEN : mounts ? PX_WORKSPACE_NEW : PX_WORKSPACE_NONE;
+        if (px_session_open_folder(sessions, session, &folder, files ? &mount : NULL, error) < 0)
             return -1;
     }
     session->started = true;
@@ -418,7 +420,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
         px_keeper_time(sessions, session, error) < 0)
         return -1;
     pthread_mutex_lock(&sessions->lock);
-    session->files = session->child.workspace;
+    session->files = root && !files ? -1 : session->child.workspace;
     pthread_mutex_unlock(&sessions->lock);
     return 0;
 }
@@ -431,7 +433,7 @@ static int describe(pyexec_result *result, const struct px_session *session, boo
         created && session->restarted ? json_string(px_session_end_name(session->restarted))
                                       : json_null(),
         "execution_count", (json_int_t)session->calls);
-    if (session->host_root >= 0)
+    if (session->host_root >= 0 && px_policy_files(&session->policy) != PX_FILES_NONE)
         result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
     return result->session ? 0 : px_error_oom(error);
 }

@@ -78,6 +78,8 @@ int px_session_open_folder(struct px_sessions *sessions, struct px_session *sess
                        session->workspace_path);
         return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
     }
+    if (!ret_mount)
+        return 0;
     *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,
                                   px_policy_files(&session->policy) != PX_FILES_FULL, error);
     if (*ret_mount < 0)

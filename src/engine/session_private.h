@@ -103,8 +103,8 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key,
                                    pyexec_error *error);
 
-/* The session's folder below workspace_root, made with its principal's, and a mount of it
- * (session_folder.c). */
+/* Makes the session's folder below workspace_root, with its principal's. With `ret_mount` it is opened and
+ * mounted too; without it, *ret_folder stays as it is (session_folder.c). */
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session,
                            int *ret_folder, int *ret_mount, pyexec_error *error);
 /* Before a call: refuses its files when they don't fit into the folder, and lets the script's files grow

@@ -2,6 +2,8 @@ package app;
 
 import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
+import jakarta.servlet.http.HttpServletResponse;
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.springframework.boot.SpringApplication;
@@ -34,5 +36,18 @@ public class Application {
         answer.put("lastValue", result.getLastValueRepr());
         answer.put("error", result.getErrorRepr());
         return answer;
+    }
+
+    /**
+     * The same, with its response sent before this method returns: Tomcat counts a request as ended then, and a shutdown may
+     * close the connection before it has sent the response.
+     */
+    @PostMapping("/run-and-send")
+    public void runAndSend(@RequestParam(name = "session") String session, @RequestBody String code, HttpServletResponse response)
+            throws Exception {
+        byte[] body = String.valueOf(executor.execute(session, code, null).getLastValueRepr()).getBytes(StandardCharsets.UTF_8);
+        response.setContentLength(body.length);
+        response.getOutputStream().write(body);
+        response.flushBuffer();
     }
 }

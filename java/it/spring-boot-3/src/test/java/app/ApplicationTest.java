@@ -1,6 +1,7 @@
 package app;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.BufferedReader;
@@ -9,9 +10,11 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -28,27 +31,14 @@ class ApplicationTest {
     }
 
     private static Process start(List<String> options, String... properties) throws Exception {
-        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        // In a process group of its own, which a test can signal as a whole.
+        List<String> command = new ArrayList<>(List.of("setsid", Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         command.addAll(options);
         command.addAll(List.of("-jar", System.getProperty("app.jar"), "--server.port=0", "--server.address=127.0.0.1"));
         command.addAll(List.of(properties));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().remove("PYEXEC_EXECUTABLE");
         return builder.start();
-    }
-
-    /** The address of the application, when it has started. */
-    private static String base(BufferedReader out) throws Exception {
-        Pattern started = Pattern.compile("Tomcat started on port (?:\\(s\\): )?(\\d+)");
-        StringBuilder log = new StringBuilder();
-        for (String line = out.readLine(); line != null; line = out.readLine()) {
-            log.append(line).append('\n');
-            Matcher match = started.matcher(line);
-            if (match.find()) {
-                return "http://127.0.0.1:" + match.group(1);
-            }
-        }
-        throw new AssertionError(log.toString());
     }
 
     private static String send(HttpRequest.Builder request) throws Exception {
@@ -68,11 +58,13 @@ class ApplicationTest {
             run(base, "/run?session=s", "my_list = [1, 2, 3]");
             assertEquals("200 {\"exitCode\":0,\"lastValue\":\"3\",\"error\":null}", run(base, "/run?session=s", "len(my_list)"));
             assertTrue(run(base, "/run", "import subprocess").contains("not allowed"));
+            int length = run(base, "/run", "'x' * 5000").length();
+            assertTrue(2048 < length && length < 3000, "max-value-bytes=2K: " + length);
 
             String health = send(HttpRequest.newBuilder(URI.create(base + "/actuator/health")));
             assertTrue(health.startsWith("200 ") && health.contains("\"pyexecutor\"") && health.contains("\"missingLayers\""), health);
             String metric = send(HttpRequest.newBuilder(URI.create(base + "/actuator/metrics/pyexec.execution.duration?tag=status:ok")));
-            assertTrue(metric.contains("\"statistic\":\"COUNT\",\"value\":3.0"), metric);
+            assertTrue(metric.contains("\"statistic\":\"COUNT\",\"value\":4.0"), metric);
             assertTrue(send(HttpRequest.newBuilder(URI.create(base + "/actuator/metrics/pyexec.sessions"))).contains("\"value\":1.0"));
             assertTrue(send(HttpRequest.newBuilder(URI.create(base + "/actuator/metrics/pyexec.denials?tag=layer:imports")))
                     .contains("\"value\":1.0"));
@@ -90,8 +82,61 @@ class ApplicationTest {
     }
 
     private static String run(String base, String path, String code) throws Exception {
-        return send(HttpRequest.newBuilder(URI.create(base + path)).header("Content-Type", "text/plain")
-                .POST(HttpRequest.BodyPublishers.ofString(code)));
+        return send(request(base, path, code));
+    }
+
+    private static HttpRequest.Builder request(String base, String path, String code) {
+        return HttpRequest.newBuilder(URI.create(base + path)).header("Content-Type", "text/plain")
+                .POST(HttpRequest.BodyPublishers.ofString(code));
+    }
+
+    /** The log up to the line that the pattern finds. */
+    private static Matcher await(BufferedReader out, String pattern) throws Exception {
+        StringBuilder log = new StringBuilder();
+        for (String line = out.readLine(); line != null; line = out.readLine()) {
+            log.append(line).append('\n');
+            Matcher match = Pattern.compile(pattern).matcher(line);
+            if (match.find()) {
+                return match;
+            }
+        }
+        throw new AssertionError(log.toString());
+    }
+
+    /** The address of the application, when it has started. */
+    private static String base(BufferedReader out) throws Exception {
+        return "http://127.0.0.1:" + await(out, "Tomcat started on port (?:\\(s\\): )?(\\d+)").group(1);
+    }
+
+    /** systemd signals all processes of a service, and a terminal its foreground process group. */
+    @Test
+    void aGracefulShutdownFinishesItsRequests() throws Exception {
+        Path root = Files.createTempDirectory("pyexec-graceful");
+        Process application = start("--server.shutdown=graceful", "--ali.langengine.pyexecutor.disable-open=false",
+                "--ali.langengine.pyexecutor.timeout=5m", "--ali.langengine.pyexecutor.workspace-root=" + root);
+        try (BufferedReader out = new BufferedReader(new InputStreamReader(application.getInputStream()))) {
+            String base = base(out);
+            CompletableFuture<HttpResponse<String>> answer = CLIENT.sendAsync(request(base, "/run-and-send?session=s",
+                    "import os, time\nopen('up', 'w').close()\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n'done'").build(),
+                    HttpResponse.BodyHandlers.ofString());
+            while (!Files.exists(root.resolve("s/up"))) {
+                assertFalse(answer.isDone(), "it ended before it was to");
+                Thread.sleep(10);
+            }
+            assertTrue(application.pid() > 1);
+            assertEquals(0, new ProcessBuilder("sh", "-c", "kill -s TERM -- -" + application.pid()).inheritIO().start().waitFor());
+            await(out, "Commencing graceful shutdown");
+            Files.createFile(root.resolve("s/go"));
+            assertEquals("'done'", answer.get(60, TimeUnit.SECONDS).body());
+            while (out.readLine() != null) {
+                // Until it has ended.
+            }
+            assertTrue(application.waitFor(60, TimeUnit.SECONDS));
+            assertFalse(Files.exists(root.resolve("s")));
+            Files.delete(root);
+        } finally {
+            application.destroyForcibly();
+        }
     }
 
     @Test

@@ -13,7 +13,8 @@ final class Failures {
      * @param code of section 2 of the protocol
      * @param retryAfter when the call may be made again, of `overloaded`
      */
-    static RuntimeException of(String code, String text, String hint, Duration retryAfter) {
+    static RuntimeException of(String code, String sent, String hint, Duration retryAfter) {
+        String text = SessionIds.decodeIn(sent);
         if ("invalid_request".equals(code)) {
             int outside = text.indexOf(OUTSIDE);
             return new IllegalArgumentException((outside < 0 ? text : text.substring(outside))

@@ -2,17 +2,23 @@ package com.alibaba.langengine.pyexecutor;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Paths;
 import java.time.Duration;
 import java.util.Base64;
+import java.util.Collection;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /** The native process of an executor: started at the first call, and again when it has died. */
 final class NativeClient implements Transport {
@@ -84,8 +90,9 @@ final class NativeClient implements Transport {
         return send(sessionId == null ? "execute_once" : "execute", base -> {
             Map<String, Object> changed = difference(base, policy.toMap(allowsOs ? "os" : null));
             if (sessionId != null) {
-                request.put("session_id", sessionId);
+                request.put("session_id", sent(sessionId));
                 request.put("session_policy", changed);
+                request.putIfAbsent("timeout_ms", changed.getOrDefault("timeout_ms", base.get("timeout_ms")));
             } else if (!changed.isEmpty()) {
                 request.put("policy", changed);
             }
@@ -110,12 +117,12 @@ final class NativeClient implements Transport {
 
     @Override
     public void interrupt(String sessionId) throws InterruptedException {
-        call("interrupt", Collections.singletonMap("session_id", sessionId));
+        call("interrupt", Collections.singletonMap("session_id", sent(sessionId)));
     }
 
     @Override
     public void closeSession(String sessionId) throws InterruptedException {
-        call("close_session", Collections.singletonMap("session_id", sessionId));
+        call("close_session", Collections.singletonMap("session_id", sent(sessionId)));
     }
 
     @Override
@@ -124,9 +131,22 @@ final class NativeClient implements Transport {
     }
 
     @Override
+    public Set<String> live(Collection<String> sessionIds) throws InterruptedException {
+        Set<Object> there = new HashSet<>();
+        ((List<?>) call("list_sessions", Collections.emptyMap()).get("sessions")).forEach(one -> there.add(((Map<?, ?>) one).get("id")));
+        return sessionIds.stream().filter(id -> there.contains(sent(id))).collect(Collectors.toSet());
+    }
+
+    @Override
+    public Process process() {
+        Connection connection = current;
+        return connection == null ? null : connection.process.process();
+    }
+
+    @Override
     @SuppressWarnings("unchecked")
     public List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException {
-        return (List<Map<String, Object>>) call("list_files", Collections.singletonMap("session_id", sessionId)).get("files");
+        return (List<Map<String, Object>>) call("list_files", Collections.singletonMap("session_id", sent(sessionId))).get("files");
     }
 
     @Override
@@ -156,9 +176,13 @@ final class NativeClient implements Transport {
         return call("stats", Collections.emptyMap());
     }
 
+    private static String sent(String sessionId) {
+        return SessionIds.encode(sessionId, SessionIds.LENGTH_MAX);
+    }
+
     private static Map<String, Object> file(String sessionId, String path) {
         Map<String, Object> params = new LinkedHashMap<>();
-        params.put("session_id", sessionId);
+        params.put("session_id", sent(sessionId));
         params.put("path", path);
         return params;
     }
@@ -230,6 +254,7 @@ final class NativeClient implements Transport {
 
     private Connection open() throws InterruptedException {
         NativeProgram program = NativeProgram.find(host.getExecutable());
+        makeWorkspaceRoot();
         NativeProcess process = new NativeProcess(program);
         Map<String, Object> base = policy.toMap(null);
         Map<String, Object> params = new LinkedHashMap<>();
@@ -251,6 +276,18 @@ final class NativeClient implements Transport {
             if (!done) {
                 process.close();
             }
+        }
+    }
+
+    /** As the original did, with the folders above it. */
+    private void makeWorkspaceRoot() {
+        Object root = sessionConfig.get("workspace_root");
+        try {
+            if (root != null) {
+                Files.createDirectories(Paths.get((String) root));
+            }
+        } catch (IOException e) {
+            throw new IllegalArgumentException("workspace root '" + root + "': " + e, e);
         }
     }
 

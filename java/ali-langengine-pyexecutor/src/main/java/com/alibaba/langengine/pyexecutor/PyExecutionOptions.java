@@ -39,8 +39,8 @@ public class PyExecutionOptions {
     }
 
     /**
-     * @param name of an environment variable of the script
-     * @param value its value
+     * @param name of an environment variable of the script; null is ignored
+     * @param value its value; with null the variable is ignored
      * @return this
      */
     public PyExecutionOptions putEnv(String name, String value) {
@@ -164,5 +164,19 @@ public class PyExecutionOptions {
     public PyExecutionOptions setValueJson(String tables) {
         this.valueJson = tables;
         return this;
+    }
+
+    PyExecutionOptions copy() {
+        PyExecutionOptions copy = new PyExecutionOptions();
+        copy.workingDirRelative = workingDirRelative;
+        copy.extraEnv.putAll(extraEnv);
+        copy.printLastExpression = printLastExpression;
+        copy.timeout = timeout;
+        copy.stdin = stdin;
+        copy.files.putAll(files);
+        copy.returnFiles = new ArrayList<>(returnFiles);
+        copy.inputs = new LinkedHashMap<>(inputs);
+        copy.valueJson = valueJson;
+        return copy;
     }
 }

@@ -9,11 +9,12 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 
 /**
- * What scripts may do and use. It is read at each {@link PyExecutor#executeOnce} and at each session's creation.
- * Values are checked then: one out of range is a {@link PyExecutorException} {@code invalid_policy}.
+ * What scripts may do and use. It is read at each {@link PyExecutor#executeOnce} and at each session's creation;
+ * the timeout is read at each call of a session too. Values are checked then: one out of range is a {@link PyExecutorException} {@code invalid_policy}.
  */
 public class PyExecutionPolicy {
     private static final List<String> DEFAULT_ALLOWED_IMPORTS = Arrays.asList("math", "statistics", "random", "re", "json",
@@ -22,13 +23,16 @@ public class PyExecutionPolicy {
     private static final List<String> DEFAULT_BANNED_IMPORTS = Arrays.asList("os", "sys", "subprocess", "pathlib", "shutil",
             "multiprocessing", "ctypes", "resource", "inspect", "builtins", "pickle");
 
+    private static final long DEFAULT_STDOUT_BYTES = 1000000;
+    private static final long DEFAULT_STDERR_BYTES = 256000;
+
     private volatile String pythonBin = defaultPythonBin();
     private volatile Duration timeout = Duration.ofSeconds(5);
     private volatile Integer cpuTimeSeconds = 2;
     private volatile Long addressSpaceBytes = 512L << 20;
     private volatile Integer maxOpenFiles = 16;
-    private volatile long maxStdoutBytes = 1000000;
-    private volatile long maxStderrBytes = 256000;
+    private volatile long maxStdoutBytes = DEFAULT_STDOUT_BYTES;
+    private volatile long maxStderrBytes = DEFAULT_STDERR_BYTES;
     private volatile long maxValueBytes = 65536;
     private volatile int maxDisplays = 100;
     private volatile long maxDisplayBytes = 8L << 20;
@@ -82,7 +86,7 @@ public class PyExecutionPolicy {
         return cpuTimeSeconds;
     }
 
-    /** @param cpuTimeSeconds the CPU limit of one execution; null: none */
+    /** @param cpuTimeSeconds the CPU limit of one execution; null: none; 0: one second, as the original took it */
     public void setCpuTimeSeconds(Integer cpuTimeSeconds) {
         this.cpuTimeSeconds = cpuTimeSeconds;
     }
@@ -92,7 +96,7 @@ public class PyExecutionPolicy {
         return addressSpaceBytes;
     }
 
-    /** @param addressSpaceBytes the address-space limit of the script's process, at least 64 MiB; null: none */
+    /** @param addressSpaceBytes the address-space limit of the script's process, at least 64 MiB; null and 0: none */
     public void setAddressSpaceBytes(Long addressSpaceBytes) {
         this.addressSpaceBytes = addressSpaceBytes;
     }
@@ -112,7 +116,10 @@ public class PyExecutionPolicy {
         return maxStdoutBytes;
     }
 
-    /** @param maxStdoutBytes how much standard output is kept; the rest is dropped, and the result says so */
+    /**
+     * @param maxStdoutBytes how much standard output is kept; the rest is dropped, and the result says so. A negative
+     *     number: the default
+     */
     public void setMaxStdoutBytes(long maxStdoutBytes) {
         this.maxStdoutBytes = maxStdoutBytes;
     }
@@ -122,7 +129,10 @@ public class PyExecutionPolicy {
         return maxStderrBytes;
     }
 
-    /** @param maxStderrBytes how much standard error is kept; the rest is dropped, and the result says so */
+    /**
+     * @param maxStderrBytes how much standard error is kept; the rest is dropped, and the result says so. A negative
+     *     number: the default
+     */
     public void setMaxStderrBytes(long maxStderrBytes) {
         this.maxStderrBytes = maxStderrBytes;
     }
@@ -279,11 +289,11 @@ public class PyExecutionPolicy {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("python_bin", pythonBin);
         map.put("timeout_ms", timeout == null ? null : timeout.toMillis());
-        map.put("cpu_time_seconds", cpuTimeSeconds);
-        map.put("address_space_bytes", addressSpaceBytes);
+        map.put("cpu_time_seconds", Objects.equals(cpuTimeSeconds, 0) ? (Integer) 1 : cpuTimeSeconds);
+        map.put("address_space_bytes", Objects.equals(addressSpaceBytes, 0L) ? null : addressSpaceBytes);
         map.put("max_open_files", maxOpenFiles);
-        map.put("max_stdout_bytes", maxStdoutBytes);
-        map.put("max_stderr_bytes", maxStderrBytes);
+        map.put("max_stdout_bytes", maxStdoutBytes < 0 ? DEFAULT_STDOUT_BYTES : maxStdoutBytes);
+        map.put("max_stderr_bytes", maxStderrBytes < 0 ? DEFAULT_STDERR_BYTES : maxStderrBytes);
         map.put("max_value_bytes", maxValueBytes);
         map.put("max_displays", maxDisplays);
         map.put("max_display_bytes", maxDisplayBytes);

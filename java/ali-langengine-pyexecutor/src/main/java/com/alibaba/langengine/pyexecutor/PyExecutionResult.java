@@ -150,8 +150,8 @@ public class PyExecutionResult {
         this.session = null;
     }
 
-    /** From the protocol's object. `sessions` are those that its executor has had; null for a single run. */
-    PyExecutionResult(Map<String, Object> map, SessionMemory sessions) {
+    /** From the protocol's object. `sessionId` is null for a single run; `sessions` are those that its executor has had. */
+    PyExecutionResult(Map<String, Object> map, String sessionId, SessionMemory sessions) {
         Map<String, Object> of = object(map.get("session"));
         this.exitCode = ((Number) map.get("exit_code")).intValue();
         this.stdout = stream(map.get("stdout"), of);
@@ -163,11 +163,10 @@ public class PyExecutionResult {
         this.status = Status.valueOf(((String) map.get("status")).toUpperCase(Locale.ROOT));
         this.rest = map;
         this.elapsedMs = Math.round(getUsage().wallMillis());
-        this.session = of == null || sessions == null ? null : session(of, sessions);
+        this.session = of == null || sessionId == null ? null : session(of, sessionId, sessions);
     }
 
-    private static Session session(Map<String, Object> of, SessionMemory sessions) {
-        String id = (String) of.get("id");
+    private static Session session(Map<String, Object> of, String id, SessionMemory sessions) {
         boolean created = Boolean.TRUE.equals(of.get("created"));
         return new Session(id, created, sessions.answered(id, created, (String) of.get("restarted")),
                 number(of.get("execution_count")).longValue());

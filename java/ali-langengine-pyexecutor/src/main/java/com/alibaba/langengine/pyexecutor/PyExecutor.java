@@ -1,9 +1,11 @@
 package com.alibaba.langengine.pyexecutor;
 
 import java.lang.ref.Cleaner;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -95,7 +97,7 @@ public class PyExecutor implements AutoCloseable {
     /**
      * Runs code in a session, which keeps its variables. The first call with an id creates its session.
      *
-     * @param sessionId 1 to 128 of {@code A-Z a-z 0-9 . _ : -}
+     * @param sessionId any text. One beside 1 to 128 of {@code A-Z a-z 0-9 . _ : -} is encoded: see {@code docs/java.md}
      * @param code Python
      * @param options of this call; null: none
      * @return its result, whatever its status is but timeout
@@ -158,6 +160,9 @@ public class PyExecutor implements AutoCloseable {
      * @param sessionId the session
      */
     public void closeSession(String sessionId) {
+        if (!sessionsEnabled) {
+            return;
+        }
         Objects.requireNonNull(sessionId, "sessionId");
         if (!transport.isStarted()) {
             return;
@@ -309,16 +314,21 @@ public class PyExecutor implements AutoCloseable {
         return transport;
     }
 
+    /** Those of the ids whose sessions are there. */
+    Set<String> liveSessions(Collection<String> ids) {
+        return ids.isEmpty() || !transport.isStarted() ? Set.of() : call(() -> transport.live(ids));
+    }
+
     private interface Call<T> {
         T make() throws InterruptedException;
     }
 
     private void requireSession(String sessionId, String code) {
-        Objects.requireNonNull(sessionId, "sessionId");
-        Objects.requireNonNull(code, "code");
         if (!sessionsEnabled) {
             throw new IllegalStateException("session mode not enabled");
         }
+        Objects.requireNonNull(sessionId, "sessionId");
+        Objects.requireNonNull(code, "code");
     }
 
     private static void requireFile(String sessionId, String path) {
@@ -409,7 +419,7 @@ public class PyExecutor implements AutoCloseable {
 
     private PyExecutionResult result(Map<String, Object> map, String sessionId, Listeners.Watched watched)
             throws PyExecutionTimeoutException {
-        PyExecutionResult result = new PyExecutionResult(map, sessionId == null ? null : sessions);
+        PyExecutionResult result = new PyExecutionResult(map, sessionId, sessions);
         PyExecutionResult.Session session = result.getSession();
         if (session != null && session.restarted() != null) {
             LOG.log(System.Logger.Level.INFO, "Session {0} began anew: its earlier state is gone ({1})", sessionId, session.restarted());

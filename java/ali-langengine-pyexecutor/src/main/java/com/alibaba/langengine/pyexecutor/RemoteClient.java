@@ -4,11 +4,14 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Paths;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,6 +26,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * Runs scripts at a {@code pyexec serve}. The sessions of its token's principal are told apart by a prefix: of this
@@ -30,8 +34,7 @@ import java.util.regex.Pattern;
  * such, for the server to lower to its ceiling; those that were changed are asked for, and refused beyond it.
  */
 final class RemoteClient implements Transport {
-    private static final Pattern ID = Pattern.compile("(?!\\.{1,2}$)[A-Za-z0-9._:-]{1,128}");
-    private static final int ID_MAX = 128;
+    private static final Pattern PREFIX = Pattern.compile("[A-Za-z0-9._:-]+");
     private static final Duration SOON = Duration.ofSeconds(60);
     private static final Duration AT_ONCE = Duration.ofSeconds(5);
 
@@ -45,11 +48,14 @@ final class RemoteClient implements Transport {
     /** The runs of each session, in order; the first one was sent. */
     private final Map<String, Deque<Run>> lines = new HashMap<>();
     private final Map<String, Long> ended = new ConcurrentHashMap<>();
+    /** Whether the policy's timeout was ever another than the default: then each call of a session asks for it. */
+    private volatile boolean asksTimeout;
     private volatile boolean started;
     private volatile boolean closed;
 
     RemoteClient(PyExecutionPolicy policy, SessionConfig sessions, RemoteServer server, HostConfig host) {
-        if (sessions != null && sessions.hasWorkspaceRoot()) {
+        if (sessions != null && sessions.hostRoot() != null
+                && !sessions.hostRoot().equals(Paths.get(System.getProperty("java.io.tmpdir")).toAbsolutePath())) {
             throw new IllegalArgumentException("a workspace root is a folder of the machine that runs the scripts: set it at the server"
                     + " ([session] workspace_root), and use the file calls here");
         }
@@ -58,7 +64,7 @@ final class RemoteClient implements Transport {
         this.answerTimeout = host.getAnswerTimeout();
         this.ownsSessions = host.getSessionPrefix() == null;
         this.prefix = ownsSessions ? UUID.randomUUID().toString().substring(0, 8) + ":" : host.getSessionPrefix();
-        if (!prefix.isEmpty() && !ID.matcher(prefix).matches()) {
+        if (!prefix.isEmpty() && !PREFIX.matcher(prefix).matches()) {
             throw new IllegalArgumentException("session prefix '" + prefix + "': use A-Z a-z 0-9 . _ : -");
         }
     }
@@ -111,12 +117,6 @@ final class RemoteClient implements Transport {
         public Map<String, Object> decode(HttpResponse<byte[]> response) {
             Map<String, Object> result = RemoteServer.object(server.content(response));
             ended.merge(String.valueOf(result.get("status")), 1L, Long::sum);
-            if (result.get("session") instanceof Map<?, ?> session) {
-                Map<String, Object> own = new LinkedHashMap<>();
-                session.forEach((key, value) -> own.put((String) key, value));
-                own.put("id", sessionId);
-                result.put("session", own);
-            }
             return result;
         }
 
@@ -196,6 +196,10 @@ final class RemoteClient implements Transport {
                 asked.put(key, value);
             }
         });
+        if (sessionId != null && (asksTimeout || asked.containsKey("timeout_ms"))) {
+            asksTimeout = true;
+            request.putIfAbsent("timeout_ms", now.get("timeout_ms"));
+        }
         request.put("policy_defaults", policy.toMap(allowsOs ? "os" : null));
         if (!asked.isEmpty()) {
             request.put(sessionId == null ? "policy" : "session_policy", asked);
@@ -242,13 +246,13 @@ final class RemoteClient implements Transport {
 
     @Override
     public void interrupt(String sessionId) throws InterruptedException {
-        ask(server.request(existing(sessionId) + "/interrupt").POST(BodyPublishers.noBody()));
+        ask(server.request(path(sessionId) + "/interrupt").POST(BodyPublishers.noBody()));
     }
 
     @Override
     public void closeSession(String sessionId) throws InterruptedException {
         dropWaiting(sessionId);
-        ask(server.request(existing(sessionId)).DELETE());
+        ask(server.request(path(sessionId)).DELETE());
     }
 
     @Override
@@ -282,6 +286,17 @@ final class RemoteClient implements Transport {
             }
         }
         return ids;
+    }
+
+    @Override
+    public Set<String> live(Collection<String> sessionIds) throws InterruptedException {
+        Set<String> there = new HashSet<>(sessions());
+        return sessionIds.stream().filter(id -> there.contains(idOf(id))).collect(Collectors.toSet());
+    }
+
+    @Override
+    public Process process() {
+        return null;
     }
 
     @Override
@@ -386,22 +401,16 @@ final class RemoteClient implements Transport {
     }
 
     private String path(String sessionId) {
-        if (!ID.matcher(sessionId).matches()) {
-            throw new IllegalArgumentException("session id '" + sessionId + "': use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\")");
-        }
-        if (prefix.length() + sessionId.length() > ID_MAX) {
-            throw new IllegalArgumentException("session id '" + sessionId + "': with the prefix '" + prefix + "' it is longer than 128");
-        }
-        return "/v1/sessions/" + prefix + sessionId;
+        return "/v1/sessions/" + idOf(sessionId);
     }
 
-    /** Of what can't be an id there is no session. */
-    private String existing(String sessionId) {
-        try {
-            return path(sessionId);
-        } catch (IllegalArgumentException e) {
-            throw notFound(sessionId);
+    /** The session's id at the server. */
+    private String idOf(String sessionId) {
+        String id = prefix + SessionIds.encode(sessionId, SessionIds.LENGTH_MAX - prefix.length());
+        if (id.length() > SessionIds.LENGTH_MAX) {
+            throw new IllegalArgumentException("session id '" + sessionId + "': with the prefix '" + prefix + "' it is longer than 128");
         }
+        return id;
     }
 
     private String file(String sessionId, String path) {

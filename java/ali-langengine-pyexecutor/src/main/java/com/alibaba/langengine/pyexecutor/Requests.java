@@ -8,6 +8,7 @@ import java.util.Base64;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 
 /** Code and options as the protocol has them. */
 final class Requests {
@@ -23,8 +24,11 @@ final class Requests {
         if (!isBlank(options.getWorkingDirRelative())) {
             request.put("working_dir", options.getWorkingDirRelative());
         }
-        if (!options.getExtraEnv().isEmpty()) {
-            request.put("env", options.getExtraEnv());
+        Map<String, String> env = new LinkedHashMap<>(options.getExtraEnv());
+        env.remove(null);
+        env.values().removeIf(Objects::isNull);
+        if (!env.isEmpty()) {
+            request.put("env", env);
         }
         if (options.getPrintLastExpression() != null) {
             request.put("print_last_expression", options.getPrintLastExpression());
@@ -51,6 +55,11 @@ final class Requests {
             request.put("value_json", options.getValueJson());
         }
         return request;
+    }
+
+    /** What {@link PreludeBuilderOnce} and {@link PreludeBuilderDaemon} render. */
+    static String preludeComment(PyExecutionPolicy policy) {
+        return "# The native program pyexec prepares the interpreter, and runs no prelude.\n# policy: " + Json.write(policy.toMap(null)) + "\n";
     }
 
     /** Has a single run work in the folder below java.io.tmpdir that its working directory names, if there is one. */

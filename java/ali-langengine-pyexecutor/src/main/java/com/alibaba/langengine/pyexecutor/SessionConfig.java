@@ -8,11 +8,14 @@ import java.util.Map;
 
 /** How sessions are kept. It is read when the executor is made. */
 public class SessionConfig {
+    /** What the native program takes; a longer one never ends a session. */
+    private static final Duration LONGEST_TTL = Duration.ofDays(365);
+
     private boolean enabled = true;
     private int maxCount = 50;
     private Duration idleTtl = Duration.ofMinutes(10);
     private Duration hardTtl = Duration.ofHours(1);
-    private Path workspaceRoot;
+    private String workspaceRoot;
 
     /** Sessions on, with the defaults. */
     public SessionConfig() {
@@ -32,13 +35,13 @@ public class SessionConfig {
         return this;
     }
 
-    /** @return how many sessions there may be at once; 0 is no limit */
+    /** @return how many sessions there may be at once; 0 and less are no limit */
     public int getMaxCount() {
         return maxCount;
     }
 
     /**
-     * @param maxCount how many sessions there may be at once, the least recently used idle one making room; 0: no limit
+     * @param maxCount how many sessions there may be at once, the least recently used idle one making room; 0 and less: no limit
      * @return this
      */
     public SessionConfig setMaxCount(int maxCount) {
@@ -46,13 +49,13 @@ public class SessionConfig {
         return this;
     }
 
-    /** @return how long after its last call a session ends; null is never */
+    /** @return how long after its last call a session ends; null and zero are never */
     public Duration getIdleTtl() {
         return idleTtl;
     }
 
     /**
-     * @param idleTtl how long after the end of its last call a session ends; null: never
+     * @param idleTtl how long after the end of its last call a session ends; null, zero and less: never
      * @return this
      */
     public SessionConfig setIdleTtl(Duration idleTtl) {
@@ -60,13 +63,13 @@ public class SessionConfig {
         return this;
     }
 
-    /** @return how old a session may become; null is no limit */
+    /** @return how old a session may become; null and zero are no limit */
     public Duration getHardTtl() {
         return hardTtl;
     }
 
     /**
-     * @param hardTtl how old a session may become; null: no limit
+     * @param hardTtl how old a session may become; null, zero and less: no limit
      * @return this
      */
     public SessionConfig setHardTtl(Duration hardTtl) {
@@ -74,35 +77,57 @@ public class SessionConfig {
         return this;
     }
 
-    /** @return the folder in which each session has its workspace; unless it was set, those are in memory only */
-    public Path getWorkspaceRoot() {
-        return workspaceRoot == null ? Paths.get(System.getProperty("java.io.tmpdir")) : workspaceRoot;
+    /** @return the folder of the host in which each session has its workspace; {@code java.io.tmpdir} unless it was set */
+    public String getWorkspaceRoot() {
+        return workspaceRoot == null ? System.getProperty("java.io.tmpdir") : workspaceRoot;
     }
 
     /**
-     * @param workspaceRoot a folder of the host in which each session has its workspace; one that is there already is
-     *     used, and left at the end. null: workspaces in memory, with their quota kept by the kernel
+     * Sets the folder of the host in which each session has its workspace. The folder ROOT/ID is made for each session,
+     * with mode 0700, and the script sees it at that path. A folder that is there already is used, and is left there at
+     * the end. With a policy that gives no file access it is the script's current directory, and looks empty.
+     *
+     * @param workspaceRoot the folder; null, the default: the workspaces are in memory, and the kernel keeps their quota
      * @return this
      */
-    public SessionConfig setWorkspaceRoot(Path workspaceRoot) {
+    public SessionConfig setWorkspaceRoot(String workspaceRoot) {
         this.workspaceRoot = workspaceRoot;
         return this;
     }
 
-    boolean hasWorkspaceRoot() {
-        return workspaceRoot != null;
+    /**
+     * {@link #setWorkspaceRoot(String)} for a {@link Path}.
+     *
+     * @param workspaceRoot the folder; null: the workspaces are in memory
+     * @return this
+     */
+    public SessionConfig setWorkspaceRootPath(Path workspaceRoot) {
+        return setWorkspaceRoot(workspaceRoot == null ? null : workspaceRoot.toString());
+    }
+
+    /** The folder that was set, absolute; null: the workspaces are in memory. */
+    Path hostRoot() {
+        return workspaceRoot == null || workspaceRoot.isEmpty() ? null : Paths.get(workspaceRoot).toAbsolutePath();
     }
 
     Map<String, Object> toMap() {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("enabled", enabled);
-        map.put("max_count", maxCount);
-        map.put("idle_ttl", idleTtl == null ? null : idleTtl.toMillis());
-        map.put("hard_ttl", hardTtl == null ? null : hardTtl.toMillis());
-        if (workspaceRoot != null) {
-            map.put("workspace_root", workspaceRoot.toAbsolutePath().toString());
+        map.put("max_count", Math.max(0, maxCount));
+        map.put("idle_ttl", millis(idleTtl));
+        map.put("hard_ttl", millis(hardTtl));
+        if (hostRoot() != null) {
+            map.put("workspace_root", hostRoot().toString());
             map.put("adopt_workspace", true);
         }
         return map;
+    }
+
+    /** As the protocol has a TTL; null is none, and so are zero and less. */
+    private static Long millis(Duration ttl) {
+        if (ttl == null || ttl.isZero() || ttl.isNegative()) {
+            return null;
+        }
+        return ttl.compareTo(LONGEST_TTL) > 0 ? null : (Long) Math.max(1, ttl.toMillis());
     }
 }

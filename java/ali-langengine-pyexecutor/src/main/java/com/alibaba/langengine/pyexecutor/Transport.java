@@ -1,7 +1,9 @@
 package com.alibaba.langengine.pyexecutor;
 
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -37,6 +39,12 @@ interface Transport {
     void closeSession(String sessionId) throws InterruptedException;
 
     void closeAll() throws InterruptedException;
+
+    /** Those of the ids whose sessions are there. */
+    Set<String> live(Collection<String> sessionIds) throws InterruptedException;
+
+    /** The native program's process, or null. */
+    Process process();
 
     List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException;
 

@@ -178,4 +178,48 @@ class LifeTest {
         }
     }
 
+    /** A terminal signals the foreground process group, systemd all processes of a service. */
+    @ParameterizedTest
+    @ValueSource(strings = {"INT", "TERM", "HUP"})
+    void aSignalToTheProcessGroupCancelsNoCall(String signal) throws Exception {
+        Process jvm = new ProcessBuilder("setsid", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
+                System.getProperty("java.class.path"), "-D" + NativeProgram.PROPERTY + "=" + System.getProperty(NativeProgram.PROPERTY, ""),
+                Finisher.class.getName()).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        try (BufferedReader out = new BufferedReader(new InputStreamReader(jvm.getInputStream()))) {
+            long pid = Long.parseLong(out.readLine());
+            List<Long> family = familyOf(pid);
+            assertTrue(pid > 1 && jvm.pid() > 1);
+            assertEquals(0, new ProcessBuilder("sh", "-c", "kill -s " + signal + " -- -" + jvm.pid()).inheritIO().start().waitFor());
+            assertEquals("OK 'done'", out.readLine());
+            assertTrue(jvm.waitFor(60, TimeUnit.SECONDS));
+            assertAllGone(family);
+        } finally {
+            jvm.destroyForcibly();
+        }
+    }
+
+    /** A JVM with a running call, which it finishes when it is told to end. */
+    static final class Finisher {
+        private Finisher() {
+        }
+
+        public static void main(String[] args) throws Exception {
+            PyExecutionPolicy policy = new PyExecutionPolicy();
+            policy.setTimeout(Duration.ofMinutes(5));
+            policy.setDisableOpen(false);
+            PyExecutor executor = new PyExecutor(policy, new SessionConfig());
+            CompletableFuture<PyExecutionResult> running = executor.executeAsync("s",
+                    "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n'done'", null);
+            until(() -> running(executor) == 1);
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+                executor.writeFile("s", "go", new byte[0]);
+                PyExecutionResult result = running.join();
+                System.out.println(result.getStatus() + " " + result.getLastValueRepr());
+                System.out.flush();
+            }));
+            System.out.println(pid(executor));
+            System.out.flush();
+            Thread.sleep(Long.MAX_VALUE);
+        }
+    }
 }

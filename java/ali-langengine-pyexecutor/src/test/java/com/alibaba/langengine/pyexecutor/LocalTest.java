@@ -9,6 +9,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
 /** What callers of the original rely on, and only this machine can give: its folders, its interpreters. */
@@ -68,7 +70,7 @@ class LocalTest {
     @Test
     void aSetWorkspaceRootIsAFolderOfTheHost() throws Exception {
         Path root = Files.createTempDirectory("pyexec-root");
-        try (PyExecutor rooted = new PyExecutor(files(), new SessionConfig().setWorkspaceRoot(root))) {
+        try (PyExecutor rooted = new PyExecutor(files(), new SessionConfig().setWorkspaceRootPath(root))) {
             Files.createDirectory(root.resolve("mine"));
             Files.write(root.resolve("mine/in.txt"), "hello".getBytes(StandardCharsets.UTF_8));
             assertEquals("'hello'", value(rooted, "mine", "open('in.txt').read()"));
@@ -80,6 +82,45 @@ class LocalTest {
         assertFalse(Files.exists(root.resolve("other")), "one that pyexec made goes");
         Files.delete(root.resolve("mine/in.txt"));
         Files.delete(root.resolve("mine"));
+        Files.delete(root);
+    }
+
+    @Test
+    void anAddressSpaceOfZeroIsNoLimit() throws Exception {
+        PyExecutionPolicy policy = new PyExecutionPolicy();
+        policy.setAddressSpaceBytes(0L);
+        policy.getAllowedImports().add("resource");
+        PyExecutionResult result = run(policy, "import resource\nresource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY", null);
+        assertEquals("True", result.getLastValueRepr(), result.getErrorRepr());
+    }
+
+    @Test
+    void aCountBelowZeroAndATtlOfZeroAreNoLimits() throws Exception {
+        SessionConfig config = new SessionConfig().setMaxCount(-1).setIdleTtl(Duration.ZERO).setHardTtl(Duration.ofSeconds(-1));
+        try (PyExecutor lenient = new PyExecutor(null, config)) {
+            for (int i = 0; i < 3; i++) {
+                value(lenient, "s" + i, "x = 5");
+            }
+            assertEquals("5", value(lenient, "s0", "x"));
+        }
+        try (PyExecutor longest = new PyExecutor(null, new SessionConfig().setIdleTtl(Duration.ofSeconds(Long.MAX_VALUE)).setHardTtl(Duration.ofNanos(1)))) {
+            assertEquals("1", value(longest, "s", "1"));
+        }
+    }
+
+    /** Also without file access, which is the default; the missing root is made, as the original made it. */
+    @Test
+    void aSessionsFolderIsMadeAndSeenAtItsPathUnderEveryFilePolicy() throws Exception {
+        Path root = Files.createTempDirectory("pyexec-root");
+        for (PyExecutionPolicy policy : new PyExecutionPolicy[] {new PyExecutionPolicy(), files()}) {
+            try (PyExecutor rooted = new PyExecutor(policy, new SessionConfig().setWorkspaceRoot(root + "/new/root"))) {
+                assertEquals("'" + root + "/new/root/s'", value(rooted, "s", "import os\nos.getcwd()"));
+                assertEquals("rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(root.resolve("new/root/s"))));
+                assertEquals("'" + root + "/new/root/enc:a_40_b'", value(rooted, "a@b", "import os\nos.getcwd()"));
+            }
+        }
+        Files.delete(root.resolve("new/root"));
+        Files.delete(root.resolve("new"));
         Files.delete(root);
     }
 

@@ -24,8 +24,6 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** What callers of the original rely on, one by one. Sessions. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
@@ -109,11 +107,67 @@ class SessionTest {
         assertThrows(NullPointerException.class, () -> executor.interrupt(null));
     }
 
-    @ParameterizedTest
-    @ValueSource(strings = {"", ".", "..", "a/b", "ä", "a b"})
-    void aBadIdIsAnIllegalArgument(String id) {
-        assertThrows(IllegalArgumentException.class, () -> executor.execute(id, "1", null));
-        assertThrows(IllegalArgumentException.class, () -> executor.execute("x".repeat(129), "1", null));
+    /** No two of them are one session, whatever they look like encoded. */
+    @Test
+    void anyTextIsASessionId() throws Exception {
+        String digest = "sha:" + "0".repeat(64);
+        List<String> ids = List.of("alice@example.com", "tenant/42", "\u7528\u6237", "", " ", ".", "..", "a b", "a/b", "\u00e4", "%41", "A",
+                "enc:", "enc:A", "enc:alice_40_example.com", "enc:enc:A", "_40_", "@", "\n", "\0", "\ud83d\ude00", "\ud83d", "\ude00", digest,
+                "x".repeat(128), "x".repeat(129), "y".repeat(100000), "\u7528".repeat(100), "../../etc");
+        executor.close();
+        executor = host.executor(policy, new SessionConfig().setMaxCount(0));
+        for (int i = 0; i < ids.size(); i++) {
+            PyExecutionResult made = executor.execute(ids.get(i), "n = " + i, null);
+            assertEquals(new PyExecutionResult.Session(ids.get(i), true, null, 1), made.getSession());
+        }
+        for (int i = 0; i < ids.size(); i++) {
+            assertEquals(Integer.toString(i), value(ids.get(i), "n"), ids.get(i));
+        }
+        executor.closeSession("alice@example.com");
+        assertEquals("closed", executor.execute("alice@example.com", "1", null).getSession().restarted());
+        assertEquals("7", value("a b", "n"));
+        PyExecutorException unknown = assertThrows(PyExecutorException.class, () -> executor.interrupt("bob@example.com"));
+        assertEquals("session_not_found", unknown.getCode());
+        assertTrue(unknown.getMessage().contains("bob@example.com"), unknown.getMessage());
+    }
+
+    @Test
+    void theTimeoutIsReadAtEachCall() throws Exception {
+        value("s", "import time");
+        policy.setTimeout(Duration.ofMillis(200));
+        assertThrows(PyExecutionTimeoutException.class, () -> executor.execute("s", "time.sleep(60)", null));
+        policy.setTimeout(Duration.ofMinutes(1));
+        assertEquals("1", value("s", "time.sleep(0.3)\n1"));
+        policy.setTimeout(new PyExecutionPolicy().getTimeout());
+        assertEquals("1", value("s", "time.sleep(0.3)\n1"));
+    }
+
+    @Test
+    void thatSessionsAreOffIsSaidFirst() throws Exception {
+        for (SessionConfig off : new SessionConfig[] {null, new SessionConfig().setEnabled(false)}) {
+            try (PyExecutor none = host.executor(policy, off)) {
+                assertThrows(IllegalStateException.class, () -> none.execute(null, null, null));
+                assertThrows(IllegalStateException.class, () -> none.executeAsync(null, null, null));
+                none.closeSession(null);
+                none.closeAll();
+            }
+        }
+    }
+
+    @Test
+    void valuesBelowZeroAreTakenAsTheOriginalTookThem() throws Exception {
+        policy.setMaxStdoutBytes(-1);
+        policy.setMaxStderrBytes(-5);
+        policy.setCpuTimeSeconds(0);
+        assertEquals("5", value("s", "x = 5\nx"));
+        assertEquals(5001, executor.execute("s", "print('x' * 5000)", null).getStdout().length());
+    }
+
+    @Test
+    void aVariableWithoutAValueIsIgnored() throws Exception {
+        PyExecutionOptions options = new PyExecutionOptions().putEnv("A", "1").putEnv("B", null).putEnv(null, "x");
+        assertEquals("('1', None)", executor.execute("s", "import os\n(os.getenv('A'), os.getenv('B'))", options).getLastValueRepr());
+        assertEquals("1", executor.executeOnce("1", new PyExecutionOptions().putEnv("B", null)).getLastValueRepr());
     }
 
     @Test
@@ -268,7 +322,7 @@ class SessionTest {
         assertEquals(50, config.getMaxCount());
         assertEquals(Duration.ofMinutes(10), config.getIdleTtl());
         assertEquals(Duration.ofHours(1), config.getHardTtl());
-        assertEquals(Paths.get(System.getProperty("java.io.tmpdir")), config.getWorkspaceRoot());
+        assertEquals(System.getProperty("java.io.tmpdir"), config.getWorkspaceRoot());
     }
 
     @Test

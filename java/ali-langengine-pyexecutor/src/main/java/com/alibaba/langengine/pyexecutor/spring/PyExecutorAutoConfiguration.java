@@ -6,8 +6,10 @@ import com.alibaba.langengine.pyexecutor.PyExecutorUnsupportedException;
 import org.springframework.boot.autoconfigure.AutoConfiguration;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnProperty;
+import org.springframework.boot.context.properties.ConfigurationPropertiesBinding;
 import org.springframework.boot.context.properties.EnableConfigurationProperties;
 import org.springframework.context.annotation.Bean;
+import org.springframework.core.convert.converter.ConditionalGenericConverter;
 
 /**
  * A {@link PyExecutor} from {@link PyExecutorProperties}, closed with the context. The property
@@ -21,6 +23,13 @@ public class PyExecutorAutoConfiguration {
 
     /** Made by Spring. */
     public PyExecutorAutoConfiguration() {
+    }
+
+    /** @return reads sizes, numbers, durations and {@code none} of {@link PyExecutorProperties}, and of no other class */
+    @Bean
+    @ConfigurationPropertiesBinding
+    static ConditionalGenericConverter pyExecutorPropertyConverter() {
+        return new PropertyTextConverter();
     }
 
     /**

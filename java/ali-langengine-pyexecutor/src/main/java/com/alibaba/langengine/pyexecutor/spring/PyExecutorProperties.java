@@ -3,49 +3,56 @@ package com.alibaba.langengine.pyexecutor.spring;
 import com.alibaba.langengine.pyexecutor.HostConfig;
 import com.alibaba.langengine.pyexecutor.PyExecutionPolicy;
 import com.alibaba.langengine.pyexecutor.SessionConfig;
-import java.nio.file.Paths;
 import java.time.Duration;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 
 /**
- * The policy's keys, and those of sessions and host. Sizes are bytes or an integer with K, M or G; durations are
- * Spring's or an integer with ms, s, m or h; {@code none} is no limit.
+ * The policy's keys, and those of sessions and host. As text, sizes are bytes or an integer with K, M or G;
+ * durations are Spring's or an integer with ms, s, m or h; {@code none} is no limit, which is null here.
  */
 @ConfigurationProperties("ali.langengine.pyexecutor")
 public class PyExecutorProperties {
     /**
      * Interpreter, by path or looked up in PATH: CPython 3.8 or later, with the GIL; a virtual environment's bin/python too. Unless it is set, the environment variable PYTHON_BIN, else python3.
      */
-    private String pythonBin;
+    private String pythonBin = new PyExecutionPolicy().getPythonBin();
 
     /** Wall-clock limit of one execution. */
     private Duration timeout = Duration.ofSeconds(5);
 
     /** CPU limit of one execution, not of the session's life; none: no limit. */
-    private String cpuTimeSeconds = "2";
+    @PropertyText(value = "cpu-time-seconds", nullable = true)
+    private Integer cpuTimeSeconds = 2;
 
     /** Address-space limit of the process, as bytes or with K, M or G; none: no limit. */
-    private String addressSpaceBytes = "512M";
+    @PropertyText(value = "address-space-bytes", nullable = true)
+    private Long addressSpaceBytes = 536870912L;
 
     /** Files that the script itself may hold open at once; none: no limit. */
-    private String maxOpenFiles = "16";
+    @PropertyText(value = "max-open-files", nullable = true)
+    private Integer maxOpenFiles = 16;
 
     /** Standard output that is kept; the rest is drained, counted and dropped. */
-    private String maxStdoutBytes = "1000000";
+    @PropertyText("max-stdout-bytes")
+    private long maxStdoutBytes = 1000000;
 
     /** Standard error that is kept; the rest is drained, counted and dropped. */
-    private String maxStderrBytes = "256000";
+    @PropertyText("max-stderr-bytes")
+    private long maxStderrBytes = 256000;
 
     /** Longest last value and error message kept. */
-    private String maxValueBytes = "65536";
+    @PropertyText("max-value-bytes")
+    private long maxValueBytes = 65536;
 
     /** Displays of one execution that are kept; the rest is counted and dropped. */
     private int maxDisplays = 100;
 
     /** Data of all displays of one execution together; what does not fit is counted and dropped. */
-    private String maxDisplayBytes = "8M";
+    @PropertyText("max-display-bytes")
+    private long maxDisplayBytes = 8388608;
 
     /** Whether there is no network at all; else the host's. */
     private boolean disableNetworking = true;
@@ -62,10 +69,10 @@ public class PyExecutorProperties {
     private boolean useImportWhitelist = true;
 
     /** Modules that the script may import under the whitelist. Replaces the default set. */
-    private Set<String> allowedImports;
+    private Set<String> allowedImports = new LinkedHashSet<>();
 
     /** Modules that the script may not import when the whitelist is off. Replaces the default set. */
-    private Set<String> bannedImports;
+    private Set<String> bannedImports = new LinkedHashSet<>();
 
     /** Whether imports of names that begin or end with two underscores are refused. */
     private boolean blockDunderImports = true;
@@ -80,7 +87,8 @@ public class PyExecutorProperties {
     private List<String> preloadImports;
 
     /** What the script may write. */
-    private String workspaceBytes = "64M";
+    @PropertyText("workspace-bytes")
+    private long workspaceBytes = 67108864;
 
     /** Threads that the script may run at once. */
     private int maxThreads = 16;
@@ -92,10 +100,12 @@ public class PyExecutorProperties {
     private int sessionMaxCount = 50;
 
     /** A session ends when its last call ended so long ago; none: never. */
-    private String sessionIdleTtl = "10m";
+    @PropertyText(value = "session-idle-ttl", nullable = true)
+    private Duration sessionIdleTtl = Duration.ofMinutes(10);
 
     /** A session ends when it is so old; none: never. */
-    private String sessionHardTtl = "1h";
+    @PropertyText(value = "session-hard-ttl", nullable = true)
+    private Duration sessionHardTtl = Duration.ofHours(1);
 
     /**
      * Host folder in which each session has its workspace. Unless it is set, workspaces are in memory, with the kernel keeping the quota.
@@ -128,12 +138,17 @@ public class PyExecutorProperties {
     private String sessionPrefix;
 
     /** How long an answer of the server of url may take beyond a run's own limit; none: no limit. */
-    private String answerTimeout = "5m";
+    @PropertyText(value = "answer-timeout", nullable = true)
+    private Duration answerTimeout = Duration.ofMinutes(5);
 
     /**
      * Whether the application fails to start when this machine can't run scripts; else the first call fails.
      */
     private boolean verifyAtStartup = true;
+
+    /** An empty set that was set is empty; one that was not is the default set. */
+    private boolean setsAllowedImports;
+    private boolean setsBannedImports;
 
     /** The defaults. */
     public PyExecutorProperties() {
@@ -143,7 +158,6 @@ public class PyExecutorProperties {
      * The policy that these properties are.
      *
      * @return a new one
-     * @throws IllegalArgumentException for a text that is no size or number, naming its property
      */
     public PyExecutionPolicy toPolicy() {
         PyExecutionPolicy policy = new PyExecutionPolicy();
@@ -151,29 +165,27 @@ public class PyExecutorProperties {
             policy.setPythonBin(pythonBin);
         }
         policy.setTimeout(timeout);
-        Long seconds = Texts.size("cpu-time-seconds", cpuTimeSeconds, true);
-        policy.setCpuTimeSeconds(seconds == null ? null : (Integer) Math.toIntExact(seconds));
-        policy.setAddressSpaceBytes(Texts.size("address-space-bytes", addressSpaceBytes, true));
-        Long files = Texts.size("max-open-files", maxOpenFiles, true);
-        policy.setMaxOpenFiles(files == null ? null : (Integer) Math.toIntExact(files));
-        policy.setMaxStdoutBytes(Texts.size("max-stdout-bytes", maxStdoutBytes, false));
-        policy.setMaxStderrBytes(Texts.size("max-stderr-bytes", maxStderrBytes, false));
-        policy.setMaxValueBytes(Texts.size("max-value-bytes", maxValueBytes, false));
+        policy.setCpuTimeSeconds(cpuTimeSeconds);
+        policy.setAddressSpaceBytes(addressSpaceBytes);
+        policy.setMaxOpenFiles(maxOpenFiles);
+        policy.setMaxStdoutBytes(maxStdoutBytes);
+        policy.setMaxStderrBytes(maxStderrBytes);
+        policy.setMaxValueBytes(maxValueBytes);
         policy.setMaxDisplays(maxDisplays);
-        policy.setMaxDisplayBytes(Texts.size("max-display-bytes", maxDisplayBytes, false));
+        policy.setMaxDisplayBytes(maxDisplayBytes);
         policy.setDisableNetworking(disableNetworking);
         policy.setDisableOpen(disableOpen);
         policy.setAllowReadonlyOpen(allowReadonlyOpen);
         policy.setUseImportWhitelist(useImportWhitelist);
-        replace(policy.getAllowedImports(), allowedImports);
-        replace(policy.getBannedImports(), bannedImports);
+        replace(policy.getAllowedImports(), allowedImports, setsAllowedImports);
+        replace(policy.getBannedImports(), bannedImports, setsBannedImports);
         policy.setBlockDunderImports(blockDunderImports);
         policy.setPrintLastExpression(printLastExpression);
         policy.setIsolateSite(isolateSite);
         if (preloadImports != null) {
             policy.setPreloadImports(preloadImports);
         }
-        policy.setWorkspaceBytes(Texts.size("workspace-bytes", workspaceBytes, false));
+        policy.setWorkspaceBytes(workspaceBytes);
         policy.setMaxThreads(maxThreads);
         return policy;
     }
@@ -182,16 +194,12 @@ public class PyExecutorProperties {
      * How sessions are kept, as these properties say.
      *
      * @return a new one
-     * @throws IllegalArgumentException for a text that is no duration, naming its property
      */
     public SessionConfig toSessionConfig() {
         SessionConfig config = new SessionConfig().setEnabled(sessionEnabled).setMaxCount(sessionMaxCount)
-                .setIdleTtl(Texts.duration("session-idle-ttl", sessionIdleTtl))
-                .setHardTtl(Texts.duration("session-hard-ttl", sessionHardTtl));
-        if (workspaceRoot != null && !workspaceRoot.isEmpty()) {
-            config.setWorkspaceRoot(Paths.get(workspaceRoot));
-        }
-        return config;
+                .setIdleTtl(sessionIdleTtl)
+                .setHardTtl(sessionHardTtl);
+        return workspaceRoot == null || workspaceRoot.isEmpty() ? config : config.setWorkspaceRoot(workspaceRoot);
     }
 
     /**
@@ -202,12 +210,12 @@ public class PyExecutorProperties {
     public HostConfig toHostConfig() {
         HostConfig config = new HostConfig().setExecutable(executable).setQueueLength(queueLength).setMaxConcurrent(maxConcurrent)
                 .setUrl(url).setToken(token).setSessionPrefix(sessionPrefix)
-                .setAnswerTimeout(Texts.duration("answer-timeout", answerTimeout));
+                .setAnswerTimeout(answerTimeout);
         return allowMissing == null ? config : config.setAllowMissing(allowMissing.toArray(new String[0]));
     }
 
-    private static void replace(Set<String> set, Set<String> configured) {
-        if (configured != null) {
+    private static void replace(Set<String> set, Set<String> configured, boolean wasSet) {
+        if (configured != null && (wasSet || !configured.isEmpty())) {
             set.clear();
             set.addAll(configured);
         }
@@ -233,63 +241,63 @@ public class PyExecutorProperties {
         this.timeout = timeout;
     }
 
-    /** @return CPU limit of one execution, not of the session's life; none: no limit */
-    public String getCpuTimeSeconds() {
+    /** @return CPU limit of one execution, not of the session's life; null: no limit */
+    public Integer getCpuTimeSeconds() {
         return cpuTimeSeconds;
     }
 
-    /** @param cpuTimeSeconds CPU limit of one execution, not of the session's life; none: no limit */
-    public void setCpuTimeSeconds(String cpuTimeSeconds) {
-        this.cpuTimeSeconds = cpuTimeSeconds;
+    /** @param cpuTimeSeconds CPU limit of one execution, not of the session's life; null: no limit */
+    public void setCpuTimeSeconds(Integer cpuTimeSeconds) {
+        this.cpuTimeSeconds = PropertyTextConverter.value(cpuTimeSeconds);
     }
 
-    /** @return address-space limit of the process, as bytes or with K, M or G; none: no limit */
-    public String getAddressSpaceBytes() {
+    /** @return address-space limit of the process in bytes; null: no limit */
+    public Long getAddressSpaceBytes() {
         return addressSpaceBytes;
     }
 
-    /** @param addressSpaceBytes address-space limit of the process, as bytes or with K, M or G; none: no limit */
-    public void setAddressSpaceBytes(String addressSpaceBytes) {
-        this.addressSpaceBytes = addressSpaceBytes;
+    /** @param addressSpaceBytes address-space limit of the process in bytes; null: no limit */
+    public void setAddressSpaceBytes(Long addressSpaceBytes) {
+        this.addressSpaceBytes = PropertyTextConverter.value(addressSpaceBytes);
     }
 
-    /** @return files that the script itself may hold open at once; none: no limit */
-    public String getMaxOpenFiles() {
+    /** @return files that the script itself may hold open at once; null: no limit */
+    public Integer getMaxOpenFiles() {
         return maxOpenFiles;
     }
 
-    /** @param maxOpenFiles files that the script itself may hold open at once; none: no limit */
-    public void setMaxOpenFiles(String maxOpenFiles) {
-        this.maxOpenFiles = maxOpenFiles;
+    /** @param maxOpenFiles files that the script itself may hold open at once; null: no limit */
+    public void setMaxOpenFiles(Integer maxOpenFiles) {
+        this.maxOpenFiles = PropertyTextConverter.value(maxOpenFiles);
     }
 
     /** @return standard output that is kept; the rest is drained, counted and dropped */
-    public String getMaxStdoutBytes() {
+    public long getMaxStdoutBytes() {
         return maxStdoutBytes;
     }
 
     /** @param maxStdoutBytes standard output that is kept; the rest is drained, counted and dropped */
-    public void setMaxStdoutBytes(String maxStdoutBytes) {
+    public void setMaxStdoutBytes(long maxStdoutBytes) {
         this.maxStdoutBytes = maxStdoutBytes;
     }
 
     /** @return standard error that is kept; the rest is drained, counted and dropped */
-    public String getMaxStderrBytes() {
+    public long getMaxStderrBytes() {
         return maxStderrBytes;
     }
 
     /** @param maxStderrBytes standard error that is kept; the rest is drained, counted and dropped */
-    public void setMaxStderrBytes(String maxStderrBytes) {
+    public void setMaxStderrBytes(long maxStderrBytes) {
         this.maxStderrBytes = maxStderrBytes;
     }
 
     /** @return longest last value and error message kept */
-    public String getMaxValueBytes() {
+    public long getMaxValueBytes() {
         return maxValueBytes;
     }
 
     /** @param maxValueBytes longest last value and error message kept */
-    public void setMaxValueBytes(String maxValueBytes) {
+    public void setMaxValueBytes(long maxValueBytes) {
         this.maxValueBytes = maxValueBytes;
     }
 
@@ -304,12 +312,12 @@ public class PyExecutorProperties {
     }
 
     /** @return data of all displays of one execution together */
-    public String getMaxDisplayBytes() {
+    public long getMaxDisplayBytes() {
         return maxDisplayBytes;
     }
 
     /** @param maxDisplayBytes data of all displays of one execution together */
-    public void setMaxDisplayBytes(String maxDisplayBytes) {
+    public void setMaxDisplayBytes(long maxDisplayBytes) {
         this.maxDisplayBytes = maxDisplayBytes;
     }
 
@@ -353,23 +361,25 @@ public class PyExecutorProperties {
         this.useImportWhitelist = useImportWhitelist;
     }
 
-    /** @return modules that the script may import under the whitelist */
+    /** @return modules that the script may import under the whitelist; empty when it was not set: the default set */
     public Set<String> getAllowedImports() {
         return allowedImports;
     }
 
     /** @param allowedImports modules that the script may import under the whitelist */
     public void setAllowedImports(Set<String> allowedImports) {
+        setsAllowedImports |= allowedImports != this.allowedImports;
         this.allowedImports = allowedImports;
     }
 
-    /** @return modules that the script may not import when the whitelist is off */
+    /** @return modules that the script may not import when the whitelist is off; empty when it was not set: the default set */
     public Set<String> getBannedImports() {
         return bannedImports;
     }
 
     /** @param bannedImports modules that the script may not import when the whitelist is off */
     public void setBannedImports(Set<String> bannedImports) {
+        setsBannedImports |= bannedImports != this.bannedImports;
         this.bannedImports = bannedImports;
     }
 
@@ -414,12 +424,12 @@ public class PyExecutorProperties {
     }
 
     /** @return what the script may write */
-    public String getWorkspaceBytes() {
+    public long getWorkspaceBytes() {
         return workspaceBytes;
     }
 
     /** @param workspaceBytes what the script may write */
-    public void setWorkspaceBytes(String workspaceBytes) {
+    public void setWorkspaceBytes(long workspaceBytes) {
         this.workspaceBytes = workspaceBytes;
     }
 
@@ -453,32 +463,32 @@ public class PyExecutorProperties {
         this.sessionMaxCount = sessionMaxCount;
     }
 
-    /** @return a session ends when its last call ended so long ago; none: never */
-    public String getSessionIdleTtl() {
+    /** @return a session ends when its last call ended so long ago; null: never */
+    public Duration getSessionIdleTtl() {
         return sessionIdleTtl;
     }
 
-    /** @param sessionIdleTtl a session ends when its last call ended so long ago; none: never */
-    public void setSessionIdleTtl(String sessionIdleTtl) {
-        this.sessionIdleTtl = sessionIdleTtl;
+    /** @param sessionIdleTtl a session ends when its last call ended so long ago; null: never */
+    public void setSessionIdleTtl(Duration sessionIdleTtl) {
+        this.sessionIdleTtl = PropertyTextConverter.value(sessionIdleTtl);
     }
 
-    /** @return a session ends when it is so old; none: never */
-    public String getSessionHardTtl() {
+    /** @return a session ends when it is so old; null: never */
+    public Duration getSessionHardTtl() {
         return sessionHardTtl;
     }
 
-    /** @param sessionHardTtl a session ends when it is so old; none: never */
-    public void setSessionHardTtl(String sessionHardTtl) {
-        this.sessionHardTtl = sessionHardTtl;
+    /** @param sessionHardTtl a session ends when it is so old; null: never */
+    public void setSessionHardTtl(Duration sessionHardTtl) {
+        this.sessionHardTtl = PropertyTextConverter.value(sessionHardTtl);
     }
 
-    /** @return host folder in which each session has its workspace */
+    /** @return host folder in which each session has its workspace; {@code java.io.tmpdir} unless it was set */
     public String getWorkspaceRoot() {
-        return workspaceRoot;
+        return workspaceRoot == null || workspaceRoot.isEmpty() ? System.getProperty("java.io.tmpdir") : workspaceRoot;
     }
 
-    /** @param workspaceRoot host folder in which each session has its workspace */
+    /** @param workspaceRoot host folder in which each session has its workspace; null: workspaces are in memory */
     public void setWorkspaceRoot(String workspaceRoot) {
         this.workspaceRoot = workspaceRoot;
     }
@@ -553,14 +563,14 @@ public class PyExecutorProperties {
         this.sessionPrefix = sessionPrefix;
     }
 
-    /** @return how long an answer of the server may take beyond a run's own limit; none: no limit */
-    public String getAnswerTimeout() {
+    /** @return how long an answer of the server may take beyond a run's own limit; null: no limit */
+    public Duration getAnswerTimeout() {
         return answerTimeout;
     }
 
-    /** @param answerTimeout how long an answer of the server may take beyond a run's own limit; none: no limit */
-    public void setAnswerTimeout(String answerTimeout) {
-        this.answerTimeout = answerTimeout;
+    /** @param answerTimeout how long an answer of the server may take beyond a run's own limit; null: no limit */
+    public void setAnswerTimeout(Duration answerTimeout) {
+        this.answerTimeout = PropertyTextConverter.value(answerTimeout);
     }
 
     /** @return whether the application fails to start when this machine can't run scripts; else the first call fails */

@@ -13,7 +13,6 @@ import com.alibaba.langengine.pyexecutor.PyExecutionPolicy;
 import com.alibaba.langengine.pyexecutor.SessionConfig;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Paths;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,8 +21,16 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.springframework.boot.WebApplicationType;
+import org.springframework.boot.builder.SpringApplicationBuilder;
+import org.springframework.boot.context.properties.bind.BindException;
 import org.springframework.boot.context.properties.bind.Binder;
 import org.springframework.boot.context.properties.source.MapConfigurationPropertySource;
+import org.springframework.boot.convert.ApplicationConversionService;
+import org.springframework.boot.convert.DurationStyle;
+import org.springframework.context.ConfigurableApplicationContext;
+import org.springframework.core.convert.TypeDescriptor;
+import org.springframework.format.support.DefaultFormattingConversionService;
 
 /** Names, defaults, descriptions and forms of the Spring properties, against the native program's own table. */
 class PropertiesTest {
@@ -34,7 +41,11 @@ class PropertiesTest {
         for (int i = 0; i < pairs.length; i += 2) {
             map.put(PREFIX + pairs[i], pairs[i + 1]);
         }
-        return new Binder(new MapConfigurationPropertySource(map)).bindOrCreate("ali.langengine.pyexecutor", PyExecutorProperties.class);
+        DefaultFormattingConversionService ours = new DefaultFormattingConversionService(false);
+        ours.addConverter(PyExecutorAutoConfiguration.pyExecutorPropertyConverter());
+        return new Binder(List.of(new MapConfigurationPropertySource(map)), null,
+                List.of(ours, ApplicationConversionService.getSharedInstance()), null, null, null)
+                .bindOrCreate("ali.langengine.pyexecutor", PyExecutorProperties.class);
     }
 
     @SuppressWarnings("unchecked")
@@ -58,8 +69,8 @@ class PropertiesTest {
             Map<String, Object> property = metadata.get(PREFIX + name);
             assertNotNull(property, name);
             Object value = property.get("defaultValue");
-            if (value instanceof String && key.getValue() instanceof Long) {
-                value = name.equals("timeout") ? (Object) Texts.duration(name, (String) value).toMillis() : Texts.size(name, (String) value, true);
+            if (name.equals("timeout")) {
+                value = DurationStyle.detectAndParse((String) value).toMillis();
             }
             assertEquals(key.getValue(), value, name);
         }
@@ -122,7 +133,7 @@ class PropertiesTest {
         assertEquals(7, sessions.getMaxCount());
         assertEquals(Duration.ofSeconds(90), sessions.getIdleTtl());
         assertNull(sessions.getHardTtl());
-        assertEquals(Paths.get("/srv/w"), sessions.getWorkspaceRoot());
+        assertEquals("/srv/w", sessions.getWorkspaceRoot());
         assertEquals("/opt/pyexec", properties.toHostConfig().getExecutable());
         assertEquals(List.of("landlock"), properties.toHostConfig().getAllowMissing());
         assertEquals(9, properties.toHostConfig().getQueueLength());
@@ -142,10 +153,48 @@ class PropertiesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"max-stdout-bytes,lots", "max-stdout-bytes,none", "address-space-bytes,1T", "cpu-time-seconds,-1", "workspace-bytes,''"})
+    @CsvSource({"max-stdout-bytes,lots", "max-stdout-bytes,none", "address-space-bytes,1T", "cpu-time-seconds,2x", "workspace-bytes,''", "max-open-files,99999999999", "session-idle-ttl,soon"})
     void whatIsNoSizeIsRefusedByName(String key, String value) {
-        String message = assertThrows(IllegalArgumentException.class, () -> bind(key, value).toPolicy()).getMessage();
-        assertTrue(message.contains(PREFIX + key) && message.contains("accepted is"), message);
+        Throwable thrown = assertThrows(BindException.class, () -> bind(key, value));
+        while (thrown.getCause() != null) {
+            thrown = thrown.getCause();
+        }
+        assertTrue(thrown.getMessage().contains(PREFIX + key) && thrown.getMessage().contains("accepted is"), thrown.getMessage());
+    }
+
+    @Test
+    void aNegativeByteCapIsTheDefaultAsInTheOriginal() throws Exception {
+        assertEquals(NativePolicy.defaults(), NativePolicy.of(bind("max-stdout-bytes", "-1", "max-stderr-bytes", "-1").toPolicy()));
+    }
+
+    @Test
+    void theGettersHaveTheOriginalsDefaults() {
+        PyExecutorProperties properties = bind();
+        assertEquals(System.getenv().getOrDefault("PYTHON_BIN", "python3"), properties.getPythonBin());
+        assertEquals(Set.of(), properties.getAllowedImports());
+        assertEquals(Set.of(), properties.getBannedImports());
+        assertEquals(System.getProperty("java.io.tmpdir"), properties.getWorkspaceRoot());
+        properties.getAllowedImports().add("os");
+        assertEquals(Set.of("os"), properties.toPolicy().getAllowedImports());
+    }
+
+    /** With the converter that Spring finds. */
+    @Test
+    void anApplicationReadsThem() {
+        try (ConfigurableApplicationContext context = new SpringApplicationBuilder(PyExecutorAutoConfiguration.class)
+                .web(WebApplicationType.NONE).properties(PREFIX + "verify-at-startup=false", PREFIX + "max-stdout-bytes=1M",
+                        PREFIX + "cpu-time-seconds=none", PREFIX + "address-space-bytes=none", PREFIX + "max-open-files=none",
+                        PREFIX + "session-idle-ttl=none", PREFIX + "session-hard-ttl=2h").run()) {
+            PyExecutorProperties properties = context.getBean(PyExecutorProperties.class);
+            assertEquals(1 << 20, properties.getMaxStdoutBytes());
+            assertNull(properties.getCpuTimeSeconds());
+            assertNull(properties.getAddressSpaceBytes());
+            assertNull(properties.getMaxOpenFiles());
+            assertNull(properties.getSessionIdleTtl());
+            assertEquals(Duration.ofHours(2), properties.getSessionHardTtl());
+        }
+        assertFalse(new PropertyTextConverter().matches(TypeDescriptor.valueOf(String.class), TypeDescriptor.valueOf(Long.class)),
+                "properties of the application are read as before");
     }
 
     @Test

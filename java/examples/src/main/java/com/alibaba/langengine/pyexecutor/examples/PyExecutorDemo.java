@@ -4,9 +4,8 @@ import com.alibaba.langengine.pyexecutor.PyExecutionPolicy;
 import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import com.alibaba.langengine.pyexecutor.SessionConfig;
-import java.time.Duration;
 
-/** A single run, a session, and an error. */
+/** A single run, a session, and an error, with the calls of the original guide's demo. */
 public final class PyExecutorDemo {
     private PyExecutorDemo() {
     }
@@ -19,27 +18,42 @@ public final class PyExecutorDemo {
      */
     public static void main(String[] args) throws Exception {
         PyExecutionPolicy policy = new PyExecutionPolicy();
-        policy.setTimeout(Duration.ofSeconds(5));
-        SessionConfig sessions = new SessionConfig().setMaxCount(10).setIdleTtl(Duration.ofMinutes(5));
+        policy.setPythonBin("python3");
+        policy.setTimeout(java.time.Duration.ofSeconds(10));
+        SessionConfig sessionConfig = new SessionConfig();
+        sessionConfig.setWorkspaceRoot(System.getProperty("java.io.tmpdir"));
+        PyExecutor pyExecutor = new PyExecutor(policy, sessionConfig);
 
-        try (PyExecutor executor = new PyExecutor(policy, sessions)) {
-            System.out.println("== A single run");
-            PyExecutionResult once = executor.executeOnce("a = 5\nb = 10\na * b", null);
-            System.out.println("last value: " + once.getLastValueRepr());
+        showSingleRun(pyExecutor);
+        showSession(pyExecutor);
+        showError(pyExecutor);
+    }
 
-            System.out.println("== A session");
-            executor.execute("demo", "my_list = [1, 2, 3]", null);
-            executor.execute("demo", "my_list.append(4)", null);
-            PyExecutionResult list = executor.execute("demo", "print(len(my_list))\nmy_list", null);
-            System.out.println("stdout: " + list.getStdout().trim());
-            System.out.println("last value: " + list.getLastValueRepr());
-            executor.closeSession("demo");
-
-            System.out.println("== An error");
-            PyExecutionResult error = executor.executeOnce("result = 1 / 0", null);
-            System.out.println("exit code: " + error.getExitCode());
-            System.out.println("error: " + error.getErrorRepr());
-            System.out.println(error.getStderr());
+    private static void showSingleRun(PyExecutor pyExecutor) throws Exception {
+        System.out.println("== A single run");
+        PyExecutionResult result = pyExecutor.executeOnce("a = 5\nb = 10\na * b", null);
+        if (result.getExitCode() == 0) {
+            System.out.println("last value: " + result.getLastValueRepr());
         }
+    }
+
+    private static void showSession(PyExecutor pyExecutor) throws Exception {
+        System.out.println("== A session");
+        String sessionId = "pyexecutor-demo";
+        try {
+            pyExecutor.execute(sessionId, "my_list = [1, 2, 3]", null);
+            PyExecutionResult result = pyExecutor.execute(sessionId, "my_list.append(4); my_list", null);
+            System.out.println("last value: " + result.getLastValueRepr());
+        } finally {
+            pyExecutor.closeSession(sessionId);
+        }
+    }
+
+    private static void showError(PyExecutor pyExecutor) throws Exception {
+        System.out.println("== An error");
+        PyExecutionResult result = pyExecutor.executeOnce("result = 1 / 0", null);
+        System.out.println("exit code: " + result.getExitCode());
+        System.out.println("error: " + result.getErrorRepr());
+        System.out.println(result.getStderr());
     }
 }

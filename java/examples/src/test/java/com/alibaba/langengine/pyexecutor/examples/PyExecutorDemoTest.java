@@ -1,10 +1,13 @@
 package com.alibaba.langengine.pyexecutor.examples;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 
 class PyExecutorDemoTest {
@@ -19,9 +22,10 @@ class PyExecutorDemoTest {
             System.setOut(before);
         }
         String[] lines = shown.toString(StandardCharsets.UTF_8).split("\n");
-        assertEquals("== A single run|last value: 50|== A session|stdout: 4|last value: [1, 2, 3, 4]|== An error|exit code: 1"
+        assertEquals("== A single run|last value: 50|== A session|last value: [1, 2, 3, 4]|== An error|exit code: 1"
                 + "|error: ZeroDivisionError: division by zero|Traceback (most recent call last):|  File \"<cell>\", line 1, in <module>"
-                + "|    result = 1 / 0", String.join("|", java.util.Arrays.copyOf(lines, 11)));
+                + "|    result = 1 / 0", String.join("|", java.util.Arrays.copyOf(lines, 10)));
         assertEquals("ZeroDivisionError: division by zero", lines[lines.length - 1]);
+        assertFalse(Files.exists(Path.of(System.getProperty("java.io.tmpdir"), "pyexecutor-demo")), "the session's folder goes with it");
     }
 }

@@ -46,7 +46,8 @@ static void require_stream(pyexec_result *result, const uint8_t *data, size_t si
     size_t limit = size ? data[0] : 0;
     px_buffer_add(&stream->text, data, size < limit ? size : limit);
     stream->truncated = size > limit;
-    px_stream_finish(stream, limit);
+    if (px_stream_finish(stream, limit) < 0)
+        abort();
     require(stream->text.length <= limit);
     require(px_utf8_valid(px_buffer_string(&stream->text), stream->text.length, NULL));
 }

@@ -61,6 +61,20 @@ def test_results_of_calls_that_a_signal_interrupts_must_be_used():
     assert len(declared) > 15 and unmarked == ["px_sleep_ns", "px_sem_wait"]
 
 
+def test_json_is_read_and_written_by_what_sees_failures():
+    """base/json.h has these in another form: jansson's own lose text, keys or members when there is no memory."""
+    raw = []
+    for path in glob.glob(ROOT + "/src/*/*.[ch]"):
+        if path.endswith("_test.c") or path.endswith("base/json.h"):
+            continue
+        with open(path) as file:
+            text = file.read()
+        raw += [(os.path.relpath(path, ROOT), call) for call in re.findall(
+            r"<jansson\.h>|(?<!\w)json_(?:loads|loadb|loadf|load_callback|dumps|dumpb|dumpf|dump_file|object_set|array_append|"
+            r"object_update_new|object_update_missing_new)\(", text)]
+    assert raw == [("src/engine/request.c", "json_object_set(")]         # which looks at its result
+
+
 def test_files_stay_short():
     for path in glob.glob(ROOT + "/src/*/*.[ch]"):
         with open(path) as file:

@@ -36,6 +36,8 @@ char *px_buffer_reserve(struct px_buffer *buffer, size_t extra)
 
 void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length)
 {
+    if (length && !bytes)
+        buffer->failed = true;
     char *end = px_buffer_reserve(buffer, length);
     if (!end)
         return;
@@ -47,7 +49,10 @@ void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length)
 
 void px_buffer_add_string(struct px_buffer *buffer, const char *string)
 {
-    px_buffer_add(buffer, string, strlen(string));
+    if (string)
+        px_buffer_add(buffer, string, strlen(string));
+    else
+        buffer->failed = true;
 }
 
 void px_buffer_add_byte(struct px_buffer *buffer, char byte)
@@ -84,7 +89,12 @@ void px_buffer_consume(struct px_buffer *buffer, size_t count)
 
 const char *px_buffer_string(const struct px_buffer *buffer)
 {
-    return buffer->data ? buffer->data : "";
+    return buffer->failed ? NULL : px_buffer_shown(buffer);
+}
+
+const char *px_buffer_shown(const struct px_buffer *buffer)
+{
+    return buffer->data && !buffer->failed ? buffer->data : "";
 }
 
 char *px_buffer_take(struct px_buffer *buffer)

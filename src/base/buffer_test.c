@@ -87,7 +87,11 @@ static void test_failure_sticks(void **state)
     px_buffer_add_string(&buffer, " dropped");
     px_buffer_printf(&buffer, "%d", 1);
     assert_null(px_buffer_reserve(&buffer, 1));
-    assert_string_equal(px_buffer_string(&buffer), "kept");
+    assert_null(px_buffer_string(&buffer));
+    assert_string_equal(px_buffer_shown(&buffer), "");
+    px_auto_buffer struct px_buffer other = {0};
+    px_buffer_add_string(&other, px_buffer_string(&buffer));
+    assert_false(px_buffer_ok(&other));
     assert_null(px_buffer_take(&buffer));
     assert_true(px_buffer_ok(&buffer));
     assert_null(buffer.data);

@@ -104,7 +104,8 @@ int px_error_wrap(pyexec_error *error, const char *format, ...)
 
 int px_error_oom(pyexec_error *error)
 {
-    return px_error_errno(error, PYEXEC_INTERNAL, ENOMEM, "can't allocate memory");
+    px_error_errno(error, PYEXEC_INTERNAL, ENOMEM, "can't allocate memory");
+    return px_error_hint(error, PX_OOM_HINT);
 }
 
 /* Which of several limits it was, the kernel does not say (clone(2), namespaces(7)). */

@@ -34,6 +34,7 @@ bool px_errno_exhausted(int sys_errno);
 int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what);
 
 /* Out of memory, as PYEXEC_INTERNAL. */
+#define PX_OOM_HINT "The process, its cgroup or the machine has no memory left: give it more, or run less at a time."
 int px_error_oom(pyexec_error *error);
 
 /* HTTP status of a code (errors.def). */

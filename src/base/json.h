@@ -2,9 +2,56 @@
 #ifndef PX_BASE_JSON_H
 #define PX_BASE_JSON_H
 
+#include <errno.h>
 #include <jansson.h>
+#include <stdbool.h>
+#include <string.h>
 
+#include "base/buffer.h"
 #include "base/weight.h"
+
+/* jansson's results that can't be ignored: a failed allocation would drop a member silently. */
+#define PX_JSON_CHECKED(declaration) declaration __attribute__((warn_unused_result))
+PX_JSON_CHECKED(int json_object_set_new(json_t *object, const char *key, json_t *value));
+PX_JSON_CHECKED(int json_object_set_new_nocheck(json_t *object, const char *key, json_t *value));
+PX_JSON_CHECKED(int json_object_update(json_t *object, json_t *other));
+PX_JSON_CHECKED(int json_object_update_missing(json_t *object, json_t *other));
+PX_JSON_CHECKED(int json_array_append_new(json_t *array, json_t *value));
+PX_JSON_CHECKED(int json_array_insert_new(json_t *array, size_t index, json_t *value));
+PX_JSON_CHECKED(int json_array_set_new(json_t *array, size_t index, json_t *value));
+PX_JSON_CHECKED(int json_array_extend(json_t *array, json_t *other));
+
+/* Breaks an array or object that lacks a member for want of memory: neither it nor what holds it can be
+ * written any more, so json_dumps() is NULL and the one place that looks at the text sees it. */
+static inline void px_json_break(json_t *json)
+{
+    if (json_is_object(json))
+        json_object_clear(json);
+    else if (json_is_array(json))
+        json_array_clear(json);
+    if (json)
+        json->type = (json_type)-1;
+}
+
+/* These take `value`; NULL is one that could not be made. */
+static inline void px_json_set(json_t *object, const char *key, json_t *value)
+{
+    if (json_object_set_new(object, key, value) < 0)
+        px_json_break(object);
+}
+
+static inline void px_json_append(json_t *array, json_t *value)
+{
+    if (json_array_append_new(array, value) < 0)
+        px_json_break(array);
+}
+
+static inline void px_json_merge(json_t *object, json_t *members)
+{
+    if (!members || json_object_update(object, members) < 0)
+        px_json_break(object);
+    json_decref(members);
+}
 
 static inline void px_drop_json(json_t **json)
 {
@@ -13,24 +60,126 @@ static inline void px_drop_json(json_t **json)
 }
 #define px_auto_json __attribute__((cleanup(px_drop_json)))
 
+/* jansson 2.14 writes an object without a key when it has no memory for the key. The text is kept here instead,
+ * so that this is seen. */
+static inline int px_json_keep_text(const char *bytes, size_t length, void *text)
+{
+    px_buffer_add(text, bytes, length);
+    return px_buffer_ok(text) ? 0 : -1;
+}
+
+/* Use this, not json_dumps(). For free(); NULL of NULL, and out of memory. */
+static inline char *px_json_dumps(const json_t *json, size_t flags)
+{
+    struct px_buffer text = {0};
+    bool bad = !json || json_dump_callback(json, px_json_keep_text, &text, flags) < 0;
+    text.failed |= bad;
+    return px_buffer_take(&text);
+}
+
 /* Takes the object (NULL: one that could not be made) and returns it as one line of text, for
  * free(), or NULL. */
 static inline char *px_json_take_text(json_t *json)
 {
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = json ? px_json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(json);
     return text;
 }
 
-/* JSON of somebody who is not trusted: json_loadb(), but NULL too, with json_error_out_of_memory, when
+/* Whether there was no value for want of memory: jansson has words for everything else. */
+static inline bool px_json_no_memory(const json_error_t *problem)
+{
+    return !*problem->text;
+}
+
+/* ---- Reading ----
+ *
+ * jansson 2.14 loses bytes of a token when the buffer that it scans tokens with can't grow, and reads past the
+ * end when that byte is a quote. So it is given `["ppp…",TEXT]`: the first string makes the buffer as large as
+ * the longest token needs, and is looked at afterwards. Its closing quote comes where no buffer of 16, 32, 64 …
+ * bytes is full. */
+
+struct px_json_feed {
+    struct {
+        const char *bytes;      /* NULL: the padding */
+        size_t left;
+    } parts[5];
+    size_t at;
+};
+
+static inline size_t px_json_feed(void *to, size_t size, void *data)
+{
+    struct px_json_feed *feed = data;
+    while (feed->at < 5 && !feed->parts[feed->at].left)
+        feed->at++;
+    if (feed->at == 5)
+        return 0;
+    size_t length = feed->parts[feed->at].left < size ? feed->parts[feed->at].left : size;
+    if (feed->parts[feed->at].bytes) {
+        memcpy(to, feed->parts[feed->at].bytes, length);
+        feed->parts[feed->at].bytes += length;
+    } else {
+        memset(to, 'p', length);
+    }
+    feed->parts[feed->at].left -= length;
+    return length;
+}
+
+/* NULL with errno ENOMEM, or 0 when it is for jansson alone to say what is wrong. */
+static inline json_t *px_json_load_padded(const char *text, size_t length, size_t token, size_t flags)
+{
+    size_t padding = (token + 16) / 16 * 16 + 6;
+    struct px_json_feed feed = {{{"[\"", 2}, {NULL, padding}, {"\",", 2}, {text, length}, {"]", 1}}, 0};
+    errno = 0;
+    json_t *whole = json_load_callback(px_json_feed, &feed, flags, NULL);
+    if (!whole)
+        return NULL;
+    json_t *value = json_array_size(whole) == 2 ? json_incref(json_array_get(whole, 1)) : NULL;
+    errno = json_string_length(json_array_get(whole, 0)) == padding ? 0 : ENOMEM;
+    if (errno || !((flags & JSON_DECODE_ANY) || json_is_object(value) || json_is_array(value))) {
+        json_decref(value);
+        value = NULL;
+    }
+    json_decref(whole);
+    return value;
+}
+
+static inline json_t *px_json_load_weighed(const char *text, size_t length, size_t token, size_t flags,
+                                           json_error_t *problem)
+{
+    json_t *value = px_json_load_padded(text, length, token, flags);
+    if (!value && errno != ENOMEM)
+        value = json_loadb(text, length, flags, problem);
+    if (!value && errno == ENOMEM)
+        problem->text[0] = '\0';
+    return value;
+}
+
+/* Use these, not jansson's own. `problem` may be NULL; px_json_no_memory() tells of it. */
+static inline json_t *px_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem)
+{
+    json_error_t unwanted;
+    return px_json_load_weighed(text, length, px_weigh(text, length).token, flags, problem ? problem : &unwanted);
+}
+
+/* NULL of NULL. */
+static inline json_t *px_json_loads(const char *text, size_t flags, json_error_t *problem)
+{
+    if (!text && problem)
+        problem->text[0] = '\0';
+    return text ? px_json_loadb(text, strlen(text), flags, problem) : NULL;
+}
+
+/* JSON of somebody who is not trusted: NULL too, with json_error_out_of_memory, when
  * it would take more memory than PX_JSON_READ_MAX. */
 #define PX_JSON_READ_MAX (256u << 20)
 #define PX_JSON_TOO_MUCH "values that would take more than 256 MiB of memory"
 
 static inline json_t *px_json_read(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
-    if (px_weigh(text, length).bytes <= PX_JSON_READ_MAX)
-        return json_loadb(text, length, flags, problem);
+    struct px_weight weight = px_weigh(text, length);
+    if (weight.bytes <= PX_JSON_READ_MAX)
+        return px_json_load_weighed(text, length, weight.token, flags, problem);
     *problem = (json_error_t){.line = -1, .column = -1, .text = PX_JSON_TOO_MUCH};
     problem->text[sizeof problem->text - 1] = json_error_out_of_memory;
     return NULL;

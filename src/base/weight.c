@@ -18,17 +18,30 @@ static uint64_t weight_of(char c)
     }
 }
 
+/* Or of a word. */
+static bool is_part_of_number(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == 'E' || c == '.' || c == '+' || c == '-';
+}
+
 struct px_weight px_weigh(const char *text, size_t length)
 {
-    struct px_weight weight = {VALUE + length, 0};
-    size_t depth = 0;
+    struct px_weight weight = {.bytes = VALUE + length};
+    size_t depth = 0, start = 0;
     bool string = false;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
         if (string) {
             i += c == '\\';
             string = c != '"';
+            if (!string && i + 1 - start > weight.token)
+                weight.token = i + 1 - start;
             continue;
+        }
+        if (!is_part_of_number(c)) {
+            if (i - start > weight.token)
+                weight.token = i - start;
+            start = c == '"' ? i : i + 1;
         }
         string = c == '"';
         weight.bytes += weight_of(c);
@@ -37,5 +50,7 @@ struct px_weight px_weigh(const char *text, size_t length)
         if (depth > weight.depth)
             weight.depth = depth;
     }
+    if (length - start > weight.token && start < length)
+        weight.token = length - start;
     return weight;
 }

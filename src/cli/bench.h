@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "base/buffer.h"
 #include "cli/settings.h"

@@ -20,10 +20,10 @@ int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, boo
         changed.host.pool_size = 0;
     if (cli_settings_json(&changed, &policy, &host, error) < 0)
         return -1;
-    json_t *config = json_pack("{s:o, s:{s:i}, s:o}", "policy", json_loads(policy, 0, NULL),
-                               "session", "max_count", 0, "host", json_loads(host, 0, NULL));
+    json_t *config = json_pack("{s:o, s:{s:i}, s:o}", "policy", px_json_loads(policy, 0, NULL),
+                               "session", "max_count", 0, "host", px_json_loads(host, 0, NULL));
     if (config && policy_changes)
-        json_object_update(json_object_get(config, "policy"), (json_t *)(uintptr_t)policy_changes);
+        px_json_merge(json_object_get(config, "policy"), json_incref((json_t *)(uintptr_t)policy_changes));
     px_auto_free char *text = px_json_take_text(config);
     return text ? pyexec_executor_open(text, ret, error) : px_error_oom(error);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "cli/bench.h"
 #include "cli/report.h"
 
@@ -193,15 +194,15 @@ static json_t *goals_json(const struct bench *bench)
         const struct figure *figure = &figures[i];
         json_t *goal = json_pack("{s:s}", "name", figure->key);
         if (figure->goal > 0)
-            json_object_set_new(goal, figure->at_least ? "at_least" : "at_most",
+            px_json_set(goal, figure->at_least ? "at_least" : "at_most",
                                 json_real(figure->goal));
         if (figure->why_not)
-            json_object_set_new(goal, "not_measured", json_string(figure->why_not));
-        json_object_set_new(goal, "figure", figure->why_not ? json_null() : json_real(figure->value));
-        json_object_set_new(goal, "met", figure->why_not || !(figure->goal > 0)
+            px_json_set(goal, "not_measured", json_string(figure->why_not));
+        px_json_set(goal, "figure", figure->why_not ? json_null() : json_real(figure->value));
+        px_json_set(goal, "met", figure->why_not || !(figure->goal > 0)
                                              ? json_null()
                                              : json_boolean(is_met(figure)));
-        json_array_append_new(goals, goal);
+        px_json_append(goals, goal);
     }
     return goals;
 }
@@ -217,7 +218,7 @@ static json_t *rows_json(const struct bench *bench)
 {
     json_t *rows = json_object();
     for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
-        json_object_set_new(rows, row_names[row].key, samples_json(&bench->rows[row]));
+        px_json_set(rows, row_names[row].key, samples_json(&bench->rows[row]));
     return rows;
 }
 
@@ -263,7 +264,7 @@ void bench_add_json(struct px_buffer *out, const struct bench *bench)
         preloaded_json(&bench->preloaded), "sessions", fleet_json(&bench->fleet), "goals",
         goals_json(bench));
     px_auto_free char *text =
-        object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+        object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(object);
     if (text)
         px_buffer_printf(out, "%s\n", text);

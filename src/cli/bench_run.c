@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -26,12 +26,14 @@ static double time_program(const char *const *argv, pyexec_error *error)
 {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    int failure = 0;
+    for (int fd = 0; fd <= STDERR_FILENO && !failure; fd++)
+        failure = posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
     int64_t start = px_now_ns();
     pid_t pid = -1;
     int status = 0;
-    int failure = posix_spawnp(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
+    if (!failure)
+        failure = posix_spawnp(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (failure)
         return px_error_errno(error, PYEXEC_INTERNAL, failure, "bench: can't start '%s'", argv[0]);
@@ -102,7 +104,7 @@ static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor
     px_auto_free char *text = NULL;
     if (pyexec_measure_floors(executor, iterations, &text, error) < 0)
         return -1;
-    json_t *object = json_loads(text, 0, NULL);
+    json_t *object = px_json_loads(text, 0, NULL);
     int status = object ? 0 : px_error_set(error, PYEXEC_INTERNAL, "bench: floors are no JSON");
     for (size_t i = 0; i < PX_COUNT(floors) && status == 0; i++) {
         const json_t *floor = json_object_get(object, floors[i].key);
@@ -256,7 +258,7 @@ static int find_python(struct bench *bench, const struct cli_settings *settings,
     if (cli_settings_json(settings, &policy, &host, error) < 0 ||
         pyexec_doctor(policy, host, false, &text, error) < 0)
         return -1;
-    json_t *doctor = json_loads(text, 0, NULL);
+    json_t *doctor = px_json_loads(text, 0, NULL);
     const char *path =
         json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
     bench->python = strdup(path && *path ? path : settings->policy.python_bin);

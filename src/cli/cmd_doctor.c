@@ -2,7 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -124,7 +124,7 @@ static void add_pairs(struct page *page, const char *title, json_t *object)
     px_buffer_printf(&page->out, "\n%s\n", title);
     json_object_foreach(object, key, value) {
         px_auto_free char *text =
-            json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+            json_is_string(value) ? NULL : px_json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         px_buffer_printf(&page->out, "  %-24s", key);
         cli_help_wrap(&page->out, 26, text ? text : json_string_value(value));
     }
@@ -159,7 +159,7 @@ static int render(struct page *page, const json_t *doctor)
 
 static int report(const char *text, bool as_json, pyexec_error *error)
 {
-    json_t *doctor = json_loads(text, 0, NULL);
+    json_t *doctor = px_json_loads(text, 0, NULL);
     if (!doctor)
         return px_error_set(error, PYEXEC_INTERNAL, "doctor: the findings are no JSON");
     struct page page = {.colours = cli_colours()};

@@ -45,7 +45,7 @@ static void add_options(struct px_buffer *out, const struct cli_option *rows, si
             continue;
         px_auto_buffer struct px_buffer term = {0};
         cli_help_option(&rows[i], &term);
-        add_item(out, px_buffer_string(&term), rows[i].meaning);
+        add_item(out, px_buffer_shown(&term), rows[i].meaning);
     }
 }
 
@@ -57,7 +57,7 @@ static void add_flag(struct px_buffer *out, const char *name, const char *argume
     px_buffer_add_string(&text, meaning);
     if (default_text && *default_text)
         px_buffer_printf(&text, " Default: %s.", default_text);
-    add_item(out, px_buffer_string(&term), px_buffer_string(&text));
+    add_item(out, px_buffer_shown(&term), px_buffer_shown(&text));
 }
 
 static void add_policy_flags(struct px_buffer *out)
@@ -84,7 +84,7 @@ static void add_command(struct px_buffer *out, const struct cli_command *command
     cli_help_synopsis(command, &synopsis);
     px_buffer_printf(out, ".SS %s\n", command->name);
     px_buffer_add_string(out, ".B ");
-    add_line(out, px_buffer_string(&synopsis));
+    add_line(out, px_buffer_shown(&synopsis));
     px_buffer_add_string(out, ".PP\n");
     add_line(out, command->description);
     add_options(out, command->options, command->option_count);
@@ -111,7 +111,7 @@ static void add_tail(struct px_buffer *out)
     for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++) {
         px_auto_buffer struct px_buffer meaning = {0};
         px_buffer_printf(&meaning, "%s%s%s", row->commands ? row->commands : "", row->commands ? ": " : "", row->meaning);
-        add_item(out, row->status, px_buffer_string(&meaning));
+        add_item(out, row->status, px_buffer_shown(&meaning));
     }
     px_buffer_add_string(out, ".SH FILES\n");
     add_item(out, "/etc/pyexec/pyexec.conf",

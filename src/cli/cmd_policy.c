@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/report.h"
@@ -29,7 +30,7 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
         const char *name = px_policy_field_info(field)->name;
         px_auto_free char *value =
-            json_dumps(json_object_get(object, name), JSON_ENCODE_ANY | JSON_COMPACT);
+            px_json_dumps(json_object_get(object, name), JSON_ENCODE_ANY | JSON_COMPACT);
         if (!value)
             return -1;
         px_buffer_printf(out, "%-24s%-14s%s\n", name,
@@ -47,7 +48,7 @@ static int add_importable(const struct cli_settings *settings, struct px_buffer 
     if (cli_settings_json(settings, &policy, &host, error) < 0 ||
         pyexec_doctor(policy, host, false, &text, error) < 0)
         return -1;
-    json_t *doctor = json_loads(text, 0, NULL), *python = json_object_get(doctor, "python");
+    json_t *doctor = px_json_loads(text, 0, NULL), *python = json_object_get(doctor, "python");
     const char *problem = json_string_value(json_object_get(json_object_get(python, "error"), "message"));
     if (problem)
         cli_say("what .pth files add can't be listed", problem);
@@ -61,7 +62,7 @@ static int print_policy(const struct cli_settings *settings, bool origin)
     pyexec_error error;
     px_auto_buffer struct px_buffer out = {0};
     json_t *object = px_policy_to_json(&settings->policy);
-    px_auto_free char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    px_auto_free char *text = object ? px_json_dumps(object, JSON_INDENT(2)) : NULL;
     out.failed = !text;
     if (text && !origin)
         px_buffer_printf(&out, "%s\n", text);

@@ -5,7 +5,6 @@
 #include <wchar.h>
 #include <wctype.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -44,7 +43,7 @@ static void free_reader(struct repl_reader **reader)
 static void note_restart(struct repl *repl, pyexec_result *result)
 {
     const char *text = pyexec_result_json(result);
-    json_t *object = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *object = text ? px_json_loads(text, 0, NULL) : NULL;
     const json_t *session = json_object_get(object, "session");
     const char *reason = json_string_value(json_object_get(session, "restarted"));
     if (reason)
@@ -60,7 +59,7 @@ static void say_restart(struct repl *repl)
     px_buffer_printf(&line, "the session was restarted (%s): its names and files are gone",
                      repl->restarted);
     *repl->restarted = 0;
-    cli_say(px_buffer_string(&line), NULL);
+    cli_say(px_buffer_shown(&line), NULL);
 }
 
 /* Code of ours in the session, without output; result may be had. */
@@ -282,7 +281,7 @@ static json_t *call_policy(const json_t *policy)
     static const char *const keys[] = {"timeout_ms", "max_stdout_bytes", "print_last_expression"};
     json_t *object = json_object();
     for (size_t i = 0; object && i < PX_COUNT(keys); i++)
-        json_object_set(object, keys[i], json_object_get(policy, keys[i]));
+        px_json_set(object, keys[i], json_incref(json_object_get(policy, keys[i])));
     return object;
 }
 
@@ -291,9 +290,9 @@ static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *e
     json_t *cell = call_policy(policy), *completion = json_deep_copy(cell);
     json_int_t timeout = json_integer_value(json_object_get(policy, "timeout_ms"));
     if (timeout > COMPLETION_MS)
-        json_object_set_new(completion, "timeout_ms", json_integer(COMPLETION_MS));
-    json_object_set_new(completion, "max_stdout_bytes", json_integer(16 << 10));
-    json_object_set_new(completion, "print_last_expression", json_false());
+        px_json_set(completion, "timeout_ms", json_integer(COMPLETION_MS));
+    px_json_set(completion, "max_stdout_bytes", json_integer(16 << 10));
+    px_json_set(completion, "print_last_expression", json_false());
     repl->cell_policy = px_json_take_text(cell);
     repl->completion_policy = px_json_take_text(completion);
     return repl->cell_policy && repl->completion_policy ? 0 : px_error_oom(error);
@@ -329,7 +328,7 @@ static char *history_path(void)
 
 static void greet(struct repl *repl)
 {
-    json_t *info = json_loads(pyexec_executor_info_json(repl->executor), 0, NULL);
+    json_t *info = px_json_loads(pyexec_executor_info_json(repl->executor), 0, NULL);
     const char *python = json_string_value(json_object_get(info, "python"));
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "pyexec %s, Python %.*s in a sandbox. Ctrl-D leaves.\n",

@@ -3,7 +3,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -50,7 +49,7 @@ static int fail(bool json, const pyexec_error *error)
                                "message", error->message, "hint",
                                *error->hint ? error->hint : NULL);
     if (object && error->retry_after_ms)
-        json_object_set_new(object, "retry_after_ms", json_integer(error->retry_after_ms));
+        px_json_set(object, "retry_after_ms", json_integer(error->retry_after_ms));
     px_auto_free char *text = px_json_take_text(object);
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "%s\n", text ? text : "{\"code\":\"internal\"}");

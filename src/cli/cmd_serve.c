@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -74,7 +73,8 @@ static int set_list(struct px_serve_config *config, const struct cli_list *list,
         return 0;
     for (size_t i = 0; i < list->count; i++)
         px_buffer_printf(&text, "%s%s", i ? "," : "", list->items[i]);
-    return px_serve_config_set_text(config, "listen", px_buffer_string(&text), error);
+    return px_buffer_ok(&text) ? px_serve_config_set_text(config, "listen", px_buffer_string(&text), error)
+                               : px_error_oom(error);
 }
 
 static int set_flags(struct px_serve_config *config, const struct serve_options *options,

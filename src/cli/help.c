@@ -44,7 +44,7 @@ void cli_help_wrap(struct px_buffer *out, size_t indent, const char *text)
 {
     px_auto_buffer struct px_buffer prefix = {0};
     pad(&prefix, indent);
-    px_wrap(out, px_buffer_string(&prefix), text);
+    px_wrap(out, px_buffer_shown(&prefix), text);
 }
 
 /* "  NAME    meaning", the meaning on the next line when the name is too long. */
@@ -76,7 +76,7 @@ static void add_options(struct px_buffer *out, const struct cli_option *rows, si
             continue;
         px_auto_buffer struct px_buffer name = {0};
         cli_help_option(&rows[i], &name);
-        add_row(out, px_buffer_string(&name), rows[i].meaning);
+        add_row(out, px_buffer_shown(&name), rows[i].meaning);
     }
 }
 
@@ -113,7 +113,7 @@ static void add_policy_flags(struct px_buffer *out)
         px_buffer_printf(&name, "--%s", flags[i].name);
         if (flags[i].argument)
             px_buffer_printf(&name, " %s", flags[i].argument);
-        add_row(out, px_buffer_string(&name), flags[i].meaning);
+        add_row(out, px_buffer_shown(&name), flags[i].meaning);
     }
     px_buffer_add_string(out, "\nPolicy, in full (--no-NAME for false, \"none\" for no limit):\n");
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
@@ -126,7 +126,7 @@ static void add_policy_flags(struct px_buffer *out)
         px_buffer_add_string(&meaning, info->meaning);
         if (*info->default_text && strlen(info->default_text) <= DEFAULT_MAX)
             px_buffer_printf(&meaning, " Default: %s.", info->default_text);
-        add_row(out, px_buffer_string(&name), px_buffer_string(&meaning));
+        add_row(out, px_buffer_shown(&name), px_buffer_shown(&meaning));
     }
 }
 
@@ -146,7 +146,7 @@ void cli_help_command(const struct cli_command *command, struct px_buffer *out)
     px_auto_buffer struct px_buffer synopsis = {0};
     cli_help_synopsis(command, &synopsis);
     px_buffer_add_string(out, "Usage: ");
-    cli_help_wrap(out, 7, px_buffer_string(&synopsis));
+    cli_help_wrap(out, 7, px_buffer_shown(&synopsis));
     px_buffer_add_byte(out, '\n');
     cli_help_wrap(out, 0, command->description);
     px_buffer_add_string(out, "\nOptions:\n");

@@ -30,7 +30,7 @@ static void say_line(const char *prefix, const char *text)
     px_buffer_add_string(&line, prefix);
     add_printable(&line, text);
     px_buffer_add_byte(&line, '\n');
-    cli_write(STDERR_FILENO, px_buffer_string(&line), line.length);
+    cli_write(STDERR_FILENO, px_buffer_shown(&line), line.length);
 }
 
 void cli_say_hint(const char *hint)

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "base/buffer.h"
 #include "pyexec.h"

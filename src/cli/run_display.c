@@ -19,7 +19,7 @@
 
 int run_display_write(void *userdata, const char *text, size_t length)
 {
-    px_auto_json json_t *display = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *display = px_json_loadb(text, length, JSON_ALLOW_NUL, NULL);
     const json_t *plain = json_object_get(json_object_get(display, "data"), "text/plain");
     /* The last value's repr is printed when all is over. */
     if (!json_is_string(plain) || json_is_true(json_object_get(display, "last_value")))
@@ -53,7 +53,7 @@ static void add_ending(struct px_buffer *name, const char *mime)
 static int add_bytes(struct px_buffer *bytes, const char *mime, const json_t *value)
 {
     if (px_mime_of(mime, strlen(mime)) == PX_MIME_JSON) {
-        px_auto_free char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+        px_auto_free char *text = px_json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
         px_buffer_add_string(bytes, text ? text : "");
         return text ? 0 : -1;
     }
@@ -74,14 +74,14 @@ static void add_name(struct px_buffer *name, size_t number, const char *mime, st
     px_auto_buffer struct px_buffer ending = {0}, wanted = {0};
     size_t form = 1;
     add_ending(&ending, mime);
-    px_buffer_printf(&wanted, "/%s/", px_buffer_string(&ending));
-    for (const char *at = px_buffer_string(used); (at = strstr(at, px_buffer_string(&wanted))); at++)
+    px_buffer_printf(&wanted, "/%s/", px_buffer_shown(&ending));
+    for (const char *at = px_buffer_shown(used); (at = strstr(at, px_buffer_shown(&wanted))); at++)
         form++;
-    px_buffer_add_string(used, px_buffer_string(&wanted));
+    px_buffer_add_string(used, px_buffer_shown(&wanted));
     px_buffer_printf(name, "display-%zu", number);
     if (form > 1)
         px_buffer_printf(name, "-%zu", form);
-    px_buffer_printf(name, ".%s", px_buffer_string(&ending));
+    px_buffer_printf(name, ".%s", px_buffer_shown(&ending));
 }
 
 static int write_form(int folder, size_t number, const char *mime, const json_t *value,
@@ -103,7 +103,7 @@ static int write_form(int folder, size_t number, const char *mime, const json_t 
 /* All its forms but the plain text, which is written when there is no other. */
 static int write_display(int folder, size_t number, const char *text, pyexec_error *error)
 {
-    px_auto_json json_t *display = json_loads(text, JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *display = px_json_loads(text, JSON_ALLOW_NUL, NULL);
     px_auto_buffer struct px_buffer used = {0};
     json_t *data = json_object_get(display, "data"), *value;
     const char *mime;

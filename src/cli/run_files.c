@@ -122,7 +122,7 @@ static int open_folder(const char *path, pyexec_error *error)
 int run_files_write(const char *folder_path, pyexec_result *result, pyexec_error *error)
 {
     const char *text = pyexec_result_json(result);
-    px_auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     if (!object)
         return px_error_oom(error);
     px_auto_fd int folder = open_folder(folder_path, error);

@@ -107,7 +107,7 @@ static void say_ending(const pyexec_result *result)
     bool named = strncmp(message, name, length) == 0 && message[length] == ':';
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "%s%s%s", named ? "" : name, named ? "" : ": ", message);
-    cli_say(px_buffer_string(&line), NULL);
+    cli_say(px_buffer_shown(&line), NULL);
     const char *hint = pyexec_result_error_hint(result);
     if (!hint || !*hint)
         cli_say_hint(endings[status].hint);
@@ -127,7 +127,7 @@ static void say_truncated(const char *name, const char *flag, uint64_t bytes)
     px_auto_buffer struct px_buffer line = {0}, hint = {0};
     px_buffer_printf(&line, "%s was cut; the script wrote %" PRIu64 " bytes", name, bytes);
     px_buffer_printf(&hint, "Raise the limit with %s.", flag);
-    cli_say(px_buffer_string(&line), px_buffer_string(&hint));
+    cli_say(px_buffer_shown(&line), px_buffer_shown(&hint));
 }
 
 static void say_truncations(const pyexec_result *result)
@@ -150,7 +150,7 @@ static int print_value(const pyexec_result *result)
     if (why) {
         px_auto_buffer struct px_buffer line = {0};
         px_buffer_printf(&line, "the last value is not shown as JSON: %s", why);
-        cli_say(px_buffer_string(&line), NULL);
+        cli_say(px_buffer_shown(&line), NULL);
     }
     if (!value)
         value = pyexec_result_last_value(result);

@@ -1,6 +1,6 @@
 #include "engine/display.h"
 
-#include <jansson.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 #define JSON_DEPTH_MAX 200
 
-static const char no_memory[] = "out of memory";
+const char px_no_memory[] = "out of memory";
 
 static void close_display(struct px_displays *displays)
 {
@@ -48,12 +48,22 @@ static bool is_one_line(const char *text, size_t length)
 bool px_json_claim_ok(const char *text, size_t length, bool object, uint64_t *room)
 {
     struct px_weight weight = px_weigh(text, length);
+    errno = 0;
     if (weight.depth > JSON_DEPTH_MAX || weight.bytes > *room || !is_one_line(text, length))
         return false;
     *room -= weight.bytes;
-    px_auto_json json_t *value = json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL |
-                                            JSON_REJECT_DUPLICATES, NULL);
+    json_error_t problem = {0};
+    px_auto_json json_t *value = px_json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL |
+                                            JSON_REJECT_DUPLICATES, &problem);
+    errno = value || !px_json_no_memory(&problem) ? 0 : ENOMEM;
     return value && (!object || json_is_object(value));
+}
+
+static bool claim_ok(struct px_displays *displays, const struct px_buffer *text, bool object)
+{
+    bool ok = px_json_claim_ok(px_buffer_string(text), text->length, object, &displays->json_room);
+    displays->lost |= !ok && errno == ENOMEM;
+    return ok;
 }
 
 /* ---- Forms ---- */
@@ -63,11 +73,10 @@ static bool add_string(struct px_buffer *out, const struct px_buffer *text)
     if (!px_utf8_valid(px_buffer_string(text), text->length, NULL))
         return false;
     px_auto_json json_t *string = json_stringn(px_buffer_string(text), text->length);
-    char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
-    if (quoted)
-        px_buffer_add_string(out, quoted);
+    char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
+    px_buffer_add_string(out, quoted);
     free(quoted);
-    return quoted != NULL;
+    return true;
 }
 
 static bool add_data(struct px_displays *displays, enum px_mime mime)
@@ -79,7 +88,7 @@ static bool add_data(struct px_displays *displays, enum px_mime mime)
         return add_string(out, data);
     case PX_MIME_JSON:
         px_buffer_add(out, px_buffer_string(data), data->length);
-        return px_json_claim_ok(px_buffer_string(data), data->length, false, &displays->json_room);
+        return claim_ok(displays, data, false);
     case PX_MIME_BINARY:
         px_buffer_add_byte(out, '"');
         px_base64_encode(out, px_buffer_string(data), data->length);
@@ -94,9 +103,10 @@ static bool add_data(struct px_displays *displays, enum px_mime mime)
 static bool is_repeated(struct px_displays *displays)
 {
     struct px_buffer px_auto_buffer wanted = {0};
-    px_buffer_printf(&wanted, " %s ", px_buffer_string(&displays->name));
-    bool found = strstr(px_buffer_string(&displays->names), px_buffer_string(&wanted));
+    px_buffer_printf(&wanted, " %s ", px_buffer_shown(&displays->name));
+    bool found = displays->names.length && strstr(px_buffer_shown(&displays->names), px_buffer_shown(&wanted));
     px_buffer_add_string(&displays->names, px_buffer_string(&wanted));
+    displays->lost |= !px_buffer_ok(&displays->names);
     return found;
 }
 
@@ -111,14 +121,14 @@ static void end_form(struct px_displays *displays)
 {
     const struct px_buffer *name = &displays->name;
     if (name->length && !displays->bad) {
-        enum px_mime mime = px_mime_of(px_buffer_string(name), name->length);
-        size_t cost = px_mime_cost(mime, px_buffer_string(&displays->data), displays->data.length);
+        enum px_mime mime = px_mime_of(px_buffer_shown(name), name->length);
+        size_t cost = px_mime_cost(mime, px_buffer_shown(&displays->data), displays->data.length);
         if (mime == PX_MIME_BAD || is_repeated(displays) || !fits(displays, cost)) {
             displays->bad = true;
         } else {
             displays->open_bytes += cost;
             px_buffer_printf(&displays->forms, "%s\"%s\":", displays->form_count ? "," : "",
-                             px_buffer_string(name));
+                             px_buffer_shown(name));
             displays->form_count++;
             displays->bad |= !add_data(displays, mime);
         }
@@ -133,7 +143,10 @@ static void add_bytes(struct px_displays *displays, struct px_buffer *to, const 
     if (displays->bad)
         return;
     px_buffer_add(to, field->bytes, field->length);
-    enum px_mime mime = px_mime_of(px_buffer_string(&displays->name), displays->name.length);
+    displays->lost |= !px_buffer_ok(to);
+    if (displays->lost)
+        return;
+    enum px_mime mime = px_mime_of(px_buffer_shown(&displays->name), displays->name.length);
     displays->bad = !fits(displays, px_mime_least_cost(mime, displays->data.length)) ||
                     displays->metadata.length > PX_METADATA_MAX;
 }
@@ -145,6 +158,7 @@ static const char *begin_form(struct px_displays *displays, const struct px_wire
                      px_mime_of(field->bytes, field->length) == PX_MIME_BAD;
     if (!displays->bad)
         px_buffer_add(&displays->name, field->bytes, field->length);
+    displays->lost |= !px_buffer_ok(&displays->name);
     return NULL;
 }
 
@@ -155,7 +169,7 @@ static const char *keep(struct px_displays *displays, struct px_buffer *item)
     if (items)
         displays->items = items;
     if (!text)
-        return no_memory;
+        return px_no_memory;
     items[displays->count++] = text;
     return NULL;
 }
@@ -168,7 +182,7 @@ static const char *end_display(struct px_displays *displays)
     end_form(displays);
     uint64_t bytes = displays->open_bytes + metadata->length;
     if (metadata->length && !displays->bad)
-        displays->bad = !px_json_claim_ok(px_buffer_string(metadata), metadata->length, true, &displays->json_room);
+        displays->bad = !claim_ok(displays, metadata, true);
     if (displays->bad || !displays->form_count) {
         displays->dropped++;
     } else {
@@ -179,7 +193,7 @@ static const char *end_display(struct px_displays *displays)
         px_buffer_printf(&item, ",\"last_value\":%s}",
                          displays->kind == PX_DISPLAY_LAST_VALUE ? "true" : "false");
         problem = px_buffer_ok(&item) && px_buffer_ok(&displays->forms) ? keep(displays, &item)
-                                                                          : no_memory;
+                                                                          : px_no_memory;
         displays->bytes += bytes;
     }
     close_display(displays);
@@ -198,7 +212,7 @@ static const char *begin_display(struct px_displays *displays, const struct px_w
     return NULL;
 }
 
-const char *px_displays_take(struct px_displays *displays, const struct px_wire_field *field)
+static const char *take(struct px_displays *displays, const struct px_wire_field *field)
 {
     if (field->kind == PX_RESULT_DISPLAY)
         return begin_display(displays, field);
@@ -218,6 +232,12 @@ const char *px_displays_take(struct px_displays *displays, const struct px_wire_
     default:
         return end_display(displays);
     }
+}
+
+const char *px_displays_take(struct px_displays *displays, const struct px_wire_field *field)
+{
+    const char *problem = take(displays, field);
+    return displays->lost ? px_no_memory : problem;
 }
 
 void px_displays_finish(struct px_displays *displays)

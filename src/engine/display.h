@@ -20,6 +20,7 @@ struct px_displays {
     uint64_t dropped;
     uint64_t json_room;                 /* what parsing all their JSON may still take; set before too */
     /* The one that is coming. */
+    bool lost;                          /* a part of one, for want of memory */
     bool open, bad;                     /* bad: it will be dropped */
     uint8_t kind;
     uint64_t open_bytes;
@@ -29,6 +30,9 @@ struct px_displays {
     struct px_buffer metadata;
     unsigned form_count;
 };
+
+/* What there was no memory to take is wrong with no field: the run ends with a host's error. */
+extern const char px_no_memory[];
 
 void px_displays_done(struct px_displays *displays);
 
@@ -47,7 +51,7 @@ void px_displays_write(const struct px_displays *displays, struct px_buffer *out
 
 /* Whether it is one JSON value that may be copied into a line: no control characters, not deeper
  * than 200, integers of 64 bits, in memory no more than is left of *room, which it takes then.
- * `object`: it must be an object. */
+ * `object`: it must be an object. When it can't be said for want of memory, errno is ENOMEM, else 0. */
 bool px_json_claim_ok(const char *text, size_t length, bool object, uint64_t *room);
 
 #endif

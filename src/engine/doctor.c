@@ -89,7 +89,7 @@ static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec
              finished ? ": " : ", ",
              finished ? output : pyexec_result_error_repr(result) ? pyexec_result_error_repr(result) : "");
     detail[strcspn(detail, "\n")] = '\0';
-    json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "layer",
+    px_json_append(list, json_pack("{s:s, s:s, s:b, s:s}", "layer",
                                           px_layer_info(attempts[i].layer)->name, "attempt",
                                           attempts[i].attempt, "held", held, "detail", detail));
     pyexec_result_free(result);
@@ -98,10 +98,10 @@ static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec
 
 static int selftest(struct doctor *doctor, bool *ret_held, pyexec_error *error)
 {
-    json_t *policy = doctor->policy_json ? json_loads(doctor->policy_json, 0, NULL) : json_object();
+    json_t *policy = doctor->policy_json ? px_json_loads(doctor->policy_json, 0, NULL) : json_object();
     json_t *list = json_array();
-    json_object_set_new(policy, "use_import_whitelist", json_false());
-    json_object_set_new(policy, "banned_imports", json_array());
+    px_json_set(policy, "use_import_whitelist", json_false());
+    px_json_set(policy, "banned_imports", json_array());
     char *policy_json = px_json_take_text(policy);
     pyexec_executor *executor = NULL;
     int result = pyexec_executor_new(policy_json, doctor->host_json, &executor, error);
@@ -114,7 +114,7 @@ static int selftest(struct doctor *doctor, bool *ret_held, pyexec_error *error)
     json_t *item;
     json_array_foreach(list, i, item)
         *ret_held = *ret_held && json_is_true(json_object_get(item, "held"));
-    json_object_set_new(doctor->report, "selftest", list);
+    px_json_set(doctor->report, "selftest", list);
     return result;
 }
 
@@ -126,7 +126,7 @@ static void report_layers(struct doctor *doctor, const char *why)
         bool missing = doctor->missing & PX_LAYER_BIT(layer);
         bool untried = !missing && doctor->untried & PX_LAYER_BIT(layer);
         bool present = !missing && !untried;
-        json_array_append_new(
+        px_json_append(
             layers, json_pack("{s:s, s:b, s:b, s:s, s:o, s:o}", "name", info->name, "required",
                               info->required, "present", present, "gives", info->gives, "why",
                               untried ? json_string("not tried: python did not start")
@@ -135,7 +135,7 @@ static void report_layers(struct doctor *doctor, const char *why)
                               : info->required ? json_string(why) : json_null(),
                               "remedy", missing ? json_string(info->remedy) : json_null()));
     }
-    json_object_set_new(doctor->report, "layers", layers);
+    px_json_set(doctor->report, "layers", layers);
 }
 
 /* What a .pth file or an editable install adds to what scripts can read. */
@@ -146,10 +146,10 @@ static void report_importable(json_t *facts, const struct px_zygote_ready *ready
     for (size_t at = 0; at < ready->importable_bytes; at += strlen(ready->importable + at) + 1) {
         text.length = 0;
         px_utf8_repair(&text, ready->importable + at, strlen(ready->importable + at));
-        json_array_append_new(paths, json_string(px_buffer_string(&text)));
+        px_json_append(paths, json_string(px_buffer_string(&text)));
     }
-    json_object_set_new(facts, "importable", paths);
-    json_object_set_new(facts, "importable_more", json_integer(ready->importable_more));
+    px_json_set(facts, "importable", paths);
+    px_json_set(facts, "importable_more", json_integer(ready->importable_more));
 }
 
 /* Starts a launcher and a zygote with every layer optional, to see which are there. */
@@ -183,8 +183,8 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
         doctor->landlock_abi = ready->landlock_abi;
         doctor->python_ok = true;
         doctor->untried = 0;
-        json_object_set_new(facts, "version", json_string(ready->python_text));
-        json_object_set_new(facts, "mapped_bytes", json_integer((json_int_t)ready->mapped_bytes));
+        px_json_set(facts, "version", json_string(ready->python_text));
+        px_json_set(facts, "mapped_bytes", json_integer((json_int_t)ready->mapped_bytes));
         report_importable(facts, ready);
     }
     px_zygotes_free(zygotes);
@@ -229,7 +229,7 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     pyexec_error problem = {0};
     uname(&name);
     json_t *limits = px_policy_to_json(policy);
-    json_object_update_new(
+    px_json_merge(
         doctor->report,
         json_pack("{s:s, s:s, s:{s:I, s:b}, s:{s:n, s:n}, s:o, s:[]}", "version", PX_VERSION, "kernel",
                   name.release, "user", "uid", (json_int_t)geteuid(), "root", geteuid() == 0,
@@ -238,20 +238,20 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     int tried = px_python_resolve(policy->python_bin, python, sizeof python, &problem);
     if (tried == 0)
         tried = try_layers(doctor, policy, host, python, &problem);
-    json_object_set_new(facts, "path", json_string(python[0] ? python : policy->python_bin));
-    json_object_set_new(facts, "ok", json_boolean(doctor->python_ok));
+    px_json_set(facts, "path", json_string(python[0] ? python : policy->python_bin));
+    px_json_set(facts, "ok", json_boolean(doctor->python_ok));
     if (tried < 0)
-        json_object_set_new(facts, "error", json_pack("{s:s, s:s, s:s}", "code",
+        px_json_set(facts, "error", json_pack("{s:s, s:s, s:s}", "code",
                                                       pyexec_code_name(problem.code), "message",
                                                       problem.message, "hint", problem.hint));
     report_layers(doctor, read_why(why, sizeof why));
-    json_object_set_new(doctor->report, "details",
+    px_json_set(doctor->report, "details",
                         json_pack("{s:i, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup",
                                   doctor->cgroup));
     px_layers needed = px_layers_required() & ~px_executor_allowed(host);
     bool ok = tried == 0 && !(doctor->missing & needed), held = true;
     int result = ok && with_selftest ? selftest(doctor, &held, error) : 0;
-    json_object_set_new(doctor->report, "ok", json_boolean(ok && held));
+    px_json_set(doctor->report, "ok", json_boolean(ok && held));
     return result;
 }
 

@@ -75,9 +75,8 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
 int px_executor_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error)
 {
     json_error_t problem;
-    *ret = text ? json_loads(text, JSON_REJECT_DUPLICATES, &problem) : NULL;
-    /* jansson says nothing where an allocation failed. */
-    if (text && !*ret && (!*problem.text || json_error_code(&problem) == json_error_out_of_memory))
+    *ret = text ? px_json_loads(text, JSON_REJECT_DUPLICATES, &problem) : NULL;
+    if (text && !*ret && px_json_no_memory(&problem))
         return px_error_oom(error);
     if (text && !json_is_object(*ret)) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "%s: not a JSON object: %s", what,

@@ -101,16 +101,16 @@ static int measure(pyexec_executor *executor, struct px_kind *kind, json_t *repo
     size_t firsts = (count + 4) / 5;    /* they take long */
     if (measure_clone(kind, PX_CLONE_FLOOR, us, count, error) < 0)
         return -1;
-    json_object_set_new(report, "clone", percentiles(us, count));
+    px_json_set(report, "clone", percentiles(us, count));
     if (measure_clone(kind, PX_CLONE_FLOOR_NAMESPACES, us, count, error) < 0)
         return -1;
-    json_object_set_new(report, "clone_namespaces", percentiles(us, count));
+    px_json_set(report, "clone_namespaces", percentiles(us, count));
     if (measure_repeated(executor, kind, us, count, error) < 0)
         return -1;
-    json_object_set_new(report, "socket_round_trip", percentiles(us, count));
+    px_json_set(report, "socket_round_trip", percentiles(us, count));
     if (measure_first(executor, kind, us, firsts, error) < 0)
         return -1;
-    json_object_set_new(report, "socket_round_trip_first", percentiles(us, firsts));
+    px_json_set(report, "socket_round_trip_first", percentiles(us, firsts));
     return 0;
 }
 

@@ -264,6 +264,7 @@ static const struct {
 static char *expand(const char *hint, const struct px_policy *policy)
 {
     struct px_buffer text = {0};
+    const char *whole = hint;
     json_t *fields = strchr(hint, '{') ? px_policy_to_json(policy) : NULL;
     while (*hint) {
         size_t plain = strcspn(hint, "{");
@@ -277,6 +278,7 @@ static char *expand(const char *hint, const struct px_policy *policy)
                          json_integer_value(json_object_get(fields, name)));
         hint += strlen(name) + 2;
     }
+    text.failed |= strchr(whole, '{') && !fields;
     json_decref(fields);
     return px_buffer_take(&text);
 }
@@ -317,7 +319,7 @@ static bool is_time(const struct rule *rule, const pyexec_result *result,
         return policy->disable_networking;
     case USAGE_PRINTED:
         return result->exit_code == 2 &&
-               strstr(px_buffer_string(&result->streams[1].text), "usage: ");
+               strstr(px_buffer_shown(&result->streams[1].text), "usage: ");
     default:
         return true;
     }

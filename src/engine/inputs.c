@@ -57,7 +57,7 @@ static json_t *own_inputs(pyexec_request *request)
 
 int pyexec_request_set_input(pyexec_request *request, const char *name, const char *value_json)
 {
-    json_t *value = json_loads(value_json,
+    json_t *value = px_json_loads(value_json,
                                JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
     return value ? json_object_set_new(own_inputs(request), name, value) : -1;
 }
@@ -130,7 +130,7 @@ int px_inputs_check(pyexec_request *request, pyexec_error *error)
     }
     free(request->inputs_text);
     /* Seventeen digits: the double that Python reads is the one that was sent. */
-    request->inputs_text = json_dumps(request->inputs, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    request->inputs_text = px_json_dumps(request->inputs, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (!request->inputs_text)
         return px_error_oom(error);
     request->inputs_length = strlen(request->inputs_text);

@@ -236,13 +236,16 @@ static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end
     px_auto_fd int outer_high = fcntl(outer_end, F_DUPFD_CLOEXEC, 16);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    if (supervisor_high < 0 || outer_high < 0)
+        return px_error_exhausted(error, errno, "can't duplicate a descriptor");
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&actions, 0, 1);
-    posix_spawn_file_actions_adddup2(&actions, 0, 2);
-    posix_spawn_file_actions_adddup2(&actions, supervisor_high, PX_LAUNCH_SUPERVISOR_FD);
-    posix_spawn_file_actions_adddup2(&actions, outer_high, PX_LAUNCH_OUTER_FD);
+    /* Each allocates. */
+    bool placed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, 0, 1) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, 0, 2) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, supervisor_high, PX_LAUNCH_SUPERVISOR_FD) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, outer_high, PX_LAUNCH_OUTER_FD) == 0;
     sigset_t set;
     sigemptyset(&set);
     posix_spawnattr_setsigmask(&attributes, &set);
@@ -251,7 +254,7 @@ static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     char *const arguments[] = {"pyexec-launch", NULL}, *const environment[] = {NULL};
     pid_t pid;
-    int failed = posix_spawn(&pid, program, &actions, &attributes, arguments, environment);
+    int failed = placed ? posix_spawn(&pid, program, &actions, &attributes, arguments, environment) : ENOMEM;
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (failed) {

@@ -1,8 +1,8 @@
 #include "engine/python.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -94,15 +94,15 @@ static pid_t spawn_script(const char *path, int output)
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, output, 1);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    bool placed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, output, 1) == 0 &&
+                  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) == 0;
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     char *const arguments[] = {(char *)(uintptr_t)path, "-I", "-S", "-c",
                                "import sys; print('pyexec:' + sys.executable)", NULL};
     pid_t pid;
-    int failed = posix_spawn(&pid, path, &actions, &attributes, arguments, environ);
+    int failed = placed ? posix_spawn(&pid, path, &actions, &attributes, arguments, environ) : ENOMEM;
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     errno = failed;
@@ -170,24 +170,37 @@ static int64_t changed_ns(const struct stat *status)
     return px_timespec_ns(status->st_mtim);
 }
 
+/* PREFIX/bin/python3 → PREFIX/lib/python3.x/site-packages: pip changes the folder. (glob(3) of glibc 2.36
+ * frees twice when it runs out of memory.) */
+static int64_t packages_ns(const char *python)
+{
+    static const char *const names[] = {"site-packages", "dist-packages"};
+    char path[PX_PATH_MAX];
+    const char *slash = strrchr(python, '/');
+    int64_t newest = 0;
+    snprintf(path, sizeof path, "%.*s/../lib", slash ? (int)(slash - python) : 0, python);
+    DIR *lib = opendir(path);
+    const struct dirent *item;
+    while (lib && (item = readdir(lib)))
+        for (size_t i = 0; i < PX_COUNT(names) && strncmp(item->d_name, "python3", 7) == 0; i++) {
+            struct stat status;
+            snprintf(path, sizeof path, "%s/%s", item->d_name, names[i]);
+            if (fstatat(dirfd(lib), path, &status, 0) == 0 && changed_ns(&status) > newest)
+                newest = changed_ns(&status);
+        }
+    if (lib)
+        closedir(lib);
+    return newest;
+}
+
 void px_python_stamp_take(const char *path, struct px_python_stamp *ret)
 {
-    char pattern[PX_PATH_MAX];
     struct stat status;
-    glob_t found = {0};
     *ret = (struct px_python_stamp){0};
     if (stat(path, &status) == 0) {
         ret->device = status.st_dev;
         ret->inode = status.st_ino;
         ret->executable_ns = changed_ns(&status);
     }
-    /* PREFIX/bin/python3 → PREFIX/lib/python3.x/site-packages: pip changes the folder. */
-    const char *slash = strrchr(path, '/');
-    snprintf(pattern, sizeof pattern, "%.*s/../lib/python3*/[sd]i[ts]*-packages",
-             slash ? (int)(slash - path) : 0, path);
-    if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            if (stat(found.gl_pathv[i], &status) == 0 && changed_ns(&status) > ret->packages_ns)
-                ret->packages_ns = changed_ns(&status);
-    globfree(&found);
+    ret->packages_ns = packages_ns(path);
 }

@@ -93,7 +93,7 @@ int pyexec_request_set_code(pyexec_request *request, const char *code, size_t le
 
 static int replace_object(json_t **slot, const char *text)
 {
-    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_t *object = px_json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(object)) {
         json_decref(object);
         return -1;
@@ -350,7 +350,10 @@ static int take_files(pyexec_request *request, const char *key, json_t *value, p
         if (!json_is_string(encoded) || json_object_size(item) != 1)
             return bad_type(key, form, error);
         struct px_buffer px_auto_buffer bytes = {0};
-        if (px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded)) < 0) {
+        int decoded = px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded));
+        if (!px_buffer_ok(&bytes))
+            return px_error_oom(error);
+        if (decoded < 0) {
             px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not base64", path);
             return px_error_hint(error, "Use the standard alphabet (+ and /) with its padding, and "
                                         "nothing between; text can be sent as a plain string.");
@@ -397,7 +400,7 @@ static int unknown_field(const char *key, pyexec_error *error)
         px_buffer_printf(&known, "%s%s", i ? ", " : "", keys[i].key);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
     return px_error_hint(error, "A request has %s; limits and permissions are keys of policy.",
-                         px_buffer_string(&known));
+                         px_buffer_shown(&known));
 }
 
 int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
@@ -405,6 +408,8 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
 {
     json_error_t problem;
     json_t *object = px_json_read(json, length, JSON_FLAGS, &problem);
+    if (!object && px_json_no_memory(&problem))
+        return px_error_oom(error);
     if (!json_is_object(object)) {
         bool large = !object && strstr(problem.text, "too big integer");
         px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object%s%s", object ? "" : ": ",

@@ -2,7 +2,7 @@
 #ifndef PX_ENGINE_REQUEST_H
 #define PX_ENGINE_REQUEST_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 

@@ -84,7 +84,7 @@ static const char *take_denial(struct px_claims *claims, const struct px_wire_fi
                                (size_t)length, "line",
                                line > 0 ? json_integer(line) : json_null(), "hint", hint,
                                hint_length);
-    return json_array_append_new(claims->denials, denial) < 0 ? "out of memory" : NULL;
+    return json_array_append_new(claims->denials, denial) < 0 ? px_no_memory : NULL;
 }
 
 static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
@@ -143,7 +143,7 @@ static const char *take_number(struct px_claims *claims, const struct px_wire_fi
 static const char *take_text(struct px_buffer *buffer, const struct px_wire_field *field)
 {
     px_buffer_add(buffer, field->bytes, field->length);
-    return px_buffer_ok(buffer) ? NULL : "out of memory";
+    return px_buffer_ok(buffer) ? NULL : px_no_memory;
 }
 
 /* One field that is within its limits. NULL, or what is wrong with it. */
@@ -244,16 +244,18 @@ const char *px_claims_check(const struct px_claims *claims)
     return NULL;
 }
 
-void px_stream_finish(struct px_stream *stream, size_t limit)
+int px_stream_finish(struct px_stream *stream, size_t limit)
 {
     struct px_buffer repaired = {0};
     size_t length = stream->text.length;
+    if (!px_buffer_ok(&stream->text))
+        return -1;
     /* A sequence that the limit cut in two is dropped, not shown as broken. */
     if (stream->truncated)
         length -= px_utf8_incomplete_tail(px_buffer_string(&stream->text), length);
     px_utf8_repair(&repaired, px_buffer_string(&stream->text), length);
     if (!px_buffer_ok(&repaired))
-        return;
+        return -1;
     if (repaired.length > limit) {
         repaired.length = px_utf8_truncate(repaired.data, repaired.length, limit);
         repaired.data[repaired.length] = '\0';
@@ -261,6 +263,7 @@ void px_stream_finish(struct px_stream *stream, size_t limit)
     }
     px_buffer_done(&stream->text);
     stream->text = repaired;
+    return 0;
 }
 
 int px_result_set_error(pyexec_result *result, const char *type, const char *message)
@@ -281,7 +284,7 @@ json_t *px_layers_to_json(px_layers layers)
     json_t *names = json_array();
     for (enum px_layer layer = 0; layer < PX_LAYER_COUNT; layer++)
         if (layers & PX_LAYER_BIT(layer))
-            json_array_append_new(names, json_string(px_layer_info(layer)->name));
+            px_json_append(names, json_string(px_layer_info(layer)->name));
     return names;
 }
 

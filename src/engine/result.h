@@ -3,7 +3,7 @@
 #ifndef PX_ENGINE_RESULT_H
 #define PX_ENGINE_RESULT_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <stdbool.h>
 
 #include "base/buffer.h"
@@ -66,7 +66,7 @@ int px_claims_take(struct px_claims *claims, const char *packet, size_t size, co
 const char *px_claims_check(const struct px_claims *claims);
 
 /* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
-void px_stream_finish(struct px_stream *stream, size_t limit);
+int px_stream_finish(struct px_stream *stream, size_t limit) __attribute__((warn_unused_result));
 
 /* Sets error_repr and its parts; `message` is copied. NULL type: no error. */
 int px_result_set_error(pyexec_result *result, const char *type, const char *message);

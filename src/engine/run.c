@@ -516,8 +516,11 @@ static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error
     if (result == 0)
         result = px_verdict(run->result, &run->ending, context->policy, error);
     if (result == 0) {
-        for (int which = 0; which < 2; which++)
-            px_stream_finish(&run->result->streams[which], stream_cap(run, which));
+        for (int which = 0; which < 2 && result == 0; which++)
+            if (px_stream_finish(&run->result->streams[which], stream_cap(run, which)) < 0)
+                result = px_error_oom(error);
+    }
+    if (result == 0) {
         run->result->missing = px_zygotes_missing(context->zygotes);
         if (context->request->workspace)
             run->result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);

@@ -15,7 +15,6 @@
 #include "engine/verdict.h"
 #include "engine/workspace.h"
 
-#define HISTORY_MAX 10000       /* ended sessions that are remembered; docs/rpc.md promises it */
 #define ID_MAX 128
 #define PRINCIPAL_MAX 64
 
@@ -105,16 +104,15 @@ static void link_newest(struct px_sessions *sessions, struct px_session *session
     sessions->newest = session;
 }
 
-static void remember(struct px_sessions *sessions, const char *key, enum px_session_end why)
+/* Of one that is not in the tables. */
+static void discard(struct px_session *session)
 {
-    char **slot = &sessions->history[sessions->history_next];
-    sessions->history_next = (sessions->history_next + 1) % HISTORY_MAX;
-    if (*slot)
-        json_object_del(sessions->ended, *slot);
-    free(*slot);
-    *slot = strdup(key);
-    json_object_set_new(sessions->ended, key, json_integer(why));
-    sessions->ends[why]++;
+    if (!session)
+        return;
+    px_policy_done(&session->policy);
+    free(session->key);
+    free(session->history_key);
+    free(session);
 }
 
 /* Once nobody uses it. The lock need not be held. */
@@ -128,10 +126,8 @@ static void free_session(struct px_sessions *sessions, struct px_session *sessio
     px_session_remove_folder(sessions, session);
     if (session->kind)
         px_executor_release(sessions->executor, session->kind);
-    px_policy_done(&session->policy);
     pthread_cond_destroy(&session->changed);
-    free(session->key);
-    free(session);
+    discard(session);
 }
 
 void px_session_end(struct px_sessions *sessions, struct px_session *session,
@@ -142,10 +138,10 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session,
     px_keeper_forget(sessions, session);
     session->closed = true;
     session->end = why;
-    json_object_del(sessions->table, session->key);
     unlink_session(sessions, session);
     sessions->count--;
-    remember(sessions, session->key, why);
+    px_session_remember(sessions, session, why);
+    json_object_del(sessions->table, session->key);
     if (cancel && session->running)
         pyexec_request_cancel(session->running);
     pthread_cond_broadcast(&session->changed);
@@ -168,7 +164,7 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
         sessions->table = json_object();
         sessions->most = json_object();
         sessions->ended = json_object();
-        sessions->history = calloc(HISTORY_MAX, sizeof *sessions->history);
+        sessions->history = calloc(PX_HISTORY_MAX, sizeof *sessions->history);
         if (!sessions->table || !sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
             px_keeper_start(sessions, error) < 0) {
             px_sessions_free(sessions);
@@ -195,7 +191,7 @@ void px_sessions_free(struct px_sessions *sessions)
     json_decref(sessions->most);
     json_decref(sessions->ended);
     json_decref(sessions->folders);
-    for (size_t i = 0; sessions->history && i < HISTORY_MAX; i++)
+    for (size_t i = 0; sessions->history && i < PX_HISTORY_MAX; i++)
         free(sessions->history[i]);
     free(sessions->history);
     pthread_mutex_destroy(&sessions->lock);
@@ -255,27 +251,24 @@ static struct px_session *create(struct px_sessions *sessions, const char *key,
                                  const struct px_policy *policy, pyexec_error *error)
 {
     struct px_session *session = calloc(1, sizeof *session);
-    char *copy = strdup(key);
-    if (!session || !copy) {
-        free(session);
-        free(copy);
+    if (!session || !(session->key = strdup(key)) || !(session->history_key = strdup(key))) {
+        discard(session);
         px_error_oom(error);
         return NULL;
     }
-    session->key = copy;
-    session->id = px_session_id(copy);
-    if (make_room(sessions, session, error) < 0 ||
-        px_policy_copy(&session->policy, policy, error) < 0) {
-        px_policy_done(&session->policy);
-        free(copy);
-        free(session);
+    session->id = px_session_id(session->key);
+    int status = make_room(sessions, session, error);
+    if (status == 0)
+        status = px_policy_copy(&session->policy, policy, error);
+    if (status == 0 && px_session_list(sessions, session) < 0)
+        status = px_error_oom(error);
+    if (status < 0) {
+        discard(session);
         return NULL;
     }
     session->host_root = session->files = -1;
     session->created_ns = session->used_ns = px_now_ns();
-    session->restarted = (enum px_session_end)json_integer_value(json_object_get(sessions->ended, key));
     pthread_cond_init(&session->changed, NULL);
-    json_object_set_new(sessions->table, key, json_integer((json_int_t)(intptr_t)session));
     link_newest(sessions, session);
     sessions->count++;
     sessions->opened++;
@@ -476,6 +469,10 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             result = describe(*ret, session, created, error);
         if (result == 0)
             *ret_alive &= px_session_keep_quota(session, *ret);
+        if (result < 0) {
+            pyexec_result_free(*ret);
+            *ret = NULL;
+        }
     } else {
         /* A request that is refused leaves the session as it was. */
         *ret_alive = was_started;

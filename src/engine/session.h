@@ -4,7 +4,7 @@
 #ifndef PX_ENGINE_SESSION_H
 #define PX_ENGINE_SESSION_H
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "pyexec.h"
 

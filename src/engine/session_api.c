@@ -83,7 +83,7 @@ int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *er
     json_t *list = json_array();
     pthread_mutex_lock(&sessions->lock);
     for (struct px_session *session = sessions->oldest; session; session = session->next)
-        json_array_append_new(list, look(session));
+        px_json_append(list, look(session));
     pthread_mutex_unlock(&sessions->lock);
     return hand_out(list, ret, error);
 }
@@ -99,10 +99,10 @@ int pyexec_session_json(pyexec_executor *executor, const char *session_id, char 
     struct px_session *session = px_session_find(sessions, session_id, error);
     if (session) {
         object = look(session);
-        json_object_set_new(object, "restarted",
+        px_json_set(object, "restarted",
                             session->restarted ? json_string(px_session_end_name(session->restarted))
                                                : json_null());
-        json_object_set_new(object, "policy", px_policy_to_json(&session->policy));
+        px_json_set(object, "policy", px_policy_to_json(&session->policy));
     }
     pthread_mutex_unlock(&sessions->lock);
     return session ? hand_out(object, ret, error) : -1;

@@ -36,8 +36,11 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
         session->host_root = TAKE_FD(root);
         return 0;
     }
-    if (mkdirat(root, name, 0700) == 0)
-        json_object_set_new(sessions->folders, name, json_true());
+    if (mkdirat(root, name, 0700) == 0 &&
+        json_object_set_new(sessions->folders, name, json_true()) < 0) {
+        unlinkat(root, name, AT_REMOVEDIR);
+        return px_error_oom(error);
+    }
     session->host_root = px_openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (session->host_root >= 0)
         return 0;

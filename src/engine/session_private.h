@@ -30,6 +30,7 @@ struct px_session {
     struct px_session *next, *previous;     /* by last use, oldest first; only of live ones */
     char *key;                          /* "PRINCIPAL/ID", or the id */
     const char *id;                     /* inside of key */
+    char *history_key;                  /* a copy for the history of ended ones */
     struct px_policy policy;
     struct px_kind *kind;               /* held while the session lives */
     struct px_child child;
@@ -67,7 +68,7 @@ struct px_sessions {
     struct px_session *oldest, *newest;
     size_t count;
     json_t *most;                       /* principals' own max_count, by name */
-    json_t *ended;                      /* key → why, of the last HISTORY_MAX keys */
+    json_t *ended;                      /* key → why, of the last PX_HISTORY_MAX keys */
     char **history;
     size_t history_next;
     uint64_t opened, ends[PX_END_COUNT];
@@ -98,6 +99,15 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session,
 
 /* The executor's manager, made when first needed. */
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
+
+#define PX_HISTORY_MAX 10000    /* ended sessions that are remembered; docs/rpc.md promises it */
+
+/* Puts it into the tables: what its end will have to note gets its memory here. 0, or -1: out of memory. */
+int px_session_list(struct px_sessions *sessions, struct px_session *session);
+
+/* Notes why it ended, without allocating. A live session keeps its entry. */
+void px_session_remember(struct px_sessions *sessions, struct px_session *session,
+                         enum px_session_end why);
 
 /* Call with the lock held; NULL with session_not_found. */
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key,

@@ -25,7 +25,7 @@ void px_count_result(struct px_counters *counters, const pyexec_result *result)
 
 static void put(json_t *object, const char *key, uint64_t value)
 {
-    json_object_set_new(object, key, json_integer((json_int_t)value));
+    px_json_set(object, key, json_integer((json_int_t)value));
 }
 
 static json_t *by_status(const struct px_counters *counters)
@@ -59,13 +59,13 @@ static void put_executor(json_t *stats, pyexec_executor *executor)
     put(stats, "queued", executor->queued);
     pthread_mutex_unlock(&executor->lock);
     put(stats, "pool_ready", ready);
-    json_object_set_new(stats, "missing_layers", px_layers_to_json(missing));
+    px_json_set(stats, "missing_layers", px_layers_to_json(missing));
 }
 
 static void put_counters(json_t *stats, const struct px_counters *counters)
 {
-    json_object_set_new(stats, "executions", by_status(counters));
-    json_object_set_new(stats, "denials", by_layer(counters));
+    px_json_set(stats, "executions", by_status(counters));
+    px_json_set(stats, "denials", by_layer(counters));
     put(stats, "stdout_bytes", counters->output_bytes[0]);
     put(stats, "stderr_bytes", counters->output_bytes[1]);
     put(stats, "pool_hits", counters->pool_hits);
@@ -89,7 +89,7 @@ static void put_sessions(json_t *stats, struct px_sessions *sessions)
     put(stats, "sessions_opened", sessions->opened);
     pthread_mutex_unlock(&sessions->lock);
     put(stats, "sessions_busy", busy);
-    json_object_set_new(stats, "sessions_ended", ends);
+    px_json_set(stats, "sessions_ended", ends);
 }
 
 int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)

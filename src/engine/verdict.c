@@ -1,5 +1,6 @@
 #include "engine/verdict.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ static bool claims_timeout(const pyexec_result *result)
 {
     return result->claims.done && result->claims.type.length &&
            strcmp(result->claims.type.data, "TimeoutError") == 0 &&
-           strncmp(px_buffer_string(&result->claims.message), "timeout", 7) == 0;
+           strncmp(px_buffer_shown(&result->claims.message), "timeout", 7) == 0;
 }
 
 static int end_by_limit(pyexec_result *result, const struct px_ending *ending,
@@ -57,7 +58,7 @@ static void deny(pyexec_result *result, enum px_denial_layer layer, const char *
     json_t *denials = result->claims.denials;
     if (json_array_size(denials) >= PX_DENIALS_MAX)
         json_array_remove(denials, PX_DENIALS_MAX - 1);
-    json_array_append_new(denials, json_pack(
+    px_json_append(denials, json_pack(
         "{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(layer), "what", what, "line", "hint", hint));
 }
 
@@ -200,18 +201,22 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
     }
 }
 
-static void adopt_json(pyexec_result *result, size_t limit)
+static int adopt_json(pyexec_result *result, size_t limit)
 {
     struct px_claims *claims = &result->claims;
     struct px_buffer *json = &claims->value_json;
     uint64_t room = PX_JSON_ROOM;
     if (!json->length)
-        return;
+        return 0;
+    errno = 0;
     result->has_value_json = json->length <= limit &&
                              px_json_claim_ok(px_buffer_string(json), json->length, false, &room);
+    if (!result->has_value_json && errno == ENOMEM)
+        return -1;
     px_buffer_done(&claims->value_json_error);
     if (!result->has_value_json)
         px_buffer_printf(&claims->value_json_error, "not JSON that pyexec passes on");
+    return 0;
 }
 
 /* What the child claims, when it sent a whole result. */
@@ -225,7 +230,8 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
         claims->value.data[claims->value.length] = '\0';
         claims->value_truncated = true;
     }
-    adopt_json(result, (size_t)policy->max_value_bytes);
+    if (adopt_json(result, (size_t)policy->max_value_bytes) < 0)
+        return -1;
     if (claims->type.length &&
         px_result_set_error(result, claims->type.data, px_buffer_string(&claims->message)) < 0)
         return -1;
@@ -256,6 +262,8 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
                      ending->code == CLD_EXITED ? "exit status" : "signal", ending->status);
         return px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
     }
+    if (ending->protocol == px_no_memory)
+        return px_error_oom(error);
     int failed = done ? adopt_claims(result, policy) : 0;
     if (failed == 0 && ending->cause == PX_CAUSE_CANCEL)
         failed = px_verdict_cancelled(result);
@@ -267,7 +275,10 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
         failed = end_by_signal(result, ending, policy);
     else if (failed == 0)
         failed = end_without_result(result, ending);
-    if (failed == 0 && result->status != PYEXEC_STATUS_OK)
+    if (failed == 0 && result->status != PYEXEC_STATUS_OK) {
+        errno = 0;
         result->error_hint = px_hint_for(result, policy);
+        failed = !result->error_hint && errno == ENOMEM ? -1 : 0;
+    }
     return failed < 0 ? px_error_oom(error) : 0;
 }

@@ -32,6 +32,12 @@ void px_snapshot_done(struct px_snapshot *snapshot)
     *snapshot = (struct px_snapshot){0};
 }
 
+/* A file that is gone, or that the script has closed to others, is the script's doing. */
+static bool is_host_failure(int number)
+{
+    return number == ENOMEM || number == EMFILE || number == ENFILE || number == EIO || number == ENOBUFS;
+}
+
 static int add_entry(struct px_snapshot *snapshot, const char *path, const struct stat *status)
 {
     if (snapshot->count == snapshot->capacity) {
@@ -68,7 +74,7 @@ static int list_below(int parent, const char *name, char *path, size_t length, i
     if (below >= 0)
         return list(below, changed > 0 ? &mode : NULL, path, length, depth, snapshot);
     snapshot->truncated = true;
-    return 0;
+    return is_host_failure(errno) ? -1 : 0;
 }
 
 /* One entry of a folder, whose path is in `path`. */
@@ -95,12 +101,12 @@ static int list(int folder_fd, const mode_t *restored, char *path, size_t length
 {
     DIR *folder = fdopendir(folder_fd);
     if (!folder) {
-        close(folder_fd);
+        px_close_fd(&folder_fd);
         return -1;
     }
     int result = 0;
     struct dirent *item;
-    while (result == 0 && (item = readdir(folder))) {
+    while (result == 0 && (errno = 0, item = readdir(folder))) {
         size_t name = strlen(item->d_name);
         struct stat status;
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
@@ -113,14 +119,19 @@ static int list(int folder_fd, const mode_t *restored, char *path, size_t length
         }
         if (fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
             snapshot->truncated |= errno != ENOENT;
+            result = is_host_failure(errno) ? -1 : 0;
             continue;
         }
         memcpy(path + length, item->d_name, name + 1);
         result = list_entry(dirfd(folder), item->d_name, &status, path, length + name, depth, snapshot);
     }
+    if (!item && is_host_failure(errno))
+        result = -1;
+    int saved = errno;
     if (restored)
         px_folder_set_mode(dirfd(folder), *restored);
     closedir(folder);
+    errno = saved;
     return result;
 }
 
@@ -144,8 +155,10 @@ int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error)
     px_folder_grant(folder);
     char *path = malloc(PATH_MAX);
     int fd = px_open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!path)
+        px_close_fd(&fd);
     if (!path || fd < 0 || list(fd, NULL, path, 0, 0, ret) < 0) {
-        int saved = errno;
+        int saved = path ? errno : ENOMEM;
         free(path);
         return cannot_list(saved, error);
     }
@@ -169,22 +182,26 @@ static bool matches(const struct px_strings *patterns, const char *path)
     return false;
 }
 
-/* The contents as base64, or NULL when they can't be had within `*left`. */
+/* The contents as base64, or NULL with errno when they can't be had within `*left`. */
 static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_t *left)
 {
     struct stat status;
     px_auto_fd int fd = px_open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
-        (uint64_t)status.st_size > *left)
+        (uint64_t)status.st_size > *left) {
+        errno = fd < 0 ? errno : EFBIG;
         return NULL;
+    }
     struct px_buffer px_auto_buffer bytes = {0}, encoded = {0};
     if (px_read_all(fd, &bytes, *left) < 0)
         return NULL;
     px_base64_encode(&encoded, px_buffer_string(&bytes), bytes.length);
-    if (!px_buffer_ok(&encoded))
-        return NULL;
-    *left -= bytes.length;
-    return json_string(px_buffer_string(&encoded));
+    json_t *string = json_string(px_buffer_string(&encoded));
+    if (string)
+        *left -= bytes.length;
+    else
+        errno = ENOMEM;
+    return string;
 }
 
 struct changes {
@@ -208,10 +225,12 @@ static void add_change(struct changes *changes, const struct px_snapshot_entry *
     json_t *content = NULL;
     if (!deleted && matches(changes->patterns, entry->path)) {
         content = contents(changes->folder, entry, &changes->left);
-        if (!content)
+        if (!content && is_host_failure(errno))
+            px_json_break(changes->list);
+        else if (!content)
             changes->truncated = true;
     }
-    json_array_append_new(changes->list,
+    px_json_append(changes->list,
                           json_pack("{s:s, s:I, s:s, s:o}", "path", px_buffer_string(&path),
                                     "bytes", (json_int_t)(deleted ? 0 : entry->size), "change",
                                     change, "content_base64", content ? content : json_null()));
@@ -240,7 +259,7 @@ json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
         }
     }
     *ret_truncated = changes.truncated;
-    return changes.list;
+    return json_is_array(changes.list) ? changes.list : NULL;
 }
 
 /* What the host makes is given to the folder's owner: the run's user, in a workspace made by
@@ -425,7 +444,7 @@ json_t *px_snapshot_list(const struct px_snapshot *snapshot)
     for (size_t i = 0; list && i < snapshot->count; i++) {
         struct px_buffer px_auto_buffer path = {0};
         px_utf8_repair(&path, snapshot->entries[i].path, strlen(snapshot->entries[i].path));
-        json_array_append_new(list, json_pack("{s:s, s:I}", "path", px_buffer_string(&path), "bytes",
+        px_json_append(list, json_pack("{s:s, s:I}", "path", px_buffer_string(&path), "bytes",
                                               (json_int_t)snapshot->entries[i].size));
     }
     return list;

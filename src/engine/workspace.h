@@ -4,7 +4,7 @@
 #ifndef PX_ENGINE_WORKSPACE_H
 #define PX_ENGINE_WORKSPACE_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -11,6 +11,7 @@
 
 #define READ_BYTES 65536u
 #define UNSENT_MAX (16u << 20)
+#define NO_MEMORY_NS 10000000   /* between two tries to get the first memory for a line */
 #define LAST_WORDS_MS 1000      /* how long a client has to take an answer once all shall end */
 
 void px_lines_init(struct px_lines *lines, int output, int stop)
@@ -85,6 +86,15 @@ void px_lines_send(struct px_lines *lines, struct px_buffer *line)
     count_unsent(lines, 0, line->length);
 }
 
+void px_lines_send_parts(struct px_lines *lines, const struct iovec *parts, size_t count)
+{
+    pthread_mutex_lock(&lines->output_lock);
+    for (size_t i = 0; i < count && !lines->output_gone; i++)
+        if (!write_line(lines, parts[i].iov_base, parts[i].iov_len))
+            lines->output_gone = true;
+    pthread_mutex_unlock(&lines->output_lock);
+}
+
 /* ---- Reading ---- */
 
 static void await_room(struct px_lines *lines)
@@ -93,6 +103,21 @@ static void await_room(struct px_lines *lines)
     while (lines->unsent_bytes > UNSENT_MAX && !lines->output_gone)
         pthread_cond_wait(&lines->room, &lines->lock);
     pthread_mutex_unlock(&lines->lock);
+}
+
+/* Makes room to read. Without memory for it the line so far is given up, as `cut`, and its rest will be
+ * dropped: the buffer is never larger than the longest line that there was memory for. */
+static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take, void *closure)
+{
+    char *room = px_buffer_reserve(input, READ_BYTES);
+    if (room)
+        return room;
+    input->failed = false;      /* what it holds is whole */
+    if (!*dropping && input->length)
+        take(closure, input->data, input->length, true);
+    *dropping = *dropping || input->length;
+    input->length = 0;
+    return px_buffer_reserve(input, READ_BYTES);
 }
 
 /* Takes whole lines out of the buffer. A line that is too long is dropped as it comes, and told
@@ -111,7 +136,7 @@ static void take_lines(struct px_lines *lines, struct px_buffer *input, bool *dr
             *dropping = false;
         else if (length && !(length == 1 && *start == '\r')) {
             await_room(lines);
-            take(closure, start, length);
+            take(closure, start, length, false);
         }
         done += length + 1;
     }
@@ -120,17 +145,16 @@ static void take_lines(struct px_lines *lines, struct px_buffer *input, bool *dr
     if (input->length <= PX_LINE_MAX_BYTES)
         return;
     if (!*dropping)
-        take(closure, NULL, 0);
+        take(closure, NULL, 0, false);
     *dropping = true;
     px_buffer_done(input);
 }
 
-/* Reads some bytes. False at the end of input, and when all shall end. */
-static bool read_some(const struct px_lines *lines, int input, struct px_buffer *buffer)
+/* Reads some bytes to `room`, which is the buffer's. False at the end of input, and when all shall end. */
+static bool read_some(const struct px_lines *lines, int input, struct px_buffer *buffer, char *room)
 {
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};
-    char *room = px_buffer_reserve(buffer, READ_BYTES);
-    while (room) {
+    for (;;) {
         int ready = px_poll(fds, PX_COUNT(fds), -1);
         if (ready > 0 && fds[1].revents)
             return false;
@@ -143,13 +167,19 @@ static bool read_some(const struct px_lines *lines, int input, struct px_buffer 
         if (n == 0 || errno != EAGAIN)
             return false;
     }
-    return false;
 }
 
 void px_lines_read(struct px_lines *lines, int input, px_line_fn take, void *closure)
 {
     struct px_buffer px_auto_buffer buffer = {0};
     bool dropping = false;
-    while (!lines->stopping && !lines->output_gone && read_some(lines, input, &buffer))
-        take_lines(lines, &buffer, &dropping, take, closure);
+    while (!lines->stopping && !lines->output_gone) {
+        char *room = make_room(&buffer, &dropping, take, closure);
+        if (!room)
+            px_sleep_ns(NO_MEMORY_NS);
+        else if (read_some(lines, input, &buffer, room))
+            take_lines(lines, &buffer, &dropping, take, closure);
+        else
+            break;
+    }
 }

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <sys/uio.h>
+
 #include "base/buffer.h"
 
 #define PX_LINE_MAX_BYTES (32u << 20)   /* docs/rpc.md */
@@ -29,8 +31,12 @@ void px_lines_done(struct px_lines *lines);
  * for a moment. Nothing when the client is gone or the line could not be made. */
 void px_lines_send(struct px_lines *lines, struct px_buffer *line);
 
-/* A line without its end; NULL: one that was too long, which has been dropped. */
-typedef void (*px_line_fn)(void *closure, const char *line, size_t length);
+/* Sends a line, with its end, that is in parts: nothing is allocated. */
+void px_lines_send_parts(struct px_lines *lines, const struct iovec *parts, size_t count);
+
+/* A line without its end; NULL: one that was too long, which has been dropped.
+ * `cut`: there was no memory for the rest, which is dropped. */
+typedef void (*px_line_fn)(void *closure, const char *line, size_t length, bool cut);
 
 /* Reads until the end of input, `stopping`, `stop`, or until the output is gone. The next line is
  * taken when little enough is unsent. */

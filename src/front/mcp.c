@@ -38,7 +38,7 @@ bool px_mcp_is_legacy(const char *version)
 
 /* ---- Answers ---- */
 
-/* `json` is text, NULL: out of memory. */
+/* `json` is text. Out of memory the answer fails, and the transport says so. */
 static void set_answer(struct px_mcp_call *call, const char *member, const char *json)
 {
     px_buffer_done(&call->answer);
@@ -50,9 +50,7 @@ static void set_answer(struct px_mcp_call *call, const char *member, const char 
         return;
     px_buffer_done(&call->answer);
     call->code = PX_RPC_INTERNAL_ERROR;
-    px_buffer_printf(&call->answer,
-                     "{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":%d,\"message\":\"out of memory\"}}",
-                     call->id ? call->id : "null", PX_RPC_INTERNAL_ERROR);
+    call->answer.failed = true;
 }
 
 /* `error` is taken. */
@@ -80,7 +78,7 @@ static json_t *versions(void)
 {
     json_t *list = json_pack("[s]", PX_MCP_MODERN);
     for (size_t i = 0; i < PX_COUNT(legacy); i++)
-        json_array_append_new(list, json_string(legacy[i]));
+        px_json_append(list, json_string(legacy[i]));
     return list;
 }
 
@@ -123,7 +121,7 @@ void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *s
 {
     px_auto_json json_t *result = json_pack("{s:o, s:b}", "content", content, "isError", failed);
     px_auto_free char *text =
-        result && stamp(call, result) == 0 ? json_dumps(result, JSON_COMPACT) : NULL;
+        result && stamp(call, result) == 0 ? px_json_dumps(result, JSON_COMPACT) : NULL;
     px_auto_buffer struct px_buffer whole = {0};
     if (text && structured) {
         px_buffer_add(&whole, text, strlen(text) - 1);
@@ -236,7 +234,7 @@ void px_mcp_cancel(struct px_mcp_call *call)
 static void withdraw(struct px_mcp_call *notification)
 {
     const json_t *target = json_object_get(notification->params, "requestId");
-    px_auto_free char *id = target ? json_dumps(target, PX_RPC_ID_FLAGS) : NULL;
+    px_auto_free char *id = target ? px_json_dumps(target, PX_RPC_ID_FLAGS) : NULL;
     struct px_mcp *mcp = notification->mcp;
     if (!id || !notification->caller.scope)
         return;
@@ -331,7 +329,7 @@ static void list_tools(struct px_mcp_call *call)
     json_t *tools = px_mcp_tool_list(call);
     json_t *result = tools ? json_pack("{s:o}", "tools", tools) : NULL;
     if (result && call->modern)
-        json_object_update_new(result, json_pack("{s:i, s:s}", "ttlMs", FRESH_MS, "cacheScope", "private"));
+        px_json_merge(result, json_pack("{s:i, s:s}", "ttlMs", FRESH_MS, "cacheScope", "private"));
     px_mcp_answer(call, result);
 }
 
@@ -445,24 +443,28 @@ static void look_into(struct px_mcp_call *call)
     list(call);
 }
 
-static void take_message(struct px_mcp_call *call)
+/* False: out of memory. */
+static bool take_message(struct px_mcp_call *call)
 {
     const json_t *id = json_object_get(call->message, "id");
     const json_t *params = json_object_get(call->message, "params");
     const char *version = json_string_value(json_object_get(call->message, "jsonrpc"));
     const char *method = json_string_value(json_object_get(call->message, "method"));
     bool good_id = !id || json_is_string(id) || json_is_integer(id);
-    call->id = id && good_id ? json_dumps(id, PX_RPC_ID_FLAGS) : NULL;
+    call->id = id && good_id ? px_json_dumps(id, PX_RPC_ID_FLAGS) : NULL;
     call->params = params;
     call->method = method;
+    if (id && good_id && !call->id)
+        return false;
     if (json_is_array(call->message))
         px_mcp_refuse(call, PX_RPC_INVALID_REQUEST, "batches are not served: send one message after another");
-    else if (!version || strcmp(version, "2.0") != 0 || !method || !good_id || (id && !call->id))
+    else if (!version || strcmp(version, "2.0") != 0 || !method || !good_id || (id && !good_id))
         px_mcp_refuse(call, PX_RPC_INVALID_REQUEST, "not a JSON-RPC 2.0 request or notification");
     else if (params && !json_is_object(params))
         px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, "params must be an object");
     else
         look_into(call);
+    return true;
 }
 
 struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller,
@@ -476,9 +478,11 @@ struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *
     call->caller = *caller;
     call->version = caller->version;
     call->message = px_json_read(bytes, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (call->message)
-        take_message(call);
-    else
+    if (call->message ? !take_message(call) : px_json_no_memory(&problem)) {
+        px_mcp_call_free(call);
+        return NULL;
+    }
+    if (!call->message)
         refuse_bytes(call, bytes, length, &problem);
     return call;
 }

@@ -13,7 +13,7 @@
 #ifndef PX_FRONT_MCP_H
 #define PX_FRONT_MCP_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <stdbool.h>
 
 #include "base/buffer.h"

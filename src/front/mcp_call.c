@@ -66,7 +66,7 @@ static int unknown_argument(const struct px_mcp_tool *tool, json_t *properties, 
 
 int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, pyexec_error *error)
 {
-    px_auto_json json_t *schema = json_loads(tool->input, 0, NULL);
+    px_auto_json json_t *schema = px_json_loads(tool->input, 0, NULL);
     json_t *properties = json_object_get(schema, "properties"), *value;
     const char *name;
     size_t i;
@@ -95,7 +95,7 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
     if (!call->request)
         return px_error_exhausted(error, EMFILE, "can't make the request's descriptor");
     json_object_del(arguments, "session_id");
-    px_auto_free char *text = json_dumps(arguments, JSON_COMPACT);
+    px_auto_free char *text = px_json_dumps(arguments, JSON_COMPACT);
     if (!text)
         return px_error_oom(error);
     if (pyexec_request_set_json(call->request, text, strlen(text), error) < 0)
@@ -106,7 +106,7 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
 static void answer_result(struct px_mcp_call *call, pyexec_result *result)
 {
     const char *text = pyexec_result_json(result);
-    px_auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *content = object ? px_mcp_content(object) : NULL;
     px_mcp_answer_tool(call, content, text, pyexec_result_status(result) != PYEXEC_STATUS_OK);
 }
@@ -189,7 +189,7 @@ static void list_files(struct px_mcp_call *call, json_t *arguments)
         px_mcp_fail(call, &error);
         return;
     }
-    json_t *files = json_loads(text, JSON_ALLOW_NUL, NULL), *file;
+    json_t *files = px_json_loads(text, JSON_ALLOW_NUL, NULL), *file;
     px_auto_buffer struct px_buffer lines = {0};
     size_t i;
     json_array_foreach(files, i, file)
@@ -224,10 +224,10 @@ static void answer_file(struct px_mcp_call *call, const char *path, const char *
     px_buffer_printf(&note, "%s: %zu bytes that are no text; content_base64 has them.", path, length);
     px_auto_json json_t *object = json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)length);
     if (text)
-        json_object_set_new(object, "content", json_stringn(bytes, length));
+        px_json_set(object, "content", json_stringn(bytes, length));
     else
-        json_object_set_new(object, "content_base64", json_string(px_buffer_string(&encoded)));
-    px_auto_free char *structured = object ? json_dumps(object, JSON_COMPACT) : NULL;
+        px_json_set(object, "content_base64", json_string(px_buffer_string(&encoded)));
+    px_auto_free char *structured = object ? px_json_dumps(object, JSON_COMPACT) : NULL;
     json_t *content = !structured || !px_buffer_ok(&encoded) ? NULL
                       : image ? px_mcp_image(image, px_buffer_string(&encoded))
                       : text  ? px_mcp_text(bytes, length)

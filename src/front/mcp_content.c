@@ -61,11 +61,11 @@ static void add_stream(struct px_buffer *out, const json_t *result, const char *
     end_line(out);
     px_buffer_add_string(out, title);
     add_text(out, json_string_value(text), json_string_length(text));
-    if (!json_is_true(json_object_get(result, px_buffer_string(&truncated))))
+    if (!json_is_true(json_object_get(result, px_buffer_shown(&truncated))))
         return;
     end_line(out);
     px_buffer_printf(out, "[%s is cut: the script wrote %lld bytes]\n", name,
-                     (long long)json_integer_value(json_object_get(result, px_buffer_string(&bytes))));
+                     (long long)json_integer_value(json_object_get(result, px_buffer_shown(&bytes))));
 }
 
 static void add_value(struct px_buffer *out, const json_t *result)
@@ -90,11 +90,11 @@ static void add_error(struct px_buffer *out, const json_t *result)
     if (!status || strcmp(status, "ok") == 0)
         return;
     end_line(out);
-    if (error && !strstr(px_buffer_string(out), error)) {
+    if (error && !strstr(px_buffer_shown(out), error)) {
         add_text(out, error, strlen(error));
         end_line(out);
     }
-    if (hint && !strstr(px_buffer_string(out), hint))
+    if (hint && !strstr(px_buffer_shown(out), hint))
         px_buffer_printf(out, "hint: %s\n", hint);
     if (strcmp(status, "error") != 0)
         px_buffer_printf(out, "status: %s\n", status);

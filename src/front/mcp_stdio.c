@@ -3,9 +3,13 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/cleanup.h"
 #include "front/lines.h"
+#include "base/cleanup.h"
 #include "front/mcp.h"
+#include "base/cleanup.h"
 #include "front/refuse.h"
+#include "base/cleanup.h"
 #include "front/works.h"
 
 struct stdio {
@@ -30,9 +34,29 @@ static void send_message(void *closure, const char *message)
     px_lines_send(&stdio->lines, &line);
 }
 
+/* Out of memory, without needing any. `id` is JSON. */
+static void lose(struct stdio *stdio, const char *id, size_t id_length)
+{
+    static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_MCP_LOST_TAIL;
+    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
+                                  {(void *)(uintptr_t)tail, sizeof tail - 1}};
+    px_lines_send_parts(&stdio->lines, parts, PX_COUNT(parts));
+}
+
+static void lose_line(struct stdio *stdio, const char *line, size_t length)
+{
+    const char *id;
+    size_t id_length = px_refuse_find_id(line, length, &id);
+    lose(stdio, id, id_length);
+}
+
 static void send_answer(struct stdio *stdio, struct px_mcp_call *call)
 {
-    if (call->answer.length && !call->withdrawn)
+    if (call->withdrawn)
+        return;
+    if (!px_buffer_ok(&call->answer))
+        lose(stdio, call->id ? call->id : "null", call->id ? strlen(call->id) : 4);
+    else if (call->answer.length)
         px_lines_send(&stdio->lines, &call->answer);
 }
 
@@ -53,6 +77,11 @@ static void free_run(struct px_work *work)
 {
     px_mcp_call_free(((struct run *)work)->call);
     free(work);
+}
+
+static bool answered(const struct px_mcp_call *call)
+{
+    return call->answer.length || !px_buffer_ok(&call->answer);
 }
 
 /* Takes the call. */
@@ -79,7 +108,7 @@ static void start(struct stdio *stdio, struct px_mcp_call *call)
     free_run(&run->work);
 }
 
-static void take_line(void *closure, const char *line, size_t length)
+static void take_line(void *closure, const char *line, size_t length, bool cut)
 {
     struct stdio *stdio = closure;
     if (!line) {
@@ -87,18 +116,21 @@ static void take_line(void *closure, const char *line, size_t length)
                             "\"message\":\"a line is longer than 32 MiB\"}}");
         return;
     }
-    struct px_mcp_call *call = px_mcp_read(stdio->mcp, &stdio->caller, line, length);
-    if (call && call->slow && !call->answer.length) {
+    struct px_mcp_call *call = cut ? NULL : px_mcp_read(stdio->mcp, &stdio->caller, line, length);
+    if (!call) {
+        lose_line(stdio, line, length);
+        return;
+    }
+    if (call->slow && !answered(call)) {
         start(stdio, call);
         return;
     }
-    if (call && !call->answer.length) {
+    if (!answered(call)) {
         px_mcp_serve(call);
         if (strcmp(call->method, "initialize") == 0)
             stdio->caller.version = call->version;
     }
-    if (call)
-        send_answer(stdio, call);
+    send_answer(stdio, call);
     px_mcp_call_free(call);
 }
 

@@ -90,8 +90,8 @@ static void describe_limits(struct px_buffer *out, json_t *policy)
 
 static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
 {
-    px_auto_json json_t *policy = json_loads(call->caller.policy, 0, NULL);
-    px_auto_json json_t *info = json_loads(pyexec_executor_info_json(px_mcp_executor(call)), 0, NULL);
+    px_auto_json json_t *policy = px_json_loads(call->caller.policy, 0, NULL);
+    px_auto_json json_t *info = px_json_loads(pyexec_executor_info_json(px_mcp_executor(call)), 0, NULL);
     const char *python = json_string_value(json_object_get(info, "python"));
     bool value = !json_is_false(json_object_get(policy, "print_last_expression"));
     px_buffer_printf(out,
@@ -108,7 +108,7 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
 
 static char *run_annotations(const struct px_mcp_call *call)
 {
-    px_auto_json json_t *policy = json_loads(call->caller.policy, 0, NULL);
+    px_auto_json json_t *policy = px_json_loads(call->caller.policy, 0, NULL);
     bool network = json_is_false(json_object_get(policy, "disable_networking"));
     return px_json_take_text(json_pack("{s:b, s:b, s:b, s:b}", "readOnlyHint", 0, "destructiveHint", 0,
                                        "idempotentHint", 0, "openWorldHint", network));
@@ -124,9 +124,9 @@ static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp
     else
         describe_run(&description, call);
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
-                     px_buffer_string(&description), "inputSchema", json_loads(tool->input, 0, NULL),
-                     "outputSchema", json_loads(tool->output, 0, NULL), "annotations",
-                     annotations ? json_loads(annotations, 0, NULL) : NULL);
+                     px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL),
+                     "outputSchema", px_json_loads(tool->output, 0, NULL), "annotations",
+                     annotations ? px_json_loads(annotations, 0, NULL) : NULL);
 }
 
 json_t *px_mcp_tool_list(const struct px_mcp_call *call)

@@ -20,7 +20,9 @@ struct span {
 struct walk {
     const char *at, *end;
     const char *stop;               /* where jansson gave up */
-    struct px_buffer nesting;       /* '{' or '[' of each level */
+    size_t depth;
+    char shallow[256];              /* '{' or '[' of each level; no memory is needed up to here */
+    struct px_buffer deep;          /* of the levels below */
     struct span names[NAMES_MAX];   /* the keys that lead here */
     struct span culprit[NAMES_MAX]; /* those that lead to `stop` */
     size_t culprit_depth;
@@ -107,7 +109,10 @@ static bool take_word(struct walk *walk, const char *word)
 
 static char innermost(const struct walk *walk)
 {
-    return walk->nesting.length ? walk->nesting.data[walk->nesting.length - 1] : '\0';
+    if (!walk->depth)
+        return '\0';
+    return walk->depth <= sizeof walk->shallow ? walk->shallow[walk->depth - 1]
+                                               : walk->deep.data[walk->depth - sizeof walk->shallow - 1];
 }
 
 /* A key and its colon. */
@@ -117,7 +122,7 @@ static bool take_key(struct walk *walk)
     const char *start = walk->at;
     if (!take_string(walk))
         return false;
-    size_t level = walk->nesting.length - 1;
+    size_t level = walk->depth - 1;
     if (level < NAMES_MAX)
         walk->names[level] = (struct span){start + 1, (size_t)(walk->at - start) - 2};
     if (start < walk->stop) {
@@ -133,9 +138,11 @@ static bool close_level(struct walk *walk)
     if (peek(walk) != (innermost(walk) == '{' ? '}' : ']'))
         return false;
     walk->at++;
-    walk->nesting.length--;
-    if (walk->at < walk->stop && walk->culprit_depth > walk->nesting.length)
-        walk->culprit_depth = walk->nesting.length;
+    walk->depth--;
+    if (walk->depth >= sizeof walk->shallow)
+        walk->deep.length--;
+    if (walk->at < walk->stop && walk->culprit_depth > walk->depth)
+        walk->culprit_depth = walk->depth;
     return true;
 }
 
@@ -147,7 +154,7 @@ static bool same(const struct span *span, const char *text)
 /* A string, a number or a word. */
 static bool take_scalar(struct walk *walk)
 {
-    bool is_id = walk->nesting.length == 1 && innermost(walk) == '{' && same(&walk->names[0], "id");
+    bool is_id = walk->depth == 1 && innermost(walk) == '{' && same(&walk->names[0], "id");
     char first = peek(walk);
     const char *start = walk->at;
     bool good = first == '"' ? take_string(walk)
@@ -167,9 +174,13 @@ static bool take_value(struct walk *walk)
         if (first != '{' && first != '[')
             return take_scalar(walk);
         walk->at++;
-        px_buffer_add_byte(&walk->nesting, first);
-        if (!px_buffer_ok(&walk->nesting))
+        if (walk->depth < sizeof walk->shallow)
+            walk->shallow[walk->depth] = first;
+        else
+            px_buffer_add_byte(&walk->deep, first);
+        if (!px_buffer_ok(&walk->deep))
             return false;
+        walk->depth++;
         if (close_level(walk))
             return true;
         if (first == '{' && !take_key(walk))
@@ -180,9 +191,9 @@ static bool take_value(struct walk *walk)
 static bool is_json(struct walk *walk)
 {
     while (take_value(walk)) {
-        while (walk->nesting.length && close_level(walk))
+        while (walk->depth && close_level(walk))
             ;
-        if (!walk->nesting.length)
+        if (!walk->depth)
             return peek(walk) == '\0' && walk->at == walk->end;
         if (!take(walk, ',') || (innermost(walk) == '{' && !take_key(walk)))
             return false;
@@ -217,7 +228,7 @@ static void explain(const struct walk *walk, const json_error_t *problem, pyexec
     }
     for (size_t i = 0; i < PX_COUNT(refusals); i++)
         if (refusals[i].code == json_error_code(problem)) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%s%s", px_buffer_string(&name), name.length ? ": " : "",
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%s%s", px_buffer_shown(&name), name.length ? ": " : "",
                          refusals[i].what);
             px_error_hint(error, "%s", refusals[i].hint);
             return;
@@ -231,7 +242,7 @@ int px_refuse_message(const char *message, size_t length, const json_error_t *pr
     struct walk walk = {
         .at = message, .end = message + length, .stop = message + problem->position};
     bool json = is_json(&walk);
-    px_buffer_done(&walk.nesting);
+    px_buffer_done(&walk.deep);
     if (!json)
         return PX_RPC_PARSE_ERROR;
     px_buffer_add(ret_id, walk.id.start, walk.id.length);
@@ -239,4 +250,14 @@ int px_refuse_message(const char *message, size_t length, const json_error_t *pr
         return PX_RPC_INVALID_REQUEST;
     explain(&walk, problem, error);
     return 0;
+}
+
+size_t px_refuse_find_id(const char *message, size_t length, const char **ret_start)
+{
+    struct walk walk = {.at = message, .end = message + length, .stop = message};
+    is_json(&walk);
+    px_buffer_done(&walk.deep);
+    bool found = walk.id.start && walk.ids == 1 && px_utf8_valid(walk.id.start, walk.id.length, NULL);
+    *ret_start = found ? walk.id.start : "null";
+    return found ? walk.id.length : 4;
 }

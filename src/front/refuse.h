@@ -4,9 +4,10 @@
 #ifndef PX_FRONT_REFUSE_H
 #define PX_FRONT_REFUSE_H
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "pyexec.h"
 
 /* JSON-RPC 2.0, section 5.1. */
@@ -21,5 +22,16 @@ enum { PX_RPC_PARSE_ERROR = -32700, PX_RPC_INVALID_REQUEST = -32600,
  * without id and with the problem's text. */
 int px_refuse_message(const char *message, size_t length, const json_error_t *problem,
                       struct px_buffer *ret_id, pyexec_error *error);
+
+/* The id's JSON within the message, "null" when there is none: for an answer that there is no memory for.
+ * The message may be cut off at its end. */
+size_t px_refuse_find_id(const char *message, size_t length, const char **ret_start);
+
+/* That answer is made of parts: the head, the id, and the tail of the protocol. */
+#define PX_RPC_LOST_HEAD "{\"jsonrpc\":\"2.0\",\"id\":"
+#define PX_RPC_LOST_TAIL \
+    ",\"error\":{\"code\":-32000,\"message\":\"can't allocate memory\",\"data\":{\"code\":\"internal\"," \
+    "\"message\":\"can't allocate memory\",\"hint\":\"" PX_OOM_HINT "\"}}}\n"
+#define PX_MCP_LOST_TAIL ",\"error\":{\"code\":-32603,\"message\":\"can't allocate memory. " PX_OOM_HINT "\"}}\n"
 
 #endif

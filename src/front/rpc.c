@@ -1,6 +1,5 @@
 #include "front/rpc.h"
 
-#include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +66,7 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
     }
     json_t *config = json_copy((json_t *)(uintptr_t)params);
     json_object_del(config, "protocol");
-    px_auto_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+    px_auto_free char *text = config ? px_json_dumps(config, JSON_COMPACT) : NULL;
     json_decref(config);
     return text ? pyexec_executor_open(text, &rpc->executor, error) : px_error_oom(error);
 }
@@ -106,9 +105,11 @@ static void shut_down(struct px_rpc *rpc, const char *id, const json_t *params)
 static void stop_request(struct px_rpc *rpc, const char *id, const json_t *target, bool cancel)
 {
     pyexec_error error;
-    px_auto_free char *text = target ? json_dumps(target, PX_RPC_ID_FLAGS) : NULL;
+    px_auto_free char *text = target ? px_json_dumps(target, PX_RPC_ID_FLAGS) : NULL;
     int status = text ? px_rpc_stop(rpc, text, cancel) : -1;
-    if (status < 0) {
+    if (target && !text) {
+        px_error_oom(&error);
+    } else if (status < 0) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "request: no such request is running");
         px_error_hint(&error, "Give the id of an execute or execute_once that has no answer yet.");
     }
@@ -219,6 +220,8 @@ static void write_file(struct px_rpc *rpc, const char *id, const json_t *params)
     else if (!json_is_string(encoded) || px_base64_decode(&bytes, json_string_value(encoded),
                                                           json_string_length(encoded)) < 0)
         status = no_content(&error);
+    if (!px_buffer_ok(&bytes))
+        status = px_error_oom(&error);
     if (status == 0)
         status = pyexec_session_write_file(rpc->executor, string_of(params, "session_id"),
                                            string_of(params, "path"), px_buffer_string(&bytes),
@@ -269,9 +272,11 @@ static const char *unknown_param(const char *allowed, json_t *params)
     if (*allowed == '*')
         return NULL;
     json_object_foreach(params, key, value) {
-        struct px_buffer px_auto_buffer wanted = {0};
-        px_buffer_printf(&wanted, " %s ", key);
-        if (strchr(key, ' ') || !strstr(allowed, px_buffer_string(&wanted)))
+        size_t length = strlen(key);
+        const char *at = strstr(allowed, key);
+        while (at && (at[-1] != ' ' || at[length] != ' '))
+            at = strstr(at + 1, key);
+        if (!at || !length || strchr(key, ' '))
             return key;
     }
     return NULL;
@@ -307,7 +312,7 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
         struct px_buffer px_auto_buffer text = {0};
         px_buffer_printf(&text, "%s takes no '%.100s'", method, unknown);
         if (id)
-            px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, px_buffer_string(&text));
+            px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, px_buffer_shown(&text));
         return;
     }
     pyexec_error error;
@@ -332,10 +337,17 @@ static void refuse_line(struct px_rpc *rpc, const char *line, size_t length,
     if (code)
         px_rpc_refuse(rpc, NULL, code, problem->text);
     else
-        px_rpc_fail(rpc, px_buffer_string(&id), &error);
+        px_rpc_fail(rpc, px_buffer_shown(&id), &error);
 }
 
-static void handle_line(void *closure, const char *line, size_t length)
+static void lose_line(struct px_rpc *rpc, const char *line, size_t length)
+{
+    const char *id;
+    size_t id_length = px_refuse_find_id(line, length, &id);
+    px_rpc_lose(rpc, id, id_length);
+}
+
+static void handle_line(void *closure, const char *line, size_t length, bool cut)
 {
     struct px_rpc *rpc = closure;
     json_error_t problem;
@@ -343,7 +355,11 @@ static void handle_line(void *closure, const char *line, size_t length)
         px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
         return;
     }
-    json_t *message = px_json_read(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    json_t *message = cut ? NULL : px_json_read(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (cut || (!message && px_json_no_memory(&problem))) {
+        lose_line(rpc, line, length);
+        return;
+    }
     if (!message) {
         refuse_line(rpc, line, length, &problem);
         return;
@@ -354,8 +370,10 @@ static void handle_line(void *closure, const char *line, size_t length)
     json_t *params = json_object_get(message, "params");
     json_t *none = params ? NULL : json_object();
     bool good_id = !given || json_is_string(given) || json_is_number(given) || json_is_null(given);
-    px_auto_free char *id = given && good_id ? json_dumps(given, PX_RPC_ID_FLAGS) : NULL;
-    if (!json_is_object(message) || !version || strcmp(version, "2.0") != 0 || !method || !good_id)
+    px_auto_free char *id = given && good_id ? px_json_dumps(given, PX_RPC_ID_FLAGS) : NULL;
+    if ((!params && !none) || (given && good_id && !id))
+        lose_line(rpc, line, length);
+    else if (!json_is_object(message) || !version || strcmp(version, "2.0") != 0 || !method || !good_id)
         px_rpc_refuse(rpc, id, PX_RPC_INVALID_REQUEST, "not a JSON-RPC 2.0 request");
     else if (params && !json_is_object(params))
         px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, "params must be an object");

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "front/rpc_private.h"
 
@@ -22,6 +23,7 @@ struct job {
                                        that came before them */
     size_t ready_count;
     bool sending;                   /* somebody is, with the lock released */
+    bool lost;                      /* something that was to be streamed, for want of memory */
     unsigned long long seq;
 };
 
@@ -45,13 +47,15 @@ static void add_output(struct px_buffer *line, struct job *job, int stream, cons
     struct px_buffer px_auto_buffer text = {0};
     px_utf8_repair(&text, bytes, length);
     json_t *string = json_stringn(px_buffer_string(&text), text.length);
-    px_auto_free char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+    px_auto_free char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
     json_decref(string);
     px_buffer_printf(line,
                      "{\"jsonrpc\":\"2.0\",\"method\":\"output\",\"params\":{\"request\":%s,"
                      "\"stream\":\"%s\",\"text\":%s,\"seq\":%llu}}",
                      job->id ? job->id : "null", stream == 1 ? "stdout" : "stderr",
-                     quoted ? quoted : "\"\"", job->seq++);
+                     quoted ? quoted : "", job->seq++);
+    job->lost |= !quoted || !px_buffer_ok(line);
+    line->failed |= job->lost;
 }
 
 /* Sends with the lock released. */
@@ -71,8 +75,8 @@ static void send_line(struct job *job, struct px_buffer *line)
 static bool send_held(struct job *job, int stream, bool end)
 {
     struct px_buffer *held = &job->held[stream - 1];
-    size_t tail = end ? 0 : px_utf8_incomplete_tail(px_buffer_string(held), held->length);
-    if (held->length == tail)
+    size_t tail = end ? 0 : px_utf8_incomplete_tail(px_buffer_shown(held), held->length);
+    if (job->lost || held->length == tail)
         return false;
     struct px_buffer px_auto_buffer line = {0};
     add_output(&line, job, stream, held->data, held->length - tail);
@@ -89,6 +93,7 @@ static bool send_ready(struct job *job)
     struct px_buffer px_auto_buffer line = {0};
     px_auto_free char *text = job->ready[0];
     px_buffer_add_string(&line, text);
+    job->lost |= !px_buffer_ok(&line);
     job->ready_count--;
     memmove(job->ready, job->ready + 1, job->ready_count * sizeof *job->ready);
     send_line(job, &line);
@@ -121,6 +126,7 @@ static int on_output(void *data, int stream, const char *bytes, size_t length)
     struct job *job = data;
     pthread_mutex_lock(&job->rpc->works.lock);
     px_buffer_add(&job->held[stream - 1], bytes, length);
+    job->lost |= !px_buffer_ok(&job->held[stream - 1]);
     pthread_cond_signal(&job->rpc->held);
     pthread_mutex_unlock(&job->rpc->works.lock);
     return job->rpc->lines.output_gone;
@@ -129,21 +135,22 @@ static int on_output(void *data, int stream, const char *bytes, size_t length)
 static void make_ready(struct job *job, struct px_buffer *line)
 {
     char **ready = realloc(job->ready, (job->ready_count + 1) * sizeof *ready);
-    if (!ready)
-        return;
-    job->ready = ready;
-    ready[job->ready_count] = px_buffer_take(line);
-    job->ready_count += ready[job->ready_count] != NULL;
+    if (ready)
+        job->ready = ready;
+    char *text = ready ? px_buffer_take(line) : NULL;
+    if (text)
+        ready[job->ready_count++] = text;
+    job->lost |= !text;
 }
 
 static int on_display(void *data, const char *json, size_t length)
 {
     struct job *job = data;
     pthread_mutex_lock(&job->rpc->works.lock);
-    for (int stream = 1; stream <= 2; stream++) {
+    for (int stream = 1; stream <= 2 && !job->lost; stream++) {
         struct px_buffer *held = &job->held[stream - 1];
         struct px_buffer px_auto_buffer line = {0};
-        size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_string(held), held->length);
+        size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length);
         if (!whole)
             continue;
         add_output(&line, job, stream, held->data, whole);
@@ -190,7 +197,7 @@ static void serve_job(struct px_work *work)
     px_work_arrived(work);      /* one that was refused waits for nobody */
     send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
-    if (status == 0 && !text)
+    if (status == 0 && (!text || job->lost))
         status = px_error_oom(&error);
     if (status < 0)
         px_rpc_fail(rpc, job->id, &error);
@@ -246,7 +253,7 @@ static int prepare(struct job *job, const json_t *params, bool session, pyexec_e
         json_decref(rest);
         return status;
     }
-    px_auto_free char *text = json_dumps(rest, JSON_COMPACT);
+    px_auto_free char *text = px_json_dumps(rest, JSON_COMPACT);
     json_decref(rest);
     return text ? pyexec_request_set_json(job->request, text, strlen(text), error)
                 : px_error_oom(error);

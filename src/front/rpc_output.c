@@ -8,6 +8,14 @@
 #include "base/utf8.h"
 #include "front/rpc_private.h"
 
+void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length)
+{
+    static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_RPC_LOST_TAIL;
+    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
+                                  {(void *)(uintptr_t)tail, sizeof tail - 1}};
+    px_lines_send_parts(&rpc->lines, parts, PX_COUNT(parts));
+}
+
 /* An answer whose last member has this JSON. False: out of memory. */
 static bool send_answer(struct px_rpc *rpc, const char *id, const char *member, const char *json)
 {
@@ -32,7 +40,8 @@ void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result)
 static void send_error(struct px_rpc *rpc, const char *id, json_t *error)
 {
     px_auto_free char *json = px_json_take_text(error);
-    send_answer(rpc, id, "error", json ? json : "{\"code\":-32603,\"message\":\"out of memory\"}");
+    if (!json || !send_answer(rpc, id, "error", json))
+        px_rpc_lose(rpc, id, strlen(id));
 }
 
 void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text)
@@ -50,7 +59,7 @@ void px_rpc_fail(struct px_rpc *rpc, const char *id, const pyexec_error *error)
     json_t *data = json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(error->code), "message",
                              error->message, "hint", error->hint);
     if (data && error->retry_after_ms)
-        json_object_set_new(data, "retry_after_ms", json_integer(error->retry_after_ms));
+        px_json_set(data, "retry_after_ms", json_integer(error->retry_after_ms));
     send_error(rpc, id,
                json_pack("{s:i, s:s, s:o}", "code", PX_RPC_PYEXEC_FAILED, "message",
                          error->message, "data", data));

@@ -3,7 +3,7 @@
 #ifndef PX_FRONT_RPC_PRIVATE_H
 #define PX_FRONT_RPC_PRIVATE_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <pthread.h>
 #include <stdbool.h>
 
@@ -25,6 +25,8 @@ struct px_rpc {
 /* `result` is JSON, put into the answer as it is. */
 void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result);
 void px_rpc_fail(struct px_rpc *rpc, const char *id, const pyexec_error *error);
+/* Out of memory, without needing any. `id` is JSON; "null" is none. */
+void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length);
 /* An error of the protocol. Without an id it is answered to null. */
 void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text);
 

@@ -49,7 +49,7 @@ static int stream_of(PyObject *file)
         return -1;
     px_auto_buffer struct px_buffer text = {0};
     px_read_text(&text, file, 64);
-    const char *path = px_buffer_string(&text);
+    const char *path = px_buffer_shown(&text);
     for (size_t i = 0; i < PX_COUNT(streams); i++)
         if (strcmp(path, streams[i].path) == 0)
             return streams[i].fd;

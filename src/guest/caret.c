@@ -205,7 +205,7 @@ static PyObject *parse_segment(const struct shape *shape)
     }
     px_buffer_add_byte(&text, ')');
     px_auto_object PyObject *tree =
-        px_buffer_ok(&text) ? parse(px_buffer_string(&text), px_name.eval) : NULL;
+        px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.eval) : NULL;
     return tree ? px_read_attribute(tree, px_name.body) : NULL;
 }
 
@@ -291,7 +291,7 @@ static bool is_plain_call(const struct shape *shape, size_t dedent)
         px_buffer_add_byte(&text, '\n');
     }
     px_auto_object PyObject *tree =
-        px_buffer_ok(&text) ? parse(px_buffer_string(&text), px_name.exec) : NULL;
+        px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.exec) : NULL;
     px_auto_object PyObject *body = tree ? px_read_attribute(tree, px_name.body) : NULL;
     PyObject *statement = body && PyList_Size(body) > 0 ? PyList_GetItem(body, 0) : NULL;
     if (!is_a(statement, kept.Return) && !is_a(statement, kept.Assign))

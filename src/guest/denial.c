@@ -31,7 +31,7 @@ static size_t put_clean(char *to, const char *text, size_t limit)
     struct px_buffer px_auto_buffer repaired = {0};
     if (!px_utf8_valid(text, strlen(text), NULL)) {
         px_utf8_repair(&repaired, text, strlen(text));
-        text = px_buffer_string(&repaired);
+        text = px_buffer_shown(&repaired);
     }
     size_t length = px_utf8_truncate(text, strlen(text), limit);
     memcpy(to, text, length);

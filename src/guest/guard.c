@@ -127,7 +127,7 @@ static int refuse(enum px_denial_layer layer, const char *event, PyObject *detai
             px_buffer_add_byte(&what, ' ');
             px_read_text(&what, text, 180);
         }
-        px_guard_deny(layer, px_buffer_string(&what), hint);
+        px_guard_deny(layer, px_buffer_shown(&what), hint);
     }
     PyErr_Format(PyExc_PermissionError, "%s. %s", phrase, hint);
     return -1;
@@ -142,7 +142,7 @@ static int check_open(PyObject *arguments)
     if (mode && PyUnicode_Check(mode)) {
         struct px_buffer px_auto_buffer text = {0};
         px_read_text(&text, mode, 16);
-        writes |= strpbrk(px_buffer_string(&text), "wax+") != NULL;
+        writes |= strpbrk(px_buffer_shown(&text), "wax+") != NULL;
     }
     return px_files_check("open", item(arguments, 0), writes);
 }

@@ -143,10 +143,10 @@ static int refuse(const char *event, const char *path, bool report, const char *
     px_utf8_repair(&shown, path, px_utf8_truncate(path, strlen(path), 150));
     if (report) {
         struct px_buffer px_auto_buffer what = {0};
-        px_buffer_printf(&what, "%s %s", event, px_buffer_string(&shown));
-        px_guard_deny(PX_DENIAL_FILES, px_buffer_string(&what), hint);
+        px_buffer_printf(&what, "%s %s", event, px_buffer_shown(&shown));
+        px_guard_deny(PX_DENIAL_FILES, px_buffer_shown(&what), hint);
     }
-    PyErr_Format(PyExc_PermissionError, "%s: '%s'. %s", phrase, px_buffer_string(&shown), hint);
+    PyErr_Format(PyExc_PermissionError, "%s: '%s'. %s", phrase, px_buffer_shown(&shown), hint);
     return -1;
 }
 

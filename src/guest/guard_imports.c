@@ -119,10 +119,10 @@ static int refuse(const char *name, const char *verdict)
     struct px_buffer px_auto_buffer hint = {0}, what = {0};
     make_hint(&hint, name, verdict);
     px_buffer_printf(&what, "import %s", name);
-    px_guard_deny(PX_DENIAL_IMPORTS, px_buffer_string(&what), px_buffer_string(&hint));
+    px_guard_deny(PX_DENIAL_IMPORTS, px_buffer_shown(&what), px_buffer_shown(&hint));
     px_auto_object PyObject *message = PyUnicode_FromFormat(
         "import '%s' %s. %s", name, strcmp(verdict, "banned") == 0 ? "banned" : "not allowed",
-        px_buffer_string(&hint));
+        px_buffer_shown(&hint));
     px_auto_object PyObject *module = PyUnicode_FromString(name);
     if (message && module)
         PyErr_SetImportError(message, module, NULL);
@@ -167,7 +167,7 @@ static int check_object(PyObject *name)
     if (!name || !PyUnicode_Check(name))
         return 0;       /* the real function raises TypeError */
     px_read_text(&text, name, 1000);
-    return check_name(px_buffer_string(&text));
+    return check_name(px_buffer_shown(&text));
 }
 
 static bool judges(void)
@@ -277,9 +277,9 @@ static bool is_c_import(PyObject *arguments, PyObject *name)
         return false;
     px_read_text(&text, name, 200);
     for (size_t i = 0; i < PX_COUNT(c_imports); i++)
-        if (strcmp(px_buffer_string(&text), c_imports[i]) == 0)
+        if (strcmp(px_buffer_shown(&text), c_imports[i]) == 0)
             return true;
-    return is_for_numpy(px_buffer_string(&text));
+    return is_for_numpy(px_buffer_shown(&text));
 }
 
 static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *keywords)

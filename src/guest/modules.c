@@ -90,7 +90,7 @@ static PyObject *file_of_class(PyObject *type)
         !px_read_text_attribute(&name, type, px_name.__name__, 256))
         return NULL;
     for (struct px_source *source = state.sources; source; source = source->next)
-        if (defines_class(source, px_buffer_string(&name)))
+        if (defines_class(source, px_buffer_shown(&name)))
             return PyUnicode_FromString(source->filename);
     return NULL;
 }
@@ -239,7 +239,7 @@ static bool is_below(PyObject *path, const char *workspace)
 {
     px_auto_buffer struct px_buffer text = {0};
     return path && PyUnicode_Check(path) && px_read_text(&text, path, PATH_MAX) &&
-           px_path_below(px_buffer_string(&text), workspace);
+           px_path_below(px_buffer_shown(&text), workspace);
 }
 
 /* Where the module is, or would be loaded from. */

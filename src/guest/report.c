@@ -176,7 +176,7 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
         px_suggest(&report->suggestion, exception, false);
         px_advice_add(&report->advice, exception, px_buffer_string(&report->message), run, sources);
         px_traceback_format(&report->traceback, exception, message, sources);
-        px_buffer_add(&report->printed, px_buffer_string(&report->traceback),
+        px_buffer_add(&report->printed, px_buffer_shown(&report->traceback),
                       report->traceback.length);
         px_traceback_squeeze(&report->traceback, TRACEBACK_KEPT);
     }
@@ -192,7 +192,7 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
 static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_buffer *text,
                     size_t limit)
 {
-    const char *bytes = px_buffer_string(text);
+    const char *bytes = px_buffer_shown(text);
     return px_wire_put(out, kind, bytes, px_utf8_truncate(bytes, text->length, limit));
 }
 

@@ -202,7 +202,7 @@ static int evaluate(const struct px_program *program, PyObject *names, const str
 static bool was_stopped(const struct px_report *report)
 {
     return report->outcome == PX_OUTCOME_MEMORY ||
-           strcmp(px_buffer_string(&report->type), "KeyboardInterrupt") == 0;
+           strcmp(px_buffer_shown(&report->type), "KeyboardInterrupt") == 0;
 }
 
 /* At a cell's end, as Jupyter does it, and also after an exception. */
@@ -250,7 +250,7 @@ static void print_error(struct px_report *report)
     if (!report->printed.length)
         return;
     flush_streams();
-    px_write_all(STDERR_FILENO, px_buffer_string(&report->printed), report->printed.length);
+    px_write_all(STDERR_FILENO, px_buffer_shown(&report->printed), report->printed.length);
     px_buffer_done(&report->printed);
 }
 

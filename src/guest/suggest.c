@@ -205,9 +205,9 @@ static PyObject *name_in_message(PyObject *exception, const char *beginning)
         args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
     px_auto_buffer struct px_buffer text = {0};
     if (!first || !PyUnicode_Check(first) || !px_read_text(&text, first, 256) ||
-        strncmp(px_buffer_string(&text), beginning, strlen(beginning)) != 0)
+        strncmp(px_buffer_shown(&text), beginning, strlen(beginning)) != 0)
         return NULL;
-    const char *start = strchr(px_buffer_string(&text), '\'');
+    const char *start = strchr(px_buffer_shown(&text), '\'');
     const char *end = start ? strchr(start + 1, '\'') : NULL;
     return end ? PyUnicode_DecodeUTF8(start + 1, end - start - 1, "replace") : NULL;
 }
@@ -301,7 +301,7 @@ static PyObject *columns_of_frame(PyObject *frame)
     px_auto_buffer struct px_buffer path = {0};
     /* xs() looks for a row. */
     if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) || !px_read_text(&path, file, 4096) ||
-        !strstr(px_buffer_string(&path), "/pandas/"))
+        !strstr(px_buffer_shown(&path), "/pandas/"))
         return NULL;
     px_auto_object PyObject *locals = px_read_attribute(frame, px_name.f_locals);
     for (size_t i = 0; locals && i < PX_COUNT(names); i++) {

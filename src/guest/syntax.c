@@ -112,22 +112,22 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
     px_auto_buffer struct px_buffer filename = {0}, text = {0}, message = {0};
     if (!px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT))
         px_buffer_add_string(&filename, "<string>");
-    px_buffer_printf(to, "  File \"%s\", line %ld\n", px_buffer_string(&filename), place.line);
+    px_buffer_printf(to, "  File \"%s\", line %ld\n", px_buffer_shown(&filename), place.line);
     read_place(exception, &place);
     if (!px_read_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
         /* Found after parsing, and Python would have read the file: ours is in memory. */
         size_t length = 0;
         const char *line =
-            px_source_line(sources, px_buffer_string(&filename), place.line, &length);
+            px_source_line(sources, px_buffer_shown(&filename), place.line, &length);
         if (line)
             px_buffer_add(&text, line, px_utf8_truncate(line, length, LINE_LIMIT));
     }
     if (text.length)
-        add_text(to, px_buffer_string(&text), place);
+        add_text(to, px_buffer_shown(&text), place);
     px_read_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
     px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
     px_buffer_printf(to, ": %s\n",
-                     message.length ? px_buffer_string(&message) : "<no detail available>");
+                     message.length ? px_buffer_shown(&message) : "<no detail available>");
     return true;
 }
 

@@ -72,16 +72,16 @@ void px_traceback_type(struct px_buffer *to, PyObject *type, bool as_printed)
         px_read_text(&text, module, NAME_MAX_BYTES / 2);
     else
         px_buffer_add_string(&text, "<unknown>");
-    bool plain = !strcmp(px_buffer_string(&text), "builtins") ||
-                 (!prints_main && !strcmp(px_buffer_string(&text), "__main__"));
+    bool plain = !strcmp(px_buffer_shown(&text), "builtins") ||
+                 (!prints_main && !strcmp(px_buffer_shown(&text), "__main__"));
     if (!plain) {
-        px_buffer_add(to, px_buffer_string(&text), text.length);
+        px_buffer_add(to, px_buffer_shown(&text), text.length);
         px_buffer_add_byte(to, '.');
     }
     text.length = 0;
     if (name && PyUnicode_Check(name))
         px_read_text(&text, name, NAME_MAX_BYTES / 2);
-    px_buffer_add_string(to, text.length ? px_buffer_string(&text) : "<unknown>");
+    px_buffer_add_string(to, text.length ? px_buffer_shown(&text) : "<unknown>");
 }
 
 void px_traceback_squeeze(struct px_buffer *text, size_t limit)
@@ -138,7 +138,7 @@ static void walk_file(struct walk *walk, PyObject *code)
     walk->filename.length = 0;
     if (file && PyUnicode_Check(file))
         px_read_text(&walk->filename, file, NAME_MAX_BYTES);
-    walk->is_script = px_guard_is_script(px_buffer_string(&walk->filename));
+    walk->is_script = px_guard_is_script(px_buffer_shown(&walk->filename));
     px_drop_object(&walk->file);
     walk->file = TAKE_PTR(file);
 }
@@ -184,9 +184,9 @@ static void add_repeats(struct px_buffer *to, size_t count)
 static void add_frame(struct px_buffer *to, const struct walk *walk, const char *name,
                       struct px_source *sources)
 {
-    px_buffer_printf(to, "  File \"%s\", line %ld, in %s\n", px_buffer_string(&walk->filename),
+    px_buffer_printf(to, "  File \"%s\", line %ld, in %s\n", px_buffer_shown(&walk->filename),
                      walk->line, name);
-    px_caret_add(to, walk->code, walk->entry, walk->line, px_buffer_string(&walk->filename),
+    px_caret_add(to, walk->code, walk->entry, walk->line, px_buffer_shown(&walk->filename),
                  sources);
 }
 
@@ -213,7 +213,7 @@ static void add_frames(struct px_buffer *to, PyObject *traceback, size_t total,
             px_read_text_attribute(&name, walk.code, px_name.co_name, NAME_MAX_BYTES);
         }
         if (++repeats <= REPEAT_MAX)
-            add_frame(to, &walk, name.length ? px_buffer_string(&name) : "?", sources);
+            add_frame(to, &walk, name.length ? px_buffer_shown(&name) : "?", sources);
     }
     add_repeats(to, repeats);
 }
@@ -224,14 +224,14 @@ int px_traceback_line(PyObject *exception, const char *filename)
     if (PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError)) {
         px_auto_buffer struct px_buffer name = {0};
         px_read_text_attribute(&name, exception, px_name.filename, NAME_MAX_BYTES);
-        if (!strcmp(px_buffer_string(&name), filename) &&
+        if (!strcmp(px_buffer_shown(&name), filename) &&
             px_read_int(exception, px_name.lineno, &line) && line > 0 && line <= INT32_MAX)
             return (int)line;
         line = 0;
     }
     px_auto(walk_done) struct walk walk = {.at = PyException_GetTraceback(exception)};
     while (walk_next(&walk))
-        if (!strcmp(px_buffer_string(&walk.filename), filename))
+        if (!strcmp(px_buffer_shown(&walk.filename), filename))
             line = walk.line;
     return line > 0 && line <= INT32_MAX ? (int)line : 0;
 }
@@ -315,9 +315,9 @@ static void add_message(struct px_buffer *to, PyObject *exception, const struct 
     px_auto_buffer struct px_buffer suggestion = {0};
     px_suggest(&suggestion, exception, true);
     if (message.length || suggestion.length)
-        px_buffer_printf(to, ": %s", px_buffer_string(&message));
+        px_buffer_printf(to, ": %s", px_buffer_shown(&message));
     if (suggestion.length)
-        px_buffer_printf(to, ". %s", px_buffer_string(&suggestion));
+        px_buffer_printf(to, ". %s", px_buffer_shown(&suggestion));
     px_buffer_add_byte(to, '\n');
 }
 
@@ -344,7 +344,7 @@ static void format_one(struct format *format, PyObject *exception)
         add_message(&text, exception, format);
     add_notes(&text, exception);
     px_traceback_squeeze(&text, PX_TRACEBACK_MAX);
-    emit(format, px_buffer_string(&text), '|');
+    emit(format, px_buffer_shown(&text), '|');
     if (!px_buffer_ok(&text))
         format->to->failed = true;
     if (outer)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "policy/fields.h"
 
 enum rule { FREE, MOST, TRUE, SAME, FILES, IMPORTS };
@@ -51,7 +52,7 @@ static int lower(const struct judged *judged, enum px_policy_field field)
 static char *shown(enum px_policy_field field, const struct px_policy *policy)
 {
     json_t *value = px_field_to_json(row(field), px_field_of(row(field), policy));
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = px_json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     json_decref(value);
     return text;
 }

@@ -26,7 +26,7 @@ static void describe_field(struct px_buffer *out, const char *prefix,
     px_buffer_add_string(&line, "Accepts ");
     px_field_accepts(field, &line);
     px_buffer_add_byte(&line, '.');
-    wrap(out, prefix, px_buffer_string(&line));
+    wrap(out, prefix, px_buffer_shown(&line));
 }
 
 static void describe_default(struct px_buffer *out, const struct px_field *field)
@@ -39,7 +39,7 @@ static void describe_default(struct px_buffer *out, const struct px_field *field
         if (*c == ',')
             px_buffer_add_byte(&line, ' ');
     }
-    wrap(out, "      ", px_buffer_string(&line));
+    wrap(out, "      ", px_buffer_shown(&line));
 }
 
 static void describe_short_flags(struct px_buffer *out)
@@ -96,7 +96,7 @@ static void add_markdown_table(struct px_buffer *out, const struct px_table *tab
         px_field_accepts(field, &accepts);
         px_buffer_add_byte(out, '|');
         add_cell(out, field->info.name, true);
-        add_cell(out, px_buffer_string(&accepts), false);
+        add_cell(out, px_buffer_shown(&accepts), false);
         add_cell(out, default_of(field), *field->info.default_text != '\0');
         add_cell(out, field->info.meaning, false);
         px_buffer_add_byte(out, '\n');
@@ -114,7 +114,7 @@ static void add_markdown_short_flags(struct px_buffer *out)
         px_buffer_printf(&flag, "--%s%s%s", flags[i].name, flags[i].argument ? " " : "",
                          flags[i].argument ? flags[i].argument : "");
         px_buffer_add_byte(out, '|');
-        add_cell(out, px_buffer_string(&flag), true);
+        add_cell(out, px_buffer_shown(&flag), true);
         add_cell(out, flags[i].meaning, false);
         px_buffer_add_byte(out, '\n');
     }

@@ -65,7 +65,7 @@ int px_field_refuse(const struct px_table *table, const struct px_field *field,
     px_auto_buffer struct px_buffer accepted = {0};
     px_field_accepts(field, &accepted);
     px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't be %s; accepted is %s",
-                 field->info.name, shown, px_buffer_string(&accepted));
+                 field->info.name, shown, px_buffer_shown(&accepted));
     return px_error_hint(error, "%s", field->kind->hint ? field->kind->hint : table->hint);
 }
 

@@ -232,7 +232,7 @@ static void test_json(void **state)
         json_t *value = json_loads(row->given, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
         assert_non_null(value);
         json_t *object = json_object();
-        json_object_set_new(object, row->key, value);
+        assert_int_equal(json_object_set_new(object, row->key, value), 0);
         int status = px_policy_merge_json(&policy, object, PX_ORIGIN_REQUEST, &error);
         json_decref(object);
         if ((status == 0) != !!row->expected)

@@ -10,7 +10,7 @@
 #ifndef PX_POLICY_POLICY_H
 #define PX_POLICY_POLICY_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -106,5 +106,5 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
         px_buffer_printf(&accepted, "%s%s", accepted.length ? ", " : "", meanings[i].value);
     }
     return px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't be %s; accepted is one of %s",
-                        flag, px_show(value, strlen(value), shown), px_buffer_string(&accepted));
+                        flag, px_show(value, strlen(value), shown), px_buffer_shown(&accepted));
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -31,6 +30,8 @@ static int check_body(struct px_request *request, pyexec_error *error)
     px_auto_json json_t *object = px_json_read(px_buffer_string(&request->body), request->body.length,
                                                JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     const json_t *code = json_object_get(object, "code");
+    if (!object && px_json_no_memory(&problem))
+        return px_error_oom(error);
     if (!object) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not JSON: %.200s", problem.text);
         return px_error_hint(error, "Send a JSON object like {\"code\": \"1 + 1\"}.");
@@ -122,20 +123,20 @@ static json_t *own_sessions(struct px_request *request)
     px_auto_free char *text = NULL;
     if (pyexec_sessions_json(request->server->executor, &text, &ignored) < 0)
         return NULL;
-    px_auto_json json_t *all = json_loads(text, 0, NULL);
+    px_auto_json json_t *all = px_json_loads(text, 0, NULL);
     json_t *own = json_array(), *session;
     size_t i;
     json_array_foreach(all, i, session)
         if (is_own(request, session)) {
             json_object_del(session, "principal");
-            json_array_append(own, session);
+            px_json_append(own, json_incref(session));
         }
     return own;
 }
 
 static void list_sessions(struct px_request *request)
 {
-    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o*}", "sessions", own_sessions(request))));
+    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "sessions", own_sessions(request))));
 }
 
 static void answer_session(struct px_request *request, int status)
@@ -146,9 +147,9 @@ static void answer_session(struct px_request *request, int status)
         px_answer_error(request, &error);
         return;
     }
-    px_auto_json json_t *session = json_loads(text, 0, NULL);
+    px_auto_json json_t *session = px_json_loads(text, 0, NULL);
     json_object_del(session, "principal");
-    px_answer_json(request, status, session ? json_dumps(session, JSON_COMPACT) : NULL);
+    px_answer_json(request, status, session ? px_json_dumps(session, JSON_COMPACT) : NULL);
 }
 
 static void show_session(struct px_request *request)
@@ -178,7 +179,7 @@ static int take_session_body(struct px_request *request, char **ret_policy, pyex
         request->session = strdup(id);
     else
         request->session = px_random_name("s-");
-    *ret_policy = policy ? json_dumps(policy, JSON_COMPACT) : NULL;
+    *ret_policy = policy ? px_json_dumps(policy, JSON_COMPACT) : NULL;
     if (!request->session || (policy && !*ret_policy))
         return px_error_oom(error);
     if (px_route_session(request) == 0)

@@ -23,7 +23,7 @@ static struct px_principal *find_basic(struct px_principals *principals, const c
     header += 6 + strspn(header + 6, " ");
     if (px_base64_decode(&text, header, strlen(header)) < 0)
         return NULL;
-    const char *colon = strchr(px_buffer_string(&text), ':');
+    const char *colon = strchr(px_buffer_shown(&text), ':');
     return colon ? px_principals_find_token(principals, colon + 1) : NULL;
 }
 
@@ -54,6 +54,10 @@ json_t *px_dialect_body(struct px_request *request, pyexec_error *error)
     request->json = px_json_read(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
     if (json_is_object(request->json))
         return request->json;
+    if (!request->json && px_json_no_memory(&problem)) {
+        px_error_oom(error);
+        return NULL;
+    }
     px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not a JSON object: %.200s", problem.text);
     px_error_hint(error, "Send an object with the member \"code\".");
     return NULL;
@@ -88,7 +92,7 @@ bool px_dialect_failed(struct px_request *request, const pyexec_error *error)
 
 static void add_line(struct px_buffer *out, const char *text)
 {
-    if (!text || !*text || strstr(px_buffer_string(out), text))
+    if (!text || !*text || strstr(px_buffer_shown(out), text))
         return;
     if (out->length && out->data[out->length - 1] != '\n')
         px_buffer_add_byte(out, '\n');

@@ -9,7 +9,7 @@
 #ifndef PX_SERVE_DIALECT_H
 #define PX_SERVE_DIALECT_H
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "base/buffer.h"
 #include "policy/config.h"

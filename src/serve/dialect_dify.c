@@ -50,7 +50,7 @@ static json_t *data_of(const json_t *result)
     json_int_t exit_code = json_integer_value(json_object_get(result, "exit_code"));
     px_dialect_add_stderr(&text, result);
     if (exit_code)
-        px_buffer_printf(&error, "process exited with code %lld\n%s", (long long)exit_code, px_buffer_string(&text));
+        px_buffer_printf(&error, "process exited with code %lld\n%s", (long long)exit_code, px_buffer_shown(&text));
     return json_pack("{s:O, s:s%, s:s, s:I}", "stdout", json_object_get(result, "stdout"), "stderr",
                      px_buffer_string(&text), text.length, "error", px_buffer_string(&error), "exit_code", exit_code);
 }
@@ -73,7 +73,7 @@ static void run(struct px_request *request, const json_t *body)
     if (!code || (wanted && limit_network(wanted, body) < 0))
         px_error_oom(&error);
     else if (wanted && px_run(request, wanted, &result, &error) == 0) {
-        px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+        px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
         answer(request, data_of(object));
     }
     if (!result)

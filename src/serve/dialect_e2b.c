@@ -253,11 +253,11 @@ static void send_display(struct px_request *request, const json_t *display)
     json_object_foreach(json_object_get(display, "data"), mime, value) {
         const char *field = field_of(mime);
         if (field && strcmp(field, "text") == 0)
-            json_object_set_new(line, field, plain(value));
+            px_json_set(line, field, plain(value));
         else
-            json_object_set(field ? line : extra, field ? field : mime, value);
+            px_json_set(field ? line : extra, field ? field : mime, json_incref(value));
     }
-    json_object_set_new(line, "extra", extra);
+    px_json_set(line, "extra", extra);
     send_line(request, line);
 }
 
@@ -265,7 +265,7 @@ static void send_display(struct px_request *request, const json_t *display)
 static int show(void *closure, const char *json, size_t length)
 {
     struct execution *execution = closure;
-    px_auto_json json_t *display = json_loadb(json, length, JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *display = px_json_loadb(json, length, JSON_ALLOW_NUL, NULL);
     let_go(execution);
     send_display(execution->request, display);
     return execution->request->gone;
@@ -287,7 +287,7 @@ static void send_value(struct px_request *request, const json_t *result)
     if (!json_is_string(value) || has_shown_value(result))
         return;
     json_t *line = result_line(true);
-    json_object_set_new(line, "text", plain(value));
+    px_json_set(line, "text", plain(value));
     send_line(request, line);
 }
 
@@ -321,7 +321,7 @@ static void send_notes(struct px_request *request, const json_t *result)
 static void send_result(struct execution *execution, pyexec_result *result)
 {
     struct px_request *request = execution->request;
-    px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     json_t *count = json_object_get(json_object_get(object, "session"), "execution_count");
     drop_traceback(execution, object);
     send_notes(request, object);
@@ -500,11 +500,11 @@ void px_e2b_list(struct px_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
     json_t *list = json_array();
-    json_array_append_new(list, describe(DEFAULT, HOME));
+    px_json_append(list, describe(DEFAULT, HOME));
     pthread_mutex_lock(&contexts->lock);
     for (const struct context *at = contexts->list; at; at = at->next)
         if (at->principal == request->principal)
-            json_array_append_new(list, describe(at->id, at->cwd));
+            px_json_append(list, describe(at->id, at->cwd));
     pthread_mutex_unlock(&contexts->lock);
     px_answer_json(request, MHD_HTTP_OK, px_json_take_text(list));
 }

@@ -19,7 +19,7 @@ static bool refuse(struct px_request *request, const char *member, const char *t
 {
     px_auto_json json_t *where = json_pack("[s]", "body");
     if (member)
-        json_array_append_new(where, json_string(member));
+        px_json_append(where, json_string(member));
     request->outcome = "invalid_request";
     px_answer_json(request, MHD_HTTP_UNPROCESSABLE_CONTENT,
                    px_json_take_text(json_pack("{s:[{s:s, s:O, s:s}]}", "detail", "type", type, "loc", where,
@@ -94,14 +94,14 @@ static json_int_t at_most(const json_t *policy, const char *key, double wanted)
 static char *policy_of(struct px_request *request, const json_t *body)
 {
     px_auto_free char *text = px_run_policy(request);
-    px_auto_json json_t *policy = text ? json_loads(text, 0, NULL) : NULL;
+    px_auto_json json_t *policy = text ? px_json_loads(text, 0, NULL) : NULL;
     const json_t *timeout = json_object_get(body, "run_timeout");
     double seconds = timeout ? json_number_value(timeout) : DEFAULT_SECONDS;
     double megabytes = json_number_value(json_object_get(body, "memory_limit_MB"));
     json_t *own = json_pack("{s:b, s:I}", "print_last_expression", 0, "timeout_ms",
                             at_most(policy, "timeout_ms", seconds > 0.001 ? seconds * 1000 : 1));
     if (megabytes > 0)
-        json_object_set_new(own, "address_space_bytes",
+        px_json_set(own, "address_space_bytes",
                             json_integer(at_most(policy, "address_space_bytes", megabytes * (1 << 20))));
     return policy ? px_json_take_text(own) : NULL;
 }
@@ -171,7 +171,7 @@ static json_t *run_result(const json_t *result, bool late)
         json_object_get(result, "exit_code"), "stdout", json_object_get(result, "stdout"), "stderr",
         px_buffer_string(&text), text.length);
     if (late)
-        json_object_set_new(object, "return_code", json_null());
+        px_json_set(object, "return_code", json_null());
     return object;
 }
 
@@ -196,7 +196,7 @@ static json_t *fetched(const json_t *body, const json_t *result)
         json_t *content = file ? json_object_get(file, "content_base64")
                                : json_object_get(json_object_get(body, "files"), name);
         if (json_is_string(content))
-            json_object_set(files, name, content);
+            px_json_set(files, name, json_incref(content));
     }
     return files;
 }
@@ -232,7 +232,7 @@ static void answer_result(struct px_request *request, json_t *body, pyexec_resul
 {
     px_auto_buffer struct px_buffer message = {0};
     add_unknown(&message, body);
-    px_auto_json json_t *object = json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     bool late = is_one_of(json_string_value(json_object_get(object, "status")), "timeout", "cpu_limit");
     bool good = !late && pyexec_result_exit_code(result) == 0;
     answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(object, late), fetched(body, object));

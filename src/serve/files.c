@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -281,13 +280,13 @@ void px_files_list(struct px_request *request)
         px_files_answer_error(request, &error);
         return;
     }
-    json_t *files = json_loads(text, 0, NULL);
+    json_t *files = px_json_loads(text, 0, NULL);
     if (accept && strstr(accept, "application/x-tar")) {
         answer_archive(request, files);
         json_decref(files);
         return;
     }
-    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o*}", "files", files)));
+    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "files", files)));
 }
 
 /* An archive may have twice the bytes that the workspace may have: headers and padding. */
@@ -296,7 +295,7 @@ static int archive_room(struct px_request *request, pyexec_error *error)
     px_auto_free char *text = NULL;
     if (pyexec_session_json(request->server->executor, request->session_key, &text, error) < 0)
         return -1;
-    px_auto_json json_t *session = json_loads(text, 0, NULL);
+    px_auto_json json_t *session = px_json_loads(text, 0, NULL);
     json_int_t bytes = json_integer_value(
         json_object_get(json_object_get(session, "policy"), "workspace_bytes"));
     request->body_room = 2 * (uint64_t)bytes + (1u << 20);

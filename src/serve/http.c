@@ -7,7 +7,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"

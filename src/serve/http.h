@@ -11,7 +11,7 @@
 #ifndef PX_SERVE_HTTP_H
 #define PX_SERVE_HTTP_H
 
-#include <jansson.h>
+#include "base/json.h"
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>

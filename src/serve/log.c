@@ -6,7 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <jansson.h>
 #include <openssl/evp.h>
 
 #include "base/buffer.h"
@@ -61,7 +60,7 @@ static void add_time(json_t *entry)
     gmtime_r(&now.tv_sec, &parts);
     size_t length = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
     snprintf(text + length, sizeof text - length, ".%03ldZ", now.tv_nsec / 1000000);
-    json_object_set_new(entry, "time", json_string(text));
+    px_json_set(entry, "time", json_string(text));
 }
 
 /* Printable ASCII that needs no quotes in logfmt. */
@@ -80,10 +79,14 @@ static void add_pair(struct px_buffer *line, const char *key, const json_t *valu
     const char *text = json_string_value(value);
     bool plain = text && is_plain(text);
     px_auto_free char *quoted =
-        plain ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+        plain ? NULL : px_json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
     px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key,
                      plain ? text : quoted ? quoted : "?");
 }
+
+/* Said instead of a line that there is no memory for. */
+static const char lost_json[] = "{\"event\":\"a line is lost: out of memory\"}\n";
+static const char lost_text[] = "event=\"a line is lost: out of memory\"\n";
 
 /* Takes the entry. One write, so that lines of several processes don't mix. */
 static void put(struct px_log *log, int fd, bool json, json_t *entry)
@@ -91,17 +94,21 @@ static void put(struct px_log *log, int fd, bool json, json_t *entry)
     px_auto_buffer struct px_buffer line = {0};
     px_auto_json json_t *taken = entry;
     if (json) {
-        px_auto_free char *text = taken ? json_dumps(taken, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;
-        px_buffer_add_string(&line, text ? text : "{}");
+        px_auto_free char *text = taken ? px_json_dumps(taken, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;
+        px_buffer_add_string(&line, text);
     } else {
         const char *key;
         json_t *value;
+        line.failed = !json_is_object(taken);
         json_object_foreach(taken, key, value)
             add_pair(&line, key, value);
     }
     px_buffer_add_byte(&line, '\n');
     pthread_mutex_lock(&log->lock);
-    px_write_all(fd, px_buffer_string(&line), line.length);
+    if (px_buffer_ok(&line))
+        px_write_all(fd, px_buffer_string(&line), line.length);
+    else
+        px_write_all(fd, json ? lost_json : lost_text, json ? sizeof lost_json - 1 : sizeof lost_text - 1);
     pthread_mutex_unlock(&log->lock);
 }
 
@@ -109,9 +116,9 @@ void px_log_event(struct px_log *log, const char *event, const char *detail)
 {
     json_t *entry = json_object();
     add_time(entry);
-    json_object_set_new(entry, "event", json_string(event));
+    px_json_set(entry, "event", json_string(event));
     if (detail)
-        json_object_set_new(entry, "detail", json_string(detail));
+        px_json_set(entry, "detail", json_string(detail));
     put(log, STDERR_FILENO, log->json, entry);
 }
 
@@ -122,29 +129,29 @@ static size_t session_length(const char *session)
 
 static void add_caller(json_t *entry, const struct px_request *request)
 {
-    json_object_set_new(entry, "request_id", json_string(request->id));
+    px_json_set(entry, "request_id", json_string(request->id));
     if (*request->trace)
-        json_object_set_new(entry, "trace_id", json_string(request->trace));
+        px_json_set(entry, "trace_id", json_string(request->trace));
     if (request->principal)
-        json_object_set_new(entry, "principal", json_string(request->principal->name));
+        px_json_set(entry, "principal", json_string(request->principal->name));
     if (request->session)       /* it may be refused for its length */
-        json_object_set_new(entry, "session", json_stringn(request->session, session_length(request->session)));
+        px_json_set(entry, "session", json_stringn(request->session, session_length(request->session)));
 }
 
 void px_log_request(struct px_log *log, const struct px_request *request)
 {
     json_t *entry = json_object();
     add_time(entry);
-    json_object_set_new(entry, "event", json_string("request"));
+    px_json_set(entry, "event", json_string("request"));
     add_caller(entry, request);
-    json_object_set_new(entry, "method", json_string(*request->method ? request->method : "?"));
-    json_object_set_new(entry, "route", json_string(request->route ? request->route->path : "none"));
-    json_object_set_new(entry, "status", json_integer(request->gone ? 499 : request->status));
+    px_json_set(entry, "method", json_string(*request->method ? request->method : "?"));
+    px_json_set(entry, "route", json_string(request->route ? request->route->path : "none"));
+    px_json_set(entry, "status", json_integer(request->gone ? 499 : request->status));
     if (request->outcome)
-        json_object_set_new(entry, "outcome", json_string(request->outcome));
-    json_object_set_new(entry, "bytes_in", json_integer((json_int_t)request->body_bytes));
-    json_object_set_new(entry, "bytes_out", json_integer((json_int_t)request->answer_bytes));
-    json_object_set_new(entry, "ms", json_real((double)(px_now_ns() - request->started_ns) / 1e6));
+        px_json_set(entry, "outcome", json_string(request->outcome));
+    px_json_set(entry, "bytes_in", json_integer((json_int_t)request->body_bytes));
+    px_json_set(entry, "bytes_out", json_integer((json_int_t)request->answer_bytes));
+    px_json_set(entry, "ms", json_real((double)(px_now_ns() - request->started_ns) / 1e6));
     put(log, STDERR_FILENO, log->json, entry);
 }
 
@@ -166,16 +173,17 @@ void px_log_run(struct px_log *log, const struct px_request *request, pyexec_res
     if (log->audit < 0)
         return;
     const char *text = result ? pyexec_result_json(result) : NULL;
-    px_auto_json json_t *object = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *entry = json_object();
     add_time(entry);
     add_caller(entry, request);
-    json_object_set_new(entry, "code_sha256", json_string(request->code_hash));
+    px_json_set(entry, "code_sha256", json_string(request->code_hash));
     if (result)
-        json_object_set_new(entry, "status", json_string(pyexec_status_name(pyexec_result_status(result))));
+        px_json_set(entry, "status", json_string(pyexec_status_name(pyexec_result_status(result))));
     else
-        json_object_set_new(entry, "error", json_string(pyexec_code_name(error->code)));
+        px_json_set(entry, "error", json_string(pyexec_code_name(error->code)));
     for (size_t i = 0; i < PX_COUNT(kept); i++)
-        json_object_set(entry, kept[i], json_object_get(object, kept[i]));
+        if (json_object_get(object, kept[i]))
+            px_json_set(entry, kept[i], json_incref(json_object_get(object, kept[i])));
     put(log, log->audit, true, entry);
 }

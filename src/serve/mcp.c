@@ -84,6 +84,10 @@ static void answer(struct px_request *request)
         px_stream_end(request, "message", px_buffer_string(&call->answer));
         return;
     }
+    if (!px_buffer_ok(&call->answer)) {
+        px_answer_json(request, MHD_HTTP_OK, NULL);     /* which says so */
+        return;
+    }
     if (!call->answer.length) {
         px_answer_empty(request, MHD_HTTP_ACCEPTED);
         return;

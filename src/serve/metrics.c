@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include <jansson.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -122,7 +121,7 @@ static void add_stats(struct px_server *server, struct px_buffer *out)
     px_auto_free char *text = NULL;
     if (pyexec_stats_json(server->executor, &text, &ignored) < 0)
         return;
-    px_auto_json json_t *stats = json_loads(text, 0, NULL);
+    px_auto_json json_t *stats = px_json_loads(text, 0, NULL);
     for (size_t i = 0; i < PX_COUNT(stat_metrics); i++)
         add_stat(out, stats, stat_metrics[i].key, stat_metrics[i].name, stat_metrics[i].label,
                  stat_metrics[i].type, stat_metrics[i].help);

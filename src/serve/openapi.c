@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -34,12 +33,12 @@ static json_t *field_schema(const struct px_field *field)
                        : field->kind->shape == PX_SHAPE_STRINGS ? "array"
                                                                 : "string";
     json_t *schema = field->info.nullable ? nullable(type) : json_pack("{s:s}", "type", type);
-    json_object_set_new(schema, "description", json_string(field->info.meaning));
+    px_json_set(schema, "description", json_string(field->info.meaning));
     if (field->kind->shape == PX_SHAPE_STRINGS)
-        json_object_set_new(schema, "items", json_pack("{s:s}", "type", "string"));
+        px_json_set(schema, "items", json_pack("{s:s}", "type", "string"));
     if (field->kind->shape == PX_SHAPE_NUMBER && field->info.maximum) {
-        json_object_set_new(schema, "minimum", json_integer(field->info.minimum));
-        json_object_set_new(schema, "maximum", json_integer(field->info.maximum));
+        px_json_set(schema, "minimum", json_integer(field->info.minimum));
+        px_json_set(schema, "maximum", json_integer(field->info.maximum));
     }
     return schema;
 }
@@ -47,12 +46,12 @@ static json_t *field_schema(const struct px_field *field)
 static json_t *policy_schema(pyexec_executor *executor)
 {
     json_t *properties = json_object();
-    px_auto_json json_t *defaults = json_loads(pyexec_executor_policy_json(executor), 0, NULL);
+    px_auto_json json_t *defaults = px_json_loads(pyexec_executor_policy_json(executor), 0, NULL);
     for (size_t i = 0; i < px_policy_table.count; i++) {
         const char *name = px_policy_table.fields[i].info.name;
         json_t *schema = field_schema(&px_policy_table.fields[i]);
-        json_object_set(schema, "default", json_object_get(defaults, name));
-        json_object_set_new(properties, name, schema);
+        px_json_set(schema, "default", json_incref(json_object_get(defaults, name)));
+        px_json_set(properties, name, schema);
     }
     return json_pack("{s:s, s:s, s:b, s:o}", "type", "object", "description",
                      "A part of the policy, merged by key over the server's; up to the caller's ceiling.",
@@ -82,12 +81,12 @@ static json_t *object_schema(const char *const *members, size_t count, bool clos
         else if (type[0] == '#' && null)
             schema = json_pack("{s:[o, {s:s}]}", "anyOf", schema, "type", "null");
         if (members[i][used])
-            json_object_set_new(schema, "description", json_string(members[i] + used));
-        json_object_set_new(properties, name, schema);
+            px_json_set(schema, "description", json_string(members[i] + used));
+        px_json_set(properties, name, schema);
     }
     json_t *schema = json_pack("{s:s, s:o}", "type", "object", "properties", properties);
     if (closed)
-        json_object_set_new(schema, "additionalProperties", json_false());
+        px_json_set(schema, "additionalProperties", json_false());
     return schema;
 }
 
@@ -96,8 +95,8 @@ static void add_object(json_t *schemas, const char *name, const char *const *mem
 {
     json_t *schema = object_schema(members, count, closed);
     if (required)
-        json_object_set_new(schema, "required", json_pack("[s]", required));
-    json_object_set_new(schemas, name, schema);
+        px_json_set(schema, "required", json_pack("[s]", required));
+    px_json_set(schemas, name, schema);
 }
 
 static const char *const request_members[] = {
@@ -155,11 +154,11 @@ static void add_bounds(json_t *schemas)
 {
     json_t *timeout = property(schemas, "ExecuteRequest", "timeout_ms");
     json_t *policy = property(schemas, "Policy", "timeout_ms");
-    json_object_set(timeout, "minimum", json_object_get(policy, "minimum"));
-    json_object_set(timeout, "maximum", json_object_get(policy, "maximum"));
-    json_object_set_new(property(schemas, "ExecuteRequest", "value_json"), "enum",
+    px_json_set(timeout, "minimum", json_incref(json_object_get(policy, "minimum")));
+    px_json_set(timeout, "maximum", json_incref(json_object_get(policy, "maximum")));
+    px_json_set(property(schemas, "ExecuteRequest", "value_json"), "enum",
                         json_pack("[s, s, n]", "records", "split"));
-    json_object_set_new(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
+    px_json_set(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
 }
 
 static json_t *make_schemas(pyexec_executor *executor)
@@ -208,7 +207,7 @@ static json_t *response(const char *description, json_t *body)
 {
     json_t *object = json_pack("{s:s}", "description", description);
     if (body)
-        json_object_set_new(object, "content", body);
+        px_json_set(object, "content", body);
     return object;
 }
 
@@ -216,7 +215,7 @@ static json_t *response(const char *description, json_t *body)
 static json_t *rpc_error(const char *description)
 {
     json_t *body = content("application/json", json_pack("{s:s}", "type", "object"));
-    json_object_update_new(body, content("application/problem+json", schema_of("Problem")));
+    px_json_merge(body, content("application/problem+json", schema_of("Problem")));
     return response(description, body);
 }
 
@@ -229,7 +228,7 @@ static void add_success(json_t *responses, const struct px_route *route)
     if (route->runs) {
         text = "The result, whatever became of the script.";
         body = content("application/json", schema_of("Result"));
-        json_object_set_new(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+        px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
     } else if (strcmp(name, "session_create") == 0 || strcmp(name, "session_get") == 0) {
         status = strcmp(name, "session_get") == 0 ? "200" : "201";
         text = "The session.";
@@ -240,18 +239,18 @@ static void add_success(json_t *responses, const struct px_route *route)
     } else if (strcmp(name, "file_list") == 0) {
         text = "The files.";
         body = content("application/json", schema_of("FileList"));
-        json_object_set_new(body, "application/x-tar", json_pack("{s:o}", "schema", bytes_schema()));
+        px_json_set(body, "application/x-tar", json_pack("{s:o}", "schema", bytes_schema()));
     } else if (strcmp(name, "file_get") == 0) {
         text = "The bytes.";
         body = content("application/octet-stream", bytes_schema());
-        json_object_set_new(responses, "206", response("The range.", content("application/octet-stream", bytes_schema())));
+        px_json_set(responses, "206", response("The range.", content("application/octet-stream", bytes_schema())));
     } else if (strcmp(name, "mcp") == 0) {
         text = "The JSON-RPC answer, as events when progress is asked for.";
         body = content("application/json", json_pack("{s:s}", "type", "object"));
-        json_object_set_new(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
-        json_object_set_new(responses, "202", response("A notification was taken.", NULL));
-        json_object_set_new(responses, "400", rpc_error("No message, or headers that do not fit it."));
-        json_object_set_new(responses, "404", rpc_error("No such method (revision 2026-07-28)."));
+        px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+        px_json_set(responses, "202", response("A notification was taken.", NULL));
+        px_json_set(responses, "400", rpc_error("No message, or headers that do not fit it."));
+        px_json_set(responses, "404", rpc_error("No such method (revision 2026-07-28)."));
     } else if (strcmp(name, "openapi") == 0) {
         text = "The document.";
         body = content("application/json", json_pack("{s:s}", "type", "object"));
@@ -261,7 +260,7 @@ static void add_success(json_t *responses, const struct px_route *route)
     } else {
         status = "204";
     }
-    json_object_set_new(responses, status, response(text, body));
+    px_json_set(responses, status, response(text, body));
 }
 
 static json_t *parameters(const struct px_route *route)
@@ -275,8 +274,8 @@ static json_t *parameters(const struct px_route *route)
             continue;
         json_t *schema = json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
         if (i == 0)
-            json_object_set_new(schema, "pattern", json_string(ID_PATTERN));
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path",
+            px_json_set(schema, "pattern", json_string(ID_PATTERN));
+        px_json_append(list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path",
                                               "required", 1, "schema", schema));
     }
     return list;
@@ -305,18 +304,18 @@ static json_t *operation(const struct px_route *route)
     for (size_t i = 0; i < PX_COUNT(failures); i++) {
         json_t *body = content("application/problem+json", schema_of("Problem"));
         if (strcmp(route->path, "/mcp") == 0)       /* its own are JSON-RPC's errors */
-            json_object_set_new(body, "application/json", json_pack("{s:{s:s}}", "schema", "type", "object"));
-        json_object_set_new(responses, failures[i], response("The request failed; code and hint say why.", body));
+            px_json_set(body, "application/json", json_pack("{s:{s:s}}", "schema", "type", "object"));
+        px_json_set(responses, failures[i], response("The request failed; code and hint say why.", body));
     }
     json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary",
                                route->summary, "parameters", parameters(route), "responses", responses);
     const char *tag = route->runs ? "runs" : strstr(route->path, "/files") ? "files"
                       : strstr(route->path, "/sessions") ? "sessions" : "server";
-    json_object_set_new(object, "tags", json_pack("[s]", tag));
+    px_json_set(object, "tags", json_pack("[s]", tag));
     if (route->body == PX_BODY_JSON || route->body == PX_BODY_FILE)
-        json_object_set_new(object, "requestBody", body_of(route));
+        px_json_set(object, "requestBody", body_of(route));
     if (route->open)
-        json_object_set_new(object, "security", json_array());
+        px_json_set(object, "security", json_array());
     return object;
 }
 
@@ -334,9 +333,9 @@ char *px_openapi_make(pyexec_executor *executor)
         json_t *path = json_object_get(paths, px_routes[i].path);
         if (!path) {
             path = json_object();
-            json_object_set_new(paths, px_routes[i].path, path);
+            px_json_set(paths, px_routes[i].path, path);
         }
-        json_object_set_new(path, method, operation(&px_routes[i]));
+        px_json_set(path, method, operation(&px_routes[i]));
     }
     return px_json_take_text(json_pack(
         "{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:s}], s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}],"

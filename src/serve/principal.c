@@ -8,7 +8,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include <jansson.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
@@ -187,7 +186,7 @@ static int read_file(const char *path, struct px_buffer *ret, pyexec_error *erro
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0 || px_read_all(fd, ret, FILE_MAX_BYTES) < 0)
         return unreadable(path, errno, error);
-    if (strlen(px_buffer_string(ret)) != ret->length) {
+    if (ret->length && strlen(px_buffer_string(ret)) != ret->length) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: '%s' has NUL bytes", path);
         return px_error_hint(error, "Write it as text, one NAME sha256:HEX a line.");
     }

@@ -55,7 +55,7 @@ char *px_run_policy(struct px_request *request)
     const char *base = pyexec_executor_policy_json(request->server->executor);
     px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
     px_auto(px_policy_done) struct px_policy policy = {0}, most = {0};
-    px_auto_json json_t *own = json_loads(base, 0, NULL), *given = ceiling ? json_loads(ceiling, 0, NULL) : NULL;
+    px_auto_json json_t *own = px_json_loads(base, 0, NULL), *given = ceiling ? px_json_loads(ceiling, 0, NULL) : NULL;
     if (!json_object_size(given) || px_policy_init(&policy, &error) < 0 ||
         px_policy_merge_json(&policy, own, PX_ORIGIN_FILE, &error) < 0 ||
         px_policy_copy(&most, &policy, &error) < 0 ||

@@ -65,7 +65,7 @@ static int limit_sessions(struct px_server *server, pyexec_error *error)
  * sessions of others are its own. */
 static int check_network(const struct px_server *server, pyexec_error *error)
 {
-    px_auto_json json_t *policy = json_loads(pyexec_executor_policy_json(server->executor), 0, NULL);
+    px_auto_json json_t *policy = px_json_loads(pyexec_executor_policy_json(server->executor), 0, NULL);
     if (server->principals.path || json_is_true(json_object_get(policy, "disable_networking")))
         return 0;
     for (size_t i = 0; i < server->listener_count; i++)

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <jansson.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -24,6 +23,7 @@ struct px_stream {
     bool lines;                     /* of JSON, as E2B has them; else server-sent events */
     unsigned long long seq;
     bool ended;
+    bool lost;                      /* a part, for want of memory: the body ends as broken */
     int64_t sent_ns;
 };
 
@@ -45,7 +45,9 @@ static ssize_t read_events(void *closure, uint64_t position, char *to, size_t si
     ssize_t count = 0;
     (void)position;
     pthread_mutex_lock(&request->lock);
-    if (stream->waiting.length) {
+    if (stream->lost) {
+        count = MHD_CONTENT_READER_END_WITH_ERROR;
+    } else if (stream->waiting.length) {
         count = (ssize_t)(stream->waiting.length < size ? stream->waiting.length : size);
         memcpy(to, stream->waiting.data, (size_t)count);
         px_buffer_consume(&stream->waiting, (size_t)count);
@@ -108,7 +110,9 @@ static void add_event(struct px_request *request, const struct px_buffer *event,
     pthread_mutex_lock(&request->lock);
     if (!request->gone) {
         px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);
-        px_request_keep(request, (long)event->length);
+        stream->lost |= !px_buffer_ok(&stream->waiting);
+        if (!stream->lost)
+            px_request_keep(request, (long)event->length);
     }
     stream->ended |= last;
     request->answered |= last;
@@ -150,13 +154,14 @@ static void send_text(struct px_request *request, int which, const char *bytes, 
     px_auto_buffer struct px_buffer text = {0}, event = {0};
     px_utf8_repair(&text, bytes, length);
     px_auto_json json_t *string = json_stringn(px_buffer_string(&text), text.length);
-    px_auto_free char *quoted = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
-    const char *name = which == 1 ? "stdout" : "stderr", *shown = quoted ? quoted : "\"\"";
+    px_auto_free char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
+    const char *name = which == 1 ? "stdout" : "stderr", *shown = quoted ? quoted : "";
     if (request->stream->lines)
         px_buffer_printf(&event, "{\"type\":\"%s\",\"text\":%s,\"timestamp\":%lld}\n", name, shown, unix_ns());
     else
         px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n", name,
                          request->stream->seq++, shown);
+    event.failed |= !quoted;
     add_event(request, &event, false);
 }
 
@@ -165,7 +170,8 @@ int px_stream_output(void *closure, int which, const char *bytes, size_t length)
     struct px_request *request = closure;
     struct px_buffer *held = &request->stream->held[which - 1];
     px_buffer_add(held, bytes, length);
-    size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_string(held), held->length);
+    request->stream->lost |= !px_buffer_ok(held);
+    size_t whole = px_buffer_ok(held) ? held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length) : 0;
     if (whole)
         send_text(request, which, held->data, whole);
     px_buffer_consume(held, whole);

@@ -26,13 +26,13 @@ struct control {
     char where[240];
 };
 
-#define POLICY "\"python_bin\":\"/usr/bin/python3\",\"disable_open\":false,\"use_import_whitelist\":true"
+#define POLICY "\"python_bin\":\"/usr/bin/python3\",\"disable_open\":false,\"use_import_whitelist\":false,\"banned_imports\":[\"socket\"],\"block_dunder_imports\":false"
 #define CONFIG "{\"policy\":{" POLICY "},\"host\":{\"pool_size\":0,\"zygotes\":1}}"
 
 /* Output, a value, its JSON, a display, a file that comes back, a denial, an input. */
 static const char good[] =
     "{\"code\":\"import sys\\nprint('x' * 3000, end='')\\nprint('\\u00e9' * 40, file=sys.stderr)\\n"
-    "class D:\\n    def _repr_html_(self): return '<b>bold</b>'\\ndisplay(D())\\n"
+    "class D:\\n    def __repr__(self): return 'D()'\\n    def _repr_html_(self): return '<b>bold</b>'\\ndisplay(D())\\n"
     "try:\\n    import socket\\nexcept ImportError: pass\\n"
     "open('out', 'w').write(open('in').read() * 2)\\n{'n': n, 'long': 'y' * 200}\","
     "\"files\":{\"in\":\"0123456789\"},\"return_files\":[\"out\"],\"inputs\":{\"n\":[1,2.5,\"three\"]},"

@@ -221,7 +221,8 @@ void px_child_discard_output(const struct px_child *child)
 bool px_child_alive(const struct px_child *child)
 {
     struct pollfd polled = {child->pidfd, POLLIN, 0};
-    return px_poll(&polled, 1, 0) == 0;
+    /* What can't be said is no end: the next call finds one. */
+    return px_poll(&polled, 1, 0) <= 0;
 }
 
 static int64_t read_cpu(const struct px_child *child)
@@ -431,11 +432,14 @@ int px_child_await_locked(const struct px_child *child, pyexec_error *error)
     const char *why;
     int ready = px_poll(&polled, 1, PX_SETUP_TIMEOUT_MS);
     ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
+    int failed = ready < 0 || (ready > 0 && n < 0 && errno != ECONNRESET) ? errno : 0;
     if (n > 0)
         px_claims_take(&result->claims, packet, (size_t)n, &why);
     bool locked = result->claims.locked;
     if (!locked && result->claims.setup.code != PYEXEC_OK) {
         *error = result->claims.setup;
+    } else if (!locked && failed) {
+        px_error_errno(error, PYEXEC_INTERNAL, failed, "the host can't receive from the session's process");
     } else if (!locked) {
         px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
                      "the session's process %s while the sandbox was being set up",

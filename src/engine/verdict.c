@@ -252,6 +252,8 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
 {
     const struct px_claims *claims = &result->claims;
     bool done = claims->done && !ending->protocol;
+    if (ending->protocol == px_no_memory)
+        return px_error_oom(error);
     if (claims->setup.code != PYEXEC_OK) {
         *error = claims->setup;
         return -1;
@@ -262,8 +264,6 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
                      ending->code == CLD_EXITED ? "exit status" : "signal", ending->status);
         return px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
     }
-    if (ending->protocol == px_no_memory)
-        return px_error_oom(error);
     int failed = done ? adopt_claims(result, policy) : 0;
     if (failed == 0 && ending->cause == PX_CAUSE_CANCEL)
         failed = px_verdict_cancelled(result);

@@ -187,9 +187,10 @@ static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_
 {
     struct stat status;
     px_auto_fd int fd = px_open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
-    if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) ||
-        (uint64_t)status.st_size > *left) {
-        errno = fd < 0 ? errno : EFBIG;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return NULL;
+    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > *left) {
+        errno = EFBIG;
         return NULL;
     }
     struct px_buffer px_auto_buffer bytes = {0}, encoded = {0};
@@ -274,6 +275,16 @@ static int give_away(int folder, int fd)
     return fchown(fd, owner.st_uid, owner.st_gid);
 }
 
+static int host_failed(const char *path, int sys_errno, pyexec_error *error)
+{
+    char what[160];
+    snprintf(what, sizeof what, "can't open or write '%.100s' in the workspace", path);
+    if (sys_errno != EIO)
+        return px_error_exhausted(error, sys_errno, what);
+    px_error_errno(error, PYEXEC_INTERNAL, sys_errno, "%s", what);
+    return px_error_hint(error, "The file system of the workspace or its disk fails: look into the kernel's log.");
+}
+
 static int path_failed(const char *path, const char *what, int sys_errno, pyexec_error *error)
 {
     if (sys_errno == ELOOP || sys_errno == EXDEV) {
@@ -281,6 +292,8 @@ static int path_failed(const char *path, const char *what, int sys_errno, pyexec
                      "%s: outside sandbox: '%s' goes through a symbolic link", what, path);
         return px_error_hint(error, "Give a path inside the workspace without symbolic links.");
     }
+    if (is_host_failure(sys_errno))
+        return host_failed(path, sys_errno, error);
     px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: '%s'", what, path);
     return px_error_hint(error, sys_errno == ENOENT
                                     ? "list_files says which files there are."
@@ -332,6 +345,8 @@ static int not_regular(const char *path, const char *what, pyexec_error *error)
 
 int px_workspace_full(const char *path, int sys_errno, pyexec_error *error)
 {
+    if (is_host_failure(sys_errno))
+        return host_failed(path, sys_errno, error);
     px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "files: can't write '%s'", path);
     return px_error_hint(error, "Raise workspace_bytes, or send less.");
 }

@@ -6,7 +6,6 @@
  * runs, until a pass injects nothing. After each pass an ordinary run must be right. A pass may give the right
  * result or a host's error that names what failed; all else is printed and counted. Prints how many passes. */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <pyexec.h>
@@ -60,7 +59,7 @@ static bool fail(const char *what, const char *detail)
 /* Judges a failure: it must be the host's, and say what failed. */
 static bool judge(const pyexec_error *error)
 {
-    char text[1024];
+    char text[1400];
     snprintf(text, sizeof text, "%s: %s", pyexec_code_name(error->code), error->message);
     if (!armed || !control->fired)
         return fail("an error without a fault", text);
@@ -84,12 +83,12 @@ static char *shown(pyexec_result *result)
     char *copy = malloc(strlen(json) + 1), *to = copy;
     control->n = n;
     for (const char *at = json; *at;) {
-        static const char *const keys[] = {"\"wall_ms\":", "\"cpu_ms\":", "\"peak_memory_bytes\":", "\"expires_in_ms\":"};
+        static const char *const keys[] = {"\"wall_ms\":", "\"cpu_ms\":", "\"peak_memory_bytes\":", "\"restarted\":"};
         size_t i = 0;
         while (i < 4 && strncmp(at, keys[i], strlen(keys[i])) != 0)
             i++;
         if (i < 4)
-            for (at += strlen(keys[i]); isdigit((unsigned char)*at) || *at == '.' || *at == 'e' || *at == '-'; at++)
+            for (at += strlen(keys[i]); *at != ',' && *at != '}'; at++)
                 ;
         else
             *to++ = *at++;
@@ -124,7 +123,7 @@ static bool call(const char *session, const char *json, char **wanted)
             size_t i = 0;
             while (text[i] && text[i] == (*wanted)[i])
                 i++;
-            char detail[700];
+            char detail[760];
             snprintf(detail, sizeof detail, "got …%.300s instead of …%.300s", text + (i > 60 ? i - 60 : 0), *wanted + (i > 60 ? i - 60 : 0));
             fine = fail("a wrong result", detail);
         }

@@ -47,6 +47,7 @@ struct px_launcher {
     int cgroup;                     /* of the runs' own, or -1 */
     char cgroup_text[512];
     pthread_mutex_t outer_lock;     /* one request on the outer socket at a time */
+    uint64_t bind_token;
     pthread_mutex_t start_lock;     /* one zygote start at a time */
     pthread_mutex_t lock;           /* what follows */
     pthread_cond_t changed;
@@ -213,6 +214,11 @@ static void *keep(void *argument)
         size_t count;
         ssize_t n =
             px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
+        /* The kernel keeps the message. */
+        if (n < 0 && (errno == ENOMEM || errno == ENOBUFS)) {
+            px_sleep_ns(10000000);
+            continue;
+        }
         if (n <= 0)
             break;
         if ((size_t)n == sizeof event && event.magic == PX_LAUNCH_MAGIC)
@@ -489,6 +495,20 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
     return 0;
 }
 
+/* The answer to the request with this token. One that came too late for its caller, or that could not be
+ * received, is another folder's: it is dropped. */
+static ssize_t receive_bound(struct px_launcher *launcher, uint64_t token, struct px_launch_bound *ret, int *ret_mount)
+{
+    ssize_t n;
+    do {
+        px_close_fd(ret_mount);
+        if (await_readable(launcher->outer, START_TIMEOUT_MS) <= 0)
+            return -1;
+        n = px_receive_fds(launcher->outer, ret, sizeof *ret, ret_mount, 1, NULL);
+    } while (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC && ret->token != token);
+    return n;
+}
+
 int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only,
                      pyexec_error *error)
 {
@@ -506,10 +526,12 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
     int mount = -1;
     ssize_t n = -1;
     pthread_mutex_lock(&launcher->outer_lock);
-    if (px_send_fds(launcher->outer, &request, sizeof request, NULL, 0) == 0 &&
-        await_readable(launcher->outer, START_TIMEOUT_MS) > 0)
-        n = px_receive_fds(launcher->outer, &bound, sizeof bound, &mount, 1, NULL);
+    request.token = ++launcher->bind_token;
+    if (px_send_fds(launcher->outer, &request, sizeof request, NULL, 0) == 0)
+        n = receive_bound(launcher, request.token, &bound, &mount);
     pthread_mutex_unlock(&launcher->outer_lock);
+    if (n != sizeof bound || bound.magic != PX_LAUNCH_MAGIC)
+        px_close_fd(&mount);
     if (n != sizeof bound || bound.magic != PX_LAUNCH_MAGIC)
         return px_error_set(error, PYEXEC_INTERNAL, "pyexec-launch does not answer");
     if (bound.error.code != PYEXEC_OK) {

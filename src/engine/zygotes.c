@@ -426,19 +426,24 @@ static struct zygote *acquire(struct px_zygotes *zygotes)
     return first;
 }
 
-/* The answer, or -1 when the zygote is gone, or does not answer. Call with its lock held. */
-static int exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
+enum exchanged { ANSWERED, GONE, UNREAD };
+
+/* GONE: the zygote is, or does not answer. UNREAD, with errno: it may have made a child that the host can't learn
+ * of, so another must not get the same descriptors. Call with its lock held. */
+static enum exchanged exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
                     size_t count, struct px_clone_reply *ret, int ret_fds[2])
 {
     ret_fds[0] = ret_fds[1] = -1;
     if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0 ||
         !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS)))
-        return -1;
+        return GONE;
     ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
     if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
-        return 0;
+        return ANSWERED;
+    int saved = errno;
     px_close_fds(ret_fds, 2);
-    return -1;
+    errno = saved;
+    return n < 0 && saved != ECONNRESET ? UNREAD : GONE;
 }
 
 void px_zygotes_expect_displays(struct px_zygotes *zygotes)
@@ -459,14 +464,19 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
         struct zygote *zygote = acquire(zygotes);
         bool was_gone = zygote->socket < 0;
         int result = was_gone ? start_one(zygotes, zygote, error) : 0;
-        bool gone = result == 0 && exchange(zygote, request, fds, count, ret, ret_fds) < 0;
-        if (gone || (result == 0 && ++zygote->clones >= CLONES_MAX))
+        enum exchanged exchanged = ANSWERED;
+        if (result == 0)
+            exchanged = exchange(zygote, request, fds, count, ret, ret_fds);
+        int saved = errno;
+        if (exchanged != ANSWERED || (result == 0 && ++zygote->clones >= CLONES_MAX))
             end_zygote(zygote);
         pthread_mutex_unlock(&zygote->lock);
         started += was_gone;
         if (result < 0)
             return -1;
-        if (gone)
+        if (exchanged == UNREAD)
+            return px_error_errno(error, PYEXEC_INTERNAL, saved, "the host can't receive the zygote's answer");
+        if (exchanged == GONE)
             continue;
         if (ret->error.code != PYEXEC_OK) {
             px_close_fds(ret_fds, 2);

@@ -108,7 +108,7 @@ int px_bind_serve(int socket, bool privileged, const struct px_launch_start *sta
     ssize_t n = px_receive_fds(socket, &request, sizeof request, NULL, 0, NULL);
     if (n <= 0)
         return -1;
-    struct px_launch_bound bound = {.magic = PX_LAUNCH_MAGIC};
+    struct px_launch_bound bound = {.magic = PX_LAUNCH_MAGIC, .token = request.token};
     px_auto_fd int mount = -1;
     if ((size_t)n != sizeof request || request.magic != PX_LAUNCH_MAGIC)
         px_error_set(&bound.error, PYEXEC_INTERNAL, "malformed bind request");

@@ -59,6 +59,7 @@ struct px_launch_started {
 struct px_launch_bind {
     uint32_t magic;
     uint32_t read_only;
+    uint64_t token;             /* comes back in the answer */
     uint64_t device, inode;     /* what the host opened; the path must still lead there */
     char path[PX_PATH_MAX];
 };
@@ -66,6 +67,7 @@ struct px_launch_bind {
 /* outer → host, with the mount's descriptor when error.code is PYEXEC_OK. */
 struct px_launch_bound {
     uint32_t magic;
+    uint64_t token;
     pyexec_error error;
 };
 

@@ -94,7 +94,7 @@ static void add_for_syntax(struct px_buffer *to, PyObject *exception, const char
     struct line line = line_at(sources, run->filename, number);
     px_auto_buffer struct px_buffer text = {0};
     px_buffer_add(&text, line.text, line.length);
-    px_newer_add(to, exception, message, px_buffer_string(&text));
+    px_newer_add(to, exception, message, px_buffer_shown(&text));
     if (!to->length)
         add_wrapping(to, sources, run->filename, number, message);
 }
@@ -137,8 +137,8 @@ static void add_name(struct px_buffer *to, const char *name)
 {
     px_auto_buffer struct px_buffer clean = {0};
     px_utf8_repair(&clean, name, strlen(name));
-    size_t length = px_utf8_truncate(px_buffer_string(&clean), clean.length, SHOWN_MAX_BYTES);
-    px_buffer_printf(to, "'%.*s'%s", (int)length, px_buffer_string(&clean), length < clean.length ? "…" : "");
+    size_t length = px_utf8_truncate(px_buffer_shown(&clean), clean.length, SHOWN_MAX_BYTES);
+    px_buffer_printf(to, "'%.*s'%s", (int)length, px_buffer_shown(&clean), length < clean.length ? "…" : "");
 }
 
 static void add_files(struct px_buffer *to, const char *path)
@@ -169,7 +169,7 @@ static void add_for_missing_file(struct px_buffer *to, PyObject *exception, cons
         px_buffer_add_string(&path, PyBytes_AsString(plain));
     else if (plain && PyUnicode_Check(plain))
         px_read_text(&path, plain, 4096);
-    const char *text = px_buffer_string(&path);
+    const char *text = px_buffer_shown(&path);
     bool elsewhere = text[0] == '~' || (text[0] == '/' && !px_path_below(text, run->workspace));
     if (!path.length || run->files == PX_FILES_NONE || elsewhere)
         return;

@@ -174,7 +174,7 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
         describe(report, run, exception, message, compiling);
         px_guard_explain(exception, report->line);
         px_suggest(&report->suggestion, exception, false);
-        px_advice_add(&report->advice, exception, px_buffer_string(&report->message), run, sources);
+        px_advice_add(&report->advice, exception, px_buffer_shown(&report->message), run, sources);
         px_traceback_format(&report->traceback, exception, message, sources);
         px_buffer_add(&report->printed, px_buffer_shown(&report->traceback),
                       report->traceback.length);

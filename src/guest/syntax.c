@@ -153,12 +153,12 @@ void px_syntax_name_character(PyObject *exception, struct px_source *sources)
     px_auto_buffer struct px_buffer message = {0}, filename = {0};
     if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
         !px_read_text_attribute(&message, exception, px_name.msg, LINE_LIMIT) ||
-        strncmp(px_buffer_string(&message), "invalid ", 8) != 0 ||
-        !strstr(px_buffer_string(&message), " literal") ||
+        strncmp(px_buffer_shown(&message), "invalid ", 8) != 0 ||
+        !strstr(px_buffer_shown(&message), " literal") ||
         !px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT) ||
         !px_read_int(exception, px_name.lineno, &line) || !px_read_int(exception, px_name.offset, &offset))
         return;
-    Py_UCS4 character = character_at(sources, px_buffer_string(&filename), line, offset, &printable);
+    Py_UCS4 character = character_at(sources, px_buffer_shown(&filename), line, offset, &printable);
     if (character >= 0x80 && !printable) {
         char text[64];
         snprintf(text, sizeof text, "invalid non-printable character U+%04X", (unsigned)character);

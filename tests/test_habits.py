@@ -1,4 +1,5 @@
 """Code as people and models write it for notebooks, contests and scripts."""
+import subprocess
 import time
 
 import pytest
@@ -236,3 +237,40 @@ def test_the_preset_of_imports(own):
     assert (result["status"], result["denials"]) == ("ok", []), result
     assert "import 'os' not allowed" in own.result("import os", "--imports", "safe-stdlib")["error_repr"]
     assert own.result("import typing, pprint", "--allow-import", "pprint")["error_repr"].startswith("ImportError: import 'typing' not allowed")
+
+
+# ---- Files that libraries keep open ----
+
+@pytest.fixture(scope="module")
+def holder(session_folder):
+    """The python of an environment with a package that keeps files of its own open, as matplotlib does with fonts."""
+    folder = session_folder / "holder"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True)
+    package = next((folder / "lib").glob("python3.*")) / "site-packages" / "holder"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import os\ndef hold(count):\n    return [open(os.path.join(os.path.dirname(__file__), 'font%d' % i), 'rb') for i in range(count)]\n")
+    for i in range(100):
+        (package / ("font%d" % i)).write_text("x")
+    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
+    return folder / "bin" / "python"
+
+
+COUNT = """
+def count():
+    files = []
+    try:
+        while True: files.append(open('own%d' % len(files), 'w'))
+    except OSError as error:
+        return len(files), error.errno
+"""
+
+
+def test_what_libraries_keep_open_is_not_the_scripts(pyexec, holder):
+    flags = ["--python-bin", str(holder), "--no-isolate-site", "--any-import", "--files", "full"]
+    code = COUNT + "import holder\nbefore = count()\nkept = holder.hold(40)\nheld = count()\nkept.clear()\nbefore, held, count(), len(holder.hold(60))"
+    before, held, after, more = eval(pyexec.result(code, *flags)["last_value_repr"])
+    assert before == held == after and before[0] >= 16 and more == 60, (before, held, after, more)
+    # They have a bound too, and the script's own open() of such a file is refused as ever.
+    assert "16 may be open at once" in pyexec.result("import holder\nholder.hold(100)", *flags)["error"]["hint"]
+    assert "outside sandbox" in pyexec.result("import holder\nopen(holder.__file__)", *flags)["error_repr"]

@@ -12,6 +12,7 @@
 #include "guest/frames.h"
 #include "guest/guard_files.h"
 #include "guest/guard_imports.h"
+#include "guest/open_files.h"
 #include "guest/read.h"
 
 #define DETAIL_ITEMS_MAX 50
@@ -306,6 +307,7 @@ int px_guard_arm(const struct px_run *armed)
     px_frames_arm(armed->workspace);
     px_files_arm(armed);
     px_imports_arm(armed);
+    px_open_files_arm(armed);
     mapping_line = 0;
     run = armed;
     return 0;

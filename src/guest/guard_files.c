@@ -13,6 +13,7 @@
 #include "guest/frames.h"
 #include "guest/guard.h"
 #include "guest/guard_imports.h"
+#include "guest/open_files.h"
 #include "guest/read.h"
 
 static const struct px_run *run;
@@ -192,8 +193,11 @@ static int check_path(const char *event, const char *path, bool writes)
         return 0;
     char resolved[PATH_MAX];
     resolve(path, resolved);
-    if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved))
+    if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved)) {
+        px_open_files_library(resolved);
         return 0;
+    }
+    px_open_files_script();
     /* zoneinfo's C code reads them, with no frame of its own to tell it by. */
     if (!writes && px_path_below(resolved, "/usr/share/zoneinfo"))
         return 0;

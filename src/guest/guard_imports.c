@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -11,13 +10,13 @@
 #include "guest/frames.h"
 #include "guest/guard.h"
 #include "guest/modules.h"
+#include "guest/open_files.h"
 #include "guest/read.h"
 
 static const struct px_run *run;
 static PyObject *real_import;
 static PyObject *wrapped_module, *wrapped_import;   /* importlib's, once it is loaded */
 static PyObject *name_importlib;
-static int loading;             /* depth of imports that load something, over all threads */
 static __thread bool own;       /* this thread imports for the sandbox itself */
 
 /* What to use instead, for the names that generated code asks for most. */
@@ -181,20 +180,6 @@ static bool caller_is_script(void)
     return owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE;
 }
 
-/* Imports open files of their own: while one loads, the soft limit is the hard one, which is
- * higher by the reserve (getrlimit(2)). */
-static void lend_reserve(int step)
-{
-    struct rlimit limit;
-    bool first = step > 0 && loading == 0, last = step < 0 && loading == 1;
-    loading += step;
-    if ((!first && !last) || run->max_open_files == UINT64_MAX ||
-        getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = first ? limit.rlim_max : limit.rlim_max - PX_OPEN_FILES_RESERVE;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static bool is_loaded(PyObject *name)
 {
     if (!name || !PyUnicode_Check(name))
@@ -290,10 +275,10 @@ static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *key
         return NULL;
     bool loads = !is_loaded(name);
     if (loads)
-        lend_reserve(1);
+        px_open_files_import(1);
     PyObject *result = PyObject_Call(real, arguments, keywords);
     if (loads) {
-        lend_reserve(-1);
+        px_open_files_import(-1);
         px_modules_note_import();
     }
     if (script && result)
@@ -371,7 +356,7 @@ int px_imports_install(void)
 
 void px_imports_arm(const struct px_run *armed)
 {
-    /* `loading` stays: a session's thread may be in the middle of an import. What was loaded since
+    /* The depth of imports stays: a session's thread may be in the middle of an import. What was loaded since
      * px_imports_install() is wrapped by the script's first import, without which it has nothing. */
     run = armed;
 }
@@ -382,10 +367,10 @@ PyObject *px_guard_import(const char *name)
     bool before = own, lends = run != NULL;
     own = true;
     if (lends)
-        lend_reserve(1);
+        px_open_files_import(1);
     PyObject *module = PyImport_ImportModule(name);
     if (lends)
-        lend_reserve(-1);
+        px_open_files_import(-1);
     own = before;
     return module;
 }

@@ -216,8 +216,10 @@ static void forget_listing(PyObject *entry)
 /* The working directory of the run is the last entry, so that its files hide no other module. */
 static int set_path_entry(const struct px_run *run)
 {
+    if (run->files == PX_FILES_NONE || !*run->workspace)
+        return 0;
     PyObject *path = PySys_GetObject("path");                   /* borrowed */
-    if (run->files == PX_FILES_NONE || !*run->workspace || !path || !PyList_Check(path))
+    if (!path || !PyList_Check(path))
         return 0;
     px_auto_object PyObject *entry =
         PyUnicode_DecodeFSDefault(*run->working_dir ? run->working_dir : run->workspace);

@@ -12,9 +12,10 @@
 #include "engine/wire.h"
 #include "policy/files.h"       /* enum px_files only: the guest links no jansson */
 
-/* Descriptors beyond max_open_files, for imports only: the soft limit excludes them and the
- * guard raises it while it lets an import load (RLIMIT_NOFILE bounds numbers, getrlimit(2)). */
-#define PX_OPEN_FILES_RESERVE 8
+/* Descriptors beyond max_open_files, for imports and for files that libraries keep open: the soft limit
+ * excludes them, and the guard raises it for these (open_files.h). */
+#define PX_LIBRARY_FILES_MAX 72
+#define PX_OPEN_FILES_RESERVE (8 + PX_LIBRARY_FILES_MAX)
 
 /* The run message, unpacked. Strings are owned; sets are frozensets of str. */
 struct px_run {

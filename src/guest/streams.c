@@ -16,6 +16,8 @@ static const struct stream {
 
 /* Held since before the script; it may have replaced them in sys. */
 static PyObject *streams[3], *flush[3], *io_module;
+static PyObject *sys_names, *stream_names[3];   /* sys's dictionary, and keys of it */
+static bool suspect[3];                         /* flushing has failed */
 
 /* As create_stdio() of the interpreter's start. */
 static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
@@ -41,7 +43,12 @@ static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
 static int make_streams(void)
 {
     px_auto_object PyObject *io = PyImport_ImportModule("io");
+    px_auto_object PyObject *sys = PyImport_ImportModule("sys");
+    sys_names = sys ? PyModule_GetDict(sys) : NULL;
+    Py_XINCREF(sys_names);
     for (int i = 0; io && i < 3; i++) {
+        if (!sys_names || !(stream_names[i] = PyUnicode_InternFromString(table[i].name)))
+            return -1;
         streams[i] = make_stream(io, i, &table[i]);
         flush[i] = streams[i] ? PyObject_GetAttr(streams[i], px_name.flush) : NULL;
         if (!flush[i])
@@ -54,7 +61,7 @@ static int make_streams(void)
 
 bool px_streams_input_works(void)
 {
-    if (PySys_GetObject(table[0].name) != streams[0])
+    if (PyDict_GetItem(sys_names, stream_names[0]) != streams[0])
         return false;
     px_auto_object PyObject *closed = px_read_attribute(streams[0], px_name.closed);
     PyErr_Clear();
@@ -89,11 +96,15 @@ static void flush_replaced(const struct stream *about, PyObject *original)
     PyErr_Clear();
 }
 
-/* Whether output goes where it did at first: the stream that was made here, and open. */
+/* Whether output goes where it did at first: the stream that was made here, and open. A closed one can't
+ * be flushed, as is tried at the end of each call. */
 static bool output_works(int i)
 {
-    if (PySys_GetObject(table[i].name) != streams[i])
+    if (PyDict_GetItem(sys_names, stream_names[i]) != streams[i])
         return false;
+    if (!suspect[i])
+        return true;
+    suspect[i] = false;
     px_auto_object PyObject *closed = px_read_attribute(streams[i], px_name.closed);
     PyErr_Clear();
     return closed == Py_False;
@@ -105,7 +116,8 @@ void px_streams_restore_output(void)
         if (output_works(i))
             continue;
         flush_replaced(&table[i], streams[i]);
-        PySys_SetObject(table[i].name, streams[i]);     /* what was there may close it as it goes */
+        PySys_SetObject(table[i].name, streams[i]);
+        suspect[i] = true;              /* what was there may have closed it as it went */
         px_auto_object PyObject *fresh = output_works(i) ? NULL : make_stream(io_module, i, &table[i]);
         px_auto_object PyObject *method = fresh ? PyObject_GetAttr(fresh, px_name.flush) : NULL;
         if (method) {
@@ -150,6 +162,7 @@ void px_streams_flush(bool replaced)
         flush_replaced(&table[i], streams[i]);
     for (int i = 1; i < 3; i++) {
         px_auto_object PyObject *result = flush[i] ? PyObject_CallObject(flush[i], NULL) : NULL;
+        suspect[i] |= !result;
         PyErr_Clear();
     }
 }

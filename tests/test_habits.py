@@ -154,6 +154,13 @@ def test_a_module_in_the_working_directory(every, session):
     assert session("import os, sys\n[path for path in sys.path if path.endswith('sub')]")["last_value_repr"] == "[]"
 
 
+def test_a_traceback_shows_the_lines_of_own_modules(every):
+    result = every.call(None, "open('deep.py', 'w').write('def f():\\n    return g()\\ndef g():\\n    raise ValueError(1)\\n')\nimport deep\ndeep.f()")
+    assert "    return g()\n" in result["stderr"] and "    raise ValueError(1)\n" in result["stderr"] and result["error"]["line"] == 3, result
+    gone = every.call(None, "import os\nopen('deep.py', 'w').write('def f():\\n    raise ValueError(1)\\n')\nimport deep\nos.remove('deep.py')\ndeep.f()")
+    assert "deep.py" in gone["stderr"] and gone["error_repr"] == "ValueError: 1", gone
+
+
 @pytest.mark.parametrize("files", ["read", "full"])
 def test_own_modules_under_the_default_imports(pyexec, open_folder, files):
     (open_folder / "helpers.py").write_text("import math, os\n")

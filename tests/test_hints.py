@@ -202,7 +202,8 @@ def test_a_missing_file_is_looked_for(pyexec, open_folder):
 
 @pytest.mark.parametrize("code, flags, words", [
     ("import multiprocessing as mp\nlock = mp.Lock()", [*ANY, *FULL], "threading.Lock"), ("import multiprocessing as mp\nmp.Value('i')", [*ANY, *FULL], "threading.Lock"),
-    ("import multiprocessing as mp\nmp.Queue()", ANY, "threading.Lock"),
+    ("import multiprocessing as mp\nmp.Queue()", ANY, "threading.Lock"), ("raise ModuleNotFoundError(\"No module named 'tkinter'\")", [], "no display"),
+    ("import curses\ncurses.setupterm()", ANY, "no terminal"),
     ("import threading\nthreading.stack_size(1 << 29)\nthreading.Thread(target=print).start()", ANY, "address_space_bytes"),
     ("raise ImportError('libbig.so: failed to map segment from shared object')", [], "address_space_bytes"),
     ("raise OSError('libbig.so: failed to map segment from shared object')", [], "536870912 bytes"),

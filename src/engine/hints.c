@@ -146,6 +146,7 @@ static const struct rule rules[] = {
     {"ImportError", "has been removed from scikit-learn", NULL,
      "Use a set that it brings: load_iris, load_wine, load_breast_cancer, load_diabetes or load_digits.", ALWAYS},
     {"ModuleNotFoundError", "'openpyxl'", NULL, NO_EXCEL, ALWAYS},
+    {"ModuleNotFoundError", "'tkinter'", NULL, NO_DISPLAY, ALWAYS},
     {"ModuleNotFoundError", "'xlsxwriter'", NULL, NO_EXCEL, ALWAYS},
     {"ModuleNotFoundError", "'seaborn'", NULL,
      "seaborn is not installed for this python_bin, and nothing can be installed from a script: draw it with "
@@ -229,6 +230,7 @@ static const struct rule rules[] = {
     /* Without a name it is a semaphore: multiprocessing makes one for each of its locks. */
     {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, ALWAYS},
     {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
+    {"_curses.error", NULL, NULL, "There is no terminal: print the results line by line.", ALWAYS},
     {"sqlite3.OperationalError", "unable to open database file", NULL,
      "Open it inside the working directory, or use ':memory:'.", ALWAYS},
 };

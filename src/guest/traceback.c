@@ -1,10 +1,15 @@
 #include "guest/traceback.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fds.h"
+#include "base/retry.h"
 #include "engine/wire.h"
 #include "guest/caret.h"
 #include "guest/guard.h"
@@ -21,6 +26,7 @@
 #define NOTES_MAX 100
 #define MESSAGE_MAX (64u << 10)
 #define NAME_MAX_BYTES 512
+#define MODULE_MAX (256 << 10) /* bytes of a file whose lines are shown */
 
 /* Descriptors of the exact base types: a subclass can't put its own in their place. */
 static struct {
@@ -181,13 +187,33 @@ static void add_repeats(struct px_buffer *to, size_t count)
                          count - REPEAT_MAX > 1 ? "s" : "");
 }
 
+/* The text of a module of the script's own, for free(); NULL when it can't be read. */
+static char *read_module(const char *filename, size_t *ret_length)
+{
+    struct stat status;
+    px_auto_fd int fd = filename[0] == '/' ? px_open(filename, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) : -1;
+    if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size > MODULE_MAX)
+        return NULL;
+    size_t size = (size_t)status.st_size;
+    px_auto_free char *text = malloc(size + 1);
+    ssize_t n = text ? px_pread(fd, text, size, 0) : -1;
+    if (n < 0)
+        return NULL;
+    text[n] = '\0';
+    *ret_length = (size_t)n;
+    return TAKE_PTR(text);
+}
+
 static void add_frame(struct px_buffer *to, const struct walk *walk, const char *name,
                       struct px_source *sources)
 {
     px_buffer_printf(to, "  File \"%s\", line %ld, in %s\n", px_buffer_shown(&walk->filename),
                      walk->line, name);
-    px_caret_add(to, walk->code, walk->entry, walk->line, px_buffer_shown(&walk->filename),
-                 sources);
+    struct px_source module = {.filename = px_buffer_shown(&walk->filename), .next = sources};
+    px_auto_free char *text = read_module(module.filename, &module.length);
+    module.code = text ? text : "";
+    px_caret_add(to, walk->code, walk->entry, walk->line, module.filename, text ? &module : sources);
+    px_source_done(&module);
 }
 
 static void add_frames(struct px_buffer *to, PyObject *traceback, size_t total,

@@ -132,8 +132,9 @@ public class PyExecutionOptions {
     }
 
     /**
-     * @param inputs variables that are set before the code runs, by name: what JSON has, so null, a Boolean, a Number, a
-     *     String, a Collection or a Map of these
+     * @param inputs variables that are set before the code runs, by name: what JSON has (null, a Boolean, a Number, a
+     *     String, a Collection or a Map of these); an array or a record; a date or time as ISO 8601, a Duration as seconds,
+     *     an enum by its name, {@code byte[]} as base64; a BigDecimal as the str of its exact digits, for Python's Decimal
      * @return this
      */
     public PyExecutionOptions setInputs(Map<String, ?> inputs) {
@@ -143,7 +144,7 @@ public class PyExecutionOptions {
 
     /**
      * @param name of a variable that is set before the code runs
-     * @param value what JSON has
+     * @param value as {@link #setInputs} takes it
      * @return this
      */
     public PyExecutionOptions putInput(String name, Object value) {

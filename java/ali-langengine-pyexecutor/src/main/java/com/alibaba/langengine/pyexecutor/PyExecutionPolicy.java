@@ -280,6 +280,40 @@ public class PyExecutionPolicy {
         this.maxThreads = maxThreads;
     }
 
+    /**
+     * A policy with the same values. Changes of one do not reach the other.
+     *
+     * @return a new one
+     */
+    public PyExecutionPolicy copy() {
+        PyExecutionPolicy copy = new PyExecutionPolicy();
+        copy.pythonBin = pythonBin;
+        copy.timeout = timeout;
+        copy.cpuTimeSeconds = cpuTimeSeconds;
+        copy.addressSpaceBytes = addressSpaceBytes;
+        copy.maxOpenFiles = maxOpenFiles;
+        copy.maxStdoutBytes = maxStdoutBytes;
+        copy.maxStderrBytes = maxStderrBytes;
+        copy.maxValueBytes = maxValueBytes;
+        copy.maxDisplays = maxDisplays;
+        copy.maxDisplayBytes = maxDisplayBytes;
+        copy.disableNetworking = disableNetworking;
+        copy.disableOpen = disableOpen;
+        copy.allowReadonlyOpen = allowReadonlyOpen;
+        copy.useImportWhitelist = useImportWhitelist;
+        copy.blockDunderImports = blockDunderImports;
+        copy.printLastExpression = printLastExpression;
+        copy.isolateSite = isolateSite;
+        copy.preloadImports = preloadImports;
+        copy.workspaceBytes = workspaceBytes;
+        copy.maxThreads = maxThreads;
+        copy.allowedImports.clear();
+        copy.allowedImports.addAll(copy(allowedImports));
+        copy.bannedImports.clear();
+        copy.bannedImports.addAll(copy(bannedImports));
+        return copy;
+    }
+
     /** The policy as the protocol has it, with one more allowed import or null. */
     Map<String, Object> toMap(String alsoAllowed) {
         List<String> allowed = copy(allowedImports);

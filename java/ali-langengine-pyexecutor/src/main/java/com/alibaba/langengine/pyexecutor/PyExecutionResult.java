@@ -1,11 +1,13 @@
 package com.alibaba.langengine.pyexecutor;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.Function;
 
 /**
@@ -66,6 +68,16 @@ public class PyExecutionResult {
      * @param content what is in it, when {@link PyExecutionOptions#setReturnFiles} asked for it, else null
      */
     public record FileChange(String path, long bytes, String change, byte[] content) {
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof FileChange file && path.equals(file.path) && bytes == file.bytes
+                    && Objects.equals(change, file.change) && Arrays.equals(content, file.content);
+        }
+
+        @Override
+        public int hashCode() {
+            return Objects.hash(path, bytes, change, Arrays.hashCode(content));
+        }
     }
 
     /**
@@ -357,6 +369,21 @@ public class PyExecutionResult {
             }
         }
         return text.length() == 0 ? "(" + status.name().toLowerCase(Locale.ROOT) + ", no output)" : text.toString();
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof PyExecutionResult && fields().equals(((PyExecutionResult) other).fields());
+    }
+
+    @Override
+    public int hashCode() {
+        return fields().hashCode();
+    }
+
+    private List<Object> fields() {
+        return Arrays.asList(exitCode, stdout, stdoutTruncated, stderr, stderrTruncated, elapsedMs, lastValueRepr, errorRepr, status,
+                session, rest);
     }
 
     @Override

@@ -49,7 +49,7 @@ final class Requests {
             request.put("return_files", options.getReturnFiles());
         }
         if (!options.getInputs().isEmpty()) {
-            request.put("inputs", options.getInputs());
+            request.put("inputs", InputValues.of(options.getInputs()));
         }
         if (options.getValueJson() != null) {
             request.put("value_json", options.getValueJson());

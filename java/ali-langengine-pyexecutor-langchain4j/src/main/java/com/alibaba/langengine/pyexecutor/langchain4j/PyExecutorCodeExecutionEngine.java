@@ -1,20 +1,23 @@
 package com.alibaba.langengine.pyexecutor.langchain4j;
 
+import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutionTimeoutException;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import com.alibaba.langengine.pyexecutor.PyExecutorException;
 import dev.langchain4j.agent.tool.P;
 import dev.langchain4j.agent.tool.Tool;
+import dev.langchain4j.agent.tool.ToolMemoryId;
 import dev.langchain4j.code.CodeExecutionEngine;
 import java.util.Objects;
 
 /**
  * LangChain4j's engine, and at the same time a tool for {@code AiServices.builder(...).tools(engine)}. What the model
- * gets is text: output, traceback with hint, last value.
+ * gets is text: output, traceback with hint, last value. {@link PyExecutorImageTool} gives it images too.
  */
 public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
     private final PyExecutor executor;
     private final String sessionId;
+    private final boolean perConversation;
 
     /**
      * An engine that keeps nothing between calls.
@@ -32,16 +35,59 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
      * @param sessionId the session; null: none
      */
     public PyExecutorCodeExecutionEngine(PyExecutor executor, String sessionId) {
+        this(executor, sessionId, false);
+    }
+
+    private PyExecutorCodeExecutionEngine(PyExecutor executor, String sessionId, boolean perConversation) {
         this.executor = Objects.requireNonNull(executor, "executor");
         this.sessionId = sessionId;
+        this.perConversation = perConversation;
+    }
+
+    /**
+     * A tool that keeps the variables of each conversation in a session of its own: the conversation's memory id is the
+     * session's id. An AI service without {@code @MemoryId} has one conversation, whose id is {@code default}.
+     *
+     * @param executor that runs the code, with sessions on; it stays the caller's to close
+     * @return a new one, which as an engine keeps nothing
+     */
+    public static PyExecutorCodeExecutionEngine perConversation(PyExecutor executor) {
+        return new PyExecutorCodeExecutionEngine(executor, null, true);
     }
 
     @Override
     public String execute(String code) {
+        return run(null, code).toText();
+    }
+
+    /**
+     * The tool.
+     *
+     * @param code Python
+     * @param memoryId the conversation; LangChain4j gives it, the model does not see it
+     * @return what the model reads
+     */
+    @Tool(name = "python_execute", value = "Runs Python code in a sandbox and returns its output, and the value of the last expression")
+    public String pythonExecute(@P("Python code; the last expression's value is returned") String code, @ToolMemoryId Object memoryId) {
+        return run(memoryId, code).toText();
+    }
+
+    /**
+     * The tool outside a conversation.
+     *
+     * @param code Python
+     * @return what the model reads
+     */
+    public String pythonExecute(String code) {
+        return execute(code);
+    }
+
+    PyExecutionResult run(Object memoryId, String code) {
+        String session = perConversation && memoryId != null ? memoryId.toString() : sessionId;
         try {
-            return (sessionId == null ? executor.executeOnce(code, null) : executor.execute(sessionId, code, null)).toText();
+            return session == null ? executor.executeOnce(code, null) : executor.execute(session, code, null);
         } catch (PyExecutionTimeoutException e) {
-            return e.getResult().toText();
+            return e.getResult();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new PyExecutorException("internal", "interrupted; the run was cancelled", null);
@@ -50,16 +96,5 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
         } catch (Exception e) {
             throw new IllegalStateException(e);
         }
-    }
-
-    /**
-     * The tool.
-     *
-     * @param code Python
-     * @return what the model reads
-     */
-    @Tool(name = "python_execute", value = "Runs Python code in a sandbox and returns its output, and the value of the last expression")
-    public String pythonExecute(@P("Python code; the last expression's value is returned") String code) {
-        return execute(code);
     }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.alibaba.cloud.ai.graph.OverAllState;
+import com.alibaba.cloud.ai.graph.node.code.CodeExecutor;
 import com.alibaba.cloud.ai.graph.node.code.CodeExecutorNodeAction;
 import com.alibaba.cloud.ai.graph.node.code.entity.CodeBlock;
 import com.alibaba.cloud.ai.graph.node.code.entity.CodeExecutionConfig;
@@ -12,10 +13,12 @@ import com.alibaba.cloud.ai.graph.node.code.entity.CodeExecutionResult;
 import com.alibaba.cloud.ai.graph.node.code.entity.CodeParam;
 import com.alibaba.cloud.ai.graph.node.code.entity.CodeStyle;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
+import com.alibaba.langengine.pyexecutor.spring.PyExecutorAutoConfiguration;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 
 /** Against the real library. */
 class CodeNodeTest {
@@ -58,5 +61,15 @@ class CodeNodeTest {
         CodeExecutorNodeAction bad = CodeExecutorNodeAction.builder().codeExecutor(executor).codeLanguage("python3")
                 .code("import subprocess").config(new CodeExecutionConfig().setTimeout(5)).outputKey("out").build();
         assertThrows(Exception.class, () -> bad.apply(new OverAllState(Map.of())));
+    }
+
+    @Test
+    void springMakesTheExecutor() throws Exception {
+        try (AnnotationConfigApplicationContext context = new AnnotationConfigApplicationContext()) {
+            context.register(PyExecutorAutoConfiguration.class, PyExecutorSpringAiAlibabaAutoConfiguration.class);
+            context.refresh();
+            assertEquals(new CodeExecutionResult(0, "1\n"), context.getBean(CodeExecutor.class)
+                    .executeCodeBlocks(List.of(new CodeBlock("python", "print(1)")), null));
+        }
     }
 }

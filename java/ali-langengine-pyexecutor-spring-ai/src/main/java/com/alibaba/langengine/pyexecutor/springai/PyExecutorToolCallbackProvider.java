@@ -1,20 +1,47 @@
 package com.alibaba.langengine.pyexecutor.springai;
 
+import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutionTimeoutException;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import java.lang.reflect.Type;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import org.springframework.ai.chat.model.ToolContext;
+import org.springframework.ai.content.Media;
 import org.springframework.ai.tool.ToolCallback;
 import org.springframework.ai.tool.ToolCallbackProvider;
 import org.springframework.ai.tool.annotation.Tool;
 import org.springframework.ai.tool.annotation.ToolParam;
+import org.springframework.ai.tool.definition.ToolDefinition;
 import org.springframework.ai.tool.execution.ToolCallResultConverter;
+import org.springframework.ai.tool.metadata.ToolMetadata;
 import org.springframework.ai.tool.method.MethodToolCallbackProvider;
+import org.springframework.core.io.ByteArrayResource;
+import org.springframework.util.MimeType;
 
-/** Spring AI's tool {@code python_execute}. What the model gets is text: output, traceback with hint, last value. */
+/**
+ * Spring AI's tool {@code python_execute}. What the model gets is text: output, traceback with hint, last value. The result
+ * of a Spring AI tool is a String, so images can't be in it: they go to the collection that the caller puts into the tool
+ * context as {@link #IMAGES}.
+ */
 public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
+    /** The key of the tool context whose value is the conversation: that of Spring AI's {@code ChatMemory.CONVERSATION_ID}. */
+    public static final String CONVERSATION_ID = "chat_memory_conversation_id";
+    /**
+     * The key of the tool context whose value is a {@code Collection<Media>}: the images that scripts display are added
+     * to it, for a user message after the tool's.
+     */
+    public static final String IMAGES = "pyexec_images";
+
+    private static final List<String> TYPES = List.of("image/png", "image/jpeg");
+    private static final String DESCRIPTION = "Runs Python code in a sandbox and returns its output, and the value of the last expression";
+    private static final String CODE = "Python code; the last expression's value is returned";
+
     private final PyExecutor executor;
     private final String sessionId;
+    private final boolean perConversation;
 
     /**
      * A tool that keeps nothing between calls.
@@ -32,13 +59,59 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
      * @param sessionId the session; null: none
      */
     public PyExecutorToolCallbackProvider(PyExecutor executor, String sessionId) {
+        this(executor, sessionId, false);
+    }
+
+    private PyExecutorToolCallbackProvider(PyExecutor executor, String sessionId, boolean perConversation) {
         this.executor = Objects.requireNonNull(executor, "executor");
         this.sessionId = sessionId;
+        this.perConversation = perConversation;
+    }
+
+    /**
+     * A tool that keeps the variables of each conversation in a session of its own: the value of {@link #CONVERSATION_ID} in
+     * the tool context is the session's id. A call without it keeps nothing.
+     *
+     * @param executor that runs the code, with sessions on; it stays the caller's to close
+     * @return a new one
+     */
+    public static PyExecutorToolCallbackProvider perConversation(PyExecutor executor) {
+        return new PyExecutorToolCallbackProvider(executor, null, true);
     }
 
     @Override
     public ToolCallback[] getToolCallbacks() {
-        return MethodToolCallbackProvider.builder().toolObjects(new PythonExecute()).build().getToolCallbacks();
+        return new ToolCallback[] {new InAnyContext(callback(new PythonExecute()), callback(new PythonExecuteInContext()))};
+    }
+
+    private static ToolCallback callback(Object tool) {
+        return MethodToolCallbackProvider.builder().toolObjects(tool).build().getToolCallbacks()[0];
+    }
+
+    private String run(String code, Map<String, Object> context) throws Exception {
+        Object conversation = perConversation ? context.get(CONVERSATION_ID) : null;
+        PyExecutionResult result = run(conversation == null ? sessionId : conversation.toString(), code);
+        if (context.get(IMAGES) instanceof Collection<?>) {
+            addImages(result, context);
+        }
+        return result.toText();
+    }
+
+    private PyExecutionResult run(String session, String code) throws Exception {
+        try {
+            return session == null ? executor.executeOnce(code, null) : executor.execute(session, code, null);
+        } catch (PyExecutionTimeoutException e) {
+            return e.getResult();
+        }
+    }
+
+    @SuppressWarnings("unchecked")
+    private static void addImages(PyExecutionResult result, Map<String, Object> context) {
+        Collection<Media> images = (Collection<Media>) context.get(IMAGES);
+        for (PyExecutionResult.Display display : result.getDisplays()) {
+            TYPES.stream().filter(type -> display.data().get(type) instanceof String).findFirst().ifPresent(type -> images.add(
+                    Media.builder().mimeType(MimeType.valueOf(type)).data(new ByteArrayResource(display.bytes(type))).build()));
+        }
     }
 
     /** The text as it is: the default one makes a JSON string of it unless it is JSON by chance. */
@@ -53,16 +126,50 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
         }
     }
 
+    /** A method with a context can't be called without one, so that there are two of them. */
+    private static final class InAnyContext implements ToolCallback {
+        private final ToolCallback without;
+        private final ToolCallback with;
+
+        InAnyContext(ToolCallback without, ToolCallback with) {
+            this.without = without;
+            this.with = with;
+        }
+
+        @Override
+        public ToolDefinition getToolDefinition() {
+            return without.getToolDefinition();
+        }
+
+        @Override
+        public ToolMetadata getToolMetadata() {
+            return without.getToolMetadata();
+        }
+
+        @Override
+        public String call(String input) {
+            return without.call(input);
+        }
+
+        @Override
+        public String call(String input, ToolContext context) {
+            return context == null || context.getContext().isEmpty() ? without.call(input) : with.call(input, context);
+        }
+    }
+
     /** The tool's object, as Spring AI wants one. */
     private final class PythonExecute {
-        @Tool(name = "python_execute", resultConverter = PlainText.class,
-                description = "Runs Python code in a sandbox and returns its output, and the value of the last expression")
-        public String run(@ToolParam(description = "Python code; the last expression's value is returned") String code) throws Exception {
-            try {
-                return (sessionId == null ? executor.executeOnce(code, null) : executor.execute(sessionId, code, null)).toText();
-            } catch (PyExecutionTimeoutException e) {
-                return e.getResult().toText();
-            }
+        @Tool(name = "python_execute", resultConverter = PlainText.class, description = DESCRIPTION)
+        public String run(@ToolParam(description = CODE) String code) throws Exception {
+            return PyExecutorToolCallbackProvider.this.run(code, Map.of());
+        }
+    }
+
+    /** The same with a context, which the model does not see. */
+    private final class PythonExecuteInContext {
+        @Tool(name = "python_execute", resultConverter = PlainText.class, description = DESCRIPTION)
+        public String run(@ToolParam(description = CODE) String code, ToolContext context) throws Exception {
+            return PyExecutorToolCallbackProvider.this.run(code, context.getContext());
         }
     }
 }

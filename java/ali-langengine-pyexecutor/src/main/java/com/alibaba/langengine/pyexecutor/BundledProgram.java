@@ -115,7 +115,7 @@ final class BundledProgram {
         }
         requireOwn(cache);
         if (!Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
-            LOG.log(System.Logger.Level.INFO, "Unpacking the native program into {0}", folder);
+            LOG.log(System.Logger.Level.DEBUG, "Unpacking the native program into {0}", folder);
             write(cache, folder);
         }
         requireOwn(folder);

@@ -266,7 +266,7 @@ final class NativeClient implements Transport {
         try {
             new Sent(process, process.send("initialize", params)).await();
             done = true;
-            LOG.log(System.Logger.Level.INFO, "Started the native program {0}, process {1}", program.path, String.valueOf(process.pid()));
+            LOG.log(System.Logger.Level.DEBUG, "Started the native program {0}, process {1}", program.path, String.valueOf(process.pid()));
             return new Connection(process, base);
         } catch (IOException e) {
             throw program.unusable(process.ending(), e);

@@ -16,6 +16,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.logging.Handler;
+import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 import java.util.logging.SimpleFormatter;
@@ -157,10 +158,11 @@ class ListenersTest {
         };
         Logger logger = Logger.getLogger("com.alibaba.langengine.pyexecutor");
         logger.addHandler(handler);
+        logger.setLevel(Level.FINE);
         try (PyExecutor executor = new PyExecutor(null, new SessionConfig().setMaxCount(1))) {
             executor.execute("a", "x = 1", null);
             long pid = ((NativeClient) executor.transport()).pid();
-            assertTrue(told.get(0).startsWith("INFO Started the native program ") && told.get(0).endsWith(", process " + pid), told.toString());
+            assertTrue(told.get(0).startsWith("FINE Started the native program ") && told.get(0).endsWith(", process " + pid), told.toString());
             executor.execute("b", "1", null);
             executor.execute("a", "1", null);
             assertTrue(told.contains("INFO Session a began anew: its earlier state is gone (evicted)"), told.toString());
@@ -171,6 +173,7 @@ class ListenersTest {
             assertTrue(told.stream().anyMatch(line -> line.startsWith("WARNING the native program ")
                     && line.endsWith("It is started again; its sessions are gone.")), told.toString());
         } finally {
+            logger.setLevel(null);
             logger.removeHandler(handler);
         }
     }

@@ -52,3 +52,118 @@ def test_the_c_api(host, shim, nothing_left, scenario, kind, mode, stride):
                           env=dict(os.environ, LD_PRELOAD=shim), capture_output=True, text=True, timeout=600)
     print(done.stdout)
     assert done.returncode == 0, done.stdout[:4000] + done.stderr
+
+
+# ---- Programs: the control block is a file that they map ----
+
+CONTROL = struct.Struct("=IIIIQQQ240s")
+
+
+class Control:
+    def __init__(self, path):
+        with open(path, "w+b") as file:
+            file.write(bytes(CONTROL.size))
+            file.flush()
+            self.map = mmap.mmap(file.fileno(), CONTROL.size)
+        self.path, self.generation = path, 0
+
+    def arm(self, kind, mode, n):
+        self.generation += 1
+        self.map[:] = CONTROL.pack(self.generation, KINDS.index(kind), ERRORS[kind], mode == "onward", 0, 0, 0, b"")
+        self.map[16:24] = struct.pack("=Q", n)
+
+    def disarm(self):
+        self.map[16:24] = bytes(8)
+        return struct.unpack("=Q", self.map[32:40])[0]
+
+
+@pytest.fixture
+def control(tmp_path):
+    return Control(str(tmp_path / "control"))
+
+
+class Lines:
+    """A client of `pyexec rpc` or `pyexec mcp` that has one request at a time."""
+    def __init__(self, command, shim, control):
+        environment = dict(os.environ, LD_PRELOAD=shim, FAULT_CONTROL=control.path, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3",
+                           PYEXEC_HOST_POOL_SIZE="0", PYEXEC_HOST_ZYGOTES="1")
+        self.process = subprocess.Popen([os.path.join(BUILD, "pyexec"), command], env=environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.number, self.rest = 0, b""
+
+    def ask(self, method, **params):
+        self.number += 1
+        text = json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params})
+        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.flush()
+        while True:
+            while b"\n" not in self.rest:
+                assert select.select([self.process.stdout], [], [], 60)[0], "no answer to request %d" % self.number
+                data = os.read(self.process.stdout.fileno(), 1 << 20)
+                assert data, "the process ended"
+                self.rest += data
+            line, _, self.rest = self.rest.partition(b"\n")
+            answer = json.loads(line)
+            if "id" in answer:
+                assert answer["id"] == self.number, answer
+                return answer
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
+        self.process.stdout.close()
+
+
+CODE = "print('x' * 3000)\n{'long': 'y' * 200}"
+
+
+def without_facts(result):
+    return {key: value for key, value in result.items() if key not in ("usage", "session")}
+
+
+def rpc(client, session):
+    answer = client.ask("execute", session_id="s", code=CODE) if session else client.ask("execute_once", code=CODE)
+    if "error" in answer:
+        assert answer["error"]["data"]["code"] in CODES and answer["error"]["data"]["hint"], answer
+        return None
+    return without_facts(answer["result"])
+
+
+def mcp(client, session):
+    answer = client.ask("tools/call", name="run_python", arguments=dict({"session_id": "s"} if session else {}, code=CODE))
+    if "error" in answer:
+        assert answer["error"]["code"] == -32603 and answer["error"]["message"], answer
+        return None
+    result = answer["result"]
+    if "structuredContent" not in result:
+        assert result["isError"] and result["content"][0]["text"].split(":")[0] in CODES, answer
+        return None
+    return dict(without_facts(result["structuredContent"]), content=result["content"][0]["text"].split("\nnote: ")[0])
+
+
+def loop(client, control, once, kind, mode, stride):
+    wanted = {session: once(client, session) for session in (False, True) for _ in range(2)}
+    for session in (False, True):
+        n = 1
+        while True:
+            control.arm(kind, mode, n)
+            got = once(client, session)
+            fired = control.disarm()
+            assert got is None and fired or got == wanted[session], (kind, mode, n, got)
+            if not fired:
+                break
+            assert once(client, False) == wanted[False], (kind, mode, n)
+            n += stride
+        print("%s %s session=%s: %d calls" % (kind, mode, session, n))
+
+
+@pytest.mark.parametrize("mode", ["once", "onward"])
+@pytest.mark.parametrize("command", ["rpc", "mcp"])
+def test_servers_on_lines(shim, control, nothing_left, command, mode):
+    client = Lines(command, shim, control)
+    if command == "rpc":
+        assert "result" in client.ask("initialize", protocol=1)
+    else:
+        assert "result" in client.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "t", "version": "1"})
+    loop(client, control, rpc if command == "rpc" else mcp, "memory", mode, 1 if NIGHTLY else 3)
+    client.close()

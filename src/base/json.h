@@ -60,6 +60,25 @@ static inline void px_drop_json(json_t **json)
 }
 #define px_auto_json __attribute__((cleanup(px_drop_json)))
 
+/* Takes a copy: jansson's has lost the members that there was no memory for. NULL of NULL. */
+static inline json_t *px_json_whole_copy(json_t *copy, const json_t *json)
+{
+    if (json_equal(copy, json))
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
+
+static inline json_t *px_json_copy(const json_t *json)
+{
+    return px_json_whole_copy(json_copy((json_t *)(uintptr_t)json), json);
+}
+
+static inline json_t *px_json_deep_copy(const json_t *json)
+{
+    return px_json_whole_copy(json_deep_copy(json), json);
+}
+
 /* jansson 2.14 writes an object without a key when it has no memory for the key. The text is kept here instead,
  * so that this is seen. */
 static inline int px_json_keep_text(const char *bytes, size_t length, void *text)

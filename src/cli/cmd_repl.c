@@ -287,7 +287,7 @@ static json_t *call_policy(const json_t *policy)
 
 static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *error)
 {
-    json_t *cell = call_policy(policy), *completion = json_deep_copy(cell);
+    json_t *cell = call_policy(policy), *completion = px_json_deep_copy(cell);
     json_int_t timeout = json_integer_value(json_object_get(policy, "timeout_ms"));
     if (timeout > COMPLETION_MS)
         px_json_set(completion, "timeout_ms", json_integer(COMPLETION_MS));

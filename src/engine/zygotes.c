@@ -434,9 +434,10 @@ static enum exchanged exchange(struct zygote *zygote, const struct px_clone_requ
                     size_t count, struct px_clone_reply *ret, int ret_fds[2])
 {
     ret_fds[0] = ret_fds[1] = -1;
-    if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0 ||
-        !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS)))
+    if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
         return GONE;
+    if ((errno = 0, !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS))))
+        return errno == ENOMEM ? UNREAD : GONE;     /* poll(2) */
     ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
     if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
         return ANSWERED;

@@ -39,6 +39,10 @@ static bool wait_writable(const struct px_lines *lines)
     int timeout = -1;
     for (;;) {
         int n = px_poll(fds, PX_COUNT(fds), timeout);
+        if (n < 0) {        /* ENOMEM: poll(2) */
+            px_sleep_ns(NO_MEMORY_NS);
+            continue;
+        }
         if (n == 0)
             errno = ETIMEDOUT;
         if (n <= 0 || fds[0].revents)
@@ -156,6 +160,10 @@ static bool read_some(const struct px_lines *lines, int input, struct px_buffer 
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};
     for (;;) {
         int ready = px_poll(fds, PX_COUNT(fds), -1);
+        if (ready < 0) {
+            px_sleep_ns(NO_MEMORY_NS);
+            continue;
+        }
         if (ready > 0 && fds[1].revents)
             return false;
         ssize_t n = ready > 0 ? px_read(input, room, READ_BYTES) : -1;

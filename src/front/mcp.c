@@ -348,7 +348,7 @@ static void call_tool(struct px_mcp_call *call)
         px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, "tools/call: arguments must be an object");
         return;
     }
-    px_auto_json json_t *arguments = given ? json_copy(given) : json_object();
+    px_auto_json json_t *arguments = given ? px_json_copy(given) : json_object();
     if (px_mcp_check_arguments(call->tool, arguments, &error) == 0)
         call->tool->serve(call, arguments);
     else if (call->modern || strcmp(call->version, in_band_since) >= 0)

@@ -64,7 +64,7 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
         return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.",
                              PROTOCOL);
     }
-    json_t *config = json_copy((json_t *)(uintptr_t)params);
+    json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
     px_auto_free char *text = config ? px_json_dumps(config, JSON_COMPACT) : NULL;
     json_decref(config);

@@ -247,7 +247,7 @@ static int prepare(struct job *job, const json_t *params, bool session, pyexec_e
     job->request = pyexec_request_new();
     if (!job->request)
         return px_error_exhausted(error, errno, "can't make the request's descriptor");
-    json_t *rest = json_copy((json_t *)(uintptr_t)params);
+    json_t *rest = px_json_copy(params);
     if (!rest || take_own(job, rest, session, error) < 0) {
         int status = rest ? -1 : px_error_oom(error);
         json_decref(rest);

@@ -28,6 +28,7 @@
 #include "guest/crash.h"
 #include "guest/guard.h"
 #include "guest/mountpoint.h"
+#include "guest/open_files.h"
 #include "guest/run.h"
 #include "guest/signals.h"
 #include "guest/trap.h"
@@ -147,7 +148,7 @@ static uint64_t open_files_limit(uint64_t wanted)
 {
     struct rlimit ours;
     if (wanted != UINT64_MAX)
-        wanted += CHANNEL_FD + 1 + PX_OPEN_FILES_RESERVE;
+        wanted += CHANNEL_FD + 1 + px_open_files_reserve();
     if (getrlimit(RLIMIT_NOFILE, &ours) < 0 || ours.rlim_cur == RLIM_INFINITY)
         return wanted;
     uint64_t most = ours.rlim_cur > 2 * IN_FLIGHT_RESERVE ? ours.rlim_cur - IN_FLIGHT_RESERVE
@@ -201,7 +202,7 @@ static void set_open_files(const struct px_run *run, rlim_t below_hard)
 /* The script gets what its policy says; the guard lends the reserve to imports. */
 static void keep_reserve(const struct px_run *run)
 {
-    set_open_files(run, PX_OPEN_FILES_RESERVE);
+    set_open_files(run, px_open_files_reserve());
 }
 
 static void lend_reserve_for_receiving(const struct px_run *run)

@@ -3,16 +3,30 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#define IMPORTS_MAX 8           /* that an import may have open */
+#define LIBRARY_FILES_MAX 72    /* as many fonts as matplotlib keeps, and some */
+
 static struct {
+    size_t library_max;
     const struct px_run *run;
     int loading;                /* depth of imports that load something, over all threads */
     size_t held;                /* files that libraries have open */
     struct {
         dev_t device;
         ino_t inode;
-    } known[PX_LIBRARY_FILES_MAX];  /* that they opened */
+    } known[LIBRARY_FILES_MAX];  /* that they opened */
     size_t known_count;
 } state;
+
+void px_open_files_prepare(bool packages)
+{
+    state.library_max = packages ? LIBRARY_FILES_MAX : 0;
+}
+
+uint64_t px_open_files_reserve(void)
+{
+    return IMPORTS_MAX + state.library_max;
+}
 
 /* RLIMIT_NOFILE bounds numbers (getrlimit(2)): the soft limit is what the script may have, and as much as
  * is lent of the rest below the hard one. */
@@ -20,10 +34,10 @@ static void set_limit(void)
 {
     struct rlimit limit;
     if (!state.run || state.run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_max < PX_OPEN_FILES_RESERVE)
+        limit.rlim_max < px_open_files_reserve())
         return;
-    rlim_t lent = state.loading ? PX_OPEN_FILES_RESERVE : state.held;
-    limit.rlim_cur = limit.rlim_max - PX_OPEN_FILES_RESERVE + lent;
+    rlim_t lent = state.loading ? px_open_files_reserve() : state.held;
+    limit.rlim_cur = limit.rlim_max - px_open_files_reserve() + lent;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
@@ -55,7 +69,7 @@ static size_t count_held(void)
     size_t count = 0;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return 0;
-    for (int fd = 3; (rlim_t)fd < limit.rlim_cur && count < PX_LIBRARY_FILES_MAX; fd++)
+    for (int fd = 3; (rlim_t)fd < limit.rlim_cur && count < state.library_max; fd++)
         count += fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && is_known(&status);
     return count;
 }
@@ -63,17 +77,17 @@ static size_t count_held(void)
 void px_open_files_library(const char *path)
 {
     struct stat status;
-    if (!state.run || state.run->max_open_files == UINT64_MAX || stat(path, &status) < 0 ||
+    if (!state.run || !state.library_max || state.run->max_open_files == UINT64_MAX || stat(path, &status) < 0 ||
         !S_ISREG(status.st_mode))
         return;
     if (!is_known(&status)) {
-        if (state.known_count == PX_LIBRARY_FILES_MAX)
+        if (state.known_count == state.library_max)
             return;
         state.known[state.known_count].device = status.st_dev;
         state.known[state.known_count++].inode = status.st_ino;
     }
     size_t held = count_held() + 1;
-    state.held = held < PX_LIBRARY_FILES_MAX ? held : PX_LIBRARY_FILES_MAX;
+    state.held = held < state.library_max ? held : state.library_max;
     set_limit();
 }
 

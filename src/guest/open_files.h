@@ -5,6 +5,13 @@
 
 #include "guest/run.h"
 
+/* Zygote: whether there are packages beside the standard library, which may keep files open. */
+void px_open_files_prepare(bool packages);
+
+/* Descriptors beyond max_open_files, below the hard limit: the soft limit excludes them, and is raised for
+ * imports and for what libraries hold. */
+uint64_t px_open_files_reserve(void);
+
 /* Child: from here on for this run. */
 void px_open_files_arm(const struct px_run *run);
 

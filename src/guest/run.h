@@ -12,11 +12,6 @@
 #include "engine/wire.h"
 #include "policy/files.h"       /* enum px_files only: the guest links no jansson */
 
-/* Descriptors beyond max_open_files, for imports and for files that libraries keep open: the soft limit
- * excludes them, and the guard raises it for these (open_files.h). */
-#define PX_LIBRARY_FILES_MAX 72
-#define PX_OPEN_FILES_RESERVE (8 + PX_LIBRARY_FILES_MAX)
-
 /* The run message, unpacked. Strings are owned; sets are frozensets of str. */
 struct px_run {
     uint32_t flags;             /* PX_RUN_FLAG_… */

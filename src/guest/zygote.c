@@ -26,6 +26,7 @@
 #include "guest/display.h"
 #include "guest/guard.h"
 #include "guest/helper.h"
+#include "guest/open_files.h"
 #include "guest/run.h"
 #include "launch/namespaces.h"
 #include "sandbox/landlock.h"
@@ -221,6 +222,7 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
     /* One of the preloads shows things. */
     if (px_helper_is_loaded())
         prepare_displays();
+    px_open_files_prepare(zygote->trees[zygote->stdlib_count] != NULL);
     if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 ||
         px_run_prepare() < 0 || hide_start() < 0) {
         char text[512];

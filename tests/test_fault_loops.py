@@ -7,8 +7,10 @@ import json
 import mmap
 import os
 import select
+import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -167,3 +169,77 @@ def test_servers_on_lines(shim, control, nothing_left, command, mode):
         assert "result" in client.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "t", "version": "1"})
     loop(client, control, rpc if command == "rpc" else mcp, "memory", mode, 1 if NIGHTLY else 3)
     client.close()
+
+
+# ---- The HTTP server ----
+
+def post(path, body):
+    """The status and the JSON of the answer; None where the connection was closed without one."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(path)
+        client.sendall(b"POST /v1/execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                       % (len(body), body))
+        data = b""
+        try:
+            while part := client.recv(65536):
+                data += part
+        except ConnectionResetError:
+            return None
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return (int(head.split()[1]), json.loads(rest)) if rest else None
+
+
+@pytest.mark.parametrize("mode", ["once", "onward"])
+def test_the_http_server(shim, control, nothing_left, open_folder, mode):
+    path = str(open_folder / "socket")
+    environment = dict(os.environ, LD_PRELOAD=shim, FAULT_CONTROL=control.path, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3")
+    server = subprocess.Popen([os.path.join(BUILD, "pyexec"), "serve", "--listen", "unix:" + path], env=environment,
+                              stderr=subprocess.PIPE)
+    assert b"listening" in server.stderr.readline()
+    threading.Thread(target=server.stderr.read, daemon=True).start()
+    body = json.dumps({"code": CODE}).encode()
+    status, answer = post(path, body)
+    assert status == 200
+    wanted, n, closed = without_facts(answer), 1, 0
+    while True:
+        control.arm("memory", mode, n)
+        got = post(path, body)
+        fired = control.disarm()
+        closed += got is None
+        assert fired or got, n
+        if got and got[0] == 200:
+            assert without_facts(got[1]) == wanted, (n, got)
+        elif got:
+            assert got[1]["code"] in CODES and got[1]["hint"], (n, got)
+        status, answer = post(path, body)
+        assert status == 200 and without_facts(answer) == wanted, (n, answer)
+        if not fired:
+            break
+        n += 1 if NIGHTLY else 3
+    print("%s: %d calls; %d connections closed without an answer" % (mode, n, closed))
+    server.terminate()
+    assert server.wait(30) == 0
+
+
+# ---- One run of the program, from its first allocation on ----
+
+@pytest.mark.parametrize("mode", ["once", "onward"])
+def test_the_program(shim, control, nothing_left, mode):
+    environment = dict(os.environ, LD_PRELOAD=shim, FAULT_CONTROL=control.path, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3")
+    n = 1
+    while True:
+        control.arm("memory", mode, n)
+        done = subprocess.run([os.path.join(BUILD, "pyexec"), "run", "--json", "-c", CODE], env=environment,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        fired = control.disarm()
+        if done.returncode == 0:
+            result = json.loads(done.stdout)
+            assert (result["status"], result["stdout"], result["last_value_repr"]) == (
+                "ok", "x" * 3000 + "\n", repr({"long": "y" * 200})), (n, done)
+        else:
+            assert done.returncode == 125 and fired and "memory" in done.stdout + done.stderr, (n, done)
+        if not fired:
+            break
+        n += 1 if NIGHTLY else 23
+    print("%s: %d calls" % (mode, n))

@@ -30,7 +30,11 @@ static void say_line(const char *prefix, const char *text)
     px_buffer_add_string(&line, prefix);
     add_printable(&line, text);
     px_buffer_add_byte(&line, '\n');
-    cli_write(STDERR_FILENO, px_buffer_shown(&line), line.length);
+    static const char lost[] = "pyexec: can't allocate memory\n";
+    if (px_buffer_ok(&line))
+        cli_write(STDERR_FILENO, line.data, line.length);
+    else
+        cli_write(STDERR_FILENO, lost, sizeof lost - 1);
 }
 
 void cli_say_hint(const char *hint)

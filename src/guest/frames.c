@@ -15,12 +15,46 @@ typedef struct _frame PyFrameObject;
 int PyFrame_GetLineNumber(PyFrameObject *frame);
 #endif
 
+#define DISOWNED_MAX 64     /* beyond it no name is trusted */
 #define DEPTH_MAX 400       /* frames looked at; a deeper script pays with a coarser answer */
 
 static const char *const *trees;
 static size_t stdlib_count;
 static PyObject *script_names;      /* the dictionary of __main__ */
 static const char *workspace = "";
+static char *disowned[DISOWNED_MAX];
+static size_t disowned_count;
+
+static bool is_disowned(const char *filename)
+{
+    if (disowned_count == DISOWNED_MAX)
+        return true;
+    for (size_t i = 0; i < disowned_count; i++)
+        if (strcmp(disowned[i], filename) == 0)
+            return true;
+    return false;
+}
+
+void px_frames_disown(const char *filename)
+{
+    if (is_disowned(filename))
+        return;
+    char *copy = strdup(filename);
+    if (copy)
+        disowned[disowned_count++] = copy;
+    else
+        disowned_count = DISOWNED_MAX;
+}
+
+bool px_frames_named_in(const char *bytes, size_t length)
+{
+    if (memmem(bytes, length, "<frozen ", 8))
+        return true;
+    for (size_t i = 0; trees && trees[i]; i++)
+        if (memmem(bytes, length, trees[i], strlen(trees[i])))
+            return true;
+    return false;
+}
 
 void px_frames_arm(const char *path)
 {
@@ -39,6 +73,8 @@ void px_frames_prepare(const char *const *all, size_t count)
 
 enum px_owner px_frames_owner(const char *filename)
 {
+    if (disowned_count && is_disowned(filename))
+        return PX_OWNER_NONE;
     if (filename[0] == '<') {
         /* The last three are the script's too, in the hands of code, timeit and doctest. */
         static const char *const scripts[] = {"<cell", "<console>", "<timeit-src>", "<doctest "};

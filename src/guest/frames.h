@@ -30,6 +30,12 @@ void px_frames_arm(const char *workspace);
 
 enum px_owner px_frames_owner(const char *filename);
 
+/* From now on code with this file name is its caller's, as generated code is. */
+void px_frames_disown(const char *filename);
+
+/* Whether the bytes have a file name of the interpreter's code in them. */
+bool px_frames_named_in(const char *bytes, size_t length);
+
 /* Whether an absolute path lies in one of the trees. */
 bool px_frames_in_trees(const char *path);
 

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "guest/denial.h"
 #include "guest/frames.h"
+#include "guest/guard_code.h"
 #include "guest/guard_files.h"
 #include "guest/guard_imports.h"
 #include "guest/open_files.h"
@@ -44,7 +45,7 @@ static const struct px_run *run;
 
 enum kind {
     OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, SOCKET_SELF, PROCESS,
-    PROCESS_SECOND, MAPPING
+    PROCESS_SECOND, MAPPING, COMPILE, CODE_NEW, CODE_USED, CODE_SET, MARSHAL, IMPORT, LIBRARY
 };
 
 /* What is judged (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob
@@ -53,7 +54,16 @@ static const struct {
     const char *event;
     enum kind kind;
 } events[] = {
+    {"code.__new__", CODE_NEW},
+    {"compile", COMPILE},
+    {"ctypes.dlopen", LIBRARY},
+    {"exec", CODE_USED},
+    {"function.__new__", CODE_USED},
+    {"import", IMPORT},
+    {"marshal.load", MARSHAL},
+    {"marshal.loads", MARSHAL},
     {"mmap.__new__", MAPPING},
+    {"object.__setattr__", CODE_SET},
     {"open", OPEN},
     {"os.chdir", READ},
     {"os.chflags", WRITE},
@@ -265,6 +275,22 @@ static int check(size_t i, PyObject *arguments)
     case MAPPING:
         note_mapping(item(arguments, 0));
         return 0;
+    case COMPILE:
+    case CODE_NEW:
+        px_code_note_name(item(arguments, 1));
+        return 0;
+    case CODE_USED:
+        px_code_note_object(item(arguments, 0));
+        return 0;
+    case CODE_SET:
+        px_code_note_object(item(arguments, 2));
+        return 0;
+    case MARSHAL:
+        return px_code_check_marshal(event, item(arguments, 0));
+    case IMPORT:
+        return px_code_check_extension(item(arguments, 0), item(arguments, 1));
+    case LIBRARY:
+        return px_code_check_library(item(arguments, 0));
     case SOCKET_NEW:
         return network ? 0 : check_new_socket(event, arguments);
     case SOCKET:
@@ -283,7 +309,7 @@ static int check(size_t i, PyObject *arguments)
 static int on_event(const char *event, PyObject *arguments, void *data)
 {
     (void)data;
-    if (!run || !strchr("mops", event[0]))
+    if (!run || !strchr("cefimops", event[0]))
         return 0;
     for (size_t i = 0; i < PX_COUNT(events); i++)
         if (strcmp(events[i].event, event) == 0)
@@ -298,7 +324,9 @@ int px_guard_install(const char *const *trees, size_t stdlib_count)
         PyErr_SetString(PyExc_RuntimeError, "the interpreter has no PySys_AddAuditHook");
         return -1;
     }
-    return px_python.add_audit_hook(on_event, NULL) < 0 ? -1 : px_imports_install();
+    return px_python.add_audit_hook(on_event, NULL) < 0 || px_code_install() < 0
+               ? -1
+               : px_imports_install();
 }
 
 int px_guard_arm(const struct px_run *armed)

@@ -18,6 +18,7 @@ static PyObject *real_import;
 static PyObject *wrapped_module, *wrapped_import;   /* importlib's, once it is loaded */
 static PyObject *name_importlib;
 static __thread bool own;       /* this thread imports for the sandbox itself */
+static __thread int depth;      /* of imports of this thread that the policy let through */
 
 /* What to use instead, for the names that generated code asks for most. */
 static const struct {
@@ -267,6 +268,33 @@ static bool is_c_import(PyObject *arguments, PyObject *name)
     return is_for_numpy(px_buffer_shown(&text));
 }
 
+static PyObject *call_real(PyObject *real, PyObject *arguments, PyObject *keywords)
+{
+    depth++;
+    PyObject *result = PyObject_Call(real, arguments, keywords);
+    depth--;
+    return result;
+}
+
+bool px_imports_running(void)
+{
+    return own || depth > 0;
+}
+
+bool px_imports_permit_object(PyObject *name)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    if (!name || !PyUnicode_Check(name))
+        return false;
+    px_read_text(&text, name, 1000);
+    char top[256];
+    const char *full = px_buffer_shown(&text);
+    size_t length = px_utf8_truncate(full, strcspn(full, "."), sizeof top - 1);
+    memcpy(top, full, length);
+    top[length] = '\0';
+    return px_imports_permit(top);
+}
+
 static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *keywords)
 {
     PyObject *name = argument(arguments, keywords, 0, "name");
@@ -276,7 +304,7 @@ static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *key
     bool loads = !is_loaded(name);
     if (loads)
         px_open_files_import(1);
-    PyObject *result = PyObject_Call(real, arguments, keywords);
+    PyObject *result = call_real(real, arguments, keywords);
     if (loads) {
         px_open_files_import(-1);
         px_modules_note_import();
@@ -330,7 +358,7 @@ static PyObject *guarded_import(PyObject *self, PyObject *arguments, PyObject *k
         PyErr_Clear();
         if (caller_is_script() && check_relative(argument(arguments, keywords, 1, "globals")) < 0)
             return NULL;
-        return PyObject_Call(real_import, arguments, keywords);
+        return call_real(real_import, arguments, keywords);
     }
     PyErr_Clear();
     return call_checked(real_import, arguments, keywords);

@@ -13,4 +13,10 @@ void px_imports_arm(const struct px_run *run);
 /* Whether the script may import this top-level name. */
 bool px_imports_permit(const char *name);
 
+/* Whether this thread is in an import that the policy let through, or that the sandbox makes. */
+bool px_imports_running(void);
+
+/* Whether the script may import this name, dotted or not, a str. */
+bool px_imports_permit_object(PyObject *name);
+
 #endif

@@ -36,5 +36,14 @@ class JsonLines:
                     return message
             self.held.append(self.read())
 
+    def begin(self, method, code, **params):
+        """Sends a call whose script is known to run then, by the first output that it streams. Its id."""
+        number = self.send(method, code="print('go', flush=True)\n" + code, stream=True, **params)
+        while True:
+            message = self.read()
+            if message.get("method") == "output" and message["params"]["request"] == number:
+                return number
+            self.held.append(message)
+
     def ask(self, method, **params):
         return self.wait(self.send(method, **params))

@@ -78,14 +78,12 @@ def test_a_silent_call_is_not_counted(client):
 
 def test_interrupt_and_cancel(client):
     client.call("execute", session_id="s", code="x = 1")
-    running = client.send("execute", session_id="s", code="import time\ntime.sleep(60)")
-    time.sleep(0.3)
+    running = client.begin("execute", "import time\ntime.sleep(60)", session_id="s", timeout_ms=60000)
     assert client.call("interrupt", session_id="s")["result"] == {}
     assert client.wait(running)["result"]["error_repr"] == "KeyboardInterrupt"
     assert client.call("execute", session_id="s", code="x")["result"]["last_value_repr"] == "1"
     for method, status in (("interrupt", "error"), ("cancel", "cancelled")):
-        running = client.send("execute_once", code="import time\ntime.sleep(60)")
-        time.sleep(0.3)
+        running = client.begin("execute_once", "import time\ntime.sleep(60)", timeout_ms=60000)
         assert client.call(method, request=running)["result"] == {}
         assert client.wait(running)["result"]["status"] == status
     assert client.call("cancel", request=99999)["error"]["data"]["code"] == "invalid_request"

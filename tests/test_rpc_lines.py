@@ -1,14 +1,18 @@
 """Bad lines of an RPC client: each answered right and under its id, and no other disturbed, however many."""
+import fcntl
 import json
 import os
 import random
 import signal
 import subprocess
+import sys
+import termios
 import threading
 import time
 
 import pytest
 
+from serving import wait_for
 from test_rpc import Client
 
 # A sanitizer's own memory is no measure.
@@ -231,6 +235,11 @@ def test_output_comes_though_the_script_goes_on(own, nothing_left):
 
 # Signals
 
+def unread(stream):
+    """The bytes that wait in its pipe."""
+    return int.from_bytes(fcntl.ioctl(stream, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 def test_a_signal_ends_it_as_the_end_of_input_does(own, nothing_left, open_folder, number, reads):
@@ -238,12 +247,13 @@ def test_a_signal_ends_it_as_the_end_of_input_does(own, nothing_left, open_folde
     for name in "ab":
         client.call("execute", session_id=name, code="open('f', 'w').write('x')")
     assert sorted(os.listdir(open_folder)) == ["a", "b"]
-    running = client.send("execute", session_id="a", code="import time\ntime.sleep(60)", timeout_ms=60000)
-    client.send("execute_once", code="while True: pass")
+    running = client.begin("execute", "import time\ntime.sleep(60)", session_id="a", timeout_ms=60000)
+    client.begin("execute_once", "while True: pass", timeout_ms=60000)
     if not reads:
         for _ in range(5):
             client.send("execute_once", code="print('x' * 200000)")
-    time.sleep(0.5)
+        # Until the pipe is full: nobody reads it any more.
+        wait_for(lambda: unread(client.process.stdout) > 60000, "output")
     client.process.send_signal(number)
     if reads:
         assert client.wait(running)["result"]["status"] == "cancelled"

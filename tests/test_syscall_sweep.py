@@ -11,6 +11,7 @@ import pytest
 
 from conftest import BUILD
 from library import Executor
+from syscalls_needed import needed, numbers, refused
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
 
@@ -124,11 +125,31 @@ def disagreement(call, verdict, refusals, outcome):
     return None
 
 
+# The answers of a call that was not made. An honest caller falls back on each.
+REFUSALS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES, errno.EINVAL}
+
+
+def was_refused(outcome, answers=REFUSALS):
+    if outcome[0] == "returned":
+        return outcome[1] == -1 and outcome[2] in answers
+    return any(denial["layer"] == "syscall" for denial in outcome[1]["denials"])
+
+
+def unneeded(number, outcomes, names, allowed):
+    """What the list written by hand has against these outcomes of one number, or None."""
+    name, taken = names.get(number), [outcome for outcome in outcomes if not was_refused(outcome)]
+    if name in allowed:
+        # EINVAL and the like are the kernel's answers to these arguments. Threads have tests of their own.
+        reached = any(not was_refused(outcome, {errno.EPERM, errno.ENOSYS}) for outcome in outcomes)
+        return None if reached or name == "clone" else "%s is refused always" % name
+    return "%s is not refused: %s" % (name or number, taken[0]) if taken else None
+
+
 @pytest.mark.parametrize("network", [False, True], ids=["offline", "online"])
 def test_every_number_answers_as_the_list_says(network, nothing_left):
     calls = calls_by_number()
     answers = verdicts([call for tries in calls.values() for call in tries], network)
-    counts, wrong = {}, []
+    counts, wrong, names, allowed = {}, [], {number: name for name, number in numbers().items()}, needed(network)
     policy = {"use_import_whitelist": False, "banned_imports": [], "preload_imports": ["ctypes"],
               "disable_networking": not network, "disable_open": False}
     with Executor(policy) as executor:
@@ -136,11 +157,16 @@ def test_every_number_answers_as_the_list_says(network, nothing_left):
             wanted = [answers[tuple(call)] for call in tries]
             refusals = {error for action, error, _ in wanted if action == "errno"}
             outcomes = observed(executor, tries, wanted[0][2] in WAIT)
+            if what := unneeded(tries[0][0], outcomes, names, allowed):
+                wrong.append(what)
             for call, verdict, outcome in zip(tries, wanted, outcomes, strict=True):
                 counts[verdict[0]] = counts.get(verdict[0], 0) + 1
                 what = disagreement(call, verdict, refusals, outcome)
                 if what:
                     wrong.append((what, verdict, list(map(hex, call)), outcome))
+        for call in refused(network):
+            if not was_refused(*observed(executor, [call], False)):
+                wrong.append(("allowed", names[call[0]], list(map(hex, call))))
     print(len(calls), "numbers", sum(counts.values()), "calls", counts)
     assert not wrong, (len(wrong), wrong[:20])
     assert min(counts[action] for action in ("allow", "errno", "trap")) > 250, counts

@@ -1,0 +1,67 @@
+"""What CPython, glibc and common packages need of the kernel, written by hand from their sources and manual pages, and
+not from src/sandbox/syscalls.def, which it judges. A call that is not here must be refused, whatever its arguments. Who
+adds a rule to the list adds the need here."""
+import re
+
+# Each group: why, and the calls. Architecture: x86-64.
+NEEDED = {
+    "io: open files, pipes and sockets are read and written": "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2"
+        " lseek close close_range dup dup2 dup3 fcntl ioctl sendfile copy_file_range pipe pipe2",
+    "os: opening, listing and looking at files": "open openat creat access faccessat faccessat2 stat fstat lstat newfstatat statx"
+        " statfs fstatfs readlink readlinkat getdents getdents64 getcwd chdir fchdir umask",
+    "os: changing files of the workspace": "rename renameat renameat2 mkdir mkdirat rmdir link linkat unlink unlinkat symlink"
+        " symlinkat chmod fchmod fchmodat fchmodat2 truncate ftruncate fallocate utime utimes futimesat utimensat",
+    "os, sqlite3: locks and order on disk": "flock fsync fdatasync fadvise64",
+    "malloc, mmap, dlopen, thread stacks": "mmap munmap mprotect mremap madvise msync brk",
+    "threading (pthread_create, locks, end of a thread)": "clone futex set_robust_list set_tid_address rseq exit exit_group gettid"
+        " restart_syscall",
+    "signal": "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack pause alarm"
+        " getitimer setitimer kill tkill tgkill",
+    "time": "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times timerfd_create timerfd_settime"
+        " timerfd_gettime",
+    "select, selectors, asyncio": "poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2"
+        " eventfd eventfd2 socketpair",
+    "socket: what asyncio's own pair and the result's channel use": "sendto recvfrom sendmsg recvmsg shutdown getsockname getpeername",
+    "os, resource: asking about oneself": "getpid getppid getpgrp getpgid getsid getuid geteuid getgid getegid getresuid getresgid"
+        " getgroups getrlimit setrlimit prlimit64 getrusage getpriority uname sysinfo getcpu capget prctl",
+    "os.sched_*, numba, joblib": "sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_getattr"
+        " sched_get_priority_max sched_get_priority_min sched_rr_get_interval",
+    "subprocess, multiprocessing: waiting answers that there is no child": "wait4 waitid",
+    "random, secrets, hash seeds": "getrandom",
+}
+ONLINE = {
+    "socket, ssl, http, glibc's resolver": "socket setsockopt getsockopt connect bind listen accept accept4 sendmmsg recvmmsg",
+}
+# Allowed calls whose arguments must not be these: (name, arguments), each a way out or a way to harm others.
+REFUSED = [
+    ("clone", [0x10000000]),            # CLONE_NEWUSER
+    ("clone", [0x00020000]),            # CLONE_NEWNS
+    ("clone", [0x40000000]),            # CLONE_NEWNET
+    ("clone", [17]),                    # a process: SIGCHLD and nothing else
+    ("chmod", [0x100020000000, 0o4755]), ("fchmod", [0, 0o2755]),          # set-id bits
+    ("prctl", [22, 1]), ("prctl", [4, 1]), ("prctl", [36, 1]),              # seccomp, dumpable, child subreaper
+    ("rt_sigaction", [31]),                                               # SIGSYS, the guard's own
+    ("prlimit64", [1]),                                                   # other processes
+    ("sendto", [0, 0, 0, 0x20000000]),                                    # MSG_FASTOPEN: connects past connect
+]
+REFUSED_OFFLINE = [("socket", [family, kind]) for family in (1, 2, 10, 16, 17, 38, 40) for kind in (1, 2, 3)]
+REFUSED_ONLINE = [("socket", [family, kind]) for family in (1, 17, 38, 40) for kind in (1, 2, 3)] + [("socket", [2, 3, 1])]
+
+
+def numbers(header="/usr/include/x86_64-linux-gnu/asm/unistd_64.h"):
+    """{name: number} of the kernel's own header."""
+    with open(header) as file:
+        found = {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
+    return {"fchmodat2": 452, **found}      # Linux 6.6; older headers lack it
+
+
+def needed(network):
+    groups = [*NEEDED.values(), *(ONLINE.values() if network else ())]
+    return {name for group in groups for name in group.split()}
+
+
+def refused(network):
+    """[number, arguments…] of calls that must be refused."""
+    known = numbers()
+    return [[known[name], *(argument % (1 << 64) for argument in arguments), *[0] * (6 - len(arguments))]
+            for name, arguments in REFUSED + (REFUSED_ONLINE if network else REFUSED_OFFLINE)]

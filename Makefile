@@ -49,7 +49,7 @@ bench-serve: all
 # Mixed traffic, kills and disconnects for MINUTES; then all must be as it was.
 MINUTES ?= 10
 soak-serve: all
-	tests/soak_serve.py $(MINUTES) $(BUILD)/pyexec
+	tests/support/soak_serve.py $(MINUTES) $(BUILD)/pyexec
 
 # A tool call of MCP beside POST /v1/execute.
 bench-mcp: all
@@ -65,7 +65,7 @@ bench-dialects: all
 
 # How long sessions wait beside scripts that misbehave; needs an idle machine.
 bench-neighbours: all
-	PYEXEC_BUILD=$(BUILD) /usr/bin/python3 tests/neighbours.py
+	PYEXEC_BUILD=$(BUILD) /usr/bin/python3 tests/support/neighbours.py
 
 # The host side (library, program, HTTP server, unit tests) under ASan and UBSan, TSan. A report is a
 # failed test (tools/sanitizers.sh). SANITIZE is also for the C programs that the tests link with the

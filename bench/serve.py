@@ -18,7 +18,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/support")]
 from serving import dial, serving, token_line  # noqa: E402
 
 BODY = b'{"code": "1 + 1"}'
@@ -64,7 +64,7 @@ def quantiles(samples):
 
 def compile_library_caller(build, folder):
     path = os.path.join(folder, "capi_lines")
-    subprocess.run(["gcc", "-O2", "-I", ROOT / "include", ROOT / "tests" / "capi_lines.c", "-o", path,
+    subprocess.run(["gcc", "-O2", "-I", ROOT / "include", ROOT / "tests" / "support" / "capi_lines.c", "-o", path,
                     os.path.join(build, "libpyexec.so.0"), "-Wl,-rpath," + os.path.abspath(build)], check=True)
     return path
 

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "engine/request.h"
-#include "engine/result.h"
+#include "policy/request.h"
+#include "result/result.h"
 #include "fuzz.h"
 
 struct pyexec_executor {

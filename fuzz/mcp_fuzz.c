@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/json.h"
-#include "front/mcp.h"
+#include "mcp/mcp.h"
 #include "fuzz.h"
 
 #define LAST "\n{\"jsonrpc\":\"2.0\",\"id\":\"the last\",\"method\":\"ping\"}\n"

@@ -1,7 +1,7 @@
 /* What a child sends: packets, each after its length in two bytes (the lower first), until the
  * protocol is broken or nothing is left. Whatever was taken in must make a result that is JSON. */
 #include "base/cleanup.h"
-#include "engine/result.h"
+#include "result/result.h"
 #include "fuzz.h"
 
 static const size_t sizes[] = {

@@ -7,9 +7,9 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
-#include "engine/request.h"
-#include "engine/result.h"
-#include "front/rpc.h"
+#include "policy/request.h"
+#include "result/result.h"
+#include "rpc/rpc.h"
 #include "fuzz.h"
 
 #define LAST "\n{\"jsonrpc\":\"2.0\",\"id\":\"the last\",\"method\":\"ping\"}\n"

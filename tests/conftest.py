@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -27,6 +28,8 @@ signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
+# Helpers, and tests whose tables other tests use.
+sys.path += sorted(glob.glob(os.path.join(ROOT, "tests", "*", "")))
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
 COPY = "/nowhere"               # of the program, once made
@@ -146,7 +149,7 @@ def compile_host(_copy):
     def build(name):
         target = os.path.join(_copy, name[:-2])
         subprocess.run(["gcc", "-Wall", "-Werror", "-g", "-O1", *os.environ.get("SANITIZE", "").split(), "-I",
-                        os.path.join(ROOT, "include"), os.path.join(ROOT, "tests", name), "-o", target,
+                        os.path.join(ROOT, "include"), os.path.join(ROOT, "tests", "support", name), "-o", target,
                         os.path.join(_copy, "libpyexec.so.0"), "-Wl,-rpath," + _copy, "-lpthread"], check=True)
         return target
     return build

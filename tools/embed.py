@@ -4,7 +4,7 @@ import os
 import sys
 
 with open(sys.argv[1], "w") as out:
-    out.write('#include "guest/helper.h"\n\nconst struct px_helper_source px_helper_sources[] = {\n')
+    out.write('#include "guest/embedded_python.h"\n\nconst struct px_helper_source px_helper_sources[] = {\n')
     for path in sys.argv[2:]:
         with open(path, "rb") as file:
             source = file.read()

@@ -349,7 +349,7 @@ static void write_markdown(void)
          "\n"
          "The filter is checked against the list three times: when it is compiled, by running it on\n"
          "every number with arguments at and around every value that a rule names; in the unit tests,\n"
-         "by the kernel; and by `tests/test_syscall_sweep.py` from native code inside a sandbox, with\n"
+         "by the kernel; and by `tests/kernel/test_syscall_sweep.py` from native code inside a sandbox, with\n"
          "every number up to 1023, the x32 ones, negative ones and ones with a set upper half (1,632\n"
          "numbers, 15,034 calls with harmless and odd arguments, offline and online). Each call must\n"
          "be answered as the list says, each trap be named with its number and Python line, and each\n"

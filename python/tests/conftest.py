@@ -12,7 +12,7 @@ from pyexec import AsyncPyexec, Pyexec
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
-sys.path.append(os.path.join(ROOT, "tests"))
+sys.path += [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "support")]
 from serving import serving, token_line  # noqa: E402
 
 os.environ["PYEXEC"] = PROGRAM = os.path.join(BUILD, "pyexec")
@@ -35,7 +35,7 @@ def pytest_report_header():
 
 
 class _Program:
-    """As tests/serving.py starts it."""
+    """As tests/support/serving.py starts it."""
 
     uid = os.getuid()
 

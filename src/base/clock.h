@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 #include <stdint.h>
+
+#define PX_NS_PER_MS INT64_C(1000000)
 #include <time.h>
 
 static inline int64_t px_timespec_ns(struct timespec time)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "base/weight.h"
+#include "base/json_memory.h"
 
 /* jansson's results that can't be ignored: a failed allocation would drop a member silently. */
 #define PX_JSON_CHECKED(declaration) declaration __attribute__((warn_unused_result))

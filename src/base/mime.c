@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define NAME_MAX_BYTES 127
+#define MIME_NAME_MAX 127
 
 static bool is_token(const char *text, size_t length)
 {
@@ -27,7 +27,7 @@ static bool ends(const char *name, size_t length, const char *end)
 
 enum px_mime px_mime_of(const char *name, size_t length)
 {
-    const char *slash = length && length <= NAME_MAX_BYTES ? memchr(name, '/', length) : NULL;
+    const char *slash = length && length <= MIME_NAME_MAX ? memchr(name, '/', length) : NULL;
     if (!slash || !is_token(name, (size_t)(slash - name)) ||
         !is_token(slash + 1, length - (size_t)(slash + 1 - name)))
         return PX_MIME_BAD;

@@ -1,6 +1,6 @@
 /* System calls that a signal can interrupt (EINTR), repeated until they have a result.
  *
- * The other rooms use these and not the calls themselves; tests/test_tree.py checks it. Each result
+ * The other rooms use these and not the calls themselves; tests/tree/test_tree.py checks it. Each result
  * must be used. The two functions whose name ends in _or_signal return at a signal, for programs
  * whose own handlers have something to say.
  *

@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/report.h"
+#include "cli/print.h"
 #include "policy/policy.h"
 
 /* One option as the three shells need it. */

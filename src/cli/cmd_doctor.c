@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/report.h"
+#include "cli/print.h"
 #include "cli/settings.h"
 
 struct doctor_options {

@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/report.h"
+#include "cli/print.h"
 #include "policy/policy.h"
 
 /* Text for roff: dashes that are to be copied from the page, backslashes, dots and quotes at

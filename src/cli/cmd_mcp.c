@@ -5,10 +5,10 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/handles.h"
-#include "cli/report.h"
+#include "cli/print.h"
 #include "cli/settings.h"
-#include "cli/signals.h"
-#include "front/mcp.h"
+#include "cli/cli_signals.h"
+#include "mcp/mcp.h"
 
 static int open_executor(const struct cli_arguments *arguments, pyexec_executor **ret, pyexec_error *error)
 {

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/report.h"
+#include "cli/print.h"
 #include "cli/settings.h"
 
 struct policy_options {

@@ -12,9 +12,9 @@
 #include "cli/commands.h"
 #include "cli/handles.h"
 #include "cli/repl_read.h"
-#include "cli/report.h"
-#include "cli/run.h"
-#include "cli/signals.h"
+#include "cli/print.h"
+#include "cli/run_command.h"
+#include "cli/cli_signals.h"
 
 #define SESSION "repl"
 #define COMPLETION_MS 300

@@ -3,9 +3,9 @@
 
 #include "base/cleanup.h"
 #include "cli/commands.h"
-#include "cli/report.h"
-#include "cli/signals.h"
-#include "front/rpc.h"
+#include "cli/print.h"
+#include "cli/cli_signals.h"
+#include "rpc/rpc.h"
 
 struct rpc_options {
     bool ignore_signals;

@@ -9,9 +9,9 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/handles.h"
-#include "cli/report.h"
-#include "cli/run.h"
-#include "cli/signals.h"
+#include "cli/print.h"
+#include "cli/run_command.h"
+#include "cli/cli_signals.h"
 
 static const struct cli_option run_rows[] = {
     {"code", 'c', "CODE", "The script itself.", CLI_INTO(struct run_options, code)},

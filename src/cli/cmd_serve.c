@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/commands.h"
-#include "cli/report.h"
+#include "cli/print.h"
 #include "cli/settings.h"
 #include "serve/serve.h"
 

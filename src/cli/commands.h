@@ -1,7 +1,7 @@
 /* The commands of the `pyexec` program.
  *
  * To add one: a file cmd_NAME.c that defines its row, its row here and in main.c's table.
- * Help, man page and shell completion follow from the row; tests/test_package.py checks them. */
+ * Help, man page and shell completion follow from the row; tests/tree/test_package.py checks them. */
 #ifndef PX_CLI_COMMANDS_H
 #define PX_CLI_COMMANDS_H
 

@@ -7,11 +7,11 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/names.h"
+#include "base/spelling.h"
 #include "base/retry.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/report.h"
+#include "cli/print.h"
 
 static const struct cli_command *const commands[] = {
     &cmd_run, &cmd_repl, &cmd_serve, &cmd_mcp, &cmd_rpc, &cmd_policy, &cmd_doctor, &cmd_bench, &cmd_completion, &cmd_manpage,

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/names.h"
+#include "base/spelling.h"
 #include "cli/commands.h"
 #include "policy/policy.h"
 
@@ -68,7 +68,7 @@ struct parser {
 };
 
 /* A row and the struct that it points into. */
-struct target {
+struct option_target {
     const struct cli_option *row;
     void *base;
 };
@@ -96,7 +96,7 @@ static int flag_add(struct cli_arguments *arguments, struct cli_flag flag, pyexe
 
 /* The row of a long name, or of a letter when name is NULL. */
 static bool find_row(const struct parser *parser, const char *name, char letter,
-                     struct target *ret)
+                     struct option_target *ret)
 {
     const struct {
         const struct cli_option *rows;
@@ -112,7 +112,7 @@ static bool find_row(const struct parser *parser, const char *name, char letter,
         for (size_t i = 0; i < tables[t].count; i++) {
             const struct cli_option *row = &tables[t].rows[i];
             if (name ? strcmp(row->name, name) == 0 : row->letter && row->letter == letter) {
-                *ret = (struct target){row, tables[t].base};
+                *ret = (struct option_target){row, tables[t].base};
                 return true;
             }
         }
@@ -143,7 +143,7 @@ static int switch_value(const char *flag, const char *value, bool *ret, pyexec_e
     return px_error_hint(error, "Write %s alone, or %s=false.", flag, flag);
 }
 
-static int set_row(struct parser *parser, const struct target *target, const char *flag,
+static int set_row(struct parser *parser, const struct option_target *target, const char *flag,
                    const char *value, pyexec_error *error)
 {
     void *member = (char *)target->base + target->row->offset;
@@ -274,7 +274,7 @@ static int parse_long(struct parser *parser, const char *text, pyexec_error *err
     snprintf(flag, sizeof flag, "%.*s", (int)(length < sizeof flag ? length : sizeof flag), text);
     const char *name = flag + 2;
 
-    struct target target;
+    struct option_target target;
     if (find_row(parser, name, 0, &target))
         return set_row(parser, &target, flag, value, error);
     if (parser->command->policy_flags) {
@@ -290,7 +290,7 @@ static int parse_letters(struct parser *parser, const char *text, pyexec_error *
 {
     for (const char *letter = text + 1; *letter; letter++) {
         char flag[] = {'-', *letter, 0};
-        struct target target;
+        struct option_target target;
         if (!find_row(parser, NULL, *letter, &target))
             return unknown_option(parser, flag, error);
         bool takes_value = target.row->kind != CLI_SWITCH;

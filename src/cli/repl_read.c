@@ -12,10 +12,10 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
-#include "cli/report.h"
+#include "cli/print.h"
 
 #define HISTORY_LINES 2000
-#define NAMES_MAX 100       /* candidates */
+#define REPL_NAMES_MAX 100       /* candidates */
 
 /* ---- Is it complete? ---- */
 
@@ -396,9 +396,9 @@ static void list_names(struct repl_reader *reader, const char *const *names, siz
 /* What the candidates have in common is typed; when that is nothing, they are shown. */
 static unsigned char offer(struct repl_reader *reader, const char *prefix, char *text)
 {
-    const char *names[NAMES_MAX], *name;
+    const char *names[REPL_NAMES_MAX], *name;
     size_t count = 0, typed = strlen(prefix);
-    while (count < NAMES_MAX && (name = strsep(&text, "\n")))
+    while (count < REPL_NAMES_MAX && (name = strsep(&text, "\n")))
         if (strncmp(name, prefix, typed) == 0 && strlen(name) <= REPL_WORD_MAX)
             names[count++] = name;
     if (count == 0)

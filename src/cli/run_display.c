@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "base/mime.h"
 #include "base/retry.h"
-#include "cli/run.h"
+#include "cli/run_command.h"
 
 int run_display_write(void *userdata, const char *text, size_t length)
 {

@@ -18,14 +18,14 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/retry.h"
-#include "cli/run.h"
+#include "cli/run_command.h"
 
-#define PATH_LIMIT 4096
+#define RUN_FILE_PATH_MAX 4096
 
 /* Whether each part of a relative path is a plain name. */
 static bool path_is_plain(const char *path, size_t length)
 {
-    if (!length || length >= PATH_LIMIT || strlen(path) != length)
+    if (!length || length >= RUN_FILE_PATH_MAX || strlen(path) != length)
         return false;
     for (const char *part = path;; part++) {
         size_t part_length = strcspn(part, "/");
@@ -59,7 +59,7 @@ static int open_parent(int folder, char *path, const char **ret_name)
 static int write_file(int folder, const char *path, const struct px_buffer *bytes,
                       pyexec_error *error)
 {
-    char parts[PATH_LIMIT];
+    char parts[RUN_FILE_PATH_MAX];
     const char *name = NULL;
     snprintf(parts, sizeof parts, "%s", path);
     px_auto_fd int parent = open_parent(folder, parts, &name);

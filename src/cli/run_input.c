@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "cli/run.h"
+#include "cli/run_command.h"
 
 #define CODE_MAX ((size_t)10 << 20)     /* docs/rpc.md, execute_once */
 #define INPUTS_MAX ((size_t)20 << 20)   /* their JSON may be spaced out */

@@ -10,9 +10,9 @@
 #include "base/cleanup.h"
 #include "base/retry.h"
 #include "cli/commands.h"
-#include "cli/report.h"
-#include "cli/run.h"
-#include "cli/signals.h"
+#include "cli/print.h"
+#include "cli/run_command.h"
+#include "cli/cli_signals.h"
 
 void run_stream_done(struct run_stream *stream)
 {

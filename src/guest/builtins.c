@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "guest/read.h"
+#include "guest/pyobject_access.h"
 
 static PyObject *real_open;
 static PyObject *file_name;         /* "file" */

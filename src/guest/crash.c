@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
-#include "engine/wire.h"
-#include "guest/guard.h"
+#include "protocol/wire.h"
+#include "guest/guard/guard.h"
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static uint64_t limit;

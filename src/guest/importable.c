@@ -13,7 +13,7 @@
 
 #define DEPTH_MAX 32
 
-struct search {
+struct module_search {
     const struct px_importable_sink *sink;
     char base[PATH_MAX];        /* resolved; links must stay below it */
 };
@@ -128,7 +128,7 @@ bool px_importable_is_shared(const char *folder)
 }
 
 /* Whether a link leads to something below the search that has no dot name on its way. */
-static bool link_stays_inside(const struct search *search, const char *path)
+static bool link_stays_inside(const struct module_search *search, const char *path)
 {
     char resolved[PATH_MAX];
     return realpath(path, resolved) && px_path_below(resolved, search->base) &&
@@ -136,7 +136,7 @@ static bool link_stays_inside(const struct search *search, const char *path)
 }
 
 /* Whether a file or folder may be given out, as far as links go; its mode in `ret_mode`. */
-static bool stays_inside(const struct search *search, const char *path, mode_t *ret_mode)
+static bool stays_inside(const struct module_search *search, const char *path, mode_t *ret_mode)
 {
     struct stat status;
     if (lstat(path, &status) < 0)
@@ -167,7 +167,7 @@ static bool has_dot_name(const char *folder, int depth)
 
 /* All that belongs to a package. A name that is made in the folder later appears in a folder that
  * is added whole, so one that has dot names already is not. */
-static int add_tree(const struct search *search, const char *folder, int depth)
+static int add_tree(const struct module_search *search, const char *folder, int depth)
 {
     if (!has_dot_name(folder, depth))
         return search->sink->add(search->sink->data, folder);
@@ -184,7 +184,7 @@ static int add_tree(const struct search *search, const char *folder, int depth)
     return 0;
 }
 
-static int add_package(const struct search *search, const char *folder)
+static int add_package(const struct module_search *search, const char *folder)
 {
     if (px_importable_is_shared(folder))
         return 0;
@@ -208,10 +208,10 @@ static bool is_companion(const char *name)
     return ends_with(name, ".dist-info") || ends_with(name, ".egg-info") || ends_with(name, ".libs");
 }
 
-static int add_importable(const struct search *search, const char *folder, bool namespaces, int depth);
+static int add_importable(const struct module_search *search, const char *folder, bool namespaces, int depth);
 
 /* A folder whose name is an identifier. A virtual environment or a repository is no namespace package. */
-static int add_subfolder(const struct search *search, const char *folder, bool namespaces, int depth)
+static int add_subfolder(const struct module_search *search, const char *folder, bool namespaces, int depth)
 {
     if (is_package(folder))
         return add_package(search, folder);
@@ -220,7 +220,7 @@ static int add_subfolder(const struct search *search, const char *folder, bool n
     return add_importable(search, folder, true, depth + 1);
 }
 
-static int add_importable(const struct search *search, const char *folder, bool namespaces, int depth)
+static int add_importable(const struct module_search *search, const char *folder, bool namespaces, int depth)
 {
     DIR *px_auto(close_folder) entries = opendir(folder);
     char path[PATH_MAX];
@@ -246,14 +246,14 @@ static int add_importable(const struct search *search, const char *folder, bool 
 
 int px_importable_folder(const struct px_importable_sink *sink, const char *folder)
 {
-    struct search search = {.sink = sink};
+    struct module_search search = {.sink = sink};
     if (!realpath(folder, search.base))
         return 0;
     return add_importable(&search, folder, !px_importable_is_shared(folder), 0);
 }
 
 /* The files of a module, whose path may lack the suffix. */
-static int add_module(const struct search *search, const char *path)
+static int add_module(const struct module_search *search, const char *path)
 {
     char folder[PATH_MAX], found[PATH_MAX];
     const char *slash = strrchr(path, '/'), *wanted = slash + 1, *name;
@@ -274,7 +274,7 @@ static int add_module(const struct search *search, const char *path)
 
 int px_importable_target(const struct px_importable_sink *sink, const char *path)
 {
-    struct search search = {.sink = sink};
+    struct module_search search = {.sink = sink};
     char parent[PATH_MAX];
     struct stat status;
     if (path[0] != '/' || snprintf(parent, sizeof parent, "%s", path) >= (int)sizeof parent)

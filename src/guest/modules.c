@@ -8,8 +8,8 @@
 
 #include "base/cleanup.h"
 #include "base/paths.h"
-#include "guest/helper.h"
-#include "guest/read.h"
+#include "guest/embedded_python.h"
+#include "guest/pyobject_access.h"
 
 static struct {
     bool session;

@@ -3,8 +3,8 @@
 #ifndef PX_GUEST_MODULES_H
 #define PX_GUEST_MODULES_H
 
-#include "guest/run.h"
-#include "guest/source.h"
+#include "guest/script.h"
+#include "guest/traceback/source.h"
 
 /* Zygote, after the preloads. 0, or -1 with a Python exception set. */
 int px_modules_prepare(void);

@@ -6,7 +6,7 @@
 #define PX_GUEST_MOUNTPOINT_H
 
 #include "base/error.h"
-#include "launch/launch.h"
+#include "protocol/launch.h"
 
 struct px_mountpoint {
     char covered[PX_WORKSPACE_PATH_MAX];    /* the folder that the tmpfs covers */

@@ -11,9 +11,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "guest/read.h"
+#include "guest/pyobject_access.h"
 
-#define ONLY_AST 0x400                  /* PyCF_ONLY_AST */
 #define TOP_LEVEL_AWAIT 0x2000          /* PyCF_ALLOW_TOP_LEVEL_AWAIT, since 3.8 */
 #define COROUTINE 0x80                  /* CO_COROUTINE */
 #define SAFE_LENGTH_38 8000             /* bytes of code whose tree fits 8 MiB of stack */
@@ -55,7 +54,7 @@ static int collect_future_flags(void)
 static int set_futures(long futures)
 {
     px_auto_object PyObject *flags = PyLong_FromLong(TOP_LEVEL_AWAIT | futures);
-    px_auto_object PyObject *ast_flags = PyLong_FromLong(ONLY_AST | TOP_LEVEL_AWAIT | futures);
+    px_auto_object PyObject *ast_flags = PyLong_FromLong(PX_COMPILE_ONLY_AST | TOP_LEVEL_AWAIT | futures);
     if (!flags || !ast_flags)
         return -1;
     px_drop_object(&kept.flags);

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "guest/python.h"
-#include "guest/source.h"
+#include "guest/traceback/source.h"
 
 /* Two code objects, each NULL when there is nothing to do. */
 struct px_program {

@@ -23,4 +23,7 @@ static inline bool px_has_gil(void)
     return px_python.gilstate_check && px_python.gilstate_check();
 }
 
+/* A flag of compile(): the tree, no code. PyCF_ONLY_AST is not in the limited API. */
+#define PX_COMPILE_ONLY_AST 0x400
+
 #endif

@@ -9,12 +9,12 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "guest/read.h"
-#include "guest/run.h"
+#include "guest/pyobject_access.h"
+#include "guest/script.h"
 
-#define NAMES_MAX 65536                 /* names in one import set */
-#define ENV_MAX 4096                    /* variables */
-#define PATH_LIMIT 4096
+#define RUN_NAMES_MAX 65536                 /* names in one import set */
+#define RUN_ENV_MAX 4096                    /* variables */
+#define RUN_PATH_MAX 4096
 
 struct intake {
     struct px_run *run;
@@ -57,7 +57,7 @@ static int take_bytes(struct px_buffer *to, const struct px_wire_field *field, s
 
 static int take_name(PyObject *names, const struct px_wire_field *field)
 {
-    if (PyList_Size(names) >= NAMES_MAX)
+    if (PyList_Size(names) >= RUN_NAMES_MAX)
         return -1;
     PyObject *name = PyUnicode_DecodeUTF8(field->bytes, (Py_ssize_t)field->length, NULL);
     if (!name)
@@ -71,7 +71,7 @@ static int take_env(struct intake *in, const struct px_wire_field *field)
 {
     const char *equals = memchr(field->bytes, '=', field->length);
     if (!equals || equals == field->bytes || memchr(field->bytes, '\0', field->length) ||
-        in->env_count >= ENV_MAX)
+        in->env_count >= RUN_ENV_MAX)
         return -1;
     if (in->env_count + 1 >= in->env_capacity) {
         size_t capacity = in->env_capacity ? in->env_capacity * 2 : 16;
@@ -126,7 +126,7 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
         in->has_input = true;
         return 0;
     case PX_RUN_FILENAME:
-        return take_bytes(&in->filename, field, PATH_LIMIT);
+        return take_bytes(&in->filename, field, RUN_PATH_MAX);
     case PX_RUN_MAX_VALUE:
         return take_number(field, &run->max_value, sizeof run->max_value);
     case PX_RUN_VALUE_JSON:
@@ -148,9 +148,9 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
     case PX_RUN_FILES:
         return take_files(run, field);
     case PX_RUN_WORKSPACE:
-        return take_bytes(&in->workspace, field, PATH_LIMIT);
+        return take_bytes(&in->workspace, field, RUN_PATH_MAX);
     case PX_RUN_WORKING_DIR:
-        return take_bytes(&in->working_dir, field, PATH_LIMIT);
+        return take_bytes(&in->working_dir, field, RUN_PATH_MAX);
     case PX_RUN_ALLOWED_IMPORT:
         return take_name(in->allowed, field);
     case PX_RUN_BANNED_IMPORT:

@@ -7,14 +7,14 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
-#include "guest/advice.h"
-#include "guest/display.h"
-#include "guest/guard.h"
-#include "guest/read.h"
+#include "guest/traceback/advice.h"
+#include "guest/display/display.h"
+#include "guest/guard/guard.h"
+#include "guest/pyobject_access.h"
 #include "guest/signals.h"
-#include "guest/suggest.h"
-#include "guest/syntax.h"
-#include "guest/traceback.h"
+#include "guest/traceback/suggest.h"
+#include "guest/traceback/syntax.h"
+#include "guest/traceback/traceback.h"
 
 #define RESERVE_BYTES (2u << 20)
 #define SUGGESTION_MAX 1024
@@ -199,7 +199,7 @@ static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_b
 static int send_error(const struct px_report *report, struct px_wire_writer *out)
 {
     int32_t line = report->line;
-    if (put_text(out, PX_RESULT_ERROR_TYPE, &report->type, PX_NAME_MAX) < 0 ||
+    if (put_text(out, PX_RESULT_ERROR_TYPE, &report->type, PX_WIRE_NAME_MAX) < 0 ||
         put_text(out, PX_RESULT_ERROR_MESSAGE, &report->message, PX_VALUE_MAX) < 0 ||
         px_wire_put(out, PX_RESULT_ERROR_LINE, &line, sizeof line) < 0)
         return -1;

@@ -4,8 +4,8 @@
 #ifndef PX_GUEST_REPORT_H
 #define PX_GUEST_REPORT_H
 
-#include "guest/run.h"
-#include "guest/source.h"
+#include "guest/script.h"
+#include "guest/traceback/source.h"
 
 struct px_report {
     enum px_outcome outcome;

@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "guest/read.h"
+#include "guest/pyobject_access.h"
 
 static struct {
     bool allowed;

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "guest/run.h"
+#include "guest/script.h"
 
 /* Zygote: Python-level handlers for PX_SIGNAL_TIMEOUT and PX_SIGNAL_CPU, Python's own for SIGINT,
  * and one that does nothing for PX_SIGNAL_NUDGE. 0, or -1 with a Python exception set. */

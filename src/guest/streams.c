@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "guest/read.h"
+#include "guest/pyobject_access.h"
 
 static const struct stream {
     const char *name, *hidden_name, *shown_name, *mode, *errors;

@@ -4,7 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
-#include "guest/read.h"
+#include "guest/pyobject_access.h"
 
 #define TRIES 100
 #define WAIT_NS 1000000

@@ -3,7 +3,7 @@
 #define PX_GUEST_ZYGOTE_H
 
 #include "guest/python.h"
-#include "launch/launch.h"
+#include "protocol/launch.h"
 #include "sandbox/root.h"
 
 struct px_paths {
@@ -34,18 +34,18 @@ void px_zygote_main(void) __attribute__((noreturn));
 
 /* Which files of the host the interpreter needs: adds them to the root, and fills trees, readable and
  * the importable part of `ready`.
- * Call after the preloads. 0, or -1. (guest/trees.c) */
+ * Call after the preloads. 0, or -1. (guest/library_dirs.c) */
 int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error);
 
-/* Makes in the folder, an empty /proc, what a run finds there. 0, or -1 with errno. (guest/trees.c) */
+/* Makes in the folder, an empty /proc, what a run finds there. 0, or -1 with errno. (guest/library_dirs.c) */
 int px_trees_show_program(const struct px_zygote *zygote, int folder);
 
 /* Clones one child and, in it, never returns. fds: channel, stdout, stderr and perhaps
- * the workspace's mount; they stay the caller's. (guest/child.c) */
+ * the workspace's mount; they stay the caller's. (guest/child_setup.c) */
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
                    const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error);
 
-/* Bench floors. (guest/floor.c) */
+/* Bench floors. (guest/baseline.c) */
 int px_floor_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
                  struct px_clone_reply *reply);
 

@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "launch/namespaces.h"
+#include "sandbox/namespaces.h"
 #include "sandbox/mount.h"
 
 /* A user namespace that maps one id of the folder's owner to the run's, for an idmapped mount

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "launch/launch.h"
+#include "protocol/launch.h"
 
 /* Serves one request of the socket. 0, or -1 when the host is gone. */
 int px_bind_serve(int socket, bool privileged, const struct px_launch_start *start);

@@ -19,10 +19,10 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "launch/launch.h"
-#include "launch/namespaces.h"
+#include "protocol/launch.h"
+#include "sandbox/namespaces.h"
 
-#define PREFIX "pyexec-"
+#define CGROUP_PREFIX "pyexec-"
 #define REMOVE_TRIES 200        /* of 10 ms: killed processes take a moment to be gone */
 
 static int write_file(int folder, const char *name, const char *text)
@@ -91,7 +91,7 @@ static void remove_stale(int top)
     copy = -1;
     const struct dirent *entry;
     while ((entry = readdir(folder))) {
-        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
+        if (strncmp(entry->d_name, CGROUP_PREFIX, strlen(CGROUP_PREFIX)) != 0)
             continue;
         px_auto_fd int base = px_openat(top, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
         if (base >= 0 && flock(base, LOCK_EX | LOCK_NB) == 0)
@@ -107,7 +107,7 @@ static int make_base(struct px_cgroup *cgroup)
         struct timespec now;
         struct stat made, found;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        snprintf(cgroup->name, sizeof cgroup->name, PREFIX "%d-%lld-%ld", getpid(),
+        snprintf(cgroup->name, sizeof cgroup->name, CGROUP_PREFIX "%d-%lld-%ld", getpid(),
                  (long long)now.tv_sec, now.tv_nsec);
         if (mkdirat(cgroup->top, cgroup->name, 0700) < 0)
             return -1;

@@ -20,7 +20,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "launch/launch.h"
+#include "protocol/launch.h"
 #include "launch/zygote_exec.h"
 
 static void tell(const struct px_supervisor *supervisor, struct px_launch_event *event, int pidfd)

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "sandbox/layers.h"
+#include "base/layers.h"
 
 struct px_supervisor {
     int host;               /* SOCK_SEQPACKET to the host library */

@@ -18,7 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
-#include "launch/namespaces.h"
+#include "sandbox/namespaces.h"
 #include "sandbox/mount.h"
 
 /* Runs in the interpreter before anything else: loads the extension by descriptor, so that no

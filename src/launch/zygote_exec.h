@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include "launch/launch.h"
+#include "protocol/launch.h"
 #include "launch/supervisor.h"
 
 /* The zygote's process id, or -1. Failures after the clone, a failed exec among them, end the

@@ -3,7 +3,7 @@
  * whitelist) are none. */
 #include <string.h>
 
-#include "base/names.h"
+#include "base/spelling.h"
 #include "policy/fields.h"
 
 static int check_strings(const struct px_table *table, const struct px_field *field,

@@ -15,9 +15,9 @@
 #include "policy/fields.h"
 
 #define FILE_MAX ((size_t)1 << 20)
-#define LINE_MAX_BYTES ((size_t)16384)
+#define CONFIG_LINE_MAX ((size_t)16384)
 #define ROWS_MAX 64
-#define PREFIX "PYEXEC_"
+#define ENVIRONMENT_PREFIX "PYEXEC_"
 
 enum { POLICY, HOST, SESSION, SERVE, SECTION_COUNT };
 
@@ -29,7 +29,7 @@ static const struct px_table *const sections[SECTION_COUNT] = {
 };
 
 /* Structs of our own for the sections that the caller doesn't want. */
-struct target {
+struct config_target {
     void *bases[SECTION_COUNT];
     struct px_policy policy;
     struct px_host host;
@@ -37,7 +37,7 @@ struct target {
     struct px_serve_config serve;
 };
 
-static void target_done(struct target *target)
+static void target_done(struct config_target *target)
 {
     px_policy_done(&target->policy);
     px_host_done(&target->host);
@@ -45,7 +45,7 @@ static void target_done(struct target *target)
     px_serve_config_done(&target->serve);
 }
 
-static int target_init(struct target *target, const struct px_config *into, pyexec_error *error)
+static int target_init(struct config_target *target, const struct px_config *into, pyexec_error *error)
 {
     void *own[SECTION_COUNT] = {&target->policy, &target->host, &target->session, &target->serve};
     void *theirs[SECTION_COUNT] = {into->policy, into->host, into->session, into->serve};
@@ -57,7 +57,7 @@ static int target_init(struct target *target, const struct px_config *into, pyex
     return 0;
 }
 
-static int set(struct target *target, int section, const char *name, const char *text,
+static int set(struct config_target *target, int section, const char *name, const char *text,
                enum px_origin origin, pyexec_error *error)
 {
     if (section == POLICY)
@@ -67,7 +67,7 @@ static int set(struct target *target, int section, const char *name, const char 
 
 /* A file that is being read. */
 struct reader {
-    struct target *target;
+    struct config_target *target;
     int section;                                /* -1 before the first one */
     unsigned line;
     unsigned seen[SECTION_COUNT][ROWS_MAX];     /* line of each key, or 0 */
@@ -155,9 +155,9 @@ static int read_key(struct reader *reader, char *line, size_t length, pyexec_err
 static int read_line(struct reader *reader, const char *bytes, size_t length,
                      pyexec_error *error)
 {
-    if (length > LINE_MAX_BYTES)
+    if (length > CONFIG_LINE_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY,
-                            "the line is longer than %zu bytes", LINE_MAX_BYTES);
+                            "the line is longer than %zu bytes", CONFIG_LINE_MAX);
     if (memchr(bytes, 0, length) || !px_utf8_valid(bytes, length, NULL))
         return bad_line("not UTF-8 text:", bytes, length, "Save the file as UTF-8.", error);
     px_auto_free char *copy = strndup(bytes, length);
@@ -171,7 +171,7 @@ static int read_line(struct reader *reader, const char *bytes, size_t length,
     return read_key(reader, line, strlen(line), error);
 }
 
-static int parse(struct target *target, const char *bytes, size_t length, const char *name,
+static int parse(struct config_target *target, const char *bytes, size_t length, const char *name,
                  pyexec_error *error)
 {
     struct reader reader = {.target = target, .section = -1};
@@ -198,9 +198,9 @@ static bool has_prefix(const char *text, const char *prefix)
 /* The section of PYEXEC_SECTION_KEY=…; *ret_key is where KEY begins. */
 static int section_of_variable(const char *variable, const char **ret_key)
 {
-    if (!has_prefix(variable, PREFIX))
+    if (!has_prefix(variable, ENVIRONMENT_PREFIX))
         return SECTION_COUNT;
-    variable += strlen(PREFIX);
+    variable += strlen(ENVIRONMENT_PREFIX);
     for (int i = 0; i < SECTION_COUNT; i++) {
         const char *name = sections[i]->name;
         size_t j = 0;
@@ -214,7 +214,7 @@ static int section_of_variable(const char *variable, const char **ret_key)
     return SECTION_COUNT;
 }
 
-static int read_variable(struct target *target, int section, const char *variable,
+static int read_variable(struct config_target *target, int section, const char *variable,
                          const char *key, pyexec_error *error)
 {
     char name[64], shown[PX_SHOWN_MAX];
@@ -231,7 +231,7 @@ static int read_variable(struct target *target, int section, const char *variabl
     return px_error_wrap(error, "environment variable %s", px_show(variable, whole, shown));
 }
 
-static int read_environment(struct target *target, char *const *environment, pyexec_error *error)
+static int read_environment(struct config_target *target, char *const *environment, pyexec_error *error)
 {
     for (; environment && *environment; environment++) {
         const char *key;
@@ -244,7 +244,7 @@ static int read_environment(struct target *target, char *const *environment, pye
 }
 
 /* Reads all of it, at most FILE_MAX bytes. */
-static int read_file(struct target *target, const char *path, pyexec_error *error)
+static int read_file(struct config_target *target, const char *path, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer bytes = {0};
     const char *name = path ? path : PX_CONFIG_PATH;
@@ -266,7 +266,7 @@ static int read_file(struct target *target, const char *path, pyexec_error *erro
 int px_config_parse(const char *bytes, size_t length, const char *name,
                     const struct px_config *into, pyexec_error *error)
 {
-    px_auto(target_done) struct target target = {0};
+    px_auto(target_done) struct config_target target = {0};
     if (target_init(&target, into, error) < 0)
         return -1;
     return parse(&target, bytes, length, name, error);
@@ -275,7 +275,7 @@ int px_config_parse(const char *bytes, size_t length, const char *name,
 int px_config_environment(char *const *environment, const struct px_config *into,
                           pyexec_error *error)
 {
-    px_auto(target_done) struct target target = {0};
+    px_auto(target_done) struct config_target target = {0};
     if (target_init(&target, into, error) < 0)
         return -1;
     return read_environment(&target, environment, error);
@@ -283,7 +283,7 @@ int px_config_environment(char *const *environment, const struct px_config *into
 
 int px_config_load_into(const char *path, const struct px_config *into, pyexec_error *error)
 {
-    px_auto(target_done) struct target target = {0};
+    px_auto(target_done) struct config_target target = {0};
     if (target_init(&target, into, error) < 0 || read_file(&target, path, error) < 0 ||
         read_environment(&target, environ, error) < 0)
         return -1;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/names.h"
+#include "base/spelling.h"
 
 bool px_strings_has(const struct px_strings *strings, const char *item)
 {

@@ -10,7 +10,7 @@
 #include "policy/policy.h"
 
 /* Bounds of what one value may hold: the sets are searched linearly, for every name. */
-#define PX_NAME_MAX 255
+#define PX_FIELD_NAME_MAX 255
 #define PX_NAMES_MAX 1024
 #define PX_STRING_MAX 4096
 

@@ -7,7 +7,7 @@
 #include "base/paths.h"
 #include "base/utf8.h"
 #include "policy/fields.h"
-#include "sandbox/layers.h"
+#include "base/layers.h"
 
 /* Characters that no identifier has but that would make messages lie: controls, spaces,
  * direction marks, symbols, private use. Python's own rule (XID_Start, XID_Continue) is
@@ -37,7 +37,7 @@ static bool ascii_in_name(char c, bool first)
 
 static bool valid_identifier(const char *text, size_t length)
 {
-    if (!length || length > PX_NAME_MAX)
+    if (!length || length > PX_FIELD_NAME_MAX)
         return false;
     for (size_t i = 0; i < length;) {
         const unsigned char *bytes = (const unsigned char *)text + i;
@@ -55,7 +55,7 @@ static bool valid_identifier(const char *text, size_t length)
 
 static bool valid_module(const char *text, size_t length)
 {
-    if (length > PX_NAME_MAX)
+    if (length > PX_FIELD_NAME_MAX)
         return false;
     for (;;) {
         const char *dot = memchr(text, '.', length);
@@ -199,7 +199,7 @@ static const struct px_unit size_units[] = {
 
 static const char layers_accepted[] = "names of isolation layers" LIST_FORM ", out of"
 #define PX_LAYER(constant, name, ...) " " name
-#include "sandbox/layers.def"
+#include "base/layers.def"
 #undef PX_LAYER
     ;
 

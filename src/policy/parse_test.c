@@ -343,12 +343,12 @@ static void test_bounds(void **state)
     px_auto(px_policy_done) struct px_policy policy;
     assert_int_equal(px_policy_init(&policy, &error), 0);
 
-    char name[PX_NAME_MAX + 2];
+    char name[PX_FIELD_NAME_MAX + 2];
     memset(name, 'a', sizeof name);
-    name[PX_NAME_MAX] = '\0';
+    name[PX_FIELD_NAME_MAX] = '\0';
     assert_int_equal(px_policy_set_text(&policy, "allowed_imports", name, PX_ORIGIN_FLAG, &error), 0);
-    name[PX_NAME_MAX] = 'a';
-    name[PX_NAME_MAX + 1] = '\0';
+    name[PX_FIELD_NAME_MAX] = 'a';
+    name[PX_FIELD_NAME_MAX + 1] = '\0';
     assert_int_equal(px_policy_set_text(&policy, "allowed_imports", name, PX_ORIGIN_FLAG, &error), -1);
     check_refused(&error, "allowed_imports");
 

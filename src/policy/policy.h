@@ -18,7 +18,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "policy/files.h"
+#include "base/file_access.h"
 
 /* A null integer: no limit of ours. */
 #define PX_NONE INT64_MIN

@@ -8,19 +8,19 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "serve/files.h"
-#include "serve/mcp.h"
+#include "serve/file_routes.h"
+#include "serve/mcp_http.h"
 #include "serve/playground.h"
 #include "serve/route.h"
-#include "serve/run.h"
+#include "serve/run_request.h"
 #include "serve/server.h"
-#include "serve/stream.h"
+#include "serve/sse.h"
 
 /* ---- Runs ---- */
 
 /* What HTTP callers may not ask for, and what the audit log wants to know. The library reads the
  * body by itself: only what may concern us is read here too. */
-static int check_body(struct px_request *request, pyexec_error *error)
+static int check_body(struct px_http_request *request, pyexec_error *error)
 {
     json_error_t problem;
     if (request->server->log.audit < 0 &&
@@ -45,7 +45,7 @@ static int check_body(struct px_request *request, pyexec_error *error)
     return 0;
 }
 
-static pyexec_request *make_run(struct px_request *request, pyexec_error *error)
+static pyexec_request *make_run(struct px_http_request *request, pyexec_error *error)
 {
     pyexec_request *run = pyexec_request_new();
     if (!run) {
@@ -60,7 +60,7 @@ static pyexec_request *make_run(struct px_request *request, pyexec_error *error)
     return run;
 }
 
-static void answer_run(struct px_request *request, pyexec_result *result, const pyexec_error *failure)
+static void answer_run(struct px_http_request *request, pyexec_result *result, const pyexec_error *failure)
 {
     const char *text = result ? pyexec_result_json(result) : NULL;
     if (!request->stream) {
@@ -71,17 +71,17 @@ static void answer_run(struct px_request *request, pyexec_result *result, const 
         return;
     }
     if (text) {
-        px_stream_end(request, "result", text);
+        px_sse_end(request, "result", text);
         return;
     }
     px_auto_free char *problem = px_problem_json(px_status_of(failure), pyexec_code_name(failure->code),
                                                  failure->message, failure->hint);
     request->outcome = pyexec_code_name(failure->code);
     request->server->metrics.errors[failure->code]++;
-    px_stream_end(request, "error", problem ? problem : "{}");
+    px_sse_end(request, "error", problem ? problem : "{}");
 }
 
-static void execute(struct px_request *request)
+static void execute(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
@@ -90,9 +90,9 @@ static void execute(struct px_request *request)
         px_answer_error(request, &error);
         return;
     }
-    if (px_stream_wanted(request) && px_stream_begin(request) == 0) {
-        pyexec_request_set_output(run, px_stream_output, request);
-        pyexec_request_set_display(run, px_stream_display, request);
+    if (px_sse_wanted(request) && px_sse_begin(request) == 0) {
+        pyexec_request_set_output(run, px_sse_output, request);
+        pyexec_request_set_display(run, px_sse_display, request);
     }
     px_run(request, run, &result, &error);
     answer_run(request, result, &error);
@@ -102,7 +102,7 @@ static void execute(struct px_request *request)
 
 /* ---- Sessions ---- */
 
-static void answer_status(struct px_request *request, int status, const pyexec_error *error)
+static void answer_status(struct px_http_request *request, int status, const pyexec_error *error)
 {
     if (status < 0)
         px_answer_error(request, error);
@@ -110,14 +110,14 @@ static void answer_status(struct px_request *request, int status, const pyexec_e
         px_answer_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
-static bool is_own(const struct px_request *request, const json_t *session)
+static bool is_own(const struct px_http_request *request, const json_t *session)
 {
     const char *principal = json_string_value(json_object_get(session, "principal"));
     return principal && strcmp(principal, request->principal->name) == 0;
 }
 
 /* The caller's sessions as a new array, or NULL. */
-static json_t *own_sessions(struct px_request *request)
+static json_t *own_sessions(struct px_http_request *request)
 {
     pyexec_error ignored;
     px_auto_free char *text = NULL;
@@ -134,12 +134,12 @@ static json_t *own_sessions(struct px_request *request)
     return own;
 }
 
-static void list_sessions(struct px_request *request)
+static void list_sessions(struct px_http_request *request)
 {
     px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "sessions", own_sessions(request))));
 }
 
-static void answer_session(struct px_request *request, int status)
+static void answer_session(struct px_http_request *request, int status)
 {
     pyexec_error error;
     px_auto_free char *text = NULL;
@@ -152,13 +152,13 @@ static void answer_session(struct px_request *request, int status)
     px_answer_json(request, status, session ? px_json_dumps(session, JSON_COMPACT) : NULL);
 }
 
-static void show_session(struct px_request *request)
+static void show_session(struct px_http_request *request)
 {
     answer_session(request, MHD_HTTP_OK);
 }
 
 /* The optional body of POST /v1/sessions: {"id": …, "policy": …}. */
-static int take_session_body(struct px_request *request, char **ret_policy, pyexec_error *error)
+static int take_session_body(struct px_http_request *request, char **ret_policy, pyexec_error *error)
 {
     json_error_t problem;
     px_auto_json json_t *object =
@@ -188,7 +188,7 @@ static int take_session_body(struct px_request *request, char **ret_policy, pyex
     return px_error_hint(error, "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 
-static void create_session(struct px_request *request)
+static void create_session(struct px_http_request *request)
 {
     pyexec_error error;
     px_auto_free char *policy = NULL;
@@ -208,14 +208,14 @@ static void create_session(struct px_request *request)
         px_answer_error(request, &error);
 }
 
-static void close_session(struct px_request *request)
+static void close_session(struct px_http_request *request)
 {
     pyexec_error error;
     answer_status(request, pyexec_session_close(request->server->executor, request->session_key, &error),
                   &error);
 }
 
-static void interrupt(struct px_request *request)
+static void interrupt(struct px_http_request *request)
 {
     pyexec_error error;
     answer_status(request,
@@ -225,12 +225,12 @@ static void interrupt(struct px_request *request)
 
 /* ---- Probes ---- */
 
-static void healthz(struct px_request *request)
+static void healthz(struct px_http_request *request)
 {
     px_answer_text(request, MHD_HTTP_OK, "text/plain; charset=utf-8", "ok\n", 3);
 }
 
-static void readyz(struct px_request *request)
+static void readyz(struct px_http_request *request)
 {
     if (request->server->draining)
         px_answer_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
@@ -239,7 +239,7 @@ static void readyz(struct px_request *request)
         healthz(request);
 }
 
-static void metrics(struct px_request *request)
+static void metrics(struct px_http_request *request)
 {
     px_auto_buffer struct px_buffer page = {0};
     px_metrics_write(request->server, &page);
@@ -247,7 +247,7 @@ static void metrics(struct px_request *request)
                    px_buffer_string(&page), page.length);
 }
 
-static void openapi(struct px_request *request)
+static void openapi(struct px_http_request *request)
 {
     const char *text = request->server->openapi;
     px_answer_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));

@@ -26,7 +26,7 @@ static int refuse_share(pyexec_error *error)
     return px_error_hint(error, "Send it again when earlier requests have been answered.");
 }
 
-static int reserve(struct px_request *request, uint64_t bytes, pyexec_error *error)
+static int reserve(struct px_http_request *request, uint64_t bytes, pyexec_error *error)
 {
     struct px_principal *principal = request->principal;
     uint64_t all = (uint64_t)request->server->bodies_bytes + bytes;
@@ -45,7 +45,7 @@ static int reserve(struct px_request *request, uint64_t bytes, pyexec_error *err
     return 0;
 }
 
-void px_body_release(struct px_request *request)
+void px_body_release(struct px_http_request *request)
 {
     request->server->bodies_bytes -= (long)request->reserved;
     if (request->principal)
@@ -53,13 +53,13 @@ void px_body_release(struct px_request *request)
     request->reserved = 0;
 }
 
-int px_request_weigh(struct px_request *request, pyexec_error *error)
+int px_http_request_weigh(struct px_http_request *request, pyexec_error *error)
 {
     uint64_t bytes = px_weigh(px_buffer_string(&request->body), request->body.length).bytes;
     return bytes > PX_JSON_READ_MAX ? 0 : reserve(request, bytes, error);
 }
 
-static int keep_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+static int keep_body(struct px_http_request *request, const char *bytes, size_t length, pyexec_error *error)
 {
     if (request->body_bytes > PX_BODY_MAX)
         return too_large(error);
@@ -71,7 +71,7 @@ static int keep_body(struct px_request *request, const char *bytes, size_t lengt
     return px_buffer_ok(&request->body) ? 0 : px_error_oom(error);
 }
 
-static int stream_body(struct px_request *request, const char *bytes, size_t length, pyexec_error *error)
+static int stream_body(struct px_http_request *request, const char *bytes, size_t length, pyexec_error *error)
 {
     if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
         return -1;
@@ -87,20 +87,20 @@ static int stream_body(struct px_request *request, const char *bytes, size_t len
 
 /* ---- How fast it must come ---- */
 
-static void set_deadline(struct px_request *request, int64_t deadline_ns)
+static void set_deadline(struct px_http_request *request, int64_t deadline_ns)
 {
     request->body_deadline_ns = deadline_ns;
     px_watch_body(request->server->watcher, request->connection, deadline_ns);
 }
 
-void px_body_await(struct px_request *request)
+void px_body_await(struct px_http_request *request)
 {
     set_deadline(request, px_now_ns() + px_http_patience(request->server, 0));
 }
 
 /* Each byte buys time, but never more than a request has at its beginning: a client that sent much at
  * once may not rest on it. */
-static void move_deadline(struct px_request *request, size_t length)
+static void move_deadline(struct px_http_request *request, size_t length)
 {
     int64_t most = px_now_ns() + px_http_patience(request->server, 0);
     int64_t bought = (int64_t)length * (INT64_C(1000000000) / PX_SLOWEST_BYTES_PER_SECOND);
@@ -108,12 +108,12 @@ static void move_deadline(struct px_request *request, size_t length)
     set_deadline(request, deadline < most ? deadline : most);
 }
 
-bool px_body_is_late(const struct px_request *request)
+bool px_body_is_late(const struct px_http_request *request)
 {
     return !request->dispatched && request->body_deadline_ns && px_now_ns() >= request->body_deadline_ns;
 }
 
-void px_body_take(struct px_request *request, const char *bytes, size_t length)
+void px_body_take(struct px_http_request *request, const char *bytes, size_t length)
 {
     pyexec_error *error = &request->body_error;
     request->body_bytes += length;

@@ -27,13 +27,13 @@ static struct px_principal *find_basic(struct px_principals *principals, const c
     return colon ? px_principals_find_token(principals, colon + 1) : NULL;
 }
 
-struct px_principal *px_dialect_principal(struct px_request *request)
+struct px_principal *px_dialect_principal(struct px_http_request *request)
 {
     struct px_principals *principals = &request->server->principals;
-    const char *authorization = px_request_header(request, "Authorization");
-    const char *own = request->route->dialects & PX_DIFY_SANDBOX ? px_request_header(request, "X-Api-Key")
+    const char *authorization = px_http_request_header(request, "Authorization");
+    const char *own = request->route->dialects & PX_DIFY_SANDBOX ? px_http_request_header(request, "X-Api-Key")
                       : request->route->dialects & PX_E2B
-                          ? px_request_header(request, "E2B-Traffic-Access-Token")
+                          ? px_http_request_header(request, "E2B-Traffic-Access-Token")
                           : NULL;
     if (!request->listener->tcp && (!principals->path || (!authorization && !own)))
         return &principals->local;
@@ -46,10 +46,10 @@ struct px_principal *px_dialect_principal(struct px_request *request)
     return own ? px_principals_find_token(principals, own) : NULL;
 }
 
-json_t *px_dialect_body(struct px_request *request, pyexec_error *error)
+json_t *px_dialect_body(struct px_http_request *request, pyexec_error *error)
 {
     json_error_t problem = {.text = "it is no object"};
-    if (px_request_weigh(request, error) < 0)
+    if (px_http_request_weigh(request, error) < 0)
         return NULL;
     request->json = px_json_read(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
     if (json_is_object(request->json))
@@ -63,7 +63,7 @@ json_t *px_dialect_body(struct px_request *request, pyexec_error *error)
     return NULL;
 }
 
-pyexec_request *px_dialect_run(struct px_request *request, const json_t *code, pyexec_error *error)
+pyexec_request *px_dialect_run(struct px_http_request *request, const json_t *code, pyexec_error *error)
 {
     pyexec_request *run = pyexec_request_new();
     const char *text = json_string_value(code);
@@ -77,7 +77,7 @@ pyexec_request *px_dialect_run(struct px_request *request, const json_t *code, p
     return run;
 }
 
-bool px_dialect_failed(struct px_request *request, const pyexec_error *error)
+bool px_dialect_failed(struct px_http_request *request, const pyexec_error *error)
 {
     bool own = error->code == PYEXEC_INVALID_REQUEST || error->code == PYEXEC_INVALID_POLICY ||
                error->code == PYEXEC_SESSION_NOT_FOUND || request->stream;
@@ -128,7 +128,7 @@ void px_dialect_add_stderr(struct px_buffer *out, const json_t *result)
     px_dialect_add_cut(out, result);
 }
 
-void px_dialect_health(struct px_request *request)
+void px_dialect_health(struct px_http_request *request)
 {
     px_answer_text(request, MHD_HTTP_OK, "application/json", "\"ok\"", 4);
 }

@@ -15,7 +15,7 @@
 #include "policy/config.h"
 #include "pyexec.h"
 
-struct px_request;
+struct px_http_request;
 struct px_principal;
 
 #define PX_E2B 1u
@@ -26,17 +26,17 @@ struct px_principal;
 unsigned px_dialects(const struct px_serve_config *config);
 
 /* Who calls a dialect's route; NULL: nobody known. */
-struct px_principal *px_dialect_principal(struct px_request *request);
+struct px_principal *px_dialect_principal(struct px_http_request *request);
 
 /* The request's body, kept in request->json; NULL: it is no JSON object. */
-json_t *px_dialect_body(struct px_request *request, pyexec_error *error);
+json_t *px_dialect_body(struct px_http_request *request, pyexec_error *error);
 
 /* A new run of the code, which is hashed for the audit log. NULL: out of memory. */
-pyexec_request *px_dialect_run(struct px_request *request, const json_t *code, pyexec_error *error);
+pyexec_request *px_dialect_run(struct px_http_request *request, const json_t *code, pyexec_error *error);
 
 /* Notes what a host-side failure was, and answers those that do not concern the request itself (busy,
  * shutting down), as pyexec does. True: answered. */
-bool px_dialect_failed(struct px_request *request, const pyexec_error *error);
+bool px_dialect_failed(struct px_http_request *request, const pyexec_error *error);
 
 /* What a person should read beside stdout, for clients that know stderr alone: stderr, then what it
  * does not say already of the error, its hint, and what was cut. */
@@ -44,26 +44,26 @@ void px_dialect_add_stderr(struct px_buffer *out, const json_t *result);
 /* The latter alone, a line each. */
 void px_dialect_add_cut(struct px_buffer *out, const json_t *result);
 
-void px_dialect_health(struct px_request *request);
+void px_dialect_health(struct px_http_request *request);
 
 /* dialect_e2b.c. The contexts that it has made, by principal. */
 struct px_contexts;
 int px_contexts_new(struct px_contexts **ret, pyexec_error *error);
 void px_contexts_free(struct px_contexts *contexts);
 
-void px_e2b_execute(struct px_request *request);
-void px_e2b_create(struct px_request *request);
-void px_e2b_list(struct px_request *request);
-void px_e2b_delete(struct px_request *request);
-void px_e2b_restart(struct px_request *request);
+void px_e2b_execute(struct px_http_request *request);
+void px_e2b_create(struct px_http_request *request);
+void px_e2b_list(struct px_http_request *request);
+void px_e2b_delete(struct px_http_request *request);
+void px_e2b_restart(struct px_http_request *request);
 
 /* dialect_dify.c */
-void px_dify_run(struct px_request *request);
-void px_dify_dependencies(struct px_request *request);
-void px_dify_update(struct px_request *request);
+void px_dify_run(struct px_http_request *request);
+void px_dify_dependencies(struct px_http_request *request);
+void px_dify_update(struct px_http_request *request);
 
 /* dialect_fusion.c */
-void px_fusion_run_code(struct px_request *request);
-void px_fusion_ping(struct px_request *request);
+void px_fusion_run_code(struct px_http_request *request);
+void px_fusion_ping(struct px_http_request *request);
 
 #endif

@@ -7,16 +7,16 @@
 #include "base/json.h"
 #include "serve/dialect.h"
 #include "serve/http.h"
-#include "serve/run.h"
+#include "serve/run_request.h"
 
-static void refuse(struct px_request *request, int status, int code, const char *message)
+static void refuse(struct px_http_request *request, int status, int code, const char *message)
 {
     px_answer_json(request, status,
                    px_json_take_text(json_pack("{s:i, s:s, s:n}", "code", code, "message", message, "data")));
 }
 
 /* Takes the data. */
-static void answer(struct px_request *request, json_t *data)
+static void answer(struct px_http_request *request, json_t *data)
 {
     px_answer_json(request, MHD_HTTP_OK,
                    px_json_take_text(json_pack("{s:i, s:s, s:o}", "code", 0, "message", "success", "data", data)));
@@ -55,7 +55,7 @@ static json_t *data_of(const json_t *result)
                      px_buffer_string(&text), text.length, "error", px_buffer_string(&error), "exit_code", exit_code);
 }
 
-static void fail(struct px_request *request, const pyexec_error *error)
+static void fail(struct px_http_request *request, const pyexec_error *error)
 {
     char message[sizeof error->message + sizeof error->hint + 2];
     if (px_dialect_failed(request, error))
@@ -64,7 +64,7 @@ static void fail(struct px_request *request, const pyexec_error *error)
     refuse(request, MHD_HTTP_OK, -400, message);
 }
 
-static void run(struct px_request *request, const json_t *body)
+static void run(struct px_http_request *request, const json_t *body)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
@@ -83,7 +83,7 @@ static void run(struct px_request *request, const json_t *body)
 }
 
 /* What its server answers where a member is missing, or a language is another. */
-static bool is_python(struct px_request *request, const char *language)
+static bool is_python(struct px_http_request *request, const char *language)
 {
     if (!language || !*language)
         refuse(request, MHD_HTTP_OK, -400, "language: required");
@@ -95,7 +95,7 @@ static bool is_python(struct px_request *request, const char *language)
     return false;
 }
 
-void px_dify_run(struct px_request *request)
+void px_dify_run(struct px_http_request *request)
 {
     pyexec_error error;
     const json_t *body = px_dialect_body(request, &error);
@@ -114,13 +114,13 @@ void px_dify_run(struct px_request *request)
 }
 
 /* What may be imported is the policy's to say: nothing is listed, nothing installed. */
-void px_dify_dependencies(struct px_request *request)
+void px_dify_dependencies(struct px_http_request *request)
 {
     if (is_python(request, MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "language")))
         answer(request, json_pack("{s:[]}", "dependencies"));
 }
 
-void px_dify_update(struct px_request *request)
+void px_dify_update(struct px_http_request *request)
 {
     pyexec_error error;
     const json_t *body = px_dialect_body(request, &error);

@@ -12,9 +12,9 @@
 #include "base/json.h"
 #include "serve/dialect.h"
 #include "serve/route.h"
-#include "serve/run.h"
+#include "serve/run_request.h"
 #include "serve/server.h"
-#include "serve/stream.h"
+#include "serve/sse.h"
 
 #define DEFAULT "e2b-default"
 #define HOME "/home/user"
@@ -95,7 +95,7 @@ static struct context *unlink_context(struct px_contexts *contexts, const struct
 }
 
 /* A copy of its folder, for free(), and it is the last one used; NULL: there is none of that id. */
-static char *use_context(struct px_request *request, const char *id)
+static char *use_context(struct px_http_request *request, const char *id)
 {
     struct px_contexts *contexts = request->server->contexts;
     if (strcmp(id, DEFAULT) == 0)
@@ -118,18 +118,18 @@ static json_t *describe(const char *id, const char *cwd)
 
 /* ---- Answers ---- */
 
-static void answer_text(struct px_request *request, int status, const char *text)
+static void answer_text(struct px_http_request *request, int status, const char *text)
 {
     px_answer_text(request, status, "text/plain; charset=utf-8", text, strlen(text));
 }
 
-static void refuse(struct px_request *request, const char *text)
+static void refuse(struct px_http_request *request, const char *text)
 {
     request->outcome = "invalid_request";
     answer_text(request, MHD_HTTP_BAD_REQUEST, text);
 }
 
-static void answer_unknown(struct px_request *request, const char *id)
+static void answer_unknown(struct px_http_request *request, const char *id)
 {
     char text[256];
     snprintf(text, sizeof text, "Context %.200s not found", id);
@@ -137,7 +137,7 @@ static void answer_unknown(struct px_request *request, const char *id)
     answer_text(request, MHD_HTTP_NOT_FOUND, text);
 }
 
-static void answer_failure(struct px_request *request, const pyexec_error *error)
+static void answer_failure(struct px_http_request *request, const pyexec_error *error)
 {
     char text[sizeof error->message + sizeof error->hint + 2];
     if (px_dialect_failed(request, error))
@@ -152,14 +152,14 @@ static void answer_failure(struct px_request *request, const pyexec_error *error
  * it is on stderr too: a chunk from where one begins is held until more output, or the end, says
  * which it was. */
 struct execution {
-    struct px_request *request;
+    struct px_http_request *request;
     struct px_buffer held;
 };
 
 static void let_go(struct execution *execution)
 {
     if (execution->held.length)
-        px_stream_output(execution->request, 2, execution->held.data, execution->held.length);
+        px_sse_output(execution->request, 2, execution->held.data, execution->held.length);
     px_buffer_consume(&execution->held, execution->held.length);
 }
 
@@ -184,7 +184,7 @@ static int print(void *closure, int which, const char *bytes, size_t length)
     let_go(execution);
     size_t shown = which == 2 ? find_traceback(bytes, length) : length;
     if (shown)
-        px_stream_output(execution->request, which, bytes, shown);
+        px_sse_output(execution->request, which, bytes, shown);
     px_buffer_add(&execution->held, bytes + shown, length - shown);
     return execution->request->gone;
 }
@@ -201,15 +201,15 @@ static void drop_traceback(struct execution *execution, const json_t *result)
 }
 
 /* Takes the line. */
-static void send_line(struct px_request *request, json_t *line)
+static void send_line(struct px_http_request *request, json_t *line)
 {
     px_auto_free char *text = px_json_take_text(line);
     if (text)
-        px_stream_send(request, NULL, text);
+        px_sse_send(request, NULL, text);
 }
 
 /* Its clients want texts: what is not there is "". */
-static void send_error(struct px_request *request, const char *name, const char *value, const char *traceback)
+static void send_error(struct px_http_request *request, const char *name, const char *value, const char *traceback)
 {
     send_line(request, json_pack("{s:s, s:s, s:s, s:s}", "type", "error", "name", name ? name : "", "value",
                                  value ? value : "", "traceback", traceback ? traceback : ""));
@@ -245,7 +245,7 @@ static json_t *result_line(bool main)
     return json_pack("{s:s, s:b}", "type", "result", "is_main_result", main);
 }
 
-static void send_display(struct px_request *request, const json_t *display)
+static void send_display(struct px_http_request *request, const json_t *display)
 {
     json_t *line = result_line(json_is_true(json_object_get(display, "last_value")));
     json_t *extra = json_object(), *value;
@@ -281,7 +281,7 @@ static bool has_shown_value(const json_t *result)
     return false;
 }
 
-static void send_value(struct px_request *request, const json_t *result)
+static void send_value(struct px_http_request *request, const json_t *result)
 {
     const json_t *value = json_object_get(result, "last_value_repr");
     if (!json_is_string(value) || has_shown_value(result))
@@ -291,7 +291,7 @@ static void send_value(struct px_request *request, const json_t *result)
     send_line(request, line);
 }
 
-static void send_outcome(struct px_request *request, const json_t *result)
+static void send_outcome(struct px_http_request *request, const json_t *result)
 {
     const json_t *error = json_object_get(result, "error");
     const char *status = json_string_value(json_object_get(result, "status"));
@@ -305,7 +305,7 @@ static void send_outcome(struct px_request *request, const json_t *result)
 }
 
 /* What a user would otherwise not learn: on stderr, as no field is for it. */
-static void send_notes(struct px_request *request, const json_t *result)
+static void send_notes(struct px_http_request *request, const json_t *result)
 {
     px_auto_buffer struct px_buffer text = {0};
     const char *why = json_string_value(json_object_get(json_object_get(result, "session"), "restarted"));
@@ -315,12 +315,12 @@ static void send_notes(struct px_request *request, const json_t *result)
     if (why)
         px_buffer_printf(&text, "[pyexec: what the context had before is gone (%s)]\n", why);
     if (text.length)
-        px_stream_output(request, 2, px_buffer_string(&text), text.length);
+        px_sse_output(request, 2, px_buffer_string(&text), text.length);
 }
 
 static void send_result(struct execution *execution, pyexec_result *result)
 {
-    struct px_request *request = execution->request;
+    struct px_http_request *request = execution->request;
     px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     json_t *count = json_object_get(json_object_get(object, "session"), "execution_count");
     drop_traceback(execution, object);
@@ -357,7 +357,7 @@ static const char *folder_of(const char *cwd)
     return *cwd == '/' ? NULL : cwd;
 }
 
-static pyexec_request *make_run(struct px_request *request, const char *cwd, pyexec_error *error)
+static pyexec_request *make_run(struct px_http_request *request, const char *cwd, pyexec_error *error)
 {
     const char *folder = folder_of(cwd);
     pyexec_request *run = px_dialect_run(request, json_object_get(request->json, "code"), error);
@@ -373,7 +373,7 @@ static pyexec_request *make_run(struct px_request *request, const char *cwd, pye
 }
 
 /* In the schedule of runs, in the context's order. */
-static void run(struct px_request *request)
+static void run(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
@@ -383,7 +383,7 @@ static void run(struct px_request *request)
         return;
     }
     pyexec_request *wanted = make_run(request, cwd, &error);
-    if (!wanted || px_stream_begin_lines(request) < 0) {
+    if (!wanted || px_sse_begin_lines(request) < 0) {
         if (wanted)
             px_error_oom(&error);
         answer_failure(request, &error);
@@ -400,14 +400,14 @@ static void run(struct px_request *request)
         px_dialect_failed(request, &error);
         send_error(request, pyexec_code_name(error.code), error.message, error.hint);
     }
-    px_stream_end(request, NULL, "{\"type\":\"end_of_execution\"}");
+    px_sse_end(request, NULL, "{\"type\":\"end_of_execution\"}");
     px_buffer_done(&execution.held);
     pyexec_result_free(result);
     pyexec_request_free(wanted);
 }
 
 /* False: answered. */
-static bool check_language(struct px_request *request, const json_t *language)
+static bool check_language(struct px_http_request *request, const json_t *language)
 {
     const char *text = json_string_value(language);
     if (!language || json_is_null(language) || (text && strcasecmp(text, "python") == 0))
@@ -419,7 +419,7 @@ static bool check_language(struct px_request *request, const json_t *language)
 }
 
 /* The context that is meant becomes the request's session; false: answered. */
-static bool find_context(struct px_request *request)
+static bool find_context(struct px_http_request *request)
 {
     const json_t *language = json_object_get(request->json, "language");
     const char *id = json_string_value(json_object_get(request->json, "context_id"));
@@ -437,7 +437,7 @@ static bool find_context(struct px_request *request)
     return false;
 }
 
-void px_e2b_execute(struct px_request *request)
+void px_e2b_execute(struct px_http_request *request)
 {
     pyexec_error error;
     if (!px_dialect_body(request, &error)) {
@@ -448,7 +448,7 @@ void px_e2b_execute(struct px_request *request)
         refuse(request, "code: a text is required");
         return;
     }
-    if (find_context(request) && px_request_move(request, run, &error) < 0)
+    if (find_context(request) && px_http_request_move(request, run, &error) < 0)
         answer_failure(request, &error);
 }
 
@@ -464,7 +464,7 @@ static bool leaves_home(const char *folder)
     return false;
 }
 
-void px_e2b_create(struct px_request *request)
+void px_e2b_create(struct px_http_request *request)
 {
     pyexec_error error;
     if (request->body.length && !px_dialect_body(request, &error)) {
@@ -496,7 +496,7 @@ void px_e2b_create(struct px_request *request)
     px_answer_json(request, MHD_HTTP_OK, text);
 }
 
-void px_e2b_list(struct px_request *request)
+void px_e2b_list(struct px_http_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
     json_t *list = json_array();
@@ -510,7 +510,7 @@ void px_e2b_list(struct px_request *request)
 }
 
 /* Its session may never have begun, or have ended already. */
-static void end_session(struct px_request *request)
+static void end_session(struct px_http_request *request)
 {
     pyexec_error error;
     if (pyexec_session_close(request->server->executor, request->session_key, &error) < 0 &&
@@ -520,7 +520,7 @@ static void end_session(struct px_request *request)
         px_answer_json(request, MHD_HTTP_OK, strdup("null"));
 }
 
-void px_e2b_delete(struct px_request *request)
+void px_e2b_delete(struct px_http_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
     pthread_mutex_lock(&contexts->lock);
@@ -534,7 +534,7 @@ void px_e2b_delete(struct px_request *request)
         free_context(found);
 }
 
-void px_e2b_restart(struct px_request *request)
+void px_e2b_restart(struct px_http_request *request)
 {
     px_auto_free char *cwd = use_context(request, request->session);
     if (cwd)

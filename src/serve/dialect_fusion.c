@@ -8,14 +8,14 @@
 #include "base/json.h"
 #include "serve/dialect.h"
 #include "serve/http.h"
-#include "serve/run.h"
+#include "serve/run_request.h"
 
 #define DEFAULT_SECONDS 10
 
 /* ---- What it does not take ---- */
 
 /* 422; always false. */
-static bool refuse(struct px_request *request, const char *member, const char *type, const char *message)
+static bool refuse(struct px_http_request *request, const char *member, const char *type, const char *message)
 {
     px_auto_json json_t *where = json_pack("[s]", "body");
     if (member)
@@ -57,7 +57,7 @@ static bool are_files(json_t *files)
     return true;
 }
 
-static bool check(struct px_request *request, const json_t *body)
+static bool check(struct px_http_request *request, const json_t *body)
 {
     static const char *const numbers[] = {"compile_timeout", "run_timeout", "memory_limit_MB"};
     const json_t *code = json_object_get(body, "code"), *language = json_object_get(body, "language");
@@ -91,7 +91,7 @@ static json_int_t at_most(const json_t *policy, const char *key, double wanted)
 }
 
 /* Limits above the caller's ceiling are that ceiling. NULL: out of memory. */
-static char *policy_of(struct px_request *request, const json_t *body)
+static char *policy_of(struct px_http_request *request, const json_t *body)
 {
     px_auto_free char *text = px_run_policy(request);
     px_auto_json json_t *policy = text ? px_json_loads(text, 0, NULL) : NULL;
@@ -139,7 +139,7 @@ static int add_wanted(pyexec_request *run, const json_t *paths, pyexec_error *er
     return 0;
 }
 
-static int prepare(struct px_request *request, pyexec_request *run, const json_t *body, pyexec_error *error)
+static int prepare(struct px_http_request *request, pyexec_request *run, const json_t *body, pyexec_error *error)
 {
     const json_t *stdin_text = json_object_get(body, "stdin");
     px_auto_free char *policy = policy_of(request, body);
@@ -202,7 +202,7 @@ static json_t *fetched(const json_t *body, const json_t *result)
 }
 
 /* Takes run (NULL: none) and files. */
-static void answer(struct px_request *request, const char *status, const char *message, json_t *run, json_t *files)
+static void answer(struct px_http_request *request, const char *status, const char *message, json_t *run, json_t *files)
 {
     px_answer_json(request, MHD_HTTP_OK,
                    px_json_take_text(json_pack("{s:s, s:s, s:n, s:o?, s:n, s:o}", "status", status, "message",
@@ -228,7 +228,7 @@ static void add_unknown(struct px_buffer *message, json_t *body)
         px_buffer_add_string(message, "; standard input is the field 'stdin'");
 }
 
-static void answer_result(struct px_request *request, json_t *body, pyexec_result *result)
+static void answer_result(struct px_http_request *request, json_t *body, pyexec_result *result)
 {
     px_auto_buffer struct px_buffer message = {0};
     add_unknown(&message, body);
@@ -238,7 +238,7 @@ static void answer_result(struct px_request *request, json_t *body, pyexec_resul
     answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(object, late), fetched(body, object));
 }
 
-void px_fusion_run_code(struct px_request *request)
+void px_fusion_run_code(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
@@ -262,7 +262,7 @@ void px_fusion_run_code(struct px_request *request)
     pyexec_request_free(run);
 }
 
-void px_fusion_ping(struct px_request *request)
+void px_fusion_ping(struct px_http_request *request)
 {
     px_answer_text(request, MHD_HTTP_OK, "application/json", "\"pong\"", 6);
 }

@@ -14,11 +14,11 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/retry.h"
-#include "serve/files.h"
-#include "serve/mcp.h"
+#include "serve/file_routes.h"
+#include "serve/mcp_http.h"
 #include "serve/route.h"
 #include "serve/server.h"
-#include "serve/stream.h"
+#include "serve/sse.h"
 
 #define HEADERS_BYTES 16384u            /* of a connection: request line, headers, and ours */
 #define REFUSED_BODY_BYTES 65536u       /* so much is read of a body that nobody wants */
@@ -33,7 +33,7 @@ int64_t px_http_patience(const struct px_server *server, uint64_t bytes)
 
 /* ---- A request's life ---- */
 
-void px_request_hold(struct px_request *request)
+void px_http_request_hold(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
     request->references++;
@@ -41,7 +41,7 @@ void px_request_hold(struct px_request *request)
 }
 
 /* At the end of both the answer and the run, which may outlive it. */
-static void account(struct px_request *request)
+static void account(struct px_http_request *request)
 {
     struct px_server *server = request->server;
     /* libmicrohttpd refused it by itself, or it never came whole. */
@@ -59,7 +59,7 @@ static void account(struct px_request *request)
     px_log_request(&server->log, request);
 }
 
-void px_request_keep(struct px_request *request, long bytes)
+void px_http_request_keep(struct px_http_request *request, long bytes)
 {
     if (!request->principal)
         return;
@@ -67,7 +67,7 @@ void px_request_keep(struct px_request *request, long bytes)
     request->principal->kept_bytes += bytes;
 }
 
-void px_request_release(struct px_request *request)
+void px_http_request_release(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
     bool last = --request->references == 0;
@@ -76,12 +76,12 @@ void px_request_release(struct px_request *request)
         return;
     if (request->completed)
         account(request);
-    px_stream_free(request->stream);
+    px_sse_free(request->stream);
     px_body_release(request);
     request->server->spools -= request->spools;
     if (request->principal)
         request->principal->spools -= request->spools;
-    px_request_keep(request, -request->kept_bytes);
+    px_http_request_keep(request, -request->kept_bytes);
     px_buffer_done(&request->body);
     px_close_fd(&request->body_fd);
     free(request->path);
@@ -94,7 +94,7 @@ void px_request_release(struct px_request *request)
     free(request);
 }
 
-static void cancel(struct px_request *request, bool gone)
+static void cancel(struct px_http_request *request, bool gone)
 {
     pthread_mutex_lock(&request->lock);
     request->cancelled |= !gone || !request->stays;
@@ -104,7 +104,7 @@ static void cancel(struct px_request *request, bool gone)
     pthread_mutex_unlock(&request->lock);
 }
 
-void px_request_run(struct px_request *request, pyexec_request *run)
+void px_http_request_run(struct px_http_request *request, pyexec_request *run)
 {
     pthread_mutex_lock(&request->lock);
     request->running = run;
@@ -113,17 +113,17 @@ void px_request_run(struct px_request *request, pyexec_request *run)
     pthread_mutex_unlock(&request->lock);
 }
 
-void px_request_cancel(struct px_request *request)
+void px_http_request_cancel(struct px_http_request *request)
 {
     cancel(request, false);
 }
 
-void px_request_gone(struct px_request *request)
+void px_http_request_gone(struct px_http_request *request)
 {
     cancel(request, true);
 }
 
-void px_request_wake(struct px_request *request)
+void px_http_request_wake(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
     if (request->suspended)
@@ -132,7 +132,7 @@ void px_request_wake(struct px_request *request)
     pthread_mutex_unlock(&request->lock);
 }
 
-const char *px_request_header(const struct px_request *request, const char *name)
+const char *px_http_request_header(const struct px_http_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
@@ -158,7 +158,7 @@ char *px_random_name(const char *prefix)
 static void *new_request(void *closure, const char *uri, struct MHD_Connection *connection)
 {
     struct px_listener *listener = closure;
-    struct px_request *request = calloc(1, sizeof *request);
+    struct px_http_request *request = calloc(1, sizeof *request);
     if (!request)
         return NULL;
     request->server = listener->server;
@@ -173,12 +173,12 @@ static void *new_request(void *closure, const char *uri, struct MHD_Connection *
     if (request->path)
         return request;
     listener->server->in_progress--;
-    px_request_release(request);
+    px_http_request_release(request);
     return NULL;
 }
 
 /* One that nobody came for; that of a stream holds the request. */
-static void drop_answer(struct px_request *request)
+static void drop_answer(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
     struct MHD_Response *response = TAKE_PTR(request->response);
@@ -193,7 +193,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
 {
     struct px_listener *listener = closure;
     struct px_server *server = listener->server;
-    struct px_request *request = *context;
+    struct px_http_request *request = *context;
     *context = NULL;
     px_watch_deadline(server->watcher, connection, px_http_patience(server, 0));
     if (!request)
@@ -202,7 +202,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
         pthread_mutex_lock(&request->lock);
         request->answered = false;      /* it was not read */
         pthread_mutex_unlock(&request->lock);
-        px_request_gone(request);
+        px_http_request_gone(request);
         if (!request->status && px_body_is_late(request)) {
             request->status = MHD_HTTP_REQUEST_TIMEOUT;
             request->outcome = "request_timeout";
@@ -212,18 +212,18 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
     px_files_abandon(request);
     drop_answer(request);
     request->completed = true;
-    px_request_release(request);
+    px_http_request_release(request);
     server->in_progress--;
 }
 
 /* ---- Headers ---- */
 
 /* An id of the client's that can stand in a log line, or one of our own. */
-static void take_id(struct px_request *request)
+static void take_id(struct px_http_request *request)
 {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-";
-    const char *given = px_request_header(request, "X-Request-Id");
+    const char *given = px_http_request_header(request, "X-Request-Id");
     size_t length = given ? strlen(given) : 0;
     if (length && length < sizeof request->id && strspn(given, allowed) == length)
         memcpy(request->id, given, length + 1);
@@ -232,9 +232,9 @@ static void take_id(struct px_request *request)
 }
 
 /* W3C Trace Context, version 00 and what may follow it: 00-TRACE-PARENT-FLAGS. */
-static void take_trace(struct px_request *request)
+static void take_trace(struct px_http_request *request)
 {
-    const char *given = px_request_header(request, "traceparent");
+    const char *given = px_http_request_header(request, "traceparent");
     static const char hex[] = "0123456789abcdef";
     if (!given || strlen(given) < 55 || strspn(given, hex) < 2 || given[2] != '-' ||
         strncmp(given, "ff", 2) == 0 || strspn(given + 3, hex) != 32 || given[35] != '-' ||
@@ -247,15 +247,15 @@ static void take_trace(struct px_request *request)
 }
 
 /* The length that the client says the body has; UINT64_MAX: chunked. */
-static uint64_t announced(const struct px_request *request)
+static uint64_t announced(const struct px_http_request *request)
 {
-    const char *length = px_request_header(request, "Content-Length");
-    if (px_request_header(request, "Transfer-Encoding"))
+    const char *length = px_http_request_header(request, "Content-Length");
+    if (px_http_request_header(request, "Transfer-Encoding"))
         return UINT64_MAX;
     return length ? strtoull(length, NULL, 10) : 0;
 }
 
-static void refuse_path(struct px_request *request, const char *allowed)
+static void refuse_path(struct px_http_request *request, const char *allowed)
 {
     char hint[96];
     snprintf(hint, sizeof hint, "It takes %s.", allowed);
@@ -267,9 +267,9 @@ static void refuse_path(struct px_request *request, const char *allowed)
                           "GET /openapi.json lists the routes.");
 }
 
-static bool authenticate(struct px_request *request)
+static bool authenticate(struct px_http_request *request)
 {
-    const char *header = px_request_header(request, "Authorization");
+    const char *header = px_http_request_header(request, "Authorization");
     struct px_server *server = request->server;
     if (request->route->dialects)
         request->principal = px_dialect_principal(request);
@@ -281,17 +281,17 @@ static bool authenticate(struct px_request *request)
 }
 
 /* A client that is cut off while it sends may not see why: a small body is read first. */
-static bool is_read_first(const struct px_request *request)
+static bool is_read_first(const struct px_http_request *request)
 {
     uint64_t length = announced(request);
-    return length && length <= REFUSED_BODY_BYTES && !request->ambiguous && !px_request_header(request, "Expect");
+    return length && length <= REFUSED_BODY_BYTES && !request->ambiguous && !px_http_request_header(request, "Expect");
 }
 
 /* All that can be refused before the body. */
-static void begin(struct px_request *request, const char *version)
+static void begin(struct px_http_request *request, const char *version)
 {
-    const char *host = px_request_header(request, "Host");
-    const char *origin = px_request_header(request, "Origin");
+    const char *host = px_http_request_header(request, "Host");
+    const char *origin = px_http_request_header(request, "Origin");
     char allowed[64] = "";
     uint64_t length = announced(request);
     take_id(request);
@@ -331,17 +331,17 @@ static void begin(struct px_request *request, const char *version)
 /* ---- The route ---- */
 
 /* The last of those that serve it watches no more. */
-static void finish(struct px_request *request)
+static void finish(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
     bool last = --request->serving == 0;
     pthread_mutex_unlock(&request->lock);
     if (last)
         px_unwatch_request(request->server->watcher, request);
-    px_request_release(request);
+    px_http_request_release(request);
 }
 
-static void serve(struct px_request *request, void (*answer)(struct px_request *request))
+static void serve(struct px_http_request *request, void (*answer)(struct px_http_request *request))
 {
     pyexec_error error;
     if (!request->cancelled) {
@@ -357,18 +357,18 @@ static void serve(struct px_request *request, void (*answer)(struct px_request *
 
 static void serve_job(struct px_job *job)
 {
-    struct px_request *request = (struct px_request *)job;
+    struct px_http_request *request = (struct px_http_request *)job;
     serve(request, request->route->serve);
 }
 
 static void serve_moved(struct px_job *job)
 {
-    struct px_request *request = (struct px_request *)job;
+    struct px_http_request *request = (struct px_http_request *)job;
     serve(request, request->moved_to);
 }
 
 /* On failure it is as if nothing had been submitted. */
-static int submit(struct px_request *request, struct px_schedule *schedule, const char *session,
+static int submit(struct px_http_request *request, struct px_schedule *schedule, const char *session,
                   void (*run)(struct px_job *job), pyexec_error *error)
 {
     pthread_mutex_lock(&request->lock);
@@ -382,14 +382,14 @@ static int submit(struct px_request *request, struct px_schedule *schedule, cons
     return -1;
 }
 
-int px_request_move(struct px_request *request, void (*run)(struct px_request *request),
+int px_http_request_move(struct px_http_request *request, void (*run)(struct px_http_request *request),
                     pyexec_error *error)
 {
     request->moved_to = run;
     return submit(request, request->server->runs, request->session, serve_moved, error);
 }
 
-static void dispatch(struct px_request *request)
+static void dispatch(struct px_http_request *request)
 {
     struct px_server *server = request->server;
     pyexec_error error;
@@ -418,7 +418,7 @@ static void dispatch(struct px_request *request)
         px_answer_error(request, &error);
 }
 
-static enum MHD_Result send_answer(struct px_request *request)
+static enum MHD_Result send_answer(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
     struct MHD_Response *response = TAKE_PTR(request->response);
@@ -443,7 +443,7 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **context)
 {
-    struct px_request *request = *context;
+    struct px_http_request *request = *context;
     (void)closure;
     (void)connection;
     (void)url;

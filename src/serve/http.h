@@ -48,7 +48,7 @@ struct px_listener {
     char host[128];                     /* what it listens on, without the port */
 };
 
-struct px_request {
+struct px_http_request {
     struct px_job job;                  /* first: the schedule's handle */
     struct px_server *server;
     const struct px_listener *listener;
@@ -86,14 +86,14 @@ struct px_request {
     pthread_mutex_t lock;
     int references;
     int serving;                        /* threads that have it, or will */
-    void (*moved_to)(struct px_request *request);
+    void (*moved_to)(struct px_http_request *request);
     bool stays;                         /* its run goes on without its client */
     bool suspended;                     /* the connection sleeps */
     bool answered;                      /* with all that there is to say */
     atomic_bool gone;                   /* the client went away before; set with the lock */
     atomic_bool cancelled;              /* the server ends, or the client is gone; the same */
     pyexec_request *running;            /* what to cancel then */
-    struct px_stream *stream;           /* server-sent events, or NULL */
+    struct px_sse *stream;           /* server-sent events, or NULL */
     struct px_watch *watch;
     struct px_mcp_request *mcp;         /* of POST /mcp (mcp.c), or NULL */
     json_t *json;                       /* of a dialect: the body, or NULL */
@@ -114,59 +114,59 @@ struct px_route {
     bool runs;                          /* code runs: goes through the schedule */
     bool inline_;                       /* answered on the connection's thread: must not wait */
     bool page;                          /* for browsers: no part of the API, nor of its document */
-    void (*serve)(struct px_request *request);
-    int (*open_body)(struct px_request *request, pyexec_error *error);
+    void (*serve)(struct px_http_request *request);
+    int (*open_body)(struct px_http_request *request, pyexec_error *error);
 };
 
 /* The body (body.c): its first bytes are awaited; some have come; the client was too slow; what it took
  * is free again. */
-void px_body_await(struct px_request *request);
-void px_body_take(struct px_request *request, const char *bytes, size_t length);
-bool px_body_is_late(const struct px_request *request);
-void px_body_release(struct px_request *request);
+void px_body_await(struct px_http_request *request);
+void px_body_take(struct px_http_request *request, const char *bytes, size_t length);
+bool px_body_is_late(const struct px_http_request *request);
+void px_body_release(struct px_http_request *request);
 
 /* Before the body is parsed by a route that keeps what came of it while the request waits for its turn:
  * reserves the memory. -1: PYEXEC_OVERLOADED, too much is waiting. */
-int px_request_weigh(struct px_request *request, pyexec_error *error);
+int px_http_request_weigh(struct px_http_request *request, pyexec_error *error);
 
 /* Counts bytes of an answer that wait in memory for the client (negative: that it has read), for the
  * principal too, until the request is released. */
-void px_request_keep(struct px_request *request, long bytes);
+void px_http_request_keep(struct px_http_request *request, long bytes);
 
 /* Answers. Each is given once; the last argument of those with bodies is copied unless said. */
-void px_answer_text(struct px_request *request, int status, const char *type, const char *text,
+void px_answer_text(struct px_http_request *request, int status, const char *type, const char *text,
                     size_t length);
 /* `text` is taken (free). NULL: out of memory. */
-void px_answer_json(struct px_request *request, int status, char *text);
-void px_answer_empty(struct px_request *request, int status);
+void px_answer_json(struct px_http_request *request, int status, char *text);
+void px_answer_empty(struct px_http_request *request, int status);
 /* RFC 9457 problem+json with code and hint. */
-void px_answer_problem(struct px_request *request, int status, const char *code, const char *title,
+void px_answer_problem(struct px_http_request *request, int status, const char *code, const char *title,
                        const char *hint);
-void px_answer_problem_with(struct px_request *request, int status, const char *code, const char *title,
+void px_answer_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
                             const char *hint, const char *header, const char *value);
-void px_answer_error(struct px_request *request, const pyexec_error *error);
+void px_answer_error(struct px_http_request *request, const pyexec_error *error);
 /* To a browser that asks whether it may ask. */
-void px_answer_preflight(struct px_request *request);
+void px_answer_preflight(struct px_http_request *request);
 /* A response made by the caller. */
-void px_answer(struct px_request *request, int status, struct MHD_Response *response);
+void px_answer(struct px_http_request *request, int status, struct MHD_Response *response);
 /* Once the answer is there or a stream has begun: wakes the connection. */
-void px_request_wake(struct px_request *request);
+void px_http_request_wake(struct px_http_request *request);
 
 /* What runs for it is cancelled: the server ends; or its client went away. */
-void px_request_cancel(struct px_request *request);
-void px_request_gone(struct px_request *request);
+void px_http_request_cancel(struct px_http_request *request);
+void px_http_request_gone(struct px_http_request *request);
 
 /* From `serve`: what runs for it now, to be cancelled with it; NULL: nothing any more. */
-void px_request_run(struct px_request *request, pyexec_request *run);
+void px_http_request_run(struct px_http_request *request, pyexec_request *run);
 /* From `serve` of a route that runs no code: this request does. It goes on in the schedule of runs,
  * with `run`, among the calls of request->session. On failure it is still to be answered here. */
-int px_request_move(struct px_request *request, void (*run)(struct px_request *request),
+int px_http_request_move(struct px_http_request *request, void (*run)(struct px_http_request *request),
                     pyexec_error *error);
 
-void px_request_hold(struct px_request *request);
-void px_request_release(struct px_request *request);
+void px_http_request_hold(struct px_http_request *request);
+void px_http_request_release(struct px_http_request *request);
 
-const char *px_request_header(const struct px_request *request, const char *name);
+const char *px_http_request_header(const struct px_http_request *request, const char *name);
 
 /* Whether proxies in front of this could read the request differently than it does (syntax.c); `version` is
  * libmicrohttpd's. */

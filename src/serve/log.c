@@ -127,7 +127,7 @@ static size_t session_length(const char *session)
     return px_utf8_truncate(session, strlen(session), SESSION_BYTES_MAX);
 }
 
-static void add_caller(json_t *entry, const struct px_request *request)
+static void add_caller(json_t *entry, const struct px_http_request *request)
 {
     px_json_set(entry, "request_id", json_string(request->id));
     if (*request->trace)
@@ -138,7 +138,7 @@ static void add_caller(json_t *entry, const struct px_request *request)
         px_json_set(entry, "session", json_stringn(request->session, session_length(request->session)));
 }
 
-void px_log_request(struct px_log *log, const struct px_request *request)
+void px_log_request(struct px_log *log, const struct px_http_request *request)
 {
     json_t *entry = json_object();
     add_time(entry);
@@ -155,7 +155,7 @@ void px_log_request(struct px_log *log, const struct px_request *request)
     put(log, STDERR_FILENO, log->json, entry);
 }
 
-void px_log_hash(const struct px_log *log, struct px_request *request, const char *code, size_t length)
+void px_log_hash(const struct px_log *log, struct px_http_request *request, const char *code, size_t length)
 {
     unsigned char hash[32];
     unsigned size = 0;
@@ -165,7 +165,7 @@ void px_log_hash(const struct px_log *log, struct px_request *request, const cha
         snprintf(request->code_hash + 2 * i, 3, "%02x", hash[i]);
 }
 
-void px_log_run(struct px_log *log, const struct px_request *request, pyexec_result *result,
+void px_log_run(struct px_log *log, const struct px_http_request *request, pyexec_result *result,
                 const pyexec_error *error)
 {
     static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped",

@@ -8,7 +8,7 @@
 
 #include "pyexec.h"
 
-struct px_request;
+struct px_http_request;
 
 struct px_log {
     pthread_mutex_t lock;
@@ -25,11 +25,11 @@ void px_log_close(struct px_log *log);
 /* "listening", "draining" and the like, with an optional detail. */
 void px_log_event(struct px_log *log, const char *event, const char *detail);
 /* A request that has been answered, or whose client went away. */
-void px_log_request(struct px_log *log, const struct px_request *request);
+void px_log_request(struct px_log *log, const struct px_http_request *request);
 /* The hash of the code that is going to run, for the audit log. */
-void px_log_hash(const struct px_log *log, struct px_request *request, const char *code, size_t length);
+void px_log_hash(const struct px_log *log, struct px_http_request *request, const char *code, size_t length);
 /* A run that was sent to a process. Without a result (NULL) the host failed, and `error` says why. */
-void px_log_run(struct px_log *log, const struct px_request *request, pyexec_result *result,
+void px_log_run(struct px_log *log, const struct px_http_request *request, pyexec_result *result,
                 const pyexec_error *error);
 
 #endif

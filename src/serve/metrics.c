@@ -9,9 +9,9 @@
 #include "serve/server.h"
 
 static const double bounds[] = {
-#define X(bound) bound,
-    PX_METRIC_BUCKETS(X)
-#undef X
+#define BUCKET_BOUND(bound) bound,
+    PX_METRIC_BUCKETS(BUCKET_BOUND)
+#undef BUCKET_BOUND
 };
 _Static_assert(PX_COUNT(bounds) + 1 == PX_METRIC_BUCKET_COUNT, "one bucket for the rest");
 

@@ -20,7 +20,7 @@ static const struct px_asset *find(const char *path)
     return asset->path ? asset : NULL;
 }
 
-static bool is_off(struct px_request *request)
+static bool is_off(struct px_http_request *request)
 {
     if (request->server->options->config->playground)
         return false;
@@ -29,7 +29,7 @@ static bool is_off(struct px_request *request)
     return true;
 }
 
-static void explain_absence(struct px_request *request)
+static void explain_absence(struct px_http_request *request)
 {
     static const char text[] =
         "This is pyexec. Its playground, a page to try it with, is not part of this build: npm or its\n"
@@ -72,7 +72,7 @@ static void add_policy(struct MHD_Response *response, const char *script, const 
     MHD_add_response_header(response, "X-DNS-Prefetch-Control", "off");
 }
 
-static void answer(struct px_request *request, int status, struct MHD_Response *response, const char *type, size_t length)
+static void answer(struct px_http_request *request, int status, struct MHD_Response *response, const char *type, size_t length)
 {
     if (response) {
         MHD_add_response_header(response, "Content-Type", type);
@@ -85,7 +85,7 @@ static void answer(struct px_request *request, int status, struct MHD_Response *
     px_answer(request, status, response);
 }
 
-void px_playground_page(struct px_request *request)
+void px_playground_page(struct px_http_request *request)
 {
     const struct px_asset *page = find("");
     px_auto_free char *script = make_nonce(), *style = make_nonce();
@@ -110,7 +110,7 @@ void px_playground_page(struct px_request *request)
     answer(request, MHD_HTTP_OK, response, page->type, text.length);
 }
 
-void px_playground_file(struct px_request *request)
+void px_playground_file(struct px_http_request *request)
 {
     const struct px_asset *file = find(request->rest);
     if (is_off(request))
@@ -120,8 +120,8 @@ void px_playground_file(struct px_request *request)
                           "GET / has the page.");
         return;
     }
-    const char *known = px_request_header(request, "If-None-Match");
-    const char *accepts = px_request_header(request, "Accept-Encoding");
+    const char *known = px_http_request_header(request, "If-None-Match");
+    const char *accepts = px_http_request_header(request, "Accept-Encoding");
     bool fresh = known && strstr(known, file->etag), packed = accepts && strstr(accepts, "gzip");
     size_t length = fresh ? 0 : packed ? file->gzip_length : file->length;
     struct MHD_Response *response = MHD_create_response_from_buffer(

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-struct px_request;
+struct px_http_request;
 
 /* What tools/playground.sh writes: the page has the path "". Ends with a NULL path, which is the first one where
  * the module was built without the page. */
@@ -19,7 +19,7 @@ struct px_asset {
 extern const struct px_asset px_assets[];
 
 /* GET /, and GET /playground/{path}. */
-void px_playground_page(struct px_request *request);
-void px_playground_file(struct px_request *request);
+void px_playground_page(struct px_http_request *request);
+void px_playground_file(struct px_http_request *request);
 
 #endif

@@ -62,7 +62,7 @@ static bool matches(const char *pattern, const char *path, const char **ret_sess
     }
 }
 
-int px_route_find(struct px_request *request, char *allowed, size_t size)
+int px_route_find(struct px_http_request *request, char *allowed, size_t size)
 {
     const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
     for (size_t i = 0; i < px_route_count; i++) {
@@ -85,7 +85,7 @@ int px_route_find(struct px_request *request, char *allowed, size_t size)
     return -1;
 }
 
-int px_route_decode(struct px_request *request)
+int px_route_decode(struct px_http_request *request)
 {
     if ((request->session && px_decode(request->session) < 0) ||
         (request->rest && px_decode(request->rest) < 0))
@@ -93,7 +93,7 @@ int px_route_decode(struct px_request *request)
     return request->rest && !px_utf8_valid(request->rest, strlen(request->rest), NULL) ? -1 : 0;
 }
 
-const char *px_route_allow(struct px_request *request)
+const char *px_route_allow(struct px_http_request *request)
 {
     static _Thread_local char allowed[64];
     *allowed = '\0';
@@ -101,7 +101,7 @@ const char *px_route_allow(struct px_request *request)
     return allowed;
 }
 
-int px_route_session(struct px_request *request)
+int px_route_session(struct px_http_request *request)
 {
     static const char characters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";

@@ -6,16 +6,16 @@
 
 /* Sets request->route, session and rest. -1: no such path (`allowed` ""), or not with this method
  * (`allowed` names those that are). */
-int px_route_find(struct px_request *request, char *allowed, size_t size);
+int px_route_find(struct px_http_request *request, char *allowed, size_t size);
 
 /* Decodes the session's id and the file's path: what is encoded in them separates nothing. */
-int px_route_decode(struct px_request *request);
+int px_route_decode(struct px_http_request *request);
 
 /* The methods of the request's path, for the Allow header. */
-const char *px_route_allow(struct px_request *request);
+const char *px_route_allow(struct px_http_request *request);
 
 /* Checks the session's id and makes PRINCIPAL/ID of it. */
-int px_route_session(struct px_request *request);
+int px_route_session(struct px_http_request *request);
 
 /* A problem+json object as text, for free(); and the HTTP status of an error. */
 char *px_problem_json(int status, const char *code, const char *title, const char *hint);

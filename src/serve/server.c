@@ -18,7 +18,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/retry.h"
-#include "front/mcp.h"
+#include "mcp/mcp.h"
 #include "serve/listen.h"
 #include "serve/openapi.h"
 

@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/retry.h"
 #include "serve/http.h"
-#include "serve/stream.h"
+#include "serve/sse.h"
 
 #define TICK_MS 250
 
@@ -29,7 +29,7 @@ struct connection {
 
 struct px_watch {
     struct px_watch *next, *previous;
-    struct px_request *request;
+    struct px_http_request *request;
     int fd;                     /* a duplicate, so that it outlives the connection */
 };
 
@@ -64,7 +64,7 @@ static void take_events(struct px_watcher *watcher)
             continue;
         }
         epoll_ctl(watcher->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
-        px_request_gone(watch->request);
+        px_http_request_gone(watch->request);
     }
 }
 
@@ -93,7 +93,7 @@ static void tick(struct px_watcher *watcher, int64_t now)
             shutdown(at->fd, SHUT_RDWR);
         }
     for (struct px_watch *at = watcher->watches; at; at = at->next)
-        px_stream_tick(at->request, now);
+        px_sse_tick(at->request, now);
 }
 
 static void *watch(void *argument)
@@ -231,7 +231,7 @@ size_t px_watch_count(struct px_watcher *watcher)
 
 /* ---- Requests ---- */
 
-void px_watch_request(struct px_watcher *watcher, struct px_request *request)
+void px_watch_request(struct px_watcher *watcher, struct px_http_request *request)
 {
     struct px_watch *entry = calloc(1, sizeof *entry);
     int fd = entry ? fcntl(descriptor_of(request->connection), F_DUPFD_CLOEXEC, 3) : -1;
@@ -240,7 +240,7 @@ void px_watch_request(struct px_watcher *watcher, struct px_request *request)
         return;
     }
     *entry = (struct px_watch){.request = request, .fd = fd};
-    px_request_hold(request);
+    px_http_request_hold(request);
     pthread_mutex_lock(&watcher->lock);
     entry->next = watcher->watches;
     if (entry->next)
@@ -252,7 +252,7 @@ void px_watch_request(struct px_watcher *watcher, struct px_request *request)
     pthread_mutex_unlock(&watcher->lock);
 }
 
-void px_unwatch_request(struct px_watcher *watcher, struct px_request *request)
+void px_unwatch_request(struct px_watcher *watcher, struct px_http_request *request)
 {
     pthread_mutex_lock(&watcher->lock);
     struct px_watch *entry = request->watch;
@@ -268,13 +268,13 @@ void px_unwatch_request(struct px_watcher *watcher, struct px_request *request)
         return;
     close(entry->fd);
     free(entry);
-    px_request_release(request);
+    px_http_request_release(request);
 }
 
 void px_watch_cancel_all(struct px_watcher *watcher)
 {
     pthread_mutex_lock(&watcher->lock);
     for (struct px_watch *at = watcher->watches; at; at = at->next)
-        px_request_cancel(at->request);
+        px_http_request_cancel(at->request);
     pthread_mutex_unlock(&watcher->lock);
 }

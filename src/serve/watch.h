@@ -10,7 +10,7 @@
 #include "pyexec.h"
 
 struct px_watcher;
-struct px_request;
+struct px_http_request;
 
 /* `patience_ns`: what a new connection may take for its first headers. */
 int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *error);
@@ -28,10 +28,10 @@ void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connec
  * connection is cut. */
 void px_watch_body(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t deadline_ns);
 
-/* While a request is served: its client's going calls px_request_gone(), and a second of silence
- * px_stream_tick(). Holds a reference to the request in between. */
-void px_watch_request(struct px_watcher *watcher, struct px_request *request);
-void px_unwatch_request(struct px_watcher *watcher, struct px_request *request);
+/* While a request is served: its client's going calls px_http_request_gone(), and a second of silence
+ * px_sse_tick(). Holds a reference to the request in between. */
+void px_watch_request(struct px_watcher *watcher, struct px_http_request *request);
+void px_unwatch_request(struct px_watcher *watcher, struct px_http_request *request);
 
 /* Cancels what is served. */
 void px_watch_cancel_all(struct px_watcher *watcher);

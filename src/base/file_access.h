@@ -1,0 +1,11 @@
+/* The three depths of file access. Apart from policy.h so that the guest can use it. */
+#ifndef PX_BASE_FILE_ACCESS_H
+#define PX_BASE_FILE_ACCESS_H
+
+enum px_files {
+    PX_FILES_NONE,      /* no writable mount, no workspace content */
+    PX_FILES_READ,      /* the workspace, read-only */
+    PX_FILES_FULL,      /* the workspace */
+};
+
+#endif

@@ -1,0 +1,33 @@
+/* The isolation layers and sets of them. */
+#ifndef PX_BASE_LAYERS_H
+#define PX_BASE_LAYERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum px_layer {
+#define PX_LAYER(constant, ...) PX_LAYER_##constant,
+#include "base/layers.def"
+#undef PX_LAYER
+    PX_LAYER_COUNT
+};
+
+/* A set of layers, bit 1 << layer. */
+typedef uint32_t px_layers;
+#define PX_LAYER_BIT(layer) ((px_layers)1 << (layer))
+
+struct px_layer_info {
+    const char *name;
+    bool required;
+    const char *gives;
+    const char *remedy;
+};
+const struct px_layer_info *px_layer_info(enum px_layer layer);
+
+/* The layer of a name, or PX_LAYER_COUNT. */
+enum px_layer px_layer_find(const char *name);
+
+/* All required layers. */
+px_layers px_layers_required(void);
+
+#endif

@@ -1,0 +1,304 @@
+/* The rounds of `pyexec bench`: other programs and our command line as whole processes,
+ * the floors inside our zygote, and execute_once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/retry.h"
+#include "bench/bench.h"
+#include "cli/handles.h"
+
+extern char **environ;
+
+/* Starts a program with all streams on /dev/null and waits for it; microseconds, or -1. */
+static double time_program(const char *const *argv, pyexec_error *error)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    int failure = 0;
+    for (int fd = 0; fd <= STDERR_FILENO && !failure; fd++)
+        failure = posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    int64_t start = px_now_ns();
+    pid_t pid = -1;
+    int status = 0;
+    if (!failure)
+        failure = posix_spawnp(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failure)
+        return px_error_errno(error, PYEXEC_INTERNAL, failure, "bench: can't start '%s'", argv[0]);
+    if (px_waitpid(pid, &status, 0) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: can't wait");
+    int64_t end = px_now_ns();
+    if (status != 0)
+        return px_error_set(error, PYEXEC_INTERNAL, "bench: '%s' failed (wait status 0x%x)",
+                            argv[0], (unsigned)status);
+    return (double)(end - start) / 1000;
+}
+
+static int measure_program(struct bench_samples *samples, const char *const *argv, size_t count,
+                           pyexec_error *error)
+{
+    size_t from = samples->count;
+    for (size_t i = 0; i < count; i++) {
+        double us = time_program(argv, error);
+        if (us < 0 || bench_samples_add(samples, us, error) < 0)
+            return -1;
+    }
+    return bench_samples_end_round(samples, from, error);
+}
+
+/* A pooled run is what a service sees that is not at its limit: the pool has had time to fill. */
+static void let_pool_fill(void)
+{
+    px_sleep_ns(3000000);
+}
+
+static int measure_runs(struct bench_samples *samples, enum bench_row row,
+                        pyexec_executor *executor, size_t count, pyexec_error *error)
+{
+    size_t from = samples->count;
+    pyexec_request *request = bench_request(error);
+    int status = request ? 0 : -1;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        double us;
+        if (row == BENCH_POOLED)
+            let_pool_fill();
+        status = bench_call(executor, row == BENCH_SESSION ? "bench" : NULL, request, &us, error);
+        if (status == 0)
+            status = bench_samples_add(samples, us, error);
+    }
+    pyexec_request_free(request);
+    return status < 0 ? -1 : bench_samples_end_round(samples, from, error);
+}
+
+/* The library gives percentiles of a round, not its samples: the rows' figures are medians
+ * of these over the rounds. */
+struct floor_rounds {
+    struct bench_samples p50, p90, p99;
+};
+
+static const struct {
+    enum bench_row row;
+    const char *key;
+} floors[] = {
+    {BENCH_FLOOR_CLONE, "clone"},
+    {BENCH_FLOOR_NAMESPACES, "clone_namespaces"},
+    {BENCH_FLOOR_ROUND_TRIP, "socket_round_trip"},
+    {BENCH_FLOOR_FIRST_TRIP, "socket_round_trip_first"},
+};
+
+static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor, int iterations,
+                          pyexec_error *error)
+{
+    px_auto_free char *text = NULL;
+    if (pyexec_measure_floors(executor, iterations, &text, error) < 0)
+        return -1;
+    json_t *object = px_json_loads(text, 0, NULL);
+    int status = object ? 0 : px_error_set(error, PYEXEC_INTERNAL, "bench: floors are no JSON");
+    for (size_t i = 0; i < PX_COUNT(floors) && status == 0; i++) {
+        const json_t *floor = json_object_get(object, floors[i].key);
+        double p50 = json_number_value(json_object_get(floor, "p50"));
+        double p90 = json_number_value(json_object_get(floor, "p90"));
+        double p99 = json_number_value(json_object_get(floor, "p99"));
+        size_t from = rounds[i].p50.count;
+        if (bench_samples_add(&rounds[i].p50, p50, error) < 0 ||
+            bench_samples_add(&rounds[i].p90, p90, error) < 0 ||
+            bench_samples_add(&rounds[i].p99, p99, error) < 0 ||
+            bench_samples_end_round(&rounds[i].p50, from, error) < 0)
+            status = -1;
+    }
+    json_decref(object);
+    return status;
+}
+
+/* Moves the rounds of the floors into their rows. */
+static void take_floors(struct bench *bench, struct floor_rounds *rounds)
+{
+    for (size_t i = 0; i < PX_COUNT(floors); i++) {
+        bench_samples_summarise(&rounds[i].p50);
+        bench_samples_summarise(&rounds[i].p90);
+        bench_samples_summarise(&rounds[i].p99);
+        struct bench_samples *row = &bench->rows[floors[i].row];
+        *row = rounds[i].p50;
+        row->p90 = rounds[i].p90.p50;
+        row->p99 = rounds[i].p99.p50;
+        bench_samples_done(&rounds[i].p90);
+        bench_samples_done(&rounds[i].p99);
+    }
+}
+
+static int measure_round(struct bench *bench, const struct bench_plan *plan,
+                         struct floor_rounds *rounds, pyexec_executor *executor,
+                         pyexec_executor *pooled, pyexec_error *error)
+{
+    const char *const python[] = {bench->python, "-I", "-S", "-c", "pass", NULL};
+    const char *const bubblewrap[] = {"bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc",
+        "/proc", "--unshare-all", bench->python, "-I", "-S", "-c", "pass", NULL};
+    const char *const ours[] = {"/proc/self/exe", "run", "--python-bin", bench->python, "-c",
+                                "1+1", NULL};
+    struct bench_samples *rows = bench->rows;
+    if (measure_program(&rows[BENCH_PYTHON], python, plan->programs, error) < 0 ||
+        measure_program(&rows[BENCH_CLI], ours, plan->programs, error) < 0)
+        return -1;
+    if (bench->has_bubblewrap &&
+        measure_program(&rows[BENCH_BUBBLEWRAP], bubblewrap, plan->programs, error) < 0)
+        return -1;
+    if (measure_floors(rounds, executor, plan->floors, error) < 0)
+        return -1;
+    if (measure_runs(&rows[BENCH_EXECUTE], BENCH_EXECUTE, executor, plan->runs, error) < 0 ||
+        measure_runs(&rows[BENCH_POOLED], BENCH_POOLED, pooled, plan->runs, error) < 0)
+        return -1;
+    return measure_runs(&rows[BENCH_SESSION], BENCH_SESSION, pooled, plan->runs, error);
+}
+
+/* Of children that wait in a pool: nothing else is below the executor but its zygote. */
+static int measure_waiting(struct bench_memory *ret, const struct cli_settings *settings,
+                           pyexec_error *error)
+{
+    cli_auto_executor pyexec_executor *executor = NULL;
+    struct bench_samples ignored = {0};
+    if (bench_new_executor(settings, 1, true, NULL, &executor, error) < 0)
+        return -1;
+    int status = measure_runs(&ignored, BENCH_POOLED, executor, 50, error);
+    bench_samples_done(&ignored);
+    if (status == 0)
+        bench_memory_take(ret);
+    return status;
+}
+
+static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
+                             const struct cli_settings *settings, pyexec_error *error)
+{
+    cli_auto_executor pyexec_executor *executor = NULL, *pooled = NULL;
+    if (bench_new_executor(settings, 1, false, NULL, &executor, error) < 0 ||
+        bench_new_executor(settings, 1, true, NULL, &pooled, error) < 0)
+        return -1;
+    struct floor_rounds rounds[PX_COUNT(floors)] = {0};
+    struct bench_samples warm_up = {0};
+    int status = measure_runs(&warm_up, BENCH_EXECUTE, executor, 20, error);
+    if (status == 0)
+        status = measure_runs(&warm_up, BENCH_POOLED, pooled, 20, error);
+    bench_samples_done(&warm_up);
+    for (size_t i = 0; i < plan->rounds && status == 0; i++)
+        status = measure_round(bench, plan, rounds, executor, pooled, error);
+    take_floors(bench, rounds);
+    return status;
+}
+
+static int measure_load(struct bench *bench, const struct bench_plan *plan,
+                        const struct cli_settings *settings, pyexec_error *error)
+{
+    for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
+        cli_auto_executor pyexec_executor *executor = NULL;
+        if (bench_new_executor(settings, zygotes, true, NULL, &executor, error) < 0 ||
+            bench_load(executor, bench->threads, plan->seconds_tenths,
+                       &bench->runs_per_second[zygotes - 1], error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+#define PRELOADED_SESSIONS 10
+
+/* What needs packages that an interpreter may lack: that is then said, and no failure. */
+static int try_preloaded(struct bench *bench, const struct bench_plan *plan,
+                         const struct cli_settings *settings, const json_t *changes,
+                         pyexec_error *error)
+{
+    cli_auto_executor pyexec_executor *executor = NULL, *idle = NULL;
+    if (bench_new_executor(settings, BENCH_ZYGOTES_MAX, true, changes, &executor, error) < 0 ||
+        bench_load(executor, bench->threads, plan->seconds_tenths,
+                   &bench->preloaded.runs_per_second, error) < 0 ||
+        bench_new_executor(settings, 1, false, changes, &idle, error) < 0)
+        return -1;
+    pyexec_executor_free(TAKE_PTR(executor));
+    pyexec_request *request = bench_request(error);
+    int status = request ? 0 : -1;
+    for (int i = 0; i < PRELOADED_SESSIONS && status == 0; i++) {
+        char name[16];
+        double us;
+        snprintf(name, sizeof name, "bench-%d", i);
+        status = bench_call(idle, name, request, &us, error);
+    }
+    pyexec_request_free(request);
+    if (status == 0)
+        bench_memory_take(&bench->preloaded.session);
+    return status;
+}
+
+static void measure_preloaded(struct bench *bench, const struct bench_plan *plan,
+                              const struct cli_settings *settings)
+{
+    /* The packages may be the system's, and map much. */
+    json_t *changes = json_pack("{s:[s, s], s:b, s:n}", "preload_imports", "numpy", "pandas",
+                                "isolate_site", 0, "address_space_bytes");
+    if (!changes)
+        px_error_oom(&bench->preloaded.error);
+    else if (try_preloaded(bench, plan, settings, changes, &bench->preloaded.error) == 0)
+        bench->preloaded.error.code = PYEXEC_OK;
+    json_decref(changes);
+}
+
+/* The real interpreter, so that a launcher script's start is not counted as Python's. */
+static int find_python(struct bench *bench, const struct cli_settings *settings,
+                       pyexec_error *error)
+{
+    px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
+    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
+        pyexec_doctor(policy, host, false, &text, error) < 0)
+        return -1;
+    json_t *doctor = px_json_loads(text, 0, NULL);
+    const char *path =
+        json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
+    bench->python = strdup(path && *path ? path : settings->policy.python_bin);
+    json_decref(doctor);
+    return bench->python ? 0 : px_error_oom(error);
+}
+
+/* Installed, and able to work here. */
+static bool bubblewrap_works(void)
+{
+    const char *const argv[] = {"bwrap", "--ro-bind", "/", "/", "--unshare-all", "true", NULL};
+    pyexec_error ignored;
+    return time_program(argv, &ignored) >= 0;
+}
+
+int bench_run(struct bench *bench, const struct bench_plan *plan,
+              const struct cli_settings *settings, pyexec_error *error)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    bench->threads = cpus > 0 ? (int)cpus * 2 : 2;
+    bench->rounds = plan->rounds;
+    bench->has_bubblewrap = bubblewrap_works();
+    if (find_python(bench, settings, error) < 0 ||
+        measure_latencies(bench, plan, settings, error) < 0 ||
+        measure_waiting(&bench->waiting, settings, error) < 0 ||
+        measure_load(bench, plan, settings, error) < 0)
+        return -1;
+    measure_preloaded(bench, plan, settings);
+    if (plan->sessions)
+        bench_fleet_run(&bench->fleet, plan, settings);
+    for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
+        if (!bench->rows[row].p50)
+            bench_samples_summarise(&bench->rows[row]);
+    return 0;
+}
+
+void bench_done(struct bench *bench)
+{
+    for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
+        bench_samples_done(&bench->rows[row]);
+    bench_samples_done(&bench->fleet.calls);
+    free(bench->python);
+}

@@ -1,0 +1,59 @@
+/* Parts of `pyexec run`: what goes in (run_input.c) and what comes out (run_output.c,
+ * run_display.c, run_files.c). */
+#ifndef PX_CLI_RUN_COMMAND_H
+#define PX_CLI_RUN_COMMAND_H
+
+#include "base/buffer.h"
+#include "cli/options.h"
+#include "cli/settings.h"
+
+struct run_options {
+    const char *code;
+    bool json;
+    struct cli_list env;
+    struct cli_list files;
+    const char *output;
+    struct cli_list return_files;
+    const char *working_dir;
+    const char *workspace;
+    struct cli_list inputs;
+    const char *inputs_file;
+    const char *value_json;
+    const char *save_display;
+};
+
+/* Fills the request from options and operands: code, environment, files, standard input. */
+int run_input(pyexec_request *request, const struct cli_arguments *arguments,
+              const struct run_options *options, const struct cli_settings *settings,
+              pyexec_error *error);
+
+/* The script's output on its way to ours. */
+struct run_stream {
+    int write_errno;        /* of the first write that failed */
+    int failed_stream;      /* 1 or 2 */
+    bool stderr_open_line;  /* standard error's last byte was not a newline */
+    /* Of each stream, what nobody has read yet: a reader that is slow must not keep the run from
+     * its limits. Bounded by the policy's output limits. */
+    struct px_buffer waiting[2];
+};
+void run_stream_done(struct run_stream *stream);
+/* After the run: writes the rest, waiting for the reader. 0, or -1 with write_errno set. */
+int run_stream_finish(struct run_stream *stream);
+
+/* A pyexec_output_fn; userdata is the struct. */
+int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
+
+/* A pyexec_display_fn; userdata is the struct. Writes what has a plain text to standard output. */
+int run_display_write(void *userdata, const char *json, size_t length);
+
+/* Writes the displays as files display-1.png, display-2.html … into a folder, made if missing. */
+int run_displays_save(const char *folder, const pyexec_result *result, pyexec_error *error);
+
+/* After a run without --json: the last value, and what the user should know about the end.
+ * Returns the exit status. */
+int run_output(struct run_stream *stream, const pyexec_result *result);
+
+/* Writes the result's changed files below a folder, made if missing. */
+int run_files_write(const char *folder, pyexec_result *result, pyexec_error *error);
+
+#endif

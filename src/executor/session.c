@@ -1,0 +1,581 @@
+#include "executor/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "result/result.h"
+#include "runner/run.h"
+#include "executor/session_private.h"
+#include "result/run_status.h"
+#include "runner/workspace.h"
+
+#define ID_MAX 128
+#define PRINCIPAL_MAX 64
+
+const char *px_session_end_name(enum px_session_end end)
+{
+    static const char *const names[PX_END_COUNT] = {
+        [PX_END_NONE] = "",
+        [PX_END_KILLED] = "killed",
+        [PX_END_CRASHED] = "crashed",
+        [PX_END_TIMEOUT] = "timeout",
+        [PX_END_CPU_LIMIT] = "cpu_limit",
+        [PX_END_MEMORY_LIMIT] = "memory_limit",
+        [PX_END_IDLE_TTL] = "idle_ttl",
+        [PX_END_HARD_TTL] = "hard_ttl",
+        [PX_END_EVICTED] = "evicted",
+        [PX_END_CLOSED] = "closed",
+    };
+    return names[end];
+}
+
+static bool is_name(const char *name, size_t length, size_t most)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    return length >= 1 && length <= most && strspn(name, allowed) >= length &&
+           strncmp(name, "..", length) != 0;
+}
+
+static int check_key(const pyexec_executor *executor, const char *key, pyexec_error *error)
+{
+    const char *slash = executor->principals ? strchr(key, '/') : NULL;
+    const char *id = slash ? slash + 1 : key;
+    if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.200s' has no principal", key);
+        return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.",
+                             PRINCIPAL_MAX);
+    }
+    if (is_name(id, strlen(id), ID_MAX))
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
+    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").",
+                         ID_MAX);
+}
+
+/* ---- The table; call with the lock held ---- */
+
+static struct px_session *look_up(struct px_sessions *sessions, const char *key)
+{
+    const json_t *address = json_object_get(sessions->table, key);
+    return address ? (struct px_session *)(intptr_t)json_integer_value(address) : NULL;
+}
+
+struct px_session *px_session_find(struct px_sessions *sessions, const char *key,
+                                   pyexec_error *error)
+{
+    struct px_session *session = look_up(sessions, key);
+    if (!session)
+        px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'",
+                     px_session_id(key));
+    return session;
+}
+
+/* Of the key: the principal and its slash. */
+static size_t principal_length(const struct px_session *session)
+{
+    return (size_t)(session->id - session->key);
+}
+
+json_t *px_session_principal(const struct px_session *session)
+{
+    size_t length = principal_length(session);
+    return length ? json_stringn(session->key, length - 1) : json_null();
+}
+
+static void unlink_session(struct px_sessions *sessions, struct px_session *session)
+{
+    *(session->previous ? &session->previous->next : &sessions->oldest) = session->next;
+    *(session->next ? &session->next->previous : &sessions->newest) = session->previous;
+    session->next = session->previous = NULL;
+}
+
+static void link_newest(struct px_sessions *sessions, struct px_session *session)
+{
+    session->previous = sessions->newest;
+    session->next = NULL;
+    *(sessions->newest ? &sessions->newest->next : &sessions->oldest) = session;
+    sessions->newest = session;
+}
+
+/* Of one that is not in the tables. */
+static void discard(struct px_session *session)
+{
+    if (!session)
+        return;
+    px_policy_done(&session->policy);
+    free(session->key);
+    free(session->history_key);
+    free(session);
+}
+
+/* Once nobody uses it. The lock need not be held. */
+static void free_session(struct px_sessions *sessions, struct px_session *session)
+{
+    /* A thread that is in a system call finishes it, in a folder that is being removed. */
+    if (session->started && session->own_folder)
+        px_child_kill(&session->child);
+    if (session->started)
+        px_child_done(&session->child);
+    px_session_remove_folder(sessions, session);
+    if (session->kind)
+        px_executor_release(sessions->executor, session->kind);
+    pthread_cond_destroy(&session->changed);
+    discard(session);
+}
+
+void px_session_end(struct px_sessions *sessions, struct px_session *session,
+                    enum px_session_end why, bool cancel)
+{
+    if (session->closed)
+        return;
+    px_keeper_forget(sessions, session);
+    session->closed = true;
+    session->end = why;
+    unlink_session(sessions, session);
+    sessions->count--;
+    px_session_remember(sessions, session, why);
+    json_object_del(sessions->table, session->key);
+    if (cancel && session->running)
+        pyexec_request_cancel(session->running);
+    pthread_cond_broadcast(&session->changed);
+    if (!session->references)
+        free_session(sessions, session);
+}
+
+/* ---- The manager ---- */
+
+struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error)
+{
+    pthread_mutex_lock(&executor->lock);
+    struct px_sessions *sessions = executor->sessions;
+    if (!sessions && (sessions = calloc(1, sizeof *sessions))) {
+        sessions->executor = executor;
+        sessions->wake = sessions->epoll = sessions->signals = -1;
+        pthread_mutex_init(&sessions->lock, NULL);
+        pthread_mutex_init(&sessions->folders_lock, NULL);
+        sessions->folders = json_object();
+        sessions->table = json_object();
+        sessions->most = json_object();
+        sessions->ended = json_object();
+        sessions->history = calloc(PX_HISTORY_MAX, sizeof *sessions->history);
+        if (!sessions->table || !sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
+            px_keeper_start(sessions, error) < 0) {
+            px_sessions_free(sessions);
+            sessions = NULL;
+        }
+        executor->sessions = sessions;
+    }
+    pthread_mutex_unlock(&executor->lock);
+    if (!sessions)
+        px_error_oom(error);
+    return sessions;
+}
+
+void px_sessions_free(struct px_sessions *sessions)
+{
+    if (!sessions)
+        return;
+    px_keeper_stop(sessions);
+    pthread_mutex_lock(&sessions->lock);
+    while (sessions->oldest)
+        px_session_end(sessions, sessions->oldest, PX_END_CLOSED, true);
+    pthread_mutex_unlock(&sessions->lock);
+    json_decref(sessions->table);
+    json_decref(sessions->most);
+    json_decref(sessions->ended);
+    json_decref(sessions->folders);
+    for (size_t i = 0; sessions->history && i < PX_HISTORY_MAX; i++)
+        free(sessions->history[i]);
+    free(sessions->history);
+    pthread_mutex_destroy(&sessions->lock);
+    pthread_mutex_destroy(&sessions->folders_lock);
+    free(sessions);
+}
+
+static int64_t most_of(const struct px_sessions *sessions, const struct px_session *session)
+{
+    px_auto_json json_t *principal = px_session_principal(session);
+    const char *name = json_string_value(principal);
+    json_t *own = name ? json_object_get(sessions->most, name) : NULL;
+    return own ? json_integer_value(own) : sessions->executor->session_config.max_count;
+}
+
+int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal,
+                                   int64_t max_count, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    int failed = 0;
+    pthread_mutex_lock(&sessions->lock);
+    if (max_count > 0)
+        failed = json_object_set_new(sessions->most, principal, json_integer(max_count));
+    else
+        json_object_del(sessions->most, principal);
+    pthread_mutex_unlock(&sessions->lock);
+    return failed ? px_error_oom(error) : 0;
+}
+
+/* Each principal has `max_count` of its own, and makes room among its own alone. */
+static int make_room(struct px_sessions *sessions, const struct px_session *wanted,
+                     pyexec_error *error)
+{
+    int64_t most = most_of(sessions, wanted), count = 0;
+    size_t prefix = principal_length(wanted);
+    struct px_session *idle = NULL;
+    for (struct px_session *one = sessions->oldest; most && one; one = one->next) {
+        if (principal_length(one) != prefix || strncmp(one->key, wanted->key, prefix) != 0)
+            continue;
+        count++;
+        if (!idle && !one->busy && !one->references)
+            idle = one;
+    }
+    if (count < most || most == 0)
+        return 0;
+    if (!idle) {
+        px_error_set(error, PYEXEC_SESSION_LIMIT, "all %" PRId64 " sessions are busy", most);
+        return px_error_hint(error, "Wait for a call to end, close a session, or raise max_count.");
+    }
+    px_session_end(sessions, idle, PX_END_EVICTED, false);
+    return 0;
+}
+
+static struct px_session *create(struct px_sessions *sessions, const char *key,
+                                 const struct px_policy *policy, pyexec_error *error)
+{
+    struct px_session *session = calloc(1, sizeof *session);
+    if (!session || !(session->key = strdup(key)) || !(session->history_key = strdup(key))) {
+        discard(session);
+        px_error_oom(error);
+        return NULL;
+    }
+    session->id = px_session_id(session->key);
+    int status = make_room(sessions, session, error);
+    if (status == 0)
+        status = px_policy_copy(&session->policy, policy, error);
+    if (status == 0 && px_session_list(sessions, session) < 0)
+        status = px_error_oom(error);
+    if (status < 0) {
+        discard(session);
+        return NULL;
+    }
+    session->host_root = session->files = -1;
+    session->created_ns = session->used_ns = px_now_ns();
+    pthread_cond_init(&session->changed, NULL);
+    link_newest(sessions, session);
+    sessions->count++;
+    sessions->opened++;
+    return session;
+}
+
+/* ---- A call ---- */
+
+/* What later calls of a session may change (docs/rpc.md, Sessions). */
+static int check_changes(const pyexec_request *request, const char *key, pyexec_error *error)
+{
+    const char *field;
+    json_t *value;
+    json_object_foreach(request->policy, field, value) {
+        enum px_policy_field known = px_policy_find(field);
+        if (known < PX_FIELD_COUNT && px_policy_changes_later(known))
+            continue;
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "policy: '%s' was fixed when the session '%s' was made", field,
+                     px_session_id(key));
+        return px_error_hint(error, "Leave it out, or use a new session id.");
+    }
+    return 0;
+}
+
+/* Finds or makes the session and waits for the call's turn. NULL with an error. */
+static struct px_session *enter(struct px_sessions *sessions, const char *key,
+                                pyexec_request *request, bool *ret_created, pyexec_error *error)
+{
+    struct px_session *session = look_up(sessions, key);
+    *ret_created = !session;
+    if (session) {
+        if (check_changes(request, key, error) < 0)
+            return NULL;
+    } else {
+        px_auto(px_policy_done) struct px_policy merged = {0};
+        const struct px_policy *own = &sessions->executor->policy;
+        const struct px_policy *policy =
+            px_request_policy(request, true, own, own, &merged, error);
+        session = policy ? create(sessions, key, policy, error) : NULL;
+        if (!session)
+            return NULL;
+    }
+    uint64_t ticket = session->next_ticket++;
+    if (request->arrived)
+        request->arrived(request->arrived_data);
+    session->references++;
+    while (!session->closed && (session->busy || session->serving != ticket))
+        pthread_cond_wait(&session->changed, &sessions->lock);
+    /* It may have died just now, before the keeper saw it. */
+    if (!session->closed && session->started && !px_child_alive(&session->child))
+        px_session_end(sessions, session, PX_END_KILLED, false);
+    if (!session->closed) {
+        px_keeper_busy(sessions, session);
+        session->busy = true;
+        session->running = request;
+        return session;
+    }
+    enum px_session_end end = session->end;
+    if (!--session->references)
+        free_session(sessions, session);
+    if (end != PX_END_CLOSED)       /* it died under another call: start anew, in this turn */
+        return enter(sessions, key, request, ret_created, error);
+    px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed",
+                 px_session_id(key));
+    return NULL;
+}
+
+static enum px_session_end end_of(const pyexec_result *result)
+{
+    switch (result->status) {
+    case PYEXEC_STATUS_TIMEOUT:
+        return PX_END_TIMEOUT;
+    case PYEXEC_STATUS_CPU_LIMIT:
+        return PX_END_CPU_LIMIT;
+    case PYEXEC_STATUS_MEMORY_LIMIT:
+        return PX_END_MEMORY_LIMIT;
+    case PYEXEC_STATUS_CRASHED:
+        return PX_END_CRASHED;
+    case PYEXEC_STATUS_CANCELLED:
+        return PX_END_CLOSED;
+    default:
+        return PX_END_KILLED;
+    }
+}
+
+static void leave(struct px_sessions *sessions, struct px_session *session, bool alive,
+                  enum px_session_end end)
+{
+    pthread_mutex_lock(&sessions->lock);
+    session->busy = false;
+    session->running = NULL;
+    session->serving++;
+    session->used_ns = px_now_ns();
+    if (!session->closed) {
+        unlink_session(sessions, session);
+        link_newest(sessions, session);
+        if (alive && px_child_alive(&session->child))
+            px_keeper_idle(sessions, session);
+        else
+            px_session_end(sessions, session, end, false);
+    }
+    pthread_cond_broadcast(&session->changed);
+    bool last = --session->references == 0 && session->closed;
+    pthread_mutex_unlock(&sessions->lock);
+    if (last)
+        free_session(sessions, session);
+}
+
+static int start(struct px_sessions *sessions, struct px_session *session,
+                 pyexec_request *request, pyexec_error *error)
+{
+    pyexec_executor *executor = sessions->executor;
+    const char *root = executor->session_config.workspace_root;
+    bool files = px_policy_files(&session->policy) != PX_FILES_NONE;
+    if (px_executor_acquire(executor, &session->policy, &session->kind, error) < 0 ||
+        px_executor_check_limits(&session->policy, session->kind->zygotes, error) < 0)
+        return -1;
+    bool mounts = !(px_zygotes_missing(session->kind->zygotes) & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
+    if (files && !root && request->workspace_path)
+        snprintf(session->workspace_path, sizeof session->workspace_path, "%s", request->workspace_path);
+    else if (files || root)
+        snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",
+                 root ? root : "/tmp", session->key);
+    else
+        snprintf(session->workspace_path, sizeof session->workspace_path, "/workspace");
+    struct px_child_options options = {.policy = &session->policy, .request = request,
+                                       .workspace_path = session->workspace_path, .session = true};
+    struct px_clone_request shape;
+    px_child_shape(&shape, &options);
+    px_auto_fd int mount = -1;
+    int folder = -1;
+    if (root) {
+        /* Without file access an empty tmpfs lies at the folder's path. */
+        shape.workspace = files ? PX_WORKSPACE_GIVEN : mounts ? PX_WORKSPACE_NEW : PX_WORKSPACE_NONE;
+        if (px_session_open_folder(sessions, session, &folder, files ? &mount : NULL, error) < 0)
+            return -1;
+    }
+    session->started = true;
+    if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount,
+                       folder, error) < 0 ||
+        px_keeper_time(sessions, session, error) < 0)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    session->files = root && !files ? -1 : session->child.workspace;
+    pthread_mutex_unlock(&sessions->lock);
+    return 0;
+}
+
+static int describe(pyexec_result *result, const struct px_session *session, bool created,
+                    pyexec_error *error)
+{
+    result->session = json_pack(
+        "{s:s, s:b, s:o, s:I}", "id", session->id, "created", created, "restarted",
+        created && session->restarted ? json_string(px_session_end_name(session->restarted))
+                                      : json_null(),
+        "execution_count", (json_int_t)session->calls);
+    if (session->host_root >= 0 && px_policy_files(&session->policy) != PX_FILES_NONE)
+        result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
+    return result->session ? 0 : px_error_oom(error);
+}
+
+/* The call itself, with the session to itself. */
+static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request,
+                bool created, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+{
+    pyexec_executor *executor = sessions->executor;
+    px_auto(px_policy_done) struct px_policy merged = {0};
+    const struct px_policy *policy = px_request_policy(request, false, &executor->policy,
+                                                       &session->policy, &merged, error);
+    int result = policy ? px_executor_check(request, policy, error) : -1;
+    bool was_started = session->started;
+    if (result == 0 && !was_started)
+        result = start(sessions, session, request, error);
+    if (result == 0)
+        result = px_session_prepare_quota(session, request, error);
+    if (result == 0) {
+        struct px_run_context context = {
+            .launcher = executor->launcher,
+            .zygotes = session->kind->zygotes,
+            .policy = policy,
+            .request = request,
+            .processors = executor->processors,
+        };
+        uint64_t number = request->silent ? 0 : ++session->calls;
+        struct px_call one = {
+            .child = &session->child,
+            .locked = session->locked,
+            .later = session->called,
+            .number = number,
+            .workspace_path = session->workspace_path,
+        };
+        result = px_run_call(&context, &one, ret, ret_alive, error);
+        session->locked = session->called = true;
+        session->threads_left = one.threads_left;
+        session->idle_cpu_ns = one.cpu_ns;
+        if (result == 0)
+            result = describe(*ret, session, created, error);
+        if (result == 0)
+            *ret_alive &= px_session_keep_quota(session, *ret);
+        if (result < 0) {
+            pyexec_result_free(*ret);
+            *ret = NULL;
+        }
+    } else {
+        /* A request that is refused leaves the session as it was. */
+        *ret_alive = was_started;
+    }
+    return result;
+}
+
+static int check_session(const pyexec_executor *executor, const char *key, pyexec_error *error)
+{
+    if (executor->session_config.enabled)
+        return check_key(executor, key, error);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
+    return px_error_hint(error, "Set [session] enabled to true.");
+}
+
+int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request,
+                   pyexec_result **ret, pyexec_error *error)
+{
+    if (check_session(executor, session_id, error) < 0 || px_request_check(request, error) < 0)
+        return -1;
+    if (request->workspace) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "workspace: a session's is below workspace_root");
+        return px_error_hint(error, "Leave it out, or use a single run (execute_once).");
+    }
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    bool created, alive = false;
+    pthread_mutex_lock(&sessions->lock);
+    struct px_session *session = enter(sessions, session_id, request, &created, error);
+    pthread_mutex_unlock(&sessions->lock);
+    if (!session)
+        return -1;
+    int result = px_executor_admit(executor, error);
+    if (result == 0) {
+        result = call(sessions, session, request, created, ret, &alive, error);
+        px_executor_leave(executor);
+    } else {
+        alive = session->started;
+    }
+    enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
+    /* Nothing of it was there yet: what ended the one before is still to be told. */
+    if (!session->calls)
+        end = session->restarted;
+    if (result == 0 && !alive && session->closed && (*ret)->status == PYEXEC_STATUS_KILLED)
+        px_verdict_cancelled(*ret);
+    leave(sessions, session, alive, end);
+    if (result == 0)
+        px_count_result(&executor->counters, *ret);
+    return result;
+}
+
+/* The process of a session that has had no call, up to its locked sandbox. */
+static int start_ahead(struct px_sessions *sessions, struct px_session *session,
+                       pyexec_request *request, pyexec_error *error)
+{
+    if (px_executor_admit(sessions->executor, error) < 0)
+        return -1;
+    int result = start(sessions, session, request, error);
+    if (result == 0)
+        result = px_child_await_locked(&session->child, error);
+    px_executor_leave(sessions->executor);
+    session->locked = result == 0;
+    session->idle_cpu_ns = session->started ? px_child_cpu_ns(&session->child) : 0;
+    return result;
+}
+
+static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_request *request,
+                        pyexec_error *error)
+{
+    struct px_session *session = NULL;
+    bool created;
+    pthread_mutex_lock(&sessions->lock);
+    if (look_up(sessions, key)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is a session '%.140s' already",
+                     px_session_id(key));
+        px_error_hint(error, "Use another id, or close it first.");
+        error->sys_errno = EEXIST;
+    } else {
+        session = enter(sessions, key, request, &created, error);
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    if (!session)
+        return -1;
+    int result = start_ahead(sessions, session, request, error);
+    leave(sessions, session, result == 0, session->restarted);
+    return result;
+}
+
+int pyexec_session_create(pyexec_executor *executor, const char *session_id,
+                          const char *policy_json, const char *ceiling_json, pyexec_error *error)
+{
+    struct px_sessions *sessions = NULL;
+    if (check_session(executor, session_id, error) == 0)
+        sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    px_auto(px_request_done) pyexec_request *request = pyexec_request_new();
+    if (!request)
+        return px_error_exhausted(error, errno, "can't make the request");
+    if (px_executor_load_json(policy_json, "policy", &request->policy, error) < 0 ||
+        px_executor_load_json(ceiling_json, "ceiling", &request->ceiling, error) < 0)
+        return -1;
+    return create_ahead(sessions, session_id, request, error);
+}

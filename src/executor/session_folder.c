@@ -1,0 +1,168 @@
+/* A session's folder below workspace_root: ROOT/ID, or ROOT/PRINCIPAL/ID. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/retry.h"
+#include "runner/folder.h"
+#include "executor/session_private.h"
+#include "result/run_status.h"
+#include "runner/workspace.h"
+
+/* The session's principal, terminated, or "". */
+static const char *principal_of(const struct px_session *session, char name[128])
+{
+    size_t length = (size_t)(session->id - session->key);
+    memcpy(name, session->key, length);
+    name[length ? length - 1 : 0] = '\0';
+    return name;
+}
+
+/* Opens the folder that the session's is made in. Call with folders_lock held, so that it is not
+ * removed before that is. */
+static int open_parent(struct px_sessions *sessions, struct px_session *session,
+                       pyexec_error *error)
+{
+    const char *path = sessions->executor->session_config.workspace_root;
+    char name[128];
+    px_auto_fd int root = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (root < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'", path);
+        return px_error_hint(error, "Make the folder, or set [session] workspace_root to another.");
+    }
+    if (!*principal_of(session, name)) {
+        session->host_root = TAKE_FD(root);
+        return 0;
+    }
+    if (mkdirat(root, name, 0700) == 0 &&
+        json_object_set_new(sessions->folders, name, json_true()) < 0) {
+        unlinkat(root, name, AT_REMOVEDIR);
+        return px_error_oom(error);
+    }
+    session->host_root = px_openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (session->host_root >= 0)
+        return 0;
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't make '%s' in '%s'",
+                   name, path);
+    return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
+}
+
+static int make_folder(struct px_sessions *sessions, struct px_session *session,
+                       pyexec_error *error)
+{
+    const struct px_session_config *config = &sessions->executor->session_config;
+    bool adopt = config->adopt_workspace && session->id == session->key;
+    if (open_parent(sessions, session, error) < 0)
+        return -1;
+    session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
+    if (session->own_folder || (errno == EEXIST && adopt))
+        return 0;
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'",
+                   session->workspace_path);
+    return px_error_hint(error, session->id == session->key
+                                    ? "Remove the folder, use another id, or set adopt_workspace."
+                                    : "Remove the folder, or use another id.");
+}
+
+int px_session_open_folder(struct px_sessions *sessions, struct px_session *session,
+                           int *ret_folder, int *ret_mount, pyexec_error *error)
+{
+    pthread_mutex_lock(&sessions->folders_lock);
+    int result = make_folder(sessions, session, error);
+    pthread_mutex_unlock(&sessions->folders_lock);
+    if (result < 0)
+        return -1;
+    px_auto_fd int folder =
+        px_openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (folder < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
+                       session->workspace_path);
+        return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
+    }
+    if (!ret_mount)
+        return 0;
+    *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,
+                                  px_policy_files(&session->policy) != PX_FILES_FULL, error);
+    if (*ret_mount < 0)
+        return -1;
+    *ret_folder = TAKE_FD(folder);
+    return 0;
+}
+
+static bool has_quota(const struct px_session *session)
+{
+    return session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes;
+}
+
+/* How many bytes the files have, and what is left of the quota. */
+static int measure(const struct px_session *session, uint64_t *ret_used, uint64_t *ret_room, pyexec_error *error)
+{
+    struct px_snapshot files = {0};
+    uint64_t quota = (uint64_t)session->policy.workspace_bytes, used = 0;
+    int result = px_snapshot_take(session->child.workspace, &files, error);
+    for (size_t i = 0; i < files.count; i++)
+        used += files.entries[i].size;
+    px_snapshot_done(&files);
+    *ret_used = used;
+    *ret_room = used < quota ? quota - used : 0;
+    return result;
+}
+
+int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error)
+{
+    uint64_t room, wanted = 0;
+    for (size_t i = 0; i < request->file_count; i++)
+        wanted += request->files[i].length;
+    if (!has_quota(session) || (!session->full && !wanted))
+        return 0;
+    if (measure(session, &session->used_bytes, &room, error) < 0)
+        return -1;
+    if (wanted > room)
+        return px_workspace_full(request->files[0].path, ENOSPC, error);
+    if (session->full && room)
+        px_child_let_files_grow(&session->child, true);
+    session->full = room == 0;
+    return 0;
+}
+
+bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
+{
+    pyexec_error ignored;
+    uint64_t used, room;
+    if (!has_quota(session) || measure(session, &used, &room, &ignored) < 0)
+        return true;
+    bool was_full = session->full, grown = used > session->used_bytes;
+    session->full = room == 0;
+    session->used_bytes = used;
+    if (was_full != session->full)
+        px_child_let_files_grow(&session->child, !session->full);
+    if (session->full)
+        px_verdict_workspace_full(result);
+    return !(was_full && session->full && grown);
+}
+
+/* The principal's folder, when it was ours and its last session's is gone. */
+static void remove_parent(struct px_sessions *sessions, const struct px_session *session)
+{
+    char name[128];
+    principal_of(session, name);
+    px_auto_fd int root = px_open(sessions->executor->session_config.workspace_root,
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    pthread_mutex_lock(&sessions->folders_lock);
+    if (json_object_get(sessions->folders, name) && unlinkat(root, name, AT_REMOVEDIR) == 0)
+        json_object_del(sessions->folders, name);
+    pthread_mutex_unlock(&sessions->folders_lock);
+}
+
+void px_session_remove_folder(struct px_sessions *sessions, struct px_session *session)
+{
+    if (session->host_root < 0)
+        return;
+    if (session->own_folder)
+        px_folder_remove_tree(session->host_root, session->id);
+    px_close_fd(&session->host_root);
+    if (session->id != session->key)
+        remove_parent(sessions, session);
+}

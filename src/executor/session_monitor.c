@@ -1,0 +1,237 @@
+/* The keeper of idle sessions. It sleeps until a timer, a death or output wakes it. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/retry.h"
+#include "base/thread.h"
+#include "executor/session_private.h"
+
+#define SIGNAL_CPU SIGRTMAX
+
+static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
+{
+    int64_t when = INT64_MAX;
+    if (session->busy)
+        return when;
+    if (config->idle_ttl_ms != PX_NONE)
+        when = session->used_ns + config->idle_ttl_ms * PX_NS_PER_MS;
+    if (config->hard_ttl_ms != PX_NONE && session->created_ns + config->hard_ttl_ms * PX_NS_PER_MS < when)
+        when = session->created_ns + config->hard_ttl_ms * PX_NS_PER_MS;
+    return when;
+}
+
+/* Between calls a session has the CPU time of one call, for threads that go on. One that shows none
+ * may run as well: its last result can be forged, and sent in the middle of the script. So the
+ * kernel watches each, by a timer of its process's CPU clock: an idle one costs nothing. */
+static bool keeps_cpu(const struct px_session *session)
+{
+    return session->cpu_timed && !session->busy && session->policy.cpu_time_seconds != PX_NONE;
+}
+
+static bool used_up(const struct px_session *session)
+{
+    int64_t used = px_child_cpu_ns(&session->child);
+    return used >= 0 && used - session->idle_cpu_ns >=
+                            session->policy.cpu_time_seconds * INT64_C(1000000000);
+}
+
+/* Which timer fired is not said reliably: the signals of several may be one by now. */
+static void check_cpu(struct px_sessions *sessions)
+{
+    for (struct px_session *session = sessions->oldest, *after; session; session = after) {
+        after = session->next;
+        if (keeps_cpu(session) && used_up(session))
+            px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
+    }
+}
+
+/* Ends what has expired; returns when the next one does. Call with the lock held. */
+static int64_t expire(struct px_sessions *sessions)
+{
+    const struct px_session_config *config = &sessions->executor->session_config;
+    int64_t now = px_now_ns(), next = INT64_MAX;
+    for (struct px_session *session = sessions->oldest, *after; session; session = after) {
+        after = session->next;
+        int64_t when = expiry(config, session);
+        if (when > now) {
+            next = when < next ? when : next;
+            continue;
+        }
+        bool hard = config->hard_ttl_ms != PX_NONE &&
+                    session->created_ns + config->hard_ttl_ms * PX_NS_PER_MS <= now;
+        px_session_end(sessions, session, hard ? PX_END_HARD_TTL : PX_END_IDLE_TTL, false);
+    }
+    return next;
+}
+
+/* Output of an idle session's threads is dropped; at its process's end the session ends. A busy
+ * one is its call's business, which looks itself when it ends. */
+static void look_after(struct px_sessions *sessions, struct px_session *session)
+{
+    if (session->busy)
+        return;
+    px_child_discard_output(&session->child);
+    if (!px_child_alive(&session->child))
+        px_session_end(sessions, session, PX_END_KILLED, false);
+}
+
+/* Call with the lock held: what ends a session takes it out of the epoll set under the lock, so
+ * that an event got under it is of a session that lives. One at a time, since each may end one. */
+static void take_events(struct px_sessions *sessions)
+{
+    struct epoll_event event;
+    uint64_t drained;
+    while (px_epoll_wait(sessions->epoll, &event, 1, 0) == 1) {
+        if (event.data.ptr)
+            look_after(sessions, event.data.ptr);
+        else if (px_read(sessions->wake, &drained, sizeof drained) < 0)
+            break;
+    }
+}
+
+static int timeout_until(int64_t when)
+{
+    if (when == INT64_MAX)
+        return -1;
+    int64_t left = (when - px_now_ns() + PX_NS_PER_MS - 1) / PX_NS_PER_MS;
+    return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+static void *keep(void *argument)
+{
+    struct px_sessions *sessions = argument;
+    struct pollfd polled[] = {{sessions->epoll, POLLIN, 0}, {sessions->signals, POLLIN, 0}};
+    struct signalfd_siginfo drained[16];
+    sessions->keeper_tid = gettid();
+    sem_post(&sessions->keeper_ready);
+    pthread_mutex_lock(&sessions->lock);
+    while (!sessions->stopping) {
+        sessions->sleeps_until = expire(sessions);
+        int timeout = timeout_until(sessions->sleeps_until);
+        pthread_mutex_unlock(&sessions->lock);
+        (void)!px_poll(polled, PX_COUNT(polled), timeout);
+        pthread_mutex_lock(&sessions->lock);
+        take_events(sessions);
+        if (px_read(sessions->signals, drained, sizeof drained) > 0)
+            check_cpu(sessions);
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    return NULL;
+}
+
+static void set_watch(struct px_sessions *sessions, int fd, uint32_t events, struct px_session *session)
+{
+    struct epoll_event event = {.events = events, .data.ptr = session};
+    if (fd >= 0)
+        epoll_ctl(sessions->epoll, events ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
+}
+
+static void watch_output(struct px_sessions *sessions, struct px_session *session, bool on)
+{
+    for (int which = 0; which < 2 && session->output_watched != on; which++)
+        set_watch(sessions, session->child.streams[which], on ? EPOLLIN : 0, session);
+    session->output_watched = on;
+}
+
+/* The process is watched from its first call to its end, by edge: while a call has it, its end
+ * is seen there. Its streams only while threads can write to them. */
+void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
+{
+    if (!session->watched)
+        set_watch(sessions, session->child.pidfd, EPOLLIN | EPOLLET, session);
+    session->watched = true;
+    if (session->threads_left)
+        watch_output(sessions, session, true);
+    if (keeps_cpu(session)) {
+        const struct itimerspec limit = {.it_value.tv_sec = session->policy.cpu_time_seconds};
+        timer_settime(session->cpu_timer, 0, &limit, NULL);
+    }
+    int64_t when = expiry(&sessions->executor->session_config, session);
+    uint64_t one = 1;
+    /* EAGAIN: it is awake already. */
+    if (when < sessions->sleeps_until && px_write(sessions->wake, &one, sizeof one) > 0)
+        sessions->sleeps_until = when;
+}
+
+/* The signal is directed to the keeper's thread, which blocks it and reads it from a descriptor
+ * (timer_create(2), signalfd(2)): it is pending nowhere else, and no handler is touched. Its memory
+ * is set aside here, so that arming can't fail. */
+int px_keeper_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL_CPU};
+    event._sigev_un._tid = sessions->keeper_tid;
+    if (!session->child.host_pid || session->policy.cpu_time_seconds == PX_NONE)
+        return 0;
+    if (timer_create(session->child.cpu_clock, &event, &session->cpu_timer) == 0) {
+        session->cpu_timed = true;
+        return 0;
+    }
+    px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a timer of CPU time");
+    return px_error_hint(error, "Raise the host's limit of pending signals (ulimit -i).");
+}
+
+void px_keeper_busy(struct px_sessions *sessions, struct px_session *session)
+{
+    watch_output(sessions, session, false);
+}
+
+void px_keeper_forget(struct px_sessions *sessions, struct px_session *session)
+{
+    watch_output(sessions, session, false);
+    if (session->watched)
+        set_watch(sessions, session->child.pidfd, 0, NULL);
+    session->watched = false;
+    if (session->cpu_timed)
+        timer_delete(session->cpu_timer);
+    session->cpu_timed = false;
+}
+
+int px_keeper_start(struct px_sessions *sessions, pyexec_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGNAL_CPU);
+    sessions->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    sem_init(&sessions->keeper_ready, 0, 0);
+    sessions->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    sessions->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN};     /* of no session */
+    if (sessions->signals < 0 || sessions->wake < 0 || sessions->epoll < 0 ||
+        epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
+        return px_error_exhausted(error, errno, "can't make an epoll descriptor");
+    int failed = px_thread_create(&sessions->keeper, keep, sessions);
+    if (failed)
+        return px_error_exhausted(error, failed, "can't start a thread");
+    sessions->keeper_runs = true;
+    px_sem_wait(&sessions->keeper_ready);
+    return 0;
+}
+
+void px_keeper_stop(struct px_sessions *sessions)
+{
+    uint64_t one = 1;
+    if (sessions->keeper_runs) {
+        pthread_mutex_lock(&sessions->lock);
+        sessions->stopping = true;
+        pthread_mutex_unlock(&sessions->lock);
+        /* EAGAIN: it is awake already. */
+        (void)!px_write(sessions->wake, &one, sizeof one);
+        pthread_join(sessions->keeper, NULL);
+    }
+    px_close_fd(&sessions->signals);
+    px_close_fd(&sessions->wake);
+    px_close_fd(&sessions->epoll);
+    sem_destroy(&sessions->keeper_ready);
+}

@@ -1,0 +1,331 @@
+/* One child, from the clone to its end. The order is the point of this file:
+ *
+ *   1. workspace                                   needs the capabilities of the new namespace
+ *   2. descriptors: 0 stdin, 1 stdout, 2 stderr, 3 the channel, nothing else
+ *   3. the interpreter mended after the fork, reseeded, warmed
+ *   4. limits, capabilities dropped, Landlock, seccomp     irreversible
+ *   5. LOCKED is sent; only now is a byte read that a caller chose
+ *
+ * Until 5 a failure is reported as SETUP_ERROR; the host accepts none after LOCKED. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/retry.h"
+#include "guest/crash.h"
+#include "guest/guard/guard.h"
+#include "guest/mountpoint.h"
+#include "guest/guard/open_files.h"
+#include "guest/script.h"
+#include "guest/signals.h"
+#include "guest/guard/trap.h"
+#include "guest/zygote.h"
+#include "sandbox/namespaces.h"
+#include "sandbox/landlock.h"
+#include "sandbox/limits.h"
+#include "sandbox/mount.h"
+#include "sandbox/seccomp.h"
+
+#define CHANNEL_FD 3
+#define IN_FLIGHT_RESERVE 512
+
+/* The user namespace gets no id map: the script sees itself as the overflow id (65534), and
+ * what it makes in its workspace belongs to the run's user all the same, since permission is
+ * the workspace's own user namespace's business (user_namespaces(7)). Maps would cost three
+ * writes to /proc, 50 µs of a run. */
+uint64_t px_child_namespaces(const struct px_zygote *zygote)
+{
+    return (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? 0 : CLONE_NEWUSER) |
+           (px_zygote_lacks(zygote, PX_LAYER_PID_NAMESPACE) ? 0 : CLONE_NEWPID) |
+           (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) ? 0 : CLONE_NEWNS);
+}
+
+/* Where glibc keeps the thread's id, which a raw clone leaves stale: pthread_kill, abort and
+ * robust mutexes use it. PR_GET_TID_ADDRESS needs CONFIG_CHECKPOINT_RESTORE; without it the
+ * number is looked for in the thread's descriptor. */
+static int *thread_id_address(void)
+{
+    static int *address;
+    if (address)
+        return address;
+    if (prctl(PR_GET_TID_ADDRESS, &address, 0, 0, 0) == 0 && address)
+        return address;
+    int id = (int)syscall(SYS_gettid), *descriptor = (int *)pthread_self();
+    for (size_t i = 0; i < 512; i++)
+        if (descriptor[i] == id)
+            return address = &descriptor[i];
+    return NULL;
+}
+
+static void fail(int channel, pyexec_error *error)
+{
+    struct px_wire_writer writer = {.socket = channel};
+    px_wire_put(&writer, PX_RESULT_SETUP_ERROR, error, sizeof *error);
+    px_wire_flush(&writer);
+    _exit(1);
+}
+
+/* The workspace is seen at its path; a read-only one through a second, read-only mount over
+ * the first, whose descriptor the host writes through. */
+static int attach_workspace(const struct px_clone_request *request,
+                            const struct px_mountpoint *point, int mount, pyexec_error *error)
+{
+    if (mount < 0)
+        return 0;
+    if (px_mountpoint_make(point, error) < 0)
+        return -1;
+    if (px_attach(mount, AT_FDCWD, request->workspace_path) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't attach the workspace at '%s'",
+                              request->workspace_path);
+    if (request->workspace_write)
+        return 0;
+    px_auto_fd int copy = px_open_tree(AT_FDCWD, request->workspace_path, OPEN_TREE_CLONE);
+    if (copy < 0 || px_mount_restrict(copy, MOUNT_ATTR_RDONLY, false) < 0 ||
+        px_attach(copy, AT_FDCWD, request->workspace_path) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make the workspace read-only");
+    return 0;
+}
+
+/* stdin is a /dev/null of this process's own: the flags and locks of an open file description
+ * that runs shared would carry from one to the next. */
+static int place_descriptors(const int *fds, pyexec_error *error)
+{
+    int high[4];
+    for (size_t i = 0; i < 3; i++)
+        if ((high[i + 1] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
+            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't duplicate a descriptor");
+    high[0] = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
+    if (high[0] < 0 || dup2(high[0], 0) < 0 || dup2(high[2], 1) < 0 || dup2(high[3], 2) < 0 ||
+        dup3(high[1], CHANNEL_FD, O_CLOEXEC) < 0 || fcntl(0, F_SETFD, 0) < 0 ||
+        syscall(SYS_close_range, CHANNEL_FD + 1, ~0U, 0) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't place the descriptors");
+    return 0;
+}
+
+static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_request *request,
+                          pyexec_error *error)
+{
+    if (px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
+        return 0;
+    /* Without a root of its own the child sees the host's: only the interpreter's part of it. */
+    bool own_root = !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
+    px_auto_fd int root = own_root ? px_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
+    px_auto_fd int workspace = -1;
+    if (request->workspace != PX_WORKSPACE_NONE)
+        workspace = px_open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    struct px_landlock_rules rules = {
+        .root = root,
+        .paths = own_root ? NULL : (const char *const *)zygote->readable.items,
+        /* The import system lists the folders that it looks into. */
+        .folders = own_root ? NULL : (const char *const *)zygote->trees,
+        .workspace = workspace,
+        .workspace_write = request->workspace_write,
+        .network = zygote->start.network,
+        .abi = zygote->landlock_abi,
+    };
+    if ((own_root && root < 0) || px_landlock_enter(&rules) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't enter Landlock");
+    return 0;
+}
+
+/* Descriptors in flight are counted for a user, its other runs and pyexec itself included, and each
+ * sender is refused when they are more than its own limit (unix(7), ETOOMANYREFS). So a run's limit
+ * stays below ours, by more than one message holds: it can't use ours up. */
+static uint64_t open_files_limit(uint64_t wanted)
+{
+    struct rlimit ours;
+    if (wanted != UINT64_MAX)
+        wanted += CHANNEL_FD + 1 + px_open_files_reserve();
+    if (getrlimit(RLIMIT_NOFILE, &ours) < 0 || ours.rlim_cur == RLIM_INFINITY)
+        return wanted;
+    uint64_t most = ours.rlim_cur > 2 * IN_FLIGHT_RESERVE ? ours.rlim_cur - IN_FLIGHT_RESERVE
+                                                          : ours.rlim_cur / 2;
+    return wanted < most ? wanted : most;
+}
+
+static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request,
+                     pyexec_error *error)
+{
+    struct px_limits limits = {
+        .address_space_bytes = request->address_space_bytes,
+        .cpu_seconds = request->cpu_seconds,
+        /* With the reserve, until the run has been received: its message brings descriptors. */
+        .open_files = open_files_limit(request->open_files),
+        .open_files_reserve = 0,
+        .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
+        .file_bytes = request->file_bytes,
+    };
+    if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
+    bool drop = !px_zygote_lacks(zygote, PX_LAYER_PRIVILEGES);
+    if (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) && zygote->start.privileged && drop &&
+        (setresgid(zygote->start.run_gid, zygote->start.run_gid, zygote->start.run_gid) < 0 ||
+         setresuid(zygote->start.run_uid, zygote->start.run_uid, zygote->start.run_uid) < 0))
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop to the run's id");
+    if (drop && px_privileges_drop() < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop the privileges");
+    if (enter_landlock(zygote, request, error) < 0)
+        return -1;
+    /* After Landlock, which needs descriptors. */
+    if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_enter(&limits) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
+    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) &&
+        px_seccomp_enter(PX_FILTER_CHILD) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                              "can't install the seccomp filter");
+    return 0;
+}
+
+static void set_open_files(const struct px_run *run, rlim_t below_hard)
+{
+    struct rlimit limit;
+    if (run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+        limit.rlim_max < below_hard)
+        return;
+    limit.rlim_cur = limit.rlim_max - below_hard;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The script gets what its policy says; the guard lends the reserve to imports. */
+static void keep_reserve(const struct px_run *run)
+{
+    set_open_files(run, px_open_files_reserve());
+}
+
+static void lend_reserve_for_receiving(const struct px_run *run)
+{
+    set_open_files(run, 0);
+}
+
+/* Waits for the host's next message or its end, without taking it; true with the kind of the
+ * message's first field. The GIL is given up meanwhile, so that a session's threads go on. */
+static bool more_follows(bool session, uint16_t *ret_kind)
+{
+    ssize_t n = px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        PyThreadState *state = session ? PyEval_SaveThread() : NULL;
+        n = px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK);
+        if (state)
+            PyEval_RestoreThread(state);
+    }
+    return n == sizeof *ret_kind;
+}
+
+/* What was sent to stop a call may have come after its end. It is pending by now, since the host had
+ * sent it before this call's message; what is to stop this one comes after READY. */
+static int drop_stop(const struct px_run *run)
+{
+    if (!(run->flags & PX_RUN_FLAG_DROP_STOP))
+        return 0;
+    px_signals_drop();
+    return px_wire_put(run->out, PX_RESULT_READY, NULL, 0) == 0 && px_wire_flush(run->out) == 0 ? 0 : -1;
+}
+
+/* One run, or the calls of a session. After the last the host reads this process's facts while
+ * it still has its memory, and then kills it: what ends the wait is that, or the host's end. */
+static void serve_runs(const struct px_zygote *zygote)
+{
+    static struct px_wire_writer writer = {.socket = CHANNEL_FD};
+    struct px_run run = {.out = &writer};
+    uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID),
+                       (uint64_t)px_clock_ns(CLOCK_REALTIME)};
+    bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 &&
+                px_wire_flush(&writer) == 0;
+    int status = 1;
+    bool lent = true;                   /* by lock_down() */
+    while (more) {
+        if (px_run_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
+            break;
+        if (lent)
+            keep_reserve(&run);
+        /* Without a root of its own there is no such folder; it stays at the top. */
+        if (run.working_dir && chdir(run.working_dir) < 0 &&
+            !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
+            break;
+        status = px_run_execute(&run);
+        bool session = run.flags & PX_RUN_FLAG_SESSION;
+        uint16_t kind;
+        more = more_follows(session, &kind) && session;
+        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE ||
+                        kind == PX_RUN_VARIABLES_FILE);
+        if (lent)
+            lend_reserve_for_receiving(&run);
+    }
+    _exit(status);
+}
+
+static void become_child(struct px_zygote *zygote, const struct px_clone_request *request,
+                         const struct px_mountpoint *point, const int *fds)
+{
+    pyexec_error error = {0};
+    if (px_zygote_lacks(zygote, PX_LAYER_PID_NAMESPACE))
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    /* A process group of its own: one is visible across PID namespaces. */
+    setsid();
+    sigset_t blocked;
+    px_launch_end_signals(&blocked);
+    sigprocmask(SIG_UNBLOCK, &blocked, NULL);
+    if (!px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
+        attach_workspace(request, point, fds[3], &error) < 0)
+        fail(fds[0], &error);
+    if (place_descriptors(fds, &error) < 0)
+        fail(fds[0], &error);
+    PyOS_AfterFork_Child();
+    px_run_reseed();
+    if (request->warm)
+        px_run_warm();
+    if (lock_down(zygote, request, &error) < 0)
+        fail(CHANNEL_FD, &error);
+    serve_runs(zygote);
+}
+
+int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
+                   const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error)
+{
+    struct px_mountpoint point = {.tmpfs = -1};
+    if (fds[3] >= 0) {
+        if (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
+            px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                         "there is no workspace without the layer 'mount_namespace'");
+            return px_error_hint(error, "Set disable_open to true, or get the layer back.");
+        }
+        if (px_mountpoint_find(&point, request->workspace_path, error) < 0)
+            return -1;
+    }
+    int *thread_id = thread_id_address(), pidfd = -1;
+    struct clone_args args = {
+        .flags = px_child_namespaces(zygote) | CLONE_PARENT | CLONE_PIDFD |
+                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) |
+                 (fds[4] < 0 ? 0 : CLONE_INTO_CGROUP),
+        .cgroup = fds[4] < 0 ? 0 : (uint64_t)fds[4],
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .child_tid = (uint64_t)(uintptr_t)thread_id,
+    };
+    PyOS_BeforeFork();
+    pid_t pid = px_clone_call(&args);
+    if (pid == 0) {
+        close(zygote->host);
+        become_child(zygote, request, &point, fds);
+    }
+    int saved = errno;
+    PyOS_AfterFork_Parent();
+    px_mountpoint_done(&point);
+    if (pid < 0)
+        return px_error_exhausted(error, saved, "can't clone a process for the run");
+    *ret_pidfd = pidfd;
+    *ret_pid = pid;
+    return 0;
+}

@@ -1,9 +1,0 @@
-#ifndef PX_GUEST_DENIAL_H
-#define PX_GUEST_DENIAL_H
-
-#include "guest/run.h"
-
-/* Child: where denials go from now on. */
-void px_denial_arm(const struct px_run *run);
-
-#endif

@@ -1,0 +1,298 @@
+# Libraries that show things: what each must be told to show them here. A module of HOOKS is
+# changed as it is imported (find_spec), in a zygote that preloads it or in a child.
+
+BACKEND = "pyexec_matplotlib"
+
+
+# ---- matplotlib ----
+
+def figure_png(figure):
+    """As Jupyter's inline backend draws it: cut to what is on it."""
+    out = load("io").BytesIO()
+    if figure.canvas is None or not hasattr(figure.canvas, "print_png"):
+        load("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+    figure.canvas.print_figure(out, format="png", bbox_inches="tight", facecolor=figure.get_facecolor(),
+                               edgecolor=figure.get_edgecolor(), dpi=figure.dpi)
+    return out.getvalue()
+
+
+def figure_forms(figure, data, metadata):
+    # Without axes there is nothing to see.
+    if figure.axes or figure.lines or figure.texts or figure.patches or figure.images:
+        data["image/png"] = figure._pyexec_shown = figure_png(figure)
+
+
+def show_managers(managers):
+    """Shows figures, but not one that was displayed by name and has not changed since."""
+    for manager in managers:
+        figure = manager.canvas.figure
+        before = getattr(figure, "_pyexec_shown", None)
+        data, metadata = {}, {}
+        attempt("drawing a figure", figure_forms, figure, data, metadata)
+        if data and data["image/png"] != before:
+            data["text/plain"] = repr(figure)
+            publish(data, metadata, False)
+
+
+def show_figures():
+    """The figures that are open, which it closes."""
+    pylab = loaded("matplotlib._pylab_helpers")
+    if pylab is None:
+        return
+    ours = [manager for manager in pylab.Gcf.get_all_fig_managers()
+            if getattr(manager, "pyexec_backend", False)]
+    try:
+        show_managers(ours)
+    finally:
+        for manager in ours:
+            pylab.Gcf.destroy(manager)
+
+
+def fill_backend(module):
+    """The backend that MPLBACKEND names: Agg, with figures shown as displays."""
+    bases = load("matplotlib.backend_bases")
+    agg = load("matplotlib.backends.backend_agg")
+    figure_module = load("matplotlib.figure")
+
+    class FigureManager(bases.FigureManagerBase):
+        pyexec_backend = True
+
+        def show(self):
+            show_managers([self])
+
+        @classmethod
+        def pyplot_show(cls, *args, **kwargs):
+            show_figures()
+
+    class FigureCanvas(agg.FigureCanvasAgg):
+        manager_class = FigureManager
+
+    def new_figure_manager_given_figure(num, figure):
+        return FigureManager(FigureCanvas(figure), num)
+
+    def new_figure_manager(num, *args, FigureClass=figure_module.Figure, **kwargs):
+        return new_figure_manager_given_figure(num, FigureClass(*args, **kwargs))
+
+    def show(*args, **kwargs):
+        show_figures()
+
+    for thing in (FigureManager, FigureCanvas, new_figure_manager_given_figure, new_figure_manager, show):
+        setattr(module, thing.__name__, thing)
+        thing.__module__ = BACKEND
+    watch_figures()
+
+
+def is_figure(obj):
+    figure_module = loaded("matplotlib.figure")
+    return figure_module is not None and isinstance(obj, figure_module.Figure)
+
+
+class Nothing:
+    """A lock that is held by nobody else."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+class Unwritten:
+    """While fonts are looked for: a list of them is kept in no file, and fc-list is not asked for those that
+    no run can read."""
+
+    def __init__(self, module):
+        self.module = module
+        self.logger = load("logging").getLogger(module.__name__)
+        self.cbook = load("matplotlib.cbook")
+        self.environ = load("os").environ
+
+    def __enter__(self):
+        io = load("io")
+        # A global name of the module goes before the builtin.
+        self.module.open = lambda path, mode="r", *rest, **more: (
+            io.StringIO() if "w" in mode else io.open(path, mode, *rest, **more))
+        self.lock = getattr(self.cbook, "_lock_path", None)
+        self.cbook._lock_path = lambda path: Nothing()
+        self.disabled, self.logger.disabled = self.logger.disabled, True
+        self.path = self.environ.get("PATH")
+        self.environ["PATH"] = ""
+
+    def __exit__(self, *error):
+        del self.module.open
+        self.cbook._lock_path = self.lock
+        self.logger.disabled = self.disabled
+        del self.environ["PATH"]
+        if self.path is not None:
+            self.environ["PATH"] = self.path
+
+
+def import_font_manager(module, run):
+    """Fonts are those that matplotlib brings: the system's are not in the sandbox."""
+    if keeps_files():
+        return run(module)
+    with Unwritten(module):
+        run(module)
+    manager = module.fontManager
+    own = load("os").path.dirname(module.__file__)
+    for name in ("ttflist", "afmlist"):
+        setattr(manager, name, [font for font in getattr(manager, name) if font.fname.startswith(own)])
+
+
+def keeps_files():
+    """Whether the caller gave matplotlib a folder of its own."""
+    return "MPLCONFIGDIR" in load("os").environ
+
+
+def import_matplotlib(module, run):
+    """Neither a home nor a temporary folder is needed: there may be none, and a cache would be one of
+    the run's files."""
+    if keeps_files():
+        return run(module)
+    os = load("os")
+    folder = os.path.join(os.path.dirname(module.__spec__.origin), "mpl-data")
+    own = "MATPLOTLIBRC" not in os.environ and os.path.exists(os.path.join(folder, "matplotlibrc"))
+    if own:
+        os.environ["MATPLOTLIBRC"] = folder
+    try:
+        run(module)
+    finally:
+        if own:
+            del os.environ["MATPLOTLIBRC"]
+    nowhere = os.path.join(folder, "none")
+    module.get_configdir = module.get_cachedir = lambda: nowhere
+
+
+# ---- plotly ----
+
+class Shown:
+    """What plotly needs of IPython.display and nbformat."""
+    __version__ = "5.0.0"
+
+    @staticmethod
+    def display(bundle, raw=True):
+        publish(bundle, None, False)
+
+    @staticmethod
+    def display_html(html, raw=True):
+        publish({"text/html": html}, None, False)
+
+
+def import_plotly(module, run):
+    environ = load("os").environ
+    if "PLOTLY_RENDERER" in environ:
+        return run(module)
+    environ["PLOTLY_RENDERER"] = "plotly_mimetype"
+    try:
+        run(module)
+    finally:
+        del environ["PLOTLY_RENDERER"]
+    real = module.show
+
+    def show(fig, renderer=None, *args, **kwargs):
+        if renderer is None and hasattr(fig, "_repr_mimebundle_"):
+            display(fig)
+        else:
+            real(fig, renderer, *args, **kwargs)
+    module.ipython_display = module.nbformat = Shown
+    module.show = show
+
+
+# ---- altair ----
+
+def import_altair(module, run):
+    """Charts have both forms: the specification, and a page that draws it."""
+    run(module)
+
+    def render(spec, **metadata):
+        bundle = {}
+        for name in ("mimetype", "html"):
+            with module.renderers.enable(name):
+                bundle.update(split_metadata(module.renderers.get()(spec, **metadata))[0])
+        bundle.pop("text/plain", None)
+        return bundle
+
+    module.renderers.register("pyexec", render)
+    module.renderers.enable("pyexec")
+    for kind in module.Chart.__mro__:
+        if "show" in vars(kind):
+            kind.show = lambda self, *args, **kwargs: display(self)
+            break
+
+
+# ---- Pillow, and IPython where it is installed ----
+
+def import_image_show(module, run):
+    run(module)
+
+    class Viewer(module.Viewer):
+        def show(self, image, **options):
+            display(image)
+            return True
+    module.register(Viewer(), 0)
+
+
+def import_ipython_display(module, run):
+    run(module)
+    module.display = display
+
+
+# How each is imported. src/guest/display/display.c has the names too: a child without the helper asks there.
+HOOKS = {
+    "matplotlib": import_matplotlib,
+    "matplotlib.font_manager": import_font_manager,
+    "plotly.io._renderers": import_plotly,
+    "altair": import_altair,
+    "PIL.ImageShow": import_image_show,
+    "IPython.core.display_functions": import_ipython_display,
+}
+FORMATTERS = ((is_figure, figure_forms),)
+
+
+class BackendLoader:
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        fill_backend(module)
+
+
+def find_spec(name, path, finders):
+    """The module's spec as the other finders give it, with its hook in the loader."""
+    if name == BACKEND:
+        return load("_frozen_importlib").ModuleSpec(name, BackendLoader)
+    spec = None
+    for finder in finders:
+        find = getattr(finder, "find_spec", None)
+        spec = find(name, path, None) if find else None
+        if spec is not None:
+            break
+    loader = getattr(spec, "loader", None)
+    real = getattr(loader, "exec_module", None)
+    if real is None:
+        return spec
+
+    def exec_module(module):
+        del loader.exec_module
+        HOOKS[name](module, real)
+    loader.exec_module = exec_module
+    return spec
+
+
+def preloaded():
+    """Zygote: draws once what a first figure needs, so that no run pays for it."""
+    if loaded("matplotlib.pyplot") is None:
+        return
+    pyplot = loaded("matplotlib.pyplot")
+    figure, axes = pyplot.subplots()
+    axes.plot([0, 1], [0, 1], label="a")
+    axes.set_title("a")
+    axes.legend()
+    figure_png(figure)
+    pyplot.close("all")
+    del figure, axes
+    # Fonts hold their files open, and a child has none of the zygote's descriptors.
+    getattr(loaded("matplotlib.font_manager"), "_get_font").cache_clear()
+    load("gc").collect()

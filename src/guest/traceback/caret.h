@@ -1,0 +1,26 @@
+/* A frame's source lines in a traceback, with the marks below them that 3.11 and later print:
+ *
+ *     return total / count
+ *            ~~~~~~^~~~~~~
+ *
+ * 3.11 and 3.12 mark the first line only; 3.13 shows all lines of the expression, and marks
+ * the brackets of calls too. */
+#ifndef PX_GUEST_TRACEBACK_CARET_H
+#define PX_GUEST_TRACEBACK_CARET_H
+
+#include "guest/python.h"
+#include "base/buffer.h"
+#include "guest/traceback/source.h"
+
+/* Zygote: the classes of _ast and the builtin compile. 0, or -1 with an exception set. */
+int px_caret_prepare(void);
+
+/* A new traceback begins: its budget for looking up positions is fresh. */
+void px_caret_begin(void);
+
+/* Appends the line of `entry`, a traceback entry with this code, with its marks; nothing when
+ * the source isn't known. */
+void px_caret_add(struct px_buffer *to, PyObject *code, PyObject *entry, long line,
+                  const char *filename, struct px_source *sources);
+
+#endif

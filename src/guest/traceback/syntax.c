@@ -1,0 +1,171 @@
+#include "guest/traceback/syntax.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "guest/pyobject_access.h"
+#include "guest/traceback/traceback.h"
+
+#define LINE_LIMIT 4096
+#define MESSAGE_LIMIT (64u << 10)
+
+/* Offsets of the exception are characters, from 1; 0 or less: unknown. */
+struct syntax_place {
+    long line, end_line, offset, end_offset;
+};
+
+static long count_characters(const char *text, size_t length)
+{
+    long count = 0;
+    for (size_t i = 0; i < length; i++)
+        count += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+/* From one character to the other, both in the text's characters from 0. Blanks other than
+ * spaces are repeated, so that the caret stands below its character. */
+static void add_carets(struct px_buffer *to, const char *text, long start, long end)
+{
+    px_buffer_add_string(to, "    ");
+    for (long i = 0; i < start && *text; i++) {
+        px_buffer_add_byte(to, *text == '\t' && px_python.version >= 0x030a ? '\t' : ' ');
+        text++;
+        while (((unsigned char)*text & 0xC0) == 0x80)
+            text++;
+    }
+    for (long i = start; i < end && i < start + LINE_LIMIT; i++)
+        px_buffer_add_byte(to, '^');
+    px_buffer_add_byte(to, '\n');
+}
+
+/* Until 3.12 only the line of several that the offset is in is shown. */
+static const char *last_line(const char *text, struct syntax_place *place)
+{
+    const char *newline;
+    while (px_python.version < 0x030d && (newline = strchr(text, '\n'))) {
+        long length = count_characters(text, (size_t)(newline - text)) + 1;
+        if (length > place->offset - 1)
+            break;
+        place->offset -= length;
+        place->end_offset -= length;
+        text = newline + 1;
+    }
+    return text;
+}
+
+/* Where the caret ends, for an offset that lies in the text; the rule is traceback.py's. */
+static long caret_end(const struct syntax_place *place, long whole, long stripped)
+{
+    long end = place->line != place->end_line ? stripped + 1 : place->end_offset;
+    if (end > whole)
+        end = stripped + 1;
+    return px_python.version < 0x030a || place->offset >= end ? place->offset + 1 : end;
+}
+
+/* `text` is the line as the exception has it. */
+static void add_text(struct px_buffer *to, const char *text, struct syntax_place place)
+{
+    const char *blanks = px_python.version >= 0x030d ? " \n\f" : " \t\f";
+    if (place.offset > 1)
+        text = last_line(text, &place);
+    long whole = count_characters(text, strlen(text));
+    size_t length = strlen(text);
+    while (length && text[length - 1] == '\n')
+        length--;
+    size_t lead = strspn(text, blanks);
+    if (lead > length)
+        lead = length;
+    px_buffer_printf(to, "    %.*s\n", (int)(length - lead), text + lead);
+    if (place.offset < 1)
+        return;
+    long stripped = count_characters(text, length);
+    if (px_python.version < 0x0309) {           /* its caret never stands behind the text */
+        if (place.offset == whole && whole > stripped)
+            place.offset--;
+        if (place.offset <= (long)lead)
+            place.offset = (long)lead + 1;
+    }
+    if (place.offset > whole)
+        place.offset = stripped + 1;
+    long start = place.offset - 1 - (long)lead;
+    if (start >= 0)
+        add_carets(to, text + lead, start, caret_end(&place, whole, stripped) - 1 - (long)lead);
+}
+
+static void read_place(PyObject *exception, struct syntax_place *place)
+{
+    if (!px_read_int(exception, px_name.offset, &place->offset))
+        place->offset = 0;
+    if (!px_read_int(exception, px_name.end_lineno, &place->end_line))
+        place->end_line = px_python.version >= 0x030d ? -1 : place->line;
+    if (!px_read_int(exception, px_name.end_offset, &place->end_offset))
+        place->end_offset = 0;
+}
+
+bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *sources)
+{
+    struct syntax_place place;
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
+        !px_read_int(exception, px_name.lineno, &place.line))
+        return false;
+    px_auto_buffer struct px_buffer filename = {0}, text = {0}, message = {0};
+    if (!px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT))
+        px_buffer_add_string(&filename, "<string>");
+    px_buffer_printf(to, "  File \"%s\", line %ld\n", px_buffer_shown(&filename), place.line);
+    read_place(exception, &place);
+    if (!px_read_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
+        /* Found after parsing, and Python would have read the file: ours is in memory. */
+        size_t length = 0;
+        const char *line =
+            px_source_line(sources, px_buffer_shown(&filename), place.line, &length);
+        if (line)
+            px_buffer_add(&text, line, px_utf8_truncate(line, length, LINE_LIMIT));
+    }
+    if (text.length)
+        add_text(to, px_buffer_shown(&text), place);
+    px_read_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
+    px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
+    px_buffer_printf(to, ": %s\n",
+                     message.length ? px_buffer_shown(&message) : "<no detail available>");
+    return true;
+}
+
+/* The character of the line at the index, counted from 0; or 0. */
+static Py_UCS4 character_at(struct px_source *sources, const char *filename, long number, long index,
+                            bool *ret_printable)
+{
+    size_t length = 0;
+    const char *line = px_source_line(sources, filename, number, &length);
+    px_auto_object PyObject *text =
+        line ? PyUnicode_DecodeUTF8(line, (Py_ssize_t)length, "replace") : NULL;
+    px_auto_object PyObject *one = text ? PyUnicode_Substring(text, index, index + 1) : NULL;
+    px_auto_object PyObject *printable =
+        one ? PyObject_CallMethod(one, "isprintable", NULL) : NULL;
+    *ret_printable = printable != Py_False;
+    return printable && PyUnicode_GetLength(one) == 1 ? PyUnicode_ReadChar(one, 0) : 0;
+}
+
+void px_syntax_name_character(PyObject *exception, struct px_source *sources)
+{
+    long line, offset;
+    bool printable;
+    px_auto_buffer struct px_buffer message = {0}, filename = {0};
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
+        !px_read_text_attribute(&message, exception, px_name.msg, LINE_LIMIT) ||
+        strncmp(px_buffer_shown(&message), "invalid ", 8) != 0 ||
+        !strstr(px_buffer_shown(&message), " literal") ||
+        !px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT) ||
+        !px_read_int(exception, px_name.lineno, &line) || !px_read_int(exception, px_name.offset, &offset))
+        return;
+    Py_UCS4 character = character_at(sources, px_buffer_shown(&filename), line, offset, &printable);
+    if (character >= 0x80 && !printable) {
+        char text[64];
+        snprintf(text, sizeof text, "invalid non-printable character U+%04X", (unsigned)character);
+        px_auto_object PyObject *better = PyUnicode_FromString(text);
+        px_auto_object PyObject *place = PyLong_FromLong(offset + 1);
+        if (better && place && PyObject_SetAttr(exception, px_name.msg, better) == 0)
+            PyObject_SetAttr(exception, px_name.offset, place);
+    }
+    PyErr_Clear();
+}

@@ -1,0 +1,106 @@
+/* Model Context Protocol, without a transport: a message goes in, its answer and notifications come
+ * out. Both eras are served side by side: revisions up to 2025-11-25, which begin with `initialize`,
+ * and 2026-07-28, of which each request says all about itself. No state is kept between messages:
+ * sessions of the sandbox are an argument of the tools.
+ *
+ *     struct px_mcp_call *call = px_mcp_read(mcp, &caller, bytes, length);
+ *     if (!call->answer.length)
+ *         px_mcp_serve(call);             // takes as long as the script where call->slow
+ *     send(call->answer)                  // unless it is empty (a notification) or withdrawn
+ *     px_mcp_call_free(call);
+ *
+ * Messages are hostile. Calls are served at once on any number of threads. */
+#ifndef PX_MCP_MCP_H
+#define PX_MCP_MCP_H
+
+#include "base/json.h"
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "pyexec.h"
+
+/* What names of the protocol in _meta begin with. */
+#define PX_MCP_META "io.modelcontextprotocol/"
+
+#define PX_MCP_MODERN "2026-07-28"          /* the revision without sessions */
+#define PX_MCP_ASSUMED "2025-03-26"         /* of a legacy request that does not say */
+
+/* Error codes of the modern revision; the others are JSON-RPC's. */
+enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_UNSUPPORTED_VERSION = -32022 };
+
+struct px_mcp;
+
+/* With the thread that sends progress. The executor outlives it. */
+int px_mcp_new(pyexec_executor *executor, struct px_mcp **ret, pyexec_error *error);
+void px_mcp_free(struct px_mcp *mcp);
+
+/* Who sends a message, as its transport knows. All of it outlives the call. */
+struct px_mcp_caller {
+    const char *prefix;     /* of the ids of its sessions: "" or "PRINCIPAL/" */
+    const char *scope;      /* where its requests' ids are its own; NULL: it can't withdraw any */
+    const char *version;    /* legacy: what was agreed on */
+    const char *policy;     /* what its runs have, as JSON: for descriptions */
+    const char *ceiling;    /* and may ask for, as for pyexec_request_set_ceiling() */
+    /* Sends a message that belongs to the call, before its answer. From another thread; may wait. */
+    void (*notify)(void *closure, const char *message);
+    /* NULL, or told of a run: its code when it begins; when it was sent to a process and has ended, its
+     * result, or NULL and why the host failed. */
+    void (*runs)(void *closure, const char *code, size_t length);
+    void (*ran)(void *closure, pyexec_result *result, const pyexec_error *error);
+    void *closure;
+};
+
+struct px_mcp_tool;
+
+struct px_mcp_call {
+    struct px_mcp *mcp;
+    struct px_mcp_caller caller;
+    json_t *message;
+    const json_t *params;
+    char *id;                           /* its JSON; NULL: a notification */
+    const char *method;
+    bool modern;
+    const char *version;                /* legacy: what holds for it */
+    const struct px_mcp_tool *tool;     /* of tools/call, when there is such a one */
+    bool slow, in_session;              /* runs code; in a session */
+    json_t *progress_token;             /* NULL: no progress is asked for */
+    pyexec_request *request;            /* of what runs code */
+    struct px_buffer answer;            /* one JSON message */
+    int code;                           /* of an answer that is an error; else 0 */
+    bool withdrawn;                     /* the client cancelled it, and wants no answer */
+    /* px_mcp's, under its lock. */
+    struct px_mcp_call *next;
+    bool listed;
+    int64_t began_ns, told_ns;          /* told_ns: 0 while none is told */
+};
+
+/* NULL: out of memory. A message that is none has its answer already. */
+struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller,
+                                const char *bytes, size_t length);
+void px_mcp_call_free(struct px_mcp_call *call);
+
+/* Whether a modern request says all that it must about itself; else it has its answer. */
+bool px_mcp_check(struct px_mcp_call *call);
+
+/* Does what it asks for and makes the answer. Notifications have none. */
+void px_mcp_serve(struct px_mcp_call *call);
+
+/* Cancels what runs for it, or is going to; from any thread. */
+void px_mcp_cancel(struct px_mcp_call *call);
+
+/* Makes the answer an error: for what a transport finds. */
+void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same as a tool's own failure, which the model reads. */
+void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
+void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
+
+/* Whether it is one of the revisions that begin with `initialize`. */
+bool px_mcp_is_legacy(const char *version);
+
+/* MCP on a pair of descriptors, one message a line, until the end of input or `stop` (a descriptor,
+ * or -1) is readable; ends all runs then. Returns 0, the errno with which the
+ * output failed, or -1 with an error. */
+int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pyexec_error *error);
+
+#endif

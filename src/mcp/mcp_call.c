@@ -1,0 +1,406 @@
+/* The tools: what each takes, gives, and does. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/spelling.h"
+#include "base/utf8.h"
+#include "mcp/mcp_private.h"
+
+#define MCP_READ_MAX (8u << 20)     /* of a file that is read: as of those that come with a result */
+
+/* ---- Arguments ---- */
+
+static const char *argument(json_t *arguments, const char *name)
+{
+    return json_string_value(json_object_get(arguments, name));
+}
+
+/* PREFIX and the session's id, for free(); NULL when none is given or, with *error, on failure. */
+static char *session_key(const struct px_mcp_call *call, json_t *arguments)
+{
+    const char *id = argument(arguments, "session_id");
+    char *key = NULL;
+    return id && asprintf(&key, "%s%s", call->caller.prefix, id) >= 0 ? key : NULL;
+}
+
+static int wrong_type(const char *name, const char *wanted, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not %s", name, wanted);
+    return px_error_hint(error, "Send %s as %s.", name, wanted);
+}
+
+static int check_type(const char *name, const json_t *value, const char *type, pyexec_error *error)
+{
+    if (strcmp(type, "integer") == 0)
+        return json_is_integer(value) ? 0 : wrong_type(name, "an integer", error);
+    if (strcmp(type, "object") == 0)
+        return json_is_object(value) ? 0 : wrong_type(name, "an object", error);
+    if (!json_is_string(value))
+        return wrong_type(name, "a string", error);
+    /* All but the code and contents are C strings in the library. */
+    bool cut = strlen(json_string_value(value)) != json_string_length(value);
+    if (cut && (strcmp(name, "session_id") == 0 || strcmp(name, "path") == 0))
+        return wrong_type(name, "a string without NUL", error);
+    return 0;
+}
+
+static int unknown_argument(const struct px_mcp_tool *tool, json_t *properties, const char *name,
+                            pyexec_error *error)
+{
+    struct px_nearest nearest = {.wanted = name};
+    const char *key;
+    json_t *value;
+    json_object_foreach(properties, key, value)
+        px_nearest_offer(&nearest, key);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s takes no argument '%.100s'", tool->name, name);
+    if (nearest.best)
+        return px_error_hint(error, "Did you mean '%s'?", nearest.best);
+    return px_error_hint(error, "Leave it out; tools/list has the tool's arguments.");
+}
+
+int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, pyexec_error *error)
+{
+    px_auto_json json_t *schema = px_json_loads(tool->input, 0, NULL);
+    json_t *properties = json_object_get(schema, "properties"), *value;
+    const char *name;
+    size_t i;
+    if (!schema || !arguments)
+        return px_error_oom(error);
+    json_object_foreach(arguments, name, value) {
+        const char *type = json_string_value(
+            json_object_get(json_object_get(properties, name), "type"));
+        if (!type)
+            return unknown_argument(tool, properties, name, error);
+        if (check_type(name, value, type, error) < 0)
+            return -1;
+    }
+    json_array_foreach(json_object_get(schema, "required"), i, value)
+        if (!json_object_get(arguments, json_string_value(value))) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: missing", json_string_value(value));
+            return px_error_hint(error, "%s needs it.", tool->name);
+        }
+    return 0;
+}
+
+/* ---- run_python ---- */
+
+static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_error *error)
+{
+    if (!call->request)
+        return px_error_exhausted(error, EMFILE, "can't make the request's descriptor");
+    json_object_del(arguments, "session_id");
+    px_auto_free char *text = px_json_dumps(arguments, JSON_COMPACT);
+    if (!text)
+        return px_error_oom(error);
+    if (pyexec_request_set_json(call->request, text, strlen(text), error) < 0)
+        return -1;
+    return pyexec_request_set_ceiling(call->request, call->caller.ceiling) < 0 ? px_error_oom(error) : 0;
+}
+
+static void answer_result(struct px_mcp_call *call, pyexec_result *result)
+{
+    const char *text = pyexec_result_json(result);
+    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *content = object ? px_mcp_content(object) : NULL;
+    px_mcp_answer_tool(call, content, text, pyexec_result_status(result) != PYEXEC_STATUS_OK);
+}
+
+static void run_python(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    bool session = json_object_get(arguments, "session_id");
+    px_auto_free char *key = session_key(call, arguments);
+    const json_t *code = json_object_get(arguments, "code");
+    int status = session && !key ? px_error_oom(&error) : make_request(call, arguments, &error);
+    if (status == 0 && call->caller.runs)
+        call->caller.runs(call->caller.closure, json_string_value(code), json_string_length(code));
+    if (status == 0) {
+        pyexec_executor *executor = px_mcp_executor(call);
+        px_mcp_begin(call);
+        status = key ? pyexec_execute(executor, key, call->request, &result, &error)
+                     : pyexec_execute_once(executor, call->request, &result, &error);
+        px_mcp_end(call);
+    }
+    if (call->caller.ran && call->request && pyexec_request_was_sent(call->request))
+        call->caller.ran(call->caller.closure, result, &error);
+    if (status < 0)
+        px_mcp_fail(call, &error);
+    else
+        answer_result(call, result);
+    pyexec_result_free(result);
+}
+
+/* ---- Sessions ---- */
+
+/* A text and an object (taken) as the tool's answer. */
+static void answer_object(struct px_mcp_call *call, json_t *structured, const char *text)
+{
+    px_auto_free char *json = px_json_take_text(structured);
+    json_t *content = json ? px_mcp_text(text, strlen(text)) : NULL;
+    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, json, false);
+}
+
+static void interrupt(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    px_auto_free char *key = session_key(call, arguments);
+    if (!key)
+        px_error_oom(&error);
+    if (!key || pyexec_session_interrupt(px_mcp_executor(call), key, &error) < 0)
+        px_mcp_fail(call, &error);
+    else
+        answer_object(call, json_pack("{s:s}", "session_id", argument(arguments, "session_id")),
+                      "What was running is interrupted; the session keeps its state.");
+}
+
+static void reset_session(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    px_auto_free char *key = session_key(call, arguments);
+    int status = key ? pyexec_session_close(px_mcp_executor(call), key, &error) : px_error_oom(&error);
+    bool absent = status < 0 && error.code == PYEXEC_SESSION_NOT_FOUND;
+    if (status < 0 && !absent)
+        px_mcp_fail(call, &error);
+    else
+        answer_object(call,
+                      json_pack("{s:s, s:b}", "session_id", argument(arguments, "session_id"), "existed", !absent),
+                      absent ? "There is no such session: the next run_python with this id starts one."
+                             : "The session is gone, with its variables and files: the next run_python "
+                               "with this id starts anew.");
+}
+
+/* ---- Files ---- */
+
+static void list_files(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *text = NULL;
+    if (!key)
+        px_error_oom(&error);
+    if (!key || pyexec_session_list_files(px_mcp_executor(call), key, &text, &error) < 0) {
+        px_mcp_fail(call, &error);
+        return;
+    }
+    json_t *files = px_json_loads(text, JSON_ALLOW_NUL, NULL), *file;
+    px_auto_buffer struct px_buffer lines = {0};
+    size_t i;
+    json_array_foreach(files, i, file)
+        px_buffer_printf(&lines, "%s (%lld bytes)\n", json_string_value(json_object_get(file, "path")),
+                         (long long)json_integer_value(json_object_get(file, "bytes")));
+    answer_object(call, json_pack("{s:o}", "files", files),
+                  lines.length ? lines.data : "There are no files.");
+}
+
+/* What people and models can look at; by its first bytes, since the name is the script's. */
+static const char *image_type(const char *bytes, size_t length)
+{
+    static const struct {
+        const char *type, *magic;
+        size_t length;
+    } kinds[] = {{"image/png", "\x89PNG\r\n\x1a\n", 8}, {"image/jpeg", "\xff\xd8\xff", 3},
+                 {"image/gif", "GIF8", 4}};
+    for (size_t i = 0; i < PX_COUNT(kinds); i++)
+        if (length >= kinds[i].length && memcmp(bytes, kinds[i].magic, kinds[i].length) == 0)
+            return kinds[i].type;
+    return length >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0 ? "image/webp"
+                                                                                             : NULL;
+}
+
+static void answer_file(struct px_mcp_call *call, const char *path, const char *bytes, size_t length)
+{
+    px_auto_buffer struct px_buffer encoded = {0}, note = {0};
+    bool text = px_utf8_valid(bytes, length, NULL);
+    const char *image = text ? NULL : image_type(bytes, length);
+    if (!text)
+        px_base64_encode(&encoded, bytes, length);
+    px_buffer_printf(&note, "%s: %zu bytes that are no text; content_base64 has them.", path, length);
+    px_auto_json json_t *object = json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)length);
+    if (text)
+        px_json_set(object, "content", json_stringn(bytes, length));
+    else
+        px_json_set(object, "content_base64", json_string(px_buffer_string(&encoded)));
+    px_auto_free char *structured = object ? px_json_dumps(object, JSON_COMPACT) : NULL;
+    json_t *content = !structured || !px_buffer_ok(&encoded) ? NULL
+                      : image ? px_mcp_image(image, px_buffer_string(&encoded))
+                      : text  ? px_mcp_text(bytes, length)
+                              : px_mcp_text(px_buffer_string(&note), note.length);
+    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, structured, false);
+}
+
+static void read_file(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free void *bytes = NULL;
+    size_t length = 0;
+    int status = key ? pyexec_session_read_file(px_mcp_executor(call), key, argument(arguments, "path"),
+                                                &bytes, &length, &error)
+                     : px_error_oom(&error);
+    if (status == 0 && length > MCP_READ_MAX) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "path: the file has %zu bytes, more than %u", length,
+                     MCP_READ_MAX);
+        status = px_error_hint(&error, "Read it in Python, and print the part that matters.");
+    }
+    if (status < 0)
+        px_mcp_fail(call, &error);
+    else
+        answer_file(call, argument(arguments, "path"), bytes, length);
+}
+
+static int take_content(json_t *arguments, struct px_buffer *bytes, pyexec_error *error)
+{
+    const json_t *plain = json_object_get(arguments, "content");
+    const json_t *encoded = json_object_get(arguments, "content_base64");
+    if (plain && !encoded)
+        px_buffer_add(bytes, json_string_value(plain), json_string_length(plain));
+    else if (plain || !encoded || px_base64_decode(bytes, json_string_value(encoded),
+                                                   json_string_length(encoded)) < 0) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "write_file: needs content or content_base64");
+        return px_error_hint(error, "Send text as content, or any bytes as content_base64: the "
+                                    "standard alphabet (+ and /) with its padding.");
+    }
+    return px_buffer_ok(bytes) ? 0 : px_error_oom(error);
+}
+
+/* The session is made when it is not there: data may come before the code. */
+static int put_file(struct px_mcp_call *call, const char *key, const char *path,
+                    const struct px_buffer *bytes, pyexec_error *error)
+{
+    pyexec_executor *executor = px_mcp_executor(call);
+    int status = pyexec_session_write_file(executor, key, path, px_buffer_string(bytes), bytes->length, error);
+    if (status == 0 || error->code != PYEXEC_SESSION_NOT_FOUND)
+        return status;
+    if (pyexec_session_create(executor, key, NULL, call->caller.ceiling, error) < 0 &&
+        error->sys_errno != EEXIST)
+        return -1;
+    return pyexec_session_write_file(executor, key, path, px_buffer_string(bytes), bytes->length, error);
+}
+
+static void write_file(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    const char *path = argument(arguments, "path");
+    px_auto_free char *key = session_key(call, arguments);
+    px_auto_buffer struct px_buffer bytes = {0}, note = {0};
+    if (!key)
+        px_error_oom(&error);
+    if (!key || take_content(arguments, &bytes, &error) < 0 || put_file(call, key, path, &bytes, &error) < 0) {
+        px_mcp_fail(call, &error);
+        return;
+    }
+    px_buffer_printf(&note, "%s: %zu bytes written.", path, bytes.length);
+    answer_object(call, json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)bytes.length),
+                  px_buffer_string(&note));
+}
+
+/* ---- The table ---- */
+
+#define SESSION_ID \
+    "\"session_id\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":128," \
+    "\"pattern\":\"^[A-Za-z0-9._:-]+$\",\"description\":"
+#define PATH "\"path\":{\"type\":\"string\",\"minLength\":1,\"description\":\"Relative to the working directory.\"}"
+#define OF_SESSION \
+    "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session.\"}},\"required\":[\"session_id\"]," \
+    "\"additionalProperties\":false}"
+#define COUNT "{\"type\":\"integer\",\"minimum\":0}"
+#define TEXT_OR_NULL "{\"type\":[\"string\",\"null\"]}"
+#define LINE "{\"type\":[\"integer\",\"null\"]}"
+
+static const char run_input[] =
+    "{\"type\":\"object\",\"properties\":{"
+    "\"code\":{\"type\":\"string\",\"description\":\"Python source. The value of its last expression is "
+    "returned.\"}," SESSION_ID
+    "\"Calls with the same id share variables, imports and files; the first one makes the session. Without it "
+    "nothing is kept.\"},"
+    "\"files\":{\"type\":\"object\",\"description\":\"Files to put into the working directory first: relative "
+    "path to text, or to {\\\"base64\\\": ...}.\",\"additionalProperties\":{\"anyOf\":[{\"type\":\"string\"},"
+    "{\"type\":\"object\",\"properties\":{\"base64\":{\"type\":\"string\"}},\"required\":[\"base64\"],"
+    "\"additionalProperties\":false}]}},"
+    "\"inputs\":{\"type\":\"object\",\"description\":\"Variables to set first: name to JSON value. For data, "
+    "instead of writing it into the code.\"},"
+    "\"value_json\":{\"type\":\"string\",\"enum\":[\"records\",\"split\"],\"description\":\"Ask for the last "
+    "value as JSON too; tables as a list of objects, or as columns, index and data.\"},"
+    "\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, if it shall be "
+    "shorter than usual.\"}},"
+    "\"required\":[\"code\"],\"additionalProperties\":false}";
+
+/* The result object, docs/results.md. */
+static const char run_output[] =
+    "{\"type\":\"object\",\"properties\":{"
+    "\"status\":{\"enum\":[\"ok\",\"error\",\"timeout\",\"cpu_limit\",\"memory_limit\",\"killed\",\"crashed\","
+    "\"cancelled\"]},\"exit_code\":{\"type\":\"integer\"},"
+    "\"stdout\":{\"type\":\"string\"},\"stdout_truncated\":{\"type\":\"boolean\"},\"stdout_bytes\":" COUNT ","
+    "\"stderr\":{\"type\":\"string\"},\"stderr_truncated\":{\"type\":\"boolean\"},\"stderr_bytes\":" COUNT ","
+    "\"last_value_repr\":" TEXT_OR_NULL ",\"last_value_truncated\":{\"type\":\"boolean\"},"
+    "\"last_value_json\":{},\"last_value_json_error\":" TEXT_OR_NULL ","
+    "\"error_repr\":" TEXT_OR_NULL ",\"error\":{\"type\":[\"object\",\"null\"],\"properties\":{"
+    "\"type\":" TEXT_OR_NULL ",\"message\":" TEXT_OR_NULL ",\"line\":" LINE ",\"traceback\":" TEXT_OR_NULL
+    ",\"hint\":" TEXT_OR_NULL "}},"
+    "\"display\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"data\":{\"type\":\"object\"},"
+    "\"metadata\":{\"type\":\"object\"},\"last_value\":{\"type\":\"boolean\"}}}},\"display_dropped\":" COUNT ","
+    "\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},"
+    "\"bytes\":" COUNT ",\"change\":{\"enum\":[\"created\",\"modified\",\"deleted\"]}}}},"
+    "\"files_truncated\":{\"type\":\"boolean\"},"
+    "\"denials\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"layer\":{\"type\":\"string\"},"
+    "\"what\":{\"type\":\"string\"},\"line\":" LINE ",\"hint\":" TEXT_OR_NULL "}}},"
+    "\"denials_dropped\":" COUNT ",\"missing_layers\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
+    "\"usage\":{\"type\":\"object\",\"properties\":{\"wall_ms\":{\"type\":\"number\"},\"cpu_ms\":{\"type\":"
+    "\"number\"},\"peak_memory_bytes\":" COUNT "}},"
+    "\"session\":{\"type\":[\"object\",\"null\"],\"properties\":{\"id\":{\"type\":\"string\"},\"created\":{\"type\":"
+    "\"boolean\"},\"restarted\":" TEXT_OR_NULL ",\"execution_count\":" COUNT "}}},"
+    "\"required\":[\"status\",\"exit_code\",\"stdout\",\"stderr\",\"last_value_repr\",\"error_repr\",\"error\","
+    "\"display\",\"files\",\"denials\",\"usage\",\"session\"]}";
+
+static const char interrupt_output[] =
+    "{\"type\":\"object\",\"properties\":{\"session_id\":{\"type\":\"string\"}},\"required\":[\"session_id\"]}";
+static const char reset_output[] =
+    "{\"type\":\"object\",\"properties\":{\"session_id\":{\"type\":\"string\"},\"existed\":{\"type\":\"boolean\"}},"
+    "\"required\":[\"session_id\",\"existed\"]}";
+static const char list_output[] =
+    "{\"type\":\"object\",\"properties\":{\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
+    "{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT "},\"required\":[\"path\",\"bytes\"]}}},"
+    "\"required\":[\"files\"]}";
+static const char read_input[] = "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session.\"}," PATH
+                                 "},\"required\":[\"session_id\",\"path\"],\"additionalProperties\":false}";
+static const char read_output[] =
+    "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT ",\"content\":{\"type\":"
+    "\"string\"},\"content_base64\":{\"type\":\"string\"}},\"required\":[\"path\",\"bytes\"]}";
+static const char write_input[] =
+    "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session; it is made if it is not there.\"}," PATH
+    ",\"content\":{\"type\":\"string\",\"description\":\"Text.\"},\"content_base64\":{\"type\":\"string\","
+    "\"description\":\"Or bytes.\"}},\"required\":[\"session_id\",\"path\"],\"additionalProperties\":false}";
+static const char write_output[] =
+    "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT
+    "},\"required\":[\"path\",\"bytes\"]}";
+
+/* All happens inside the sandbox, so that nothing of the user's is ever destroyed. */
+#define READS "{\"readOnlyHint\":true,\"openWorldHint\":false}"
+#define CHANGES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":true,\"openWorldHint\":false}"
+#define ENDS "{\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":true,\"openWorldHint\":false}"
+
+const struct px_mcp_tool px_mcp_tools[] = {
+    {"run_python", "Run Python", NULL, NULL, run_input, run_output, true, run_python},
+    {"interrupt", "Interrupt", CHANGES,
+     "Interrupts what runs in a session, as Ctrl-C would; its variables and files stay.", OF_SESSION,
+     interrupt_output, false, interrupt},
+    {"reset_session", "Reset session", ENDS,
+     "Ends a session with its variables and files; what runs in it is cancelled.", OF_SESSION, reset_output,
+     false, reset_session},
+    {"list_files", "List files", READS, "Lists the files in a session's working directory.", OF_SESSION,
+     list_output, false, list_files},
+    {"read_file", "Read file", READS,
+     "Reads a file of a session's working directory, at most 8 MiB: text as text, images as images.",
+     read_input, read_output, false, read_file},
+    {"write_file", "Write file", CHANGES,
+     "Writes a file into a session's working directory, and makes the folders above it.", write_input,
+     write_output, false, write_file},
+};
+const size_t px_mcp_tool_count = PX_COUNT(px_mcp_tools);

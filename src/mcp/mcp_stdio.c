@@ -1,0 +1,156 @@
+/* MCP with one client on a pair of descriptors. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/cleanup.h"
+#include "jsonrpc/line_transport.h"
+#include "base/cleanup.h"
+#include "mcp/mcp.h"
+#include "base/cleanup.h"
+#include "jsonrpc/json_diagnose.h"
+#include "base/cleanup.h"
+#include "jsonrpc/tasks.h"
+
+struct stdio {
+    struct px_lines lines;
+    struct px_works works;
+    struct px_mcp *mcp;
+    struct px_mcp_caller caller;
+};
+
+/* A run, on a thread of its own. */
+struct stdio_call {
+    struct px_work work;            /* first */
+    struct stdio *stdio;
+    struct px_mcp_call *call;
+};
+
+static void send_message(void *closure, const char *message)
+{
+    struct stdio *stdio = closure;
+    struct px_buffer px_auto_buffer line = {0};
+    px_buffer_add_string(&line, message);
+    px_lines_send(&stdio->lines, &line);
+}
+
+/* Out of memory, without needing any. `id` is JSON. */
+static void lose(struct stdio *stdio, const char *id, size_t id_length)
+{
+    static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_MCP_LOST_TAIL;
+    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
+                                  {(void *)(uintptr_t)tail, sizeof tail - 1}};
+    px_lines_send_parts(&stdio->lines, parts, PX_COUNT(parts));
+}
+
+static void lose_line(struct stdio *stdio, const char *line, size_t length)
+{
+    const char *id;
+    size_t id_length = px_refuse_find_id(line, length, &id);
+    lose(stdio, id, id_length);
+}
+
+static void send_answer(struct stdio *stdio, struct px_mcp_call *call)
+{
+    if (call->withdrawn)
+        return;
+    if (!px_buffer_ok(&call->answer))
+        lose(stdio, call->id ? call->id : "null", call->id ? strlen(call->id) : 4);
+    else if (call->answer.length)
+        px_lines_send(&stdio->lines, &call->answer);
+}
+
+static void serve_run(struct px_work *work)
+{
+    struct stdio_call *run = (struct stdio_call *)work;
+    px_mcp_serve(run->call);
+    px_work_arrived(work);      /* one that was refused waits for nobody */
+    send_answer(run->stdio, run->call);
+}
+
+static void cancel_run(struct px_work *work)
+{
+    px_mcp_cancel(((struct stdio_call *)work)->call);
+}
+
+static void free_run(struct px_work *work)
+{
+    px_mcp_call_free(((struct stdio_call *)work)->call);
+    free(work);
+}
+
+static bool answered(const struct px_mcp_call *call)
+{
+    return call->answer.length || !px_buffer_ok(&call->answer);
+}
+
+/* Takes the call. */
+static void start(struct stdio *stdio, struct px_mcp_call *call)
+{
+    pyexec_error error;
+    struct stdio_call *run = calloc(1, sizeof *run);
+    if (!run) {
+        px_error_oom(&error);
+        px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "%s", error.message);
+        send_answer(stdio, call);
+        px_mcp_call_free(call);
+        return;
+    }
+    *run = (struct stdio_call){.work = {.run = serve_run, .cancel = cancel_run, .free = free_run},
+                        .stdio = stdio, .call = call};
+    run->work.in_order = call->in_session;
+    if (call->request)
+        pyexec_request_set_arrived(call->request, px_work_arrived, &run->work);
+    if (px_works_start(&stdio->works, &run->work, &error) == 0)
+        return;
+    px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "%s. %s", error.message, error.hint);
+    send_answer(stdio, call);
+    free_run(&run->work);
+}
+
+static void take_line(void *closure, const char *line, size_t length, bool cut)
+{
+    struct stdio *stdio = closure;
+    if (!line) {
+        send_message(stdio, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,"
+                            "\"message\":\"a line is longer than 32 MiB\"}}");
+        return;
+    }
+    struct px_mcp_call *call = cut ? NULL : px_mcp_read(stdio->mcp, &stdio->caller, line, length);
+    if (!call) {
+        lose_line(stdio, line, length);
+        return;
+    }
+    if (call->slow && !answered(call)) {
+        start(stdio, call);
+        return;
+    }
+    if (!answered(call)) {
+        px_mcp_serve(call);
+        if (strcmp(call->method, "initialize") == 0)
+            stdio->caller.version = call->version;
+    }
+    send_answer(stdio, call);
+    px_mcp_call_free(call);
+}
+
+int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pyexec_error *error)
+{
+    struct stdio stdio = {.caller = {.prefix = "",
+                                     .scope = "",
+                                     .version = PX_MCP_ASSUMED,
+                                     .policy = pyexec_executor_policy_json(executor),
+                                     .ceiling = "{}",
+                                     .notify = send_message}};
+    stdio.caller.closure = &stdio;
+    if (px_mcp_new(executor, &stdio.mcp, error) < 0)
+        return -1;
+    px_lines_init(&stdio.lines, output, stop);
+    px_works_init(&stdio.works);
+    px_lines_read(&stdio.lines, input, take_line, &stdio);
+    px_works_stop(&stdio.works);
+    px_mcp_free(stdio.mcp);
+    px_works_done(&stdio.works);
+    px_lines_done(&stdio.lines);
+    return stdio.lines.output_errno;
+}

@@ -1,0 +1,587 @@
+#include "policy/request.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/paths.h"
+#include "base/retry.h"
+#include "base/utf8.h"
+#include "policy/inputs.h"
+#include "protocol/wire.h"
+#include "protocol/launch.h"
+
+#define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
+#define REQUEST_ENV_MAX_BYTES 65536u
+#define RETURN_FILES_MAX 1000u  /* each is matched with each changed file */
+
+pyexec_request *pyexec_request_new(void)
+{
+    pyexec_request *request = calloc(1, sizeof *request);
+    if (!request)
+        return NULL;
+    request->input_fd = -1;
+    request->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (request->wake < 0) {
+        free(request);
+        return NULL;
+    }
+    return request;
+}
+
+void pyexec_request_free(pyexec_request *request)
+{
+    if (!request)
+        return;
+    free(request->code);
+    json_decref(request->ceiling);
+    json_decref(request->policy);
+    json_decref(request->session_policy);
+    json_decref(request->policy_defaults);
+    free(request->working_dir);
+    free(request->workspace);
+    free(request->workspace_path);
+    px_strings_done(&request->env);
+    free(request->bad_env);
+    free(request->input);
+    for (size_t i = 0; i < request->file_count; i++) {
+        free(request->files[i].path);
+        free(request->files[i].bytes);
+    }
+    free(request->files);
+    px_strings_done(&request->return_files);
+    json_decref(request->inputs);
+    free(request->inputs_text);
+    close(request->wake);
+    free(request);
+}
+
+/* A terminated copy of any bytes. */
+static char *copy_bytes(const void *bytes, size_t length)
+{
+    char *copy = malloc(length + 1);
+    if (copy) {
+        if (length)
+            memcpy(copy, bytes, length);
+        copy[length] = '\0';
+    }
+    return copy;
+}
+
+static int replace(char **slot, size_t *ret_length, const void *bytes, size_t length)
+{
+    char *copy = copy_bytes(bytes, length);
+    if (!copy)
+        return -1;
+    free(*slot);
+    *slot = copy;
+    if (ret_length)
+        *ret_length = length;
+    return 0;
+}
+
+int pyexec_request_set_code(pyexec_request *request, const char *code, size_t length)
+{
+    return replace(&request->code, &request->code_length, code, length);
+}
+
+static int replace_object(json_t **slot, const char *text)
+{
+    json_t *object = px_json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return -1;
+    }
+    json_decref(*slot);
+    *slot = object;
+    return 0;
+}
+
+int pyexec_request_set_policy(pyexec_request *request, const char *policy_json)
+{
+    return replace_object(&request->policy, policy_json);
+}
+
+int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json)
+{
+    return replace_object(&request->ceiling, policy_json);
+}
+
+int pyexec_request_set_working_dir(pyexec_request *request, const char *path)
+{
+    return replace(&request->working_dir, NULL, path, strlen(path));
+}
+
+int pyexec_request_set_workspace(pyexec_request *request, const char *path)
+{
+    return replace(&request->workspace, NULL, path, strlen(path));
+}
+
+int pyexec_request_set_workspace_path(pyexec_request *request, const char *path)
+{
+    return replace(&request->workspace_path, NULL, path, strlen(path));
+}
+
+int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value)
+{
+    size_t length = strlen(name);
+    /* Told at the execution, which has an error to tell it with. */
+    if (!length || strchr(name, '='))
+        return replace(&request->bad_env, NULL, name, length);
+    /* The execution refuses what is there already; looking through more of them takes too long. */
+    if (request->env_bytes > REQUEST_ENV_MAX_BYTES)
+        return 0;
+    for (size_t i = 0; i < request->env.count; i++) {
+        char *item = request->env.items[i];
+        if (strncmp(item, name, length) != 0 || item[length] != '=')
+            continue;
+        request->env_bytes -= strlen(item) + 1;
+        free(item);
+        memmove(&request->env.items[i], &request->env.items[i + 1],
+                (--request->env.count - i) * sizeof(char *));
+        break;
+    }
+    struct px_buffer px_auto_buffer pair = {0};
+    px_buffer_printf(&pair, "%s=%s", name, value);
+    request->env_bytes += pair.length + 1;
+    return px_buffer_ok(&pair) ? px_strings_add(&request->env, pair.data, pair.length) : -1;
+}
+
+int pyexec_request_set_stdin(pyexec_request *request, const void *bytes, size_t length)
+{
+    request->input_fd = -1;
+    return replace(&request->input, &request->input_length, bytes, length);
+}
+
+int pyexec_request_set_stdin_fd(pyexec_request *request, int fd)
+{
+    request->input_fd = fd;
+    return 0;
+}
+
+int pyexec_request_add_file(pyexec_request *request, const char *path, const void *bytes,
+                            size_t length)
+{
+    struct px_request_file *files =
+        realloc(request->files, (request->file_count + 1) * sizeof *files);
+    if (!files)
+        return -1;
+    request->files = files;
+    struct px_request_file file = {strdup(path), copy_bytes(bytes, length), length};
+    if (!file.path || !file.bytes) {
+        free(file.path);
+        free(file.bytes);
+        return -1;
+    }
+    files[request->file_count++] = file;
+    return 0;
+}
+
+int pyexec_request_add_return_file(pyexec_request *request, const char *pattern)
+{
+    return px_strings_add(&request->return_files, pattern, strlen(pattern));
+}
+
+void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, void *userdata)
+{
+    request->output = fn;
+    request->output_data = userdata;
+}
+
+void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, void *userdata)
+{
+    request->display = fn;
+    request->display_data = userdata;
+}
+
+void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata)
+{
+    request->arrived = fn;
+    request->arrived_data = userdata;
+}
+
+void pyexec_request_set_silent(pyexec_request *request, int silent)
+{
+    request->silent = silent;
+}
+
+int pyexec_request_was_sent(const pyexec_request *request)
+{
+    return request->sent;
+}
+
+static void stop(pyexec_request *request, enum px_stop how)
+{
+    uint64_t one = 1;
+    int saved = errno;
+    int before = atomic_load(&request->stop);
+    while (before < (int)how && !atomic_compare_exchange_weak(&request->stop, &before, (int)how))
+        ;
+    /* EAGAIN means that it is readable already. */
+    if (px_write(request->wake, &one, sizeof one) < 0)
+        errno = saved;
+    errno = saved;
+}
+
+void pyexec_request_interrupt(pyexec_request *request)
+{
+    stop(request, PX_STOP_INTERRUPT);
+}
+
+void pyexec_request_cancel(pyexec_request *request)
+{
+    stop(request, PX_STOP_CANCEL);
+}
+
+static int bad_type(const char *key, const char *wanted, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not %s", key, wanted);
+    return px_error_hint(error, "Send %s as %s.", key, wanted);
+}
+
+/* The policy object of the request, made when there is none yet. */
+static json_t *own_policy(pyexec_request *request)
+{
+    if (!request->policy)
+        request->policy = json_object();
+    return request->policy;
+}
+
+/* A value that another one stands in front of is checked all the same. */
+static int check_hidden(const char *key, json_t *value, pyexec_error *error)
+{
+    px_auto(px_policy_done) struct px_policy ignored = {0};
+    px_auto_json json_t *alone = value ? json_pack("{s:O}", key, value) : NULL;
+    if (!value)
+        return 0;
+    if (!alone)
+        return px_error_oom(error);
+    return px_policy_init(&ignored, error) < 0 ? -1
+                                               : px_policy_merge_json(&ignored, alone, PX_ORIGIN_REQUEST, error);
+}
+
+static int take_short(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    if (check_hidden(key, json_object_get(own_policy(request), key), error) < 0)
+        return -1;
+    return json_object_set(own_policy(request), key, value) < 0 ? px_error_oom(error) : 0;
+}
+
+static int take_policy(pyexec_request *request, const char *key, json_t *value,
+                       pyexec_error *error)
+{
+    if (!json_is_object(value))
+        return bad_type(key, "an object", error);
+    json_t *policy = own_policy(request), *hiding;
+    const char *field;
+    json_object_foreach(policy, field, hiding)
+        if (check_hidden(field, json_object_get(value, field), error) < 0)
+            return -1;
+    return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
+}
+
+static int take_other_policy(pyexec_request *request, const char *key, json_t *value,
+                             pyexec_error *error)
+{
+    json_t **policy = strcmp(key, "policy_defaults") == 0 ? &request->policy_defaults
+                                                          : &request->session_policy;
+    if (!json_is_object(value))
+        return bad_type(key, "an object", error);
+    json_decref(*policy);
+    *policy = json_incref(value);
+    return 0;
+}
+
+static int take_string(pyexec_request *request, const char *key, json_t *value,
+                       pyexec_error *error)
+{
+    if (!json_is_string(value))
+        return bad_type(key, "a string", error);
+    const char *text = json_string_value(value);
+    size_t length = json_string_length(value);
+    if (strcmp(key, "code") == 0)
+        return pyexec_request_set_code(request, text, length) < 0 ? px_error_oom(error) : 0;
+    if (strcmp(key, "stdin") == 0)
+        return pyexec_request_set_stdin(request, text, length) < 0 ? px_error_oom(error) : 0;
+    if (strlen(text) != length) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: has a NUL character", key);
+        return px_error_hint(error, "No path can have one; leave it out.");
+    }
+    int result = strcmp(key, "working_dir") == 0 ? pyexec_request_set_working_dir(request, text)
+                                                 : pyexec_request_set_workspace(request, text);
+    return result < 0 ? px_error_oom(error) : 0;
+}
+
+static int take_env(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    const char *name;
+    json_t *item;
+    if (!json_is_object(value))
+        return bad_type(key, "an object of strings", error);
+    json_object_foreach(value, name, item) {
+        if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
+            return bad_type(key, "an object of strings without NUL characters", error);
+        if (pyexec_request_set_env(request, name, json_string_value(item)) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static int take_files(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    const char *path, *form = "an object of path: text, or path: {\"base64\": …}";
+    json_t *item;
+    if (!json_is_object(value))
+        return bad_type(key, form, error);
+    json_object_foreach(value, path, item) {
+        json_t *encoded = json_object_get(item, "base64");
+        if (json_is_string(item)) {
+            if (pyexec_request_add_file(request, path, json_string_value(item),
+                                        json_string_length(item)) < 0)
+                return px_error_oom(error);
+            continue;
+        }
+        if (!json_is_string(encoded) || json_object_size(item) != 1)
+            return bad_type(key, form, error);
+        struct px_buffer px_auto_buffer bytes = {0};
+        int decoded = px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded));
+        if (!px_buffer_ok(&bytes))
+            return px_error_oom(error);
+        if (decoded < 0) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' is not base64", path);
+            return px_error_hint(error, "Use the standard alphabet (+ and /) with its padding, and "
+                                        "nothing between; text can be sent as a plain string.");
+        }
+        if (pyexec_request_add_file(request, path, px_buffer_string(&bytes), bytes.length) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static int take_return_files(pyexec_request *request, const char *key, json_t *value,
+                             pyexec_error *error)
+{
+    size_t i;
+    json_t *item;
+    if (!json_is_array(value))
+        return bad_type(key, "a list of glob patterns", error);
+    json_array_foreach(value, i, item) {
+        if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
+            return bad_type(key, "a list of glob patterns without NUL characters", error);
+        if (pyexec_request_add_return_file(request, json_string_value(item)) < 0)
+            return px_error_oom(error);
+    }
+    return 0;
+}
+
+static const struct {
+    const char *key;
+    int (*take)(pyexec_request *, const char *, json_t *, pyexec_error *);
+} keys[] = {
+    {"code", take_string},       {"stdin", take_string},
+    {"working_dir", take_string}, {"workspace", take_string},
+    {"timeout_ms", take_short},  {"print_last_expression", take_short},
+    {"policy", take_policy},     {"env", take_env},
+    {"files", take_files},       {"return_files", take_return_files},
+    {"session_policy", take_other_policy}, {"policy_defaults", take_other_policy},
+    {"inputs", px_inputs_take},  {"value_json", px_inputs_take_value_json},
+};
+
+static int unknown_field(const char *key, pyexec_error *error)
+{
+    struct px_buffer px_auto_buffer known = {0};
+    for (size_t i = 0; i < PX_COUNT(keys); i++)
+        px_buffer_printf(&known, "%s%s", i ? ", " : "", keys[i].key);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
+    return px_error_hint(error, "A request has %s; limits and permissions are keys of policy.",
+                         px_buffer_shown(&known));
+}
+
+int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
+                            pyexec_error *error)
+{
+    json_error_t problem;
+    json_t *object = px_json_read(json, length, JSON_FLAGS, &problem);
+    if (!object && px_json_no_memory(&problem))
+        return px_error_oom(error);
+    if (!json_is_object(object)) {
+        bool large = !object && strstr(problem.text, "too big integer");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "not a JSON object%s%s", object ? "" : ": ",
+                     object ? "" : problem.text);
+        json_decref(object);
+        if (large)
+            return px_error_hint(error, "Integers have 64 bits here: send a larger one as a string, "
+                                        "and let the code call int() on it.");
+        return px_error_hint(error, "Send one object, such as {\"code\": \"6 * 7\"}.");
+    }
+    const char *key;
+    json_t *value;
+    int result = 0;
+    json_object_foreach(object, key, value) {
+        size_t i = 0;
+        while (i < PX_COUNT(keys) && strcmp(keys[i].key, key) != 0)
+            i++;
+        result = i < PX_COUNT(keys) ? keys[i].take(request, key, value, error)
+                                    : unknown_field(key, error);
+        if (result < 0)
+            break;
+    }
+    json_decref(object);
+    return result;
+}
+
+int px_request_check_path(const char *path, const char *what, pyexec_error *error)
+{
+    if (path[0] == '/') {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' is absolute", what,
+                     path);
+        return px_error_hint(error, "Give a path relative to the workspace.");
+    }
+    if (px_path_has_parent(path, strlen(path))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' has '..'", what,
+                     path);
+        return px_error_hint(error, "Give a path inside the workspace.");
+    }
+    if (strlen(path) > 1000 || !px_utf8_valid(path, strlen(path), NULL)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: longer than 1000 bytes or not UTF-8", what);
+        return px_error_hint(error, "Give a shorter path, as UTF-8.");
+    }
+    return 0;
+}
+
+static int check_code(const pyexec_request *request, pyexec_error *error)
+{
+    size_t offset;
+    if (!request->code) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: missing");
+        return px_error_hint(error, "Send the script as code, a string.");
+    }
+    if (request->code_length > PX_CODE_MAX) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: %zu bytes are more than the %u allowed",
+                     request->code_length, PX_CODE_MAX);
+        return px_error_hint(error, "Put data into files instead of into the code.");
+    }
+    if (memchr(request->code, '\0', request->code_length)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: has a NUL byte");
+        return px_error_hint(error, "Write it as the escape \\x00 inside a string.");
+    }
+    if (!px_utf8_valid(request->code, request->code_length, &offset)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: not UTF-8 at byte %zu", offset);
+        return px_error_hint(error, "Encode the script as UTF-8, without lone surrogates.");
+    }
+    return 0;
+}
+
+static int check_files(const pyexec_request *request, pyexec_error *error)
+{
+    for (size_t i = 0; i < request->file_count; i++) {
+        const char *path = request->files[i].path;
+        if (px_request_check_path(path, "files", error) < 0)
+            return -1;
+        if (!*path || path[strlen(path) - 1] == '/') {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%s' names no file", path);
+            return px_error_hint(error, "Give a path that ends in a file's name.");
+        }
+    }
+    return 0;
+}
+
+static int check_return_files(const pyexec_request *request, pyexec_error *error)
+{
+    if (request->return_files.count <= RETURN_FILES_MAX)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "return_files: %zu patterns are more than the %u allowed",
+                 request->return_files.count, RETURN_FILES_MAX);
+    return px_error_hint(error, "Use patterns that match several files, such as *.csv.");
+}
+
+static int check_env(const pyexec_request *request, pyexec_error *error)
+{
+    const size_t longest = PX_PACKET_MAX - PX_FIELD_HEADER;
+    if (request->bad_env) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.200s' can't be a name",
+                     request->bad_env);
+        return px_error_hint(error, "A variable's name is not empty and has no '='.");
+    }
+    for (size_t i = 0; i < request->env.count; i++) {
+        const char *item = request->env.items[i];
+        if (strlen(item) > longest) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.*s' is longer than %zu bytes",
+                         (int)strcspn(item, "="), item, longest);
+            return px_error_hint(error, "Pass large data in stdin or in files.");
+        }
+    }
+    if (request->env_bytes > REQUEST_ENV_MAX_BYTES) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than %u bytes in all", REQUEST_ENV_MAX_BYTES);
+        return px_error_hint(error, "Pass large data in stdin or in files.");
+    }
+    return 0;
+}
+
+int px_request_check(pyexec_request *request, pyexec_error *error)
+{
+    request->sent = false;
+    if (check_code(request, error) < 0)
+        return -1;
+    if (request->working_dir && px_request_check_path(request->working_dir, "working_dir", error) < 0)
+        return -1;
+    const char *shown = request->workspace_path;
+    if (shown && (shown[0] != '/' || strlen(shown) >= PX_WORKSPACE_PATH_MAX ||
+                  px_path_has_parent(shown, strlen(shown)))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace_path: '%s' is not absolute, or too long", shown);
+        return px_error_hint(error, "Give a path from / on, without '..', such as /home/user.");
+    }
+    if (request->workspace && request->workspace[0] != '/') {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute",
+                     request->workspace);
+        return px_error_hint(error, "Give the whole path of a folder of the host, from / on.");
+    }
+    return check_files(request, error) < 0 || check_env(request, error) < 0 || check_return_files(request, error) < 0
+               ? -1
+               : px_inputs_check(request, error);
+}
+
+static int limit(const pyexec_request *request, const struct px_policy *own, bool later,
+                 struct px_policy *merged, pyexec_error *error)
+{
+    px_auto(px_policy_done) struct px_policy ceiling = {0};
+    if (px_policy_copy(&ceiling, own, error) < 0)
+        return -1;
+    if (px_policy_merge_json(&ceiling, request->ceiling, PX_ORIGIN_FLAG, error) < 0 ||
+        px_policy_check(&ceiling, error) < 0)
+        return px_error_wrap(error, "ceiling");
+    return px_policy_limit(merged, &ceiling, later, error);
+}
+
+const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
+                                          const struct px_policy *own, const struct px_policy *base,
+                                          struct px_policy *merged, pyexec_error *error)
+{
+    /* Defaults are no request: their origin has a ceiling lower them. */
+    const struct {
+        json_t *policy;
+        enum px_origin origin;
+    } parts[] = {
+        {base == own ? request->policy_defaults : NULL, PX_ORIGIN_FLAG},
+        {makes_session ? request->session_policy : NULL, PX_ORIGIN_REQUEST},
+        {request->policy, PX_ORIGIN_REQUEST},
+    };
+    if (!parts[0].policy && !parts[1].policy && !parts[2].policy && !request->ceiling)
+        return base;
+    if (px_policy_copy(merged, base, error) < 0)
+        return NULL;
+    for (size_t i = 0; i < PX_COUNT(parts); i++)
+        if (parts[i].policy &&
+            px_policy_merge_json(merged, parts[i].policy, parts[i].origin, error) < 0)
+            return NULL;
+    if (px_policy_check(merged, error) < 0 ||
+        (request->ceiling && limit(request, own, base != own, merged, error) < 0))
+        return NULL;
+    return merged;
+}

@@ -1,0 +1,80 @@
+/* pyexec_result's inside: what the child claims, taken in field by field as hostile bytes, and
+ * what the host knows. */
+#ifndef PX_RESULT_RESULT_H
+#define PX_RESULT_RESULT_H
+
+#include "base/json.h"
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "result/display_claims.h"
+#include "protocol/wire.h"
+#include "policy/policy.h"
+#include "pyexec.h"
+#include "base/layers.h"
+
+struct px_stream {
+    struct px_buffer text;      /* kept; raw while it comes, valid UTF-8 at the end */
+    uint64_t bytes;             /* written in all */
+    bool truncated;
+};
+
+/* The fields that the child has sent so far. */
+struct px_claims {
+    bool locked, done;
+    bool ready;                 /* for signals, where the run asked to be told */
+    uint64_t locked_cpu_ns, locked_real_ns;     /* said before anything hostile could speak */
+    uint32_t counts[PX_RESULT_KINDS];
+    size_t sizes[PX_RESULT_KINDS];
+    enum px_outcome outcome;
+    int32_t exit_code, line;
+    bool value_truncated;
+    uint8_t crash[2];           /* signal, and whether the address space was used up */
+    uint64_t denials_dropped;
+    struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion, advice;
+    struct px_displays displays;
+    json_t *denials;
+    pyexec_error setup;         /* from SETUP_ERROR */
+};
+
+struct pyexec_result {
+    pyexec_status status;
+    int exit_code;
+    struct px_stream streams[2];
+    struct px_claims claims;
+    bool has_value;
+    bool has_value_json;        /* claims.value_json is JSON of one line */
+    char *error_repr, *error_type, *error_message, *error_hint, *traceback;
+    int error_line;
+    json_t *files;              /* array */
+    bool files_truncated;
+    px_layers missing;
+    double wall_ms, cpu_ms;
+    uint64_t peak_bytes;
+    json_t *session;            /* object, or NULL outside of one */
+    char *json;                 /* made on demand */
+};
+
+pyexec_result *px_result_new(void);
+
+/* Takes one packet of the child in. 0, or -1 when it breaks the protocol; *ret_why then says
+ * how. Never allocates more than the field table allows. */
+int px_claims_take(struct px_claims *claims, const char *packet, size_t size, const char **ret_why);
+
+/* After DONE: what is wrong with the result as a whole (its text is strict UTF-8, its outcome and its
+ * error agree), or NULL. */
+const char *px_claims_check(const struct px_claims *claims);
+
+/* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
+int px_stream_finish(struct px_stream *stream, size_t limit) __attribute__((warn_unused_result));
+
+/* Sets error_repr and its parts; `message` is copied. NULL type: no error. */
+int px_result_set_error(pyexec_result *result, const char *type, const char *message);
+
+/* A hint for the error of a finished result, or NULL (result/hints.c). */
+char *px_hint_for(const pyexec_result *result, const struct px_policy *policy);
+
+/* Names of the layers of a set, as a JSON array. */
+json_t *px_layers_to_json(px_layers layers);
+
+#endif

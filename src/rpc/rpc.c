@@ -1,0 +1,415 @@
+#include "rpc/rpc.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "rpc/rpc_private.h"
+#include "pyexec.h"
+
+#define PROTOCOL 1
+
+/* ---- Methods that are answered at once ---- */
+
+static void answer_buffer(struct px_rpc *rpc, const char *id, const struct px_buffer *json)
+{
+    pyexec_error error;
+    if (px_buffer_ok(json)) {
+        px_rpc_answer(rpc, id, px_buffer_string(json));
+        return;
+    }
+    px_error_oom(&error);
+    px_rpc_fail(rpc, id, &error);
+}
+
+/* `text` is JSON, and taken; with a key it becomes that member of an object. */
+static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text,
+                        const char *key, const pyexec_error *error)
+{
+    px_auto_free char *taken = text;
+    struct px_buffer px_auto_buffer json = {0};
+    if (status < 0) {
+        px_rpc_fail(rpc, id, error);
+        return;
+    }
+    px_buffer_printf(&json, key ? "{\"%s\":" : "%s", key ? key : "");
+    px_buffer_add_string(&json, taken);
+    px_buffer_add_string(&json, key ? "}" : "");
+    answer_buffer(rpc, id, &json);
+}
+
+static void answer_status(struct px_rpc *rpc, const char *id, int status,
+                          const pyexec_error *error)
+{
+    if (status < 0)
+        px_rpc_fail(rpc, id, error);
+    else
+        px_rpc_answer(rpc, id, "{}");
+}
+
+static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error *error)
+{
+    const json_t *protocol = json_object_get(params, "protocol");
+    if (rpc->executor) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: done already");
+        return px_error_hint(error, "Start another `pyexec rpc` for another policy.");
+    }
+    if (json_integer_value(protocol) != PROTOCOL) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: protocol must be %d", PROTOCOL);
+        return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.",
+                             PROTOCOL);
+    }
+    json_t *config = px_json_copy(params);
+    json_object_del(config, "protocol");
+    px_auto_free char *text = config ? px_json_dumps(config, JSON_COMPACT) : NULL;
+    json_decref(config);
+    return text ? pyexec_executor_open(text, &rpc->executor, error) : px_error_oom(error);
+}
+
+static void initialize(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    if (open_executor(rpc, params, &error) < 0) {
+        px_rpc_fail(rpc, id, &error);
+        return;
+    }
+    const char *info = pyexec_executor_info_json(rpc->executor);
+    struct px_buffer px_auto_buffer answer = {0};
+    px_buffer_printf(&answer, "{\"protocol\":%d,%s", PROTOCOL, info + 1);
+    answer_buffer(rpc, id, &answer);
+}
+
+static const char *string_of(const json_t *params, const char *key)
+{
+    const char *text = json_string_value(json_object_get(params, key));
+    return text ? text : "";
+}
+
+static void ping(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    (void)params;
+    px_rpc_answer(rpc, id, "{}");
+}
+
+static void shut_down(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    ping(rpc, id, params);
+    rpc->lines.stopping = true;
+}
+
+static void stop_request(struct px_rpc *rpc, const char *id, const json_t *target, bool cancel)
+{
+    pyexec_error error;
+    px_auto_free char *text = target ? px_json_dumps(target, PX_RPC_ID_FLAGS) : NULL;
+    int status = text ? px_rpc_stop(rpc, text, cancel) : -1;
+    if (target && !text) {
+        px_error_oom(&error);
+    } else if (status < 0) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "request: no such request is running");
+        px_error_hint(&error, "Give the id of an execute or execute_once that has no answer yet.");
+    }
+    answer_status(rpc, id, status, &error);
+}
+
+static void interrupt(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    const json_t *target = json_object_get(params, "request");
+    if (target)
+        stop_request(rpc, id, target, false);
+    else
+        answer_status(rpc, id,
+                      pyexec_session_interrupt(rpc->executor, string_of(params, "session_id"),
+                                               &error),
+                      &error);
+}
+
+static void cancel(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    stop_request(rpc, id, json_object_get(params, "request"), true);
+}
+
+static void close_session(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    answer_status(rpc, id,
+                  pyexec_session_close(rpc->executor, string_of(params, "session_id"), &error),
+                  &error);
+}
+
+static void close_all(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_session_close_all(rpc->executor);
+    ping(rpc, id, params);
+}
+
+static void list_sessions(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    char *text = NULL;
+    (void)params;
+    int status = pyexec_sessions_json(rpc->executor, &text, &error);
+    answer_text(rpc, id, status, text, "sessions", &error);
+}
+
+static void stats(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    char *text = NULL;
+    (void)params;
+    int status = pyexec_stats_json(rpc->executor, &text, &error);
+    answer_text(rpc, id, status, text, NULL, &error);
+}
+
+static void doctor(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    char *text = NULL;
+    (void)params;
+    int status = pyexec_doctor(pyexec_executor_policy_json(rpc->executor), NULL, false, &text, &error);
+    answer_text(rpc, id, status, text, NULL, &error);
+}
+
+static void list_files(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    char *text = NULL;
+    int status = pyexec_session_list_files(rpc->executor, string_of(params, "session_id"), &text, &error);
+    answer_text(rpc, id, status, text, "files", &error);
+}
+
+static void read_file(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    void *bytes = NULL;
+    size_t length = 0;
+    struct px_buffer px_auto_buffer text = {0};
+    if (pyexec_session_read_file(rpc->executor, string_of(params, "session_id"),
+                                 string_of(params, "path"), &bytes, &length, &error) < 0) {
+        px_rpc_fail(rpc, id, &error);
+        return;
+    }
+    px_buffer_printf(&text, "{\"bytes\":%zu,\"content_base64\":\"", length);
+    px_base64_encode(&text, bytes, length);
+    px_buffer_add_string(&text, "\"}");
+    free(bytes);
+    answer_buffer(rpc, id, &text);
+}
+
+static int no_content(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "write_file: needs content or content_base64");
+    return px_error_hint(error, "Send text as content, or any bytes as content_base64: the "
+                                "standard alphabet (+ and /) with its padding.");
+}
+
+static void write_file(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    struct px_buffer px_auto_buffer bytes = {0};
+    const json_t *encoded = json_object_get(params, "content_base64");
+    const json_t *plain = json_object_get(params, "content");
+    int status = 0;
+    if (json_is_string(plain))
+        px_buffer_add(&bytes, json_string_value(plain), json_string_length(plain));
+    else if (!json_is_string(encoded) || px_base64_decode(&bytes, json_string_value(encoded),
+                                                          json_string_length(encoded)) < 0)
+        status = no_content(&error);
+    if (!px_buffer_ok(&bytes))
+        status = px_error_oom(&error);
+    if (status == 0)
+        status = pyexec_session_write_file(rpc->executor, string_of(params, "session_id"),
+                                           string_of(params, "path"), px_buffer_string(&bytes),
+                                           bytes.length, &error);
+    answer_status(rpc, id, status, &error);
+}
+
+static void delete_file(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    answer_status(rpc, id,
+                  pyexec_session_delete_file(rpc->executor, string_of(params, "session_id"),
+                                             string_of(params, "path"), &error),
+                  &error);
+}
+
+/* ---- The table ---- */
+
+static const struct {
+    const char *name;
+    void (*serve)(struct px_rpc *rpc, const char *id, const json_t *params);
+    bool before_initialize;
+    const char *params;         /* what it takes, between spaces; "*": checked elsewhere */
+} methods[] = {
+    {"initialize", initialize, true, " protocol policy session host "},
+    {"execute_once", px_rpc_execute, false, "*"},
+    {"execute", px_rpc_execute_session, false, "*"},
+    {"interrupt", interrupt, false, " session_id request "},
+    {"cancel", cancel, false, " request "},
+    {"close_session", close_session, false, " session_id "},
+    {"close_all", close_all, false, " "},
+    {"list_sessions", list_sessions, false, " "},
+    {"list_files", list_files, false, " session_id "},
+    {"read_file", read_file, false, " session_id path "},
+    {"write_file", write_file, false, " session_id path content content_base64 "},
+    {"delete_file", delete_file, false, " session_id path "},
+    {"doctor", doctor, false, " "},
+    {"stats", stats, false, " "},
+    {"ping", ping, true, " "},
+    {"shutdown", shut_down, true, " "},
+};
+
+/* The first key that the method does not take, or NULL. */
+static const char *unknown_param(const char *allowed, json_t *params)
+{
+    const char *key;
+    json_t *value;
+    if (*allowed == '*')
+        return NULL;
+    json_object_foreach(params, key, value) {
+        size_t length = strlen(key);
+        const char *at = strstr(allowed, key);
+        while (at && (at[-1] != ' ' || at[length] != ' '))
+            at = strstr(at + 1, key);
+        if (!at || !length || strchr(key, ' '))
+            return key;
+    }
+    return NULL;
+}
+
+/* Those that name something are C strings in the library. */
+static int check_names(json_t *params, pyexec_error *error)
+{
+    static const char *const names[] = {"session_id", "path"};
+    for (size_t i = 0; i < PX_COUNT(names); i++) {
+        const json_t *value = json_object_get(params, names[i]);
+        if (!value || (json_is_string(value) &&
+                       strlen(json_string_value(value)) == json_string_length(value)))
+            continue;
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not a string without NUL", names[i]);
+        return px_error_hint(error, "Send %s as a string without NUL characters.", names[i]);
+    }
+    return 0;
+}
+
+static void dispatch(struct px_rpc *rpc, const char *method, const char *id, json_t *params)
+{
+    size_t i = 0;
+    while (i < PX_COUNT(methods) && strcmp(methods[i].name, method) != 0)
+        i++;
+    if (i == PX_COUNT(methods)) {
+        if (id)
+            px_rpc_refuse(rpc, id, PX_RPC_METHOD_NOT_FOUND, "no such method");
+        return;
+    }
+    const char *unknown = unknown_param(methods[i].params, params);
+    if (unknown) {
+        struct px_buffer px_auto_buffer text = {0};
+        px_buffer_printf(&text, "%s takes no '%.100s'", method, unknown);
+        if (id)
+            px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, px_buffer_shown(&text));
+        return;
+    }
+    pyexec_error error;
+    int status = check_names(params, &error);
+    if (status == 0 && !rpc->executor && !methods[i].before_initialize) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s: call initialize first", method);
+        status = px_error_hint(&error, "The first request is initialize with {\"protocol\": %d}.",
+                               PROTOCOL);
+    }
+    if (status < 0)
+        px_rpc_fail(rpc, id, &error);
+    else
+        methods[i].serve(rpc, id, params);
+}
+
+static void refuse_line(struct px_rpc *rpc, const char *line, size_t length,
+                        const json_error_t *problem)
+{
+    struct px_buffer px_auto_buffer id = {0};
+    pyexec_error error;
+    int code = px_refuse_message(line, length, problem, &id, &error);
+    if (code)
+        px_rpc_refuse(rpc, NULL, code, problem->text);
+    else
+        px_rpc_fail(rpc, px_buffer_shown(&id), &error);
+}
+
+static void lose_line(struct px_rpc *rpc, const char *line, size_t length)
+{
+    const char *id;
+    size_t id_length = px_refuse_find_id(line, length, &id);
+    px_rpc_lose(rpc, id, id_length);
+}
+
+static void handle_line(void *closure, const char *line, size_t length, bool cut)
+{
+    struct px_rpc *rpc = closure;
+    json_error_t problem;
+    if (!line) {
+        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
+        return;
+    }
+    json_t *message = cut ? NULL : px_json_read(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (cut || (!message && px_json_no_memory(&problem))) {
+        lose_line(rpc, line, length);
+        return;
+    }
+    if (!message) {
+        refuse_line(rpc, line, length, &problem);
+        return;
+    }
+    const json_t *given = json_object_get(message, "id");
+    const char *version = json_string_value(json_object_get(message, "jsonrpc"));
+    const char *method = json_string_value(json_object_get(message, "method"));
+    json_t *params = json_object_get(message, "params");
+    json_t *none = params ? NULL : json_object();
+    bool good_id = !given || json_is_string(given) || json_is_number(given) || json_is_null(given);
+    px_auto_free char *id = given && good_id ? px_json_dumps(given, PX_RPC_ID_FLAGS) : NULL;
+    if ((!params && !none) || (given && good_id && !id))
+        lose_line(rpc, line, length);
+    else if (!json_is_object(message) || !version || strcmp(version, "2.0") != 0 || !method || !good_id)
+        px_rpc_refuse(rpc, id, PX_RPC_INVALID_REQUEST, "not a JSON-RPC 2.0 request");
+    else if (params && !json_is_object(params))
+        px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, "params must be an object");
+    else
+        dispatch(rpc, method, id, params ? params : none);
+    json_decref(none);
+    json_decref(message);
+}
+
+/* ---- The connection ---- */
+
+static void end_stream(struct px_rpc *rpc, pthread_t thread)
+{
+    pthread_mutex_lock(&rpc->works.lock);
+    rpc->ended = true;
+    pthread_cond_signal(&rpc->held);
+    pthread_mutex_unlock(&rpc->works.lock);
+    pthread_join(thread, NULL);
+}
+
+int px_rpc_serve(int input, int output, int stop)
+{
+    struct px_rpc rpc = {0};
+    pthread_t streaming;
+    px_lines_init(&rpc.lines, output, stop);
+    px_works_init(&rpc.works);
+    pthread_cond_init(&rpc.held, NULL);
+    /* Without this thread output comes at the end of its run. */
+    bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
+    px_lines_read(&rpc.lines, input, handle_line, &rpc);
+    px_works_stop(&rpc.works);
+    if (streams)
+        end_stream(&rpc, streaming);
+    pyexec_executor_free(rpc.executor);
+    pthread_cond_destroy(&rpc.held);
+    px_works_done(&rpc.works);
+    px_lines_done(&rpc.lines);
+    return rpc.lines.output_errno;
+}

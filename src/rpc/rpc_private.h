@@ -1,0 +1,43 @@
+/* The state of one RPC connection, for the rpc_*.c files. An id is kept as its JSON text; NULL
+ * is that of a notification, which is never answered. */
+#ifndef PX_RPC_RPC_PRIVATE_H
+#define PX_RPC_RPC_PRIVATE_H
+
+#include "base/json.h"
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "jsonrpc/line_transport.h"
+#include "jsonrpc/json_diagnose.h"
+#include "jsonrpc/tasks.h"
+#include "pyexec.h"
+
+struct px_rpc {
+    struct px_lines lines;
+    pyexec_executor *executor;
+    struct px_works works;              /* its lock: what follows too */
+    pthread_cond_t held;                /* output that is to be streamed */
+    bool ended;
+};
+
+#define PX_RPC_PYEXEC_FAILED (-32000)
+
+/* `result` is JSON, put into the answer as it is. */
+void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result);
+void px_rpc_fail(struct px_rpc *rpc, const char *id, const pyexec_error *error);
+/* Out of memory, without needing any. `id` is JSON; "null" is none. */
+void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length);
+/* An error of the protocol. Without an id it is answered to null. */
+void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text);
+
+/* Methods that take their time, each on a thread of its own (rpc_execute.c). */
+void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
+void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
+
+/* The thread that sends their output as it comes, until `ended`. */
+void *px_rpc_stream(void *rpc);
+
+/* Interrupts or cancels the running request with this id; -1 when there is none. */
+int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel);
+
+#endif

@@ -1,0 +1,451 @@
+#include "runner/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fds.h"
+#include "base/retry.h"
+#include "runner/folder.h"
+#include "result/result.h"
+#include "protocol/wire.h"
+#include "runner/workspace.h"
+
+#define RUN_MESSAGE_MAX 98304       /* of the run message without the code: stays below the socket buffer */
+#define NO_DESCRIPTORS "can't make the run's descriptors"
+
+/* The child's ends, closed by the host after the clone. */
+struct ends {
+    int channel, output, error_output;
+};
+
+static void close_ends(struct ends *ends)
+{
+    px_close_fd(&ends->channel);
+    px_close_fd(&ends->output);
+    px_close_fd(&ends->error_output);
+}
+
+static int make_pipe(int *ret_read, int *ret_write)
+{
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return -1;
+    *ret_read = pair[0];
+    *ret_write = pair[1];
+    return 0;
+}
+
+static int make_descriptors(struct px_child *child, struct ends *ends, pyexec_error *error)
+{
+    int pair[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
+        child->channel = pair[0];
+        ends->channel = pair[1];
+    }
+    /* The flag belongs to the host's end alone: a socketpair's ends and a pipe's ends are
+     * separate open file descriptions, so nothing that the child sets changes it. */
+    if (pair[0] < 0 || make_pipe(&child->streams[0], &ends->output) < 0 ||
+        make_pipe(&child->streams[1], &ends->error_output) < 0 ||
+        fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||
+        fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    return 0;
+}
+
+static uint64_t or_none(int64_t value)
+{
+    return value == PX_NONE ? UINT64_MAX : (uint64_t)value;
+}
+
+void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options)
+{
+    const struct px_policy *policy = options->policy;
+    const pyexec_request *request = options->request;
+    enum px_files files = px_policy_files(policy);
+    memset(shape, 0, sizeof *shape);
+    shape->op = PX_CLONE_RUN;
+    shape->workspace = request->workspace ? PX_WORKSPACE_GIVEN
+                       : files != PX_FILES_NONE || request->working_dir ? PX_WORKSPACE_NEW
+                                                                        : PX_WORKSPACE_NONE;
+    shape->workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0;
+    shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
+    shape->address_space_bytes = or_none(policy->address_space_bytes);
+    /* The host ends the run before; this holds when the host itself hangs. */
+    shape->cpu_seconds = options->session || policy->cpu_time_seconds == PX_NONE
+                             ? UINT64_MAX
+                             : (uint64_t)policy->cpu_time_seconds + 2;
+    shape->open_files = or_none(policy->max_open_files);
+    shape->threads = (uint64_t)policy->max_threads;
+    /* A little more than the quota, whose error says better what happened. */
+    shape->file_bytes = (uint64_t)policy->workspace_bytes + 4096;
+    snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
+}
+
+/* This process's number of the child, from the pidfd's fdinfo (pidfd_open(2)); 0 when it can't be
+ * seen, -1 when it can't be read for want of a descriptor. */
+static pid_t host_pid(int pidfd)
+{
+    char path[48], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
+        return errno == EMFILE || errno == ENFILE ? -1 : 0;
+    const char *at = strstr(text, "\nPid:");
+    int pid = at ? atoi(at + 5) : 0;
+    return pid > 0 ? pid : 0;
+}
+
+int px_child_put_files(const struct px_child *child, const pyexec_request *request,
+                       pyexec_error *error)
+{
+    if (child->workspace < 0)
+        return 0;
+    /* A thread of the session may have changed its mode since the last call. */
+    px_folder_grant(child->workspace);
+    if (request->working_dir &&
+        px_workspace_make_folder(child->workspace, request->working_dir, "working_dir", error) < 0)
+        return -1;
+    for (size_t i = 0; i < request->file_count; i++)
+        if (px_workspace_write(child->workspace, request->files[i].path, request->files[i].bytes,
+                               request->files[i].length, error) < 0)
+            return -1;
+    return 0;
+}
+
+int px_child_start(struct px_child *child, struct px_launcher *launcher,
+                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
+                   int mount, int folder, pyexec_error *error)
+{
+    *child = (struct px_child){.launcher = launcher, .channel = -1, .streams = {-1, -1},
+                               .input = -1, .pidfd = -1, .workspace = folder, .ended = true};
+    struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1};
+    struct px_clone_request request = *shape;
+    struct px_clone_reply reply;
+    uint64_t number;
+    if (make_descriptors(child, &ends, error) < 0)
+        return -1;
+    px_auto_fd int leaf = px_launcher_leaf(launcher, shape, &number, error);
+    if (leaf < 0 && number)
+        return -1;
+    request.cgroup = leaf >= 0;
+    int fds[5] = {ends.channel, ends.output, ends.error_output}, answered[2];
+    size_t count = 3;
+    if (mount >= 0)
+        fds[count++] = mount;
+    if (leaf >= 0)
+        fds[count++] = leaf;
+    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, error);
+    if (number)
+        px_launcher_give_leaf(launcher, result == 0 ? reply.pid : 0, number);
+    if (result < 0)
+        return -1;
+    child->pidfd = answered[0];
+    if (child->workspace < 0)
+        child->workspace = answered[1];
+    child->pid = reply.pid;
+    child->ended = false;
+    /* The kernel drops what finds no place (recvmsg(2), MSG_CTRUNC). A child that can't be
+     * signalled ends by itself when the channel does. */
+    if (child->pidfd < 0 || (shape->workspace == PX_WORKSPACE_NEW && child->workspace < 0))
+        return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
+    child->host_pid = host_pid(child->pidfd);
+    if (child->host_pid < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    if (clock_getcpuclockid(child->host_pid, &child->cpu_clock) != 0)
+        child->host_pid = 0;
+    fcntl(child->channel, F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
+void px_child_done(struct px_child *child)
+{
+    if (child->pidfd >= 0)
+        px_child_signal(child, SIGKILL);
+    if (!child->ended)
+        px_launcher_forget(child->launcher, child->pid);
+    px_close_fd(&child->channel);
+    px_close_fds(child->streams, 2);
+    px_close_fd(&child->input);
+    px_close_fd(&child->pidfd);
+    px_close_fd(&child->workspace);
+}
+
+void px_child_kill(const struct px_child *child)
+{
+    struct pollfd polled = {child->pidfd, POLLIN, 0};
+    if (child->pidfd < 0)
+        return;
+    px_child_signal(child, SIGKILL);
+    (void)!px_poll(&polled, 1, 5000);
+}
+
+void px_child_signal(const struct px_child *child, int signal)
+{
+    syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);
+}
+
+void px_child_let_files_grow(const struct px_child *child, bool grow)
+{
+    struct rlimit limit;
+    if (child->host_pid <= 0 || !px_child_alive(child) ||
+        prlimit(child->host_pid, RLIMIT_FSIZE, NULL, &limit) < 0)
+        return;
+    limit.rlim_cur = grow ? limit.rlim_max : 0;
+    (void)!prlimit(child->host_pid, RLIMIT_FSIZE, &limit, NULL);
+}
+
+void px_child_discard_output(const struct px_child *child)
+{
+    /* Together 1 MiB, the most that the child can make a pipe hold (pipe(7)). */
+    enum { READS_MAX = 64 };
+    char block[16384];
+    for (int i = 0; i < READS_MAX &&
+                    px_recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
+        ;
+    for (int which = 0; which < 2; which++)
+        for (int i = 0; i < READS_MAX && child->streams[which] >= 0 &&
+                        px_read(child->streams[which], block, sizeof block) == sizeof block; i++)
+            ;
+}
+
+bool px_child_alive(const struct px_child *child)
+{
+    struct pollfd polled = {child->pidfd, POLLIN, 0};
+    /* What can't be said is no end: the next call finds one. */
+    return px_poll(&polled, 1, 0) <= 0;
+}
+
+static int64_t read_cpu(const struct px_child *child)
+{
+    struct timespec used;
+    bool known = child->host_pid && clock_gettime(child->cpu_clock, &used) == 0;
+    return known ? px_timespec_ns(used) : -1;
+}
+
+/* After a number was read by process id the process must be found alive: only then is the
+ * number known to have been its. */
+int64_t px_child_cpu_ns(const struct px_child *child)
+{
+    int64_t used = read_cpu(child);
+    return px_child_alive(child) ? used : -1;
+}
+
+static uint64_t number_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+bool px_child_facts(const struct px_child *child, struct px_child_facts *ret)
+{
+    char path[32], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
+    ret->cpu_ns = read_cpu(child);
+    if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
+        !px_child_alive(child))
+        return false;
+    ret->threads = (unsigned)number_after(text, "\nThreads:");
+    ret->peak_bytes = number_after(text, "\nVmHWM:") * 1024;
+    return ret->peak_bytes != 0;
+}
+
+static void add_number(struct px_buffer *message, uint16_t kind, uint64_t value)
+{
+    px_wire_add(message, kind, &value, sizeof value);
+}
+
+static void add_text(struct px_buffer *message, uint16_t kind, const char *text)
+{
+    px_wire_add(message, kind, text, strlen(text));
+}
+
+static void add_names(struct px_buffer *message, uint16_t kind, const struct px_strings *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        add_text(message, kind, names->items[i]);
+}
+
+static void add_environment(struct px_buffer *message, const struct px_child_options *options)
+{
+    char pair[PX_WORKSPACE_PATH_MAX + 16];
+    snprintf(pair, sizeof pair, "HOME=%s", options->workspace_path);
+    add_text(message, PX_RUN_ENV, pair);
+    if (px_policy_files(options->policy) == PX_FILES_FULL) {
+        /* There is no writable /tmp: what tempfile makes counts against the workspace. */
+        snprintf(pair, sizeof pair, "TMPDIR=%s", options->workspace_path);
+        add_text(message, PX_RUN_ENV, pair);
+    }
+    add_names(message, PX_RUN_ENV, &options->request->env);
+}
+
+static void add_policy(struct px_buffer *message, const struct px_child_options *options)
+{
+    const struct px_policy *policy = options->policy;
+    uint32_t flags = (policy->use_import_whitelist ? PX_RUN_FLAG_WHITELIST : 0) |
+                     (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
+                     (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
+                     (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
+                     (options->session ? PX_RUN_FLAG_SESSION : 0) |
+                     (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) |
+                     (options->drop_stop ? PX_RUN_FLAG_DROP_STOP : 0);
+    uint8_t files = (uint8_t)px_policy_files(policy);
+    px_wire_add(message, PX_RUN_FLAGS, &flags, sizeof flags);
+    px_wire_add(message, PX_RUN_FILES, &files, 1);
+    add_number(message, PX_RUN_MAX_VALUE, (uint64_t)policy->max_value_bytes);
+    add_number(message, PX_RUN_MAX_DISPLAYS, (uint64_t)policy->max_displays);
+    add_number(message, PX_RUN_MAX_DISPLAY_BYTES, (uint64_t)policy->max_display_bytes);
+    add_number(message, PX_RUN_TIMEOUT_MS, (uint64_t)policy->timeout_ms);
+    add_number(message, PX_RUN_CPU_SECONDS,
+               policy->cpu_time_seconds == PX_NONE ? 0 : (uint64_t)policy->cpu_time_seconds);
+    add_number(message, PX_RUN_MEMORY_BYTES,
+               policy->address_space_bytes == PX_NONE ? 0 : (uint64_t)policy->address_space_bytes);
+    add_number(message, PX_RUN_MAX_OPEN_FILES, or_none(policy->max_open_files));
+    add_number(message, PX_RUN_MAX_THREADS, (uint64_t)policy->max_threads);
+    if (options->later)
+        return;
+    if (policy->use_import_whitelist)
+        add_names(message, PX_RUN_ALLOWED_IMPORT, &policy->allowed_imports);
+    else
+        add_names(message, PX_RUN_BANNED_IMPORT, &policy->banned_imports);
+}
+
+/* Sends whole fields in packets of at most PX_PACKET_MAX; descriptors go with the first. */
+static int send_packets(int channel, const struct px_buffer *message, const int *fds, size_t count)
+{
+    size_t sent = 0;
+    while (sent < message->length) {
+        size_t offset = sent, end = sent;
+        struct px_wire_field field;
+        while (px_wire_next(message->data, message->length, &offset, &field) > 0 &&
+               offset - sent <= PX_PACKET_MAX)
+            end = offset;
+        if (end == sent) {
+            errno = EMSGSIZE;
+            return -1;
+        }
+        if (px_send_fds(channel, message->data + sent, end - sent, fds, sent == 0 ? count : 0) < 0)
+            return -1;
+        sent = end;
+    }
+    return 0;
+}
+
+/* The script's stdin; -1 in *ret_fd when it is empty, as it is anyway. */
+static int make_input(struct px_child *child, const pyexec_request *request, int *ret_fd)
+{
+    *ret_fd = -1;
+    if (request->input_fd >= 0) {
+        /* A socket, not a pipe: writing to it can be told not to raise SIGPIPE in the host. */
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+            return -1;
+        child->input = pair[0];
+        *ret_fd = pair[1];
+        return shutdown(child->input, SHUT_RD);
+    }
+    if (!request->input_length)
+        return 0;
+    *ret_fd = px_memory_file("stdin", request->input, request->input_length);
+    return *ret_fd < 0 ? -1 : 0;
+}
+
+/* In the message when it is short, else as a memory file. */
+static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind, const char *text,
+                    size_t length, int *ret_fd)
+{
+    if (length <= 16384) {
+        px_wire_add(message, kind, text, length);
+        return 0;
+    }
+    add_number(message, file_kind, length);
+    *ret_fd = px_memory_file("run", text, length);
+    return *ret_fd < 0 ? -1 : 0;
+}
+
+int px_child_send_run(struct px_child *child, const struct px_child_options *options,
+                      pyexec_error *error)
+{
+    const pyexec_request *request = options->request;
+    struct px_buffer px_auto_buffer message = {0};
+    px_auto_fd int code = -1, variables = -1, input = -1;
+    if (make_input(child, request, &input) < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    if (input >= 0)
+        px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
+    if (add_long(&message, PX_RUN_CODE, PX_RUN_CODE_FILE, request->code, request->code_length,
+                 &code) < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    if (request->inputs_length &&
+        add_long(&message, PX_RUN_VARIABLES, PX_RUN_VARIABLES_FILE, request->inputs_text,
+                 request->inputs_length, &variables) < 0)
+        return px_error_exhausted(error, errno, NO_DESCRIPTORS);
+    uint8_t value_json = (uint8_t)request->value_json;
+    px_wire_add(&message, PX_RUN_VALUE_JSON, &value_json, 1);
+    char working_dir[2 * PX_WORKSPACE_PATH_MAX];
+    snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
+             request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
+    add_text(&message, PX_RUN_FILENAME, options->filename);
+    add_policy(&message, options);
+    add_text(&message, PX_RUN_WORKSPACE, options->workspace_path);
+    add_text(&message, PX_RUN_WORKING_DIR, working_dir);
+    add_environment(&message, options);
+    px_wire_add(&message, PX_RUN_END, NULL, 0);
+    if (!px_buffer_ok(&message))
+        return px_error_oom(error);
+    if (message.length > RUN_MESSAGE_MAX) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "allowed_imports, banned_imports and env are larger than %d bytes together",
+                     RUN_MESSAGE_MAX);
+        return px_error_hint(error, "Shorten the lists.");
+    }
+    int fds[3];
+    size_t count = 0;
+    if (code >= 0)
+        fds[count++] = code;
+    if (variables >= 0)
+        fds[count++] = variables;
+    if (input >= 0)
+        fds[count++] = input;
+    if (send_packets(child->channel, &message, fds, count) < 0 && errno != EPIPE &&
+        errno != ECONNRESET)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't send the run");
+    return 0;
+}
+
+int px_child_await_locked(const struct px_child *child, pyexec_error *error)
+{
+    pyexec_result *result = px_result_new();
+    if (!result)
+        return px_error_oom(error);
+    struct pollfd polled = {child->channel, POLLIN, 0};
+    char packet[PX_PACKET_MAX];
+    const char *why;
+    int ready = px_poll(&polled, 1, PX_SETUP_TIMEOUT_MS);
+    ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
+    int failed = ready < 0 || (ready > 0 && n < 0 && errno != ECONNRESET) ? errno : 0;
+    if (n > 0)
+        px_claims_take(&result->claims, packet, (size_t)n, &why);
+    bool locked = result->claims.locked;
+    if (!locked && result->claims.setup.code != PYEXEC_OK) {
+        *error = result->claims.setup;
+    } else if (!locked && failed) {
+        px_error_errno(error, PYEXEC_INTERNAL, failed, "the host can't receive from the session's process");
+    } else if (!locked) {
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                     "the session's process %s while the sandbox was being set up",
+                     ready > 0 ? "ended" : "hung");
+        px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
+    }
+    pyexec_result_free(result);
+    return locked ? 0 : -1;
+}

@@ -1,0 +1,573 @@
+#include "runner/launcher.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fds.h"
+#include "base/retry.h"
+#include "base/thread.h"
+#include "runner/run_cgroup.h"
+
+#ifndef PX_LIBEXECDIR
+#define PX_LIBEXECDIR "/usr/libexec/pyexec"
+#endif
+#define START_TIMEOUT_MS 10000
+#define OPEN_FILES_MIN 128      /* the zygote moves its descriptors to 64 and on while it starts */
+#define WAITER_LISTS 1024
+
+/* What is known of one process that somebody will ask for, or has stopped caring about. */
+struct waiter {
+    struct waiter *next;
+    pid_t pid;
+    bool exited, forgotten;
+    uint64_t leaf;              /* the number of its cgroup, or 0 */
+    struct px_launch_event event;
+};
+
+struct px_launcher {
+    int outer, supervisor, pidfd, outer_pidfd;
+    bool privileged;
+    int cgroup;                     /* of the runs' own, or -1 */
+    char cgroup_text[512];
+    pthread_mutex_t outer_lock;     /* one request on the outer socket at a time */
+    uint64_t bind_token;
+    pthread_mutex_t start_lock;     /* one zygote start at a time */
+    pthread_mutex_t lock;           /* what follows */
+    pthread_cond_t changed;
+    struct waiter *waiters[WAITER_LISTS];   /* by pid: thousands of sessions may end at once */
+    px_layers missing;
+    uint64_t leaves;
+    uint32_t token;
+    struct px_launch_event started; /* the answer to the zygote start in progress */
+    int started_pidfd;
+    bool dead;
+    pthread_t keeper;
+    bool keeper_runs;
+};
+
+int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
+{
+    const char *configured = getenv("PYEXEC_LIBEXECDIR");
+    char here[PX_PATH_MAX] = "";
+    Dl_info info;
+    bool found = dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname &&
+                 realpath(info.dli_fname, here);
+    /* A static program has no list of loaded files, and is the library itself. */
+    if (found || realpath("/proc/self/exe", here)) {
+        char *slash = strrchr(here, '/');
+        if (slash)
+            *slash = '\0';
+    }
+    /* Beside the library in a build tree or an unpacked bundle; else relative to it, so that an
+     * installation can be moved (DESTDIR); <prefix>/lib/<multiarch> is one deeper. */
+    static const char *const relative[] = {"", "/../libexec/pyexec", "/../../libexec/pyexec"};
+    if (configured && *configured) {
+        snprintf(path, size, "%s/pyexec-launch", configured);
+        if (access(path, X_OK) == 0)
+            return 0;
+        px_error_errno(error, PYEXEC_INTERNAL, errno, "PYEXEC_LIBEXECDIR: can't find '%s'", path);
+        return px_error_hint(error, "Unset it, or set it to the folder that holds pyexec-launch and "
+                                    "pyexec_guest.abi3.so.");
+    }
+    for (size_t i = 0; here[0] && i < PX_COUNT(relative); i++) {
+        snprintf(path, size, "%s%s/pyexec-launch", here, relative[i]);
+        if (access(path, X_OK) == 0)
+            return 0;
+    }
+    snprintf(path, size, "%s/pyexec-launch", PX_LIBEXECDIR);
+    if (access(path, X_OK) == 0)
+        return 0;
+    px_error_errno(error, PYEXEC_INTERNAL, errno, "can't find '%s'", path);
+    return px_error_hint(error, "Reinstall pyexec, or set PYEXEC_LIBEXECDIR to the folder that "
+                                "holds pyexec-launch and pyexec_guest.abi3.so.");
+}
+
+static struct waiter **waiters_of(struct px_launcher *launcher, pid_t pid)
+{
+    return &launcher->waiters[(unsigned)pid % WAITER_LISTS];
+}
+
+static struct waiter *find_waiter(struct px_launcher *launcher, pid_t pid)
+{
+    struct waiter *waiter = *waiters_of(launcher, pid);
+    while (waiter && waiter->pid != pid)
+        waiter = waiter->next;
+    return waiter;
+}
+
+/* The record of a pid, made when missing: exits may be reported before the clone's answer has
+ * been read, so both sides make it. */
+static struct waiter *get_waiter(struct px_launcher *launcher, pid_t pid)
+{
+    struct waiter *waiter = find_waiter(launcher, pid);
+    if (waiter)
+        return waiter;
+    waiter = calloc(1, sizeof *waiter);
+    if (!waiter)
+        return NULL;
+    waiter->pid = pid;
+    struct waiter **list = waiters_of(launcher, pid);
+    waiter->next = *list;
+    *list = waiter;
+    return waiter;
+}
+
+static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
+{
+    for (struct waiter **at = waiters_of(launcher, gone->pid); *at; at = &(*at)->next)
+        if (*at == gone) {
+            *at = gone->next;
+            free(gone);
+            return;
+        }
+}
+
+static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event,
+                         int pidfd)
+{
+    uint64_t leaf = 0;
+    pthread_mutex_lock(&launcher->lock);
+    if (event->type != PX_EVENT_EXIT) {
+        launcher->started = *event;
+        px_close_fd(&launcher->started_pidfd);
+        launcher->started_pidfd = pidfd;
+    } else {
+        struct waiter *waiter = get_waiter(launcher, event->pid);
+        leaf = waiter ? waiter->leaf : 0;
+        if (waiter && waiter->forgotten) {
+            remove_waiter(launcher, waiter);
+        } else if (waiter) {
+            waiter->exited = true;
+            waiter->event = *event;
+            waiter->event.oom = leaf ? px_leaf_oom(launcher->cgroup, leaf) : PX_OOM_NONE;
+        }
+    }
+    pthread_cond_broadcast(&launcher->changed);
+    pthread_mutex_unlock(&launcher->lock);
+    if (leaf)
+        px_leaf_remove(launcher->cgroup, leaf);
+}
+
+bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text)
+{
+    *ret_text = launcher->cgroup_text;
+    return launcher->cgroup >= 0;
+}
+
+int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape,
+                     uint64_t *ret_number, pyexec_error *error)
+{
+    *ret_number = 0;
+    if (launcher->cgroup < 0)
+        return -1;
+    *ret_number = __atomic_add_fetch(&launcher->leaves, 1, __ATOMIC_RELAXED);
+    int fd = px_leaf_make(launcher->cgroup, *ret_number, shape);
+    if (fd < 0) {
+        px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a cgroup for the run below '%s'",
+                       launcher->cgroup_text);
+        px_error_hint(error, "See its cgroup.max.descendants and the kernel's free memory, or set "
+                             "[host] cgroup to off.");
+    }
+    return fd;
+}
+
+/* The child's exit may have been told already. */
+void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t number)
+{
+    bool over = pid == 0;
+    pthread_mutex_lock(&launcher->lock);
+    struct waiter *waiter = over ? NULL : get_waiter(launcher, pid);
+    if (waiter && waiter->exited) {
+        waiter->event.oom = px_leaf_oom(launcher->cgroup, number);
+        over = true;
+    } else if (waiter) {
+        waiter->leaf = number;
+    }
+    pthread_mutex_unlock(&launcher->lock);
+    if (over)
+        px_leaf_remove(launcher->cgroup, number);
+}
+
+static void *keep(void *argument)
+{
+    struct px_launcher *launcher = argument;
+    struct px_launch_event event;
+    for (;;) {
+        int pidfd = -1;
+        size_t count;
+        ssize_t n =
+            px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
+        /* The kernel keeps the message. */
+        if (n < 0 && (errno == ENOMEM || errno == ENOBUFS)) {
+            px_sleep_ns(10000000);
+            continue;
+        }
+        if (n <= 0)
+            break;
+        if ((size_t)n == sizeof event && event.magic == PX_LAUNCH_MAGIC)
+            handle_event(launcher, &event, pidfd);
+    }
+    pthread_mutex_lock(&launcher->lock);
+    launcher->dead = true;
+    pthread_cond_broadcast(&launcher->changed);
+    pthread_mutex_unlock(&launcher->lock);
+    return NULL;
+}
+
+/* Spawns with the two sockets as 3 and 4, nothing else open, no signal blocked or ignored. */
+static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end,
+                 pyexec_error *error)
+{
+    char program[PX_PATH_MAX];
+    if (px_launcher_find_program(program, sizeof program, error) < 0)
+        return -1;
+    px_auto_fd int supervisor_high = fcntl(supervisor_end, F_DUPFD_CLOEXEC, 16);
+    px_auto_fd int outer_high = fcntl(outer_end, F_DUPFD_CLOEXEC, 16);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    if (supervisor_high < 0 || outer_high < 0)
+        return px_error_exhausted(error, errno, "can't duplicate a descriptor");
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    /* Each allocates. */
+    bool placed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, 0, 1) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, 0, 2) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, supervisor_high, PX_LAUNCH_SUPERVISOR_FD) == 0 &&
+                  posix_spawn_file_actions_adddup2(&actions, outer_high, PX_LAUNCH_OUTER_FD) == 0;
+    sigset_t set;
+    sigemptyset(&set);
+    posix_spawnattr_setsigmask(&attributes, &set);
+    sigfillset(&set);
+    posix_spawnattr_setsigdefault(&attributes, &set);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    char *const arguments[] = {"pyexec-launch", NULL}, *const environment[] = {NULL};
+    pid_t pid;
+    int failed = placed ? posix_spawn(&pid, program, &actions, &attributes, arguments, environment) : ENOMEM;
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (failed) {
+        char what[PX_PATH_MAX + 16];
+        snprintf(what, sizeof what, "can't start '%s'", program);
+        return px_error_exhausted(error, failed, what);
+    }
+    launcher->outer_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (launcher->outer_pidfd < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "pidfd_open (Linux 5.3)");
+    return 0;
+}
+
+static int await_readable(int fd, int timeout_ms)
+{
+    struct pollfd polled = {fd, POLLIN, 0};
+    return px_poll(&polled, 1, timeout_ms);
+}
+
+static int handshake(struct px_launcher *launcher, const struct px_launcher_options *options,
+                     pyexec_error *error)
+{
+    struct px_launch_start start = {
+        .magic = PX_LAUNCH_MAGIC,
+        .allow_missing = options->allow_missing,
+        .owner_uid = options->owner_uid,
+        .owner_gid = options->owner_gid,
+        .run_uid = options->run_uid,
+        .run_uid_count = options->run_uid_count,
+        .run_gid = options->run_gid,
+    };
+    snprintf(start.cgroup, sizeof start.cgroup, "%s", options->cgroup);
+    struct px_launch_started started;
+    int fds[2] = {-1, -1};
+    px_auto_fd int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (self < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "pidfd_open (Linux 5.3)");
+    if (px_send_fds(launcher->outer, &start, sizeof start, &self, 1) < 0 ||
+        await_readable(launcher->outer, START_TIMEOUT_MS) <= 0)
+        return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "pyexec-launch does not answer");
+    size_t count;
+    ssize_t n = px_receive_fds(launcher->outer, &started, sizeof started, fds, 2, &count);
+    launcher->pidfd = fds[0];
+    launcher->cgroup = fds[1];
+    if (n != sizeof started || started.magic != PX_LAUNCH_MAGIC)
+        return px_error_set(error, PYEXEC_INTERNAL,
+                            "pyexec-launch is of another version than libpyexec, or was killed");
+    launcher->missing = started.missing;
+    launcher->privileged = started.privileged;
+    memcpy(launcher->cgroup_text, started.cgroup_text, sizeof launcher->cgroup_text);
+    if (started.error.code != PYEXEC_OK) {
+        *error = started.error;
+        return -1;
+    }
+    return 0;
+}
+
+/* All that is started inherits them. */
+static int check_limits(pyexec_error *error)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= OPEN_FILES_MIN)
+        return 0;
+    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                 "this process may open no more than %llu files (RLIMIT_NOFILE): pyexec needs %d",
+                 (unsigned long long)files.rlim_cur, OPEN_FILES_MIN);
+    return px_error_hint(error, "Raise it: `ulimit -n 1024`, or LimitNOFILE= of the service.");
+}
+
+int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret,
+                    pyexec_error *error)
+{
+    if (check_limits(error) < 0)
+        return -1;
+    struct px_launcher *launcher = calloc(1, sizeof *launcher);
+    if (!launcher)
+        return px_error_oom(error);
+    launcher->outer = launcher->supervisor = launcher->pidfd = launcher->outer_pidfd = -1;
+    launcher->started_pidfd = launcher->cgroup = -1;
+    pthread_mutex_init(&launcher->outer_lock, NULL);
+    pthread_mutex_init(&launcher->start_lock, NULL);
+    pthread_mutex_init(&launcher->lock, NULL);
+    px_cond_init(&launcher->changed);
+
+    int outer[2] = {-1, -1}, supervisor[2] = {-1, -1}, result = 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, outer) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, supervisor) < 0)
+        result = px_error_exhausted(error, errno, "can't make sockets");
+    launcher->outer = outer[0];
+    launcher->supervisor = supervisor[0];
+    if (result == 0)
+        result = spawn(launcher, supervisor[1], outer[1], error);
+    px_close_fds(&outer[1], 1);
+    px_close_fds(&supervisor[1], 1);
+    if (result == 0)
+        result = handshake(launcher, options, error);
+    if (result == 0) {
+        int failed = px_thread_create(&launcher->keeper, keep, launcher);
+        launcher->keeper_runs = !failed;
+        if (failed)
+            result = px_error_exhausted(error, failed, "can't start a thread");
+    }
+    if (result < 0) {
+        px_launcher_free(launcher);
+        return -1;
+    }
+    *ret = launcher;
+    return 0;
+}
+
+void px_launcher_stop(struct px_launcher *launcher)
+{
+    /* End of file ends the supervisor, and its end all below it. */
+    if (launcher->supervisor >= 0)
+        shutdown(launcher->supervisor, SHUT_RDWR);
+}
+
+void px_launcher_free(struct px_launcher *launcher)
+{
+    if (!launcher)
+        return;
+    px_launcher_stop(launcher);
+    px_close_fd(&launcher->outer);
+    if (launcher->outer_pidfd >= 0) {
+        /* The signals are for a supervisor that hangs. */
+        if (await_readable(launcher->outer_pidfd, 2000) == 0) {
+            if (launcher->pidfd >= 0)
+                syscall(SYS_pidfd_send_signal, launcher->pidfd, SIGKILL, NULL, 0);
+            syscall(SYS_pidfd_send_signal, launcher->outer_pidfd, SIGKILL, NULL, 0);
+            (void)!await_readable(launcher->outer_pidfd, 2000);
+        }
+        /* ECHILD when the embedding program ignores SIGCHLD or has reaped it itself. */
+        siginfo_t info;
+        (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info,
+                         WEXITED | WNOHANG, NULL);
+    }
+    if (launcher->keeper_runs)
+        pthread_join(launcher->keeper, NULL);
+    for (size_t i = 0; i < WAITER_LISTS; i++)
+        while (launcher->waiters[i])
+            remove_waiter(launcher, launcher->waiters[i]);
+    px_close_fd(&launcher->supervisor);
+    px_close_fd(&launcher->pidfd);
+    px_close_fd(&launcher->outer_pidfd);
+    px_close_fd(&launcher->started_pidfd);
+    px_close_fd(&launcher->cgroup);
+    pthread_mutex_destroy(&launcher->outer_lock);
+    pthread_mutex_destroy(&launcher->start_lock);
+    pthread_mutex_destroy(&launcher->lock);
+    pthread_cond_destroy(&launcher->changed);
+    free(launcher);
+}
+
+bool px_launcher_dead(struct px_launcher *launcher)
+{
+    pthread_mutex_lock(&launcher->lock);
+    bool dead = launcher->dead;
+    pthread_mutex_unlock(&launcher->lock);
+    return dead;
+}
+
+bool px_launcher_privileged(const struct px_launcher *launcher)
+{
+    return launcher->privileged;
+}
+
+px_layers px_launcher_missing(struct px_launcher *launcher)
+{
+    pthread_mutex_lock(&launcher->lock);
+    px_layers missing = launcher->missing;
+    pthread_mutex_unlock(&launcher->lock);
+    return missing;
+}
+
+static int64_t deadline_after(int timeout_ms)
+{
+    return px_now_ns() + timeout_ms * INT64_C(1000000);
+}
+
+/* Sends the request and waits for the keeper to see its answer. */
+static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request,
+                          const int *fds, struct px_launch_event *ret, int *ret_pidfd,
+                          pyexec_error *error)
+{
+    int64_t deadline = deadline_after(START_TIMEOUT_MS);
+    pthread_mutex_lock(&launcher->lock);
+    request->token = ++launcher->token;
+    int waited = 0;
+    bool sent = px_send_fds(launcher->supervisor, request, sizeof *request, fds, 2) == 0;
+    while (sent && !launcher->dead && launcher->started.token != request->token && waited == 0)
+        waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
+    *ret = launcher->started;
+    if (ret->token == request->token)
+        *ret_pidfd = TAKE_FD(launcher->started_pidfd);
+    pthread_mutex_unlock(&launcher->lock);
+    if (ret->token != request->token)
+        return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the supervisor does not answer");
+    return 0;
+}
+
+int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
+                             bool network, px_layers without, struct px_launched_zygote *ret,
+                             pyexec_error *error)
+{
+    struct px_launch_zygote request = {
+        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network,
+        .missing = without};
+    snprintf(request.python, sizeof request.python, "%s", python);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return px_error_exhausted(error, errno, "can't make a socket");
+    px_auto_fd int socket = pair[0];
+    px_auto_fd int theirs = pair[1];
+    px_auto_fd int pidfd = -1;
+    px_auto_fd int log = memfd_create("log", MFD_CLOEXEC);
+    if (log < 0)
+        return px_error_exhausted(error, errno, "can't make a memory file");
+    struct px_launch_event event;
+    int fds[2] = {theirs, log};
+    pthread_mutex_lock(&launcher->start_lock);
+    int result = ask_for_zygote(launcher, &request, fds, &event, &pidfd, error);
+    pthread_mutex_unlock(&launcher->start_lock);
+    if (result < 0)
+        return -1;
+    if (event.type != PX_EVENT_ZYGOTE_STARTED) {
+        *error = event.error;
+        return -1;
+    }
+    *ret = (struct px_launched_zygote){.socket = TAKE_FD(socket), .pidfd = TAKE_FD(pidfd),
+                                       .log = TAKE_FD(log), .pid = event.pid,
+                                       .missing = event.missing};
+    return 0;
+}
+
+/* The answer to the request with this token. One that came too late for its caller, or that could not be
+ * received, is another folder's: it is dropped. */
+static ssize_t receive_bound(struct px_launcher *launcher, uint64_t token, struct px_launch_bound *ret, int *ret_mount)
+{
+    ssize_t n;
+    do {
+        px_close_fd(ret_mount);
+        if (await_readable(launcher->outer, START_TIMEOUT_MS) <= 0)
+            return -1;
+        n = px_receive_fds(launcher->outer, ret, sizeof *ret, ret_mount, 1, NULL);
+    } while (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC && ret->token != token);
+    return n;
+}
+
+int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only,
+                     pyexec_error *error)
+{
+    struct stat status;
+    struct px_launch_bind request = {.magic = PX_LAUNCH_MAGIC, .read_only = read_only};
+    struct px_launch_bound bound;
+    if (fstat(folder, &status) < 0 || strlen(path) >= sizeof request.path) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "can't use the workspace '%s'", path);
+        return px_error_hint(error, "Give a folder that exists, by a path of less than %zu bytes.",
+                             sizeof request.path);
+    }
+    request.device = status.st_dev;
+    request.inode = status.st_ino;
+    snprintf(request.path, sizeof request.path, "%s", path);
+    int mount = -1;
+    ssize_t n = -1;
+    pthread_mutex_lock(&launcher->outer_lock);
+    request.token = ++launcher->bind_token;
+    if (px_send_fds(launcher->outer, &request, sizeof request, NULL, 0) == 0)
+        n = receive_bound(launcher, request.token, &bound, &mount);
+    pthread_mutex_unlock(&launcher->outer_lock);
+    if (n != sizeof bound || bound.magic != PX_LAUNCH_MAGIC)
+        px_close_fd(&mount);
+    if (n != sizeof bound || bound.magic != PX_LAUNCH_MAGIC)
+        return px_error_set(error, PYEXEC_INTERNAL, "pyexec-launch does not answer");
+    if (bound.error.code != PYEXEC_OK) {
+        *error = bound.error;
+        return -1;
+    }
+    return mount;
+}
+
+int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms,
+                           struct px_launch_event *ret)
+{
+    int64_t deadline = deadline_after(timeout_ms);
+    int waited = 0;
+    pthread_mutex_lock(&launcher->lock);
+    struct waiter *waiter = get_waiter(launcher, pid);
+    while (waiter && !waiter->exited && !launcher->dead && waited == 0)
+        waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
+    bool exited = waiter && waiter->exited;
+    if (exited) {
+        *ret = waiter->event;
+        remove_waiter(launcher, waiter);
+    } else if (waiter) {
+        waiter->forgotten = true;
+    }
+    pthread_mutex_unlock(&launcher->lock);
+    return exited ? 0 : -1;
+}
+
+void px_launcher_forget(struct px_launcher *launcher, pid_t pid)
+{
+    pthread_mutex_lock(&launcher->lock);
+    struct waiter *waiter = get_waiter(launcher, pid);
+    if (waiter && waiter->exited)
+        remove_waiter(launcher, waiter);
+    else if (waiter)
+        waiter->forgotten = true;
+    pthread_mutex_unlock(&launcher->lock);
+}

@@ -1,0 +1,225 @@
+#include "runner/pool.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/thread.h"
+
+#define SHAPES_MAX 4
+#define SIZE_MAX_PER_SHAPE 256
+#define POOL_RETRY_NS INT64_C(1000000000)    /* after a clone that failed */
+
+struct pool_shape {
+    struct px_clone_request key;
+    struct px_child *children;
+    size_t count;
+    uint64_t asked;
+    int64_t last_ns;
+};
+
+struct px_pool {
+    struct px_launcher *launcher;
+    struct px_zygotes *zygotes;
+    size_t size;
+    int64_t idle_ns;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closing;
+    int64_t not_before_ns;
+    struct pool_shape shapes[SHAPES_MAX];
+    pthread_t filler;
+};
+
+static void empty(struct pool_shape *shape)
+{
+    for (size_t i = 0; i < shape->count; i++)
+        px_child_done(&shape->children[i]);
+    shape->count = 0;
+}
+
+/* A shape that wants children; NULL when all have enough or nobody asks. */
+static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
+{
+    if (now < pool->not_before_ns)
+        return NULL;
+    for (size_t i = 0; i < SHAPES_MAX; i++) {
+        struct pool_shape *shape = &pool->shapes[i];
+        if (shape->asked >= 2 && shape->count < pool->size && now - shape->last_ns < pool->idle_ns)
+            return shape;
+    }
+    return NULL;
+}
+
+/* Ends what has been idle too long; returns when to look again, or INT64_MAX. */
+static int64_t expire(struct px_pool *pool, int64_t now)
+{
+    int64_t next = now < pool->not_before_ns ? pool->not_before_ns : INT64_MAX;
+    for (size_t i = 0; i < SHAPES_MAX; i++) {
+        struct pool_shape *shape = &pool->shapes[i];
+        if (!shape->count)
+            continue;
+        int64_t end = shape->last_ns + pool->idle_ns;
+        if (end <= now)
+            empty(shape);
+        else if (end < next)
+            next = end;
+    }
+    return next;
+}
+
+static void wait_until(struct px_pool *pool, int64_t when)
+{
+    if (when == INT64_MAX) {
+        pthread_cond_wait(&pool->changed, &pool->lock);
+        return;
+    }
+    px_cond_wait_until(&pool->changed, &pool->lock, when);
+}
+
+/* Clones one child without the lock; it goes on setting itself up while it waits. */
+static void add_child(struct px_pool *pool, struct pool_shape *shape)
+{
+    struct px_clone_request key = shape->key;
+    struct px_child child;
+    pyexec_error ignored;       /* a run that finds the pool empty meets it and reports it */
+    pthread_mutex_unlock(&pool->lock);
+    key.warm = 1;
+    int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1,
+                                &ignored);
+    pthread_mutex_lock(&pool->lock);
+    key.warm = 0;
+    bool wanted = !failed && !pool->closing && shape->count < pool->size &&
+                  memcmp(&shape->key, &key, sizeof key) == 0;
+    if (failed)
+        pool->not_before_ns = px_now_ns() + POOL_RETRY_NS;
+    if (wanted) {
+        shape->children[shape->count++] = child;
+        px_count(&px_zygotes_counters(pool->zygotes)->pool_refills, 1);
+    } else {
+        px_child_done(&child);
+    }
+}
+
+static void *fill(void *argument)
+{
+    struct px_pool *pool = argument;
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->closing) {
+        int64_t now = px_now_ns();
+        struct pool_shape *shape = hungry(pool, now);
+        if (shape)
+            add_child(pool, shape);
+        else
+            wait_until(pool, expire(pool, now));
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size,
+                int64_t idle_ms, struct px_pool **ret, pyexec_error *error)
+{
+    struct px_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return px_error_oom(error);
+    pool->launcher = launcher;
+    pool->zygotes = zygotes;
+    pool->size = size > SIZE_MAX_PER_SHAPE ? SIZE_MAX_PER_SHAPE : size;
+    pool->idle_ns = idle_ms * 1000000;
+    for (size_t i = 0; i < SHAPES_MAX; i++)
+        if (!(pool->shapes[i].children = calloc(pool->size, sizeof(struct px_child)))) {
+            while (i-- > 0)
+                free(pool->shapes[i].children);
+            free(pool);
+            return px_error_oom(error);
+        }
+    px_cond_init(&pool->changed);
+    pthread_mutex_init(&pool->lock, NULL);
+    int failed = px_thread_create(&pool->filler, fill, pool);
+    if (failed) {
+        for (size_t i = 0; i < SHAPES_MAX; i++)
+            free(pool->shapes[i].children);
+        pthread_cond_destroy(&pool->changed);
+        pthread_mutex_destroy(&pool->lock);
+        free(pool);
+        return px_error_exhausted(error, failed, "can't start a thread");
+    }
+    *ret = pool;
+    return 0;
+}
+
+void px_pool_free(struct px_pool *pool)
+{
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_join(pool->filler, NULL);
+    for (size_t i = 0; i < SHAPES_MAX; i++) {
+        empty(&pool->shapes[i]);
+        free(pool->shapes[i].children);
+    }
+    pthread_cond_destroy(&pool->changed);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+/* The shape's place, or that of the one that was asked for longest ago. */
+static struct pool_shape *find_shape(struct px_pool *pool, const struct px_clone_request *key)
+{
+    struct pool_shape *oldest = &pool->shapes[0];
+    for (size_t i = 0; i < SHAPES_MAX; i++) {
+        struct pool_shape *shape = &pool->shapes[i];
+        if (shape->asked && memcmp(&shape->key, key, sizeof *key) == 0)
+            return shape;
+        if (shape->last_ns < oldest->last_ns)
+            oldest = shape;
+    }
+    empty(oldest);
+    oldest->key = *key;
+    oldest->asked = 0;
+    return oldest;
+}
+
+bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, struct px_child *ret)
+{
+    bool found = false;
+    pthread_mutex_lock(&pool->lock);
+    struct pool_shape *shape = find_shape(pool, key);
+    shape->asked++;
+    shape->last_ns = px_now_ns();
+    while (!found && shape->count) {
+        /* The one that has waited longest is the one that is surely ready. */
+        struct px_child child = shape->children[0];
+        memmove(shape->children, shape->children + 1, --shape->count * sizeof child);
+        found = px_child_alive(&child);
+        if (found)
+            *ret = child;
+        else
+            px_child_done(&child);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    struct px_counters *counters = px_zygotes_counters(pool->zygotes);
+    px_count(found ? &counters->pool_hits : &counters->pool_misses, 1);
+    return found;
+}
+
+void px_pool_refill(struct px_pool *pool)
+{
+    pthread_cond_signal(&pool->changed);
+}
+
+size_t px_pool_ready(struct px_pool *pool)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < SHAPES_MAX; i++)
+        count += pool->shapes[i].count;
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}

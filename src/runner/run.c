@@ -1,0 +1,588 @@
+/* A run as its calling thread drives it.
+ *
+ *   channel   ⇄ the child    run message out; LOCKED, denials, result in: hostile bytes
+ *   streams   ← the child    stdout and stderr: hostile bytes, kept up to the policy's caps
+ *   pidfd     the child      readable at its end; signals go through it
+ *   input     → the child    stdin, when it is fed from a descriptor of the caller's
+ *   wake      ← any thread   interrupt and cancel
+ *
+ * Two steps end a run that reached its limit: a signal that the guest turns into an exception,
+ * and GRACE_MS later SIGKILL. Python takes notice of a signal between two instructions: one that
+ * comes after the last of them, and before the system call that then waits, would be lost without
+ * the nudges that follow it. Facts are the kernel's; what the child says is bounded and can be
+ * false only about itself. */
+#include "runner/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/retry.h"
+#include "base/utf8.h"
+#include "runner/child.h"
+#include "runner/pool.h"
+#include "result/run_status.h"
+#include "runner/workspace.h"
+
+#define GRACE_MS 500            /* docs/results.md, Limits have two steps */
+#define NUDGE_FIRST_MS 5        /* then after twice as long, and so on */
+#define NEVER INT64_MAX
+
+struct run {
+    const struct px_run_context *context;
+    struct px_child child;
+    pyexec_result *result;
+    struct px_ending ending;
+    int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
+    int64_t nudge_ns, nudge_wait_ns;
+    int64_t cpu_limit_ns;
+    long processors;
+    bool pooled;                /* or a session's: locked before the run was sent */
+    bool session;
+    int receive_errno;          /* why the host could not read from the child, or 0 */
+    bool sent;                  /* the child has got something to do */
+    bool interrupted, cancelled;
+    bool awaits_ready;          /* READY will come before the child may be sent a signal */
+    int unsent_stop;            /* the signal that waits for it, or 0 */
+    unsigned threads;           /* when its result had come */
+    size_t input_held;          /* bytes of input_block not yet written */
+    char input_block[4096];
+    char block[65536];
+};
+
+static size_t stream_cap(const struct run *run, int which)
+{
+    const struct px_policy *policy = run->context->policy;
+    return (size_t)(which == 0 ? policy->max_stdout_bytes : policy->max_stderr_bytes);
+}
+
+/* What is sent before the child is locked would be lost with what the fork mends: on_locked()
+ * sends it then. */
+static void send_stop(struct run *run, int signal, int64_t now)
+{
+    if (!run->result->claims.locked)
+        return;
+    if (run->awaits_ready) {
+        run->unsent_stop = signal;
+        return;
+    }
+    run->child.stopped = true;
+    px_child_signal(&run->child, signal);
+    run->nudge_wait_ns = NUDGE_FIRST_MS * PX_NS_PER_MS;
+    run->nudge_ns = now + run->nudge_wait_ns;
+}
+
+static void nudge(struct run *run, int64_t now)
+{
+    px_child_signal(&run->child, PX_SIGNAL_NUDGE);
+    run->nudge_wait_ns *= 2;
+    run->nudge_ns = now + run->nudge_wait_ns;
+}
+
+static void begin_stop(struct run *run, enum px_ending_cause cause, int signal, int64_t now)
+{
+    if (run->ending.cause < cause)
+        run->ending.cause = cause;
+    send_stop(run, signal, now);
+    if (run->hard_ns == NEVER || run->hard_ns > now + GRACE_MS * PX_NS_PER_MS)
+        run->hard_ns = now + GRACE_MS * PX_NS_PER_MS;
+    run->soft_ns = run->cpu_check_ns = NEVER;
+}
+
+/* Keeps what is below the cap, counts all, and passes the kept part on as it comes. */
+static void take_output(struct run *run, int which, const char *bytes, size_t length)
+{
+    struct px_stream *stream = &run->result->streams[which];
+    const pyexec_request *request = run->context->request;
+    size_t cap = stream_cap(run, which), room = cap - stream->text.length;
+    size_t kept = length < room ? length : room;
+    stream->bytes += length;
+    if (kept < length)
+        stream->truncated = true;
+    px_buffer_add(&stream->text, bytes, kept);
+    if (kept && request->output && request->output(request->output_data, which + 1, bytes, kept))
+        pyexec_request_cancel(run->context->request);
+}
+
+/* Call with errno: the host's own failure, which ends the run as an error. */
+static void receive_failed(struct run *run)
+{
+    if (!run->receive_errno)
+        run->receive_errno = errno;
+}
+
+/* Reads what is there. False when the stream has ended. */
+static bool drain(struct run *run, int which, size_t at_most)
+{
+    size_t total = 0;
+    while (total < at_most) {
+        ssize_t n = px_read(run->child.streams[which], run->block, sizeof run->block);
+        if (n < 0 && errno == EAGAIN)
+            return true;
+        if (n < 0)
+            receive_failed(run);
+        if (n <= 0)
+            return false;
+        take_output(run, which, run->block, (size_t)n);
+        total += (size_t)n;
+    }
+    return true;
+}
+
+static void drain_all(struct run *run)
+{
+    /* At most what the pipe holds: a child that is still alive may go on writing. */
+    for (int which = 0; which < 2; which++)
+        if (run->child.streams[which] >= 0 && !drain(run, which, 2 << 20))
+            px_close_fd(&run->child.streams[which]);
+}
+
+static void note_cpu_before(struct run *run)
+{
+    int64_t used = px_child_cpu_ns(&run->child);
+    run->ending.cpu_before_ns = used > 0 ? used : 0;
+}
+
+/* The script starts to count from LOCKED: setting up is not its time. The child said itself when
+ * that was, before it could lie; this thread may hear of it when all is over. A waiting child has
+ * long been locked: its time began, and its CPU time was noted, when the run was sent. */
+static void on_locked(struct run *run)
+{
+    const struct px_claims *claims = &run->result->claims;
+    int64_t now = px_now_ns();
+    if (!run->pooled) {
+        int64_t ago = px_clock_ns(CLOCK_REALTIME) - (int64_t)claims->locked_real_ns;
+        /* Unless the clock was set meanwhile. */
+        if (ago >= 0 && ago <= now - run->started_ns)
+            run->started_ns = now - ago;
+        run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
+    }
+    if (run->ending.cause == PX_CAUSE_CANCEL) {
+        run->hard_ns = NEVER;
+        begin_stop(run, PX_CAUSE_CANCEL, SIGINT, now);
+        return;
+    }
+    if (run->interrupted)
+        send_stop(run, SIGINT, now);
+    run->soft_ns = run->started_ns + run->context->policy->timeout_ms * PX_NS_PER_MS;
+    run->hard_ns = NEVER;
+    if (run->cpu_limit_ns != NEVER)
+        run->cpu_check_ns = now + run->cpu_limit_ns / run->processors;
+}
+
+static void on_ready(struct run *run)
+{
+    run->awaits_ready = false;
+    if (run->unsent_stop)
+        send_stop(run, run->unsent_stop, px_now_ns());
+}
+
+/* Shows the displays that have come since the last were. What was written before them is on its
+ * way in a pipe, and goes first. */
+static void show_displays(struct run *run, size_t shown)
+{
+    const struct px_displays *displays = &run->result->claims.displays;
+    const pyexec_request *request = run->context->request;
+    if (!request->display || shown == displays->count)
+        return;
+    for (int which = 0; which < 2; which++)
+        if (run->child.streams[which] >= 0 && !drain(run, which, 1 << 20))
+            px_close_fd(&run->child.streams[which]);
+    for (size_t i = shown; i < displays->count; i++)
+        if (request->display(request->display_data, displays->items[i], strlen(displays->items[i])))
+            pyexec_request_cancel(run->context->request);
+}
+
+/* Takes packets from the channel. -1: there will be no more. */
+static int read_channel(struct run *run)
+{
+    struct px_claims *claims = &run->result->claims;
+    while (!claims->done) {
+        char packet[PX_PACKET_MAX];
+        /* No control buffer: descriptors that a child sends are dropped by the kernel. */
+        ssize_t n = px_recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            return 0;
+        /* The child's end closes the connection, with or without bytes that it never read. */
+        if (n < 0 && errno != ECONNRESET)
+            receive_failed(run);
+        if (n <= 0)
+            return -1;
+        bool locked = claims->locked;
+        size_t shown = claims->displays.count;
+        if ((size_t)n > sizeof packet)
+            run->ending.protocol = "a packet that is too long";
+        else
+            px_claims_take(claims, packet, (size_t)n, &run->ending.protocol);
+        if (run->ending.protocol)
+            return -1;
+        if (!locked && claims->locked)
+            on_locked(run);
+        if (run->awaits_ready && claims->ready)
+            on_ready(run);
+        show_displays(run, shown);
+    }
+    run->ending.protocol = px_claims_check(claims);
+    return -1;
+}
+
+static void check_cpu(struct run *run, int64_t now)
+{
+    int64_t used = px_child_cpu_ns(&run->child) - run->ending.cpu_before_ns;
+    int64_t left = run->cpu_limit_ns - used;
+    if (left <= 0) {
+        begin_stop(run, PX_CAUSE_CPU, PX_SIGNAL_CPU, now);
+        return;
+    }
+    int64_t wait = left / run->processors;
+    run->cpu_check_ns = now + (wait < PX_NS_PER_MS ? PX_NS_PER_MS : wait);
+}
+
+static void keep_deadlines(struct run *run, int64_t now)
+{
+    if (now >= run->hard_ns) {
+        run->ending.killed_by_us = true;
+        run->hard_ns = NEVER;
+        px_child_signal(&run->child, SIGKILL);
+        return;
+    }
+    if (now >= run->nudge_ns)
+        nudge(run, now);
+    if (now >= run->soft_ns)
+        begin_stop(run, PX_CAUSE_TIMEOUT, PX_SIGNAL_TIMEOUT, now);
+    else if (now >= run->cpu_check_ns)
+        check_cpu(run, now);
+}
+
+static void take_stop(struct run *run)
+{
+    uint64_t drained;
+    pyexec_request *request = run->context->request;
+    ssize_t n = px_read(request->wake, &drained, sizeof drained);
+    int how = atomic_exchange(&request->stop, PX_STOP_NONE);
+    if (n < 0 && how == PX_STOP_NONE)
+        return;
+    /* Once: a caller that has gone says so again with each output, and what comes while the call
+     * ends would interrupt the session's next. */
+    if (how == PX_STOP_CANCEL && !run->cancelled) {
+        run->cancelled = true;
+        begin_stop(run, PX_CAUSE_CANCEL, SIGINT, px_now_ns());
+    } else if (how == PX_STOP_INTERRUPT) {
+        run->interrupted = true;
+        send_stop(run, SIGINT, px_now_ns());
+    }
+}
+
+/* Moves bytes from the caller's descriptor to the script's stdin, one block at a time. */
+static void feed_input(struct run *run, short caller, short child)
+{
+    if (!run->input_held && caller) {
+        ssize_t n = px_read(run->context->request->input_fd, run->input_block, sizeof run->input_block);
+        if (n > 0)
+            run->input_held = (size_t)n;
+        else if (n == 0 || errno != EAGAIN)
+            px_close_fd(&run->child.input);
+        return;
+    }
+    if (!run->input_held || !child)
+        return;
+    ssize_t n = px_send(run->child.input, run->input_block, run->input_held,
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) {
+        memmove(run->input_block, run->input_block + n, run->input_held - (size_t)n);
+        run->input_held -= (size_t)n;
+    } else if (n < 0 && errno != EAGAIN) {
+        px_close_fd(&run->child.input);
+    }
+}
+
+static int poll_timeout(const struct run *run, int64_t now)
+{
+    int64_t next = run->soft_ns < run->hard_ns ? run->soft_ns : run->hard_ns;
+    next = next < run->cpu_check_ns ? next : run->cpu_check_ns;
+    next = next < run->nudge_ns ? next : run->nudge_ns;
+    if (next == NEVER)
+        return -1;
+    return next <= now ? 0 : (int)((next - now + PX_NS_PER_MS - 1) / PX_NS_PER_MS);
+}
+
+/* Serves the child until it has ended or sent its whole result. */
+static void serve(struct run *run)
+{
+    struct px_child *child = &run->child;
+    for (;;) {
+        bool want_input = child->input >= 0 && !run->input_held;
+        struct pollfd polled[] = {
+            {child->channel, POLLIN, 0},    {child->streams[0], POLLIN, 0},
+            {child->streams[1], POLLIN, 0}, {child->pidfd, POLLIN, 0},
+            {run->context->request->wake, POLLIN, 0},
+            {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
+            {child->input >= 0 && run->input_held ? child->input : -1, POLLOUT, 0},
+        };
+        if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0) {
+            receive_failed(run);
+            return;
+        }
+        if (polled[0].revents && read_channel(run) < 0) {
+            if (run->result->claims.done || run->ending.protocol)
+                return;
+            /* It closed the channel and may run on: its end or a limit tells. */
+            px_close_fd(&child->channel);
+        }
+        for (int which = 0; which < 2; which++)
+            if (polled[1 + which].revents && !drain(run, which, sizeof run->block))
+                px_close_fd(&child->streams[which]);
+        if (run->receive_errno)
+            return;
+        if (polled[4].revents)
+            take_stop(run);
+        if (polled[5].revents || polled[6].revents)
+            feed_input(run, polled[5].revents, polled[6].revents);
+        if (polled[3].revents) {
+            if (child->channel >= 0)
+                read_channel(run);
+            return;
+        }
+        keep_deadlines(run, px_now_ns());
+    }
+}
+
+/* What the kernel says: of a child that sent its result, while it lives; of another, from the
+ * supervisor that waited for it. */
+static void collect_facts(struct run *run)
+{
+    struct px_ending *ending = &run->ending;
+    pyexec_result *result = run->result;
+    struct px_child_facts facts = {.cpu_ns = -1};
+    bool done = result->claims.done && !ending->protocol;
+    bool known = done && px_child_facts(&run->child, &facts);
+    result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
+    if (!known && !(run->session && done)) {
+        struct px_launch_event event;
+        px_child_signal(&run->child, SIGKILL);
+        run->child.ended = true;
+        if (px_launcher_await_exit(run->context->launcher, run->child.pid, 5000, &event) == 0) {
+            ending->known = true;
+            ending->code = event.code;
+            ending->status = event.status;
+            ending->oom = event.oom;
+            facts.cpu_ns = (int64_t)(event.user_us + event.system_us) * 1000;
+            facts.peak_bytes = event.peak_bytes;
+        }
+    }
+    run->threads = facts.threads;
+    result->peak_bytes = facts.peak_bytes;
+    ending->cpu_ns = facts.cpu_ns < 0 ? 0 : facts.cpu_ns;
+    int64_t cpu = facts.cpu_ns - ending->cpu_before_ns;
+    result->cpu_ms = cpu > 0 ? (double)cpu / 1e6 : 0;
+}
+
+static int collect_files(struct run *run, const struct px_snapshot *before, pyexec_error *error)
+{
+    if (run->child.workspace < 0)
+        return 0;
+    struct px_snapshot after = {0};
+    /* Only a dead child can't change what is being read; a session's stays, and its threads may. */
+    if (!run->session)
+        px_child_kill(&run->child);
+    int result = px_snapshot_take(run->child.workspace, &after, error);
+    if (result == 0) {
+        json_decref(run->result->files);
+        run->result->files = px_snapshot_changes(run->child.workspace, before, &after,
+                                                 &run->context->request->return_files,
+                                                 &run->result->files_truncated);
+        if (!run->result->files)
+            result = px_error_oom(error);
+    }
+    px_snapshot_done(&after);
+    return result;
+}
+
+/* A host folder: its descriptor and a mount of it. */
+static int open_workspace(struct run *run, int *ret_folder, int *ret_mount, pyexec_error *error)
+{
+    const char *path = run->context->request->workspace;
+    px_auto_fd int folder = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (folder < 0) {
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", path);
+        return px_error_hint(error, "Give a folder of the host that pyexec's user can open.");
+    }
+    *ret_mount = px_launcher_bind(run->context->launcher, path, folder,
+                                  px_policy_files(run->context->policy) != PX_FILES_FULL, error);
+    if (*ret_mount < 0)
+        return -1;
+    *ret_folder = TAKE_FD(folder);
+    return 0;
+}
+
+/* A child from the pool, or a new one. */
+static int get_child(struct run *run, const struct px_child_options *options, pyexec_error *error)
+{
+    const struct px_run_context *context = run->context;
+    struct px_clone_request shape;
+    px_auto_fd int mount = -1;
+    int folder = -1;
+    px_child_shape(&shape, options);
+    if (shape.workspace == PX_WORKSPACE_GIVEN) {
+        if (open_workspace(run, &folder, &mount, error) < 0)
+            return -1;
+    } else if (context->pool && px_pool_take(context->pool, &shape, &run->child)) {
+        run->pooled = true;
+        return 0;
+    }
+    return px_child_start(&run->child, context->launcher, context->zygotes, &shape,
+                          mount, folder, error);
+}
+
+/* From the files put into the workspace to the last fact. */
+static int drive(struct run *run, const struct px_child_options *options, pyexec_error *error)
+{
+    const struct px_run_context *context = run->context;
+    const struct px_policy *policy = context->policy;
+    struct px_snapshot before = {0};
+    if (px_child_put_files(&run->child, context->request, error) < 0)
+        return -1;
+    int result = 0;
+    if (run->child.workspace >= 0)
+        result = px_snapshot_take(run->child.workspace, &before, error);
+    if (result == 0 && run->pooled)
+        note_cpu_before(run);
+    if (result == 0) {
+        run->sent = context->request->sent = true;
+        run->awaits_ready = options->drop_stop;
+        run->child.stopped = false;
+        result = px_child_send_run(&run->child, options, error);
+    }
+    if (result == 0) {
+        run->processors = context->processors;
+        run->cpu_limit_ns = policy->cpu_time_seconds == PX_NONE
+                                ? NEVER
+                                : policy->cpu_time_seconds * INT64_C(1000000000);
+        run->started_ns = px_now_ns();
+        run->soft_ns = run->cpu_check_ns = run->nudge_ns = NEVER;
+        run->hard_ns = run->started_ns + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
+        if (run->result->claims.locked)
+            on_locked(run);
+        serve(run);
+        drain_all(run);
+        collect_facts(run);
+        result = collect_files(run, &before, error);
+    }
+    px_snapshot_done(&before);
+    return result;
+}
+
+static struct run *new_run(const struct px_run_context *context, pyexec_error *error)
+{
+    struct run *run = malloc(sizeof *run);
+    if (run) {
+        /* The blocks are only ever read where they were written. */
+        memset(run, 0, offsetof(struct run, input_block));
+        run->result = px_result_new();
+    }
+    if (!run || !run->result) {
+        free(run);
+        px_error_oom(error);
+        return NULL;
+    }
+    run->context = context;
+    run->result->claims.displays.max_count = (uint64_t)context->policy->max_displays;
+    run->result->claims.displays.max_bytes = (uint64_t)context->policy->max_display_bytes;
+    run->child.ended = true;
+    run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
+    run->child.streams[0] = run->child.streams[1] = -1;
+    return run;
+}
+
+static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error *error)
+{
+    const struct px_run_context *context = run->context;
+    struct px_claims *claims = &run->result->claims;
+    px_displays_finish(&claims->displays);
+    if (claims->displays.count || context->request->value_json || context->request->inputs_length)
+        px_zygotes_expect_displays(context->zygotes);
+    if (result == 0 && run->receive_errno)
+        result = px_error_errno(error, PYEXEC_INTERNAL, run->receive_errno,
+                                "the host can't receive from the run's process");
+    if (result == 0)
+        result = px_verdict(run->result, &run->ending, context->policy, error);
+    if (result == 0) {
+        for (int which = 0; which < 2 && result == 0; which++)
+            if (px_stream_finish(&run->result->streams[which], stream_cap(run, which)) < 0)
+                result = px_error_oom(error);
+    }
+    if (result == 0) {
+        run->result->missing = px_zygotes_missing(context->zygotes);
+        if (context->request->workspace)
+            run->result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
+        *ret = TAKE_PTR(run->result);
+    }
+    pyexec_result_free(run->result);
+    free(run);
+    return result;
+}
+
+int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error)
+{
+    const pyexec_request *request = context->request;
+    struct px_child_options options = {
+        .policy = context->policy,
+        .request = request,
+        .workspace_path = request->workspace ? request->workspace : "/workspace",
+        .filename = "<cell>",
+    };
+    struct run *run = new_run(context, error);
+    if (!run)
+        return -1;
+    int result = get_child(run, &options, error);
+    if (result == 0)
+        result = drive(run, &options, error);
+    px_child_done(&run->child);
+    if (context->pool)
+        px_pool_refill(context->pool);
+    return finish(run, result, ret, error);
+}
+
+int px_run_call(const struct px_run_context *context, struct px_call *call,
+                pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+{
+    char filename[32] = "<cell>";
+    if (call->number)
+        snprintf(filename, sizeof filename, "<cell %llu>", (unsigned long long)call->number);
+    struct px_child_options options = {
+        .policy = context->policy,
+        .request = context->request,
+        .workspace_path = call->workspace_path,
+        .filename = filename,
+        .session = true,
+        .later = call->later,
+        .drop_stop = call->child->stopped,
+    };
+    struct run *run = new_run(context, error);
+    if (!run)
+        return -1;
+    run->child = *call->child;
+    run->session = true;
+    if (call->locked) {
+        run->pooled = run->result->claims.locked = true;
+        /* What came between calls belongs to none: output of threads, and packets that can only
+         * be an attack. */
+        px_child_discard_output(&run->child);
+    }
+    int result = drive(run, &options, error);
+    px_close_fd(&run->child.input);
+    *call->child = run->child;
+    call->threads_left = run->threads > 1;
+    call->cpu_ns = run->ending.cpu_ns;
+    *ret_alive = run->sent ? !run->receive_errno && !run->child.ended && run->result->claims.done && !run->ending.protocol
+                           : call->locked;      /* refused before it began */
+    return finish(run, result, ret, error);
+}

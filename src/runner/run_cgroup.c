@@ -1,0 +1,86 @@
+#include "runner/run_cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "base/retry.h"
+
+#define NAME_SIZE 32
+/* Of the kernel's on a run's behalf: page tables, thread stacks, sockets, pipes. */
+#define KERNEL_BYTES (UINT64_C(32) << 20)
+
+static void put_name(char name[NAME_SIZE], uint64_t number)
+{
+    snprintf(name, NAME_SIZE, "run-%" PRIu64, number);
+}
+
+static int put(int folder, const char *name, uint64_t value)
+{
+    char text[24];
+    int length = snprintf(text, sizeof text, "%" PRIu64, value);
+    px_auto_fd int fd = px_openat(folder, name, O_WRONLY | O_CLOEXEC, 0);
+    return fd >= 0 && px_write(fd, text, (size_t)length) == length ? 0 : -1;
+}
+
+/* No more than the limits inside let a run have, so that it never ends one that keeps to them: what it
+ * bounds is what they don't see. */
+static int limit(int folder, const struct px_clone_request *shape)
+{
+    if (shape->address_space_bytes != UINT64_MAX &&
+        put(folder, "memory.max",
+            shape->address_space_bytes + shape->workspace_bytes + KERNEL_BYTES) < 0)
+        return -1;
+    /* There is none where the kernel has no swap accounting. */
+    if (put(folder, "memory.swap.max", 0) < 0 && errno != ENOENT)
+        return -1;
+    if (put(folder, "memory.oom.group", 1) < 0 || put(folder, "pids.max", shape->threads + 1) < 0)
+        return -1;
+    return fchmodat(folder, "cgroup.procs", 0666, 0);   /* launch/cgroup.c says why */
+}
+
+int px_leaf_make(int base, uint64_t number, const struct px_clone_request *shape)
+{
+    char name[NAME_SIZE];
+    put_name(name, number);
+    if (mkdirat(base, name, 0700) < 0)
+        return -1;
+    px_auto_fd int folder = px_openat(base, name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (folder >= 0 && limit(folder, shape) == 0)
+        return TAKE_FD(folder);
+    int saved = errno;
+    unlinkat(base, name, AT_REMOVEDIR);
+    errno = saved;
+    return -1;
+}
+
+static uint64_t count_of(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+enum px_oom px_leaf_oom(int base, uint64_t number)
+{
+    char name[NAME_SIZE], path[NAME_SIZE + 24], text[512] = "\n";
+    put_name(name, number);
+    snprintf(path, sizeof path, "%s/memory.events", name);
+    if (px_read_small_file(base, path, text + 1, sizeof text - 1) < 0 ||
+        !count_of(text, "\noom_kill "))
+        return PX_OOM_NONE;
+    return count_of(text, "\noom ") ? PX_OOM_OWN : PX_OOM_ABOVE;
+}
+
+void px_leaf_remove(int base, uint64_t number)
+{
+    char name[NAME_SIZE];
+    put_name(name, number);
+    unlinkat(base, name, AT_REMOVEDIR);
+}

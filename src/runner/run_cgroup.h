@@ -1,0 +1,17 @@
+/* A child's own cgroup, below the folder that pyexec-launch made (launch/cgroup.h): made before the
+ * clone, which puts the child into it; read and removed when its exit is known. Never used twice: what
+ * a run has left charged to it goes with it. */
+#ifndef PX_RUNNER_RUN_CGROUP_H
+#define PX_RUNNER_RUN_CGROUP_H
+
+#include <stdint.h>
+
+#include "protocol/launch.h"
+#include "result/run_status.h"
+
+/* The folder's descriptor, or -1 with errno. */
+int px_leaf_make(int base, uint64_t number, const struct px_clone_request *shape);
+enum px_oom px_leaf_oom(int base, uint64_t number);
+void px_leaf_remove(int base, uint64_t number);
+
+#endif

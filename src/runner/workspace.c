@@ -1,0 +1,466 @@
+#include "runner/workspace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fds.h"
+#include "base/paths.h"
+#include "base/retry.h"
+#include "base/utf8.h"
+#include "runner/folder.h"
+
+#define ENTRIES_MAX 20000
+#define CHANGES_MAX 1000            /* docs/results.md, `files` */
+#define CONTENTS_MAX (8u << 20)     /* docs/results.md, `files` */
+
+void px_snapshot_done(struct px_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->count; i++)
+        free(snapshot->entries[i].path);
+    free(snapshot->entries);
+    *snapshot = (struct px_snapshot){0};
+}
+
+/* A file that is gone, or that the script has closed to others, is the script's doing. */
+static bool is_host_failure(int number)
+{
+    return number == ENOMEM || number == EMFILE || number == ENFILE || number == EIO || number == ENOBUFS;
+}
+
+static int add_entry(struct px_snapshot *snapshot, const char *path, const struct stat *status)
+{
+    if (snapshot->count == snapshot->capacity) {
+        size_t capacity = snapshot->capacity ? snapshot->capacity * 2 : 64;
+        struct px_snapshot_entry *entries = realloc(snapshot->entries, capacity * sizeof *entries);
+        if (!entries)
+            return -1;
+        snapshot->entries = entries;
+        snapshot->capacity = capacity;
+    }
+    struct px_snapshot_entry entry = {
+        .path = strdup(path),
+        .inode = status->st_ino,
+        .size = (uint64_t)status->st_size,
+        .modified_ns = px_timespec_ns(status->st_mtim),
+        .changed_ns = px_timespec_ns(status->st_ctim),
+    };
+    if (!entry.path)
+        return -1;
+    snapshot->entries[snapshot->count++] = entry;
+    return 0;
+}
+
+static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
+                struct px_snapshot *snapshot);
+
+/* A folder that its owner may not read or search is listed too, and has its mode again afterwards. */
+static int list_below(int parent, const char *name, char *path, size_t length, int depth,
+                      struct px_snapshot *snapshot)
+{
+    int changed;
+    mode_t mode;
+    int below = px_folder_open(parent, name, &changed, &mode);
+    if (below >= 0)
+        return list(below, changed > 0 ? &mode : NULL, path, length, depth, snapshot);
+    snapshot->truncated = true;
+    return is_host_failure(errno) ? -1 : 0;
+}
+
+/* One entry of a folder, whose path is in `path`. */
+static int list_entry(int parent, const char *name, const struct stat *status, char *path, size_t length,
+                      int depth, struct px_snapshot *snapshot)
+{
+    if (S_ISREG(status->st_mode))
+        return add_entry(snapshot, path, status);
+    if (!S_ISDIR(status->st_mode))
+        return 0;
+    if (depth == PX_FOLDER_DEPTH_MAX) {
+        snapshot->truncated = true;
+        return 0;
+    }
+    path[length] = '/';
+    return list_below(parent, name, path, length + 1, depth + 1, snapshot);
+}
+
+/* `path` is the buffer for the whole path, `length` how much of it names this folder. Whatever is met
+ * counts, not only files: a script may make folders by the million, or go on while its session's
+ * are listed. Takes `folder_fd`, whose folder gets the mode `restored` at the end (NULL: keeps its own). */
+static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
+                struct px_snapshot *snapshot)
+{
+    DIR *folder = fdopendir(folder_fd);
+    if (!folder) {
+        px_close_fd(&folder_fd);
+        return -1;
+    }
+    int result = 0;
+    struct dirent *item;
+    while (result == 0 && (errno = 0, item = readdir(folder))) {
+        size_t name = strlen(item->d_name);
+        struct stat status;
+        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
+            continue;
+        if (snapshot->met++ >= ENTRIES_MAX || length + name + 2 > PATH_MAX) {
+            snapshot->truncated = true;
+            if (snapshot->met > ENTRIES_MAX)
+                break;
+            continue;
+        }
+        if (fstatat(dirfd(folder), item->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+            snapshot->truncated |= errno != ENOENT;
+            result = is_host_failure(errno) ? -1 : 0;
+            continue;
+        }
+        memcpy(path + length, item->d_name, name + 1);
+        result = list_entry(dirfd(folder), item->d_name, &status, path, length + name, depth, snapshot);
+    }
+    if (!item && is_host_failure(errno))
+        result = -1;
+    int saved = errno;
+    if (restored)
+        px_folder_set_mode(dirfd(folder), *restored);
+    closedir(folder);
+    errno = saved;
+    return result;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct px_snapshot_entry *)a)->path,
+                  ((const struct px_snapshot_entry *)b)->path);
+}
+
+static int cannot_list(int number, pyexec_error *error)
+{
+    if (number != ENOSYS)
+        return px_error_errno(error, PYEXEC_INTERNAL, number, "can't list the workspace");
+    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, number, "openat2, by which workspaces are read, is refused");
+    return px_error_hint(error, "Allow it in the container's seccomp profile (--security-opt "
+                                "seccomp=unconfined), under systemd unset RestrictSUIDSGID=.");
+}
+
+int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error)
+{
+    px_folder_grant(folder);
+    char *path = malloc(PATH_MAX);
+    int fd = px_open_beneath(folder, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (!path)
+        px_close_fd(&fd);
+    if (!path || fd < 0 || list(fd, NULL, path, 0, 0, ret) < 0) {
+        int saved = path ? errno : ENOMEM;
+        free(path);
+        return cannot_list(saved, error);
+    }
+    free(path);
+    if (ret->count)
+        qsort(ret->entries, ret->count, sizeof *ret->entries, by_path);
+    return 0;
+}
+
+static bool same(const struct px_snapshot_entry *a, const struct px_snapshot_entry *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->modified_ns == b->modified_ns &&
+           a->changed_ns == b->changed_ns;
+}
+
+static bool matches(const struct px_strings *patterns, const char *path)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (fnmatch(patterns->items[i], path, 0) == 0)
+            return true;
+    return false;
+}
+
+/* The contents as base64, or NULL with errno when they can't be had within `*left`. */
+static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_t *left)
+{
+    struct stat status;
+    px_auto_fd int fd = px_open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return NULL;
+    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > *left) {
+        errno = EFBIG;
+        return NULL;
+    }
+    struct px_buffer px_auto_buffer bytes = {0}, encoded = {0};
+    if (px_read_all(fd, &bytes, *left) < 0)
+        return NULL;
+    px_base64_encode(&encoded, px_buffer_string(&bytes), bytes.length);
+    json_t *string = json_string(px_buffer_string(&encoded));
+    if (string)
+        *left -= bytes.length;
+    else
+        errno = ENOMEM;
+    return string;
+}
+
+struct changes {
+    int folder;
+    const struct px_strings *patterns;
+    json_t *list;
+    size_t left;
+    bool truncated;
+};
+
+static void add_change(struct changes *changes, const struct px_snapshot_entry *entry,
+                       const char *change)
+{
+    bool deleted = strcmp(change, "deleted") == 0;
+    if (json_array_size(changes->list) >= CHANGES_MAX) {
+        changes->truncated = true;
+        return;
+    }
+    struct px_buffer px_auto_buffer path = {0};
+    px_utf8_repair(&path, entry->path, strlen(entry->path));
+    json_t *content = NULL;
+    if (!deleted && matches(changes->patterns, entry->path)) {
+        content = contents(changes->folder, entry, &changes->left);
+        if (!content && is_host_failure(errno))
+            px_json_break(changes->list);
+        else if (!content)
+            changes->truncated = true;
+    }
+    px_json_append(changes->list,
+                          json_pack("{s:s, s:I, s:s, s:o}", "path", px_buffer_string(&path),
+                                    "bytes", (json_int_t)(deleted ? 0 : entry->size), "change",
+                                    change, "content_base64", content ? content : json_null()));
+}
+
+json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
+                            const struct px_snapshot *after, const struct px_strings *patterns,
+                            bool *ret_truncated)
+{
+    struct changes changes = {folder, patterns, json_array(), CONTENTS_MAX,
+                              before->truncated || after->truncated};
+    size_t b = 0, a = 0;
+    while (changes.list && (b < before->count || a < after->count)) {
+        int order = b >= before->count   ? 1
+                    : a >= after->count ? -1
+                                        : strcmp(before->entries[b].path, after->entries[a].path);
+        if (order < 0) {
+            add_change(&changes, &before->entries[b++], "deleted");
+        } else if (order > 0) {
+            add_change(&changes, &after->entries[a++], "created");
+        } else {
+            if (!same(&before->entries[b], &after->entries[a]))
+                add_change(&changes, &after->entries[a], "modified");
+            a++;
+            b++;
+        }
+    }
+    *ret_truncated = changes.truncated;
+    return json_is_array(changes.list) ? changes.list : NULL;
+}
+
+/* What the host makes is given to the folder's owner: the run's user, in a workspace made by
+ * a pyexec that was started as root. */
+static int give_away(int folder, int fd)
+{
+    struct stat owner, own;
+    if (fstat(folder, &owner) < 0 || fstat(fd, &own) < 0)
+        return -1;
+    if (own.st_uid == owner.st_uid && own.st_gid == owner.st_gid)
+        return 0;
+    return fchown(fd, owner.st_uid, owner.st_gid);
+}
+
+static int host_failed(const char *path, int sys_errno, pyexec_error *error)
+{
+    char what[160];
+    snprintf(what, sizeof what, "can't open or write '%.100s' in the workspace", path);
+    if (sys_errno != EIO)
+        return px_error_exhausted(error, sys_errno, what);
+    px_error_errno(error, PYEXEC_INTERNAL, sys_errno, "%s", what);
+    return px_error_hint(error, "The file system of the workspace or its disk fails: look into the kernel's log.");
+}
+
+static int path_failed(const char *path, const char *what, int sys_errno, pyexec_error *error)
+{
+    if (sys_errno == ELOOP || sys_errno == EXDEV) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "%s: outside sandbox: '%s' goes through a symbolic link", what, path);
+        return px_error_hint(error, "Give a path inside the workspace without symbolic links.");
+    }
+    if (is_host_failure(sys_errno))
+        return host_failed(path, sys_errno, error);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: '%s'", what, path);
+    return px_error_hint(error, sys_errno == ENOENT
+                                    ? "list_files says which files there are."
+                                    : "Give a path of folders and a file, each part of at most 255 "
+                                      "bytes, that no other file stands in the way of.");
+}
+
+/* Makes the first `length` bytes of the path as folders; returns the last one, or -1. */
+static int make_folders(int folder, const char *path, size_t length)
+{
+    char part[NAME_MAX + 1];
+    px_auto_fd int at = px_open_beneath(folder, ".", O_PATH | O_DIRECTORY, 0);
+    for (size_t i = 0; at >= 0 && i < length;) {
+        size_t step = strcspn(path + i, "/");
+        step = step > length - i ? length - i : step;
+        if (step > NAME_MAX) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        if (step && !(step == 1 && path[i] == '.')) {
+            memcpy(part, path + i, step);
+            part[step] = '\0';
+            bool made = mkdirat(at, part, 0700) == 0;
+            if (!made && errno != EEXIST)
+                return -1;
+            px_auto_fd int below = px_open_beneath(at, part, O_RDONLY | O_DIRECTORY, 0);
+            if (below < 0 || (made && give_away(folder, below) < 0))
+                return -1;
+            px_close_fd(&at);
+            at = TAKE_FD(below);
+        }
+        i += step;
+        i += strspn(path + i, "/");
+    }
+    return TAKE_FD(at);
+}
+
+int px_workspace_make_folder(int folder, const char *path, const char *what, pyexec_error *error)
+{
+    px_auto_fd int made = make_folders(folder, path, strlen(path));
+    return made < 0 ? path_failed(path, what, errno, error) : 0;
+}
+
+static int not_regular(const char *path, const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%s' is not a regular file", what, path);
+    return px_error_hint(error, "Name a file; no folder, pipe, socket or device.");
+}
+
+int px_workspace_full(const char *path, int sys_errno, pyexec_error *error)
+{
+    if (is_host_failure(sys_errno))
+        return host_failed(path, sys_errno, error);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "files: can't write '%s'", path);
+    return px_error_hint(error, "Raise workspace_bytes, or send less.");
+}
+
+int px_workspace_open_write(int folder, const char *path, pyexec_error *error)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (!*name)
+        return path_failed(path, "files", EISDIR, error);
+    px_auto_fd int parent = make_folders(folder, path, slash ? (size_t)(slash - path) : 0);
+    if (parent < 0)
+        return path_failed(path, "files", errno, error);
+    px_auto_fd int file = px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
+    struct stat status;
+    if (file < 0 || fstat(file, &status) < 0)
+        return path_failed(path, "files", errno, error);
+    if (!S_ISREG(status.st_mode))
+        return not_regular(path, "files", error);
+    if (px_ftruncate(file, 0) < 0 || give_away(folder, file) < 0)
+        return px_workspace_full(path, errno, error);
+    return TAKE_FD(file);
+}
+
+int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
+                       pyexec_error *error)
+{
+    px_auto_fd int file = px_workspace_open_write(folder, path, error);
+    if (file < 0)
+        return -1;
+    return px_write_all(file, bytes, length) < 0 ? px_workspace_full(path, errno, error) : 0;
+}
+
+int px_workspace_rename(int folder, const char *from, const char *to, pyexec_error *error)
+{
+    const char *slash = strrchr(to, '/'), *name = slash ? slash + 1 : to;
+    const char *from_slash = strrchr(from, '/');
+    if (!*name)
+        return path_failed(to, "files", EISDIR, error);
+    px_auto_fd int source = make_folders(folder, from, from_slash ? (size_t)(from_slash - from) : 0);
+    px_auto_fd int target = make_folders(folder, to, slash ? (size_t)(slash - to) : 0);
+    if (source < 0 || target < 0 ||
+        renameat(source, from_slash ? from_slash + 1 : from, target, name) < 0)
+        return path_failed(to, "files", errno, error);
+    return 0;
+}
+
+int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *error)
+{
+    struct statvfs status;
+    if (fstatvfs(folder, &status) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't look at the workspace");
+    *ret = (uint64_t)status.f_bavail * status.f_frsize;
+    if (quota == UINT64_MAX)
+        return 0;
+    struct px_snapshot files = {0};
+    int result = px_snapshot_take(folder, &files, error);
+    for (size_t i = 0; i < files.count; i++)
+        quota -= files.entries[i].size < quota ? files.entries[i].size : quota;
+    px_snapshot_done(&files);
+    if (quota < *ret)
+        *ret = quota;
+    return result;
+}
+
+int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, pyexec_error *error)
+{
+    struct stat status;
+    px_auto_fd int file = px_open_beneath(folder, path, O_RDONLY | O_NONBLOCK, 0);
+    if (file < 0 || fstat(file, &status) < 0)
+        return path_failed(path, "read_file", errno, error);
+    if (!S_ISREG(status.st_mode))
+        return not_regular(path, "read_file", error);
+    *ret_bytes = (uint64_t)status.st_size;
+    return TAKE_FD(file);
+}
+
+int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
+                      pyexec_error *error)
+{
+    uint64_t bytes;
+    px_auto_fd int file = px_workspace_open_read(folder, path, &bytes, error);
+    if (file < 0)
+        return -1;
+    if (bytes <= limit)
+        return px_read_all(file, ret, limit) < 0 ? path_failed(path, "read_file", errno, error) : 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "read_file: '%s' has more than %zu bytes", path, limit);
+    return px_error_hint(error, "Read it in parts, by a script.");
+}
+
+int px_workspace_delete(int folder, const char *path, pyexec_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    char parent[PATH_MAX];
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof parent)
+        return path_failed(path, "delete_file", ENAMETOOLONG, error);
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    px_auto_fd int at = px_open_beneath(folder, length ? parent : ".", O_PATH | O_DIRECTORY, 0);
+    const char *name = slash ? slash + 1 : path;
+    if (at < 0 || (unlinkat(at, name, 0) < 0 &&
+                   (errno != EISDIR || unlinkat(at, name, AT_REMOVEDIR) < 0)))
+        return path_failed(path, "delete_file", errno, error);
+    return 0;
+}
+
+json_t *px_snapshot_list(const struct px_snapshot *snapshot)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < snapshot->count; i++) {
+        struct px_buffer px_auto_buffer path = {0};
+        px_utf8_repair(&path, snapshot->entries[i].path, strlen(snapshot->entries[i].path));
+        px_json_append(list, json_pack("{s:s, s:I}", "path", px_buffer_string(&path), "bytes",
+                                              (json_int_t)snapshot->entries[i].size));
+    }
+    return list;
+}

@@ -1,0 +1,491 @@
+#include "runner/zygotes.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fds.h"
+#include "base/retry.h"
+#include "base/thread.h"
+
+#define PRELOAD_TIMEOUT_MS 30000
+#define HANG_TIMEOUT_MS 10000       /* of all that takes a zygote milliseconds */
+#define ZYGOTE_RETRY_NS INT64_C(1000000000)    /* after a start in the background that failed */
+#define EXIT_TIMEOUT_MS 5000        /* from the end of its socket to what the supervisor tells */
+#define ZYGOTES_MAX 64
+/* The children of one zygote have its address layout in common, and its heap: neither shall
+ * last as long as the host does. A start costs as much as some thirty runs. */
+#define CLONES_MAX 10000
+
+struct zygote {
+    pthread_mutex_t lock;       /* one request and its answer at a time */
+    int socket;                 /* -1: not started, or dead; written under the lock, looked at
+                                 * without it */
+    int pidfd;
+    unsigned clones;
+    bool replaced;              /* it had a process before */
+};
+
+struct px_zygotes {
+    struct px_launcher *launcher;
+    struct px_counters *counters;
+    char *python;
+    char *python_bin;
+    bool isolate_site, network;
+    struct px_strings preloads;
+    px_layers allow_missing, missing;
+    struct px_launcher_options ids;
+    struct px_zygote_ready ready;   /* of the first start */
+    size_t count;
+    struct zygote items[ZYGOTES_MAX];
+    unsigned next;
+    uint32_t slot;
+    uint32_t displays;          /* see px_zygotes_expect_displays() */
+    pthread_t grower;
+    bool grown;                 /* there is a grower to join; whoever set `growing` writes it */
+    int growing;                /* whether it still runs */
+    int64_t grow_after_ns;
+};
+
+static int64_t deadline_after(int timeout_ms)
+{
+    return px_now_ns() + timeout_ms * INT64_C(1000000);
+}
+
+static bool await_readable(int fd, int64_t deadline)
+{
+    struct pollfd polled = {fd, POLLIN, 0};
+    int64_t left = (deadline - px_now_ns() + 999999) / 1000000;
+    return px_poll(&polled, 1, left > 0 ? (int)left : 0) > 0;
+}
+
+/* Ends it, without the help of its socket's end: a process that the host forked may hold a copy. */
+static void end_zygote(struct zygote *zygote)
+{
+    if (zygote->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, zygote->pidfd, SIGKILL, NULL, 0);
+    px_close_fd(&zygote->pidfd);
+    int socket = __atomic_exchange_n(&zygote->socket, -1, __ATOMIC_RELAXED);
+    px_close_fd(&socket);
+    zygote->clones = 0;
+}
+
+/* The end of what the interpreter wrote to its standard error, on one line. */
+static void read_log(int log, char *text, size_t size)
+{
+    off_t end = lseek(log, 0, SEEK_END);
+    ssize_t n = end > 0 ? px_pread(log, text, size - 1, end > 600 ? end - 600 : 0) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    while (n > 0 && text[n - 1] == '\n')
+        text[--n] = '\0';
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ')
+            *at = ' ';
+}
+
+/* It ended before it was Python: a layer that the launcher could not try. Marks it as missing. */
+static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text,
+                         pyexec_error *error)
+{
+    const struct px_layer_info *info = px_layer_info(layer);
+    __atomic_fetch_or(&zygotes->missing, PX_LAYER_BIT(layer), __ATOMIC_RELAXED);
+    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                 "this kernel or container refuses the layer '%s' (%s): %s", info->name,
+                 info->gives, text);
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
+                         info->remedy, info->name);
+}
+
+/* Whether the signal is one that a process gets for what it did itself. */
+static bool is_fault(int signal)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+    for (size_t i = 0; i < PX_COUNT(faults); i++)
+        if (faults[i] == signal)
+            return true;
+    return false;
+}
+
+/* Whether it ended for a reason that is neither the interpreter's nor the preload's: then with the
+ * error. `again`: another start may succeed. */
+static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_event *event,
+                            const char *preload, const char *text, bool *again, pyexec_error *error)
+{
+    if (event->code != CLD_EXITED) {
+        *again = !is_fault(event->status);
+        if (!*again || preload)
+            return false;
+        px_error_set(error, PYEXEC_OVERLOADED,
+                     "the interpreter was killed (signal %d) while it started", event->status);
+        px_error_hint(error, "The kernel's OOM killer or another process ends it: see the kernel's "
+                             "log (dmesg), and give the machine or its cgroup more memory.");
+        return true;
+    }
+    int layer = event->status - PX_ZYGOTE_EXIT_LAYER;
+    int sys_errno = event->status - PX_ZYGOTE_EXIT_EXHAUSTED;
+    if (preload)
+        return false;
+    if (layer >= 0 && layer < PX_LAYER_COUNT)
+        layer_refused(zygotes, (enum px_layer)layer, text, error);
+    else if (px_errno_exhausted(sys_errno))
+        px_error_exhausted(error, sys_errno, "can't start the interpreter");
+    else if (event->status == PX_ZYGOTE_EXIT_SETUP)
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "can't start the interpreter: %s", text);
+    else
+        return false;
+    return true;
+}
+
+/* A start that came to nothing; `preload`: the module that was being imported then, or NULL.
+ * `again`: another start may succeed. */
+static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
+                        const char *preload, bool hangs, bool *again, pyexec_error *error)
+{
+    char text[700], how[64] = "";
+    struct px_launch_event event;
+    read_log(launched->log, text, sizeof text);
+    if (!hangs) {
+        int known = px_launcher_await_exit(zygotes->launcher, launched->pid, EXIT_TIMEOUT_MS, &event);
+        launched->pid = 0;
+        if (known < 0)
+            return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                                "the supervisor ended while an interpreter started");
+        if (ended_otherwise(zygotes, &event, preload, text, again, error))
+            return -1;
+        snprintf(how, sizeof how, " (%s %d)", event.code == CLD_EXITED ? "exit status" : "signal",
+                 event.status);
+    }
+    const char *colon = text[0] ? ": " : "", *site = zygotes->isolate_site ? "-I -S" : "-I";
+    if (preload) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: importing '%s' %s%s%s%s",
+                     preload, hangs ? "does not end within 30 s" : "ends the interpreter", how,
+                     colon, text);
+        return px_error_hint(error, "Remove it from preload_imports, or see what it does: "
+                                    "%s %s -c 'import %s'.", zygotes->python, site, preload);
+    }
+    px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
+                 hangs ? "hangs at start" : "does not start as a Python", how, colon, text);
+    return px_error_hint(error, "pyexec needs CPython 3.8 or later, with the GIL and working: try "
+                                "`%s -I -S -c pass`.", zygotes->python);
+}
+
+/* Sends the start message. */
+static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
+{
+    struct px_zygote_start start = {
+        .magic = PX_LAUNCH_MAGIC,
+        .isolate_site = zygotes->isolate_site,
+        .network = zygotes->network,
+        .missing = px_zygotes_missing(zygotes),
+        .allow_missing = zygotes->allow_missing,
+        .privileged = px_launcher_privileged(zygotes->launcher),
+        .run_uid = zygotes->ids.run_uid,
+        .run_gid = zygotes->ids.run_gid,
+        .run_uid_count = zygotes->ids.run_uid_count,
+    };
+    struct px_buffer px_auto_buffer names = {0};
+    for (size_t i = 0; i < zygotes->preloads.count; i++)
+        px_buffer_add(&names, zygotes->preloads.items[i], strlen(zygotes->preloads.items[i]) + 1);
+    start.preload_bytes = (uint32_t)names.length;
+    if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
+        return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
+                            PX_ZYGOTE_PRELOAD_MAX);
+    /* That it is gone already is seen by whoever reads its answer. */
+    if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 && names.length)
+        px_send_fds(socket, names.data, names.length, NULL, 0);
+    return 0;
+}
+
+/* Waits for "ready", and follows the preloads until then. */
+static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
+                       struct px_zygote_ready *ret, bool *again, pyexec_error *error)
+{
+    union {
+        struct px_zygote_loading loading;
+        struct px_zygote_ready ready;
+    } message;
+    const char *preload = NULL;
+    int64_t deadline =
+        deadline_after(zygotes->preloads.count ? PRELOAD_TIMEOUT_MS : HANG_TIMEOUT_MS);
+    for (;;) {
+        if (!await_readable(launched->socket, deadline))
+            return start_failed(zygotes, launched, preload, true, again, error);
+        ssize_t n =
+            px_receive_fds(launched->socket, &message, sizeof message, NULL, 0, NULL);
+        if (n == sizeof message.loading && message.loading.magic == PX_LAUNCH_MAGIC &&
+            message.loading.index < zygotes->preloads.count) {
+            preload = zygotes->preloads.items[message.loading.index];
+            continue;
+        }
+        if (n != sizeof message.ready || message.ready.magic != PX_LAUNCH_MAGIC)
+            return start_failed(zygotes, launched, preload, false, again, error);
+        if (message.ready.error.code != PYEXEC_OK) {
+            *error = message.ready.error;
+            return -1;
+        }
+        *ret = message.ready;
+        return 0;
+    }
+}
+
+static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *again,
+                     pyexec_error *error)
+{
+    struct px_launched_zygote launched;
+    struct px_zygote_ready ready;
+    if (px_launcher_start_zygote(zygotes->launcher, zygotes->python, zygotes->isolate_site,
+                                 zygotes->network, px_zygotes_missing(zygotes), &launched,
+                                 error) < 0)
+        return -1;
+    __atomic_fetch_or(&zygotes->missing, launched.missing, __ATOMIC_RELAXED);
+    int result = greet(zygotes, launched.socket, error);
+    if (result == 0)
+        result = await_ready(zygotes, &launched, &ready, again, error);
+    if (launched.pid)           /* or its exit was asked for */
+        px_launcher_forget(zygotes->launcher, launched.pid);
+    px_close_fd(&launched.log);
+    zygote->pidfd = launched.pidfd;
+    __atomic_store_n(&zygote->socket, launched.socket, __ATOMIC_RELAXED);
+    if (result < 0) {
+        end_zygote(zygote);
+        return -1;
+    }
+    __atomic_fetch_or(&zygotes->missing, ready.missing, __ATOMIC_RELAXED);
+    if (!zygotes->ready.magic)
+        zygotes->ready = ready;
+    return 0;
+}
+
+/* Call with the zygote's lock held. What a try finds refused, the next goes without, if allowed. One
+ * that was killed is tried once more. */
+static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
+{
+    for (bool tried_again = false;;) {
+        bool again = false;
+        px_layers before = px_zygotes_missing(zygotes);
+        int result = try_start(zygotes, zygote, &again, error);
+        px_layers found = px_zygotes_missing(zygotes) & ~before;
+        if (result == 0) {
+            px_count(&zygotes->counters->zygote_starts, 1);
+            px_count(&zygotes->counters->zygote_restarts, zygote->replaced);
+            zygote->replaced = true;
+            return 0;
+        }
+        if (again && !tried_again) {
+            tried_again = true;
+            continue;
+        }
+        if (error->code != PYEXEC_SANDBOX_UNAVAILABLE || !found || found & ~zygotes->allow_missing)
+            return result;
+    }
+}
+
+int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
+                   const char *python, size_t wanted, px_layers allow_missing,
+                   const struct px_launcher_options *ids, struct px_counters *counters,
+                   struct px_zygotes **ret, pyexec_error *error)
+{
+    struct px_zygotes *zygotes = calloc(1, sizeof *zygotes);
+    if (!zygotes)
+        return px_error_oom(error);
+    zygotes->launcher = launcher;
+    zygotes->counters = counters;
+    zygotes->allow_missing = allow_missing;
+    zygotes->missing = px_launcher_missing(launcher);
+    zygotes->ids = *ids;
+    zygotes->count = wanted < 1 ? 1 : wanted > ZYGOTES_MAX ? ZYGOTES_MAX : wanted;
+    for (size_t i = 0; i < zygotes->count; i++) {
+        zygotes->items[i].socket = zygotes->items[i].pidfd = -1;
+        pthread_mutex_init(&zygotes->items[i].lock, NULL);
+    }
+    zygotes->isolate_site = policy->isolate_site;
+    zygotes->network = !policy->disable_networking;
+    zygotes->python = strdup(python);
+    zygotes->python_bin = strdup(policy->python_bin);
+    int result = zygotes->python && zygotes->python_bin ? 0 : px_error_oom(error);
+    for (size_t i = 0; result == 0 && i < policy->preload_imports.count; i++)
+        if (px_strings_add(&zygotes->preloads, policy->preload_imports.items[i],
+                           strlen(policy->preload_imports.items[i])) < 0)
+            result = px_error_oom(error);
+    if (result == 0)
+        result = start_one(zygotes, &zygotes->items[0], error);
+    if (result < 0) {
+        px_zygotes_free(zygotes);
+        return -1;
+    }
+    *ret = zygotes;
+    return 0;
+}
+
+void px_zygotes_free(struct px_zygotes *zygotes)
+{
+    if (!zygotes)
+        return;
+    if (zygotes->grown)
+        pthread_join(zygotes->grower, NULL);
+    for (size_t i = 0; i < zygotes->count; i++) {
+        end_zygote(&zygotes->items[i]);
+        pthread_mutex_destroy(&zygotes->items[i].lock);
+    }
+    px_strings_done(&zygotes->preloads);
+    free(zygotes->python);
+    free(zygotes->python_bin);
+    free(zygotes);
+}
+
+bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy)
+{
+    if (zygotes->isolate_site != policy->isolate_site ||
+        zygotes->network == policy->disable_networking ||
+        strcmp(zygotes->python_bin, policy->python_bin) != 0 ||
+        zygotes->preloads.count != policy->preload_imports.count)
+        return false;
+    for (size_t i = 0; i < zygotes->preloads.count; i++)
+        if (strcmp(zygotes->preloads.items[i], policy->preload_imports.items[i]) != 0)
+            return false;
+    return true;
+}
+
+const char *px_zygotes_python(const struct px_zygotes *zygotes)
+{
+    return zygotes->python;
+}
+
+const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
+{
+    return &zygotes->ready;
+}
+
+struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes)
+{
+    return zygotes->counters;
+}
+
+px_layers px_zygotes_missing(const struct px_zygotes *zygotes)
+{
+    return __atomic_load_n(&zygotes->missing, __ATOMIC_RELAXED);
+}
+
+static void *grow(void *argument)
+{
+    struct px_zygotes *zygotes = argument;
+    for (size_t i = 0; i < zygotes->count; i++) {
+        struct zygote *zygote = &zygotes->items[i];
+        pyexec_error ignored;       /* a request that finds none free tries again */
+        pthread_mutex_lock(&zygote->lock);
+        if (zygote->socket < 0 && start_one(zygotes, zygote, &ignored) < 0)
+            zygotes->grow_after_ns = px_now_ns() + ZYGOTE_RETRY_NS;
+        pthread_mutex_unlock(&zygote->lock);
+    }
+    __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static bool are_complete(const struct px_zygotes *zygotes)
+{
+    for (size_t i = 0; i < zygotes->count; i++)
+        if (__atomic_load_n(&zygotes->items[i].socket, __ATOMIC_RELAXED) < 0)
+            return false;
+    return true;
+}
+
+void px_zygotes_grow(struct px_zygotes *zygotes)
+{
+    if (are_complete(zygotes) || __atomic_exchange_n(&zygotes->growing, 1, __ATOMIC_ACQ_REL))
+        return;
+    if (zygotes->grown)
+        pthread_join(zygotes->grower, NULL);
+    zygotes->grown = px_now_ns() >= zygotes->grow_after_ns &&
+                     px_thread_create(&zygotes->grower, grow, zygotes) == 0;
+    if (!zygotes->grown)
+        __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
+}
+
+/* A live zygote that is free, locked; else the next in turn, waiting for it. */
+static struct zygote *acquire(struct px_zygotes *zygotes)
+{
+    unsigned turn = __atomic_fetch_add(&zygotes->next, 1, __ATOMIC_RELAXED);
+    struct zygote *first = NULL;
+    for (size_t i = 0; i < zygotes->count; i++) {
+        struct zygote *zygote = &zygotes->items[(turn + i) % zygotes->count];
+        if (__atomic_load_n(&zygote->socket, __ATOMIC_RELAXED) < 0)
+            continue;
+        first = first ? first : zygote;
+        if (pthread_mutex_trylock(&zygote->lock) == 0)
+            return zygote;
+    }
+    first = first ? first : &zygotes->items[0];
+    pthread_mutex_lock(&first->lock);
+    return first;
+}
+
+enum exchanged { ANSWERED, GONE, UNREAD };
+
+/* GONE: the zygote is, or does not answer. UNREAD, with errno: it may have made a child that the host can't learn
+ * of, so another must not get the same descriptors. Call with its lock held. */
+static enum exchanged exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
+                    size_t count, struct px_clone_reply *ret, int ret_fds[2])
+{
+    ret_fds[0] = ret_fds[1] = -1;
+    if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
+        return GONE;
+    if ((errno = 0, !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS))))
+        return errno == ENOMEM ? UNREAD : GONE;     /* poll(2) */
+    ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
+    if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
+        return ANSWERED;
+    int saved = errno;
+    px_close_fds(ret_fds, 2);
+    errno = saved;
+    return n < 0 && saved != ECONNRESET ? UNREAD : GONE;
+}
+
+void px_zygotes_expect_displays(struct px_zygotes *zygotes)
+{
+    __atomic_store_n(&zygotes->displays, 1, __ATOMIC_RELAXED);
+}
+
+int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
+                     size_t count, struct px_clone_reply *ret, int ret_fds[2],
+                     pyexec_error *error)
+{
+    request->magic = PX_LAUNCH_MAGIC;
+    request->displays = __atomic_load_n(&zygotes->displays, __ATOMIC_RELAXED);
+    request->slot = __atomic_fetch_add(&zygotes->slot, 1, __ATOMIC_RELAXED);
+    /* All of them may be dead without anybody having noticed: only one that was started for
+     * this request, and ended at once, says that there is no use in trying. */
+    for (int started = 0; started < 2;) {
+        struct zygote *zygote = acquire(zygotes);
+        bool was_gone = zygote->socket < 0;
+        int result = was_gone ? start_one(zygotes, zygote, error) : 0;
+        enum exchanged exchanged = ANSWERED;
+        if (result == 0)
+            exchanged = exchange(zygote, request, fds, count, ret, ret_fds);
+        int saved = errno;
+        if (exchanged != ANSWERED || (result == 0 && ++zygote->clones >= CLONES_MAX))
+            end_zygote(zygote);
+        pthread_mutex_unlock(&zygote->lock);
+        started += was_gone;
+        if (result < 0)
+            return -1;
+        if (exchanged == UNREAD)
+            return px_error_errno(error, PYEXEC_INTERNAL, saved, "the host can't receive the zygote's answer");
+        if (exchanged == GONE)
+            continue;
+        if (ret->error.code != PYEXEC_OK) {
+            px_close_fds(ret_fds, 2);
+            *error = ret->error;
+            return -1;
+        }
+        px_count(&zygotes->counters->forks, 1);
+        return 0;
+    }
+    return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the zygote ended twice in a row");
+}

@@ -1,0 +1,255 @@
+#include "serve/mcp_http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "mcp/mcp.h"
+#include "serve/route.h"
+#include "serve/run_request.h"
+#include "serve/server.h"
+#include "serve/sse.h"
+
+
+struct px_mcp_request {
+    struct px_mcp_call *call;
+    char *prefix, *scope, *ceiling, *policy;
+};
+
+void px_mcp_request_free(struct px_mcp_request *mcp)
+{
+    if (!mcp)
+        return;
+    px_mcp_call_free(mcp->call);
+    free(mcp->prefix);
+    free(mcp->scope);
+    free(mcp->ceiling);
+    free(mcp->policy);
+    free(mcp);
+}
+
+/* ---- What the core tells ---- */
+
+static void notify(void *closure, const char *message)
+{
+    struct px_http_request *request = closure;
+    if (request->stream)
+        px_sse_send(request, "message", message);
+}
+
+static void runs(void *closure, const char *code, size_t length)
+{
+    struct px_http_request *request = closure;
+    px_log_hash(&request->server->log, request, code, length);
+}
+
+static void ran(void *closure, pyexec_result *result, const pyexec_error *error)
+{
+    struct px_http_request *request = closure;
+    if (result)
+        request->outcome = pyexec_status_name(pyexec_result_status(result));
+    px_log_run(&request->server->log, request, result, error);
+}
+
+/* ---- Answers ---- */
+
+/* As Streamable HTTP has them: of a legacy request, an error with an id is an answer like others. */
+static int status_of(const struct px_mcp_call *call)
+{
+    bool malformed = call->code == -32700 || call->code == -32600 || call->code == PX_MCP_HEADER_MISMATCH ||
+                     call->code == PX_MCP_UNSUPPORTED_VERSION;
+    if (!call->code || (!call->modern && !malformed))
+        return MHD_HTTP_OK;
+    return call->code == -32601 ? MHD_HTTP_NOT_FOUND : MHD_HTTP_BAD_REQUEST;
+}
+
+/* A legacy client's name for the requests whose ids are its own: only so can it withdraw them. */
+static void add_session(struct px_mcp_call *call, struct MHD_Response *response)
+{
+    px_auto_free char *half = px_random_name(""), *id = half ? px_random_name(half) : NULL;
+    if (id && call->method && strcmp(call->method, "initialize") == 0 && !call->code)
+        MHD_add_response_header(response, "Mcp-Session-Id", id);
+}
+
+static void answer(struct px_http_request *request)
+{
+    struct px_mcp_call *call = request->mcp->call;
+    if (request->stream) {
+        px_sse_end(request, "message", px_buffer_string(&call->answer));
+        return;
+    }
+    if (!px_buffer_ok(&call->answer)) {
+        px_answer_json(request, MHD_HTTP_OK, NULL);     /* which says so */
+        return;
+    }
+    if (!call->answer.length) {
+        px_answer_empty(request, MHD_HTTP_ACCEPTED);
+        return;
+    }
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        call->answer.length, call->answer.data, MHD_RESPMEM_MUST_COPY);
+    if (response) {
+        MHD_add_response_header(response, "Content-Type", "application/json");
+        MHD_add_response_header(response, "Cache-Control", "no-store");
+        add_session(call, response);
+    }
+    request->answer_bytes += call->answer.length;
+    px_http_request_keep(request, (long)call->answer.length);
+    px_answer(request, status_of(call), response);
+}
+
+/* ---- Headers ---- */
+
+/* Mcp-Name may be =?base64?...?=. */
+static bool header_is(const char *header, const char *value)
+{
+    static const char start[] = "=?base64?";
+    px_auto_buffer struct px_buffer decoded = {0};
+    size_t length = header ? strlen(header) : 0, head = sizeof start - 1;
+    if (!header || length < head + 2 || strncmp(header, start, head) != 0 || strcmp(header + length - 2, "?=") != 0)
+        return header && strcmp(header, value) == 0;
+    return px_base64_decode(&decoded, header + head, length - head - 2) == 0 &&
+           decoded.length == strlen(value) && memcmp(px_buffer_string(&decoded), value, decoded.length) == 0;
+}
+
+/* The headers of a modern request say the same as its body. */
+static void check_modern(struct px_http_request *request, struct px_mcp_call *call, const char *header)
+{
+    const char *version = json_string_value(
+        json_object_get(json_object_get(call->params, "_meta"), PX_MCP_META "protocolVersion"));
+    const char *name = json_string_value(json_object_get(call->params, "name"));
+    if (!version)
+        return;         /* the core says so */
+    if (!header || strcmp(header, version) != 0)
+        px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: MCP-Protocol-Version is not '%.40s'", version);
+    else if (!header_is(px_http_request_header(request, "Mcp-Method"), call->method))
+        px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: Mcp-Method is not '%.100s'", call->method);
+    else if (name && strcmp(call->method, "tools/call") == 0 &&
+             !header_is(px_http_request_header(request, "Mcp-Name"), name))
+        px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: Mcp-Name is not '%.100s'", name);
+}
+
+static void check_headers(struct px_http_request *request, struct px_mcp_call *call)
+{
+    const char *header = px_http_request_header(request, "MCP-Protocol-Version");
+    bool legacy = !header || px_mcp_is_legacy(header), modern = header && strcmp(header, PX_MCP_MODERN) == 0;
+    if (!legacy && !modern) {
+        px_mcp_refuse_version(call, header);
+        return;
+    }
+    if (!call->id)
+        return;
+    call->modern |= modern;
+    if (call->modern)
+        check_modern(request, call, header);
+    else if (header)
+        call->version = header;
+}
+
+/* ---- Requests ---- */
+
+static struct px_mcp_request *read_request(struct px_http_request *request)
+{
+    struct px_server *server = request->server;
+    const char *client = px_http_request_header(request, "Mcp-Session-Id");
+    const char *principal = request->principal->name;
+    struct px_mcp_request *mcp = calloc(1, sizeof *mcp);
+    if (!mcp)
+        return NULL;
+    mcp->ceiling = px_principals_ceiling(&server->principals, request->principal);
+    bool good = mcp->ceiling && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
+                (!client || asprintf(&mcp->scope, "%s/%s", principal, client) >= 0);
+    const struct px_mcp_caller caller = {.prefix = mcp->prefix, .scope = mcp->scope,
+                                         .version = PX_MCP_ASSUMED, .policy = "{}",
+                                         .ceiling = mcp->ceiling, .notify = notify, .runs = runs,
+                                         .ran = ran, .closure = request};
+    if (good)
+        mcp->call = px_mcp_read(server->mcp, &caller, px_buffer_string(&request->body), request->body.length);
+    if (mcp->call && mcp->call->method && strcmp(mcp->call->method, "tools/list") == 0) {
+        mcp->policy = px_run_policy(request);
+        mcp->call->caller.policy = mcp->policy ? mcp->policy : "{}";
+    }
+    if (mcp->call)
+        return mcp;
+    px_mcp_request_free(mcp);
+    return NULL;
+}
+
+static void serve(struct px_http_request *request)
+{
+    px_mcp_serve(request->mcp->call);
+    answer(request);
+}
+
+static void fail(struct px_http_request *request, const pyexec_error *error)
+{
+    request->outcome = pyexec_code_name(error->code);
+    request->server->metrics.errors[error->code]++;
+    px_mcp_fail(request->mcp->call, error);
+    answer(request);
+}
+
+/* In the schedule of runs. Clients of the legacy era may come back for it. */
+static void run(struct px_http_request *request)
+{
+    struct px_server *server = request->server;
+    struct px_mcp_call *call = request->mcp->call;
+    px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
+    if (call->progress_token && px_sse_wanted(request))
+        px_sse_begin(request);
+    pyexec_error error;
+    if (px_run_check(request, &error) < 0) {
+        fail(request, &error);
+        return;
+    }
+    px_http_request_run(request, call->request);
+    int64_t began = px_now_ns();
+    px_mcp_serve(call);
+    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
+    px_http_request_run(request, NULL);
+    answer(request);
+}
+
+static void start(struct px_http_request *request)
+{
+    struct px_mcp_call *call = request->mcp->call;
+    const char *session = json_string_value(
+        json_object_get(json_object_get(call->params, "arguments"), "session_id"));
+    pyexec_error error;
+    request->session = session ? strdup(session) : NULL;
+    pthread_mutex_lock(&request->lock);
+    request->stays = !call->modern;
+    pthread_mutex_unlock(&request->lock);
+    if (px_http_request_move(request, run, &error) == 0)
+        return;
+    fail(request, &error);
+}
+
+void px_mcp_answer_request(struct px_http_request *request)
+{
+    pyexec_error error;
+    if (px_http_request_weigh(request, &error) < 0) {
+        px_answer_error(request, &error);
+        return;
+    }
+    request->mcp = read_request(request);
+    if (!request->mcp) {
+        px_error_oom(&error);
+        px_answer_error(request, &error);
+        return;
+    }
+    struct px_mcp_call *call = request->mcp->call;
+    if (!call->answer.length)
+        check_headers(request, call);
+    if (call->answer.length || !px_mcp_check(call))
+        answer(request);
+    else if (call->slow)
+        start(request);
+    else
+        serve(request);
+}

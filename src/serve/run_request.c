@@ -1,0 +1,66 @@
+#include "serve/run_request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "policy/policy.h"
+#include "serve/server.h"
+
+int px_run_check(struct px_http_request *request, pyexec_error *error)
+{
+    if (request->principal->kept_bytes - request->kept_bytes < (long)PX_UNREAD_MAX)
+        return 0;
+    px_error_set(error, PYEXEC_OVERLOADED, "%u MiB of answers to this caller are not read yet", PX_UNREAD_MAX >> 20);
+    error->retry_after_ms = 1000;
+    return px_error_hint(error, "Read what earlier calls are answered, or close their connections.");
+}
+
+int px_run(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    pyexec_result *result = NULL;
+    px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
+    if (px_run_check(request, error) < 0)
+        return -1;
+    if (px_principals_limit(&server->principals, request->principal, run) < 0)
+        return px_error_oom(error);
+    px_http_request_run(request, run);
+    int64_t began = px_now_ns();
+    int status = request->session_key
+                     ? pyexec_execute(server->executor, request->session_key, run, &result, error)
+                     : pyexec_execute_once(server->executor, run, &result, error);
+    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
+    px_http_request_run(request, NULL);
+    if (pyexec_request_was_sent(run))
+        px_log_run(&server->log, request, result, error);
+    const char *text = status == 0 ? pyexec_result_json(result) : NULL;
+    if (status == 0 && !text) {
+        pyexec_result_free(result);
+        return px_error_oom(error);
+    }
+    if (status < 0)
+        return -1;
+    request->outcome = pyexec_status_name(pyexec_result_status(result));
+    *ret = result;
+    return 0;
+}
+
+char *px_run_policy(struct px_http_request *request)
+{
+    pyexec_error error;
+    const char *base = pyexec_executor_policy_json(request->server->executor);
+    px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
+    px_auto(px_policy_done) struct px_policy policy = {0}, most = {0};
+    px_auto_json json_t *own = px_json_loads(base, 0, NULL), *given = ceiling ? px_json_loads(ceiling, 0, NULL) : NULL;
+    if (!json_object_size(given) || px_policy_init(&policy, &error) < 0 ||
+        px_policy_merge_json(&policy, own, PX_ORIGIN_FILE, &error) < 0 ||
+        px_policy_copy(&most, &policy, &error) < 0 ||
+        px_policy_merge_json(&most, given, PX_ORIGIN_FILE, &error) < 0 ||
+        px_policy_limit(&policy, &most, false, &error) < 0)
+        return strdup(base);
+    return px_json_take_text(px_policy_to_json(&policy));
+}

@@ -1,0 +1,211 @@
+#include "serve/sse.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/utf8.h"
+#include "serve/http.h"
+
+#define SILENCE_NS (15 * INT64_C(1000000000))
+#define LINES_SILENCE_NS (5 * INT64_C(1000000000))      /* as E2B's server */
+#define SSE_BLOCK_BYTES 16384
+
+/* What waits for the client is bounded by the policy's limits of output: only kept bytes are
+ * shown, so that the run never waits for its reader. */
+struct px_sse {
+    struct px_buffer waiting;
+    struct px_buffer held[2];       /* of each stream: the start of a character to come */
+    bool lines;                     /* of JSON, as E2B has them; else server-sent events */
+    unsigned long long seq;
+    bool ended;
+    bool lost;                      /* a part, for want of memory: the body ends as broken */
+    int64_t sent_ns;
+};
+
+void px_sse_free(struct px_sse *stream)
+{
+    if (!stream)
+        return;
+    px_buffer_done(&stream->waiting);
+    px_buffer_done(&stream->held[0]);
+    px_buffer_done(&stream->held[1]);
+    free(stream);
+}
+
+/* Called by the connection's thread for the next bytes of the body. */
+static ssize_t read_events(void *closure, uint64_t position, char *to, size_t size)
+{
+    struct px_http_request *request = closure;
+    struct px_sse *stream = request->stream;
+    ssize_t count = 0;
+    (void)position;
+    pthread_mutex_lock(&request->lock);
+    if (stream->lost) {
+        count = MHD_CONTENT_READER_END_WITH_ERROR;
+    } else if (stream->waiting.length) {
+        count = (ssize_t)(stream->waiting.length < size ? stream->waiting.length : size);
+        memcpy(to, stream->waiting.data, (size_t)count);
+        px_buffer_consume(&stream->waiting, (size_t)count);
+        px_http_request_keep(request, -count);
+        request->answer_bytes += (uint64_t)count;
+    } else if (stream->ended) {
+        count = MHD_CONTENT_READER_END_OF_STREAM;
+    } else {
+        /* Without this libmicrohttpd would ask again and again. */
+        MHD_suspend_connection(request->connection);
+        request->suspended = true;
+    }
+    pthread_mutex_unlock(&request->lock);
+    return count;
+}
+
+static void forget_reader(void *closure)
+{
+    px_http_request_release(closure);
+}
+
+static int begin(struct px_http_request *request, bool lines)
+{
+    struct px_sse *stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return -1;
+    stream->sent_ns = px_now_ns();
+    stream->lines = lines;
+    pthread_mutex_lock(&request->lock);
+    request->stream = stream;
+    pthread_mutex_unlock(&request->lock);
+    px_http_request_hold(request);
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, SSE_BLOCK_BYTES, read_events, request, forget_reader);
+    if (!response) {
+        px_http_request_release(request);
+        return -1;
+    }
+    MHD_add_response_header(response, "Content-Type",
+                            lines ? "application/x-ndjson" : "text/event-stream");
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    px_answer(request, MHD_HTTP_OK, response);
+    return 0;
+}
+
+int px_sse_begin(struct px_http_request *request)
+{
+    return begin(request, false);
+}
+
+int px_sse_begin_lines(struct px_http_request *request)
+{
+    return begin(request, true);
+}
+
+static void add_event(struct px_http_request *request, const struct px_buffer *event, bool last)
+{
+    struct px_sse *stream = request->stream;
+    pthread_mutex_lock(&request->lock);
+    if (!request->gone) {
+        px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);
+        stream->lost |= !px_buffer_ok(&stream->waiting);
+        if (!stream->lost)
+            px_http_request_keep(request, (long)event->length);
+    }
+    stream->ended |= last;
+    request->answered |= last;
+    stream->sent_ns = px_now_ns();
+    pthread_mutex_unlock(&request->lock);
+    px_http_request_wake(request);
+}
+
+bool px_sse_wanted(const struct px_http_request *request)
+{
+    const char *accept = px_http_request_header(request, "Accept");
+    return accept && strstr(accept, "text/event-stream");
+}
+
+static void send_json(struct px_http_request *request, const char *name, const char *json, bool last)
+{
+    px_auto_buffer struct px_buffer event = {0};
+    if (!request->stream->lines)
+        px_buffer_printf(&event, "event: %s\ndata: ", name);
+    px_buffer_add_string(&event, json);
+    px_buffer_add_string(&event, request->stream->lines ? "\n" : "\n\n");
+    add_event(request, &event, last);
+}
+
+void px_sse_send(struct px_http_request *request, const char *name, const char *json)
+{
+    send_json(request, name, json, false);
+}
+
+static long long unix_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void send_text(struct px_http_request *request, int which, const char *bytes, size_t length)
+{
+    px_auto_buffer struct px_buffer text = {0}, event = {0};
+    px_utf8_repair(&text, bytes, length);
+    px_auto_json json_t *string = json_stringn(px_buffer_string(&text), text.length);
+    px_auto_free char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
+    const char *name = which == 1 ? "stdout" : "stderr", *shown = quoted ? quoted : "";
+    if (request->stream->lines)
+        px_buffer_printf(&event, "{\"type\":\"%s\",\"text\":%s,\"timestamp\":%lld}\n", name, shown, unix_ns());
+    else
+        px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n", name,
+                         request->stream->seq++, shown);
+    event.failed |= !quoted;
+    add_event(request, &event, false);
+}
+
+int px_sse_output(void *closure, int which, const char *bytes, size_t length)
+{
+    struct px_http_request *request = closure;
+    struct px_buffer *held = &request->stream->held[which - 1];
+    px_buffer_add(held, bytes, length);
+    request->stream->lost |= !px_buffer_ok(held);
+    size_t whole = px_buffer_ok(held) ? held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length) : 0;
+    if (whole)
+        send_text(request, which, held->data, whole);
+    px_buffer_consume(held, whole);
+    return request->gone;
+}
+
+int px_sse_display(void *closure, const char *json, size_t length)
+{
+    struct px_http_request *request = closure;
+    (void)length;
+    send_json(request, "display", json, false);
+    return request->gone;
+}
+
+void px_sse_end(struct px_http_request *request, const char *name, const char *json)
+{
+    for (int which = 1; which <= 2; which++) {
+        struct px_buffer *held = &request->stream->held[which - 1];
+        if (held->length)
+            send_text(request, which, held->data, held->length);
+    }
+    send_json(request, name, json, true);
+}
+
+void px_sse_tick(struct px_http_request *request, int64_t now_ns)
+{
+    pthread_mutex_lock(&request->lock);
+    struct px_sse *stream = request->stream;
+    bool lines = stream && stream->lines;
+    bool due = stream && !stream->ended && now_ns - stream->sent_ns >= (lines ? LINES_SILENCE_NS : SILENCE_NS);
+    pthread_mutex_unlock(&request->lock);
+    if (!due)
+        return;
+    px_auto_buffer struct px_buffer comment = {0};
+    px_buffer_add_string(&comment, lines ? "{\"type\":\"keepalive\"}\n" : ": still running\n\n");
+    add_event(request, &comment, false);
+}

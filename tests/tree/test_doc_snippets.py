@@ -1,0 +1,173 @@
+"""Every snippet of the documentation that is marked `<!-- test: NAME -->` works as it stands. What it prints is compared with
+the block marked `<!-- output: NAME -->`, where there is one.
+
+A block of ```python runs with the environment of tools/python-venv.sh, one of ```sh in a shell where `pyexec`, `python` and
+`jupyter` are found. Both run in an empty folder; what a snippet needs besides is in SETUPS, by its name."""
+import contextlib
+import glob
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT, SANITIZERS
+from dialect_clients import dialect_client  # noqa: F401
+from serving import serving
+
+PAGES = [path for pattern in ("*.md", "docs/**/*.md", "python/*.md", "examples/**/*.md")
+         for path in sorted(glob.glob(os.path.join(ROOT, pattern), recursive=True))]
+BLOCK = re.compile(r"^<!-- (test|output): ([\w-]+) -->\n+```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+def _blocks():
+    found = {}
+    for path in PAGES:
+        with open(path) as file:
+            text = file.read()
+        blocks = BLOCK.findall(text)
+        assert len(blocks) == len(re.findall(r"^<!-- (?:test|output): ", text, re.M)), "a mark without a block: " + path
+        for kind, name, language, code in blocks:
+            assert (kind, name) not in found, "%s: another is called %s" % (path, name)
+            found[kind, name] = (os.path.relpath(path, ROOT), language, code)
+    return found
+
+
+BLOCKS = _blocks()
+NAMES = sorted(name for kind, name in BLOCKS if kind == "test")
+
+MODELS = {
+    "smolagents": r'''
+from smolagents.models import ChatMessage, Model
+
+class Scripted(Model):
+    answers = ["import os", "reduced = discount(30.0, 50)", "final_answer(reduced)"]
+
+    def generate(self, messages, **unused):
+        return ChatMessage(role="assistant", content="<code>\n%s\n</code>" % self.answers.pop(0))
+
+model = Scripted(model_id="scripted")
+''',
+    "langchain": r'''
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+
+class Scripted(GenericFakeChatModel):
+    def bind_tools(self, tools, **unused):
+        return self
+
+codes = ["import numpy\nnumpy.mean([1, 2, 6])", "import statistics\nstatistics.mean([1, 2, 6])"]
+calls = [AIMessage("", tool_calls=[{"name": "python", "args": {"code": code}, "id": code, "type": "tool_call"}]) for code in codes]
+model = Scripted(messages=iter([*calls, AIMessage("The mean is 3.")]))
+''',
+    "inspect_ai": r'''
+from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
+
+@modelapi(name="scripted")
+class Scripted(ModelAPI):
+    code = "import statistics\nprint(statistics.mean(map(int, open('data.txt').read().split())))"
+    outputs = [ModelOutput.for_tool_call("scripted/model", "python", {"code": code}), ModelOutput.from_content("scripted/model", "3")]
+
+    def __init__(self, model_name, base_url=None, api_key=None, config=None):
+        super().__init__(model_name, base_url, api_key, [], config)
+
+    async def generate(self, input, tools, tool_choice, config):
+        return self.outputs.pop(0)
+
+    async def count_tokens(self, input, config=None):
+        return 1
+
+model = get_model("scripted/model")
+''',
+}
+
+
+@contextlib.contextmanager
+def with_model(folder, code, own, name):
+    """my_model.py, with a model that says what is written there."""
+    (folder / "my_model.py").write_text(MODELS[name])
+    yield code
+
+
+@contextlib.contextmanager
+def with_server(folder, code, own, name):
+    """`pyexec serve` at another socket than the snippet's."""
+    with serving(own, "--files", "full", env={"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}) as server:
+        assert "unix:/run/user/1000/pyexec.sock" in code
+        yield code.replace("unix:/run/user/1000/pyexec.sock", "unix:" + server.socket)
+
+
+@contextlib.contextmanager
+def with_dialect(folder, code, own, name):
+    """`pyexec serve` with a dialect, at another port than the snippet's, which another program may have."""
+    flag, port = {"e2b": ("--e2b", 49999), "dify": ("--dify-sandbox", 8194), "sandboxfusion": ("--sandbox-fusion", 8080)}[name]
+    with serving(own, flag, "--files", "full", tcp=True) as server:
+        if name == "e2b":
+            told = 'os.environ["E2B_DEBUG"] = "true"'
+            assert told in code
+            yield code.replace(told, 'os.environ["E2B_SANDBOX_URL"] = "http://%s"; %s' % (server.tcp, told))
+        else:
+            assert "127.0.0.1:%d" % port in code
+            yield code.replace("127.0.0.1:%d" % port, server.tcp)
+
+
+@contextlib.contextmanager
+def with_notebook(folder, code, own, name):
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "outputs": [], "execution_count": None, "source": "import math\nmath.tau"}
+    (folder / "notebook.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    yield code
+    done = json.loads((folder / "notebook.ipynb").read_text())
+    assert done["cells"][0]["outputs"][0]["data"]["text/plain"] in ("6.283185307179586", ["6.283185307179586"])
+
+
+# What a snippet needs beside an empty folder: a context that yields its code, perhaps changed.
+SETUPS = {
+    "smolagents": with_model,
+    "langchain": with_model,
+    "inspect_ai": with_model,
+    "python-http": with_server,
+    "jupyter": with_notebook,
+    "e2b": with_dialect,
+    "dify": with_dialect,
+    "sandboxfusion": with_dialect,
+}
+DIALECTS = {"e2b", "dify", "sandboxfusion"}     # with an environment of their own (tests/support/dialect_clients.py)
+
+
+@pytest.fixture(scope="session")
+def integrations():
+    """The interpreter of an environment with the client and the frameworks; skips where they can't be installed."""
+    done = subprocess.run([ROOT + "/tools/python-venv.sh", BUILD], capture_output=True, text=True, timeout=600)
+    if done.returncode == 77:
+        pytest.skip("the packages can't be installed: " + done.stderr[-300:])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_there_are_snippets_and_none_has_an_output_alone():
+    assert len(NAMES) >= 8 and set(SETUPS) <= set(NAMES)
+    assert {name for kind, name in BLOCKS if kind == "output"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_snippet(name, own, request, tmp_path, nothing_left):
+    page, language, code = BLOCKS["test", name]
+    integrations = request.getfixturevalue("dialect_client").python if name in DIALECTS else request.getfixturevalue("integrations")
+    programs = [os.path.dirname(own.path), os.path.dirname(integrations), "/usr/bin", "/bin"]
+    environment = {"PATH": ":".join(programs[:1] + programs[2:] if language == "python" else programs), "HOME": str(tmp_path),
+                   "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path),
+                   **{option: os.environ[option] for option in SANITIZERS if option in os.environ}}
+    with contextlib.ExitStack() as stack:
+        if name in SETUPS:
+            code = stack.enter_context(SETUPS[name](tmp_path, code, own, name))
+        (tmp_path / "snippet").write_text(code)
+        command = {"python": [integrations], "sh": ["sh", "-eu"]}[language]
+        done = subprocess.run([*command, "snippet"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+                              input="")
+        assert done.returncode == 0, "%s: %s\n%s" % (page, done.stdout, done.stderr)
+        if ("output", name) in BLOCKS:
+            printed = [line for line in done.stdout.splitlines() if line.strip()]
+            # Agents tell of their steps in their own way; what the snippet prints is last.
+            wanted = BLOCKS["output", name][2].splitlines()
+            assert printed[-len(wanted):] == wanted, done.stdout

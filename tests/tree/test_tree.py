@@ -1,0 +1,181 @@
+"""The source tree keeps its own rules."""
+import glob
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT
+from test_real_input import AREAS
+
+SOURCES = sorted(glob.glob(ROOT + "/src/**/*.[ch]", recursive=True))
+
+
+def rooms():
+    """Room → the rooms whose headers it may include, from the table in src/README.md."""
+    with open(ROOT + "/src/README.md") as file:
+        rows = re.findall(r"^\| (\w+) \| [^|]+ \| ([^|]+) \|$", file.read(), re.M)
+    return {room: set(may.strip().split(", ")) for room, may in rows if room != "room"}
+
+
+def test_rooms_include_only_what_the_table_allows():
+    table = rooms()
+    assert set(table) == {name for name in os.listdir(ROOT + "/src") if os.path.isdir(ROOT + "/src/" + name)}
+    wrong = []
+    for path in SOURCES:
+        room = os.path.relpath(path, ROOT + "/src").split("/")[0]
+        with open(path) as file:
+            text = file.read()
+        for name in re.findall(r'^#include "([^"]+)"', text, re.M):
+            other = name.split("/")[0] if "/" in name else room if name != "pyexec.h" else name
+            if other != room and other not in table[room]:
+                wrong.append((os.path.relpath(path, ROOT), name))
+        assert ("<Python.h>" in text) <= path.endswith("guest/python.h"), path
+    assert wrong == []
+
+
+def test_no_two_rooms_use_each_other():
+    table = rooms()
+    assert [(a, b) for a in table for b in table[a] if b in table and a in table[b]] == []
+
+
+def test_each_room_has_a_readme_and_a_build_file():
+    for room in rooms():
+        with open("%s/src/%s/README.md" % (ROOT, room)) as file:
+            text = file.read()
+        assert text.startswith("# %s\n" % room) and 500 < len(text) < 3500, room
+        assert os.path.exists("%s/src/%s/meson.build" % (ROOT, room)), room
+
+
+def test_a_room_builds_all_of_its_sources():
+    listed = ""
+    for path in glob.glob(ROOT + "/src/*/meson.build") + [ROOT + "/meson.build", ROOT + "/tests/meson.build"]:
+        with open(path) as file:
+            listed += file.read()
+    for path in SOURCES:
+        name = os.path.basename(path)
+        if path.endswith(".c"):
+            assert re.search(r"[/']%s'" % re.escape(name.replace("_test.c", "") if name.endswith("_test.c") else name), listed), path
+
+
+def test_a_name_stands_for_one_thing():
+    """File names, struct tags and macros. Macros that a file undefines again are for its own tables."""
+    places = {}
+    for path in SOURCES:
+        where = os.path.relpath(path, ROOT + "/src")
+        name = os.path.basename(path).rsplit(".", 1)[0]
+        if name.endswith("_test"):
+            continue
+        with open(path) as file:
+            text = file.read()
+        found = {"file " + name: where.rsplit(".", 1)[0]}
+        found.update(("tag " + tag, where) for tag in re.findall(r"^(?:static )?(?:const )?(?:struct|union|enum) (\w+) \{", text, re.M))
+        undefined = set(re.findall(r"^#undef (\w+)", text, re.M))
+        found.update(("macro " + macro, where) for macro in re.findall(r"^# *define (\w+)", text, re.M) if macro not in undefined)
+        for thing, place in found.items():
+            places.setdefault(thing, set()).add(place)
+    assert {thing: found for thing, found in places.items() if len(found) > 1} == {}
+
+
+INTERRUPTIBLE = ("open openat openat2 creat read readv pread preadv write writev pwrite pwritev send sendto sendmsg sendmmsg recv "
+                 "recvfrom recvmsg recvmmsg poll ppoll select pselect epoll_wait epoll_pwait accept accept4 connect wait waitpid "
+                 "wait3 wait4 waitid sleep usleep nanosleep clock_nanosleep sem_wait sem_timedwait sigwaitinfo sigtimedwait "
+                 "ftruncate truncate fallocate fsync fdatasync getrandom flock").split()
+
+
+def test_calls_that_a_signal_interrupts_go_through_base():
+    """base/retry.h repeats them. What stays: flock(2) that does not wait, and pause(2), which the trap's handler repeats."""
+    raw = []
+    for path in SOURCES:
+        if path.endswith(("_test.c", "_test.h")) or path.startswith(ROOT + "/src/base/"):
+            continue
+        with open(path) as file:
+            text = re.sub(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'""", "", file.read(), flags=re.S)
+        text = re.sub(r"\bflock\([^;]*?LOCK_NB\)", "", text)
+        raw += [(os.path.relpath(path, ROOT), call)
+                for call in re.findall(r"(?<![\w.>])(?:%s)\b\(|\bSYS_(?:%s)\b|\bTEMP_FAILURE_RETRY\b" % (("|".join(INTERRUPTIBLE),) * 2), text)]
+    assert raw == []
+
+
+def test_results_of_calls_that_a_signal_interrupts_must_be_used():
+    with open(ROOT + "/src/base/retry.h") as file:
+        declared = re.findall(r"^(\w[\w ]*?)\s?\*?(px_\w+)\(", file.read(), re.M)
+    unmarked = [name for kind, name in declared if "PX_MUST_USE" not in kind]
+    assert len(declared) > 15 and unmarked == ["px_sleep_ns", "px_sem_wait"]
+
+
+def test_json_is_read_and_written_by_what_sees_failures():
+    """base/json.h has these in another form: jansson's own lose text, keys or members when there is no memory."""
+    raw = []
+    for path in SOURCES:
+        if path.endswith("_test.c") or path.endswith("base/json.h"):
+            continue
+        with open(path) as file:
+            text = file.read()
+        raw += [(os.path.relpath(path, ROOT), call) for call in re.findall(
+            r"<jansson\.h>|(?<!\w)json_(?:copy|deep_copy|loads|loadb|loadf|load_callback|dumps|dumpb|dumpf|dump_file|object_set|array_append|"
+            r"object_update_new|object_update_missing_new)\(", text)]
+    assert raw == [("src/policy/request.c", "json_object_set(")]         # which looks at its result
+
+
+def test_files_stay_short():
+    for path in SOURCES:
+        with open(path) as file:
+            assert len(file.readlines()) <= 600, path
+
+
+def test_every_invalid_request_is_given_a_hint():
+    """What its caller did wrong, only the place that found it can say how to do right."""
+    without = []
+    for path in [path for path in SOURCES if path.endswith(".c")]:
+        with open(path) as file:
+            text = file.read()
+        for call in re.finditer(r"px_error_(?:set|errno)\(\s*&?\w+,\s*PYEXEC_INVALID_REQUEST\b", text):
+            rest = re.split(r"px_error_(?:set|errno)\(|\n}", text[call.end():], maxsplit=1)[0]
+            if "px_error_hint(" not in rest and not path.endswith("_test.c"):
+                without.append("%s:%d" % (os.path.relpath(path, ROOT), text[:call.start()].count("\n") + 1))
+    assert without == []
+
+
+def test_the_guest_needs_nothing_that_is_not_there():
+    undefined = subprocess.run(["nm", "-D", "--undefined-only", BUILD + "/pyexec_guest.abi3.so"],
+                               capture_output=True, text=True, check=True).stdout
+    assert not re.findall(r" U (px_\w+)", undefined)
+    needed = subprocess.run(["readelf", "-d", BUILD + "/pyexec_guest.abi3.so"], capture_output=True, text=True).stdout
+    assert "libpython" not in needed and "seccomp" not in needed and "jansson" not in needed
+
+
+def test_links_in_the_documentation_lead_somewhere():
+    for path in [*glob.glob(ROOT + "/*.md"), *glob.glob(ROOT + "/docs/**/*.md", recursive=True), ROOT + "/python/README.md"]:
+        with open(path) as file:
+            for target in re.findall(r"\]\(([^)#:]+)\)", file.read()):
+                assert os.path.exists(os.path.join(os.path.dirname(path), target)), (path, target)
+
+
+def test_the_layer_table_names_tests_that_exist():
+    """docs/security.md, attack → layers → tests: functions, their parameters, attempts and areas of the corpus."""
+    with open(ROOT + "/docs/security.md") as file:
+        rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]*(?:test_\w+\.py|escape|corpus)[^|]*) \|$", file.read(), re.M)
+    assert len(rows) >= 15
+    for name in (name.strip() for row in rows for name in row.split(",")):
+        if name.startswith("corpus "):
+            assert name.split()[1] in AREAS, name
+        elif name.startswith("escape "):
+            assert glob.glob("%s/tests/escape/%s*.py" % (ROOT, name.split()[1])), name
+        else:
+            path, function, parameter = re.fullmatch(r"(test_\w+\.py)::(test_\w+)(?:\[([\w: ]+)\])?", name).groups()
+            with open(*glob.glob("%s/tests/*/%s" % (ROOT, path))) as file:
+                text = file.read()
+            assert "def %s(" % function in text and (parameter is None or '"%s"' % parameter in text), name
+
+
+def test_the_page_on_rpc_has_every_method_with_its_params():
+    with open(ROOT + "/src/rpc/rpc.c") as file:
+        methods = dict(re.findall(r'^    \{"(\w+)", \w+, \w+, "([^"]*)"\},$', file.read(), re.M))
+    with open(ROOT + "/docs/rpc.md") as file:
+        rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \|$", file.read(), re.M))
+    assert len(methods) >= 16 and set(methods) == set(rows)
+    for name, params in methods.items():
+        for param in params.replace("*", "").split():
+            assert "`%s`" % param in rows[name], (name, param)

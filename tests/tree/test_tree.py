@@ -179,3 +179,21 @@ def test_the_page_on_rpc_has_every_method_with_its_params():
     for name, params in methods.items():
         for param in params.replace("*", "").split():
             assert "`%s`" % param in rows[name], (name, param)
+
+
+def test_pages_for_developers_name_files_and_functions_that_exist():
+    text = {}
+    for path in SOURCES:
+        with open(path) as file:
+            text[path] = file.read()
+    code = "\n".join(text.values())
+    names = {"Python.h"} | {os.path.basename(path) for path in subprocess.run(["find", ROOT + "/src", ROOT + "/include", ROOT + "/tools", "-type", "f"], capture_output=True, text=True).stdout.split()}
+    for page in [ROOT + "/docs/development.md", ROOT + "/CONTRIBUTING.md", *glob.glob(ROOT + "/src/**/README.md", recursive=True)]:
+        with open(page) as file:
+            said = file.read()
+        for function in re.findall(r"`((?:px|cli|pyexec)_\w+)\(\)`", said):
+            assert re.search(r"\b%s\(" % function, code), (page, function)
+        for path in re.findall(r"`(src/[\w/]+\.\w+)`", said):
+            assert os.path.exists("%s/%s" % (ROOT, path)), (page, path)
+        for name in re.findall(r"`([\w/]+\.(?:c|h|def))`", said):
+            assert os.path.basename(name) in names or os.path.exists(os.path.join(os.path.dirname(page), name)), (page, name)

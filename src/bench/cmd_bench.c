@@ -73,7 +73,7 @@ static int open_plot(const struct bench_options *options, int *ret_fd, json_t **
         return -1;
     if (options->plot && (*ret_fd = px_open(options->plot, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--plot: can't write %s", options->plot);
-        return px_error_hint(error, "Name a file in a folder that is there and may be written to.");
+        return px_error_hint(error, "Use a path in an existing, writable directory.");
     }
     return 0;
 }

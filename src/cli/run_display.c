@@ -121,7 +121,7 @@ int run_displays_save(const char *path, const pyexec_result *result, pyexec_erro
 {
     if (mkdir(path, 0777) < 0 && errno != EEXIST) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't make '%s'", path);
-        return px_error_hint(error, "Give a folder that exists, or one to be made in such.");
+        return px_error_hint(error, "Use a writable directory, or a new one inside a writable directory.");
     }
     px_auto_fd int folder = px_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (folder < 0) {

@@ -108,7 +108,7 @@ static int open_folder(const char *path, pyexec_error *error)
 {
     if (mkdir(path, 0777) < 0 && errno != EEXIST) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't make '%s'", path);
-        px_error_hint(error, "Give a folder that exists, or one to be made in such.");
+        px_error_hint(error, "Use a writable directory, or a new one inside a writable directory.");
         return -1;
     }
     int fd = px_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);

@@ -118,7 +118,7 @@ static int add_file(pyexec_request *request, const char *text, int64_t quota,
     px_auto_buffer struct px_buffer bytes = {0};
     if (read_file(host, (size_t)quota, &bytes, error) < 0) {
         if (bytes.length > (size_t)quota)
-            px_error_hint(error, "Files in the workspace count to --workspace-bytes.");
+            px_error_hint(error, "The file is larger than the workspace. Raise --workspace-bytes.");
         return px_error_wrap(error, "--file");
     }
     if (pyexec_request_add_file(request, name, px_buffer_string(&bytes), bytes.length) < 0)
@@ -186,7 +186,7 @@ static int check_folder(const char *option, const char *path, pyexec_error *erro
         return 0;
     px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "%s: can't %s '%s'", option,
                    there ? "write to" : "make", path);
-    return px_error_hint(error, "Give a folder that you may write to, or one to be made in such.");
+    return px_error_hint(error, "Use a writable directory, or a new one inside a writable directory.");
 }
 
 /* Options that make no sense together, or under this policy. */

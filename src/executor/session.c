@@ -495,7 +495,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
         return -1;
     if (request->workspace) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "workspace: a session's is below workspace_root");
+                     "workspace: not allowed in a session");
         return px_error_hint(error, "Leave it out, or use a single run (execute_once).");
     }
     struct px_sessions *sessions = px_sessions_get(executor, error);

@@ -299,7 +299,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     if (fds[3] >= 0) {
         if (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
             px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                         "there is no workspace without the layer 'mount_namespace'");
+                         "file access needs the layer 'mount_namespace'");
             return px_error_hint(error, "Set disable_open to true, or get the layer back.");
         }
         if (px_mountpoint_find(&point, request->workspace_path, error) < 0)

@@ -89,7 +89,7 @@ static int check_name(const char *name, pyexec_error *error)
     if (px_name_is_dunder(name)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
                      "inputs: '%.200s' begins or ends with two underscores", name);
-        return px_error_hint(error, "Such names belong to Python: choose another.");
+        return px_error_hint(error, "Names with leading and trailing double underscores are reserved. Choose another.");
     }
     if (is_identifier(name))
         return 0;

@@ -325,7 +325,7 @@ static int check_limits(pyexec_error *error)
     if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= OPEN_FILES_MIN)
         return 0;
     px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                 "this process may open no more than %llu files (RLIMIT_NOFILE): pyexec needs %d",
+                 "the limit of open files is %llu (RLIMIT_NOFILE), but pyexec needs %d",
                  (unsigned long long)files.rlim_cur, OPEN_FILES_MIN);
     return px_error_hint(error, "Raise it: `ulimit -n 1024`, or LimitNOFILE= of the service.");
 }

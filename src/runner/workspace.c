@@ -145,7 +145,7 @@ static int cannot_list(int number, pyexec_error *error)
 {
     if (number != ENOSYS)
         return px_error_errno(error, PYEXEC_INTERNAL, number, "can't list the workspace");
-    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, number, "openat2, by which workspaces are read, is refused");
+    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, number, "can't read the workspace: openat2 is blocked");
     return px_error_hint(error, "Allow it in the container's seccomp profile (--security-opt "
                                 "seccomp=unconfined), under systemd unset RestrictSUIDSGID=.");
 }
@@ -297,8 +297,8 @@ static int path_failed(const char *path, const char *what, int sys_errno, pyexec
     px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: '%s'", what, path);
     return px_error_hint(error, sys_errno == ENOENT
                                     ? "list_files says which files there are."
-                                    : "Give a path of folders and a file, each part of at most 255 "
-                                      "bytes, that no other file stands in the way of.");
+                                    : "Every part of the path except the last must be a directory, "
+                                      "and each part has at most 255 bytes.");
 }
 
 /* Makes the first `length` bytes of the path as folders; returns the last one, or -1. */
@@ -433,7 +433,7 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
     if (bytes <= limit)
         return px_read_all(file, ret, limit) < 0 ? path_failed(path, "read_file", errno, error) : 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "read_file: '%s' has more than %zu bytes", path, limit);
-    return px_error_hint(error, "Read it in parts, by a script.");
+    return px_error_hint(error, "Read it in chunks with open() inside a script.");
 }
 
 int px_workspace_delete(int folder, const char *path, pyexec_error *error)

@@ -37,7 +37,7 @@ static int check_body(struct px_http_request *request, pyexec_error *error)
         return px_error_hint(error, "Send a JSON object like {\"code\": \"1 + 1\"}.");
     }
     if (json_object_get(object, "workspace")) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: not over HTTP");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: not allowed in HTTP requests");
         return px_error_hint(error, "Send files, or use a session's workspace.");
     }
     if (json_is_string(code))
@@ -184,7 +184,7 @@ static int take_session_body(struct px_http_request *request, char **ret_policy,
         return px_error_oom(error);
     if (px_route_session(request) == 0)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "id: that can't be a session's id");
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "id: not a valid session id");
     return px_error_hint(error, "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 

@@ -34,7 +34,7 @@ static int reserve(struct px_http_request *request, uint64_t bytes, pyexec_error
     if (all <= PX_BODIES_MAX && own > 2 * (PX_BODIES_MAX - all))
         return refuse_share(error);
     if (all > PX_BODIES_MAX) {
-        px_error_set(error, PYEXEC_OVERLOADED, "the bodies of requests take %u MiB", PX_BODIES_MAX >> 20);
+        px_error_set(error, PYEXEC_OVERLOADED, "request bodies take the whole %u MiB that are there for them", PX_BODIES_MAX >> 20);
         error->retry_after_ms = 1000;
         return px_error_hint(error, "Send it again later.");
     }
@@ -78,7 +78,7 @@ static int stream_body(struct px_http_request *request, const char *bytes, size_
     int failed = length > request->body_room ? ENOSPC
                  : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
     if (failed) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write what is sent");
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write the uploaded file");
         return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
     }
     request->body_room -= length;

@@ -168,7 +168,7 @@ static int temporary(struct px_http_request *request, pyexec_error *error)
     if (all > SPOOLS_MAX || own > SPOOLS_MAX / 2) {
         --request->server->spools;
         --request->principal->spools;
-        px_error_set(error, PYEXEC_OVERLOADED, "%d archives are on their way, or %d of this caller's",
+        px_error_set(error, PYEXEC_OVERLOADED, "too many archives are being sent (limit %d, and %d for each caller)",
                      SPOOLS_MAX, SPOOLS_MAX / 2);
         error->retry_after_ms = 1000;
         return px_error_hint(error, "Send it again later, or file by file.");

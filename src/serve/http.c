@@ -261,7 +261,7 @@ static void refuse_path(struct px_http_request *request, const char *allowed)
     snprintf(hint, sizeof hint, "It takes %s.", allowed);
     if (*allowed)
         px_answer_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
-                          "this path takes another method", hint);
+                          "this path does not take the request's method", hint);
     else
         px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
                           "GET /openapi.json lists the routes.");
@@ -318,13 +318,13 @@ static void begin(struct px_http_request *request, const char *version)
         px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
                           "Encode it as UTF-8 with %XX, without NUL.");
     else if (!request->route->open && !authenticate(request))
-        px_answer_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "no token, or not a known one",
+        px_answer_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "missing or unknown token",
                           "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
     else if (request->route->body != PX_BODY_FILE && length != UINT64_MAX && length > PX_BODY_MAX)
         px_answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
                           "the body is larger than 32 MiB", "Upload data as files.");
     else if (px_route_session(request) < 0)
-        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "session_not_found", "that is no session's id",
+        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "session_not_found", "not a valid session id",
                           "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 

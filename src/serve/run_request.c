@@ -14,7 +14,7 @@ int px_run_check(struct px_http_request *request, pyexec_error *error)
 {
     if (request->principal->kept_bytes - request->kept_bytes < (long)PX_UNREAD_MAX)
         return 0;
-    px_error_set(error, PYEXEC_OVERLOADED, "%u MiB of answers to this caller are not read yet", PX_UNREAD_MAX >> 20);
+    px_error_set(error, PYEXEC_OVERLOADED, "too many unread responses for this caller (limit %u MiB)", PX_UNREAD_MAX >> 20);
     error->retry_after_ms = 1000;
     return px_error_hint(error, "Read what earlier calls are answered, or close their connections.");
 }

@@ -62,7 +62,7 @@ class InternalError(PyexecError):
 
 
 class UnauthorizedError(PyexecError):
-    """Over HTTP: no token, or not a known one."""
+    """Over HTTP: missing or unknown token."""
 
     code = "unauthorized"
 

@@ -485,7 +485,7 @@ int px_executor_check_limits(const struct px_policy *policy, const struct px_zyg
     uint64_t needed = mapped + (16u << 20);
     if (policy->address_space_bytes == PX_NONE || (uint64_t)policy->address_space_bytes >= needed)
         return 0;
-    /* The next start may map a little more: hashes, and with them tables, are never the same. */
+    /* Add 1 MiB: hash randomization makes the mapped size vary between starts. */
     uint64_t enough = needed + (1u << 20);
     px_error_set(error, PYEXEC_INVALID_POLICY,
                  "address_space_bytes: %" PRId64 " is less than the interpreter and its preloads "

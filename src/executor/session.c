@@ -515,7 +515,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
         alive = session->started;
     }
     enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
-    /* Nothing of it was there yet: what ended the one before is still to be told. */
+    /* No call has completed, so keep reporting why the previous session ended. */
     if (!session->calls)
         end = session->restarted;
     if (result == 0 && !alive && session->closed && (*ret)->status == PYEXEC_STATUS_KILLED)

@@ -47,7 +47,7 @@ static bool used_up(const struct px_session *session)
                             session->policy.cpu_time_seconds * INT64_C(1000000000);
 }
 
-/* Which timer fired is not said reliably: the signals of several may be one by now. */
+/* Signals coalesce, so check every session's timer. */
 static void check_cpu(struct px_sessions *sessions)
 {
     for (struct px_session *session = sessions->oldest, *after; session; session = after) {

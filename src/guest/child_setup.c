@@ -251,7 +251,7 @@ static void serve_runs(const struct px_zygote *zygote)
             break;
         if (lent)
             keep_reserve(&run);
-        /* Without a root of its own there is no such folder; it stays at the top. */
+        /* Without a mount namespace the directory does not exist; stay in /. */
         if (run.working_dir && chdir(run.working_dir) < 0 &&
             !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
             break;

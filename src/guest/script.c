@@ -23,7 +23,7 @@
 #include "guest/streams.h"
 #include "guest/threads.h"
 
-/* Held since before the script: the script may have replaced any of it where others look. */
+/* References taken before the script runs, because it can replace these objects in their modules. */
 static struct {
     PyObject *names;                    /* the dictionary of __main__ */
     PyObject *builtins, *builtins_names;
@@ -198,7 +198,7 @@ static int evaluate(const struct px_program *program, PyObject *names, const str
     return PyErr_CheckSignals();
 }
 
-/* By what would stop a drawing too. */
+/* True if the cause would also interrupt drawing the figures. */
 static bool was_stopped(const struct px_report *report)
 {
     return report->outcome == PX_OUTCOME_MEMORY ||

@@ -118,7 +118,7 @@ static int import_preloads(const struct px_zygote *zygote, const char *names, py
     return 0;
 }
 
-/* Nothing of how this process was started is left to see for a script. */
+/* Hide the zygote's command line (sys.argv, sys.orig_argv). */
 static int hide_start(void)
 {
     PyObject *arguments = Py_BuildValue("[s]", "");
@@ -143,7 +143,8 @@ static uint64_t proc_number(const struct px_zygote *zygote, const char *file, co
     return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
-/* Moves what the collector would otherwise touch in every child out of its sight. */
+/* gc.freeze(): stops the garbage collector from writing to these objects, which would copy their pages in
+ * every child. */
 static void freeze_objects(void)
 {
     PyObject *gc = PyImport_ImportModule("gc");

@@ -31,7 +31,7 @@ static void *serve(void *argument)
     *at = work->next;
     pthread_mutex_unlock(&works->lock);
     release(work);
-    /* What it was about may go once none is counted. */
+    /* The owner may be freed as soon as count is 0. */
     pthread_mutex_lock(&works->lock);
     works->count--;
     pthread_cond_broadcast(&works->changed);

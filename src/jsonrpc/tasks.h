@@ -24,7 +24,7 @@ struct px_work {
 struct px_works {
     pthread_mutex_t lock;
     pthread_cond_t changed;                 /* one has ended, or what its owner waits for */
-    struct px_work *first;                  /* under the lock, as are they while they are in it */
+    struct px_work *first;                  /* protected by lock, including the listed tasks */
     size_t count;
 };
 

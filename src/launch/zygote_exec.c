@@ -169,7 +169,7 @@ static void become_zygote(const struct px_supervisor *supervisor,
         private_tree();
     if (supervisor->privileged && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         die("can't take the interpreter owner's id");
-    /* Where there is no PID namespace whose end would take it along. */
+    /* Needed only without a PID namespace. */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     limit_stack();
     if (chdir("/") < 0)

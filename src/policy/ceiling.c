@@ -1,5 +1,5 @@
 /* Ceilings: the most that a caller who is not trusted may ask for. How each field is judged is a
- * column of policy.def. What the caller did not ask for is no offence, and is lowered. */
+ * column of policy.def. Values that the caller did not set explicitly are lowered silently. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -253,7 +253,7 @@ static json_t *own_policy(pyexec_request *request)
     return request->policy;
 }
 
-/* A value that another one stands in front of is checked all the same. */
+/* Validate a value even when another field overrides it. */
 static int check_hidden(const char *key, json_t *value, pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy ignored = {0};
@@ -563,7 +563,7 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error)
 {
-    /* Defaults are no request: their origin has a ceiling lower them. */
+    /* Merge policy_defaults with origin FLAG, so that a ceiling lowers them instead of rejecting them. */
     const struct {
         json_t *policy;
         enum px_origin origin;

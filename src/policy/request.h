@@ -24,7 +24,8 @@ struct pyexec_request {
     json_t *ceiling;        /* a partial object, or NULL */
     json_t *policy;         /* a partial object, or NULL */
     json_t *session_policy; /* the same, for a session that this call makes; ignored by one that is there */
-    json_t *policy_defaults; /* the same, under the others and of no session that is there; lowered, never refused */
+    json_t *policy_defaults; /* lowest-priority policy; ignored for an existing session; values above the
+                                ceiling are lowered */
     char *working_dir, *workspace;
     char *workspace_path;   /* where a session in memory sees its own, or NULL */
     struct px_strings env;  /* NAME=VALUE */

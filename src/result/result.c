@@ -95,7 +95,7 @@ static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
     return true;
 }
 
-/* The guest sends these alone; any other would be a death that was not. */
+/* The guest reports only these signals. Reject others: they would let a script fake a crash. */
 static bool is_crash(uint8_t signal)
 {
     return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL ||

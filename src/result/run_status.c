@@ -75,7 +75,7 @@ void px_verdict_workspace_full(pyexec_result *result)
          "It holds as much as workspace_bytes allows, or more: delete files.");
 }
 
-/* Nobody says who sent it. */
+/* The kernel does not report the sender of SIGKILL. */
 static int end_by_stranger(pyexec_result *result)
 {
     struct rlimit limit;
@@ -184,7 +184,7 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
         size_t last = json_array_size(claims->denials);
         const json_t *denial = last ? json_array_get(claims->denials, last - 1) : NULL;
         const char *layer = json_string_value(json_object_get(denial, "layer"));
-        /* It may be one too many to be sent. */
+        /* The denial may have been dropped (PX_DENIALS_MAX). */
         if (layer && strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) != 0)
             denial = NULL;
         const char *what = json_string_value(json_object_get(denial, "what"));

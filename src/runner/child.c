@@ -87,12 +87,12 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
                              : (uint64_t)policy->cpu_time_seconds + 2;
     shape->open_files = or_none(policy->max_open_files);
     shape->threads = (uint64_t)policy->max_threads;
-    /* A little more than the quota, whose error says better what happened. */
+    /* Slightly above the tmpfs quota, so that scripts get ENOSPC instead of EFBIG. */
     shape->file_bytes = (uint64_t)policy->workspace_bytes + 4096;
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
-/* This process's number of the child, from the pidfd's fdinfo (pidfd_open(2)); 0 when it can't be
+/* The child's PID in our PID namespace, read from the pidfd's fdinfo (pidfd_open(2)); 0 when it can't be
  * seen, -1 when it can't be read for want of a descriptor. */
 static pid_t host_pid(int pidfd)
 {
@@ -232,8 +232,7 @@ static int64_t read_cpu(const struct px_child *child)
     return known ? px_timespec_ns(used) : -1;
 }
 
-/* After a number was read by process id the process must be found alive: only then is the
- * number known to have been its. */
+/* PIDs are reused. Check that the child is alive after reading, so that the value is known to be the child's. */
 int64_t px_child_cpu_ns(const struct px_child *child)
 {
     int64_t used = read_cpu(child);

@@ -32,7 +32,7 @@
 #define OPEN_FILES_MIN 128      /* the zygote moves its descriptors to 64 and on while it starts */
 #define WAITER_LISTS 1024
 
-/* What is known of one process that somebody will ask for, or has stopped caring about. */
+/* Exit record of one process, either awaited or abandoned. */
 struct waiter {
     struct waiter *next;
     pid_t pid;

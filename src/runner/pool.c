@@ -84,7 +84,7 @@ static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
     struct px_clone_request key = shape->key;
     struct px_child child;
-    pyexec_error ignored;       /* a run that finds the pool empty meets it and reports it */
+    pyexec_error ignored;       /* ignore the error here; the next run that clones directly reports it */
     pthread_mutex_unlock(&pool->lock);
     key.warm = 1;
     int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1,
@@ -194,7 +194,7 @@ bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, stru
     shape->asked++;
     shape->last_ns = px_now_ns();
     while (!found && shape->count) {
-        /* The one that has waited longest is the one that is surely ready. */
+        /* Take the oldest child: it is most likely ready. */
         struct px_child child = shape->children[0];
         memmove(shape->children, shape->children + 1, --shape->count * sizeof child);
         found = px_child_alive(&child);

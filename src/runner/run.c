@@ -64,8 +64,8 @@ static size_t stream_cap(const struct run *run, int which)
     return (size_t)(which == 0 ? policy->max_stdout_bytes : policy->max_stderr_bytes);
 }
 
-/* What is sent before the child is locked would be lost with what the fork mends: on_locked()
- * sends it then. */
+/* Signals sent before LOCKED are lost (PyOS_AfterFork_Child clears them). Remember them; on_locked() sends
+ * them. */
 static void send_stop(struct run *run, int signal, int64_t now)
 {
     if (!run->result->claims.locked)
@@ -334,7 +334,7 @@ static void serve(struct run *run)
         if (polled[0].revents && read_channel(run) < 0) {
             if (run->result->claims.done || run->ending.protocol)
                 return;
-            /* It closed the channel and may run on: its end or a limit tells. */
+            /* The child closed the channel but may still run. Wait for its exit or a limit. */
             px_close_fd(&child->channel);
         }
         for (int which = 0; which < 2; which++)
@@ -573,8 +573,8 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     run->session = true;
     if (call->locked) {
         run->pooled = run->result->claims.locked = true;
-        /* What came between calls belongs to none: output of threads, and packets that can only
-         * be an attack. */
+        /* Discard output of threads and packets that arrived between calls. A packet here can only be an
+         * attack. */
         px_child_discard_output(&run->child);
     }
     int result = drive(run, &options, error);

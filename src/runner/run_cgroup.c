@@ -30,8 +30,7 @@ static int put(int folder, const char *name, uint64_t value)
     return fd >= 0 && px_write(fd, text, (size_t)length) == length ? 0 : -1;
 }
 
-/* No more than the limits inside let a run have, so that it never ends one that keeps to them: what it
- * bounds is what they don't see. */
+/* memory.max covers what rlimits miss (pipes, sockets, page tables) and is high enough never to trigger first. */
 static int limit(int folder, const struct px_clone_request *shape)
 {
     if (shape->address_space_bytes != UINT64_MAX &&

@@ -459,8 +459,8 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
     request->magic = PX_LAUNCH_MAGIC;
     request->displays = __atomic_load_n(&zygotes->displays, __ATOMIC_RELAXED);
     request->slot = __atomic_fetch_add(&zygotes->slot, 1, __ATOMIC_RELAXED);
-    /* All of them may be dead without anybody having noticed: only one that was started for
-     * this request, and ended at once, says that there is no use in trying. */
+    /* All zygotes may have died unnoticed. Give up only if a zygote that was started for this very
+     * request ends at once too. */
     for (int started = 0; started < 2;) {
         struct zygote *zygote = acquire(zygotes);
         bool was_gone = zygote->socket < 0;

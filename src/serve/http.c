@@ -177,7 +177,7 @@ static void *new_request(void *closure, const char *uri, struct MHD_Connection *
     return NULL;
 }
 
-/* One that nobody came for; that of a stream holds the request. */
+/* Free a response that was never sent. A stream's response holds a reference to the request. */
 static void drop_answer(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
@@ -330,7 +330,7 @@ static void begin(struct px_http_request *request, const char *version)
 
 /* ---- The route ---- */
 
-/* The last of those that serve it watches no more. */
+/* When the last handler is done, stop watching the connection. */
 static void finish(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);

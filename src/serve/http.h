@@ -74,7 +74,8 @@ struct px_http_request {
     int64_t started_ns;
 
     /* The answer. */
-    bool ambiguous;                     /* how long it is: nothing more is read */
+    bool ambiguous;                     /* true if the body length is ambiguous (request smuggling); the
+                                           connection is then closed */
     bool dispatched;
     bool completed;                     /* the answer is sent, or the connection has ended */
     int status;                         /* 0: none yet */

@@ -82,8 +82,7 @@ static struct px_job *take(struct px_schedule *schedule, struct turn **ret_turn)
     return NULL;
 }
 
-/* Whoever the job belongs to may free it while it runs: what the schedule must know meanwhile
- * stands in for it. */
+/* run() may free the job, so keep a stack copy of its session and principal in the running list. */
 static void run_one(struct px_schedule *schedule, struct px_job *job, struct turn *turn)
 {
     char session[SESSION_MAX];

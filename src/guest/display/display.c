@@ -144,7 +144,7 @@ static void put(PyObject *forms, const char *metadata, size_t metadata_length, u
     px_wire_flush(&writer);
 }
 
-/* What is printed before it is seen before it. */
+/* Flush stdout and stderr first, to keep the order. */
 static int put_in_order(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
 {
     unsigned before = px_signals_fired();

@@ -44,6 +44,9 @@ struct hint_rule {
 #define TOO_LITTLE_TO_LOAD \
     "The library does not fit into {address_space_bytes} bytes of address space (address_space_bytes): ask " \
     "for more, or use a smaller library."
+#define NO_BROWSER \
+    "A static image of it needs a browser, which is not here: show it with fig.show(), write it with " \
+    "fig.write_html('plot.html'), or draw it with matplotlib."
 #define OWN_MODULE \
     "A module of your own can lie in the working directory when the script may read files, else put it " \
     "into the script."
@@ -166,9 +169,26 @@ static const struct hint_rule rules[] = {
      "threading.stack_size().", MEMORY_LIMITED},
     {"RuntimeError", "can't start new thread", NULL,
      "Use fewer threads: {max_threads} may run at once (max_threads).", ALWAYS},
-    {"ImportError", "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
-    {"OSError", "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
-    {"ImportError", "cannot allocate memory in static TLS", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
+    /* Libraries wrap the loader's message in errors of their own. */
+    {NULL, "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
+    {NULL, "cannot allocate memory in static TLS", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
+    {"cv2.error", "The function is not implemented", NULL,
+     "There is no display: write the image with cv2.imwrite(), or show it with PIL.Image.fromarray(image).show().",
+     ALWAYS},
+    {"ImportError", "Cannot load backend", NULL,
+     "There is no display: leave matplotlib.use() out; plt.show() gives the figure as an image.", ALWAYS},
+    {"RuntimeError", "Google Chrome", NULL, NO_BROWSER, ALWAYS},
+    {"ChromeNotFoundError", NULL, NULL, NO_BROWSER, ALWAYS},
+    {"BrowserFailedError", NULL, NULL, NO_BROWSER, ALWAYS},
+    {"ValueError", "requires the kaleido package", NULL, NO_BROWSER, ALWAYS},
+    {"LookupError", "nltk.download(", NULL,
+     "This data of NLTK is not installed, and a script can download nothing: work without it, as with "
+     "re.findall(r'\\w+', text) for words, or pass the data in the request's files below nltk_data/.", ALWAYS},
+    {"OSError", "[E050]", NULL,
+     "This spaCy model is not installed, and a script can download nothing: use spacy.blank('en').", ALWAYS},
+    {"PermissionError", "'/proc/", NULL,
+     "The sandbox shows no figures of the machine: leave out what asks for its memory, processors and processes.",
+     ALWAYS},
     {"TypeError", "is not JSON serializable", NULL,
      "Convert it first: int(x), float(x), str(x) or x.tolist(); json.dumps(..., default=str) does it for all.", ALWAYS},
     {"TypeError", "unhashable type: ", NULL,
@@ -341,7 +361,7 @@ static char *find_rule(const struct hint_rule *table, size_t count, const pyexec
     innermost_source(result, source, sizeof source);
     for (size_t i = 0; i < count; i++) {
         const struct hint_rule *rule = &table[i];
-        if (is_type(result->error_type, rule->type) &&
+        if ((!rule->type || is_type(result->error_type, rule->type)) &&
             (!rule->message || strstr(result->error_message, rule->message)) &&
             (!rule->source || source_has(source, rule->source)) &&
             is_time(rule, result, policy))

@@ -83,6 +83,25 @@ def test_another_backend_is_the_scripts_choice(executor):
     assert clean(result) == [] and result["last_value_repr"] == "True"
 
 
+def test_a_font_that_is_missing_is_told_once(executor):
+    code = ("import matplotlib.pyplot as plt\nplt.rcParams['font.sans-serif'] = ['SimHei']\n"
+            "for i in range(3):\n    plt.figure(); plt.plot([1, -2]); plt.title('a'); plt.xlabel('b')\nplt.show()")
+    result = executor.call(None, code)
+    assert result["status"] == "ok" and len(result["display"]) == 3 and result["stderr"].count("SimHei") == 1, result["stderr"]
+
+
+def test_numba_keeps_no_cache_of_a_cells_functions(own):
+    """A module in numba's place, with the classes that its caching module has."""
+    names = ("class _Cache: pass\nclass NullCache(_Cache): pass\nclass FunctionCache(_Cache):\n"
+             "    def __init__(self, function): self.function = function\n")
+    code = ("import os\nos.makedirs('numba/core')\nfor name in ('numba', 'numba/core'): open(name + '/__init__.py', 'w').close()\n"
+            "open('numba/core/caching.py', 'w').write(%r)\n"
+            "from numba.core.caching import FunctionCache\n"
+            "type(FunctionCache(lambda: 1)).__name__, type(FunctionCache(os.path.join)).__name__" % names)
+    result = own.result(code, "--any-import", "--files", "full")
+    assert result["last_value_repr"] == "('NullCache', 'FunctionCache')", result
+
+
 def test_figures_in_a_session(executor):
     for n in range(2):
         assert len(clean(executor.call("figures", PLOT))) == 1
@@ -164,9 +183,9 @@ def test_ipythons_own_display_is_this_one(own, science):
 
 
 def test_the_hooks_have_the_same_names_in_both_languages():
-    with open(os.path.join(ROOT, "src", "guest", "display.c")) as file:
+    with open(os.path.join(ROOT, "src", "guest", "display", "display.c")) as file:
         in_c = re.search(r"hooked\[\] = \{(.*?)\}", file.read(), re.S).group(1)
-    with open(os.path.join(ROOT, "src", "guest", "libraries.py")) as file:
+    with open(os.path.join(ROOT, "src", "guest", "display", "libraries.py")) as file:
         text = file.read()
     in_python = re.search(r"\nHOOKS = \{(.*?)\n\}", text, re.S).group(1)
     backend = re.search(r'BACKEND = "(\w+)"', text).group(1)

@@ -214,6 +214,31 @@ def test_the_cause_is_named(own, code, flags, words):
     assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
 
 
+def raising(kind, message):
+    """An error that a library raises, by its qualified name."""
+    module, _, name = kind.rpartition(".")
+    return "class %s(Exception): __module__ = %r\nraise %s(%r)" % (name, module or "builtins", name, message)
+
+
+@pytest.mark.parametrize("kind, message, words", [
+    ("cv2.error", "OpenCV(5.0.0) window.cpp:1215: error: (-2:Unspecified error) The function is not implemented. Rebuild the library", "cv2.imwrite()"),
+    ("RuntimeError", "\n\nKaleido requires Google Chrome to be installed.\n", "fig.write_html("),
+    ("choreographer.browsers.chromium.ChromeNotFoundError", "Kaleido v1 and later requires Chrome", "fig.write_html("),
+    ("LookupError", "\n****\n  Resource 'punkt_tab' not found.\n  >>> import nltk\n  >>> nltk.download('punkt_tab')\n", "nltk_data/"),
+    ("OSError", "[E050] Can't find model 'en_core_web_sm'.", "spacy.blank("),
+    ("xgboost.core.XGBoostError", "\nXGBoost Library (libxgboost.so) could not be loaded.\n['libxgboost.so: failed to map segment from shared object']", "address_space_bytes"),
+    ("ImportError", "Cannot load backend 'TkAgg' which requires the 'tk' interactive framework, as 'headless' is currently running", "matplotlib.use()"),
+])
+def test_what_libraries_raise(own, kind, message, words):
+    result = own.result(raising(kind, message))
+    assert result["status"] == "error" and words in (result["error"]["hint"] or ""), result["error"]
+
+
+def test_figures_of_the_machine_are_not_shown(own):
+    hint = own.result("open('/proc/meminfo')", *FULL)["error"]["hint"]
+    assert "no figures of the machine" in hint
+
+
 def test_a_limit_that_is_not_set_is_not_blamed(own):
     crash = "import ctypes\nctypes.string_at(0)"
     assert "address_space_bytes=" in own.result(crash, *ANY)["error"]["hint"]

@@ -127,8 +127,23 @@ class Unwritten:
             self.environ["PATH"] = self.path
 
 
+class Once:
+    """A filter of log records: passes each message once."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def filter(self, record):
+        message = record.getMessage()
+        new = message not in self.seen
+        self.seen.add(message)
+        return new
+
+
 def import_font_manager(module, run):
-    """Fonts are those that matplotlib brings: the system's are not in the sandbox."""
+    """Fonts are those that matplotlib brings: the system's are not in the sandbox. That one is missing is
+    told once, not for each text of each figure."""
+    load("logging").getLogger(module.__name__).addFilter(Once())
     if keeps_files():
         return run(module)
     with Unwritten(module):
@@ -237,6 +252,21 @@ def import_ipython_display(module, run):
     module.display = display
 
 
+# ---- numba ----
+
+def import_numba_caching(module, run):
+    """A function of a cell has no file that its machine code could be kept beside: it is compiled each time."""
+    run(module)
+    real, nothing = module.FunctionCache, module.NullCache
+
+    class FunctionCache(real):
+        def __new__(cls, function):
+            if function.__code__.co_filename.startswith("<cell"):
+                return nothing()
+            return real.__new__(cls)
+    module.FunctionCache = FunctionCache
+
+
 # How each is imported. src/guest/display/display.c has the names too: a child without the helper asks there.
 HOOKS = {
     "matplotlib": import_matplotlib,
@@ -245,6 +275,7 @@ HOOKS = {
     "altair": import_altair,
     "PIL.ImageShow": import_image_show,
     "IPython.core.display_functions": import_ipython_display,
+    "numba.core.caching": import_numba_caching,
 }
 FORMATTERS = ((is_figure, figure_forms),)
 

@@ -88,3 +88,8 @@ def test_its_own_client_ends_with_it():
     tool = PyexecTool(session_id="mine")
     assert tool.invoke({"code": "pass"}) == "(no output)" and tool.invoke({"code": "1"}) == "1"
     tool.close()
+
+
+def test_the_model_gets_a_bounded_text(rpc):
+    message = PyexecTool(client=rpc).invoke({"type": "tool_call", "id": "1", "name": "python", "args": {"code": "print('å' * 40000)\n'end'"}})
+    assert len(message.content.encode()) < 20_100 and "bytes left out" in message.content and message.content.endswith("'end'")

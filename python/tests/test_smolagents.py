@@ -92,6 +92,15 @@ def test_values_output_and_a_lost_state(executor):
     assert "restarted (timeout)" in executor("1").logs
 
 
+def test_what_the_model_reads_is_bounded_and_tells_of_displays(executor):
+    output = executor("print('å' * 40000)\n'€' * 40000")
+    assert all("bytes left out" in text and len(text.encode()) < 20_100 for text in (output.logs, output.output))
+    assert executor("print('a')\ndisplay('shown')").logs == "a\n\n'shown'"
+    with pytest.raises(AgentError) as failure:
+        executor("print('a' * 90000)\nraise ValueError('b' * 90000)")
+    assert len(str(failure.value).encode()) < 20_200
+
+
 class Needy(Tool):
     name, description, inputs, output_type = "needy", "needs a package", {}, "string"
 

@@ -96,3 +96,31 @@ asyncio.run(main())
 
 def test_the_public_names_are_there():
     assert all(hasattr(pyexec, name) for name in pyexec.__all__) and typing.get_type_hints(Result)
+
+
+def test_an_explanation_has_no_error_twice(rpc):
+    for code, error in (("x ==== 1", "invalid syntax"), ("1 / 0", "division by zero"), ("raise KeyError('k')", "KeyError: 'k'"),
+                        ("raise ValueError('a\\nsecond')", "ValueError: a")):
+        assert rpc.execute_once(code).explain().count(error) == 1, code
+    assert result_from({"status": "error", "error_repr": "E: m"}).explain() == "E: m"
+
+
+def test_an_explanation_tells_of_displays(rpc):
+    shown = rpc.execute_once("class Rich:\n    def __repr__(self): return 'plain'\n    def _repr_html_(self): return '<b>'\n"
+                             "display('first')\ndisplay(Rich())\nRich()").explain()
+    assert shown.splitlines() == ["plain", "'first'", "plain", "[display: text/html]", "[display: text/html]"]
+    many = result_from({"status": "ok", "display": [{"data": {"image/png": "AA=="}}] * 60, "display_dropped": 3}).explain()
+    assert many.count("[display: image/png]") == 50 and "[10 more displays" in many and "[3 displays beyond" in many
+
+
+@pytest.mark.parametrize("letter", ["a", "å", "€", "🐍", "\ud800"])
+@pytest.mark.parametrize("shift", range(4))
+def test_an_explanation_is_bounded_between_characters(letter, shift):
+    printed = "x" * shift + letter * 100_000
+    text = result_from({"status": "error", "stdout": printed, "error_repr": "E: the end"}).explain()
+    head, left_out, tail = text.split("\n[... ")[0], int(text.split("\n[... ")[1].split()[0]), text.split(" ...]\n")[1]
+    sizes = [len(part.encode("utf-8", "surrogatepass")) for part in (printed + "\nE: the end", head, tail)]
+    assert printed.startswith(head) and tail.endswith(letter + "\nE: the end") and set(tail[:-11]) == {letter}
+    assert sizes[1] + left_out + sizes[2] == sizes[0] and 19_990 < sizes[1] + sizes[2] <= 20_000
+    whole = result_from({"status": "ok", "stdout": "a" * 20_000}).explain()
+    assert whole == "a" * 20_000

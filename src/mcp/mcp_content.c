@@ -81,6 +81,14 @@ static void add_value(struct px_buffer *out, const json_t *result)
         px_buffer_add_string(out, " [cut]");
 }
 
+/* True when stderr has the error's traceback. That of a syntax error does not have error_repr in it. */
+static bool stderr_has_traceback(const json_t *result)
+{
+    const char *output = json_string_value(json_object_get(result, "stderr"));
+    const char *traceback = json_string_value(json_object_get(json_object_get(result, "error"), "traceback"));
+    return output && traceback && *traceback && strstr(output, traceback);
+}
+
 /* What the traceback on stderr does not say already. */
 static void add_error(struct px_buffer *out, const json_t *result)
 {
@@ -90,7 +98,7 @@ static void add_error(struct px_buffer *out, const json_t *result)
     if (!status || strcmp(status, "ok") == 0)
         return;
     end_line(out);
-    if (error && !strstr(px_buffer_shown(out), error)) {
+    if (error && !stderr_has_traceback(result) && !strstr(px_buffer_shown(out), error)) {
         add_text(out, error, strlen(error));
         end_line(out);
     }
@@ -104,19 +112,20 @@ static void add_files(struct px_buffer *out, const json_t *result)
 {
     const json_t *files = json_object_get(result, "files");
     size_t count = json_array_size(files);
+    px_auto_buffer struct px_buffer names = {0};
     for (size_t i = 0; i < count && i < FILES_NAMED; i++) {
         const json_t *file = json_array_get(files, i);
-        if (!i) {
-            end_line(out);
-            px_buffer_add_string(out, "files: ");
-        }
-        px_buffer_printf(out, "%s%s (%s, %lld bytes)", i ? ", " : "",
+        px_buffer_printf(&names, "%s%s (%s, %lld bytes)", i ? ", " : "files: ",
                          json_string_value(json_object_get(file, "path")),
                          json_string_value(json_object_get(file, "change")),
                          (long long)json_integer_value(json_object_get(file, "bytes")));
     }
     if (count > FILES_NAMED)
-        px_buffer_printf(out, " and %zu more", count - FILES_NAMED);
+        px_buffer_printf(&names, " and %zu more", count - FILES_NAMED);
+    if (!count)
+        return;
+    end_line(out);
+    add_text(out, px_buffer_shown(&names), names.length);     /* a path may have 4 KiB */
 }
 
 static void add_restart(struct px_buffer *out, const json_t *result)

@@ -177,6 +177,10 @@ def test_long_output_keeps_its_start_and_its_end(client):
     assert "bytes left out" in text(result) and len(result["structuredContent"]["stdout"]) == 100009
 
 
+def test_a_syntax_error_is_told_once(client):
+    assert text(client.call("run_python", code="x ==== 1")).count("invalid syntax") == 1
+
+
 def test_output_beyond_the_limit_is_said_to_be_cut(own):
     with Client(own, "--max-stdout-bytes", "10") as client:
         assert "[stdout is cut: the script wrote 101 bytes]" in text(client.call("run_python", code="print('a' * 100)"))

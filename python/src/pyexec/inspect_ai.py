@@ -22,6 +22,7 @@ from inspect_ai.util import ExecResult, OutputLimitExceededError, SandboxEnviron
 from inspect_ai.util import SandboxEnvironmentLimits, SandboxUnavailableError, SandboxUserUnsupportedError, sandboxenv
 from pydantic import BaseModel, ConfigDict
 
+from ._text import error_is_shown
 from .aio import AsyncPyexec
 from .errors import InvalidRequestError, PyexecError
 from .types import Policy, RequestFields, Result
@@ -237,7 +238,7 @@ def _exec_result(result: Result) -> ExecResult[str]:
         raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE_STR, result.stdout)
     stderr = result.stderr
     if result.error is not None:
-        if result.error_repr and result.error.type != "SystemExit" and result.error_repr not in stderr:
+        if result.error_repr and result.error.type != "SystemExit" and not error_is_shown(result):
             stderr += result.error_repr + "\n"
         if result.error.hint and result.error.hint not in stderr:
             stderr += "Hint: %s\n" % result.error.hint

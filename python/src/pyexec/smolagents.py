@@ -16,6 +16,7 @@ from smolagents.remote_executors import RemotePythonExecutor
 from smolagents.tools import Tool
 from smolagents.utils import AgentError
 
+from ._text import bounded, cut_lines, display_lines
 from .client import Pyexec
 from .types import DEFAULT_ALLOWED_IMPORTS, Policy
 
@@ -97,13 +98,14 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         result = self.session.execute(code)
         if result.error is not None and result.error.type == self.FINAL_ANSWER_EXCEPTION:
             answer = self._deserialize_final_answer(result.error.message, self.allow_pickle)
-            return CodeOutput(output=answer, logs=result.stdout, is_final_answer=True)
+            return CodeOutput(output=answer, logs=bounded(result.stdout), is_final_answer=True)
         if not result.ok:
             raise AgentError(result.explain(), self.logger)
-        logs = result.stdout + result.stderr
+        logs = "\n".join([result.stdout + result.stderr, *display_lines(result), *cut_lines(result)])
         if result.session is not None and result.session.restarted:
             logs += "\nThe session had been restarted (%s): variables of earlier steps are gone." % result.session.restarted
-        return CodeOutput(output=result.last_value_repr, logs=logs, is_final_answer=False)
+        value = None if result.last_value_repr is None else bounded(result.last_value_repr)
+        return CodeOutput(output=value, logs=bounded(logs), is_final_answer=False)
 
     def send_tools(self, tools: dict[str, Any]) -> None:
         foreign = [name for name, tool in tools.items() if not isinstance(tool, Tool)]
@@ -123,7 +125,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
                 raise AgentError(
                     "a tool needs the package '%s', which the sandbox does not have: %s. pyexec installs nothing; let policy "
                     "have python_bin of an environment with it, isolate_site=False, and its module in allowed_imports."
-                    % (package, result.error_repr), self.logger)
+                    % (package, bounded(result.error_repr or result.status)), self.logger)
         return additional_imports
 
     def _patch_final_answer_with_exception(self, final_answer_tool: Any) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Optional, TypedDict, TypeVar, Union
 
+from . import _text
+
 Status = Literal["ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"]
 
 # What a script may import when the policy does not say (checked against the program by a test): lists of a
@@ -190,21 +192,10 @@ class Result:
         return self.status == "ok"
 
     def explain(self) -> str:
-        """Everything that is worth reading, in the order a terminal would show it; the hint that mends an error last."""
-        parts = [self.stdout.rstrip("\n"), self.stderr.rstrip("\n")]
-        if self.last_value_repr is not None:
-            parts.append(self.last_value_repr)
-        if self.error_repr and self.error_repr not in self.stderr:
-            parts.append(self.error_repr)
-        if self.status not in ("ok", "error"):
-            parts.append("The run ended as %s." % self.status)
-        if self.stdout_truncated or self.stderr_truncated:
-            parts.append("Output beyond the limit was dropped.")
-        if self.session is not None and self.session.restarted:
-            parts.append("The session had been restarted (%s): names of earlier calls are gone." % self.session.restarted)
-        if self.error is not None and self.error.hint and self.error.hint not in "".join(parts):
-            parts.append("Hint: " + self.error.hint)
-        return "\n".join(part for part in parts if part)
+        """Text for a model or a person, in the order of a terminal: what was printed, the value, displays, the error, notes, the hint.
+
+        At most 20,000 bytes: of a longer text the middle is left out, and a line says how many bytes."""
+        return _text.explain(self)
 
 
 T = TypeVar("T")

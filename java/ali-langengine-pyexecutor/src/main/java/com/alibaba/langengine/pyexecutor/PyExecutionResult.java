@@ -355,20 +355,14 @@ public class PyExecutionResult {
     }
 
     /**
-     * What a model or a person is to read: standard output, standard error with the traceback and its hint, and the last
-     * value, as far as there is something of each.
+     * What a model or a person is to read: standard output, standard error with the traceback, the last value, what was displayed
+     * and the hint, as far as there is something of each. It has at most 20,000 bytes of UTF-8: of a longer text the middle is
+     * left out, and a line says how many bytes.
      *
      * @return a text that is not empty
      */
     public String toText() {
-        StringBuilder text = new StringBuilder();
-        boolean told = errorRepr == null || stderr != null && stderr.contains(errorRepr);
-        for (String part : new String[] {stdout, stderr, told ? null : errorRepr, lastValueRepr}) {
-            if (part != null && !part.isEmpty()) {
-                text.append(text.length() == 0 || text.charAt(text.length() - 1) == '\n' ? "" : "\n").append(part);
-            }
-        }
-        return text.length() == 0 ? "(" + status.name().toLowerCase(Locale.ROOT) + ", no output)" : text.toString();
+        return ModelText.of(this);
     }
 
     @Override

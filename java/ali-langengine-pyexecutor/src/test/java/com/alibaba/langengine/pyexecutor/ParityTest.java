@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
@@ -463,6 +464,26 @@ class ParityTest {
         String text = run("print('a')\n1 / 0").toText();
         assertTrue(text.startsWith("a\nTraceback") && text.endsWith("ZeroDivisionError: division by zero\n"), text);
         assertEquals("E: m", new PyExecutionResult(1, "", false, "", false, 1, null, "E: m").toText());
+        String syntax = run("x ==== 1").toText();
+        assertEquals(syntax.indexOf("invalid syntax"), syntax.lastIndexOf("invalid syntax"), syntax);
+        assertEquals("'first'", run("display('first')").toText());
+        assertEquals("plain\n[display: text/html]", run("class Rich:\n    def __repr__(self): return 'plain'\n"
+                + "    def _repr_html_(self): return '<b>'\nRich()").toText());
+    }
+
+    @Test
+    void theTextForModelsIsBoundedBetweenCharacters() {
+        for (String letter : new String[] {"a", "å", "€", "🐍"}) {
+            for (String shift : new String[] {"", "x", "xx", "xxx"}) {
+                String all = shift + letter.repeat(50_000);
+                String text = new PyExecutionResult(1, all, false, "", false, 1, null, "E: m").toText();
+                String[] parts = text.split("\\n\\[\\.\\.\\. | bytes left out \\.\\.\\.\\]\\n");
+                assertTrue(all.startsWith(parts[0]) && (all + "\nE: m").endsWith(parts[2]), text);
+                int kept = parts[0].getBytes(StandardCharsets.UTF_8).length + parts[2].getBytes(StandardCharsets.UTF_8).length;
+                assertTrue(kept > 19_990 && kept <= 20_000, kept + " bytes");
+                assertEquals((all + "\nE: m").getBytes(StandardCharsets.UTF_8).length, kept + Integer.parseInt(parts[1]));
+            }
+        }
     }
 
     @Test

@@ -27,14 +27,24 @@ static struct px_principal *find_basic(struct px_principals *principals, const c
     return colon ? px_principals_find_token(principals, colon + 1) : NULL;
 }
 
+/* The token as that dialect's clients send it. E2B's have one for their API, one for the code interpreter, and
+ * one for files and commands. */
+static const char *own_header(const struct px_http_request *request)
+{
+    static const char *const of_e2b[] = {"E2B-Traffic-Access-Token", "X-Access-Token", "X-Api-Key"};
+    const char *token = NULL;
+    if (request->route->dialects & PX_DIFY_SANDBOX)
+        return px_http_request_header(request, "X-Api-Key");
+    for (size_t i = 0; !token && (request->route->dialects & PX_E2B) && i < PX_COUNT(of_e2b); i++)
+        token = px_http_request_header(request, of_e2b[i]);
+    return token;
+}
+
 struct px_principal *px_dialect_principal(struct px_http_request *request)
 {
     struct px_principals *principals = &request->server->principals;
     const char *authorization = px_http_request_header(request, "Authorization");
-    const char *own = request->route->dialects & PX_DIFY_SANDBOX ? px_http_request_header(request, "X-Api-Key")
-                      : request->route->dialects & PX_E2B
-                          ? px_http_request_header(request, "E2B-Traffic-Access-Token")
-                          : NULL;
+    const char *own = own_header(request);
     if (!request->listener->tcp && (!principals->path || (!authorization && !own)))
         return &principals->local;
     if (!principals->path)

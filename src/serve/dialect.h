@@ -46,7 +46,7 @@ void px_dialect_add_cut(struct px_buffer *out, const json_t *result);
 
 void px_dialect_health(struct px_http_request *request);
 
-/* dialect_e2b.c. The contexts that it has made, by principal. */
+/* dialect_e2b.c, e2b_sandbox.c. The contexts and sandboxes that it has made, by principal. */
 struct px_contexts;
 int px_contexts_new(struct px_contexts **ret, pyexec_error *error);
 void px_contexts_free(struct px_contexts *contexts);
@@ -56,6 +56,9 @@ void px_e2b_create(struct px_http_request *request);
 void px_e2b_list(struct px_http_request *request);
 void px_e2b_delete(struct px_http_request *request);
 void px_e2b_restart(struct px_http_request *request);
+void px_e2b_sandbox_create(struct px_http_request *request);
+void px_e2b_sandbox_connect(struct px_http_request *request);
+void px_e2b_sandbox_kill(struct px_http_request *request);
 
 /* dialect_dify.c */
 void px_dify_run(struct px_http_request *request);

@@ -1,7 +1,6 @@
 /* E2B's code interpreter: POST /execute and /contexts as its server has them and its SDKs call them.
- * A context is a session of the same id; the one that nobody names is `e2b-default`. What a context
- * is stays here until it is deleted, so that it has its place and its folder though its session has
- * ended (a kill, its TTL) and begins anew. Errors are plain text. */
+ * A context is a session (e2b_sandbox.h). It stays known until it is deleted: its folder is the same when
+ * its session has ended (a kill, its TTL) and begins anew. Errors are plain text. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,140 +10,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "serve/dialect.h"
+#include "serve/e2b_sandbox.h"
 #include "serve/route.h"
 #include "serve/run_request.h"
 #include "serve/server.h"
 #include "serve/sse.h"
 
-#define DEFAULT "e2b-default"
-#define HOME "/home/user"
-#define CONTEXTS_MAX 1000u      /* of a principal's; the one that was used the longest ago goes */
 #define CWD_MAX 1024u
-
-/* ---- Contexts ---- */
-
-struct context {
-    struct context *next;
-    const struct px_principal *principal;
-    char *id, *cwd;
-};
-
-struct px_contexts {
-    pthread_mutex_t lock;
-    struct context *list;       /* the last one used first */
-};
-
-int px_contexts_new(struct px_contexts **ret, pyexec_error *error)
-{
-    *ret = calloc(1, sizeof **ret);
-    if (!*ret)
-        return px_error_oom(error);
-    pthread_mutex_init(&(*ret)->lock, NULL);
-    return 0;
-}
-
-static void free_context(struct context *context)
-{
-    free(context->id);
-    free(context->cwd);
-    free(context);
-}
-
-void px_contexts_free(struct px_contexts *contexts)
-{
-    if (!contexts)
-        return;
-    while (contexts->list) {
-        struct context *next = contexts->list->next;
-        free_context(contexts->list);
-        contexts->list = next;
-    }
-    pthread_mutex_destroy(&contexts->lock);
-    free(contexts);
-}
-
-static void add_context(struct px_contexts *contexts, struct context *context)
-{
-    pthread_mutex_lock(&contexts->lock);
-    context->next = contexts->list;
-    contexts->list = context;
-    size_t count = 0;
-    for (struct context **at = &contexts->list; *at;) {
-        struct context *one = *at;
-        if (one->principal != context->principal || ++count <= CONTEXTS_MAX) {
-            at = &one->next;
-            continue;
-        }
-        *at = one->next;
-        free_context(one);
-    }
-    pthread_mutex_unlock(&contexts->lock);
-}
-
-/* Takes it out of the list; NULL: not there. With the lock held. */
-static struct context *unlink_context(struct px_contexts *contexts, const struct px_principal *principal,
-                                      const char *id)
-{
-    struct context **at = &contexts->list;
-    while (*at && ((*at)->principal != principal || strcmp((*at)->id, id) != 0))
-        at = &(*at)->next;
-    struct context *found = *at;
-    if (found)
-        *at = found->next;
-    return found;
-}
-
-/* A copy of its folder, for free(), and it is the last one used; NULL: there is none of that id. */
-static char *use_context(struct px_http_request *request, const char *id)
-{
-    struct px_contexts *contexts = request->server->contexts;
-    if (strcmp(id, DEFAULT) == 0)
-        return strdup(HOME);
-    pthread_mutex_lock(&contexts->lock);
-    struct context *found = unlink_context(contexts, request->principal, id);
-    char *cwd = found ? strdup(found->cwd) : NULL;
-    if (found) {
-        found->next = contexts->list;
-        contexts->list = found;
-    }
-    pthread_mutex_unlock(&contexts->lock);
-    return cwd;
-}
-
-static json_t *describe(const char *id, const char *cwd)
-{
-    return json_pack("{s:s, s:s, s:s}", "id", id, "language", "python", "cwd", cwd);
-}
-
-/* ---- Answers ---- */
-
-static void answer_text(struct px_http_request *request, int status, const char *text)
-{
-    px_answer_text(request, status, "text/plain; charset=utf-8", text, strlen(text));
-}
-
-static void refuse(struct px_http_request *request, const char *text)
-{
-    request->outcome = "invalid_request";
-    answer_text(request, MHD_HTTP_BAD_REQUEST, text);
-}
-
-static void answer_unknown(struct px_http_request *request, const char *id)
-{
-    char text[256];
-    snprintf(text, sizeof text, "Context %.200s not found", id);
-    request->outcome = "session_not_found";
-    answer_text(request, MHD_HTTP_NOT_FOUND, text);
-}
-
-static void answer_failure(struct px_http_request *request, const pyexec_error *error)
-{
-    char text[sizeof error->message + sizeof error->hint + 2];
-    if (px_dialect_failed(request, error))
-        return;
-    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
-    answer_text(request, px_status_of(error), text);
-}
 
 /* ---- Lines of an execution ---- */
 
@@ -348,11 +220,11 @@ static int add_environment(pyexec_request *run, json_t *variables, pyexec_error 
     return px_error_hint(error, "Send {\"NAME\": \"value\"}.");
 }
 
-/* The folder of the workspace that stands for it: HOME is the workspace. NULL: none may. */
+/* The folder of the workspace that stands for it: PX_E2B_HOME is the workspace. NULL: none may. */
 static const char *folder_of(const char *cwd)
 {
-    size_t home = strlen(HOME);
-    if (strncmp(cwd, HOME, home) == 0 && (!cwd[home] || cwd[home] == '/'))
+    size_t home = strlen(PX_E2B_HOME);
+    if (strncmp(cwd, PX_E2B_HOME, home) == 0 && (!cwd[home] || cwd[home] == '/'))
         return cwd + home + strspn(cwd + home, "/");
     return *cwd == '/' ? NULL : cwd;
 }
@@ -363,7 +235,7 @@ static pyexec_request *make_run(struct px_http_request *request, const char *cwd
     pyexec_request *run = px_dialect_run(request, json_object_get(request->json, "code"), error);
     if (!run)
         return NULL;
-    if (pyexec_request_set_workspace_path(run, HOME) < 0 ||
+    if (pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0 ||
         (*folder && pyexec_request_set_working_dir(run, folder) < 0))
         px_error_oom(error);
     else if (add_environment(run, json_object_get(request->json, "env_vars"), error) == 0)
@@ -377,16 +249,16 @@ static void run(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
-    px_auto_free char *cwd = use_context(request, request->session);
+    px_auto_free char *cwd = px_e2b_use_context(request);
     if (!cwd) {             /* deleted meanwhile */
-        answer_unknown(request, request->session);
+        px_e2b_answer_unknown(request, px_e2b_context_id(request->session));
         return;
     }
     pyexec_request *wanted = make_run(request, cwd, &error);
     if (!wanted || px_sse_begin_lines(request) < 0) {
         if (wanted)
             px_error_oom(&error);
-        answer_failure(request, &error);
+        px_e2b_answer_failure(request, &error);
         pyexec_request_free(wanted);
         return;
     }
@@ -414,7 +286,7 @@ static bool check_language(struct px_http_request *request, const json_t *langua
         return true;
     char message[128];
     snprintf(message, sizeof message, "language '%.60s' is not supported: this is pyexec, for Python alone", text ? text : "?");
-    refuse(request, message);
+    px_e2b_refuse(request, message);
     return false;
 }
 
@@ -424,32 +296,32 @@ static bool find_context(struct px_http_request *request)
     const json_t *language = json_object_get(request->json, "language");
     const char *id = json_string_value(json_object_get(request->json, "context_id"));
     if (id && json_is_string(language)) {
-        refuse(request, "Only one of context_id or language can be provided");
+        px_e2b_refuse(request, "Only one of context_id or language can be provided");
         return false;
     }
     if (!check_language(request, language))
         return false;
-    px_auto_free char *cwd = use_context(request, id ? id : DEFAULT);
-    request->session = cwd ? strdup(id ? id : DEFAULT) : NULL;
-    if (request->session && px_route_session(request) == 0)
-        return true;
-    answer_unknown(request, id ? id : DEFAULT);
-    return false;
+    if (!px_e2b_enter(request, id ? id : PX_E2B_DEFAULT))
+        return false;
+    px_auto_free char *cwd = px_e2b_use_context(request);
+    if (!cwd)
+        px_e2b_answer_unknown(request, id);
+    return cwd;
 }
 
 void px_e2b_execute(struct px_http_request *request)
 {
     pyexec_error error;
     if (!px_dialect_body(request, &error)) {
-        answer_failure(request, &error);
+        px_e2b_answer_failure(request, &error);
         return;
     }
     if (!json_is_string(json_object_get(request->json, "code"))) {
-        refuse(request, "code: a text is required");
+        px_e2b_refuse(request, "code: a text is required");
         return;
     }
     if (find_context(request) && px_http_request_move(request, run, &error) < 0)
-        answer_failure(request, &error);
+        px_e2b_answer_failure(request, &error);
 }
 
 /* ---- The routes of contexts ---- */
@@ -468,45 +340,31 @@ void px_e2b_create(struct px_http_request *request)
 {
     pyexec_error error;
     if (request->body.length && !px_dialect_body(request, &error)) {
-        answer_failure(request, &error);
+        px_e2b_answer_failure(request, &error);
         return;
     }
     if (!check_language(request, json_object_get(request->json, "language")))
         return;
     const char *given = json_string_value(json_object_get(request->json, "cwd"));
-    const char *cwd = given && *given ? given : HOME, *folder = folder_of(cwd);
+    const char *cwd = given && *given ? given : PX_E2B_HOME, *folder = folder_of(cwd);
     if (!folder || leaves_home(folder) || strlen(cwd) > CWD_MAX) {
         char message[384];
-        snprintf(message, sizeof message, "cwd '%.200s' is not " HOME " or a folder in it, which stands for the context's workspace", cwd);
-        refuse(request, message);
+        snprintf(message, sizeof message, "cwd '%.200s' is not " PX_E2B_HOME " or a folder in it, which stands for the context's workspace", cwd);
+        px_e2b_refuse(request, message);
         return;
     }
-    struct context *context = calloc(1, sizeof *context);
-    if (context)
-        *context = (struct context){.principal = request->principal, .id = px_random_name("e2b-"), .cwd = strdup(cwd)};
-    if (!context || !context->id || !context->cwd) {
-        if (context)
-            free_context(context);
-        px_error_oom(&error);
-        answer_failure(request, &error);
+    if (!px_e2b_enter(request, PX_E2B_DEFAULT))
         return;
-    }
-    char *text = px_json_take_text(describe(context->id, context->cwd));
-    add_context(request->server->contexts, context);
-    px_answer_json(request, MHD_HTTP_OK, text);
+    if (px_e2b_add_context(request, cwd, &error) < 0)
+        px_e2b_answer_failure(request, &error);
+    else
+        px_answer_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_describe(px_e2b_context_id(request->session), cwd)));
 }
 
 void px_e2b_list(struct px_http_request *request)
 {
-    struct px_contexts *contexts = request->server->contexts;
-    json_t *list = json_array();
-    px_json_append(list, describe(DEFAULT, HOME));
-    pthread_mutex_lock(&contexts->lock);
-    for (const struct context *at = contexts->list; at; at = at->next)
-        if (at->principal == request->principal)
-            px_json_append(list, describe(at->id, at->cwd));
-    pthread_mutex_unlock(&contexts->lock);
-    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(list));
+    if (px_e2b_enter(request, PX_E2B_DEFAULT))
+        px_answer_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_contexts(request)));
 }
 
 /* Its session may never have begun, or have ended already. */
@@ -515,30 +373,28 @@ static void end_session(struct px_http_request *request)
     pyexec_error error;
     if (pyexec_session_close(request->server->executor, request->session_key, &error) < 0 &&
         error.code != PYEXEC_SESSION_NOT_FOUND)
-        answer_failure(request, &error);
+        px_e2b_answer_failure(request, &error);
     else
         px_answer_json(request, MHD_HTTP_OK, strdup("null"));
 }
 
 void px_e2b_delete(struct px_http_request *request)
 {
-    struct px_contexts *contexts = request->server->contexts;
-    pthread_mutex_lock(&contexts->lock);
-    struct context *found = unlink_context(contexts, request->principal, request->session);
-    pthread_mutex_unlock(&contexts->lock);
-    if (found || strcmp(request->session, DEFAULT) == 0)
+    if (!px_e2b_enter(request, request->session))
+        return;
+    if (px_e2b_forget_context(request))
         end_session(request);
     else
-        answer_unknown(request, request->session);
-    if (found)
-        free_context(found);
+        px_e2b_answer_unknown(request, px_e2b_context_id(request->session));
 }
 
 void px_e2b_restart(struct px_http_request *request)
 {
-    px_auto_free char *cwd = use_context(request, request->session);
+    if (!px_e2b_enter(request, request->session))
+        return;
+    px_auto_free char *cwd = px_e2b_use_context(request);
     if (cwd)
         end_session(request);
     else
-        answer_unknown(request, request->session);
+        px_e2b_answer_unknown(request, px_e2b_context_id(request->session));
 }

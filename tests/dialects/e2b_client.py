@@ -1,4 +1,5 @@
-"""What E2B's own SDK sees of a server, as JSON: argv[1] is {"url": …}, or {} for the port that its debug mode has."""
+"""What E2B's own SDK sees of a server, as JSON: argv[1] is {"url": …}, or {} for the port that its debug mode has.
+With "api_key" the SDK makes its sandboxes by the server's API, as it does by E2B's cloud."""
 import asyncio
 import importlib.metadata
 import json
@@ -8,7 +9,9 @@ import threading
 import time
 
 target = json.loads(sys.argv[1])
-os.environ["E2B_DEBUG"] = "true"
+os.environ["E2B_DEBUG"] = "false" if "api_key" in target else "true"
+if "api_key" in target:
+    os.environ.update(E2B_API_URL=target["url"], E2B_API_KEY=target["api_key"])
 if "url" in target:
     os.environ["E2B_SANDBOX_URL"] = target["url"]
 
@@ -119,6 +122,30 @@ async def asynchronous():
     return [d.text for d in done], sorted("".join(lines).split())
 
 
+def sandboxes(first):
+    """Two sandboxes have nothing in common; kill() ends one."""
+    second = Sandbox.create()
+    context = first.create_code_context()
+    for sandbox, name in ((first, "first"), (second, "second")):
+        sandbox.run_code("name = %r\nopen('file', 'w').write(name)" % name)
+    first.run_code("inner = 1", context=context)
+    read = "name, open('file').read()"
+    seen = {
+        "ids": [first.sandbox_id, second.sandbox_id],
+        "first": told(first.run_code(read)), "second": told(second.run_code(read)),
+        "connected": told(Sandbox.connect(first.sandbox_id).run_code(read)),
+        "contexts": [[c.id == context.id for c in first.list_code_contexts()], [c.id == context.id for c in second.list_code_contexts()]],
+        "foreign": raised(second.run_code, "1", context=context),
+        "killed": [first.kill(), first.kill(), Sandbox.kill(second.sandbox_id + "0")],
+        "after": [raised(first.run_code, "1"), raised(first.create_code_context), raised(first.run_code, "1", context=context),
+                  raised(Sandbox.connect, first.sandbox_id)],
+        "second_after": told(second.run_code(read)),
+        "envs": raised(Sandbox.create, envs={"NAME": "value"}),
+    }
+    seen["second_killed"] = second.kill()
+    return seen
+
+
 def scenario():
     sandbox = Sandbox.create()
     report = {
@@ -150,6 +177,7 @@ def scenario():
 PARTS = {
     "rich": lambda sandbox: [{key: result[key] for key in (*result.formats(), "is_main_result")} for result in sandbox.run_code(RICH).results],
     "streamed": streamed, "cancelled": cancelled, "contexts": contexts,
+    "sandboxes": sandboxes,
 }
 
 

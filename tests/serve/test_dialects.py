@@ -12,7 +12,8 @@ from serving import serving, token_line
 ALL = ["--e2b", "--dify-sandbox", "--sandbox-fusion"]
 LIMITS = ["--files", "full", "--allow-import", "os", "--timeout", "2s", "--cpu-time-seconds", "1"]
 ROUTES = [("POST", "/execute"), ("POST", "/contexts"), ("GET", "/contexts"), ("DELETE", "/contexts/e2b-default"),
-          ("POST", "/contexts/e2b-default/restart"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
+          ("POST", "/contexts/e2b-default/restart"), ("POST", "/v2/sandboxes"), ("POST", "/v2/sandboxes/mine/connect"),
+          ("DELETE", "/sandboxes/mine"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
           ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code")]
 OPEN = [("GET", "/health"), ("GET", "/v1/ping")]
 BODIES = {"/execute": {"code": "6 * 7"}, "/v1/sandbox/run": {"language": "python3", "code": "print(42)"},
@@ -104,6 +105,43 @@ def test_contexts_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
     for absent in ("removed", "removed_again", "restart_unknown"):
         assert seen[absent][0] == "NotFoundException" and seen[absent][1].endswith(" not found"), absent
     assert seen["after"] == 2
+
+
+def separate(seen):
+    assert seen["ids"][0] != seen["ids"][1]
+    assert good(seen["first"], "('first', 'first')") and good(seen["connected"], "('first', 'first')")
+    assert good(seen["second"], "('second', 'second')") and good(seen["second_after"], "('second', 'second')")
+    assert sorted(seen["contexts"][0]) == [False, True] and seen["contexts"][1] == [False]
+    assert seen["foreign"][0] == "NotFoundException" and seen["killed"] == [True, False, False] and seen["second_killed"]
+    assert all(kind in ("NotFoundException", "SandboxNotFoundException") for kind, _ in seen["after"]), seen["after"]
+    assert "environment variables" in seen["envs"][1]
+
+
+def test_sandboxes_of_the_e2b_sdk_are_separate(server, dialect_client, capsys):  # noqa: F811
+    separate(seen_by(dialect_client, "e2b_client.py", server, capsys, only="sandboxes", api_key="e2b_0")["sandboxes"])
+    assert not [s for s in server.ask("GET", "/v1/sessions").json()["sessions"] if s["id"].startswith("sandbox-")]
+
+
+def test_the_e2b_sdk_has_its_api_key_as_token(guarded, dialect_client, capsys):  # noqa: F811
+    separate(seen_by(dialect_client, "e2b_client.py", guarded, capsys, only="sandboxes", api_key="alice")["sandboxes"])
+
+
+@pytest.mark.parametrize("sandbox", ["a:b", "../x", "a b", "x" * 65, "ö", "a/b", "."])
+def test_ids_of_e2b_sandboxes_are_checked(server, sandbox):
+    for method, path in (("POST", "/execute"), ("GET", "/contexts"), ("POST", "/contexts"), ("DELETE", "/contexts/e2b-default")):
+        answer = server.ask(method, path, {"code": "1"} if method == "POST" else None, headers={"E2b-Sandbox-Id": sandbox.encode()})
+        assert answer.status == 400 and "E2b-Sandbox-Id" in answer.body.decode(), (method, path)
+
+
+def test_a_sandbox_of_e2b_is_not_reached_by_a_context_s_id(server):
+    def ask(path, body, sandbox):
+        return server.ask("POST", path, body, headers={"E2b-Sandbox-Id": sandbox})
+    context = ask("/contexts", {}, "mine").json()["id"]
+    assert ask("/execute", {"code": "1", "context_id": context}, "mine").status == 200
+    for sandbox, named in (("", "mine:" + context), ("other", context), ("other", "mine:" + context), ("", context), ("", "mine:e2b-default")):
+        assert ask("/execute", {"code": "1", "context_id": named}, sandbox).status == 404, (sandbox, named)
+    assert server.ask("DELETE", "/sandboxes/mine").status == 204 and server.ask("DELETE", "/sandboxes/mine").status == 404
+    assert ask("/execute", {"code": "1", "context_id": context}, "mine").status == 404
 
 
 def test_the_e2b_sdk_in_debug_mode_alone(own, dialect_client):  # noqa: F811

@@ -1,0 +1,386 @@
+#include "serve/e2b_sandbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "serve/route.h"
+#include "serve/server.h"
+
+#define SANDBOX_HEADER "E2b-Sandbox-Id"
+#define SANDBOX_ID_MAX 64u
+#define SANDBOX_PREFIX "sandbox-"   /* of ids that this server gives: they end with kill() */
+#define SANDBOX_SEPARATOR ':'       /* in no sandbox's id, and in no context's */
+#define CONTEXTS_MAX 1000u          /* of a principal; the least recently used one goes */
+
+/* A context, or a sandbox that this server made (without `cwd`). */
+struct e2b_entry {
+    struct e2b_entry *next;
+    const struct px_principal *principal;
+    char *id, *cwd;
+};
+
+struct px_contexts {
+    pthread_mutex_t lock;
+    struct e2b_entry *contexts, *sandboxes;     /* the most recently used ones first */
+};
+
+/* ---- Lists ---- */
+
+int px_contexts_new(struct px_contexts **ret, pyexec_error *error)
+{
+    *ret = calloc(1, sizeof **ret);
+    if (!*ret)
+        return px_error_oom(error);
+    pthread_mutex_init(&(*ret)->lock, NULL);
+    return 0;
+}
+
+static void entry_free(struct e2b_entry *entry)
+{
+    if (!entry)
+        return;
+    free(entry->id);
+    free(entry->cwd);
+    free(entry);
+}
+
+static void list_free(struct e2b_entry *list)
+{
+    while (list) {
+        struct e2b_entry *next = list->next;
+        entry_free(list);
+        list = next;
+    }
+}
+
+void px_contexts_free(struct px_contexts *contexts)
+{
+    if (!contexts)
+        return;
+    list_free(contexts->contexts);
+    list_free(contexts->sandboxes);
+    pthread_mutex_destroy(&contexts->lock);
+    free(contexts);
+}
+
+/* With the lock held. */
+static void list_add(struct e2b_entry **list, struct e2b_entry *entry)
+{
+    entry->next = *list;
+    *list = entry;
+    size_t count = 0;
+    for (struct e2b_entry **at = list; *at;) {
+        struct e2b_entry *one = *at;
+        if (one->principal != entry->principal || ++count <= CONTEXTS_MAX) {
+            at = &one->next;
+            continue;
+        }
+        *at = one->next;
+        entry_free(one);
+    }
+}
+
+/* Takes the first entry out whose id begins with the `length` bytes, or is them if `length` is its own
+ * length. NULL: there is none. With the lock held. */
+static struct e2b_entry *list_take(struct e2b_entry **list, const struct px_principal *principal, const char *id,
+                                   size_t length)
+{
+    struct e2b_entry **at = list;
+    while (*at && ((*at)->principal != principal || strncmp((*at)->id, id, length) != 0))
+        at = &(*at)->next;
+    struct e2b_entry *found = *at;
+    if (found)
+        *at = found->next;
+    return found;
+}
+
+static struct e2b_entry *entry_new(const struct px_principal *principal, char *id, const char *cwd)
+{
+    struct e2b_entry *entry = calloc(1, sizeof *entry);
+    if (entry)
+        *entry = (struct e2b_entry){.principal = principal, .id = id, .cwd = cwd ? strdup(cwd) : NULL};
+    else
+        free(id);
+    if (entry && entry->id && (entry->cwd || !cwd))
+        return entry;
+    entry_free(entry);
+    return NULL;
+}
+
+/* ---- Answers ---- */
+
+void px_e2b_answer_text(struct px_http_request *request, int status, const char *text)
+{
+    px_answer_text(request, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void px_e2b_refuse(struct px_http_request *request, const char *text)
+{
+    request->outcome = "invalid_request";
+    px_e2b_answer_text(request, MHD_HTTP_BAD_REQUEST, text);
+}
+
+void px_e2b_answer_unknown(struct px_http_request *request, const char *context)
+{
+    char text[256];
+    snprintf(text, sizeof text, "Context %.200s not found", context);
+    request->outcome = "session_not_found";
+    px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
+}
+
+void px_e2b_answer_failure(struct px_http_request *request, const pyexec_error *error)
+{
+    char text[sizeof error->message + sizeof error->hint + 2];
+    if (px_dialect_failed(request, error))
+        return;
+    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
+    px_e2b_answer_text(request, px_status_of(error), text);
+}
+
+/* As E2B's API. Takes the object. */
+static void answer_object(struct px_http_request *request, int status, json_t *object)
+{
+    px_answer_json(request, status, px_json_take_text(object));
+}
+
+static void answer_api_error(struct px_http_request *request, int status, const char *text)
+{
+    request->outcome = status == MHD_HTTP_NOT_FOUND ? "session_not_found" : "invalid_request";
+    answer_object(request, status, json_pack("{s:i, s:s}", "code", status, "message", text));
+}
+
+/* ---- Which sandbox, and which context ---- */
+
+static bool is_sandbox_id(const char *id)
+{
+    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+    size_t length = strspn(id, characters);
+    return length && length <= SANDBOX_ID_MAX && !id[length];
+}
+
+/* A client may name a sandbox as it likes; an id that this server gives is known until kill(). */
+static bool sandbox_lives(struct px_http_request *request, const char *sandbox)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    if (strncmp(sandbox, SANDBOX_PREFIX, strlen(SANDBOX_PREFIX)) != 0)
+        return true;
+    pthread_mutex_lock(&contexts->lock);
+    struct e2b_entry *found = list_take(&contexts->sandboxes, request->principal, sandbox, strlen(sandbox) + 1);
+    if (found)
+        list_add(&contexts->sandboxes, found);
+    pthread_mutex_unlock(&contexts->lock);
+    return found;
+}
+
+/* False: answered. *ret_sandbox is "" for the one without a name. */
+static bool find_sandbox(struct px_http_request *request, const char **ret_sandbox)
+{
+    const char *sandbox = px_http_request_header(request, SANDBOX_HEADER);
+    char text[160];
+    *ret_sandbox = sandbox ? sandbox : "";
+    if (!**ret_sandbox)
+        return true;
+    if (!is_sandbox_id(sandbox)) {
+        px_e2b_refuse(request, SANDBOX_HEADER " is not 1 to 64 of A-Z a-z 0-9 _ -");
+        return false;
+    }
+    if (sandbox_lives(request, sandbox))
+        return true;
+    snprintf(text, sizeof text, "Sandbox %s not found: it was killed, or the server was restarted", sandbox);
+    request->outcome = "session_not_found";
+    px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
+    return false;
+}
+
+static char *session_name(const char *sandbox, const char *context)
+{
+    char *name = NULL;
+    return asprintf(&name, "%s%s%s", sandbox, *sandbox ? ":" : "", context) < 0 ? NULL : name;
+}
+
+/* Takes the name. -1: it is no session's. */
+static int set_session(struct px_http_request *request, char *name)
+{
+    free(request->session);
+    free(TAKE_PTR(request->session_key));
+    request->session = name;
+    return name ? px_route_session(request) : -1;
+}
+
+bool px_e2b_enter(struct px_http_request *request, const char *context)
+{
+    const char *sandbox;
+    if (!find_sandbox(request, &sandbox))
+        return false;
+    px_auto_free char *id = strdup(context);    /* it may be the request's session */
+    if (id && !strchr(id, SANDBOX_SEPARATOR) && set_session(request, session_name(sandbox, id)) == 0)
+        return true;
+    px_e2b_answer_unknown(request, id ? id : "");
+    return false;
+}
+
+const char *px_e2b_context_id(const char *session)
+{
+    const char *separator = strchr(session, SANDBOX_SEPARATOR);
+    return separator ? separator + 1 : session;
+}
+
+/* ---- Contexts ---- */
+
+/* True: it was there; *ret_id is its id, for free(). */
+static bool forget(struct px_http_request *request, struct e2b_entry **list, const char *id, size_t length, char **ret_id)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    pthread_mutex_lock(&contexts->lock);
+    struct e2b_entry *entry = list_take(list, request->principal, id, length);
+    pthread_mutex_unlock(&contexts->lock);
+    if (entry && ret_id)
+        *ret_id = TAKE_PTR(entry->id);
+    entry_free(entry);
+    return entry;
+}
+
+char *px_e2b_use_context(struct px_http_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    if (strcmp(px_e2b_context_id(request->session), PX_E2B_DEFAULT) == 0)
+        return strdup(PX_E2B_HOME);
+    pthread_mutex_lock(&contexts->lock);
+    struct e2b_entry *found = list_take(&contexts->contexts, request->principal, request->session,
+                                        strlen(request->session) + 1);
+    char *cwd = found ? strdup(found->cwd) : NULL;
+    if (found)
+        list_add(&contexts->contexts, found);
+    pthread_mutex_unlock(&contexts->lock);
+    return cwd;
+}
+
+int px_e2b_add_context(struct px_http_request *request, const char *cwd, pyexec_error *error)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    size_t length = (size_t)(px_e2b_context_id(request->session) - request->session);
+    px_auto_free char *id = px_random_name("e2b-"), *name = NULL;
+    if (!id || asprintf(&name, "%.*s%s", (int)length, request->session, id) < 0)
+        return px_error_oom(error);
+    struct e2b_entry *entry = entry_new(request->principal, strdup(name), cwd);
+    if (!entry || set_session(request, TAKE_PTR(name)) < 0) {
+        entry_free(entry);
+        return px_error_oom(error);
+    }
+    pthread_mutex_lock(&contexts->lock);
+    list_add(&contexts->contexts, entry);
+    pthread_mutex_unlock(&contexts->lock);
+    return 0;
+}
+
+bool px_e2b_forget_context(struct px_http_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    bool found = forget(request, &contexts->contexts, request->session, strlen(request->session) + 1, NULL);
+    return found || strcmp(px_e2b_context_id(request->session), PX_E2B_DEFAULT) == 0;
+}
+
+json_t *px_e2b_describe(const char *id, const char *cwd)
+{
+    return json_pack("{s:s, s:s, s:s}", "id", id, "language", "python", "cwd", cwd);
+}
+
+json_t *px_e2b_contexts(struct px_http_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    size_t length = (size_t)(px_e2b_context_id(request->session) - request->session);
+    json_t *list = json_array();
+    px_json_append(list, px_e2b_describe(PX_E2B_DEFAULT, PX_E2B_HOME));
+    pthread_mutex_lock(&contexts->lock);
+    for (const struct e2b_entry *at = contexts->contexts; at; at = at->next) {
+        bool named = px_e2b_context_id(at->id) - at->id == (ptrdiff_t)length;
+        if (at->principal == request->principal && named && strncmp(at->id, request->session, length) == 0)
+            px_json_append(list, px_e2b_describe(at->id + length, at->cwd));
+    }
+    pthread_mutex_unlock(&contexts->lock);
+    return list;
+}
+
+/* ---- E2B's API: sandboxes are made and killed ---- */
+
+/* Clients send it with each request to the sandbox: the token that this request came with. */
+static json_t *own_token(struct px_http_request *request)
+{
+    const char *key = request->server->principals.path ? px_http_request_header(request, "X-Api-Key") : NULL;
+    return key ? json_string(key) : json_null();
+}
+
+static void describe_sandbox(struct px_http_request *request, int status, const char *id)
+{
+    answer_object(request, status,
+                  json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "templateID", "pyexec", "sandboxID", id, "clientID",
+                            "pyexec", "envdVersion", "0.6.0", "envdAccessToken", own_token(request),
+                            "trafficAccessToken", own_token(request)));
+}
+
+void px_e2b_sandbox_create(struct px_http_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    pyexec_error error;
+    if (request->body.length && !px_dialect_body(request, &error)) {
+        answer_api_error(request, MHD_HTTP_BAD_REQUEST, error.message);
+        return;
+    }
+    if (json_object_size(json_object_get(request->json, "envVars"))) {
+        answer_api_error(request, MHD_HTTP_BAD_REQUEST,
+                         "a sandbox has no environment variables here: give envs to run_code and commands.run");
+        return;
+    }
+    char *id = px_random_name(SANDBOX_PREFIX);
+    struct e2b_entry *entry = entry_new(request->principal, id, NULL);
+    px_auto_free char *copy = entry ? strdup(entry->id) : NULL;
+    if (!copy) {
+        entry_free(entry);
+        px_error_oom(&error);
+        px_answer_error(request, &error);
+        return;
+    }
+    pthread_mutex_lock(&contexts->lock);
+    list_add(&contexts->sandboxes, entry);
+    pthread_mutex_unlock(&contexts->lock);
+    describe_sandbox(request, MHD_HTTP_CREATED, copy);
+}
+
+void px_e2b_sandbox_connect(struct px_http_request *request)
+{
+    if (is_sandbox_id(request->session) && sandbox_lives(request, request->session))
+        describe_sandbox(request, MHD_HTTP_OK, request->session);
+    else
+        answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
+}
+
+/* Its session may never have begun, or have ended. True: it ended now. */
+static bool end_session(struct px_http_request *request, char *name)
+{
+    pyexec_error error;
+    return set_session(request, name) == 0 &&
+           pyexec_session_close(request->server->executor, request->session_key, &error) == 0;
+}
+
+/* Ends its sessions; those of contexts that were forgotten end by their TTL. */
+void px_e2b_sandbox_kill(struct px_http_request *request)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    px_auto_free char *id = TAKE_PTR(request->session), *prefix = id ? session_name(id, "") : NULL;
+    if (!prefix || !is_sandbox_id(id)) {
+        answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
+        return;
+    }
+    bool found = forget(request, &contexts->sandboxes, id, strlen(id) + 1, NULL);
+    found |= end_session(request, session_name(id, PX_E2B_DEFAULT));
+    for (char *context = NULL; forget(request, &contexts->contexts, prefix, strlen(prefix), &context);) {
+        found = true;
+        end_session(request, context);
+    }
+    if (found)
+        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+    else
+        answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
+}

@@ -22,6 +22,17 @@ enum px_layer px_layer_find(const char *name)
     return PX_LAYER_COUNT;
 }
 
+px_layers px_layers_find(const char *name)
+{
+    if (strcmp(name, PX_TIER_CONTAINER) == 0)
+        return PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
+               PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_NETWORK_NAMESPACE) |
+               PX_LAYER_BIT(PX_LAYER_IPC_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE) |
+               PX_LAYER_BIT(PX_LAYER_TIME_NAMESPACE);
+    enum px_layer layer = px_layer_find(name);
+    return layer < PX_LAYER_COUNT ? PX_LAYER_BIT(layer) : 0;
+}
+
 px_layers px_layers_required(void)
 {
     px_layers required = 0;

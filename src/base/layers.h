@@ -27,6 +27,18 @@ const struct px_layer_info *px_layer_info(enum px_layer layer);
 /* The layer of a name, or PX_LAYER_COUNT. */
 enum px_layer px_layer_find(const char *name);
 
+/* The word that stands for the layers that a container without user namespaces can't give. What is
+ * left is Landlock, seccomp, rlimits and the drop of privileges. */
+#define PX_TIER_CONTAINER "container"
+
+/* The layers of a name of `allow_missing`: one layer, or those of PX_TIER_CONTAINER. 0: no such name. */
+px_layers px_layers_find(const char *name);
+
+/* What a script gains when the layers of PX_TIER_CONTAINER are missing; for hints. */
+#define PX_TIER_CONTAINER_LOSS \
+    "scripts run as the container's own user beside its other processes, and only Landlock, seccomp and rlimits " \
+    "keep them apart; docs/security.md says what is lost"
+
 /* All required layers. */
 px_layers px_layers_required(void);
 

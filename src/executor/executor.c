@@ -31,11 +31,8 @@ const char *pyexec_version(void)
 px_layers px_executor_allowed(const struct px_host *host)
 {
     px_layers allowed = 0;
-    for (size_t i = 0; i < host->allow_missing.count; i++) {
-        enum px_layer layer = px_layer_find(host->allow_missing.items[i]);
-        if (layer < PX_LAYER_COUNT)
-            allowed |= PX_LAYER_BIT(layer);
-    }
+    for (size_t i = 0; i < host->allow_missing.count; i++)
+        allowed |= px_layers_find(host->allow_missing.items[i]);
     return allowed;
 }
 

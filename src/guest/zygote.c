@@ -328,6 +328,12 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
     const char *mode = px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
     int workspace = px_tmpfs_new(bytes, bytes / 4096 + 64, mode,
                                  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (workspace < 0 && px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) && !px_errno_exhausted(errno)) {
+        px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                       "can't make the workspace: it needs the layer '%s', which is missing here",
+                       px_layer_info(PX_LAYER_MOUNT_NAMESPACE)->name);
+        return px_error_hint(error, "Run scripts without file access (--files none).");
+    }
     if (workspace < 0)
         return px_error_exhausted(error, errno, "can't make the workspace");
     /* Linux 5.14. Before it links are followed, but only inside the sandbox's own root. */

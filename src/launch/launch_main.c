@@ -71,14 +71,20 @@ static bool is_mapped(const char *map, uint32_t id)
     return found;
 }
 
-/* Root with ids to drop to; any other root is handled like an ordinary user. */
-static bool is_privileged(const struct px_launch_start *start)
+/* Whether this process may take the ids that runs have of their own. */
+static bool has_run_ids(const struct px_launch_start *start)
 {
-    return has_capability(CAP_SYS_ADMIN) && has_capability(CAP_SETUID) &&
-           has_capability(CAP_SETGID) && is_mapped("/proc/self/uid_map", start->run_uid) &&
+    return has_capability(CAP_SETUID) && has_capability(CAP_SETGID) &&
+           is_mapped("/proc/self/uid_map", start->run_uid) &&
            is_mapped("/proc/self/uid_map", start->run_uid + start->run_uid_count - 1) &&
            is_mapped("/proc/self/uid_map", start->owner_uid) &&
            is_mapped("/proc/self/gid_map", start->run_gid);
+}
+
+/* Root with ids to drop to; any other root is handled like an ordinary user. */
+static bool is_privileged(const struct px_launch_start *start)
+{
+    return has_capability(CAP_SYS_ADMIN) && has_run_ids(start);
 }
 
 /* As an ordinary user: a user namespace, in which this user is 0, gives the right to mount. */
@@ -95,9 +101,8 @@ static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_er
     if (px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error) == 0)
         return 0;
     /* An ordinary user gets none of the others without it either. */
-    return px_error_hint(error, "%s. Or run with less protection: --allow-missing user_namespace,"
-                                "pid_namespace,mount_namespace,network_namespace,ipc_namespace,"
-                                "uts_namespace.",
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing " PX_TIER_CONTAINER
+                                " (" PX_TIER_CONTAINER_LOSS ").",
                          px_layer_info(PX_LAYER_USER_NAMESPACE)->remedy);
 }
 
@@ -152,6 +157,8 @@ static int prepare(const struct px_launch_start *start, struct px_launch_started
         return -1;
     }
     if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE)) {
+        if (has_run_ids(start) && drop_groups(&started->error) < 0)
+            return -1;
         if (px_layer_refuse(PX_LAYER_MOUNT_NAMESPACE, EPERM, allowed, &started->missing,
                             &started->error) < 0)
             return -1;
@@ -194,6 +201,11 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
         /* Capabilities over the own namespace stay (capabilities(7)); the ids are the run's. */
         prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0);
         if (setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
+            _exit(1);
+    } else if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE) && has_run_ids(start)) {
+        /* Root of a container without user namespaces: runs are not that root. Permanent. */
+        if (setresgid(start->run_gid, start->run_gid, start->run_gid) < 0 ||
+            setresuid(start->run_uid, start->run_uid, start->run_uid) < 0)
             _exit(1);
     }
     /* The outer process can't die first without taking us along. A change of ids clears this

@@ -144,7 +144,7 @@ static bool valid_layer(const char *text, size_t length)
         return false;
     memcpy(name, text, length);
     name[length] = '\0';
-    return px_layer_find(name) != PX_LAYER_COUNT;
+    return px_layers_find(name) != 0;
 }
 
 /* A host's name or a page's origin. */
@@ -201,7 +201,7 @@ static const char layers_accepted[] = "names of isolation layers" LIST_FORM ", o
 #define PX_LAYER(constant, name, ...) " " name
 #include "base/layers.def"
 #undef PX_LAYER
-    ;
+    ", or " PX_TIER_CONTAINER " for the namespaces together";
 
 const struct px_kind px_kind_string = {
     "string", PX_SHAPE_STRING, "a text that is not empty", NULL, NULL, valid_text};

@@ -15,6 +15,18 @@
 #include "base/fds.h"
 #include "base/retry.h"
 
+/* The remedy, and how to run without the layer. */
+static int layer_hint(enum px_layer layer, pyexec_error *error)
+{
+    const struct px_layer_info *info = px_layer_info(layer);
+    if (px_layers_find(PX_TIER_CONTAINER) & PX_LAYER_BIT(layer))
+        return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s; in a container without user "
+                                    "namespaces --allow-missing " PX_TIER_CONTAINER " (" PX_TIER_CONTAINER_LOSS ").",
+                             info->remedy, info->name);
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
+                         info->remedy, info->name);
+}
+
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing,
                     pyexec_error *error)
 {
@@ -31,8 +43,7 @@ int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_la
     px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, sys_errno,
                    "this kernel or container refuses the layer '%s' (%s)", info->name,
                    info->gives);
-    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
-                         info->remedy, info->name);
+    return layer_hint(layer, error);
 }
 
 pid_t px_clone_call(const struct clone_args *args)

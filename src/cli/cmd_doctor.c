@@ -7,16 +7,22 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/doctor_fix.h"
 #include "cli/help.h"
 #include "cli/print.h"
 #include "cli/settings.h"
 
 struct doctor_options {
-    bool json;
+    bool json, fix, yes;
+    const char *unit;
 };
 
 static const struct cli_option doctor_rows[] = {
     {"json", 0, NULL, "Print the findings as JSON.", CLI_INTO(struct doctor_options, json)},
+    {"fix", 0, NULL, "Print what to change on this machine so that the layers hold, with what each change weakens, and ask.",
+     CLI_INTO(struct doctor_options, fix)},
+    {"yes", 0, NULL, "With --fix: make the changes without a question. Needs root.", CLI_INTO(struct doctor_options, yes)},
+    {"unit", 0, "NAME", "With --fix: delegate a cgroup to this systemd service by a drop-in.", CLI_INTO(struct doctor_options, unit)},
 };
 
 enum colour { GOOD, BAD, DIM };
@@ -177,7 +183,14 @@ static int report(const char *text, bool as_json, pyexec_error *error)
 static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct doctor_options *options = target;
-    pyexec_error error;
+    pyexec_error error = {0};
+    if (options->fix && !options->json)
+        return cli_doctor_fix(options->yes, options->unit);
+    if (options->fix || options->yes || options->unit) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", options->fix ? "--fix has no JSON" : "--yes and --unit need --fix");
+        px_error_hint(&error, "Give --fix, with --yes and --unit if you want them, and without --json.");
+        return cli_fail(&error);
+    }
     px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     if (cli_settings_load(&settings, arguments, &error) < 0 ||

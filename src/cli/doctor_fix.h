@@ -1,0 +1,12 @@
+/* pyexec doctor --fix: what to change on this machine so that the layers hold. */
+#ifndef PX_CLI_DOCTOR_FIX_H
+#define PX_CLI_DOCTOR_FIX_H
+
+#include <stdbool.h>
+
+/* Prints the plan with what each step weakens. Carries it out with `yes`, or when the user at the terminal agrees.
+ * `unit`: a systemd service that gets a delegated cgroup, or NULL. Returns the exit status: 0 when nothing is left
+ * to do, CLI_EXIT_UNSAFE when the plan was only printed, CLI_EXIT_FAILED. */
+int cli_doctor_fix(bool yes, const char *unit);
+
+#endif

@@ -21,7 +21,7 @@ struct serve_options {
 };
 
 static const struct cli_option rows[] = {
-    {"listen", 0, "ADDRESS", "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket for the own user.",
+    {"listen", 0, "ADDRESS", "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket of this user; the first line of the log names it.",
      CLI_INTO(struct serve_options, listen)},
     {"token-file", 0, "FILE", "The callers' tokens, one NAME sha256:HEX [key=value...] a line; HOST:PORT needs it.",
      CLI_INTO(struct serve_options, token_file)},

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -108,22 +109,46 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
     return 0;
 }
 
+/* Only this user may put a socket there, or replace it. */
+static bool is_own_folder(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+           !(status.st_mode & (S_IWGRP | S_IWOTH)) && access(path, W_OK | X_OK) == 0;
+}
+
+/* The first usable folder for the default socket. False: `ret` is the last that was tried. */
+static bool find_own_folder(char *ret, size_t size)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR"), *temporary = getenv("TMPDIR");
+    unsigned uid = geteuid();
+    if (uid == 0) {
+        snprintf(ret, size, "/run/pyexec");
+        mkdir(ret, 0755);       /* is_own_folder() sees whether it is there */
+        if (is_own_folder(ret))
+            return true;
+    } else {
+        snprintf(ret, size, "%s", runtime ? runtime : "");
+        if (*ret == '/' && is_own_folder(ret))
+            return true;
+        snprintf(ret, size, "/run/user/%u", uid);
+        if (is_own_folder(ret))
+            return true;
+    }
+    snprintf(ret, size, "%s/pyexec-%u", temporary && *temporary == '/' ? temporary : "/tmp", uid);
+    mkdir(ret, 0700);
+    return is_own_folder(ret);
+}
+
 static int listen_default(struct px_server *server, pyexec_error *error)
 {
-    char path[108];
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    if (geteuid() == 0) {
-        if (mkdir("/run/pyexec", 0755) < 0 && errno != EEXIST) {
-            px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "listen: can't make /run/pyexec");
-            return px_error_hint(error, "Say where else: --listen unix:/PATH.");
-        }
-        return listen_unix(server, "/run/pyexec/pyexec.sock", error);
+    char folder[PATH_MAX], path[PATH_MAX + sizeof "/pyexec.sock"];
+    if (!find_own_folder(folder, sizeof folder)) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: no folder for the default socket: '%s' can't be made, or "
+                     "others may write to it", folder);
+        return px_error_hint(error, "Name a socket in a folder that only this user may write to: --listen unix:/PATH.");
     }
-    if (!runtime || *runtime != '/') {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: there is no XDG_RUNTIME_DIR for the socket");
-        return px_error_hint(error, "Say where: --listen unix:/PATH.");
-    }
-    snprintf(path, sizeof path, "%s/pyexec.sock", runtime);
+    snprintf(path, sizeof path, "%s/pyexec.sock", folder);
     return listen_unix(server, path, error);
 }
 

@@ -64,6 +64,44 @@ def test_the_default_socket_is_the_users_own(pyexec, open_folder):
             os.rmdir("/run/pyexec")
 
 
+@pytest.mark.parametrize("runtime", ["", "relative", "/nonexistent", "/etc"])
+def test_the_default_socket_needs_no_runtime_folder(pyexec, open_folder, runtime):
+    """As after `su`: XDG_RUNTIME_DIR is not set, or is another user's. The log says where the server listens."""
+    if pyexec.uid == 0 or os.path.exists("/run/user/%d" % pyexec.uid):
+        pytest.skip("this user has another default folder")
+    os.chmod(open_folder, 0o1777)
+    folder = open_folder / ("pyexec-%d" % pyexec.uid)
+    with serving(pyexec, env={"XDG_RUNTIME_DIR": runtime, "TMPDIR": str(open_folder)}, listen=False) as server:
+        server.socket = str(folder / "pyexec.sock")
+        assert server.result("1 + 1")["last_value_repr"] == "2"
+        assert "unix:" + server.socket in server.log()
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700 and os.stat(folder).st_uid == pyexec.uid
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("trap", ["other owner", "others may write", "symlink", "file"])
+def test_the_default_socket_is_in_no_folder_that_others_control(pyexec, open_folder, trap):
+    if pyexec.uid == 0 or os.path.exists("/run/user/%d" % pyexec.uid):
+        pytest.skip("this user has another default folder")
+    if trap == "other owner" and os.getuid() != 0:
+        pytest.skip("only root makes a folder for another user")
+    os.chmod(open_folder, 0o1777)
+    folder, own_folder = open_folder / ("pyexec-%d" % pyexec.uid), open_folder / "own"
+    own_folder.mkdir()
+    os.chown(own_folder, pyexec.uid, pyexec.uid)
+    if trap == "symlink":
+        folder.symlink_to(own_folder)
+    elif trap == "file":
+        folder.write_text("")
+    else:
+        folder.mkdir()
+        os.chown(folder, pyexec.uid + 1 if trap == "other owner" else pyexec.uid, pyexec.uid)
+        os.chmod(folder, 0o777)
+    done = pyexec.run("serve", env={"PATH": os.environ["PATH"], "TMPDIR": str(open_folder)})
+    assert done.returncode == 125 and str(folder).encode() in done.stderr, done.stderr
+    assert b"--listen unix:/PATH" in done.stderr and os.listdir(own_folder) == []
+
+
 @pytest.mark.parametrize("flags, says", [
     (["--listen", "127.0.0.1:0"], "token_file"), (["--listen", "[::1]:0"], "token_file"),
     (["--listen", "unix:"], "listen"), (["--listen", "unix:relative"], "listen"), (["--listen", "nowhere"], "listen"),

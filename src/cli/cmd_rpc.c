@@ -9,12 +9,16 @@
 
 struct rpc_options {
     bool ignore_signals;
+    bool drain;
 };
 
 static const struct cli_option rows[] = {
     {"ignore-signals", 0, NULL,
      "Only the end of input and shutdown end it, and no SIGINT, SIGTERM or SIGHUP. For a client that gets these signals too.",
      CLI_INTO(struct rpc_options, ignore_signals)},
+    {"drain", 0, NULL,
+     "At the end of input, wait for the requests in progress and send their responses. Without it they are cancelled.",
+     CLI_INTO(struct rpc_options, drain)},
 };
 
 static int run(const struct cli_arguments *arguments, void *target)
@@ -24,7 +28,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto_fd int stop = options->ignore_signals ? -1 : cli_signals_for_server();
     if (options->ignore_signals)
         cli_signals_ignore();
-    return cli_server_status(px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop));
+    return cli_server_status(px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain));
 }
 
 const struct cli_command cmd_rpc = {
@@ -38,7 +42,7 @@ const struct cli_command cmd_rpc = {
         "session is there; policy_defaults are under both, and a ceiling lowers them; one with "
         "silent: true is not counted. With stream: true, output and displays come as notifications "
         "`output` and `display` too. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
-        "are SIGINT, SIGTERM and SIGHUP, unless --ignore-signals is given.",
+        "are SIGINT, SIGTERM and SIGHUP, unless --ignore-signals is given. With --drain, the end of input waits for what runs.",
     .options = rows,
     .option_count = PX_COUNT(rows),
     .options_size = sizeof(struct rpc_options),

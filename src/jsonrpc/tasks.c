@@ -87,6 +87,14 @@ int px_works_start(struct px_works *works, struct px_work *work, pyexec_error *e
     return failed ? px_error_exhausted(error, failed, "can't start a thread for the request") : 0;
 }
 
+bool px_works_idle(struct px_works *works)
+{
+    pthread_mutex_lock(&works->lock);
+    bool idle = works->count == 0;
+    pthread_mutex_unlock(&works->lock);
+    return idle;
+}
+
 void px_works_stop(struct px_works *works)
 {
     pthread_mutex_lock(&works->lock);

@@ -37,6 +37,9 @@ int px_works_start(struct px_works *works, struct px_work *work, pyexec_error *e
 /* It has its place among the calls of its session, or needs none. */
 void px_work_arrived(void *work);
 
+/* True when none is in progress: each has ended and sent its response. */
+bool px_works_idle(struct px_works *works);
+
 /* Cancels all and waits for them. */
 void px_works_stop(struct px_works *works);
 

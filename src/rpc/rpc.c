@@ -1,5 +1,6 @@
 #include "rpc/rpc.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,12 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/retry.h"
 #include "rpc/rpc_private.h"
 #include "pyexec.h"
 
 #define PROTOCOL 1
+#define DRAIN_TICK_MS 20
 
 /* ---- Methods that are answered at once ---- */
 
@@ -394,7 +397,17 @@ static void end_stream(struct px_rpc *rpc, pthread_t thread)
     pthread_join(thread, NULL);
 }
 
-int px_rpc_serve(int input, int output, int stop)
+/* After the end of input: waits until all requests have their responses. Returns earlier after a shutdown request,
+ * when `stop` is readable, and when nobody reads the output any more (a pipe without readers: poll(2)). */
+static void drain_requests(struct px_rpc *rpc)
+{
+    struct pollfd fds[] = {{rpc->lines.output, 0, 0}, {rpc->lines.stop, POLLIN, 0}};
+    while (!rpc->lines.stopping && !rpc->lines.output_gone && !px_works_idle(&rpc->works))
+        if (px_poll(fds, PX_COUNT(fds), DRAIN_TICK_MS) > 0)
+            return;
+}
+
+int px_rpc_serve(int input, int output, int stop, bool drain)
 {
     struct px_rpc rpc = {0};
     pthread_t streaming;
@@ -404,6 +417,8 @@ int px_rpc_serve(int input, int output, int stop)
     /* Without this thread output comes at the end of its run. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
     px_lines_read(&rpc.lines, input, handle_line, &rpc);
+    if (drain)
+        drain_requests(&rpc);
     px_works_stop(&rpc.works);
     if (streams)
         end_stream(&rpc, streaming);

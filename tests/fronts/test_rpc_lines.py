@@ -309,3 +309,40 @@ def test_a_client_s_rpc_ignores_signals_to_its_group_and_service(pyexec, nothing
     client.process.stdin.close()
     assert client.process.wait(60) == 0
     client.process.stdout.close()
+
+
+# ---- --drain ----
+
+def test_drain_finishes_the_requests_in_progress_at_the_end_of_input(pyexec, nothing_left):
+    """Queued calls of a session too, and runs that have not started when the input ends."""
+    requests = [{"id": 0, "method": "initialize", "params": {"protocol": 1}}]
+    requests += [{"id": 1 + i, "method": "execute_once", "params": {"code": "import time\ntime.sleep(0.1)\n%d" % i}}
+                 for i in range(12)]
+    requests += [{"id": 13 + i, "method": "execute", "params": {"session_id": "s", "code": "n = globals().get('n', 0) + 1\nn"}}
+                 for i in range(4)]
+    text = "".join(json.dumps({"jsonrpc": "2.0", **request}) + "\n" for request in requests)
+    done = pyexec.run("rpc", "--drain", input=text)
+    answers = {answer["id"]: answer["result"] for answer in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 0 and sorted(answers) == list(range(17)), done
+    assert [answers[1 + i]["last_value_repr"] for i in range(12)] == [str(i) for i in range(12)]
+    assert [answers[13 + i]["last_value_repr"] for i in range(4)] == ["1", "2", "3", "4"]
+
+
+def test_a_drain_ends_by_a_signal_by_shutdown_and_without_a_reader(pyexec, nothing_left):
+    """What runs is cancelled then: nothing_left sees that no process stays."""
+    def begin():
+        client = Client(pyexec, options=["--drain"], policy={**OPEN, "timeout_ms": 600000})
+        return client, client.begin("execute_once", "import time\ntime.sleep(500)")
+    for end in ("signal", "shutdown", "no reader"):
+        client, number = begin()
+        if end == "shutdown":
+            client.send("shutdown")
+        client.process.stdin.close()
+        if end == "no reader":
+            client.process.stdout.close()
+        else:
+            if end == "signal":
+                client.process.terminate()
+            assert client.wait(number)["result"]["status"] == "cancelled"
+            client.process.stdout.close()
+        assert client.process.wait(60) in (0, 1), end

@@ -3,6 +3,7 @@
 Run with `make test`, or alone: /usr/bin/python3 -m pytest tests -k files
 PYEXEC_BUILD names the build folder (default: build/ of this tree).
 """
+import atexit
 import glob
 import json
 import os
@@ -30,11 +31,24 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
 # Helpers, and tests whose tables other tests use.
 sys.path += sorted(glob.glob(os.path.join(ROOT, "tests", "*", "")))
+# Temporary files of the tests and of what they start, apart from those of other programs (see traces()).
+TEMPORARY = tempfile.mkdtemp(prefix="pyexec-test-")
+os.chmod(TEMPORARY, 0o1777)
+os.environ["TMPDIR"] = tempfile.tempdir = TEMPORARY
+FOLDER = "pyexec-folder-%d-" % os.getpid()       # tests name cgroups after their folder
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
 COPY = "/nowhere"               # of the program, once made
 SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has
+
+
+@atexit.register
+def _remove_temporary(creator=os.getpid()):
+    """Not in a forked copy of this process, and not through a mount that a test left there."""
+    with open("/proc/self/mounts") as file:
+        if os.getpid() == creator and TEMPORARY not in file.read():
+            shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
 class Program:
@@ -166,7 +180,7 @@ def bare(request, _copy):
 @pytest.fixture
 def open_folder():
     """A folder that every user can reach; pytest's own are private."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="pyexec-folder-"))
+    path = pathlib.Path(tempfile.mkdtemp(prefix=FOLDER))
     os.chmod(path, 0o755)
     yield path
     shutil.rmtree(path)
@@ -174,7 +188,7 @@ def open_folder():
 
 @pytest.fixture(scope="session")
 def session_folder():
-    path = pathlib.Path(tempfile.mkdtemp(prefix="pyexec-folder-"))
+    path = pathlib.Path(tempfile.mkdtemp(prefix=FOLDER))
     os.chmod(path, 0o755)
     yield path
     shutil.rmtree(path)
@@ -241,11 +255,14 @@ def traces():
     found = set(_processes())
     with open("/proc/self/mounts") as file:
         found |= {"mount " + line.strip() for line in file if "/containers/" not in line}
-    # Other programs of this machine make mounts and files too.
-    for folder in ("/tmp", "/dev/shm"):
+    found |= {"file %s/%s" % (TEMPORARY, name) for name in os.listdir(TEMPORARY)
+              if not name.startswith(("pyexec-test-", "pyexec-folder-", "pytest-", "tmp", "cc", "pip-"))}
+    # Other programs of this machine make files too: only names of our own count.
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
         found |= {"file %s/%s" % (folder, name) for name in os.listdir(folder)
-                  if not name.startswith(("pyexec-test-", "pyexec-folder-", "bash_", "pytest-", "tmp", "cc", "pip-", "corpus_host"))}
-    found |= {"cgroup " + path for path in glob.glob("/sys/fs/cgroup/**/*pyexec*/", recursive=True)}
+                  if name.startswith("pyexec") and not name.startswith(("pyexec-test-", "pyexec-folder-"))}
+    found |= {"cgroup " + path for path in glob.glob("/sys/fs/cgroup/**/*pyexec*/", recursive=True)
+              if "/pyexec-folder-" not in path or FOLDER in path}
     return found
 
 

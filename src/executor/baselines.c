@@ -35,7 +35,8 @@ static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, 
         struct px_clone_request request = {.op = op};
         struct px_clone_reply reply;
         int answered[2];
-        if (px_zygotes_clone(kind->zygotes, &request, NULL, 0, &reply, answered, error) < 0)
+        bool lost;
+        if (px_zygotes_clone(kind->zygotes, &request, NULL, 0, &reply, answered, &lost, error) < 0)
             return -1;
         us[i] = (double)reply.elapsed_ns / 1e3;
     }
@@ -46,13 +47,14 @@ static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, 
 static int start_echo(pyexec_executor *executor, struct px_zygote_group *kind, pyexec_error *error)
 {
     int pair[2], answered[2];
+    bool lost;
     struct px_clone_request request = {.op = PX_CLONE_FLOOR_ECHO};
     struct px_clone_reply reply;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
     px_auto_fd int ours = pair[0];
     px_auto_fd int theirs = pair[1];
-    if (px_zygotes_clone(kind->zygotes, &request, &theirs, 1, &reply, answered, error) < 0)
+    if (px_zygotes_clone(kind->zygotes, &request, &theirs, 1, &reply, answered, &lost, error) < 0)
         return -1;
     px_launcher_forget(executor->launcher, reply.pid);
     return TAKE_FD(ours);

@@ -122,12 +122,13 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
     return 0;
 }
 
-int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
-                   int mount, int folder, pyexec_error *error)
+static int try_child_start(struct px_child *child, struct px_launcher *launcher,
+                           struct px_zygotes *zygotes, const struct px_clone_request *shape,
+                           int mount, int folder, bool *ret_lost, pyexec_error *error)
 {
     *child = (struct px_child){.launcher = launcher, .channel = -1, .streams = {-1, -1},
                                .input = -1, .pidfd = -1, .workspace = folder, .ended = true};
+    *ret_lost = false;
     struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1};
     struct px_clone_request request = *shape;
     struct px_clone_reply reply;
@@ -144,7 +145,7 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
         fds[count++] = mount;
     if (leaf >= 0)
         fds[count++] = leaf;
-    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, error);
+    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, ret_lost, error);
     if (number)
         px_launcher_give_leaf(launcher, result == 0 ? reply.pid : 0, number);
     if (result < 0)
@@ -165,6 +166,20 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher,
         child->host_pid = 0;
     fcntl(child->channel, F_SETFL, O_NONBLOCK);
     return 0;
+}
+
+int px_child_start(struct px_child *child, struct px_launcher *launcher,
+                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
+                   int mount, int folder, pyexec_error *error)
+{
+    bool lost;
+    int result = try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
+    if (!lost)
+        return result;
+    /* A child that the zygote made before it ended is idle, and ends when its channel does. */
+    px_close_fd(&child->channel);
+    px_close_fds(child->streams, 2);
+    return try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
 }
 
 void px_child_done(struct px_child *child)

@@ -426,10 +426,14 @@ static struct zygote *acquire(struct px_zygotes *zygotes)
     return first;
 }
 
-enum exchanged { ANSWERED, GONE, UNREAD };
+enum exchanged {
+    ANSWERED,
+    GONE,       /* the zygote did not read the request: another zygote can get the same descriptors */
+    LOST,       /* the zygote read the request and did not answer: a child may hold the descriptors */
+    UNREAD,     /* the same, because the host can't receive the answer; with errno */
+};
 
-/* GONE: the zygote is, or does not answer. UNREAD, with errno: it may have made a child that the host can't learn
- * of, so another must not get the same descriptors. Call with its lock held. */
+/* Call with the zygote's lock held. */
 static enum exchanged exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
                     size_t count, struct px_clone_reply *ret, int ret_fds[2])
 {
@@ -437,14 +441,18 @@ static enum exchanged exchange(struct zygote *zygote, const struct px_clone_requ
     if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
         return GONE;
     if ((errno = 0, !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS))))
-        return errno == ENOMEM ? UNREAD : GONE;     /* poll(2) */
+        return errno == ENOMEM ? UNREAD : LOST;     /* poll(2) */
     ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
     if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
         return ANSWERED;
     int saved = errno;
     px_close_fds(ret_fds, 2);
     errno = saved;
-    return n < 0 && saved != ECONNRESET ? UNREAD : GONE;
+    if (n >= 0)
+        return LOST;
+    /* The kernel reports a reset if the socket was closed with unread data, and else its end
+     * (unix_release_sock() in net/unix/af_unix.c). */
+    return saved == ECONNRESET ? GONE : UNREAD;
 }
 
 void px_zygotes_expect_displays(struct px_zygotes *zygotes)
@@ -454,8 +462,9 @@ void px_zygotes_expect_displays(struct px_zygotes *zygotes)
 
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
                      size_t count, struct px_clone_reply *ret, int ret_fds[2],
-                     pyexec_error *error)
+                     bool *ret_lost, pyexec_error *error)
 {
+    *ret_lost = false;
     request->magic = PX_LAUNCH_MAGIC;
     request->displays = __atomic_load_n(&zygotes->displays, __ATOMIC_RELAXED);
     request->slot = __atomic_fetch_add(&zygotes->slot, 1, __ATOMIC_RELAXED);
@@ -477,6 +486,10 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
             return -1;
         if (exchanged == UNREAD)
             return px_error_errno(error, PYEXEC_INTERNAL, saved, "the host can't receive the zygote's answer");
+        if (exchanged == LOST) {
+            *ret_lost = true;
+            return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the zygote ended before it answered");
+        }
         if (exchanged == GONE)
             continue;
         if (ret->error.code != PYEXEC_OK) {

@@ -41,10 +41,11 @@ px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
 void px_zygotes_expect_displays(struct px_zygotes *zygotes);
 
 /* One request and its answer. `fds` stay the caller's; *ret_fds gets the pidfd and, with
- * PX_WORKSPACE_NEW, the workspace. */
+ * PX_WORKSPACE_NEW, the workspace. On failure *ret_lost tells that the zygote ended between the
+ * request and its answer: a child may hold the descriptors, so a second request needs new ones. */
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
                      size_t count, struct px_clone_reply *ret, int ret_fds[2],
-                     pyexec_error *error);
+                     bool *ret_lost, pyexec_error *error);
 
 /* Starts those that are not there, in the background. */
 void px_zygotes_grow(struct px_zygotes *zygotes);

@@ -1,6 +1,7 @@
 """What CPython, glibc and common packages need of the kernel, written by hand from their sources and manual pages, and
 not from src/sandbox/syscalls.def, which it judges. A call that is not here must be refused, whatever its arguments. Who
 adds a rule to the list adds the need here."""
+import errno
 import re
 
 # Each group: why, and the calls. Architecture: x86-64.
@@ -32,7 +33,8 @@ NEEDED = {
 ONLINE = {
     "socket, ssl, http, glibc's resolver": "socket setsockopt getsockopt connect bind listen accept accept4 sendmmsg recvmmsg",
 }
-# Allowed calls whose arguments must not be these: (name, arguments), each a way out or a way to harm others.
+# Allowed calls whose arguments must not be these: (name, arguments), each a way out or a way to harm others. A third
+# member is the exact error. There the arguments are such that the kernel itself would give another one (EBADF).
 REFUSED = [
     ("clone", [0x10000000]),            # CLONE_NEWUSER
     ("clone", [0x00020000]),            # CLONE_NEWNS
@@ -42,6 +44,12 @@ REFUSED = [
     ("prctl", [22, 1]), ("prctl", [4, 1]), ("prctl", [36, 1]),              # seccomp, dumpable, child subreaper
     ("rt_sigaction", [31]),                                               # SIGSYS, the guard's own
     ("prlimit64", [1]),                                                   # other processes
+    ("mmap", [0, 4096, 1, 0x40002, -1], errno.ENOMEM),                    # MAP_HUGETLB: pages that all programs share
+    ("ioctl", [999, 0x5412], errno.ENOTTY), ("ioctl", [999, 0x541c], errno.ENOTTY),     # TIOCSTI, TIOCLINUX: type into a terminal
+    ("ioctl", [999, 0x540e], errno.ENOTTY),                               # TIOCSCTTY: takes a terminal over
+    # The process group has members outside the PID namespace. Process 1 is the script itself, so it is not here; and
+    # "all others" (-1) are none: that answer is the kernel's, and shows that the namespace has one process.
+    ("kill", [0, 0], errno.EPERM), ("kill", [-1, 0], errno.ESRCH),
     ("sendto", [0, 0, 0, 0x20000000]),                                    # MSG_FASTOPEN: connects past connect
 ]
 REFUSED_OFFLINE = [("socket", [family, kind]) for family in (1, 2, 10, 16, 17, 38, 40) for kind in (1, 2, 3)]
@@ -61,7 +69,7 @@ def needed(network):
 
 
 def refused(network):
-    """[number, arguments…] of calls that must be refused."""
+    """([number, arguments…], the exact error or None) of calls that must be refused."""
     known = numbers()
-    return [[known[name], *(argument % (1 << 64) for argument in arguments), *[0] * (6 - len(arguments))]
-            for name, arguments in REFUSED + (REFUSED_ONLINE if network else REFUSED_OFFLINE)]
+    for name, arguments, *error in REFUSED + (REFUSED_ONLINE if network else REFUSED_OFFLINE):
+        yield [known[name], *(argument % (1 << 64) for argument in arguments), *[0] * (6 - len(arguments))], *(error or [None])

@@ -344,7 +344,7 @@ def test_a_pool_of_workers_works(own):
 
 @pytest.mark.parametrize("code, flags, field", [
     ("import time\ntime.sleep(9)", ["--timeout", "50ms"], "timeout_ms"),
-    ("while True: pass", ["--cpu-time-seconds", "1"], "cpu_time_seconds"),
+    ("while True: pass", ["--cpu-time-seconds", "1", "--timeout", "1m"], "cpu_time_seconds"),
     ("x = 'x' * (1 << 40)", [], "address_space_bytes"),
     (OPEN_ALL + "open('/dev/null')", [*FULL], "max_open_files"),
     ("import threading, time\nfor _ in range(9): threading.Thread(target=time.sleep, args=(.2,)).start()",

@@ -111,17 +111,79 @@ def execute(book, name="pyexec", **keywords):
 
 def test_a_notebook(specs):
     book = notebook("import math\nradius = 2\nprint('radius', radius)", "math.pi * radius ** 2",
-                    "open('kept.txt', 'w').write('text')", "print(open('kept.txt').read())\nNone", "import os",
+                    "open('kept.txt', 'w').write('text')", "print(open('kept.txt').read())\nNone", "open('/etc/passwd')",
                     "import traceback\ntry: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\nprint('after')")
     done = execute(book, allow_errors=True)
     outputs = [cell.outputs for cell in done.cells]
     assert outputs[0][0].text == "radius 2\n" and outputs[3][0].text == "text\n"
     assert outputs[1][0].output_type == "execute_result" and outputs[1][0].data["text/plain"] == "12.566370614359172"
     error, = outputs[4]
-    assert error.output_type == "error" and error.ename == "ImportError" and "use open()" in error.evalue and '"<cell 5>"' in error.traceback[1]
+    assert error.output_type == "error" and error.ename == "PermissionError" and "outside sandbox" in error.evalue and '"<cell 5>"' in error.traceback[1]
     assert sorted((output.name, output.text.splitlines()[-1]) for output in outputs[5]) == [
         ("stderr", "ZeroDivisionError: division by zero"), ("stdout", "after")]
     assert [cell.execution_count for cell in done.cells] == [1, 2, 3, 4, 5, 6]
+
+
+def texts(cell, name="stdout"):
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == name)
+
+
+def test_a_notebook_imports_what_the_interpreter_has(specs):
+    done = execute(notebook("import os, inspect, asyncio, logging\nasync def f(): return 1\nasyncio.run(f())", "inspect.getsource(f)"))
+    assert done.cells[0].outputs[0].data["text/plain"] == "1" and "async def f" in done.cells[1].outputs[0].data["text/plain"]
+
+
+def test_magics_that_have_nothing_to_do_are_left_out_with_a_note(specs):
+    book = notebook("%matplotlib inline\n%load_ext autoreload\n%autoreload 2\nx = 20",
+                    "text = \"\"\"\n%matplotlib inline\n!ls\"\"\"\nif x:\n    %config a = 1\n(x\n%3), text", "import json\n\n%matplotlib inline\n1 / 0")
+    done = execute(book, allow_errors=True)
+    notes = texts(done.cells[0], "stderr").splitlines()
+    assert [note.split()[1] for note in notes] == ["%matplotlib", "%load_ext", "%autoreload"] and "figures are shown anyway" in notes[0]
+    assert done.cells[1].outputs[-1].data["text/plain"] == "(2, '\\n%matplotlib inline\\n!ls')"
+    assert '"<cell 3>", line 4' in "\n".join(done.cells[2].outputs[-1].traceback)
+
+
+def test_magics_that_measure(specs):
+    book = notebook("%time x = sum(range(10))\n%time x + 1", "%%time\nprint('body')\nx", "%timeit -n 3 -r 2 x * 2", "%%timeit -n 2 -r 3 y = 1\ny + x\n",
+                    "%time 1 / 0", "%%time\n1 / 0")
+    done = execute(book, allow_errors=True)
+    assert texts(done.cells[0]).count("Wall time: ") == 2 and done.cells[0].outputs[-1].data["text/plain"] == "46"
+    assert texts(done.cells[1]).startswith("body\nCPU time: ") and done.cells[1].outputs[-1].data["text/plain"] == "45"
+    assert "per loop (mean ± std. dev. of 2 runs, 3 loops each)" in texts(done.cells[2])
+    assert "of 3 runs, 2 loops each)" in texts(done.cells[3]) and "per loop" in texts(done.cells[3])
+    for cell in done.cells[4:]:
+        assert cell.outputs[-1].ename == "ZeroDivisionError" and "Wall time: " in texts(cell)
+
+
+def test_what_can_not_work_is_explained(kernel):
+    kernel.run("x = 0")
+    for code, words in (
+            ("x = 1\n!pip install numpy", "Nothing can be installed"), ("%pip install numpy", "Nothing can be installed"),
+            ("%conda install a", "python_bin"), ("!ls -l", "starts no programs"), ("for i in range(2):\n    !echo 'a", "starts no programs"),
+            ("%%bash\nls", "starts no programs"), ("%who", "%timeit"), ("%%writefile a.py\nx = 1", "%timeit")):
+        reply = kernel.run(code)[1]
+        assert reply["ename"] == "UsageError" and words in reply["traceback"][-1], reply
+    assert kernel.value("x") == "0"
+
+
+def test_a_folder_of_the_users(tmp_path, specs):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "data.csv").write_text("a,b\n")
+    install = [sys.executable, "-m", "pyexec.jupyter", "install", "--prefix", str(tmp_path), "--name", "here", "--folder"]
+    done = subprocess.run([*install, str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    kernel = Kernel(KernelSpecManager(kernel_dirs=[str(tmp_path / "share/jupyter/kernels")]), "here")
+    try:
+        assert kernel.value("open('data.csv').read()") == repr("a,b\n")
+        assert kernel.value("open('out.txt', 'w').write('made')") == "4"
+        assert kernel.run("open(%r, 'w')" % str(tmp_path / "beside"))[1]["ename"] == "PermissionError"
+    finally:
+        kernel.end()
+    assert sorted(path.name for path in folder.iterdir()) == ["data.csv", "out.txt"] and (folder / "out.txt").read_text() == "made"
+    for wrong in (tmp_path / "none", folder / "data.csv", "/"):
+        done = subprocess.run([*install, str(wrong)], capture_output=True, text=True)
+        assert done.returncode == 2 and "folder" in done.stderr, done.stderr
 
 
 def test_a_notebook_stops_at_an_error(specs):

@@ -182,14 +182,29 @@ def test_ipythons_own_display_is_this_one(own, science):
     assert [item.get("text/html", item.get("text/latex")) for item in data] == ["<b>x</b>", "$\\displaystyle x$", "y"]
 
 
+def test_ipythons_display_where_ipython_is_not_installed(own):
+    code = ("from IPython.display import display, HTML, Image, Markdown, JSON, Math, clear_output\nimport IPython\n"
+            "open('a.png', 'wb').write(b'\\x89PNG')\nopen('b.jpg', 'wb').write(b'\\xff\\xd8')\nclear_output(wait=True)\n"
+            "display(HTML('<b>x</b>'), Markdown('*m*'), JSON({'a': 1}), Math('x'), Image('a.png'), Image(filename='b.jpg'), Image(data=b'GIF8'))\n"
+            "print(IPython.get_ipython())\nHTML(data='y')")
+    result = own.result(code, "--any-import", "--files", "full", "--python-bin", "/usr/bin/python3")
+    assert result["status"] == "ok" and result["stdout"] == "None\n", result
+    assert [{mime: data for mime, data in item["data"].items() if mime != "text/plain"} for item in result["display"]] == [
+        {"text/html": "<b>x</b>"}, {"text/markdown": "*m*"}, {"application/json": {"a": 1}}, {"text/latex": "$\\displaystyle x$"},
+        {"image/png": "iVBORw=="}, {"image/jpeg": "/9g="}, {"image/gif": "R0lGOA=="}, {"text/html": "y"}]
+    missing = own.result("import IPython.core", "--any-import", "--python-bin", "/usr/bin/python3")
+    assert missing["error"]["type"] == "ModuleNotFoundError", missing
+
+
 def test_the_hooks_have_the_same_names_in_both_languages():
     with open(os.path.join(ROOT, "src", "guest", "display", "display.c")) as file:
         in_c = re.search(r"hooked\[\] = \{(.*?)\}", file.read(), re.S).group(1)
     with open(os.path.join(ROOT, "src", "guest", "display", "libraries.py")) as file:
         text = file.read()
     in_python = re.search(r"\nHOOKS = \{(.*?)\n\}", text, re.S).group(1)
+    stand_ins = re.search(r"\nSTAND_INS = \((.*?)\)", text).group(1)
     backend = re.search(r'BACKEND = "(\w+)"', text).group(1)
-    assert set(re.findall(r'"([^"]+)"', in_c)) == set(re.findall(r'"([^"]+)":', in_python)) | {backend}
+    assert set(re.findall(r'"([^"]+)"', in_c)) == set(re.findall(r'"([^"]+)":', in_python)) | set(re.findall(r'"([^"]+)"', stand_ins)) | {backend}
 
 
 # Values

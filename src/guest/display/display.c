@@ -245,7 +245,7 @@ static bool is_hooked(PyObject *name)
 {
     static const char *const hooked[] = {
         "matplotlib", "matplotlib.font_manager", "plotly.io._renderers", "altair", "PIL.ImageShow",
-        "IPython.core.display_functions", "numba.core.caching", "pyexec_matplotlib"};
+        "IPython", "IPython.display", "IPython.core.display_functions", "numba.core.caching", "pyexec_matplotlib"};
     for (size_t i = 0; name && PyUnicode_Check(name) && i < PX_COUNT(hooked); i++)
         if (PyUnicode_CompareWithASCIIString(name, hooked[i]) == 0)
             return true;

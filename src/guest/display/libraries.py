@@ -280,6 +280,65 @@ HOOKS = {
 FORMATTERS = ((is_figure, figure_forms),)
 
 
+# ---- IPython.display where IPython is not installed ----
+
+class Data:
+    """An object of IPython.display that holds one form: its data, or a file of the run that has it."""
+    mime = "text/plain"
+    mode = "r"
+
+    def __init__(self, data=None, filename=None, url=None, metadata=None, **ignored):
+        if data is None and filename is not None:
+            with load("io").open(filename, self.mode) as file:
+                data = file.read()
+        if data is None:
+            raise ValueError("%s needs data or filename; nothing is loaded from a url" % type(self).__name__)
+        self.data, self.metadata = data, metadata
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {self.mime: self.data}, {self.mime: self.metadata} if self.metadata else {}
+
+
+class Image(Data):
+    mode = "rb"
+
+    def __init__(self, data=None, filename=None, url=None, format=None, **more):
+        if isinstance(data, str):
+            data, filename = None, data
+        super().__init__(data, filename, **more)
+        self.mime = "image/jpeg" if bytes(self.data[:2]) == b"\xff\xd8" else "image/gif" if bytes(self.data[:3]) == b"GIF" else "image/png"
+
+
+def clear_output(wait=False):
+    """What was shown stays: results come when a run ends."""
+
+
+DATA_FORMS = {"HTML": "text/html", "Markdown": "text/markdown", "SVG": "image/svg+xml", "Latex": "text/latex", "Math": "text/latex",
+              "JSON": "application/json", "Javascript": "application/javascript", "Pretty": "text/plain"}
+
+
+class IPythonLoader:
+    """Makes the packages IPython and IPython.display."""
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        if module.__name__ == "IPython":
+            module.get_ipython = lambda: None
+            return
+        kinds = {name: type(name, (Data,), {"mime": mime}) for name, mime in DATA_FORMS.items()}
+        kinds["Math"]._repr_mimebundle_ = lambda self, **which: {"text/latex": "$\\displaystyle %s$" % self.data.strip("$")}
+        vars(module).update(kinds, Image=Image, display=display, clear_output=clear_output)
+        for kind in (*kinds.values(), Image):
+            kind.__module__ = module.__name__
+
+
+STAND_INS = ("IPython", "IPython.display")
+
+
 class BackendLoader:
     @staticmethod
     def create_module(spec):
@@ -300,6 +359,8 @@ def find_spec(name, path, finders):
         spec = find(name, path, None) if find else None
         if spec is not None:
             break
+    if name in STAND_INS:
+        return spec or load("_frozen_importlib").ModuleSpec(name, IPythonLoader, is_package=name == "IPython")
     loader = getattr(spec, "loader", None)
     real = getattr(loader, "exec_module", None)
     if real is None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from typing import Any, Optional
 
+# It is the session's id too.
+FOLDER_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
 try:
-    from .kernel import DEFAULTS, POLICY_VARIABLE
+    from .kernel import POLICY_VARIABLE, policy_of
 except ModuleNotFoundError as missing:
     sys.exit("pyexec.jupyter needs %s: pip install 'pyexec-client[jupyter]', as in pip install './python[jupyter]'" % missing.name)
 
@@ -25,13 +29,23 @@ def setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def folder(text: str) -> str:
+    """A folder that is there, as an absolute path without links."""
+    path = os.path.realpath(text)
+    if not os.path.isdir(path):
+        raise argparse.ArgumentTypeError("%r is not a folder" % text)
+    if FOLDER_NAME.match(os.path.basename(path)) is None:
+        raise argparse.ArgumentTypeError("the folder's name may have letters, digits and . _ - alone (128 at most), not %r" % os.path.basename(path))
+    return path
+
+
 def try_it(options: argparse.Namespace) -> None:
     """Says now what each cell would say: no program, a key that the policy does not have, a machine that refuses. No more
     than says: a kernel may be installed on a machine that it is not to run on."""
     from ..client import Pyexec
     from ..errors import PyexecError
     try:
-        with Pyexec(program=options.program, policy={**DEFAULTS, **dict(options.set)}) as px:
+        with Pyexec(program=options.program, policy=policy_of(dict(options.set))) as px:
             px.execute_once("None")
     except PyexecError as error:
         print("warning: it can't run here yet: %s" % error, file=sys.stderr)
@@ -47,6 +61,8 @@ def install(options: argparse.Namespace) -> None:
         spec["argv"] += ["--set", "%s=%s" % (key, json.dumps(value))]
     if options.rich:
         spec["argv"].append("--rich")
+    if options.folder:
+        spec["argv"] += ["--folder", options.folder]
     if options.program:
         spec["env"]["PYEXEC"] = os.path.abspath(options.program)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,8 +78,9 @@ def launch(options: argparse.Namespace, rest: list[str]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     from .kernel import PyexecKernel
-    PyexecKernel.settings = {**DEFAULTS, **json.loads(os.environ.get(POLICY_VARIABLE) or "{}"), **dict(options.set)}
+    PyexecKernel.settings = policy_of({**json.loads(os.environ.get(POLICY_VARIABLE) or "{}"), **dict(options.set)})
     PyexecKernel.rich = options.rich
+    PyexecKernel.folder = options.folder
     IPKernelApp.launch_instance(argv=rest, kernel_class=PyexecKernel)
 
 
@@ -82,6 +99,8 @@ def main(arguments: Optional[list[str]] = None) -> None:
     for command in (installer, launcher):
         command.add_argument("--set", action="append", default=[], type=setting, metavar="KEY=VALUE",
                              help="a key of the policy, as in --set timeout_ms=60000; the value is JSON or text")
+        command.add_argument("--folder", type=folder, metavar="DIR",
+                             help="a folder of yours to work in: cells read and write its files, which stay")
         command.add_argument("--rich", action="store_true",
                              help="show HTML, SVG and JavaScript too, which run in Jupyter's own page with its user's rights")
     options, rest = parser.parse_known_args(arguments)

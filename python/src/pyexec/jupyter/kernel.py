@@ -1,28 +1,38 @@
 """The kernel: Jupyter's messages on one side, a session of `pyexec rpc` on the other. No code of a notebook runs in this
-process, nor is it parsed here."""
+process, nor is it parsed here: what is not Python is found by the session (magics.py)."""
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import threading
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from ipykernel.kernelbase import Kernel
 
 from ..client import Pyexec, Session
 from ..errors import PyexecError
-from ..types import Display, Policy, Result
+from ..types import Display, Policy, Result, SessionConfig
+from .magics import HELPERS_CODE, MAY_HAVE_MAGIC, Cell, UsageError, as_python, span
 
-# What a person at a notebook needs beside a script's defaults. The kernelspec and POLICY_VARIABLE (a JSON object)
-# change it.
-DEFAULTS: Policy = {"timeout_ms": 60_000, "cpu_time_seconds": 60, "disable_open": False}
+# What a person at a notebook needs beside a script's defaults: notebooks import whatever the interpreter has, and the
+# sandbox does not depend on what a script imports. The kernelspec and POLICY_VARIABLE (a JSON object) change it.
+DEFAULTS: Policy = {"timeout_ms": 60_000, "cpu_time_seconds": 60, "disable_open": False, "isolate_site": False,
+                    "use_import_whitelist": False, "banned_imports": []}
 POLICY_VARIABLE = "PYEXEC_KERNEL_POLICY"
+
+
+def policy_of(given: dict[str, Any]) -> Policy:
+    """The kernel's policy: who lists the allowed imports wants no others."""
+    listed = {"use_import_whitelist": True} if "allowed_imports" in given else {}
+    return cast(Policy, {**DEFAULTS, **listed, **given})
 
 # What a page only shows: Jupyter's runs the HTML and JavaScript of a cell's output with its user's rights.
 STATIC_FORMS = ("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "application/json")
 
 ASIDE: Policy = {"timeout_ms": 1000, "cpu_time_seconds": 1}      # for what the front end asks beside cells
+FOR_CELL: Policy = {"timeout_ms": 30_000, "cpu_time_seconds": 10}   # for what a cell waits for
 NAME_BEFORE = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
 IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
 KEYWORDS = ("and as assert async await break class continue def del elif else except False finally for from global if import in is "
@@ -78,14 +88,21 @@ class PyexecKernel(Kernel):
     language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py", "pygments_lexer": "python3",
                      "nbconvert_exporter": "python", "codemirror_mode": {"name": "python", "version": 3}}
     settings: Policy = DEFAULTS
+    folder: Optional[str] = None    # of the user's, to work in; else the workspace is memory and ends with the kernel
+    restarted: Optional[str] = None     # why the state was lost, when something beside cells found that out
     rich = False        # of what is displayed, more than STATIC_FORMS
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)  # type: ignore[no-untyped-call]
         # The notebook's process is the session's life.
-        self.client = Pyexec(policy=self.settings, session={"idle_ttl": None, "hard_ttl": None})
-        self.cells: Session = self.client.session("notebook")
-        self.aside = self.client.aio().session("notebook")
+        life: SessionConfig = {"idle_ttl": None, "hard_ttl": None}
+        name = "notebook"
+        if self.folder is not None:     # a session's workspace is ROOT/NAME
+            root, name = os.path.split(self.folder)
+            life = {**life, "workspace_root": root, "adopt_workspace": True}
+        self.client = Pyexec(policy=self.settings, session=life)
+        self.cells: Session = self.client.session(name)
+        self.aside = self.client.aio().session(name)
 
     # ---- Life ----
 
@@ -118,12 +135,19 @@ class PyexecKernel(Kernel):
         if not code.strip():
             return self._ok({})
         try:
-            result, shown = await self._run_cell(code, silent)
+            cell = await self._as_python(code, silent)
+            result, shown = await self._run_cell(cell.code, silent)
+        except UsageError as failure:
+            return self._fail(silent, "UsageError", str(failure), [str(failure)], failure.hint)
         except PyexecError as failure:
             return self._fail(silent, failure.code, failure.message, [failure.message], failure.hint)
-        if result.session is not None and result.session.restarted:
-            self._say(silent, "pyexec: the session was restarted (%s): names and files of earlier cells are gone\n"
-                      % result.session.restarted)
+        restarted = (result.session.restarted if result.session is not None else None) or self.restarted
+        self.restarted = None
+        if restarted:
+            self._say(silent, "pyexec: the session was restarted (%s): names%s of earlier cells are gone\n"
+                      % (restarted, " and files" if self.folder is None else ""))
+        if cell.timed and result.usage is not None:
+            self._write(silent, "stdout", "CPU time: %s\nWall time: %s\n" % (span(result.usage.cpu_ms), span(result.usage.wall_ms)))
         if result.error is not None and not (result.ok and result.error.type == "SystemExit"):
             lines = result.error.traceback.splitlines() or [result.error_repr or result.status]
             hint = INPUT_HINT if result.error.type == "EOFError" and "input" in code else result.error.hint or ""
@@ -135,6 +159,19 @@ class PyexecKernel(Kernel):
             self._send("execute_result", {"execution_count": self.execution_count, "metadata": metadata,
                                           "data": {"text/plain": result.last_value_repr, **data}})
         return self._ok({name: await self._expression(text) for name, text in (user_expressions or {}).items()})
+
+    async def _as_python(self, code: str, silent: bool) -> Cell:
+        if MAY_HAVE_MAGIC.search(code) is None:
+            return Cell(code)
+        cell = await as_python(code, self._ask_for_cell)
+        if cell.needs_helpers:
+            await self._ask_for_cell(HELPERS_CODE)
+        for note in cell.notes:
+            self._say(silent, note)
+        return cell
+
+    async def _ask_for_cell(self, code: str) -> str:
+        return await self._ask(code, FOR_CELL)
 
     async def _run_cell(self, code: str, silent: bool) -> tuple[Result, Display]:
         """The result, and its last value as it displays itself, when it does."""
@@ -190,12 +227,14 @@ class PyexecKernel(Kernel):
 
     # ---- What the front end asks beside cells ----
 
-    async def _ask(self, code: str) -> str:
+    async def _ask(self, code: str, policy: Policy = ASIDE) -> str:
         """What this code prints in the session; "" when it can't."""
         try:
-            result = await self.aside.execute(code, silent=True, policy=ASIDE)
+            result = await self.aside.execute(code, silent=True, policy=policy)
         except PyexecError:
             return ""
+        if result.session is not None and result.session.restarted:
+            self.restarted = result.session.restarted
         return result.stdout if result.ok else ""
 
     async def do_complete(self, code: str, cursor_pos: Optional[int]) -> dict[str, Any]:

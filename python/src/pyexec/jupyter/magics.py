@@ -1,0 +1,148 @@
+"""Lines of a notebook that are IPython's and not Python's: `%magic`, `%%magic` and `!command`. Which lines these are is
+found by the session's own compiler, because a line of a text can begin with % too; no code is parsed in this process."""
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+# What has nothing to do here; the value is the reason, for the note.
+HARMLESS = {
+    "matplotlib": "figures are shown anyway", "pylab": "import numpy and matplotlib.pyplot yourself; figures are shown anyway",
+    "config": "there is no IPython to configure", "load_ext": "there are no extensions", "reload_ext": "there are no extensions",
+    "unload_ext": "there are no extensions", "autoreload": "restart the kernel to load changed modules",
+    "xmode": "tracebacks have one form", "colors": "the front end chooses colours", "precision": "use numpy.set_printoptions()",
+    "pprint": "values are shown by their repr", "autosave": "the front end saves the notebook", "logstop": "there is no log",
+}
+INSTALLERS = ("pip", "conda", "mamba", "uv", "poetry")
+NO_INSTALLING = ("Nothing can be installed from a notebook. Leave the line out; install the package for the interpreter of the "
+                 "kernel (python -m pyexec.jupyter install --set python_bin=PATH).")
+NO_SHELL = "A sandbox starts no programs. Use Python instead: os.listdir(), open(), shutil."
+KNOWN = "This kernel knows %time, %%time, %timeit and %%timeit, and ignores %matplotlib and the like."
+
+LINE = re.compile(r"(?P<indent>[ \t]*)(?P<sign>%|!)(?P<rest>.*)\Z")
+CELL = re.compile(r"\s*%%(?P<name>\w*)[ \t]*(?P<line>[^\n]*)(?:\n|\Z)")
+MAY_HAVE_MAGIC = re.compile(r"^[ \t]*[%!]", re.M)
+
+# Runs in the session, once, before the first line that measures: functions among the builtins, as IPython's magics are.
+HELPERS = '''
+def value_of(source, names):
+    try:
+        code = compile(source, "<timed>", "eval")
+    except SyntaxError:
+        exec(compile(source, "<timed>", "exec"), names)
+    else:
+        return eval(code, names)
+
+def span(seconds):
+    for unit, name in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= unit:
+            return "%.3g %s" % (seconds / unit, name)
+    return "%.3g ns" % (seconds * 1e9)
+
+def measure(source, names):
+    import time
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        return value_of(source, names)
+    finally:
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        print("CPU time: %s\\nWall time: %s" % (span(cpu), span(wall)))
+
+def repeat(source, setup, names, loops, runs):
+    import timeit
+    timer = timeit.Timer(source, setup or "pass", globals=names)
+    loops = loops or timer.autorange()[0]
+    times = [total / loops for total in timer.repeat(runs, loops)]
+    mean = sum(times) / runs
+    deviation = (sum((each - mean) ** 2 for each in times) / runs) ** 0.5
+    print("%s ± %s per loop (mean ± std. dev. of %d runs, %s loops each)" % (span(mean), span(deviation), runs, format(loops, ",")))
+
+builtins._pyexec_time, builtins._pyexec_timeit = measure, repeat
+'''
+HELPERS_CODE = "exec(%r, {'builtins': __builtins__})" % HELPERS
+
+
+class UsageError(Exception):
+    """A line that can't work here: what it is, and what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass
+class Cell:
+    """A cell as Python: its lines keep their numbers."""
+
+    code: str
+    timed: bool = False             # %%time: the host's figures follow the output
+    needs_helpers: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def failing_line_code(code: str) -> str:
+    """Prints the number of the line at which this code is not Python; top-level await is."""
+    return "try: compile(%r, '<cell>', 'exec', 0x2000)\nexcept SyntaxError as error: print(error.lineno)" % code
+
+
+def _refuse(sign: str, rest: str) -> UsageError:
+    words = rest.split()
+    line = (sign + rest).strip()[:80]
+    if words and (words[0].strip("!%") in INSTALLERS or words[:3] == ["python", "-m", "pip"]):
+        return UsageError("%s: nothing can be installed" % line, NO_INSTALLING)
+    if sign == "!" or (words and words[0] in ("bash", "sh", "script", "sx", "system", "%bash", "%sh")):
+        return UsageError("%s: no shell command can run" % line, NO_SHELL)
+    return UsageError("%s: this magic is not known" % line, KNOWN)
+
+
+def _timeit_call(line: str, body: Optional[str]) -> str:
+    found = re.match(r"((?:-[a-z]+\s*\d*\s*)*)(.*)\Z", line, re.S)
+    options, statement = found.groups() if found is not None else ("", line)
+    numbers = {name: int(value) for name, value in re.findall(r"-([nr])\s*(\d+)", options)}
+    source, setup = (statement, "") if body is None else (body, statement)
+    return "_pyexec_timeit(%r, %r, globals(), %d, %d)" % (source, setup, numbers.get("n", 0), max(1, min(numbers.get("r", 7), 100)))
+
+
+def _line_as_python(cell: Cell, sign: str, rest: str) -> str:
+    name, _, line = rest.strip().partition(" ")
+    if sign == "%" and name in HARMLESS:
+        cell.notes.append("pyexec: %%%s does nothing here: %s\n" % (rest.strip()[:80], HARMLESS[name]))
+        return "pass"
+    if sign == "%" and name in ("time", "timeit") and line.strip():
+        cell.needs_helpers = True
+        return "_pyexec_time(%r, globals())" % line.strip() if name == "time" else _timeit_call(line.strip(), None)
+    raise _refuse(sign, rest)
+
+
+def _whole_cell(code: str) -> Cell:
+    """The cell without a %%magic at its head."""
+    found = CELL.match(code)
+    if found is None:
+        return Cell(code)
+    name, line, body = found["name"], found["line"], code[found.end():]
+    if name == "time":
+        return Cell("\n" * found.group().count("\n") + body, timed=True)
+    if name == "timeit":
+        return Cell(_timeit_call(line, body), needs_helpers=True)
+    raise _refuse("%%", name + " " + line)
+
+
+async def as_python(code: str, ask: Callable[[str], Awaitable[str]]) -> Cell:
+    """Raises UsageError. ask: what this code prints in the session."""
+    cell = _whole_cell(code)
+    for _ in MAY_HAVE_MAGIC.findall(cell.code):
+        number = (await ask(failing_line_code(cell.code))).strip()
+        lines = cell.code.split("\n")
+        at = int(number) - 1 if number.isdecimal() and len(number) < 9 else -1
+        found = LINE.match(lines[at]) if 0 <= at < len(lines) else None
+        if found is None:
+            break
+        lines[at] = found["indent"] + _line_as_python(cell, found["sign"], found["rest"])
+        cell.code = "\n".join(lines)
+    return cell
+
+
+def span(milliseconds: float) -> str:
+    return "%.3g s" % (milliseconds / 1000) if milliseconds >= 1000 else "%.3g ms" % milliseconds

@@ -298,6 +298,15 @@ PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *
 PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id,
                                           const char *path, pyexec_error *error);
 
+/* One folder of the workspace ("" is the workspace itself), not what is below: a JSON object {"entries":
+ * [{"name", "kind", "bytes", "mode", "modified_ns"}], "truncated"} with at most 20,000 entries; kind is "file",
+ * "folder", "link" (not followed) or "other". Free it with free(). sys_errno is ENOENT when there is none.
+ * And a folder made, with those above it; one that is there is no error. Errors: as above. */
+PYEXEC_API int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id,
+                                          const char *path, char **ret, pyexec_error *error);
+PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id,
+                                          const char *path, pyexec_error *error);
+
 /* The same as a stream: a descriptor, which the caller closes, of a regular file in the workspace.
  *
  * write      false: for reading, *ret_bytes is its size. PYEXEC_INVALID_REQUEST has sys_errno ENOENT

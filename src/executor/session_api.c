@@ -148,6 +148,24 @@ int pyexec_session_list_files(pyexec_executor *executor, const char *session_id,
     return hand_out(list, ret, error);
 }
 
+int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id, const char *path, char **ret,
+                               pyexec_error *error)
+{
+    uint64_t quota;
+    bool truncated;
+    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
+    json_t *entries = folder < 0 ? NULL : px_workspace_list_folder(folder, path, &truncated, error);
+    return entries ? hand_out(json_pack("{s:o, s:b}", "entries", entries, "truncated", truncated), ret, error) : -1;
+}
+
+int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path,
+                               pyexec_error *error)
+{
+    uint64_t quota;
+    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
+    return folder < 0 ? -1 : px_workspace_make_folder(folder, path, "make_folder", error);
+}
+
 int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path,
                              void **ret, size_t *ret_length, pyexec_error *error)
 {

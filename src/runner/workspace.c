@@ -453,6 +453,45 @@ int px_workspace_delete(int folder, const char *path, pyexec_error *error)
     return 0;
 }
 
+static json_t *describe_entry(const char *name, const struct stat *status)
+{
+    px_auto_buffer struct px_buffer shown = {0};
+    mode_t mode = status->st_mode;
+    const char *kind = S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "folder" : S_ISLNK(mode) ? "link" : "other";
+    px_utf8_repair(&shown, name, strlen(name));
+    return json_pack("{s:s, s:s, s:I, s:i, s:I}", "name", px_buffer_string(&shown), "kind", kind, "bytes",
+                     (json_int_t)status->st_size, "mode", (int)(mode & 07777), "modified_ns",
+                     (json_int_t)px_timespec_ns(status->st_mtim));
+}
+
+json_t *px_workspace_list_folder(int folder, const char *path, bool *ret_truncated, pyexec_error *error)
+{
+    px_auto_fd int fd = px_open_beneath(folder, *path ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+    DIR *opened = fd < 0 ? NULL : fdopendir(fd);
+    if (!opened) {
+        path_failed(path, "list_folder", errno, error);
+        return NULL;
+    }
+    (void)TAKE_FD(fd);
+    json_t *entries = json_array();
+    struct dirent *item;
+    size_t count = 0;
+    while ((errno = 0, item = readdir(opened)) && count++ < ENTRIES_MAX) {
+        struct stat status;
+        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0 &&
+            fstatat(dirfd(opened), item->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+            px_json_append(entries, describe_entry(item->d_name, &status));
+    }
+    int failed = item ? 0 : errno;
+    *ret_truncated = item;
+    closedir(opened);
+    if (!failed && json_is_array(entries))
+        return entries;
+    json_decref(entries);
+    path_failed(path, "list_folder", failed ? failed : ENOMEM, error);
+    return NULL;
+}
+
 json_t *px_snapshot_list(const struct px_snapshot *snapshot)
 {
     json_t *list = json_array();

@@ -65,6 +65,10 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
 /* Removes a file, or an empty folder. */
 int px_workspace_delete(int folder, const char *path, pyexec_error *error);
 
+/* The entries of one folder ("" is the workspace), at most 20,000: [{"name", "kind" ("file", "folder", "link",
+ * "other"), "bytes", "mode", "modified_ns"}]. NULL on failure: sys_errno is ENOENT, ENOTDIR or others. */
+json_t *px_workspace_list_folder(int folder, const char *path, bool *ret_truncated, pyexec_error *error);
+
 /* [{"path", "bytes"}]; NULL: out of memory. */
 json_t *px_snapshot_list(const struct px_snapshot *snapshot);
 

@@ -60,6 +60,13 @@ void px_e2b_sandbox_create(struct px_http_request *request);
 void px_e2b_sandbox_connect(struct px_http_request *request);
 void px_e2b_sandbox_kill(struct px_http_request *request);
 
+/* e2b_files.c, e2b_commands.c */
+void px_e2b_filesystem(struct px_http_request *request);
+void px_e2b_file_read(struct px_http_request *request);
+void px_e2b_file_write(struct px_http_request *request);
+void px_e2b_start(struct px_http_request *request);
+void px_e2b_process(struct px_http_request *request);
+
 /* dialect_dify.c */
 void px_dify_run(struct px_http_request *request);
 void px_dify_dependencies(struct px_http_request *request);

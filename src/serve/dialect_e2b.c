@@ -204,7 +204,7 @@ static void send_result(struct execution *execution, pyexec_result *result)
 
 /* ---- Execution ---- */
 
-static int add_environment(pyexec_request *run, json_t *variables, pyexec_error *error)
+int px_e2b_add_environment(pyexec_request *run, json_t *variables, pyexec_error *error)
 {
     const char *name;
     json_t *value;
@@ -238,7 +238,7 @@ static pyexec_request *make_run(struct px_http_request *request, const char *cwd
     if (pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0 ||
         (*folder && pyexec_request_set_working_dir(run, folder) < 0))
         px_error_oom(error);
-    else if (add_environment(run, json_object_get(request->json, "env_vars"), error) == 0)
+    else if (px_e2b_add_environment(run, json_object_get(request->json, "env_vars"), error) == 0)
         return run;
     pyexec_request_free(run);
     return NULL;

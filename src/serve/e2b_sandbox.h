@@ -35,4 +35,12 @@ void px_e2b_refuse(struct px_http_request *request, const char *text);
 void px_e2b_answer_unknown(struct px_http_request *request, const char *context);
 void px_e2b_answer_failure(struct px_http_request *request, const pyexec_error *error);
 
+/* dialect_e2b.c: the members of an object of texts become variables of the run. */
+int px_e2b_add_environment(pyexec_request *run, json_t *variables, pyexec_error *error);
+
+/* e2b_files.c, on a thread of the schedule of runs. Makes the session if there is none. */
+int px_e2b_ensure_session(struct px_http_request *request, pyexec_error *error);
+/* A path of the workspace, relative to it: a part of `path`. NULL: it is outside of PX_E2B_HOME. */
+const char *px_e2b_relative(const char *path, pyexec_error *error);
+
 #endif

@@ -125,15 +125,15 @@ static struct MHD_Response *respond_with(struct px_http_request *request, int *f
     return response;
 }
 
-void px_files_get(struct px_http_request *request)
+void px_files_send(struct px_http_request *request, const char *path,
+                   void (*answer_error)(struct px_http_request *request, const pyexec_error *error))
 {
     pyexec_error error;
     px_auto_fd int fd = -1;
     uint64_t size = 0, first = 0, count;
     char text[64];
-    if (pyexec_session_open_file(request->server->executor, request->session_key, request->rest,
-                                 false, &fd, &size, &error) < 0) {
-        px_files_answer_error(request, &error);
+    if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd, &size, &error) < 0) {
+        answer_error(request, &error);
         return;
     }
     count = size;
@@ -156,6 +156,11 @@ void px_files_get(struct px_http_request *request)
         MHD_add_response_header(response, "Content-Range", text);
     }
     px_answer(request, range ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, response);
+}
+
+void px_files_get(struct px_http_request *request)
+{
+    px_files_send(request, request->rest, px_files_answer_error);
 }
 
 /* ---- All of them ---- */

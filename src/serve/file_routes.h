@@ -13,6 +13,10 @@ void px_files_put(struct px_http_request *request);
 void px_files_delete(struct px_http_request *request);
 void px_files_unpack(struct px_http_request *request);
 
+/* Answers with the file's bytes, or the range of them that is asked for. */
+void px_files_send(struct px_http_request *request, const char *path,
+                   void (*answer_error)(struct px_http_request *request, const pyexec_error *error));
+
 void px_files_answer_error(struct px_http_request *request, const pyexec_error *error);
 
 /* Removes what was sent of a file that did not come whole. */

@@ -2,8 +2,10 @@
 With "api_key" the SDK makes its sandboxes by the server's API, as it does by E2B's cloud."""
 import asyncio
 import importlib.metadata
+import io
 import json
 import os
+import shlex
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ if "api_key" in target:
 if "url" in target:
     os.environ["E2B_SANDBOX_URL"] = target["url"]
 
-from e2b import ConnectionConfig  # noqa: E402
+from e2b import CommandExitException, ConnectionConfig  # noqa: E402
 from e2b_code_interpreter import AsyncSandbox, Sandbox  # noqa: E402
 from packaging.version import Version  # noqa: E402
 
@@ -146,6 +148,89 @@ def sandboxes(first):
     return seen
 
 
+def info(entry):
+    return [entry.name, entry.type and entry.type.value, entry.path, getattr(entry, "size", None)]
+
+
+def files(sandbox):
+    """files.* and run_code see one folder."""
+    def text(path):
+        return sandbox.files.read(path)
+    unborn = sandbox.files.exists("a.txt")
+    seen = {
+        "unborn": unborn,
+        "written": info(sandbox.files.write("/home/user/in/ö 1.txt", "hej 🐍")),
+        "read": text("in/ö 1.txt"), "by_code": told(sandbox.run_code("open('in/ö 1.txt').read()")),
+        "bytes": [len(sandbox.files.write("all.bin", bytes(range(256)) * 4096) and sandbox.files.read("all.bin", format="bytes")),
+                  bytes(sandbox.files.read("all.bin", format="bytes")) == bytes(range(256)) * 4096],
+        "stream": sum(len(part) for part in sandbox.files.read("all.bin", format="stream")),
+        "octets": info(sandbox.files.write("octets", io.BytesIO(b"of a file")) ), "octets_read": text("octets"),
+        "empty": [info(sandbox.files.write("empty", "")), text("empty")],
+        "many": [info(entry) for entry in sandbox.files.write_files([{"path": "m/1", "data": "one"}, {"path": "/home/user/m/2", "data": b"two"}])],
+        "many_read": [text("m/1"), text("m/2")],
+        "of_code": [told(sandbox.run_code("open('from_code', 'w').write('x')"))["error"], text("/home/user/from_code")],
+        "missing": raised(sandbox.files.read, "none"), "missing_info": raised(sandbox.files.get_info, "none"),
+        "missing_list": raised(sandbox.files.list, "none"),
+        "exists": [sandbox.files.exists(path) for path in ("in", "/home/user", "in/ö 1.txt", "none", "none/none")],
+        "info": info(sandbox.files.get_info("m/1")), "permissions": sandbox.files.get_info("m").permissions[0],
+        "made": [sandbox.files.make_dir("d/e/f"), sandbox.files.make_dir("d/e/f"), sandbox.files.make_dir("/home/user")],
+        "listed": sorted(info(entry)[:3] for entry in sandbox.files.list("d")),
+        "deep": sorted(entry.path for entry in sandbox.files.list("d", depth=5)),
+        "renamed": info(sandbox.files.rename("m/1", "d/moved")), "moved": [sandbox.files.exists("m/1"), text("d/moved")],
+        "folder_renamed": info(sandbox.files.rename("m", "n")), "in_it": text("n/2"),
+        "rename_missing": raised(sandbox.files.rename, "none", "other"),
+        "removed": [sandbox.files.remove("d"), sandbox.files.exists("d"), sandbox.files.remove("none"), sandbox.files.remove("n/2"), sandbox.files.exists("n/2")],
+        "outside": [raised(call, path) for call in (sandbox.files.read, sandbox.files.list, sandbox.files.remove, sandbox.files.make_dir, sandbox.files.get_info)
+                    for path in ("/etc/passwd", "../x", "/home/user/../x", "/home/userx")],
+        "write_outside": [raised(sandbox.files.write, path, "x") for path in ("/etc/x", "../x", "/home/user/../x")],
+        "home": raised(sandbox.files.remove, "/home/user"),
+    }
+    sandbox.run_code("import os\nos.symlink('/etc', 'link')\nos.symlink('/etc/passwd', 'file_link')\nos.mkdir('tree')\nos.symlink('/', 'tree/root')")
+    seen["links"] = [info(entry)[:2] for entry in sandbox.files.list(".") if "link" in entry.name]
+    seen["through"] = [raised(sandbox.files.read, "link/passwd"), raised(sandbox.files.read, "file_link"), raised(sandbox.files.list, "link"),
+                       raised(sandbox.files.write, "link/x", "x"), raised(sandbox.files.write, "file_link", "x"),
+                       raised(sandbox.files.make_dir, "link/x"), raised(sandbox.files.rename, "link/passwd", "y")]
+    sandbox.files.remove("tree")
+    seen["tree"] = [sandbox.files.exists("tree"), os.path.exists("/etc/passwd")]
+    seen["full"] = [raised(sandbox.files.write, "big%d" % n, b"x" * (20 << 20))[0] for n in range(20)]
+    seen["too_large"] = raised(sandbox.files.write, "large", b"x" * (33 << 20))
+    return seen
+
+
+def ran(sandbox, command, **more):
+    try:
+        result = sandbox.commands.run(command, **more)
+    except CommandExitException as error:
+        result = error
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+    return [result.exit_code, result.stdout, result.stderr]
+
+
+def commands(sandbox):
+    sandbox.files.write("work/a b.py", "import os\nprint(__name__, __file__, os.getcwd(), os.environ.get('NAME'), 'ö 🐍')\n")
+    sandbox.files.write("fails.py", "def f():\n    return 1 / 0\nprint('before')\nf()\n")
+    sandbox.run_code("kept = 1")
+    out = []
+    seen = {
+        "file": ran(sandbox, "python3 'work/a b.py'", envs={"NAME": "värde"}), "absolute": ran(sandbox, "python /home/user/work/a\" b.py\"", cwd="/home/user/work"),
+        "cwd": ran(sandbox, "python3 \"a b.py\"", cwd="work"),
+        "code": ran(sandbox, "python3 -c " + shlex.quote("print('it''s', \"$x\", '\\\\n', 6 * 7)")), "double": ran(sandbox, 'python -c "print(\\"a\\", 1)"'),
+        "lines": ran(sandbox, "python -c 'print(1)\nprint(2)'"),
+        "fails": ran(sandbox, "python3 fails.py"), "exit": ran(sandbox, "python -c 'raise SystemExit(3)'"), "missing": ran(sandbox, "python3 none.py"),
+        "syntax": ran(sandbox, "python -c 'x ==== 1'"), "timeout": ran(sandbox, "python3 -c 'while True: pass'"),
+        "names": ran(sandbox, "python3 -c 'print(\"kept\" in globals())'"), "kept": told(sandbox.run_code("kept")),
+        "callback": [ran(sandbox, "python3 -c 'print(7)'", on_stdout=out.append), out],
+        "background": sandbox.commands.run("python -c 'print(8)'", background=True).wait().stdout,
+        "outside": ran(sandbox, "python3 /etc/passwd"), "above": ran(sandbox, "python3 ../x.py"), "cwd_outside": ran(sandbox, "python -c 1", cwd="/etc"),
+        "list": raised(sandbox.commands.list), "refused": {},
+    }
+    for command in ("ls", "", "python", "python3 -V", "python3 -m pip", "python3 a.py b", "python3 -c 1 2", "python3 a.py | cat", "python3 a.py > x", "python3 a.py; ls",
+                    "python3 $x", "python3 *.py", "python3 -c \"$(ls)\"", "python3 'a", "cd x && python3 a.py", "python3 a.py &", "NAME=1 python3 a.py", "/bin/python3 a.py", "pip install x"):
+        seen["refused"][command] = ran(sandbox, command)
+    return seen
+
+
 def scenario():
     sandbox = Sandbox.create()
     report = {
@@ -177,7 +262,7 @@ def scenario():
 PARTS = {
     "rich": lambda sandbox: [{key: result[key] for key in (*result.formats(), "is_main_result")} for result in sandbox.run_code(RICH).results],
     "streamed": streamed, "cancelled": cancelled, "contexts": contexts,
-    "sandboxes": sandboxes,
+    "sandboxes": sandboxes, "files": files, "commands": commands,
 }
 
 
@@ -198,5 +283,6 @@ elif "only" in target:
 elif "url" in target:
     report = scenario()
 else:
-    report = {"value": told(Sandbox.create().run_code("6 * 7"))}
+    report = {"value": told(Sandbox.create().run_code("6 * 7")), "command": ran(Sandbox.create(), "python3 -c 'print(7)'"),
+              "refused": ran(Sandbox.create(), "ls")}
 print(json.dumps({"sdk": "e2b-code-interpreter " + importlib.metadata.version("e2b-code-interpreter"), **report}))

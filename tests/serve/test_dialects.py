@@ -13,11 +13,22 @@ ALL = ["--e2b", "--dify-sandbox", "--sandbox-fusion"]
 LIMITS = ["--files", "full", "--allow-import", "os", "--timeout", "2s", "--cpu-time-seconds", "1"]
 ROUTES = [("POST", "/execute"), ("POST", "/contexts"), ("GET", "/contexts"), ("DELETE", "/contexts/e2b-default"),
           ("POST", "/contexts/e2b-default/restart"), ("POST", "/v2/sandboxes"), ("POST", "/v2/sandboxes/mine/connect"),
-          ("DELETE", "/sandboxes/mine"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
+          ("DELETE", "/sandboxes/mine"), ("GET", "/files?path=x"), ("POST", "/files?path=x"), ("POST", "/filesystem.Filesystem/Stat"),
+          ("POST", "/process.Process/Start"), ("POST", "/process.Process/List"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
           ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code")]
+# Of those that do not answer 200 to an empty body.
+ANSWERS = {("POST", "/v2/sandboxes"): (201,), ("DELETE", "/sandboxes/mine"): (204, 404), ("GET", "/files?path=x"): (404,),
+           ("POST", "/files?path=x"): (400,), ("POST", "/filesystem.Filesystem/Stat"): (400,), ("POST", "/process.Process/List"): (501,)}
 OPEN = [("GET", "/health"), ("GET", "/v1/ping")]
 BODIES = {"/execute": {"code": "6 * 7"}, "/v1/sandbox/run": {"language": "python3", "code": "print(42)"},
           "/v1/sandbox/dependencies/update": {"language": "python3"}, "/run_code": {"language": "python", "code": "print(42)"}}
+
+
+def route_of(path):
+    """As the log names it."""
+    for part, name in (("e2b-default", "{id}"), ("/mine", "/{id}"), ("m/Stat", "m/{call}"), ("s/List", "s/{call}")):
+        path = path.replace(part, name)
+    return path.partition("?")[0]
 
 
 @pytest.fixture(scope="module")
@@ -144,16 +155,65 @@ def test_a_sandbox_of_e2b_is_not_reached_by_a_context_s_id(server):
     assert ask("/execute", {"code": "1", "context_id": context}, "mine").status == 404
 
 
+HOME = "/home/user/"
+
+
+def test_files_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="files", api_key="e2b_0")["files"]
+    assert not seen["unborn"] and seen["written"] == ["ö 1.txt", "file", HOME + "in/ö 1.txt", None]
+    assert seen["read"] == "hej 🐍" and good(seen["by_code"], "hej 🐍") and seen["of_code"] == [None, "x"]
+    assert seen["bytes"] == [1 << 20, True] and seen["stream"] == 1 << 20 and seen["octets_read"] == "of a file" and seen["empty"][1] == ""
+    assert [entry[2] for entry in seen["many"]] == [HOME + "m/1", HOME + "m/2"] and seen["many_read"] == ["one", "two"]
+    assert {seen[name][0] for name in ("missing", "missing_info", "missing_list", "rename_missing")} == {"FileNotFoundException"}
+    assert seen["exists"] == [True, True, True, False, False] and seen["info"] == ["1", "file", HOME + "m/1", 3] and seen["permissions"] == "d"
+    assert seen["made"] == [True, False, False] and seen["listed"] == [["e", "dir", HOME + "d/e"]]
+    assert seen["deep"] == [HOME + "d/e", HOME + "d/e/f"]
+    assert seen["renamed"] == ["moved", "file", HOME + "d/moved", 3] and seen["moved"] == [False, "one"]
+    assert seen["folder_renamed"][:3] == ["n", "dir", HOME + "n"] and seen["in_it"] == "two"
+    assert seen["removed"] == [None, False, None, None, False]
+
+
+def test_files_of_the_e2b_sdk_stay_inside_and_are_bounded(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="files", api_key="e2b_0")["files"]
+    assert {kind for kind, _ in (*seen["outside"], *seen["write_outside"], *seen["through"], seen["home"])} == {"InvalidArgumentException"}
+    assert seen["links"] == [["file_link", "symlink"], ["link", "symlink"]] and seen["tree"] == [False, True]
+    assert seen["full"][0] == "nothing" and seen["full"][-1] == "NotEnoughSpaceException" and set(seen["full"]) == {"nothing", "NotEnoughSpaceException"}
+    assert seen["too_large"][0] != "nothing" and "32 MiB" in seen["too_large"][1]
+
+
+def test_commands_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="commands", api_key="e2b_0")["commands"]
+    assert seen["file"] == [0, "__main__ %swork/a b.py /home/user värde ö 🐍\n" % HOME, ""]
+    assert seen["absolute"] == seen["cwd"] == [0, "__main__ %swork/a b.py %swork None ö 🐍\n" % (HOME, HOME), ""]
+    assert seen["code"][:2] == [0, "its $x \\n 42\n"] and seen["double"] == [0, "a 1\n", ""] and seen["lines"] == [0, "1\n2\n", ""]
+    assert seen["fails"][:2] == [1, "before\n"] and "cell" not in seen["fails"][2] and 'fails.py", line 2, in f' in seen["fails"][2]
+    assert seen["exit"] == [3, "", ""] and seen["missing"][0] == 2 and "can't open file '/home/user/none.py'" in seen["missing"][2]
+    assert seen["syntax"][0] == 1 and "SyntaxError: invalid syntax" in seen["syntax"][2] and seen["timeout"][0] == 124
+    assert seen["names"] == [0, "False\n", ""] and good(seen["kept"], "1") and seen["callback"][1] == ["7\n"] and seen["background"] == "8\n"
+    assert {seen[name][0] for name in ("outside", "above", "cwd_outside")} == {"InvalidArgumentException"} and "no processes" in seen["list"][1]
+    for command, (kind, says) in seen["refused"].items():
+        assert kind == "InvalidArgumentException" and says.startswith("can't run '%s'" % command) and "python -c CODE" in says, command
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"\0\0\0\0\2", b"\0\0\0\0\3{}", b"\1\0\0\0\2{}", b"\0\xff\xff\xff\xff{}", b"\0\0\0\0\2[]",
+                                  b"\0\0\0\0\2{}", b'\0\0\0\0\x0d{"process":1}'])
+def test_bad_frames_of_e2b_commands(server, body):
+    answer = server.ask("POST", "/process.Process/Start", body)
+    assert answer.status == 200 and answer.body[:1] == b"\2" and json.loads(answer.body[5:])["error"]["code"] == "invalid_argument"
+
+
 def test_the_e2b_sdk_in_debug_mode_alone(own, dialect_client):  # noqa: F811
-    """E2B_DEBUG=true is all that it is told: the port is the SDK's."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 49999))
-        except OSError:
-            pytest.skip("another program has port 49999")
-    with serving(own, "--e2b", "--listen", "127.0.0.1:49999"):
-        assert good(dialect_client("e2b_client.py", {})["value"], "42")
+    """E2B_DEBUG=true is all that it is told: the ports are the SDK's."""
+    for port in (49999, 49983):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                pytest.skip("another program has port %d" % port)
+    with serving(own, "--e2b", "--files", "full", "--listen", "127.0.0.1:49999", "--listen", "127.0.0.1:49983"):
+        seen = dialect_client("e2b_client.py", {})
+    assert good(seen["value"], "42") and seen["command"] == [0, "7\n", ""] and seen["refused"][0] == "InvalidArgumentException"
 
 
 def test_the_e2b_sdk_with_a_token(guarded, dialect_client, capsys):  # noqa: F811
@@ -392,9 +452,9 @@ def test_each_has_a_flag_and_a_key_of_its_own(own, flag, there):
 def test_without_a_token_file_a_loopback_address_asks_for_no_token(server, method, path):
     query = path + "?language=python3" if "dependencies" in path and method == "GET" else path
     for address in (server.tcp, server.socket):
-        assert server.ask(method, query, BODIES.get(path), address=address).status == 200, address
+        assert server.ask(method, query, BODIES.get(path), address=address).status in ANSWERS.get((method, path), (200,)), address
     for principal in ("loopback", "local"):
-        server.wait_for_line(route=path.replace("e2b-default", "{id}"), method=method, principal=principal)
+        server.wait_for_line(route=route_of(path), method=method, principal=principal)
 
 
 def test_without_a_token_file_only_their_routes_are_there_on_tcp(server):

@@ -1,0 +1,312 @@
+/* E2B's commands: process.Process/Start of Connect-RPC (JSON in frames). There is no shell and no process: what can
+ * be run is `python FILE` and `python -c CODE` (or python3), in the session of the sandbox's default context but
+ * with names of its own. Anything else is an error at once. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/fds.h"
+#include "base/utf8.h"
+#include "serve/e2b_sandbox.h"
+#include "serve/route.h"
+#include "serve/run_request.h"
+#include "serve/server.h"
+
+#define FRAME_HEADER_BYTES 5u       /* flags, and the length as a big-endian number */
+#define FRAME_END 2u
+#define SCRIPT_BYTES_MAX (4u << 20)
+#define WORDS_MAX 4
+
+/* ---- Frames ---- */
+
+/* Takes the message. */
+static void add_frame(struct px_buffer *body, unsigned char flags, json_t *message)
+{
+    px_auto_free char *text = px_json_take_text(message);
+    uint32_t length = text ? htonl((uint32_t)strlen(text)) : 0;
+    body->failed |= !text;
+    px_buffer_add_byte(body, (char)flags);
+    px_buffer_add(body, &length, sizeof length);
+    px_buffer_add_string(body, text ? text : "");
+}
+
+static void answer_frames(struct px_http_request *request, const struct px_buffer *body)
+{
+    pyexec_error error;
+    if (px_buffer_ok(body)) {
+        px_answer_text(request, MHD_HTTP_OK, "application/connect+json", px_buffer_string(body), body->length);
+        return;
+    }
+    px_error_oom(&error);
+    px_answer_error(request, &error);
+}
+
+static void answer_refusal(struct px_http_request *request, const pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer body = {0};
+    char text[sizeof error->message + sizeof error->hint + 2];
+    if (px_dialect_failed(request, error))
+        return;
+    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
+    add_frame(&body, FRAME_END, json_pack("{s:{s:s, s:s}}", "error", "code", "invalid_argument", "message", text));
+    answer_frames(request, &body);
+}
+
+/* The one frame of the request's body. */
+static int read_frame(struct px_http_request *request, pyexec_error *error)
+{
+    uint32_t length = 0;
+    if (request->body.length >= FRAME_HEADER_BYTES)
+        memcpy(&length, request->body.data + 1, sizeof length);
+    if (!length || request->body.data[0] != 0 || ntohl(length) != request->body.length - FRAME_HEADER_BYTES) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not one frame of application/connect+json");
+        return px_error_hint(error, "Send a frame that is not compressed.");
+    }
+    px_buffer_consume(&request->body, FRAME_HEADER_BYTES);
+    return px_dialect_body(request, error) ? 0 : -1;
+}
+
+/* ---- The command's words ---- */
+
+/* Adds one character of a word; moves *at. False: a shell would do something with it. */
+static bool take_character(struct px_buffer *word, const char **at, char *quote)
+{
+    char c = *(*at)++;
+    if (*quote == '\'' || *quote == '"') {
+        if (c == *quote)
+            *quote = 0;
+        else if (*quote == '"' && (c == '$' || c == '`'))
+            return false;
+        else if (*quote == '"' && c == '\\' && **at && strchr("\"\\$`", **at))
+            px_buffer_add_byte(word, *(*at)++);
+        else
+            px_buffer_add_byte(word, c);
+        return true;
+    }
+    if (c == '\'' || c == '"')
+        *quote = c;
+    else if (strchr("|&;<>()$`\\*?[]{}~#!\n", c))
+        return false;
+    else
+        px_buffer_add_byte(word, c);
+    return true;
+}
+
+/* The words, with a shell's quotes taken off. -1: there are more than WORDS_MAX, or something that needs a shell. */
+static int split(const char *command, struct px_buffer words[WORDS_MAX])
+{
+    int count = 0;
+    for (command += strspn(command, " \t\n"); *command; command += strspn(command, " \t\n")) {
+        char quote = 0;
+        if (count == WORDS_MAX)
+            return -1;
+        px_buffer_add_string(&words[count], "");
+        while (*command && (quote || !strchr(" \t\n", *command)))
+            if (!take_character(&words[count], &command, &quote))
+                return -1;
+        if (quote || !px_buffer_ok(&words[count++]))
+            return -1;
+    }
+    return count;
+}
+
+struct e2b_command {
+    char *file;         /* `python FILE`, as it was given; or */
+    char *code;         /* `python -c CODE` */
+};
+
+static void command_done(struct e2b_command *command)
+{
+    free(command->file);
+    free(command->code);
+}
+
+static int parse_command(const char *text, struct e2b_command *ret, pyexec_error *error)
+{
+    struct px_buffer words[WORDS_MAX] = {0};
+    int count = text ? split(text, words) : -1;
+    bool python = count > 1 && (strcmp(px_buffer_shown(&words[0]), "python") == 0 || strcmp(px_buffer_shown(&words[0]), "python3") == 0);
+    bool option = python && *px_buffer_shown(&words[1]) == '-';
+    if (python && count == 3 && strcmp(px_buffer_shown(&words[1]), "-c") == 0)
+        ret->code = strdup(px_buffer_shown(&words[2]));
+    else if (python && count == 2 && !option && *px_buffer_shown(&words[1]))
+        ret->file = strdup(px_buffer_shown(&words[1]));
+    for (int i = 0; i < WORDS_MAX; i++)
+        px_buffer_done(&words[i]);
+    if (ret->code || ret->file)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "can't run '%.200s': there is no shell and no program but Python", text ? text : "");
+    return px_error_hint(error, "Run `python FILE` or `python -c CODE` (or python3), without arguments, or use run_code().");
+}
+
+/* The SDKs send `/bin/bash -l -c COMMAND`. */
+static const char *shell_command(const json_t *process)
+{
+    const json_t *arguments = json_object_get(process, "args");
+    const char *option = json_string_value(json_array_get(arguments, 1));
+    bool shell = json_array_size(arguments) == 3 && option && strcmp(option, "-c") == 0;
+    return shell ? json_string_value(json_array_get(arguments, 2)) : NULL;
+}
+
+/* ---- The run ---- */
+
+/* `exec` gives the script names of its own. Takes `source`. */
+static char *wrap(json_t *source, const char *name)
+{
+    px_auto_buffer struct px_buffer code = {0};
+    px_auto_free char *text = source ? px_json_dumps(source, JSON_ENCODE_ANY) : NULL;
+    px_auto_json json_t *shown = json_string(name);
+    px_auto_free char *quoted = shown ? px_json_dumps(shown, JSON_ENCODE_ANY) : NULL;
+    json_decref(source);
+    if (!text || !quoted)
+        return NULL;
+    /* A JSON text without \u escapes of surrogates is a literal of Python too. */
+    px_buffer_printf(&code, "exec(compile(%s, %s, 'exec'), {'__name__': '__main__', '__file__': %s})", text, quoted, quoted);
+    return px_buffer_take(&code);
+}
+
+/* 1: there is no such file. */
+static int read_script(struct px_http_request *request, const char *path, struct px_buffer *ret, pyexec_error *error)
+{
+    px_auto_fd int fd = -1;
+    uint64_t bytes;
+    if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd, &bytes, error) < 0)
+        return error->code == PYEXEC_INVALID_REQUEST && error->sys_errno == ENOENT ? 1 : -1;
+    bool good = bytes <= SCRIPT_BYTES_MAX && px_read_all(fd, ret, SCRIPT_BYTES_MAX) >= 0 && px_buffer_ok(ret) &&
+                px_utf8_valid(px_buffer_string(ret), ret->length, NULL);
+    if (good)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' is no script of UTF-8 and at most 4 MiB", path);
+    return px_error_hint(error, "Write it anew.");
+}
+
+/* A started command that has ended. */
+static void answer_end(struct px_http_request *request, int exit_code, const struct px_buffer outputs[2])
+{
+    static const char *const names[] = {"stdout", "stderr"};
+    px_auto_buffer struct px_buffer body = {0};
+    char status[32];
+    snprintf(status, sizeof status, "exit status %d", exit_code);
+    add_frame(&body, 0, json_pack("{s:{s:{s:i}}}", "event", "start", "pid", 1));
+    for (int i = 0; i < 2; i++) {
+        px_auto_buffer struct px_buffer base64 = {0};
+        px_base64_encode(&base64, px_buffer_shown(&outputs[i]), outputs[i].length);
+        if (outputs[i].length)
+            add_frame(&body, 0, json_pack("{s:{s:{s:s}}}", "event", "data", names[i], px_buffer_string(&base64)));
+    }
+    add_frame(&body, 0, json_pack("{s:{s:{s:i, s:b, s:s}}}", "event", "end", "exitCode", exit_code, "exited", true, "status", status));
+    add_frame(&body, FRAME_END, json_object());
+    answer_frames(request, &body);
+}
+
+/* Adds the text without the traceback's frames of wrap()'s line. */
+static void add_without_own_frames(struct px_buffer *out, const char *text)
+{
+    static const char start[] = "Traceback (most recent call last):\n", own[] = "  File \"<cell";
+    for (const char *found; (found = strstr(text, start));) {
+        const char *frame = found + strlen(start), *next = strstr(frame, "\n  File \"");
+        bool skipped = strncmp(frame, own, strlen(own)) == 0 && next;
+        px_buffer_add(out, text, (size_t)(frame - text));
+        text = skipped ? next + 1 : frame;
+    }
+    px_buffer_add_string(out, text);
+}
+
+static void answer_result(struct px_http_request *request, pyexec_result *result)
+{
+    px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
+    const json_t *text = json_object_get(object, "stdout");
+    struct px_buffer outputs[2] = {0};
+    px_buffer_add(&outputs[0], json_string_value(text), json_string_length(text));
+    px_auto_buffer struct px_buffer errors = {0};
+    px_dialect_add_stderr(&errors, object);
+    add_without_own_frames(&outputs[1], px_buffer_shown(&errors));
+    answer_end(request, pyexec_result_exit_code(result), outputs);
+    px_buffer_done(&outputs[0]);
+    px_buffer_done(&outputs[1]);
+}
+
+static int set_up(struct px_http_request *request, pyexec_request *run, const char *folder, pyexec_error *error)
+{
+    const json_t *process = json_object_get(request->json, "process");
+    if (pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0 ||
+        (*folder && pyexec_request_set_working_dir(run, folder) < 0))
+        return px_error_oom(error);
+    return px_e2b_add_environment(run, json_object_get(process, "envs"), error);
+}
+
+/* Takes the code. */
+static void run_code(struct px_http_request *request, char *code, const char *folder)
+{
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    px_auto_json json_t *text = code ? json_string(code) : NULL;
+    free(code);
+    pyexec_request *run = px_dialect_run(request, text, &error);
+    if (run && set_up(request, run, folder, &error) == 0 && px_run(request, run, &result, &error) == 0)
+        answer_result(request, result);
+    else
+        answer_refusal(request, &error);
+    pyexec_result_free(result);
+    pyexec_request_free(run);
+}
+
+static void run_file(struct px_http_request *request, const char *file, const char *folder)
+{
+    pyexec_error error;
+    px_auto_buffer struct px_buffer script = {0}, path = {0}, name = {0};
+    const char *relative = *file == '/' ? px_e2b_relative(file, &error) : file;
+    if (!relative) {
+        answer_refusal(request, &error);
+        return;
+    }
+    px_buffer_printf(&path, "%s%s%s", *file == '/' ? "" : folder, *file == '/' || !*folder ? "" : "/", relative);
+    px_buffer_printf(&name, PX_E2B_HOME "/%s", px_buffer_shown(&path));
+    int status = read_script(request, px_buffer_shown(&path), &script, &error);
+    if (status < 0) {
+        answer_refusal(request, &error);
+    } else if (status > 0) {
+        struct px_buffer outputs[2] = {0};
+        px_buffer_printf(&outputs[1], "python3: can't open file '%s': [Errno 2] No such file or directory\n", px_buffer_shown(&name));
+        answer_end(request, 2, outputs);
+        px_buffer_done(&outputs[1]);
+    } else {
+        run_code(request, wrap(json_stringn(px_buffer_string(&script), script.length), px_buffer_shown(&name)), folder);
+    }
+}
+
+static void serve_start(struct px_http_request *request)
+{
+    const json_t *process = json_object_get(request->json, "process");
+    const char *cwd = json_string_value(json_object_get(process, "cwd"));
+    __attribute__((cleanup(command_done))) struct e2b_command command = {0};
+    pyexec_error error;
+    const char *folder = px_e2b_relative(cwd && *cwd ? cwd : PX_E2B_HOME, &error);
+    if (!folder || parse_command(shell_command(process), &command, &error) < 0 || px_e2b_ensure_session(request, &error) < 0)
+        answer_refusal(request, &error);
+    else if (command.file)
+        run_file(request, command.file, folder);
+    else
+        run_code(request, wrap(json_string(command.code), "<string>"), folder);
+}
+
+void px_e2b_start(struct px_http_request *request)
+{
+    pyexec_error error;
+    if (read_frame(request, &error) < 0)
+        answer_refusal(request, &error);
+    else if (px_e2b_enter(request, PX_E2B_DEFAULT) && px_http_request_move(request, serve_start, &error) < 0)
+        answer_refusal(request, &error);
+}
+
+void px_e2b_process(struct px_http_request *request)
+{
+    px_answer_json(request, MHD_HTTP_NOT_IMPLEMENTED,
+                   px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
+                                               "there are no processes: commands.run() is there, for `python FILE` and `python -c CODE`")));
+}

@@ -1,0 +1,441 @@
+/* E2B's files: /files and the Connect-RPC service filesystem.Filesystem (JSON), over the workspace of the
+ * sandbox's default context. Each request is a call of that session: it waits for its turn among the runs. What
+ * is in the workspace is the script's: names and kinds are shown, links are never followed (runner/workspace.c). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/e2b_sandbox.h"
+#include "serve/file_routes.h"
+#include "serve/route.h"
+#include "serve/run_request.h"
+#include "serve/server.h"
+
+#define TREE_ENTRIES_MAX 20000u     /* that one request lists or removes */
+#define TREE_DEPTH_MAX 64
+#define FORM_BLOCK_BYTES 4096
+
+/* ---- The session, and paths in it ---- */
+
+int px_e2b_ensure_session(struct px_http_request *request, pyexec_error *error)
+{
+    px_auto_free char *text = NULL;
+    pyexec_result *result = NULL;
+    if (pyexec_session_json(request->server->executor, request->session_key, &text, error) == 0)
+        return 0;
+    if (error->code != PYEXEC_SESSION_NOT_FOUND)
+        return -1;
+    pyexec_request *run = pyexec_request_new();
+    int status = !run || pyexec_request_set_code(run, "pass", 4) < 0 ||
+                         pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0
+                     ? px_error_oom(error)
+                     : px_run(request, run, &result, error);
+    pyexec_result_free(result);
+    pyexec_request_free(run);
+    return status;
+}
+
+const char *px_e2b_relative(const char *path, pyexec_error *error)
+{
+    size_t home = strlen(PX_E2B_HOME);
+    if (path && strncmp(path, PX_E2B_HOME, home) == 0 && (!path[home] || path[home] == '/'))
+        path += home + strspn(path + home, "/");
+    else if (!path || *path == '/' || *path == '~') {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' is not in " PX_E2B_HOME, path ? path : "");
+        px_error_hint(error, "Give a path in " PX_E2B_HOME ", which is the sandbox's workspace, or a relative one.");
+        return NULL;
+    }
+    return strncmp(path, "./", 2) == 0 ? path + 2 : strcmp(path, ".") == 0 ? "" : path;
+}
+
+static int join(char **ret, const char *folder, const char *name, pyexec_error *error)
+{
+    *ret = NULL;
+    return asprintf(ret, "%s%s%s", folder, *folder ? "/" : "", name) < 0 ? px_error_oom(error) : 0;
+}
+
+/* ---- Answers ---- */
+
+/* As Connect and as envd do; both SDKs read `message`. */
+static void answer_error(struct px_http_request *request, const pyexec_error *error)
+{
+    static const struct {
+        int sys_errno, status;
+        const char *code;
+    } kinds[] = {
+        {ENOENT, MHD_HTTP_NOT_FOUND, "not_found"},
+        {EEXIST, MHD_HTTP_CONFLICT, "already_exists"},
+        {ENOSPC, MHD_HTTP_INSUFFICIENT_STORAGE, "resource_exhausted"},
+    };
+    char text[sizeof error->message + sizeof error->hint + 2];
+    const char *code = error->code == PYEXEC_SESSION_NOT_FOUND ? "not_found" : "invalid_argument";
+    int status = px_status_of(error);
+    if (px_dialect_failed(request, error))
+        return;
+    for (size_t i = 0; i < PX_COUNT(kinds); i++)
+        if (error->code == PYEXEC_INVALID_REQUEST && error->sys_errno == kinds[i].sys_errno) {
+            code = kinds[i].code;
+            status = kinds[i].status;
+        }
+    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
+    px_answer_json(request, status, px_json_take_text(json_pack("{s:s, s:s}", "code", code, "message", text)));
+}
+
+static int fail(pyexec_error *error, int sys_errno, const char *path)
+{
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "'%.200s'", path);
+    return px_error_hint(error, "files.list() says what is there.");
+}
+
+static void show_permissions(char to[11], const char *kind, unsigned mode)
+{
+    to[0] = *kind == 'f' && kind[1] == 'o' ? 'd' : *kind == 'l' ? 'l' : '-';
+    for (unsigned i = 0; i < 9; i++)
+        to[1 + i] = mode >> (8 - i) & 1 ? "rwx"[i % 3] : '-';
+    to[10] = '\0';
+}
+
+/* EntryInfo of filesystem.proto. `folder` is the entry's. */
+static json_t *describe_entry(const char *folder, const json_t *entry)
+{
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    const char *kind = json_string_value(json_object_get(entry, "kind"));
+    json_int_t mode = json_integer_value(json_object_get(entry, "mode"));
+    time_t seconds = (time_t)(json_integer_value(json_object_get(entry, "modified_ns")) / 1000000000);
+    struct tm utc;
+    char permissions[11], modified[32] = "1970-01-01T00:00:00Z", path[2048];
+    bool is_link = strcmp(kind, "link") == 0;
+    const char *type = strcmp(kind, "folder") == 0 ? "FILE_TYPE_DIRECTORY"
+                       : strcmp(kind, "file") == 0 ? "FILE_TYPE_FILE" : "FILE_TYPE_UNSPECIFIED";
+    show_permissions(permissions, kind, (unsigned)mode);
+    if (gmtime_r(&seconds, &utc) && utc.tm_year >= 70 && utc.tm_year < 8099)
+        strftime(modified, sizeof modified, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    snprintf(path, sizeof path, PX_E2B_HOME "%s%s%s%s", *folder ? "/" : "", folder, *name ? "/" : "", name);
+    return json_pack("{s:s, s:s, s:s, s:O, s:I, s:s, s:s, s:s, s:s, s:b}", "name", *name ? name : "user", "type",
+                     is_link ? "FILE_TYPE_SYMLINK" : type, "path", path, "size", json_object_get(entry, "bytes"), "mode",
+                     mode, "permissions", permissions, "owner", "user", "group", "user", "modifiedTime", modified,
+                     "isSymlink", is_link);
+}
+
+/* ---- Looking ---- */
+
+static json_t *list_folder(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    px_auto_free char *text = NULL;
+    if (pyexec_session_list_folder(request->server->executor, request->session_key, path, &text, error) < 0)
+        return NULL;
+    json_t *object = px_json_loads(text, JSON_ALLOW_NUL, NULL);
+    json_t *entries = json_incref(json_object_get(object, "entries"));
+    json_decref(object);
+    if (!entries)
+        px_error_oom(error);
+    return entries;
+}
+
+/* The entry of the path as list_folder() has it, in *ret; its folder in *ret_folder, for free(). */
+static int look_up(struct px_http_request *request, const char *path, char **ret_folder, json_t **ret, pyexec_error *error)
+{
+    size_t length = strlen(path);
+    while (length && path[length - 1] == '/')
+        length--;
+    const char *slash = memrchr(path, '/', length), *name = slash ? slash + 1 : path;
+    px_auto_free char *wanted = strndup(name, length - (size_t)(name - path));
+    *ret_folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    *ret = NULL;
+    if (!wanted || !*ret_folder)
+        return px_error_oom(error);
+    if (!*wanted) {
+        *ret = json_pack("{s:s, s:s, s:i, s:i, s:i}", "name", "", "kind", "folder", "bytes", 0, "mode", 0700, "modified_ns", 0);
+        return *ret ? 0 : px_error_oom(error);
+    }
+    px_auto_json json_t *entries = list_folder(request, *ret_folder, error);
+    json_t *entry;
+    size_t i;
+    json_array_foreach(entries, i, entry)
+        if (strcmp(json_string_value(json_object_get(entry, "name")), wanted) == 0)
+            *ret = json_incref(entry);
+    return !entries ? -1 : *ret ? 0 : fail(error, ENOENT, path);
+}
+
+static json_t *stat_path(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    px_auto_free char *folder = NULL;
+    px_auto_json json_t *entry = NULL;
+    if (look_up(request, path, &folder, &entry, error) < 0)
+        return NULL;
+    json_t *object = json_pack("{s:o}", "entry", describe_entry(folder, entry));
+    if (!object)
+        px_error_oom(error);
+    return object;
+}
+
+static int add_tree(struct px_http_request *request, const char *path, json_int_t depth, json_t *list, pyexec_error *error)
+{
+    px_auto_json json_t *entries = list_folder(request, path, error);
+    json_t *entry;
+    size_t i;
+    if (!entries)
+        return -1;
+    json_array_foreach(entries, i, entry) {
+        px_auto_free char *below = NULL;
+        if (json_array_size(list) >= TREE_ENTRIES_MAX)
+            return 0;
+        px_json_append(list, describe_entry(path, entry));
+        if (depth <= 1 || strcmp(json_string_value(json_object_get(entry, "kind")), "folder") != 0)
+            continue;
+        if (join(&below, path, json_string_value(json_object_get(entry, "name")), error) < 0)
+            return -1;
+        /* The script may have removed it meanwhile, or closed it to its owner. */
+        if (add_tree(request, below, depth - 1, list, error) < 0 && error->code != PYEXEC_INVALID_REQUEST)
+            return -1;
+    }
+    return 0;
+}
+
+static json_t *list_path(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    json_int_t depth = json_integer_value(json_object_get(request->json, "depth"));
+    json_t *list = json_array();
+    if (add_tree(request, path, depth > TREE_DEPTH_MAX ? TREE_DEPTH_MAX : depth, list, error) == 0)
+        return json_pack("{s:o}", "entries", list);
+    json_decref(list);
+    return NULL;
+}
+
+/* ---- Changing ---- */
+
+static json_t *make_path(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    px_auto_free char *folder = NULL;
+    px_auto_json json_t *entry = NULL;
+    if (look_up(request, path, &folder, &entry, error) == 0) {
+        fail(error, EEXIST, path);
+        return NULL;
+    }
+    if (error->sys_errno != ENOENT ||
+        pyexec_session_make_folder(request->server->executor, request->session_key, path, error) < 0)
+        return NULL;
+    return stat_path(request, path, error);
+}
+
+/* A file, a link, or a folder with all below it. */
+static int remove_tree(struct px_http_request *request, const char *path, int depth, size_t *left, pyexec_error *error)
+{
+    pyexec_executor *executor = request->server->executor;
+    if (pyexec_session_delete_file(executor, request->session_key, path, error) == 0 || error->sys_errno == ENOENT)
+        return 0;
+    if (error->sys_errno != ENOTEMPTY || !depth || !*left)
+        return -1;
+    px_auto_json json_t *entries = list_folder(request, path, error);
+    json_t *entry;
+    size_t i;
+    if (!entries)
+        return -1;
+    json_array_foreach(entries, i, entry) {
+        px_auto_free char *below = NULL;
+        if (!*left)
+            break;
+        --*left;
+        if (join(&below, path, json_string_value(json_object_get(entry, "name")), error) < 0 ||
+            remove_tree(request, below, depth - 1, left, error) < 0)
+            return -1;
+    }
+    return pyexec_session_delete_file(executor, request->session_key, path, error);
+}
+
+static json_t *remove_path(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    size_t left = TREE_ENTRIES_MAX;
+    if (!*path) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, PX_E2B_HOME " can't be removed");
+        px_error_hint(error, "Remove what is in it, or kill the sandbox.");
+        return NULL;
+    }
+    return remove_tree(request, path, TREE_DEPTH_MAX, &left, error) < 0 ? NULL : json_object();
+}
+
+static json_t *move_path(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    const char *to = px_e2b_relative(json_string_value(json_object_get(request->json, "destination")), error);
+    px_auto_free char *folder = NULL;
+    px_auto_json json_t *entry = NULL;
+    if (!to || look_up(request, path, &folder, &entry, error) < 0 ||
+        pyexec_session_rename_file(request->server->executor, request->session_key, path, to, error) < 0)
+        return NULL;
+    return stat_path(request, to, error);
+}
+
+/* ---- The calls of filesystem.Filesystem ---- */
+
+static void serve_call(struct px_http_request *request)
+{
+    static const struct {
+        const char *name, *path;
+        json_t *(*answer)(struct px_http_request *request, const char *path, pyexec_error *error);
+    } calls[] = {
+        {"Stat", "path", stat_path},     {"ListDir", "path", list_path}, {"MakeDir", "path", make_path},
+        {"Remove", "path", remove_path}, {"Move", "source", move_path},
+    };
+    const char *name = strrchr(request->path, '/') + 1;
+    pyexec_error error;
+    for (size_t i = 0; i < PX_COUNT(calls); i++) {
+        if (strcmp(name, calls[i].name) != 0)
+            continue;
+        const char *path = px_e2b_relative(json_string_value(json_object_get(request->json, calls[i].path)), &error);
+        json_t *object = path && px_e2b_ensure_session(request, &error) == 0 ? calls[i].answer(request, path, &error) : NULL;
+        if (object)
+            px_answer_json(request, MHD_HTTP_OK, px_json_take_text(object));
+        else
+            answer_error(request, &error);
+        return;
+    }
+    px_answer_json(request, MHD_HTTP_NOT_IMPLEMENTED,
+                   px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
+                                               "pyexec has no such call: Stat, ListDir, MakeDir, Remove and Move are there")));
+}
+
+/* To the schedule, among the calls of the sandbox's default context. */
+static void move(struct px_http_request *request, void (*serve)(struct px_http_request *request))
+{
+    pyexec_error error;
+    if (px_e2b_enter(request, PX_E2B_DEFAULT) && px_http_request_move(request, serve, &error) < 0)
+        answer_error(request, &error);
+}
+
+void px_e2b_filesystem(struct px_http_request *request)
+{
+    pyexec_error error;
+    if (px_dialect_body(request, &error))
+        move(request, serve_call);
+    else
+        answer_error(request, &error);
+}
+
+/* ---- /files ---- */
+
+/* The path of the query, for free(); NULL: there is none. libmicrohttpd leaves it encoded but for '+'. */
+static char *query_path(struct px_http_request *request)
+{
+    const char *given = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "path");
+    px_auto_free char *path = given ? strdup(given) : NULL;
+    return path && px_decode(path) == 0 ? TAKE_PTR(path) : NULL;
+}
+
+static void serve_read(struct px_http_request *request)
+{
+    pyexec_error error;
+    px_auto_free char *given = query_path(request);
+    const char *path = px_e2b_relative(given, &error);
+    if (!path || px_e2b_ensure_session(request, &error) < 0)
+        answer_error(request, &error);
+    else
+        px_files_send(request, path, answer_error);
+}
+
+void px_e2b_file_read(struct px_http_request *request)
+{
+    move(request, serve_read);
+}
+
+/* The files of a form; one of them is being taken. */
+struct e2b_upload {
+    struct px_http_request *request;
+    const char *path;               /* of the query, for the only file; or NULL */
+    char *name;                     /* of the file that is being taken, or NULL */
+    struct px_buffer bytes;
+    json_t *written;
+    pyexec_error error;
+    bool failed;
+};
+
+static int write_one(struct e2b_upload *upload, const char *path, const void *bytes, size_t length)
+{
+    const char *relative = px_e2b_relative(path, &upload->error), *slash = relative ? strrchr(relative, '/') : NULL;
+    char shown[2048];
+    if (!relative || pyexec_session_write_file(upload->request->server->executor, upload->request->session_key, relative,
+                                               bytes, length, &upload->error) < 0) {
+        upload->failed = true;
+        return -1;
+    }
+    snprintf(shown, sizeof shown, PX_E2B_HOME "/%s", relative);
+    px_json_append(upload->written, json_pack("{s:s, s:s, s:s}", "name", slash ? slash + 1 : relative, "type", "file",
+                                              "path", shown));
+    return 0;
+}
+
+static int finish_part(struct e2b_upload *upload)
+{
+    px_auto_free char *name = TAKE_PTR(upload->name);
+    if (!name || upload->failed)
+        return upload->failed ? -1 : 0;
+    int status = px_buffer_ok(&upload->bytes) ? write_one(upload, name, px_buffer_string(&upload->bytes), upload->bytes.length)
+                                              : px_error_oom(&upload->error);
+    upload->failed |= status < 0;
+    px_buffer_consume(&upload->bytes, upload->bytes.length);
+    return status;
+}
+
+/* MHD_PostDataIterator */
+static enum MHD_Result take_part(void *closure, enum MHD_ValueKind kind, const char *key, const char *filename, const char *type,
+                                 const char *encoding, const char *bytes, uint64_t offset, size_t length)
+{
+    struct e2b_upload *upload = closure;
+    (void)kind, (void)key, (void)type, (void)encoding;
+    if (!filename)
+        return MHD_YES;
+    if (offset == 0) {
+        if (finish_part(upload) < 0)
+            return MHD_NO;
+        upload->name = strdup(upload->path ? upload->path : filename);
+    }
+    px_buffer_add(&upload->bytes, bytes, length);
+    return MHD_YES;
+}
+
+static int take_form(struct e2b_upload *upload)
+{
+    struct px_http_request *request = upload->request;
+    struct MHD_PostProcessor *form = MHD_create_post_processor(request->connection, FORM_BLOCK_BYTES, take_part, upload);
+    bool read = form && MHD_post_process(form, px_buffer_string(&request->body), request->body.length) == MHD_YES;
+    if (form && MHD_destroy_post_processor(form) == MHD_NO)
+        read = false;
+    if (finish_part(upload) < 0 || upload->failed)
+        return -1;
+    if (read && json_array_size(upload->written))
+        return 0;
+    px_error_set(&upload->error, PYEXEC_INVALID_REQUEST, "the body is not a form with files");
+    return px_error_hint(&upload->error, "Send multipart/form-data with a file, or application/octet-stream.");
+}
+
+static void serve_write(struct px_http_request *request)
+{
+    const char *type = px_http_request_header(request, "Content-Type");
+    bool whole = type && strncmp(type, "application/octet-stream", 24) == 0;
+    px_auto_free char *path = query_path(request);
+    struct e2b_upload upload = {.request = request, .path = path, .written = json_array()};
+    int status = px_e2b_ensure_session(request, &upload.error);
+    if (status == 0 && px_http_request_header(request, "Content-Encoding")) {
+        px_error_set(&upload.error, PYEXEC_INVALID_REQUEST, "the body is compressed");
+        status = px_error_hint(&upload.error, "Send it as it is: gzip=False.");
+    } else if (status == 0) {
+        status = whole ? write_one(&upload, upload.path, px_buffer_string(&request->body), request->body.length)
+                       : take_form(&upload);
+    }
+    if (status < 0) {
+        answer_error(request, &upload.error);
+        json_decref(upload.written);
+    } else {
+        px_answer_json(request, MHD_HTTP_OK, px_json_take_text(upload.written));
+    }
+    free(upload.name);
+    px_buffer_done(&upload.bytes);
+}
+
+void px_e2b_file_write(struct px_http_request *request)
+{
+    move(request, serve_write);
+}

@@ -96,28 +96,31 @@ static bool has_quota(const struct px_session *session)
     return session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes;
 }
 
-/* How many bytes the files have, and what is left of the quota. */
-static int measure(const struct px_session *session, uint64_t *ret_used, uint64_t *ret_room, pyexec_error *error)
+/* How many bytes the files have, and what is left of the quota. Files that can't be counted (below too many
+ * folders, or among too many entries) may have any size: nothing is left then. */
+static int measure(const struct px_session *session, uint64_t *ret_used, uint64_t *ret_room, bool *ret_uncounted,
+                   pyexec_error *error)
 {
     struct px_snapshot files = {0};
-    uint64_t quota = (uint64_t)session->policy.workspace_bytes, used = 0;
+    uint64_t quota = (uint64_t)session->policy.workspace_bytes;
     int result = px_snapshot_take(session->child.workspace, &files, error);
-    for (size_t i = 0; i < files.count; i++)
-        used += files.entries[i].size;
-    px_snapshot_done(&files);
+    uint64_t used = files.file_bytes;
     *ret_used = used;
-    *ret_room = used < quota ? quota - used : 0;
+    *ret_uncounted = files.uncounted;
+    *ret_room = used < quota && !files.uncounted ? quota - used : 0;
+    px_snapshot_done(&files);
     return result;
 }
 
 int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error)
 {
     uint64_t room, wanted = 0;
+    bool uncounted;
     for (size_t i = 0; i < request->file_count; i++)
         wanted += request->files[i].length;
     if (!has_quota(session) || (!session->full && !wanted))
         return 0;
-    if (measure(session, &session->used_bytes, &room, error) < 0)
+    if (measure(session, &session->used_bytes, &room, &uncounted, error) < 0)
         return -1;
     if (wanted > room)
         return px_workspace_full(request->files[0].path, ENOSPC, error);
@@ -131,7 +134,8 @@ bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
 {
     pyexec_error ignored;
     uint64_t used, room;
-    if (!has_quota(session) || measure(session, &used, &room, &ignored) < 0)
+    bool uncounted;
+    if (!has_quota(session) || measure(session, &used, &room, &uncounted, &ignored) < 0)
         return true;
     bool was_full = session->full, grown = used > session->used_bytes;
     session->full = room == 0;
@@ -140,7 +144,8 @@ bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
         px_child_let_files_grow(&session->child, !session->full);
     if (session->full)
         px_verdict_workspace_full(result);
-    return !(was_full && session->full && grown);
+    /* A full session was told so. Growth that can't be counted is as bad as growth. */
+    return !(was_full && session->full && (grown || uncounted));
 }
 
 /* The principal's folder, when it was ours and its last session's is gone. */

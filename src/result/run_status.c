@@ -72,7 +72,7 @@ static void deny_unnamed_call(pyexec_result *result)
 void px_verdict_workspace_full(pyexec_result *result)
 {
     deny(result, PX_DENIAL_FILES, "the workspace is full",
-         "It holds as much as workspace_bytes allows, or more: delete files.");
+         "It holds as much as workspace_bytes allows, or more than 20,000 entries or 64 levels of folders: delete files.");
 }
 
 /* The kernel does not report the sender of SIGKILL. */

@@ -21,6 +21,7 @@
 #include "runner/folder.h"
 
 #define ENTRIES_MAX 20000
+#define PATHS_MAX_BYTES (4u << 20)  /* of all paths; a list of them as JSON takes six times as much */
 #define CHANGES_MAX 1000            /* docs/results.md, `files` */
 #define CONTENTS_MAX (8u << 20)     /* docs/results.md, `files` */
 
@@ -73,7 +74,7 @@ static int list_below(int parent, const char *name, char *path, size_t length, i
     int below = px_folder_open(parent, name, &changed, &mode);
     if (below >= 0)
         return list(below, changed > 0 ? &mode : NULL, path, length, depth, snapshot);
-    snapshot->truncated = true;
+    snapshot->truncated = snapshot->uncounted = true;
     return is_host_failure(errno) ? -1 : 0;
 }
 
@@ -81,12 +82,18 @@ static int list_below(int parent, const char *name, char *path, size_t length, i
 static int list_entry(int parent, const char *name, const struct stat *status, char *path, size_t length,
                       int depth, struct px_snapshot *snapshot)
 {
-    if (S_ISREG(status->st_mode))
-        return add_entry(snapshot, path, status);
+    if (S_ISREG(status->st_mode)) {
+        snapshot->file_bytes += (uint64_t)status->st_size;
+        snapshot->path_bytes += length;
+        if (snapshot->path_bytes <= PATHS_MAX_BYTES)
+            return add_entry(snapshot, path, status);
+        snapshot->truncated = true;
+        return 0;
+    }
     if (!S_ISDIR(status->st_mode))
         return 0;
     if (depth == PX_FOLDER_DEPTH_MAX) {
-        snapshot->truncated = true;
+        snapshot->truncated = snapshot->uncounted = true;
         return 0;
     }
     path[length] = '/';
@@ -112,7 +119,7 @@ static int list(int folder_fd, const mode_t *restored, char *path, size_t length
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
             continue;
         if (snapshot->met++ >= ENTRIES_MAX || length + name + 2 > PATH_MAX) {
-            snapshot->truncated = true;
+            snapshot->truncated = snapshot->uncounted = true;
             if (snapshot->met > ENTRIES_MAX)
                 break;
             continue;
@@ -403,8 +410,7 @@ int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *e
         return 0;
     struct px_snapshot files = {0};
     int result = px_snapshot_take(folder, &files, error);
-    for (size_t i = 0; i < files.count; i++)
-        quota -= files.entries[i].size < quota ? files.entries[i].size : quota;
+    quota -= files.file_bytes < quota ? files.file_bytes : quota;
     px_snapshot_done(&files);
     if (quota < *ret)
         *ret = quota;

@@ -21,10 +21,14 @@ struct px_snapshot {
     struct px_snapshot_entry *entries;  /* sorted by path */
     size_t count, capacity;
     size_t met;                         /* entries of any kind */
+    size_t path_bytes;                  /* of the paths of all files that were met */
+    uint64_t file_bytes;                /* the sizes of all files that were met */
     bool truncated;                     /* there was more than is listed */
+    bool uncounted;                     /* there may be files that file_bytes does not have */
 };
 
-/* Lists the regular files below the folder: among at most 20,000 entries, at most 64 folders deep. */
+/* Lists the regular files below the folder: among at most 20,000 entries, at most 64 folders deep, with paths
+ * of at most 4 MiB in all. */
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error);
 void px_snapshot_done(struct px_snapshot *snapshot);
 

@@ -178,3 +178,22 @@ def test_descriptors_in_flight_do_not_keep_others_out(files, limit, hard, own, n
         assert executor.call("a", PARK)["last_value_repr"] == "True"
         assert executor.call("b", PARK)["status"] == "ok"
         assert [executor.call(who, "1 + 1")["last_value_repr"] for who in (None, "a", "b", "c")] == ["2"] * 4
+
+
+def test_a_list_of_long_paths_is_bounded(nothing_left):
+    """The kernel keeps a name of each file; the host keeps the whole path, and JSON six bytes for each of its."""
+    code = """
+import os
+name = b'\\x01' * 255
+for _ in range(15):
+    os.mkdir(name)
+    os.chdir(name)
+for number in range(4000):
+    os.close(os.open(b'%d' % number, os.O_CREAT | os.O_WRONLY))
+"""
+    with Executor({**OPEN, "cpu_time_seconds": 20}) as executor:
+        result = executor.call("s", code)
+        assert (result["status"], result["files_truncated"]) == ("ok", True), result
+        files = executor.list_files("s")
+        assert files and sum(len(file["path"]) for file in files) <= 4 << 20
+        assert executor.call("s", "1")["last_value_repr"] == "1"

@@ -110,9 +110,15 @@ int px_code_check_marshal(const char *event, PyObject *bytes)
     if (actor == BY_IMPORT || actor == BY_NOBODY)
         return 0;
     /* A file's bytes can't be seen before they are read. */
-    if (bytes ? !px_frames_named_in(PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes))
-              : actor == BY_LIBRARY)
+    if (!bytes && actor == BY_LIBRARY)
         return 0;
+    if (bytes) {
+        const char *data = PyBytes_AsString(bytes);
+        size_t size = (size_t)PyBytes_Size(bytes);
+        /* A library may load the file of another module itself (torch does), but no frozen one. */
+        if (actor == BY_LIBRARY ? !memmem(data, size, FROZEN, strlen(FROZEN)) : !px_frames_named_in(data, size))
+            return 0;
+    }
     return refuse(event, "code of the interpreter's files can't be loaded",
                   bytes ? "Import the module instead."
                         : "Read the file yourself and give the bytes to marshal.loads().");

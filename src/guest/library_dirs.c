@@ -317,7 +317,8 @@ static int add_libraries(struct collector *collector)
 }
 
 /* Libraries ask /proc/self/exe which program they are in; TensorFlow ends the process without an answer,
- * and without a command line, which is empty here. There is nothing else in this /proc. */
+ * and without a command line. threadpoolctl reads maps where there is a /proc/self. Both files are empty. There
+ * is nothing else in this /proc. */
 static int read_program(const struct px_zygote *zygote, char target[PATH_MAX])
 {
     ssize_t n = readlinkat(zygote->proc, "self/exe", target, PATH_MAX - 1);
@@ -333,7 +334,8 @@ static int add_program(struct collector *collector)
         return 0;
     return px_root_add_folder(collector->root, "/proc", error) < 0 ||
                    px_root_add_folder(collector->root, "/proc/self", error) < 0 ||
-                   px_root_add_file(collector->root, "/proc/self/cmdline", error) < 0
+                   px_root_add_file(collector->root, "/proc/self/cmdline", error) < 0 ||
+                   px_root_add_file(collector->root, "/proc/self/maps", error) < 0
                ? -1
                : px_root_add_link(collector->root, "/proc/self/exe", target, error);
 }
@@ -345,8 +347,9 @@ int px_trees_show_program(const struct px_zygote *zygote, int folder)
         return 0;
     if (mkdirat(folder, "self", 0755) < 0 || symlinkat(target, folder, "self/exe") < 0)
         return -1;
-    px_auto_fd int file = px_openat(folder, "self/cmdline", O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
-    return file < 0 ? -1 : 0;
+    px_auto_fd int cmdline = px_openat(folder, "self/cmdline", O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+    px_auto_fd int maps = px_openat(folder, "self/maps", O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+    return cmdline < 0 || maps < 0 ? -1 : 0;
 }
 
 static int add_files(struct collector *collector)

@@ -36,8 +36,8 @@ def test_the_tree_has_only_what_python_needs(pyexec, files):
     root, dev, etc, usr, proc, own, *rest = eval(result["last_value_repr"])
     # Empty folders in which workspaces of the host may lie are there for all runs (src/sandbox/root.c).
     assert set(root) <= {"dev", "etc", "lib", "lib64", "proc", "usr", "workspace", *EMPTY}, root
-    # The program's path and an empty command line; no process can be looked at (src/guest/library_dirs.c).
-    assert proc == ["self"] and sorted(own) == ["cmdline", "exe"], (proc, own)
+    # The program's path, an empty command line and no mappings; no process can be looked at (src/guest/library_dirs.c).
+    assert proc == ["self"] and sorted(own) == ["cmdline", "exe", "maps"], (proc, own)
     assert set(dev) <= {"full", "null", "random", "urandom", "zero", "fd", "shm"} and set(usr) <= {"lib", "lib64", "share", "local", "bin"}, (dev, usr)
     assert set(etc or []) <= {"ld.so.cache", "localtime", "ssl"} and all(not names for names in rest), (etc, rest)
 

@@ -116,7 +116,7 @@ def test_the_search_finds_what_is_there():
     with Executor(OPEN) as executor:
         executor.call("a", PLANT)
         found = executor.call("a", FIND)["last_value_repr"]
-    for name in ("environment", "module", "main", "decimal", "umask", "handler", "mask", "timer", "threads", "descriptors", "name", "random state", "displays"):
+    for name in ("environment", "module", "main", "decimal", "umask", "handler", "mask", "timer", "threads", "descriptors", "random state", "displays"):
         assert "'%s'" % name in found, (name, found)
 
 

@@ -254,7 +254,7 @@ def holder(session_folder):
     folder = session_folder / "holder"
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True)
     package = next((folder / "lib").glob("python3.*")) / "site-packages" / "holder"
-    package.mkdir()
+    package.mkdir(exist_ok=True)
     (package / "__init__.py").write_text(
         "import os\ndef hold(count):\n    return [open(os.path.join(os.path.dirname(__file__), 'font%d' % i), 'rb') for i in range(count)]\n")
     for i in range(100):

@@ -232,7 +232,8 @@ def test_a_preload_that_leaves_a_mess_does_not_disturb_a_run(own, preload, name,
     assert result["error"]["line"] == 2 and result["stderr"] == result["error"]["traceback"] and result["stdout"] == "", result
 
 
-def test_a_preload_finds_no_proc_as_no_run_does(pyexec, preload, nothing_left):
-    """threadpoolctl, and so scikit-learn, reads /proc/self/maps in a run when it saw /proc while it was imported."""
-    flags = preload("import os\nseen = os.path.exists('/proc/self/maps'), os.listdir('/proc')\n")
-    assert pyexec.result("import module_of_the_test\nmodule_of_the_test.seen", *flags)["last_value_repr"] == "(False, ['self'])"
+def test_a_preload_finds_the_proc_that_a_run_has(pyexec, preload, nothing_left):
+    """threadpoolctl, and so scikit-learn, reads /proc/self/maps in a run when it saw /proc/self while it was imported."""
+    flags = preload("import os\nseen = os.listdir('/proc'), sorted(os.listdir('/proc/self')), os.path.getsize('/proc/self/maps')\n")
+    result = pyexec.result("import module_of_the_test\nmodule_of_the_test.seen", *flags)
+    assert result["last_value_repr"] == "(['self'], ['cmdline', 'exe', 'maps'], 0)", result

@@ -193,6 +193,9 @@ static int check_path(const char *event, const char *path, bool writes)
         return 0;
     char resolved[PATH_MAX];
     resolve(path, resolved);
+    /* An empty file, which threadpoolctl reads (library_dirs.c). */
+    if (purpose == FOR_LIBRARY && !writes && strcmp(resolved, "/proc/self/maps") == 0)
+        return 0;
     if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved)) {
         px_open_files_library(resolved);
         return 0;

@@ -121,6 +121,24 @@ def test_unpacked_anywhere_it_runs_and_says_which_package_is_missing(debs, open_
     assert done.returncode == 125 and "Install the package of the server" in done.stderr, done.stderr
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make such a tree")
+@pytest.mark.parametrize("restricted", ["0", "1"])
+def test_the_profile_is_installed_where_ubuntu_restricts_namespaces(debs, open_folder, restricted):
+    """The maintainer scripts, in a mount namespace with that setting and a stand-in for apparmor_parser."""
+    subprocess.run(["dpkg-deb", "-R", debs["pyexec-runtime"], str(open_folder / "deb")], check=True)
+    (open_folder / "apparmor_parser").write_text("#!/bin/sh\necho \"$@\" > %s/parsed\n" % open_folder)
+    os.chmod(open_folder / "apparmor_parser", 0o755)
+    os.makedirs(open_folder / "etc/apparmor.d")
+    script = """set -e; cd "$0"; mount -t tmpfs none /proc/sys; mkdir /proc/sys/kernel
+        echo "$1" > /proc/sys/kernel/apparmor_restrict_unprivileged_userns; mount --bind etc /etc
+        mkdir -p deb/usr/share; mount --bind deb/usr/share /usr/share; PATH=$0:$PATH
+        sh deb/DEBIAN/postinst configure; ls /etc/apparmor.d; sh deb/DEBIAN/postrm purge; ls /etc/apparmor.d"""
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(open_folder), restricted],
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "pyexec-launch\n" if restricted == "1" else ""), done
+    assert (open_folder / "parsed").exists() == (restricted == "1")
+
+
 def test_the_development_package_needs_no_other_librarys_development_files(debs, open_folder):
     for name in ("libpyexec0", "libpyexec-dev"):
         subprocess.run(["dpkg-deb", "-x", debs[name], str(open_folder)], check=True)

@@ -21,7 +21,7 @@ static void take_packets(pyexec_result *result, const uint8_t *data, size_t size
         const char *why = NULL;
         require(packet);
         memcpy(packet, data + 2, length);
-        if (px_claims_take(&result->claims, packet, length, &why) < 0) {
+        if (px_child_result_parse(&result->claims, packet, length, &why) < 0) {
             require(why);
             return;
         }
@@ -31,7 +31,7 @@ static void take_packets(pyexec_result *result, const uint8_t *data, size_t size
     }
 }
 
-static void require_bounds(const struct px_claims *claims)
+static void require_bounds(const struct px_child_result *claims)
 {
     for (size_t i = 0; i < PX_RESULT_KINDS; i++)
         require(claims->sizes[i] <= sizes[i]);
@@ -56,14 +56,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     pyexec_result *result = px_result_new();
     require(result);
-    const struct px_claims *claims = &result->claims;
+    const struct px_child_result *claims = &result->claims;
     /* The first byte of the input also says how much may be displayed. */
     result->claims.displays.max_count = size ? 1 + data[0] % 8 : 0;
     result->claims.displays.max_bytes = size ? data[0] * 16u : 0;
     take_packets(result, data, size);
     require_bounds(claims);
     require_stream(result, data, size);
-    if (!px_claims_check(claims)) {
+    if (!px_child_result_check(claims)) {
         result->has_value = true;
         px_displays_finish(&result->claims.displays);
         uint64_t room = PX_JSON_ROOM;

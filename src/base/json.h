@@ -178,7 +178,7 @@ static inline json_t *px_json_load_weighed(const char *text, size_t length, size
 static inline json_t *px_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
     json_error_t unwanted;
-    return px_json_load_weighed(text, length, px_weigh(text, length).token, flags, problem ? problem : &unwanted);
+    return px_json_load_weighed(text, length, px_json_memory_estimate(text, length).token, flags, problem ? problem : &unwanted);
 }
 
 /* NULL of NULL. */
@@ -196,7 +196,7 @@ static inline json_t *px_json_loads(const char *text, size_t flags, json_error_t
 
 static inline json_t *px_json_read(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
-    struct px_weight weight = px_weigh(text, length);
+    struct px_json_memory weight = px_json_memory_estimate(text, length);
     if (weight.bytes <= PX_JSON_READ_MAX)
         return px_json_load_weighed(text, length, weight.token, flags, problem);
     *problem = (json_error_t){.line = -1, .column = -1, .text = PX_JSON_TOO_MUCH};

@@ -24,9 +24,9 @@ static bool is_part_of_number(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == 'E' || c == '.' || c == '+' || c == '-';
 }
 
-struct px_weight px_weigh(const char *text, size_t length)
+struct px_json_memory px_json_memory_estimate(const char *text, size_t length)
 {
-    struct px_weight weight = {.bytes = VALUE + length};
+    struct px_json_memory weight = {.bytes = VALUE + length};
     size_t depth = 0, start = 0;
     bool string = false;
     for (size_t i = 0; i < length; i++) {

@@ -34,7 +34,7 @@ static void it_is_at_least_what_parsing_takes(void **state)
         size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
         px_auto_json json_t *value = json_loadb(text.data, text.length, 0, NULL);
         size_t taken = mallinfo2().uordblks + mallinfo2().hblkhd - before;
-        uint64_t weight = px_weigh(text.data, text.length).bytes;
+        uint64_t weight = px_json_memory_estimate(text.data, text.length).bytes;
         assert_non_null(value);
         if (taken) {            /* sanitizers have a malloc of their own, which does not tell */
             if (weight < taken || weight > 3 * taken)
@@ -48,11 +48,11 @@ static void texts_are_no_values(void **state)
 {
     (void)state;
     static const char text[] = "\"[[{{,,::\\\"[[\\\\\"";
-    assert_int_equal(px_weigh(text, strlen(text)).bytes, 64 + 64 + strlen(text));
-    assert_int_equal(px_weigh(text, strlen(text)).depth, 0);
-    assert_int_equal(px_weigh("[[1],{\"a\":[]}]]]][", 18).depth, 3);
-    assert_int_equal(px_weigh("\"\\", 2).depth, 0);
-    assert_int_equal(px_weigh("", 0).depth, 0);
+    assert_int_equal(px_json_memory_estimate(text, strlen(text)).bytes, 64 + 64 + strlen(text));
+    assert_int_equal(px_json_memory_estimate(text, strlen(text)).depth, 0);
+    assert_int_equal(px_json_memory_estimate("[[1],{\"a\":[]}]]]][", 18).depth, 3);
+    assert_int_equal(px_json_memory_estimate("\"\\", 2).depth, 0);
+    assert_int_equal(px_json_memory_estimate("", 0).depth, 0);
 }
 
 int main(void)

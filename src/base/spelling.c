@@ -43,7 +43,7 @@ static size_t edit_distance(const char *a, size_t a_length, const char *b, size_
     return above[b_length];
 }
 
-void px_nearest_offer(struct px_nearest *nearest, const char *candidate)
+void px_spelling_offer(struct px_spelling *nearest, const char *candidate)
 {
     size_t wanted = strlen(nearest->wanted), length = strlen(candidate);
     if (!wanted || wanted > NAME_MAX_LENGTH || length > NAME_MAX_LENGTH)

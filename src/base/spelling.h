@@ -7,14 +7,14 @@
 
 /* The search for the known name that a misspelt one was probably meant to be. Letters of either
  * case are alike, and so are '-' and '_'. */
-struct px_nearest {
+struct px_spelling {
     const char *wanted;
     const char *best;       /* NULL while none is near */
     size_t distance;
 };
 
 /* Offers one candidate, which must outlive the search. */
-void px_nearest_offer(struct px_nearest *nearest, const char *candidate);
+void px_spelling_offer(struct px_spelling *nearest, const char *candidate);
 
 /* Begins or ends with two underscores: what block_dunder_imports is about. */
 bool px_name_is_dunder(const char *name);

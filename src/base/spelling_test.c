@@ -13,9 +13,9 @@ static const char *nearest(const char *wanted)
 {
     static const char *const known[] = {"timeout_ms", "timeout", "isolate_site", "run", "repl",
                                         "memory_limit_bytes"};
-    struct px_nearest search = {.wanted = wanted};
+    struct px_spelling search = {.wanted = wanted};
     for (size_t i = 0; i < PX_COUNT(known); i++)
-        px_nearest_offer(&search, known[i]);
+        px_spelling_offer(&search, known[i]);
     return search.best;
 }
 

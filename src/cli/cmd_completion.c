@@ -31,7 +31,7 @@ static void each_row(struct px_buffer *out, const char *command, const struct cl
 static void each_policy_flag(struct px_buffer *out, const char *command, entry_fn fn)
 {
     size_t count = 0;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     for (size_t i = 0; i < count; i++)
         fn(out, command, &(struct entry){flags[i].name, 0, flags[i].argument, flags[i].meaning});
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {

@@ -67,7 +67,7 @@ static void add_policy_flags(struct px_buffer *out)
                   "Durations are integers with ms, s, m or h, or seconds; sizes are bytes, or numbers with "
                   "K, M or G, always powers of 1024.");
     size_t count = 0;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     for (size_t i = 0; i < count; i++)
         add_flag(out, flags[i].name, flags[i].argument, flags[i].meaning, NULL);
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {

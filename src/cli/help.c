@@ -106,7 +106,7 @@ void cli_help_synopsis(const struct cli_command *command, struct px_buffer *out)
 static void add_policy_flags(struct px_buffer *out)
 {
     size_t count = 0;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     px_buffer_add_string(out, "\nPolicy, in short:\n");
     for (size_t i = 0; i < count; i++) {
         px_auto_buffer struct px_buffer name = {0};

@@ -44,10 +44,10 @@ static int open_standard_streams(void)
 
 static int unknown_command(const char *name)
 {
-    struct px_nearest nearest = {.wanted = name};
+    struct px_spelling nearest = {.wanted = name};
     for (size_t i = 0; i < PX_COUNT(commands); i++)
         if (commands[i]->summary)
-            px_nearest_offer(&nearest, commands[i]->name);
+            px_spelling_offer(&nearest, commands[i]->name);
     pyexec_error error;
     px_error_set(&error, PYEXEC_INVALID_REQUEST, "unknown command '%s'", name);
     if (nearest.best)

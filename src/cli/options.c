@@ -157,27 +157,27 @@ static int set_row(struct parser *parser, const struct option_target *target, co
     return 0;
 }
 
-static void offer_rows(struct px_nearest *nearest, const struct cli_option *rows, size_t count)
+static void offer_rows(struct px_spelling *nearest, const struct cli_option *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (rows[i].meaning)
-            px_nearest_offer(nearest, rows[i].name);
+            px_spelling_offer(nearest, rows[i].name);
 }
 
-static void offer_policy_flags(struct px_nearest *nearest, bool only_switches)
+static void offer_policy_flags(struct px_spelling *nearest, bool only_switches)
 {
     size_t count = 0;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     for (size_t i = 0; i < count; i++)
         if (!only_switches || !flags[i].argument)
-            px_nearest_offer(nearest, flags[i].name);
+            px_spelling_offer(nearest, flags[i].name);
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
         const struct px_field_info *info = px_policy_field_info(field);
         if (only_switches && cli_policy_argument(info))
             continue;
-        px_nearest_offer(nearest, info->name);
+        px_spelling_offer(nearest, info->name);
         if (info->alias)
-            px_nearest_offer(nearest, info->alias);
+            px_spelling_offer(nearest, info->alias);
     }
 }
 
@@ -186,7 +186,7 @@ static void offer_policy_flags(struct px_nearest *nearest, bool only_switches)
 static const char *nearest_option(const struct cli_command *command, const char *name,
                                   bool negated)
 {
-    struct px_nearest nearest = {.wanted = name};
+    struct px_spelling nearest = {.wanted = name};
     if (!negated) {
         offer_rows(&nearest, command->options, command->option_count);
         offer_rows(&nearest, common_options, PX_COUNT(common_options));
@@ -226,7 +226,7 @@ struct policy_flag {
 static bool find_policy_flag(const char *name, struct policy_flag *ret)
 {
     size_t count = 0;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     for (size_t i = 0; i < count; i++)
         if (strcmp(flags[i].name, name) == 0) {
             *ret = (struct policy_flag){flags[i].name, flags[i].argument, true};

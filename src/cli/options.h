@@ -40,7 +40,7 @@ struct cli_option {
 struct cli_flag {
     const char *name;
     const char *value;
-    bool is_short;      /* of px_policy_short_flags(), else a field */
+    bool is_short;      /* of px_policy_flag_aliases(), else a field */
 };
 
 /* What every command can be given. */

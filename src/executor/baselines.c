@@ -48,7 +48,7 @@ static int start_echo(pyexec_executor *executor, struct px_zygote_group *kind, p
 {
     int pair[2], answered[2];
     bool lost;
-    struct px_clone_request request = {.op = PX_CLONE_FLOOR_ECHO};
+    struct px_clone_request request = {.op = PX_CLONE_BASELINE_ECHO};
     struct px_clone_reply reply;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
@@ -101,10 +101,10 @@ static int measure(pyexec_executor *executor, struct px_zygote_group *kind, json
                    size_t count, pyexec_error *error)
 {
     size_t firsts = (count + 4) / 5;    /* they take long */
-    if (measure_clone(kind, PX_CLONE_FLOOR, us, count, error) < 0)
+    if (measure_clone(kind, PX_CLONE_BASELINE, us, count, error) < 0)
         return -1;
     px_json_set(report, "clone", percentiles(us, count));
-    if (measure_clone(kind, PX_CLONE_FLOOR_NAMESPACES, us, count, error) < 0)
+    if (measure_clone(kind, PX_CLONE_BASELINE_NAMESPACES, us, count, error) < 0)
         return -1;
     px_json_set(report, "clone_namespaces", percentiles(us, count));
     if (measure_repeated(executor, kind, us, count, error) < 0)

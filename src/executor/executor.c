@@ -522,7 +522,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
         if (result < 0)
             return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
         if ((*ret)->status == PYEXEC_STATUS_KILLED)
-            return px_verdict_cancelled(*ret) < 0 ? px_error_oom(error) : 0;
+            return px_run_status_cancelled(*ret) < 0 ? px_error_oom(error) : 0;
     }
     return result;
 }

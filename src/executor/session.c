@@ -135,7 +135,7 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session,
 {
     if (session->closed)
         return;
-    px_keeper_forget(sessions, session);
+    px_session_monitor_forget(sessions, session);
     session->closed = true;
     session->end = why;
     unlink_session(sessions, session);
@@ -166,7 +166,7 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
         sessions->ended = json_object();
         sessions->history = calloc(PX_HISTORY_MAX, sizeof *sessions->history);
         if (!sessions->table || !sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
-            px_keeper_start(sessions, error) < 0) {
+            px_session_monitor_start(sessions, error) < 0) {
             px_sessions_free(sessions);
             sessions = NULL;
         }
@@ -182,7 +182,7 @@ void px_sessions_free(struct px_sessions *sessions)
 {
     if (!sessions)
         return;
-    px_keeper_stop(sessions);
+    px_session_monitor_stop(sessions);
     pthread_mutex_lock(&sessions->lock);
     while (sessions->oldest)
         px_session_end(sessions, sessions->oldest, PX_END_CLOSED, true);
@@ -318,11 +318,11 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key,
     session->references++;
     while (!session->closed && (session->busy || session->serving != ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
-    /* It may have died just now, before the keeper saw it. */
+    /* It may have died just now, before the session monitor saw it. */
     if (!session->closed && session->started && !px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
     if (!session->closed) {
-        px_keeper_busy(sessions, session);
+        px_session_monitor_busy(sessions, session);
         session->busy = true;
         session->running = request;
         return session;
@@ -367,7 +367,7 @@ static void leave(struct px_sessions *sessions, struct px_session *session, bool
         unlink_session(sessions, session);
         link_newest(sessions, session);
         if (alive && px_child_alive(&session->child))
-            px_keeper_idle(sessions, session);
+            px_session_monitor_idle(sessions, session);
         else
             px_session_end(sessions, session, end, false);
     }
@@ -410,7 +410,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     session->started = true;
     if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount,
                        folder, error) < 0 ||
-        px_keeper_time(sessions, session, error) < 0)
+        px_session_monitor_time(sessions, session, error) < 0)
         return -1;
     pthread_mutex_lock(&sessions->lock);
     session->files = root && !files ? -1 : session->child.workspace;
@@ -519,7 +519,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     if (!session->calls)
         end = session->restarted;
     if (result == 0 && !alive && session->closed && (*ret)->status == PYEXEC_STATUS_KILLED)
-        px_verdict_cancelled(*ret);
+        px_run_status_cancelled(*ret);
     leave(sessions, session, alive, end);
     if (result == 0)
         px_count_result(&executor->counters, *ret);

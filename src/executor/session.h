@@ -1,5 +1,5 @@
 /* Sessions: made by their first call, ended by TTL, eviction, closing or their process's death.
- * One keeper thread, started with the first session, keeps the timers, notices deaths and drains
+ * One monitor thread, started with the first session, keeps the timers, notices deaths and drains
  * what idle sessions' threads write. Idle, it uses no CPU. */
 #ifndef PX_EXECUTOR_SESSION_H
 #define PX_EXECUTOR_SESSION_H

@@ -143,7 +143,7 @@ bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
     if (was_full != session->full)
         px_child_let_files_grow(&session->child, !session->full);
     if (session->full)
-        px_verdict_workspace_full(result);
+        px_run_status_workspace_full(result);
     /* A full session was told so. Growth that can't be counted is as bad as growth. */
     return !(was_full && session->full && (grown || uncounted));
 }

@@ -1,4 +1,4 @@
-/* The keeper of idle sessions. It sleeps until a timer, a death or output wakes it. */
+/* The session monitor of idle sessions. It sleeps until a timer, a death or output wakes it. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -114,8 +114,8 @@ static void *keep(void *argument)
     struct px_sessions *sessions = argument;
     struct pollfd polled[] = {{sessions->epoll, POLLIN, 0}, {sessions->signals, POLLIN, 0}};
     struct signalfd_siginfo drained[16];
-    sessions->keeper_tid = gettid();
-    sem_post(&sessions->keeper_ready);
+    sessions->monitor_tid = gettid();
+    sem_post(&sessions->monitor_ready);
     pthread_mutex_lock(&sessions->lock);
     while (!sessions->stopping) {
         sessions->sleeps_until = expire(sessions);
@@ -147,7 +147,7 @@ static void watch_output(struct px_sessions *sessions, struct px_session *sessio
 
 /* The process is watched from its first call to its end, by edge: while a call has it, its end
  * is seen there. Its streams only while threads can write to them. */
-void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
+void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *session)
 {
     if (!session->watched)
         set_watch(sessions, session->child.pidfd, EPOLLIN | EPOLLET, session);
@@ -165,13 +165,13 @@ void px_keeper_idle(struct px_sessions *sessions, struct px_session *session)
         sessions->sleeps_until = when;
 }
 
-/* The signal is directed to the keeper's thread, which blocks it and reads it from a descriptor
+/* The signal is directed to the session monitor's thread, which blocks it and reads it from a descriptor
  * (timer_create(2), signalfd(2)): it is pending nowhere else, and no handler is touched. Its memory
  * is set aside here, so that arming can't fail. */
-int px_keeper_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
+int px_session_monitor_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL_CPU};
-    event._sigev_un._tid = sessions->keeper_tid;
+    event._sigev_un._tid = sessions->monitor_tid;
     if (!session->child.host_pid || session->policy.cpu_time_seconds == PX_NONE)
         return 0;
     if (timer_create(session->child.cpu_clock, &event, &session->cpu_timer) == 0) {
@@ -182,12 +182,12 @@ int px_keeper_time(struct px_sessions *sessions, struct px_session *session, pye
     return px_error_hint(error, "Raise the host's limit of pending signals (ulimit -i).");
 }
 
-void px_keeper_busy(struct px_sessions *sessions, struct px_session *session)
+void px_session_monitor_busy(struct px_sessions *sessions, struct px_session *session)
 {
     watch_output(sessions, session, false);
 }
 
-void px_keeper_forget(struct px_sessions *sessions, struct px_session *session)
+void px_session_monitor_forget(struct px_sessions *sessions, struct px_session *session)
 {
     watch_output(sessions, session, false);
     if (session->watched)
@@ -198,40 +198,40 @@ void px_keeper_forget(struct px_sessions *sessions, struct px_session *session)
     session->cpu_timed = false;
 }
 
-int px_keeper_start(struct px_sessions *sessions, pyexec_error *error)
+int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGNAL_CPU);
     sessions->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    sem_init(&sessions->keeper_ready, 0, 0);
+    sem_init(&sessions->monitor_ready, 0, 0);
     sessions->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sessions->epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};     /* of no session */
     if (sessions->signals < 0 || sessions->wake < 0 || sessions->epoll < 0 ||
         epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
         return px_error_exhausted(error, errno, "can't make an epoll descriptor");
-    int failed = px_thread_create(&sessions->keeper, keep, sessions);
+    int failed = px_thread_create(&sessions->monitor, keep, sessions);
     if (failed)
         return px_error_exhausted(error, failed, "can't start a thread");
-    sessions->keeper_runs = true;
-    px_sem_wait(&sessions->keeper_ready);
+    sessions->monitor_runs = true;
+    px_sem_wait(&sessions->monitor_ready);
     return 0;
 }
 
-void px_keeper_stop(struct px_sessions *sessions)
+void px_session_monitor_stop(struct px_sessions *sessions)
 {
     uint64_t one = 1;
-    if (sessions->keeper_runs) {
+    if (sessions->monitor_runs) {
         pthread_mutex_lock(&sessions->lock);
         sessions->stopping = true;
         pthread_mutex_unlock(&sessions->lock);
         /* EAGAIN: it is awake already. */
         (void)!px_write(sessions->wake, &one, sizeof one);
-        pthread_join(sessions->keeper, NULL);
+        pthread_join(sessions->monitor, NULL);
     }
     px_close_fd(&sessions->signals);
     px_close_fd(&sessions->wake);
     px_close_fd(&sessions->epoll);
-    sem_destroy(&sessions->keeper_ready);
+    sem_destroy(&sessions->monitor_ready);
 }

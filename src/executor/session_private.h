@@ -1,4 +1,4 @@
-/* A session's inside, for session.c, session_api.c and keeper.c. */
+/* A session's inside, for session.c, session_api.c and session_monitor.c. */
 #ifndef PX_EXECUTOR_SESSION_PRIVATE_H
 #define PX_EXECUTOR_SESSION_PRIVATE_H
 
@@ -51,7 +51,7 @@ struct px_session {
     bool cpu_timed;                     /* the timer is there: its CPU time is kept when idle */
     timer_t cpu_timer;
     enum px_session_end restarted;      /* what ended the one before */
-    bool watched, output_watched;       /* by the keeper: the process, its streams */
+    bool watched, output_watched;       /* by the session monitor: the process, its streams */
 
     unsigned references;                /* calls that use or wait for it */
     uint64_t next_ticket, serving;
@@ -72,12 +72,12 @@ struct px_sessions {
     char **history;
     size_t history_next;
     uint64_t opened, ends[PX_END_COUNT];
-    pthread_t keeper;
-    bool keeper_runs, stopping;
-    int64_t sleeps_until;               /* the keeper, unless woken */
+    pthread_t monitor;
+    bool monitor_runs, stopping;
+    int64_t sleeps_until;               /* the session monitor, unless woken */
     int wake, epoll, signals;
-    pid_t keeper_tid;
-    sem_t keeper_ready;
+    pid_t monitor_tid;
+    sem_t monitor_ready;
     pthread_mutex_t folders_lock;       /* principals' folders and what is made in them */
     json_t *folders;                    /* names of those that pyexec made, as keys */
 };
@@ -127,15 +127,15 @@ bool px_session_keep_quota(struct px_session *session, pyexec_result *result);
 /* Removes what pyexec made; the session's process must be gone. */
 void px_session_remove_folder(struct px_sessions *sessions, struct px_session *session);
 
-/* The keeper thread (keeper.c): timers, deaths, output of idle sessions. */
-int px_keeper_start(struct px_sessions *sessions, pyexec_error *error);
-void px_keeper_stop(struct px_sessions *sessions);
+/* the monitor thread (session_monitor.c): timers, deaths, output of idle sessions. */
+int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error);
+void px_session_monitor_stop(struct px_sessions *sessions);
 /* Makes the timer of the process's CPU time, before it has got anything to do. */
-int px_keeper_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error);
+int px_session_monitor_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error);
 /* Call these with the lock held: a call has ended with the process alive, a call begins, the
  * session ends. */
-void px_keeper_idle(struct px_sessions *sessions, struct px_session *session);
-void px_keeper_busy(struct px_sessions *sessions, struct px_session *session);
-void px_keeper_forget(struct px_sessions *sessions, struct px_session *session);
+void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *session);
+void px_session_monitor_busy(struct px_sessions *sessions, struct px_session *session);
+void px_session_monitor_forget(struct px_sessions *sessions, struct px_session *session);
 
 #endif

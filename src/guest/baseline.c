@@ -48,11 +48,11 @@ static void echo(int channel)
     _exit(0);
 }
 
-int px_floor_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
+int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
                  struct px_clone_reply *reply)
 {
-    bool namespaces = request->op == PX_CLONE_FLOOR_NAMESPACES;
-    bool with_echo = request->op == PX_CLONE_FLOOR_ECHO;
+    bool namespaces = request->op == PX_CLONE_BASELINE_NAMESPACES;
+    bool with_echo = request->op == PX_CLONE_BASELINE_ECHO;
     int64_t before = px_now_ns();
     if (with_echo)
         PyOS_BeforeFork();

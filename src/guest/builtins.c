@@ -48,7 +48,7 @@ static int stream_of(PyObject *file)
         PyUnicode_GetLength(file) > 15 || PyUnicode_ReadChar(file, 0) != '/')
         return -1;
     px_auto_buffer struct px_buffer text = {0};
-    px_read_text(&text, file, 64);
+    px_pyobject_text(&text, file, 64);
     const char *path = px_buffer_shown(&text);
     for (size_t i = 0; i < PX_COUNT(streams); i++)
         if (strcmp(path, streams[i].path) == 0)

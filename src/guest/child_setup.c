@@ -189,7 +189,7 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     return 0;
 }
 
-static void set_open_files(const struct px_run *run, rlim_t below_hard)
+static void set_open_files(const struct px_script *run, rlim_t below_hard)
 {
     struct rlimit limit;
     if (run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
@@ -200,12 +200,12 @@ static void set_open_files(const struct px_run *run, rlim_t below_hard)
 }
 
 /* The script gets what its policy says; the guard lends the reserve to imports. */
-static void keep_reserve(const struct px_run *run)
+static void keep_reserve(const struct px_script *run)
 {
     set_open_files(run, px_open_files_reserve());
 }
 
-static void lend_reserve_for_receiving(const struct px_run *run)
+static void lend_reserve_for_receiving(const struct px_script *run)
 {
     set_open_files(run, 0);
 }
@@ -226,7 +226,7 @@ static bool more_follows(bool session, uint16_t *ret_kind)
 
 /* What was sent to stop a call may have come after its end. It is pending by now, since the host had
  * sent it before this call's message; what is to stop this one comes after READY. */
-static int drop_stop(const struct px_run *run)
+static int drop_stop(const struct px_script *run)
 {
     if (!(run->flags & PX_RUN_FLAG_DROP_STOP))
         return 0;
@@ -239,7 +239,7 @@ static int drop_stop(const struct px_run *run)
 static void serve_runs(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
-    struct px_run run = {.out = &writer};
+    struct px_script run = {.out = &writer};
     uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID),
                        (uint64_t)px_clock_ns(CLOCK_REALTIME)};
     bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 &&
@@ -247,7 +247,7 @@ static void serve_runs(const struct px_zygote *zygote)
     int status = 1;
     bool lent = true;                   /* by lock_down() */
     while (more) {
-        if (px_run_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
+        if (px_script_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
             break;
         if (lent)
             keep_reserve(&run);
@@ -255,7 +255,7 @@ static void serve_runs(const struct px_zygote *zygote)
         if (run.working_dir && chdir(run.working_dir) < 0 &&
             !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
             break;
-        status = px_run_execute(&run);
+        status = px_script_execute(&run);
         bool session = run.flags & PX_RUN_FLAG_SESSION;
         uint16_t kind;
         more = more_follows(session, &kind) && session;
@@ -284,9 +284,9 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     if (place_descriptors(fds, &error) < 0)
         fail(fds[0], &error);
     PyOS_AfterFork_Child();
-    px_run_reseed();
+    px_script_reseed();
     if (request->warm)
-        px_run_warm();
+        px_script_warm();
     if (lock_down(zygote, request, &error) < 0)
         fail(CHANNEL_FD, &error);
     serve_runs(zygote);

@@ -45,7 +45,7 @@ static PyMethodDef given[] = {
 
 /* ---- Loading it ---- */
 
-int px_helper_prepare(void)
+int px_embedded_prepare(void)
 {
     PyObject *builtins = PyEval_GetBuiltins();      /* borrowed */
     px_auto_object PyObject *copy = builtins ? PyDict_Copy(builtins) : NULL;
@@ -74,7 +74,7 @@ static int compile_source(size_t i)
     if (compiled[i])
         return 0;
     px_auto_object PyObject *code =
-        Py_CompileString(px_helper_sources[i].text, PX_HELPER_FILENAME, Py_file_input);
+        Py_CompileString(px_embedded_sources[i].text, PX_HELPER_FILENAME, Py_file_input);
     px_auto_object PyObject *none = code ? PyEval_EvalCode(code, names, names) : NULL;
     compiled[i] = none != NULL;
     return none ? 0 : -1;
@@ -91,28 +91,28 @@ static int give_functions(void)
     return 0;
 }
 
-int px_helper_load(void)
+int px_embedded_load(void)
 {
     if (loaded_all)
         return 0;
     if (give_functions() < 0)
         return -1;
-    for (size_t i = 0; i < px_helper_source_count; i++)
+    for (size_t i = 0; i < px_embedded_source_count; i++)
         if (compile_source(i) < 0)
             return -1;
     loaded_all = true;
     return 0;
 }
 
-bool px_helper_is_loaded(void)
+bool px_embedded_is_loaded(void)
 {
     return loaded_all;
 }
 
 static int load_file(const char *file)
 {
-    for (size_t i = 0; i < px_helper_source_count; i++)
-        if (strcmp(px_helper_sources[i].name, file) == 0)
+    for (size_t i = 0; i < px_embedded_source_count; i++)
+        if (strcmp(px_embedded_sources[i].name, file) == 0)
             return give_functions() < 0 ? -1 : compile_source(i);
     PyErr_Format(PyExc_RuntimeError, "pyexec has lost its file %s", file);
     return -1;
@@ -131,13 +131,13 @@ static PyObject *call_loaded(const char *name, PyObject *arguments, PyObject *ke
     return result;
 }
 
-PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords)
+PyObject *px_embedded_call(const char *name, PyObject *arguments, PyObject *keywords)
 {
     px_auto_object PyObject *taken = arguments;
-    return arguments && px_helper_load() == 0 ? call_loaded(name, arguments, keywords) : NULL;
+    return arguments && px_embedded_load() == 0 ? call_loaded(name, arguments, keywords) : NULL;
 }
 
-PyObject *px_helper_call_file(const char *file, const char *name, PyObject *arguments)
+PyObject *px_embedded_call_file(const char *file, const char *name, PyObject *arguments)
 {
     px_auto_object PyObject *taken = arguments;
     return arguments && load_file(file) == 0 ? call_loaded(name, arguments, NULL) : NULL;

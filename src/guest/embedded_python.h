@@ -11,24 +11,24 @@
 
 #define PX_HELPER_FILENAME "<pyexec>"   /* of its code: neither the script's nor a library's */
 
-struct px_helper_source {
+struct px_embedded_source {
     const char *name, *text;
 };
-extern const struct px_helper_source px_helper_sources[];
-extern const size_t px_helper_source_count;
+extern const struct px_embedded_source px_embedded_sources[];
+extern const size_t px_embedded_source_count;
 
 /* Zygote: copies the builtins. 0, or -1 with a Python exception set. */
-int px_helper_prepare(void);
+int px_embedded_prepare(void);
 
 /* Compiles it unless that was done. 0, or -1 with a Python exception set. */
-int px_helper_load(void);
-bool px_helper_is_loaded(void);
+int px_embedded_load(void);
+bool px_embedded_is_loaded(void);
 
 /* Calls its function of this name with the arguments, a new tuple that is taken (NULL: an exception
  * is set), and keywords or NULL. A new reference, or NULL with an exception. */
-PyObject *px_helper_call(const char *name, PyObject *arguments, PyObject *keywords);
+PyObject *px_embedded_call(const char *name, PyObject *arguments, PyObject *keywords);
 
 /* The same for a function of one file, which is compiled without the others. */
-PyObject *px_helper_call_file(const char *file, const char *name, PyObject *arguments);
+PyObject *px_embedded_call_file(const char *file, const char *name, PyObject *arguments);
 
 #endif

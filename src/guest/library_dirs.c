@@ -340,7 +340,7 @@ static int add_program(struct collector *collector)
                : px_root_add_link(collector->root, "/proc/self/exe", target, error);
 }
 
-int px_trees_show_program(const struct px_zygote *zygote, int folder)
+int px_library_dirs_show_program(const struct px_zygote *zygote, int folder)
 {
     char target[PATH_MAX];
     if (read_program(zygote, target) < 0)
@@ -377,7 +377,7 @@ static int add_files(struct collector *collector)
 /* The folder of the standard library, from a module that every interpreter has loaded. */
 static void find_stdlib(struct collector *collector)
 {
-    px_auto_object PyObject *module = px_read_module("encodings");
+    px_auto_object PyObject *module = px_pyobject_module("encodings");
     px_auto_object PyObject *file = attribute(module, "__file__");
     if (path_of(file, collector->stdlib))
         for (int up = 0; up < 2 && *collector->stdlib; up++)
@@ -410,7 +410,7 @@ static int collect(struct collector *collector)
     return add_libraries(collector) < 0 ? -1 : add_files(collector);
 }
 
-int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error)
+int px_library_dirs_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error)
 {
     static const char *const names[] = {"base_prefix", "base_exec_prefix", "prefix", "exec_prefix"};
     struct collector collector = {.zygote = zygote, .root = root, .error = error};

@@ -87,7 +87,7 @@ static PyObject *file_of_class(PyObject *type)
     px_auto_object PyObject *module = PyObject_GetAttrString(type, "__module__");
     if (!module || !PyUnicode_Check(module) ||
         PyUnicode_CompareWithASCIIString(module, "__main__") != 0 ||
-        !px_read_text_attribute(&name, type, px_name.__name__, 256))
+        !px_pyobject_text_attribute(&name, type, px_name.__name__, 256))
         return NULL;
     for (struct px_source *source = state.sources; source; source = source->next)
         if (defines_class(source, px_buffer_shown(&name)))
@@ -141,7 +141,7 @@ static PyObject *create_task(PyObject *self, PyObject *arguments, PyObject *keyw
         return task;
     PyErr_Fetch(&type, &value, &traceback);
     px_auto_object PyObject *none = keywords ? NULL : PyDict_New();
-    task = px_helper_call_file("loop.py", "create_task",
+    task = px_embedded_call_file("loop.py", "create_task",
                                PyTuple_Pack(2, PyTuple_GetItem(arguments, 0), keywords ? keywords : none));
     if (task != Py_None) {
         Py_XDECREF(type);
@@ -159,7 +159,7 @@ static int tell_asyncio(PyObject *package)
     static PyMethodDef definition = {
         "create_task", (PyCFunction)(void (*)(void))create_task, METH_VARARGS | METH_KEYWORDS,
         "Schedule the execution of a coroutine object in a spawn task."};
-    px_auto_object PyObject *tasks = px_read_module("asyncio.tasks");
+    px_auto_object PyObject *tasks = px_pyobject_module("asyncio.tasks");
     if (!tasks || replace(tasks, &definition, &state.real_create_task) < 0)
         return -1;
     px_auto_object PyObject *wrapper = PyObject_GetAttrString(tasks, "create_task");
@@ -214,7 +214,7 @@ static void forget_listing(PyObject *entry)
 }
 
 /* The working directory of the run is the last entry, so that its files hide no other module. */
-static int set_path_entry(const struct px_run *run)
+static int set_path_entry(const struct px_script *run)
 {
     if (run->files == PX_FILES_NONE || !*run->workspace)
         return 0;
@@ -240,7 +240,7 @@ static int set_path_entry(const struct px_run *run)
 static bool is_below(PyObject *path, const char *workspace)
 {
     px_auto_buffer struct px_buffer text = {0};
-    return path && PyUnicode_Check(path) && px_read_text(&text, path, PATH_MAX) &&
+    return path && PyUnicode_Check(path) && px_pyobject_text(&text, path, PATH_MAX) &&
            px_path_below(px_buffer_shown(&text), workspace);
 }
 
@@ -266,12 +266,12 @@ static bool is_there(const char *folder, const char *name)
     return access(path, F_OK) == 0;
 }
 
-bool px_modules_are_own(const struct px_run *run, const char *name)
+bool px_modules_are_own(const struct px_script *run, const char *name)
 {
     if (run->files == PX_FILES_NONE || !*run->workspace || !is_there(*run->working_dir ? run->working_dir : run->workspace, name))
         return false;
-    px_auto_object PyObject *module = px_read_module(name);
-    px_auto_object PyObject *bootstrap = module ? NULL : px_read_module("_frozen_importlib");
+    px_auto_object PyObject *module = px_pyobject_module(name);
+    px_auto_object PyObject *bootstrap = module ? NULL : px_pyobject_module("_frozen_importlib");
     px_auto_object PyObject *spec =
         module      ? PyObject_GetAttrString(module, "__spec__")
         : bootstrap ? PyObject_CallMethod(bootstrap, "_find_spec", "sO", name, Py_None)
@@ -283,7 +283,7 @@ bool px_modules_are_own(const struct px_run *run, const char *name)
 
 /* ---- A run ---- */
 
-int px_modules_begin(const struct px_run *run, struct px_source *sources)
+int px_modules_begin(const struct px_script *run, struct px_source *sources)
 {
     state.session = run->flags & PX_RUN_FLAG_SESSION;
     state.sources = sources;
@@ -293,6 +293,6 @@ int px_modules_begin(const struct px_run *run, struct px_source *sources)
         return -1;
     if (!again || !state.real_create_task)
         return 0;
-    px_auto_object PyObject *none = px_helper_call_file("loop.py", "begin_call", PyTuple_New(0));
+    px_auto_object PyObject *none = px_embedded_call_file("loop.py", "begin_call", PyTuple_New(0));
     return none ? 0 : -1;
 }

@@ -11,7 +11,7 @@ int px_modules_prepare(void);
 
 /* Child, before the script's code: `sources` begin with this run's. Keeps the pointers. 0, or -1 with
  * a Python exception set. */
-int px_modules_begin(const struct px_run *run, struct px_source *sources);
+int px_modules_begin(const struct px_script *run, struct px_source *sources);
 
 /* After an import that loaded something. Never raises. */
 void px_modules_note_import(void);
@@ -20,6 +20,6 @@ void px_modules_note_import(void);
 void px_modules_forget(const char *filename);
 
 /* Whether an import of this top-level name gives a file of the workspace, so a part of the script. */
-bool px_modules_are_own(const struct px_run *run, const char *name);
+bool px_modules_are_own(const struct px_script *run, const char *name);
 
 #endif

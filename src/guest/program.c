@@ -110,7 +110,7 @@ static int compile_whole(const struct task *task)
 static long futures_of(const struct px_program *program)
 {
     long flags = 0;
-    return program->body && px_read_int(program->body, px_name.co_flags, &flags)
+    return program->body && px_pyobject_int(program->body, px_name.co_flags, &flags)
                ? flags & kept.future_mask
                : 0;
 }
@@ -128,7 +128,7 @@ static bool place_of(const struct task *task, PyObject *node, PyObject *line_nam
 {
     long column;
     size_t length;
-    if (!px_read_int(node, line_name, ret_line) || !px_read_int(node, column_name, &column))
+    if (!px_pyobject_int(node, line_name, ret_line) || !px_pyobject_int(node, column_name, &column))
         return false;
     const char *line = px_source_line(task->source, task->source->filename, *ret_line, &length);
     if (!line || column < 0 || (size_t)column > length)
@@ -181,7 +181,7 @@ static bool is_docstring(PyObject *body, PyObject *expression)
 {
     if (PyList_Size(body) != 1 || (PyObject *)Py_TYPE(expression) != kept.Constant)
         return false;
-    px_auto_object PyObject *value = px_read_attribute(expression, px_name.value);
+    px_auto_object PyObject *value = px_pyobject_attribute(expression, px_name.value);
     return value && PyUnicode_Check(value);
 }
 
@@ -189,7 +189,7 @@ static int compile_split(const struct task *task, PyObject *tree, PyObject *body
                          PyObject *statement)
 {
     Py_ssize_t count = PyList_Size(body);
-    px_auto_object PyObject *expression = px_read_attribute(statement, px_name.value);
+    px_auto_object PyObject *expression = px_pyobject_attribute(statement, px_name.value);
     if (!expression)
         return compile_whole(task);
     bool docstring = is_docstring(body, expression);
@@ -223,7 +223,7 @@ static bool ends_with_semicolon(const struct task *task, PyObject *statement)
 
 static int compile_tree(const struct task *task, PyObject *tree)
 {
-    px_auto_object PyObject *body = px_read_attribute(tree, px_name.body);
+    px_auto_object PyObject *body = px_pyobject_attribute(tree, px_name.body);
     Py_ssize_t count = body && PyList_Check(body) ? PyList_Size(body) : 0;
     px_auto_object PyObject *statement = count ? PyList_GetItem(body, count - 1) : NULL;
     Py_XINCREF(statement);
@@ -284,5 +284,5 @@ int px_program_compile(struct px_program *ret, struct px_source *source, bool sp
 bool px_program_is_coroutine(PyObject *code)
 {
     long flags = 0;
-    return px_read_int(code, px_name.co_flags, &flags) && (flags & COROUTINE);
+    return px_pyobject_int(code, px_name.co_flags, &flags) && (flags & COROUTINE);
 }

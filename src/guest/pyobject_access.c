@@ -5,7 +5,7 @@
 
 struct px_names px_name;
 
-int px_read_prepare(void)
+int px_pyobject_prepare(void)
 {
 #define PX_ATTRIBUTE_NAME(name) \
     if (!px_name.name && !(px_name.name = PyUnicode_InternFromString(#name))) \
@@ -15,7 +15,7 @@ int px_read_prepare(void)
     return 0;
 }
 
-PyObject *px_read_attribute(PyObject *object, PyObject *name)
+PyObject *px_pyobject_attribute(PyObject *object, PyObject *name)
 {
     bool allowed = px_signals_allow(true);
     PyObject *value = PyObject_GetAttr(object, name);
@@ -25,9 +25,9 @@ PyObject *px_read_attribute(PyObject *object, PyObject *name)
     return value;
 }
 
-bool px_read_int(PyObject *object, PyObject *name, long *ret)
+bool px_pyobject_int(PyObject *object, PyObject *name, long *ret)
 {
-    px_auto_object PyObject *value = px_read_attribute(object, name);
+    px_auto_object PyObject *value = px_pyobject_attribute(object, name);
     if (!value || !PyLong_Check(value))
         return false;
     long number = PyLong_AsLong(value);
@@ -39,7 +39,7 @@ bool px_read_int(PyObject *object, PyObject *name, long *ret)
     return true;
 }
 
-PyObject *px_read_module(const char *name)
+PyObject *px_pyobject_module(const char *name)
 {
     px_auto_object PyObject *key = PyUnicode_InternFromString(name);
     PyObject *module = key ? PyImport_GetModule(key) : NULL;
@@ -48,7 +48,7 @@ PyObject *px_read_module(const char *name)
     return module;
 }
 
-bool px_read_text(struct px_buffer *to, PyObject *string, size_t limit)
+bool px_pyobject_text(struct px_buffer *to, PyObject *string, size_t limit)
 {
     Py_ssize_t characters = PyUnicode_GetLength(string);
     bool whole = characters >= 0 && (size_t)characters <= limit;
@@ -74,16 +74,16 @@ bool px_read_text(struct px_buffer *to, PyObject *string, size_t limit)
     return whole && kept == (size_t)length;
 }
 
-bool px_read_text_attribute(struct px_buffer *to, PyObject *object, PyObject *name, size_t limit)
+bool px_pyobject_text_attribute(struct px_buffer *to, PyObject *object, PyObject *name, size_t limit)
 {
-    px_auto_object PyObject *value = px_read_attribute(object, name);
+    px_auto_object PyObject *value = px_pyobject_attribute(object, name);
     if (!value || !PyUnicode_Check(value))
         return false;
-    px_read_text(to, value, limit);
+    px_pyobject_text(to, value, limit);
     return true;
 }
 
-PyObject *px_read_convert(PyObject *object, PyObject *(*convert)(PyObject *))
+PyObject *px_pyobject_convert(PyObject *object, PyObject *(*convert)(PyObject *))
 {
     bool allowed = px_signals_allow(true);
     PyObject *text = convert(object);

@@ -35,25 +35,25 @@ struct px_names {
 extern struct px_names px_name;
 
 /* Zygote: makes the names. 0, or -1 with a Python exception set. */
-int px_read_prepare(void);
+int px_pyobject_prepare(void);
 
 /* A new reference, or NULL. */
-PyObject *px_read_attribute(PyObject *object, PyObject *name);
+PyObject *px_pyobject_attribute(PyObject *object, PyObject *name);
 
 /* The attribute when it is an int that fits. */
-bool px_read_int(PyObject *object, PyObject *name, long *ret);
+bool px_pyobject_int(PyObject *object, PyObject *name, long *ret);
 
 /* The module when it is loaded: a new reference, or NULL. Imports nothing. */
-PyObject *px_read_module(const char *name);
+PyObject *px_pyobject_module(const char *name);
 
 /* Appends the str `string` as UTF-8, lone surrogates as "\udc80", at most `limit` bytes of it
  * and no half character. Whether that was all of it. */
-bool px_read_text(struct px_buffer *to, PyObject *string, size_t limit);
+bool px_pyobject_text(struct px_buffer *to, PyObject *string, size_t limit);
 
 /* The attribute's text, when it is a str. */
-bool px_read_text_attribute(struct px_buffer *to, PyObject *object, PyObject *name, size_t limit);
+bool px_pyobject_text_attribute(struct px_buffer *to, PyObject *object, PyObject *name, size_t limit);
 
 /* convert(object), PyObject_Str or PyObject_Repr; NULL when it raised or gave no str. */
-PyObject *px_read_convert(PyObject *object, PyObject *(*convert)(PyObject *));
+PyObject *px_pyobject_convert(PyObject *object, PyObject *(*convert)(PyObject *));
 
 #endif

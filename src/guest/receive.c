@@ -17,7 +17,7 @@
 #define RUN_PATH_MAX 4096
 
 struct intake {
-    struct px_run *run;
+    struct px_script *run;
     struct px_buffer code, variables, filename, workspace, working_dir;
     uint64_t code_length, variables_length; /* in memory files */
     bool has_code, has_variables, has_input, ended;
@@ -88,7 +88,7 @@ static int take_env(struct intake *in, const struct px_wire_field *field)
     return entry ? 0 : -1;
 }
 
-static int take_files(struct px_run *run, const struct px_wire_field *field)
+static int take_files(struct px_script *run, const struct px_wire_field *field)
 {
     uint8_t files;
     if (take_number(field, &files, sizeof files) < 0 || files > PX_FILES_FULL)
@@ -97,7 +97,7 @@ static int take_files(struct px_run *run, const struct px_wire_field *field)
     return 0;
 }
 
-static int take_value_json(struct px_run *run, const struct px_wire_field *field)
+static int take_value_json(struct px_script *run, const struct px_wire_field *field)
 {
     uint8_t value_json;
     if (take_number(field, &value_json, sizeof value_json) < 0 || value_json >= PX_VALUE_JSON_KINDS)
@@ -108,7 +108,7 @@ static int take_value_json(struct px_run *run, const struct px_wire_field *field
 
 static int take_field(struct intake *in, const struct px_wire_field *field)
 {
-    struct px_run *run = in->run;
+    struct px_script *run = in->run;
     switch ((enum px_run_field)field->kind) {
     case PX_RUN_FLAGS:
         return take_number(field, &run->flags, sizeof run->flags);
@@ -235,7 +235,7 @@ static int place_input(const struct intake *in)
 
 static int hand_over(struct intake *in)
 {
-    struct px_run *run = in->run;
+    struct px_script *run = in->run;
     run->code_length = in->code.length;
     run->code = px_buffer_take(&in->code);
     run->variables_length = in->variables.length;
@@ -259,7 +259,7 @@ static int hand_over(struct intake *in)
                : -1;
 }
 
-static void forget_last(struct px_run *run)
+static void forget_last(struct px_script *run)
 {
     free(run->code);
     free(run->variables);
@@ -269,11 +269,11 @@ static void forget_last(struct px_run *run)
     for (char **entry = run->env; entry && *entry; entry++)
         free(*entry);
     free(run->env);
-    *run = (struct px_run){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX,
+    *run = (struct px_script){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX,
                            .allowed = run->allowed, .banned = run->banned};
 }
 
-int px_run_receive(int channel, struct px_run *run)
+int px_script_receive(int channel, struct px_script *run)
 {
     forget_last(run);
     px_auto(intake_done) struct intake in = {

@@ -57,18 +57,18 @@ static void release_reserve(void)
     reserve = NULL;
 }
 
-static size_t value_limit(const struct px_run *run)
+static size_t value_limit(const struct px_script *run)
 {
     return run->max_value < PX_VALUE_MAX ? (size_t)run->max_value : PX_VALUE_MAX;
 }
 
-int px_report_value(struct px_report *report, const struct px_run *run, PyObject *value)
+int px_report_value(struct px_report *report, const struct px_script *run, PyObject *value)
 {
     px_auto_object PyObject *text = PyObject_Repr(value);
     if (!text)
         return -1;
     report->has_value = true;
-    report->value_truncated = !px_read_text(&report->value, text, value_limit(run));
+    report->value_truncated = !px_pyobject_text(&report->value, text, value_limit(run));
     return px_display_value_json(run, value, &report->value_json, &report->value_json_error) < 0
                ? -1
                : px_display_value(value, text);
@@ -90,7 +90,7 @@ static PyObject *take_exception(void)
     return value;
 }
 
-static void add_memory_message(struct px_buffer *to, const struct px_run *run, bool compiling)
+static void add_memory_message(struct px_buffer *to, const struct px_script *run, bool compiling)
 {
     if (compiling)
         px_buffer_add_string(to, "the code is nested too deeply for Python's parser; "
@@ -104,7 +104,7 @@ static void add_memory_message(struct px_buffer *to, const struct px_run *run, b
                                  "process the data in smaller parts");
 }
 
-static void describe_error(struct px_report *report, const struct px_run *run, PyObject *exception)
+static void describe_error(struct px_report *report, const struct px_script *run, PyObject *exception)
 {
     report->has_error = true;
     report->outcome = PX_OUTCOME_ERROR;
@@ -112,7 +112,7 @@ static void describe_error(struct px_report *report, const struct px_run *run, P
     report->line = px_traceback_line(exception, run->filename);
 }
 
-static void describe(struct px_report *report, const struct px_run *run, PyObject *exception,
+static void describe(struct px_report *report, const struct px_script *run, PyObject *exception,
                      PyObject *message, bool compiling)
 {
     describe_error(report, run, exception);
@@ -125,16 +125,16 @@ static void describe(struct px_report *report, const struct px_run *run, PyObjec
     else if (memory && PyUnicode_GetLength(message) == 0)
         add_memory_message(&report->message, run, compiling);
     else
-        px_read_text(&report->message, message, value_limit(run));
+        px_pyobject_text(&report->message, message, value_limit(run));
 }
 
 /* As Python does it: nothing or None is 0, an int is itself, all else is printed. */
-static void describe_exit(struct px_report *report, PyObject *exception, const struct px_run *run)
+static void describe_exit(struct px_report *report, PyObject *exception, const struct px_script *run)
 {
-    px_auto_object PyObject *code = px_read_attribute(exception, px_name.code);
+    px_auto_object PyObject *code = px_pyobject_attribute(exception, px_name.code);
     if (code == Py_None)
         return;
-    px_auto_object PyObject *text = px_read_convert(code ? code : exception, PyObject_Str);
+    px_auto_object PyObject *text = px_pyobject_convert(code ? code : exception, PyObject_Str);
     if (code && PyLong_Check(code)) {
         long number = PyLong_AsLong(code);
         PyErr_Clear();                          /* one that is too large counts as -1 */
@@ -144,15 +144,15 @@ static void describe_exit(struct px_report *report, PyObject *exception, const s
     } else {
         report->exit_code = 1;
         if (text)
-            px_read_text(&report->printed, text, PX_TRACEBACK_MAX);
+            px_pyobject_text(&report->printed, text, PX_TRACEBACK_MAX);
         px_buffer_add_byte(&report->printed, '\n');
     }
     describe_error(report, run, exception);
     if (text)
-        px_read_text(&report->message, text, value_limit(run));
+        px_pyobject_text(&report->message, text, value_limit(run));
 }
 
-void px_report_exception(struct px_report *report, const struct px_run *run,
+void px_report_exception(struct px_report *report, const struct px_script *run,
                          struct px_source *sources, bool compiling)
 {
     if (PyErr_ExceptionMatches(PyExc_MemoryError))
@@ -170,7 +170,7 @@ void px_report_exception(struct px_report *report, const struct px_run *run,
         describe_exit(report, exception, run);
     } else {
         px_syntax_name_character(exception, sources);
-        px_auto_object PyObject *message = px_read_convert(exception, PyObject_Str);
+        px_auto_object PyObject *message = px_pyobject_convert(exception, PyObject_Str);
         describe(report, run, exception, message, compiling);
         px_guard_explain(exception, report->line);
         px_suggest(&report->suggestion, exception, false);
@@ -213,7 +213,7 @@ static int send_error(const struct px_report *report, struct px_wire_writer *out
                : 0;
 }
 
-int px_report_send(const struct px_report *report, const struct px_run *run)
+int px_report_send(const struct px_report *report, const struct px_script *run)
 {
     struct px_wire_writer *out = run->out;
     uint8_t outcome = (uint8_t)report->outcome, truncated = 1;

@@ -24,14 +24,14 @@ void px_report_done(struct px_report *report);
 int px_report_prepare(void);
 
 /* The last value's repr, bounded. 0, or -1 with the exception that its __repr__ raised. */
-int px_report_value(struct px_report *report, const struct px_run *run, PyObject *value);
+int px_report_value(struct px_report *report, const struct px_script *run, PyObject *value);
 
 /* Takes the pending exception and clears it. `compiling`: it came from compiling code of modest
  * size, when a MemoryError only says that the code is nested too deeply. */
-void px_report_exception(struct px_report *report, const struct px_run *run,
+void px_report_exception(struct px_report *report, const struct px_script *run,
                          struct px_source *sources, bool compiling);
 
 /* Sends all of it, DONE included. 0, or -1 when the host is gone. */
-int px_report_send(const struct px_report *report, const struct px_run *run);
+int px_report_send(const struct px_report *report, const struct px_script *run);
 
 #endif

@@ -31,7 +31,7 @@ static struct {
     PyObject *run_exit_functions;
 } kept;
 
-static const struct px_run *current;    /* for px_run_abort() */
+static const struct px_script *current;    /* for px_script_abort() */
 
 /* ---- Zygote ---- */
 
@@ -41,7 +41,7 @@ static PyObject *keep(const char *module_name, const char *name)
     return module ? PyObject_GetAttrString(module, name) : NULL;
 }
 
-int px_run_prepare(void)
+int px_script_prepare(void)
 {
     PyObject *module = PyImport_AddModule("__main__");          /* borrowed */
     if (!module || !(kept.names = PyModule_GetDict(module)))
@@ -55,7 +55,7 @@ int px_run_prepare(void)
     kept.run_exit_functions = keep("atexit", "_run_exitfuncs");
     if (!kept.builtins || !kept.environ || !kept.run_exit_functions)
         return -1;
-    if (px_read_prepare() < 0 || px_builtins_prepare() < 0 || px_modules_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
+    if (px_pyobject_prepare() < 0 || px_builtins_prepare() < 0 || px_modules_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
         px_signals_prepare() < 0 || px_streams_prepare() < 0 ||
         px_threads_install() < 0)
         return -1;
@@ -66,18 +66,18 @@ int px_run_prepare(void)
 
 static void call_seed(const char *name)
 {
-    px_auto_object PyObject *module = px_read_module(name);
-    px_auto_object PyObject *seed = module ? px_read_attribute(module, px_name.seed) : NULL;
+    px_auto_object PyObject *module = px_pyobject_module(name);
+    px_auto_object PyObject *seed = module ? px_pyobject_attribute(module, px_name.seed) : NULL;
     px_auto_object PyObject *result = seed ? PyObject_CallObject(seed, NULL) : NULL;
     PyErr_Clear();
 }
 
-void px_run_reseed(void)
+void px_script_reseed(void)
 {
     call_seed("random");
     call_seed("numpy.random");
     /* OpenSSL notices a fork by the process id, and children of one zygote all have id 1. */
-    px_auto_object PyObject *ssl = px_read_module("_ssl");
+    px_auto_object PyObject *ssl = px_pyobject_module("_ssl");
     char bytes[32];
     if (ssl && px_random_bytes(bytes, sizeof bytes) == 0) {
         px_auto_object PyObject *result =
@@ -106,7 +106,7 @@ static int set_variable(char *entry, bool *has_zone)
     return failed < 0 || !name || !value ? -1 : PyDict_SetItem(kept.environ, name, value);
 }
 
-static int apply_environment(const struct px_run *run)
+static int apply_environment(const struct px_script *run)
 {
     bool has_zone = false;
     for (char **entry = run->env; entry && *entry; entry++)
@@ -116,7 +116,7 @@ static int apply_environment(const struct px_run *run)
         return 0;
     /* An interpreter that starts with TZ set has it in time.timezone too. */
     tzset();
-    px_auto_object PyObject *module = px_read_module("time");
+    px_auto_object PyObject *module = px_pyobject_module("time");
     px_auto_object PyObject *result = module ? PyObject_CallMethod(module, "tzset", NULL) : NULL;
     PyErr_Clear();
     return 0;
@@ -140,7 +140,7 @@ static int reset_names(PyObject *names)
     return annotations ? PyDict_SetItem(names, px_name.__annotations__, annotations) : -1;
 }
 
-static struct px_source source_of(const struct px_run *run)
+static struct px_source source_of(const struct px_script *run)
 {
     struct px_source source = {
         .filename = run->filename,
@@ -162,7 +162,7 @@ static bool awaited;            /* the loop of loop.py may hold tasks */
 static PyObject *await_value(PyObject *coroutine)
 {
     awaited = true;
-    return px_helper_call_file("loop.py", "await_value", PyTuple_Pack(1, coroutine));
+    return px_embedded_call_file("loop.py", "await_value", PyTuple_Pack(1, coroutine));
 }
 
 static PyObject *evaluate_code(PyObject *code, PyObject *names, bool awaits)
@@ -172,11 +172,11 @@ static PyObject *evaluate_code(PyObject *code, PyObject *names, bool awaits)
     px_auto_object PyObject *coroutine =
         px_program_is_coroutine(code)
             ? PyEval_EvalCode(code, names, names)
-            : px_helper_call_file("loop.py", "inside", PyTuple_Pack(2, code, names));
+            : px_embedded_call_file("loop.py", "inside", PyTuple_Pack(2, code, names));
     return coroutine ? await_value(coroutine) : NULL;
 }
 
-static int evaluate(const struct px_program *program, PyObject *names, const struct px_run *run,
+static int evaluate(const struct px_program *program, PyObject *names, const struct px_script *run,
                     struct px_report *report)
 {
     px_auto_object PyObject *value = NULL;
@@ -206,7 +206,7 @@ static bool was_stopped(const struct px_report *report)
 }
 
 /* At a cell's end, as Jupyter does it, and also after an exception. */
-static void show_figures(const struct px_run *run, struct px_source *source,
+static void show_figures(const struct px_script *run, struct px_source *source,
                          struct px_report *report)
 {
     px_signals_allow(true);
@@ -217,7 +217,7 @@ static void show_figures(const struct px_run *run, struct px_source *source,
     PyErr_Clear();
 }
 
-static void run_code(const struct px_run *run, PyObject *names, struct px_source *source,
+static void run_code(const struct px_script *run, PyObject *names, struct px_source *source,
                      struct px_report *report)
 {
     px_auto(px_program_done) struct px_program program = {0};
@@ -256,12 +256,12 @@ static void print_error(struct px_report *report)
 
 /* Waits for the threads that are not daemons. A limit that ends the waiting is the script's
  * error, if it has none yet. From 3.13 on the exception is swallowed there: raise it again. */
-static void join_threads(const struct px_run *run, struct px_source *source,
+static void join_threads(const struct px_script *run, struct px_source *source,
                          struct px_report *report)
 {
     px_auto_object PyObject *threading = PyImport_GetModule(px_name.threading);
     px_auto_object PyObject *shutdown =
-        threading ? px_read_attribute(threading, px_name._shutdown) : NULL;
+        threading ? px_pyobject_attribute(threading, px_name._shutdown) : NULL;
     PyErr_Clear();
     if (!shutdown)
         return;
@@ -294,18 +294,18 @@ static void clear_names(PyObject *names, bool private)
 }
 
 /* Cancels what top-level await has left running, as asyncio.run() does. */
-static void end_loop(const struct px_run *run, struct px_source *source, struct px_report *report)
+static void end_loop(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     if (!awaited)
         return;
-    px_auto_object PyObject *none = px_helper_call_file("loop.py", "end_loop", PyTuple_New(0));
+    px_auto_object PyObject *none = px_embedded_call_file("loop.py", "end_loop", PyTuple_New(0));
     if (!none && !report->has_error)
         px_report_exception(report, run, source, false);
     PyErr_Clear();
     print_error(report);
 }
 
-static void end_script(const struct px_run *run, struct px_source *source,
+static void end_script(const struct px_script *run, struct px_source *source,
                        struct px_report *report)
 {
     px_signals_allow(true);
@@ -320,7 +320,7 @@ static void end_script(const struct px_run *run, struct px_source *source,
     PyErr_Clear();
 }
 
-static int execute_once(struct px_run *run)
+static int execute_once(struct px_script *run)
 {
     px_auto(px_report_done) struct px_report report = {0};
     px_auto(px_source_done) struct px_source source = source_of(run);
@@ -338,12 +338,12 @@ static int execute_once(struct px_run *run)
     return report.exit_code;
 }
 
-static int execute_call(struct px_run *run)
+static int execute_call(struct px_script *run)
 {
     px_auto(px_report_done) struct px_report report = {0};
-    px_auto(px_environment_restore) struct px_environment before = {0};
+    px_auto(px_session_environment_restore) struct px_session_environment before = {0};
     static bool begun;
-    struct px_source *source = px_cells_add(run);
+    struct px_source *source = px_session_history_add(run);
     if (!source)
         return 1;
     px_display_arm(run, source);
@@ -351,7 +351,7 @@ static int execute_call(struct px_run *run)
         px_streams_renew_input();
     px_streams_restore_output();
     if ((!begun && reset_names(kept.names) < 0) ||
-        px_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
+        px_session_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
         px_display_set_variables(run, kept.names) < 0 || px_modules_begin(run, source) < 0 ||
         px_guard_arm(run) < 0)
         px_report_exception(&report, run, source, false);
@@ -367,7 +367,7 @@ static int execute_call(struct px_run *run)
     return report.exit_code;
 }
 
-int px_run_execute(struct px_run *run)
+int px_script_execute(struct px_script *run)
 {
     current = run;
     px_signals_limits(run);
@@ -378,7 +378,7 @@ int px_run_execute(struct px_run *run)
 
 static void warm(const char *code)
 {
-    struct px_run run = {
+    struct px_script run = {
         .flags = PX_RUN_FLAG_LAST_EXPRESSION,
         .code = (char *)(uintptr_t)code,
         .code_length = strlen(code),
@@ -393,7 +393,7 @@ static void warm(const char *code)
     PyErr_Clear();
 }
 
-void px_run_warm(void)
+void px_script_warm(void)
 {
     warm("def f(a, *b):\n"
          "    return [a + 1, {'b': b}, f'{a}']\n"
@@ -407,7 +407,7 @@ void px_run_warm(void)
     PyErr_Clear();
 }
 
-void px_run_abort(enum px_outcome outcome, int exit_code)
+void px_script_abort(enum px_outcome outcome, int exit_code)
 {
     if (!current)
         _exit(exit_code);

@@ -41,7 +41,7 @@ static void drop_oldest(void)
     }
 }
 
-struct px_source *px_cells_add(const struct px_run *run)
+struct px_source *px_session_history_add(const struct px_script *run)
 {
     struct px_source *cell = calloc(1, sizeof *cell);
     char *filename = strdup(run->filename), *code = malloc(run->code_length + 1);
@@ -61,7 +61,7 @@ struct px_source *px_cells_add(const struct px_run *run)
     return cell;
 }
 
-int px_environment_save(struct px_environment *saved, PyObject *environ, char **env)
+int px_session_environment_save(struct px_session_environment *saved, PyObject *environ, char **env)
 {
     saved->environ = environ;
     saved->before = PyList_New(0);
@@ -79,7 +79,7 @@ int px_environment_save(struct px_environment *saved, PyObject *environ, char **
     return saved->before ? 0 : -1;
 }
 
-void px_environment_restore(struct px_environment *saved)
+void px_session_environment_restore(struct px_session_environment *saved)
 {
     Py_ssize_t count = saved->before ? PyList_Size(saved->before) : 0;
     for (Py_ssize_t i = count; i-- > 0;) {

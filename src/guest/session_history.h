@@ -8,14 +8,14 @@
 
 /* The source of this call, in front of those of earlier cells; the oldest are dropped:
  * 500 cells and 4 MiB are kept at least. NULL: out of memory. */
-struct px_source *px_cells_add(const struct px_run *run);
+struct px_source *px_session_history_add(const struct px_script *run);
 
 /* The variables that a call sets, as they were. */
-struct px_environment {
+struct px_session_environment {
     PyObject *environ;          /* posix.environ, borrowed */
     PyObject *before;           /* list of (name, value or None), bytes */
 };
-int px_environment_save(struct px_environment *saved, PyObject *environ, char **env);
-void px_environment_restore(struct px_environment *saved);
+int px_session_environment_save(struct px_session_environment *saved, PyObject *environ, char **env);
+void px_session_environment_restore(struct px_session_environment *saved);
 
 #endif

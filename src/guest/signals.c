@@ -14,7 +14,7 @@ static struct {
     char text[256];             /* of the last one */
 } state;
 
-void px_signals_limits(const struct px_run *run)
+void px_signals_limits(const struct px_script *run)
 {
     state.timeout_ms = run->timeout_ms;
     state.cpu_seconds = run->cpu_seconds;

@@ -14,7 +14,7 @@
 int px_signals_prepare(void);
 
 /* The limits that the messages name. */
-void px_signals_limits(const struct px_run *run);
+void px_signals_limits(const struct px_script *run);
 
 /* Whether the handlers may raise; returns what held before. */
 bool px_signals_allow(bool allow);

@@ -63,7 +63,7 @@ bool px_streams_input_works(void)
 {
     if (PyDict_GetItem(sys_names, stream_names[0]) != streams[0])
         return false;
-    px_auto_object PyObject *closed = px_read_attribute(streams[0], px_name.closed);
+    px_auto_object PyObject *closed = px_pyobject_attribute(streams[0], px_name.closed);
     PyErr_Clear();
     return closed == Py_False;
 }
@@ -90,7 +90,7 @@ static void flush_replaced(const struct stream *about, PyObject *original)
     if (!stream || stream == Py_None || stream == original)
         return;
     Py_INCREF(stream);
-    px_auto_object PyObject *method = px_read_attribute(stream, px_name.flush);
+    px_auto_object PyObject *method = px_pyobject_attribute(stream, px_name.flush);
     px_auto_object PyObject *result = method ? PyObject_CallObject(method, NULL) : NULL;
     Py_DECREF(stream);
     PyErr_Clear();
@@ -105,7 +105,7 @@ static bool output_works(int i)
     if (!suspect[i])
         return true;
     suspect[i] = false;
-    px_auto_object PyObject *closed = px_read_attribute(streams[i], px_name.closed);
+    px_auto_object PyObject *closed = px_pyobject_attribute(streams[i], px_name.closed);
     PyErr_Clear();
     return closed == Py_False;
 }

@@ -41,7 +41,7 @@ static int replace(PyObject *module, PyObject *threading, PyMethodDef *definitio
     if (!wrapper || !own_name || PyObject_SetAttrString(module, definition->ml_name, wrapper) < 0)
         return -1;
     px_auto_object PyObject *own =
-        threading ? px_read_attribute(threading, own_name) : NULL;
+        threading ? px_pyobject_attribute(threading, own_name) : NULL;
     return own == real ? PyObject_SetAttr(threading, own_name, wrapper) : 0;
 }
 

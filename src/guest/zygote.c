@@ -88,7 +88,7 @@ static int hide_proc(const struct px_zygote *zygote, pyexec_error *error)
     if (!zygote->start.preload_bytes || px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         return 0;
     px_auto_fd int tmpfs = px_tmpfs_new(65536, 8, "0755", MOUNT_ATTR_NOSUID);
-    if (tmpfs < 0 || px_trees_show_program(zygote, tmpfs) < 0 ||
+    if (tmpfs < 0 || px_library_dirs_show_program(zygote, tmpfs) < 0 ||
         px_mount_restrict(tmpfs, MOUNT_ATTR_RDONLY, false) < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't hide /proc");
     return 0;
@@ -191,7 +191,7 @@ static void enter_time_namespace(struct px_zygote *zygote)
 static int enter_root(struct px_zygote *zygote, pyexec_error *error)
 {
     struct px_root root = {0};
-    int result = px_trees_collect(zygote, &root, error);
+    int result = px_library_dirs_collect(zygote, &root, error);
     if (result == 0 && !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
         result = px_root_enter(&root, error);
     px_root_done(&root);
@@ -221,11 +221,11 @@ static void prepare_displays(void)
 static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
 {
     /* One of the preloads shows things. */
-    if (px_helper_is_loaded())
+    if (px_embedded_is_loaded())
         prepare_displays();
     px_open_files_prepare(zygote->trees[zygote->stdlib_count] != NULL);
     if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 ||
-        px_run_prepare() < 0 || hide_start() < 0) {
+        px_script_prepare() < 0 || hide_start() < 0) {
         char text[512];
         python_error(text, sizeof text);
         return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
@@ -367,8 +367,8 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
         else if (px_child_clone(zygote, request, child_fds, &answered[0], &pid, &reply.error) == 0)
             answers = 1;
         reply.pid = pid;
-    } else if (reply.error.code == PYEXEC_OK && request->op >= PX_CLONE_FLOOR) {
-        px_floor_run(zygote, request, fds, &reply);
+    } else if (reply.error.code == PYEXEC_OK && request->op >= PX_CLONE_BASELINE) {
+        px_baseline_run(zygote, request, fds, &reply);
     }
     if (reply.error.code == PYEXEC_OK && request->workspace == PX_WORKSPACE_NEW)
         answered[answers++] = TAKE_FD(workspace);

@@ -35,10 +35,10 @@ void px_zygote_main(void) __attribute__((noreturn));
 /* Which files of the host the interpreter needs: adds them to the root, and fills trees, readable and
  * the importable part of `ready`.
  * Call after the preloads. 0, or -1. (guest/library_dirs.c) */
-int px_trees_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error);
+int px_library_dirs_collect(struct px_zygote *zygote, struct px_root *root, pyexec_error *error);
 
 /* Makes in the folder, an empty /proc, what a run finds there. 0, or -1 with errno. (guest/library_dirs.c) */
-int px_trees_show_program(const struct px_zygote *zygote, int folder);
+int px_library_dirs_show_program(const struct px_zygote *zygote, int folder);
 
 /* Clones one child and, in it, never returns. fds: channel, stdout, stderr and perhaps
  * the workspace's mount; they stay the caller's. (guest/child_setup.c) */
@@ -46,7 +46,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
                    const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error);
 
 /* Bench floors. (guest/baseline.c) */
-int px_floor_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
+int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
                  struct px_clone_reply *reply);
 
 /* Namespace flags of a child. */

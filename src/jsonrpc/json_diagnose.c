@@ -236,7 +236,7 @@ static void explain(const struct json_walk *walk, const json_error_t *problem, p
     px_error_set(error, PYEXEC_INTERNAL, "%s", problem->text);
 }
 
-int px_refuse_message(const char *message, size_t length, const json_error_t *problem,
+int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem,
                       struct px_buffer *ret_id, pyexec_error *error)
 {
     struct json_walk walk = {
@@ -252,7 +252,7 @@ int px_refuse_message(const char *message, size_t length, const json_error_t *pr
     return 0;
 }
 
-size_t px_refuse_find_id(const char *message, size_t length, const char **ret_start)
+size_t px_json_diagnose_find_id(const char *message, size_t length, const char **ret_start)
 {
     struct json_walk walk = {.at = message, .end = message + length, .stop = message};
     is_json(&walk);

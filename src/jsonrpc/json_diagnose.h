@@ -20,12 +20,12 @@ enum { PX_RPC_PARSE_ERROR = -32700, PX_RPC_INVALID_REQUEST = -32600,
 
 /* 0 with *ret_id (its JSON) and the error to be given; else a code of JSON-RPC's for an answer
  * without id and with the problem's text. */
-int px_refuse_message(const char *message, size_t length, const json_error_t *problem,
+int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem,
                       struct px_buffer *ret_id, pyexec_error *error);
 
 /* The id's JSON within the message, "null" when there is none: for an answer that there is no memory for.
  * The message may be cut off at its end. */
-size_t px_refuse_find_id(const char *message, size_t length, const char **ret_start);
+size_t px_json_diagnose_find_id(const char *message, size_t length, const char **ret_start);
 
 /* That answer is made of parts: the head, the id, and the tail of the protocol. */
 #define PX_RPC_LOST_HEAD "{\"jsonrpc\":\"2.0\",\"id\":"

@@ -14,15 +14,15 @@
 #define NO_MEMORY_NS 10000000   /* between two tries to get the first memory for a line */
 #define LAST_WORDS_MS 1000      /* how long a client has to take an answer once all shall end */
 
-void px_lines_init(struct px_lines *lines, int output, int stop)
+void px_line_transport_init(struct px_line_transport *lines, int output, int stop)
 {
-    *lines = (struct px_lines){.output = output, .stop = stop};
+    *lines = (struct px_line_transport){.output = output, .stop = stop};
     pthread_mutex_init(&lines->output_lock, NULL);
     pthread_mutex_init(&lines->lock, NULL);
     pthread_cond_init(&lines->room, NULL);
 }
 
-void px_lines_done(struct px_lines *lines)
+void px_line_transport_done(struct px_line_transport *lines)
 {
     pthread_mutex_destroy(&lines->output_lock);
     pthread_mutex_destroy(&lines->lock);
@@ -33,7 +33,7 @@ void px_lines_done(struct px_lines *lines)
 
 /* Waits until the output takes PIPE_BUF bytes, of which a write does not block then (pipe(7)).
  * False, with ETIMEDOUT, when it doesn't in time, once `stop` says that all shall end. */
-static bool wait_writable(const struct px_lines *lines)
+static bool wait_writable(const struct px_line_transport *lines)
 {
     struct pollfd fds[] = {{lines->output, POLLOUT, 0}, {lines->stop, POLLIN, 0}};
     int timeout = -1;
@@ -52,7 +52,7 @@ static bool wait_writable(const struct px_lines *lines)
     }
 }
 
-static bool write_line(const struct px_lines *lines, const char *bytes, size_t length)
+static bool write_line(const struct px_line_transport *lines, const char *bytes, size_t length)
 {
     while (length) {
         if (!wait_writable(lines))
@@ -66,7 +66,7 @@ static bool write_line(const struct px_lines *lines, const char *bytes, size_t l
     return true;
 }
 
-static void count_unsent(struct px_lines *lines, size_t more, size_t less)
+static void count_unsent(struct px_line_transport *lines, size_t more, size_t less)
 {
     pthread_mutex_lock(&lines->lock);
     lines->unsent_bytes += more;
@@ -75,7 +75,7 @@ static void count_unsent(struct px_lines *lines, size_t more, size_t less)
     pthread_mutex_unlock(&lines->lock);
 }
 
-void px_lines_send(struct px_lines *lines, struct px_buffer *line)
+void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *line)
 {
     px_buffer_add_byte(line, '\n');
     if (!px_buffer_ok(line))
@@ -90,7 +90,7 @@ void px_lines_send(struct px_lines *lines, struct px_buffer *line)
     count_unsent(lines, 0, line->length);
 }
 
-void px_lines_send_parts(struct px_lines *lines, const struct iovec *parts, size_t count)
+void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count)
 {
     pthread_mutex_lock(&lines->output_lock);
     for (size_t i = 0; i < count && !lines->output_gone; i++)
@@ -101,7 +101,7 @@ void px_lines_send_parts(struct px_lines *lines, const struct iovec *parts, size
 
 /* ---- Reading ---- */
 
-static void await_room(struct px_lines *lines)
+static void await_room(struct px_line_transport *lines)
 {
     pthread_mutex_lock(&lines->lock);
     while (lines->unsent_bytes > UNSENT_MAX && !lines->output_gone)
@@ -126,7 +126,7 @@ static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take,
 
 /* Takes whole lines out of the buffer. A line that is too long is dropped as it comes, and told
  * of once. */
-static void take_lines(struct px_lines *lines, struct px_buffer *input, bool *dropping,
+static void take_lines(struct px_line_transport *lines, struct px_buffer *input, bool *dropping,
                        px_line_fn take, void *closure)
 {
     size_t done = 0;
@@ -155,7 +155,7 @@ static void take_lines(struct px_lines *lines, struct px_buffer *input, bool *dr
 }
 
 /* Reads some bytes to `room`, which is the buffer's. False at the end of input, and when all shall end. */
-static bool read_some(const struct px_lines *lines, int input, struct px_buffer *buffer, char *room)
+static bool read_some(const struct px_line_transport *lines, int input, struct px_buffer *buffer, char *room)
 {
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};
     for (;;) {
@@ -177,7 +177,7 @@ static bool read_some(const struct px_lines *lines, int input, struct px_buffer 
     }
 }
 
-void px_lines_read(struct px_lines *lines, int input, px_line_fn take, void *closure)
+void px_line_transport_read(struct px_line_transport *lines, int input, px_line_fn take, void *closure)
 {
     struct px_buffer px_auto_buffer buffer = {0};
     bool dropping = false;

@@ -410,7 +410,7 @@ static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t len
 {
     px_auto_buffer struct px_buffer id = {0};
     pyexec_error error;
-    int code = px_refuse_message(bytes, length, problem, &id, &error);
+    int code = px_json_diagnose_message(bytes, length, problem, &id, &error);
     if (code) {
         px_mcp_refuse(call, code, "%s", problem->text);
         return;

@@ -53,11 +53,11 @@ static int check_type(const char *name, const json_t *value, const char *type, p
 static int unknown_argument(const struct px_mcp_tool *tool, json_t *properties, const char *name,
                             pyexec_error *error)
 {
-    struct px_nearest nearest = {.wanted = name};
+    struct px_spelling nearest = {.wanted = name};
     const char *key;
     json_t *value;
     json_object_foreach(properties, key, value)
-        px_nearest_offer(&nearest, key);
+        px_spelling_offer(&nearest, key);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s takes no argument '%.100s'", tool->name, name);
     if (nearest.best)
         return px_error_hint(error, "Did you mean '%s'?", nearest.best);

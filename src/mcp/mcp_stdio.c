@@ -13,15 +13,15 @@
 #include "jsonrpc/tasks.h"
 
 struct stdio {
-    struct px_lines lines;
-    struct px_works works;
+    struct px_line_transport lines;
+    struct px_tasks tasks;
     struct px_mcp *mcp;
     struct px_mcp_caller caller;
 };
 
 /* A run, on a thread of its own. */
 struct stdio_call {
-    struct px_work work;            /* first */
+    struct px_task task;            /* first */
     struct stdio *stdio;
     struct px_mcp_call *call;
 };
@@ -31,7 +31,7 @@ static void send_message(void *closure, const char *message)
     struct stdio *stdio = closure;
     struct px_buffer px_auto_buffer line = {0};
     px_buffer_add_string(&line, message);
-    px_lines_send(&stdio->lines, &line);
+    px_line_transport_send(&stdio->lines, &line);
 }
 
 /* Out of memory, without needing any. `id` is JSON. */
@@ -40,13 +40,13 @@ static void lose(struct stdio *stdio, const char *id, size_t id_length)
     static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_MCP_LOST_TAIL;
     const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
                                   {(void *)(uintptr_t)tail, sizeof tail - 1}};
-    px_lines_send_parts(&stdio->lines, parts, PX_COUNT(parts));
+    px_line_transport_send_parts(&stdio->lines, parts, PX_COUNT(parts));
 }
 
 static void lose_line(struct stdio *stdio, const char *line, size_t length)
 {
     const char *id;
-    size_t id_length = px_refuse_find_id(line, length, &id);
+    size_t id_length = px_json_diagnose_find_id(line, length, &id);
     lose(stdio, id, id_length);
 }
 
@@ -57,26 +57,26 @@ static void send_answer(struct stdio *stdio, struct px_mcp_call *call)
     if (!px_buffer_ok(&call->answer))
         lose(stdio, call->id ? call->id : "null", call->id ? strlen(call->id) : 4);
     else if (call->answer.length)
-        px_lines_send(&stdio->lines, &call->answer);
+        px_line_transport_send(&stdio->lines, &call->answer);
 }
 
-static void serve_run(struct px_work *work)
+static void serve_run(struct px_task *task)
 {
-    struct stdio_call *run = (struct stdio_call *)work;
+    struct stdio_call *run = (struct stdio_call *)task;
     px_mcp_serve(run->call);
-    px_work_arrived(work);      /* one that was refused waits for nobody */
+    px_task_arrived(task);      /* one that was refused waits for nobody */
     send_answer(run->stdio, run->call);
 }
 
-static void cancel_run(struct px_work *work)
+static void cancel_run(struct px_task *task)
 {
-    px_mcp_cancel(((struct stdio_call *)work)->call);
+    px_mcp_cancel(((struct stdio_call *)task)->call);
 }
 
-static void free_run(struct px_work *work)
+static void free_run(struct px_task *task)
 {
-    px_mcp_call_free(((struct stdio_call *)work)->call);
-    free(work);
+    px_mcp_call_free(((struct stdio_call *)task)->call);
+    free(task);
 }
 
 static bool answered(const struct px_mcp_call *call)
@@ -96,16 +96,16 @@ static void start(struct stdio *stdio, struct px_mcp_call *call)
         px_mcp_call_free(call);
         return;
     }
-    *run = (struct stdio_call){.work = {.run = serve_run, .cancel = cancel_run, .free = free_run},
+    *run = (struct stdio_call){.task = {.run = serve_run, .cancel = cancel_run, .free = free_run},
                         .stdio = stdio, .call = call};
-    run->work.in_order = call->in_session;
+    run->task.in_order = call->in_session;
     if (call->request)
-        pyexec_request_set_arrived(call->request, px_work_arrived, &run->work);
-    if (px_works_start(&stdio->works, &run->work, &error) == 0)
+        pyexec_request_set_arrived(call->request, px_task_arrived, &run->task);
+    if (px_tasks_start(&stdio->tasks, &run->task, &error) == 0)
         return;
     px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "%s. %s", error.message, error.hint);
     send_answer(stdio, call);
-    free_run(&run->work);
+    free_run(&run->task);
 }
 
 static void take_line(void *closure, const char *line, size_t length, bool cut)
@@ -145,12 +145,12 @@ int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pye
     stdio.caller.closure = &stdio;
     if (px_mcp_new(executor, &stdio.mcp, error) < 0)
         return -1;
-    px_lines_init(&stdio.lines, output, stop);
-    px_works_init(&stdio.works);
-    px_lines_read(&stdio.lines, input, take_line, &stdio);
-    px_works_stop(&stdio.works);
+    px_line_transport_init(&stdio.lines, output, stop);
+    px_tasks_init(&stdio.tasks);
+    px_line_transport_read(&stdio.lines, input, take_line, &stdio);
+    px_tasks_stop(&stdio.tasks);
     px_mcp_free(stdio.mcp);
-    px_works_done(&stdio.works);
-    px_lines_done(&stdio.lines);
+    px_tasks_done(&stdio.tasks);
+    px_line_transport_done(&stdio.lines);
     return stdio.lines.output_errno;
 }

@@ -46,7 +46,7 @@ static void describe_short_flags(struct px_buffer *out)
 {
     px_buffer_add_string(out, "\nShort flags:\n");
     size_t count;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     for (size_t i = 0; i < count; i++) {
         px_buffer_printf(out, "\n  --%s%s%s\n", flags[i].name, flags[i].argument ? " " : "",
                          flags[i].argument ? flags[i].argument : "");
@@ -108,7 +108,7 @@ static void add_markdown_short_flags(struct px_buffer *out)
     px_buffer_add_string(out, "\n## Short flags\n\nEach one sets several keys of [policy] at once.\n\n"
                               "| flag | meaning |\n|---|---|\n");
     size_t count;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     for (size_t i = 0; i < count; i++) {
         px_auto_buffer struct px_buffer flag = {0};
         px_buffer_printf(&flag, "--%s%s%s", flags[i].name, flags[i].argument ? " " : "",

@@ -241,14 +241,14 @@ int px_table_unknown(const struct px_table *table, const char *name, bool json,
                      pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
-    struct px_nearest nearest = {.wanted = name};
+    struct px_spelling nearest = {.wanted = name};
     const char *key = NULL;
     for (size_t i = 0; i < table->count; i++) {
         const struct px_field_info *info = &table->fields[i].info;
         const char *before = nearest.best;
-        px_nearest_offer(&nearest, info->name);
+        px_spelling_offer(&nearest, info->name);
         if (info->alias)
-            px_nearest_offer(&nearest, info->alias);
+            px_spelling_offer(&nearest, info->alias);
         if (nearest.best != before)
             key = info->name;
     }

@@ -6,7 +6,7 @@
 
 enum { FLAG_FILES, FLAG_NETWORK, FLAG_ANY_IMPORT, FLAG_IMPORTS, FLAG_ALLOW_IMPORT, FLAG_COUNT };
 
-static const struct px_short_flag flags[FLAG_COUNT] = {
+static const struct px_flag_alias flags[FLAG_COUNT] = {
     [FLAG_FILES] = {"files", "none|read|full",
                     "Files of the working directory: none (disable_open), read "
                     "(allow_readonly_open) or full."},
@@ -58,7 +58,7 @@ static const struct meaning {
      {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, SAFE_STDLIB}}, 2},
 };
 
-const struct px_short_flag *px_policy_short_flags(size_t *count)
+const struct px_flag_alias *px_policy_flag_aliases(size_t *count)
 {
     *count = FLAG_COUNT;
     return flags;

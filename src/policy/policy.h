@@ -95,12 +95,12 @@ int px_policy_add_names(struct px_policy *policy, enum px_policy_field field,
                         const char *comma_list, enum px_origin origin, pyexec_error *error);
 
 /* Flags that stand for values of several fields. */
-struct px_short_flag {
+struct px_flag_alias {
     const char *name;           /* without the dashes */
     const char *argument;       /* what its value is called, or NULL: a switch */
     const char *meaning;
 };
-const struct px_short_flag *px_policy_short_flags(size_t *count);
+const struct px_flag_alias *px_policy_flag_aliases(size_t *count);
 
 /* Applies one. A switch's value is "true" (also when it is NULL) or "false". */
 int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value,

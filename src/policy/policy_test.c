@@ -345,7 +345,7 @@ static void test_short_flags(void **state)
     assert_int_equal(px_policy_set_short(&f->policy, "files", "read", PX_ORIGIN_FLAG, &f->error), 0);
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_READ);
     size_t count = 0;
-    const struct px_short_flag *flags = px_policy_short_flags(&count);
+    const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
     assert_int_equal(count, 5);
     for (size_t i = 0; i < count; i++)
         assert_true(flags[i].name && flags[i].meaning);

@@ -140,9 +140,9 @@ struct px_zygote_ready {
 
 enum px_clone_op {
     PX_CLONE_RUN = 1,           /* a child for a run */
-    PX_CLONE_FLOOR,             /* bench: clone, exit at once */
-    PX_CLONE_FLOOR_NAMESPACES,  /* bench: the same with a run's namespaces */
-    PX_CLONE_FLOOR_ECHO,        /* bench: a child that evaluates 1+1 per message */
+    PX_CLONE_BASELINE,             /* bench: clone, exit at once */
+    PX_CLONE_BASELINE_NAMESPACES,  /* bench: the same with a run's namespaces */
+    PX_CLONE_BASELINE_ECHO,        /* bench: a child that evaluates 1+1 per message */
 };
 
 /* The signals by which a terminal or a service manager ends programs. Only the host process acts on them. */

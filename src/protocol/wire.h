@@ -4,7 +4,7 @@
  *   host ⇄ zygote       one SOCK_SEQPACKET; both trusted; fixed structs (px_clone_*)
  *   host → child        one SOCK_SEQPACKET; trusted in this direction (PX_RUN fields)
  *   child → host        the same socket; HOSTILE: fields of the table below, checked by
- *                       px_claims_take() against kind, count and size
+ *                       px_child_result_parse() against kind, count and size
  *
  * Messages on the child's socket are packets of fields: {u16 kind, u16 zero, u32 length,
  * bytes}, native byte order, unaligned, at most PX_PACKET_MAX bytes together. A field longer

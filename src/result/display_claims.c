@@ -47,7 +47,7 @@ static bool is_one_line(const char *text, size_t length)
 
 bool px_json_claim_ok(const char *text, size_t length, bool object, uint64_t *room)
 {
-    struct px_weight weight = px_weigh(text, length);
+    struct px_json_memory weight = px_json_memory_estimate(text, length);
     errno = 0;
     if (weight.depth > JSON_DEPTH_MAX || weight.bytes > *room || !is_one_line(text, length))
         return false;

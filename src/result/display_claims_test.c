@@ -24,7 +24,7 @@ static int set_up(void **state)
     fixture = (struct fixture){.result = px_result_new()};
     assert_non_null(fixture.result);
     px_wire_add(&packet, PX_RESULT_LOCKED, times, sizeof times);
-    assert_int_equal(px_claims_take(&fixture.result->claims, packet.data, packet.length, &fixture.why), 0);
+    assert_int_equal(px_child_result_parse(&fixture.result->claims, packet.data, packet.length, &fixture.why), 0);
     *state = &fixture;
     return 0;
 }
@@ -40,7 +40,7 @@ static int put_bytes(struct fixture *f, uint16_t kind, const void *bytes, size_t
 {
     px_auto_buffer struct px_buffer packet = {0};
     px_wire_add(&packet, kind, bytes, length);
-    return px_claims_take(&f->result->claims, packet.data, packet.length, &f->why);
+    return px_child_result_parse(&f->result->claims, packet.data, packet.length, &f->why);
 }
 
 static int put(struct fixture *f, uint16_t kind, const char *text)

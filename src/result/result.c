@@ -38,7 +38,7 @@ void pyexec_result_free(pyexec_result *result)
 {
     if (!result)
         return;
-    struct px_claims *claims = &result->claims;
+    struct px_child_result *claims = &result->claims;
     px_buffer_done(&claims->value);
     px_buffer_done(&claims->value_json);
     px_buffer_done(&claims->value_json_error);
@@ -62,7 +62,7 @@ void pyexec_result_free(pyexec_result *result)
     free(result);
 }
 
-static const char *take_denial(struct px_claims *claims, const struct px_wire_field *field)
+static const char *take_denial(struct px_child_result *claims, const struct px_wire_field *field)
 {
     uint8_t layer;
     int32_t line;
@@ -102,7 +102,7 @@ static bool is_crash(uint8_t signal)
            signal == SIGABRT;
 }
 
-static const char *take_number(struct px_claims *claims, const struct px_wire_field *field)
+static const char *take_number(struct px_child_result *claims, const struct px_wire_field *field)
 {
     static const char wrong[] = "a number of another size or range";
     uint8_t byte = 0;
@@ -147,7 +147,7 @@ static const char *take_text(struct px_buffer *buffer, const struct px_wire_fiel
 }
 
 /* One field that is within its limits. NULL, or what is wrong with it. */
-static const char *take(struct px_claims *claims, const struct px_wire_field *field)
+static const char *take(struct px_child_result *claims, const struct px_wire_field *field)
 {
     switch ((enum px_result_field)field->kind) {
     case PX_RESULT_LOCKED:
@@ -198,7 +198,7 @@ static const char *take(struct px_claims *claims, const struct px_wire_field *fi
     }
 }
 
-int px_claims_take(struct px_claims *claims, const char *packet, size_t size, const char **ret_why)
+int px_child_result_parse(struct px_child_result *claims, const char *packet, size_t size, const char **ret_why)
 {
     struct px_wire_field field;
     size_t offset = 0;
@@ -229,7 +229,7 @@ int px_claims_take(struct px_claims *claims, const char *packet, size_t size, co
     return more;
 }
 
-const char *px_claims_check(const struct px_claims *claims)
+const char *px_child_result_check(const struct px_child_result *claims)
 {
     if (claims->done && !claims->counts[PX_RESULT_OUTCOME])
         return "a result without its outcome";
@@ -349,7 +349,7 @@ static void add_members(struct px_buffer *out, json_t *object)
 /* What a child wrote as JSON goes in as it is: each number exactly as it was. */
 static char *result_text(const pyexec_result *result)
 {
-    const struct px_claims *claims = &result->claims;
+    const struct px_child_result *claims = &result->claims;
     px_auto_buffer struct px_buffer out = {0};
     px_buffer_add_byte(&out, '{');
     add_members(&out, value_object(result));

@@ -20,7 +20,7 @@ struct px_stream {
 };
 
 /* The fields that the child has sent so far. */
-struct px_claims {
+struct px_child_result {
     bool locked, done;
     bool ready;                 /* for signals, where the run asked to be told */
     uint64_t locked_cpu_ns, locked_real_ns;     /* said before anything hostile could speak */
@@ -41,7 +41,7 @@ struct pyexec_result {
     pyexec_status status;
     int exit_code;
     struct px_stream streams[2];
-    struct px_claims claims;
+    struct px_child_result claims;
     bool has_value;
     bool has_value_json;        /* claims.value_json is JSON of one line */
     char *error_repr, *error_type, *error_message, *error_hint, *traceback;
@@ -59,11 +59,11 @@ pyexec_result *px_result_new(void);
 
 /* Takes one packet of the child in. 0, or -1 when it breaks the protocol; *ret_why then says
  * how. Never allocates more than the field table allows. */
-int px_claims_take(struct px_claims *claims, const char *packet, size_t size, const char **ret_why);
+int px_child_result_parse(struct px_child_result *claims, const char *packet, size_t size, const char **ret_why);
 
 /* After DONE: what is wrong with the result as a whole (its text is strict UTF-8, its outcome and its
  * error agree), or NULL. */
-const char *px_claims_check(const struct px_claims *claims);
+const char *px_child_result_check(const struct px_child_result *claims);
 
 /* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
 int px_stream_finish(struct px_stream *stream, size_t limit) __attribute__((warn_unused_result));

@@ -33,12 +33,12 @@ static bool claims_timeout(const pyexec_result *result)
            strncmp(px_buffer_shown(&result->claims.message), "timeout", 7) == 0;
 }
 
-static int end_by_limit(pyexec_result *result, const struct px_ending *ending,
+static int end_by_limit(pyexec_result *result, const struct px_exit_info *ending,
                         const struct px_policy *policy)
 {
     bool done = result->claims.done && !ending->protocol;
     char text[256];
-    if (ending->cause == PX_CAUSE_TIMEOUT) {
+    if (ending->cause == PX_STOP_CAUSE_TIMEOUT) {
         snprintf(text, sizeof text, "timeout: the script ran longer than timeout_ms=%" PRId64 "%s",
                  policy->timeout_ms, done ? "" : " and was killed");
         set_status(result, PYEXEC_STATUS_TIMEOUT, 124);
@@ -69,7 +69,7 @@ static void deny_unnamed_call(pyexec_result *result)
          "unblocked, and the next refused call will be named.");
 }
 
-void px_verdict_workspace_full(pyexec_result *result)
+void px_run_status_workspace_full(pyexec_result *result)
 {
     deny(result, PX_DENIAL_FILES, "the workspace is full",
          "It holds as much as workspace_bytes allows, or more than 20,000 entries or 64 levels of folders: delete files.");
@@ -91,7 +91,7 @@ static int end_by_stranger(pyexec_result *result)
 }
 
 /* The kernel's own word (memory.events), not a guess. */
-static int end_by_oom(pyexec_result *result, const struct px_ending *ending,
+static int end_by_oom(pyexec_result *result, const struct px_exit_info *ending,
                       const struct px_policy *policy)
 {
     char text[256];
@@ -106,7 +106,7 @@ static int end_by_oom(pyexec_result *result, const struct px_ending *ending,
     return px_result_set_error(result, "MemoryError", text);
 }
 
-static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
+static int end_by_signal(pyexec_result *result, const struct px_exit_info *ending,
                          const struct px_policy *policy)
 {
     char text[256];
@@ -124,8 +124,8 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
         if (policy->cpu_time_seconds != PX_NONE &&
             ending->cpu_ns - ending->cpu_before_ns >=
                 policy->cpu_time_seconds * INT64_C(1000000000)) {
-            struct px_ending by_kernel = *ending;
-            by_kernel.cause = PX_CAUSE_CPU;
+            struct px_exit_info by_kernel = *ending;
+            by_kernel.cause = PX_STOP_CAUSE_CPU;
             return end_by_limit(result, &by_kernel, policy);
         }
         return end_by_stranger(result);
@@ -149,7 +149,7 @@ static int end_by_signal(pyexec_result *result, const struct px_ending *ending,
 }
 
 /* It ended by itself without a result: os._exit() and the like. */
-static int end_without_result(pyexec_result *result, const struct px_ending *ending)
+static int end_without_result(pyexec_result *result, const struct px_exit_info *ending)
 {
     char text[256];
     if (ending->protocol) {
@@ -168,7 +168,7 @@ static int end_without_result(pyexec_result *result, const struct px_ending *end
 
 static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
 {
-    const struct px_claims *claims = &result->claims;
+    const struct px_child_result *claims = &result->claims;
     char text[256];
     switch (claims->outcome) {
     case PX_OUTCOME_OK:
@@ -202,7 +202,7 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
 
 static int adopt_json(pyexec_result *result, size_t limit)
 {
-    struct px_claims *claims = &result->claims;
+    struct px_child_result *claims = &result->claims;
     struct px_buffer *json = &claims->value_json;
     uint64_t room = PX_JSON_ROOM;
     if (!json->length)
@@ -221,7 +221,7 @@ static int adopt_json(pyexec_result *result, size_t limit)
 /* What the child claims, when it sent a whole result. */
 static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
 {
-    struct px_claims *claims = &result->claims;
+    struct px_child_result *claims = &result->claims;
     result->has_value = claims->counts[PX_RESULT_VALUE] > 0;
     if (claims->value.length > (size_t)policy->max_value_bytes) {
         claims->value.length = px_utf8_truncate(claims->value.data, claims->value.length,
@@ -240,16 +240,16 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
     return 0;
 }
 
-int px_verdict_cancelled(pyexec_result *result)
+int px_run_status_cancelled(pyexec_result *result)
 {
     set_status(result, PYEXEC_STATUS_CANCELLED, 130);
     return px_result_set_error(result, "Cancelled", "the caller cancelled the run");
 }
 
-int px_verdict(pyexec_result *result, const struct px_ending *ending,
+int px_run_status_decide(pyexec_result *result, const struct px_exit_info *ending,
                const struct px_policy *policy, pyexec_error *error)
 {
-    const struct px_claims *claims = &result->claims;
+    const struct px_child_result *claims = &result->claims;
     bool done = claims->done && !ending->protocol;
     if (ending->protocol == px_no_memory)
         return px_error_oom(error);
@@ -257,16 +257,16 @@ int px_verdict(pyexec_result *result, const struct px_ending *ending,
         *error = claims->setup;
         return -1;
     }
-    if (!claims->locked && ending->cause != PX_CAUSE_CANCEL) {
+    if (!claims->locked && ending->cause != PX_STOP_CAUSE_CANCEL) {
         px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
                      "the run's process ended while the sandbox was being set up (%s %d)",
                      ending->code == CLD_EXITED ? "exit status" : "signal", ending->status);
         return px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
     }
     int failed = done ? adopt_claims(result, policy) : 0;
-    if (failed == 0 && ending->cause == PX_CAUSE_CANCEL)
-        failed = px_verdict_cancelled(result);
-    else if (failed == 0 && ending->cause != PX_CAUSE_NONE)
+    if (failed == 0 && ending->cause == PX_STOP_CAUSE_CANCEL)
+        failed = px_run_status_cancelled(result);
+    else if (failed == 0 && ending->cause != PX_STOP_CAUSE_NONE)
         failed = end_by_limit(result, ending, policy);
     else if (failed == 0 && done)
         failed = end_by_itself(result, policy);

@@ -13,10 +13,10 @@ enum px_oom {
 };
 
 /* Why the host began to stop the run; the greater wins. */
-enum px_ending_cause { PX_CAUSE_NONE, PX_CAUSE_TIMEOUT, PX_CAUSE_CPU, PX_CAUSE_CANCEL };
+enum px_stop_cause { PX_STOP_CAUSE_NONE, PX_STOP_CAUSE_TIMEOUT, PX_STOP_CAUSE_CPU, PX_STOP_CAUSE_CANCEL };
 
-struct px_ending {
-    enum px_ending_cause cause;
+struct px_exit_info {
+    enum px_stop_cause cause;
     bool killed_by_us;          /* after the grace period */
     const char *protocol;       /* how the child broke the protocol, or NULL */
     bool known;                 /* code and status are set */
@@ -27,13 +27,13 @@ struct px_ending {
 };
 
 /* 0, or -1 when the run never began (a set-up error of the host's side). */
-int px_verdict(pyexec_result *result, const struct px_ending *ending,
+int px_run_status_decide(pyexec_result *result, const struct px_exit_info *ending,
                const struct px_policy *policy, pyexec_error *error);
 
 /* Makes a result one of a run that its caller ended. 0, or -1: out of memory. */
-int px_verdict_cancelled(pyexec_result *result);
+int px_run_status_cancelled(pyexec_result *result);
 
 /* A denial: the call's workspace holds more than its quota, which the kernel does not keep. */
-void px_verdict_workspace_full(pyexec_result *result);
+void px_run_status_workspace_full(pyexec_result *result);
 
 #endif

@@ -336,7 +336,7 @@ static void refuse_line(struct px_rpc *rpc, const char *line, size_t length,
 {
     struct px_buffer px_auto_buffer id = {0};
     pyexec_error error;
-    int code = px_refuse_message(line, length, problem, &id, &error);
+    int code = px_json_diagnose_message(line, length, problem, &id, &error);
     if (code)
         px_rpc_refuse(rpc, NULL, code, problem->text);
     else
@@ -346,7 +346,7 @@ static void refuse_line(struct px_rpc *rpc, const char *line, size_t length,
 static void lose_line(struct px_rpc *rpc, const char *line, size_t length)
 {
     const char *id;
-    size_t id_length = px_refuse_find_id(line, length, &id);
+    size_t id_length = px_json_diagnose_find_id(line, length, &id);
     px_rpc_lose(rpc, id, id_length);
 }
 
@@ -390,10 +390,10 @@ static void handle_line(void *closure, const char *line, size_t length, bool cut
 
 static void end_stream(struct px_rpc *rpc, pthread_t thread)
 {
-    pthread_mutex_lock(&rpc->works.lock);
+    pthread_mutex_lock(&rpc->tasks.lock);
     rpc->ended = true;
     pthread_cond_signal(&rpc->held);
-    pthread_mutex_unlock(&rpc->works.lock);
+    pthread_mutex_unlock(&rpc->tasks.lock);
     pthread_join(thread, NULL);
 }
 
@@ -402,7 +402,7 @@ static void end_stream(struct px_rpc *rpc, pthread_t thread)
 static void drain_requests(struct px_rpc *rpc)
 {
     struct pollfd fds[] = {{rpc->lines.output, 0, 0}, {rpc->lines.stop, POLLIN, 0}};
-    while (!rpc->lines.stopping && !rpc->lines.output_gone && !px_works_idle(&rpc->works))
+    while (!rpc->lines.stopping && !rpc->lines.output_gone && !px_tasks_idle(&rpc->tasks))
         if (px_poll(fds, PX_COUNT(fds), DRAIN_TICK_MS) > 0)
             return;
 }
@@ -411,20 +411,20 @@ int px_rpc_serve(int input, int output, int stop, bool drain)
 {
     struct px_rpc rpc = {0};
     pthread_t streaming;
-    px_lines_init(&rpc.lines, output, stop);
-    px_works_init(&rpc.works);
+    px_line_transport_init(&rpc.lines, output, stop);
+    px_tasks_init(&rpc.tasks);
     pthread_cond_init(&rpc.held, NULL);
     /* Without this thread output comes at the end of its run. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
-    px_lines_read(&rpc.lines, input, handle_line, &rpc);
+    px_line_transport_read(&rpc.lines, input, handle_line, &rpc);
     if (drain)
         drain_requests(&rpc);
-    px_works_stop(&rpc.works);
+    px_tasks_stop(&rpc.tasks);
     if (streams)
         end_stream(&rpc, streaming);
     pyexec_executor_free(rpc.executor);
     pthread_cond_destroy(&rpc.held);
-    px_works_done(&rpc.works);
-    px_lines_done(&rpc.lines);
+    px_tasks_done(&rpc.tasks);
+    px_line_transport_done(&rpc.lines);
     return rpc.lines.output_errno;
 }

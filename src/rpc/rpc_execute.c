@@ -13,7 +13,7 @@
 #include "rpc/rpc_private.h"
 
 struct job {
-    struct px_work work;            /* first */
+    struct px_task task;            /* first */
     struct px_rpc *rpc;
     char *id;
     pyexec_request *request;
@@ -27,9 +27,9 @@ struct job {
     unsigned long long seq;
 };
 
-static void free_job(struct px_work *work)
+static void free_job(struct px_task *task)
 {
-    struct job *job = (struct job *)work;
+    struct job *job = (struct job *)task;
     free(job->id);
     pyexec_request_free(job->request);
     free(job->session_id);
@@ -63,11 +63,11 @@ static void send_line(struct job *job, struct px_buffer *line)
 {
     struct px_rpc *rpc = job->rpc;
     job->sending = true;
-    pthread_mutex_unlock(&rpc->works.lock);
-    px_lines_send(&rpc->lines, line);
-    pthread_mutex_lock(&rpc->works.lock);
+    pthread_mutex_unlock(&rpc->tasks.lock);
+    px_line_transport_send(&rpc->lines, line);
+    pthread_mutex_lock(&rpc->tasks.lock);
     job->sending = false;
-    pthread_cond_broadcast(&rpc->works.changed);
+    pthread_cond_broadcast(&rpc->tasks.changed);
 }
 
 /* Sends what is held of a stream; the start of a character only at the `end`. False when there is
@@ -102,8 +102,8 @@ static bool send_ready(struct job *job)
 
 static bool send_any(struct px_rpc *rpc)
 {
-    for (struct px_work *work = rpc->works.first; work; work = work->next) {
-        struct job *job = (struct job *)work;
+    for (struct px_task *task = rpc->tasks.first; task; task = task->next) {
+        struct job *job = (struct job *)task;
         if (!job->sending && (send_ready(job) || send_held(job, 1, false) || send_held(job, 2, false)))
             return true;
     }
@@ -113,22 +113,22 @@ static bool send_any(struct px_rpc *rpc)
 void *px_rpc_stream(void *argument)
 {
     struct px_rpc *rpc = argument;
-    pthread_mutex_lock(&rpc->works.lock);
+    pthread_mutex_lock(&rpc->tasks.lock);
     while (!rpc->ended)
         if (!send_any(rpc))
-            pthread_cond_wait(&rpc->held, &rpc->works.lock);
-    pthread_mutex_unlock(&rpc->works.lock);
+            pthread_cond_wait(&rpc->held, &rpc->tasks.lock);
+    pthread_mutex_unlock(&rpc->tasks.lock);
     return NULL;
 }
 
 static int on_output(void *data, int stream, const char *bytes, size_t length)
 {
     struct job *job = data;
-    pthread_mutex_lock(&job->rpc->works.lock);
+    pthread_mutex_lock(&job->rpc->tasks.lock);
     px_buffer_add(&job->held[stream - 1], bytes, length);
     job->lost |= !px_buffer_ok(&job->held[stream - 1]);
     pthread_cond_signal(&job->rpc->held);
-    pthread_mutex_unlock(&job->rpc->works.lock);
+    pthread_mutex_unlock(&job->rpc->tasks.lock);
     return job->rpc->lines.output_gone;
 }
 
@@ -146,7 +146,7 @@ static void make_ready(struct job *job, struct px_buffer *line)
 static int on_display(void *data, const char *json, size_t length)
 {
     struct job *job = data;
-    pthread_mutex_lock(&job->rpc->works.lock);
+    pthread_mutex_lock(&job->rpc->tasks.lock);
     for (int stream = 1; stream <= 2 && !job->lost; stream++) {
         struct px_buffer *held = &job->held[stream - 1];
         struct px_buffer px_auto_buffer line = {0};
@@ -164,37 +164,37 @@ static int on_display(void *data, const char *json, size_t length)
     px_buffer_printf(&line, ",\"seq\":%llu}}", job->seq++);
     make_ready(job, &line);
     pthread_cond_signal(&job->rpc->held);
-    pthread_mutex_unlock(&job->rpc->works.lock);
+    pthread_mutex_unlock(&job->rpc->tasks.lock);
     return job->rpc->lines.output_gone;
 }
 
 /* The rest of a run that is over. */
 static void send_rest(struct job *job)
 {
-    pthread_mutex_lock(&job->rpc->works.lock);
+    pthread_mutex_lock(&job->rpc->tasks.lock);
     while (job->sending)
-        pthread_cond_wait(&job->rpc->works.changed, &job->rpc->works.lock);
+        pthread_cond_wait(&job->rpc->tasks.changed, &job->rpc->tasks.lock);
     while (send_ready(job) || send_held(job, 1, true) || send_held(job, 2, true))
         ;
-    pthread_mutex_unlock(&job->rpc->works.lock);
+    pthread_mutex_unlock(&job->rpc->tasks.lock);
 }
 
-static void cancel_job(struct px_work *work)
+static void cancel_job(struct px_task *task)
 {
-    pyexec_request_cancel(((struct job *)work)->request);
+    pyexec_request_cancel(((struct job *)task)->request);
 }
 
 /* The run, from its start to its answer. */
-static void serve_job(struct px_work *work)
+static void serve_job(struct px_task *task)
 {
-    struct job *job = (struct job *)work;
+    struct job *job = (struct job *)task;
     struct px_rpc *rpc = job->rpc;
     pyexec_error error;
     pyexec_result *result = NULL;
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request,
                                                   &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    px_work_arrived(work);      /* one that was refused waits for nobody */
+    px_task_arrived(task);      /* one that was refused waits for nobody */
     send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && (!text || job->lost))
@@ -231,8 +231,8 @@ static int take_own(struct job *job, json_t *params, bool session, pyexec_error 
         return 0;
     pyexec_request_set_silent(job->request, json_is_true(silent));
     json_object_del(params, "silent");
-    job->work.in_order = true;
-    pyexec_request_set_arrived(job->request, px_work_arrived, &job->work);
+    job->task.in_order = true;
+    pyexec_request_set_arrived(job->request, px_task_arrived, &job->task);
     if (!id) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: missing");
         return px_error_hint(error, "Send a session_id, or call execute_once.");
@@ -264,17 +264,17 @@ static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bo
     pyexec_error error;
     struct job *job = calloc(1, sizeof *job);
     if (job)
-        *job = (struct job){.work = {.run = serve_job, .cancel = cancel_job, .free = free_job},
+        *job = (struct job){.task = {.run = serve_job, .cancel = cancel_job, .free = free_job},
                             .rpc = rpc,
                             .id = id ? strdup(id) : NULL};
     if (!job || (id && !job->id))
         px_error_oom(&error);
     else if (prepare(job, params, session, &error) == 0 &&
-             px_works_start(&rpc->works, &job->work, &error) == 0)
+             px_tasks_start(&rpc->tasks, &job->task, &error) == 0)
         return;
     px_rpc_fail(rpc, id, &error);
     if (job)
-        free_job(&job->work);
+        free_job(&job->task);
 }
 
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params)
@@ -290,14 +290,14 @@ void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *pa
 int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel)
 {
     int found = -1;
-    pthread_mutex_lock(&rpc->works.lock);
-    for (struct px_work *work = rpc->works.first; work; work = work->next) {
-        struct job *job = (struct job *)work;
+    pthread_mutex_lock(&rpc->tasks.lock);
+    for (struct px_task *task = rpc->tasks.first; task; task = task->next) {
+        struct job *job = (struct job *)task;
         if (job->id && strcmp(job->id, id) == 0) {
             (cancel ? pyexec_request_cancel : pyexec_request_interrupt)(job->request);
             found = 0;
         }
     }
-    pthread_mutex_unlock(&rpc->works.lock);
+    pthread_mutex_unlock(&rpc->tasks.lock);
     return found;
 }

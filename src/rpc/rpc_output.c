@@ -13,7 +13,7 @@ void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length)
     static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_RPC_LOST_TAIL;
     const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
                                   {(void *)(uintptr_t)tail, sizeof tail - 1}};
-    px_lines_send_parts(&rpc->lines, parts, PX_COUNT(parts));
+    px_line_transport_send_parts(&rpc->lines, parts, PX_COUNT(parts));
 }
 
 /* An answer whose last member has this JSON. False: out of memory. */
@@ -23,7 +23,7 @@ static bool send_answer(struct px_rpc *rpc, const char *id, const char *member, 
     px_buffer_printf(&line, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", id, member);
     px_buffer_add_string(&line, json);
     px_buffer_add_byte(&line, '}');
-    px_lines_send(&rpc->lines, &line);
+    px_line_transport_send(&rpc->lines, &line);
     return px_buffer_ok(&line);
 }
 

@@ -13,9 +13,9 @@
 #include "pyexec.h"
 
 struct px_rpc {
-    struct px_lines lines;
+    struct px_line_transport lines;
     pyexec_executor *executor;
-    struct px_works works;              /* its lock: what follows too */
+    struct px_tasks tasks;              /* its lock: what follows too */
     pthread_cond_t held;                /* output that is to be streamed */
     bool ended;
 };

@@ -448,7 +448,7 @@ int px_child_await_locked(const struct px_child *child, pyexec_error *error)
     ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
     int failed = ready < 0 || (ready > 0 && n < 0 && errno != ECONNRESET) ? errno : 0;
     if (n > 0)
-        px_claims_take(&result->claims, packet, (size_t)n, &why);
+        px_child_result_parse(&result->claims, packet, (size_t)n, &why);
     bool locked = result->claims.locked;
     if (!locked && result->claims.setup.code != PYEXEC_OK) {
         *error = result->claims.setup;

@@ -58,8 +58,8 @@ struct px_launcher {
     struct px_launch_event started; /* the answer to the zygote start in progress */
     int started_pidfd;
     bool dead;
-    pthread_t keeper;
-    bool keeper_runs;
+    pthread_t exit_reader;
+    bool monitor_runs;
 };
 
 int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
@@ -156,13 +156,13 @@ static void handle_event(struct px_launcher *launcher, const struct px_launch_ev
         } else if (waiter) {
             waiter->exited = true;
             waiter->event = *event;
-            waiter->event.oom = leaf ? px_leaf_oom(launcher->cgroup, leaf) : PX_OOM_NONE;
+            waiter->event.oom = leaf ? px_run_cgroup_oom(launcher->cgroup, leaf) : PX_OOM_NONE;
         }
     }
     pthread_cond_broadcast(&launcher->changed);
     pthread_mutex_unlock(&launcher->lock);
     if (leaf)
-        px_leaf_remove(launcher->cgroup, leaf);
+        px_run_cgroup_remove(launcher->cgroup, leaf);
 }
 
 bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text)
@@ -178,7 +178,7 @@ int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request
     if (launcher->cgroup < 0)
         return -1;
     *ret_number = __atomic_add_fetch(&launcher->leaves, 1, __ATOMIC_RELAXED);
-    int fd = px_leaf_make(launcher->cgroup, *ret_number, shape);
+    int fd = px_run_cgroup_make(launcher->cgroup, *ret_number, shape);
     if (fd < 0) {
         px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a cgroup for the run below '%s'",
                        launcher->cgroup_text);
@@ -195,14 +195,14 @@ void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t num
     pthread_mutex_lock(&launcher->lock);
     struct waiter *waiter = over ? NULL : get_waiter(launcher, pid);
     if (waiter && waiter->exited) {
-        waiter->event.oom = px_leaf_oom(launcher->cgroup, number);
+        waiter->event.oom = px_run_cgroup_oom(launcher->cgroup, number);
         over = true;
     } else if (waiter) {
         waiter->leaf = number;
     }
     pthread_mutex_unlock(&launcher->lock);
     if (over)
-        px_leaf_remove(launcher->cgroup, number);
+        px_run_cgroup_remove(launcher->cgroup, number);
 }
 
 static void *keep(void *argument)
@@ -358,8 +358,8 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
     if (result == 0)
         result = handshake(launcher, options, error);
     if (result == 0) {
-        int failed = px_thread_create(&launcher->keeper, keep, launcher);
-        launcher->keeper_runs = !failed;
+        int failed = px_thread_create(&launcher->exit_reader, keep, launcher);
+        launcher->monitor_runs = !failed;
         if (failed)
             result = px_error_exhausted(error, failed, "can't start a thread");
     }
@@ -397,8 +397,8 @@ void px_launcher_free(struct px_launcher *launcher)
         (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info,
                          WEXITED | WNOHANG, NULL);
     }
-    if (launcher->keeper_runs)
-        pthread_join(launcher->keeper, NULL);
+    if (launcher->monitor_runs)
+        pthread_join(launcher->exit_reader, NULL);
     for (size_t i = 0; i < WAITER_LISTS; i++)
         while (launcher->waiters[i])
             remove_waiter(launcher, launcher->waiters[i]);
@@ -440,7 +440,7 @@ static int64_t deadline_after(int timeout_ms)
     return px_now_ns() + timeout_ms * INT64_C(1000000);
 }
 
-/* Sends the request and waits for the keeper to see its answer. */
+/* Sends the request and waits for the exit reader to see its answer. */
 static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request,
                           const int *fds, struct px_launch_event *ret, int *ret_pidfd,
                           pyexec_error *error)

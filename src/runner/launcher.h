@@ -1,5 +1,5 @@
 /* The host's end of pyexec-launch: starts it, asks it for zygotes and bind mounts, and collects
- * the exit facts that the supervisor reports. One keeper thread per launcher reads them.
+ * the exit facts that the supervisor reports. One exit reader thread per launcher reads them.
  *
  * Thread-safe but for new and free. The embedding process sees one child (the outer process),
  * which ends only with the launcher; its exit status may be taken by anybody. */

@@ -40,7 +40,7 @@ struct run {
     const struct px_run_context *context;
     struct px_child child;
     pyexec_result *result;
-    struct px_ending ending;
+    struct px_exit_info ending;
     int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
     int64_t nudge_ns, nudge_wait_ns;
     int64_t cpu_limit_ns;
@@ -87,7 +87,7 @@ static void nudge(struct run *run, int64_t now)
     run->nudge_ns = now + run->nudge_wait_ns;
 }
 
-static void begin_stop(struct run *run, enum px_ending_cause cause, int signal, int64_t now)
+static void begin_stop(struct run *run, enum px_stop_cause cause, int signal, int64_t now)
 {
     if (run->ending.cause < cause)
         run->ending.cause = cause;
@@ -156,7 +156,7 @@ static void note_cpu_before(struct run *run)
  * long been locked: its time began, and its CPU time was noted, when the run was sent. */
 static void on_locked(struct run *run)
 {
-    const struct px_claims *claims = &run->result->claims;
+    const struct px_child_result *claims = &run->result->claims;
     int64_t now = px_now_ns();
     if (!run->pooled) {
         int64_t ago = px_clock_ns(CLOCK_REALTIME) - (int64_t)claims->locked_real_ns;
@@ -165,9 +165,9 @@ static void on_locked(struct run *run)
             run->started_ns = now - ago;
         run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
     }
-    if (run->ending.cause == PX_CAUSE_CANCEL) {
+    if (run->ending.cause == PX_STOP_CAUSE_CANCEL) {
         run->hard_ns = NEVER;
-        begin_stop(run, PX_CAUSE_CANCEL, SIGINT, now);
+        begin_stop(run, PX_STOP_CAUSE_CANCEL, SIGINT, now);
         return;
     }
     if (run->interrupted)
@@ -204,7 +204,7 @@ static void show_displays(struct run *run, size_t shown)
 /* Takes packets from the channel. -1: there will be no more. */
 static int read_channel(struct run *run)
 {
-    struct px_claims *claims = &run->result->claims;
+    struct px_child_result *claims = &run->result->claims;
     while (!claims->done) {
         char packet[PX_PACKET_MAX];
         /* No control buffer: descriptors that a child sends are dropped by the kernel. */
@@ -221,7 +221,7 @@ static int read_channel(struct run *run)
         if ((size_t)n > sizeof packet)
             run->ending.protocol = "a packet that is too long";
         else
-            px_claims_take(claims, packet, (size_t)n, &run->ending.protocol);
+            px_child_result_parse(claims, packet, (size_t)n, &run->ending.protocol);
         if (run->ending.protocol)
             return -1;
         if (!locked && claims->locked)
@@ -230,7 +230,7 @@ static int read_channel(struct run *run)
             on_ready(run);
         show_displays(run, shown);
     }
-    run->ending.protocol = px_claims_check(claims);
+    run->ending.protocol = px_child_result_check(claims);
     return -1;
 }
 
@@ -239,7 +239,7 @@ static void check_cpu(struct run *run, int64_t now)
     int64_t used = px_child_cpu_ns(&run->child) - run->ending.cpu_before_ns;
     int64_t left = run->cpu_limit_ns - used;
     if (left <= 0) {
-        begin_stop(run, PX_CAUSE_CPU, PX_SIGNAL_CPU, now);
+        begin_stop(run, PX_STOP_CAUSE_CPU, PX_SIGNAL_CPU, now);
         return;
     }
     int64_t wait = left / run->processors;
@@ -257,7 +257,7 @@ static void keep_deadlines(struct run *run, int64_t now)
     if (now >= run->nudge_ns)
         nudge(run, now);
     if (now >= run->soft_ns)
-        begin_stop(run, PX_CAUSE_TIMEOUT, PX_SIGNAL_TIMEOUT, now);
+        begin_stop(run, PX_STOP_CAUSE_TIMEOUT, PX_SIGNAL_TIMEOUT, now);
     else if (now >= run->cpu_check_ns)
         check_cpu(run, now);
 }
@@ -274,7 +274,7 @@ static void take_stop(struct run *run)
      * ends would interrupt the session's next. */
     if (how == PX_STOP_CANCEL && !run->cancelled) {
         run->cancelled = true;
-        begin_stop(run, PX_CAUSE_CANCEL, SIGINT, px_now_ns());
+        begin_stop(run, PX_STOP_CAUSE_CANCEL, SIGINT, px_now_ns());
     } else if (how == PX_STOP_INTERRUPT) {
         run->interrupted = true;
         send_stop(run, SIGINT, px_now_ns());
@@ -359,7 +359,7 @@ static void serve(struct run *run)
  * supervisor that waited for it. */
 static void collect_facts(struct run *run)
 {
-    struct px_ending *ending = &run->ending;
+    struct px_exit_info *ending = &run->ending;
     pyexec_result *result = run->result;
     struct px_child_facts facts = {.cpu_ns = -1};
     bool done = result->claims.done && !ending->protocol;
@@ -505,7 +505,7 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
 static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error *error)
 {
     const struct px_run_context *context = run->context;
-    struct px_claims *claims = &run->result->claims;
+    struct px_child_result *claims = &run->result->claims;
     px_displays_finish(&claims->displays);
     if (claims->displays.count || context->request->value_json || context->request->inputs_length)
         px_zygotes_expect_displays(context->zygotes);
@@ -513,7 +513,7 @@ static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error
         result = px_error_errno(error, PYEXEC_INTERNAL, run->receive_errno,
                                 "the host can't receive from the run's process");
     if (result == 0)
-        result = px_verdict(run->result, &run->ending, context->policy, error);
+        result = px_run_status_decide(run->result, &run->ending, context->policy, error);
     if (result == 0) {
         for (int which = 0; which < 2 && result == 0; which++)
             if (px_stream_finish(&run->result->streams[which], stream_cap(run, which)) < 0)

@@ -45,7 +45,7 @@ static int limit(int folder, const struct px_clone_request *shape)
     return fchmodat(folder, "cgroup.procs", 0666, 0);   /* launch/cgroup.c says why */
 }
 
-int px_leaf_make(int base, uint64_t number, const struct px_clone_request *shape)
+int px_run_cgroup_make(int base, uint64_t number, const struct px_clone_request *shape)
 {
     char name[NAME_SIZE];
     put_name(name, number);
@@ -66,7 +66,7 @@ static uint64_t count_of(const char *text, const char *key)
     return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
-enum px_oom px_leaf_oom(int base, uint64_t number)
+enum px_oom px_run_cgroup_oom(int base, uint64_t number)
 {
     char name[NAME_SIZE], path[NAME_SIZE + 24], text[512] = "\n";
     put_name(name, number);
@@ -77,7 +77,7 @@ enum px_oom px_leaf_oom(int base, uint64_t number)
     return count_of(text, "\noom ") ? PX_OOM_OWN : PX_OOM_ABOVE;
 }
 
-void px_leaf_remove(int base, uint64_t number)
+void px_run_cgroup_remove(int base, uint64_t number)
 {
     char name[NAME_SIZE];
     put_name(name, number);

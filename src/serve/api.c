@@ -65,9 +65,9 @@ static void answer_run(struct px_http_request *request, pyexec_result *result, c
     const char *text = result ? pyexec_result_json(result) : NULL;
     if (!request->stream) {
         if (text)
-            px_answer_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+            px_respond_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
         else
-            px_answer_error(request, failure);
+            px_respond_error(request, failure);
         return;
     }
     if (text) {
@@ -87,14 +87,14 @@ static void execute(struct px_http_request *request)
     pyexec_result *result = NULL;
     pyexec_request *run = make_run(request, &error);
     if (!run) {
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     if (px_sse_wanted(request) && px_sse_begin(request) == 0) {
         pyexec_request_set_output(run, px_sse_output, request);
         pyexec_request_set_display(run, px_sse_display, request);
     }
-    px_run(request, run, &result, &error);
+    px_run_request(request, run, &result, &error);
     answer_run(request, result, &error);
     pyexec_result_free(result);
     pyexec_request_free(run);
@@ -105,9 +105,9 @@ static void execute(struct px_http_request *request)
 static void answer_status(struct px_http_request *request, int status, const pyexec_error *error)
 {
     if (status < 0)
-        px_answer_error(request, error);
+        px_respond_error(request, error);
     else
-        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
 static bool is_own(const struct px_http_request *request, const json_t *session)
@@ -136,7 +136,7 @@ static json_t *own_sessions(struct px_http_request *request)
 
 static void list_sessions(struct px_http_request *request)
 {
-    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "sessions", own_sessions(request))));
+    px_respond_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "sessions", own_sessions(request))));
 }
 
 static void answer_session(struct px_http_request *request, int status)
@@ -144,12 +144,12 @@ static void answer_session(struct px_http_request *request, int status)
     pyexec_error error;
     px_auto_free char *text = NULL;
     if (pyexec_session_json(request->server->executor, request->session_key, &text, &error) < 0) {
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     px_auto_json json_t *session = px_json_loads(text, 0, NULL);
     json_object_del(session, "principal");
-    px_answer_json(request, status, session ? px_json_dumps(session, JSON_COMPACT) : NULL);
+    px_respond_json(request, status, session ? px_json_dumps(session, JSON_COMPACT) : NULL);
 }
 
 static void show_session(struct px_http_request *request)
@@ -193,7 +193,7 @@ static void create_session(struct px_http_request *request)
     pyexec_error error;
     px_auto_free char *policy = NULL;
     if (take_session_body(request, &policy, &error) < 0) {
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
@@ -202,10 +202,10 @@ static void create_session(struct px_http_request *request)
     if (status == 0)
         answer_session(request, MHD_HTTP_CREATED);
     else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)
-        px_answer_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is a session of that id",
+        px_respond_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is a session of that id",
                           "Use it, or another id.");
     else
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
 }
 
 static void close_session(struct px_http_request *request)
@@ -227,13 +227,13 @@ static void interrupt(struct px_http_request *request)
 
 static void healthz(struct px_http_request *request)
 {
-    px_answer_text(request, MHD_HTTP_OK, "text/plain; charset=utf-8", "ok\n", 3);
+    px_respond_text(request, MHD_HTTP_OK, "text/plain; charset=utf-8", "ok\n", 3);
 }
 
 static void readyz(struct px_http_request *request)
 {
     if (request->server->draining)
-        px_answer_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
+        px_respond_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
                                "the server is shutting down", "Use another one.", "Retry-After", "1");
     else
         healthz(request);
@@ -243,14 +243,14 @@ static void metrics(struct px_http_request *request)
 {
     px_auto_buffer struct px_buffer page = {0};
     px_metrics_write(request->server, &page);
-    px_answer_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
+    px_respond_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
                    px_buffer_string(&page), page.length);
 }
 
 static void openapi(struct px_http_request *request)
 {
     const char *text = request->server->openapi;
-    px_answer_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+    px_respond_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
 }
 
 /* ---- The table ---- */
@@ -269,16 +269,16 @@ const struct px_route px_routes[] = {
     {"POST", "/v1/sessions/{id}/interrupt", "session_interrupt",
      "Interrupt the running call as Ctrl-C would.", PX_BODY_NONE, .serve = interrupt},
     {"GET", "/v1/sessions/{id}/files", "file_list",
-     "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_files_list},
+     "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_file_routes_list},
     {"PUT", "/v1/sessions/{id}/files", "files_put", "Unpack a tar archive into the workspace.",
-     PX_BODY_FILE, .serve = px_files_unpack, .open_body = px_files_open_archive},
+     PX_BODY_FILE, .serve = px_file_routes_unpack, .open_body = px_file_routes_open_archive},
     {"GET", "/v1/sessions/{id}/files/{path}", "file_get", "A file's bytes, or a range of them.",
-     .serve = px_files_get},
+     .serve = px_file_routes_get},
     {"PUT", "/v1/sessions/{id}/files/{path}", "file_put", "Write a file.", PX_BODY_FILE,
-     .serve = px_files_put, .open_body = px_files_open},
-    {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_files_delete},
+     .serve = px_file_routes_put, .open_body = px_file_routes_open},
+    {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_file_routes_delete},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
-     .serve = px_mcp_answer_request},
+     .serve = px_mcp_http_answer},
     {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true,
      .serve = healthz},
     {"GET", "/readyz", "readyz", "Whether it takes work.", .open = true, .inline_ = true, .serve = readyz},

@@ -55,7 +55,7 @@ void px_body_release(struct px_http_request *request)
 
 int px_http_request_weigh(struct px_http_request *request, pyexec_error *error)
 {
-    uint64_t bytes = px_weigh(px_buffer_string(&request->body), request->body.length).bytes;
+    uint64_t bytes = px_json_memory_estimate(px_buffer_string(&request->body), request->body.length).bytes;
     return bytes > PX_JSON_READ_MAX ? 0 : reserve(request, bytes, error);
 }
 

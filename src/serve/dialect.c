@@ -92,7 +92,7 @@ bool px_dialect_failed(struct px_http_request *request, const pyexec_error *erro
     bool own = error->code == PYEXEC_INVALID_REQUEST || error->code == PYEXEC_INVALID_POLICY ||
                error->code == PYEXEC_SESSION_NOT_FOUND || request->stream;
     if (!own) {
-        px_answer_error(request, error);
+        px_respond_error(request, error);
         return true;
     }
     request->outcome = pyexec_code_name(error->code);
@@ -140,5 +140,5 @@ void px_dialect_add_stderr(struct px_buffer *out, const json_t *result)
 
 void px_dialect_health(struct px_http_request *request)
 {
-    px_answer_text(request, MHD_HTTP_OK, "application/json", "\"ok\"", 4);
+    px_respond_text(request, MHD_HTTP_OK, "application/json", "\"ok\"", 4);
 }

@@ -11,14 +11,14 @@
 
 static void refuse(struct px_http_request *request, int status, int code, const char *message)
 {
-    px_answer_json(request, status,
+    px_respond_json(request, status,
                    px_json_take_text(json_pack("{s:i, s:s, s:n}", "code", code, "message", message, "data")));
 }
 
 /* Takes the data. */
 static void answer(struct px_http_request *request, json_t *data)
 {
-    px_answer_json(request, MHD_HTTP_OK,
+    px_respond_json(request, MHD_HTTP_OK,
                    px_json_take_text(json_pack("{s:i, s:s, s:o}", "code", 0, "message", "success", "data", data)));
 }
 
@@ -72,7 +72,7 @@ static void run(struct px_http_request *request, const json_t *body)
     pyexec_request *wanted = code ? px_dialect_run(request, code, &error) : NULL;
     if (!code || (wanted && limit_network(wanted, body) < 0))
         px_error_oom(&error);
-    else if (wanted && px_run(request, wanted, &result, &error) == 0) {
+    else if (wanted && px_run_request(request, wanted, &result, &error) == 0) {
         px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
         answer(request, data_of(object));
     }

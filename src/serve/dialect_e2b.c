@@ -265,7 +265,7 @@ static void run(struct px_http_request *request)
     struct execution execution = {.request = request};
     pyexec_request_set_output(wanted, print, &execution);
     pyexec_request_set_display(wanted, show, &execution);
-    if (px_run(request, wanted, &result, &error) == 0) {
+    if (px_run_request(request, wanted, &result, &error) == 0) {
         send_result(&execution, result);
     } else {
         let_go(&execution);
@@ -358,13 +358,13 @@ void px_e2b_create(struct px_http_request *request)
     if (px_e2b_add_context(request, cwd, &error) < 0)
         px_e2b_answer_failure(request, &error);
     else
-        px_answer_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_describe(px_e2b_context_id(request->session), cwd)));
+        px_respond_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_describe(px_e2b_context_id(request->session), cwd)));
 }
 
 void px_e2b_list(struct px_http_request *request)
 {
     if (px_e2b_enter(request, PX_E2B_DEFAULT))
-        px_answer_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_contexts(request)));
+        px_respond_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_contexts(request)));
 }
 
 /* Its session may never have begun, or have ended already. */
@@ -375,7 +375,7 @@ static void end_session(struct px_http_request *request)
         error.code != PYEXEC_SESSION_NOT_FOUND)
         px_e2b_answer_failure(request, &error);
     else
-        px_answer_json(request, MHD_HTTP_OK, strdup("null"));
+        px_respond_json(request, MHD_HTTP_OK, strdup("null"));
 }
 
 void px_e2b_delete(struct px_http_request *request)

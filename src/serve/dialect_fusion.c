@@ -21,7 +21,7 @@ static bool refuse(struct px_http_request *request, const char *member, const ch
     if (member)
         px_json_append(where, json_string(member));
     request->outcome = "invalid_request";
-    px_answer_json(request, MHD_HTTP_UNPROCESSABLE_CONTENT,
+    px_respond_json(request, MHD_HTTP_UNPROCESSABLE_CONTENT,
                    px_json_take_text(json_pack("{s:[{s:s, s:O, s:s}]}", "detail", "type", type, "loc", where,
                                                "msg", message)));
     return false;
@@ -93,7 +93,7 @@ static json_int_t at_most(const json_t *policy, const char *key, double wanted)
 /* Limits above the caller's ceiling are that ceiling. NULL: out of memory. */
 static char *policy_of(struct px_http_request *request, const json_t *body)
 {
-    px_auto_free char *text = px_run_policy(request);
+    px_auto_free char *text = px_run_request_policy(request);
     px_auto_json json_t *policy = text ? px_json_loads(text, 0, NULL) : NULL;
     const json_t *timeout = json_object_get(body, "run_timeout");
     double seconds = timeout ? json_number_value(timeout) : DEFAULT_SECONDS;
@@ -204,7 +204,7 @@ static json_t *fetched(const json_t *body, const json_t *result)
 /* Takes run (NULL: none) and files. */
 static void answer(struct px_http_request *request, const char *status, const char *message, json_t *run, json_t *files)
 {
-    px_answer_json(request, MHD_HTTP_OK,
+    px_respond_json(request, MHD_HTTP_OK,
                    px_json_take_text(json_pack("{s:s, s:s, s:n, s:o?, s:n, s:o}", "status", status, "message",
                                                message, "compile_result", "run_result", run,
                                                "executor_pod_name", "files", files)));
@@ -251,7 +251,7 @@ void px_fusion_run_code(struct px_http_request *request)
     if (!check(request, body))
         return;
     pyexec_request *run = px_dialect_run(request, json_object_get(body, "code"), &error);
-    if (run && prepare(request, run, body, &error) == 0 && px_run(request, run, &result, &error) == 0) {
+    if (run && prepare(request, run, body, &error) == 0 && px_run_request(request, run, &result, &error) == 0) {
         answer_result(request, body, result);
     } else if (!px_dialect_failed(request, &error)) {
         char message[sizeof error.message + sizeof error.hint + 2];
@@ -264,5 +264,5 @@ void px_fusion_run_code(struct px_http_request *request)
 
 void px_fusion_ping(struct px_http_request *request)
 {
-    px_answer_text(request, MHD_HTTP_OK, "application/json", "\"pong\"", 6);
+    px_respond_text(request, MHD_HTTP_OK, "application/json", "\"pong\"", 6);
 }

@@ -39,11 +39,11 @@ static void answer_frames(struct px_http_request *request, const struct px_buffe
 {
     pyexec_error error;
     if (px_buffer_ok(body)) {
-        px_answer_text(request, MHD_HTTP_OK, "application/connect+json", px_buffer_string(body), body->length);
+        px_respond_text(request, MHD_HTTP_OK, "application/connect+json", px_buffer_string(body), body->length);
         return;
     }
     px_error_oom(&error);
-    px_answer_error(request, &error);
+    px_respond_error(request, &error);
 }
 
 static void answer_refusal(struct px_http_request *request, const pyexec_error *error)
@@ -248,7 +248,7 @@ static void run_code(struct px_http_request *request, char *code, const char *fo
     px_auto_json json_t *text = code ? json_string(code) : NULL;
     free(code);
     pyexec_request *run = px_dialect_run(request, text, &error);
-    if (run && set_up(request, run, folder, &error) == 0 && px_run(request, run, &result, &error) == 0)
+    if (run && set_up(request, run, folder, &error) == 0 && px_run_request(request, run, &result, &error) == 0)
         answer_result(request, result);
     else
         answer_refusal(request, &error);
@@ -306,7 +306,7 @@ void px_e2b_start(struct px_http_request *request)
 
 void px_e2b_process(struct px_http_request *request)
 {
-    px_answer_json(request, MHD_HTTP_NOT_IMPLEMENTED,
+    px_respond_json(request, MHD_HTTP_NOT_IMPLEMENTED,
                    px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
                                                "there are no processes: commands.run() is there, for `python FILE` and `python -c CODE`")));
 }

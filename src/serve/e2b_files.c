@@ -33,7 +33,7 @@ int px_e2b_ensure_session(struct px_http_request *request, pyexec_error *error)
     int status = !run || pyexec_request_set_code(run, "pass", 4) < 0 ||
                          pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0
                      ? px_error_oom(error)
-                     : px_run(request, run, &result, error);
+                     : px_run_request(request, run, &result, error);
     pyexec_result_free(result);
     pyexec_request_free(run);
     return status;
@@ -82,7 +82,7 @@ static void answer_error(struct px_http_request *request, const pyexec_error *er
             status = kinds[i].status;
         }
     snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
-    px_answer_json(request, status, px_json_take_text(json_pack("{s:s, s:s}", "code", code, "message", text)));
+    px_respond_json(request, status, px_json_take_text(json_pack("{s:s, s:s}", "code", code, "message", text)));
 }
 
 static int fail(pyexec_error *error, int sys_errno, const char *path)
@@ -288,12 +288,12 @@ static void serve_call(struct px_http_request *request)
         const char *path = px_e2b_relative(json_string_value(json_object_get(request->json, calls[i].path)), &error);
         json_t *object = path && px_e2b_ensure_session(request, &error) == 0 ? calls[i].answer(request, path, &error) : NULL;
         if (object)
-            px_answer_json(request, MHD_HTTP_OK, px_json_take_text(object));
+            px_respond_json(request, MHD_HTTP_OK, px_json_take_text(object));
         else
             answer_error(request, &error);
         return;
     }
-    px_answer_json(request, MHD_HTTP_NOT_IMPLEMENTED,
+    px_respond_json(request, MHD_HTTP_NOT_IMPLEMENTED,
                    px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
                                                "pyexec has no such call: Stat, ListDir, MakeDir, Remove and Move are there")));
 }
@@ -333,7 +333,7 @@ static void serve_read(struct px_http_request *request)
     if (!path || px_e2b_ensure_session(request, &error) < 0)
         answer_error(request, &error);
     else
-        px_files_send(request, path, answer_error);
+        px_file_routes_send(request, path, answer_error);
 }
 
 void px_e2b_file_read(struct px_http_request *request)
@@ -429,7 +429,7 @@ static void serve_write(struct px_http_request *request)
         answer_error(request, &upload.error);
         json_decref(upload.written);
     } else {
-        px_answer_json(request, MHD_HTTP_OK, px_json_take_text(upload.written));
+        px_respond_json(request, MHD_HTTP_OK, px_json_take_text(upload.written));
     }
     free(upload.name);
     px_buffer_done(&upload.bytes);

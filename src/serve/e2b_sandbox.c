@@ -113,7 +113,7 @@ static struct e2b_entry *entry_new(const struct px_principal *principal, char *i
 
 void px_e2b_answer_text(struct px_http_request *request, int status, const char *text)
 {
-    px_answer_text(request, status, "text/plain; charset=utf-8", text, strlen(text));
+    px_respond_text(request, status, "text/plain; charset=utf-8", text, strlen(text));
 }
 
 void px_e2b_refuse(struct px_http_request *request, const char *text)
@@ -142,7 +142,7 @@ void px_e2b_answer_failure(struct px_http_request *request, const pyexec_error *
 /* As E2B's API. Takes the object. */
 static void answer_object(struct px_http_request *request, int status, json_t *object)
 {
-    px_answer_json(request, status, px_json_take_text(object));
+    px_respond_json(request, status, px_json_take_text(object));
 }
 
 static void answer_api_error(struct px_http_request *request, int status, const char *text)
@@ -339,7 +339,7 @@ void px_e2b_sandbox_create(struct px_http_request *request)
     if (!copy) {
         entry_free(entry);
         px_error_oom(&error);
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     pthread_mutex_lock(&contexts->lock);
@@ -380,7 +380,7 @@ void px_e2b_sandbox_kill(struct px_http_request *request)
         end_session(request, context);
     }
     if (found)
-        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     else
         answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
 }

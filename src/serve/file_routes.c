@@ -20,21 +20,21 @@
 #define SPOOLS_MAX 64           /* archives in temporary files at once */
 #define UPLOAD_PREFIX ".pyexec-upload-"
 
-void px_files_answer_error(struct px_http_request *request, const pyexec_error *error)
+void px_file_routes_answer_error(struct px_http_request *request, const pyexec_error *error)
 {
     if (error->code == PYEXEC_INVALID_REQUEST && error->sys_errno == ENOENT)
-        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", error->message,
+        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", error->message,
                           "GET the list of files.");
     else if (error->sys_errno == ENOSPC || error->sys_errno == EDQUOT || error->sys_errno == EFBIG)
-        px_answer_problem(request, MHD_HTTP_INSUFFICIENT_STORAGE, "invalid_request", error->message,
+        px_respond_problem(request, MHD_HTTP_INSUFFICIENT_STORAGE, "invalid_request", error->message,
                           "Delete files, or have the policy's workspace_bytes raised.");
     else
-        px_answer_error(request, error);
+        px_respond_error(request, error);
 }
 
 /* ---- One file ---- */
 
-int px_files_open(struct px_http_request *request, pyexec_error *error)
+int px_file_routes_open(struct px_http_request *request, pyexec_error *error)
 {
     if (!request->upload)
         request->upload = px_random_name(UPLOAD_PREFIX);
@@ -44,7 +44,7 @@ int px_files_open(struct px_http_request *request, pyexec_error *error)
                                     true, &request->body_fd, &request->body_room, error);
 }
 
-void px_files_abandon(struct px_http_request *request)
+void px_file_routes_abandon(struct px_http_request *request)
 {
     pyexec_error ignored;
     if (request->upload && request->body_fd >= 0)
@@ -52,26 +52,26 @@ void px_files_abandon(struct px_http_request *request)
                                    &ignored);
 }
 
-void px_files_put(struct px_http_request *request)
+void px_file_routes_put(struct px_http_request *request)
 {
     pyexec_error error;
-    if ((request->body_fd < 0 && px_files_open(request, &error) < 0) ||
+    if ((request->body_fd < 0 && px_file_routes_open(request, &error) < 0) ||
         pyexec_session_rename_file(request->server->executor, request->session_key, request->upload,
                                    request->rest, &error) < 0) {
-        px_files_answer_error(request, &error);
+        px_file_routes_answer_error(request, &error);
     } else {
         free(TAKE_PTR(request->upload));
-        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     }
 }
 
-void px_files_delete(struct px_http_request *request)
+void px_file_routes_delete(struct px_http_request *request)
 {
     pyexec_error error;
     if (pyexec_session_delete_file(request->server->executor, request->session_key, request->rest, &error) < 0)
-        px_files_answer_error(request, &error);
+        px_file_routes_answer_error(request, &error);
     else
-        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
 /* RFC 9110, section 14: one range of bytes. 1 with it, 0: the whole file is meant, -1: outside. */
@@ -125,7 +125,7 @@ static struct MHD_Response *respond_with(struct px_http_request *request, int *f
     return response;
 }
 
-void px_files_send(struct px_http_request *request, const char *path,
+void px_file_routes_send(struct px_http_request *request, const char *path,
                    void (*answer_error)(struct px_http_request *request, const pyexec_error *error))
 {
     pyexec_error error;
@@ -142,7 +142,7 @@ void px_files_send(struct px_http_request *request, const char *path,
     int range = parse_range(header, size, &first, &count);
     if (range < 0) {
         snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
-        px_answer_problem_with(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, "invalid_request",
+        px_respond_problem_with(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, "invalid_request",
                                "the range is outside the file", "Content-Range says how long it is.",
                                "Content-Range", text);
         return;
@@ -155,12 +155,12 @@ void px_files_send(struct px_http_request *request, const char *path,
                  (unsigned long long)(first + count - 1), (unsigned long long)size);
         MHD_add_response_header(response, "Content-Range", text);
     }
-    px_answer(request, range ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, response);
+    px_respond(request, range ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, response);
 }
 
-void px_files_get(struct px_http_request *request)
+void px_file_routes_get(struct px_http_request *request)
 {
-    px_files_send(request, request->rest, px_files_answer_error);
+    px_file_routes_send(request, request->rest, px_file_routes_answer_error);
 }
 
 /* ---- All of them ---- */
@@ -269,20 +269,20 @@ static void answer_archive(struct px_http_request *request, const json_t *files)
     pyexec_error error;
     px_auto_fd int fd = temporary(request, &error);
     if (fd < 0 || pack(request, files, fd, &error) < 0) {
-        px_files_answer_error(request, &error);
+        px_file_routes_answer_error(request, &error);
         return;
     }
     off_t size = lseek(fd, 0, SEEK_END);
-    px_answer(request, MHD_HTTP_OK, respond_with(request, &fd, 0, (uint64_t)size, "application/x-tar"));
+    px_respond(request, MHD_HTTP_OK, respond_with(request, &fd, 0, (uint64_t)size, "application/x-tar"));
 }
 
-void px_files_list(struct px_http_request *request)
+void px_file_routes_list(struct px_http_request *request)
 {
     pyexec_error error;
     px_auto_free char *text = NULL;
     const char *accept = px_http_request_header(request, "Accept");
     if (pyexec_session_list_files(request->server->executor, request->session_key, &text, &error) < 0) {
-        px_files_answer_error(request, &error);
+        px_file_routes_answer_error(request, &error);
         return;
     }
     json_t *files = px_json_loads(text, 0, NULL);
@@ -291,7 +291,7 @@ void px_files_list(struct px_http_request *request)
         json_decref(files);
         return;
     }
-    px_answer_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "files", files)));
+    px_respond_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "files", files)));
 }
 
 /* An archive may have twice the bytes that the workspace may have: headers and padding. */
@@ -307,7 +307,7 @@ static int archive_room(struct px_http_request *request, pyexec_error *error)
     return 0;
 }
 
-int px_files_open_archive(struct px_http_request *request, pyexec_error *error)
+int px_file_routes_open_archive(struct px_http_request *request, pyexec_error *error)
 {
     if (archive_room(request, error) < 0)
         return -1;
@@ -383,16 +383,16 @@ static int unpack(struct px_http_request *request, pyexec_error *error)
     return status;
 }
 
-void px_files_unpack(struct px_http_request *request)
+void px_file_routes_unpack(struct px_http_request *request)
 {
     pyexec_error error;
     if (request->body_fd < 0) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "there is no archive in the body");
         px_error_hint(&error, "Send a tar archive.");
-        px_files_answer_error(request, &error);
+        px_file_routes_answer_error(request, &error);
     } else if (unpack(request, &error) < 0) {
-        px_files_answer_error(request, &error);
+        px_file_routes_answer_error(request, &error);
     } else {
-        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     }
 }

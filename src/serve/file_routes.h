@@ -7,24 +7,24 @@
 
 struct px_http_request;
 
-void px_files_list(struct px_http_request *request);
-void px_files_get(struct px_http_request *request);
-void px_files_put(struct px_http_request *request);
-void px_files_delete(struct px_http_request *request);
-void px_files_unpack(struct px_http_request *request);
+void px_file_routes_list(struct px_http_request *request);
+void px_file_routes_get(struct px_http_request *request);
+void px_file_routes_put(struct px_http_request *request);
+void px_file_routes_delete(struct px_http_request *request);
+void px_file_routes_unpack(struct px_http_request *request);
 
 /* Answers with the file's bytes, or the range of them that is asked for. */
-void px_files_send(struct px_http_request *request, const char *path,
+void px_file_routes_send(struct px_http_request *request, const char *path,
                    void (*answer_error)(struct px_http_request *request, const pyexec_error *error));
 
-void px_files_answer_error(struct px_http_request *request, const pyexec_error *error);
+void px_file_routes_answer_error(struct px_http_request *request, const pyexec_error *error);
 
 /* Removes what was sent of a file that did not come whole. */
-void px_files_abandon(struct px_http_request *request);
+void px_file_routes_abandon(struct px_http_request *request);
 
 /* Where a body goes: a file of the workspace with a name of its own, which becomes the one that is
  * meant when it is whole; or a temporary file for an archive. */
-int px_files_open(struct px_http_request *request, pyexec_error *error);
-int px_files_open_archive(struct px_http_request *request, pyexec_error *error);
+int px_file_routes_open(struct px_http_request *request, pyexec_error *error);
+int px_file_routes_open_archive(struct px_http_request *request, pyexec_error *error);
 
 #endif

@@ -88,7 +88,7 @@ void px_http_request_release(struct px_http_request *request)
     free(request->session);
     free(request->session_key);
     free(request->upload);
-    px_mcp_request_free(request->mcp);
+    px_mcp_http_free(request->mcp);
     json_decref(request->json);
     pthread_mutex_destroy(&request->lock);
     free(request);
@@ -209,7 +209,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
             request->gone = false;
         }
     }
-    px_files_abandon(request);
+    px_file_routes_abandon(request);
     drop_answer(request);
     request->completed = true;
     px_http_request_release(request);
@@ -260,10 +260,10 @@ static void refuse_path(struct px_http_request *request, const char *allowed)
     char hint[96];
     snprintf(hint, sizeof hint, "It takes %s.", allowed);
     if (*allowed)
-        px_answer_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
+        px_respond_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
                           "this path does not take the request's method", hint);
     else
-        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
+        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
                           "GET /openapi.json lists the routes.");
 }
 
@@ -299,32 +299,32 @@ static void begin(struct px_http_request *request, const char *version)
     px_body_await(request);
     request->ambiguous = px_syntax_is_ambiguous(request->connection, version);
     if (request->ambiguous)
-        px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
+        px_respond_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
                           "the request can be read in two ways",
                           "Send one Host, one of Content-Length and Transfer-Encoding: chunked, and each header "
                           "on a line of its own that ends in CR LF, without a blank before the colon.");
     else if (!px_host_allowed(request->listener, host))
-        px_answer_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden",
+        px_respond_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden",
                           "the Host header names another server",
                           "Name it in [serve] allowed_hosts if it is this one.");
     else if (!px_origin_allowed(request->listener, origin, host))
-        px_answer_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
+        px_respond_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
                           "Name it in [serve] allowed_origins.");
     else if (origin && strcmp(request->method, "OPTIONS") == 0)
-        px_answer_preflight(request);
+        px_respond_preflight(request);
     else if (px_route_find(request, allowed, sizeof allowed) < 0)
         refuse_path(request, allowed);
     else if (px_route_decode(request) < 0)
-        px_answer_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
+        px_respond_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
                           "Encode it as UTF-8 with %XX, without NUL.");
     else if (!request->route->open && !authenticate(request))
-        px_answer_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "missing or unknown token",
+        px_respond_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "missing or unknown token",
                           "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
     else if (request->route->body != PX_BODY_FILE && length != UINT64_MAX && length > PX_BODY_MAX)
-        px_answer_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
+        px_respond_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
                           "the body is larger than 32 MiB", "Upload data as files.");
     else if (px_route_session(request) < 0)
-        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "session_not_found", "not a valid session id",
+        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "session_not_found", "not a valid session id",
                           "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 
@@ -347,10 +347,10 @@ static void serve(struct px_http_request *request, void (*answer)(struct px_http
     if (!request->cancelled) {
         answer(request);
     } else if (request->gone) {         /* while it waited: nobody reads it */
-        px_answer_empty(request, MHD_HTTP_NO_CONTENT);
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
     }
     finish(request);
 }
@@ -396,11 +396,11 @@ static void dispatch(struct px_http_request *request)
     request->dispatched = true;
     px_watch_deadline(server->watcher, request->connection, 0);
     if (request->body_error.code != PYEXEC_OK && request->route->body == PX_BODY_FILE) {
-        px_files_answer_error(request, &request->body_error);
+        px_file_routes_answer_error(request, &request->body_error);
         return;
     }
     if (request->body_error.code != PYEXEC_OK) {
-        px_answer_error(request, &request->body_error);
+        px_respond_error(request, &request->body_error);
         return;
     }
     if (request->route->inline_) {
@@ -415,7 +415,7 @@ static void dispatch(struct px_http_request *request)
     bool runs = request->route->runs;
     if (submit(request, runs ? server->runs : server->chores, runs ? request->session : NULL, serve_job,
                &error) < 0)
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
 }
 
 static enum MHD_Result send_answer(struct px_http_request *request)

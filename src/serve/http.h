@@ -4,7 +4,7 @@
  *   headers    the connection's thread: limits, Host and Origin, principal, route
  *   body       kept up to the route's limit, or streamed into a descriptor (PUT of a file)
  *   serve      a worker of the schedule (runs), or of a small pool (all else)
- *   answer     px_answer_…(); the connection's thread sends it
+ *   answer     px_respond_…(); the connection's thread sends it
  *
  * While a request is served its connection sleeps; a client that goes away meanwhile is noticed
  * by watch.c, and its run is cancelled. */
@@ -135,21 +135,21 @@ int px_http_request_weigh(struct px_http_request *request, pyexec_error *error);
 void px_http_request_keep(struct px_http_request *request, long bytes);
 
 /* Answers. Each is given once; the last argument of those with bodies is copied unless said. */
-void px_answer_text(struct px_http_request *request, int status, const char *type, const char *text,
+void px_respond_text(struct px_http_request *request, int status, const char *type, const char *text,
                     size_t length);
 /* `text` is taken (free). NULL: out of memory. */
-void px_answer_json(struct px_http_request *request, int status, char *text);
-void px_answer_empty(struct px_http_request *request, int status);
+void px_respond_json(struct px_http_request *request, int status, char *text);
+void px_respond_empty(struct px_http_request *request, int status);
 /* RFC 9457 problem+json with code and hint. */
-void px_answer_problem(struct px_http_request *request, int status, const char *code, const char *title,
+void px_respond_problem(struct px_http_request *request, int status, const char *code, const char *title,
                        const char *hint);
-void px_answer_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
+void px_respond_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
                             const char *hint, const char *header, const char *value);
-void px_answer_error(struct px_http_request *request, const pyexec_error *error);
+void px_respond_error(struct px_http_request *request, const pyexec_error *error);
 /* To a browser that asks whether it may ask. */
-void px_answer_preflight(struct px_http_request *request);
+void px_respond_preflight(struct px_http_request *request);
 /* A response made by the caller. */
-void px_answer(struct px_http_request *request, int status, struct MHD_Response *response);
+void px_respond(struct px_http_request *request, int status, struct MHD_Response *response);
 /* Once the answer is there or a stream has begun: wakes the connection. */
 void px_http_request_wake(struct px_http_request *request);
 

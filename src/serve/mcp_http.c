@@ -21,7 +21,7 @@ struct px_mcp_request {
     char *prefix, *scope, *ceiling, *policy;
 };
 
-void px_mcp_request_free(struct px_mcp_request *mcp)
+void px_mcp_http_free(struct px_mcp_request *mcp)
 {
     if (!mcp)
         return;
@@ -84,11 +84,11 @@ static void answer(struct px_http_request *request)
         return;
     }
     if (!px_buffer_ok(&call->answer)) {
-        px_answer_json(request, MHD_HTTP_OK, NULL);     /* which says so */
+        px_respond_json(request, MHD_HTTP_OK, NULL);     /* which says so */
         return;
     }
     if (!call->answer.length) {
-        px_answer_empty(request, MHD_HTTP_ACCEPTED);
+        px_respond_empty(request, MHD_HTTP_ACCEPTED);
         return;
     }
     struct MHD_Response *response = MHD_create_response_from_buffer(
@@ -100,7 +100,7 @@ static void answer(struct px_http_request *request)
     }
     request->answer_bytes += call->answer.length;
     px_http_request_keep(request, (long)call->answer.length);
-    px_answer(request, status_of(call), response);
+    px_respond(request, status_of(call), response);
 }
 
 /* ---- Headers ---- */
@@ -171,12 +171,12 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
     if (good)
         mcp->call = px_mcp_read(server->mcp, &caller, px_buffer_string(&request->body), request->body.length);
     if (mcp->call && mcp->call->method && strcmp(mcp->call->method, "tools/list") == 0) {
-        mcp->policy = px_run_policy(request);
+        mcp->policy = px_run_request_policy(request);
         mcp->call->caller.policy = mcp->policy ? mcp->policy : "{}";
     }
     if (mcp->call)
         return mcp;
-    px_mcp_request_free(mcp);
+    px_mcp_http_free(mcp);
     return NULL;
 }
 
@@ -203,7 +203,7 @@ static void run(struct px_http_request *request)
     if (call->progress_token && px_sse_wanted(request))
         px_sse_begin(request);
     pyexec_error error;
-    if (px_run_check(request, &error) < 0) {
+    if (px_run_request_check(request, &error) < 0) {
         fail(request, &error);
         return;
     }
@@ -230,17 +230,17 @@ static void start(struct px_http_request *request)
     fail(request, &error);
 }
 
-void px_mcp_answer_request(struct px_http_request *request)
+void px_mcp_http_answer(struct px_http_request *request)
 {
     pyexec_error error;
     if (px_http_request_weigh(request, &error) < 0) {
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     request->mcp = read_request(request);
     if (!request->mcp) {
         px_error_oom(&error);
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     struct px_mcp_call *call = request->mcp->call;

@@ -5,9 +5,9 @@
 struct px_http_request;
 struct px_mcp_request;
 
-void px_mcp_answer_request(struct px_http_request *request);
+void px_mcp_http_answer(struct px_http_request *request);
 
 /* What a request keeps of it; NULL is nothing. */
-void px_mcp_request_free(struct px_mcp_request *mcp);
+void px_mcp_http_free(struct px_mcp_request *mcp);
 
 #endif

@@ -24,7 +24,7 @@ static bool is_off(struct px_http_request *request)
 {
     if (request->server->options->config->playground)
         return false;
-    px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
+    px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
                       "GET /openapi.json lists the routes; [serve] playground is false.");
     return true;
 }
@@ -35,7 +35,7 @@ static void explain_absence(struct px_http_request *request)
         "This is pyexec. Its playground, a page to try it with, is not part of this build: npm or its\n"
         "registry was not there, or -Dplayground=disabled. Install npm and build again (`make` does).\n"
         "The API is complete; GET /openapi.json lists its routes.\n";
-    px_answer_text(request, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8", text, sizeof text - 1);
+    px_respond_text(request, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8", text, sizeof text - 1);
 }
 
 /* 128 bits that nobody can guess, for free(). */
@@ -82,7 +82,7 @@ static void answer(struct px_http_request *request, int status, struct MHD_Respo
         if (strcmp(request->method, "HEAD") != 0)
             request->answer_bytes += length;
     }
-    px_answer(request, status, response);
+    px_respond(request, status, response);
 }
 
 void px_playground_page(struct px_http_request *request)
@@ -101,7 +101,7 @@ void px_playground_page(struct px_http_request *request)
     if (!text.length || !px_buffer_ok(&text)) {
         pyexec_error error;
         px_error_oom(&error);
-        px_answer_error(request, &error);
+        px_respond_error(request, &error);
         return;
     }
     struct MHD_Response *response = MHD_create_response_from_buffer(text.length, text.data, MHD_RESPMEM_MUST_COPY);
@@ -116,7 +116,7 @@ void px_playground_file(struct px_http_request *request)
     if (is_off(request))
         return;
     if (!file) {
-        px_answer_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
+        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
                           "GET / has the page.");
         return;
     }

@@ -21,7 +21,7 @@ static void add_origin(struct px_http_request *request, struct MHD_Response *res
     MHD_add_response_header(response, "Vary", "Origin");
 }
 
-void px_answer(struct px_http_request *request, int status, struct MHD_Response *response)
+void px_respond(struct px_http_request *request, int status, struct MHD_Response *response)
 {
     if (response) {
         MHD_add_response_header(response, "X-Request-Id", request->id);
@@ -58,10 +58,10 @@ static void answer_bytes(struct px_http_request *request, int status, const char
     if (strcmp(request->method, "HEAD") != 0)
         request->answer_bytes += length;
     px_http_request_keep(request, (long)length);
-    px_answer(request, status, response);
+    px_respond(request, status, response);
 }
 
-void px_answer_text(struct px_http_request *request, int status, const char *type, const char *text,
+void px_respond_text(struct px_http_request *request, int status, const char *type, const char *text,
                     size_t length)
 {
     char *copy = malloc(length + 1);
@@ -70,7 +70,7 @@ void px_answer_text(struct px_http_request *request, int status, const char *typ
     answer_bytes(request, status, type, copy, copy ? length : 0, NULL, NULL);
 }
 
-void px_answer_json(struct px_http_request *request, int status, char *text)
+void px_respond_json(struct px_http_request *request, int status, char *text)
 {
     pyexec_error error;
     if (text) {
@@ -78,10 +78,10 @@ void px_answer_json(struct px_http_request *request, int status, char *text)
         return;
     }
     px_error_oom(&error);
-    px_answer_error(request, &error);
+    px_respond_error(request, &error);
 }
 
-void px_answer_empty(struct px_http_request *request, int status)
+void px_respond_empty(struct px_http_request *request, int status)
 {
     answer_bytes(request, status, NULL, NULL, 0, NULL, NULL);
 }
@@ -92,14 +92,14 @@ char *px_problem_json(int status, const char *code, const char *title, const cha
                                        title, "status", status, "code", code, "hint", hint));
 }
 
-void px_answer_problem(struct px_http_request *request, int status, const char *code, const char *title,
+void px_respond_problem(struct px_http_request *request, int status, const char *code, const char *title,
                        const char *hint)
 {
     const char *header = status == MHD_HTTP_UNAUTHORIZED ? "WWW-Authenticate" : NULL;
-    px_answer_problem_with(request, status, code, title, hint, header, "Bearer");
+    px_respond_problem_with(request, status, code, title, hint, header, "Bearer");
 }
 
-void px_answer_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
+void px_respond_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
                             const char *hint, const char *header, const char *value)
 {
     char *text = px_problem_json(status, code, title, hint);
@@ -118,7 +118,7 @@ int px_status_of(const pyexec_error *error)
     return px_error_http_status(error->code);
 }
 
-void px_answer_error(struct px_http_request *request, const pyexec_error *error)
+void px_respond_error(struct px_http_request *request, const pyexec_error *error)
 {
     int status = px_status_of(error);
     char seconds[16];
@@ -132,7 +132,7 @@ void px_answer_error(struct px_http_request *request, const pyexec_error *error)
                  again ? "Retry-After" : NULL, seconds);
 }
 
-void px_answer_preflight(struct px_http_request *request)
+void px_respond_preflight(struct px_http_request *request)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (response) {
@@ -142,5 +142,5 @@ void px_answer_preflight(struct px_http_request *request)
                                 "MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id");
         MHD_add_response_header(response, "Access-Control-Max-Age", "600");
     }
-    px_answer(request, MHD_HTTP_NO_CONTENT, response);
+    px_respond(request, MHD_HTTP_NO_CONTENT, response);
 }

@@ -10,7 +10,7 @@
 #include "policy/policy.h"
 #include "serve/server.h"
 
-int px_run_check(struct px_http_request *request, pyexec_error *error)
+int px_run_request_check(struct px_http_request *request, pyexec_error *error)
 {
     if (request->principal->kept_bytes - request->kept_bytes < (long)PX_UNREAD_MAX)
         return 0;
@@ -19,12 +19,12 @@ int px_run_check(struct px_http_request *request, pyexec_error *error)
     return px_error_hint(error, "Read what earlier calls are answered, or close their connections.");
 }
 
-int px_run(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
+int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
 {
     struct px_server *server = request->server;
     pyexec_result *result = NULL;
     px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
-    if (px_run_check(request, error) < 0)
+    if (px_run_request_check(request, error) < 0)
         return -1;
     if (px_principals_limit(&server->principals, request->principal, run) < 0)
         return px_error_oom(error);
@@ -49,7 +49,7 @@ int px_run(struct px_http_request *request, pyexec_request *run, pyexec_result *
     return 0;
 }
 
-char *px_run_policy(struct px_http_request *request)
+char *px_run_request_policy(struct px_http_request *request)
 {
     pyexec_error error;
     const char *base = pyexec_executor_policy_json(request->server->executor);

@@ -90,7 +90,7 @@ static int begin(struct px_http_request *request, bool lines)
                             lines ? "application/x-ndjson" : "text/event-stream");
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Accel-Buffering", "no");
-    px_answer(request, MHD_HTTP_OK, response);
+    px_respond(request, MHD_HTTP_OK, response);
     return 0;
 }
 

@@ -18,7 +18,7 @@
 #define NOTICE_MAX 4096
 
 static struct {
-    const struct px_run *run;           /* NULL: none */
+    const struct px_script *run;           /* NULL: none */
     struct px_source *sources;
     uint64_t count, bytes, dropped;
     bool told;                          /* that some are dropped */
@@ -29,7 +29,7 @@ static bool figures;                    /* matplotlib's backend has been made */
 static PyObject *rich_names;            /* tuple of str */
 static PyObject *path_finder;
 
-void px_display_arm(const struct px_run *run, struct px_source *sources)
+void px_display_arm(const struct px_script *run, struct px_source *sources)
 {
     memset(&state, 0, sizeof state);
     state.run = run;
@@ -65,7 +65,7 @@ static PyObject *notice(PyObject *self, PyObject *text)
     (void)self;
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_add_string(&line, "pyexec: ");
-    px_read_text(&line, text, NOTICE_MAX);
+    px_pyobject_text(&line, text, NOTICE_MAX);
     px_buffer_add_byte(&line, '\n');
     if (!state.run || print(&line) == 0)
         Py_RETURN_NONE;
@@ -82,9 +82,9 @@ static PyObject *explain(PyObject *self, PyObject *arguments)
         return NULL;
     if (!state.run)
         Py_RETURN_NONE;
-    px_auto_object PyObject *message = px_read_convert(exception, PyObject_Str);
+    px_auto_object PyObject *message = px_pyobject_convert(exception, PyObject_Str);
     px_buffer_add_string(&text, "pyexec: this was not displayed, since it failed: ");
-    px_read_text(&text, what, NOTICE_MAX);
+    px_pyobject_text(&text, what, NOTICE_MAX);
     px_buffer_add_byte(&text, '\n');
     px_traceback_format(&text, exception, message, state.sources);
     if (print(&text) < 0)
@@ -159,7 +159,7 @@ static int put_in_order(PyObject *forms, const char *metadata, size_t metadata_l
 
 static int send_or_drop(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
 {
-    const struct px_run *run = state.run;
+    const struct px_script *run = state.run;
     int64_t cost = cost_of(forms);
     if (cost < 0)
         return -1;
@@ -197,7 +197,7 @@ static PyObject *mime_kind(PyObject *self, PyObject *name)
     static const char *const kinds[] = {
         [PX_MIME_TEXT] = "text", [PX_MIME_JSON] = "json", [PX_MIME_BINARY] = "binary"};
     px_auto_buffer struct px_buffer text = {0};
-    if (!PyUnicode_Check(name) || !px_read_text(&text, name, PX_MIME_MAX))
+    if (!PyUnicode_Check(name) || !px_pyobject_text(&text, name, PX_MIME_MAX))
         Py_RETURN_NONE;
     enum px_mime mime = px_mime_of(px_buffer_shown(&text), text.length);
     if (mime == PX_MIME_BAD)
@@ -232,7 +232,7 @@ static PyObject *display(PyObject *self, PyObject *arguments, PyObject *keywords
 {
     (void)self;
     Py_INCREF(arguments);
-    return px_helper_call("display", arguments, keywords);
+    return px_embedded_call("display", arguments, keywords);
 }
 
 static PyMethodDef display_definition = {
@@ -271,7 +271,7 @@ static PyObject *find_spec(PyObject *self, PyObject *arguments)
     if (!is_hooked(name))
         Py_RETURN_NONE;
     px_auto_object PyObject *others = other_finders();
-    return others ? px_helper_call("find_spec", PyTuple_Pack(3, name, path, others), NULL) : NULL;
+    return others ? px_embedded_call("find_spec", PyTuple_Pack(3, name, path, others), NULL) : NULL;
 }
 
 static PyMethodDef find_definition = {"find_spec", find_spec, METH_VARARGS, NULL};
@@ -297,7 +297,7 @@ int px_display_prepare(void)
     if (!builtins || !function || !rich_names ||
         PyDict_SetItemString(builtins, "display", function) < 0)
         return -1;
-    return px_helper_prepare() < 0 ? -1 : install_finder();
+    return px_embedded_prepare() < 0 ? -1 : install_finder();
 }
 
 void px_display_prepare_ahead(void)
@@ -307,7 +307,7 @@ void px_display_prepare_ahead(void)
         px_auto_object PyObject *module = px_guard_import(modules[i]);
         PyErr_Clear();
     }
-    px_auto_object PyObject *none = px_helper_call("preloaded", PyTuple_New(0), NULL);
+    px_auto_object PyObject *none = px_embedded_call("preloaded", PyTuple_New(0), NULL);
     PyErr_Clear();
 }
 
@@ -341,10 +341,10 @@ static bool may_be_rich(PyObject *value)
     PyTypeObject *type = Py_TYPE(value);
     if (is_poor(type))
         return false;
-    px_auto_object PyObject *own = px_read_attribute(value, px_name.__dict__);
+    px_auto_object PyObject *own = px_pyobject_attribute(value, px_name.__dict__);
     for (Py_ssize_t i = 0; i < PyTuple_Size(rich_names); i++) {
         PyObject *name = PyTuple_GetItem(rich_names, i);
-        px_auto_object PyObject *found = px_read_attribute((PyObject *)type, name);
+        px_auto_object PyObject *found = px_pyobject_attribute((PyObject *)type, name);
         if (found || (own && PyDict_CheckExact(own) && PyDict_GetItem(own, name)))
             return true;
     }
@@ -357,41 +357,41 @@ int px_display_value(PyObject *value, PyObject *text)
 {
     if (is_plain(value) || !may_be_rich(value))
         return 0;
-    px_auto_object PyObject *none = px_helper_call("last_value", PyTuple_Pack(2, value, text), NULL);
+    px_auto_object PyObject *none = px_embedded_call("last_value", PyTuple_Pack(2, value, text), NULL);
     return none ? 0 : -1;
 }
 
 int px_display_figures(void)
 {
-    px_auto_object PyObject *none = px_helper_call("show_figures", PyTuple_New(0), NULL);
+    px_auto_object PyObject *none = px_embedded_call("show_figures", PyTuple_New(0), NULL);
     return none ? 0 : -1;
 }
 
 /* ---- Values in and out ---- */
 
-int px_display_value_json(const struct px_run *run, PyObject *value, struct px_buffer *json,
+int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json,
                           struct px_buffer *why)
 {
     if (run->value_json == PX_VALUE_JSON_NONE)
         return 0;
     const char *tables = run->value_json == PX_VALUE_JSON_SPLIT ? "split" : "records";
-    px_auto_object PyObject *pair = px_helper_call(
+    px_auto_object PyObject *pair = px_embedded_call(
         "value_json", Py_BuildValue("(OsK)", value, tables, (unsigned long long)run->max_value), NULL);
     if (!pair || !PyTuple_Check(pair))
         return pair ? 0 : -1;
     PyObject *text = PyTuple_GetItem(pair, 0), *problem = PyTuple_GetItem(pair, 1);
     if (PyUnicode_Check(text))
-        px_read_text(json, text, PX_VALUE_MAX);
+        px_pyobject_text(json, text, PX_VALUE_MAX);
     else if (PyUnicode_Check(problem))
-        px_read_text(why, problem, 1000);
+        px_pyobject_text(why, problem, 1000);
     return 0;
 }
 
-int px_display_set_variables(const struct px_run *run, PyObject *names)
+int px_display_set_variables(const struct px_script *run, PyObject *names)
 {
     if (!run->variables_length)
         return 0;
-    px_auto_object PyObject *values = px_helper_call(
+    px_auto_object PyObject *values = px_embedded_call(
         "variables", Py_BuildValue("(s#)", run->variables, (Py_ssize_t)run->variables_length), NULL);
     return values ? PyDict_Update(names, values) : -1;
 }

@@ -17,7 +17,7 @@ int px_display_prepare(void);
 void px_display_prepare_ahead(void);
 
 /* Child: from here on displays are this run's; NULL: nobody's, and dropped. Keeps the pointers. */
-void px_display_arm(const struct px_run *run, struct px_source *sources);
+void px_display_arm(const struct px_script *run, struct px_source *sources);
 
 /* Shows the last expression's value when it has a rich form; `text` is its repr. 0, or -1 with
  * an exception that ends the run. */
@@ -29,11 +29,11 @@ int px_display_figures(void);
 
 /* The last value as JSON, when the run asks for it: appended to *json, or else why not to *why. 0,
  * or -1 as above. */
-int px_display_value_json(const struct px_run *run, PyObject *value, struct px_buffer *json,
+int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json,
                           struct px_buffer *why);
 
 /* Sets the run's inputs as variables. 0, or -1 with an exception. */
-int px_display_set_variables(const struct px_run *run, PyObject *names);
+int px_display_set_variables(const struct px_script *run, PyObject *names);
 
 /* How many displays of this run were dropped. */
 uint64_t px_display_dropped(void);

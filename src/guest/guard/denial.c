@@ -9,11 +9,11 @@
 #define WHAT_MAX 200
 #define HINT_MAX 1000
 
-static const struct px_run *run;
+static const struct px_script *run;
 static unsigned sent;
 static uint64_t dropped;
 
-void px_denial_arm(const struct px_run *armed)
+void px_denial_arm(const struct px_script *armed)
 {
     run = armed;
     sent = 0;

@@ -4,6 +4,6 @@
 #include "guest/script.h"
 
 /* Child: where denials go from now on. */
-void px_denial_arm(const struct px_run *run);
+void px_denial_arm(const struct px_script *run);
 
 #endif

@@ -32,7 +32,7 @@ int px_guard_install(const char *const *trees, size_t stdlib_count)
     return 0;
 }
 
-int px_guard_arm(const struct px_run *run)
+int px_guard_arm(const struct px_script *run)
 {
     px_denial_arm(run);
     px_frames_arm(run->workspace);
@@ -41,7 +41,7 @@ int px_guard_arm(const struct px_run *run)
 
 #else
 
-static const struct px_run *run;
+static const struct px_script *run;
 
 enum event_kind {
     OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, SOCKET_SELF, PROCESS,
@@ -133,10 +133,10 @@ static int refuse(enum px_denial_layer layer, const char *event, PyObject *detai
         struct px_buffer px_auto_buffer what = {0};
         px_buffer_add_string(&what, event);
         px_auto_object PyObject *text =
-            detail && is_plain(detail, 0) ? px_read_convert(detail, PyObject_Repr) : NULL;
+            detail && is_plain(detail, 0) ? px_pyobject_convert(detail, PyObject_Repr) : NULL;
         if (text) {
             px_buffer_add_byte(&what, ' ');
-            px_read_text(&what, text, 180);
+            px_pyobject_text(&what, text, 180);
         }
         px_guard_deny(layer, px_buffer_shown(&what), hint);
     }
@@ -152,10 +152,10 @@ static int check_open(PyObject *arguments)
     bool writes = (bits & O_ACCMODE) != O_RDONLY || bits & (O_CREAT | O_TRUNC | O_APPEND);
     if (mode && PyUnicode_Check(mode)) {
         struct px_buffer px_auto_buffer text = {0};
-        px_read_text(&text, mode, 16);
+        px_pyobject_text(&text, mode, 16);
         writes |= strpbrk(px_buffer_shown(&text), "wax+") != NULL;
     }
-    return px_files_check("open", item(arguments, 0), writes);
+    return px_guard_files_check("open", item(arguments, 0), writes);
 }
 
 /* Frames of socket.py, from the innermost on. */
@@ -241,7 +241,7 @@ void px_guard_explain(PyObject *exception, int32_t line)
     if (!run || !line || line != mapping_line ||
         !PyErr_GivenExceptionMatches(exception, PyExc_PermissionError))
         return;
-    px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
+    px_auto_object PyObject *args = px_pyobject_attribute(exception, px_name.args);
     PyObject *number = args ? item(args, 0) : NULL;
     bool kernels = number && PyLong_Check(number) && PyLong_AsLong(number) == EPERM;
     PyErr_Clear();
@@ -261,17 +261,17 @@ static int check(size_t i, PyObject *arguments)
     case OPEN:
         return check_open(arguments);
     case READ:
-        return px_files_check(event, item(arguments, 0), false);
+        return px_guard_files_check(event, item(arguments, 0), false);
     case WRITE:
-        return px_files_check(event, item(arguments, 0), true);
+        return px_guard_files_check(event, item(arguments, 0), true);
     case WRITE_TWO:
-        return px_files_check(event, item(arguments, 0), true) < 0
+        return px_guard_files_check(event, item(arguments, 0), true) < 0
                    ? -1
-                   : px_files_check(event, item(arguments, 1), true);
+                   : px_guard_files_check(event, item(arguments, 1), true);
     case SYMLINK:
-        return px_files_check(event, item(arguments, 1), true);
+        return px_guard_files_check(event, item(arguments, 1), true);
     case DATABASE:
-        return px_files_check(event, item(arguments, 0), run->files == PX_FILES_FULL);
+        return px_guard_files_check(event, item(arguments, 0), run->files == PX_FILES_FULL);
     case MAPPING:
         note_mapping(item(arguments, 0));
         return 0;
@@ -329,11 +329,11 @@ int px_guard_install(const char *const *trees, size_t stdlib_count)
                : px_imports_install();
 }
 
-int px_guard_arm(const struct px_run *armed)
+int px_guard_arm(const struct px_script *armed)
 {
     px_denial_arm(armed);
     px_frames_arm(armed->workspace);
-    px_files_arm(armed);
+    px_guard_files_arm(armed);
     px_imports_arm(armed);
     px_open_files_arm(armed);
     mapping_line = 0;

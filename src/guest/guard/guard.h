@@ -16,7 +16,7 @@
 int px_guard_install(const char *const *trees, size_t stdlib_count);
 
 /* Child: from here on `run`'s policy holds. Keeps the pointer. */
-int px_guard_arm(const struct px_run *run);
+int px_guard_arm(const struct px_script *run);
 
 /* Imports a module as the sandbox itself, past the script's policy. NULL with an exception. */
 PyObject *px_guard_import(const char *name);

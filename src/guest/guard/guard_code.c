@@ -62,7 +62,7 @@ void px_code_note_name(PyObject *filename)
     struct px_buffer px_auto_buffer text = {0};
     if (!filename || !PyUnicode_Check(filename))
         return;
-    px_read_text(&text, filename, 4096);
+    px_pyobject_text(&text, filename, 4096);
     const char *name = px_buffer_shown(&text);
     enum px_owner owner = px_frames_owner(name);
     if (owner != PX_OWNER_STDLIB && owner != PX_OWNER_SITE)
@@ -75,7 +75,7 @@ void px_code_note_name(PyObject *filename)
 
 void px_code_note_object(PyObject *code)
 {
-    px_auto_object PyObject *filename = code ? px_read_attribute(code, px_name.co_filename) : NULL;
+    px_auto_object PyObject *filename = code ? px_pyobject_attribute(code, px_name.co_filename) : NULL;
     px_code_note_name(filename);
 }
 
@@ -91,7 +91,7 @@ static PyObject *rename_code(PyObject *self, PyObject *arguments)
 int px_code_install(void)
 {
     static PyMethodDef definition = {"_fix_co_filename", rename_code, METH_VARARGS, NULL};
-    px_auto_object PyObject *module = px_read_module("_imp");
+    px_auto_object PyObject *module = px_pyobject_module("_imp");
     px_auto_object PyObject *wrapper = PyCFunction_New(&definition, NULL);
     real_rename = module ? PyObject_GetAttrString(module, "_fix_co_filename") : NULL;
     return real_rename && wrapper ? PyObject_SetAttrString(module, "_fix_co_filename", wrapper) : -1;
@@ -134,7 +134,7 @@ int px_code_check_extension(PyObject *name, PyObject *path)
     struct px_buffer px_auto_buffer what = {0};
     px_buffer_add_string(&what, "extension ");
     if (name && PyUnicode_Check(name))
-        px_read_text(&what, name, 180);
+        px_pyobject_text(&what, name, 180);
     return refuse(px_buffer_shown(&what), "native code can't be loaded past the import policy",
                   "Use an import statement with an allowed module.");
 }
@@ -146,7 +146,7 @@ int px_code_check_library(PyObject *name)
     struct px_buffer px_auto_buffer what = {0};
     px_buffer_add_string(&what, "ctypes.dlopen ");
     if (name && PyUnicode_Check(name))
-        px_read_text(&what, name, 180);
+        px_pyobject_text(&what, name, 180);
     return refuse(px_buffer_shown(&what), "native libraries can't be loaded",
                   "This policy does not allow the module ctypes (policy fields allowed_imports, banned_imports).");
 }

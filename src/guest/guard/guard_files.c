@@ -16,9 +16,9 @@
 #include "guest/guard/open_files.h"
 #include "guest/pyobject_access.h"
 
-static const struct px_run *run;
+static const struct px_script *run;
 
-void px_files_arm(const struct px_run *armed)
+void px_guard_files_arm(const struct px_script *armed)
 {
     run = armed;
 }
@@ -224,7 +224,7 @@ static int check_path(const char *event, const char *path, bool writes)
     return 0;
 }
 
-int px_files_check(const char *event, PyObject *path, bool writes)
+int px_guard_files_check(const char *event, PyObject *path, bool writes)
 {
     if (!path || path == Py_None)
         return run->files == PX_FILES_NONE || !*run->workspace ? check_path(event, ".", writes) : 0;

@@ -5,10 +5,10 @@
 
 #include "guest/script.h"
 
-void px_files_arm(const struct px_run *run);
+void px_guard_files_arm(const struct px_script *run);
 
 /* Whether the code that runs may touch `path` (str, bytes, path-like, or a descriptor, which is
  * always fine). 0, or -1 with PermissionError set and the refusal reported. */
-int px_files_check(const char *event, PyObject *path, bool writes);
+int px_guard_files_check(const char *event, PyObject *path, bool writes);
 
 #endif

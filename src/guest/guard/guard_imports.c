@@ -13,7 +13,7 @@
 #include "guest/guard/open_files.h"
 #include "guest/pyobject_access.h"
 
-static const struct px_run *run;
+static const struct px_script *run;
 static PyObject *real_import;
 static PyObject *wrapped_module, *wrapped_import;   /* importlib's, once it is loaded */
 static PyObject *name_importlib;
@@ -73,7 +73,7 @@ static void list_names(struct px_buffer *text, PyObject *set)
     Py_ssize_t n = 0;
     while (iterator && n < count && (item = PyIter_Next(iterator))) {
         struct px_buffer name = {0};
-        px_read_text(&name, item, 100);
+        px_pyobject_text(&name, item, 100);
         names[n++] = px_buffer_take(&name);
         Py_DECREF(item);
     }
@@ -166,7 +166,7 @@ static int check_object(PyObject *name)
     struct px_buffer px_auto_buffer text = {0};
     if (!name || !PyUnicode_Check(name))
         return 0;       /* the real function raises TypeError */
-    px_read_text(&text, name, 1000);
+    px_pyobject_text(&text, name, 1000);
     return check_name(px_buffer_shown(&text));
 }
 
@@ -248,7 +248,7 @@ static const char *const c_imports[] = {
 static bool is_for_numpy(const char *name)
 {
     px_auto_object PyObject *numpy =
-        strcmp(name, "os") == 0 && px_imports_permit("numpy") ? px_read_module("numpy") : NULL;
+        strcmp(name, "os") == 0 && px_imports_permit("numpy") ? px_pyobject_module("numpy") : NULL;
     return numpy != NULL;
 }
 
@@ -261,7 +261,7 @@ static bool is_c_import(PyObject *arguments, PyObject *name)
     if (!from || !PyList_Check(from) || PyList_Size(from) != 0 ||
         PyTuple_GetItem(arguments, 1) != PyTuple_GetItem(arguments, 2) || !PyUnicode_Check(name))
         return false;
-    px_read_text(&text, name, 200);
+    px_pyobject_text(&text, name, 200);
     for (size_t i = 0; i < PX_COUNT(c_imports); i++)
         if (strcmp(px_buffer_shown(&text), c_imports[i]) == 0)
             return true;
@@ -286,7 +286,7 @@ bool px_imports_permit_object(PyObject *name)
     struct px_buffer px_auto_buffer text = {0};
     if (!name || !PyUnicode_Check(name))
         return false;
-    px_read_text(&text, name, 1000);
+    px_pyobject_text(&text, name, 1000);
     char top[256];
     const char *full = px_buffer_shown(&text);
     size_t length = px_utf8_truncate(full, strcspn(full, "."), sizeof top - 1);
@@ -382,7 +382,7 @@ int px_imports_install(void)
     return PyDict_SetItemString(builtins, "__import__", wrapper);
 }
 
-void px_imports_arm(const struct px_run *armed)
+void px_imports_arm(const struct px_script *armed)
 {
     /* The depth of imports stays: a session's thread may be in the middle of an import. What was loaded since
      * px_imports_install() is wrapped by the script's first import, without which it has nothing. */

@@ -8,7 +8,7 @@
 int px_imports_install(void);
 
 /* Child: from here on the run's sets hold. */
-void px_imports_arm(const struct px_run *run);
+void px_imports_arm(const struct px_script *run);
 
 /* Whether the script may import this top-level name. */
 bool px_imports_permit(const char *name);

@@ -8,7 +8,7 @@
 
 static struct {
     size_t library_max;
-    const struct px_run *run;
+    const struct px_script *run;
     int loading;                /* depth of imports that load something, over all threads */
     size_t held;                /* files that libraries have open */
     struct {
@@ -41,7 +41,7 @@ static void set_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void px_open_files_arm(const struct px_run *run)
+void px_open_files_arm(const struct px_script *run)
 {
     state.run = run;
 }

@@ -13,7 +13,7 @@ void px_open_files_prepare(bool packages);
 uint64_t px_open_files_reserve(void);
 
 /* Child: from here on for this run. */
-void px_open_files_arm(const struct px_run *run);
+void px_open_files_arm(const struct px_script *run);
 
 /* An import that loads something begins (1) or has ended (-1). */
 void px_open_files_import(int step);

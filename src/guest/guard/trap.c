@@ -71,7 +71,7 @@ static void on_trap(int number, siginfo_t *info, void *context)
     if (!px_has_gil())
         PyGILState_Ensure();
     px_guard_deny(PX_DENIAL_SYSCALL, what, hint);
-    px_run_abort(PX_OUTCOME_TRAPPED, EXIT_SIGSYS);
+    px_script_abort(PX_OUTCOME_TRAPPED, EXIT_SIGSYS);
 }
 
 int px_trap_install(void)

@@ -86,7 +86,7 @@ static void add_wrapping(struct px_buffer *to, struct px_source *source, const c
 }
 
 static void add_for_syntax(struct px_buffer *to, PyObject *exception, const char *message,
-                           const struct px_run *run, struct px_source *sources)
+                           const struct px_script *run, struct px_source *sources)
 {
     long number = px_traceback_line(exception, run->filename);
     if (!number)
@@ -161,14 +161,14 @@ static void add_files(struct px_buffer *to, const char *path)
     px_buffer_add_byte(to, '.');
 }
 
-static void add_for_missing_file(struct px_buffer *to, PyObject *exception, const struct px_run *run)
+static void add_for_missing_file(struct px_buffer *to, PyObject *exception, const struct px_script *run)
 {
     px_auto_buffer struct px_buffer path = {0};
-    px_auto_object PyObject *plain = px_read_attribute(exception, px_name.filename);
+    px_auto_object PyObject *plain = px_pyobject_attribute(exception, px_name.filename);
     if (plain && PyBytes_Check(plain))
         px_buffer_add_string(&path, PyBytes_AsString(plain));
     else if (plain && PyUnicode_Check(plain))
-        px_read_text(&path, plain, 4096);
+        px_pyobject_text(&path, plain, 4096);
     const char *text = px_buffer_shown(&path);
     bool elsewhere = text[0] == '~' || (text[0] == '/' && !px_path_below(text, run->workspace));
     if (!path.length || run->files == PX_FILES_NONE || elsewhere)
@@ -178,7 +178,7 @@ static void add_for_missing_file(struct px_buffer *to, PyObject *exception, cons
                              "earlier runs.");
 }
 
-void px_advice_add(struct px_buffer *to, PyObject *exception, const char *message, const struct px_run *run,
+void px_advice_add(struct px_buffer *to, PyObject *exception, const char *message, const struct px_script *run,
                    struct px_source *sources)
 {
     if (PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError))

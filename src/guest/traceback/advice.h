@@ -6,7 +6,7 @@
 #include "guest/traceback/source.h"
 
 /* Appends the hint for an uncaught exception, or nothing. `message` is the exception's text. */
-void px_advice_add(struct px_buffer *to, PyObject *exception, const char *message, const struct px_run *run,
+void px_advice_add(struct px_buffer *to, PyObject *exception, const char *message, const struct px_script *run,
                    struct px_source *sources);
 
 #endif

@@ -101,7 +101,7 @@ static size_t leading(const char *text, size_t length)
 /* The index-th item of code.co_positions(), a tuple of four: new reference or NULL. */
 static PyObject *position_at(PyObject *code, long index)
 {
-    px_auto_object PyObject *method = px_read_attribute(code, px_name.co_positions);
+    px_auto_object PyObject *method = px_pyobject_attribute(code, px_name.co_positions);
     px_auto_object PyObject *positions = method ? PyObject_CallObject(method, NULL) : NULL;
     px_auto_object PyObject *iterator = positions ? PyObject_GetIter(positions) : NULL;
     PyObject *item = NULL;
@@ -121,7 +121,7 @@ static PyObject *position_at(PyObject *code, long index)
 static bool find_shape(struct caret_shape *shape, PyObject *code, PyObject *entry)
 {
     long instruction, numbers[4];
-    if (px_python.version < 0x030b || !px_read_int(entry, px_name.tb_lasti, &instruction) ||
+    if (px_python.version < 0x030b || !px_pyobject_int(entry, px_name.tb_lasti, &instruction) ||
         instruction < 0)
         return false;
     px_auto_object PyObject *position = position_at(code, instruction / 2);
@@ -205,7 +205,7 @@ static PyObject *parse_segment(const struct caret_shape *shape)
     px_buffer_add_byte(&text, ')');
     px_auto_object PyObject *tree =
         px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.eval) : NULL;
-    return tree ? px_read_attribute(tree, px_name.body) : NULL;
+    return tree ? px_pyobject_attribute(tree, px_name.body) : NULL;
 }
 
 /* A position that the parser gave inside "(\nSEGMENT\n)". */
@@ -213,7 +213,7 @@ static bool node_place(const struct caret_shape *shape, PyObject *node, PyObject
                        PyObject *column_name, struct caret_place *ret)
 {
     long line, column;
-    if (!node || !px_read_int(node, line_name, &line) || !px_read_int(node, column_name, &column) ||
+    if (!node || !px_pyobject_int(node, line_name, &line) || !px_pyobject_int(node, column_name, &column) ||
         line < 2 || line - 2 > shape->last || column < 0)
         return false;
     ret->line = line - 2;
@@ -241,8 +241,8 @@ static bool advance(const struct caret_shape *shape, struct caret_place *place, 
 
 static bool operator_anchors(struct caret_shape *shape, PyObject *node)
 {
-    px_auto_object PyObject *left = px_read_attribute(node, px_name.left);
-    px_auto_object PyObject *right = px_read_attribute(node, px_name.right);
+    px_auto_object PyObject *left = px_pyobject_attribute(node, px_name.left);
+    px_auto_object PyObject *right = px_pyobject_attribute(node, px_name.right);
     struct caret_place operand;
     if (!node_place(shape, left, px_name.end_lineno, px_name.end_col_offset, &shape->left) ||
         !node_place(shape, right, px_name.lineno, px_name.col_offset, &operand) ||
@@ -259,7 +259,7 @@ static bool operator_anchors(struct caret_shape *shape, PyObject *node)
 
 static bool bracket_anchors(struct caret_shape *shape, PyObject *node, PyObject *inner_name, char bracket)
 {
-    px_auto_object PyObject *inner = px_read_attribute(node, inner_name);
+    px_auto_object PyObject *inner = px_pyobject_attribute(node, inner_name);
     return node_place(shape, inner, px_name.end_lineno, px_name.end_col_offset, &shape->left) &&
            advance(shape, &shape->left, bracket) &&
            node_place(shape, node, px_name.end_lineno, px_name.end_col_offset, &shape->right);
@@ -291,21 +291,21 @@ static bool is_plain_call(const struct caret_shape *shape, size_t dedent)
     }
     px_auto_object PyObject *tree =
         px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.exec) : NULL;
-    px_auto_object PyObject *body = tree ? px_read_attribute(tree, px_name.body) : NULL;
+    px_auto_object PyObject *body = tree ? px_pyobject_attribute(tree, px_name.body) : NULL;
     PyObject *statement = body && PyList_Size(body) > 0 ? PyList_GetItem(body, 0) : NULL;
     if (!is_a(statement, kept.Return) && !is_a(statement, kept.Assign))
         return false;
-    px_auto_object PyObject *value = px_read_attribute(statement, px_name.value);
+    px_auto_object PyObject *value = px_pyobject_attribute(statement, px_name.value);
     if (!is_a(value, kept.Call))
         return false;
-    px_auto_object PyObject *func = px_read_attribute(value, px_name.func);
+    px_auto_object PyObject *func = px_pyobject_attribute(value, px_name.func);
     if (is_a(statement, kept.Return) && !is_a(func, kept.Name))
         return false;
     long line, end_line, column, end_column;
-    return px_read_int(value, px_name.lineno, &line) &&
-           px_read_int(value, px_name.end_lineno, &end_line) &&
-           px_read_int(value, px_name.col_offset, &column) &&
-           px_read_int(value, px_name.end_col_offset, &end_column) && line == 1 &&
+    return px_pyobject_int(value, px_name.lineno, &line) &&
+           px_pyobject_int(value, px_name.end_lineno, &end_line) &&
+           px_pyobject_int(value, px_name.col_offset, &column) &&
+           px_pyobject_int(value, px_name.end_col_offset, &end_column) && line == 1 &&
            end_line == shape->last + 1 && (size_t)column + dedent == shape->start.column &&
            (size_t)end_column + dedent == shape->end.column;
 }

@@ -117,7 +117,7 @@ static const char *text(PyObject *object, PyObject *name)
         *(void **)&as_utf8 = dlsym(RTLD_DEFAULT, "PyUnicode_AsUTF8AndSize");
         looked = true;
     }
-    px_auto_object PyObject *value = object ? px_read_attribute(object, name) : NULL;
+    px_auto_object PyObject *value = object ? px_pyobject_attribute(object, name) : NULL;
     /* The code object holds the str, so its bytes outlive this reference. */
     const char *bytes =
         value && PyUnicode_Check(value) && as_utf8 ? as_utf8(value, NULL) : NULL;
@@ -127,7 +127,7 @@ static const char *text(PyObject *object, PyObject *name)
 /* Code made from a string, in the script's own names: what it gave to exec or eval. */
 static bool in_script_names(PyObject *frame)
 {
-    px_auto_object PyObject *names = px_read_attribute(frame, px_name.f_globals);
+    px_auto_object PyObject *names = px_pyobject_attribute(frame, px_name.f_globals);
     return names && names == script_names;
 }
 
@@ -138,7 +138,7 @@ void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), voi
     PyObject *frame = (PyObject *)PyEval_GetFrame();
     Py_XINCREF(frame);
     for (int depth = 0; frame && frame != Py_None && depth < FRAME_DEPTH_MAX; depth++) {
-        px_auto_object PyObject *code = px_read_attribute(frame, px_name.f_code);
+        px_auto_object PyObject *code = px_pyobject_attribute(frame, px_name.f_code);
         struct px_frame seen = {.object = frame,
                                 .filename = text(code, px_name.co_filename),
                                 .function = text(code, px_name.co_name)};
@@ -146,7 +146,7 @@ void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), voi
         if (seen.owner == PX_OWNER_NONE && in_script_names(frame))
             seen.owner = PX_OWNER_SCRIPT;
         bool more = visit(&seen, data);
-        PyObject *back = more ? px_read_attribute(frame, px_name.f_back) : NULL;
+        PyObject *back = more ? px_pyobject_attribute(frame, px_name.f_back) : NULL;
         Py_DECREF(frame);
         frame = back;
     }

@@ -135,7 +135,7 @@ static PyObject *innermost_frame(PyObject *exception)
 {
     PyObject *entry = PyException_GetTraceback(exception);
     while (entry) {
-        PyObject *next = px_read_attribute(entry, px_name.tb_next);
+        PyObject *next = px_pyobject_attribute(entry, px_name.tb_next);
         if (!next || next == Py_None) {
             Py_XDECREF(next);
             break;
@@ -143,14 +143,14 @@ static PyObject *innermost_frame(PyObject *exception)
         Py_DECREF(entry);
         entry = next;
     }
-    PyObject *frame = entry ? px_read_attribute(entry, px_name.tb_frame) : NULL;
+    PyObject *frame = entry ? px_pyobject_attribute(entry, px_name.tb_frame) : NULL;
     Py_XDECREF(entry);
     return frame;
 }
 
 static PyObject *frame_self(PyObject *frame)
 {
-    px_auto_object PyObject *locals = px_read_attribute(frame, px_name.f_locals);
+    px_auto_object PyObject *locals = px_pyobject_attribute(frame, px_name.f_locals);
     PyObject *self = locals ? PyObject_GetItem(locals, px_name.self) : NULL;
     if (!self)
         PyErr_Clear();
@@ -161,7 +161,7 @@ static PyObject *frame_self(PyObject *frame)
 static bool is_of_self(PyObject *frame, PyObject *wrong)
 {
     px_auto_object PyObject *self = px_python.version >= 0x030c ? frame_self(frame) : NULL;
-    px_auto_object PyObject *value = self ? px_read_attribute(self, wrong) : NULL;
+    px_auto_object PyObject *value = self ? px_pyobject_attribute(self, wrong) : NULL;
     return value != NULL;
 }
 
@@ -169,7 +169,7 @@ static void search_frame(struct search *search, PyObject *frame)
 {
     PyObject *const spaces[] = {px_name.f_locals, px_name.f_globals, px_name.f_builtins};
     for (size_t i = 0; i < PX_COUNT(spaces); i++) {
-        px_auto_object PyObject *space = px_read_attribute(frame, spaces[i]);
+        px_auto_object PyObject *space = px_pyobject_attribute(frame, spaces[i]);
         consider_all(search, space);
         if (search->best && px_python.version < 0x030d)
             return;
@@ -188,7 +188,7 @@ static void search_object(struct search *search, PyObject *object, PyObject *fra
 
 static void search_module(struct search *search, PyObject *exception)
 {
-    px_auto_object PyObject *name = px_read_attribute(exception, px_name.name);
+    px_auto_object PyObject *name = px_pyobject_attribute(exception, px_name.name);
     px_auto_object PyObject *module =
         name && PyUnicode_Check(name) ? PyImport_GetModule(name) : NULL;
     search->hide_underscored = px_python.version >= 0x030d && search->wrong.letters[0] != '_';
@@ -200,11 +200,11 @@ static void search_module(struct search *search, PyObject *exception)
  * 'x' (before 3.12). */
 static PyObject *name_in_message(PyObject *exception, const char *beginning)
 {
-    px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
+    px_auto_object PyObject *args = px_pyobject_attribute(exception, px_name.args);
     PyObject *first =
         args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
     px_auto_buffer struct px_buffer text = {0};
-    if (!first || !PyUnicode_Check(first) || !px_read_text(&text, first, 256) ||
+    if (!first || !PyUnicode_Check(first) || !px_pyobject_text(&text, first, 256) ||
         strncmp(px_buffer_shown(&text), beginning, strlen(beginning)) != 0)
         return NULL;
     const char *start = strchr(px_buffer_shown(&text), '\'');
@@ -215,7 +215,7 @@ static PyObject *name_in_message(PyObject *exception, const char *beginning)
 static PyObject *wrong_name(PyObject *exception)
 {
     bool import = PyErr_GivenExceptionMatches(exception, PyExc_ImportError);
-    PyObject *name = px_read_attribute(exception, import ? px_name.name_from : px_name.name);
+    PyObject *name = px_pyobject_attribute(exception, import ? px_name.name_from : px_name.name);
     if (!name && import && px_python.version < 0x030c)
         name = name_in_message(exception, "cannot import name '");
     if (!name && PyErr_GivenExceptionMatches(exception, PyExc_NameError))
@@ -228,7 +228,7 @@ static void add_sentences(struct px_buffer *to, PyObject *exception, PyObject *w
 {
     if (best) {
         px_buffer_printf(to, "Did you mean: '%s", prefix);
-        px_read_text(to, best, 256);
+        px_pyobject_text(to, best, 256);
         px_buffer_add_string(to, "'?");
     }
     if (!PyErr_GivenExceptionMatches(exception, PyExc_NameError) || !stdlib_names ||
@@ -241,7 +241,7 @@ static void add_sentences(struct px_buffer *to, PyObject *exception, PyObject *w
         return;
     px_buffer_add_string(to, best ? " Or did you" : "Did you");
     px_buffer_add_string(to, " forget to import '");
-    px_read_text(to, wrong, 256);
+    px_pyobject_text(to, wrong, 256);
     px_buffer_add_string(to, "'?");
 }
 
@@ -264,7 +264,7 @@ static void suggest(struct px_buffer *to, PyObject *exception, PyObject *wrong, 
             search_frame(&search, frame);
         }
     } else {
-        px_auto_object PyObject *object = px_read_attribute(exception, px_name.obj);
+        px_auto_object PyObject *object = px_pyobject_attribute(exception, px_name.obj);
         if (object)
             search_object(&search, object, frame);
         PyErr_Clear();
@@ -283,7 +283,7 @@ static PyObject *wrong_column(PyObject *exception)
         quoted = name_in_message(exception, "['");
     if (quoted)
         return quoted;
-    px_auto_object PyObject *args = px_read_attribute(exception, px_name.args);
+    px_auto_object PyObject *args = px_pyobject_attribute(exception, px_name.args);
     PyObject *first = args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
     if (first && PyList_Check(first) && PyList_Size(first))
         first = PyList_GetItem(first, 0);
@@ -295,19 +295,19 @@ static PyObject *wrong_column(PyObject *exception)
 static PyObject *columns_of_frame(PyObject *frame)
 {
     PyObject *const names[] = {px_name.self, px_name.obj};
-    px_auto_object PyObject *code = px_read_attribute(frame, px_name.f_code);
-    px_auto_object PyObject *file = code ? px_read_attribute(code, px_name.co_filename) : NULL;
-    px_auto_object PyObject *function = code ? px_read_attribute(code, px_name.co_name) : NULL;
+    px_auto_object PyObject *code = px_pyobject_attribute(frame, px_name.f_code);
+    px_auto_object PyObject *file = code ? px_pyobject_attribute(code, px_name.co_filename) : NULL;
+    px_auto_object PyObject *function = code ? px_pyobject_attribute(code, px_name.co_name) : NULL;
     px_auto_buffer struct px_buffer path = {0};
     /* xs() looks for a row. */
-    if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) || !px_read_text(&path, file, 4096) ||
+    if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) || !px_pyobject_text(&path, file, 4096) ||
         !strstr(px_buffer_shown(&path), "/pandas/"))
         return NULL;
-    px_auto_object PyObject *locals = px_read_attribute(frame, px_name.f_locals);
+    px_auto_object PyObject *locals = px_pyobject_attribute(frame, px_name.f_locals);
     for (size_t i = 0; locals && i < PX_COUNT(names); i++) {
         px_auto_object PyObject *object = PyObject_GetItem(locals, names[i]);
         px_auto_object PyObject *type =
-            object ? px_read_attribute((PyObject *)Py_TYPE(object), px_name.__name__) : NULL;
+            object ? px_pyobject_attribute((PyObject *)Py_TYPE(object), px_name.__name__) : NULL;
         PyErr_Clear();
         if (type && PyUnicode_CompareWithASCIIString(type, "DataFrame") == 0)
             return PyObject_GetAttrString(object, "columns");
@@ -320,14 +320,14 @@ static PyObject *find_columns(PyObject *exception)
 {
     PyObject *found = NULL, *entry = PyException_GetTraceback(exception);
     while (entry && entry != Py_None) {
-        px_auto_object PyObject *frame = px_read_attribute(entry, px_name.tb_frame);
+        px_auto_object PyObject *frame = px_pyobject_attribute(entry, px_name.tb_frame);
         PyObject *columns = frame ? columns_of_frame(frame) : NULL;
         PyErr_Clear();
         if (columns) {
             Py_XDECREF(found);
             found = columns;
         }
-        PyObject *next = px_read_attribute(entry, px_name.tb_next);
+        PyObject *next = px_pyobject_attribute(entry, px_name.tb_next);
         Py_DECREF(entry);
         entry = next;
     }
@@ -341,12 +341,12 @@ static void list_columns(struct px_buffer *to, PyObject *columns)
     Py_ssize_t count = list ? PyList_Size(list) : 0;
     px_buffer_add_string(to, to->length ? " The columns are: " : "The columns are: ");
     for (Py_ssize_t i = 0; i < count; i++) {
-        px_auto_object PyObject *name = px_read_convert(PyList_GetItem(list, i), PyObject_Repr);
+        px_auto_object PyObject *name = px_pyobject_convert(PyList_GetItem(list, i), PyObject_Repr);
         if (i == COLUMNS_MAX || !name) {
             px_buffer_add_string(to, "\u2026");
             return;
         }
-        px_read_text(to, name, NAME_LIMIT);
+        px_pyobject_text(to, name, NAME_LIMIT);
         px_buffer_add_string(to, i + 1 < count ? ", " : ".");
     }
 }

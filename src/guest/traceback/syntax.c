@@ -95,11 +95,11 @@ static void add_text(struct px_buffer *to, const char *text, struct syntax_place
 
 static void read_place(PyObject *exception, struct syntax_place *place)
 {
-    if (!px_read_int(exception, px_name.offset, &place->offset))
+    if (!px_pyobject_int(exception, px_name.offset, &place->offset))
         place->offset = 0;
-    if (!px_read_int(exception, px_name.end_lineno, &place->end_line))
+    if (!px_pyobject_int(exception, px_name.end_lineno, &place->end_line))
         place->end_line = px_python.version >= 0x030d ? -1 : place->line;
-    if (!px_read_int(exception, px_name.end_offset, &place->end_offset))
+    if (!px_pyobject_int(exception, px_name.end_offset, &place->end_offset))
         place->end_offset = 0;
 }
 
@@ -107,14 +107,14 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
 {
     struct syntax_place place;
     if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
-        !px_read_int(exception, px_name.lineno, &place.line))
+        !px_pyobject_int(exception, px_name.lineno, &place.line))
         return false;
     px_auto_buffer struct px_buffer filename = {0}, text = {0}, message = {0};
-    if (!px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT))
+    if (!px_pyobject_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT))
         px_buffer_add_string(&filename, "<string>");
     px_buffer_printf(to, "  File \"%s\", line %ld\n", px_buffer_shown(&filename), place.line);
     read_place(exception, &place);
-    if (!px_read_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
+    if (!px_pyobject_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
         /* Found after parsing, and Python would have read the file: ours is in memory. */
         size_t length = 0;
         const char *line =
@@ -124,7 +124,7 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
     }
     if (text.length)
         add_text(to, px_buffer_shown(&text), place);
-    px_read_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
+    px_pyobject_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
     px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
     px_buffer_printf(to, ": %s\n",
                      message.length ? px_buffer_shown(&message) : "<no detail available>");
@@ -152,11 +152,11 @@ void px_syntax_name_character(PyObject *exception, struct px_source *sources)
     bool printable;
     px_auto_buffer struct px_buffer message = {0}, filename = {0};
     if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
-        !px_read_text_attribute(&message, exception, px_name.msg, LINE_LIMIT) ||
+        !px_pyobject_text_attribute(&message, exception, px_name.msg, LINE_LIMIT) ||
         strncmp(px_buffer_shown(&message), "invalid ", 8) != 0 ||
         !strstr(px_buffer_shown(&message), " literal") ||
-        !px_read_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT) ||
-        !px_read_int(exception, px_name.lineno, &line) || !px_read_int(exception, px_name.offset, &offset))
+        !px_pyobject_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT) ||
+        !px_pyobject_int(exception, px_name.lineno, &line) || !px_pyobject_int(exception, px_name.offset, &offset))
         return;
     Py_UCS4 character = character_at(sources, px_buffer_shown(&filename), line, offset, &printable);
     if (character >= 0x80 && !printable) {

@@ -75,7 +75,7 @@ void px_traceback_type(struct px_buffer *to, PyObject *type, bool as_printed)
     px_auto_object PyObject *name = get(bare ? kept.type_name : kept.type_qualname, type);
     px_auto_buffer struct px_buffer text = {0};
     if (module && PyUnicode_Check(module))
-        px_read_text(&text, module, TRACEBACK_NAME_MAX / 2);
+        px_pyobject_text(&text, module, TRACEBACK_NAME_MAX / 2);
     else
         px_buffer_add_string(&text, "<unknown>");
     bool plain = !strcmp(px_buffer_shown(&text), "builtins") ||
@@ -86,7 +86,7 @@ void px_traceback_type(struct px_buffer *to, PyObject *type, bool as_printed)
     }
     text.length = 0;
     if (name && PyUnicode_Check(name))
-        px_read_text(&text, name, TRACEBACK_NAME_MAX / 2);
+        px_pyobject_text(&text, name, TRACEBACK_NAME_MAX / 2);
     px_buffer_add_string(to, text.length ? px_buffer_shown(&text) : "<unknown>");
 }
 
@@ -138,12 +138,12 @@ static void walk_done(struct frame_walk *walk)
 /* Frames of one file mostly share the object of its name: it is looked at once. */
 static void walk_file(struct frame_walk *walk, PyObject *code)
 {
-    px_auto_object PyObject *file = px_read_attribute(code, px_name.co_filename);
+    px_auto_object PyObject *file = px_pyobject_attribute(code, px_name.co_filename);
     if (file && file == walk->file)
         return;
     walk->filename.length = 0;
     if (file && PyUnicode_Check(file))
-        px_read_text(&walk->filename, file, TRACEBACK_NAME_MAX);
+        px_pyobject_text(&walk->filename, file, TRACEBACK_NAME_MAX);
     walk->is_script = px_guard_is_script(px_buffer_shown(&walk->filename));
     px_drop_object(&walk->file);
     walk->file = TAKE_PTR(file);
@@ -155,15 +155,15 @@ static bool walk_next(struct frame_walk *walk)
         px_drop_object(&walk->entry);
         px_drop_object(&walk->code);
         walk->entry = TAKE_PTR(walk->at);
-        walk->at = px_read_attribute(walk->entry, px_name.tb_next);
-        px_auto_object PyObject *frame = px_read_attribute(walk->entry, px_name.tb_frame);
-        walk->code = frame ? px_read_attribute(frame, px_name.f_code) : NULL;
+        walk->at = px_pyobject_attribute(walk->entry, px_name.tb_next);
+        px_auto_object PyObject *frame = px_pyobject_attribute(walk->entry, px_name.tb_frame);
+        walk->code = frame ? px_pyobject_attribute(frame, px_name.f_code) : NULL;
         if (!walk->code)
             continue;
         walk_file(walk, walk->code);
         if (!walk->is_script)
             continue;
-        if (!px_read_int(walk->entry, px_name.tb_lineno, &walk->line))
+        if (!px_pyobject_int(walk->entry, px_name.tb_lineno, &walk->line))
             walk->line = 0;
         return true;
     }
@@ -236,7 +236,7 @@ static void add_frames(struct px_buffer *to, PyObject *traceback, size_t total,
             last_code = walk.code;
             last_line = walk.line;
             name.length = 0;
-            px_read_text_attribute(&name, walk.code, px_name.co_name, TRACEBACK_NAME_MAX);
+            px_pyobject_text_attribute(&name, walk.code, px_name.co_name, TRACEBACK_NAME_MAX);
         }
         if (++repeats <= REPEAT_MAX)
             add_frame(to, &walk, name.length ? px_buffer_shown(&name) : "?", sources);
@@ -249,9 +249,9 @@ int px_traceback_line(PyObject *exception, const char *filename)
     long line = 0;
     if (PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError)) {
         px_auto_buffer struct px_buffer name = {0};
-        px_read_text_attribute(&name, exception, px_name.filename, TRACEBACK_NAME_MAX);
+        px_pyobject_text_attribute(&name, exception, px_name.filename, TRACEBACK_NAME_MAX);
         if (!strcmp(px_buffer_shown(&name), filename) &&
-            px_read_int(exception, px_name.lineno, &line) && line > 0 && line <= INT32_MAX)
+            px_pyobject_int(exception, px_name.lineno, &line) && line > 0 && line <= INT32_MAX)
             return (int)line;
         line = 0;
     }
@@ -289,14 +289,14 @@ static void emit(struct format *format, const char *text, char margin)
 
 static void add_bounded(struct px_buffer *to, PyObject *text)
 {
-    if (!px_read_text(to, text, TRACEBACK_MESSAGE_MAX))
+    if (!px_pyobject_text(to, text, TRACEBACK_MESSAGE_MAX))
         px_buffer_add_string(to, "...");
 }
 
 static void add_note(struct px_buffer *to, PyObject *note, PyObject *(*convert)(PyObject *),
                      const char *failed)
 {
-    px_auto_object PyObject *text = px_read_convert(note, convert);
+    px_auto_object PyObject *text = px_pyobject_convert(note, convert);
     if (text)
         add_bounded(to, text);
     else
@@ -307,7 +307,7 @@ static void add_note(struct px_buffer *to, PyObject *note, PyObject *(*convert)(
 static void add_notes(struct px_buffer *to, PyObject *exception)
 {
     px_auto_object PyObject *notes =
-        px_python.version >= 0x030b ? px_read_attribute(exception, px_name.__notes__) : NULL;
+        px_python.version >= 0x030b ? px_pyobject_attribute(exception, px_name.__notes__) : NULL;
     if (!notes || notes == Py_None)
         return;
     if (!PyList_Check(notes) && !PyTuple_Check(notes)) {
@@ -330,7 +330,7 @@ static void add_message(struct px_buffer *to, PyObject *exception, const struct 
         Py_XINCREF(format->top_message);
         text = format->top_message;
     } else {
-        text = px_read_convert(exception, PyObject_Str);
+        text = px_pyobject_convert(exception, PyObject_Str);
     }
     px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
     px_auto_buffer struct px_buffer message = {0};

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """What clients add, measured by turns in one run: the Python client over `pyexec rpc` and over HTTP on a UNIX socket, sync and
 async, beside the C API; and a cell's round trip through our Jupyter kernel beside ipykernel's. About a minute.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """What other servers' clients take beside POST /v1/execute, in one run: E2B's SDK (`run_code`) and the bare POST /execute
 below it, the sandbox-fusion client and the bare POST /run_code, dify-sandbox's route. One server on a loopback address with
 tokens; bare requests over one kept connection. p50 and p90 in microseconds, as JSON.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls measured one after another in each round, so that all of them have the same neighbours; and what is shown of them."""
 import statistics
 import time

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A tool call of MCP beside POST /v1/execute, in one run: over stdio (`pyexec mcp`) and HTTP (`pyexec serve` on a
 UNIX socket, one kept connection), legacy and modern, single runs and calls of a session; and the cold start of
 `pyexec mcp` up to its first answer. p50 and p90 in microseconds, as JSON.

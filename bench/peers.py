@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """pyexec beside others on this machine, in one run: a Jupyter kernel (jupyter_client with ipykernel, installed into
 a virtual environment of this script's own) and bubblewrap with a new Python. What is missing says why.
 

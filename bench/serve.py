@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """What HTTP adds, measured on one machine in one run: POST /v1/execute over a kept-alive UNIX socket beside the C API,
 a session's call, requests per second at saturation (with wrk, where there is one), the first event after a print, and
 memory per idle connection. Bounded: about a minute.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: after 'f' a file's bytes, after 'e' variables of the environment, each ended by a
  * NUL. What is accepted must survive the way through JSON; errors must be fit to be shown. */
 #include "base/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the fuzz targets share. A target aborts when something that must hold does not. */
 #ifndef PX_FUZZ_FUZZ_H
 #define PX_FUZZ_FUZZ_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A library whose executor runs nothing, for targets that serve clients: requests are taken and checked by the
  * real code, and a run writes its code. */
 #include "base/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of an MCP client, served as `pyexec mcp` does. Each answer must be one, in its era's form, and the line
  * after them all must be answered too. */
 #include <sys/mman.h>

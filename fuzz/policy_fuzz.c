@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Policies from JSON and from text. The first byte says which; the rest is the input (for text:
  * NAME=VALUE). Beyond not crashing, what is accepted must hold:
  * it passes its own check, survives the way through JSON, and errors are printable UTF-8. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gives a fuzz target the files of a folder, as libFuzzer would: the seeds, as a test that any
  * compiler can build. */
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a child sends: packets, each after its length in two bytes (the lower first), until the
  * protocol is broken or nothing is left. Whatever was taken in must make a result that is JSON. */
 #include "base/cleanup.h"

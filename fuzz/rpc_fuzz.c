@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of an RPC client, served as `pyexec rpc` does, over a library whose executor runs nothing:
  * requests are taken and checked by the real code. Each answer must be one, and the line after
  * them all must be answered too. */

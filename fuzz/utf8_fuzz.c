@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8: the first byte is where to cut, the rest is text, or not. */
 #include "base/cleanup.h"
 #include "base/error.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* libpyexec: run untrusted Python in a fresh, kernel-isolated process.
  *
  * The pattern of use:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the whole-program tests. Everything goes through the built program.
 
 Run with `make test`, or alone: /usr/bin/python3 -m pytest tests -k files

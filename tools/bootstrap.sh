@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs what the build (and, with "test", the tests, with "fuzz", the fuzzing, with "deb", the packages)
 # need and lack. Does nothing, and asks the network for nothing, when all is there.
 set -eu

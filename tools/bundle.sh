@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Builds the native program for a jar, as three files that need nothing but a Linux with glibc 2.31
 # (Debian 11) or later and a Python: tools/bundle.sh FOLDER puts them into FOLDER/linux-ARCHITECTURE. The program and its launcher are static;
 # the guest extension, which an interpreter loads, is checked for what it needs of the C library.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs into a scratch DESTDIR, compiles the C example against what was installed, and runs
 # both it and the installed program.
 set -eu

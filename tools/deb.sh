@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Builds the Debian packages from a copy of the tree: tools/deb.sh FOLDER leaves them in FOLDER.
 # debhelper, lintian and what control names must be there (tools/bootstrap.sh deb).
 set -eu

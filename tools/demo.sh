@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The main job, shown: what `make run` runs. Exit status 1 when this machine lacks a layer (after
 # `pyexec doctor` has said which, and how to get it) or when something shown is not what it should be.
 pyexec=${1:-build/pyexec}

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """embed.py OUTPUT NAME... : Python sources as one C array each."""
 import os
 import sys

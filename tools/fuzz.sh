@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Runs each fuzz target for some seconds (60), at low priority: tools/fuzz.sh SECONDS [TARGET…].
 # What they find worth keeping stays in build-fuzz/corpus, a failing input in build-fuzz/TARGET-….
 # Exits 77, which counts as skipped, when there is no clang with libFuzzer.

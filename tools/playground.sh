@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Bundles web/ into a C file: tools/playground.sh auto|enabled|disabled OUTPUT.c FOLDER
 # FOLDER keeps the packages of npm between builds. Without npm, or without its registry, "auto" writes a file
 # without the page, and the server says so.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Puts Debian's promtool into BUILD/promtool, for the tests of metrics and alerts: unpacked, not installed.
 set -eu
 folder=${1:?usage: tools/promtool.sh BUILD}/promtool

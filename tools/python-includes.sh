@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Prints -I flags for the headers of a CPython 3.8 or later. The distribution's own Python first:
 # the one first in PATH may be a shim, or have no headers.
 set -eu

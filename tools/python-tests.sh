@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The Python client's tests, with the program of a build folder, in an environment of their own; pytest's own
 # arguments may follow (tests/test_life.py -k fork). The report is BUILD/python.xml.
 set -eu

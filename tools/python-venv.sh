@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # A virtual environment with the Python client and the packages that it is tested with, at the versions of
 # python/tests/requirements.txt, in BUILD/python-client: made when it is not there or these have changed. Prints the
 # path of its interpreter. 77: the packages can't be had, and pip says why.

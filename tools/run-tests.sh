@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Runs every test of a build folder and ends with "N passed, N failed, N skipped", counted over
 # unit tests (again under valgrind), whole-program tests, the checks of the installed files, and the Java and
 # the Python client's tests. In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports

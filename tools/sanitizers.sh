@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Sourced: sanitizers report to files in a folder that each user of the tests can write to. A test that
 # expects a failure might take the report, and the exit status that comes with it, for the one expected.
 # Its name is one of those that the fixture nothing_left leaves alone.

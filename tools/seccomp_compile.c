@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The compiler of the system call filter: rows → ranges of numbers → an optimal search tree.
  *
  * Why not libseccomp's own code generator (seccomp_export_bpf): it has one default action, so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From the rows of syscalls.def to a BPF program, and back by checking it. Build time only. */
 #ifndef PX_TOOLS_SECCOMP_COMPILE_H
 #define PX_TOOLS_SECCOMP_COMPILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Makes the system call filters at build time.
  *
  *     seccomp_gen OUTPUT.c        the two BPF programs, the names of the calls, the rules

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks a compiled filter against the rows it was made of, by running it: a second reading
  * of syscalls.def, row after row, beside the compiler's tree. A difference fails the build. */
 #include "seccomp_compile.h"

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Adds up what the test tools of a build folder have counted, and exits 1 when any failed.
 
 The last line, "N passed, N failed, N skipped", is also left in summary.txt of that folder.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Which system calls Python and the usual packages make, and what pyexec's list answers to them.
 #
 #     tools/trace-syscalls.sh BUILD [PYTHON...]

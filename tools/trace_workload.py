@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tools/trace-syscalls.sh traces: one section of ordinary work per call, named by its argument."""
 import importlib
 import os

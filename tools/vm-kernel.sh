@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Puts Debian's cloud kernel into BUILD/vm/vmlinuz, for the tests that boot one: unpacked, not installed.
 set -eu
 folder=${1:?usage: tools/vm-kernel.sh BUILD}/vm

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growing byte string. Invariants: `data` is NULL or holds `capacity` bytes, the one at
  * `length` being NUL; `length < capacity` whenever `data` is not NULL. Zeroed is empty.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The growing byte string, and what is left of it when memory runs out. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cleanup attributes: initialise at declaration, hand over with TAKE_PTR or TAKE_FD. */
 #ifndef PX_BASE_CLEANUP_H
 #define PX_BASE_CLEANUP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Clocks in nanoseconds, and condition variables that wait on the monotonic one: setting the
  * machine's time neither ends a wait nor stretches it. */
 #ifndef PX_BASE_CLOCK_H

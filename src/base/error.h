@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filling pyexec_error. The struct is fixed-size and needs no allocation, so it works in a
  * forked child and crosses a socket whole. Every function returns -1, to be returned on:
  *

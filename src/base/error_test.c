@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Errors: every code has its texts, and no text ever overflows or ends inside a character. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors: whole reads and writes, and messages that carry descriptors. */
 #ifndef PX_BASE_FDS_H
 #define PX_BASE_FDS_H

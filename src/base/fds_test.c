@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole writes, messages with descriptors, sealed files. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The three depths of file access. Apart from policy.h so that the guest can use it. */
 #ifndef PX_BASE_FILE_ACCESS_H
 #define PX_BASE_FILE_ACCESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* jansson's objects: cleanup and text. Inline, since not every room links jansson. */
 #ifndef PX_BASE_JSON_H
 #define PX_BASE_JSON_H

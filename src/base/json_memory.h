@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What JSON takes once it is parsed, told before: values take far more memory than their text. */
 #ifndef PX_BASE_JSON_MEMORY_H
 #define PX_BASE_JSON_MEMORY_H

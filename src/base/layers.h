@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The isolation layers and sets of them. */
 #ifndef PX_BASE_LAYERS_H
 #define PX_BASE_LAYERS_H

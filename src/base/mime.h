@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* MIME types of displays: which names are taken, and how the data of each is written in JSON. */
 #ifndef PX_BASE_MIME_H
 #define PX_BASE_MIME_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Functions that glibc has only since 2.32 and 2.33, for a bundle's guest extension (old_libc.h). They
  * are hidden, so that nobody else gets them. */
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Included before all else in a bundle's guest extension, which the interpreters of systems with glibc
  * 2.31 (Debian 11) load: what this build's headers would take from a later version is taken from an
  * earlier one, or from old_libc.c. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths, as text and as something to be opened without being led astray. */
 #ifndef PX_BASE_PATHS_H
 #define PX_BASE_PATHS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* System calls that a signal can interrupt (EINTR), repeated until they have a result.
  *
  * The other rooms use these and not the calls themselves; tests/tree/test_tree.py checks it. Each result

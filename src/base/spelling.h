@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names of options, keys and modules. */
 #ifndef PX_BASE_SPELLING_H
 #define PX_BASE_SPELLING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Threads of the library. They block every signal, so that none of the host's handlers runs on
  * one: its stack is small, and it may hold a lock. */
 #ifndef PX_BASE_THREAD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/utf8.h"
 
 /* How many bytes a lead byte announces, and the range of the second byte: Unicode Standard,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Strict UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
 #ifndef PX_BASE_UTF8_H
 #define PX_BASE_UTF8_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text in lines. */
 #ifndef PX_BASE_WRAP_H
 #define PX_BASE_WRAP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Measuring for `pyexec bench`. Compared things are measured in turns, round by round, so
  * that a noisy machine disturbs all of them alike. */
 #ifndef PX_BENCH_BENCH_H

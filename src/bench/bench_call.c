@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What all measurements of `pyexec bench` share: an executor, a request, a call. */
 #include <errno.h>
 #include <stdio.h>

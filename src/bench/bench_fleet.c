@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Many idle sessions. One process can hold only as many as its limit of open files allows, so
  * that there are several hosts when more are asked for: forked before any has a thread, and led
  * step by step through a socket each. Their figures come back in shared memory. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sustained load: threads that run one script after another. */
 #include <errno.h>
 #include <pthread.h>

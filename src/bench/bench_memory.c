@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the processes below this one take, from /proc. */
 #include <ctype.h>
 #include <dirent.h>

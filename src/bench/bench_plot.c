@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The figures of `pyexec bench` as one SVG: bars on a logarithmic axis, in groups of what is comparable. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What `pyexec bench` shows: rows, figures and goals, as a table and as JSON. */
 #include <stdio.h>
 #include <string.h>

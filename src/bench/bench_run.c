@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rounds of `pyexec bench`: other programs and our command line as whole processes,
  * the floors inside our zygote, and execute_once. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec bench: this machine's floors, pyexec's figures, and the ratios between them. */
 #include <errno.h>
 #include <fcntl.h>

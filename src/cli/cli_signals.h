@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signals during a run: Ctrl-C interrupts the script, a second one and SIGTERM or SIGHUP
  * cancel it. This is the program's only changeable global state. */
 #ifndef PX_CLI_CLI_SIGNALS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec completion bash|zsh|fish: a completion script from the option tables. Used when
  * pyexec is installed; not listed. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec doctor: renders what pyexec_doctor() found. The JSON is the library's own. */
 #include <string.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec manpage: pyexec.1 from the tables, for the build; not listed. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec mcp: a Model Context Protocol server on standard input and output. */
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec policy: the effective policy, where each value is from, and the references that
  * the build generates from the policy's tables. */
 #include <string.h>

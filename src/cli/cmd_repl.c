@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec repl: an interactive session. */
 #include <errno.h>
 #include <string.h>

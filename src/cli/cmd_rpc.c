@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec rpc: JSON-RPC on standard input and output, for language clients. */
 #include <unistd.h>
 

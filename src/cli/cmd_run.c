@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec run: one script in a fresh sandbox. */
 #include <errno.h>
 #include <string.h>

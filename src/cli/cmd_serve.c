@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec serve: the HTTP server, which is a module beside pyexec-launch. */
 #include <dlfcn.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The commands of the `pyexec` program.
  *
  * To add one: a file cmd_NAME.c that defines its row, its row here and in main.c's table.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec doctor --fix: a plan of the changes that give missing layers back, and the plan carried out. Each step is one
  * file of this machine and says what it weakens. In a container nothing is changed: the container's options are printed.
  * Trusts /proc, /etc and the environment of whoever started it. Must never weaken the machine by more than the plan says. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec doctor --fix: what to change on this machine so that the layers hold. */
 #ifndef PX_CLI_DOCTOR_FIX_H
 #define PX_CLI_DOCTOR_FIX_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Help texts, from the tables that the parser reads. */
 #ifndef PX_CLI_HELP_H
 #define PX_CLI_HELP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec: the command table, the program's own options, and the way to each command. */
 #include <fcntl.h>
 #include <stdio.h>

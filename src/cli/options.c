@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the command line by tables: the command's rows, the rows common to all, and the
  * policy's. Trusts nothing but argv's own memory, to which all values point. */
 #include "cli/options.h"

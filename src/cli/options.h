@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one option parser. Each command has rows; the parser fills the command's struct from
  * them. Flags of the policy come from the policy's own tables, and are only collected here:
  * settings.c applies them after the configuration file and the environment. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the program itself says: errors and hints on standard error, text on standard output. */
 #ifndef PX_CLI_PRINT_H
 #define PX_CLI_PRINT_H

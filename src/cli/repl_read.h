@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parts of `pyexec repl`: cells read from a terminal (with line editing, history and
  * completion) or from a file, and the signals of both reading and running. */
 #ifndef PX_CLI_REPL_READ_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parts of `pyexec run`: what goes in (run_input.c) and what comes out (run_output.c,
  * run_display.c, run_files.c). */
 #ifndef PX_CLI_RUN_COMMAND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run displays: as text where the script's output goes, and as files. Nothing of a name
  * that is written is the script's but letters, digits and dots of a type that has no known ending. */
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes the files that a script made below a folder of the host.
  *
  * The names come from a hostile child. They are taken apart here, and every step below the

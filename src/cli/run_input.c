@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What goes into a run. Everything here is the user's own: files of the host are read with
  * the user's rights, into memory, within limits. */
 #include <errno.h>

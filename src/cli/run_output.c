@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run shows of itself without --json. Everything printed here but the endings of
  * pyexec's own is the script's, and goes out as it came. */
 #include <errno.h>

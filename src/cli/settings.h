@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults < configuration file < environment < flags, for the policy and the host. */
 #ifndef PX_CLI_SETTINGS_H
 #define PX_CLI_SETTINGS_H

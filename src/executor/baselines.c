@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec_measure_floors: what this machine charges for the bare minimum of a run. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What this machine offers: every layer tried by starting a sandbox with all of them optional,
  * and one escape attempt per layer from inside. */
 #include <errno.h>

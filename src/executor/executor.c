@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The public executor: policy, admission, zygotes by kind. The runs themselves are in run.c. */
 #include "executor/executor.h"
 

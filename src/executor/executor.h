@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec_executor's inside: one launcher, the zygotes of each kind in use, and admission. */
 #ifndef PX_EXECUTOR_EXECUTOR_H
 #define PX_EXECUTOR_EXECUTOR_H

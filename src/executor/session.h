@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions: made by their first call, ended by TTL, eviction, closing or their process's death.
  * One monitor thread, started with the first session, keeps the timers, notices deaths and drains
  * what idle sessions' threads write. Idle, it uses no CPU. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Looking at sessions, stopping them, and their files. */
 #include <errno.h>
 #include <fcntl.h>

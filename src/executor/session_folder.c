@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session's folder below workspace_root: ROOT/ID, or ROOT/PRINCIPAL/ID. */
 #include <errno.h>
 #include <fcntl.h>

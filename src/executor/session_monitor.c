@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The session monitor of idle sessions. It sleeps until a timer, a death or output wakes it. */
 #include <errno.h>
 #include <limits.h>

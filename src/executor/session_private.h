@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session's inside, for session.c, session_api.c and session_monitor.c. */
 #ifndef PX_EXECUTOR_SESSION_PRIVATE_H
 #define PX_EXECUTOR_SESSION_PRIVATE_H

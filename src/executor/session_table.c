@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of live sessions, and what is remembered of ended ones. */
 #include <stdlib.h>
 

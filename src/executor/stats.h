@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counts results, for pyexec_stats_json(). */
 #ifndef PX_EXECUTOR_STATS_H
 #define PX_EXECUTOR_STATS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #ifndef PX_EXECUTOR_VERSION_H
 #define PX_EXECUTOR_VERSION_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The floors that `pyexec bench` compares with: what this machine asks for a clone of this very
  * interpreter, with and without a run's namespaces, and for a message to a waiting child. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One child, from the clone to its end. The order is the point of this file:
  *
  *   1. workspace                                   needs the capabilities of the new namespace

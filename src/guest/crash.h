@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What can be said of a fatal signal before it kills: which it was, the script's line, and
  * whether the address space was used up, since a failed allocation is the usual cause in an
  * extension module that does not check. */

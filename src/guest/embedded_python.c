@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/embedded_python.h"
 
 #include <string.h>

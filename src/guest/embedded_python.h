@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The part of the guest that is Python: representations of objects, values as JSON, what some
  * libraries must be told (display.py, values.py, libraries.py), and the event loop of top-level await
  * (loop.py). Its names are its own: it is in no module, and has its own copy of the builtins, so that a script that changes those changes only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The importable part of a folder that is not the interpreter's own: a project folder that a .pth
  * file names, or the target of an editable install. Such a folder also holds what no script may
  * read: .env, .git, keys, data. So only this is given out, and nothing beside it:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the interpreter needs of the host's files: its own library, that of site when it is not
  * isolated, the shared libraries that it maps, and of other folders of sys.path what can be imported
  * from them. Nothing else is bound. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The event loop of top-level await: one for a run, and one for all calls of a session. It runs only
 # while a call runs; tasks that are left wait for the next call.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The extension module's entry, and what the limited API lacks. */
 #include <dlfcn.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What modules are told so that they know the script: linecache its lines, inspect the files of its
  * classes, asyncio the loop of the session, and sys.path the working directory. */
 #ifndef PX_GUEST_MODULES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a workspace becomes visible. The root that all children share is read-only, so a path that
  * it lacks is made in a tmpfs of the child's own. The tmpfs covers the deepest folder of the path
  * that exists, and shows the entries of that folder beside the new one. No child sees the names of

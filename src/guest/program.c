@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The last expression is found in the syntax tree. Both parts are compiled from the tree,
  * so that the source is parsed, and warned about, once. Where the tree's conversion is less
  * able than the compiler, the parts are compiled from their text:

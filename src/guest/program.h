@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compiling the caller's code: all of it, or all but the last statement and that as a value. */
 #ifndef PX_GUEST_PROGRAM_H
 #define PX_GUEST_PROGRAM_H

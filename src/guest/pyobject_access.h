@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading Python objects that a script may have shaped: attributes and texts that run the
  * script's code, raise, lie or are huge. Nothing here raises or leaves an exception behind,
  * and nothing is looked up in a module or namespace that the script can change. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Python.h for the limited API: one build for CPython 3.8 and later. What is not in the
  * limited API is taken by dlsym at run time, with a fallback (guest/module.c). */
 #ifndef PX_GUEST_PYTHON_H

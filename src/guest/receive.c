@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The run message, unpacked. The host is trusted, but its lengths are checked all the same:
  * a slip there must end this child and nothing else. */
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What became of the script: gathered first, sent at the end. Between the first byte of the
  * result that is sent and the last no code of the script runs, so that nothing it does, traps
  * included, can get into the middle of it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One execution inside the interpreter: from the run message to the result message.
  *
  * px_script_prepare() is called once in the zygote, while it is still single-threaded and before

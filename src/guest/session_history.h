@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a session keeps between calls besides the interpreter's own state: the sources of earlier
  * cells, for tracebacks, and the environment as it was before a call. */
 #ifndef PX_GUEST_SESSION_HISTORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The limits' first step inside Python: the host's signals become exceptions of the script.
  *
  * They may raise only while the script's code runs. Once its result is being composed a late

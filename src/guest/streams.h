@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sys.stdin, sys.stdout and sys.stderr of a script. */
 #ifndef PX_GUEST_STREAMS_H
 #define PX_GUEST_STREAMS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting threads at the limit of threads. */
 #ifndef PX_GUEST_THREADS_H
 #define PX_GUEST_THREADS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The zygote's life: load, preload, enter the minimal root, drop to the run's id, and then
  * answer clone requests with forks until the host goes.
  *

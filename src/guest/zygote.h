@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The zygote: the interpreter that only forks. The parts of the guest's life cycle. */
 #ifndef PX_GUEST_ZYGOTE_H
 #define PX_GUEST_ZYGOTE_H

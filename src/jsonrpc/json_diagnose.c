@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Walks the message without recursion; the names and the id are spans of it. */
 #include "jsonrpc/json_diagnose.h"
 

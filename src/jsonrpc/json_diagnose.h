@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages that jansson refuses. Some of them are JSON (RFC 8259) all the same: lone surrogates,
  * numbers out of range, NUL in a key, a key twice, too deep nesting. They have an id to be answered
  * under and a value to be named, so that no client waits for an answer that never comes. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A client on two descriptors, one message a line: reading whole lines, and the one place that
  * writes. A client that does not read makes its own requests wait, and nothing pile up. */
 #ifndef PX_JSONRPC_LINE_TRANSPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a client has asked for and takes its time: a thread for each, bounded in number. */
 #ifndef PX_JSONRPC_TASKS_H
 #define PX_JSONRPC_TASKS_H

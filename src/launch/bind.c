@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host names a folder by path, device and inode. The mount is made here because
  * open_tree(2) clones only mounts of the caller's own mount namespace, and an ordinary user
  * may do it only where it owns that namespace. */

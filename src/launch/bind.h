@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Detached mounts of host folders, made where the host's tree is still seen. */
 #ifndef PX_LAUNCH_BIND_H
 #define PX_LAUNCH_BIND_H

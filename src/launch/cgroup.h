@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The cgroup v2 folder of one launcher, where the host lets us have one:
  *
  *   TOP            the operator's: the own cgroup where it is delegated, or [host] cgroup

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec-launch: the outer process. The host library starts it with its two sockets; nobody
  * else runs it. It keeps the host's view of the file system, makes the outer namespaces with
  * the supervisor in them, and then answers one kind of request: a detached mount of a host

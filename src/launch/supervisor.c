@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* PID 1 of the outer PID namespace, and the children's real parent (zygotes clone them with
  * CLONE_PARENT). It starts zygotes, waits for every process below it and tells the host the
  * facts. It trusts the host; it reads nothing from zygotes or children. It must never block on

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The supervisor: PID 1 of the outer PID namespace. */
 #ifndef PX_LAUNCH_SUPERVISOR_H
 #define PX_LAUNCH_SUPERVISOR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a zygote is before it is Python: the whole host tree read-only, a /dev of five nodes,
  * a host name of its own, no inherited descriptor, an environment that holds nothing of the
  * caller's. It runs the operator's interpreter and preloads, never a caller's code. */

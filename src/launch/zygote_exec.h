@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting a zygote: the interpreter, in namespaces of its own, with a fixed environment. */
 #ifndef PX_LAUNCH_ZYGOTE_EXEC_H
 #define PX_LAUNCH_ZYGOTE_EXEC_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Model Context Protocol, without a transport: a message goes in, its answer and notifications come
  * out. Both eras are served side by side: revisions up to 2025-11-25, which begin with `initialize`,
  * and 2026-07-28, of which each request says all about itself. No state is kept between messages:

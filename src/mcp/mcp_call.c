@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The tools: what each takes, gives, and does. */
 #include <errno.h>
 #include <stdio.h>

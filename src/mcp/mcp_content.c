@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A result as content: what a person or a model reads of it, and the images. The whole of it is in
  * the structured content beside. */
 #include <string.h>

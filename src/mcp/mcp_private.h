@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of the MCP server among themselves. */
 #ifndef PX_MCP_MCP_PRIVATE_H
 #define PX_MCP_MCP_PRIVATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* MCP with one client on a pair of descriptors. */
 #include <stdlib.h>
 #include <string.h>

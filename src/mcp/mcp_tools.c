@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The list of tools, and what a model is told of the policy that its scripts run under. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ceilings: the most that a caller who is not trusted may ask for. How each field is judged is a
  * column of policy.def. Values that the caller did not set explicitly are lowered silently. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ceilings, field by field: what is refused and by which words, what is lowered. */
 #include <setjmp.h>
 #include <stdarg.h>

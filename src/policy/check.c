@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values as a whole: ranges once more, for structs that were filled without a parser, and
  * contradictions between fields. Narrowings that merely have no effect (a ban list under the
  * whitelist) are none. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration files and environment variables. Both are the administrator's, and yet
  * refused rather than guessed at: a limit that is misspelt must not be a limit that is off.
  * Reads a file once and whole; never writes, and leaves the environment as it is. */

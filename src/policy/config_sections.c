@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The [host], [session] and [serve] sections: structs around their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"

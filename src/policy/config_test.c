@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration files, the environment, and the sample file that is generated. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Texts that are generated from the tables: help, the reference's table, the sample
  * configuration file. */
 #include <string.h>

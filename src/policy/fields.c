@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole structs by their tables, and lists of strings. */
 #include "policy/fields.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of settings: what policy.def, host.def, session.def and serve.def are expanded into,
  * and what works on any of them. Private to the policy room.
  *

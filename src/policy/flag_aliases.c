@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Short flags: one name for values of several fields. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The request's `inputs`, which become variables of the script, and `value_json`. */
 #ifndef PX_POLICY_INPUTS_H
 #define PX_POLICY_INPUTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kinds of values: which texts each accepts, and how its numbers are written. Pure
  * functions of untrusted text; the one that matters most is what a module may be called,
  * since the names end in messages and in the guard's sets. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One value from text or JSON into a member, and the refusal of those that don't fit. The
  * input is untrusted; nothing here recurses, and every value is bounded before it is kept. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One value at a time: every kind, from text and from JSON, good and bad. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy's struct as a whole: made, copied, merged and freed by its table. */
 #include "policy/policy.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy: what a script may do. One table (policy.def) is the source of the struct, the
  * JSON keys, the flags, the help texts and the configuration reference.
  *

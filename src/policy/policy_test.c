@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The policy as a whole: defaults, merges, origins, contradictions, names, texts. */
 #include <errno.h>
 #include <setjmp.h>

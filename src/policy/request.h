@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec_request's inside. */
 #ifndef PX_POLICY_REQUEST_H
 #define PX_POLICY_REQUEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between the host library, pyexec-launch (the outer process and the supervisor) and
  * the zygote. All of these are trusted peers; none of them ever reads a byte that a child
  * wrote. Sockets are SOCK_SEQPACKET, structs are native, one message is one struct.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire: every message between pyexec's processes, and who may send it when.
  *
  *   host ⇄ supervisor   one SOCK_SEQPACKET; both trusted; fixed structs (px_launch_*)

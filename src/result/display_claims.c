@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "result/display_claims.h"
 
 #include <errno.h>

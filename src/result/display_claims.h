@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The displays and the JSON value that a child claims: hostile bytes, made into JSON text that
  * every front can put into a line of its own. What is not as it must be is dropped and counted;
  * only what comes out of order breaks the protocol. */

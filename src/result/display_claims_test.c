@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Displays as a child may send them, through the door that all its packets take. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What to do next, for a model that reads it: from the status, and from error types whose cause
  * in a sandbox is known. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec_result's inside: what the child claims, taken in field by field as hostile bytes, and
  * what the host knows. */
 #ifndef PX_RESULT_RESULT_H

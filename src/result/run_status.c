@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "result/run_status.h"
 
 #include <errno.h>

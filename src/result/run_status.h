@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From what the kernel says and what the child claims to the status, exit code and error in
  * docs/results.md. */
 #ifndef PX_RESULT_RUN_STATUS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON-RPC 2.0, one message a line: the transport of language clients (docs/rpc.md).
  * An adapter over pyexec.h: requests run concurrently, each on a thread of its own, and are
  * answered by id as they end. The input is a client's: parsed as hostile, bounded, and a bad

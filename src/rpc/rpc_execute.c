@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Executions of an RPC client: one thread each, bounded in number, streamed when asked. What is
  * streamed is sent by one more thread, since the thread of a run keeps its limits and must not
  * wait for a client; no more of it can be held than the limits of its run let through. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The answers of an RPC connection: lines made of JSON texts. */
 #include <stdlib.h>
 #include <string.h>

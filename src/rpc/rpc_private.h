@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The state of one RPC connection, for the rpc_*.c files. An id is kept as its JSON text; NULL
  * is that of a notification, which is never answered. */
 #ifndef PX_RPC_RPC_PRIVATE_H

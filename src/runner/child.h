@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A child as the host holds it: its descriptors, and what the kernel says about it. */
 #ifndef PX_RUNNER_CHILD_H
 #define PX_RUNNER_CHILD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters of what an executor did, for pyexec_stats_json(). They outlive the zygotes and pools that
  * count in them. */
 #ifndef PX_RUNNER_COUNTERS_H

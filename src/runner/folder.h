@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Folders whose modes a script has set: opened and removed although it took its owner's permissions
  * from them. Works by descriptors and follows no link. */
 #ifndef PX_RUNNER_FOLDER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finding the interpreter: python_bin to the real executable. */
 #ifndef PX_RUNNER_INTERPRETER_H
 #define PX_RUNNER_INTERPRETER_H

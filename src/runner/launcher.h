@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's end of pyexec-launch: starts it, asks it for zygotes and bind mounts, and collects
  * the exit facts that the supervisor reports. One exit reader thread per launcher reads them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Children that wait, locked and warmed, for the next run of their shape. One thread per pool
  * refills it in the background; nothing starts before a shape has been asked for twice, so a
  * program that runs one script pays nothing. Thread-safe. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A run as its calling thread drives it.
  *
  *   channel   ⇄ the child    run message out; LOCKED, denials, result in: hostile bytes

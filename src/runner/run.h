@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One execution, driven by the calling thread: it sends the run to the child, polls the child's
  * descriptors, keeps the deadlines, and composes the result. */
 #ifndef PX_RUNNER_RUN_H

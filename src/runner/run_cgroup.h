@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A child's own cgroup, below the folder that pyexec-launch made (launch/cgroup.h): made before the
  * clone, which puts the child into it; read and removed when its exit is known. Never used twice: what
  * a run has left charged to it goes with it. */

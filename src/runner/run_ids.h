@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's ids of runs when pyexec is started as root and no uid_range is set. */
 #ifndef PX_RUNNER_RUN_IDS_H
 #define PX_RUNNER_RUN_IDS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host's hand in a workspace. Everything below its descriptor is written by a hostile
  * child at the same time: nothing here follows a link, leaves the folder, waits for a fifo,
  * or trusts a size. */

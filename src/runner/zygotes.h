@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The zygotes of one kind: same interpreter, preloads, site and network. Starts them when
  * needed, replaces those that are dead or have cloned many, and hands clone requests to one that
  * is free. Thread-safe. */

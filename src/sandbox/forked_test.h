@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of what a process does to itself for good: each case is a forked child that returns 0 or
  * the line that failed. */
 #ifndef PX_SANDBOX_FORKED_TEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The Landlock domain of a child, by raw system calls: glibc wraps none of them, and Debian
  * 12's <linux/landlock.h> ends with ABI 2.
  *

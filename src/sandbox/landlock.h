@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Landlock at the newest ABI that the kernel has: no path is reachable but by these rules,
  * no TCP, and no signal or abstract socket leaves the domain. */
 #ifndef PX_SANDBOX_LANDLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Landlock as the kernel enforces it. Each case is a forked child that enters a domain over
  * the real root and a temporary workspace, and returns 0 or the line that failed. */
 #include <arpa/inet.h>

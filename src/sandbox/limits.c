@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Resource limits and the drop of privileges, in a child that is about to run a script.
  * Only system calls: no allocation, no lock, nothing to undo. */
 #include "sandbox/limits.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Resource limits and privileges of a child. Async-signal-safe; 0, or -1 with errno. */
 #ifndef PX_SANDBOX_LIMITS_H
 #define PX_SANDBOX_LIMITS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Limits and the drop of privileges, in forked children that return 0 or the failed line. */
 #include <fcntl.h>
 #include <linux/capability.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The descriptor-based mount calls (Linux 5.2 to 5.12) and the old ones, as raw system calls:
  * glibc wraps them only since 2.36, and <sys/mount.h> clashes with <linux/mount.h>. */
 #ifndef PX_SANDBOX_MOUNT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Entering namespaces, and finding out by doing which ones this kernel or container refuses. */
 #ifndef PX_SANDBOX_NAMESPACES_H
 #define PX_SANDBOX_NAMESPACES_H

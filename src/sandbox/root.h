@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The minimal read-only file tree of a zygote and its children.
  *
  *     struct px_root root = {0};

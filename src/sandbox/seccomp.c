@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Installs the filters that tools/seccomp_gen.c makes. Trusts the build; needs no libseccomp
  * and no memory, so that it works in a child that was cloned without exec. */
 #include "sandbox/seccomp.h"

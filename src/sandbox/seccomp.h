@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The system call filter. The BPF programs are made at build time by tools/seccomp_gen.c
  * (libseccomp) from syscalls.def, so nothing here needs libseccomp and installing is one call. */
 #ifndef PX_SANDBOX_SECCOMP_H

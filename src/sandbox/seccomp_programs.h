@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What tools/seccomp_gen.c makes, for seccomp.c and its test only. */
 #ifndef PX_SANDBOX_SECCOMP_PROGRAMS_H
 #define PX_SANDBOX_SECCOMP_PROGRAMS_H

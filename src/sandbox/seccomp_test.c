@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The filters as the kernel runs them. Each case is a forked child that installs a filter,
  * whole or in its two parts, and returns 0 or the line that failed. */
 #include <fcntl.h>

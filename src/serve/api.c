@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The routes of the API: runs and sessions. Files are in files.c. */
 #include <errno.h>
 #include <stdio.h>

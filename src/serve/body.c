@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The body of a request as it comes: the memory that it may take, and how fast it must be. */
 #include <errno.h>
 

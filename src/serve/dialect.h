@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Other servers' routes, for clients that exist already: E2B's code interpreter, dify-sandbox and
  * SandboxFusion. Each is off unless configured. They run as all else does: by principal, ceiling,
  * turn and queue; Host and Origin are checked first. What differs is who may call (below), and the

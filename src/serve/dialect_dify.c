@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dify-sandbox's API, as its Go server has it and Dify's CodeExecutor calls it: results are 200 with
  * {"code": 0, "message": "success", "data": …}, requests that it does not take with a negative code. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* E2B's code interpreter: POST /execute and /contexts as its server has them and its SDKs call them.
  * A context is a session (e2b_sandbox.h). It stays known until it is deleted: its folder is the same when
  * its session has ended (a kill, its TTL) and begins anew. Errors are plain text. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SandboxFusion's POST /run_code, for Python: as its server has it and `sandbox_fusion` and verl call
  * it. A request that it would not take is 422 as FastAPI writes it; all else is 200 with a status. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* E2B's commands: process.Process/Start of Connect-RPC (JSON in frames). There is no shell and no process: what can
  * be run is `python FILE` and `python -c CODE` (or python3), in the session of the sandbox's default context but
  * with names of its own. Anything else is an error at once. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* E2B's files: /files and the Connect-RPC service filesystem.Filesystem (JSON), over the workspace of the
  * sandbox's default context. Each request is a call of that session: it waits for its turn among the runs. What
  * is in the workspace is the script's: names and kinds are shown, links are never followed (runner/workspace.c). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/e2b_sandbox.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sandboxes and contexts of E2B's SDK. A sandbox is named by the header E2b-Sandbox-Id; a request without
  * it means the sandbox without a name. A context is a session: SANDBOX:CONTEXT, or CONTEXT in the sandbox
  * without a name. A sandbox's workspace, which its files and commands use, is its default context's. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The routes of a session's workspace: one file up, down or away, the list, and a tar archive of
  * all both ways. Bytes go through a block of fixed size, whatever the file's. */
 #ifndef PX_SERVE_FILE_ROUTES_H

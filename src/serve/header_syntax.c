@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests whose headers can be read in two ways (RFC 9112, sections 2.2, 5.1, 5.2 and 6.3): a proxy in front
  * of this server could see other requests than this server does.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP as the routes see it, over GNU libmicrohttpd: one struct per request, filled before its
  * route's `serve` is called with the whole body, on a thread that may wait.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Listening sockets: those that systemd passes, those of [serve] listen, or the own UNIX socket. */
 #ifndef PX_SERVE_LISTEN_H
 #define PX_SERVE_LISTEN_H

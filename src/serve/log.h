@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's log: one structured line per request and per event, on standard error; and the
  * audit log, one JSON line per run, with the hash of the code and never the code. */
 #ifndef PX_SERVE_LOG_H

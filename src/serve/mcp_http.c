@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/mcp_http.h"
 
 #include <stdio.h>

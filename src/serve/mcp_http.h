@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* POST /mcp: Model Context Protocol over Streamable HTTP, in both eras, without state of its own. */
 #ifndef PX_SERVE_MCP_HTTP_H
 #define PX_SERVE_MCP_HTTP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics in the text format of Prometheus 0.0.4, with base units and few labels. What the library
  * counts is read from it when asked; here is what only the server knows. */
 #ifndef PX_SERVE_METRICS_H

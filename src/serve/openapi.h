@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The OpenAPI 3.1 document, from the route table and the policy's. */
 #ifndef PX_SERVE_OPENAPI_H
 #define PX_SERVE_OPENAPI_H

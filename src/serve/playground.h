@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The page for people at "/": made from web/ when the module is built, served from memory. It asks the API as
  * any client does; it is nobody's principal, and has no secret in it. */
 #ifndef PX_SERVE_PLAYGROUND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who calls: principals with their tokens and ceilings, from the token file.
  *
  *     NAME sha256:HEX [key=value…]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a route answers: made on any thread, sent by the connection's. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finding the route of a request, and what its path names. */
 #ifndef PX_SERVE_ROUTE_H
 #define PX_SERVE_ROUTE_H

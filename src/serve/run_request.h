@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A run on behalf of a request, whichever route it came by. */
 #ifndef PX_SERVE_RUN_REQUEST_H
 #define PX_SERVE_RUN_REQUEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who runs next. Requests wait in a queue of their principal's, principals take turns, and the
  * calls of one session go one after another in order of arrival without holding a worker.
  *

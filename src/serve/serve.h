@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP server of `pyexec serve`, as a module that the program loads when asked to serve: the
  * other commands start without its libraries.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's life: start, SIGHUP, drain, end. */
 #include "serve/server.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The server's state, shared by its files. */
 #ifndef PX_SERVE_SERVER_H
 #define PX_SERVE_SERVER_H

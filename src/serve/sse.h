@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Server-sent events of a run: stdout and stderr as they come, then the result or the error. */
 #ifndef PX_SERVE_SSE_H
 #define PX_SERVE_SSE_H

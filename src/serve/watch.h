@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What libmicrohttpd does not see: a client that goes away while its connection sleeps, one that
  * never finishes a request, and silence on a stream of events. One thread, which sleeps for good
  * when no connection is open. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must come out of each program of examples/analysis: computed here from the same data without its packages, or
 a fact of a data set that scikit-learn brings."""
 import base64

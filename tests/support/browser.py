@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Headless Chromium (Debian's) by its own driver, as the tests of the playground use it. Of each page it keeps the
 violations of Content-Security-Policy, what scripts could not hide (requests, console), and what it downloaded."""
 import contextlib

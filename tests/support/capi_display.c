@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Displays, values and inputs through the C API. */
 #include <err.h>
 #include <stdio.h>

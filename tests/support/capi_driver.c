@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The C API by lines: "FUNCTION<tab>ARGUMENT…" in, "ok<tab>ANSWER" or "error<tab>CODE<tab>ERRNO<tab>
  * MESSAGE<tab>HINT" out. The first line is the configuration. For the tests (driver.py). */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fault injection through the C API, with tests/support/fault_shim.c preloaded.
  *
  *     capi_faults SCENARIO KIND ERRNO MODE STRIDE

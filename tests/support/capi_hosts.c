@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hosts that are unlike a plain program; each argument names a scenario; prints "ok" when it
  * holds. For the tests. */
 #define _GNU_SOURCE

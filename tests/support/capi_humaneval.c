@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Executes each script of stdin (a line with its length, then its bytes) with the whitelist
  * off and the default bans; prints what the accessors say, tab-separated. For the tests. */
 #include <pyexec.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Executes one request object per line of stdin; prints the result object, with the time it
  * took, per line. For the tests. */
 #include <pyexec.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions of one principal, made and closed by many threads at once below the folder that is
  * given; prints how many of the threads made the session that all of them wanted. */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Calls of one session and single runs while a signal comes every 100 microseconds, to a handler without
  * SA_RESTART. Prints "ok" when each call gave its value and its facts, and the session lived throughout. */
 #define _GNU_SOURCE

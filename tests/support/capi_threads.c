@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Embedding: each argument names a scenario; prints "ok" when it holds. For the tests. */
 #define _GNU_SOURCE
 #include <dirent.h>

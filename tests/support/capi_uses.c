@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What else a host may do around libpyexec: each argument names a scenario of test_embedding.py;
  * prints "ok" when it holds. */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clients of other servers' dialects (E2B, SandboxFusion, what Dify's uses), at the versions that
 tests/dialects/requirements.txt pins, in an environment of their own in the build folder."""
 import json

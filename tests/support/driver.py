@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The C API as a test uses it, one call after another, through tests/support/capi_driver.c."""
 import json
 import os

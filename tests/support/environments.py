@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tests use from PyPI and npm, at the versions that files of pins (requirements.txt, package.json) give."""
 import hashlib
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Preloaded into pyexec: fails one call of recv() or read() of the host (FAIL_CALL, FAIL_NUMBER) with ENOMEM. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Makes the N-th call of a kind fail, or each from the N-th on, in the process that preloads it. Only calls
  * made by pyexec's own code and by the libraries of COUNTED are counted: a library of others may do with a
  * failure what it likes.

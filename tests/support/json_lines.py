@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of a program that speaks JSON-RPC on its standard streams, one message a line."""
 import json
 import subprocess

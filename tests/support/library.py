@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An executor as a test uses it: a thread-safe client of `pyexec rpc`."""
 import base64
 import json

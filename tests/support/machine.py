@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole machine of its own, with systemd as its process 1, over a copy-on-write view of this one's files.
 
 Mounts, processes, cgroup (version 2) and network are its own; the kernel is this one. Needs root."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of `pyexec mcp` that says what it likes."""
 from json_lines import JsonLines
 

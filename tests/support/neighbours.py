@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """How long well-behaved sessions wait for an answer while one script beside them misbehaves.
 
 tests/support/neighbours.py [--seconds N] [--sessions N] [--json] [BOMB …]     or `make bench-neighbours`

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a program as on Linux 5.13: old_kernel PROGRAM ARGUMENT…
  *
  * A seccomp filter, which all descendants inherit, answers ENOSYS to each system call that is newer, and refuses what

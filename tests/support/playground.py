@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The playground as a person uses it: cells, buttons and keys of the page, in a real browser."""
 import contextlib
 import http.server

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`pyexec serve` as the tests use it: started on sockets of its own, and spoken to as HTTP clients do."""
 import contextlib
 import hashlib

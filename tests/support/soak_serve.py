@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """A soak of `pyexec serve`: mixed traffic, clients that break off and kills of what it runs, and afterwards memory,
 descriptors, threads, processes and mounts compared with what they were.
 

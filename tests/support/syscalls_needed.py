@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What CPython, glibc and common packages need of the kernel, written by hand from their sources and manual pages, and
 not from src/sandbox/syscalls.def, which it judges. A call that is not here must be refused, whatever its arguments. Who
 adds a rule to the list adds the need here."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boots Debian's kernel in QEMU, by emulation, with this build, Python and the tests in its initrd.
 
 No disk and no network: what the machine prints on its serial line is all that comes out."""

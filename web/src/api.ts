@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The server's API, with the token of the person at the keyboard.
 import {readEvents, type ServerEvent} from "./events.js";
 

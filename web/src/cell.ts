@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One cell: its code, its buttons, what its last run showed.
 import type {EditorView} from "@codemirror/view";
 import {button, el} from "./dom.js";

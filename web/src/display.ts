@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One display of a script (a MIME bundle) as an element; the richest form that can be shown safely.
 import type {Display} from "./api.js";
 import {el} from "./dom.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Elements without HTML: text stays text, whatever it is.
 
 type Child = Node | string | null | undefined | false;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The code editor of a cell.
 import {closeBrackets, closeBracketsKeymap} from "@codemirror/autocomplete";
 import {defaultKeymap, history, historyKeymap, indentWithTab} from "@codemirror/commands";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Server-sent events of a fetch: EventSource can't POST.
 
 export interface ServerEvent {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The session's workspace: its files, to send, fetch and delete.
 import {Problem, type Api, type File as Listed} from "./api.js";
 import {button, el, size} from "./dom.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // HTML that a script displayed, in a frame that can do nothing: no scripts, no origin, no requests, no navigation.
 //
 // What holds: the frame's sandbox; this page's Content-Security-Policy, which the frame inherits (so it may not

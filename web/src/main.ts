@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The page: puts its parts together and keeps them in step with the server.
 import {Api, Problem, type Session} from "./api.js";
 import {button, el} from "./dom.js";

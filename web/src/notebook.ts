@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cells, their order, and the queue in which they run in the session.
 import {Problem, type Api, type Result} from "./api.js";
 import {Cell, type Host} from "./cell.js";

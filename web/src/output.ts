@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What one run of a cell has shown so far, and how it ended.
 import type {Denial, Display, Problem, Result} from "./api.js";
 import {show} from "./display.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The session's policy: what its scripts may do, and its limits.
 import {duration, el, size} from "./dom.js";
 

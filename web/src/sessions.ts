@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The caller's sessions: which one the cells run in, the others, new ones.
 import {Problem, type Api, type Session} from "./api.js";
 import {button, duration, el} from "./dom.js";

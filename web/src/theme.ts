@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Light and dark: the system's choice, until the person makes one.
 import {button} from "./dom.js";
 

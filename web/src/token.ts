@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Asks for the token, and asks again when it is not known.
 import {el} from "./dom.js";
 

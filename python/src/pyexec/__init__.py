@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Client of pyexec, which runs unreviewed Python behind kernel walls.
 
     from pyexec import Pyexec

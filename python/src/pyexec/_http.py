@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running `pyexec serve`, over its UNIX socket or TCP. One thread has an event loop with httpx's client; a call is a
 task there, and cancelling it closes its connection, which cancels the run."""
 from __future__ import annotations

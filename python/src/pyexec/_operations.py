@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the clients can ask: methods with their parameters, and what comes of the answers. Both clients are made of
 these; they differ in how they wait."""
 from __future__ import annotations

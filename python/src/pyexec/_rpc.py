@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`pyexec rpc` as a child process: JSON lines on its standard streams. One thread reads the answers and completes the
 futures by id; whoever calls writes its own line."""
 from __future__ import annotations

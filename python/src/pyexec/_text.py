@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text for models: at most TEXT_BYTES, so that one result can't fill a model's context."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The seam between the clients and the ways to reach pyexec: a call is a future that events may come before."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client for asyncio. It has the calls of `pyexec.client`, and what is said of them holds here; cancelling a task
 cancels its run."""
 from __future__ import annotations

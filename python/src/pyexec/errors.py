@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures of the host side, a class for each code. A script that fails is a `Result`, not an exception."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """inspect_ai: `sandbox="pyexec"` in a task (found by its entry point).
 
 There is no shell and no other program in the sandbox: exec() runs `python3 -c CODE`, `python3 FILE …` and `python3 -`

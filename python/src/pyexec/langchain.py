@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LangChain: `create_agent(model, [PyexecTool()])` gives the model a Python that keeps its state."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """smolagents: `CodeAgent(tools, model, executor=PyexecExecutor())` runs the agent's code in a pyexec session.
 
 As with smolagents' own remote executors, tools are sent as source and run inside the sandbox: one that talks to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes in and what comes out. Names are those of the protocol; docs/results.md and docs/configuration.md say
 what they mean. Fields of a later version that are not known here are ignored, and are in `Result.raw`."""
 from __future__ import annotations

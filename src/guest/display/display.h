@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Displays: what the script shows by display(), by its last value and by libraries, sent to the
  * host as it comes, bounded in number and bytes. */
 #ifndef PX_GUEST_DISPLAY_DISPLAY_H

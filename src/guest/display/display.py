@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What objects look like: their representations become forms of a display.
 #
 # Runs inside the interpreter with names of its own (guest/embedded_python.c): `send`, `explain`, `fired`,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Libraries that show things: what each must be told to show them here. A module of HOOKS is
 # changed as it is imported (find_spec), in a zygote that preloads it or in a child.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Values as JSON, by the mapping of docs/results.md, and JSON as values.
 
 DEPTH_MAX = 100

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reports of refusals, sent as they happen: a run that is killed later loses none. */
 #include <string.h>
 

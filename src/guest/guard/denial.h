@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #ifndef PX_GUEST_GUARD_DENIAL_H
 #define PX_GUEST_GUARD_DENIAL_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guard's entry points, and the table of audit events that it judges. */
 #include "guest/guard/guard.h"
 

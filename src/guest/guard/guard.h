@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The guard: import and open policy inside the interpreter, and reports of what was refused.
  *
  * It is policy and help, not the wall: a script with native code, or a patient one without,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Code that a script makes under the interpreter's file names, and native code that it loads. The
  * guard knows library code by its file name, so such names must not be a script's to give. */
 #ifndef PX_GUEST_GUARD_GUARD_CODE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file policy, for audit events that name paths. Policy and messages: the mounts and
  * Landlock are what holds. */
 #ifndef PX_GUEST_GUARD_GUARD_FILES_H

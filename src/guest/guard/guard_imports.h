@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The import policy: builtins.__import__ and importlib's two functions, wrapped in C. */
 #ifndef PX_GUEST_GUARD_GUARD_IMPORTS_H
 #define PX_GUEST_GUARD_GUARD_IMPORTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* max_open_files, which RLIMIT_NOFILE keeps: imports open files of their own, and libraries keep files of
  * the interpreter's tree open, such as fonts. Neither counts as the script's. */
 #ifndef PX_GUEST_GUARD_OPEN_FILES_H

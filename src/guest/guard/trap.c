@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/guard/trap.h"
 
 #include <linux/audit.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Refused system calls: the SIGSYS handler that names the call and ends the run.
  *
  * seccomp's SECCOMP_RET_TRAP raises SIGSYS synchronously at the call, so the handler runs like

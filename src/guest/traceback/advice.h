@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hints for what only the child sees: the whole code, the working directory, the Python version. */
 #ifndef PX_GUEST_TRACEBACK_ADVICE_H
 #define PX_GUEST_TRACEBACK_ADVICE_H

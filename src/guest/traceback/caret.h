@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A frame's source lines in a traceback, with the marks below them that 3.11 and later print:
  *
  *     return total / count

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who is calling: the Python frames of this thread, from the innermost outwards. All need the
  * GIL and leave a pending exception as it was. */
 #ifndef PX_GUEST_TRACEBACK_FRAMES_H

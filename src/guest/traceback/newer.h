@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Syntax and names of the standard library that are newer than this Python, or that it has no more. */
 #ifndef PX_GUEST_TRACEBACK_NEWER_H
 #define PX_GUEST_TRACEBACK_NEWER_H

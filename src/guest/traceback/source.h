@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Code whose lines a traceback can show: the run's own, in a session also earlier cells'. */
 #ifndef PX_GUEST_TRACEBACK_SOURCE_H
 #define PX_GUEST_TRACEBACK_SOURCE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* "Did you mean: …?" for names and attributes that don't exist, by CPython's own measure. */
 #ifndef PX_GUEST_TRACEBACK_SUGGEST_H
 #define PX_GUEST_TRACEBACK_SUGGEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a SyntaxError is printed: place, line, caret. */
 #ifndef PX_GUEST_TRACEBACK_SYNTAX_H
 #define PX_GUEST_TRACEBACK_SYNTAX_H

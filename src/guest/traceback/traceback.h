@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tracebacks as the interpreter prints them, each version in its own way, but with the
  * script's own frames only and source lines from memory. Written in C from the traceback
  * objects themselves: the script may have replaced the traceback module, or all of them.

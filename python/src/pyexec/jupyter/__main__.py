@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """python -m pyexec.jupyter install …: makes a kernelspec; python -m pyexec.jupyter launch -f FILE: is the kernel."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel: Jupyter's messages on one side, a session of `pyexec rpc` on the other. No code of a notebook runs in this
 process, nor is it parsed here: what is not Python is found by the session (magics.py)."""
 from __future__ import annotations

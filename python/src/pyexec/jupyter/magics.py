@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines of a notebook that are IPython's and not Python's: `%magic`, `%%magic` and `!command`. Which lines these are is
 found by the session's own compiler, because a line of a text can begin with % too; no code is parsed in this process."""
 from __future__ import annotations

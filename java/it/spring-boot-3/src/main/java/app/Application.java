@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 package app;
 
 import com.alibaba.langengine.pyexecutor.PyExecutionResult;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 package com.alibaba.langengine.pyexecutor;
 
 import java.nio.file.Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /**
  * Runs Python that nobody has reviewed, behind the kernel's walls: {@link com.alibaba.langengine.pyexecutor.PyExecutor}.
  */

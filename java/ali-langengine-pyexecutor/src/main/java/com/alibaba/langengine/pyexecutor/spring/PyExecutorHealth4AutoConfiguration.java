@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 package com.alibaba.langengine.pyexecutor.spring;
 
 import com.alibaba.langengine.pyexecutor.PyExecutor;

@@ -55,8 +55,7 @@ static void require_round_trip(const struct all *all)
     done(&again);
 }
 
-static int from_environment(char *text, size_t length, const struct px_config *into,
-                            pyexec_error *error)
+static int from_environment(char *text, size_t length, const struct px_config *into, pyexec_error *error)
 {
     char *variables[VARIABLES_MAX + 1] = {0};
     size_t count = 0;
@@ -80,8 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     init(&all);
     int status = data[0] == 'e' ? from_environment(text, size - 1, &all.into, &error)
                                 : px_config_parse(bytes, size - 1, "fuzz", &all.into, &error);
-    if (status < 0 || px_policy_check(&all.policy, &error) < 0 ||
-        px_session_config_check(&all.session, &error) < 0)
+    if (status < 0 || px_policy_check(&all.policy, &error) < 0 || px_session_config_check(&all.session, &error) < 0)
         require_error(&error, PYEXEC_INVALID_POLICY);
     if (status == 0)
         require_round_trip(&all);

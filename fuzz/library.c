@@ -4,9 +4,9 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "fuzz.h"
 #include "policy/request.h"
 #include "result/result.h"
-#include "fuzz.h"
 
 struct pyexec_executor {
     int unused;
@@ -44,8 +44,7 @@ const char *pyexec_executor_policy_json(pyexec_executor *executor)
 }
 
 /* A run that writes its code and displays something. */
-int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
-                        pyexec_error *error)
+int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error)
 {
     (void)executor;
     if (px_request_check(request, error) < 0) {
@@ -69,8 +68,8 @@ static int no_session(const char *id, pyexec_error *error)
     return px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "session_id: '%.140s' is no session", id);
 }
 
-int pyexec_execute(pyexec_executor *executor, const char *id, pyexec_request *request,
-                   pyexec_result **ret, pyexec_error *error)
+int pyexec_execute(pyexec_executor *executor, const char *id, pyexec_request *request, pyexec_result **ret,
+                   pyexec_error *error)
 {
     return strlen(id) > 20 ? no_session(id, error) : pyexec_execute_once(executor, request, ret, error);
 }
@@ -111,22 +110,20 @@ int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error
     return give(ret, "{}");
 }
 
-int pyexec_doctor(const char *policy_json, const char *host_json, bool measure, char **ret,
-                  pyexec_error *error)
+int pyexec_doctor(const char *policy_json, const char *host_json, bool measure, char **ret, pyexec_error *error)
 {
     (void)policy_json, (void)host_json, (void)measure, (void)error;
     return give(ret, "{}");
 }
 
-int pyexec_session_list_files(pyexec_executor *executor, const char *id, char **ret,
-                              pyexec_error *error)
+int pyexec_session_list_files(pyexec_executor *executor, const char *id, char **ret, pyexec_error *error)
 {
     (void)executor;
     return strlen(id) > 20 ? no_session(id, error) : give(ret, "[]");
 }
 
-int pyexec_session_read_file(pyexec_executor *executor, const char *id, const char *path,
-                             void **ret, size_t *ret_length, pyexec_error *error)
+int pyexec_session_read_file(pyexec_executor *executor, const char *id, const char *path, void **ret,
+                             size_t *ret_length, pyexec_error *error)
 {
     (void)executor, (void)id;
     if (px_request_check_path(path, "path", error) < 0)
@@ -135,16 +132,15 @@ int pyexec_session_read_file(pyexec_executor *executor, const char *id, const ch
     return give((char **)ret, path);
 }
 
-int pyexec_session_write_file(pyexec_executor *executor, const char *id, const char *path,
-                              const void *bytes, size_t length, pyexec_error *error)
+int pyexec_session_write_file(pyexec_executor *executor, const char *id, const char *path, const void *bytes,
+                              size_t length, pyexec_error *error)
 {
     (void)executor, (void)id;
     require(length == 0 || ((const char *)bytes)[length] == '\0');
     return px_request_check_path(path, "path", error);
 }
 
-int pyexec_session_delete_file(pyexec_executor *executor, const char *id, const char *path,
-                               pyexec_error *error)
+int pyexec_session_delete_file(pyexec_executor *executor, const char *id, const char *path, pyexec_error *error)
 {
     (void)executor, (void)id;
     return px_request_check_path(path, "path", error);

@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/json.h"
-#include "mcp/mcp.h"
 #include "fuzz.h"
+#include "mcp/mcp.h"
 
 #define LAST "\n{\"jsonrpc\":\"2.0\",\"id\":\"the last\",\"method\":\"ping\"}\n"
 
@@ -29,8 +29,8 @@ static void require_result(json_t *result)
     json_array_foreach(content, i, block)
         require(json_string_length(json_object_get(block, "type")));
     if (content)
-        require(json_array_size(content) && (json_is_true(json_object_get(result, "isError")) ||
-                                             json_object_get(result, "structuredContent")));
+        require(json_array_size(content) &&
+                (json_is_true(json_object_get(result, "isError")) || json_object_get(result, "structuredContent")));
 }
 
 static void require_message(const char *line, size_t length)

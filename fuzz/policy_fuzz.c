@@ -21,8 +21,7 @@ static void require_round_trip(const struct px_policy *policy)
     px_policy_done(&again);
 }
 
-static int from_json(struct px_policy *policy, const char *text, size_t length,
-                     pyexec_error *error)
+static int from_json(struct px_policy *policy, const char *text, size_t length, pyexec_error *error)
 {
     json_t *object = json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!object)
@@ -53,9 +52,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(text && px_policy_init(&policy, &error) == 0);
     int status = 0;
     switch (data[0]) {
-    case 'j': status = from_json(&policy, (const char *)data + 1, size - 1, &error); break;
-    case 't': status = from_text(&policy, text, &error); break;
-    default: break;
+    case 'j':
+        status = from_json(&policy, (const char *)data + 1, size - 1, &error);
+        break;
+    case 't':
+        status = from_text(&policy, text, &error);
+        break;
+    default:
+        break;
     }
     if (status < 0)
         require_error(&error, PYEXEC_INVALID_POLICY);

@@ -2,13 +2,12 @@
 /* What a child sends: packets, each after its length in two bytes (the lower first), until the
  * protocol is broken or nothing is left. Whatever was taken in must make a result that is JSON. */
 #include "base/cleanup.h"
-#include "result/result.h"
 #include "fuzz.h"
+#include "result/result.h"
 
-static const size_t sizes[] = {
-    [PX_RESULT_NONE] = 0,
+static const size_t sizes[] = {[PX_RESULT_NONE] = 0,
 #define X(name, size, count) [PX_RESULT_##name] = size,
-    PX_RESULT_FIELDS(X)
+                               PX_RESULT_FIELDS(X)
 #undef X
 };
 
@@ -37,8 +36,10 @@ static void require_bounds(const struct px_child_result *claims)
     for (size_t i = 0; i < PX_RESULT_KINDS; i++)
         require(claims->sizes[i] <= sizes[i]);
     require(json_array_size(claims->denials) <= PX_DENIALS_MAX);
-    require(claims->displays.count <= claims->displays.max_count && claims->displays.bytes <= claims->displays.max_bytes);
-    require(claims->value_json.length <= PX_VALUE_MAX && claims->value.length <= PX_VALUE_MAX && claims->traceback.length <= PX_TRACEBACK_MAX);
+    require(claims->displays.count <= claims->displays.max_count &&
+            claims->displays.bytes <= claims->displays.max_bytes);
+    require(claims->value_json.length <= PX_VALUE_MAX && claims->value.length <= PX_VALUE_MAX &&
+            claims->traceback.length <= PX_TRACEBACK_MAX);
 }
 
 static void require_stream(pyexec_result *result, const uint8_t *data, size_t size)
@@ -68,9 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         result->has_value = true;
         px_displays_finish(&result->claims.displays);
         uint64_t room = PX_JSON_ROOM;
-        result->has_value_json = px_json_claim_ok(px_buffer_string(&claims->value_json), claims->value_json.length, false, &room);
-        require(px_result_set_error(result, px_buffer_string(&claims->type),
-                                    px_buffer_string(&claims->message)) == 0);
+        result->has_value_json =
+            px_json_claim_ok(px_buffer_string(&claims->value_json), claims->value_json.length, false, &room);
+        require(px_result_set_error(result, px_buffer_string(&claims->type), px_buffer_string(&claims->message)) == 0);
         const char *json = pyexec_result_json(result);
         json_t *object = json ? json_loads(json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
         require(json_is_object(object) && !strchr(json, '\n'));

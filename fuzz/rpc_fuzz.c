@@ -8,10 +8,10 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "fuzz.h"
 #include "policy/request.h"
 #include "result/result.h"
 #include "rpc/rpc.h"
-#include "fuzz.h"
 
 #define LAST "\n{\"jsonrpc\":\"2.0\",\"id\":\"the last\",\"method\":\"ping\"}\n"
 

@@ -61,8 +61,8 @@ typedef enum pyexec_code {
 /* What failed, with the offending value, and what to do next. Always terminated. */
 typedef struct pyexec_error {
     pyexec_code code;
-    int sys_errno;          /* errno of the system call behind it, or 0 */
-    int retry_after_ms;     /* with PYEXEC_OVERLOADED: when to try again; else 0 */
+    int sys_errno;      /* errno of the system call behind it, or 0 */
+    int retry_after_ms; /* with PYEXEC_OVERLOADED: when to try again; else 0 */
     char message[1024];
     char hint[1024];
 } pyexec_error;
@@ -103,13 +103,12 @@ PYEXEC_API const char *pyexec_status_name(pyexec_status status);
  * interpreter and importing `preload_imports`; at most 30 seconds.
  * Errors: PYEXEC_INVALID_POLICY, PYEXEC_PYTHON_NOT_FOUND, PYEXEC_PYTHON_UNSUPPORTED,
  * PYEXEC_SANDBOX_UNAVAILABLE (names the missing layer and its remedy), PYEXEC_INTERNAL. */
-PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json,
-                                   pyexec_executor **ret, pyexec_error *error);
+PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
+                                   pyexec_error *error);
 
 /* The same with sessions configured: one JSON object with the optional members "policy",
  * "session" and "host" (docs/configuration.md). pyexec_executor_new() has the default sessions. */
-PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret,
-                                    pyexec_error *error);
+PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error);
 
 /* Session ids are "PRINCIPAL/ID" from now on: callers who know nothing of each other, each with its
  * own sessions, of which it may have `max_count`, and its own folder of workspaces (ROOT/PRINCIPAL/ID;
@@ -119,8 +118,8 @@ PYEXEC_API void pyexec_executor_use_principals(pyexec_executor *executor);
 
 /* Another number of sessions for one principal than `max_count`; 0: that one again. Those that it
  * has already stay. */
-PYEXEC_API int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal,
-                                              int64_t max_count, pyexec_error *error);
+PYEXEC_API int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal, int64_t max_count,
+                                              pyexec_error *error);
 
 /* Ends every run, waits for calls in progress in other threads to return, and removes all
  * that the executor made: processes, descriptors, mounts, cgroups. No call may start after. */
@@ -175,35 +174,30 @@ PYEXEC_API int pyexec_request_set_stdin(pyexec_request *request, const void *byt
 PYEXEC_API int pyexec_request_set_stdin_fd(pyexec_request *request, int fd);
 
 /* A file put into the workspace before the run; path is relative to it. Needs file access. */
-PYEXEC_API int pyexec_request_add_file(pyexec_request *request, const char *path,
-                                       const void *bytes, size_t length);
+PYEXEC_API int pyexec_request_add_file(pyexec_request *request, const char *path, const void *bytes, size_t length);
 
 /* A glob pattern; the contents of changed files that match it come with the result. */
 PYEXEC_API int pyexec_request_add_return_file(pyexec_request *request, const char *pattern);
 
 /* Everything of an execute request as one JSON object (docs/rpc.md, execute_once). */
-PYEXEC_API int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
-                                       pyexec_error *error);
+PYEXEC_API int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length, pyexec_error *error);
 
 /* Output as it comes. stream is 1 or 2. Called on the thread that executes, before
  * pyexec_execute_once() returns; bytes beyond the output limits are not shown. Must not
  * call back into the executor with this request. A return other than 0 cancels the run. */
 typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, size_t length);
-PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn,
-                                          void *userdata);
+PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, void *userdata);
 
 /* Displays as they come, each as pyexec_result_display_json() has it. Called and answered like
  * pyexec_output_fn; what the script wrote before has been shown before. */
 typedef int (*pyexec_display_fn)(void *userdata, const char *json, size_t length);
-PYEXEC_API void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn,
-                                           void *userdata);
+PYEXEC_API void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, void *userdata);
 
 /* A variable of the script, from JSON: `name` is a Python identifier of ASCII letters, digits and
  * '_'. In a session it stays. A later value for the same name replaces. 0, or -1: `value_json` is
  * not JSON, or out of memory. What can't be a name makes the execution fail with
  * PYEXEC_INVALID_REQUEST. */
-PYEXEC_API int pyexec_request_set_input(pyexec_request *request, const char *name,
-                                        const char *value_json);
+PYEXEC_API int pyexec_request_set_input(pyexec_request *request, const char *name, const char *value_json);
 
 /* Asks for the last value as JSON: tables as "records" or "split"; NULL: not at all. 0, or -1: any
  * other word. */
@@ -216,8 +210,7 @@ PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 /* Told, on the thread that executes, when a session call has its place in its session's order:
  * from then on calls that come later run later. Must not call back into pyexec. */
 typedef void (*pyexec_arrived_fn)(void *userdata);
-PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn,
-                                           void *userdata);
+PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata);
 
 /* Stops a run that another thread is executing with this request, or the next one if none
  * is. May be called from any thread and from a signal handler. `interrupt` raises
@@ -240,8 +233,8 @@ PYEXEC_API int pyexec_request_was_sent(const pyexec_request *request);
  * Errors: PYEXEC_INVALID_POLICY, PYEXEC_INVALID_REQUEST, PYEXEC_PYTHON_NOT_FOUND,
  * PYEXEC_PYTHON_UNSUPPORTED, PYEXEC_SANDBOX_UNAVAILABLE, PYEXEC_OVERLOADED (the code never
  * started), PYEXEC_SHUTTING_DOWN, PYEXEC_INTERNAL. */
-PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request,
-                                   pyexec_result **ret, pyexec_error *error);
+PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
+                                   pyexec_error *error);
 
 /* Runs code in a session, which keeps its state between calls: made by its first call, whose
  * policy it keeps. Later calls may change timeout_ms, cpu_time_seconds, the output and value
@@ -253,8 +246,8 @@ PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *re
  *
  * Errors: those of pyexec_execute_once(), and PYEXEC_SESSION_LIMIT (all are busy),
  * PYEXEC_SESSION_NOT_FOUND (closed while this call waited). */
-PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id,
-                              pyexec_request *request, pyexec_result **ret, pyexec_error *error);
+PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request,
+                              pyexec_result **ret, pyexec_error *error);
 
 /* Makes a session ahead of its first call, with its process ready, so that files can be put first.
  *
@@ -262,51 +255,45 @@ PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id,
  *
  * Takes the time of a run's start. Errors: those of pyexec_execute(), and PYEXEC_INVALID_REQUEST
  * with sys_errno EEXIST when there is a session of this id. */
-PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *session_id,
-                                     const char *policy_json, const char *ceiling_json,
-                                     pyexec_error *error);
+PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
+                                     const char *ceiling_json, pyexec_error *error);
 
 /* Interrupts the running call as Ctrl-C would; nothing when none is running. */
-PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id,
-                                        pyexec_error *error);
+PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 
 /* Ends a session and removes what is its own. A running call ends as `cancelled`, waiting ones
  * get PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */
-PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *session_id,
-                                    pyexec_error *error);
+PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 PYEXEC_API void pyexec_session_close_all(pyexec_executor *executor);
 
 /* The live sessions as a JSON array of {"id", "principal", "busy", "execution_count", "age_ms",
  * "idle_ms"}; one of them, with "restarted" and its effective "policy" too; counters as a JSON
  * object (docs/c-api.md). Free them with free(). */
 PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
-PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret,
-                                   pyexec_error *error);
+PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 
 /* The workspace of a session: its files as a JSON array of {"path", "bytes"};
  * the bytes of one (free them with free(); at most 64 MiB); a file written or deleted. Paths are
  * relative; symbolic links are never followed. Errors: PYEXEC_SESSION_NOT_FOUND,
  * PYEXEC_INVALID_REQUEST. */
-PYEXEC_API int pyexec_session_list_files(pyexec_executor *executor, const char *session_id,
-                                         char **ret, pyexec_error *error);
-PYEXEC_API int pyexec_session_read_file(pyexec_executor *executor, const char *session_id,
-                                        const char *path, void **ret, size_t *ret_length,
-                                        pyexec_error *error);
-PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *session_id,
-                                         const char *path, const void *bytes, size_t length,
+PYEXEC_API int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret,
                                          pyexec_error *error);
-PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id,
-                                          const char *path, pyexec_error *error);
+PYEXEC_API int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path, void **ret,
+                                        size_t *ret_length, pyexec_error *error);
+PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *session_id, const char *path,
+                                         const void *bytes, size_t length, pyexec_error *error);
+PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path,
+                                          pyexec_error *error);
 
 /* One folder of the workspace ("" is the workspace itself), not what is below: a JSON object {"entries":
  * [{"name", "kind", "bytes", "mode", "modified_ns"}], "truncated"} with at most 20,000 entries; kind is "file",
  * "folder", "link" (not followed) or "other". Free it with free(). sys_errno is ENOENT when there is none.
  * And a folder made, with those above it; one that is there is no error. Errors: as above. */
-PYEXEC_API int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id,
-                                          const char *path, char **ret, pyexec_error *error);
-PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id,
-                                          const char *path, pyexec_error *error);
+PYEXEC_API int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id, const char *path,
+                                          char **ret, pyexec_error *error);
+PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path,
+                                          pyexec_error *error);
 
 /* The same as a stream: a descriptor, which the caller closes, of a regular file in the workspace.
  *
@@ -317,14 +304,13 @@ PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char 
  * The kernel keeps the quota of a workspace in memory: write(2) fails with ENOSPC. Into a folder of
  * the host (workspace_root) the caller writes no more than *ret_bytes. The script may change the file
  * meanwhile. Errors: those of pyexec_session_read_file(). */
-PYEXEC_API int pyexec_session_open_file(pyexec_executor *executor, const char *session_id,
-                                        const char *path, bool write, int *ret_fd,
-                                        uint64_t *ret_bytes, pyexec_error *error);
+PYEXEC_API int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, const char *path, bool write,
+                                        int *ret_fd, uint64_t *ret_bytes, pyexec_error *error);
 
 /* Gives a file of the workspace another path, in one step; folders above it are made, a file that
  * is there is replaced. Errors: as above. */
-PYEXEC_API int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id,
-                                          const char *from, const char *to, pyexec_error *error);
+PYEXEC_API int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id, const char *from,
+                                          const char *to, pyexec_error *error);
 
 PYEXEC_API void pyexec_result_free(pyexec_result *result);
 
@@ -378,8 +364,8 @@ PYEXEC_API const char *pyexec_result_json(pyexec_result *result);
  * one escape attempt per layer, as JSON. Never fails because a layer is missing.
  *
  * ret  a JSON object; free it with free(). `ok` in it says whether runs are possible. */
-PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, bool selftest,
-                             char **ret, pyexec_error *error);
+PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, bool selftest, char **ret,
+                             pyexec_error *error);
 
 /* Measures this machine's floors inside the executor's own zygote, `iterations` times each:
  * a bare clone of the warm interpreter with exit and wait, the same with a run's namespaces,
@@ -388,8 +374,7 @@ PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, boo
  *
  * ret  a JSON object {"clone": {"p50": µs, "p90": µs, "p99": µs}, "clone_namespaces": {…},
  *      "socket_round_trip": {…}, "socket_round_trip_first": {…}}; free it with free(). */
-PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
-                                     pyexec_error *error);
+PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error);
 
 #ifdef __cplusplus
 }

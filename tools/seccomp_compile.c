@@ -27,7 +27,7 @@
 #include <string.h>
 
 #define X32_BIT 0x40000000u
-#define REACH 255               /* jt and jf are bytes */
+#define REACH 255 /* jt and jf are bytes */
 #define SEGMENTS_MAX 600
 #define TEST_SIZE_MAX 64
 
@@ -59,7 +59,7 @@ struct known_rows {
 };
 
 struct emitter {
-    struct sock_filter code[PX_PROGRAM_MAX];    /* code[0] is the program's end */
+    struct sock_filter code[PX_PROGRAM_MAX]; /* code[0] is the program's end */
     size_t length;
     bool online;
     struct known_return returns[PX_PROGRAM_MAX];
@@ -104,8 +104,7 @@ static size_t emit_jump(struct emitter *e, uint16_t comparison, uint32_t k, size
 static size_t emit_return(struct emitter *e, uint32_t value)
 {
     for (size_t i = e->return_count; i-- > 0;)
-        if (e->returns[i].value == value &&
-            distance(e, e->returns[i].position) + TEST_SIZE_MAX <= REACH)
+        if (e->returns[i].value == value && distance(e, e->returns[i].position) + TEST_SIZE_MAX <= REACH)
             return e->returns[i].position;
     size_t position = emit(e, BPF_RET | BPF_K, value, 0, 0);
     e->returns[e->return_count++] = (struct known_return){value, position};
@@ -122,8 +121,7 @@ static size_t emit_load(struct emitter *e, uint32_t offset)
 static uint32_t argument_offset(unsigned argument, bool upper)
 {
     bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
-    return (uint32_t)(offsetof(struct seccomp_data, args) + 8 * argument +
-                      (upper == little ? 4 : 0));
+    return (uint32_t)(offsetof(struct seccomp_data, args) + 8 * argument + (upper == little ? 4 : 0));
 }
 
 static int compare_values(const void *left, const void *right)
@@ -172,8 +170,7 @@ static size_t compile_test(struct emitter *e, const struct px_test *test, size_t
 }
 
 /* Whether two calls' rows decide alike, so that their code can be one. */
-static bool same_rows(const struct emitter *e, const struct px_row *left,
-                      const struct px_row *right, size_t count)
+static bool same_rows(const struct emitter *e, const struct px_row *left, const struct px_row *right, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (px_row_return(&left[i], e->online) != px_row_return(&right[i], e->online) ||
@@ -187,8 +184,7 @@ static bool same_rows(const struct emitter *e, const struct px_row *left,
 static size_t compile_rows(struct emitter *e, const struct px_row *rows, size_t count)
 {
     uint32_t value = px_row_return(&rows[0], e->online);
-    while (count > 1 && px_row_return(&rows[count - 2], e->online) ==
-                            px_row_return(&rows[count - 1], e->online))
+    while (count > 1 && px_row_return(&rows[count - 2], e->online) == px_row_return(&rows[count - 1], e->online))
         count--;
     if (count == 1 || rows[0].test_count == 0)
         return emit_return(e, value);
@@ -210,14 +206,13 @@ static size_t compile_rows(struct emitter *e, const struct px_row *rows, size_t 
 /* Neighbouring numbers that decide alike. */
 struct segment {
     uint32_t first;
-    uint32_t weight;            /* how many numbers the kernel will ask for */
-    const struct px_row *rows;  /* with tests, or NULL */
+    uint32_t weight;           /* how many numbers the kernel will ask for */
+    const struct px_row *rows; /* with tests, or NULL */
     size_t row_count;
-    uint32_t value;             /* without */
+    uint32_t value; /* without */
 };
 
-static const struct px_row *rows_of(const struct px_rules *rules, uint32_t number,
-                                    size_t *ret_count)
+static const struct px_row *rows_of(const struct px_rules *rules, uint32_t number, size_t *ret_count)
 {
     for (size_t i = 0; i < rules->row_count; i++) {
         if (rules->rows[i].number != (int)number)
@@ -232,8 +227,7 @@ static const struct px_row *rows_of(const struct px_rules *rules, uint32_t numbe
     return NULL;
 }
 
-static struct segment segment_of(const struct px_rules *rules, bool online, enum px_part part,
-                                 uint32_t number)
+static struct segment segment_of(const struct px_rules *rules, bool online, enum px_part part, uint32_t number)
 {
     struct segment segment = {.first = number, .weight = 1, .value = SECCOMP_RET_ALLOW};
     size_t count;
@@ -257,8 +251,7 @@ static struct segment segment_of(const struct px_rules *rules, bool online, enum
     return segment;
 }
 
-static size_t find_segments(const struct px_rules *rules, bool online, enum px_part part,
-                            struct segment *segments)
+static size_t find_segments(const struct px_rules *rules, bool online, enum px_part part, struct segment *segments)
 {
     size_t count = 0;
     for (uint32_t number = 0; number <= rules->known.count; number++) {
@@ -269,9 +262,8 @@ static size_t find_segments(const struct px_rules *rules, bool online, enum px_p
         else
             segments[count++] = next;
     }
-    segments[count - 1].weight += 20;   /* numbers of kernels newer than libseccomp */
-    segments[count++] = (struct segment){.first = X32_BIT, .weight = 1,
-                                         .value = SECCOMP_RET_TRAP};
+    segments[count - 1].weight += 20; /* numbers of kernels newer than libseccomp */
+    segments[count++] = (struct segment){.first = X32_BIT, .weight = 1, .value = SECCOMP_RET_TRAP};
     return count;
 }
 
@@ -309,8 +301,8 @@ static struct tree *tree_new(const struct segment *segments, size_t count)
     return tree;
 }
 
-static size_t compile_tree(struct emitter *e, const struct tree *tree,
-                           const struct segment *segments, size_t i, size_t j)
+static size_t compile_tree(struct emitter *e, const struct tree *tree, const struct segment *segments, size_t i,
+                           size_t j)
 {
     if (i == j)
         return segments[i].rows ? compile_rows(e, segments[i].rows, segments[i].row_count)
@@ -321,8 +313,7 @@ static size_t compile_tree(struct emitter *e, const struct tree *tree,
     return emit_jump(e, BPF_JGE, segments[k].first, right, left);
 }
 
-int px_rules_compile(const struct px_rules *rules, bool online, enum px_part part,
-                     struct px_program *ret_program)
+int px_rules_compile(const struct px_rules *rules, bool online, enum px_part part, struct px_program *ret_program)
 {
     struct segment *segments = calloc(SEGMENTS_MAX, sizeof *segments);
     struct emitter *e = calloc(1, sizeof *e);

@@ -29,8 +29,8 @@ enum px_action_kind {
 };
 struct px_action {
     enum px_action_kind kind;
-    unsigned value;             /* of errno */
-    const char *name;           /* as px_syscall_rule has it */
+    unsigned value;   /* of errno */
+    const char *name; /* as px_syscall_rule has it */
 };
 
 struct px_row {
@@ -39,21 +39,21 @@ struct px_row {
     size_t test_count;
     struct px_test tests[PX_ROW_TESTS];
     const char *condition, *reason;
-    int number;                 /* on the target architecture, or -1 when it lacks the call */
-    bool setup;                 /* PX_SETUP has it */
+    int number; /* on the target architecture, or -1 when it lacks the call */
+    bool setup; /* PX_SETUP has it */
 };
 
 /* Which part of the filter: see the end of syscalls.def. */
 enum px_part {
     PX_PART_WHOLE,
-    PX_PART_ZYGOTE,             /* set-up calls allowed */
-    PX_PART_CHILD,              /* all but set-up calls allowed */
+    PX_PART_ZYGOTE, /* set-up calls allowed */
+    PX_PART_CHILD,  /* all but set-up calls allowed */
 };
 
 /* Every number of the target that libseccomp knows. */
 struct px_known {
-    const char *const *names;   /* NULL where unknown */
-    uint32_t count;             /* greatest known number + 1 */
+    const char *const *names; /* NULL where unknown */
+    uint32_t count;           /* greatest known number + 1 */
 };
 
 struct px_rules {
@@ -72,23 +72,19 @@ struct px_program {
 uint32_t px_row_return(const struct px_row *row, bool online);
 
 /* Fills *ret_program. 0, or -1 with a message on stderr. */
-int px_rules_compile(const struct px_rules *rules, bool online, enum px_part part,
-                     struct px_program *ret_program);
+int px_rules_compile(const struct px_rules *rules, bool online, enum px_part part, struct px_program *ret_program);
 
 /* What the whole filter is to answer to a call of the target, read straight from the rows. */
-uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number,
-                         const uint64_t arguments[6]);
+uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number, const uint64_t arguments[6]);
 
 /* Calls `each` with arguments at and around every value that a test of this call names; what no
  * test looks at is `fill`. Stops when `each` returns other than 0, and returns that. */
 typedef int px_edge(void *data, uint32_t number, const uint64_t arguments[6]);
-int px_rules_edges(const struct px_rules *rules, uint32_t number, uint64_t fill, px_edge *each,
-                   void *data);
+int px_rules_edges(const struct px_rules *rules, uint32_t number, uint64_t fill, px_edge *each, void *data);
 
 /* Runs the program on every number with arguments at and around every value that a test
  * names, and compares with the rows. 0, or -1 with the difference on stderr. */
-int px_program_verify(const struct px_rules *rules, bool online, enum px_part part,
-                      const struct px_program *program);
+int px_program_verify(const struct px_rules *rules, bool online, enum px_part part, const struct px_program *program);
 
 /* The same for the two parts together against the whole. */
 int px_parts_verify(const struct px_rules *rules, bool online, const struct px_program *zygote,

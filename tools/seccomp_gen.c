@@ -46,13 +46,11 @@
 #define F_OFD_SETLKW 38
 #endif
 #define PX_MSG_FLAGS \
-    (MSG_PEEK | MSG_DONTROUTE | MSG_TRUNC | MSG_DONTWAIT | MSG_EOR | MSG_WAITALL | MSG_CONFIRM | \
-     MSG_ERRQUEUE | MSG_NOSIGNAL | MSG_MORE | MSG_WAITFORONE | MSG_CMSG_CLOEXEC)
-#define PX_TCP_OPTIONS \
-    TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_QUICKACK, TCP_USER_TIMEOUT
+    (MSG_PEEK | MSG_DONTROUTE | MSG_TRUNC | MSG_DONTWAIT | MSG_EOR | MSG_WAITALL | MSG_CONFIRM | MSG_ERRQUEUE | \
+     MSG_NOSIGNAL | MSG_MORE | MSG_WAITFORONE | MSG_CMSG_CLOEXEC)
+#define PX_TCP_OPTIONS TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_QUICKACK, TCP_USER_TIMEOUT
 #define PX_IP_OPTIONS IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_RECVERR
-#define PX_IPV6_OPTIONS \
-    IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_RECVERR, IPV6_V6ONLY, IPV6_TCLASS
+#define PX_IPV6_OPTIONS IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_RECVERR, IPV6_V6ONLY, IPV6_TCLASS
 
 #define PX_SET_ID "a workspace may be a host folder, where they would mean something to the host"
 #ifndef MAP_SHARED_VALIDATE
@@ -61,22 +59,48 @@
 #ifndef MAP_TYPE
 #define MAP_TYPE 0xf
 #endif
-#define LIST(...) \
-    .count = sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), .values = {__VA_ARGS__}
-#define IN(n, ...) {.argument = n, .mask = UINT32_MAX, LIST(__VA_ARGS__)}
-#define MASKED_IN(n, bits, ...) {.argument = n, .mask = bits, LIST(__VA_ARGS__)}
-#define WIDE_IN(n, ...) {.argument = n, .wide = true, .mask = UINT32_MAX, LIST(__VA_ARGS__)}
-#define ONLY_BITS(n, bits) {.argument = n, .mask = ~(uint32_t)(bits), LIST(0)}
-#define NO_BITS(n, bits) {.argument = n, .mask = (bits), LIST(0)}
+#define LIST(...) .count = sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), .values = {__VA_ARGS__}
+#define IN(n, ...) \
+    { \
+        .argument = n, .mask = UINT32_MAX, LIST(__VA_ARGS__) \
+    }
+#define MASKED_IN(n, bits, ...) \
+    { \
+        .argument = n, .mask = bits, LIST(__VA_ARGS__) \
+    }
+#define WIDE_IN(n, ...) \
+    { \
+        .argument = n, .wide = true, .mask = UINT32_MAX, LIST(__VA_ARGS__) \
+    }
+#define ONLY_BITS(n, bits) \
+    { \
+        .argument = n, .mask = ~(uint32_t)(bits), LIST(0) \
+    }
+#define NO_BITS(n, bits) \
+    { \
+        .argument = n, .mask = (bits), LIST(0) \
+    }
 
 #define COUNT_TESTS(...) sizeof((struct px_test[]){__VA_ARGS__}) / sizeof(struct px_test)
 #define WHEN(...) .test_count = COUNT_TESTS(__VA_ARGS__), .tests = {__VA_ARGS__}
 #define ALWAYS .test_count = 0
 
-#define ALLOW {PX_ACTION_ALLOW, 0, "allow"}
-#define ONLINE {PX_ACTION_ONLINE, EPERM, "online"}
-#define ERRNO(e) {PX_ACTION_ERRNO, e, "errno " #e}
-#define TRAP {PX_ACTION_TRAP, 0, "trap"}
+#define ALLOW \
+    { \
+        PX_ACTION_ALLOW, 0, "allow" \
+    }
+#define ONLINE \
+    { \
+        PX_ACTION_ONLINE, EPERM, "online" \
+    }
+#define ERRNO(e) \
+    { \
+        PX_ACTION_ERRNO, e, "errno " #e \
+    }
+#define TRAP \
+    { \
+        PX_ACTION_TRAP, 0, "trap" \
+    }
 
 static struct px_row rows[] = {
 #define PX_CALL(name, act, tests_, words, why) \
@@ -105,12 +129,25 @@ static const struct newer {
     const char *call;
     int number;
 } newer[] = {
-    {"set_mempolicy_home_node", 450}, {"cachestat", 451}, {"fchmodat2", 452},
-    {"map_shadow_stack", 453}, {"futex_wake", 454}, {"futex_wait", 455},
-    {"futex_requeue", 456}, {"statmount", 457}, {"listmount", 458},
-    {"lsm_get_self_attr", 459}, {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461},
-    {"mseal", 462}, {"setxattrat", 463}, {"getxattrat", 464}, {"listxattrat", 465},
-    {"removexattrat", 466}, {"open_tree_attr", 467}, {"file_getattr", 468},
+    {"set_mempolicy_home_node", 450},
+    {"cachestat", 451},
+    {"fchmodat2", 452},
+    {"map_shadow_stack", 453},
+    {"futex_wake", 454},
+    {"futex_wait", 455},
+    {"futex_requeue", 456},
+    {"statmount", 457},
+    {"listmount", 458},
+    {"lsm_get_self_attr", 459},
+    {"lsm_set_self_attr", 460},
+    {"lsm_list_modules", 461},
+    {"mseal", 462},
+    {"setxattrat", 463},
+    {"getxattrat", 464},
+    {"listxattrat", 465},
+    {"removexattrat", 466},
+    {"open_tree_attr", 467},
+    {"file_getattr", 468},
     {"file_setattr", 469},
 };
 #define NEWER_COUNT (sizeof newer / sizeof newer[0])
@@ -231,33 +268,30 @@ static void write_names(FILE *out, const struct px_known *known)
         fprintf(out, "    %zu,\n", names[i] ? offset : 0);
         offset += names[i] ? strlen(names[i]) + 1 : 0;
     }
-    fprintf(out,
-            "};\n\n"
-            "const char *px_syscall_name(int number)\n{\n"
-            "    size_t count = sizeof name_offsets / sizeof name_offsets[0];\n"
-            "    if (number < 0 || (size_t)number >= count ||\n"
-            "        name_offsets[number] == 0)\n"
-            "        return NULL;\n"
-            "    return name_text + name_offsets[number];\n}\n\n");
+    fprintf(out, "};\n\n"
+                 "const char *px_syscall_name(int number)\n{\n"
+                 "    size_t count = sizeof name_offsets / sizeof name_offsets[0];\n"
+                 "    if (number < 0 || (size_t)number >= count ||\n"
+                 "        name_offsets[number] == 0)\n"
+                 "        return NULL;\n"
+                 "    return name_text + name_offsets[number];\n}\n\n");
 }
 
 static void write_rules(FILE *out)
 {
     fprintf(out, "static const struct px_syscall_rule rules[] = {\n");
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        const char *const fields[] = {rows[i].call, rows[i].action.name, rows[i].condition,
-                                      rows[i].reason};
+        const char *const fields[] = {rows[i].call, rows[i].action.name, rows[i].condition, rows[i].reason};
         for (int f = 0; f < 4; f++) {
             fputs(f == 0 ? "    {" : ", ", out);
             write_string(out, fields[f]);
         }
         fprintf(out, "},\n");
     }
-    fprintf(out,
-            "};\n\n"
-            "const struct px_syscall_rule *px_syscall_rules(size_t *ret_count)\n{\n"
-            "    *ret_count = sizeof rules / sizeof rules[0];\n"
-            "    return rules;\n}\n");
+    fprintf(out, "};\n\n"
+                 "const struct px_syscall_rule *px_syscall_rules(size_t *ret_count)\n{\n"
+                 "    *ret_count = sizeof rules / sizeof rules[0];\n"
+                 "    return rules;\n}\n");
 }
 
 /* The filters of enum px_filter, in its order. */
@@ -282,29 +316,26 @@ static int make_programs(const struct px_rules *rules, struct px_program program
             return -1;
     for (size_t i = 0; i < FILTER_COUNT; i++)
         if (filters[i].part == PX_PART_ZYGOTE &&
-            px_parts_verify(rules, filters[i].online, &programs[i],
-                            &programs[FILTER_COUNT - 1]) < 0)
+            px_parts_verify(rules, filters[i].online, &programs[i], &programs[FILTER_COUNT - 1]) < 0)
             return -1;
     return 0;
 }
 
-static int write_source(const char *path, const struct px_known *known,
-                        const struct px_program programs[FILTER_COUNT])
+static int write_source(const char *path, const struct px_known *known, const struct px_program programs[FILTER_COUNT])
 {
     FILE *out = fopen(path, "w");
     if (!out)
         return perror(path), -1;
-    fprintf(out,
-            "/* Made by tools/seccomp_gen.c from sandbox/syscalls.def. Do not edit. */\n"
-            "#ifndef " TARGET_MACRO "\n#error \"made for another architecture\"\n#endif\n"
-            "#include <stddef.h>\n#include <stdint.h>\n\n"
-            "#include \"sandbox/seccomp.h\"\n#include \"sandbox/seccomp_programs.h\"\n\n");
+    fprintf(out, "/* Made by tools/seccomp_gen.c from sandbox/syscalls.def. Do not edit. */\n"
+                 "#ifndef " TARGET_MACRO "\n#error \"made for another architecture\"\n#endif\n"
+                 "#include <stddef.h>\n#include <stdint.h>\n\n"
+                 "#include \"sandbox/seccomp.h\"\n#include \"sandbox/seccomp_programs.h\"\n\n");
     for (size_t i = 0; i < FILTER_COUNT; i++)
         write_program(out, filters[i].name, &programs[i]);
     fprintf(out, "const struct sock_fprog px_seccomp_programs[PX_FILTER_COUNT] = {\n");
     for (size_t i = 0; i < FILTER_COUNT; i++)
-        fprintf(out, "    [%s] = {sizeof %s / sizeof %s[0], (struct sock_filter *)%s},\n",
-                filters[i].constant, filters[i].name, filters[i].name, filters[i].name);
+        fprintf(out, "    [%s] = {sizeof %s / sizeof %s[0], (struct sock_filter *)%s},\n", filters[i].constant,
+                filters[i].name, filters[i].name, filters[i].name);
     fprintf(out, "};\n\n");
     write_names(out, known);
     write_rules(out);
@@ -358,8 +389,7 @@ static void write_markdown(void)
          "\n"
          "| call | action | when | reason |\n|---|---|---|---|");
     for (size_t i = 0; i < ROW_COUNT; i++)
-        printf("| `%s` | %s | %s | %s |\n", rows[i].call, rows[i].action.name, rows[i].condition,
-               rows[i].reason);
+        printf("| `%s` | %s | %s | %s |\n", rows[i].call, rows[i].action.name, rows[i].condition, rows[i].reason);
     puts("\n## Set-up\n"
          "\n"
          "The zygote's filter allows these too; each child then installs a second, small filter\n"
@@ -395,8 +425,8 @@ static int write_edges(const struct px_rules *rules)
 static int write_verdicts(const struct px_rules *rules, bool online)
 {
     unsigned long long call[7];
-    while (scanf("%llx %llx %llx %llx %llx %llx %llx", &call[0], &call[1], &call[2], &call[3],
-                 &call[4], &call[5], &call[6]) == 7) {
+    while (scanf("%llx %llx %llx %llx %llx %llx %llx", &call[0], &call[1], &call[2], &call[3], &call[4], &call[5],
+                 &call[6]) == 7) {
         uint64_t arguments[6];
         for (int i = 0; i < 6; i++)
             arguments[i] = call[i + 1];

@@ -28,8 +28,8 @@ static bool is_setup(const struct px_rules *rules, uint32_t number)
 }
 
 /* What seccomp(2) is to return, read straight from the rows. */
-static uint32_t decide(const struct px_rules *rules, bool online, enum px_part part, uint32_t arch,
-                       uint32_t number, const uint64_t arguments[6])
+static uint32_t decide(const struct px_rules *rules, bool online, enum px_part part, uint32_t arch, uint32_t number,
+                       const uint64_t arguments[6])
 {
     if (arch != rules->audit_arch || number >= 0x40000000u)
         return SECCOMP_RET_TRAP;
@@ -52,8 +52,7 @@ static uint32_t decide(const struct px_rules *rules, bool online, enum px_part p
     return SECCOMP_RET_ERRNO | ENOSYS;
 }
 
-uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number,
-                         const uint64_t arguments[6])
+uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number, const uint64_t arguments[6])
 {
     return decide(rules, online, PX_PART_WHOLE, rules->audit_arch, number, arguments);
 }
@@ -101,7 +100,7 @@ static uint32_t run(const struct px_program *program, const struct seccomp_data 
 struct check {
     const struct px_rules *rules;
     const struct px_program *program;
-    const struct px_program *second;    /* or NULL */
+    const struct px_program *second; /* or NULL */
     bool online;
     enum px_part part;
 };
@@ -110,12 +109,10 @@ struct check {
  * the lesser one of the actions as signed numbers. */
 static uint32_t stricter(uint32_t left, uint32_t right)
 {
-    return (int32_t)(left & SECCOMP_RET_ACTION_FULL) <= (int32_t)(right & SECCOMP_RET_ACTION_FULL)
-               ? left : right;
+    return (int32_t)(left & SECCOMP_RET_ACTION_FULL) <= (int32_t)(right & SECCOMP_RET_ACTION_FULL) ? left : right;
 }
 
-static int check_one(const struct check *check, uint32_t arch, uint32_t number,
-                     const uint64_t arguments[6])
+static int check_one(const struct check *check, uint32_t arch, uint32_t number, const uint64_t arguments[6])
 {
     struct seccomp_data data = {.nr = (int)number, .arch = arch};
     for (int i = 0; i < 6; i++)
@@ -151,8 +148,8 @@ static void add_value(struct interesting *set, uint64_t value)
         set->values[set->count++] = value;
 }
 
-static void find_interesting(const struct px_rules *rules, uint32_t number, unsigned argument,
-                             bool bits, struct interesting *set)
+static void find_interesting(const struct px_rules *rules, uint32_t number, unsigned argument, bool bits,
+                             struct interesting *set)
 {
     set->count = 0;
     add_value(set, 0);
@@ -191,8 +188,7 @@ static struct px_rules rules_of(const struct px_rules *rules, uint32_t number)
     return of;
 }
 
-int px_rules_edges(const struct px_rules *all, uint32_t number, uint64_t fill, px_edge *each,
-                   void *data)
+int px_rules_edges(const struct px_rules *all, uint32_t number, uint64_t fill, px_edge *each, void *data)
 {
     static struct interesting set;
     struct px_rules rules = rules_of(all, number);
@@ -240,13 +236,12 @@ static int check_call(const struct check *all, uint32_t number)
 
 static int check_all(const struct check *check)
 {
-    static const uint32_t far[] = {0x3fffffff, 0x40000000, 0x40000001, 0x400000ff, 0x7fffffff,
-                                   0x80000000, 0xfffffffe, 0xffffffff};
+    static const uint32_t far[] = {0x3fffffff, 0x40000000, 0x40000001, 0x400000ff,
+                                   0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
     static const uint64_t none[6];
     uint32_t native = check->rules->audit_arch;
     for (uint32_t number = 0; number < 2048; number++) {
-        if (check_call(check, number) < 0 ||
-            check_one(check, native, number | 0x40000000u, none) < 0)
+        if (check_call(check, number) < 0 || check_one(check, native, number | 0x40000000u, none) < 0)
             return -1;
         for (unsigned bit = 0; bit < 32; bit++)
             if (check_one(check, native ^ 1u << bit, number, none) < 0)
@@ -258,8 +253,7 @@ static int check_all(const struct check *check)
     return 0;
 }
 
-int px_program_verify(const struct px_rules *rules, bool online, enum px_part part,
-                      const struct px_program *program)
+int px_program_verify(const struct px_rules *rules, bool online, enum px_part part, const struct px_program *program)
 {
     struct check check = {rules, program, NULL, online, part};
     return check_all(&check);

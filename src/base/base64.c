@@ -14,8 +14,7 @@ void px_base64_encode(struct px_buffer *out, const void *bytes, size_t length)
     char *at = to;
     for (size_t i = 0; i < length; i += 3) {
         size_t rest = length - i;
-        unsigned word = (unsigned)in[i] << 16 | (rest > 1 ? (unsigned)in[i + 1] << 8 : 0) |
-                        (rest > 2 ? in[i + 2] : 0);
+        unsigned word = (unsigned)in[i] << 16 | (rest > 1 ? (unsigned)in[i + 1] << 8 : 0) | (rest > 2 ? in[i + 2] : 0);
         *at++ = alphabet[word >> 18];
         *at++ = alphabet[word >> 12 & 63];
         *at++ = rest > 1 ? alphabet[word >> 6 & 63] : '=';

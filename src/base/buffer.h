@@ -31,8 +31,7 @@ static inline bool px_buffer_ok(const struct px_buffer *buffer)
 void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length);
 void px_buffer_add_string(struct px_buffer *buffer, const char *string);
 void px_buffer_add_byte(struct px_buffer *buffer, char byte);
-void px_buffer_printf(struct px_buffer *buffer, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void px_buffer_printf(struct px_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Room for `extra` more bytes; returns where they go, or NULL. Add to `length` yourself. */
 char *px_buffer_reserve(struct px_buffer *buffer, size_t extra);

@@ -48,7 +48,11 @@ static void test_append(void **state)
     px_buffer_printf(&buffer, "%s", "");
     assert_true(px_buffer_ok(&buffer));
     assert_int_equal(buffer.length, 1000 * 3 + 10 + 90 * 2 + 900 * 3);
-    assert_memory_equal(buffer.data, "ab\0" "0ab\0" "1", 8);
+    assert_memory_equal(buffer.data,
+                        "ab\0"
+                        "0ab\0"
+                        "1",
+                        8);
 }
 
 static void test_consume(void **state)
@@ -112,9 +116,8 @@ static void test_take(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),   cmocka_unit_test(test_append),
-        cmocka_unit_test(test_consume), cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_take),    cmocka_unit_test(test_failure_sticks),
+        cmocka_unit_test(test_empty),   cmocka_unit_test(test_append), cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_reserve), cmocka_unit_test(test_take),   cmocka_unit_test(test_failure_sticks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

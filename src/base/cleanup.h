@@ -28,9 +28,17 @@ static inline void px_close_fd(int *fd)
 #define px_auto(function) __attribute__((cleanup(function)))
 
 #define TAKE_PTR(pointer) \
-    ({ __typeof__(pointer) px_taken = (pointer); (pointer) = NULL; px_taken; })
+    ({ \
+        __typeof__(pointer) px_taken = (pointer); \
+        (pointer) = NULL; \
+        px_taken; \
+    })
 #define TAKE_FD(fd) \
-    ({ int px_taken = (fd); (fd) = -1; px_taken; })
+    ({ \
+        int px_taken = (fd); \
+        (fd) = -1; \
+        px_taken; \
+    })
 
 #define PX_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -42,17 +42,15 @@ static void end_whole(char *text, size_t size)
         at[bad] = '?';
 }
 
-__attribute__((format(printf, 4, 0)))
-static void fill(pyexec_error *error, pyexec_code code, int sys_errno, const char *format,
-                 va_list args)
+__attribute__((format(printf, 4, 0))) static void fill(pyexec_error *error, pyexec_code code, int sys_errno,
+                                                       const char *format, va_list args)
 {
     error->code = code;
     error->sys_errno = sys_errno;
     /* About as long as a few runs take. */
     error->retry_after_ms = code == PYEXEC_OVERLOADED ? 50 : 0;
     vsnprintf(error->message, sizeof error->message, format, args);
-    snprintf(error->hint, sizeof error->hint, "%s",
-             (size_t)code < CODE_COUNT ? codes[code].hint : "");
+    snprintf(error->hint, sizeof error->hint, "%s", (size_t)code < CODE_COUNT ? codes[code].hint : "");
     end_whole(error->message, sizeof error->message);
 }
 
@@ -74,8 +72,7 @@ int px_error_errno(pyexec_error *error, pyexec_code code, int sys_errno, const c
     size_t used = strlen(error->message);
     /* strerrordesc_np is async-signal-safe and needs no locale, unlike strerror. */
     const char *reason = strerrordesc_np(sys_errno);
-    snprintf(error->message + used, sizeof error->message - used, ": %s",
-             reason ? reason : "unknown error");
+    snprintf(error->message + used, sizeof error->message - used, ": %s", reason ? reason : "unknown error");
     return -1;
 }
 
@@ -139,14 +136,15 @@ int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what)
 {
     struct rlimit limit = {0};
     const char *hint = exhausted_hint(sys_errno);
-    px_error_errno(error, hint || sys_errno == EMFILE ? PYEXEC_OVERLOADED : PYEXEC_SANDBOX_UNAVAILABLE,
-                   sys_errno, "%s", what);
+    px_error_errno(error, hint || sys_errno == EMFILE ? PYEXEC_OVERLOADED : PYEXEC_SANDBOX_UNAVAILABLE, sys_errno, "%s",
+                   what);
     if (hint)
         return px_error_hint(error, "%s", hint);
     if (sys_errno == EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        return px_error_hint(error, "This process may have %llu open files (RLIMIT_NOFILE), of which "
-                                    "a session takes four or five: raise it (ulimit -n; "
-                                    "LimitNOFILE= in a unit of systemd), or close sessions.",
+        return px_error_hint(error,
+                             "This process may have %llu open files (RLIMIT_NOFILE), of which "
+                             "a session takes four or five: raise it (ulimit -n; "
+                             "LimitNOFILE= in a unit of systemd), or close sessions.",
                              (unsigned long long)limit.rlim_cur);
     return -1;
 }

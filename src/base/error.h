@@ -12,20 +12,17 @@
 #include "pyexec.h"
 
 /* Sets code and message, the code's default hint, and errno 0. */
-int px_error_set(pyexec_error *error, pyexec_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+int px_error_set(pyexec_error *error, pyexec_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same for a failed system call; ": strerror" is added to the message. */
 int px_error_errno(pyexec_error *error, pyexec_code code, int sys_errno, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* Replaces the hint. */
-int px_error_hint(pyexec_error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+int px_error_hint(pyexec_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "context: " before the message. */
-int px_error_wrap(pyexec_error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+int px_error_wrap(pyexec_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Whether this errno says that the host has no more processes, memory or descriptors. */
 bool px_errno_exhausted(int sys_errno);

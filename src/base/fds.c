@@ -72,8 +72,7 @@ int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, si
     return n < 0 ? -1 : 0;
 }
 
-ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t max,
-                       size_t *ret_count)
+ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t max, size_t *ret_count)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int) * PX_FDS_MAX)];
@@ -88,8 +87,7 @@ ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t ma
     ssize_t n = px_recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     size_t count = 0;
     if (n >= 0 && max) {
-        for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
-             header = CMSG_NXTHDR(&message, header)) {
+        for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
             if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
                 continue;
             size_t here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);

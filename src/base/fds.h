@@ -27,8 +27,7 @@ int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, si
 /* Receives one message and at most `max` descriptors, close-on-exec; further ones are closed
  * by the kernel. Returns its length (0: end), or -1 with errno; EMSGSIZE when it was longer
  * than `size`. *ret_count may be NULL only with max 0. */
-ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t max,
-                       size_t *ret_count);
+ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t max, size_t *ret_count);
 
 /* Closes each and sets it to -1. */
 void px_close_fds(int *fds, size_t count);

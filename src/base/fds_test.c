@@ -49,7 +49,7 @@ static void test_message_without_fds(void **state)
     assert_int_equal(px_receive_fds(pair[1], bytes, sizeof bytes, NULL, 0, &count), 0);
     assert_int_equal(count, 0);
     errno = 0;
-    assert_int_equal(px_send_fds(pair[1], "x", 1, NULL, 0), -1);    /* no SIGPIPE */
+    assert_int_equal(px_send_fds(pair[1], "x", 1, NULL, 0), -1); /* no SIGPIPE */
     assert_int_equal(errno, EPIPE);
     close(pair[1]);
 }

@@ -4,9 +4,9 @@
 #define PX_BASE_FILE_ACCESS_H
 
 enum px_files {
-    PX_FILES_NONE,      /* no writable mount, no workspace content */
-    PX_FILES_READ,      /* the workspace, read-only */
-    PX_FILES_FULL,      /* the workspace */
+    PX_FILES_NONE, /* no writable mount, no workspace content */
+    PX_FILES_READ, /* the workspace, read-only */
+    PX_FILES_FULL, /* the workspace */
 };
 
 #endif

@@ -121,7 +121,7 @@ static inline bool px_json_no_memory(const json_error_t *problem)
 
 struct px_json_feed {
     struct {
-        const char *bytes;      /* NULL: the padding */
+        const char *bytes; /* NULL: the padding */
         size_t left;
     } parts[5];
     size_t at;
@@ -179,7 +179,8 @@ static inline json_t *px_json_load_weighed(const char *text, size_t length, size
 static inline json_t *px_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
     json_error_t unwanted;
-    return px_json_load_weighed(text, length, px_json_memory_estimate(text, length).token, flags, problem ? problem : &unwanted);
+    return px_json_load_weighed(text, length, px_json_memory_estimate(text, length).token, flags,
+                                problem ? problem : &unwanted);
 }
 
 /* NULL of NULL. */

@@ -10,12 +10,18 @@ enum { VALUE = 64, STRING = 64, ARRAY = 128, OBJECT = 256, MEMBER = 112 };
 static uint64_t weight_of(char c)
 {
     switch (c) {
-    case '"': return STRING;
-    case '[': return ARRAY;
-    case '{': return OBJECT;
-    case ',': return VALUE;
-    case ':': return MEMBER;
-    default: return 0;
+    case '"':
+        return STRING;
+    case '[':
+        return ARRAY;
+    case '{':
+        return OBJECT;
+    case ',':
+        return VALUE;
+    case ':':
+        return MEMBER;
+    default:
+        return 0;
     }
 }
 

@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 struct px_json_memory {
-    uint64_t bytes;             /* at least what jansson takes for it, and no more than three times that */
+    uint64_t bytes; /* at least what jansson takes for it, and no more than three times that */
     size_t depth;
-    size_t token;               /* bytes of the longest string, with its quotes, or number */
+    size_t token; /* bytes of the longest string, with its quotes, or number */
 };
 
 /* Of any text: of what is no JSON too, which says nothing then. */

@@ -26,8 +26,16 @@ static void it_is_at_least_what_parsing_takes(void **state)
 {
     (void)state;
     static const char *const items[] = {
-        "{}", "[]", "1", "1.5", "\"\"", "\"12345678901234567890123456789\"", "{\"a\":1}", "[[[[1]]]]",
-        "{\"a\":{},\"b\":[],\"c\":\"\"}", "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"i\":9}",
+        "{}",
+        "[]",
+        "1",
+        "1.5",
+        "\"\"",
+        "\"12345678901234567890123456789\"",
+        "{\"a\":1}",
+        "[[[[1]]]]",
+        "{\"a\":{},\"b\":[],\"c\":\"\"}",
+        "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"i\":9}",
     };
     for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
         px_auto_buffer struct px_buffer text = {0};
@@ -37,7 +45,7 @@ static void it_is_at_least_what_parsing_takes(void **state)
         size_t taken = mallinfo2().uordblks + mallinfo2().hblkhd - before;
         uint64_t weight = px_json_memory_estimate(text.data, text.length).bytes;
         assert_non_null(value);
-        if (taken) {            /* sanitizers have a malloc of their own, which does not tell */
+        if (taken) { /* sanitizers have a malloc of their own, which does not tell */
             if (weight < taken || weight > 3 * taken)
                 print_error("%s: %zu taken, weight %zu\n", items[i], taken, (size_t)weight);
             assert_true(weight >= taken && weight <= 3 * taken);

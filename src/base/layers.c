@@ -4,8 +4,7 @@
 #include <string.h>
 
 static const struct px_layer_info layers[PX_LAYER_COUNT] = {
-#define PX_LAYER(constant, name, required, gives, remedy) \
-    [PX_LAYER_##constant] = {name, required, gives, remedy},
+#define PX_LAYER(constant, name, required, gives, remedy) [PX_LAYER_##constant] = {name, required, gives, remedy},
 #include "base/layers.def"
 #undef PX_LAYER
 };

@@ -29,8 +29,7 @@ static bool ends(const char *name, size_t length, const char *end)
 enum px_mime px_mime_of(const char *name, size_t length)
 {
     const char *slash = length && length <= MIME_NAME_MAX ? memchr(name, '/', length) : NULL;
-    if (!slash || !is_token(name, (size_t)(slash - name)) ||
-        !is_token(slash + 1, length - (size_t)(slash + 1 - name)))
+    if (!slash || !is_token(name, (size_t)(slash - name)) || !is_token(slash + 1, length - (size_t)(slash + 1 - name)))
         return PX_MIME_BAD;
     /* Vega-Lite names its charts application/vnd.vegalite.v6.json. */
     if (is(name, length, "application/json") || ends(name, length, "+json") || ends(name, length, ".json"))

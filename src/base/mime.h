@@ -6,10 +6,10 @@
 #include <stddef.h>
 
 enum px_mime {
-    PX_MIME_BAD,                /* no type's name */
-    PX_MIME_TEXT,               /* a string: text/…, …+xml, application/javascript and xml */
-    PX_MIME_JSON,               /* as it is: application/json, …+json and ….json */
-    PX_MIME_BINARY,             /* a string of base64: all others */
+    PX_MIME_BAD,    /* no type's name */
+    PX_MIME_TEXT,   /* a string: text/…, …+xml, application/javascript and xml */
+    PX_MIME_JSON,   /* as it is: application/json, …+json and ….json */
+    PX_MIME_BINARY, /* a string of base64: all others */
 };
 
 /* TYPE/SUBTYPE of lower-case letters, digits and ! # $ & ^ _ . + -, as RFC 6838 has them, of at

@@ -17,12 +17,13 @@ static enum px_mime of(const char *name)
 static void names_say_how_data_is_written(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"text/plain", "text/html", "text/x", "image/svg+xml", "application/xml",
-                                        "application/javascript", "application/xhtml+xml"};
+    static const char *const texts[] = {"text/plain",           "text/html",       "text/x",
+                                        "image/svg+xml",        "application/xml", "application/javascript",
+                                        "application/xhtml+xml"};
     static const char *const jsons[] = {"application/json", "application/vnd.plotly.v1+json",
                                         "application/vnd.vegalite.v6.json", "application/geo+json"};
-    static const char *const others[] = {"image/png", "application/pdf", "audio/x-wav", "application/octet-stream",
-                                         "application/jsonish", "x/y"};
+    static const char *const others[] = {
+        "image/png", "application/pdf", "audio/x-wav", "application/octet-stream", "application/jsonish", "x/y"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_int_equal(of(texts[i]), PX_MIME_TEXT);
     for (size_t i = 0; i < sizeof jsons / sizeof *jsons; i++)
@@ -34,8 +35,9 @@ static void names_say_how_data_is_written(void **state)
 static void what_is_no_name_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "/", "text", "text/", "/plain", "text/plain/x", "text/plain; charset=utf-8",
-                                      "Text/Plain", "text/\"", "text/a\nb", "text/é", "te xt/plain", "+json"};
+    static const char *const bad[] = {
+        "",           "/",       "text",      "text/",  "/plain",      "text/plain/x", "text/plain; charset=utf-8",
+        "Text/Plain", "text/\"", "text/a\nb", "text/é", "te xt/plain", "+json"};
     char longest[129];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(of(bad[i]), PX_MIME_BAD);

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 
-#define MS INT64_C(1000000)     /* nanoseconds */
+#define MS INT64_C(1000000) /* nanoseconds */
 
 #define RETRY(call) \
     ({ \

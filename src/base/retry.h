@@ -45,8 +45,7 @@ PX_MUST_USE int px_connect_nonblocking(int socket, const struct sockaddr *addres
 
 PX_MUST_USE pid_t px_waitpid(pid_t pid, int *ret_status, int options);
 /* waitid(2) with the facts of wait4(2); `usage` may be NULL. */
-PX_MUST_USE int px_waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options,
-                          struct rusage *ret_usage);
+PX_MUST_USE int px_waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options, struct rusage *ret_usage);
 
 /* All of them, or -1 with errno. */
 PX_MUST_USE int px_random_bytes(void *bytes, size_t length);

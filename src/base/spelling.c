@@ -31,8 +31,7 @@ static size_t edit_distance(const char *a, size_t a_length, const char *b, size_
                 least = above[j] + 1;
             if (row[j - 1] + 1 < least)
                 least = row[j - 1] + 1;
-            if (i > 1 && j > 1 && x == folded(b[j - 2]) && folded(a[i - 2]) == y &&
-                before[j - 2] + 1 < least)
+            if (i > 1 && j > 1 && x == folded(b[j - 2]) && folded(a[i - 2]) == y && before[j - 2] + 1 < least)
                 least = before[j - 2] + 1;
             row[j] = least;
         }
@@ -53,8 +52,7 @@ void px_spelling_offer(struct px_spelling *nearest, const char *candidate)
     /* A third of the letters wrong is still a slip; more is another word. */
     size_t most = (wanted > length ? wanted : length) / 3;
     /* The beginning of a name is that name, cut short. */
-    if (wanted >= 4 && wanted < length &&
-        edit_distance(nearest->wanted, wanted, candidate, wanted) == 0)
+    if (wanted >= 4 && wanted < length && edit_distance(nearest->wanted, wanted, candidate, wanted) == 0)
         distance = 1;
     if (distance > (most ? most : 1) || (nearest->best && distance >= nearest->distance))
         return;

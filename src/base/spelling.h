@@ -10,7 +10,7 @@
  * case are alike, and so are '-' and '_'. */
 struct px_spelling {
     const char *wanted;
-    const char *best;       /* NULL while none is near */
+    const char *best; /* NULL while none is near */
     size_t distance;
 };
 

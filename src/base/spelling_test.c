@@ -12,8 +12,7 @@
 
 static const char *nearest(const char *wanted)
 {
-    static const char *const known[] = {"timeout_ms", "timeout", "isolate_site", "run", "repl",
-                                        "memory_limit_bytes"};
+    static const char *const known[] = {"timeout_ms", "timeout", "isolate_site", "run", "repl", "memory_limit_bytes"};
     struct px_spelling search = {.wanted = wanted};
     for (size_t i = 0; i < PX_COUNT(known); i++)
         px_spelling_offer(&search, known[i]);

@@ -99,7 +99,7 @@ void px_utf8_repair(struct px_buffer *buffer, const char *bytes, size_t length)
         i += good ? good : 1;
         clean = i;
     }
-    if (i > clean)          /* bytes may be NULL when there are none */
+    if (i > clean) /* bytes may be NULL when there are none */
         px_buffer_add(buffer, bytes + clean, i - clean);
 }
 

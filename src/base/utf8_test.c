@@ -13,8 +13,8 @@
 
 static const struct {
     const char *bytes;
-    size_t offset;          /* of the first bad byte; SIZE_MAX when it is valid */
-    const char *repaired;   /* as Python's errors="replace" gives it */
+    size_t offset;        /* of the first bad byte; SIZE_MAX when it is valid */
+    const char *repaired; /* as Python's errors="replace" gives it */
 } samples[] = {
     {"", SIZE_MAX, ""},
     {"abc", SIZE_MAX, "abc"},
@@ -99,13 +99,23 @@ static void test_incomplete_tail(void **state)
         const char *bytes;
         size_t tail;
     } rows[] = {
-        {"", 0}, {"a", 0}, {"\xC3", 1}, {"\xC3\xA9", 0}, {"a\xE2", 1}, {"a\xE2\x82", 2},
-        {"\xE2\x82\xAC", 0}, {"\xF0", 1}, {"\xF0\x9F", 2}, {"\xF0\x9F\x92", 3},
-        {"\xF0\x9F\x92\xA9", 0}, {"\x80\x80\x80", 0}, {"\xED\xA0", 0}, {"\xFF", 0},
+        {"", 0},
+        {"a", 0},
+        {"\xC3", 1},
+        {"\xC3\xA9", 0},
+        {"a\xE2", 1},
+        {"a\xE2\x82", 2},
+        {"\xE2\x82\xAC", 0},
+        {"\xF0", 1},
+        {"\xF0\x9F", 2},
+        {"\xF0\x9F\x92", 3},
+        {"\xF0\x9F\x92\xA9", 0},
+        {"\x80\x80\x80", 0},
+        {"\xED\xA0", 0},
+        {"\xFF", 0},
     };
     for (size_t i = 0; i < PX_COUNT(rows); i++)
-        assert_int_equal(px_utf8_incomplete_tail(rows[i].bytes, strlen(rows[i].bytes)),
-                         rows[i].tail);
+        assert_int_equal(px_utf8_incomplete_tail(rows[i].bytes, strlen(rows[i].bytes)), rows[i].tail);
 }
 
 /* Whatever is cut where, prefix and rest repaired apart are as good as the whole. */
@@ -129,10 +139,9 @@ static void test_cut_anywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_valid),           cmocka_unit_test(test_repair),
-        cmocka_unit_test(test_repair_of_nothing),
-        cmocka_unit_test(test_sequence),        cmocka_unit_test(test_truncate),
-        cmocka_unit_test(test_incomplete_tail), cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_valid),        cmocka_unit_test(test_repair),   cmocka_unit_test(test_repair_of_nothing),
+        cmocka_unit_test(test_sequence),     cmocka_unit_test(test_truncate), cmocka_unit_test(test_incomplete_tail),
+        cmocka_unit_test(test_cut_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

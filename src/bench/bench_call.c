@@ -11,18 +11,18 @@
 #include "bench/bench.h"
 #include "cli/handles.h"
 
-int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool,
-                       const json_t *policy_changes, pyexec_executor **ret, pyexec_error *error)
+int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool, const json_t *policy_changes,
+                       pyexec_executor **ret, pyexec_error *error)
 {
     px_auto_free char *policy = NULL, *host = NULL;
-    struct cli_settings changed = *settings;    /* borrows; only numbers are changed */
+    struct cli_settings changed = *settings; /* borrows; only numbers are changed */
     changed.host.zygotes = zygotes;
     if (!pool)
         changed.host.pool_size = 0;
     if (cli_settings_json(&changed, &policy, &host, error) < 0)
         return -1;
-    json_t *config = json_pack("{s:o, s:{s:i}, s:o}", "policy", px_json_loads(policy, 0, NULL),
-                               "session", "max_count", 0, "host", px_json_loads(host, 0, NULL));
+    json_t *config = json_pack("{s:o, s:{s:i}, s:o}", "policy", px_json_loads(policy, 0, NULL), "session", "max_count",
+                               0, "host", px_json_loads(host, 0, NULL));
     if (config && policy_changes)
         px_json_merge(json_object_get(config, "policy"), json_incref((json_t *)(uintptr_t)policy_changes));
     px_auto_free char *text = px_json_take_text(config);
@@ -38,8 +38,8 @@ pyexec_request *bench_request(pyexec_error *error)
     return NULL;
 }
 
-int bench_call(pyexec_executor *executor, const char *session, pyexec_request *request,
-               double *ret_us, pyexec_error *error)
+int bench_call(pyexec_executor *executor, const char *session, pyexec_request *request, double *ret_us,
+               pyexec_error *error)
 {
     cli_auto_result pyexec_result *result = NULL;
     int64_t start = px_now_ns();

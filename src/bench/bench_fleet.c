@@ -29,11 +29,11 @@ struct host {
     const struct cli_settings *settings;
     const struct bench_plan *plan;
     int threads;
-    double *call_us;            /* of its own sessions; shared */
+    double *call_us; /* of its own sessions; shared */
     size_t count;
     pyexec_executor *executor;
 
-    pid_t pid;                  /* these two are the leader's alone */
+    pid_t pid; /* these two are the leader's alone */
     int socket;
     /* Written by the host for the one that leads. */
     atomic_size_t next;
@@ -154,15 +154,13 @@ static int begin(struct host *host)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    return bench_new_executor(host->settings, host->settings->host.zygotes, false, NULL,
-                              &host->executor, &host->error);
+    return bench_new_executor(host->settings, host->settings->host.zygotes, false, NULL, &host->executor, &host->error);
 }
 
 static const struct {
     int (*run)(struct host *host);
-    bool at_once;               /* all hosts together, else one after another */
-} steps[] = {{begin, true}, {open_all, true}, {stay_idle, true}, {take_memory, false},
-             {call_each, false}};
+    bool at_once; /* all hosts together, else one after another */
+} steps[] = {{begin, true}, {open_all, true}, {stay_idle, true}, {take_memory, false}, {call_each, false}};
 #define STEP_OPEN 1
 
 /* Does a step per byte received; ends with the other side, or at the first failure. */
@@ -182,8 +180,7 @@ static void be_host(struct host *host, int leader)
 static size_t sessions_per_host(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_max < DESCRIPTORS_BESIDE + DESCRIPTORS_PER_SESSION)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max < DESCRIPTORS_BESIDE + DESCRIPTORS_PER_SESSION)
         return 1;
     return (limit.rlim_max - DESCRIPTORS_BESIDE) / DESCRIPTORS_PER_SESSION;
 }
@@ -215,8 +212,7 @@ static int await_step(struct host *host, pyexec_error *error)
     if (px_recv(host->socket, &byte, 1, 0) == 1)
         return 0;
     if (host->error.code == PYEXEC_OK)
-        return px_error_set(error, PYEXEC_INTERNAL, "bench: the process of %zu sessions is gone",
-                            host->count);
+        return px_error_set(error, PYEXEC_INTERNAL, "bench: the process of %zu sessions is gone", host->count);
     *error = host->error;
     return -1;
 }
@@ -258,8 +254,7 @@ static int lead(struct bench_fleet *fleet, struct host *hosts, size_t count)
             return -1;
         if (step == STEP_OPEN) {
             fleet->opened_per_second = (double)fleet->wanted * 1e9 / (double)(px_now_ns() - start);
-            fleet->machine_kib = (before - bench_proc_kib("/proc/meminfo", "MemAvailable:")) /
-                                 (double)fleet->wanted;
+            fleet->machine_kib = (before - bench_proc_kib("/proc/meminfo", "MemAvailable:")) / (double)fleet->wanted;
         }
     }
     return 0;
@@ -271,22 +266,24 @@ static void share_out(struct bench_fleet *fleet, struct host *hosts, size_t coun
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     for (size_t i = 0; i < count; i++) {
         size_t first = fleet->wanted * i / count;
-        hosts[i] = (struct host){.settings = settings, .plan = plan, .call_us = call_us + first,
-                                 .count = fleet->wanted * (i + 1) / count - first, .socket = -1};
+        hosts[i] = (struct host){.settings = settings,
+                                 .plan = plan,
+                                 .call_us = call_us + first,
+                                 .count = fleet->wanted * (i + 1) / count - first,
+                                 .socket = -1};
         hosts[i].threads = cpus < 1 ? 1 : cpus > THREADS_MAX ? THREADS_MAX : (int)cpus;
     }
 }
 
-void bench_fleet_run(struct bench_fleet *fleet, const struct bench_plan *plan,
-                     const struct cli_settings *settings)
+void bench_fleet_run(struct bench_fleet *fleet, const struct bench_plan *plan, const struct cli_settings *settings)
 {
     size_t most = sessions_per_host(), count = (plan->sessions + most - 1) / most, started = 0;
     fleet->wanted = plan->sessions;
     fleet->processes = count;
     if (count > HOSTS_MAX) {
         px_error_set(&fleet->error, PYEXEC_INTERNAL,
-                     "%zu sessions would need %zu processes: the limit of open files allows %zu each",
-                     plan->sessions, count, most);
+                     "%zu sessions would need %zu processes: the limit of open files allows %zu each", plan->sessions,
+                     count, most);
         px_error_hint(&fleet->error, "Raise the hard limit of open files (ulimit -Hn).");
         return;
     }

@@ -16,7 +16,7 @@ struct worker {
     pthread_t thread;
     pyexec_executor *executor;
     int64_t begin_ns, end_ns;
-    uint64_t runs;              /* that ended between begin and end */
+    uint64_t runs; /* that ended between begin and end */
     int failed;
     pyexec_error error;
 };
@@ -39,8 +39,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-int bench_load(pyexec_executor *executor, int threads, int tenths, double *ret,
-               pyexec_error *error)
+int bench_load(pyexec_executor *executor, int threads, int tenths, double *ret, pyexec_error *error)
 {
     px_auto_free struct worker *workers = calloc((size_t)threads, sizeof *workers);
     if (!workers)

@@ -12,11 +12,11 @@
 #include "base/fds.h"
 #include "bench/bench.h"
 
-#define SAMPLE_MAX 100      /* of the processes: reading one walks its page tables */
+#define SAMPLE_MAX 100 /* of the processes: reading one walks its page tables */
 
 struct process {
     pid_t pid, parent;
-    int depth;              /* of its PID namespace, as this process sees it */
+    int depth; /* of its PID namespace, as this process sees it */
 };
 
 static bool read_process(const char *name, struct process *ret)

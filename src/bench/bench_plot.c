@@ -13,12 +13,12 @@
 
 /* In the SVG's own units. */
 #define WIDTH 760
-#define LABELS 300          /* the bars begin here */
+#define LABELS 300 /* the bars begin here */
 #define BARS 360
 #define ROW 24
 #define HEADING 34
 #define TOP 30
-#define FIRST_US 10.0       /* where the axis begins */
+#define FIRST_US 10.0 /* where the axis begins */
 #define BARS_MAX 32
 
 enum plot_kind { FLOOR, OURS, PEER };
@@ -37,10 +37,10 @@ static const struct {
     enum group group;
     enum plot_kind kind;
 } shown[] = {
-    {BENCH_FLOOR_CLONE, FRESH, FLOOR},       {BENCH_FLOOR_NAMESPACES, FRESH, FLOOR},
-    {BENCH_POOLED, FRESH, OURS},             {BENCH_EXECUTE, FRESH, OURS},
-    {BENCH_CLI, FRESH, OURS},                {BENCH_PYTHON, FRESH, PEER},
-    {BENCH_BUBBLEWRAP, FRESH, PEER},         {BENCH_FLOOR_ROUND_TRIP, SESSION, FLOOR},
+    {BENCH_FLOOR_CLONE, FRESH, FLOOR}, {BENCH_FLOOR_NAMESPACES, FRESH, FLOOR},
+    {BENCH_POOLED, FRESH, OURS},       {BENCH_EXECUTE, FRESH, OURS},
+    {BENCH_CLI, FRESH, OURS},          {BENCH_PYTHON, FRESH, PEER},
+    {BENCH_BUBBLEWRAP, FRESH, PEER},   {BENCH_FLOOR_ROUND_TRIP, SESSION, FLOOR},
     {BENCH_SESSION, SESSION, OURS},
 };
 
@@ -54,7 +54,7 @@ struct bar {
 struct plot {
     struct bar bars[BARS_MAX];
     size_t count;
-    double last_us;         /* where the axis ends: a power of ten */
+    double last_us; /* where the axis ends: a power of ten */
 };
 
 static void add_bar(struct plot *plot, const char *title, enum group group, enum plot_kind kind, double us)
@@ -176,19 +176,17 @@ static void add_notes(struct px_buffer *out, double y)
     static const char *const legend[] = {"the kernel's floor", "pyexec", "others"};
     for (int kind = FLOOR; kind <= PEER; kind++) {
         int x = LABELS + 130 * kind;
-        px_buffer_printf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\" class=\"%s\"/>\n",
-                         x, y - 29, kind_names[kind]);
+        px_buffer_printf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\" class=\"%s\"/>\n", x,
+                         y - 29, kind_names[kind]);
         add_text(out, x + 15, y - 20, "note", legend[kind]);
     }
 }
 
-int bench_add_svg(struct px_buffer *out, const struct bench *bench, const json_t *peers,
-                  pyexec_error *error)
+int bench_add_svg(struct px_buffer *out, const struct bench *bench, const json_t *peers, pyexec_error *error)
 {
     struct plot plot = {.last_us = 100 * FIRST_US};
     for (size_t i = 0; i < PX_COUNT(shown); i++)
-        add_bar(&plot, bench_row_title(shown[i].row), shown[i].group, shown[i].kind,
-                bench->rows[shown[i].row].p50);
+        add_bar(&plot, bench_row_title(shown[i].row), shown[i].group, shown[i].kind, bench->rows[shown[i].row].p50);
     if (add_peers(&plot, peers, error) < 0)
         return -1;
     double height = TOP + 16 + GROUP_COUNT * HEADING + (double)plot.count * ROW + 56;

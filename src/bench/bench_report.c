@@ -38,13 +38,10 @@ static const struct {
     enum bench_row figure, floor;
     double goal;
 } ratios[] = {
-    {"execute_to_clone_namespaces", "unpooled / clone with namespaces", BENCH_EXECUTE,
-     BENCH_FLOOR_NAMESPACES, 1.3},
-    {"pooled_to_first_round_trip", "pooled / first socket round trip", BENCH_POOLED,
-     BENCH_FLOOR_FIRST_TRIP, 1.5},
+    {"execute_to_clone_namespaces", "unpooled / clone with namespaces", BENCH_EXECUTE, BENCH_FLOOR_NAMESPACES, 1.3},
+    {"pooled_to_first_round_trip", "pooled / first socket round trip", BENCH_POOLED, BENCH_FLOOR_FIRST_TRIP, 1.5},
     {"pooled_to_round_trip", "pooled / repeated round trip", BENCH_POOLED, BENCH_FLOOR_ROUND_TRIP, 0},
-    {"session_to_round_trip", "session / repeated round trip", BENCH_SESSION,
-     BENCH_FLOOR_ROUND_TRIP, 1.3},
+    {"session_to_round_trip", "session / repeated round trip", BENCH_SESSION, BENCH_FLOOR_ROUND_TRIP, 1.3},
     {"cli_to_python", "cold command line / python3", BENCH_CLI, BENCH_PYTHON, 2.0},
 };
 
@@ -52,10 +49,10 @@ static const struct {
 struct figure {
     const char *key;
     const char *title;
-    double value;           /* 0 with why_not */
-    double goal;            /* 0: none */
+    double value; /* 0 with why_not */
+    double goal;  /* 0: none */
     bool at_least;
-    const char *why_not;    /* NULL: it was measured */
+    const char *why_not; /* NULL: it was measured */
 };
 
 #define FIGURES_MAX 24
@@ -89,27 +86,28 @@ static size_t gather(const struct bench *bench, struct figure figures[FIGURES_MA
     const char *no_fleet = why_no_fleet(fleet);
     size_t count = 0;
     for (; count < PX_COUNT(ratios); count++)
-        figures[count] = (struct figure){
-            ratios[count].key, ratios[count].title,
-            bench_ratio(&bench->rows[ratios[count].figure], &bench->rows[ratios[count].floor]),
-            ratios[count].goal, false, NULL};
+        figures[count] =
+            (struct figure){ratios[count].key,
+                            ratios[count].title,
+                            bench_ratio(&bench->rows[ratios[count].figure], &bench->rows[ratios[count].floor]),
+                            ratios[count].goal,
+                            false,
+                            NULL};
     const struct figure others[] = {
         {"runs_per_second", "runs per second", best_rate(bench), 1200, true, NULL},
-        {"runs_per_second_preloaded", "the same, numpy and pandas preloaded",
-         preloaded->runs_per_second, 400, true, no_preloads},
-        {"waiting_child_private_kib", "private KiB of a waiting child", bench->waiting.private_kib,
-         1024, false, why_no_memory(&bench->waiting)},
-        {"session_private_kib", "private KiB of an idle session", fleet->memory.private_kib, 1024,
-         false, no_fleet ? no_fleet : why_no_memory(&fleet->memory)},
-        {"session_private_kib_preloaded", "the same with numpy and pandas",
-         preloaded->session.private_kib, 2048, false,
+        {"runs_per_second_preloaded", "the same, numpy and pandas preloaded", preloaded->runs_per_second, 400, true,
+         no_preloads},
+        {"waiting_child_private_kib", "private KiB of a waiting child", bench->waiting.private_kib, 1024, false,
+         why_no_memory(&bench->waiting)},
+        {"session_private_kib", "private KiB of an idle session", fleet->memory.private_kib, 1024, false,
+         no_fleet ? no_fleet : why_no_memory(&fleet->memory)},
+        {"session_private_kib_preloaded", "the same with numpy and pandas", preloaded->session.private_kib, 2048, false,
          no_preloads ? no_preloads : why_no_memory(&preloaded->session)},
-        {"sessions_opened_per_second", "sessions opened per second", fleet->opened_per_second, 500,
-         true, no_fleet},
-        {"idle_sessions_call_p99_us", "p99 of a call to each idle session, us", fleet->calls.p99,
-         5000, false, no_fleet},
-        {"idle_cpu_us_per_second", "CPU of all that while idle, us per second", fleet->idle_cpu_us,
-         100, false, no_fleet},
+        {"sessions_opened_per_second", "sessions opened per second", fleet->opened_per_second, 500, true, no_fleet},
+        {"idle_sessions_call_p99_us", "p99 of a call to each idle session, us", fleet->calls.p99, 5000, false,
+         no_fleet},
+        {"idle_cpu_us_per_second", "CPU of all that while idle, us per second", fleet->idle_cpu_us, 100, false,
+         no_fleet},
     };
     for (size_t i = 0; i < PX_COUNT(others); i++)
         figures[count++] = others[i];
@@ -134,8 +132,10 @@ static void add_figure(struct px_buffer *out, const struct figure *figure)
     if (figure->goal > 0) {
         bool met = is_met(figure);
         px_buffer_printf(out, "  %s %-8.6g%s%s%s", figure->at_least ? ">=" : "<=", figure->goal,
-                         !colours ? "" : met ? "\033[32m" : "\033[1;31m", met ? "met" : "missed",
-                         colours ? "\033[0m" : "");
+                         !colours ? ""
+                         : met    ? "\033[32m"
+                                  : "\033[1;31m",
+                         met ? "met" : "missed", colours ? "\033[0m" : "");
     }
     px_buffer_add_string(out, "\n");
 }
@@ -143,24 +143,22 @@ static void add_figure(struct px_buffer *out, const struct figure *figure)
 static void add_line(struct px_buffer *out, const char *title, const struct bench_samples *samples)
 {
     if (samples->count)
-        px_buffer_printf(out, "%-42s%10.0f%10.0f%10.0f\n", title, samples->p50, samples->p90,
-                         samples->p99);
+        px_buffer_printf(out, "%-42s%10.0f%10.0f%10.0f\n", title, samples->p50, samples->p90, samples->p99);
     else
         px_buffer_printf(out, "%-42s%10s\n", title, "-");
 }
 
 static void add_fleet(struct px_buffer *out, const struct bench_fleet *fleet)
 {
-    px_buffer_printf(out, "\nidle sessions: %zu, of %zu host process%s\n", fleet->opened,
-                     fleet->processes, fleet->processes == 1 ? "" : "es");
+    px_buffer_printf(out, "\nidle sessions: %zu, of %zu host process%s\n", fleet->opened, fleet->processes,
+                     fleet->processes == 1 ? "" : "es");
     if (fleet->error.code != PYEXEC_OK)
         px_buffer_printf(out, "stopped: %s\nhint: %s\n", fleet->error.message, fleet->error.hint);
     if (!fleet->opened)
         return;
     px_buffer_printf(out, "%-42s%10.0f\n%-42s%10.0f\n%-42s%10.0f\n", "memory of a host process, KiB",
-                     fleet->host_rss_kib, "proportional (Pss) KiB of a session",
-                     fleet->memory.pss_kib, "KiB that the machine has less per session",
-                     fleet->machine_kib);
+                     fleet->host_rss_kib, "proportional (Pss) KiB of a session", fleet->memory.pss_kib,
+                     "KiB that the machine has less per session", fleet->machine_kib);
 }
 
 void bench_add_table(struct px_buffer *out, const struct bench *bench)
@@ -173,8 +171,7 @@ void bench_add_table(struct px_buffer *out, const struct bench *bench)
     px_buffer_add_string(out, "\nruns per second\n");
     for (int i = 0; i < BENCH_ZYGOTES_MAX; i++) {
         char title[64];
-        snprintf(title, sizeof title, "%d zygote%s, %d threads", i + 1, i ? "s" : "",
-                 bench->threads);
+        snprintf(title, sizeof title, "%d zygote%s, %d threads", i + 1, i ? "s" : "", bench->threads);
         px_buffer_printf(out, "%-42s%10.0f\n", title, bench->runs_per_second[i]);
     }
     if (bench->fleet.wanted)
@@ -195,14 +192,11 @@ static json_t *goals_json(const struct bench *bench)
         const struct figure *figure = &figures[i];
         json_t *goal = json_pack("{s:s}", "name", figure->key);
         if (figure->goal > 0)
-            px_json_set(goal, figure->at_least ? "at_least" : "at_most",
-                                json_real(figure->goal));
+            px_json_set(goal, figure->at_least ? "at_least" : "at_most", json_real(figure->goal));
         if (figure->why_not)
             px_json_set(goal, "not_measured", json_string(figure->why_not));
         px_json_set(goal, "figure", figure->why_not ? json_null() : json_real(figure->value));
-        px_json_set(goal, "met", figure->why_not || !(figure->goal > 0)
-                                             ? json_null()
-                                             : json_boolean(is_met(figure)));
+        px_json_set(goal, "met", figure->why_not || !(figure->goal > 0) ? json_null() : json_boolean(is_met(figure)));
         px_json_append(goals, goal);
     }
     return goals;
@@ -210,9 +204,9 @@ static json_t *goals_json(const struct bench *bench)
 
 static json_t *samples_json(const struct bench_samples *samples)
 {
-    return !samples->count ? json_null()
-                           : json_pack("{s:f, s:f, s:f}", "p50", samples->p50, "p90",
-                                       samples->p90, "p99", samples->p99);
+    return !samples->count
+               ? json_null()
+               : json_pack("{s:f, s:f, s:f}", "p50", samples->p50, "p90", samples->p90, "p99", samples->p99);
 }
 
 static json_t *rows_json(const struct bench *bench)
@@ -226,21 +220,18 @@ static json_t *rows_json(const struct bench *bench)
 static json_t *memory_json(const struct bench_memory *memory)
 {
     return !memory->processes ? json_null()
-                              : json_pack("{s:f, s:f}", "private", memory->private_kib, "pss",
-                                          memory->pss_kib);
+                              : json_pack("{s:f, s:f}", "private", memory->private_kib, "pss", memory->pss_kib);
 }
 
 static json_t *fleet_json(const struct bench_fleet *fleet)
 {
     if (!fleet->wanted)
         return json_null();
-    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:o}", "wanted",
-                     (json_int_t)fleet->wanted, "opened", (json_int_t)fleet->opened,
-                     "host_processes", (json_int_t)fleet->processes, "call_us",
+    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:o}", "wanted", (json_int_t)fleet->wanted, "opened",
+                     (json_int_t)fleet->opened, "host_processes", (json_int_t)fleet->processes, "call_us",
                      samples_json(&fleet->calls), "opened_per_second", fleet->opened_per_second,
-                     "idle_cpu_us_per_second", fleet->idle_cpu_us, "host_rss_kib",
-                     fleet->host_rss_kib, "machine_kib", fleet->machine_kib, "kib",
-                     memory_json(&fleet->memory));
+                     "idle_cpu_us_per_second", fleet->idle_cpu_us, "host_rss_kib", fleet->host_rss_kib, "machine_kib",
+                     fleet->machine_kib, "kib", memory_json(&fleet->memory));
 }
 
 static json_t *preloaded_json(const struct bench_preloaded *preloaded)
@@ -256,16 +247,13 @@ void bench_add_json(struct px_buffer *out, const struct bench *bench)
     struct utsname system = {0};
     uname(&system);
     json_t *object = json_pack(
-        "{s:s, s:{s:s, s:I, s:s}, s:i, s:i, s:o, s:{s:f, s:f}, s:o, s:o, s:o, s:o}", "version",
-        pyexec_version(), "machine", "kernel", system.release, "cpus",
-        (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "python", bench->python, "rounds",
-        (int)bench->rounds, "threads", bench->threads, "us", rows_json(bench), "runs_per_second",
-        "1_zygote", bench->runs_per_second[0], "2_zygotes", bench->runs_per_second[1],
-        "waiting_child_kib", memory_json(&bench->waiting), "preloaded",
-        preloaded_json(&bench->preloaded), "sessions", fleet_json(&bench->fleet), "goals",
-        goals_json(bench));
-    px_auto_free char *text =
-        object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+        "{s:s, s:{s:s, s:I, s:s}, s:i, s:i, s:o, s:{s:f, s:f}, s:o, s:o, s:o, s:o}", "version", pyexec_version(),
+        "machine", "kernel", system.release, "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "python", bench->python,
+        "rounds", (int)bench->rounds, "threads", bench->threads, "us", rows_json(bench), "runs_per_second", "1_zygote",
+        bench->runs_per_second[0], "2_zygotes", bench->runs_per_second[1], "waiting_child_kib",
+        memory_json(&bench->waiting), "preloaded", preloaded_json(&bench->preloaded), "sessions",
+        fleet_json(&bench->fleet), "goals", goals_json(bench));
+    px_auto_free char *text = object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(object);
     if (text)
         px_buffer_printf(out, "%s\n", text);

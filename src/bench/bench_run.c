@@ -42,13 +42,11 @@ static double time_program(const char *const *argv, pyexec_error *error)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: can't wait");
     int64_t end = px_now_ns();
     if (status != 0)
-        return px_error_set(error, PYEXEC_INTERNAL, "bench: '%s' failed (wait status 0x%x)",
-                            argv[0], (unsigned)status);
+        return px_error_set(error, PYEXEC_INTERNAL, "bench: '%s' failed (wait status 0x%x)", argv[0], (unsigned)status);
     return (double)(end - start) / 1000;
 }
 
-static int measure_program(struct bench_samples *samples, const char *const *argv, size_t count,
-                           pyexec_error *error)
+static int measure_program(struct bench_samples *samples, const char *const *argv, size_t count, pyexec_error *error)
 {
     size_t from = samples->count;
     for (size_t i = 0; i < count; i++) {
@@ -65,8 +63,8 @@ static void let_pool_fill(void)
     px_sleep_ns(3000000);
 }
 
-static int measure_runs(struct bench_samples *samples, enum bench_row row,
-                        pyexec_executor *executor, size_t count, pyexec_error *error)
+static int measure_runs(struct bench_samples *samples, enum bench_row row, pyexec_executor *executor, size_t count,
+                        pyexec_error *error)
 {
     size_t from = samples->count;
     pyexec_request *request = bench_request(error);
@@ -99,8 +97,7 @@ static const struct {
     {BENCH_FLOOR_FIRST_TRIP, "socket_round_trip_first"},
 };
 
-static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor, int iterations,
-                          pyexec_error *error)
+static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor, int iterations, pyexec_error *error)
 {
     px_auto_free char *text = NULL;
     if (pyexec_measure_floors(executor, iterations, &text, error) < 0)
@@ -113,8 +110,7 @@ static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor
         double p90 = json_number_value(json_object_get(floor, "p90"));
         double p99 = json_number_value(json_object_get(floor, "p99"));
         size_t from = rounds[i].p50.count;
-        if (bench_samples_add(&rounds[i].p50, p50, error) < 0 ||
-            bench_samples_add(&rounds[i].p90, p90, error) < 0 ||
+        if (bench_samples_add(&rounds[i].p50, p50, error) < 0 || bench_samples_add(&rounds[i].p90, p90, error) < 0 ||
             bench_samples_add(&rounds[i].p99, p99, error) < 0 ||
             bench_samples_end_round(&rounds[i].p50, from, error) < 0)
             status = -1;
@@ -139,21 +135,18 @@ static void take_floors(struct bench *bench, struct floor_rounds *rounds)
     }
 }
 
-static int measure_round(struct bench *bench, const struct bench_plan *plan,
-                         struct floor_rounds *rounds, pyexec_executor *executor,
-                         pyexec_executor *pooled, pyexec_error *error)
+static int measure_round(struct bench *bench, const struct bench_plan *plan, struct floor_rounds *rounds,
+                         pyexec_executor *executor, pyexec_executor *pooled, pyexec_error *error)
 {
     const char *const python[] = {bench->python, "-I", "-S", "-c", "pass", NULL};
-    const char *const bubblewrap[] = {"bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc",
-        "/proc", "--unshare-all", bench->python, "-I", "-S", "-c", "pass", NULL};
-    const char *const ours[] = {"/proc/self/exe", "run", "--python-bin", bench->python, "-c",
-                                "1+1", NULL};
+    const char *const bubblewrap[] = {"bwrap",         "--ro-bind",   "/",  "/",  "--dev", "/dev", "--proc", "/proc",
+                                      "--unshare-all", bench->python, "-I", "-S", "-c",    "pass", NULL};
+    const char *const ours[] = {"/proc/self/exe", "run", "--python-bin", bench->python, "-c", "1+1", NULL};
     struct bench_samples *rows = bench->rows;
     if (measure_program(&rows[BENCH_PYTHON], python, plan->programs, error) < 0 ||
         measure_program(&rows[BENCH_CLI], ours, plan->programs, error) < 0)
         return -1;
-    if (bench->has_bubblewrap &&
-        measure_program(&rows[BENCH_BUBBLEWRAP], bubblewrap, plan->programs, error) < 0)
+    if (bench->has_bubblewrap && measure_program(&rows[BENCH_BUBBLEWRAP], bubblewrap, plan->programs, error) < 0)
         return -1;
     if (measure_floors(rounds, executor, plan->floors, error) < 0)
         return -1;
@@ -164,8 +157,7 @@ static int measure_round(struct bench *bench, const struct bench_plan *plan,
 }
 
 /* Of children that wait in a pool: nothing else is below the executor but its zygote. */
-static int measure_waiting(struct bench_memory *ret, const struct cli_settings *settings,
-                           pyexec_error *error)
+static int measure_waiting(struct bench_memory *ret, const struct cli_settings *settings, pyexec_error *error)
 {
     cli_auto_executor pyexec_executor *executor = NULL;
     struct bench_samples ignored = {0};
@@ -178,8 +170,8 @@ static int measure_waiting(struct bench_memory *ret, const struct cli_settings *
     return status;
 }
 
-static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
-                             const struct cli_settings *settings, pyexec_error *error)
+static int measure_latencies(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
+                             pyexec_error *error)
 {
     cli_auto_executor pyexec_executor *executor = NULL, *pooled = NULL;
     if (bench_new_executor(settings, 1, false, NULL, &executor, error) < 0 ||
@@ -197,14 +189,13 @@ static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
     return status;
 }
 
-static int measure_load(struct bench *bench, const struct bench_plan *plan,
-                        const struct cli_settings *settings, pyexec_error *error)
+static int measure_load(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
+                        pyexec_error *error)
 {
     for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
         cli_auto_executor pyexec_executor *executor = NULL;
         if (bench_new_executor(settings, zygotes, true, NULL, &executor, error) < 0 ||
-            bench_load(executor, bench->threads, plan->seconds_tenths,
-                       &bench->runs_per_second[zygotes - 1], error) < 0)
+            bench_load(executor, bench->threads, plan->seconds_tenths, &bench->runs_per_second[zygotes - 1], error) < 0)
             return -1;
     }
     return 0;
@@ -213,14 +204,12 @@ static int measure_load(struct bench *bench, const struct bench_plan *plan,
 #define PRELOADED_SESSIONS 10
 
 /* What needs packages that an interpreter may lack: that is then said, and no failure. */
-static int try_preloaded(struct bench *bench, const struct bench_plan *plan,
-                         const struct cli_settings *settings, const json_t *changes,
-                         pyexec_error *error)
+static int try_preloaded(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
+                         const json_t *changes, pyexec_error *error)
 {
     cli_auto_executor pyexec_executor *executor = NULL, *idle = NULL;
     if (bench_new_executor(settings, BENCH_ZYGOTES_MAX, true, changes, &executor, error) < 0 ||
-        bench_load(executor, bench->threads, plan->seconds_tenths,
-                   &bench->preloaded.runs_per_second, error) < 0 ||
+        bench_load(executor, bench->threads, plan->seconds_tenths, &bench->preloaded.runs_per_second, error) < 0 ||
         bench_new_executor(settings, 1, false, changes, &idle, error) < 0)
         return -1;
     pyexec_executor_free(TAKE_PTR(executor));
@@ -238,12 +227,11 @@ static int try_preloaded(struct bench *bench, const struct bench_plan *plan,
     return status;
 }
 
-static void measure_preloaded(struct bench *bench, const struct bench_plan *plan,
-                              const struct cli_settings *settings)
+static void measure_preloaded(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings)
 {
     /* The packages may be the system's, and map much. */
-    json_t *changes = json_pack("{s:[s, s], s:b, s:n}", "preload_imports", "numpy", "pandas",
-                                "isolate_site", 0, "address_space_bytes");
+    json_t *changes = json_pack("{s:[s, s], s:b, s:n}", "preload_imports", "numpy", "pandas", "isolate_site", 0,
+                                "address_space_bytes");
     if (!changes)
         px_error_oom(&bench->preloaded.error);
     else if (try_preloaded(bench, plan, settings, changes, &bench->preloaded.error) == 0)
@@ -252,16 +240,13 @@ static void measure_preloaded(struct bench *bench, const struct bench_plan *plan
 }
 
 /* The real interpreter, so that a launcher script's start is not counted as Python's. */
-static int find_python(struct bench *bench, const struct cli_settings *settings,
-                       pyexec_error *error)
+static int find_python(struct bench *bench, const struct cli_settings *settings, pyexec_error *error)
 {
     px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
-    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
-        pyexec_doctor(policy, host, false, &text, error) < 0)
+    if (cli_settings_json(settings, &policy, &host, error) < 0 || pyexec_doctor(policy, host, false, &text, error) < 0)
         return -1;
     json_t *doctor = px_json_loads(text, 0, NULL);
-    const char *path =
-        json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
+    const char *path = json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
     bench->python = strdup(path && *path ? path : settings->policy.python_bin);
     json_decref(doctor);
     return bench->python ? 0 : px_error_oom(error);
@@ -275,17 +260,15 @@ static bool bubblewrap_works(void)
     return time_program(argv, &ignored) >= 0;
 }
 
-int bench_run(struct bench *bench, const struct bench_plan *plan,
-              const struct cli_settings *settings, pyexec_error *error)
+int bench_run(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
+              pyexec_error *error)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     bench->threads = cpus > 0 ? (int)cpus * 2 : 2;
     bench->rounds = plan->rounds;
     bench->has_bubblewrap = bubblewrap_works();
-    if (find_python(bench, settings, error) < 0 ||
-        measure_latencies(bench, plan, settings, error) < 0 ||
-        measure_waiting(&bench->waiting, settings, error) < 0 ||
-        measure_load(bench, plan, settings, error) < 0)
+    if (find_python(bench, settings, error) < 0 || measure_latencies(bench, plan, settings, error) < 0 ||
+        measure_waiting(&bench->waiting, settings, error) < 0 || measure_load(bench, plan, settings, error) < 0)
         return -1;
     measure_preloaded(bench, plan, settings);
     if (plan->sessions)

@@ -28,20 +28,17 @@ struct bench_options {
 static const struct cli_option bench_rows[] = {
     {"json", 0, NULL, "Print the figures as JSON.", CLI_INTO(struct bench_options, json)},
     {"quick", 0, NULL, "Measure for a few seconds only.", CLI_INTO(struct bench_options, quick)},
-    {"sessions", 0, "COUNT",
-     "Idle sessions to open and call (default: 1000; 0: none). 10000 take about 10 GB.",
+    {"sessions", 0, "COUNT", "Idle sessions to open and call (default: 1000; 0: none). 10000 take about 10 GB.",
      CLI_INTO(struct bench_options, sessions)},
     {"plot", 0, "FILE", "Also draw the medians, as an SVG.", CLI_INTO(struct bench_options, plot)},
     {"peers", 0, "FILE", "Figures of others to draw beside them (JSON, made by bench/peers.py).",
      CLI_INTO(struct bench_options, peers)},
 };
 
-static const struct bench_plan full_plan = {.rounds = 10, .programs = 3, .runs = 60,
-                                            .floors = 100, .seconds_tenths = 20,
-                                            .sessions = 1000, .idle_tenths = 20};
-static const struct bench_plan quick_plan = {.rounds = 3, .programs = 3, .runs = 20,
-                                             .floors = 30, .seconds_tenths = 5,
-                                             .sessions = 50, .idle_tenths = 5};
+static const struct bench_plan full_plan = {
+    .rounds = 10, .programs = 3, .runs = 60, .floors = 100, .seconds_tenths = 20, .sessions = 1000, .idle_tenths = 20};
+static const struct bench_plan quick_plan = {
+    .rounds = 3, .programs = 3, .runs = 20, .floors = 30, .seconds_tenths = 5, .sessions = 50, .idle_tenths = 5};
 
 static int set_sessions(struct bench_plan *plan, const char *text, pyexec_error *error)
 {
@@ -56,8 +53,7 @@ static int set_sessions(struct bench_plan *plan, const char *text, pyexec_error 
 }
 
 /* What is wrong with the files is said before the twenty seconds, not after. */
-static int open_plot(const struct bench_options *options, int *ret_fd, json_t **ret_peers,
-                     pyexec_error *error)
+static int open_plot(const struct bench_options *options, int *ret_fd, json_t **ret_peers, pyexec_error *error)
 {
     static const struct bench nothing;
     px_auto_buffer struct px_buffer unused = {0};
@@ -103,10 +99,8 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto_json json_t *peers = NULL;
     px_auto_fd int plot = -1;
     struct bench_plan plan = options->quick ? quick_plan : full_plan;
-    if (set_sessions(&plan, options->sessions, &error) < 0 ||
-        open_plot(options, &plot, &peers, &error) < 0 ||
-        cli_settings_load(&settings, arguments, &error) < 0 ||
-        bench_run(&bench, &plan, &settings, &error) < 0 ||
+    if (set_sessions(&plan, options->sessions, &error) < 0 || open_plot(options, &plot, &peers, &error) < 0 ||
+        cli_settings_load(&settings, arguments, &error) < 0 || bench_run(&bench, &plan, &settings, &error) < 0 ||
         write_plot(plot, &bench, peers, &error) < 0)
         return cli_fail(&error);
     px_auto_buffer struct px_buffer out = {0};
@@ -120,11 +114,10 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_bench = {
     .name = "bench",
     .summary = "this machine's floors, pyexec's figures and the ratios",
-    .description =
-        "Measures in one run what starting Python costs here, what the kernel takes for a "
-        "process with a run's namespaces, and what pyexec takes, in turns, so that a noisy "
-        "machine disturbs all alike; then runs per second, many idle sessions, and memory. "
-        "Takes about 20 seconds.",
+    .description = "Measures in one run what starting Python costs here, what the kernel takes for a "
+                   "process with a run's namespaces, and what pyexec takes, in turns, so that a noisy "
+                   "machine disturbs all alike; then runs per second, many idle sessions, and memory. "
+                   "Takes about 20 seconds.",
     .options = bench_rows,
     .option_count = PX_COUNT(bench_rows),
     .options_size = sizeof(struct bench_options),

@@ -14,19 +14,18 @@
 struct entry {
     const char *name;
     char letter;
-    const char *argument;   /* NULL: a switch */
+    const char *argument; /* NULL: a switch */
     const char *meaning;
 };
 
 typedef void (*entry_fn)(struct px_buffer *out, const char *command, const struct entry *entry);
 
-static void each_row(struct px_buffer *out, const char *command, const struct cli_option *rows,
-                     size_t count, entry_fn fn)
+static void each_row(struct px_buffer *out, const char *command, const struct cli_option *rows, size_t count,
+                     entry_fn fn)
 {
     for (size_t i = 0; i < count; i++)
         if (rows[i].meaning)
-            fn(out, command, &(struct entry){rows[i].name, rows[i].letter, rows[i].argument,
-                                             rows[i].meaning});
+            fn(out, command, &(struct entry){rows[i].name, rows[i].letter, rows[i].argument, rows[i].meaning});
 }
 
 static void each_policy_flag(struct px_buffer *out, const char *command, entry_fn fn)
@@ -38,8 +37,7 @@ static void each_policy_flag(struct px_buffer *out, const char *command, entry_f
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
         const struct px_field_info *info = px_policy_field_info(field);
         char flag[CLI_FLAG_MAX];
-        fn(out, command, &(struct entry){cli_policy_flag(info, flag), 0,
-                                         cli_policy_argument(info), info->meaning});
+        fn(out, command, &(struct entry){cli_policy_flag(info, flag), 0, cli_policy_argument(info), info->meaning});
     }
 }
 
@@ -155,13 +153,12 @@ static void command_name(struct px_buffer *out, const struct cli_command *comman
 
 static void add_bash(struct px_buffer *out)
 {
-    px_buffer_add_string(out,
-        "# bash completion for pyexec; made by `pyexec completion bash`.\n"
-        "_pyexec()\n{\n"
-        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-        "    local command=${COMP_WORDS[1]} words=\n"
-        "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-        "        COMPREPLY=($(compgen -W '--help --version help");
+    px_buffer_add_string(out, "# bash completion for pyexec; made by `pyexec completion bash`.\n"
+                              "_pyexec()\n{\n"
+                              "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+                              "    local command=${COMP_WORDS[1]} words=\n"
+                              "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+                              "        COMPREPLY=($(compgen -W '--help --version help");
     each_command(out, command_name);
     px_buffer_add_string(out, "' -- \"$cur\"))\n        return\n    fi\n"
                               "    case $command:$prev in\n");
@@ -170,15 +167,14 @@ static void add_bash(struct px_buffer *out)
     each_command(out, command_name);
     px_buffer_add_string(out, "' ;;\n");
     each_command(out, bash_flags);
-    px_buffer_add_string(out,
-        "    esac\n"
-        "    if [[ $cur == -* || $command == help ]]; then\n"
-        "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-        "    elif [ \"$command\" = run ]; then\n"
-        "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
-        "    fi\n"
-        "}\n"
-        "complete -o filenames -F _pyexec pyexec\n");
+    px_buffer_add_string(out, "    esac\n"
+                              "    if [[ $cur == -* || $command == help ]]; then\n"
+                              "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                              "    elif [ \"$command\" = run ]; then\n"
+                              "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+                              "    fi\n"
+                              "}\n"
+                              "complete -o filenames -F _pyexec pyexec\n");
 }
 
 /* zsh */
@@ -256,8 +252,7 @@ static void add_zsh(struct px_buffer *out)
 
 static void fish_option(struct px_buffer *out, const char *command, const struct entry *entry)
 {
-    px_buffer_printf(out, "complete -c pyexec -n '__fish_seen_subcommand_from %s' -l %s", command,
-                     entry->name);
+    px_buffer_printf(out, "complete -c pyexec -n '__fish_seen_subcommand_from %s' -l %s", command, entry->name);
     if (entry->letter)
         px_buffer_printf(out, " -s %c", entry->letter);
     if (entry->argument) {
@@ -287,11 +282,10 @@ static void fish_option(struct px_buffer *out, const char *command, const struct
 
 static void fish_command(struct px_buffer *out, const struct cli_command *command)
 {
-    px_buffer_printf(out, "complete -c pyexec -n __fish_use_subcommand -f -a %s -d '%s'\n",
-                     command->name, command->summary);
+    px_buffer_printf(out, "complete -c pyexec -n __fish_use_subcommand -f -a %s -d '%s'\n", command->name,
+                     command->summary);
     if (!command->operands)
-        px_buffer_printf(out, "complete -c pyexec -n '__fish_seen_subcommand_from %s' -f\n",
-                         command->name);
+        px_buffer_printf(out, "complete -c pyexec -n '__fish_seen_subcommand_from %s' -f\n", command->name);
     each_entry(out, command, fish_option);
 }
 

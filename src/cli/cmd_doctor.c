@@ -20,10 +20,13 @@ struct doctor_options {
 
 static const struct cli_option doctor_rows[] = {
     {"json", 0, NULL, "Print the findings as JSON.", CLI_INTO(struct doctor_options, json)},
-    {"fix", 0, NULL, "Print what to change on this machine so that the layers hold, with what each change weakens, and ask.",
+    {"fix", 0, NULL,
+     "Print what to change on this machine so that the layers hold, with what each change weakens, and ask.",
      CLI_INTO(struct doctor_options, fix)},
-    {"yes", 0, NULL, "With --fix: make the changes without a question. Needs root.", CLI_INTO(struct doctor_options, yes)},
-    {"unit", 0, "NAME", "With --fix: delegate a cgroup to this systemd service by a drop-in.", CLI_INTO(struct doctor_options, unit)},
+    {"yes", 0, NULL, "With --fix: make the changes without a question. Needs root.",
+     CLI_INTO(struct doctor_options, yes)},
+    {"unit", 0, "NAME", "With --fix: delegate a cgroup to this systemd service by a drop-in.",
+     CLI_INTO(struct doctor_options, unit)},
 };
 
 enum colour { GOOD, BAD, DIM };
@@ -66,13 +69,12 @@ static void add_remark(struct page *page, const char *name, const char *text)
 static void add_head(struct page *page, const json_t *doctor)
 {
     const json_t *user = json_object_get(doctor, "user"), *python = json_object_get(doctor, "python");
-    px_buffer_printf(&page->out, "pyexec  %s\nkernel  %s\nuser    %lld%s\n",
-                     text_of(doctor, "version"), text_of(doctor, "kernel"),
-                     (long long)json_integer_value(json_object_get(user, "uid")),
+    px_buffer_printf(&page->out, "pyexec  %s\nkernel  %s\nuser    %lld%s\n", text_of(doctor, "version"),
+                     text_of(doctor, "kernel"), (long long)json_integer_value(json_object_get(user, "uid")),
                      is_true(user, "root") ? " (root)" : "");
     bool ok = is_true(python, "ok");
-    px_buffer_printf(&page->out, "python  %s%s%s  ", text_of(python, "path"),
-                     *text_of(python, "version") ? " " : "", text_of(python, "version"));
+    px_buffer_printf(&page->out, "python  %s%s%s  ", text_of(python, "path"), *text_of(python, "version") ? " " : "",
+                     text_of(python, "version"));
     add_word(page, ok ? GOOD : BAD, 0, ok ? "ok" : "can't be used");
     px_buffer_add_byte(&page->out, '\n');
     const json_t *error = json_object_get(python, "error");
@@ -130,8 +132,7 @@ static void add_pairs(struct page *page, const char *title, json_t *object)
         return;
     px_buffer_printf(&page->out, "\n%s\n", title);
     json_object_foreach(object, key, value) {
-        px_auto_free char *text =
-            json_is_string(value) ? NULL : px_json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        px_auto_free char *text = json_is_string(value) ? NULL : px_json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         px_buffer_printf(&page->out, "  %-24s", key);
         cli_help_wrap(&page->out, 26, text ? text : json_string_value(value));
     }
@@ -188,7 +189,8 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (options->fix && !options->json)
         return cli_doctor_fix(options->yes, options->unit);
     if (options->fix || options->yes || options->unit) {
-        px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", options->fix ? "--fix has no JSON" : "--yes and --unit need --fix");
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s",
+                     options->fix ? "--fix has no JSON" : "--yes and --unit need --fix");
         px_error_hint(&error, "Give --fix, with --yes and --unit if you want them, and without --json.");
         return cli_fail(&error);
     }
@@ -205,10 +207,9 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_doctor = {
     .name = "doctor",
     .summary = "which layers hold here, what is missing, how to get it",
-    .description =
-        "Tries each isolation layer on this machine, says what is missing and how to get it, "
-        "and attempts one escape per layer from inside a sandbox. The exit status is 1 when a "
-        "required layer is missing or an attempt got through.",
+    .description = "Tries each isolation layer on this machine, says what is missing and how to get it, "
+                   "and attempts one escape per layer from inside a sandbox. The exit status is 1 when a "
+                   "required layer is missing or an attempt got through.",
     .options = doctor_rows,
     .option_count = PX_COUNT(doctor_rows),
     .options_size = sizeof(struct doctor_options),

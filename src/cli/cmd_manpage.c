@@ -50,8 +50,8 @@ static void add_options(struct px_buffer *out, const struct cli_option *rows, si
     }
 }
 
-static void add_flag(struct px_buffer *out, const char *name, const char *argument,
-                     const char *meaning, const char *default_text)
+static void add_flag(struct px_buffer *out, const char *name, const char *argument, const char *meaning,
+                     const char *default_text)
 {
     px_auto_buffer struct px_buffer term = {0}, text = {0};
     px_buffer_printf(&term, "--%s%s%s", name, argument ? " " : "", argument ? argument : "");
@@ -74,8 +74,7 @@ static void add_policy_flags(struct px_buffer *out)
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
         const struct px_field_info *info = px_policy_field_info(field);
         char flag[CLI_FLAG_MAX];
-        add_flag(out, cli_policy_flag(info, flag), cli_policy_argument(info), info->meaning,
-                 info->default_text);
+        add_flag(out, cli_policy_flag(info, flag), cli_policy_argument(info), info->meaning, info->default_text);
     }
 }
 
@@ -111,7 +110,8 @@ static void add_tail(struct px_buffer *out)
     px_buffer_add_string(out, ".SH EXIT STATUS\n");
     for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++) {
         px_auto_buffer struct px_buffer meaning = {0};
-        px_buffer_printf(&meaning, "%s%s%s", row->commands ? row->commands : "", row->commands ? ": " : "", row->meaning);
+        px_buffer_printf(&meaning, "%s%s%s", row->commands ? row->commands : "", row->commands ? ": " : "",
+                         row->meaning);
         add_item(out, row->status, px_buffer_shown(&meaning));
     }
     px_buffer_add_string(out, ".SH FILES\n");
@@ -142,7 +142,8 @@ static int run(const struct cli_arguments *arguments, void *options)
                      ".ad l\n"
                      ".SH NAME\npyexec \\- run untrusted Python in a kernel\\-isolated process\n"
                      ".SH SYNOPSIS\n.B pyexec\n.I command\n[\\fIoptions\\fR]\n"
-                     ".SH DESCRIPTION\n", pyexec_version());
+                     ".SH DESCRIPTION\n",
+                     pyexec_version());
     add_line(&out, "Each script runs in a fresh process with its own namespaces, file tree, "
                    "system call filter and limits. The policy says what it may do; by default "
                    "it may compute, import a few harmless modules, and print.");

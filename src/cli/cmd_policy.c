@@ -30,12 +30,10 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
     px_buffer_printf(out, "%-24s%-14s%s\n", "key", "from", "value");
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
         const char *name = px_policy_field_info(field)->name;
-        px_auto_free char *value =
-            px_json_dumps(json_object_get(object, name), JSON_ENCODE_ANY | JSON_COMPACT);
+        px_auto_free char *value = px_json_dumps(json_object_get(object, name), JSON_ENCODE_ANY | JSON_COMPACT);
         if (!value)
             return -1;
-        px_buffer_printf(out, "%-24s%-14s%s\n", name,
-                         px_origin_name((enum px_origin)policy->origin[field]), value);
+        px_buffer_printf(out, "%-24s%-14s%s\n", name, px_origin_name((enum px_origin)policy->origin[field]), value);
     }
     return 0;
 }
@@ -46,8 +44,7 @@ static int add_importable(const struct cli_settings *settings, struct px_buffer 
     px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
     if (settings->policy.isolate_site)
         return 0;
-    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
-        pyexec_doctor(policy, host, false, &text, error) < 0)
+    if (cli_settings_json(settings, &policy, &host, error) < 0 || pyexec_doctor(policy, host, false, &text, error) < 0)
         return -1;
     json_t *doctor = px_json_loads(text, 0, NULL), *python = json_object_get(doctor, "python");
     const char *problem = json_string_value(json_object_get(json_object_get(python, "error"), "message"));
@@ -96,10 +93,9 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_policy = {
     .name = "policy",
     .summary = "the effective policy, and where each value is from",
-    .description =
-        "Prints the policy that a run with the same flags would have, as JSON: the defaults, "
-        "the configuration file, the environment (PYEXEC_POLICY_TIMEOUT=5s) and the flags "
-        "together.",
+    .description = "Prints the policy that a run with the same flags would have, as JSON: the defaults, "
+                   "the configuration file, the environment (PYEXEC_POLICY_TIMEOUT=5s) and the flags "
+                   "together.",
     .options = policy_rows,
     .option_count = PX_COUNT(policy_rows),
     .options_size = sizeof(struct policy_options),

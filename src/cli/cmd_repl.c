@@ -6,25 +6,24 @@
 #include <wchar.h>
 #include <wctype.h>
 
-
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/cli_signals.h"
 #include "cli/commands.h"
 #include "cli/handles.h"
-#include "cli/repl_read.h"
 #include "cli/print.h"
+#include "cli/repl_read.h"
 #include "cli/run_command.h"
-#include "cli/cli_signals.h"
 
 #define SESSION "repl"
 #define COMPLETION_MS 300
 
 struct repl {
     pyexec_executor *executor;
-    char *cell_policy;          /* what a session's later calls may change, as the policy has it */
+    char *cell_policy; /* what a session's later calls may change, as the policy has it */
     char *completion_policy;
-    char restarted[32];         /* why the state is gone, not yet said; "" */
+    char restarted[32]; /* why the state is gone, not yet said; "" */
 };
 
 static void repl_done(struct repl *repl)
@@ -57,15 +56,14 @@ static void say_restart(struct repl *repl)
     if (!*repl->restarted)
         return;
     px_auto_buffer struct px_buffer line = {0};
-    px_buffer_printf(&line, "the session was restarted (%s): its names and files are gone",
-                     repl->restarted);
+    px_buffer_printf(&line, "the session was restarted (%s): its names and files are gone", repl->restarted);
     *repl->restarted = 0;
     cli_say(px_buffer_shown(&line), NULL);
 }
 
 /* Code of ours in the session, without output; result may be had. */
-static int execute_quietly(struct repl *repl, const char *code, const char *policy,
-                           pyexec_result **ret, pyexec_error *error)
+static int execute_quietly(struct repl *repl, const char *code, const char *policy, pyexec_result **ret,
+                           pyexec_error *error)
 {
     cli_auto_request pyexec_request *request = pyexec_request_new();
     cli_auto_result pyexec_result *result = NULL;
@@ -140,12 +138,11 @@ static void complete(void *userdata, const char *word, struct px_buffer *names)
         px_buffer_printf(&code, "dir(%.*s)", (int)(dot - word), word);
     else
         px_buffer_printf(&code, "globals(), *dir(__builtins__), *%s", keywords);
-    px_buffer_printf(&code, "}) if n.startswith('%s')%s][:100], sep='\\n')", prefix,
-                     *prefix ? "" : " and n[0] != '_'");
+    px_buffer_printf(&code, "}) if n.startswith('%s')%s][:100], sep='\\n')", prefix, *prefix ? "" : " and n[0] != '_'");
     cli_auto_result pyexec_result *result = NULL;
     pyexec_error error;
-    if (!px_buffer_ok(&code) || execute_quietly(repl, px_buffer_string(&code),
-                                                repl->completion_policy, &result, &error) < 0)
+    if (!px_buffer_ok(&code) ||
+        execute_quietly(repl, px_buffer_string(&code), repl->completion_policy, &result, &error) < 0)
         return;
     if (pyexec_result_status(result) == PYEXEC_STATUS_OK)
         add_names(names, pyexec_result_stdout(result, NULL));
@@ -155,7 +152,7 @@ static void complete(void *userdata, const char *word, struct px_buffer *names)
 
 struct output {
     struct run_stream stream;
-    bool open_line;         /* standard output's last byte was not a newline */
+    bool open_line; /* standard output's last byte was not a newline */
 };
 
 static void output_done(struct output *output)
@@ -186,8 +183,7 @@ static void say_exit(const pyexec_result *result)
 }
 
 /* Shows how the cell ended. The exit status when nobody reads any more, else 0. */
-static int show_end(struct repl *repl, struct output *output, bool interactive,
-                    const pyexec_result *result)
+static int show_end(struct repl *repl, struct output *output, bool interactive, const pyexec_result *result)
 {
     int status = run_output(&output->stream, result);
     if (output->stream.write_errno && output->stream.write_errno != ECANCELED)
@@ -210,8 +206,7 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     px_auto(output_done) struct output output = {0};
     cli_auto_request pyexec_request *request = pyexec_request_new();
     cli_auto_result pyexec_result *result = NULL;
-    if (!request || !px_buffer_ok(cell) ||
-        pyexec_request_set_code(request, px_buffer_string(cell), cell->length) < 0 ||
+    if (!request || !px_buffer_ok(cell) || pyexec_request_set_code(request, px_buffer_string(cell), cell->length) < 0 ||
         pyexec_request_set_policy(request, repl->cell_policy) < 0) {
         px_error_oom(&error);
         return cli_fail(&error);
@@ -305,8 +300,7 @@ static int open_executor(struct repl *repl, struct cli_settings *settings, pyexe
     settings->host.zygotes = 1;
     json_t *policy = px_policy_to_json(&settings->policy);
     json_t *config = json_pack("{s:O, s:o, s:{s:i, s:n, s:n}}", "policy", policy, "host",
-                               px_host_to_json(&settings->host), "session", "max_count", 1,
-                               "idle_ttl", "hard_ttl");
+                               px_host_to_json(&settings->host), "session", "max_count", 1, "idle_ttl", "hard_ttl");
     px_auto_free char *text = px_json_take_text(config);
     int result = text ? set_policies(repl, policy, error) : px_error_oom(error);
     json_decref(policy);
@@ -332,9 +326,8 @@ static void greet(struct repl *repl)
     json_t *info = px_json_loads(pyexec_executor_info_json(repl->executor), 0, NULL);
     const char *python = json_string_value(json_object_get(info, "python"));
     px_auto_buffer struct px_buffer line = {0};
-    px_buffer_printf(&line, "pyexec %s, Python %.*s in a sandbox. Ctrl-D leaves.\n",
-                     pyexec_version(), python ? (int)strcspn(python, " ") : 1,
-                     python ? python : "?");
+    px_buffer_printf(&line, "pyexec %s, Python %.*s in a sandbox. Ctrl-D leaves.\n", pyexec_version(),
+                     python ? (int)strcspn(python, " ") : 1, python ? python : "?");
     cli_print(&line);
     json_decref(info);
 }
@@ -361,12 +354,11 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_repl = {
     .name = "repl",
     .summary = "an interactive session",
-    .description =
-        "Reads Python as its prompt does and runs it in one sandboxed session, which keeps its "
-        "state; limits hold for each cell. Ctrl-C interrupts the running cell and keeps the "
-        "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
-        "completes names, Ctrl-D leaves. History is in $XDG_STATE_HOME/pyexec/history "
-        "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
+    .description = "Reads Python as its prompt does and runs it in one sandboxed session, which keeps its "
+                   "state; limits hold for each cell. Ctrl-C interrupts the running cell and keeps the "
+                   "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
+                   "completes names, Ctrl-D leaves. History is in $XDG_STATE_HOME/pyexec/history "
+                   "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
     .policy_flags = true,
     .run = run,
 };

@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/cli_signals.h"
 #include "cli/commands.h"
 #include "cli/print.h"
-#include "cli/cli_signals.h"
 #include "rpc/rpc.h"
 
 struct rpc_options {

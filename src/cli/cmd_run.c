@@ -4,27 +4,26 @@
 #include <string.h>
 #include <unistd.h>
 
-
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/cli_signals.h"
 #include "cli/commands.h"
 #include "cli/handles.h"
 #include "cli/print.h"
 #include "cli/run_command.h"
-#include "cli/cli_signals.h"
 
 static const struct cli_option run_rows[] = {
     {"code", 'c', "CODE", "The script itself.", CLI_INTO(struct run_options, code)},
     {"json", 0, NULL, "Print the result object on one line; the exit status is 0 whenever there is one.",
      CLI_INTO(struct run_options, json)},
-    {"env", 0, "K=V", "Set an environment variable of the script.",
-     CLI_INTO(struct run_options, env)},
+    {"env", 0, "K=V", "Set an environment variable of the script.", CLI_INTO(struct run_options, env)},
     {"file", 0, "HOST[:NAME]", "Put a copy of a file into the workspace (needs --files read or full).",
      CLI_INTO(struct run_options, files)},
     {"output", 0, "DIR", "Write the files that the script made or changed below this folder (needs --files full).",
      CLI_INTO(struct run_options, output)},
-    {"return-files", 0, "GLOB", "With --output or --json: the contents of changed files that match (default with --output: all).",
+    {"return-files", 0, "GLOB",
+     "With --output or --json: the contents of changed files that match (default with --output: all).",
      CLI_INTO(struct run_options, return_files)},
     {"working-dir", 0, "REL", "Folder of the workspace to start in, made if missing.",
      CLI_INTO(struct run_options, working_dir)},
@@ -32,11 +31,11 @@ static const struct cli_option run_rows[] = {
      CLI_INTO(struct run_options, workspace)},
     {"input", 0, "NAME=JSON", "Set a variable of the script first, as in --input n=5 or --input 'name=\"Ada\"'.",
      CLI_INTO(struct run_options, inputs)},
-    {"inputs", 0, "FILE", "Set variables from a file with a JSON object.",
-     CLI_INTO(struct run_options, inputs_file)},
+    {"inputs", 0, "FILE", "Set variables from a file with a JSON object.", CLI_INTO(struct run_options, inputs_file)},
     {"value-json", 0, "TABLES", "The last value as JSON, tables as `records` or `split`: printed instead of its repr.",
      CLI_INTO(struct run_options, value_json)},
-    {"save-display", 0, "DIR", "Write what the script displays as files display-1.png … into this folder; nothing is overwritten.",
+    {"save-display", 0, "DIR",
+     "Write what the script displays as files display-1.png … into this folder; nothing is overwritten.",
      CLI_INTO(struct run_options, save_display)},
 };
 
@@ -46,9 +45,8 @@ static int fail(bool json, const pyexec_error *error)
     int status = cli_fail(error);
     if (!json)
         return status;
-    json_t *object = json_pack("{s:s, s:s, s:s?}", "code", pyexec_code_name(error->code),
-                               "message", error->message, "hint",
-                               *error->hint ? error->hint : NULL);
+    json_t *object = json_pack("{s:s, s:s, s:s?}", "code", pyexec_code_name(error->code), "message", error->message,
+                               "hint", *error->hint ? error->hint : NULL);
     if (object && error->retry_after_ms)
         px_json_set(object, "retry_after_ms", json_integer(error->retry_after_ms));
     px_auto_free char *text = px_json_take_text(object);
@@ -59,8 +57,7 @@ static int fail(bool json, const pyexec_error *error)
 }
 
 /* One run needs only one zygote. */
-static int new_executor(struct cli_settings *settings, pyexec_executor **ret,
-                        pyexec_error *error)
+static int new_executor(struct cli_settings *settings, pyexec_executor **ret, pyexec_error *error)
 {
     settings->host.zygotes = 1;
     px_auto_free char *policy = NULL, *host = NULL;
@@ -78,8 +75,8 @@ static int print_json(pyexec_result *result)
     return cli_print(&line);
 }
 
-static int execute(pyexec_executor *executor, pyexec_request *request,
-                   const struct run_options *options, pyexec_error *error)
+static int execute(pyexec_executor *executor, pyexec_request *request, const struct run_options *options,
+                   pyexec_error *error)
 {
     cli_auto_result pyexec_result *result = NULL;
     px_auto(run_stream_done) struct run_stream stream = {0};
@@ -121,11 +118,10 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_run = {
     .name = "run",
     .summary = "run a script in a fresh sandbox",
-    .description =
-        "Runs one script: CODE, a FILE, or standard input (-, and the default when it is not a "
-        "terminal). Its output comes as it is written; the value of a last expression follows, "
-        "as Python's prompt would print it. Otherwise the script reads this program's standard "
-        "input. Ctrl-C interrupts the script, a second Ctrl-C ends it.",
+    .description = "Runs one script: CODE, a FILE, or standard input (-, and the default when it is not a "
+                   "terminal). Its output comes as it is written; the value of a last expression follows, "
+                   "as Python's prompt would print it. Otherwise the script reads this program's standard "
+                   "input. Ctrl-C interrupts the script, a second Ctrl-C ends it.",
     .operands = "[FILE | -]",
     .max_operands = 1,
     .options = run_rows,

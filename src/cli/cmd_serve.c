@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -22,14 +21,17 @@ struct serve_options {
 };
 
 static const struct cli_option rows[] = {
-    {"listen", 0, "ADDRESS", "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket of this user; the first line of the log names it.",
+    {"listen", 0, "ADDRESS",
+     "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket of this user; the first line of the log names it.",
      CLI_INTO(struct serve_options, listen)},
     {"token-file", 0, "FILE", "The callers' tokens, one NAME sha256:HEX [key=value...] a line; HOST:PORT needs it.",
      CLI_INTO(struct serve_options, token_file)},
     {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, log_format)},
     {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
-    {"no-playground", 0, NULL, "Nothing at /: no page to try pyexec with.", CLI_INTO(struct serve_options, no_playground)},
-    {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).", CLI_INTO(struct serve_options, e2b)},
+    {"no-playground", 0, NULL, "Nothing at /: no page to try pyexec with.",
+     CLI_INTO(struct serve_options, no_playground)},
+    {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).",
+     CLI_INTO(struct serve_options, e2b)},
     {"dify-sandbox", 0, NULL, "Answers as dify-sandbox does too (POST /v1/sandbox/run).",
      CLI_INTO(struct serve_options, dify_sandbox)},
     {"sandbox-fusion", 0, NULL, "Answers as SandboxFusion does too (POST /run_code).",
@@ -78,8 +80,7 @@ static int set_list(struct px_serve_config *config, const struct cli_list *list,
                                : px_error_oom(error);
 }
 
-static int set_flags(struct px_serve_config *config, const struct serve_options *options,
-                     pyexec_error *error)
+static int set_flags(struct px_serve_config *config, const struct serve_options *options, pyexec_error *error)
 {
     const struct {
         const char *key, *value;
@@ -97,13 +98,12 @@ static int set_flags(struct px_serve_config *config, const struct serve_options 
 }
 
 static int load(const struct cli_arguments *arguments, const struct serve_options *options,
-                struct cli_settings *settings, struct px_session_config *session,
-                struct px_serve_config *config, pyexec_error *error)
+                struct cli_settings *settings, struct px_session_config *session, struct px_serve_config *config,
+                pyexec_error *error)
 {
     const struct px_config into = {.session = session, .serve = config};
-    if (cli_settings_load(settings, arguments, error) < 0 ||
-        px_session_config_init(session, error) < 0 || px_serve_config_init(config, error) < 0 ||
-        px_config_load_into(arguments->config, &into, error) < 0 ||
+    if (cli_settings_load(settings, arguments, error) < 0 || px_session_config_init(session, error) < 0 ||
+        px_serve_config_init(config, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
         px_session_config_check(session, error) < 0)
         return -1;
     return set_flags(config, options, error);
@@ -112,9 +112,9 @@ static int load(const struct cli_arguments *arguments, const struct serve_option
 static int serve(const struct cli_settings *settings, const struct px_session_config *session,
                  const struct px_serve_config *config, pyexec_error *error)
 {
-    px_auto_free char *text = px_json_take_text(
-        json_pack("{s:o, s:o, s:o}", "policy", px_policy_to_json(&settings->policy), "host",
-                  px_host_to_json(&settings->host), "session", px_session_config_to_json(session)));
+    px_auto_free char *text =
+        px_json_take_text(json_pack("{s:o, s:o, s:o}", "policy", px_policy_to_json(&settings->policy), "host",
+                                    px_host_to_json(&settings->host), "session", px_session_config_to_json(session)));
     if (!text)
         return px_error_oom(error);
     void *module = open_module(error);
@@ -148,12 +148,11 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_serve = {
     .name = "serve",
     .summary = "HTTP server: runs, sessions, files, metrics",
-    .description =
-        "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
-        "socket are the principal `local`; others need a token. The policy given here is every "
-        "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
-        "SIGTERM drains. Keys of [session], [host] and [serve] are taken from the configuration "
-        "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
+    .description = "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
+                   "socket are the principal `local`; others need a token. The policy given here is every "
+                   "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
+                   "SIGTERM drains. Keys of [session], [host] and [serve] are taken from the configuration "
+                   "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
     .options = rows,
     .option_count = PX_COUNT(rows),
     .options_size = sizeof(struct serve_options),

@@ -11,23 +11,23 @@
 /* Exit statuses of pyexec's own; `run` exits with the script's otherwise. */
 enum cli_exit {
     CLI_EXIT_OK = 0,
-    CLI_EXIT_UNSAFE = 1,        /* doctor: a required layer is missing or leaks */
-    CLI_EXIT_GONE = 1,          /* mcp, rpc: the client is gone */
-    CLI_EXIT_FAILED = 125,      /* pyexec itself failed */
-    CLI_EXIT_PIPE = 141,        /* nobody reads standard output: as death by SIGPIPE */
+    CLI_EXIT_UNSAFE = 1,   /* doctor: a required layer is missing or leaks */
+    CLI_EXIT_GONE = 1,     /* mcp, rpc: the client is gone */
+    CLI_EXIT_FAILED = 125, /* pyexec itself failed */
+    CLI_EXIT_PIPE = 141,   /* nobody reads standard output: as death by SIGPIPE */
 };
 
 struct cli_command {
     const char *name;
-    const char *summary;            /* one line; NULL: not listed (tools of the build) */
-    const char *description;        /* for --help and the man page */
-    const char *operands;           /* "[FILE | -]", or NULL */
+    const char *summary;     /* one line; NULL: not listed (tools of the build) */
+    const char *description; /* for --help and the man page */
+    const char *operands;    /* "[FILE | -]", or NULL */
     size_t max_operands;
     const struct cli_option *options;
     size_t option_count;
-    size_t options_size;            /* of the struct that the options' rows point into */
-    bool policy_flags;              /* takes the policy's flags, --config, --allow-missing */
-    bool policy_reference;          /* --help has px_policy_describe_help() instead of rows */
+    size_t options_size;   /* of the struct that the options' rows point into */
+    bool policy_flags;     /* takes the policy's flags, --config, --allow-missing */
+    bool policy_reference; /* --help has px_policy_describe_help() instead of rows */
     /* Returns the exit status. `options` is the filled struct of options_size bytes. */
     int (*run)(const struct cli_arguments *arguments, void *options);
 };

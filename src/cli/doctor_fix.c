@@ -41,7 +41,7 @@ static const struct {
 struct plan {
     bool sysctl[PX_COUNT(sysctls)];
     bool sysctl_any, profile, drop_in;
-    const char *unit;           /* NULL: no drop-in asked for */
+    const char *unit; /* NULL: no drop-in asked for */
     char folder[300], file[340];
 };
 
@@ -96,8 +96,11 @@ static const char *container_options(void)
 static int print_container(const char *options)
 {
     struct px_buffer px_auto_buffer out = {0};
-    px_buffer_printf(&out, "This is a container of %sdocs/deploy.md has a narrower seccomp profile. Where the options can't be "
-                           "changed: --allow-missing container.\n", options);
+    px_buffer_printf(
+        &out,
+        "This is a container of %sdocs/deploy.md has a narrower seccomp profile. Where the options can't be "
+        "changed: --allow-missing container.\n",
+        options);
     int failed = cli_print(&out);
     return failed ? failed : CLI_EXIT_UNSAFE;
 }
@@ -107,7 +110,8 @@ static bool valid_unit(const char *unit)
 {
     static const char suffix[] = ".service";
     size_t length = strlen(unit), suffix_length = sizeof suffix - 1;
-    return length > suffix_length && length <= 200 && strcmp(unit + length - suffix_length, suffix) == 0 && *unit != '.' &&
+    return length > suffix_length && length <= 200 && strcmp(unit + length - suffix_length, suffix) == 0 &&
+           *unit != '.' &&
            strspn(unit, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.@-") == length;
 }
 
@@ -146,9 +150,11 @@ static void add_plan(struct px_buffer *out, const struct plan *plan)
         px_buffer_printf(out, "Write " PROFILE_FILE " and load it with apparmor_parser.\n"
                               "  It weakens: pyexec-launch, and no other program, may make user namespaces again.\n");
     if (plan->drop_in)
-        px_buffer_printf(out, "Write %s with Delegate=memory pids cpu and reload systemd.\n"
-                              "  It weakens: the service %s may divide its own cgroup. It holds from the service's next start.\n",
-                         plan->file, plan->unit);
+        px_buffer_printf(
+            out,
+            "Write %s with Delegate=memory pids cpu and reload systemd.\n"
+            "  It weakens: the service %s may divide its own cgroup. It holds from the service's next start.\n",
+            plan->file, plan->unit);
 }
 
 static int write_text(const char *path, const struct px_buffer *text, pyexec_error *error)
@@ -181,7 +187,8 @@ static int make_folder(const char *path, pyexec_error *error)
 static int apply_sysctl(const struct plan *plan, pyexec_error *error)
 {
     struct px_buffer px_auto_buffer text = {0};
-    px_buffer_printf(&text, "# Written by `pyexec doctor --fix`: its sandboxes are made of namespaces. " MANY_USERS ".\n");
+    px_buffer_printf(&text,
+                     "# Written by `pyexec doctor --fix`: its sandboxes are made of namespaces. " MANY_USERS ".\n");
     add_sysctl_lines(&text, plan, "");
     if (make_folder("/etc/sysctl.d", error) < 0 || write_text(SYSCTL_FILE, &text, error) < 0)
         return -1;
@@ -203,25 +210,27 @@ static int apply_profile(pyexec_error *error)
         px_error_set(error, PYEXEC_INVALID_REQUEST, "PYEXEC_LIBEXECDIR: '%s' can't be put into a profile", folder);
         return px_error_hint(error, "Give an absolute path without the characters \"\\{}[]()*?^@.");
     }
-    px_buffer_printf(&text, "# Written by `pyexec doctor --fix`: lets pyexec-launch, and nothing else, use user namespaces.\n"
-                            "abi <abi/4.0>,\ninclude <tunables/global>\n\n"
-                            "profile pyexec-launch \"%s/pyexec-launch\" flags=(unconfined) {\n  userns,\n"
-                            "  include if exists <local/pyexec-launch>\n}\n",
+    px_buffer_printf(&text,
+                     "# Written by `pyexec doctor --fix`: lets pyexec-launch, and nothing else, use user namespaces.\n"
+                     "abi <abi/4.0>,\ninclude <tunables/global>\n\n"
+                     "profile pyexec-launch \"%s/pyexec-launch\" flags=(unconfined) {\n  userns,\n"
+                     "  include if exists <local/pyexec-launch>\n}\n",
                      folder ? folder : "/usr/{local/,}libexec/pyexec");
     if (write_text(PROFILE_FILE, &text, error) < 0)
         return -1;
     if (run_program((char *[]){"apparmor_parser", "-r", PROFILE_FILE, NULL}, error) == 0)
         return 0;
-    unlink(PROFILE_FILE);       /* else the next plan would take it for loaded */
+    unlink(PROFILE_FILE); /* else the next plan would take it for loaded */
     return -1;
 }
 
 static int apply_drop_in(const struct plan *plan, pyexec_error *error)
 {
     struct px_buffer px_auto_buffer text = {0};
-    px_buffer_printf(&text, "# Written by `pyexec doctor --fix`: pyexec bounds its runs in cgroups of their own.\n[Service]\n"
-                            "Delegate=memory pids cpu\n# systemd 254 and later; docs/deploy.md has what older ones need.\n"
-                            "DelegateSubgroup=main\n");
+    px_buffer_printf(&text,
+                     "# Written by `pyexec doctor --fix`: pyexec bounds its runs in cgroups of their own.\n[Service]\n"
+                     "Delegate=memory pids cpu\n# systemd 254 and later; docs/deploy.md has what older ones need.\n"
+                     "DelegateSubgroup=main\n");
     if (make_folder(plan->folder, error) < 0 || write_text(plan->file, &text, error) < 0)
         return -1;
     return run_program((char *[]){"systemctl", "daemon-reload", NULL}, error);
@@ -260,7 +269,8 @@ int cli_doctor_fix(bool yes, const char *unit)
     if (nothing)
         px_buffer_printf(&out, "No setting of this machine is in the way. `pyexec doctor` says which layers hold.\n");
     else if (!root)
-        px_buffer_printf(&out, "Only root can do this: sudo pyexec doctor --fix --yes%s%s\n", unit ? " --unit " : "", unit ? unit : "");
+        px_buffer_printf(&out, "Only root can do this: sudo pyexec doctor --fix --yes%s%s\n", unit ? " --unit " : "",
+                         unit ? unit : "");
     int failed = cli_print(&out);
     if (failed || nothing)
         return failed;

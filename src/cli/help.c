@@ -83,8 +83,7 @@ static void add_options(struct px_buffer *out, const struct cli_option *rows, si
 
 void cli_help_synopsis(const struct cli_command *command, struct px_buffer *out)
 {
-    px_buffer_printf(out, "pyexec %s%s", command->name,
-                     command->policy_flags ? " [policy flags]" : "");
+    px_buffer_printf(out, "pyexec %s%s", command->name, command->policy_flags ? " [policy flags]" : "");
     for (size_t i = 0; i < command->option_count; i++) {
         const struct cli_option *option = &command->options[i];
         if (!option->meaning)
@@ -122,8 +121,7 @@ static void add_policy_flags(struct px_buffer *out)
         char flag[CLI_FLAG_MAX];
         const char *argument = cli_policy_argument(info);
         px_auto_buffer struct px_buffer name = {0}, meaning = {0};
-        px_buffer_printf(&name, "--%s%s%s", cli_policy_flag(info, flag), argument ? " " : "",
-                         argument ? argument : "");
+        px_buffer_printf(&name, "--%s%s%s", cli_policy_flag(info, flag), argument ? " " : "", argument ? argument : "");
         px_buffer_add_string(&meaning, info->meaning);
         if (*info->default_text && strlen(info->default_text) <= DEFAULT_MAX)
             px_buffer_printf(&meaning, " Default: %s.", info->default_text);

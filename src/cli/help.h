@@ -23,7 +23,7 @@ void cli_help_wrap(struct px_buffer *out, size_t indent, const char *text);
 struct cli_exit_row {
     const char *status;
     const char *meaning;
-    const char *commands;       /* whose, with spaces between; NULL: of all */
+    const char *commands; /* whose, with spaces between; NULL: of all */
 };
 extern const struct cli_exit_row cli_exit_rows[];
 

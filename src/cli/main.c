@@ -8,14 +8,15 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/spelling.h"
 #include "base/retry.h"
+#include "base/spelling.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/print.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_run, &cmd_repl, &cmd_serve, &cmd_mcp, &cmd_rpc, &cmd_policy, &cmd_doctor, &cmd_bench, &cmd_completion, &cmd_manpage,
+    &cmd_run,    &cmd_repl,   &cmd_serve, &cmd_mcp,        &cmd_rpc,
+    &cmd_policy, &cmd_doctor, &cmd_bench, &cmd_completion, &cmd_manpage,
 };
 
 const struct cli_command *const *cli_commands(size_t *ret_count)
@@ -130,8 +131,7 @@ static int run_program(int argc, char **argv)
     if (arguments.operands.count < 2)
         return print_program_help();
     const struct cli_command *command = find_command(operands[1]);
-    return command && command->summary ? print_command_help(command)
-                                       : unknown_command(operands[1]);
+    return command && command->summary ? print_command_help(command) : unknown_command(operands[1]);
 }
 
 /* A run may have no more open files than this program less a reserve, and each takes five here. */

@@ -86,8 +86,7 @@ static int list_add(struct cli_list *list, const char *item, pyexec_error *error
 
 static int flag_add(struct cli_arguments *arguments, struct cli_flag flag, pyexec_error *error)
 {
-    struct cli_flag *flags =
-        reallocarray(arguments->flags, arguments->flag_count + 1, sizeof *flags);
+    struct cli_flag *flags = reallocarray(arguments->flags, arguments->flag_count + 1, sizeof *flags);
     if (!flags)
         return px_error_oom(error);
     arguments->flags = flags;
@@ -96,8 +95,7 @@ static int flag_add(struct cli_arguments *arguments, struct cli_flag flag, pyexe
 }
 
 /* The row of a long name, or of a letter when name is NULL. */
-static bool find_row(const struct parser *parser, const char *name, char letter,
-                     struct option_target *ret)
+static bool find_row(const struct parser *parser, const char *name, char letter, struct option_target *ret)
 {
     const struct {
         const struct cli_option *rows;
@@ -106,8 +104,7 @@ static bool find_row(const struct parser *parser, const char *name, char letter,
     } tables[] = {
         {parser->command->options, parser->command->option_count, parser->options},
         {common_options, PX_COUNT(common_options), parser->arguments},
-        {settings_options, parser->command->policy_flags ? PX_COUNT(settings_options) : 0,
-         parser->arguments},
+        {settings_options, parser->command->policy_flags ? PX_COUNT(settings_options) : 0, parser->arguments},
     };
     for (size_t t = 0; t < PX_COUNT(tables); t++)
         for (size_t i = 0; i < tables[t].count; i++) {
@@ -121,8 +118,8 @@ static bool find_row(const struct parser *parser, const char *name, char letter,
 }
 
 /* The value of an option that needs one: what follows '=', or else the next argument. */
-static int take_value(struct parser *parser, const char *flag, const char *argument,
-                      const char **value, pyexec_error *error)
+static int take_value(struct parser *parser, const char *flag, const char *argument, const char **value,
+                      pyexec_error *error)
 {
     if (*value)
         return 0;
@@ -144,8 +141,8 @@ static int switch_value(const char *flag, const char *value, bool *ret, pyexec_e
     return px_error_hint(error, "Write %s alone, or %s=false.", flag, flag);
 }
 
-static int set_row(struct parser *parser, const struct option_target *target, const char *flag,
-                   const char *value, pyexec_error *error)
+static int set_row(struct parser *parser, const struct option_target *target, const char *flag, const char *value,
+                   pyexec_error *error)
 {
     void *member = (char *)target->base + target->row->offset;
     if (target->row->kind == CLI_SWITCH)
@@ -184,8 +181,7 @@ static void offer_policy_flags(struct px_spelling *nearest, bool only_switches)
 
 /* The nearest option, and with "no-" only the nearest switch of the policy: a suggestion must not
  * turn into its opposite. */
-static const char *nearest_option(const struct cli_command *command, const char *name,
-                                  bool negated)
+static const char *nearest_option(const struct cli_command *command, const char *name, bool negated)
 {
     struct px_spelling nearest = {.wanted = name};
     if (!negated) {
@@ -207,8 +203,7 @@ static int unknown_option(const struct parser *parser, const char *flag, pyexec_
         no = "no-";
     else if (flag[1] == '-')
         best = nearest_option(command, flag + 2, false);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%sunknown option '%s'", name, *name ? ": " : "",
-                 flag);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%sunknown option '%s'", name, *name ? ": " : "", flag);
     if (!best)
         return px_error_hint(error, "`pyexec%s%s --help` lists the options.", space, name);
     char dashed[CLI_FLAG_MAX];
@@ -244,8 +239,8 @@ static bool find_policy_flag(const char *name, struct policy_flag *ret)
 }
 
 /* A flag of the policy. Returns 1 when `name` is none, else as usual. */
-static int parse_policy_flag(struct parser *parser, const char *flag, const char *name,
-                             const char *value, pyexec_error *error)
+static int parse_policy_flag(struct parser *parser, const char *flag, const char *name, const char *value,
+                             pyexec_error *error)
 {
     struct policy_flag found;
     bool negated = false;
@@ -263,8 +258,7 @@ static int parse_policy_flag(struct parser *parser, const char *flag, const char
         value = negated ? "false" : "true";
     if (take_value(parser, flag, found.argument, &value, error) < 0)
         return -1;
-    return flag_add(parser->arguments, (struct cli_flag){found.name, value, found.is_short},
-                    error);
+    return flag_add(parser->arguments, (struct cli_flag){found.name, value, found.is_short}, error);
 }
 
 static int parse_long(struct parser *parser, const char *text, pyexec_error *error)
@@ -309,16 +303,14 @@ static int add_operand(struct parser *parser, const char *text, pyexec_error *er
     struct cli_list *operands = &parser->arguments->operands;
     if (operands->count < parser->command->max_operands)
         return list_add(operands, text, error);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: unexpected argument '%s'",
-                 parser->command->name, text);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: unexpected argument '%s'", parser->command->name, text);
     if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
-        return px_error_hint(error, "Give a switch its value with '=', as in --disable-open=%s.",
-                             text);
+        return px_error_hint(error, "Give a switch its value with '=', as in --disable-open=%s.", text);
     return px_error_hint(error, "`pyexec %s --help` says what it takes.", parser->command->name);
 }
 
-int cli_parse(const struct cli_command *command, int argc, char **argv,
-              struct cli_arguments *arguments, void *options, pyexec_error *error)
+int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments, void *options,
+              pyexec_error *error)
 {
     struct parser parser = {command, argv, argc, 0, arguments, options};
     bool only_operands = false;
@@ -339,8 +331,7 @@ int cli_parse(const struct cli_command *command, int argc, char **argv,
     return 0;
 }
 
-void cli_parse_done(const struct cli_command *command, struct cli_arguments *arguments,
-                    void *options)
+void cli_parse_done(const struct cli_command *command, struct cli_arguments *arguments, void *options)
 {
     for (size_t i = 0; i < command->option_count; i++)
         if (command->options[i].kind == CLI_LIST)

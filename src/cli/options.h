@@ -17,17 +17,17 @@ struct cli_list {
 };
 
 enum cli_kind {
-    CLI_SWITCH,     /* bool */
-    CLI_TEXT,       /* const char *, the last one given; NULL when none was */
-    CLI_LIST,       /* struct cli_list */
+    CLI_SWITCH, /* bool */
+    CLI_TEXT,   /* const char *, the last one given; NULL when none was */
+    CLI_LIST,   /* struct cli_list */
 };
 
 struct cli_option {
-    const char *name;       /* without the dashes */
-    char letter;            /* or 0 */
-    const char *argument;   /* what the value is called; NULL for a switch */
-    const char *meaning;    /* one sentence; NULL: not listed */
-    enum cli_kind kind;     /* these two by CLI_INTO */
+    const char *name;     /* without the dashes */
+    char letter;          /* or 0 */
+    const char *argument; /* what the value is called; NULL for a switch */
+    const char *meaning;  /* one sentence; NULL: not listed */
+    enum cli_kind kind;   /* these two by CLI_INTO */
     size_t offset;
 };
 
@@ -41,7 +41,7 @@ struct cli_option {
 struct cli_flag {
     const char *name;
     const char *value;
-    bool is_short;      /* of px_policy_flag_aliases(), else a field */
+    bool is_short; /* of px_policy_flag_aliases(), else a field */
 };
 
 /* What every command can be given. */
@@ -58,10 +58,9 @@ struct cli_command;
 
 /* Parses argv[0…argc) (the command's name already removed) into `arguments` and `options`,
  * both zeroed by the caller. invalid_request names the flag and the nearest known one. */
-int cli_parse(const struct cli_command *command, int argc, char **argv,
-              struct cli_arguments *arguments, void *options, pyexec_error *error);
-void cli_parse_done(const struct cli_command *command, struct cli_arguments *arguments,
-                    void *options);
+int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_arguments *arguments, void *options,
+              pyexec_error *error);
+void cli_parse_done(const struct cli_command *command, struct cli_arguments *arguments, void *options);
 
 /* The rows that all commands have, and those of commands with policy flags. */
 const struct cli_option *cli_common_options(size_t *ret_count);

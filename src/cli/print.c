@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "base/retry.h"
-#include "cli/commands.h"
 #include "cli/cli_signals.h"
+#include "cli/commands.h"
 
 /* Appends text for a terminal: C0 and C1 control characters and DEL become '?'. */
 static void add_printable(struct px_buffer *out, const char *text)
@@ -113,8 +113,7 @@ int cli_print(const struct px_buffer *text)
 bool cli_colours(void)
 {
     const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
-    return isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
-           !(terminal && strcmp(terminal, "dumb") == 0);
+    return isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(terminal && strcmp(terminal, "dumb") == 0);
 }
 
 void cli_add_importable(struct px_buffer *out, const json_t *python)

@@ -16,26 +16,25 @@
 #include "cli/print.h"
 
 #define HISTORY_LINES 2000
-#define REPL_NAMES_MAX 100       /* candidates */
+#define REPL_NAMES_MAX 100 /* candidates */
 
 /* ---- Is it complete? ---- */
 
 struct scan {
     const char *at;
-    size_t depth;           /* open brackets */
+    size_t depth; /* open brackets */
     bool open_string, backslash, broken, block;
 };
 
 static bool is_word_byte(char c)
 {
-    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-           (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (unsigned char)c >= 0x80;
 }
 
 static bool begins_block(const char *line)
 {
-    static const char *const words[] = {"if", "while", "for", "try", "with", "def", "class",
-                                        "async"};
+    static const char *const words[] = {"if", "while", "for", "try", "with", "def", "class", "async"};
     size_t blank = strspn(line, " \t\f");
     if (!line[blank] || strchr("#\n\r", line[blank]))
         return false;
@@ -58,8 +57,7 @@ static void scan_string(struct scan *scan)
     for (; *scan->at; scan->at++) {
         if (*scan->at == '\\' && scan->at[1]) {
             scan->at++;
-        } else if (*scan->at == quote &&
-                   (!triple || (scan->at[1] == quote && scan->at[2] == quote))) {
+        } else if (*scan->at == quote && (!triple || (scan->at[1] == quote && scan->at[2] == quote))) {
             scan->at += triple ? 3 : 1;
             return;
         } else if (*scan->at == '\n' && !triple) {
@@ -193,14 +191,14 @@ int repl_ending_signal(void)
 struct repl_reader {
     repl_complete_fn complete;
     void *userdata;
-    EditLine *editor;           /* NULL: not a terminal */
+    EditLine *editor; /* NULL: not a terminal */
     History *history;
-    char *history_path;         /* absolute, or NULL */
+    char *history_path; /* absolute, or NULL */
     FILE *out;
-    sigset_t waiting;           /* the mask while it waits */
+    sigset_t waiting; /* the mask while it waits */
     mbstate_t decoder;
     bool continuing;
-    bool pasting;               /* between the marks of a bracketed paste */
+    bool pasting; /* between the marks of a bracketed paste */
     size_t at, length;
     char bytes[4096];
 };
@@ -224,7 +222,7 @@ static int fill(struct repl_reader *reader)
             resized = 0;
             el_resize(reader->editor);
         }
-        if (reader->editor && continued) {      /* after Ctrl-Z; the shell has had the terminal */
+        if (reader->editor && continued) { /* after Ctrl-Z; the shell has had the terminal */
             continued = 0;
             el_set(reader->editor, EL_PREP_TERM, 0);
             el_set(reader->editor, EL_PREP_TERM, 1);
@@ -363,8 +361,7 @@ enum repl_read repl_read_cell(struct repl_reader *reader, struct px_buffer *cell
                 cli_write(STDOUT_FILENO, "\n", 1);
             return cell->length ? REPL_CELL : REPL_END;
         }
-        if (!px_buffer_ok(cell) ||
-            (!reader->pasting && repl_is_complete(px_buffer_string(cell))))
+        if (!px_buffer_ok(cell) || (!reader->pasting && repl_is_complete(px_buffer_string(cell))))
             return REPL_CELL;
         reader->continuing = true;
     }
@@ -490,8 +487,7 @@ static void start_editor(struct repl_reader *reader)
     set_handler(SIGCONT, on_signal);
 }
 
-struct repl_reader *repl_reader_new(repl_complete_fn complete_fn, void *userdata,
-                                    char *history_path)
+struct repl_reader *repl_reader_new(repl_complete_fn complete_fn, void *userdata, char *history_path)
 {
     struct repl_reader *reader = calloc(1, sizeof *reader);
     if (!reader) {

@@ -13,7 +13,7 @@
  * bracket or string, no backslash at the end, and a block ends with an empty line. */
 bool repl_is_complete(const char *text);
 
-#define REPL_WORD_MAX 200   /* bytes of a name to complete */
+#define REPL_WORD_MAX 200 /* bytes of a name to complete */
 
 /* Appends candidates for a dotted name's last part, one a line: names, fit for a terminal. */
 typedef void (*repl_complete_fn)(void *userdata, const char *word, struct px_buffer *names);
@@ -21,8 +21,7 @@ typedef void (*repl_complete_fn)(void *userdata, const char *word, struct px_buf
 struct repl_reader;
 /* NULL: out of memory. Blocks SIGINT, SIGTERM and SIGHUP in this thread but while it waits, so
  * call it before other threads are started. history_path is absolute or NULL, and taken. */
-struct repl_reader *repl_reader_new(repl_complete_fn complete, void *userdata,
-                                    char *history_path);
+struct repl_reader *repl_reader_new(repl_complete_fn complete, void *userdata, char *history_path);
 void repl_reader_free(struct repl_reader *reader);
 bool repl_reader_interactive(const struct repl_reader *reader);
 

@@ -24,15 +24,14 @@ struct run_options {
 };
 
 /* Fills the request from options and operands: code, environment, files, standard input. */
-int run_input(pyexec_request *request, const struct cli_arguments *arguments,
-              const struct run_options *options, const struct cli_settings *settings,
-              pyexec_error *error);
+int run_input(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
+              const struct cli_settings *settings, pyexec_error *error);
 
 /* The script's output on its way to ours. */
 struct run_stream {
-    int write_errno;        /* of the first write that failed */
-    int failed_stream;      /* 1 or 2 */
-    bool stderr_open_line;  /* standard error's last byte was not a newline */
+    int write_errno;       /* of the first write that failed */
+    int failed_stream;     /* 1 or 2 */
+    bool stderr_open_line; /* standard error's last byte was not a newline */
     /* Of each stream, what nobody has read yet: a reader that is slow must not keep the run from
      * its limits. Bounded by the policy's output limits. */
     struct px_buffer waiting[2];

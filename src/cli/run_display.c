@@ -32,10 +32,11 @@ int run_display_write(void *userdata, const char *text, size_t length)
 /* ---- Files ---- */
 
 static const char *const endings[][2] = {
-    {"text/plain", "txt"},          {"text/html", "html"},          {"text/markdown", "md"},
-    {"text/latex", "tex"},          {"image/png", "png"},           {"image/jpeg", "jpg"},
-    {"image/svg+xml", "svg"},       {"application/json", "json"},   {"application/pdf", "pdf"},
-    {"application/javascript", "js"},
+    {"text/plain", "txt"},      {"text/html", "html"},
+    {"text/markdown", "md"},    {"text/latex", "tex"},
+    {"image/png", "png"},       {"image/jpeg", "jpg"},
+    {"image/svg+xml", "svg"},   {"application/json", "json"},
+    {"application/pdf", "pdf"}, {"application/javascript", "js"},
 };
 
 /* "application/vnd.plotly.v1+json" is "vnd.plotly.v1.json". */
@@ -85,19 +86,18 @@ static void add_name(struct px_buffer *name, size_t number, const char *mime, st
     px_buffer_printf(name, ".%s", px_buffer_shown(&ending));
 }
 
-static int write_form(int folder, size_t number, const char *mime, const json_t *value,
-                      struct px_buffer *used, pyexec_error *error)
+static int write_form(int folder, size_t number, const char *mime, const json_t *value, struct px_buffer *used,
+                      pyexec_error *error)
 {
     px_auto_buffer struct px_buffer name = {0}, bytes = {0};
     add_name(&name, number, mime, used);
     if (add_bytes(&bytes, mime, value) < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&name))
         return px_error_set(error, PYEXEC_INTERNAL, "--save-display: bad data of %s", mime);
-    px_auto_fd int fd = px_openat(folder, px_buffer_string(&name),
-                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    px_auto_fd int fd =
+        px_openat(folder, px_buffer_string(&name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd >= 0 && px_write_all(fd, px_buffer_string(&bytes), bytes.length) == 0)
         return 0;
-    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't write '%s'",
-                   px_buffer_string(&name));
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't write '%s'", px_buffer_string(&name));
     return px_error_hint(error, "Nothing is overwritten: give a new or an empty folder, with room.");
 }
 
@@ -112,8 +112,7 @@ static int write_display(int folder, size_t number, const char *text, pyexec_err
     if (!data)
         return px_error_oom(error);
     json_object_foreach(data, mime, value)
-        if ((only || strcmp(mime, "text/plain") != 0) &&
-            write_form(folder, number, mime, value, &used, error) < 0)
+        if ((only || strcmp(mime, "text/plain") != 0) && write_form(folder, number, mime, value, &used, error) < 0)
             return -1;
     return 0;
 }

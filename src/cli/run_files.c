@@ -57,20 +57,18 @@ static int open_parent(int folder, char *path, const char **ret_name)
     return TAKE_FD(parent);
 }
 
-static int write_file(int folder, const char *path, const struct px_buffer *bytes,
-                      pyexec_error *error)
+static int write_file(int folder, const char *path, const struct px_buffer *bytes, pyexec_error *error)
 {
     char parts[RUN_FILE_PATH_MAX];
     const char *name = NULL;
     snprintf(parts, sizeof parts, "%s", path);
     px_auto_fd int parent = open_parent(folder, parts, &name);
     /* O_NONBLOCK: a pipe that lies in the folder must not hold us up. */
-    px_auto_fd int fd = parent < 0 ? -1
-        : px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
+    px_auto_fd int fd =
+        parent < 0 ? -1 : px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
     struct stat facts;
     if (fd < 0 || fstat(fd, &facts) < 0 || !S_ISREG(facts.st_mode)) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, fd < 0 ? errno : ENXIO,
-                       "--output: can't create '%s'", path);
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, fd < 0 ? errno : ENXIO, "--output: can't create '%s'", path);
         return px_error_hint(error, "Symbolic links, pipes and devices are not written to; "
                                     "give an empty folder of your own.");
     }
@@ -89,8 +87,7 @@ static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_er
     const char *change = json_string_value(json_object_get(row, "change"));
     if (change && strcmp(change, "deleted") == 0)
         return 0;
-    if (!json_is_string(path) ||
-        !path_is_plain(json_string_value(path), json_string_length(path))) {
+    if (!json_is_string(path) || !path_is_plain(json_string_value(path), json_string_length(path))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the name '%s' is refused",
                      json_is_string(path) ? json_string_value(path) : "");
         return px_error_hint(error, "The script chose a name that is no plain relative path.");
@@ -100,8 +97,7 @@ static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_er
         return 0;
     px_auto_buffer struct px_buffer bytes = {0};
     if (px_base64_decode(&bytes, json_string_value(content), json_string_length(content)) < 0)
-        return px_error_set(error, PYEXEC_INTERNAL, "--output: bad content of '%s'",
-                            json_string_value(path));
+        return px_error_set(error, PYEXEC_INTERNAL, "--output: bad content of '%s'", json_string_value(path));
     return write_file(folder, json_string_value(path), &bytes, error);
 }
 
@@ -140,8 +136,7 @@ int run_files_write(const char *folder_path, pyexec_result *result, pyexec_error
     bool truncated = json_is_true(json_object_get(object, "files_truncated"));
     if (!truncated)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST,
-                 "--output: not all files came back (%zu without content)", skipped);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: not all files came back (%zu without content)", skipped);
     return px_error_hint(error, "A result carries at most 1000 files and 8 MiB of content; "
                                 "name the ones you need with --return-files, or work in a "
                                 "folder of the host with --workspace.");

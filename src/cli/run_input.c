@@ -13,11 +13,10 @@
 #include "base/retry.h"
 #include "cli/run_command.h"
 
-#define CODE_MAX ((size_t)10 << 20)     /* docs/rpc.md, execute_once */
-#define INPUTS_MAX ((size_t)20 << 20)   /* their JSON may be spaced out */
+#define CODE_MAX ((size_t)10 << 20)   /* docs/rpc.md, execute_once */
+#define INPUTS_MAX ((size_t)20 << 20) /* their JSON may be spaced out */
 
-static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret,
-                      pyexec_error *error)
+static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error)
 {
     if (px_read_all(fd, ret, limit) == 0)
         return 0;
@@ -49,8 +48,7 @@ static void drop_byte_order_mark(struct px_buffer *code)
         px_buffer_consume(code, 3);
 }
 
-static int read_code(const char *operand, struct px_buffer *ret, bool *ret_stdin,
-                     pyexec_error *error)
+static int read_code(const char *operand, struct px_buffer *ret, bool *ret_stdin, pyexec_error *error)
 {
     if (!operand && isatty(STDIN_FILENO)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "run: no code given");
@@ -68,8 +66,8 @@ static int read_code(const char *operand, struct px_buffer *ret, bool *ret_stdin
     return 0;
 }
 
-static int set_code(pyexec_request *request, const struct cli_arguments *arguments,
-                    const struct run_options *options, pyexec_error *error)
+static int set_code(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
+                    pyexec_error *error)
 {
     const char *operand = arguments->operands.count ? arguments->operands.items[0] : NULL;
     if (options->code && operand) {
@@ -82,8 +80,7 @@ static int set_code(pyexec_request *request, const struct cli_arguments *argumen
         px_buffer_add_string(&code, options->code);
     else if (read_code(operand, &code, &from_stdin, error) < 0)
         return -1;
-    if (!px_buffer_ok(&code) ||
-        pyexec_request_set_code(request, px_buffer_string(&code), code.length) < 0 ||
+    if (!px_buffer_ok(&code) || pyexec_request_set_code(request, px_buffer_string(&code), code.length) < 0 ||
         pyexec_request_set_stdin_fd(request, from_stdin ? -1 : STDIN_FILENO) < 0)
         return px_error_oom(error);
     return 0;
@@ -103,8 +100,7 @@ static int set_env(pyexec_request *request, const char *text, pyexec_error *erro
 }
 
 /* HOST[:NAME]; the last colon divides. */
-static int add_file(pyexec_request *request, const char *text, int64_t quota,
-                    pyexec_error *error)
+static int add_file(pyexec_request *request, const char *text, int64_t quota, pyexec_error *error)
 {
     const char *colon = strrchr(text, ':');
     px_auto_free char *host = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
@@ -185,29 +181,25 @@ static int check_folder(const char *option, const char *path, pyexec_error *erro
     }
     if (access(there ? path : parent, W_OK | X_OK) == 0)
         return 0;
-    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "%s: can't %s '%s'", option,
-                   there ? "write to" : "make", path);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "%s: can't %s '%s'", option, there ? "write to" : "make",
+                   path);
     return px_error_hint(error, "Use a writable directory, or a new one inside a writable directory.");
 }
 
 /* Options that make no sense together, or under this policy. */
-static int check_options(const struct run_options *options, const struct px_policy *policy,
-                         pyexec_error *error)
+static int check_options(const struct run_options *options, const struct px_policy *policy, pyexec_error *error)
 {
     enum px_files files = px_policy_files(policy);
     if (options->files.count && files == PX_FILES_NONE) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "--file: the policy gives the script no file access");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--file: the policy gives the script no file access");
         return px_error_hint(error, "Add --files read or --files full.");
     }
     if (options->output && files != PX_FILES_FULL) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "--output: the policy lets the script write no files");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the policy lets the script write no files");
         return px_error_hint(error, "Add --files full.");
     }
     if (options->return_files.count && !options->output && !options->json) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "--return-files: there is nowhere to put the files");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--return-files: there is nowhere to put the files");
         return px_error_hint(error, "Add --output DIR or --json.");
     }
     if (options->output && check_folder("--output", options->output, error) < 0)
@@ -215,40 +207,34 @@ static int check_options(const struct run_options *options, const struct px_poli
     return options->save_display ? check_folder("--save-display", options->save_display, error) : 0;
 }
 
-static int set_places(pyexec_request *request, const struct run_options *options,
-                      pyexec_error *error)
+static int set_places(pyexec_request *request, const struct run_options *options, pyexec_error *error)
 {
     if (options->workspace && options->workspace[0] != '/') {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "--workspace: '%s' is not absolute",
-                     options->workspace);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--workspace: '%s' is not absolute", options->workspace);
         return px_error_hint(error, "Give the absolute path of a folder to work in.");
     }
-    if ((options->working_dir &&
-         pyexec_request_set_working_dir(request, options->working_dir) < 0) ||
+    if ((options->working_dir && pyexec_request_set_working_dir(request, options->working_dir) < 0) ||
         (options->workspace && pyexec_request_set_workspace(request, options->workspace) < 0))
         return px_error_oom(error);
     for (size_t i = 0; i < options->return_files.count; i++)
         if (pyexec_request_add_return_file(request, options->return_files.items[i]) < 0)
             return px_error_oom(error);
-    if (options->output && !options->return_files.count &&
-        pyexec_request_add_return_file(request, "**") < 0)
+    if (options->output && !options->return_files.count && pyexec_request_add_return_file(request, "**") < 0)
         return px_error_oom(error);
     return 0;
 }
 
-int run_input(pyexec_request *request, const struct cli_arguments *arguments,
-              const struct run_options *options, const struct cli_settings *settings,
-              pyexec_error *error)
+int run_input(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
+              const struct cli_settings *settings, pyexec_error *error)
 {
-    if (check_options(options, &settings->policy, error) < 0 ||
-        set_places(request, options, error) < 0 || set_values(request, options, error) < 0)
+    if (check_options(options, &settings->policy, error) < 0 || set_places(request, options, error) < 0 ||
+        set_values(request, options, error) < 0)
         return -1;
     for (size_t i = 0; i < options->env.count; i++)
         if (set_env(request, options->env.items[i], error) < 0)
             return -1;
     for (size_t i = 0; i < options->files.count; i++)
-        if (add_file(request, options->files.items[i], settings->policy.workspace_bytes,
-                     error) < 0)
+        if (add_file(request, options->files.items[i], settings->policy.workspace_bytes, error) < 0)
             return -1;
     return set_code(request, arguments, options, error);
 }

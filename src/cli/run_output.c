@@ -10,10 +10,10 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
+#include "cli/cli_signals.h"
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/run_command.h"
-#include "cli/cli_signals.h"
 
 void run_stream_done(struct run_stream *stream)
 {
@@ -74,8 +74,8 @@ int run_stream_finish(struct run_stream *state)
 {
     for (int stream = 1; stream <= 2 && !state->write_errno; stream++) {
         const struct px_buffer *waiting = &state->waiting[stream - 1];
-        if (waiting->length && cli_write(stream == 2 ? STDERR_FILENO : STDOUT_FILENO,
-                                         waiting->data, waiting->length) < 0)
+        if (waiting->length &&
+            cli_write(stream == 2 ? STDERR_FILENO : STDOUT_FILENO, waiting->data, waiting->length) < 0)
             return write_failed(state, stream);
     }
     return state->write_errno ? -1 : 0;
@@ -88,7 +88,8 @@ static const struct {
 } endings[] = {
     [PYEXEC_STATUS_TIMEOUT] = {"the script ran into its time limit", "Raise it with --timeout, as in --timeout 30s."},
     [PYEXEC_STATUS_CPU_LIMIT] = {"the script used up its CPU time", "Raise it with --cpu-time-seconds."},
-    [PYEXEC_STATUS_MEMORY_LIMIT] = {"the script used up its memory", "Raise it with --address-space-bytes, as in --address-space-bytes 1G."},
+    [PYEXEC_STATUS_MEMORY_LIMIT] = {"the script used up its memory",
+                                    "Raise it with --address-space-bytes, as in --address-space-bytes 1G."},
     [PYEXEC_STATUS_KILLED] = {"the script's process was killed from outside", "The machine may be short of memory."},
     [PYEXEC_STATUS_CRASHED] = {"the script's process crashed", NULL},
     [PYEXEC_STATUS_CANCELLED] = {"the run was cancelled", NULL},
@@ -134,11 +135,9 @@ static void say_truncated(const char *name, const char *flag, uint64_t bytes)
 static void say_truncations(const pyexec_result *result)
 {
     if (pyexec_result_stdout_truncated(result))
-        say_truncated("standard output", "--max-stdout-bytes",
-                      pyexec_result_stdout_bytes(result));
+        say_truncated("standard output", "--max-stdout-bytes", pyexec_result_stdout_bytes(result));
     if (pyexec_result_stderr_truncated(result))
-        say_truncated("standard error", "--max-stderr-bytes",
-                      pyexec_result_stderr_bytes(result));
+        say_truncated("standard error", "--max-stderr-bytes", pyexec_result_stderr_bytes(result));
     if (pyexec_result_last_value_truncated(result))
         cli_say("the last value was cut", "Raise the limit with --max-value-bytes.");
 }

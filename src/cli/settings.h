@@ -13,12 +13,10 @@ struct cli_settings {
 };
 
 /* Zeroed by the caller; to be freed with cli_settings_done in any case. */
-int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments,
-                      pyexec_error *error);
+int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error);
 void cli_settings_done(struct cli_settings *settings);
 
 /* Both as JSON texts for pyexec_executor_new(), to be freed; out of memory is the only error. */
-int cli_settings_json(const struct cli_settings *settings, char **ret_policy, char **ret_host,
-                      pyexec_error *error);
+int cli_settings_json(const struct cli_settings *settings, char **ret_policy, char **ret_host, pyexec_error *error);
 
 #endif

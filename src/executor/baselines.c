@@ -14,7 +14,7 @@
 #include "base/retry.h"
 #include "executor/executor.h"
 
-#define FIRST_PAUSE_NS 3000000      /* the same as `pyexec bench` gives its pool */
+#define FIRST_PAUSE_NS 3000000 /* the same as `pyexec bench` gives its pool */
 
 static int ascending(const void *a, const void *b)
 {
@@ -25,12 +25,10 @@ static int ascending(const void *a, const void *b)
 static json_t *percentiles(double *us, size_t count)
 {
     qsort(us, count, sizeof *us, ascending);
-    return json_pack("{s:f, s:f, s:f}", "p50", us[count / 2], "p90", us[count * 9 / 10], "p99",
-                     us[count * 99 / 100]);
+    return json_pack("{s:f, s:f, s:f}", "p50", us[count / 2], "p90", us[count * 9 / 10], "p99", us[count * 99 / 100]);
 }
 
-static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, size_t count,
-                         pyexec_error *error)
+static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, size_t count, pyexec_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         struct px_clone_request request = {.op = op};
@@ -71,8 +69,8 @@ static int round_trip(int socket, double *ret_us, pyexec_error *error)
     return 0;
 }
 
-static int measure_repeated(pyexec_executor *executor, struct px_zygote_group *kind, double *us,
-                            size_t count, pyexec_error *error)
+static int measure_repeated(pyexec_executor *executor, struct px_zygote_group *kind, double *us, size_t count,
+                            pyexec_error *error)
 {
     px_auto_fd int socket = start_echo(executor, kind, error);
     if (socket < 0)
@@ -84,8 +82,8 @@ static int measure_repeated(pyexec_executor *executor, struct px_zygote_group *k
 }
 
 /* Each to a child of its own, which has had time to wait. */
-static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind, double *us,
-                         size_t count, pyexec_error *error)
+static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind, double *us, size_t count,
+                         pyexec_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         px_auto_fd int socket = start_echo(executor, kind, error);
@@ -98,10 +96,10 @@ static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind
     return 0;
 }
 
-static int measure(pyexec_executor *executor, struct px_zygote_group *kind, json_t *report, double *us,
-                   size_t count, pyexec_error *error)
+static int measure(pyexec_executor *executor, struct px_zygote_group *kind, json_t *report, double *us, size_t count,
+                   pyexec_error *error)
 {
-    size_t firsts = (count + 4) / 5;    /* they take long */
+    size_t firsts = (count + 4) / 5; /* they take long */
     if (measure_clone(kind, PX_CLONE_BASELINE, us, count, error) < 0)
         return -1;
     px_json_set(report, "clone", percentiles(us, count));
@@ -117,8 +115,7 @@ static int measure(pyexec_executor *executor, struct px_zygote_group *kind, json
     return 0;
 }
 
-int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
-                          pyexec_error *error)
+int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error)
 {
     size_t count = iterations < 1 ? 1 : (size_t)iterations;
     struct px_zygote_group *kind;

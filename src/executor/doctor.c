@@ -14,17 +14,17 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "executor/executor.h"
-#include "runner/interpreter.h"
-#include "result/result.h"
 #include "executor/version.h"
+#include "result/result.h"
+#include "runner/interpreter.h"
 
 struct doctor {
     json_t *report;
     const char *policy_json, *host_json;
     px_layers missing;
-    px_layers untried;          /* the launcher or the interpreter did not get so far */
+    px_layers untried; /* the launcher or the interpreter did not get so far */
     int landlock_abi;
-    char cgroup[512];           /* its folder, or why there is none */
+    char cgroup[512]; /* its folder, or why there is none */
     bool python_ok;
 };
 
@@ -37,8 +37,7 @@ static const struct {
 } attempts[] = {
     {PX_LAYER_USER_NAMESPACE, "become root of the host",
      "libc.setresuid(0, 0, 0)\nprint('held' if os.getuid() else 'uid 0')"},
-    {PX_LAYER_PID_NAMESPACE, "signal a process of the host",
-     "print('held' if libc.kill(PID, 0) else 'it answers')"},
+    {PX_LAYER_PID_NAMESPACE, "signal a process of the host", "print('held' if libc.kill(PID, 0) else 'it answers')"},
     {PX_LAYER_MOUNT_NAMESPACE, "open /etc/passwd by the C library",
      "print('held' if libc.open(b'/etc/passwd', 0) < 0 else 'opened')"},
     {PX_LAYER_NETWORK_NAMESPACE, "open a TCP socket by the C library",
@@ -53,8 +52,7 @@ static const struct {
      "print('held' if not any(d) else 'capabilities')"},
     {PX_LAYER_LANDLOCK, "make a file at the root by the C library",
      "print('held' if libc.open(b'/pyexec-doctor', 0o102, 0o600) < 0 else 'made')"},
-    {PX_LAYER_SECCOMP, "trace itself (ptrace)",
-     "libc.ptrace(0, 0, 0, 0)\nprint('not stopped')"},
+    {PX_LAYER_SECCOMP, "trace itself (ptrace)", "libc.ptrace(0, 0, 0, 0)\nprint('not stopped')"},
     {PX_LAYER_RLIMITS, "map 64 GiB of memory",
      "libc.mmap.restype = ctypes.c_void_p\n"
      "p = libc.mmap(None, ctypes.c_size_t(1 << 36), 3, 0x22, -1, ctypes.c_long(0))\n"
@@ -66,8 +64,8 @@ static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec
     struct utsname host;
     uname(&host);
     struct px_buffer px_auto_buffer code = {0};
-    px_buffer_printf(&code, "import ctypes, os\nlibc = ctypes.CDLL(None)\nPID = %ld\nNAME = b'%s'\n",
-                     (long)getpid(), host.nodename);
+    px_buffer_printf(&code, "import ctypes, os\nlibc = ctypes.CDLL(None)\nPID = %ld\nNAME = b'%s'\n", (long)getpid(),
+                     host.nodename);
     px_buffer_add_string(&code, attempts[i].code);
     pyexec_request *request = pyexec_request_new();
     pyexec_result *result = NULL;
@@ -83,16 +81,16 @@ static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec
     const char *output = pyexec_result_stdout(result, NULL);
     bool finished = pyexec_result_status(result) == PYEXEC_STATUS_OK;
     bool held = strcmp(output, "held\n") == 0 ||
-                (attempts[i].layer == PX_LAYER_SECCOMP && !finished &&
-                 pyexec_result_exit_code(result) == 159);
+                (attempts[i].layer == PX_LAYER_SECCOMP && !finished && pyexec_result_exit_code(result) == 159);
     char detail[512];
     snprintf(detail, sizeof detail, "%s%s%.300s", pyexec_status_name(pyexec_result_status(result)),
              finished ? ": " : ", ",
-             finished ? output : pyexec_result_error_repr(result) ? pyexec_result_error_repr(result) : "");
+             finished                           ? output
+             : pyexec_result_error_repr(result) ? pyexec_result_error_repr(result)
+                                                : "");
     detail[strcspn(detail, "\n")] = '\0';
-    px_json_append(list, json_pack("{s:s, s:s, s:b, s:s}", "layer",
-                                          px_layer_info(attempts[i].layer)->name, "attempt",
-                                          attempts[i].attempt, "held", held, "detail", detail));
+    px_json_append(list, json_pack("{s:s, s:s, s:b, s:s}", "layer", px_layer_info(attempts[i].layer)->name, "attempt",
+                                   attempts[i].attempt, "held", held, "detail", detail));
     pyexec_result_free(result);
     return 0;
 }
@@ -127,14 +125,14 @@ static void report_layers(struct doctor *doctor, const char *why)
         bool missing = doctor->missing & PX_LAYER_BIT(layer);
         bool untried = !missing && doctor->untried & PX_LAYER_BIT(layer);
         bool present = !missing && !untried;
-        px_json_append(
-            layers, json_pack("{s:s, s:b, s:b, s:s, s:o, s:o}", "name", info->name, "required",
-                              info->required, "present", present, "gives", info->gives, "why",
-                              untried ? json_string("not tried: python did not start")
-                              : present ? json_null()
-                              : layer == PX_LAYER_CGROUP ? json_string(doctor->cgroup)
-                              : info->required ? json_string(why) : json_null(),
-                              "remedy", missing ? json_string(info->remedy) : json_null()));
+        px_json_append(layers, json_pack("{s:s, s:b, s:b, s:s, s:o, s:o}", "name", info->name, "required",
+                                         info->required, "present", present, "gives", info->gives, "why",
+                                         untried                    ? json_string("not tried: python did not start")
+                                         : present                  ? json_null()
+                                         : layer == PX_LAYER_CGROUP ? json_string(doctor->cgroup)
+                                         : info->required           ? json_string(why)
+                                                                    : json_null(),
+                                         "remedy", missing ? json_string(info->remedy) : json_null()));
     }
     px_json_set(doctor->report, "layers", layers);
 }
@@ -154,8 +152,8 @@ static void report_importable(json_t *facts, const struct px_zygote_ready *ready
 }
 
 /* Starts a launcher and a zygote with every layer optional, to see which are there. */
-static int try_layers(struct doctor *doctor, const struct px_policy *policy,
-                      const struct px_host *host, const char *python, pyexec_error *error)
+static int try_layers(struct doctor *doctor, const struct px_policy *policy, const struct px_host *host,
+                      const char *python, pyexec_error *error)
 {
     struct px_launcher_options ids;
     struct px_launcher *launcher = NULL;
@@ -172,8 +170,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
         if (!px_launcher_cgroup(launcher, &text))
             doctor->missing |= PX_LAYER_BIT(PX_LAYER_CGROUP);
         snprintf(doctor->cgroup, sizeof doctor->cgroup, "%s", text);
-        doctor->untried &= ~(px_layers)(PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) |
-                                        PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
+        doctor->untried &= ~(px_layers)(PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
                                         PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
         result = px_zygotes_new(launcher, policy, python, 1, all, &ids, &unused, &zygotes, error);
     }
@@ -196,45 +193,46 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy,
 static bool is_filtered(void)
 {
     char text[4096];
-    return px_read_small_file(AT_FDCWD, "/proc/self/status", text, sizeof text) > 0 &&
-           strstr(text, "\nSeccomp:\t2");
+    return px_read_small_file(AT_FDCWD, "/proc/self/status", text, sizeof text) > 0 && strstr(text, "\nSeccomp:\t2");
 }
 
 static const char *read_why(char *buffer, size_t size)
 {
     char text[16] = "";
-    if (px_read_small_file(AT_FDCWD, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", text,
-                           sizeof text) > 0 && text[0] == '1')
-        snprintf(buffer, size, "AppArmor restricts unprivileged user namespaces "
-                               "(kernel.apparmor_restrict_unprivileged_userns=1)");
-    else if (px_read_small_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", text,
-                                sizeof text) > 0 && atoi(text) == 0)
+    if (px_read_small_file(AT_FDCWD, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", text, sizeof text) > 0 &&
+        text[0] == '1')
+        snprintf(buffer, size,
+                 "AppArmor restricts unprivileged user namespaces "
+                 "(kernel.apparmor_restrict_unprivileged_userns=1)");
+    else if (px_read_small_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", text, sizeof text) > 0 &&
+             atoi(text) == 0)
         snprintf(buffer, size, "user namespaces are switched off (user.max_user_namespaces=0)");
-    else if (px_read_small_file(AT_FDCWD, "/proc/sys/kernel/unprivileged_userns_clone", text,
-                                sizeof text) > 0 && text[0] == '0')
-        snprintf(buffer, size, "user namespaces are switched off "
-                               "(kernel.unprivileged_userns_clone=0)");
+    else if (px_read_small_file(AT_FDCWD, "/proc/sys/kernel/unprivileged_userns_clone", text, sizeof text) > 0 &&
+             text[0] == '0')
+        snprintf(buffer, size,
+                 "user namespaces are switched off "
+                 "(kernel.unprivileged_userns_clone=0)");
     else if (is_filtered())
-        snprintf(buffer, size, "the kernel refuses it, or the seccomp profile of the container or "
-                               "service manager under which this process runs");
+        snprintf(buffer, size,
+                 "the kernel refuses it, or the seccomp profile of the container or "
+                 "service manager under which this process runs");
     else
         snprintf(buffer, size, "the kernel or a security module refuses it");
     return buffer;
 }
 
-static int examine(struct doctor *doctor, const struct px_policy *policy,
-                   const struct px_host *host, bool with_selftest, pyexec_error *error)
+static int examine(struct doctor *doctor, const struct px_policy *policy, const struct px_host *host,
+                   bool with_selftest, pyexec_error *error)
 {
     char python[PX_PATH_MAX] = "", why[256];
     struct utsname name;
     pyexec_error problem = {0};
     uname(&name);
     json_t *limits = px_policy_to_json(policy);
-    px_json_merge(
-        doctor->report,
-        json_pack("{s:s, s:s, s:{s:I, s:b}, s:{s:n, s:n}, s:o, s:[]}", "version", PX_VERSION, "kernel",
-                  name.release, "user", "uid", (json_int_t)geteuid(), "root", geteuid() == 0,
-                  "python", "version", "error", "limits", limits, "selftest"));
+    px_json_merge(doctor->report,
+                  json_pack("{s:s, s:s, s:{s:I, s:b}, s:{s:n, s:n}, s:o, s:[]}", "version", PX_VERSION, "kernel",
+                            name.release, "user", "uid", (json_int_t)geteuid(), "root", geteuid() == 0, "python",
+                            "version", "error", "limits", limits, "selftest"));
     json_t *facts = json_object_get(doctor->report, "python");
     int tried = px_python_resolve(policy->python_bin, python, sizeof python, &problem);
     if (tried == 0)
@@ -242,13 +240,12 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     px_json_set(facts, "path", json_string(python[0] ? python : policy->python_bin));
     px_json_set(facts, "ok", json_boolean(doctor->python_ok));
     if (tried < 0)
-        px_json_set(facts, "error", json_pack("{s:s, s:s, s:s}", "code",
-                                                      pyexec_code_name(problem.code), "message",
-                                                      problem.message, "hint", problem.hint));
+        px_json_set(facts, "error",
+                    json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(problem.code), "message", problem.message,
+                              "hint", problem.hint));
     report_layers(doctor, read_why(why, sizeof why));
     px_json_set(doctor->report, "details",
-                        json_pack("{s:i, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup",
-                                  doctor->cgroup));
+                json_pack("{s:i, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup", doctor->cgroup));
     px_layers needed = px_layers_required() & ~px_executor_allowed(host);
     bool ok = tried == 0 && !(doctor->missing & needed), held = true;
     int result = ok && with_selftest ? selftest(doctor, &held, error) : 0;
@@ -256,11 +253,9 @@ static int examine(struct doctor *doctor, const struct px_policy *policy,
     return result;
 }
 
-int pyexec_doctor(const char *policy_json, const char *host_json, bool with_selftest, char **ret,
-                  pyexec_error *error)
+int pyexec_doctor(const char *policy_json, const char *host_json, bool with_selftest, char **ret, pyexec_error *error)
 {
-    struct doctor doctor = {.report = json_object(), .policy_json = policy_json,
-                            .host_json = host_json};
+    struct doctor doctor = {.report = json_object(), .policy_json = policy_json, .host_json = host_json};
     struct px_policy policy = {0};
     struct px_host host = {0};
     json_t *policy_object = NULL, *host_object = NULL;

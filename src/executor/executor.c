@@ -14,13 +14,13 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "runner/interpreter.h"
+#include "executor/version.h"
 #include "policy/request.h"
 #include "result/result.h"
+#include "result/run_status.h"
+#include "runner/interpreter.h"
 #include "runner/run.h"
 #include "runner/run_ids.h"
-#include "result/run_status.h"
-#include "executor/version.h"
 
 #define UIDS_MAX 1000000u
 
@@ -55,7 +55,8 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
         if (!px_host_uid_range(host->uid_range, &first, &count) || count > UIDS_MAX)
             return px_error_set(error, PYEXEC_INVALID_POLICY,
                                 "uid_range: '%s' is not START:COUNT with START above 0 and COUNT "
-                                "up to %u", host->uid_range, UIDS_MAX);
+                                "up to %u",
+                                host->uid_range, UIDS_MAX);
         ret->run_uid = first;
         ret->run_uid_count = count;
         ret->run_gid = first;
@@ -87,8 +88,8 @@ int px_executor_load_json(const char *text, const char *what, json_t **ret, pyex
 }
 
 /* Takes the three objects, each of which may be NULL. */
-static int configure(pyexec_executor *executor, const json_t *policy, const json_t *session,
-                     const json_t *host, pyexec_error *error)
+static int configure(pyexec_executor *executor, const json_t *policy, const json_t *session, const json_t *host,
+                     pyexec_error *error)
 {
     int result = -1;
     if (px_policy_init(&executor->policy, error) == 0 && px_host_init(&executor->host, error) == 0 &&
@@ -222,8 +223,8 @@ static int start_launcher(pyexec_executor *executor, const char *python, pyexec_
 }
 
 /* Call with start_lock held and lock not held. */
-static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
-                      struct px_zygote_group **ret, pyexec_error *error)
+static int start_kind(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                      pyexec_error *error)
 {
     char python[PX_PATH_MAX];
     if (px_python_resolve(policy->python_bin, python, sizeof python, error) < 0)
@@ -237,13 +238,12 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
     if (!executor->launcher && start_launcher(executor, python, error) < 0)
         return -1;
     struct px_zygotes *zygotes;
-    if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes,
-                       executor->allow_missing, &executor->ids, &executor->counters, &zygotes, error) < 0)
+    if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes, executor->allow_missing,
+                       &executor->ids, &executor->counters, &zygotes, error) < 0)
         return -1;
     struct px_pool *pool = NULL;
-    if (executor->host.pool_size > 0 &&
-        px_pool_new(executor->launcher, zygotes,
-                    (size_t)executor->host.pool_size, executor->host.pool_idle_ms, &pool, error) < 0) {
+    if (executor->host.pool_size > 0 && px_pool_new(executor->launcher, zygotes, (size_t)executor->host.pool_size,
+                                                    executor->host.pool_idle_ms, &pool, error) < 0) {
         px_zygotes_free(zygotes);
         return -1;
     }
@@ -262,8 +262,7 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
         px_pool_free(pool);
         px_zygotes_free(zygotes);
         return px_error_set(error, PYEXEC_OVERLOADED,
-                            "runs of %d different interpreters or preload sets are in progress",
-                            PX_ZYGOTE_GROUPS_MAX);
+                            "runs of %d different interpreters or preload sets are in progress", PX_ZYGOTE_GROUPS_MAX);
     }
     *ret = kind;
     return 0;
@@ -283,8 +282,8 @@ static struct px_zygote_group *take_kind(pyexec_executor *executor, const struct
     return kind;
 }
 
-int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy,
-                        struct px_zygote_group **ret, pyexec_error *error)
+int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                        pyexec_error *error)
 {
     *ret = take_kind(executor, policy);
     if (*ret) {
@@ -313,18 +312,16 @@ static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes
     executor->missing = missing;
     const char *unused;
     /* Where the host does not offer it: nobody asked for it. */
-    px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused)
-                           ? 0 : PX_LAYER_BIT(PX_LAYER_CGROUP);
+    px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused) ? 0 : PX_LAYER_BIT(PX_LAYER_CGROUP);
     px_layers layers = all & ~missing & ~cgroup;
     executor->missing_json = px_json_take_text(px_layers_to_json(missing));
     executor->info_json = px_json_take_text(
-        json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python",
-                  px_zygotes_ready(zygotes)->python_text, "layers", px_layers_to_json(layers),
-                  "missing_layers", px_layers_to_json(missing)));
+        json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python", px_zygotes_ready(zygotes)->python_text,
+                  "layers", px_layers_to_json(layers), "missing_layers", px_layers_to_json(missing)));
 }
 
-static int new_executor(const json_t *policy, const json_t *session, const json_t *host,
-                        pyexec_executor **ret, pyexec_error *error)
+static int new_executor(const json_t *policy, const json_t *session, const json_t *host, pyexec_executor **ret,
+                        pyexec_error *error)
 {
     pyexec_executor *executor = calloc(1, sizeof *executor);
     if (!executor)
@@ -344,8 +341,7 @@ static int new_executor(const json_t *policy, const json_t *session, const json_
     return 0;
 }
 
-int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
-                        pyexec_error *error)
+int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret, pyexec_error *error)
 {
     json_t *policy = NULL, *host = NULL;
     int result = px_executor_load_json(policy_json, "policy", &policy, error);
@@ -372,8 +368,7 @@ int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_
             i++;
         if (result == 0 && (i == PX_COUNT(sections) || !json_is_object(value)))
             result = px_error_set(error, PYEXEC_INVALID_POLICY,
-                                  "configuration: '%s' is not an object named policy, session or host",
-                                  key);
+                                  "configuration: '%s' is not an object named policy, session or host", key);
     }
     if (result == 0)
         result = new_executor(json_object_get(config, "policy"), json_object_get(config, "session"),
@@ -409,16 +404,15 @@ int px_executor_admit(pyexec_executor *executor, pyexec_error *error)
     pthread_mutex_lock(&executor->lock);
     if (!executor->closing && executor->running >= (size_t)executor->host.max_concurrent &&
         executor->queued >= (size_t)executor->host.queue_length) {
-        px_error_set(error, PYEXEC_OVERLOADED,
-                     "%" PRId64 " runs are in progress and %" PRId64 " are waiting",
+        px_error_set(error, PYEXEC_OVERLOADED, "%" PRId64 " runs are in progress and %" PRId64 " are waiting",
                      executor->host.max_concurrent, executor->host.queue_length);
         result = px_error_hint(error, "The code never started; try again later, or raise "
                                       "queue_length or max_concurrent.");
     } else {
         uint64_t ticket = executor->next_ticket++;
         executor->queued++;
-        while (!executor->closing && (executor->serving != ticket ||
-                                      executor->running >= (size_t)executor->host.max_concurrent))
+        while (!executor->closing &&
+               (executor->serving != ticket || executor->running >= (size_t)executor->host.max_concurrent))
             pthread_cond_wait(&executor->changed, &executor->lock);
         executor->queued--;
         if (executor->closing) {
@@ -441,18 +435,15 @@ void px_executor_leave(pyexec_executor *executor)
     pthread_mutex_unlock(&executor->lock);
 }
 
-int px_executor_check(const pyexec_request *request, const struct px_policy *policy,
-                      pyexec_error *error)
+int px_executor_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)
 {
     if (request->file_count && px_policy_files(policy) == PX_FILES_NONE) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "files: the policy gives the script no file access");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "files: the policy gives the script no file access");
         return px_error_hint(error, "Set disable_open to false (--files read or --files full), or "
                                     "pass the data in the code or in stdin.");
     }
     if (request->workspace && px_policy_files(policy) == PX_FILES_NONE) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "workspace: the policy gives the script no file access");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: the policy gives the script no file access");
         return px_error_hint(error, "Set disable_open to false (--files read or --files full).");
     }
     return 0;
@@ -467,14 +458,15 @@ static int check_cpu_time(const struct px_policy *policy, pyexec_error *error)
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY,
                  "cpu_time_seconds: pyexec was started with a limit of CPU time (RLIMIT_CPU) of "
-                 "%llu s, and no run can have more", (unsigned long long)limit.rlim_max);
-    return px_error_hint(error, "Set cpu_time_seconds to less than %llu, or start pyexec without "
-                                "that limit: `ulimit -t unlimited`, or LimitCPU= of the service.",
+                 "%llu s, and no run can have more",
+                 (unsigned long long)limit.rlim_max);
+    return px_error_hint(error,
+                         "Set cpu_time_seconds to less than %llu, or start pyexec without "
+                         "that limit: `ulimit -t unlimited`, or LimitCPU= of the service.",
                          (unsigned long long)limit.rlim_max);
 }
 
-int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes,
-                             pyexec_error *error)
+int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes, pyexec_error *error)
 {
     if (check_cpu_time(policy, error) < 0)
         return -1;
@@ -489,8 +481,7 @@ int px_executor_check_limits(const struct px_policy *policy, const struct px_zyg
                  "address_space_bytes: %" PRId64 " is less than the interpreter and its preloads "
                  "already map: they need at least %" PRIu64,
                  policy->address_space_bytes, enough);
-    return px_error_hint(error, "Set address_space_bytes to %" PRIu64 " or more, or preload less.",
-                         enough);
+    return px_error_hint(error, "Set address_space_bytes to %" PRIu64 " or more, or preload less.", enough);
 }
 
 bool px_executor_closing(pyexec_executor *executor)
@@ -501,8 +492,8 @@ bool px_executor_closing(pyexec_executor *executor)
     return closing;
 }
 
-static int execute(pyexec_executor *executor, pyexec_request *request,
-                   const struct px_policy *policy, pyexec_result **ret, pyexec_error *error)
+static int execute(pyexec_executor *executor, pyexec_request *request, const struct px_policy *policy,
+                   pyexec_result **ret, pyexec_error *error)
 {
     struct px_zygote_group *kind;
     if (px_executor_acquire(executor, policy, &kind, error) < 0)
@@ -528,8 +519,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request,
     return result;
 }
 
-int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
-                        pyexec_error *error)
+int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy merged = {0};
     if (px_request_check(request, error) < 0)
@@ -538,8 +528,8 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_policy: a single run has no session");
         return px_error_hint(error, "Use policy.");
     }
-    const struct px_policy *policy = px_request_policy(request, false, &executor->policy,
-                                                       &executor->policy, &merged, error);
+    const struct px_policy *policy =
+        px_request_policy(request, false, &executor->policy, &executor->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
     if (result == 0)
         result = px_executor_admit(executor, error);

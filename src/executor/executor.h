@@ -5,14 +5,14 @@
 
 #include <pthread.h>
 
-#include "runner/launcher.h"
-#include "policy/request.h"
 #include "executor/session.h"
-#include "runner/pool.h"
-#include "runner/interpreter.h"
 #include "executor/stats.h"
-#include "runner/zygotes.h"
 #include "policy/config.h"
+#include "policy/request.h"
+#include "runner/interpreter.h"
+#include "runner/launcher.h"
+#include "runner/pool.h"
+#include "runner/zygotes.h"
 
 /* Kinds of zygotes kept at once; the least recently used idle one makes room. */
 #define PX_ZYGOTE_GROUPS_MAX 8
@@ -20,20 +20,20 @@
 struct px_zygote_group {
     struct px_zygotes *zygotes;
     struct px_pool *pool;
-    unsigned users;             /* runs that are using it */
-    uint64_t used;              /* turn of the last use */
-    struct px_python_stamp stamp;       /* of the interpreter's files when it was started */
-    int64_t checked_ns;                 /* when they were last compared with it */
-    bool stale;                         /* they have changed: no further run may use it */
+    unsigned users;               /* runs that are using it */
+    uint64_t used;                /* turn of the last use */
+    struct px_python_stamp stamp; /* of the interpreter's files when it was started */
+    int64_t checked_ns;           /* when they were last compared with it */
+    bool stale;                   /* they have changed: no further run may use it */
 };
 
 struct pyexec_executor {
     struct px_policy policy;
     struct px_host host;
     struct px_session_config session_config;
-    bool principals;                    /* session ids are "PRINCIPAL/ID" */
+    bool principals; /* session ids are "PRINCIPAL/ID" */
     px_layers allow_missing;
-    px_layers missing;                  /* of the first kind */
+    px_layers missing; /* of the first kind */
     long processors;
     char *policy_json, *missing_json, *info_json;
 
@@ -41,12 +41,12 @@ struct pyexec_executor {
     pthread_cond_t changed;
     bool closing;
     size_t running, queued;
-    uint64_t next_ticket, serving;      /* first come, first served */
+    uint64_t next_ticket, serving; /* first come, first served */
     uint64_t turn;
     struct px_launcher *launcher;
     struct px_launcher_options ids;
     struct px_zygote_group kinds[PX_ZYGOTE_GROUPS_MAX];
-    pthread_mutex_t start_lock;         /* starting a launcher or a kind of zygotes */
+    pthread_mutex_t start_lock; /* starting a launcher or a kind of zygotes */
     struct px_sessions *sessions;
     struct px_counters counters;
 };
@@ -58,14 +58,12 @@ void px_executor_leave(pyexec_executor *executor);
 bool px_executor_closing(pyexec_executor *executor);
 
 /* What a request asks against the policy that holds for it. */
-int px_executor_check(const pyexec_request *request, const struct px_policy *policy,
-                      pyexec_error *error);
-int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes,
-                             pyexec_error *error);
+int px_executor_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error);
+int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes, pyexec_error *error);
 
 /* A kind of zygotes for this policy, held until released. Restarts what has died. */
-int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy,
-                        struct px_zygote_group **ret, pyexec_error *error);
+int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                        pyexec_error *error);
 void px_executor_release(pyexec_executor *executor, struct px_zygote_group *kind);
 
 /* Layers of a host section's allow_missing. */

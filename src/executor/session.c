@@ -10,10 +10,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "result/result.h"
-#include "runner/run.h"
 #include "executor/session_private.h"
+#include "result/result.h"
 #include "result/run_status.h"
+#include "runner/run.h"
 #include "runner/workspace.h"
 
 #define ID_MAX 128
@@ -38,10 +38,8 @@ const char *px_session_end_name(enum px_session_end end)
 
 static bool is_name(const char *name, size_t length, size_t most)
 {
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-    return length >= 1 && length <= most && strspn(name, allowed) >= length &&
-           strncmp(name, "..", length) != 0;
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    return length >= 1 && length <= most && strspn(name, allowed) >= length && strncmp(name, "..", length) != 0;
 }
 
 static int check_key(const pyexec_executor *executor, const char *key, pyexec_error *error)
@@ -50,14 +48,12 @@ static int check_key(const pyexec_executor *executor, const char *key, pyexec_er
     const char *id = slash ? slash + 1 : key;
     if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.200s' has no principal", key);
-        return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.",
-                             PRINCIPAL_MAX);
+        return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.", PRINCIPAL_MAX);
     }
     if (is_name(id, strlen(id), ID_MAX))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
-    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").",
-                         ID_MAX);
+    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", ID_MAX);
 }
 
 /* ---- The table; call with the lock held ---- */
@@ -68,13 +64,11 @@ static struct px_session *look_up(struct px_sessions *sessions, const char *key)
     return address ? (struct px_session *)(intptr_t)json_integer_value(address) : NULL;
 }
 
-struct px_session *px_session_find(struct px_sessions *sessions, const char *key,
-                                   pyexec_error *error)
+struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error)
 {
     struct px_session *session = look_up(sessions, key);
     if (!session)
-        px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'",
-                     px_session_id(key));
+        px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'", px_session_id(key));
     return session;
 }
 
@@ -131,8 +125,7 @@ static void free_session(struct px_sessions *sessions, struct px_session *sessio
     discard(session);
 }
 
-void px_session_end(struct px_sessions *sessions, struct px_session *session,
-                    enum px_session_end why, bool cancel)
+void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel)
 {
     if (session->closed)
         return;
@@ -208,8 +201,8 @@ static int64_t most_of(const struct px_sessions *sessions, const struct px_sessi
     return own ? json_integer_value(own) : sessions->executor->session_config.max_count;
 }
 
-int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal,
-                                   int64_t max_count, pyexec_error *error)
+int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal, int64_t max_count,
+                                   pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions)
@@ -225,8 +218,7 @@ int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *princi
 }
 
 /* Each principal has `max_count` of its own, and makes room among its own alone. */
-static int make_room(struct px_sessions *sessions, const struct px_session *wanted,
-                     pyexec_error *error)
+static int make_room(struct px_sessions *sessions, const struct px_session *wanted, pyexec_error *error)
 {
     int64_t most = most_of(sessions, wanted), count = 0;
     size_t prefix = principal_length(wanted);
@@ -248,8 +240,8 @@ static int make_room(struct px_sessions *sessions, const struct px_session *want
     return 0;
 }
 
-static struct px_session *create(struct px_sessions *sessions, const char *key,
-                                 const struct px_policy *policy, pyexec_error *error)
+static struct px_session *create(struct px_sessions *sessions, const char *key, const struct px_policy *policy,
+                                 pyexec_error *error)
 {
     struct px_session *session = calloc(1, sizeof *session);
     if (!session || !(session->key = strdup(key)) || !(session->history_key = strdup(key))) {
@@ -287,8 +279,7 @@ static int check_changes(const pyexec_request *request, const char *key, pyexec_
         enum px_policy_field known = px_policy_find(field);
         if (known < PX_FIELD_COUNT && px_policy_changes_later(known))
             continue;
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "policy: '%s' was fixed when the session '%s' was made", field,
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "policy: '%s' was fixed when the session '%s' was made", field,
                      px_session_id(key));
         return px_error_hint(error, "Leave it out, or use a new session id.");
     }
@@ -296,8 +287,8 @@ static int check_changes(const pyexec_request *request, const char *key, pyexec_
 }
 
 /* Finds or makes the session and waits for the call's turn. NULL with an error. */
-static struct px_session *enter(struct px_sessions *sessions, const char *key,
-                                pyexec_request *request, bool *ret_created, pyexec_error *error)
+static struct px_session *enter(struct px_sessions *sessions, const char *key, pyexec_request *request,
+                                bool *ret_created, pyexec_error *error)
 {
     struct px_session *session = look_up(sessions, key);
     *ret_created = !session;
@@ -307,8 +298,7 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key,
     } else {
         px_auto(px_policy_done) struct px_policy merged = {0};
         const struct px_policy *own = &sessions->executor->policy;
-        const struct px_policy *policy =
-            px_request_policy(request, true, own, own, &merged, error);
+        const struct px_policy *policy = px_request_policy(request, true, own, own, &merged, error);
         session = policy ? create(sessions, key, policy, error) : NULL;
         if (!session)
             return NULL;
@@ -331,10 +321,9 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key,
     enum px_session_end end = session->end;
     if (!--session->references)
         free_session(sessions, session);
-    if (end != PX_END_CLOSED)       /* it died under another call: start anew, in this turn */
+    if (end != PX_END_CLOSED) /* it died under another call: start anew, in this turn */
         return enter(sessions, key, request, ret_created, error);
-    px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed",
-                 px_session_id(key));
+    px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed", px_session_id(key));
     return NULL;
 }
 
@@ -356,8 +345,7 @@ static enum px_session_end end_of(const pyexec_result *result)
     }
 }
 
-static void leave(struct px_sessions *sessions, struct px_session *session, bool alive,
-                  enum px_session_end end)
+static void leave(struct px_sessions *sessions, struct px_session *session, bool alive, enum px_session_end end)
 {
     pthread_mutex_lock(&sessions->lock);
     session->busy = false;
@@ -379,8 +367,7 @@ static void leave(struct px_sessions *sessions, struct px_session *session, bool
         free_session(sessions, session);
 }
 
-static int start(struct px_sessions *sessions, struct px_session *session,
-                 pyexec_request *request, pyexec_error *error)
+static int start(struct px_sessions *sessions, struct px_session *session, pyexec_request *request, pyexec_error *error)
 {
     pyexec_executor *executor = sessions->executor;
     const char *root = executor->session_config.workspace_root;
@@ -392,12 +379,11 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     if (files && !root && request->workspace_path)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s", request->workspace_path);
     else if (files || root)
-        snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s",
-                 root ? root : "/tmp", session->key);
+        snprintf(session->workspace_path, sizeof session->workspace_path, "%s/%s", root ? root : "/tmp", session->key);
     else
         snprintf(session->workspace_path, sizeof session->workspace_path, "/workspace");
-    struct px_child_options options = {.policy = &session->policy, .request = request,
-                                       .workspace_path = session->workspace_path, .session = true};
+    struct px_child_options options = {
+        .policy = &session->policy, .request = request, .workspace_path = session->workspace_path, .session = true};
     struct px_clone_request shape;
     px_child_shape(&shape, &options);
     px_auto_fd int mount = -1;
@@ -409,8 +395,7 @@ static int start(struct px_sessions *sessions, struct px_session *session,
             return -1;
     }
     session->started = true;
-    if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount,
-                       folder, error) < 0 ||
+    if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount, folder, error) < 0 ||
         px_session_monitor_time(sessions, session, error) < 0)
         return -1;
     pthread_mutex_lock(&sessions->lock);
@@ -419,27 +404,25 @@ static int start(struct px_sessions *sessions, struct px_session *session,
     return 0;
 }
 
-static int describe(pyexec_result *result, const struct px_session *session, bool created,
-                    pyexec_error *error)
+static int describe(pyexec_result *result, const struct px_session *session, bool created, pyexec_error *error)
 {
-    result->session = json_pack(
-        "{s:s, s:b, s:o, s:I}", "id", session->id, "created", created, "restarted",
-        created && session->restarted ? json_string(px_session_end_name(session->restarted))
-                                      : json_null(),
-        "execution_count", (json_int_t)session->calls);
+    result->session =
+        json_pack("{s:s, s:b, s:o, s:I}", "id", session->id, "created", created, "restarted",
+                  created && session->restarted ? json_string(px_session_end_name(session->restarted)) : json_null(),
+                  "execution_count", (json_int_t)session->calls);
     if (session->host_root >= 0 && px_policy_files(&session->policy) != PX_FILES_NONE)
         result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
     return result->session ? 0 : px_error_oom(error);
 }
 
 /* The call itself, with the session to itself. */
-static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request,
-                bool created, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request, bool created,
+                pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
     pyexec_executor *executor = sessions->executor;
     px_auto(px_policy_done) struct px_policy merged = {0};
-    const struct px_policy *policy = px_request_policy(request, false, &executor->policy,
-                                                       &session->policy, &merged, error);
+    const struct px_policy *policy =
+        px_request_policy(request, false, &executor->policy, &session->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
     bool was_started = session->started;
     if (result == 0 && !was_started)
@@ -489,14 +472,13 @@ static int check_session(const pyexec_executor *executor, const char *key, pyexe
     return px_error_hint(error, "Set [session] enabled to true.");
 }
 
-int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request,
-                   pyexec_result **ret, pyexec_error *error)
+int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request, pyexec_result **ret,
+                   pyexec_error *error)
 {
     if (check_session(executor, session_id, error) < 0 || px_request_check(request, error) < 0)
         return -1;
     if (request->workspace) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "workspace: not allowed in a session");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: not allowed in a session");
         return px_error_hint(error, "Leave it out, or use a single run (execute_once).");
     }
     struct px_sessions *sessions = px_sessions_get(executor, error);
@@ -528,8 +510,8 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
 }
 
 /* The process of a session that has had no call, up to its locked sandbox. */
-static int start_ahead(struct px_sessions *sessions, struct px_session *session,
-                       pyexec_request *request, pyexec_error *error)
+static int start_ahead(struct px_sessions *sessions, struct px_session *session, pyexec_request *request,
+                       pyexec_error *error)
 {
     if (px_executor_admit(sessions->executor, error) < 0)
         return -1;
@@ -542,15 +524,13 @@ static int start_ahead(struct px_sessions *sessions, struct px_session *session,
     return result;
 }
 
-static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_request *request,
-                        pyexec_error *error)
+static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_request *request, pyexec_error *error)
 {
     struct px_session *session = NULL;
     bool created;
     pthread_mutex_lock(&sessions->lock);
     if (look_up(sessions, key)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is a session '%.140s' already",
-                     px_session_id(key));
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is a session '%.140s' already", px_session_id(key));
         px_error_hint(error, "Use another id, or close it first.");
         error->sys_errno = EEXIST;
     } else {
@@ -564,8 +544,8 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     return result;
 }
 
-int pyexec_session_create(pyexec_executor *executor, const char *session_id,
-                          const char *policy_json, const char *ceiling_json, pyexec_error *error)
+int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
+                          const char *ceiling_json, pyexec_error *error)
 {
     struct px_sessions *sessions = NULL;
     if (check_session(executor, session_id, error) == 0)

@@ -11,15 +11,14 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/json.h"
-#include "runner/folder.h"
-#include "policy/request.h"
 #include "executor/session_private.h"
+#include "policy/request.h"
+#include "runner/folder.h"
 #include "runner/workspace.h"
 
 #define SESSION_READ_MAX (64u << 20)
 
-int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id,
-                             pyexec_error *error)
+int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions)
@@ -69,9 +68,8 @@ static int hand_out(json_t *json, char **ret, pyexec_error *error)
 static json_t *look(const struct px_session *session)
 {
     int64_t now = px_now_ns();
-    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal",
-                     px_session_principal(session), "busy", session->busy, "execution_count",
-                     (json_int_t)session->calls, "age_ms",
+    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal", px_session_principal(session),
+                     "busy", session->busy, "execution_count", (json_int_t)session->calls, "age_ms",
                      (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
                      (json_int_t)(session->busy ? 0 : (now - session->used_ns) / 1000000));
 }
@@ -89,8 +87,7 @@ int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *er
     return hand_out(list, ret, error);
 }
 
-int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret,
-                        pyexec_error *error)
+int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions)
@@ -101,8 +98,7 @@ int pyexec_session_json(pyexec_executor *executor, const char *session_id, char 
     if (session) {
         object = look(session);
         px_json_set(object, "restarted",
-                            session->restarted ? json_string(px_session_end_name(session->restarted))
-                                               : json_null());
+                    session->restarted ? json_string(px_session_end_name(session->restarted)) : json_null());
         px_json_set(object, "policy", px_policy_to_json(&session->policy));
     }
     pthread_mutex_unlock(&sessions->lock);
@@ -111,8 +107,8 @@ int pyexec_session_json(pyexec_executor *executor, const char *session_id, char 
 
 /* A descriptor of the session's workspace for the caller to close, and the quota that the kernel
  * does not keep in it, or UINT64_MAX. */
-static int open_workspace(pyexec_executor *executor, const char *key, const char *path,
-                          uint64_t *ret_quota, pyexec_error *error)
+static int open_workspace(pyexec_executor *executor, const char *key, const char *path, uint64_t *ret_quota,
+                          pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions || (path && px_request_check_path(path, "path", error) < 0))
@@ -128,16 +124,14 @@ static int open_workspace(pyexec_executor *executor, const char *key, const char
             px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't duplicate a descriptor");
         *ret_quota = session->host_root < 0 ? UINT64_MAX : (uint64_t)session->policy.workspace_bytes;
     } else if (session) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace",
-                     px_session_id(key));
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no workspace", px_session_id(key));
         px_error_hint(error, "Make it with disable_open false, by pyexec_session_create() or a call.");
     }
     pthread_mutex_unlock(&sessions->lock);
     return fd;
 }
 
-int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret,
-                              pyexec_error *error)
+int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error)
 {
     uint64_t quota;
     px_auto_fd int folder = open_workspace(executor, session_id, NULL, &quota, error);
@@ -159,16 +153,15 @@ int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id
     return entries ? hand_out(json_pack("{s:o, s:b}", "entries", entries, "truncated", truncated), ret, error) : -1;
 }
 
-int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path,
-                               pyexec_error *error)
+int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path, pyexec_error *error)
 {
     uint64_t quota;
     px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
     return folder < 0 ? -1 : px_workspace_make_folder(folder, path, "make_folder", error);
 }
 
-int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path,
-                             void **ret, size_t *ret_length, pyexec_error *error)
+int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path, void **ret,
+                             size_t *ret_length, pyexec_error *error)
 {
     uint64_t quota;
     px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
@@ -180,15 +173,15 @@ int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, 
     return *ret ? 0 : px_error_oom(error);
 }
 
-int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, const char *path,
-                             bool write, int *ret_fd, uint64_t *ret_bytes, pyexec_error *error)
+int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, const char *path, bool write,
+                             int *ret_fd, uint64_t *ret_bytes, pyexec_error *error)
 {
     uint64_t quota, bytes;
     px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
     if (folder < 0)
         return -1;
-    px_auto_fd int file = write ? px_workspace_open_write(folder, path, error)
-                                : px_workspace_open_read(folder, path, &bytes, error);
+    px_auto_fd int file =
+        write ? px_workspace_open_write(folder, path, error) : px_workspace_open_read(folder, path, &bytes, error);
     if (file < 0 || (write && px_workspace_room(folder, quota, &bytes, error) < 0))
         return -1;
     *ret_fd = TAKE_FD(file);
@@ -196,8 +189,8 @@ int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, 
     return 0;
 }
 
-int pyexec_session_write_file(pyexec_executor *executor, const char *session_id, const char *path,
-                              const void *bytes, size_t length, pyexec_error *error)
+int pyexec_session_write_file(pyexec_executor *executor, const char *session_id, const char *path, const void *bytes,
+                              size_t length, pyexec_error *error)
 {
     px_auto_fd int file = -1;
     uint64_t room;
@@ -208,20 +201,18 @@ int pyexec_session_write_file(pyexec_executor *executor, const char *session_id,
     return px_write_all(file, bytes, length) < 0 ? px_workspace_full(path, errno, error) : 0;
 }
 
-int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path,
-                               pyexec_error *error)
+int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path, pyexec_error *error)
 {
     uint64_t quota;
     px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
     return folder < 0 ? -1 : px_workspace_delete(folder, path, error);
 }
 
-int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id, const char *from,
-                               const char *to, pyexec_error *error)
+int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id, const char *from, const char *to,
+                               pyexec_error *error)
 {
     uint64_t quota;
-    px_auto_fd int folder = px_request_check_path(from, "path", error) < 0
-                                ? -1
-                                : open_workspace(executor, session_id, to, &quota, error);
+    px_auto_fd int folder =
+        px_request_check_path(from, "path", error) < 0 ? -1 : open_workspace(executor, session_id, to, &quota, error);
     return folder < 0 ? -1 : px_workspace_rename(folder, from, to, error);
 }

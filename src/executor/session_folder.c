@@ -7,9 +7,9 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
-#include "runner/folder.h"
 #include "executor/session_private.h"
 #include "result/run_status.h"
+#include "runner/folder.h"
 #include "runner/workspace.h"
 
 /* The session's principal, terminated, or "". */
@@ -23,8 +23,7 @@ static const char *principal_of(const struct px_session *session, char name[128]
 
 /* Opens the folder that the session's is made in. Call with folders_lock held, so that it is not
  * removed before that is. */
-static int open_parent(struct px_sessions *sessions, struct px_session *session,
-                       pyexec_error *error)
+static int open_parent(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
     const char *path = sessions->executor->session_config.workspace_root;
     char name[128];
@@ -37,21 +36,18 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
         session->host_root = TAKE_FD(root);
         return 0;
     }
-    if (mkdirat(root, name, 0700) == 0 &&
-        json_object_set_new(sessions->folders, name, json_true()) < 0) {
+    if (mkdirat(root, name, 0700) == 0 && json_object_set_new(sessions->folders, name, json_true()) < 0) {
         unlinkat(root, name, AT_REMOVEDIR);
         return px_error_oom(error);
     }
     session->host_root = px_openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (session->host_root >= 0)
         return 0;
-    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't make '%s' in '%s'",
-                   name, path);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't make '%s' in '%s'", name, path);
     return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
 }
 
-static int make_folder(struct px_sessions *sessions, struct px_session *session,
-                       pyexec_error *error)
+static int make_folder(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
     const struct px_session_config *config = &sessions->executor->session_config;
     bool adopt = config->adopt_workspace && session->id == session->key;
@@ -60,15 +56,14 @@ static int make_folder(struct px_sessions *sessions, struct px_session *session,
     session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
     if (session->own_folder || (errno == EEXIST && adopt))
         return 0;
-    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'",
-                   session->workspace_path);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'", session->workspace_path);
     return px_error_hint(error, session->id == session->key
                                     ? "Remove the folder, use another id, or set adopt_workspace."
                                     : "Remove the folder, or use another id.");
 }
 
-int px_session_open_folder(struct px_sessions *sessions, struct px_session *session,
-                           int *ret_folder, int *ret_mount, pyexec_error *error)
+int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
+                           pyexec_error *error)
 {
     pthread_mutex_lock(&sessions->folders_lock);
     int result = make_folder(sessions, session, error);
@@ -78,8 +73,7 @@ int px_session_open_folder(struct px_sessions *sessions, struct px_session *sess
     px_auto_fd int folder =
         px_openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (folder < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'",
-                       session->workspace_path);
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", session->workspace_path);
         return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
     }
     if (!ret_mount)
@@ -154,8 +148,8 @@ static void remove_parent(struct px_sessions *sessions, const struct px_session 
 {
     char name[128];
     principal_of(session, name);
-    px_auto_fd int root = px_open(sessions->executor->session_config.workspace_root,
-                               O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    px_auto_fd int root =
+        px_open(sessions->executor->session_config.workspace_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     pthread_mutex_lock(&sessions->folders_lock);
     if (json_object_get(sessions->folders, name) && unlinkat(root, name, AT_REMOVEDIR) == 0)
         json_object_del(sessions->folders, name);

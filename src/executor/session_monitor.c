@@ -44,8 +44,7 @@ static bool keeps_cpu(const struct px_session *session)
 static bool used_up(const struct px_session *session)
 {
     int64_t used = px_child_cpu_ns(&session->child);
-    return used >= 0 && used - session->idle_cpu_ns >=
-                            session->policy.cpu_time_seconds * INT64_C(1000000000);
+    return used >= 0 && used - session->idle_cpu_ns >= session->policy.cpu_time_seconds * INT64_C(1000000000);
 }
 
 /* Signals coalesce, so check every session's timer. */
@@ -70,8 +69,7 @@ static int64_t expire(struct px_sessions *sessions)
             next = when < next ? when : next;
             continue;
         }
-        bool hard = config->hard_ttl_ms != PX_NONE &&
-                    session->created_ns + config->hard_ttl_ms * PX_NS_PER_MS <= now;
+        bool hard = config->hard_ttl_ms != PX_NONE && session->created_ns + config->hard_ttl_ms * PX_NS_PER_MS <= now;
         px_session_end(sessions, session, hard ? PX_END_HARD_TTL : PX_END_IDLE_TTL, false);
     }
     return next;
@@ -208,7 +206,7 @@ int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error)
     sem_init(&sessions->monitor_ready, 0, 0);
     sessions->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sessions->epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN};     /* of no session */
+    struct epoll_event event = {.events = EPOLLIN}; /* of no session */
     if (sessions->signals < 0 || sessions->wake < 0 || sessions->epoll < 0 ||
         epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
         return px_error_exhausted(error, errno, "can't make an epoll descriptor");

@@ -6,11 +6,11 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
-#include <time.h>
 #include <string.h>
+#include <time.h>
 
-#include "runner/child.h"
 #include "executor/executor.h"
+#include "runner/child.h"
 
 enum px_session_end {
     PX_END_NONE,
@@ -28,36 +28,36 @@ enum px_session_end {
 const char *px_session_end_name(enum px_session_end end);
 
 struct px_session {
-    struct px_session *next, *previous;     /* by last use, oldest first; only of live ones */
+    struct px_session *next, *previous; /* by last use, oldest first; only of live ones */
     char *key;                          /* "PRINCIPAL/ID", or the id */
     const char *id;                     /* inside of key */
     char *history_key;                  /* a copy for the history of ended ones */
     struct px_policy policy;
-    struct px_zygote_group *kind;               /* held while the session lives */
+    struct px_zygote_group *kind; /* held while the session lives */
     struct px_child child;
-    bool started;                       /* it has a process */
-    bool locked;                        /* which has said that its sandbox is complete */
-    bool called;                        /* and has had a call: the policy's imports are known to it */
-    int files;                          /* the child's workspace, for other threads than its
+    bool started;        /* it has a process */
+    bool locked;         /* which has said that its sandbox is complete */
+    bool called;         /* and has had a call: the policy's imports are known to it */
+    int files;           /* the child's workspace, for other threads than its
                                            call's; or -1; changed with the lock */
-    int host_root;                      /* workspace_root, the principal's folder in it, or -1 */
-    uint64_t used_bytes;                /* of files in a folder of workspace_root, when last measured */
-    bool full;                          /* they reached the quota: they must not grow */
-    bool own_folder;                    /* made by pyexec in workspace_root: removed at the end */
+    int host_root;       /* workspace_root, the principal's folder in it, or -1 */
+    uint64_t used_bytes; /* of files in a folder of workspace_root, when last measured */
+    bool full;           /* they reached the quota: they must not grow */
+    bool own_folder;     /* made by pyexec in workspace_root: removed at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
-    _Atomic uint64_t calls;             /* counted by its call, seen by whoever lists */
-    bool threads_left;                  /* its threads go on between calls */
-    int64_t idle_cpu_ns;                /* CPU time used when its last call ended */
-    bool cpu_timed;                     /* the timer is there: its CPU time is kept when idle */
+    _Atomic uint64_t calls; /* counted by its call, seen by whoever lists */
+    bool threads_left;      /* its threads go on between calls */
+    int64_t idle_cpu_ns;    /* CPU time used when its last call ended */
+    bool cpu_timed;         /* the timer is there: its CPU time is kept when idle */
     timer_t cpu_timer;
-    enum px_session_end restarted;      /* what ended the one before */
-    bool watched, output_watched;       /* by the session monitor: the process, its streams */
+    enum px_session_end restarted; /* what ended the one before */
+    bool watched, output_watched;  /* by the session monitor: the process, its streams */
 
-    unsigned references;                /* calls that use or wait for it */
+    unsigned references; /* calls that use or wait for it */
     uint64_t next_ticket, serving;
-    bool busy, closed;                  /* closed: gone from the table; calls must not begin */
-    enum px_session_end end;            /* why, once closed */
+    bool busy, closed;       /* closed: gone from the table; calls must not begin */
+    enum px_session_end end; /* why, once closed */
     pyexec_request *running;
     pthread_cond_t changed;
 };
@@ -65,22 +65,22 @@ struct px_session {
 struct px_sessions {
     pyexec_executor *executor;
     pthread_mutex_t lock;
-    json_t *table;                      /* key → address, as an integer */
+    json_t *table; /* key → address, as an integer */
     struct px_session *oldest, *newest;
     size_t count;
-    json_t *most;                       /* principals' own max_count, by name */
-    json_t *ended;                      /* key → why, of the last PX_HISTORY_MAX keys */
+    json_t *most;  /* principals' own max_count, by name */
+    json_t *ended; /* key → why, of the last PX_HISTORY_MAX keys */
     char **history;
     size_t history_next;
     uint64_t opened, ends[PX_END_COUNT];
     pthread_t monitor;
     bool monitor_runs, stopping;
-    int64_t sleeps_until;               /* the session monitor, unless woken */
+    int64_t sleeps_until; /* the session monitor, unless woken */
     int wake, epoll, signals;
     pid_t monitor_tid;
     sem_t monitor_ready;
-    pthread_mutex_t folders_lock;       /* principals' folders and what is made in them */
-    json_t *folders;                    /* names of those that pyexec made, as keys */
+    pthread_mutex_t folders_lock; /* principals' folders and what is made in them */
+    json_t *folders;              /* names of those that pyexec made, as keys */
 };
 
 /* The id in a key. */
@@ -95,29 +95,26 @@ json_t *px_session_principal(const struct px_session *session);
 
 /* Call with the lock held. Takes the session out of the table; a busy one ends after its call,
  * which `cancel` cuts short. */
-void px_session_end(struct px_sessions *sessions, struct px_session *session,
-                    enum px_session_end why, bool cancel);
+void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel);
 
 /* The executor's manager, made when first needed. */
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
 
-#define PX_HISTORY_MAX 10000    /* ended sessions that are remembered; docs/rpc.md promises it */
+#define PX_HISTORY_MAX 10000 /* ended sessions that are remembered; docs/rpc.md promises it */
 
 /* Puts it into the tables: what its end will have to note gets its memory here. 0, or -1: out of memory. */
 int px_session_list(struct px_sessions *sessions, struct px_session *session);
 
 /* Notes why it ended, without allocating. A live session keeps its entry. */
-void px_session_remember(struct px_sessions *sessions, struct px_session *session,
-                         enum px_session_end why);
+void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why);
 
 /* Call with the lock held; NULL with session_not_found. */
-struct px_session *px_session_find(struct px_sessions *sessions, const char *key,
-                                   pyexec_error *error);
+struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error);
 
 /* Makes the session's folder below workspace_root, with its principal's. With `ret_mount` it is opened and
  * mounted too; without it, *ret_folder stays as it is (session_folder.c). */
-int px_session_open_folder(struct px_sessions *sessions, struct px_session *session,
-                           int *ret_folder, int *ret_mount, pyexec_error *error);
+int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
+                           pyexec_error *error);
 /* Before a call: refuses its files when they don't fit into the folder, and lets the script's files grow
  * again when some were deleted. */
 int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error);

@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "result/result.h"
 #include "executor/session_private.h"
+#include "result/result.h"
 
 void px_count_result(struct px_counters *counters, const pyexec_result *result)
 {

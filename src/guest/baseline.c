@@ -42,15 +42,14 @@ static void echo(int channel)
     while (bytes && px_recv(channel, &byte, 1, 0) == 1) {
         Py_DECREF(bytes);
         bytes = evaluate(globals);
-        if (!bytes || px_send(channel, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
-                           MSG_NOSIGNAL) < 0)
+        if (!bytes || px_send(channel, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), MSG_NOSIGNAL) < 0)
             break;
     }
     _exit(0);
 }
 
 int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
-                 struct px_clone_reply *reply)
+                    struct px_clone_reply *reply)
 {
     bool namespaces = request->op == PX_CLONE_BASELINE_NAMESPACES;
     bool with_echo = request->op == PX_CLONE_BASELINE_ECHO;
@@ -58,8 +57,7 @@ int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *req
     if (with_echo)
         PyOS_BeforeFork();
     /* The echoing child is the supervisor's to reap, as a run's would be. */
-    pid_t pid = px_clone3((namespaces ? px_child_namespaces(zygote) : 0) |
-                              (with_echo ? CLONE_PARENT : 0),
+    pid_t pid = px_clone3((namespaces ? px_child_namespaces(zygote) : 0) | (with_echo ? CLONE_PARENT : 0),
                           with_echo ? 0 : SIGCHLD, NULL);
     if (pid == 0) {
         close(zygote->host);

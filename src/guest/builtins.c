@@ -9,7 +9,7 @@
 #include "guest/pyobject_access.h"
 
 static PyObject *real_open;
-static PyObject *file_name;         /* "file" */
+static PyObject *file_name; /* "file" */
 
 /* ---- exit, quit, help ---- */
 
@@ -45,8 +45,8 @@ static int stream_of(PyObject *file)
         int fd;
     } streams[] = {{"/dev/stdin", 0}, {"/dev/stdout", 1}, {"/dev/stderr", 2}};
     static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
-    if (!PyUnicode_CheckExact(file) || PyUnicode_GetLength(file) < 9 ||
-        PyUnicode_GetLength(file) > 15 || PyUnicode_ReadChar(file, 0) != '/')
+    if (!PyUnicode_CheckExact(file) || PyUnicode_GetLength(file) < 9 || PyUnicode_GetLength(file) > 15 ||
+        PyUnicode_ReadChar(file, 0) != '/')
         return -1;
     px_auto_buffer struct px_buffer text = {0};
     px_pyobject_text(&text, file, 64);
@@ -56,8 +56,7 @@ static int stream_of(PyObject *file)
             return streams[i].fd;
     for (size_t i = 0; i < PX_COUNT(folders); i++) {
         size_t length = strlen(folders[i]);
-        if (strncmp(path, folders[i], length) == 0 && strchr("012", path[length]) && path[length] &&
-            !path[length + 1])
+        if (strncmp(path, folders[i], length) == 0 && strchr("012", path[length]) && path[length] && !path[length + 1])
             return path[length] - '0';
     }
     return -1;
@@ -88,9 +87,7 @@ static PyObject *open_file(PyObject *self, PyObject *arguments, PyObject *keywor
 {
     (void)self;
     bool is_first = PyTuple_Size(arguments) > 0;
-    PyObject *file = is_first   ? PyTuple_GetItem(arguments, 0)
-                     : keywords ? PyDict_GetItem(keywords, file_name)
-                                : NULL;
+    PyObject *file = is_first ? PyTuple_GetItem(arguments, 0) : keywords ? PyDict_GetItem(keywords, file_name) : NULL;
     int stream = file ? stream_of(file) : -1;
     return stream < 0 ? PyObject_Call(real_open, arguments, keywords)
                       : open_duplicate(stream, arguments, keywords, is_first);
@@ -108,16 +105,14 @@ static int wrap_open(PyObject *builtins)
     file_name = PyUnicode_InternFromString("file");
     real_open = PyDict_GetItemString(builtins, "open");
     Py_XINCREF(real_open);
-    px_auto_object PyObject *wrapper =
-        module_name ? PyCFunction_NewEx(&open_definition, NULL, module_name) : NULL;
-    if (!io || !file_name || !real_open || !wrapper ||
-        PyDict_SetItemString(builtins, "open", wrapper) < 0)
+    px_auto_object PyObject *wrapper = module_name ? PyCFunction_NewEx(&open_definition, NULL, module_name) : NULL;
+    if (!io || !file_name || !real_open || !wrapper || PyDict_SetItemString(builtins, "open", wrapper) < 0)
         return -1;
     return PyObject_SetAttrString(io, "open", wrapper);
 }
 
 int px_builtins_prepare(void)
 {
-    PyObject *builtins = PyEval_GetBuiltins();      /* borrowed */
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
     return builtins && add_site_builtins(builtins) == 0 ? wrap_open(builtins) : -1;
 }

@@ -28,16 +28,16 @@
 #include "base/retry.h"
 #include "guest/crash.h"
 #include "guest/guard/guard.h"
-#include "guest/mountpoint.h"
 #include "guest/guard/open_files.h"
+#include "guest/guard/trap.h"
+#include "guest/mountpoint.h"
 #include "guest/script.h"
 #include "guest/signals.h"
-#include "guest/guard/trap.h"
 #include "guest/zygote.h"
-#include "sandbox/namespaces.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
 #include "sandbox/mount.h"
+#include "sandbox/namespaces.h"
 #include "sandbox/seccomp.h"
 
 #define CHANNEL_FD 3
@@ -81,8 +81,8 @@ static void fail(int channel, pyexec_error *error)
 
 /* The workspace is seen at its path; a read-only one through a second, read-only mount over
  * the first, whose descriptor the host writes through. */
-static int attach_workspace(const struct px_clone_request *request,
-                            const struct px_mountpoint *point, int mount, pyexec_error *error)
+static int attach_workspace(const struct px_clone_request *request, const struct px_mountpoint *point, int mount,
+                            pyexec_error *error)
 {
     if (mount < 0)
         return 0;
@@ -116,8 +116,7 @@ static int place_descriptors(const int *fds, pyexec_error *error)
     return 0;
 }
 
-static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_request *request,
-                          pyexec_error *error)
+static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_request *request, pyexec_error *error)
 {
     if (px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
         return 0;
@@ -152,13 +151,11 @@ static uint64_t open_files_limit(uint64_t wanted)
         wanted += CHANNEL_FD + 1 + px_open_files_reserve();
     if (getrlimit(RLIMIT_NOFILE, &ours) < 0 || ours.rlim_cur == RLIM_INFINITY)
         return wanted;
-    uint64_t most = ours.rlim_cur > 2 * IN_FLIGHT_RESERVE ? ours.rlim_cur - IN_FLIGHT_RESERVE
-                                                          : ours.rlim_cur / 2;
+    uint64_t most = ours.rlim_cur > 2 * IN_FLIGHT_RESERVE ? ours.rlim_cur - IN_FLIGHT_RESERVE : ours.rlim_cur / 2;
     return wanted < most ? wanted : most;
 }
 
-static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request,
-                     pyexec_error *error)
+static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request, pyexec_error *error)
 {
     struct px_limits limits = {
         .address_space_bytes = request->address_space_bytes,
@@ -183,18 +180,15 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     /* After Landlock, which needs descriptors. */
     if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_enter(&limits) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
-    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) &&
-        px_seccomp_enter(PX_FILTER_CHILD) < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
-                              "can't install the seccomp filter");
+    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) && px_seccomp_enter(PX_FILTER_CHILD) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
     return 0;
 }
 
 static void set_open_files(const struct px_script *run, rlim_t below_hard)
 {
     struct rlimit limit;
-    if (run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_max < below_hard)
+    if (run->max_open_files == UINT64_MAX || getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max < below_hard)
         return;
     limit.rlim_cur = limit.rlim_max - below_hard;
     setrlimit(RLIMIT_NOFILE, &limit);
@@ -241,27 +235,23 @@ static void serve_runs(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
     struct px_script run = {.out = &writer};
-    uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID),
-                       (uint64_t)px_clock_ns(CLOCK_REALTIME)};
-    bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 &&
-                px_wire_flush(&writer) == 0;
+    uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID), (uint64_t)px_clock_ns(CLOCK_REALTIME)};
+    bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 && px_wire_flush(&writer) == 0;
     int status = 1;
-    bool lent = true;                   /* by lock_down() */
+    bool lent = true; /* by lock_down() */
     while (more) {
         if (px_script_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
             break;
         if (lent)
             keep_reserve(&run);
         /* Without a mount namespace the directory does not exist; stay in /. */
-        if (run.working_dir && chdir(run.working_dir) < 0 &&
-            !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
+        if (run.working_dir && chdir(run.working_dir) < 0 && !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
             break;
         status = px_script_execute(&run);
         bool session = run.flags & PX_RUN_FLAG_SESSION;
         uint16_t kind;
         more = more_follows(session, &kind) && session;
-        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE ||
-                        kind == PX_RUN_VARIABLES_FILE);
+        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE || kind == PX_RUN_VARIABLES_FILE);
         if (lent)
             lend_reserve_for_receiving(&run);
     }
@@ -279,8 +269,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     sigset_t blocked;
     px_launch_end_signals(&blocked);
     sigprocmask(SIG_UNBLOCK, &blocked, NULL);
-    if (!px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) &&
-        attach_workspace(request, point, fds[3], &error) < 0)
+    if (!px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) && attach_workspace(request, point, fds[3], &error) < 0)
         fail(fds[0], &error);
     if (place_descriptors(fds, &error) < 0)
         fail(fds[0], &error);
@@ -293,14 +282,13 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     serve_runs(zygote);
 }
 
-int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
-                   const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error)
+int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds, int *ret_pidfd,
+                   pid_t *ret_pid, pyexec_error *error)
 {
     struct px_mountpoint point = {.tmpfs = -1};
     if (fds[3] >= 0) {
         if (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
-            px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                         "file access needs the layer 'mount_namespace'");
+            px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "file access needs the layer 'mount_namespace'");
             return px_error_hint(error, "Set disable_open to true, or get the layer back.");
         }
         if (px_mountpoint_find(&point, request->workspace_path, error) < 0)
@@ -309,8 +297,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     int *thread_id = thread_id_address(), pidfd = -1;
     struct clone_args args = {
         .flags = px_child_namespaces(zygote) | CLONE_PARENT | CLONE_PIDFD |
-                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) |
-                 (fds[4] < 0 ? 0 : CLONE_INTO_CGROUP),
+                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) | (fds[4] < 0 ? 0 : CLONE_INTO_CGROUP),
         .cgroup = fds[4] < 0 ? 0 : (uint64_t)fds[4],
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .child_tid = (uint64_t)(uintptr_t)thread_id,

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
-#include "protocol/wire.h"
 #include "guest/guard/guard.h"
+#include "protocol/wire.h"
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static uint64_t limit;
@@ -49,8 +49,7 @@ int px_crash_install(int channel, uint64_t address_space_bytes)
     /* For a stack that has overflowed: sigaltstack(2). AVX-512 and AMX frames are large. */
     static char stack[65536];
     stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
-    struct sigaction action = {.sa_handler = on_crash,
-                               .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND | SA_NODEFER)};
+    struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND | SA_NODEFER)};
     limit = address_space_bytes;
     writer.socket = channel;
     if (sigaltstack(&alternate, NULL) < 0)

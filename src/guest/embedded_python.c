@@ -9,7 +9,7 @@
 #include "guest/pyobject_access.h"
 #include "guest/signals.h"
 
-static PyObject *names;             /* its global names */
+static PyObject *names; /* its global names */
 static bool loaded_all;
 
 /* ---- What it is given ---- */
@@ -48,7 +48,7 @@ static PyMethodDef given[] = {
 
 int px_embedded_prepare(void)
 {
-    PyObject *builtins = PyEval_GetBuiltins();      /* borrowed */
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
     px_auto_object PyObject *copy = builtins ? PyDict_Copy(builtins) : NULL;
     names = PyDict_New();
     if (!names || !copy || PyDict_SetItemString(names, "__builtins__", copy) < 0)
@@ -74,8 +74,7 @@ static int compile_source(size_t i)
 {
     if (compiled[i])
         return 0;
-    px_auto_object PyObject *code =
-        Py_CompileString(px_embedded_sources[i].text, PX_HELPER_FILENAME, Py_file_input);
+    px_auto_object PyObject *code = Py_CompileString(px_embedded_sources[i].text, PX_HELPER_FILENAME, Py_file_input);
     px_auto_object PyObject *none = code ? PyEval_EvalCode(code, names, names) : NULL;
     compiled[i] = none != NULL;
     return none ? 0 : -1;
@@ -121,7 +120,7 @@ static int load_file(const char *file)
 
 static PyObject *call_loaded(const char *name, PyObject *arguments, PyObject *keywords)
 {
-    PyObject *function = PyDict_GetItemString(names, name);     /* borrowed */
+    PyObject *function = PyDict_GetItemString(names, name); /* borrowed */
     if (!function) {
         PyErr_Format(PyExc_RuntimeError, "pyexec has lost its function %s", name);
         return NULL;

@@ -10,7 +10,7 @@
 
 #include "guest/python.h"
 
-#define PX_HELPER_FILENAME "<pyexec>"   /* of its code: neither the script's nor a library's */
+#define PX_HELPER_FILENAME "<pyexec>" /* of its code: neither the script's nor a library's */
 
 struct px_embedded_source {
     const char *name, *text;

@@ -16,7 +16,7 @@
 
 struct module_search {
     const struct px_importable_sink *sink;
-    char base[PATH_MAX];        /* resolved; links must stay below it */
+    char base[PATH_MAX]; /* resolved; links must stay below it */
 };
 
 static void close_folder(DIR **folder)
@@ -59,16 +59,15 @@ static bool is_module_name(const char *name)
 {
     size_t length = identifier_length(name);
     const char *suffix = name + length;
-    return length && (strcmp(suffix, ".py") == 0 || strcmp(suffix, ".pyc") == 0 ||
-                      (suffix[0] == '.' && ends_with(name, ".so")));
+    return length &&
+           (strcmp(suffix, ".py") == 0 || strcmp(suffix, ".pyc") == 0 || (suffix[0] == '.' && ends_with(name, ".so")));
 }
 
 static bool has_file(const char *folder, const char *name)
 {
     char path[PATH_MAX];
     struct stat status;
-    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path &&
-           stat(path, &status) == 0;
+    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path && stat(path, &status) == 0;
 }
 
 static bool is_repository(const char *folder)
@@ -95,9 +94,10 @@ bool px_importable_is_project(const char *folder)
 static bool is_system(const char *path)
 {
     static const char *const folders[] = {
-        "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt",
-        "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib",
-        "/usr/lib64", "/usr/local", "/usr/local/lib", "/usr/share", "/var", "/var/lib", "/var/tmp",
+        "/",          "/bin",       "/boot",          "/dev",       "/etc",  "/home",    "/lib",
+        "/lib64",     "/media",     "/mnt",           "/opt",       "/proc", "/root",    "/run",
+        "/sbin",      "/srv",       "/sys",           "/tmp",       "/usr",  "/usr/bin", "/usr/lib",
+        "/usr/lib64", "/usr/local", "/usr/local/lib", "/usr/share", "/var",  "/var/lib", "/var/tmp",
     };
     for (size_t i = 0; i < PX_COUNT(folders); i++)
         if (strcmp(path, folders[i]) == 0)
@@ -115,8 +115,8 @@ static bool is_home(const char *path)
     bool found = false;
     char resolved[PATH_MAX];
     while (accounts && !found && (account = fgetpwent(accounts)))
-        found = strcmp(account->pw_dir, path) == 0 ||
-                (realpath(account->pw_dir, resolved) && strcmp(resolved, path) == 0);
+        found =
+            strcmp(account->pw_dir, path) == 0 || (realpath(account->pw_dir, resolved) && strcmp(resolved, path) == 0);
     if (accounts)
         fclose(accounts);
     return found;
@@ -178,8 +178,7 @@ static int add_tree(const struct module_search *search, const char *folder, int 
     while (entries && next_name(entries, folder, path)) {
         if (!stays_inside(search, path, &mode))
             continue;
-        if ((S_ISDIR(mode) ? add_tree(search, path, depth + 1)
-                           : search->sink->add(search->sink->data, path)) < 0)
+        if ((S_ISDIR(mode) ? add_tree(search, path, depth + 1) : search->sink->add(search->sink->data, path)) < 0)
             return -1;
     }
     return 0;

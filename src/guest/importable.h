@@ -17,8 +17,8 @@
 
 /* Both get the absolute path of a file or folder. */
 struct px_importable_sink {
-    int (*add)(void *data, const char *path);       /* what scripts may read; -1 ends the search */
-    void (*list)(void *data, const char *path);     /* modules and packages, for people */
+    int (*add)(void *data, const char *path);   /* what scripts may read; -1 ends the search */
+    void (*list)(void *data, const char *path); /* modules and packages, for people */
     void *data;
 };
 

@@ -26,11 +26,11 @@ struct collector {
     struct px_zygote *zygote;
     struct px_root *root;
     pyexec_error *error;
-    struct px_paths trees;          /* for the guard */
+    struct px_paths trees; /* for the guard */
     char stdlib[PATH_MAX];
-    const char *prefixes[4];        /* sys.prefix and the like */
+    const char *prefixes[4]; /* sys.prefix and the like */
     size_t items;
-    bool shared;                    /* the items at hand lie in a folder that others' code shares */
+    bool shared; /* the items at hand lie in a folder that others' code shares */
 };
 
 static int remember(struct px_paths *paths, const char *path, bool *ret_new, pyexec_error *error)
@@ -92,8 +92,7 @@ static int add_folder(struct collector *collector, const char *path)
 {
     bool new;
     collector->shared = px_importable_is_shared(path);
-    return collector->shared ? 0
-                             : remember_both(&collector->trees, path, &new, collector->error);
+    return collector->shared ? 0 : remember_both(&collector->trees, path, &new, collector->error);
 }
 
 /* For `pyexec doctor`: a NUL after each path, those that fit. */
@@ -171,8 +170,7 @@ static int add_entry(struct collector *collector, const char *path)
 /* The bytes of a str, in `ret`; false when it is none or too long. */
 static bool path_of(PyObject *object, char ret[PATH_MAX])
 {
-    px_auto_object PyObject *bytes =
-        object && PyUnicode_Check(object) ? PyUnicode_EncodeFSDefault(object) : NULL;
+    px_auto_object PyObject *bytes = object && PyUnicode_Check(object) ? PyUnicode_EncodeFSDefault(object) : NULL;
     const char *text = bytes ? PyBytes_AsString(bytes) : NULL;
     PyErr_Clear();
     return text && snprintf(ret, PATH_MAX, "%s", text) < PATH_MAX && ret[0] == '/';
@@ -250,7 +248,7 @@ static int add_editables(struct collector *collector)
 /* The interpreter's own library folders, or the system's: `pyexec` shows them whole. */
 static bool is_library_folder(const struct collector *collector, const char *folder)
 {
-    static const char *const system[] = {"/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32",
+    static const char *const system[] = {"/lib",       "/lib32",         "/lib64",           "/usr/lib",  "/usr/lib32",
                                          "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/nix/store"};
     for (size_t i = 0; i < PX_COUNT(system); i++)
         if (px_path_below(folder, system[i]))
@@ -303,8 +301,7 @@ static int add_libraries(struct collector *collector)
     while (result == 0 && fgets(line, sizeof line, maps)) {
         char *path = strchr(line, '/'), *end = path ? strchr(path, '\n') : NULL;
         char *slash = path ? strrchr(path, '/') : NULL;
-        if (!path || !end || slash == path || !strstr(slash, ".so") ||
-            strstr(slash, "/pyexec_guest."))
+        if (!path || !end || slash == path || !strstr(slash, ".so") || strstr(slash, "/pyexec_guest."))
             continue;
         *end = '\0';
         bool libc = strncmp(slash, "/libc.so", 8) == 0 || strncmp(slash, "/libc-2", 7) == 0;
@@ -359,10 +356,20 @@ static int add_files(struct collector *collector)
     static const char *const always[] = {"/etc/ld.so.cache", "/usr/share/zoneinfo", "/usr/lib/locale/C.utf8",
                                          "/usr/lib/locale/C.UTF-8"};
     static const char *const online[] = {
-        "/etc/resolv.conf", "/etc/hosts",         "/etc/nsswitch.conf",  "/etc/host.conf",
-        "/etc/gai.conf",    "/etc/services",      "/etc/protocols",      "/etc/ssl/certs",
-        "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl",
-        "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        "/etc/nsswitch.conf",
+        "/etc/host.conf",
+        "/etc/gai.conf",
+        "/etc/services",
+        "/etc/protocols",
+        "/etc/ssl/certs",
+        "/usr/share/ca-certificates",
+        "/usr/local/share/ca-certificates",
+        "/usr/lib/ssl",
+        "/etc/ssl/openssl.cnf",
+        "/etc/pki/tls/certs",
+        "/etc/pki/ca-trust/extracted",
     };
     for (size_t i = 0; i < PX_COUNT(always); i++)
         if (px_root_add(collector->root, always[i], collector->error) < 0)
@@ -370,9 +377,7 @@ static int add_files(struct collector *collector)
     for (size_t i = 0; collector->zygote->start.network && i < PX_COUNT(online); i++)
         if (px_root_add(collector->root, online[i], collector->error) < 0)
             return -1;
-    return px_root_add_folder(collector->root, "/workspace", collector->error) < 0
-               ? -1
-               : add_program(collector);
+    return px_root_add_folder(collector->root, "/workspace", collector->error) < 0 ? -1 : add_program(collector);
 }
 
 /* The folder of the standard library, from a module that every interpreter has loaded. */
@@ -390,8 +395,8 @@ static void find_stdlib(struct collector *collector)
 /* Landlock alone keeps the rest of the host's tree away then. */
 static int add_system_readable(struct collector *collector)
 {
-    static const char *const system[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64",
-                                         "/etc/ld.so.cache", "/usr/share/zoneinfo"};
+    static const char *const system[] = {"/lib",       "/lib64",           "/usr/lib",
+                                         "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"};
     for (size_t i = 0; i < PX_COUNT(system); i++)
         if (add_readable(collector, system[i]) < 0)
             return -1;

@@ -15,9 +15,9 @@
 static struct {
     bool session;
     struct px_source *sources;
-    PyObject *lines_cache;              /* linecache.cache */
+    PyObject *lines_cache; /* linecache.cache */
     PyObject *real_getfile, *real_create_task;
-    PyObject *path_entry;               /* of sys.path, made here */
+    PyObject *path_entry; /* of sys.path, made here */
     bool begun;
 } state;
 
@@ -43,8 +43,7 @@ static int publish(struct px_source *source)
 {
     px_auto_object PyObject *lines = lines_of(source);
     px_auto_object PyObject *entry =
-        lines ? Py_BuildValue("(nOOs)", (Py_ssize_t)source->length, Py_None, lines, source->filename)
-              : NULL;
+        lines ? Py_BuildValue("(nOOs)", (Py_ssize_t)source->length, Py_None, lines, source->filename) : NULL;
     return entry ? PyDict_SetItemString(state.lines_cache, source->filename, entry) : -1;
 }
 
@@ -74,8 +73,7 @@ static bool defines_class(const struct px_source *source, const char *name)
     size_t length = strlen(name);
     while ((at = memmem(at, (size_t)(end - at), "class ", 6))) {
         at += 6;
-        if ((size_t)(end - at) > length && memcmp(at, name, length) == 0 &&
-            strchr("(:[ \t", at[length]))
+        if ((size_t)(end - at) > length && memcmp(at, name, length) == 0 && strchr("(:[ \t", at[length]))
             return true;
     }
     return false;
@@ -86,8 +84,7 @@ static PyObject *file_of_class(PyObject *type)
 {
     px_auto_buffer struct px_buffer name = {0};
     px_auto_object PyObject *module = PyObject_GetAttrString(type, "__module__");
-    if (!module || !PyUnicode_Check(module) ||
-        PyUnicode_CompareWithASCIIString(module, "__main__") != 0 ||
+    if (!module || !PyUnicode_Check(module) || PyUnicode_CompareWithASCIIString(module, "__main__") != 0 ||
         !px_pyobject_text_attribute(&name, type, px_name.__name__, 256))
         return NULL;
     for (struct px_source *source = state.sources; source; source = source->next)
@@ -137,13 +134,12 @@ static PyObject *create_task(PyObject *self, PyObject *arguments, PyObject *keyw
     (void)self;
     PyObject *type, *value, *traceback;
     PyObject *task = PyObject_Call(state.real_create_task, arguments, keywords);
-    if (task || !state.session || PyTuple_Size(arguments) != 1 ||
-        !PyErr_ExceptionMatches(PyExc_RuntimeError))
+    if (task || !state.session || PyTuple_Size(arguments) != 1 || !PyErr_ExceptionMatches(PyExc_RuntimeError))
         return task;
     PyErr_Fetch(&type, &value, &traceback);
     px_auto_object PyObject *none = keywords ? NULL : PyDict_New();
     task = px_embedded_call_file("loop.py", "create_task",
-                               PyTuple_Pack(2, PyTuple_GetItem(arguments, 0), keywords ? keywords : none));
+                                 PyTuple_Pack(2, PyTuple_GetItem(arguments, 0), keywords ? keywords : none));
     if (task != Py_None) {
         Py_XDECREF(type);
         Py_XDECREF(value);
@@ -157,9 +153,9 @@ static PyObject *create_task(PyObject *self, PyObject *arguments, PyObject *keyw
 
 static int tell_asyncio(PyObject *package)
 {
-    static PyMethodDef definition = {
-        "create_task", (PyCFunction)(void (*)(void))create_task, METH_VARARGS | METH_KEYWORDS,
-        "Schedule the execution of a coroutine object in a spawn task."};
+    static PyMethodDef definition = {"create_task", (PyCFunction)(void (*)(void))create_task,
+                                     METH_VARARGS | METH_KEYWORDS,
+                                     "Schedule the execution of a coroutine object in a spawn task."};
     px_auto_object PyObject *tasks = px_pyobject_module("asyncio.tasks");
     if (!tasks || replace(tasks, &definition, &state.real_create_task) < 0)
         return -1;
@@ -186,8 +182,7 @@ void px_modules_note_import(void)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     for (size_t i = 0; i < PX_COUNT(modules); i++) {
-        px_auto_object PyObject *module =
-            modules[i].told ? NULL : PyImport_GetModule(modules[i].interned);
+        px_auto_object PyObject *module = modules[i].told ? NULL : PyImport_GetModule(modules[i].interned);
         if (module)
             modules[i].told = modules[i].tell(module) == 0;
         PyErr_Clear();
@@ -209,7 +204,7 @@ int px_modules_prepare(void)
 /* A module that an earlier call wrote may be newer than the list that importlib keeps of the folder. */
 static void forget_listing(PyObject *entry)
 {
-    PyObject *caches = PySys_GetObject("path_importer_cache");  /* borrowed */
+    PyObject *caches = PySys_GetObject("path_importer_cache"); /* borrowed */
     if (caches && PyDict_Check(caches) && PyDict_DelItem(caches, entry) < 0)
         PyErr_Clear();
 }
@@ -219,11 +214,10 @@ static int set_path_entry(const struct px_script *run)
 {
     if (run->files == PX_FILES_NONE || !*run->workspace)
         return 0;
-    PyObject *path = PySys_GetObject("path");                   /* borrowed */
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
     if (!path || !PyList_Check(path))
         return 0;
-    px_auto_object PyObject *entry =
-        PyUnicode_DecodeFSDefault(*run->working_dir ? run->working_dir : run->workspace);
+    px_auto_object PyObject *entry = PyUnicode_DecodeFSDefault(*run->working_dir ? run->working_dir : run->workspace);
     if (!entry)
         return -1;
     if (state.path_entry)
@@ -252,8 +246,7 @@ static bool spec_is_below(PyObject *spec, const char *workspace)
     if (origin && is_below(origin, workspace))
         return true;
     px_auto_object PyObject *folders = PyObject_GetAttrString(spec, "submodule_search_locations");
-    px_auto_object PyObject *first =
-        folders && folders != Py_None ? PySequence_GetItem(folders, 0) : NULL;
+    px_auto_object PyObject *first = folders && folders != Py_None ? PySequence_GetItem(folders, 0) : NULL;
     return (!origin || origin == Py_None) && is_below(first, workspace);
 }
 
@@ -269,14 +262,14 @@ static bool is_there(const char *folder, const char *name)
 
 bool px_modules_are_own(const struct px_script *run, const char *name)
 {
-    if (run->files == PX_FILES_NONE || !*run->workspace || !is_there(*run->working_dir ? run->working_dir : run->workspace, name))
+    if (run->files == PX_FILES_NONE || !*run->workspace ||
+        !is_there(*run->working_dir ? run->working_dir : run->workspace, name))
         return false;
     px_auto_object PyObject *module = px_pyobject_module(name);
     px_auto_object PyObject *bootstrap = module ? NULL : px_pyobject_module("_frozen_importlib");
-    px_auto_object PyObject *spec =
-        module      ? PyObject_GetAttrString(module, "__spec__")
-        : bootstrap ? PyObject_CallMethod(bootstrap, "_find_spec", "sO", name, Py_None)
-                    : NULL;
+    px_auto_object PyObject *spec = module      ? PyObject_GetAttrString(module, "__spec__")
+                                    : bootstrap ? PyObject_CallMethod(bootstrap, "_find_spec", "sO", name, Py_None)
+                                                : NULL;
     bool own = spec && spec != Py_None && spec_is_below(spec, run->workspace);
     PyErr_Clear();
     return own;

@@ -107,12 +107,10 @@ int px_mountpoint_find(struct px_mountpoint *point, const char *path, pyexec_err
     strcpy(point->covered + existing, existing ? "" : "/");
     if (stat("/", &root) < 0 || stat(point->covered, &status) < 0 || status.st_dev != root.st_dev ||
         !S_ISDIR(status.st_mode)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the workspace '%s' can't be shown in the sandbox",
-                     path);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the workspace '%s' can't be shown in the sandbox", path);
         return px_error_hint(error, "Use a folder that is not below the interpreter's own files.");
     }
-    point->tmpfs = px_tmpfs_new(1 << 20, 4096, "0755",
-                                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    point->tmpfs = px_tmpfs_new(1 << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (point->tmpfs >= 0 && fill_tmpfs(point, path + existing + 1) == 0)
         return 0;
     px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a private tmpfs for '%s'", path);
@@ -144,8 +142,7 @@ int px_mountpoint_make(const struct px_mountpoint *point, pyexec_error *error)
     if (point->tmpfs < 0)
         return 0;
     DIR *px_auto(close_folder) covered = opendir(point->covered);
-    if (!covered || px_attach(point->tmpfs, AT_FDCWD, point->covered) < 0 ||
-        bind_entries(point->tmpfs, covered) < 0 ||
+    if (!covered || px_attach(point->tmpfs, AT_FDCWD, point->covered) < 0 || bind_entries(point->tmpfs, covered) < 0 ||
         px_mount_restrict(point->tmpfs, MOUNT_ATTR_RDONLY, false) < 0 ||
         (strcmp(point->covered, "/") == 0 && px_root_switch(point->tmpfs) < 0))
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't mount over '%s'", point->covered);

@@ -10,8 +10,8 @@
 #include "protocol/launch.h"
 
 struct px_mountpoint {
-    char covered[PX_WORKSPACE_PATH_MAX];    /* the folder that the tmpfs covers */
-    int tmpfs;                              /* detached; -1: the path exists, nothing is covered */
+    char covered[PX_WORKSPACE_PATH_MAX]; /* the folder that the tmpfs covers */
+    int tmpfs;                           /* detached; -1: the path exists, nothing is covered */
 };
 
 /* Zygote: finds the folder to cover and makes the tmpfs with all folders in it, because an unmapped

@@ -14,17 +14,17 @@
 #include "base/cleanup.h"
 #include "guest/pyobject_access.h"
 
-#define TOP_LEVEL_AWAIT 0x2000          /* PyCF_ALLOW_TOP_LEVEL_AWAIT, since 3.8 */
-#define COROUTINE 0x80                  /* CO_COROUTINE */
-#define SAFE_LENGTH_38 8000             /* bytes of code whose tree fits 8 MiB of stack */
+#define TOP_LEVEL_AWAIT 0x2000 /* PyCF_ALLOW_TOP_LEVEL_AWAIT, since 3.8 */
+#define COROUTINE 0x80         /* CO_COROUTINE */
+#define SAFE_LENGTH_38 8000    /* bytes of code whose tree fits 8 MiB of stack */
 #define SAFE_LENGTH_310 100000
 
 static struct {
     PyObject *compile;
-    PyObject *flags, *ast_flags;        /* of every compilation to code, and to a tree */
+    PyObject *flags, *ast_flags; /* of every compilation to code, and to a tree */
     PyObject *Expr, *Expression, *Constant;
-    long future_mask;                   /* co_flags that stand for __future__ features */
-    long futures;                       /* those of a session's earlier cells */
+    long future_mask; /* co_flags that stand for __future__ features */
+    long futures;     /* those of a session's earlier cells */
 } kept;
 
 void px_program_done(struct px_program *program)
@@ -36,13 +36,11 @@ void px_program_done(struct px_program *program)
 static int collect_future_flags(void)
 {
     px_auto_object PyObject *module = PyImport_ImportModule("__future__");
-    px_auto_object PyObject *names =
-        module ? PyObject_GetAttrString(module, "all_feature_names") : NULL;
+    px_auto_object PyObject *names = module ? PyObject_GetAttrString(module, "all_feature_names") : NULL;
     Py_ssize_t count = names ? PyList_Size(names) : -1;
     for (Py_ssize_t i = 0; i < count; i++) {
         px_auto_object PyObject *feature = PyObject_GetAttr(module, PyList_GetItem(names, i));
-        px_auto_object PyObject *flag =
-            feature ? PyObject_GetAttrString(feature, "compiler_flag") : NULL;
+        px_auto_object PyObject *flag = feature ? PyObject_GetAttrString(feature, "compiler_flag") : NULL;
         if (!flag)
             return -1;
         kept.future_mask |= PyLong_AsLong(flag);
@@ -88,17 +86,14 @@ struct task {
     struct px_program *ret;
 };
 
-static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode,
-                            PyObject *flags)
+static PyObject *compile_as(const struct task *task, PyObject *what, PyObject *mode, PyObject *flags)
 {
-    return PyObject_CallFunctionObjArgs(kept.compile, what, task->filename, mode, flags, Py_True,
-                                        NULL);
+    return PyObject_CallFunctionObjArgs(kept.compile, what, task->filename, mode, flags, Py_True, NULL);
 }
 
 static bool too_deep(void)
 {
-    return PyErr_ExceptionMatches(PyExc_RecursionError) ||
-           PyErr_ExceptionMatches(PyExc_MemoryError);
+    return PyErr_ExceptionMatches(PyExc_RecursionError) || PyErr_ExceptionMatches(PyExc_MemoryError);
 }
 
 static int compile_whole(const struct task *task)
@@ -111,9 +106,7 @@ static int compile_whole(const struct task *task)
 static long futures_of(const struct px_program *program)
 {
     long flags = 0;
-    return program->body && px_pyobject_int(program->body, px_name.co_flags, &flags)
-               ? flags & kept.future_mask
-               : 0;
+    return program->body && px_pyobject_int(program->body, px_name.co_flags, &flags) ? flags & kept.future_mask : 0;
 }
 
 /* __future__ features hold for the last expression too. */
@@ -124,8 +117,8 @@ static PyObject *value_flags(const struct px_program *program)
 
 /* ---- From text ---- */
 
-static bool place_of(const struct task *task, PyObject *node, PyObject *line_name,
-                     PyObject *column_name, long *ret_line, size_t *ret_offset)
+static bool place_of(const struct task *task, PyObject *node, PyObject *line_name, PyObject *column_name,
+                     long *ret_line, size_t *ret_offset)
 {
     long column;
     size_t length;
@@ -146,8 +139,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
     size_t start, end;
     const char *code = task->source->code;
     if (!place_of(task, statement, px_name.lineno, px_name.col_offset, &line, &start) ||
-        !place_of(task, statement, px_name.end_lineno, px_name.end_col_offset, &end_line, &end) ||
-        end < start)
+        !place_of(task, statement, px_name.end_lineno, px_name.end_col_offset, &end_line, &end) || end < start)
         return compile_whole(task);
     px_auto_object PyObject *before = PyUnicode_DecodeUTF8(code, (Py_ssize_t)start, NULL);
     if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, kept.flags)))
@@ -160,8 +152,7 @@ static int compile_cut(const struct task *task, PyObject *statement)
     }
     memset(text, '\n', shift);
     memcpy(text + shift, code + start, end - start);
-    px_auto_object PyObject *after =
-        PyUnicode_DecodeUTF8(text, (Py_ssize_t)(shift + end - start), NULL);
+    px_auto_object PyObject *after = PyUnicode_DecodeUTF8(text, (Py_ssize_t)(shift + end - start), NULL);
     px_auto_object PyObject *flags = after ? value_flags(task->ret) : NULL;
     task->ret->value = flags ? compile_as(task, after, px_name.eval, flags) : NULL;
     return task->ret->value ? 0 : -1;
@@ -186,8 +177,7 @@ static bool is_docstring(PyObject *body, PyObject *expression)
     return value && PyUnicode_Check(value);
 }
 
-static int compile_split(const struct task *task, PyObject *tree, PyObject *body,
-                         PyObject *statement)
+static int compile_split(const struct task *task, PyObject *tree, PyObject *body, PyObject *statement)
 {
     Py_ssize_t count = PyList_Size(body);
     px_auto_object PyObject *expression = px_pyobject_attribute(statement, px_name.value);
@@ -228,8 +218,7 @@ static int compile_tree(const struct task *task, PyObject *tree)
     Py_ssize_t count = body && PyList_Check(body) ? PyList_Size(body) : 0;
     px_auto_object PyObject *statement = count ? PyList_GetItem(body, count - 1) : NULL;
     Py_XINCREF(statement);
-    bool has_value = statement && (PyObject *)Py_TYPE(statement) == kept.Expr &&
-                     !ends_with_semicolon(task, statement);
+    bool has_value = statement && (PyObject *)Py_TYPE(statement) == kept.Expr && !ends_with_semicolon(task, statement);
     int failed;
     if (has_value) {
         failed = compile_split(task, tree, body, statement);
@@ -247,7 +236,7 @@ static int compile_tree(const struct task *task, PyObject *tree)
 /* Whether the code's tree could be too deep for the C stack of a version that doesn't check. */
 static bool needs_check(const struct px_source *source)
 {
-    return source->length > SAFE_LENGTH_310 ? px_python.version < 0x030b
+    return source->length > SAFE_LENGTH_310  ? px_python.version < 0x030b
            : source->length > SAFE_LENGTH_38 ? px_python.version < 0x0309
                                              : false;
 }
@@ -270,8 +259,7 @@ static int compile_program(const struct task *task, bool split)
 
 int px_program_compile(struct px_program *ret, struct px_source *source, bool split, bool keep_futures)
 {
-    px_auto_object PyObject *text =
-        PyUnicode_DecodeUTF8(source->code, (Py_ssize_t)source->length, NULL);
+    px_auto_object PyObject *text = PyUnicode_DecodeUTF8(source->code, (Py_ssize_t)source->length, NULL);
     px_auto_object PyObject *filename = PyUnicode_InternFromString(source->filename);
     if (!text || !filename)
         return -1;

@@ -10,8 +10,8 @@
 
 /* Two code objects, each NULL when there is nothing to do. */
 struct px_program {
-    PyObject *body;             /* statements, for exec */
-    PyObject *value;            /* the last expression, for eval */
+    PyObject *body;  /* statements, for exec */
+    PyObject *value; /* the last expression, for eval */
 };
 void px_program_done(struct px_program *program);
 

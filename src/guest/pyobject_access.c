@@ -62,8 +62,7 @@ bool px_pyobject_text(struct px_buffer *to, PyObject *string, size_t limit)
         part = PyUnicode_Substring(string, 0, (Py_ssize_t)limit);
     }
     /* The UTF-8 encoder knows this error handler itself: no registry, none of the script's. */
-    px_auto_object PyObject *bytes =
-        part ? PyUnicode_AsEncodedString(part, "utf-8", "backslashreplace") : NULL;
+    px_auto_object PyObject *bytes = part ? PyUnicode_AsEncodedString(part, "utf-8", "backslashreplace") : NULL;
     char *text = NULL;
     Py_ssize_t length = 0;
     if (!bytes || PyBytes_AsStringAndSize(bytes, &text, &length) < 0) {

@@ -15,7 +15,7 @@
 struct px_python {
     int (*add_audit_hook)(int (*hook)(const char *, PyObject *, void *), void *userdata);
     int (*gilstate_check)(void);
-    int version;                /* 0x030b for 3.11 */
+    int version; /* 0x030b for 3.11 */
 };
 extern struct px_python px_python;
 

@@ -13,8 +13,8 @@
 #include "guest/pyobject_access.h"
 #include "guest/script.h"
 
-#define RUN_NAMES_MAX 65536                 /* names in one import set */
-#define RUN_ENV_MAX 4096                    /* variables */
+#define RUN_NAMES_MAX 65536 /* names in one import set */
+#define RUN_ENV_MAX 4096    /* variables */
 #define RUN_PATH_MAX 4096
 
 struct intake {
@@ -22,10 +22,10 @@ struct intake {
     struct px_buffer code, variables, filename, workspace, working_dir;
     uint64_t code_length, variables_length; /* in memory files */
     bool has_code, has_variables, has_input, ended;
-    int fds[3];                         /* those files and stdin, as far as they come */
+    int fds[3]; /* those files and stdin, as far as they come */
     size_t fd_count;
     size_t env_count, env_capacity;
-    PyObject *allowed, *banned;         /* lists; frozensets once complete */
+    PyObject *allowed, *banned; /* lists; frozensets once complete */
 };
 
 static void intake_done(struct intake *in)
@@ -71,8 +71,7 @@ static int take_name(PyObject *names, const struct px_wire_field *field)
 static int take_env(struct intake *in, const struct px_wire_field *field)
 {
     const char *equals = memchr(field->bytes, '=', field->length);
-    if (!equals || equals == field->bytes || memchr(field->bytes, '\0', field->length) ||
-        in->env_count >= RUN_ENV_MAX)
+    if (!equals || equals == field->bytes || memchr(field->bytes, '\0', field->length) || in->env_count >= RUN_ENV_MAX)
         return -1;
     if (in->env_count + 1 >= in->env_capacity) {
         size_t capacity = in->env_capacity ? in->env_capacity * 2 : 16;
@@ -270,8 +269,11 @@ static void forget_last(struct px_script *run)
     for (char **entry = run->env; entry && *entry; entry++)
         free(*entry);
     free(run->env);
-    *run = (struct px_script){.out = run->out, .max_value = 65536, .max_open_files = UINT64_MAX,
-                           .allowed = run->allowed, .banned = run->banned};
+    *run = (struct px_script){.out = run->out,
+                              .max_value = 65536,
+                              .max_open_files = UINT64_MAX,
+                              .allowed = run->allowed,
+                              .banned = run->banned};
 }
 
 int px_script_receive(int channel, struct px_script *run)
@@ -297,4 +299,3 @@ int px_script_receive(int channel, struct px_script *run)
         PyErr_Clear();
     return failed ? -1 : 0;
 }
-

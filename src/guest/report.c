@@ -8,11 +8,11 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
-#include "guest/traceback/advice.h"
 #include "guest/display/display.h"
 #include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
 #include "guest/signals.h"
+#include "guest/traceback/advice.h"
 #include "guest/traceback/suggest.h"
 #include "guest/traceback/syntax.h"
 #include "guest/traceback/traceback.h"
@@ -20,7 +20,7 @@
 #define RESERVE_BYTES (2u << 20)
 #define SUGGESTION_MAX 1024
 #define ADVICE_MAX 2048
-#define TRACEBACK_KEPT (16u << 10)      /* for whoever reads the result; all of it is on stderr */
+#define TRACEBACK_KEPT (16u << 10) /* for whoever reads the result; all of it is on stderr */
 
 /* Address space that is given back when the script has used up all of it. Never touched. */
 static void *reserve;
@@ -97,8 +97,9 @@ static void add_memory_message(struct px_buffer *to, const struct px_script *run
         px_buffer_add_string(to, "the code is nested too deeply for Python's parser; "
                                  "split the expression or statement into smaller ones");
     else if (run->memory_bytes)
-        px_buffer_printf(to, "the script reached address_space_bytes=%" PRIu64 " (%" PRIu64
-                             " MiB); process the data in smaller parts, or raise the limit",
+        px_buffer_printf(to,
+                         "the script reached address_space_bytes=%" PRIu64 " (%" PRIu64
+                         " MiB); process the data in smaller parts, or raise the limit",
                          run->memory_bytes, run->memory_bytes >> 20);
     else
         px_buffer_add_string(to, "the machine has no more memory for the script; "
@@ -113,8 +114,8 @@ static void describe_error(struct px_report *report, const struct px_script *run
     report->line = px_traceback_line(exception, run->filename);
 }
 
-static void describe(struct px_report *report, const struct px_script *run, PyObject *exception,
-                     PyObject *message, bool compiling)
+static void describe(struct px_report *report, const struct px_script *run, PyObject *exception, PyObject *message,
+                     bool compiling)
 {
     describe_error(report, run, exception);
     report->exit_code = 1;
@@ -138,7 +139,7 @@ static void describe_exit(struct px_report *report, PyObject *exception, const s
     px_auto_object PyObject *text = px_pyobject_convert(code ? code : exception, PyObject_Str);
     if (code && PyLong_Check(code)) {
         long number = PyLong_AsLong(code);
-        PyErr_Clear();                          /* one that is too large counts as -1 */
+        PyErr_Clear(); /* one that is too large counts as -1 */
         report->exit_code = (int)(number & 0xFF);
         if (report->exit_code == 0)
             return;
@@ -153,8 +154,8 @@ static void describe_exit(struct px_report *report, PyObject *exception, const s
         px_pyobject_text(&report->message, text, value_limit(run));
 }
 
-void px_report_exception(struct px_report *report, const struct px_script *run,
-                         struct px_source *sources, bool compiling)
+void px_report_exception(struct px_report *report, const struct px_script *run, struct px_source *sources,
+                         bool compiling)
 {
     if (PyErr_ExceptionMatches(PyExc_MemoryError))
         release_reserve();
@@ -177,8 +178,7 @@ void px_report_exception(struct px_report *report, const struct px_script *run,
         px_suggest(&report->suggestion, exception, false);
         px_advice_add(&report->advice, exception, px_buffer_shown(&report->message), run, sources);
         px_traceback_format(&report->traceback, exception, message, sources);
-        px_buffer_add(&report->printed, px_buffer_shown(&report->traceback),
-                      report->traceback.length);
+        px_buffer_add(&report->printed, px_buffer_shown(&report->traceback), report->traceback.length);
         px_traceback_squeeze(&report->traceback, TRACEBACK_KEPT);
     }
     /* Its frames' variables end here, and with them files are closed and __del__ is run. */
@@ -190,8 +190,7 @@ void px_report_exception(struct px_report *report, const struct px_script *run,
 
 /* ---- Sending ---- */
 
-static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_buffer *text,
-                    size_t limit)
+static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_buffer *text, size_t limit)
 {
     const char *bytes = px_buffer_shown(text);
     return px_wire_put(out, kind, bytes, px_utf8_truncate(bytes, text->length, limit));
@@ -204,14 +203,11 @@ static int send_error(const struct px_report *report, struct px_wire_writer *out
         put_text(out, PX_RESULT_ERROR_MESSAGE, &report->message, PX_VALUE_MAX) < 0 ||
         px_wire_put(out, PX_RESULT_ERROR_LINE, &line, sizeof line) < 0)
         return -1;
-    if (report->traceback.length &&
-        put_text(out, PX_RESULT_TRACEBACK, &report->traceback, PX_TRACEBACK_MAX) < 0)
+    if (report->traceback.length && put_text(out, PX_RESULT_TRACEBACK, &report->traceback, PX_TRACEBACK_MAX) < 0)
         return -1;
     if (report->advice.length && put_text(out, PX_RESULT_ADVICE, &report->advice, ADVICE_MAX) < 0)
         return -1;
-    return report->suggestion.length
-               ? put_text(out, PX_RESULT_SUGGESTION, &report->suggestion, SUGGESTION_MAX)
-               : 0;
+    return report->suggestion.length ? put_text(out, PX_RESULT_SUGGESTION, &report->suggestion, SUGGESTION_MAX) : 0;
 }
 
 int px_report_send(const struct px_report *report, const struct px_script *run)
@@ -223,14 +219,12 @@ int px_report_send(const struct px_report *report, const struct px_script *run)
     if (px_wire_put(out, PX_RESULT_OUTCOME, &outcome, sizeof outcome) < 0 ||
         px_wire_put(out, PX_RESULT_EXIT_CODE, &exit_code, sizeof exit_code) < 0)
         return -1;
-    if (report->has_value &&
-        put_text(out, PX_RESULT_VALUE, &report->value, PX_VALUE_MAX) < 0)
+    if (report->has_value && put_text(out, PX_RESULT_VALUE, &report->value, PX_VALUE_MAX) < 0)
         return -1;
     if (report->has_value && report->value_truncated &&
         px_wire_put(out, PX_RESULT_VALUE_TRUNCATED, &truncated, sizeof truncated) < 0)
         return -1;
-    if (report->value_json.length &&
-        put_text(out, PX_RESULT_VALUE_JSON, &report->value_json, PX_VALUE_MAX) < 0)
+    if (report->value_json.length && put_text(out, PX_RESULT_VALUE_JSON, &report->value_json, PX_VALUE_MAX) < 0)
         return -1;
     if (report->value_json_error.length &&
         put_text(out, PX_RESULT_VALUE_JSON_ERROR, &report->value_json_error, SUGGESTION_MAX) < 0)

@@ -14,9 +14,9 @@ struct px_report {
     bool has_value, value_truncated;
     struct px_buffer value, value_json, value_json_error;
     bool has_error;
-    int line;                           /* 0: unknown */
+    int line; /* 0: unknown */
     struct px_buffer type, message, suggestion, advice, traceback;
-    struct px_buffer printed;           /* for descriptor 2 */
+    struct px_buffer printed; /* for descriptor 2 */
 };
 void px_report_done(struct px_report *report);
 
@@ -29,8 +29,8 @@ int px_report_value(struct px_report *report, const struct px_script *run, PyObj
 
 /* Takes the pending exception and clears it. `compiling`: it came from compiling code of modest
  * size, when a MemoryError only says that the code is nested too deeply. */
-void px_report_exception(struct px_report *report, const struct px_script *run,
-                         struct px_source *sources, bool compiling);
+void px_report_exception(struct px_report *report, const struct px_script *run, struct px_source *sources,
+                         bool compiling);
 
 /* Sends all of it, DONE included. 0, or -1 when the host is gone. */
 int px_report_send(const struct px_report *report, const struct px_script *run);

@@ -11,28 +11,28 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "guest/builtins.h"
-#include "guest/session_history.h"
-#include "guest/guard/denial.h"
 #include "guest/display/display.h"
-#include "guest/guard/guard.h"
 #include "guest/embedded_python.h"
+#include "guest/guard/denial.h"
+#include "guest/guard/guard.h"
 #include "guest/modules.h"
 #include "guest/program.h"
 #include "guest/pyobject_access.h"
 #include "guest/report.h"
+#include "guest/session_history.h"
 #include "guest/signals.h"
 #include "guest/streams.h"
 #include "guest/threads.h"
 
 /* References taken before the script runs, because it can replace these objects in their modules. */
 static struct {
-    PyObject *names;                    /* the dictionary of __main__ */
+    PyObject *names; /* the dictionary of __main__ */
     PyObject *builtins, *builtins_names;
-    PyObject *environ;                  /* posix.environ, which os.environ wraps */
+    PyObject *environ; /* posix.environ, which os.environ wraps */
     PyObject *run_exit_functions;
 } kept;
 
-static const struct px_script *current;    /* for px_script_abort() */
+static const struct px_script *current; /* for px_script_abort() */
 
 /* ---- Zygote ---- */
 
@@ -44,7 +44,7 @@ static PyObject *keep(const char *module_name, const char *name)
 
 int px_script_prepare(void)
 {
-    PyObject *module = PyImport_AddModule("__main__");          /* borrowed */
+    PyObject *module = PyImport_AddModule("__main__"); /* borrowed */
     if (!module || !(kept.names = PyModule_GetDict(module)))
         return -1;
     /* The module and so its dictionary outlive sys.modules['__main__']. */
@@ -56,8 +56,8 @@ int px_script_prepare(void)
     kept.run_exit_functions = keep("atexit", "_run_exitfuncs");
     if (!kept.builtins || !kept.environ || !kept.run_exit_functions)
         return -1;
-    if (px_pyobject_prepare() < 0 || px_builtins_prepare() < 0 || px_modules_prepare() < 0 || px_program_prepare() < 0 || px_report_prepare() < 0 ||
-        px_signals_prepare() < 0 || px_streams_prepare() < 0 ||
+    if (px_pyobject_prepare() < 0 || px_builtins_prepare() < 0 || px_modules_prepare() < 0 ||
+        px_program_prepare() < 0 || px_report_prepare() < 0 || px_signals_prepare() < 0 || px_streams_prepare() < 0 ||
         px_threads_install() < 0)
         return -1;
     return 0;
@@ -82,8 +82,7 @@ void px_script_reseed(void)
     char bytes[32];
     if (ssl && px_random_bytes(bytes, sizeof bytes) == 0) {
         px_auto_object PyObject *result =
-            PyObject_CallMethod(ssl, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof bytes,
-                                (double)sizeof bytes);
+            PyObject_CallMethod(ssl, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof bytes, (double)sizeof bytes);
         PyErr_Clear();
     }
 }
@@ -126,8 +125,7 @@ static int apply_environment(const struct px_script *run)
 /* `names` as those of a module __main__ that was just made from a string. */
 static int reset_names(PyObject *names)
 {
-    PyObject *const none[] = {px_name.__doc__, px_name.__loader__, px_name.__package__,
-                              px_name.__spec__};
+    PyObject *const none[] = {px_name.__doc__, px_name.__loader__, px_name.__package__, px_name.__spec__};
     PyDict_Clear(names);
     for (size_t i = 0; i < PX_COUNT(none); i++)
         if (PyDict_SetItem(names, none[i], Py_None) < 0)
@@ -158,7 +156,7 @@ static struct px_source source_of(const struct px_script *run)
 
 /* ---- The script ---- */
 
-static bool awaited;            /* the loop of loop.py may hold tasks */
+static bool awaited; /* the loop of loop.py may hold tasks */
 
 static PyObject *await_value(PyObject *coroutine)
 {
@@ -170,10 +168,9 @@ static PyObject *evaluate_code(PyObject *code, PyObject *names, bool awaits)
 {
     if (!awaits)
         return PyEval_EvalCode(code, names, names);
-    px_auto_object PyObject *coroutine =
-        px_program_is_coroutine(code)
-            ? PyEval_EvalCode(code, names, names)
-            : px_embedded_call_file("loop.py", "inside", PyTuple_Pack(2, code, names));
+    px_auto_object PyObject *coroutine = px_program_is_coroutine(code)
+                                             ? PyEval_EvalCode(code, names, names)
+                                             : px_embedded_call_file("loop.py", "inside", PyTuple_Pack(2, code, names));
     return coroutine ? await_value(coroutine) : NULL;
 }
 
@@ -202,13 +199,11 @@ static int evaluate(const struct px_program *program, PyObject *names, const str
 /* True if the cause would also interrupt drawing the figures. */
 static bool was_stopped(const struct px_report *report)
 {
-    return report->outcome == PX_OUTCOME_MEMORY ||
-           strcmp(px_buffer_shown(&report->type), "KeyboardInterrupt") == 0;
+    return report->outcome == PX_OUTCOME_MEMORY || strcmp(px_buffer_shown(&report->type), "KeyboardInterrupt") == 0;
 }
 
 /* At a cell's end, as Jupyter does it, and also after an exception. */
-static void show_figures(const struct px_script *run, struct px_source *source,
-                         struct px_report *report)
+static void show_figures(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     px_signals_allow(true);
     int failed = px_display_figures() < 0 ? -1 : PyErr_CheckSignals();
@@ -218,8 +213,7 @@ static void show_figures(const struct px_script *run, struct px_source *source,
     PyErr_Clear();
 }
 
-static void run_code(const struct px_script *run, PyObject *names, struct px_source *source,
-                     struct px_report *report)
+static void run_code(const struct px_script *run, PyObject *names, struct px_source *source, struct px_report *report)
 {
     px_auto(px_program_done) struct px_program program = {0};
     bool split = run->flags & PX_RUN_FLAG_LAST_EXPRESSION;
@@ -257,12 +251,10 @@ static void print_error(struct px_report *report)
 
 /* Waits for the threads that are not daemons. A limit that ends the waiting is the script's
  * error, if it has none yet. From 3.13 on the exception is swallowed there: raise it again. */
-static void join_threads(const struct px_script *run, struct px_source *source,
-                         struct px_report *report)
+static void join_threads(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     px_auto_object PyObject *threading = PyImport_GetModule(px_name.threading);
-    px_auto_object PyObject *shutdown =
-        threading ? px_pyobject_attribute(threading, px_name._shutdown) : NULL;
+    px_auto_object PyObject *shutdown = threading ? px_pyobject_attribute(threading, px_name._shutdown) : NULL;
     PyErr_Clear();
     if (!shutdown)
         return;
@@ -286,8 +278,7 @@ static void clear_names(PyObject *names, bool private)
         Py_ssize_t length = PyUnicode_Check(key) ? PyUnicode_GetLength(key) : 0;
         bool underscore = length > 0 && PyUnicode_ReadChar(key, 0) == '_';
         bool is_private = underscore && (length < 2 || PyUnicode_ReadChar(key, 1) != '_');
-        if (length > 0 && is_private == private &&
-            PyUnicode_CompareWithASCIIString(key, "__builtins__") != 0 &&
+        if (length > 0 && is_private == private && PyUnicode_CompareWithASCIIString(key, "__builtins__") != 0 &&
             PyDict_SetItem(names, key, Py_None) < 0)
             PyErr_Clear();
     }
@@ -306,14 +297,13 @@ static void end_loop(const struct px_script *run, struct px_source *source, stru
     print_error(report);
 }
 
-static void end_script(const struct px_script *run, struct px_source *source,
-                       struct px_report *report)
+static void end_script(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     px_signals_allow(true);
     end_loop(run, source, report);
     join_threads(run, source, report);
     px_auto_object PyObject *result = PyObject_CallObject(kept.run_exit_functions, NULL);
-    PyErr_Clear();              /* it has printed what they raised */
+    PyErr_Clear(); /* it has printed what they raised */
     clear_names(kept.names, true);
     clear_names(kept.names, false);
     flush_streams();
@@ -326,9 +316,8 @@ static int execute_once(struct px_script *run)
     px_auto(px_report_done) struct px_report report = {0};
     px_auto(px_source_done) struct px_source source = source_of(run);
     px_display_arm(run, &source);
-    if (apply_environment(run) < 0 || reset_names(kept.names) < 0 ||
-        px_display_set_variables(run, kept.names) < 0 || px_modules_begin(run, &source) < 0 ||
-        px_guard_arm(run) < 0)
+    if (apply_environment(run) < 0 || reset_names(kept.names) < 0 || px_display_set_variables(run, kept.names) < 0 ||
+        px_modules_begin(run, &source) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, &source, false);
     else
         run_code(run, kept.names, &source, &report);
@@ -351,10 +340,9 @@ static int execute_call(struct px_script *run)
     if (run->new_input || !px_streams_input_works())
         px_streams_renew_input();
     px_streams_restore_output();
-    if ((!begun && reset_names(kept.names) < 0) ||
-        px_session_environment_save(&before, kept.environ, run->env) < 0 || apply_environment(run) < 0 ||
-        px_display_set_variables(run, kept.names) < 0 || px_modules_begin(run, source) < 0 ||
-        px_guard_arm(run) < 0)
+    if ((!begun && reset_names(kept.names) < 0) || px_session_environment_save(&before, kept.environ, run->env) < 0 ||
+        apply_environment(run) < 0 || px_display_set_variables(run, kept.names) < 0 ||
+        px_modules_begin(run, source) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, source, false);
     else
         run_code(run, kept.names, source, &report);
@@ -383,7 +371,7 @@ static void warm(const char *code)
         .flags = PX_RUN_FLAG_LAST_EXPRESSION,
         .code = (char *)(uintptr_t)code,
         .code_length = strlen(code),
-        .filename = (char *)(uintptr_t)"<cell>",
+        .filename = (char *)(uintptr_t) "<cell>",
         .max_value = 4096,
     };
     px_auto(px_report_done) struct px_report report = {0};
@@ -413,7 +401,7 @@ void px_script_abort(enum px_outcome outcome, int exit_code)
     if (!current)
         _exit(exit_code);
     if (!px_has_gil())
-        PyGILState_Ensure();            /* kept to the end: no other thread may send any more */
+        PyGILState_Ensure(); /* kept to the end: no other thread may send any more */
     px_signals_allow(false);
     struct px_report report = {.outcome = outcome, .exit_code = exit_code};
     px_streams_flush(false);

@@ -9,25 +9,25 @@
 #ifndef PX_GUEST_SCRIPT_H
 #define PX_GUEST_SCRIPT_H
 
-#include "guest/python.h"       /* Py_LIMITED_API and Python.h */
+#include "base/file_access.h" /* enum px_files only: the guest links no jansson */
+#include "guest/python.h"     /* Py_LIMITED_API and Python.h */
 #include "protocol/wire.h"
-#include "base/file_access.h"       /* enum px_files only: the guest links no jansson */
 
 /* The run message, unpacked. Strings are owned; sets are frozensets of str. */
 struct px_script {
-    uint32_t flags;             /* PX_RUN_FLAG_… */
-    char *code;                 /* terminated */
+    uint32_t flags; /* PX_RUN_FLAG_… */
+    char *code;     /* terminated */
     size_t code_length;
-    char *filename;             /* "<cell>" */
+    char *filename; /* "<cell>" */
     uint64_t max_value;
-    char *variables;            /* JSON: name to value; "" when there are none */
+    char *variables; /* JSON: name to value; "" when there are none */
     size_t variables_length;
     enum px_value_json value_json;
     uint64_t max_displays, max_display_bytes;
     uint64_t timeout_ms, cpu_seconds, memory_bytes, max_open_files, max_threads;
     enum px_files files;
-    char *workspace;            /* "" when there is none */
-    char *working_dir;          /* absolute; the child has already changed to it */
+    char *workspace;   /* "" when there is none */
+    char *working_dir; /* absolute; the child has already changed to it */
     PyObject *allowed, *banned;
     bool new_input;             /* descriptor 0 is another than it was */
     char **env;                 /* NAME=VALUE, NULL-terminated */

@@ -11,7 +11,7 @@
 #define CELLS_BYTES (4u << 20)
 
 static struct px_source *newest;
-static size_t cells, bytes;             /* held */
+static size_t cells, bytes; /* held */
 
 static void free_cells(struct px_source *cell)
 {
@@ -53,8 +53,7 @@ struct px_source *px_session_history_add(const struct px_script *run)
         return NULL;
     }
     memcpy(code, run->code, run->code_length + 1);
-    *cell = (struct px_source){.filename = filename, .code = code, .length = run->code_length,
-                               .next = newest};
+    *cell = (struct px_source){.filename = filename, .code = code, .length = run->code_length, .next = newest};
     newest = cell;
     cells++;
     bytes += cell->length;
@@ -72,8 +71,7 @@ int px_session_environment_save(struct px_session_environment *saved, PyObject *
             continue;
         px_auto_object PyObject *name = PyBytes_FromStringAndSize(*entry, equals - *entry);
         PyObject *value = name ? PyDict_GetItem(environ, name) : NULL;
-        px_auto_object PyObject *pair =
-            name ? PyTuple_Pack(2, name, value ? value : Py_None) : NULL;
+        px_auto_object PyObject *pair = name ? PyTuple_Pack(2, name, value ? value : Py_None) : NULL;
         if (!pair || PyList_Append(saved->before, pair) < 0)
             return -1;
     }

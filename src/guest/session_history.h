@@ -13,8 +13,8 @@ struct px_source *px_session_history_add(const struct px_script *run);
 
 /* The variables that a call sets, as they were. */
 struct px_session_environment {
-    PyObject *environ;          /* posix.environ, borrowed */
-    PyObject *before;           /* list of (name, value or None), bytes */
+    PyObject *environ; /* posix.environ, borrowed */
+    PyObject *before;  /* list of (name, value or None), bytes */
 };
 int px_session_environment_save(struct px_session_environment *saved, PyObject *environ, char **env);
 void px_session_environment_restore(struct px_session_environment *saved);

@@ -12,7 +12,7 @@ static struct {
     uint64_t timeout_ms;
     uint64_t cpu_seconds;
     unsigned fired;
-    char text[256];             /* of the last one */
+    char text[256]; /* of the last one */
 } state;
 
 void px_signals_limits(const struct px_script *run)
@@ -71,8 +71,7 @@ static PyObject *on_cpu(PyObject *self, PyObject *args)
 
 static int install(PyObject *module, int number, PyObject *handler)
 {
-    px_auto_object PyObject *before =
-        handler ? PyObject_CallMethod(module, "signal", "iO", number, handler) : NULL;
+    px_auto_object PyObject *before = handler ? PyObject_CallMethod(module, "signal", "iO", number, handler) : NULL;
     return before ? 0 : -1;
 }
 
@@ -89,7 +88,7 @@ void px_signals_drop(void)
 
 int px_signals_prepare(void)
 {
-    struct sigaction nudge = {.sa_handler = do_nothing};    /* no SA_RESTART */
+    struct sigaction nudge = {.sa_handler = do_nothing}; /* no SA_RESTART */
     static PyMethodDef timeout = {"timeout_limit", on_timeout, METH_VARARGS, NULL};
     static PyMethodDef cpu = {"cpu_limit", on_cpu, METH_VARARGS, NULL};
     px_auto_object PyObject *module = PyImport_ImportModule("_signal");
@@ -99,10 +98,8 @@ int px_signals_prepare(void)
     px_auto_object PyObject *on_cpu_object = PyCFunction_New(&cpu, NULL);
     /* Python leaves SIGINT alone when it was started with it ignored. */
     px_auto_object PyObject *on_interrupt = PyObject_GetAttrString(module, "default_int_handler");
-    if (sigaction(PX_SIGNAL_NUDGE, &nudge, NULL) < 0 ||
-        install(module, PX_SIGNAL_TIMEOUT, on_timeout_object) < 0 ||
-        install(module, PX_SIGNAL_CPU, on_cpu_object) < 0 ||
-        install(module, SIGINT, on_interrupt) < 0)
+    if (sigaction(PX_SIGNAL_NUDGE, &nudge, NULL) < 0 || install(module, PX_SIGNAL_TIMEOUT, on_timeout_object) < 0 ||
+        install(module, PX_SIGNAL_CPU, on_cpu_object) < 0 || install(module, SIGINT, on_interrupt) < 0)
         return -1;
     return 0;
 }

@@ -17,23 +17,21 @@ static const struct stream {
 
 /* Held since before the script; it may have replaced them in sys. */
 static PyObject *streams[3], *flush[3], *io_module;
-static PyObject *sys_names, *stream_names[3];   /* sys's dictionary, and keys of it */
-static bool suspect[3];                         /* flushing has failed */
+static PyObject *sys_names, *stream_names[3]; /* sys's dictionary, and keys of it */
+static bool suspect[3];                       /* flushing has failed */
 
 /* As create_stdio() of the interpreter's start. */
 static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
 {
     const char *binary = *about->mode == 'r' ? "rb" : "wb";
     px_auto_object PyObject *buffer =
-        PyObject_CallMethod(io, "open", "isiOOOO", fd, binary, -1, Py_None, Py_None,
-                            Py_None, Py_False);
+        PyObject_CallMethod(io, "open", "isiOOOO", fd, binary, -1, Py_None, Py_None, Py_None, Py_False);
     px_auto_object PyObject *raw = buffer ? PyObject_GetAttrString(buffer, "raw") : NULL;
     px_auto_object PyObject *name = PyUnicode_FromString(about->shown_name);
     if (!raw || !name || PyObject_SetAttrString(raw, "name", name) < 0)
         return NULL;
-    px_auto_object PyObject *stream =
-        PyObject_CallMethod(io, "TextIOWrapper", "OsssO", buffer, "utf-8", about->errors, "\n",
-                            *about->mode == 'w' ? Py_True : Py_False);
+    px_auto_object PyObject *stream = PyObject_CallMethod(io, "TextIOWrapper", "OsssO", buffer, "utf-8", about->errors,
+                                                          "\n", *about->mode == 'w' ? Py_True : Py_False);
     px_auto_object PyObject *mode = PyUnicode_FromString(about->mode);
     if (!stream || !mode || PyObject_SetAttrString(stream, "mode", mode) < 0 ||
         PySys_SetObject(about->name, stream) < 0 || PySys_SetObject(about->hidden_name, stream) < 0)
@@ -118,7 +116,7 @@ void px_streams_restore_output(void)
             continue;
         flush_replaced(&table[i], streams[i]);
         PySys_SetObject(table[i].name, streams[i]);
-        suspect[i] = true;              /* what was there may have closed it as it went */
+        suspect[i] = true; /* what was there may have closed it as it went */
         px_auto_object PyObject *fresh = output_works(i) ? NULL : make_stream(io_module, i, &table[i]);
         px_auto_object PyObject *method = fresh ? PyObject_GetAttr(fresh, px_name.flush) : NULL;
         if (method) {

@@ -17,16 +17,19 @@ static PyObject *start(PyObject *real, PyObject *arguments, PyObject *keywords)
         if (result || tries == TRIES || !PyErr_ExceptionMatches(PyExc_RuntimeError))
             return result;
         PyErr_Clear();
-        Py_BEGIN_ALLOW_THREADS
-        px_sleep_ns(WAIT_NS);
+        Py_BEGIN_ALLOW_THREADS px_sleep_ns(WAIT_NS);
         Py_END_ALLOW_THREADS
     }
 }
 
 #define STARTER(name) \
-    {#name, (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS, NULL}
+    { \
+#name, (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS, NULL \
+    }
 static PyMethodDef definitions[] = {
-    STARTER(start_new_thread), STARTER(start_new), STARTER(start_joinable_thread),
+    STARTER(start_new_thread),
+    STARTER(start_new),
+    STARTER(start_joinable_thread),
 };
 
 /* threading has a name of its own for them, when it is there already. */
@@ -41,8 +44,7 @@ static int replace(PyObject *module, PyObject *threading, PyMethodDef *definitio
     px_auto_object PyObject *own_name = PyUnicode_FromFormat("_%s", definition->ml_name);
     if (!wrapper || !own_name || PyObject_SetAttrString(module, definition->ml_name, wrapper) < 0)
         return -1;
-    px_auto_object PyObject *own =
-        threading ? px_pyobject_attribute(threading, own_name) : NULL;
+    px_auto_object PyObject *own = threading ? px_pyobject_attribute(threading, own_name) : NULL;
     return own == real ? PyObject_SetAttr(threading, own_name, wrapper) : 0;
 }
 

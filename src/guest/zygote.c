@@ -25,13 +25,13 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "guest/display/display.h"
-#include "guest/guard/guard.h"
 #include "guest/embedded_python.h"
+#include "guest/guard/guard.h"
 #include "guest/guard/open_files.h"
 #include "guest/script.h"
-#include "sandbox/namespaces.h"
 #include "sandbox/landlock.h"
 #include "sandbox/mount.h"
+#include "sandbox/namespaces.h"
 #include "sandbox/seccomp.h"
 
 #ifndef CLONE_NEWTIME
@@ -69,8 +69,8 @@ static int check_interpreter(pyexec_error *error)
     if (!cpython)
         return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the interpreter is not CPython");
     if (px_python.version < 0x0308)
-        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "CPython %d.%d is too old",
-                            px_python.version >> 8, px_python.version & 0xff);
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "CPython %d.%d is too old", px_python.version >> 8,
+                            px_python.version & 0xff);
     PyObject *is_enabled = PySys_GetObject("_is_gil_enabled");
     PyObject *enabled = is_enabled ? PyObject_CallObject(is_enabled, NULL) : NULL;
     bool free_threaded = enabled && PyObject_IsTrue(enabled) == 0;
@@ -108,8 +108,7 @@ static int import_preloads(const struct px_zygote *zygote, const char *names, py
         if (!module) {
             char text[512];
             python_error(text, sizeof text);
-            px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: '%s' can't be imported: %s",
-                         name, text);
+            px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: '%s' can't be imported: %s", name, text);
             return px_error_hint(error, "Install it for this python_bin, remove it from "
                                         "preload_imports, or set isolate_site to false so that "
                                         "site-packages are seen.");
@@ -125,10 +124,10 @@ static int hide_start(void)
     PyObject *arguments = Py_BuildValue("[s]", "");
     PyObject *executable = PySys_GetObject("executable");
     PyObject *original = Py_BuildValue("[O]", executable ? executable : Py_None);
-    int result = !arguments || !original || PySys_SetObject("argv", arguments) < 0 ||
-                         PySys_SetObject("orig_argv", original) < 0
-                     ? -1
-                     : 0;
+    int result =
+        !arguments || !original || PySys_SetObject("argv", arguments) < 0 || PySys_SetObject("orig_argv", original) < 0
+            ? -1
+            : 0;
     Py_XDECREF(arguments);
     Py_XDECREF(original);
     return result;
@@ -163,10 +162,9 @@ static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
         return 0;
     if (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE))
         return 0;
-    if (prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0) < 0 ||
-        setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
-                              "can't drop to the run's user id");
+    if (prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0) < 0 || setresgid(1, 1, 1) < 0 ||
+        setresuid(1, 1, 1) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop to the run's user id");
     /* A change of ids clears it, and a child must be able to write its id map: prctl(2). */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     zygote->run_uid = 1;
@@ -180,8 +178,8 @@ static void enter_time_namespace(struct px_zygote *zygote)
     struct timespec monotonic, boot;
     clock_gettime(CLOCK_MONOTONIC, &monotonic);
     clock_gettime(CLOCK_BOOTTIME, &boot);
-    snprintf(text, sizeof text, "monotonic -%lld 0\nboottime -%lld 0\n",
-             (long long)monotonic.tv_sec, (long long)boot.tv_sec);
+    snprintf(text, sizeof text, "monotonic -%lld 0\nboottime -%lld 0\n", (long long)monotonic.tv_sec,
+             (long long)boot.tv_sec);
     px_auto_fd int fd = -1;
     if (unshare(CLONE_NEWTIME) == 0)
         fd = px_openat(zygote->proc, "self/timens_offsets", O_WRONLY | O_CLOEXEC, 0);
@@ -204,8 +202,7 @@ static int find_landlock(struct px_zygote *zygote, pyexec_error *error)
     zygote->landlock_abi = px_landlock_abi();
     if (zygote->landlock_abi > 0 || px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
         return 0;
-    return px_layer_refuse(PX_LAYER_LANDLOCK, errno, zygote->start.allow_missing, &zygote->missing,
-                           error);
+    return px_layer_refuse(PX_LAYER_LANDLOCK, errno, zygote->start.allow_missing, &zygote->missing, error);
 }
 
 /* What the first display of a run needs is made ready once, for all that follow. */
@@ -225,12 +222,11 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
     if (px_embedded_is_loaded())
         prepare_displays();
     px_open_files_prepare(zygote->trees[zygote->stdlib_count] != NULL);
-    if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 ||
-        px_script_prepare() < 0 || hide_start() < 0) {
+    if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 || px_script_prepare() < 0 ||
+        hide_start() < 0) {
         char text[512];
         python_error(text, sizeof text);
-        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
-                            "the guest can't prepare the interpreter: %s", text);
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the guest can't prepare the interpreter: %s", text);
     }
     freeze_objects();
     return 0;
@@ -252,11 +248,9 @@ static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
     if (px_zygote_lacks(zygote, PX_LAYER_SECCOMP))
         return 0;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-        px_seccomp_enter(zygote->start.network ? PX_FILTER_ZYGOTE_ONLINE
-                                               : PX_FILTER_ZYGOTE_OFFLINE) == 0)
+        px_seccomp_enter(zygote->start.network ? PX_FILTER_ZYGOTE_ONLINE : PX_FILTER_ZYGOTE_OFFLINE) == 0)
         return 0;
-    return px_layer_refuse(PX_LAYER_SECCOMP, errno, zygote->start.allow_missing, &zygote->missing,
-                           error);
+    return px_layer_refuse(PX_LAYER_SECCOMP, errno, zygote->start.allow_missing, &zygote->missing, error);
 }
 
 /* When memory ends, the kernel's OOM killer takes a script before the host (proc(5), oom_score_adj).
@@ -276,20 +270,18 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
     stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
     setrlimit(RLIMIT_STACK, &stack);
     offer_to_oom_killer(zygote);
-    if (check_interpreter(error) < 0 || prepare_display(error) < 0 ||
-        import_preloads(zygote, preloads, error) < 0 ||
-        find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 ||
-        drop_ids(zygote, error) < 0 || prepare_python(zygote, error) < 0)
+    if (check_interpreter(error) < 0 || prepare_display(error) < 0 || import_preloads(zygote, preloads, error) < 0 ||
+        find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 || drop_ids(zygote, error) < 0 ||
+        prepare_python(zygote, error) < 0)
         return -1;
     if (!px_zygote_lacks(zygote, PX_LAYER_TIME_NAMESPACE))
         enter_time_namespace(zygote);
     if (proc_number(zygote, "self/status", "Threads:") != 1)
-        return px_error_hint(
-            error, "%s",
-            (px_error_set(error, PYEXEC_INVALID_POLICY,
-                          "preload_imports: the imported modules leave threads running, which a "
-                          "fork would lose"),
-             "Remove the module that starts threads when it is imported."));
+        return px_error_hint(error, "%s",
+                             (px_error_set(error, PYEXEC_INVALID_POLICY,
+                                           "preload_imports: the imported modules leave threads running, which a "
+                                           "fork would lose"),
+                              "Remove the module that starts threads when it is imported."));
     return enter_filter(zygote, error);
 }
 
@@ -327,8 +319,8 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
 {
     /* Without a user namespace the maker is not the run's user. */
     const char *mode = px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
-    int workspace = px_tmpfs_new(bytes, bytes / 4096 + 64, mode,
-                                 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    int workspace =
+        px_tmpfs_new(bytes, bytes / 4096 + 64, mode, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (workspace < 0 && px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) && !px_errno_exhausted(errno)) {
         px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
                        "can't make the workspace: it needs the layer '%s', which is missing here",
@@ -342,8 +334,7 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
     return workspace;
 }
 
-static void answer(struct px_zygote *zygote, const struct px_clone_request *request, int *fds,
-                   size_t count)
+static void answer(struct px_zygote *zygote, const struct px_clone_request *request, int *fds, size_t count)
 {
     struct px_clone_reply reply = {.magic = PX_LAUNCH_MAGIC};
     int answered[2] = {-1, -1};
@@ -393,8 +384,7 @@ void px_zygote_main(void)
         zygote.start.preload_bytes >= sizeof preloads)
         _exit(1);
     if (zygote.start.preload_bytes &&
-        px_receive_fds(zygote.host, preloads, sizeof preloads, NULL, 0, NULL) !=
-            (ssize_t)zygote.start.preload_bytes)
+        px_receive_fds(zygote.host, preloads, sizeof preloads, NULL, 0, NULL) != (ssize_t)zygote.start.preload_bytes)
         _exit(1);
     zygote.missing = zygote.start.missing;
     start(&zygote, preloads, &error);

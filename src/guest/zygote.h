@@ -8,21 +8,21 @@
 #include "sandbox/root.h"
 
 struct px_paths {
-    char **items;           /* NULL-terminated, or NULL */
+    char **items; /* NULL-terminated, or NULL */
     size_t count;
 };
 
 struct px_zygote {
     struct px_zygote_start start;
     struct px_zygote_ready ready;
-    int host;               /* socket; a child never has it */
-    int proc;               /* the host's /proc, as a mount of its own; closed when ready */
+    int host; /* socket; a child never has it */
+    int proc; /* the host's /proc, as a mount of its own; closed when ready */
     px_layers missing;
-    unsigned run_uid;       /* of the next child, as the zygote's user namespace numbers it */
+    unsigned run_uid; /* of the next child, as the zygote's user namespace numbers it */
     int landlock_abi;
-    char **trees;           /* interpreter and library folders, NULL-terminated; see guard.h */
+    char **trees; /* interpreter and library folders, NULL-terminated; see guard.h */
     size_t stdlib_count;
-    struct px_paths readable;   /* without a mount namespace: what Landlock lets be read */
+    struct px_paths readable; /* without a mount namespace: what Landlock lets be read */
 };
 
 static inline bool px_zygote_lacks(const struct px_zygote *zygote, enum px_layer layer)
@@ -43,12 +43,12 @@ int px_library_dirs_show_program(const struct px_zygote *zygote, int folder);
 
 /* Clones one child and, in it, never returns. fds: channel, stdout, stderr and perhaps
  * the workspace's mount; they stay the caller's. (guest/child_setup.c) */
-int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request,
-                   const int *fds, int *ret_pidfd, pid_t *ret_pid, pyexec_error *error);
+int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds, int *ret_pidfd,
+                   pid_t *ret_pid, pyexec_error *error);
 
 /* Bench floors. (guest/baseline.c) */
 int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
-                 struct px_clone_reply *reply);
+                    struct px_clone_reply *reply);
 
 /* Namespace flags of a child. */
 uint64_t px_child_namespaces(const struct px_zygote *zygote);

@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-#define JSON_NAMES_MAX 4     /* levels that a name in a message has */
+#define JSON_NAMES_MAX 4 /* levels that a name in a message has */
 #define NAME_SHOWN 60
 
 struct span {
@@ -20,10 +20,10 @@ struct span {
 
 struct json_walk {
     const char *at, *end;
-    const char *stop;               /* where jansson gave up */
+    const char *stop; /* where jansson gave up */
     size_t depth;
-    char shallow[256];              /* '{' or '[' of each level; no memory is needed up to here */
-    struct px_buffer deep;          /* of the levels below */
+    char shallow[256];                   /* '{' or '[' of each level; no memory is needed up to here */
+    struct px_buffer deep;               /* of the levels below */
     struct span names[JSON_NAMES_MAX];   /* the keys that lead here */
     struct span culprit[JSON_NAMES_MAX]; /* those that lead to `stop` */
     size_t culprit_depth;
@@ -159,8 +159,8 @@ static bool take_scalar(struct json_walk *walk)
     char first = peek(walk);
     const char *start = walk->at;
     bool good = first == '"' ? take_string(walk)
-                             : take_word(walk, "null") || take_word(walk, "true") ||
-                                   take_word(walk, "false") || take_number(walk);
+                             : take_word(walk, "null") || take_word(walk, "true") || take_word(walk, "false") ||
+                                   take_number(walk);
     if (good && is_id && first != 't' && first != 'f')
         walk->id = (struct span){start, (size_t)(walk->at - start)};
     walk->ids += is_id;
@@ -208,8 +208,7 @@ static const struct {
 } refusals[] = {
     {json_error_invalid_syntax, "half of a surrogate pair",
      "Write text without lone surrogates: a character beyond U+FFFF as both halves."},
-    {json_error_invalid_utf8, "bytes that are not UTF-8",
-     "Send text as UTF-8, and other bytes as base64."},
+    {json_error_invalid_utf8, "bytes that are not UTF-8", "Send text as UTF-8, and other bytes as base64."},
     {json_error_numeric_overflow, "a number that is too large",
      "Send integers of at most 64 bits and real numbers that a double can hold."},
     {json_error_null_byte_in_key, "a NUL character in the name", "Leave it out."},
@@ -237,11 +236,10 @@ static void explain(const struct json_walk *walk, const json_error_t *problem, p
     px_error_set(error, PYEXEC_INTERNAL, "%s", problem->text);
 }
 
-int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem,
-                      struct px_buffer *ret_id, pyexec_error *error)
+int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem, struct px_buffer *ret_id,
+                             pyexec_error *error)
 {
-    struct json_walk walk = {
-        .at = message, .end = message + length, .stop = message + problem->position};
+    struct json_walk walk = {.at = message, .end = message + length, .stop = message + problem->position};
     bool json = is_json(&walk);
     px_buffer_done(&walk.deep);
     if (!json)

@@ -12,17 +12,21 @@
 #include "pyexec.h"
 
 /* JSON-RPC 2.0, section 5.1. */
-enum { PX_RPC_PARSE_ERROR = -32700, PX_RPC_INVALID_REQUEST = -32600,
-       PX_RPC_METHOD_NOT_FOUND = -32601, PX_RPC_INVALID_PARAMS = -32602,
-       PX_RPC_INTERNAL_ERROR = -32603 };
+enum {
+    PX_RPC_PARSE_ERROR = -32700,
+    PX_RPC_INVALID_REQUEST = -32600,
+    PX_RPC_METHOD_NOT_FOUND = -32601,
+    PX_RPC_INVALID_PARAMS = -32602,
+    PX_RPC_INTERNAL_ERROR = -32603
+};
 
 /* How an id becomes text; two are the same when their texts are. */
 #define PX_RPC_ID_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
 
 /* 0 with *ret_id (its JSON) and the error to be given; else a code of JSON-RPC's for an answer
  * without id and with the problem's text. */
-int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem,
-                      struct px_buffer *ret_id, pyexec_error *error);
+int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem, struct px_buffer *ret_id,
+                             pyexec_error *error);
 
 /* The id's JSON within the message, "null" when there is none: for an answer that there is no memory for.
  * The message may be cut off at its end. */

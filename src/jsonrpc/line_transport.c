@@ -12,8 +12,8 @@
 
 #define READ_BYTES 65536u
 #define UNSENT_MAX (16u << 20)
-#define NO_MEMORY_NS 10000000   /* between two tries to get the first memory for a line */
-#define LAST_WORDS_MS 1000      /* how long a client has to take an answer once all shall end */
+#define NO_MEMORY_NS 10000000 /* between two tries to get the first memory for a line */
+#define LAST_WORDS_MS 1000    /* how long a client has to take an answer once all shall end */
 
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop)
 {
@@ -40,7 +40,7 @@ static bool wait_writable(const struct px_line_transport *lines)
     int timeout = -1;
     for (;;) {
         int n = px_poll(fds, PX_COUNT(fds), timeout);
-        if (n < 0) {        /* ENOMEM: poll(2) */
+        if (n < 0) { /* ENOMEM: poll(2) */
             px_sleep_ns(NO_MEMORY_NS);
             continue;
         }
@@ -117,7 +117,7 @@ static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take,
     char *room = px_buffer_reserve(input, READ_BYTES);
     if (room)
         return room;
-    input->failed = false;      /* what it holds is whole */
+    input->failed = false; /* what it holds is whole */
     if (!*dropping && input->length)
         take(closure, input->data, input->length, true);
     *dropping = *dropping || input->length;
@@ -127,8 +127,8 @@ static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take,
 
 /* Takes whole lines out of the buffer. A line that is too long is dropped as it comes, and told
  * of once. */
-static void take_lines(struct px_line_transport *lines, struct px_buffer *input, bool *dropping,
-                       px_line_fn take, void *closure)
+static void take_lines(struct px_line_transport *lines, struct px_buffer *input, bool *dropping, px_line_fn take,
+                       void *closure)
 {
     size_t done = 0;
     while (!lines->stopping) {

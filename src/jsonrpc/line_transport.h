@@ -12,17 +12,17 @@
 
 #include "base/buffer.h"
 
-#define PX_LINE_MAX_BYTES (32u << 20)   /* docs/rpc.md */
+#define PX_LINE_MAX_BYTES (32u << 20) /* docs/rpc.md */
 
 struct px_line_transport {
-    int output, stop;                   /* stop: readable when all shall end; or -1 */
-    pthread_mutex_t output_lock;        /* whole lines */
+    int output, stop;            /* stop: readable when all shall end; or -1 */
+    pthread_mutex_t output_lock; /* whole lines */
     _Atomic bool output_gone;
-    int output_errno;                   /* why, once it is; ETIMEDOUT: the client does not read */
-    bool stopping;                      /* set it to read no more */
-    pthread_mutex_t lock;               /* what follows */
+    int output_errno;     /* why, once it is; ETIMEDOUT: the client does not read */
+    bool stopping;        /* set it to read no more */
+    pthread_mutex_t lock; /* what follows */
     pthread_cond_t room;
-    size_t unsent_bytes;                /* of lines that wait for the client to read */
+    size_t unsent_bytes; /* of lines that wait for the client to read */
 };
 
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop);

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 
-#define WORKS_MAX 1024      /* more than a queue of the default length can hold */
+#define WORKS_MAX 1024 /* more than a queue of the default length can hold */
 #define STACK_BYTES (512u << 10)
 
 void px_tasks_init(struct px_tasks *tasks)

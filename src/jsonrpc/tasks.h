@@ -15,17 +15,17 @@ struct px_tasks;
 struct px_task {
     struct px_task *next;
     struct px_tasks *tasks;
-    void (*run)(struct px_task *task);      /* on its thread, where all of it is done */
-    void (*cancel)(struct px_task *task);   /* from another: ends soon */
-    void (*free)(struct px_task *task);     /* after `run`, when it is in the list no more */
-    bool in_order;                          /* no other is started before px_task_arrived() */
+    void (*run)(struct px_task *task);    /* on its thread, where all of it is done */
+    void (*cancel)(struct px_task *task); /* from another: ends soon */
+    void (*free)(struct px_task *task);   /* after `run`, when it is in the list no more */
+    bool in_order;                        /* no other is started before px_task_arrived() */
     bool arrived;
 };
 
 struct px_tasks {
     pthread_mutex_t lock;
-    pthread_cond_t changed;                 /* one has ended, or what its owner waits for */
-    struct px_task *first;                  /* protected by lock, including the listed tasks */
+    pthread_cond_t changed; /* one has ended, or what its owner waits for */
+    struct px_task *first;  /* protected by lock, including the listed tasks */
     size_t count;
 };
 

@@ -20,8 +20,8 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "sandbox/namespaces.h"
 #include "sandbox/mount.h"
+#include "sandbox/namespaces.h"
 
 /* A user namespace that maps one id of the folder's owner to the run's, for an idmapped mount
  * (mount_setattr(2)); its only process ends at once, the descriptor keeps it. */
@@ -61,42 +61,38 @@ static int id_map(int mount, const struct stat *owner, const struct px_launch_st
     px_auto_fd int namespace = id_map_namespace(owner, start);
     if (namespace < 0)
         return -1;
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)namespace};
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) namespace};
     return px_mount_setattr(mount, "", AT_EMPTY_PATH, &attr);
 }
 
-static int bind_folder(const struct px_launch_bind *request, bool privileged,
-                       const struct px_launch_start *start, pyexec_error *error)
+static int bind_folder(const struct px_launch_bind *request, bool privileged, const struct px_launch_start *start,
+                       pyexec_error *error)
 {
     px_auto_fd int folder = px_open(request->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     struct stat status;
     if (folder < 0 || fstat(folder, &status) < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open the workspace '%s'",
-                       request->path);
+        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open the workspace '%s'", request->path);
         return px_error_hint(error, "Give a folder that pyexec's user can open.");
     }
     if (status.st_dev != request->device || status.st_ino != request->inode) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "the workspace '%s' was replaced while it was opened", request->path);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the workspace '%s' was replaced while it was opened",
+                     request->path);
         return px_error_hint(error, "Try again, when nothing renames folders there.");
     }
     px_auto_fd int mount = px_open_tree(folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (mount < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't clone the mount of '%s'",
-                              request->path);
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't clone the mount of '%s'", request->path);
     uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     if (request->read_only)
         attributes |= MOUNT_ATTR_RDONLY;
     if (px_mount_restrict(mount, attributes, false) < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't restrict the mount of '%s'",
-                              request->path);
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't restrict the mount of '%s'", request->path);
     /* Linux 5.14; before it the attribute is EINVAL and links are followed, inside the
      * sandbox's own root only. */
     px_mount_restrict(mount, MOUNT_ATTR_NOSYMFOLLOW, false);
     if (privileged && id_map(mount, &status, start) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno,
-                       "can't map the owner of the workspace '%s' to the run's user",
-                       request->path);
+                       "can't map the owner of the workspace '%s' to the run's user", request->path);
         return px_error_hint(error, "Use a file system with idmapped mounts (ext4, xfs, btrfs; "
                                     "tmpfs since Linux 6.3), or start pyexec as the folder's owner.");
     }

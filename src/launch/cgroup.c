@@ -24,7 +24,7 @@
 #include "sandbox/namespaces.h"
 
 #define CGROUP_PREFIX "pyexec-"
-#define REMOVE_TRIES 200        /* of 10 ms: killed processes take a moment to be gone */
+#define REMOVE_TRIES 200 /* of 10 ms: killed processes take a moment to be gone */
 
 static int write_file(int folder, const char *name, const char *text)
 {
@@ -53,7 +53,7 @@ static int enable_controllers(int folder)
         snprintf(text, sizeof text, "+%s", wanted[i]);
         if (!has_word(folder, "cgroup.controllers", wanted[i])) {
             if (i == 2)
-                continue;       /* without it runs share the CPUs as processes do */
+                continue; /* without it runs share the CPUs as processes do */
             errno = EOPNOTSUPP;
             return -1;
         }
@@ -108,13 +108,12 @@ static int make_base(struct px_cgroup *cgroup)
         struct timespec now;
         struct stat made, found;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        snprintf(cgroup->name, sizeof cgroup->name, CGROUP_PREFIX "%d-%lld-%ld", getpid(),
-                 (long long)now.tv_sec, now.tv_nsec);
+        snprintf(cgroup->name, sizeof cgroup->name, CGROUP_PREFIX "%d-%lld-%ld", getpid(), (long long)now.tv_sec,
+                 now.tv_nsec);
         if (mkdirat(cgroup->top, cgroup->name, 0700) < 0)
             return -1;
         cgroup->base = px_openat(cgroup->top, cgroup->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-        if (cgroup->base >= 0 && flock(cgroup->base, LOCK_EX | LOCK_NB) == 0 &&
-            fstat(cgroup->base, &made) == 0 &&
+        if (cgroup->base >= 0 && flock(cgroup->base, LOCK_EX | LOCK_NB) == 0 && fstat(cgroup->base, &made) == 0 &&
             fstatat(cgroup->top, cgroup->name, &found, 0) == 0 && made.st_ino == found.st_ino)
             return 0;
         px_close_fd(&cgroup->base);
@@ -127,8 +126,7 @@ static int make_base(struct px_cgroup *cgroup)
  * lets clone3 through. */
 static int try_clone(int folder)
 {
-    struct clone_args args = {
-        .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
+    struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
     pid_t pid = px_clone_call(&args);
     if (pid == 0)
         _exit(0);
@@ -147,8 +145,8 @@ static int open_to_zygotes(int folder)
 
 static int fill(struct px_cgroup *cgroup)
 {
-    if (make_base(cgroup) < 0 || enable_controllers(cgroup->base) < 0 ||
-        open_to_zygotes(cgroup->base) < 0 || mkdirat(cgroup->base, "warm", 0700) < 0)
+    if (make_base(cgroup) < 0 || enable_controllers(cgroup->base) < 0 || open_to_zygotes(cgroup->base) < 0 ||
+        mkdirat(cgroup->base, "warm", 0700) < 0)
         return -1;
     cgroup->warm = px_openat(cgroup->base, "warm", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     return cgroup->warm < 0 ? -1 : try_clone(cgroup->warm);
@@ -186,13 +184,21 @@ static int use(struct px_cgroup *cgroup, const char *path)
 static const char *explain(int problem)
 {
     switch (problem) {
-    case EBUSY: return "processes live in it, so it can't hand its controllers on";
-    case EOPNOTSUPP: return "it lacks the memory or the pids controller";
-    case EMEDIUMTYPE: return "it is not in a cgroup v2 tree";
-    case EACCES: case EPERM: return "it may not be written, or this process is not below it";
-    case EROFS: return "it is mounted read-only";
-    case ENOSYS: return "clone3 is refused, or older than Linux 5.7";
-    default: return strerrordesc_np(problem);
+    case EBUSY:
+        return "processes live in it, so it can't hand its controllers on";
+    case EOPNOTSUPP:
+        return "it lacks the memory or the pids controller";
+    case EMEDIUMTYPE:
+        return "it is not in a cgroup v2 tree";
+    case EACCES:
+    case EPERM:
+        return "it may not be written, or this process is not below it";
+    case EROFS:
+        return "it is mounted read-only";
+    case ENOSYS:
+        return "clone3 is refused, or older than Linux 5.7";
+    default:
+        return strerrordesc_np(problem);
     }
 }
 
@@ -224,7 +230,8 @@ static bool is_delegated(const char *path)
     if (getxattr(path, "user.delegate", value, sizeof value) > 0 ||
         getxattr(path, "trusted.delegate", value, sizeof value) > 0)
         return value[0] == '1';
-    return geteuid() != 0 && access("/run/systemd/system", F_OK) < 0 && stat(path, &status) == 0 && status.st_uid == geteuid();
+    return geteuid() != 0 && access("/run/systemd/system", F_OK) < 0 && stat(path, &status) == 0 &&
+           status.st_uid == geteuid();
 }
 
 /* The own cgroup, or its parent where the service has DelegateSubgroup= (systemd 254): a folder that
@@ -253,8 +260,7 @@ static int use_own(struct px_cgroup *cgroup, char *ret_text, size_t size)
     return 1;
 }
 
-int px_cgroup_enter(struct px_cgroup *cgroup, const char *setting, char *ret_text, size_t size,
-                    pyexec_error *error)
+int px_cgroup_enter(struct px_cgroup *cgroup, const char *setting, char *ret_text, size_t size, pyexec_error *error)
 {
     *cgroup = (struct px_cgroup){.top = -1, .base = -1, .warm = -1};
     if (strcmp(setting, "off") == 0) {
@@ -269,8 +275,8 @@ int px_cgroup_enter(struct px_cgroup *cgroup, const char *setting, char *ret_tex
     }
     int problem = errno;
     snprintf(ret_text, size, "%.300s: %s", setting, explain(problem));
-    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, problem, "cgroup: '%.300s' can't be used: %s",
-                   setting, explain(problem));
+    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, problem, "cgroup: '%.300s' can't be used: %s", setting,
+                   explain(problem));
     return px_error_hint(error, "%s. Or run with less protection: --allow-missing cgroup.",
                          px_layer_info(PX_LAYER_CGROUP)->remedy);
 }

@@ -14,14 +14,13 @@
 #include "base/error.h"
 
 struct px_cgroup {
-    int top, base, warm;        /* descriptors; -1: no cgroups */
-    char name[64];              /* of the base */
+    int top, base, warm; /* descriptors; -1: no cgroups */
+    char name[64];       /* of the base */
 };
 
 /* `setting` is auto, off or a path. 0: in use, with *ret_text the folder. 1: not, and *ret_text says
  * why. -1: a path that can't be used. */
-int px_cgroup_enter(struct px_cgroup *cgroup, const char *setting, char *ret_text, size_t size,
-                    pyexec_error *error);
+int px_cgroup_enter(struct px_cgroup *cgroup, const char *setting, char *ret_text, size_t size, pyexec_error *error);
 
 /* Ends what is left in it, removes it and closes it. */
 void px_cgroup_leave(struct px_cgroup *cgroup);

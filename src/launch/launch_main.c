@@ -29,10 +29,10 @@
 #include "base/retry.h"
 #include "launch/bind.h"
 #include "launch/cgroup.h"
-#include "protocol/launch.h"
-#include "sandbox/namespaces.h"
 #include "launch/supervisor.h"
+#include "protocol/launch.h"
 #include "sandbox/mount.h"
+#include "sandbox/namespaces.h"
 
 static bool has_capability(int capability)
 {
@@ -78,8 +78,7 @@ static bool has_run_ids(const struct px_launch_start *start)
     return has_capability(CAP_SETUID) && has_capability(CAP_SETGID) &&
            is_mapped("/proc/self/uid_map", start->run_uid) &&
            is_mapped("/proc/self/uid_map", start->run_uid + start->run_uid_count - 1) &&
-           is_mapped("/proc/self/uid_map", start->owner_uid) &&
-           is_mapped("/proc/self/gid_map", start->run_gid);
+           is_mapped("/proc/self/uid_map", start->owner_uid) && is_mapped("/proc/self/gid_map", start->run_gid);
 }
 
 /* Root with ids to drop to; any other root is handled like an ordinary user. */
@@ -102,9 +101,9 @@ static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_er
     if (px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error) == 0)
         return 0;
     /* An ordinary user gets none of the others without it either. */
-    return px_error_hint(error, "%s. Or run with less protection: --allow-missing " PX_TIER_CONTAINER
-                                " (" PX_TIER_CONTAINER_LOSS ").",
-                         px_layer_info(PX_LAYER_USER_NAMESPACE)->remedy);
+    return px_error_hint(
+        error, "%s. Or run with less protection: --allow-missing " PX_TIER_CONTAINER " (" PX_TIER_CONTAINER_LOSS ").",
+        px_layer_info(PX_LAYER_USER_NAMESPACE)->remedy);
 }
 
 /* Proves that mounting works, not only unsharing: Ubuntu 24.04's AppArmor lets the latter
@@ -154,17 +153,15 @@ static int prepare(const struct px_launch_start *start, struct px_launch_started
         if (drop_groups(&started->error) < 0)
             return -1;
     } else if (!lacks(started, PX_LAYER_USER_NAMESPACE) &&
-             enter_user_namespace(allowed, &started->missing, &started->error) < 0) {
+               enter_user_namespace(allowed, &started->missing, &started->error) < 0) {
         return -1;
     }
     if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE)) {
         if (has_run_ids(start) && drop_groups(&started->error) < 0)
             return -1;
-        if (px_layer_refuse(PX_LAYER_MOUNT_NAMESPACE, EPERM, allowed, &started->missing,
-                            &started->error) < 0)
+        if (px_layer_refuse(PX_LAYER_MOUNT_NAMESPACE, EPERM, allowed, &started->missing, &started->error) < 0)
             return -1;
-        return px_layer_refuse(PX_LAYER_PID_NAMESPACE, EPERM, allowed, &started->missing,
-                               &started->error);
+        return px_layer_refuse(PX_LAYER_PID_NAMESPACE, EPERM, allowed, &started->missing, &started->error);
     }
     if (lacks(started, PX_LAYER_MOUNT_NAMESPACE))
         return 0;
@@ -176,14 +173,12 @@ static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec
 {
     char process[24], uid_map[96], gid_map[96];
     snprintf(process, sizeof process, "%d", pid);
-    snprintf(uid_map, sizeof uid_map, "0 %u 1\n1 %u %u\n", start->owner_uid, start->run_uid,
-             start->run_uid_count);
+    snprintf(uid_map, sizeof uid_map, "0 %u 1\n1 %u %u\n", start->owner_uid, start->run_uid, start->run_uid_count);
     snprintf(gid_map, sizeof gid_map, "0 %u 1\n1 %u 1\n", start->owner_gid, start->run_gid);
     px_auto_fd int proc = px_open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (proc < 0 || px_write_id_maps(proc, process, uid_map, gid_map, false) < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
-                              "can't map the sandbox's ids (uid_range %u:%u)", start->run_uid,
-                              start->run_uid_count);
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't map the sandbox's ids (uid_range %u:%u)",
+                              start->run_uid, start->run_uid_count);
     return 0;
 }
 
@@ -233,8 +228,8 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
     if (pipe2(gate, O_CLOEXEC) < 0)
         return px_error_exhausted(&started->error, errno, "can't make a pipe");
     uint64_t flags = CLONE_NEWPID | (started->privileged ? CLONE_NEWUSER : 0);
-    pid_t pid = px_clone_namespaces(flags, cgroup->warm, start->allow_missing, &started->missing,
-                                    ret_pidfd, &started->error);
+    pid_t pid =
+        px_clone_namespaces(flags, cgroup->warm, start->allow_missing, &started->missing, ret_pidfd, &started->error);
     if (pid == 0) {
         close(gate[1]);
         supervise(start, started, cgroup, extension, host_process, gate[0]);
@@ -280,8 +275,8 @@ static void lift_cpu_limit(void)
 static int enter_cgroup(const struct px_launch_start *start, struct px_launch_started *started,
                         struct px_cgroup *cgroup)
 {
-    int result = px_cgroup_enter(cgroup, start->cgroup, started->cgroup_text,
-                                 sizeof started->cgroup_text, &started->error);
+    int result =
+        px_cgroup_enter(cgroup, start->cgroup, started->cgroup_text, sizeof started->cgroup_text, &started->error);
     started->cgroup = result == 0;
     if (result >= 0)
         return 0;
@@ -308,8 +303,7 @@ int main(void)
     syscall(SYS_close_range, PX_LAUNCH_OUTER_FD + 1, ~0U, 0);
     int host_process = -1;
     size_t count;
-    ssize_t n =
-        px_receive_fds(PX_LAUNCH_OUTER_FD, &start, sizeof start, &host_process, 1, &count);
+    ssize_t n = px_receive_fds(PX_LAUNCH_OUTER_FD, &start, sizeof start, &host_process, 1, &count);
     if (n != sizeof start || start.magic != PX_LAUNCH_MAGIC || count != 1) {
         fputs("pyexec-launch: libpyexec starts this program; it does nothing by hand\n", stderr);
         return 2;
@@ -325,8 +319,7 @@ int main(void)
     lift_cpu_limit();
     int pidfd = -1;
     struct px_cgroup cgroup = {.top = -1, .base = -1, .warm = -1};
-    if (chdir("/") < 0 || enter_cgroup(&start, &started, &cgroup) < 0 ||
-        prepare(&start, &started) < 0 ||
+    if (chdir("/") < 0 || enter_cgroup(&start, &started, &cgroup) < 0 || prepare(&start, &started) < 0 ||
         start_supervisor(&start, &started, &cgroup, host_process, &pidfd) < 0) {
         if (started.error.code == PYEXEC_OK)
             px_error_errno(&started.error, PYEXEC_INTERNAL, errno, "can't start the supervisor");
@@ -336,8 +329,7 @@ int main(void)
     }
     close(PX_LAUNCH_SUPERVISOR_FD);
     close(host_process);
-    int status = tell_started(&started, &cgroup, pidfd) < 0
-                     ? 1 : serve(pidfd, started.privileged, &start);
+    int status = tell_started(&started, &cgroup, pidfd) < 0 ? 1 : serve(pidfd, started.privileged, &start);
     px_cgroup_leave(&cgroup);
     return status;
 }

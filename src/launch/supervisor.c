@@ -21,8 +21,8 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "protocol/launch.h"
 #include "launch/zygote_exec.h"
+#include "protocol/launch.h"
 
 static void tell(const struct px_supervisor *supervisor, struct px_launch_event *event, int pidfd)
 {
@@ -66,8 +66,7 @@ static void start_zygote(struct px_supervisor *supervisor)
     }
     struct px_launch_event event = {.token = request.token};
     px_auto_fd int pidfd = -1;
-    event.pid = px_zygote_exec(supervisor, &request, fds[0], fds[1], &event.missing, &pidfd,
-                               &event.error);
+    event.pid = px_zygote_exec(supervisor, &request, fds[0], fds[1], &event.missing, &pidfd, &event.error);
     event.type = event.pid < 0 ? PX_EVENT_ZYGOTE_FAILED : PX_EVENT_ZYGOTE_STARTED;
     px_close_fds(fds, 2);
     tell(supervisor, &event, pidfd);
@@ -85,8 +84,8 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         _exit(1);
     for (;;) {
-        struct pollfd polled[] = {{supervisor->host, POLLIN, 0}, {children, POLLIN, 0},
-                                  {supervisor->host_process, POLLIN, 0}};
+        struct pollfd polled[] = {
+            {supervisor->host, POLLIN, 0}, {children, POLLIN, 0}, {supervisor->host_process, POLLIN, 0}};
         if (px_poll(polled, PX_COUNT(polled), -1) < 0)
             _exit(1);
         if (polled[2].revents)

@@ -8,11 +8,11 @@
 #include "base/layers.h"
 
 struct px_supervisor {
-    int host;               /* SOCK_SEQPACKET to the host library */
-    int host_process;       /* its pidfd */
-    int extension;          /* the guest extension, for zygotes to load */
+    int host;         /* SOCK_SEQPACKET to the host library */
+    int host_process; /* its pidfd */
+    int extension;    /* the guest extension, for zygotes to load */
     px_layers missing, allow_missing;
-    bool privileged;        /* started as root: its user namespace has more than one id */
+    bool privileged; /* started as root: its user namespace has more than one id */
 };
 
 /* Serves until the host goes, then exits; the kernel then kills all below it. */

@@ -19,19 +19,18 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
-#include "sandbox/namespaces.h"
 #include "sandbox/mount.h"
+#include "sandbox/namespaces.h"
 
 /* Runs in the interpreter before anything else: loads the extension by descriptor, so that no
  * path of the host's stays in the process, and never returns. */
-static const char bootstrap[] =
-    "import sys\n"
-    "if sys.version_info < (3, 8): sys.exit('it is Python %d.%d, older than 3.8' % "
-    "sys.version_info[:2])\n"
-    "import _imp\n"
-    "class S: name = 'pyexec_guest'; origin = '/proc/self/fd/4'; loader = None; "
-    "submodule_search_locations = None\n"
-    "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
+static const char bootstrap[] = "import sys\n"
+                                "if sys.version_info < (3, 8): sys.exit('it is Python %d.%d, older than 3.8' % "
+                                "sys.version_info[:2])\n"
+                                "import _imp\n"
+                                "class S: name = 'pyexec_guest'; origin = '/proc/self/fd/4'; loader = None; "
+                                "submodule_search_locations = None\n"
+                                "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
 
 /* Says what failed, and ends with this exit status unless the machine is full. */
 static void end(const char *what, int exit_status)
@@ -108,13 +107,22 @@ static void exec_python(const struct px_launch_zygote *request)
 {
     char *const environment[] = {
         /* Importing numpy or pandas must leave one thread, or the zygote can't fork. */
-        "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1",
-        "NUMEXPR_NUM_THREADS=1", "NUMEXPR_MAX_THREADS=1",
+        "OMP_NUM_THREADS=1",
+        "OPENBLAS_NUM_THREADS=1",
+        "MKL_NUM_THREADS=1",
+        "NUMEXPR_NUM_THREADS=1",
+        "NUMEXPR_MAX_THREADS=1",
         /* joblib would start processes, and warns at length when it can't. */
-        "JOBLIB_MULTIPROCESSING=0", "LOKY_MAX_CPU_COUNT=1",
+        "JOBLIB_MULTIPROCESSING=0",
+        "LOKY_MAX_CPU_COUNT=1",
         /* mallopt(3): 64 MiB of address space per arena, and an arena per thread otherwise. */
         "MALLOC_ARENA_MAX=2",
-        "LANG=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=/", "USER=sandbox", "MPLBACKEND=module://pyexec_matplotlib", NULL,
+        "LANG=C.UTF-8",
+        "PATH=/usr/bin:/bin",
+        "HOME=/",
+        "USER=sandbox",
+        "MPLBACKEND=module://pyexec_matplotlib",
+        NULL,
     };
     char python[PX_PATH_MAX];
     snprintf(python, sizeof python, "%s", request->python);
@@ -134,9 +142,8 @@ static void exec_python(const struct px_launch_zygote *request)
     end(python, 126);
 }
 
-static void become_zygote(const struct px_supervisor *supervisor,
-                          const struct px_launch_zygote *request, int socket, int log,
-                          px_layers missing)
+static void become_zygote(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, int socket,
+                          int log, px_layers missing)
 {
     bool mounts = !(missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
     /* A mount of its own: what follows makes that of the tree read-only. */
@@ -178,9 +185,8 @@ static void become_zygote(const struct px_supervisor *supervisor,
     exec_python(request);
 }
 
-pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request,
-                     int socket, int log, px_layers *missing, int *ret_pidfd,
-                     pyexec_error *error)
+pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, int socket,
+                     int log, px_layers *missing, int *ret_pidfd, pyexec_error *error)
 {
     *missing = request->missing;
     px_layers without = supervisor->missing | request->missing;

@@ -11,16 +11,16 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "mcp/mcp_private.h"
 #include "jsonrpc/json_diagnose.h"
+#include "mcp/mcp_private.h"
 
 #define PROGRESS_NS INT64_C(1000000000)
-#define FRESH_MS 3600000                /* how long a list may be kept: it does not change */
+#define FRESH_MS 3600000 /* how long a list may be kept: it does not change */
 
 struct px_mcp {
     pyexec_executor *executor;
     pthread_t thread;
-    pthread_mutex_t lock;               /* what follows */
+    pthread_mutex_t lock; /* what follows */
     pthread_cond_t changed;
     struct px_mcp_call *running;
     bool ending;
@@ -42,8 +42,7 @@ bool px_mcp_is_legacy(const char *version)
 static void set_answer(struct px_mcp_call *call, const char *member, const char *json)
 {
     px_buffer_done(&call->answer);
-    px_buffer_printf(&call->answer, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", call->id ? call->id : "null",
-                     member);
+    px_buffer_printf(&call->answer, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", call->id ? call->id : "null", member);
     px_buffer_add_string(&call->answer, json ? json : "");
     px_buffer_add_byte(&call->answer, '}');
     if (json && px_buffer_ok(&call->answer))
@@ -70,8 +69,7 @@ void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     px_utf8_repair(&message, text, strlen(text));
-    set_error(call, code,
-              json_pack("{s:i, s:s}", "code", code, "message", px_buffer_string(&message)));
+    set_error(call, code, json_pack("{s:i, s:s}", "code", code, "message", px_buffer_string(&message)));
 }
 
 static json_t *versions(void)
@@ -120,8 +118,7 @@ void px_mcp_answer(struct px_mcp_call *call, json_t *result)
 void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed)
 {
     px_auto_json json_t *result = json_pack("{s:o, s:b}", "content", content, "isError", failed);
-    px_auto_free char *text =
-        result && stamp(call, result) == 0 ? px_json_dumps(result, JSON_COMPACT) : NULL;
+    px_auto_free char *text = result && stamp(call, result) == 0 ? px_json_dumps(result, JSON_COMPACT) : NULL;
     px_auto_buffer struct px_buffer whole = {0};
     if (text && structured) {
         px_buffer_add(&whole, text, strlen(text) - 1);
@@ -147,10 +144,9 @@ void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error)
 static void tell(const struct px_mcp_call *call, int64_t now)
 {
     int64_t ms = (now - call->began_ns) / 1000000;
-    px_auto_free char *text = px_json_take_text(
-        json_pack("{s:s, s:s, s:{s:O, s:I, s:s}}", "jsonrpc", "2.0", "method", "notifications/progress",
-                  "params", "progressToken", call->progress_token, "progress", (json_int_t)ms, "message",
-                  ms ? "running" : "started"));
+    px_auto_free char *text = px_json_take_text(json_pack(
+        "{s:s, s:s, s:{s:O, s:I, s:s}}", "jsonrpc", "2.0", "method", "notifications/progress", "params",
+        "progressToken", call->progress_token, "progress", (json_int_t)ms, "message", ms ? "running" : "started"));
     if (text)
         call->caller.notify(call->caller.closure, text);
 }
@@ -240,8 +236,8 @@ static void withdraw(struct px_mcp_call *notification)
         return;
     pthread_mutex_lock(&mcp->lock);
     for (struct px_mcp_call *call = mcp->running; call; call = call->next)
-        if (call->caller.scope && strcmp(call->caller.scope, notification->caller.scope) == 0 &&
-            call->id && strcmp(call->id, id) == 0) {
+        if (call->caller.scope && strcmp(call->caller.scope, notification->caller.scope) == 0 && call->id &&
+            strcmp(call->id, id) == 0) {
             call->withdrawn = true;
             px_mcp_cancel(call);
         }
@@ -302,16 +298,15 @@ static void initialize(struct px_mcp_call *call)
     for (size_t i = 0; i < PX_COUNT(legacy); i++)
         if (strcmp(legacy[i], asked) == 0)
             call->version = legacy[i];
-    px_mcp_answer(call, json_pack("{s:s, s:o, s:o, s:s}", "protocolVersion", call->version,
-                                  "capabilities", capabilities(), "serverInfo", server_info(),
-                                  "instructions", px_mcp_instructions));
+    px_mcp_answer(call, json_pack("{s:s, s:o, s:o, s:s}", "protocolVersion", call->version, "capabilities",
+                                  capabilities(), "serverInfo", server_info(), "instructions", px_mcp_instructions));
 }
 
 static void discover(struct px_mcp_call *call)
 {
-    px_mcp_answer(call, json_pack("{s:o, s:o, s:s, s:i, s:s}", "supportedVersions", versions(),
-                                  "capabilities", capabilities(), "instructions", px_mcp_instructions,
-                                  "ttlMs", FRESH_MS, "cacheScope", "private"));
+    px_mcp_answer(call, json_pack("{s:o, s:o, s:s, s:i, s:s}", "supportedVersions", versions(), "capabilities",
+                                  capabilities(), "instructions", px_mcp_instructions, "ttlMs", FRESH_MS, "cacheScope",
+                                  "private"));
 }
 
 static void ping(struct px_mcp_call *call)
@@ -340,8 +335,8 @@ static void call_tool(struct px_mcp_call *call)
     json_t *given = json_object_get(call->params, "arguments");
     pyexec_error error;
     if (!call->tool) {
-        px_mcp_refuse(call, PX_RPC_INVALID_PARAMS,
-                      name ? "Unknown tool: %.100s" : "tools/call: name must be a string", name);
+        px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, name ? "Unknown tool: %.100s" : "tools/call: name must be a string",
+                      name);
         return;
     }
     if (given && !json_is_object(given)) {
@@ -364,7 +359,7 @@ static const struct {
     enum era era;
     void (*serve)(struct px_mcp_call *call);
 } methods[] = {
-    {"initialize", LEGACY, initialize}, {"ping", LEGACY, ping},       {"server/discover", MODERN, discover},
+    {"initialize", LEGACY, initialize}, {"ping", LEGACY, ping},          {"server/discover", MODERN, discover},
     {"tools/list", BOTH, list_tools},   {"tools/call", BOTH, call_tool},
 };
 
@@ -406,8 +401,7 @@ void px_mcp_serve(struct px_mcp_call *call)
 /* ---- Messages ---- */
 
 /* JSON, though jansson refuses it, or none at all. */
-static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t length,
-                         const json_error_t *problem)
+static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t length, const json_error_t *problem)
 {
     px_auto_buffer struct px_buffer id = {0};
     pyexec_error error;
@@ -435,8 +429,7 @@ static void look_into(struct px_mcp_call *call)
     call->slow = call->tool && call->tool->slow;
     if (!call->slow)
         return;
-    call->in_session = json_is_string(
-        json_object_get(json_object_get(call->params, "arguments"), "session_id"));
+    call->in_session = json_is_string(json_object_get(json_object_get(call->params, "arguments"), "session_id"));
     if (json_is_string(token) || json_is_integer(token))
         call->progress_token = token;
     call->request = pyexec_request_new();
@@ -467,8 +460,8 @@ static bool take_message(struct px_mcp_call *call)
     return true;
 }
 
-struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller,
-                                const char *bytes, size_t length)
+struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller, const char *bytes,
+                                size_t length)
 {
     json_error_t problem;
     struct px_mcp_call *call = calloc(1, sizeof *call);

@@ -23,8 +23,8 @@
 /* What names of the protocol in _meta begin with. */
 #define PX_MCP_META "io.modelcontextprotocol/"
 
-#define PX_MCP_MODERN "2026-07-28"          /* the revision without sessions */
-#define PX_MCP_ASSUMED "2025-03-26"         /* of a legacy request that does not say */
+#define PX_MCP_MODERN "2026-07-28"  /* the revision without sessions */
+#define PX_MCP_ASSUMED "2025-03-26" /* of a legacy request that does not say */
 
 /* Error codes of the modern revision; the others are JSON-RPC's. */
 enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_UNSUPPORTED_VERSION = -32022 };
@@ -37,11 +37,11 @@ void px_mcp_free(struct px_mcp *mcp);
 
 /* Who sends a message, as its transport knows. All of it outlives the call. */
 struct px_mcp_caller {
-    const char *prefix;     /* of the ids of its sessions: "" or "PRINCIPAL/" */
-    const char *scope;      /* where its requests' ids are its own; NULL: it can't withdraw any */
-    const char *version;    /* legacy: what was agreed on */
-    const char *policy;     /* what its runs have, as JSON: for descriptions */
-    const char *ceiling;    /* and may ask for, as for pyexec_request_set_ceiling() */
+    const char *prefix;  /* of the ids of its sessions: "" or "PRINCIPAL/" */
+    const char *scope;   /* where its requests' ids are its own; NULL: it can't withdraw any */
+    const char *version; /* legacy: what was agreed on */
+    const char *policy;  /* what its runs have, as JSON: for descriptions */
+    const char *ceiling; /* and may ask for, as for pyexec_request_set_ceiling() */
     /* Sends a message that belongs to the call, before its answer. From another thread; may wait. */
     void (*notify)(void *closure, const char *message);
     /* NULL, or told of a run: its code when it begins; when it was sent to a process and has ended, its
@@ -58,26 +58,26 @@ struct px_mcp_call {
     struct px_mcp_caller caller;
     json_t *message;
     const json_t *params;
-    char *id;                           /* its JSON; NULL: a notification */
+    char *id; /* its JSON; NULL: a notification */
     const char *method;
     bool modern;
-    const char *version;                /* legacy: what holds for it */
-    const struct px_mcp_tool *tool;     /* of tools/call, when there is such a one */
-    bool slow, in_session;              /* runs code; in a session */
-    json_t *progress_token;             /* NULL: no progress is asked for */
-    pyexec_request *request;            /* of what runs code */
-    struct px_buffer answer;            /* one JSON message */
-    int code;                           /* of an answer that is an error; else 0 */
-    bool withdrawn;                     /* the client cancelled it, and wants no answer */
+    const char *version;            /* legacy: what holds for it */
+    const struct px_mcp_tool *tool; /* of tools/call, when there is such a one */
+    bool slow, in_session;          /* runs code; in a session */
+    json_t *progress_token;         /* NULL: no progress is asked for */
+    pyexec_request *request;        /* of what runs code */
+    struct px_buffer answer;        /* one JSON message */
+    int code;                       /* of an answer that is an error; else 0 */
+    bool withdrawn;                 /* the client cancelled it, and wants no answer */
     /* px_mcp's, under its lock. */
     struct px_mcp_call *next;
     bool listed;
-    int64_t began_ns, told_ns;          /* told_ns: 0 while none is told */
+    int64_t began_ns, told_ns; /* told_ns: 0 while none is told */
 };
 
 /* NULL: out of memory. A message that is none has its answer already. */
-struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller,
-                                const char *bytes, size_t length);
+struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller, const char *bytes,
+                                size_t length);
 void px_mcp_call_free(struct px_mcp_call *call);
 
 /* Whether a modern request says all that it must about itself; else it has its answer. */
@@ -90,8 +90,7 @@ void px_mcp_serve(struct px_mcp_call *call);
 void px_mcp_cancel(struct px_mcp_call *call);
 
 /* Makes the answer an error: for what a transport finds. */
-void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The same as a tool's own failure, which the model reads. */
 void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
 void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);

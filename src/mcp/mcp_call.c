@@ -13,7 +13,7 @@
 #include "base/utf8.h"
 #include "mcp/mcp_private.h"
 
-#define MCP_READ_MAX (8u << 20)     /* of a file that is read: as of those that come with a result */
+#define MCP_READ_MAX (8u << 20) /* of a file that is read: as of those that come with a result */
 
 /* ---- Arguments ---- */
 
@@ -51,8 +51,7 @@ static int check_type(const char *name, const json_t *value, const char *type, p
     return 0;
 }
 
-static int unknown_argument(const struct px_mcp_tool *tool, json_t *properties, const char *name,
-                            pyexec_error *error)
+static int unknown_argument(const struct px_mcp_tool *tool, json_t *properties, const char *name, pyexec_error *error)
 {
     struct px_spelling nearest = {.wanted = name};
     const char *key;
@@ -74,8 +73,7 @@ int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, py
     if (!schema || !arguments)
         return px_error_oom(error);
     json_object_foreach(arguments, name, value) {
-        const char *type = json_string_value(
-            json_object_get(json_object_get(properties, name), "type"));
+        const char *type = json_string_value(json_object_get(json_object_get(properties, name), "type"));
         if (!type)
             return unknown_argument(tool, properties, name, error);
         if (check_type(name, value, type, error) < 0)
@@ -196,8 +194,7 @@ static void list_files(struct px_mcp_call *call, json_t *arguments)
     json_array_foreach(files, i, file)
         px_buffer_printf(&lines, "%s (%lld bytes)\n", json_string_value(json_object_get(file, "path")),
                          (long long)json_integer_value(json_object_get(file, "bytes")));
-    answer_object(call, json_pack("{s:o}", "files", files),
-                  lines.length ? lines.data : "There are no files.");
+    answer_object(call, json_pack("{s:o}", "files", files), lines.length ? lines.data : "There are no files.");
 }
 
 /* What people and models can look at; by its first bytes, since the name is the script's. */
@@ -206,13 +203,11 @@ static const char *image_type(const char *bytes, size_t length)
     static const struct {
         const char *type, *magic;
         size_t length;
-    } kinds[] = {{"image/png", "\x89PNG\r\n\x1a\n", 8}, {"image/jpeg", "\xff\xd8\xff", 3},
-                 {"image/gif", "GIF8", 4}};
+    } kinds[] = {{"image/png", "\x89PNG\r\n\x1a\n", 8}, {"image/jpeg", "\xff\xd8\xff", 3}, {"image/gif", "GIF8", 4}};
     for (size_t i = 0; i < PX_COUNT(kinds); i++)
         if (length >= kinds[i].length && memcmp(bytes, kinds[i].magic, kinds[i].length) == 0)
             return kinds[i].type;
-    return length >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0 ? "image/webp"
-                                                                                             : NULL;
+    return length >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0 ? "image/webp" : NULL;
 }
 
 static void answer_file(struct px_mcp_call *call, const char *path, const char *bytes, size_t length)
@@ -230,9 +225,9 @@ static void answer_file(struct px_mcp_call *call, const char *path, const char *
         px_json_set(object, "content_base64", json_string(px_buffer_string(&encoded)));
     px_auto_free char *structured = object ? px_json_dumps(object, JSON_COMPACT) : NULL;
     json_t *content = !structured || !px_buffer_ok(&encoded) ? NULL
-                      : image ? px_mcp_image(image, px_buffer_string(&encoded))
-                      : text  ? px_mcp_text(bytes, length)
-                              : px_mcp_text(px_buffer_string(&note), note.length);
+                      : image                                ? px_mcp_image(image, px_buffer_string(&encoded))
+                      : text                                 ? px_mcp_text(bytes, length)
+                                                             : px_mcp_text(px_buffer_string(&note), note.length);
     px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, structured, false);
 }
 
@@ -242,9 +237,9 @@ static void read_file(struct px_mcp_call *call, json_t *arguments)
     px_auto_free char *key = session_key(call, arguments);
     px_auto_free void *bytes = NULL;
     size_t length = 0;
-    int status = key ? pyexec_session_read_file(px_mcp_executor(call), key, argument(arguments, "path"),
-                                                &bytes, &length, &error)
-                     : px_error_oom(&error);
+    int status =
+        key ? pyexec_session_read_file(px_mcp_executor(call), key, argument(arguments, "path"), &bytes, &length, &error)
+            : px_error_oom(&error);
     if (status == 0 && length > MCP_READ_MAX) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "path: the file has %zu bytes, more than %u", length,
                      MCP_READ_MAX);
@@ -262,8 +257,8 @@ static int take_content(json_t *arguments, struct px_buffer *bytes, pyexec_error
     const json_t *encoded = json_object_get(arguments, "content_base64");
     if (plain && !encoded)
         px_buffer_add(bytes, json_string_value(plain), json_string_length(plain));
-    else if (plain || !encoded || px_base64_decode(bytes, json_string_value(encoded),
-                                                   json_string_length(encoded)) < 0) {
+    else if (plain || !encoded ||
+             px_base64_decode(bytes, json_string_value(encoded), json_string_length(encoded)) < 0) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "write_file: needs content or content_base64");
         return px_error_hint(error, "Send text as content, or any bytes as content_base64: the "
                                     "standard alphabet (+ and /) with its padding.");
@@ -272,15 +267,14 @@ static int take_content(json_t *arguments, struct px_buffer *bytes, pyexec_error
 }
 
 /* The session is made when it is not there: data may come before the code. */
-static int put_file(struct px_mcp_call *call, const char *key, const char *path,
-                    const struct px_buffer *bytes, pyexec_error *error)
+static int put_file(struct px_mcp_call *call, const char *key, const char *path, const struct px_buffer *bytes,
+                    pyexec_error *error)
 {
     pyexec_executor *executor = px_mcp_executor(call);
     int status = pyexec_session_write_file(executor, key, path, px_buffer_string(bytes), bytes->length, error);
     if (status == 0 || error->code != PYEXEC_SESSION_NOT_FOUND)
         return status;
-    if (pyexec_session_create(executor, key, NULL, call->caller.ceiling, error) < 0 &&
-        error->sys_errno != EEXIST)
+    if (pyexec_session_create(executor, key, NULL, call->caller.ceiling, error) < 0 && error->sys_errno != EEXIST)
         return -1;
     return pyexec_session_write_file(executor, key, path, px_buffer_string(bytes), bytes->length, error);
 }
@@ -390,18 +384,18 @@ static const char write_output[] =
 const struct px_mcp_tool px_mcp_tools[] = {
     {"run_python", "Run Python", NULL, NULL, run_input, run_output, true, run_python},
     {"interrupt", "Interrupt", CHANGES,
-     "Interrupts what runs in a session, as Ctrl-C would; its variables and files stay.", OF_SESSION,
-     interrupt_output, false, interrupt},
+     "Interrupts what runs in a session, as Ctrl-C would; its variables and files stay.", OF_SESSION, interrupt_output,
+     false, interrupt},
     {"reset_session", "Reset session", ENDS,
-     "Ends a session with its variables and files; what runs in it is cancelled.", OF_SESSION, reset_output,
-     false, reset_session},
-    {"list_files", "List files", READS, "Lists the files in a session's working directory.", OF_SESSION,
-     list_output, false, list_files},
+     "Ends a session with its variables and files; what runs in it is cancelled.", OF_SESSION, reset_output, false,
+     reset_session},
+    {"list_files", "List files", READS, "Lists the files in a session's working directory.", OF_SESSION, list_output,
+     false, list_files},
     {"read_file", "Read file", READS,
-     "Reads a file of a session's working directory, at most 8 MiB: text as text, images as images.",
-     read_input, read_output, false, read_file},
+     "Reads a file of a session's working directory, at most 8 MiB: text as text, images as images.", read_input,
+     read_output, false, read_file},
     {"write_file", "Write file", CHANGES,
-     "Writes a file into a session's working directory, and makes the folders above it.", write_input,
-     write_output, false, write_file},
+     "Writes a file into a session's working directory, and makes the folders above it.", write_input, write_output,
+     false, write_file},
 };
 const size_t px_mcp_tool_count = PX_COUNT(px_mcp_tools);

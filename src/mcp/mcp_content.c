@@ -116,8 +116,8 @@ static void add_files(struct px_buffer *out, const json_t *result)
     px_auto_buffer struct px_buffer names = {0};
     for (size_t i = 0; i < count && i < FILES_NAMED; i++) {
         const json_t *file = json_array_get(files, i);
-        px_buffer_printf(&names, "%s%s (%s, %lld bytes)", i ? ", " : "files: ",
-                         json_string_value(json_object_get(file, "path")),
+        px_buffer_printf(&names, "%s%s (%s, %lld bytes)",
+                         i ? ", " : "files: ", json_string_value(json_object_get(file, "path")),
                          json_string_value(json_object_get(file, "change")),
                          (long long)json_integer_value(json_object_get(file, "bytes")));
     }
@@ -126,7 +126,7 @@ static void add_files(struct px_buffer *out, const json_t *result)
     if (!count)
         return;
     end_line(out);
-    add_text(out, px_buffer_shown(&names), names.length);     /* a path may have 4 KiB */
+    add_text(out, px_buffer_shown(&names), names.length); /* a path may have 4 KiB */
 }
 
 static void add_restart(struct px_buffer *out, const json_t *result)

@@ -7,13 +7,13 @@
 
 struct px_mcp_tool {
     const char *name, *title, *annotations;
-    const char *description;            /* NULL: made from the policy */
-    const char *input, *output;         /* JSON Schemas: arguments are checked by the first */
+    const char *description;    /* NULL: made from the policy */
+    const char *input, *output; /* JSON Schemas: arguments are checked by the first */
     bool slow;
     void (*serve)(struct px_mcp_call *call, json_t *arguments);
 };
 
-extern const struct px_mcp_tool px_mcp_tools[];     /* mcp_call.c */
+extern const struct px_mcp_tool px_mcp_tools[]; /* mcp_call.c */
 extern const size_t px_mcp_tool_count;
 
 const struct px_mcp_tool *px_mcp_tool_find(const char *name);

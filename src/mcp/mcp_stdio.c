@@ -3,15 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
-#include "base/cleanup.h"
-#include "jsonrpc/line_transport.h"
-#include "base/cleanup.h"
-#include "mcp/mcp.h"
-#include "base/cleanup.h"
 #include "jsonrpc/json_diagnose.h"
-#include "base/cleanup.h"
+#include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
+#include "mcp/mcp.h"
 
 struct stdio {
     struct px_line_transport lines;
@@ -22,7 +19,7 @@ struct stdio {
 
 /* A run, on a thread of its own. */
 struct stdio_call {
-    struct px_task task;            /* first */
+    struct px_task task; /* first */
     struct stdio *stdio;
     struct px_mcp_call *call;
 };
@@ -39,7 +36,8 @@ static void send_message(void *closure, const char *message)
 static void lose(struct stdio *stdio, const char *id, size_t id_length)
 {
     static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_MCP_LOST_TAIL;
-    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
+    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1},
+                                  {(void *)(uintptr_t)id, id_length},
                                   {(void *)(uintptr_t)tail, sizeof tail - 1}};
     px_line_transport_send_parts(&stdio->lines, parts, PX_COUNT(parts));
 }
@@ -65,7 +63,7 @@ static void serve_run(struct px_task *task)
 {
     struct stdio_call *run = (struct stdio_call *)task;
     px_mcp_serve(run->call);
-    px_task_arrived(task);      /* one that was refused waits for nobody */
+    px_task_arrived(task); /* one that was refused waits for nobody */
     send_answer(run->stdio, run->call);
 }
 
@@ -97,8 +95,8 @@ static void start(struct stdio *stdio, struct px_mcp_call *call)
         px_mcp_call_free(call);
         return;
     }
-    *run = (struct stdio_call){.task = {.run = serve_run, .cancel = cancel_run, .free = free_run},
-                        .stdio = stdio, .call = call};
+    *run = (struct stdio_call){
+        .task = {.run = serve_run, .cancel = cancel_run, .free = free_run}, .stdio = stdio, .call = call};
     run->task.in_order = call->in_session;
     if (call->request)
         pyexec_request_set_arrived(call->request, px_task_arrived, &run->task);

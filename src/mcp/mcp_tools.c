@@ -78,7 +78,8 @@ static void describe_files(struct px_buffer *out, json_t *policy)
 static void describe_limits(struct px_buffer *out, json_t *policy)
 {
     json_int_t ms = number(policy, "timeout_ms");
-    px_buffer_printf(out, ms % 1000 ? "Limits: %lld ms of time" : "Limits: %lld s of time", (long long)(ms % 1000 ? ms : ms / 1000));
+    px_buffer_printf(out, ms % 1000 ? "Limits: %lld ms of time" : "Limits: %lld s of time",
+                     (long long)(ms % 1000 ? ms : ms / 1000));
     if (json_is_integer(json_object_get(policy, "cpu_time_seconds")))
         px_buffer_printf(out, ", %lld s of them CPU time", (long long)number(policy, "cpu_time_seconds"));
     if (json_is_integer(json_object_get(policy, "address_space_bytes"))) {
@@ -101,7 +102,8 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
                      python ? (int)strcspn(python, " ") : 0, python ? python : "",
                      value ? " and the value of the last expression, which needs no print()" : "");
     if (json_integer_value(json_object_get(policy, "max_displays")) > 0)
-        px_buffer_add_string(out, "matplotlib figures, and what display(x) is given, come back as images and tables.\n");
+        px_buffer_add_string(out,
+                             "matplotlib figures, and what display(x) is given, come back as images and tables.\n");
     describe_imports(out, policy);
     describe_files(out, policy);
     describe_limits(out, policy);
@@ -125,8 +127,8 @@ static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp
     else
         describe_run(&description, call);
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
-                     px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL),
-                     "outputSchema", px_json_loads(tool->output, 0, NULL), "annotations",
+                     px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL), "outputSchema",
+                     px_json_loads(tool->output, 0, NULL), "annotations",
                      annotations ? px_json_loads(annotations, 0, NULL) : NULL);
 }
 

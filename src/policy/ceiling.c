@@ -39,8 +39,7 @@ static const struct px_field *row(enum px_policy_field field)
 
 static bool may_lower(const struct judged *judged, enum px_policy_field field)
 {
-    return judged->policy->origin[field] != PX_ORIGIN_REQUEST &&
-           (!judged->later || px_policy_changes_later(field));
+    return judged->policy->origin[field] != PX_ORIGIN_REQUEST && (!judged->later || px_policy_changes_later(field));
 }
 
 static int lower(const struct judged *judged, enum px_policy_field field)
@@ -65,8 +64,8 @@ static int refuse(const struct judged *judged, enum px_policy_field field)
     px_auto_free char *allowed = shown(field, judged->ceiling);
     if (!asked || !allowed)
         return px_error_oom(judged->error);
-    px_error_set(judged->error, PYEXEC_INVALID_POLICY,
-                 "%s: %.300s is beyond this caller's ceiling, which is %.300s", name, asked, allowed);
+    px_error_set(judged->error, PYEXEC_INVALID_POLICY, "%s: %.300s is beyond this caller's ceiling, which is %.300s",
+                 name, asked, allowed);
     return px_error_hint(judged->error, "Ask for %s%.500s, or leave %s out.", most, allowed, name);
 }
 
@@ -116,17 +115,13 @@ static int judge_files(const struct judged *judged)
     if (asked <= most)
         return 0;
     if (may_lower(judged, PX_FIELD_disable_open) && may_lower(judged, PX_FIELD_allow_readonly_open))
-        return lower(judged, PX_FIELD_disable_open) < 0
-                   ? -1
-                   : lower(judged, PX_FIELD_allow_readonly_open);
+        return lower(judged, PX_FIELD_disable_open) < 0 ? -1 : lower(judged, PX_FIELD_allow_readonly_open);
     bool open = judged->policy->origin[PX_FIELD_allow_readonly_open] != PX_ORIGIN_REQUEST ||
                 judged->policy->origin[PX_FIELD_disable_open] == PX_ORIGIN_REQUEST;
     px_error_set(judged->error, PYEXEC_INVALID_POLICY,
                  "%s: %s file access is beyond this caller's ceiling, which is %s access",
-                 open ? "disable_open" : "allow_readonly_open", depths[asked].name,
-                 depths[most].name);
-    return px_error_hint(judged->error, "Ask for at most %s, or leave both out.",
-                         depths[most].fields);
+                 open ? "disable_open" : "allow_readonly_open", depths[asked].name, depths[most].name);
+    return px_error_hint(judged->error, "Ask for at most %s, or leave both out.", depths[most].fields);
 }
 
 static bool may_import(const struct px_policy *policy, const char *name)
@@ -175,7 +170,8 @@ static int judge_banned(const struct judged *judged)
         if (!may_lower(judged, PX_FIELD_banned_imports)) {
             px_error_set(judged->error, PYEXEC_INVALID_POLICY,
                          "banned_imports: without %s it is beyond this caller's ceiling, which "
-                         "bans it", px_show(item, strlen(item), name));
+                         "bans it",
+                         px_show(item, strlen(item), name));
             return px_error_hint(judged->error, "Add %s, or leave banned_imports out.", name);
         }
         if (px_strings_add(names, item, strlen(item)) < 0)
@@ -196,8 +192,7 @@ static int judge_imports(const struct judged *judged)
     return judged->policy->use_import_whitelist ? judge_allowed(judged) : judge_banned(judged);
 }
 
-int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later,
-                    pyexec_error *error)
+int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error)
 {
     struct judged judged = {policy, ceiling, later, error};
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {

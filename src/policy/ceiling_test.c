@@ -21,8 +21,8 @@ static void merge(struct px_policy *policy, const char *text, enum px_origin ori
 }
 
 /* The defaults with `own`, the executor's; over it the ceiling, and the request. */
-static int limit(const char *own, const char *ceiling, const char *request, bool later,
-                 struct px_policy *ret, pyexec_error *error)
+static int limit(const char *own, const char *ceiling, const char *request, bool later, struct px_policy *ret,
+                 pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy most = {0};
     assert_int_equal(px_policy_init(ret, error), 0);
@@ -44,8 +44,8 @@ static void test_asked(void **state)
          "Ask for at most 10000, or leave timeout_ms out."},
         {"{}", "{}", "{\"timeout_ms\":1}", "{\"timeout_ms\":5001}", "timeout_ms: 5001 ", "at most 5000"},
         {"{}", "{\"cpu_time_seconds\":null}", "{\"cpu_time_seconds\":86400}", NULL, "", ""},
-        {"{}", "{}", "{\"cpu_time_seconds\":2}", "{\"cpu_time_seconds\":null}",
-         "cpu_time_seconds: null is beyond", "Ask for at most 2,"},
+        {"{}", "{}", "{\"cpu_time_seconds\":2}", "{\"cpu_time_seconds\":null}", "cpu_time_seconds: null is beyond",
+         "Ask for at most 2,"},
         {"{}", "{\"address_space_bytes\":1073741824}", "{\"address_space_bytes\":67108864}",
          "{\"address_space_bytes\":1073741825}", "address_space_bytes: ", "at most 1073741824"},
         {"{}", "{}", "{\"max_open_files\":16}", "{\"max_open_files\":17}", "max_open_files: 17", "most 16"},
@@ -60,25 +60,28 @@ static void test_asked(void **state)
          "disable_networking: false is beyond this caller's ceiling, which is true",
          "Ask for true, or leave disable_networking out."},
         {"{\"disable_networking\":false}", "{}", "{\"disable_networking\":true}", NULL, "", ""},
-        {"{}", "{}", "{\"block_dunder_imports\":true}", "{\"block_dunder_imports\":false}", "block_dunder_imports: ", "true"},
+        {"{}", "{}", "{\"block_dunder_imports\":true}", "{\"block_dunder_imports\":false}",
+         "block_dunder_imports: ", "true"},
         {"{}", "{}", "{\"isolate_site\":true}", "{\"isolate_site\":false}", "isolate_site: false", "true"},
         {"{}", "{}", "{\"python_bin\":\"python3\"}", "{\"python_bin\":\"/bin/python3\"}",
          "python_bin: \"/bin/python3\" is beyond this caller's ceiling, which is \"python3\"", "Ask for \"python3\""},
-        {"{\"preload_imports\":[\"a\",\"b\"]}", "{}", "{\"preload_imports\":[\"a\",\"b\"]}", "{\"preload_imports\":[\"b\",\"a\"]}",
-         "preload_imports: [\"b\",\"a\"] is beyond", "[\"a\",\"b\"]"},
+        {"{\"preload_imports\":[\"a\",\"b\"]}", "{}", "{\"preload_imports\":[\"a\",\"b\"]}",
+         "{\"preload_imports\":[\"b\",\"a\"]}", "preload_imports: [\"b\",\"a\"] is beyond", "[\"a\",\"b\"]"},
         {"{\"preload_imports\":[\"a\"]}", "{}", "{}", "{\"preload_imports\":[]}", "preload_imports: [] ", "[\"a\"]"},
         {"{\"print_last_expression\":true}", "{}", "{\"print_last_expression\":false}", NULL, "", ""},
         {"{}", "{\"print_last_expression\":false}", "{\"print_last_expression\":true}", NULL, "", ""},
         /* Files: none < read < full. */
         {"{}", "{}", "{\"disable_open\":true}", "{\"disable_open\":false}",
          "disable_open: full file access is beyond this caller's ceiling, which is no access", "disable_open true"},
-        {"{}", "{\"disable_open\":false,\"allow_readonly_open\":true}", "{\"disable_open\":false,\"allow_readonly_open\":true}",
-         "{\"disable_open\":false}", "disable_open: full file access", "allow_readonly_open true"},
+        {"{}", "{\"disable_open\":false,\"allow_readonly_open\":true}",
+         "{\"disable_open\":false,\"allow_readonly_open\":true}", "{\"disable_open\":false}",
+         "disable_open: full file access", "allow_readonly_open true"},
         {"{}", "{\"disable_open\":false}", "{\"disable_open\":false,\"allow_readonly_open\":true}", NULL, "", ""},
         {"{\"disable_open\":false,\"allow_readonly_open\":true}", "{}", "{}", "{\"allow_readonly_open\":false}",
          "allow_readonly_open: full file access is beyond", "Ask for at most"},
         /* Imports, under a whitelist. */
-        {"{}", "{\"allowed_imports\":[\"math\",\"os\"]}", "{\"allowed_imports\":[\"os\"]}", "{\"allowed_imports\":[\"os\",\"re\"]}",
+        {"{}", "{\"allowed_imports\":[\"math\",\"os\"]}", "{\"allowed_imports\":[\"os\"]}",
+         "{\"allowed_imports\":[\"os\",\"re\"]}",
          "allowed_imports: 're' is beyond this caller's ceiling, which does not allow it", "[\"math\",\"os\"]"},
         {"{}", "{}", "{\"allowed_imports\":[]}", "{\"use_import_whitelist\":false}",
          "use_import_whitelist: false is beyond", "Ask for true"},
@@ -90,8 +93,10 @@ static void test_asked(void **state)
          "{\"use_import_whitelist\":false,\"banned_imports\":[\"re\"]}",
          "banned_imports: without 'os' it is beyond this caller's ceiling, which bans it", "Add 'os'"},
         {"{}", "{\"use_import_whitelist\":false,\"banned_imports\":[\"os\"]}", "{\"allowed_imports\":[\"anything\"]}",
-         "{\"allowed_imports\":[\"os\"]}", "allowed_imports: 'os' is beyond this caller's ceiling, which bans it", "Leave 'os' out"},
-        {"{}", "{\"use_import_whitelist\":false,\"banned_imports\":[]}", "{\"use_import_whitelist\":false,\"banned_imports\":[]}", NULL, "", ""},
+         "{\"allowed_imports\":[\"os\"]}", "allowed_imports: 'os' is beyond this caller's ceiling, which bans it",
+         "Leave 'os' out"},
+        {"{}", "{\"use_import_whitelist\":false,\"banned_imports\":[]}",
+         "{\"use_import_whitelist\":false,\"banned_imports\":[]}", NULL, "", ""},
     };
     (void)state;
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
@@ -105,8 +110,7 @@ static void test_asked(void **state)
         if (limit(rows[i].own, rows[i].ceiling, rows[i].beyond, false, &bad, &error) == 0)
             fail_msg("%s under %s: not refused", rows[i].beyond, rows[i].ceiling);
         assert_int_equal(error.code, PYEXEC_INVALID_POLICY);
-        if (strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0 ||
-            !strstr(error.hint, rows[i].hint))
+        if (strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0 || !strstr(error.hint, rows[i].hint))
             fail_msg("%s under %s: %s (%s)", rows[i].beyond, rows[i].ceiling, error.message, error.hint);
     }
 }
@@ -120,16 +124,20 @@ static void test_lowered(void **state)
         {"{}", "{\"timeout_ms\":100}", "{\"max_threads\":2}", "{\"timeout_ms\":100,\"max_threads\":2}"},
         {"{\"cpu_time_seconds\":null}", "{\"cpu_time_seconds\":7}", "{}", "{\"cpu_time_seconds\":7}"},
         {"{\"disable_networking\":false}", "{\"disable_networking\":true}", "{}", "{\"disable_networking\":true}"},
-        {"{}", "{\"python_bin\":\"/p\",\"preload_imports\":[\"a\"]}", "{}", "{\"python_bin\":\"/p\",\"preload_imports\":[\"a\"]}"},
-        {"{\"disable_open\":false}", "{\"allow_readonly_open\":true}", "{}", "{\"disable_open\":false,\"allow_readonly_open\":true}"},
+        {"{}", "{\"python_bin\":\"/p\",\"preload_imports\":[\"a\"]}", "{}",
+         "{\"python_bin\":\"/p\",\"preload_imports\":[\"a\"]}"},
+        {"{\"disable_open\":false}", "{\"allow_readonly_open\":true}", "{}",
+         "{\"disable_open\":false,\"allow_readonly_open\":true}"},
         {"{\"disable_open\":false,\"allow_readonly_open\":true}", "{\"disable_open\":true}", "{}",
          "{\"disable_open\":true,\"allow_readonly_open\":false}"},
         {"{\"use_import_whitelist\":false}", "{\"use_import_whitelist\":true,\"allowed_imports\":[\"os\"]}", "{}",
          "{\"use_import_whitelist\":true,\"allowed_imports\":[\"os\"]}"},
-        {"{\"allowed_imports\":[\"a\",\"b\",\"c\",\"d\"]}", "{\"allowed_imports\":[\"d\",\"b\",\"x\"]}", "{}", "{\"allowed_imports\":[\"b\",\"d\"]}"},
+        {"{\"allowed_imports\":[\"a\",\"b\",\"c\",\"d\"]}", "{\"allowed_imports\":[\"d\",\"b\",\"x\"]}", "{}",
+         "{\"allowed_imports\":[\"b\",\"d\"]}"},
         {"{\"allowed_imports\":[\"a\",\"b\"]}", "{\"use_import_whitelist\":false,\"banned_imports\":[\"a\"]}", "{}",
          "{\"use_import_whitelist\":true,\"allowed_imports\":[\"b\"]}"},
-        {"{\"use_import_whitelist\":false,\"banned_imports\":[\"a\"]}", "{\"banned_imports\":[\"b\"]}", "{}", "{\"banned_imports\":[\"a\",\"b\"]}"},
+        {"{\"use_import_whitelist\":false,\"banned_imports\":[\"a\"]}", "{\"banned_imports\":[\"b\"]}", "{}",
+         "{\"banned_imports\":[\"a\",\"b\"]}"},
     };
     (void)state;
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
@@ -161,8 +169,8 @@ static void test_later_calls(void **state)
     static const char *const fixed[] = {"{\"max_threads\":1}", "{\"allowed_imports\":[]}", "{\"disable_open\":true}",
                                         "{\"disable_networking\":true}", "{\"python_bin\":\"/p\"}"};
     for (size_t i = 0; i < PX_COUNT(fixed); i++) {
-        assert_int_equal(limit("{\"disable_open\":false,\"disable_networking\":false}", fixed[i], "{}",
-                               true, &refused, &error), -1);
+        assert_int_equal(
+            limit("{\"disable_open\":false,\"disable_networking\":false}", fixed[i], "{}", true, &refused, &error), -1);
         assert_int_equal(error.code, PYEXEC_INVALID_POLICY);
         px_policy_done(&refused);
     }

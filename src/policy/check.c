@@ -7,19 +7,18 @@
 #include "base/spelling.h"
 #include "policy/fields.h"
 
-static int check_strings(const struct px_table *table, const struct px_field *field,
-                         const struct px_strings *list, pyexec_error *error)
+static int check_strings(const struct px_table *table, const struct px_field *field, const struct px_strings *list,
+                         pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
     for (size_t i = 0; i < list->count; i++)
         if (!field->kind->valid(list->items[i], strlen(list->items[i])))
-            return px_field_refuse(table, field,
-                                   px_show(list->items[i], strlen(list->items[i]), shown), error);
+            return px_field_refuse(table, field, px_show(list->items[i], strlen(list->items[i]), shown), error);
     return 0;
 }
 
-static int check_member(const struct px_table *table, const struct px_field *field,
-                        const void *member, pyexec_error *error)
+static int check_member(const struct px_table *table, const struct px_field *field, const void *member,
+                        pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
     switch (field->kind->shape) {
@@ -34,8 +33,7 @@ static int check_member(const struct px_table *table, const struct px_field *fie
         const char *text = *(char *const *)member;
         if (text ? field->kind->valid(text, strlen(text)) : field->info.nullable)
             return 0;
-        return px_field_refuse(table, field, text ? px_show(text, strlen(text), shown) : "null",
-                               error);
+        return px_field_refuse(table, field, text ? px_show(text, strlen(text), shown) : "null", error);
     }
     case PX_SHAPE_STRINGS:
         return check_strings(table, field, member, error);
@@ -48,8 +46,7 @@ static int check_member(const struct px_table *table, const struct px_field *fie
 int px_table_check(const struct px_table *table, const void *base, pyexec_error *error)
 {
     for (size_t i = 0; i < table->count; i++)
-        if (check_member(table, &table->fields[i], px_field_of(&table->fields[i], base),
-                         error) < 0)
+        if (check_member(table, &table->fields[i], px_field_of(&table->fields[i], base), error) < 0)
             return -1;
     return 0;
 }

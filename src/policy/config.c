@@ -58,8 +58,8 @@ static int target_init(struct config_target *target, const struct px_config *int
     return 0;
 }
 
-static int set(struct config_target *target, int section, const char *name, const char *text,
-               enum px_origin origin, pyexec_error *error)
+static int set(struct config_target *target, int section, const char *name, const char *text, enum px_origin origin,
+               pyexec_error *error)
 {
     if (section == POLICY)
         return px_policy_set_text(target->bases[POLICY], name, text, origin, error);
@@ -69,15 +69,14 @@ static int set(struct config_target *target, int section, const char *name, cons
 /* A file that is being read. */
 struct reader {
     struct config_target *target;
-    int section;                                /* -1 before the first one */
+    int section; /* -1 before the first one */
     unsigned line;
-    unsigned seen[SECTION_COUNT][ROWS_MAX];     /* line of each key, or 0 */
+    unsigned seen[SECTION_COUNT][ROWS_MAX]; /* line of each key, or 0 */
 };
 
 _Static_assert(PX_FIELD_COUNT <= ROWS_MAX, "a line is remembered for every key");
 
-static int bad_line(const char *what, const char *text, size_t length, const char *hint,
-                    pyexec_error *error)
+static int bad_line(const char *what, const char *text, size_t length, const char *hint, pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
     px_error_set(error, PYEXEC_INVALID_POLICY, "%s %s", what, px_show(text, length, shown));
@@ -92,14 +91,12 @@ static int find_section(const char *name, size_t length)
     return SECTION_COUNT;
 }
 
-static int read_section(struct reader *reader, const char *line, size_t length,
-                        pyexec_error *error)
+static int read_section(struct reader *reader, const char *line, size_t length, pyexec_error *error)
 {
-    reader->section = line[length - 1] == ']' ? find_section(line + 1, length - 2)
-                                              : SECTION_COUNT;
+    reader->section = line[length - 1] == ']' ? find_section(line + 1, length - 2) : SECTION_COUNT;
     if (reader->section == SECTION_COUNT)
-        return bad_line("unknown section", line, length,
-                        "The sections are [policy], [session], [host] and [serve].", error);
+        return bad_line("unknown section", line, length, "The sections are [policy], [session], [host] and [serve].",
+                        error);
     return 0;
 }
 
@@ -109,10 +106,9 @@ static int check_value(const char *value, pyexec_error *error)
     size_t length = strlen(value);
     if (length > 1 && (*value == '"' || *value == '\'') && value[length - 1] == *value)
         return bad_line("quotes around", value, length, "Write the value without quotes.", error);
-    if (strstr(value, " #") || strstr(value, " ;") || strstr(value, "\t#") ||
-        strstr(value, "\t;") || *value == '#' || *value == ';')
-        return bad_line("a comment after the value", value, length,
-                        "Put the comment on a line of its own.", error);
+    if (strstr(value, " #") || strstr(value, " ;") || strstr(value, "\t#") || strstr(value, "\t;") || *value == '#' ||
+        *value == ';')
+        return bad_line("a comment after the value", value, length, "Put the comment on a line of its own.", error);
     return 0;
 }
 
@@ -130,8 +126,8 @@ static int read_key(struct reader *reader, char *line, size_t length, pyexec_err
 {
     char *equals = memchr(line, '=', length);
     if (!equals || equals == line)
-        return bad_line("not a line of a configuration:", line, length,
-                        "Write KEY = VALUE, [SECTION] or # comment.", error);
+        return bad_line("not a line of a configuration:", line, length, "Write KEY = VALUE, [SECTION] or # comment.",
+                        error);
     if (reader->section < 0)
         return bad_line("no section before", line, length,
                         "Put [policy], [session], [host] or [serve] before the first key.", error);
@@ -153,12 +149,10 @@ static int read_key(struct reader *reader, char *line, size_t length, pyexec_err
 }
 
 /* `bytes` are not terminated. */
-static int read_line(struct reader *reader, const char *bytes, size_t length,
-                     pyexec_error *error)
+static int read_line(struct reader *reader, const char *bytes, size_t length, pyexec_error *error)
 {
     if (length > CONFIG_LINE_MAX)
-        return px_error_set(error, PYEXEC_INVALID_POLICY,
-                            "the line is longer than %zu bytes", CONFIG_LINE_MAX);
+        return px_error_set(error, PYEXEC_INVALID_POLICY, "the line is longer than %zu bytes", CONFIG_LINE_MAX);
     if (memchr(bytes, 0, length) || !px_utf8_valid(bytes, length, NULL))
         return bad_line("not UTF-8 text:", bytes, length, "Save the file as UTF-8.", error);
     px_auto_free char *copy = strndup(bytes, length);
@@ -172,8 +166,7 @@ static int read_line(struct reader *reader, const char *bytes, size_t length,
     return read_key(reader, line, strlen(line), error);
 }
 
-static int parse(struct config_target *target, const char *bytes, size_t length, const char *name,
-                 pyexec_error *error)
+static int parse(struct config_target *target, const char *bytes, size_t length, const char *name, pyexec_error *error)
 {
     struct reader reader = {.target = target, .section = -1};
     const char *end = bytes + length;
@@ -183,8 +176,7 @@ static int parse(struct config_target *target, const char *bytes, size_t length,
         reader.line++;
         if (read_line(&reader, bytes, (size_t)(stop - bytes), error) < 0) {
             char shown[PX_SHOWN_MAX];
-            return px_error_wrap(error, "%s line %u", px_show(name, strlen(name), shown),
-                                 reader.line);
+            return px_error_wrap(error, "%s line %u", px_show(name, strlen(name), shown), reader.line);
         }
         bytes = newline ? newline + 1 : end;
     }
@@ -215,8 +207,8 @@ static int section_of_variable(const char *variable, const char **ret_key)
     return SECTION_COUNT;
 }
 
-static int read_variable(struct config_target *target, int section, const char *variable,
-                         const char *key, pyexec_error *error)
+static int read_variable(struct config_target *target, int section, const char *variable, const char *key,
+                         pyexec_error *error)
 {
     char name[64], shown[PX_SHOWN_MAX];
     const char *equals = strchr(key, '=');
@@ -237,8 +229,7 @@ static int read_environment(struct config_target *target, char *const *environme
     for (; environment && *environment; environment++) {
         const char *key;
         int section = section_of_variable(*environment, &key);
-        if (section != SECTION_COUNT &&
-            read_variable(target, section, *environment, key, error) < 0)
+        if (section != SECTION_COUNT && read_variable(target, section, *environment, key, error) < 0)
             return -1;
     }
     return 0;
@@ -264,8 +255,8 @@ static int read_file(struct config_target *target, const char *path, pyexec_erro
     return parse(target, px_buffer_string(&bytes), bytes.length, name, error);
 }
 
-int px_config_parse(const char *bytes, size_t length, const char *name,
-                    const struct px_config *into, pyexec_error *error)
+int px_config_parse(const char *bytes, size_t length, const char *name, const struct px_config *into,
+                    pyexec_error *error)
 {
     px_auto(target_done) struct config_target target = {0};
     if (target_init(&target, into, error) < 0)
@@ -273,8 +264,7 @@ int px_config_parse(const char *bytes, size_t length, const char *name,
     return parse(&target, bytes, length, name, error);
 }
 
-int px_config_environment(char *const *environment, const struct px_config *into,
-                          pyexec_error *error)
+int px_config_environment(char *const *environment, const struct px_config *into, pyexec_error *error)
 {
     px_auto(target_done) struct config_target target = {0};
     if (target_init(&target, into, error) < 0)
@@ -292,8 +282,7 @@ int px_config_load_into(const char *path, const struct px_config *into, pyexec_e
     return px_session_config_check(target.bases[SESSION], error);
 }
 
-int px_config_load(const char *path, struct px_policy *policy, struct px_host *host,
-                   pyexec_error *error)
+int px_config_load(const char *path, struct px_policy *policy, struct px_host *host, pyexec_error *error)
 {
     const struct px_config into = {.policy = policy, .host = host};
     return px_config_load_into(path, &into, error);

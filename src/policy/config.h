@@ -13,14 +13,14 @@
 /* How the executor itself is run; the configuration's [host] section. host.def is the table:
  * PX_HOST_FIELD(kind, member, key, default, minimum, maximum, nullable, meaning). */
 struct px_host {
-    struct px_strings allow_missing;    /* layer names */
-    int64_t zygotes;                    /* 2 */
-    int64_t pool_size;                  /* 16 */
-    int64_t pool_idle_ms;               /* 5m */
-    char *uid_range;                    /* NULL, or "START:COUNT" */
-    char *cgroup;                       /* "auto", "off" or a path */
-    int64_t queue_length;               /* 256 */
-    int64_t max_concurrent;             /* 0 in the struct: 2 x CPUs */
+    struct px_strings allow_missing; /* layer names */
+    int64_t zygotes;                 /* 2 */
+    int64_t pool_size;               /* 16 */
+    int64_t pool_idle_ms;            /* 5m */
+    char *uid_range;                 /* NULL, or "START:COUNT" */
+    char *cgroup;                    /* "auto", "off" or a path */
+    int64_t queue_length;            /* 256 */
+    int64_t max_concurrent;          /* 0 in the struct: 2 x CPUs */
 };
 
 int px_host_init(struct px_host *host, pyexec_error *error);
@@ -34,37 +34,35 @@ bool px_host_uid_range(const char *text, uint32_t *ret_start, uint32_t *ret_coun
 /* Sessions; the configuration's [session] section (session.def). */
 struct px_session_config {
     bool enabled;
-    int64_t max_count;                  /* 0: no limit */
-    int64_t idle_ttl_ms, hard_ttl_ms;   /* PX_NONE: none */
-    char *workspace_root;               /* NULL: in memory; else an absolute path */
+    int64_t max_count;                /* 0: no limit */
+    int64_t idle_ttl_ms, hard_ttl_ms; /* PX_NONE: none */
+    char *workspace_root;             /* NULL: in memory; else an absolute path */
     bool adopt_workspace;
 };
 
 int px_session_config_init(struct px_session_config *session, pyexec_error *error);
 void px_session_config_done(struct px_session_config *session);
-int px_session_config_merge_json(struct px_session_config *session, const json_t *object,
-                                 pyexec_error *error);
+int px_session_config_merge_json(struct px_session_config *session, const json_t *object, pyexec_error *error);
 json_t *px_session_config_to_json(const struct px_session_config *session);
 /* Contradictions between keys. Call after the last merge. */
 int px_session_config_check(const struct px_session_config *session, pyexec_error *error);
 
 /* The server; the configuration's [serve] section (serve.def). */
 struct px_serve_config {
-    struct px_strings listen;           /* unix:PATH or HOST:PORT */
-    char *token_file;                   /* NULL, or an absolute path */
+    struct px_strings listen; /* unix:PATH or HOST:PORT */
+    char *token_file;         /* NULL, or an absolute path */
     struct px_strings allowed_hosts, allowed_origins;
     int64_t max_connections;
     int64_t idle_timeout_ms, drain_grace_ms;
-    char *log_format;                   /* "text" or "json" */
-    char *audit_log;                    /* NULL, or an absolute path */
+    char *log_format; /* "text" or "json" */
+    char *audit_log;  /* NULL, or an absolute path */
     bool playground;
-    bool e2b, dify_sandbox, sandbox_fusion;     /* other servers' routes */
+    bool e2b, dify_sandbox, sandbox_fusion; /* other servers' routes */
 };
 
 int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);
 void px_serve_config_done(struct px_serve_config *serve);
-int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text,
-                             pyexec_error *error);
+int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text, pyexec_error *error);
 
 /* Where the sections go. Those that are NULL are checked all the same and then dropped. */
 struct px_config {
@@ -77,15 +75,13 @@ struct px_config {
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH when it exists) and the environment
  * over what is there. Unknown sections and keys are invalid_policy with file and line. */
 int px_config_load_into(const char *path, const struct px_config *into, pyexec_error *error);
-int px_config_load(const char *path, struct px_policy *policy, struct px_host *host,
-                   pyexec_error *error);
+int px_config_load(const char *path, struct px_policy *policy, struct px_host *host, pyexec_error *error);
 
 /* The two steps of it: a file's bytes (`name` for messages), and NAME=VALUE strings up to a
  * NULL, of which those that don't begin with PYEXEC_ and a section's name are passed over. */
-int px_config_parse(const char *bytes, size_t length, const char *name,
-                    const struct px_config *into, pyexec_error *error);
-int px_config_environment(char *const *environment, const struct px_config *into,
-                          pyexec_error *error);
+int px_config_parse(const char *bytes, size_t length, const char *name, const struct px_config *into,
+                    pyexec_error *error);
+int px_config_environment(char *const *environment, const struct px_config *into, pyexec_error *error);
 
 /* packaging/pyexec.conf: every key, commented out, with default and meaning. */
 void px_config_describe(struct px_buffer *out);

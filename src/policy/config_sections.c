@@ -7,8 +7,7 @@
 #define KEYS_HINT "See docs/configuration.md for all keys and their ranges, or run `pyexec policy --config-template`."
 
 static const struct px_field host_fields[] = {
-#define PX_HOST_FIELD(kind, member, key, ...) \
-    PX_ROW(struct px_host, kind, member, key, "", __VA_ARGS__),
+#define PX_HOST_FIELD(kind, member, key, ...) PX_ROW(struct px_host, kind, member, key, "", __VA_ARGS__),
 #include "policy/host.def"
 #undef PX_HOST_FIELD
 };
@@ -37,8 +36,7 @@ int px_host_merge_json(struct px_host *host, const json_t *object, pyexec_error 
     return px_table_merge_json(&px_host_table, host, object, error);
 }
 
-int px_host_set_text(struct px_host *host, const char *name, const char *text,
-                     pyexec_error *error)
+int px_host_set_text(struct px_host *host, const char *name, const char *text, pyexec_error *error)
 {
     return px_table_set_text(&px_host_table, host, name, text, error);
 }
@@ -49,8 +47,7 @@ json_t *px_host_to_json(const struct px_host *host)
 }
 
 static const struct px_field session_fields[] = {
-#define PX_SESSION_FIELD(kind, member, key, ...) \
-    PX_ROW(struct px_session_config, kind, member, key, "", __VA_ARGS__),
+#define PX_SESSION_FIELD(kind, member, key, ...) PX_ROW(struct px_session_config, kind, member, key, "", __VA_ARGS__),
 #include "policy/session.def"
 #undef PX_SESSION_FIELD
 };
@@ -74,8 +71,7 @@ void px_session_config_done(struct px_session_config *session)
     px_table_done(&px_session_config_table, session);
 }
 
-int px_session_config_merge_json(struct px_session_config *session, const json_t *object,
-                                 pyexec_error *error)
+int px_session_config_merge_json(struct px_session_config *session, const json_t *object, pyexec_error *error)
 {
     return px_table_merge_json(&px_session_config_table, session, object, error);
 }
@@ -86,8 +82,7 @@ json_t *px_session_config_to_json(const struct px_session_config *session)
 }
 
 static const struct px_field serve_fields[] = {
-#define PX_SERVE_FIELD(kind, member, key, ...) \
-    PX_ROW(struct px_serve_config, kind, member, key, "", __VA_ARGS__),
+#define PX_SERVE_FIELD(kind, member, key, ...) PX_ROW(struct px_serve_config, kind, member, key, "", __VA_ARGS__),
 #include "policy/serve.def"
 #undef PX_SERVE_FIELD
 };
@@ -111,8 +106,7 @@ void px_serve_config_done(struct px_serve_config *serve)
     px_table_done(&px_serve_config_table, serve);
 }
 
-int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text,
-                             pyexec_error *error)
+int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text, pyexec_error *error)
 {
     return px_table_set_text(&px_serve_config_table, serve, name, text, error);
 }

@@ -31,8 +31,7 @@ static int setup(void **state)
     *state = &f;
     f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
-           px_session_config_init(&f.session, &f.error) |
-           px_serve_config_init(&f.serve, &f.error);
+           px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error);
 }
 
 static int teardown(void **state)
@@ -53,19 +52,19 @@ static int parse(struct fixture *f, const char *text)
 static void test_good_file(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(parse(f,
-        "# comment\n; comment\n\n"
-        "[policy]\n"
-        "timeout = 9s\r\n"
-        "  cpu-time-seconds=none\n"
-        "\tallowed_imports =\n"
-        "python_bin = /opt/my python/bin/python3\n"
-        "[host]\nzygotes = 3\npool_idle = 10s\nallow_missing = cgroup\n"
-        "uid_range = 100000:65536\n"
-        "[session]\nenabled = false\nmax_count = 0\nidle_ttl = none\nhard_ttl = 2h\n"
-        "workspace_root = /srv/work\nadopt_workspace = true\n"
-        "[serve]\nlisten = unix:/run/a.sock, [::1]:8000\ntoken_file = /etc/pyexec/tokens\n"
-        "[policy]\nmax_threads = 4"), 0);
+    assert_int_equal(parse(f, "# comment\n; comment\n\n"
+                              "[policy]\n"
+                              "timeout = 9s\r\n"
+                              "  cpu-time-seconds=none\n"
+                              "\tallowed_imports =\n"
+                              "python_bin = /opt/my python/bin/python3\n"
+                              "[host]\nzygotes = 3\npool_idle = 10s\nallow_missing = cgroup\n"
+                              "uid_range = 100000:65536\n"
+                              "[session]\nenabled = false\nmax_count = 0\nidle_ttl = none\nhard_ttl = 2h\n"
+                              "workspace_root = /srv/work\nadopt_workspace = true\n"
+                              "[serve]\nlisten = unix:/run/a.sock, [::1]:8000\ntoken_file = /etc/pyexec/tokens\n"
+                              "[policy]\nmax_threads = 4"),
+                     0);
     assert_int_equal(f->policy.timeout_ms, 9000);
     assert_int_equal(f->policy.origin[PX_FIELD_timeout_ms], PX_ORIGIN_FILE);
     assert_true(f->policy.cpu_time_seconds == PX_NONE);
@@ -152,11 +151,16 @@ static void test_unwanted_sections(void **state)
 static void test_environment(void **state)
 {
     struct fixture *f = *state;
-    char *good[] = {(char[]){"PATH=/bin"}, (char[]){"PYEXEC_POLICY_TIMEOUT=8s"},
-                    (char[]){"PYEXEC_HOST_ZYGOTES=1"}, (char[]){"PYEXEC_SESSION_MAX_COUNT=2"},
-                    (char[]){"PYEXEC_POLICY_ALLOWED_IMPORTS="}, (char[]){"PYEXEC_OTHER=1"},
-                    (char[]){"PYEXEC_POLICY=1"}, (char[]){"PYEXEC_"},
-                    (char[]){"PYEXEC_SERVE_TOKEN_FILE=/t"}, NULL};
+    char *good[] = {(char[]){"PATH=/bin"},
+                    (char[]){"PYEXEC_POLICY_TIMEOUT=8s"},
+                    (char[]){"PYEXEC_HOST_ZYGOTES=1"},
+                    (char[]){"PYEXEC_SESSION_MAX_COUNT=2"},
+                    (char[]){"PYEXEC_POLICY_ALLOWED_IMPORTS="},
+                    (char[]){"PYEXEC_OTHER=1"},
+                    (char[]){"PYEXEC_POLICY=1"},
+                    (char[]){"PYEXEC_"},
+                    (char[]){"PYEXEC_SERVE_TOKEN_FILE=/t"},
+                    NULL};
     assert_int_equal(px_config_environment(good, &f->all, &f->error), 0);
     assert_int_equal(f->policy.timeout_ms, 8000);
     assert_int_equal(f->policy.origin[PX_FIELD_timeout_ms], PX_ORIGIN_ENVIRONMENT);
@@ -201,7 +205,7 @@ static void test_load(void **state)
     int status = px_config_load(path, &f->policy, &f->host, &f->error);
     unsetenv("PYEXEC_POLICY_TIMEOUT");
     assert_int_equal(status, 0);
-    assert_int_equal(f->policy.timeout_ms, 4000);       /* the environment is stronger */
+    assert_int_equal(f->policy.timeout_ms, 4000); /* the environment is stronger */
     assert_int_equal(f->policy.max_threads, 2);
     assert_int_equal(f->session.max_count, 50);
     assert_int_equal(px_config_load_into(path, &f->all, &f->error), 0);

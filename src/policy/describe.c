@@ -19,8 +19,7 @@ static const char *default_of(const struct px_field *field)
 }
 
 /* Meaning, what is accepted and the default; each begins a line. */
-static void describe_field(struct px_buffer *out, const char *prefix,
-                           const struct px_field *field)
+static void describe_field(struct px_buffer *out, const char *prefix, const struct px_field *field)
 {
     px_auto_buffer struct px_buffer line = {0};
     wrap(out, prefix, field->info.meaning);
@@ -57,9 +56,10 @@ static void describe_short_flags(struct px_buffer *out)
 
 void px_policy_describe_help(struct px_buffer *out)
 {
-    wrap(out, "", "Keys of the policy. As a flag: --cpu-time-seconds 3; in files: "
-                  "cpu_time_seconds = 3; in the environment: PYEXEC_POLICY_CPU_TIME_SECONDS=3; "
-                  "in JSON: {\"cpu_time_seconds\": 3}.");
+    wrap(out, "",
+         "Keys of the policy. As a flag: --cpu-time-seconds 3; in files: "
+         "cpu_time_seconds = 3; in the environment: PYEXEC_POLICY_CPU_TIME_SECONDS=3; "
+         "in JSON: {\"cpu_time_seconds\": 3}.");
     for (size_t i = 0; i < px_policy_table.count; i++) {
         const struct px_field *field = &px_policy_table.fields[i];
         px_buffer_printf(out, "\n  %s", field->info.name);
@@ -121,8 +121,8 @@ static void add_markdown_short_flags(struct px_buffer *out)
     }
 }
 
-static const struct px_table *const sections[] = {
-    &px_policy_table, &px_session_config_table, &px_host_table, &px_serve_config_table};
+static const struct px_table *const sections[] = {&px_policy_table, &px_session_config_table, &px_host_table,
+                                                  &px_serve_config_table};
 
 void px_config_describe_markdown(struct px_buffer *out)
 {
@@ -151,9 +151,10 @@ void px_config_describe_markdown(struct px_buffer *out)
 
 void px_config_describe(struct px_buffer *out)
 {
-    wrap(out, "# ", "pyexec's configuration: every key with its default. Remove the # before a "
-                    "key to set it. The environment (PYEXEC_POLICY_TIMEOUT=5s) and flags are "
-                    "stronger. Comments stand on lines of their own.");
+    wrap(out, "# ",
+         "pyexec's configuration: every key with its default. Remove the # before a "
+         "key to set it. The environment (PYEXEC_POLICY_TIMEOUT=5s) and flags are "
+         "stronger. Comments stand on lines of their own.");
     for (size_t t = 0; t < sizeof sections / sizeof sections[0]; t++) {
         px_buffer_add_byte(out, '\n');
         wrap(out, "# ", sections[t]->about);
@@ -162,8 +163,8 @@ void px_config_describe(struct px_buffer *out)
             const struct px_field_info *info = &sections[t]->fields[i].info;
             px_buffer_add_byte(out, '\n');
             describe_field(out, "# ", &sections[t]->fields[i]);
-            px_buffer_printf(out, "#%s =%s%s\n", info->alias ? info->alias : info->name,
-                             *info->default_text ? " " : "", info->default_text);
+            px_buffer_printf(out, "#%s =%s%s\n", info->alias ? info->alias : info->name, *info->default_text ? " " : "",
+                             info->default_text);
         }
     }
 }

@@ -66,8 +66,7 @@ int px_table_init(const struct px_table *table, void *base, pyexec_error *error)
     memset(base, 0, table->size);
     for (size_t i = 0; i < table->count; i++) {
         const struct px_field *field = &table->fields[i];
-        if (px_field_set_text(table, field, px_field_in(field, base), field->info.default_text,
-                              error) < 0)
+        if (px_field_set_text(table, field, px_field_in(field, base), field->info.default_text, error) < 0)
             return -1;
     }
     return 0;
@@ -98,8 +97,7 @@ static int copy_member(const struct px_field *field, void *ret, const void *from
     return -1;
 }
 
-int px_field_replace(const struct px_field *field, void *member, const void *from,
-                     pyexec_error *error)
+int px_field_replace(const struct px_field *field, void *member, const void *from, pyexec_error *error)
 {
     free_member(field, member);
     return copy_member(field, member, from) < 0 ? px_error_oom(error) : 0;
@@ -109,8 +107,8 @@ int px_table_copy(const struct px_table *table, void *ret, const void *from, pye
 {
     memset(ret, 0, table->size);
     for (size_t i = 0; i < table->count; i++)
-        if (copy_member(&table->fields[i], px_field_in(&table->fields[i], ret),
-                        px_field_of(&table->fields[i], from)) < 0)
+        if (copy_member(&table->fields[i], px_field_in(&table->fields[i], ret), px_field_of(&table->fields[i], from)) <
+            0)
             return px_error_oom(error);
     return 0;
 }
@@ -131,8 +129,7 @@ json_t *px_field_to_json(const struct px_field *field, const void *member)
 {
     switch (field->kind->shape) {
     case PX_SHAPE_NUMBER:
-        return *(const int64_t *)member == PX_NONE ? json_null()
-                                                   : json_integer(*(const int64_t *)member);
+        return *(const int64_t *)member == PX_NONE ? json_null() : json_integer(*(const int64_t *)member);
     case PX_SHAPE_BOOLEAN:
         return json_boolean(*(const bool *)member);
     case PX_SHAPE_STRING:
@@ -149,8 +146,7 @@ json_t *px_table_to_json(const struct px_table *table, const void *base)
     for (size_t i = 0; object && i < table->count; i++) {
         const struct px_field *field = &table->fields[i];
         /* json_object_set_new refuses a NULL value, that is a failed allocation. */
-        if (json_object_set_new(object, field->info.name,
-                                px_field_to_json(field, px_field_of(field, base))) < 0) {
+        if (json_object_set_new(object, field->info.name, px_field_to_json(field, px_field_of(field, base))) < 0) {
             json_decref(object);
             return NULL;
         }
@@ -158,10 +154,9 @@ json_t *px_table_to_json(const struct px_table *table, const void *base)
     return object;
 }
 
-int px_table_merge_json(const struct px_table *table, void *base, const json_t *object,
-                        pyexec_error *error)
+int px_table_merge_json(const struct px_table *table, void *base, const json_t *object, pyexec_error *error)
 {
-    if (!object)        /* a copy that failed: callers leave out what was not given */
+    if (!object) /* a copy that failed: callers leave out what was not given */
         return px_error_oom(error);
     if (!json_is_object(object)) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "%s must be a JSON object", table->name);
@@ -184,8 +179,7 @@ int px_table_merge_json(const struct px_table *table, void *base, const json_t *
 static bool name_ends_in_ms(const char *name)
 {
     size_t length = strlen(name);
-    return length >= 3 && (name[length - 3] == '_' || name[length - 3] == '-') &&
-           strcmp(name + length - 2, "ms") == 0;
+    return length >= 3 && (name[length - 3] == '_' || name[length - 3] == '-') && strcmp(name + length - 2, "ms") == 0;
 }
 
 /* A duration without a unit has the unit of its name, else it is seconds: timeout_ms = 5000,
@@ -199,8 +193,7 @@ static const char *duration_with_unit(const char *name, const char *text, char w
     return with;
 }
 
-int px_table_set_text(const struct px_table *table, void *base, const char *name,
-                      const char *text, pyexec_error *error)
+int px_table_set_text(const struct px_table *table, void *base, const char *name, const char *text, pyexec_error *error)
 {
     char with[32];
     size_t row = px_table_find(table, name);
@@ -238,8 +231,7 @@ size_t px_table_find_key(const struct px_table *table, const char *key)
     return table->count;
 }
 
-int px_table_unknown(const struct px_table *table, const char *name, bool json,
-                     pyexec_error *error)
+int px_table_unknown(const struct px_table *table, const char *name, bool json, pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
     struct px_spelling nearest = {.wanted = name};
@@ -253,8 +245,7 @@ int px_table_unknown(const struct px_table *table, const char *name, bool json,
         if (nearest.best != before)
             key = info->name;
     }
-    px_error_set(error, PYEXEC_INVALID_POLICY, "%s has no key %s", table->name,
-                 px_show(name, strlen(name), shown));
+    px_error_set(error, PYEXEC_INVALID_POLICY, "%s has no key %s", table->name, px_show(name, strlen(name), shown));
     if (!key)
         return px_error_hint(error, "%s", table->hint);
     return px_error_hint(error, "Did you mean %s? %s", json ? key : nearest.best, table->hint);

@@ -17,29 +17,29 @@
 
 /* The C types that a member can have. */
 enum px_shape {
-    PX_SHAPE_STRING,    /* char *, owned; NULL where null is allowed */
-    PX_SHAPE_NUMBER,    /* int64_t; PX_NONE where null is allowed */
-    PX_SHAPE_BOOLEAN,   /* bool */
-    PX_SHAPE_STRINGS,   /* struct px_strings */
+    PX_SHAPE_STRING,  /* char *, owned; NULL where null is allowed */
+    PX_SHAPE_NUMBER,  /* int64_t; PX_NONE where null is allowed */
+    PX_SHAPE_BOOLEAN, /* bool */
+    PX_SHAPE_STRINGS, /* struct px_strings */
 };
 
 struct px_unit {
-    const char *name;       /* lower case; "" where the plain number has a meaning */
+    const char *name; /* lower case; "" where the plain number has a meaning */
     int64_t factor;
 };
 
 struct px_kind {
     const char *name;
     enum px_shape shape;
-    const char *accepts;    /* completes "accepted is"; ranges are added */
-    const char *hint;       /* NULL: the table's */
-    const struct px_unit *units;                        /* numbers; ends with a NULL name */
-    bool (*valid)(const char *text, size_t length);     /* strings and items of a list */
+    const char *accepts;                            /* completes "accepted is"; ranges are added */
+    const char *hint;                               /* NULL: the table's */
+    const struct px_unit *units;                    /* numbers; ends with a NULL name */
+    bool (*valid)(const char *text, size_t length); /* strings and items of a list */
 };
 
-extern const struct px_kind px_kind_string, px_kind_duration, px_kind_integer, px_kind_size,
-    px_kind_boolean, px_kind_names, px_kind_list, px_kind_layers, px_kind_uid_range,
-    px_kind_cgroup, px_kind_path, px_kind_addresses, px_kind_texts, px_kind_log_format;
+extern const struct px_kind px_kind_string, px_kind_duration, px_kind_integer, px_kind_size, px_kind_boolean,
+    px_kind_names, px_kind_list, px_kind_layers, px_kind_uid_range, px_kind_cgroup, px_kind_path, px_kind_addresses,
+    px_kind_texts, px_kind_log_format;
 
 struct px_field {
     struct px_field_info info;
@@ -50,23 +50,27 @@ struct px_field {
 /* One row of such a table; `key` is the JSON key, `member` that of the struct. */
 #define PX_ROW(type, kind_, member, key, alias_, default_, minimum_, maximum_, nullable_, meaning_) \
     { \
-        .info = {.name = (key), .alias = sizeof(alias_) > 1 ? (alias_) : NULL, .kind = #kind_, \
-                 .default_text = (default_), .meaning = (meaning_), .minimum = (minimum_), \
-                 .maximum = (maximum_), .nullable = (nullable_)}, \
+        .info = {.name = (key), \
+                 .alias = sizeof(alias_) > 1 ? (alias_) : NULL, \
+                 .kind = #kind_, \
+                 .default_text = (default_), \
+                 .meaning = (meaning_), \
+                 .minimum = (minimum_), \
+                 .maximum = (maximum_), \
+                 .nullable = (nullable_)}, \
         .kind = &px_kind_##kind_, .offset = offsetof(type, member) \
     }
 
 struct px_table {
-    const char *name;           /* of the configuration's section */
-    const char *about;          /* one sentence for the configuration file */
-    const char *hint;           /* where its keys are documented */
+    const char *name;  /* of the configuration's section */
+    const char *about; /* one sentence for the configuration file */
+    const char *hint;  /* where its keys are documented */
     const struct px_field *fields;
     size_t count;
-    size_t size;                /* of the struct */
+    size_t size; /* of the struct */
 };
 
-extern const struct px_table px_policy_table, px_host_table, px_session_config_table,
-    px_serve_config_table;
+extern const struct px_table px_policy_table, px_host_table, px_session_config_table, px_serve_config_table;
 
 static inline void *px_field_in(const struct px_field *field, void *base)
 {
@@ -83,10 +87,9 @@ int px_table_init(const struct px_table *table, void *base, pyexec_error *error)
 int px_table_copy(const struct px_table *table, void *ret, const void *from, pyexec_error *error);
 void px_table_done(const struct px_table *table, void *base);
 json_t *px_table_to_json(const struct px_table *table, const void *base);
-int px_table_merge_json(const struct px_table *table, void *base, const json_t *object,
-                        pyexec_error *error);
-int px_table_set_text(const struct px_table *table, void *base, const char *name,
-                      const char *text, pyexec_error *error);
+int px_table_merge_json(const struct px_table *table, void *base, const json_t *object, pyexec_error *error);
+int px_table_set_text(const struct px_table *table, void *base, const char *name, const char *text,
+                      pyexec_error *error);
 /* Whether every value is one that could have been set. */
 int px_table_check(const struct px_table *table, const void *base, pyexec_error *error);
 
@@ -95,26 +98,23 @@ size_t px_table_find(const struct px_table *table, const char *name);
 /* The row of exactly this key. */
 size_t px_table_find_key(const struct px_table *table, const char *key);
 /* invalid_policy: there is no such key; names the nearest one. */
-int px_table_unknown(const struct px_table *table, const char *name, bool json,
-                     pyexec_error *error);
+int px_table_unknown(const struct px_table *table, const char *name, bool json, pyexec_error *error);
 
 /* One value. A failed one leaves the member as it was. */
-int px_field_set_text(const struct px_table *table, const struct px_field *field, void *member,
-                      const char *text, pyexec_error *error);
-int px_field_set_json(const struct px_table *table, const struct px_field *field, void *member,
-                      const json_t *value, pyexec_error *error);
+int px_field_set_text(const struct px_table *table, const struct px_field *field, void *member, const char *text,
+                      pyexec_error *error);
+int px_field_set_json(const struct px_table *table, const struct px_field *field, void *member, const json_t *value,
+                      pyexec_error *error);
 /* Makes the member a copy of another of its kind. */
-int px_field_replace(const struct px_field *field, void *member, const void *from,
-                     pyexec_error *error);
+int px_field_replace(const struct px_field *field, void *member, const void *from, pyexec_error *error);
 /* NULL: out of memory. */
 json_t *px_field_to_json(const struct px_field *field, const void *member);
 /* Adds the items of a comma-separated text to `list`. */
-int px_field_add_items(const struct px_table *table, const struct px_field *field,
-                       struct px_strings *list, const char *text, pyexec_error *error);
+int px_field_add_items(const struct px_table *table, const struct px_field *field, struct px_strings *list,
+                       const char *text, pyexec_error *error);
 bool px_field_in_range(const struct px_field *field, int64_t value);
 /* invalid_policy with key, value (shown as it is) and what is accepted. */
-int px_field_refuse(const struct px_table *table, const struct px_field *field,
-                    const char *shown, pyexec_error *error);
+int px_field_refuse(const struct px_table *table, const struct px_field *field, const char *shown, pyexec_error *error);
 
 /* What a field accepts: "an integer from 1 to 86400, or none". */
 void px_field_accepts(const struct px_field *field, struct px_buffer *out);

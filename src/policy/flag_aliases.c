@@ -12,8 +12,7 @@ static const struct px_flag_alias flags[FLAG_COUNT] = {
                     "Files of the working directory: none (disable_open), read "
                     "(allow_readonly_open) or full."},
     [FLAG_NETWORK] = {"network", NULL, "The host's network (disable_networking false)."},
-    [FLAG_ANY_IMPORT] = {"any-import", NULL,
-                         "Any import (use_import_whitelist false, banned_imports empty)."},
+    [FLAG_ANY_IMPORT] = {"any-import", NULL, "Any import (use_import_whitelist false, banned_imports empty)."},
     [FLAG_IMPORTS] = {"imports", "default|safe-stdlib",
                       "A set of allowed_imports: default, or all modules of the standard library that only "
                       "compute, such as typing, copy, dataclasses, enum, csv and io."},
@@ -41,22 +40,18 @@ static const struct meaning {
     struct setting settings[2];
     size_t count;
 } meanings[] = {
-    {FLAG_FILES, "none",
-     {{PX_FIELD_disable_open, "true"}, {PX_FIELD_allow_readonly_open, "false"}}, 2},
-    {FLAG_FILES, "read",
-     {{PX_FIELD_disable_open, "false"}, {PX_FIELD_allow_readonly_open, "true"}}, 2},
-    {FLAG_FILES, "full",
-     {{PX_FIELD_disable_open, "false"}, {PX_FIELD_allow_readonly_open, "false"}}, 2},
+    {FLAG_FILES, "none", {{PX_FIELD_disable_open, "true"}, {PX_FIELD_allow_readonly_open, "false"}}, 2},
+    {FLAG_FILES, "read", {{PX_FIELD_disable_open, "false"}, {PX_FIELD_allow_readonly_open, "true"}}, 2},
+    {FLAG_FILES, "full", {{PX_FIELD_disable_open, "false"}, {PX_FIELD_allow_readonly_open, "false"}}, 2},
     {FLAG_NETWORK, "true", {{PX_FIELD_disable_networking, "false"}}, 1},
     {FLAG_NETWORK, "false", {{PX_FIELD_disable_networking, "true"}}, 1},
-    {FLAG_ANY_IMPORT, "true",
-     {{PX_FIELD_use_import_whitelist, "false"}, {PX_FIELD_banned_imports, ""}}, 2},
-    {FLAG_ANY_IMPORT, "false",
-     {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_banned_imports, NULL}}, 2},
-    {FLAG_IMPORTS, "default",
-     {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, NULL}}, 2},
-    {FLAG_IMPORTS, "safe-stdlib",
-     {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, SAFE_STDLIB}}, 2},
+    {FLAG_ANY_IMPORT, "true", {{PX_FIELD_use_import_whitelist, "false"}, {PX_FIELD_banned_imports, ""}}, 2},
+    {FLAG_ANY_IMPORT, "false", {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_banned_imports, NULL}}, 2},
+    {FLAG_IMPORTS, "default", {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, NULL}}, 2},
+    {FLAG_IMPORTS,
+     "safe-stdlib",
+     {{PX_FIELD_use_import_whitelist, "true"}, {PX_FIELD_allowed_imports, SAFE_STDLIB}},
+     2},
 };
 
 const struct px_flag_alias *px_policy_flag_aliases(size_t *count)
@@ -73,8 +68,7 @@ static int find_flag(const char *name)
     return FLAG_COUNT;
 }
 
-static int apply(struct px_policy *policy, const struct meaning *meaning, enum px_origin origin,
-                 pyexec_error *error)
+static int apply(struct px_policy *policy, const struct meaning *meaning, enum px_origin origin, pyexec_error *error)
 {
     for (size_t i = 0; i < meaning->count; i++) {
         const struct setting *setting = &meaning->settings[i];
@@ -86,8 +80,8 @@ static int apply(struct px_policy *policy, const struct meaning *meaning, enum p
     return 0;
 }
 
-int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value,
-                        enum px_origin origin, pyexec_error *error)
+int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value, enum px_origin origin,
+                        pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
     int found = find_flag(flag);
@@ -106,6 +100,6 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
             return apply(policy, &meanings[i], origin, error);
         px_buffer_printf(&accepted, "%s%s", accepted.length ? ", " : "", meanings[i].value);
     }
-    return px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't be %s; accepted is one of %s",
-                        flag, px_show(value, strlen(value), shown), px_buffer_shown(&accepted));
+    return px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't be %s; accepted is one of %s", flag,
+                        px_show(value, strlen(value), shown), px_buffer_shown(&accepted));
 }

@@ -8,15 +8,15 @@
 #include "base/json.h"
 #include "base/spelling.h"
 
-#define INPUT_DEPTH_MAX 200           /* Python's own parser gives up at its recursion limit */
+#define INPUT_DEPTH_MAX 200 /* Python's own parser gives up at its recursion limit */
 #define INPUT_NAME_MAX 255
 
 /* Of every Python from 3.8 on; `match`, `case` and `type` are names too. */
 static const char *const keywords[] = {
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
-    "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in",
-    "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with",
-    "yield",
+    "False", "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break",
+    "class", "continue", "def",   "del",    "elif", "else",   "except", "finally",  "for",
+    "from",  "global",   "if",    "import", "in",   "is",     "lambda", "nonlocal", "not",
+    "or",    "pass",     "raise", "return", "try",  "while",  "with",   "yield",
 };
 
 static const char *const tables[PX_VALUE_JSON_KINDS] = {
@@ -38,15 +38,16 @@ int pyexec_request_set_value_json(pyexec_request *request, const char *wanted)
     return -1;
 }
 
-int px_inputs_take_value_json(pyexec_request *request, const char *key, json_t *value,
-                              pyexec_error *error)
+int px_inputs_take_value_json(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
     bool valid = json_is_null(value) || json_is_string(value);
     if (valid && pyexec_request_set_value_json(request, json_string_value(value)) == 0)
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not null, \"records\" or \"split\"", key);
-    return px_error_hint(error, "Send \"records\" (a table is a list of objects) or \"split\" (its "
-                                "columns, index and data apart), or leave %s out.", key);
+    return px_error_hint(error,
+                         "Send \"records\" (a table is a list of objects) or \"split\" (its "
+                         "columns, index and data apart), or leave %s out.",
+                         key);
 }
 
 static json_t *own_inputs(pyexec_request *request)
@@ -58,8 +59,7 @@ static json_t *own_inputs(pyexec_request *request)
 
 int pyexec_request_set_input(pyexec_request *request, const char *name, const char *value_json)
 {
-    json_t *value = px_json_loads(value_json,
-                               JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+    json_t *value = px_json_loads(value_json, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
     return value ? json_object_set_new(own_inputs(request), name, value) : -1;
 }
 
@@ -76,8 +76,7 @@ static bool is_identifier(const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
     size_t length = strlen(name);
-    return length && length <= INPUT_NAME_MAX && strspn(name, letters) == length &&
-           !(name[0] >= '0' && name[0] <= '9');
+    return length && length <= INPUT_NAME_MAX && strspn(name, letters) == length && !(name[0] >= '0' && name[0] <= '9');
 }
 
 static int check_name(const char *name, pyexec_error *error)
@@ -88,8 +87,7 @@ static int check_name(const char *name, pyexec_error *error)
             return px_error_hint(error, "Choose another name for the variable.");
         }
     if (px_name_is_dunder(name)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "inputs: '%.200s' begins or ends with two underscores", name);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%.200s' begins or ends with two underscores", name);
         return px_error_hint(error, "Names with leading and trailing double underscores are reserved. Choose another.");
     }
     if (is_identifier(name))
@@ -124,8 +122,8 @@ int px_inputs_check(pyexec_request *request, pyexec_error *error)
         if (check_name(name, error) < 0)
             return -1;
         if (too_deep(value, 1)) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%s' is nested more than %d deep",
-                         name, INPUT_DEPTH_MAX);
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%s' is nested more than %d deep", name,
+                         INPUT_DEPTH_MAX);
             return px_error_hint(error, "Send flatter data, or a file.");
         }
     }

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/layers.h"
 #include "base/paths.h"
 #include "base/utf8.h"
 #include "policy/fields.h"
-#include "base/layers.h"
 
 /* Characters that no identifier has but that would make messages lie: controls, spaces,
  * direction marks, symbols, private use. Python's own rule (XID_Start, XID_Continue) is
@@ -16,8 +16,8 @@
 static const struct {
     uint32_t first, last;
 } never_in_names[] = {
-    {0x0080, 0x00A9}, {0x061C, 0x061C}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x203E},
-    {0x2041, 0x2053}, {0x2055, 0x2070}, {0x2190, 0x2BFF}, {0x2E00, 0x2E2E}, {0x2E30, 0x3004},
+    {0x0080, 0x00A9}, {0x061C, 0x061C}, {0x1680, 0x1680}, {0x180E, 0x180E},   {0x2000, 0x203E},
+    {0x2041, 0x2053}, {0x2055, 0x2070}, {0x2190, 0x2BFF}, {0x2E00, 0x2E2E},   {0x2E30, 0x3004},
     {0xE000, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFF}, {0xE0000, 0xE00FF}, {0xF0000, 0x10FFFF},
 };
 
@@ -32,8 +32,7 @@ static uint32_t decode(const unsigned char *bytes, size_t length)
 
 static bool ascii_in_name(char c, bool first)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-           (!first && c >= '0' && c <= '9');
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (!first && c >= '0' && c <= '9');
 }
 
 static bool valid_identifier(const char *text, size_t length)
@@ -110,8 +109,7 @@ static size_t scan_number(const char *text, size_t length, uint64_t maximum, uin
     return i;
 }
 
-static bool scan_uid_range(const char *text, size_t length, uint32_t *ret_start,
-                           uint32_t *ret_count)
+static bool scan_uid_range(const char *text, size_t length, uint32_t *ret_start, uint32_t *ret_count)
 {
     uint64_t start, count;
     size_t at = scan_number(text, length, UINT32_MAX, &start);
@@ -189,11 +187,8 @@ static const struct px_unit duration_units[] = {
 };
 
 static const struct px_unit size_units[] = {
-    {"", 1},          {"B", 1},
-    {"K", 1 << 10},   {"KB", 1 << 10}, {"KiB", 1 << 10},
-    {"M", 1 << 20},   {"MB", 1 << 20}, {"MiB", 1 << 20},
-    {"G", 1 << 30},   {"GB", 1 << 30}, {"GiB", 1 << 30},
-    {NULL, 0},
+    {"", 1},         {"B", 1},         {"K", 1 << 10}, {"KB", 1 << 10}, {"KiB", 1 << 10}, {"M", 1 << 20},
+    {"MB", 1 << 20}, {"MiB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30}, {"GiB", 1 << 30}, {NULL, 0},
 };
 
 #define LIST_FORM ", comma-separated (in JSON an array)"
@@ -202,39 +197,36 @@ static const char layers_accepted[] = "names of isolation layers" LIST_FORM ", o
 #define PX_LAYER(constant, name, ...) " " name
 #include "base/layers.def"
 #undef PX_LAYER
-    ", or " PX_TIER_CONTAINER " for the namespaces together";
+                                      ", or " PX_TIER_CONTAINER " for the namespaces together";
 
-const struct px_kind px_kind_string = {
-    "string", PX_SHAPE_STRING, "a text that is not empty", NULL, NULL, valid_text};
+const struct px_kind px_kind_string = {"string", PX_SHAPE_STRING, "a text that is not empty", NULL, NULL, valid_text};
 const struct px_kind px_kind_duration = {
-    "duration", PX_SHAPE_NUMBER, "a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds)",
-    NULL, duration_units, NULL};
-const struct px_kind px_kind_integer = {
-    "integer", PX_SHAPE_NUMBER, "an integer", NULL, NULL, NULL};
-const struct px_kind px_kind_size = {
-    "size", PX_SHAPE_NUMBER, "bytes or an integer with K, M or G", NULL, size_units, NULL};
-const struct px_kind px_kind_boolean = {
-    "boolean", PX_SHAPE_BOOLEAN, "true or false", NULL, NULL, NULL};
-const struct px_kind px_kind_names = {
-    "names", PX_SHAPE_STRINGS, "top-level module names" LIST_FORM,
-    "A module is named by its first part: os, not os.path; no wildcards.", NULL,
-    valid_identifier};
-const struct px_kind px_kind_list = {
-    "list", PX_SHAPE_STRINGS, "module names" LIST_FORM, NULL, NULL, valid_module};
+    "duration",
+    PX_SHAPE_NUMBER,
+    "a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds)",
+    NULL,
+    duration_units,
+    NULL};
+const struct px_kind px_kind_integer = {"integer", PX_SHAPE_NUMBER, "an integer", NULL, NULL, NULL};
+const struct px_kind px_kind_size = {"size", PX_SHAPE_NUMBER, "bytes or an integer with K, M or G",
+                                     NULL,   size_units,      NULL};
+const struct px_kind px_kind_boolean = {"boolean", PX_SHAPE_BOOLEAN, "true or false", NULL, NULL, NULL};
+const struct px_kind px_kind_names = {"names",
+                                      PX_SHAPE_STRINGS,
+                                      "top-level module names" LIST_FORM,
+                                      "A module is named by its first part: os, not os.path; no wildcards.",
+                                      NULL,
+                                      valid_identifier};
+const struct px_kind px_kind_list = {"list", PX_SHAPE_STRINGS, "module names" LIST_FORM, NULL, NULL, valid_module};
 const struct px_kind px_kind_layers = {
-    "layers", PX_SHAPE_STRINGS, layers_accepted, "`pyexec doctor` says which layers hold here.",
-    NULL, valid_layer};
-const struct px_kind px_kind_uid_range = {
-    "uid_range", PX_SHAPE_STRING, "START:COUNT, both above 0", NULL, NULL, valid_uid_range};
+    "layers", PX_SHAPE_STRINGS, layers_accepted, "`pyexec doctor` says which layers hold here.", NULL, valid_layer};
+const struct px_kind px_kind_uid_range = {"uid_range", PX_SHAPE_STRING, "START:COUNT, both above 0", NULL,
+                                          NULL,        valid_uid_range};
 const struct px_kind px_kind_cgroup = {
-    "cgroup", PX_SHAPE_STRING, "auto, off or an absolute path without parent folders (..)",
-    NULL, NULL, valid_cgroup};
-const struct px_kind px_kind_path = {
-    "path", PX_SHAPE_STRING, "an absolute path", NULL, NULL, valid_path};
-const struct px_kind px_kind_addresses = {
-    "addresses", PX_SHAPE_STRINGS, "unix:/PATH or HOST:PORT" LIST_FORM, NULL, NULL,
-    valid_address};
-const struct px_kind px_kind_texts = {
-    "texts", PX_SHAPE_STRINGS, "names without spaces" LIST_FORM, NULL, NULL, valid_token};
-const struct px_kind px_kind_log_format = {
-    "log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};
+    "cgroup", PX_SHAPE_STRING, "auto, off or an absolute path without parent folders (..)", NULL, NULL, valid_cgroup};
+const struct px_kind px_kind_path = {"path", PX_SHAPE_STRING, "an absolute path", NULL, NULL, valid_path};
+const struct px_kind px_kind_addresses = {"addresses", PX_SHAPE_STRINGS, "unix:/PATH or HOST:PORT" LIST_FORM, NULL,
+                                          NULL,        valid_address};
+const struct px_kind px_kind_texts = {"texts", PX_SHAPE_STRINGS, "names without spaces" LIST_FORM, NULL,
+                                      NULL,    valid_token};
+const struct px_kind px_kind_log_format = {"log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};

@@ -20,8 +20,7 @@ const char *px_show(const char *bytes, size_t length, char shown[PX_SHOWN_MAX])
     while (i < length && out <= SHOWN_BYTES) {
         const unsigned char *at = (const unsigned char *)bytes + i;
         size_t step = px_utf8_sequence(at, length - i);
-        bool control = step == 1 ? *at < 0x20 || *at == 0x7F
-                                 : step == 2 && at[0] == 0xC2 && at[1] < 0xA0;
+        bool control = step == 1 ? *at < 0x20 || *at == 0x7F : step == 2 && at[0] == 0xC2 && at[1] < 0xA0;
         if (!step || control)
             shown[out++] = '?';
         else
@@ -40,8 +39,7 @@ static void format_number(const struct px_kind *kind, int64_t value, struct px_b
     for (const struct px_unit *unit = kind->units; unit && unit->name; unit++)
         if (!best || (value && unit->factor > best->factor && value % unit->factor == 0))
             best = unit;
-    px_buffer_printf(out, "%" PRId64 "%s", best ? value / best->factor : value,
-                     best ? best->name : "");
+    px_buffer_printf(out, "%" PRId64 "%s", best ? value / best->factor : value, best ? best->name : "");
 }
 
 void px_field_accepts(const struct px_field *field, struct px_buffer *out)
@@ -60,42 +58,45 @@ void px_field_accepts(const struct px_field *field, struct px_buffer *out)
         px_buffer_add_string(out, ", or none (in JSON null)");
 }
 
-int px_field_refuse(const struct px_table *table, const struct px_field *field,
-                    const char *shown, pyexec_error *error)
+int px_field_refuse(const struct px_table *table, const struct px_field *field, const char *shown, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer accepted = {0};
     px_field_accepts(field, &accepted);
-    px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't be %s; accepted is %s",
-                 field->info.name, shown, px_buffer_shown(&accepted));
+    px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't be %s; accepted is %s", field->info.name, shown,
+                 px_buffer_shown(&accepted));
     return px_error_hint(error, "%s", field->kind->hint ? field->kind->hint : table->hint);
 }
 
-static int refuse_text(const struct px_table *table, const struct px_field *field,
-                       const char *text, size_t length, pyexec_error *error)
+static int refuse_text(const struct px_table *table, const struct px_field *field, const char *text, size_t length,
+                       pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];
     return px_field_refuse(table, field, px_show(text, length, shown), error);
 }
 
-static int refuse_json(const struct px_table *table, const struct px_field *field,
-                       const json_t *value, pyexec_error *error)
+static int refuse_json(const struct px_table *table, const struct px_field *field, const json_t *value,
+                       pyexec_error *error)
 {
     char number[64];
     switch (json_typeof(value)) {
-    case JSON_OBJECT: return px_field_refuse(table, field, "an object", error);
-    case JSON_ARRAY: return px_field_refuse(table, field, "an array", error);
+    case JSON_OBJECT:
+        return px_field_refuse(table, field, "an object", error);
+    case JSON_ARRAY:
+        return px_field_refuse(table, field, "an array", error);
     case JSON_STRING:
-        return refuse_text(table, field, json_string_value(value), json_string_length(value),
-                           error);
+        return refuse_text(table, field, json_string_value(value), json_string_length(value), error);
     case JSON_INTEGER:
         snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return px_field_refuse(table, field, number, error);
     case JSON_REAL:
         snprintf(number, sizeof number, "the real number %g", json_real_value(value));
         return px_field_refuse(table, field, number, error);
-    case JSON_TRUE: return px_field_refuse(table, field, "true", error);
-    case JSON_FALSE: return px_field_refuse(table, field, "false", error);
-    case JSON_NULL: break;
+    case JSON_TRUE:
+        return px_field_refuse(table, field, "true", error);
+    case JSON_FALSE:
+        return px_field_refuse(table, field, "false", error);
+    case JSON_NULL:
+        break;
     }
     return px_field_refuse(table, field, "null", error);
 }
@@ -114,14 +115,12 @@ static bool same_unit(const char *text, size_t length, const char *unit)
 }
 
 /* Digits and a unit of the kind's; false too when the product doesn't fit. */
-static bool parse_number(const struct px_kind *kind, const char *text, size_t length,
-                         int64_t *ret)
+static bool parse_number(const struct px_kind *kind, const char *text, size_t length, int64_t *ret)
 {
     int64_t value = 0;
     size_t i = 0;
     for (; i < length && text[i] >= '0' && text[i] <= '9'; i++)
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, text[i] - '0', &value))
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, text[i] - '0', &value))
             return false;
     if (!i)
         return false;
@@ -152,15 +151,13 @@ static int replace_string(char **member, const char *text, size_t length, pyexec
     return 0;
 }
 
-static int add_item(const struct px_table *table, const struct px_field *field,
-                    struct px_strings *list, const char *item, size_t length,
-                    pyexec_error *error)
+static int add_item(const struct px_table *table, const struct px_field *field, struct px_strings *list,
+                    const char *item, size_t length, pyexec_error *error)
 {
     if (!field->kind->valid(item, length))
         return refuse_text(table, field, item, length, error);
     if (list->count >= PX_NAMES_MAX) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "%s has more than %d items",
-                     field->info.name, PX_NAMES_MAX);
+        px_error_set(error, PYEXEC_INVALID_POLICY, "%s has more than %d items", field->info.name, PX_NAMES_MAX);
         return px_error_hint(error, "%s", table->hint);
     }
     return px_strings_add(list, item, length) < 0 ? px_error_oom(error) : 0;
@@ -171,8 +168,8 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-int px_field_add_items(const struct px_table *table, const struct px_field *field,
-                       struct px_strings *list, const char *text, pyexec_error *error)
+int px_field_add_items(const struct px_table *table, const struct px_field *field, struct px_strings *list,
+                       const char *text, pyexec_error *error)
 {
     if (!text[strspn(text, " \t")])
         return 0;
@@ -191,9 +188,8 @@ int px_field_add_items(const struct px_table *table, const struct px_field *fiel
     }
 }
 
-static int set_items(const struct px_table *table, const struct px_field *field,
-                     struct px_strings *member, const char *text, const json_t *array,
-                     pyexec_error *error)
+static int set_items(const struct px_table *table, const struct px_field *field, struct px_strings *member,
+                     const char *text, const json_t *array, pyexec_error *error)
 {
     px_auto(px_strings_done) struct px_strings list = {0};
     if (text && px_field_add_items(table, field, &list, text, error) < 0)
@@ -202,8 +198,7 @@ static int set_items(const struct px_table *table, const struct px_field *field,
         const json_t *item = json_array_get(array, i);
         if (!json_is_string(item))
             return refuse_json(table, field, item, error);
-        if (add_item(table, field, &list, json_string_value(item), json_string_length(item),
-                     error) < 0)
+        if (add_item(table, field, &list, json_string_value(item), json_string_length(item), error) < 0)
             return -1;
     }
     px_strings_done(member);
@@ -223,9 +218,8 @@ static int set_null(const struct px_field *field, void *member)
     return 0;
 }
 
-static int set_number_text(const struct px_table *table, const struct px_field *field,
-                           int64_t *member, const char *text, size_t length,
-                           pyexec_error *error)
+static int set_number_text(const struct px_table *table, const struct px_field *field, int64_t *member,
+                           const char *text, size_t length, pyexec_error *error)
 {
     int64_t value;
     if (!parse_number(field->kind, text, length, &value) || !px_field_in_range(field, value))
@@ -234,8 +228,8 @@ static int set_number_text(const struct px_table *table, const struct px_field *
     return 0;
 }
 
-int px_field_set_text(const struct px_table *table, const struct px_field *field, void *member,
-                      const char *text, pyexec_error *error)
+int px_field_set_text(const struct px_table *table, const struct px_field *field, void *member, const char *text,
+                      pyexec_error *error)
 {
     size_t length = strlen(text);
     if (field->info.nullable && strcmp(text, "none") == 0)
@@ -258,8 +252,8 @@ int px_field_set_text(const struct px_table *table, const struct px_field *field
     return refuse_text(table, field, text, length, error);
 }
 
-int px_field_set_json(const struct px_table *table, const struct px_field *field, void *member,
-                      const json_t *value, pyexec_error *error)
+int px_field_set_json(const struct px_table *table, const struct px_field *field, void *member, const json_t *value,
+                      pyexec_error *error)
 {
     const char *text = json_string_value(value);
     size_t length = json_string_length(value);

@@ -29,8 +29,7 @@ static void check_refused(const pyexec_error *error, const char *key)
 
 static void check_value(json_t *object, const char *key, const char *expected)
 {
-    px_auto_free char *text = json_dumps(json_object_get(object, key),
-                                         JSON_COMPACT | JSON_ENCODE_ANY);
+    px_auto_free char *text = json_dumps(json_object_get(object, key), JSON_COMPACT | JSON_ENCODE_ANY);
     json_decref(object);
     assert_non_null(text);
     assert_string_equal(text, expected);
@@ -43,7 +42,7 @@ static const struct row text_rows[] = {
     {"timeout_ms", "1h", "3600000"},
     {"timeout_ms", "24h", "86400000"},
     {"timeout_ms", "0005S", "5000"},
-    {"timeout_ms", "250", "250"},       /* the name has the unit */
+    {"timeout_ms", "250", "250"}, /* the name has the unit */
     {"timeout_ms", "1ms", "1"},
     {"timeout_ms", "0ms", NULL},
     {"timeout_ms", "25h", NULL},
@@ -186,7 +185,7 @@ static const struct row json_rows[] = {
     {"cpu_time_seconds", "1.5", NULL},
     {"cpu_time_seconds", "true", NULL},
     {"cpu_time_seconds", "false", NULL},
-    {"cpu_time_seconds", "-9223372036854775808", NULL},     /* PX_NONE is not a number */
+    {"cpu_time_seconds", "-9223372036854775808", NULL}, /* PX_NONE is not a number */
     {"address_space_bytes", "-9223372036854775808", NULL},
     {"address_space_bytes", "\"1GiB\"", "1073741824"},
     {"address_space_bytes", "\"none\"", NULL},
@@ -254,7 +253,7 @@ static const struct row host_rows[] = {
     {"pool_size", "0", "0"},
     {"pool_size", "1025", NULL},
     {"pool_idle", "5m", "300000"},
-    {"pool-idle", "90s", NULL},         /* looked up as it is in JSON below */
+    {"pool-idle", "90s", NULL}, /* looked up as it is in JSON below */
     {"pool_idle", "300", "300000"},
     {"uid_range", "none", "null"},
     {"uid_range", "100000:65536", "\"100000:65536\""},
@@ -318,13 +317,22 @@ static void test_uid_range(void **state)
 static void test_addresses(void **state)
 {
     (void)state;
-    static const char *const good[] = {
-        "unix:/run/x.sock", "127.0.0.1:8000", "localhost:0", "[::1]:65535", "a:1,unix:/b", ""};
-    static const char *const bad[] = {
-        "unix:x.sock", "unix:", "8000", ":8000", "::1:80", "[]:80", "a:", "a:65536", "a:b",
-        "a:1,", "a b:1", "/x:1",
-        ("unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
-         "0123456789012345678901234567890123456789")};
+    static const char *const good[] = {"unix:/run/x.sock", "127.0.0.1:8000", "localhost:0",
+                                       "[::1]:65535",      "a:1,unix:/b",    ""};
+    static const char *const bad[] = {"unix:x.sock",
+                                      "unix:",
+                                      "8000",
+                                      ":8000",
+                                      "::1:80",
+                                      "[]:80",
+                                      "a:",
+                                      "a:65536",
+                                      "a:b",
+                                      "a:1,",
+                                      "a b:1",
+                                      "/x:1",
+                                      ("unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
+                                       "0123456789012345678901234567890123456789")};
     pyexec_error error;
     px_auto(px_serve_config_done) struct px_serve_config serve;
     assert_int_equal(px_serve_config_init(&serve, &error), 0);
@@ -385,12 +393,17 @@ static void test_messages(void **state)
     static const struct {
         const char *key, *given, *message;
     } rows[] = {
-        {"timeout", "5 s", "timeout_ms can't be '5 s'; accepted is a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds), from 1ms to 24h"},
-        {"cpu_time_seconds", "0", "cpu_time_seconds can't be '0'; accepted is an integer, from 1 to 86400, or none (in JSON null)"},
-        {"address_space_bytes", "1M", "address_space_bytes can't be '1M'; accepted is bytes or an integer with K, M or G, at least 64M, or none (in JSON null)"},
-        {"workspace_bytes", "x", "workspace_bytes can't be 'x'; accepted is bytes or an integer with K, M or G, from 0 to 64G"},
+        {"timeout", "5 s",
+         "timeout_ms can't be '5 s'; accepted is a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds), from 1ms to 24h"},
+        {"cpu_time_seconds", "0",
+         "cpu_time_seconds can't be '0'; accepted is an integer, from 1 to 86400, or none (in JSON null)"},
+        {"address_space_bytes", "1M",
+         "address_space_bytes can't be '1M'; accepted is bytes or an integer with K, M or G, at least 64M, or none (in JSON null)"},
+        {"workspace_bytes", "x",
+         "workspace_bytes can't be 'x'; accepted is bytes or an integer with K, M or G, from 0 to 64G"},
         {"disable_open", "no", "disable_open can't be 'no'; accepted is true or false"},
-        {"allowed_imports", "a,os.path", "allowed_imports can't be 'os.path'; accepted is top-level module names, comma-separated (in JSON an array)"},
+        {"allowed_imports", "a,os.path",
+         "allowed_imports can't be 'os.path'; accepted is top-level module names, comma-separated (in JSON an array)"},
     };
     pyexec_error error;
     px_auto(px_policy_done) struct px_policy policy;
@@ -404,9 +417,8 @@ static void test_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),      cmocka_unit_test(test_json),
-        cmocka_unit_test(test_host),      cmocka_unit_test(test_uid_range),
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_text),      cmocka_unit_test(test_json),      cmocka_unit_test(test_host),
+        cmocka_unit_test(test_uid_range), cmocka_unit_test(test_addresses), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_show),      cmocka_unit_test(test_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

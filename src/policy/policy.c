@@ -27,9 +27,8 @@ const struct px_table px_policy_table = {
 const char *px_origin_name(enum px_origin origin)
 {
     static const char *const names[] = {
-        [PX_ORIGIN_DEFAULT] = "default", [PX_ORIGIN_FILE] = "file",
-        [PX_ORIGIN_ENVIRONMENT] = "environment", [PX_ORIGIN_FLAG] = "flag",
-        [PX_ORIGIN_REQUEST] = "request",
+        [PX_ORIGIN_DEFAULT] = "default", [PX_ORIGIN_FILE] = "file",       [PX_ORIGIN_ENVIRONMENT] = "environment",
+        [PX_ORIGIN_FLAG] = "flag",       [PX_ORIGIN_REQUEST] = "request",
     };
     return (size_t)origin < PX_COUNT(names) ? names[origin] : "unknown";
 }
@@ -68,8 +67,7 @@ static void take_back_readonly(struct px_policy *policy, enum px_origin origin)
     policy->origin[PX_FIELD_allow_readonly_open] = (uint8_t)origin;
 }
 
-int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin,
-                         pyexec_error *error)
+int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin, pyexec_error *error)
 {
     if (px_table_merge_json(&px_policy_table, policy, object, error) < 0)
         return -1;
@@ -82,21 +80,20 @@ int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px
     return 0;
 }
 
-int px_policy_set_text(struct px_policy *policy, const char *name, const char *text,
-                       enum px_origin origin, pyexec_error *error)
+int px_policy_set_text(struct px_policy *policy, const char *name, const char *text, enum px_origin origin,
+                       pyexec_error *error)
 {
     if (px_table_set_text(&px_policy_table, policy, name, text, error) < 0)
         return -1;
     enum px_policy_field field = px_policy_find(name);
     policy->origin[field] = (uint8_t)origin;
-    if (field == PX_FIELD_disable_open && policy->disable_open &&
-        policy->origin[PX_FIELD_allow_readonly_open] < origin)
+    if (field == PX_FIELD_disable_open && policy->disable_open && policy->origin[PX_FIELD_allow_readonly_open] < origin)
         take_back_readonly(policy, origin);
     return 0;
 }
 
-int px_policy_add_names(struct px_policy *policy, enum px_policy_field field,
-                        const char *comma_list, enum px_origin origin, pyexec_error *error)
+int px_policy_add_names(struct px_policy *policy, enum px_policy_field field, const char *comma_list,
+                        enum px_origin origin, pyexec_error *error)
 {
     if (fields[field].kind->shape != PX_SHAPE_STRINGS)
         return px_error_set(error, PYEXEC_INTERNAL, "%s is not a set", fields[field].info.name);

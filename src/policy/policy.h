@@ -37,11 +37,11 @@ void px_strings_done(struct px_strings *strings);
 
 /* Kinds of a field: the C type, JSON type and text form that it has. */
 typedef char *px_field_string;
-typedef int64_t px_field_duration;      /* milliseconds; text with a unit */
-typedef int64_t px_field_integer;       /* PX_NONE where null is allowed */
-typedef int64_t px_field_size;          /* bytes; text with K, M, G */
+typedef int64_t px_field_duration; /* milliseconds; text with a unit */
+typedef int64_t px_field_integer;  /* PX_NONE where null is allowed */
+typedef int64_t px_field_size;     /* bytes; text with K, M, G */
 typedef bool px_field_boolean;
-typedef struct px_strings px_field_names;   /* set of top-level module names */
+typedef struct px_strings px_field_names; /* set of top-level module names */
 typedef struct px_strings px_field_list;
 
 /* Where a value is from, weakest first (`pyexec policy --origin`). */
@@ -65,7 +65,7 @@ struct px_policy {
 #define PX_FIELD(kind, name, ...) px_field_##kind name;
 #include "policy/policy.def"
 #undef PX_FIELD
-    uint8_t origin[PX_FIELD_COUNT];     /* enum px_origin */
+    uint8_t origin[PX_FIELD_COUNT]; /* enum px_origin */
 };
 
 /* The three depths of file access that the two booleans encode. */
@@ -81,31 +81,30 @@ void px_policy_done(struct px_policy *policy);
  * but must still be freed with px_policy_done. Strings with units are accepted where the
  * field is a duration or a size ("timeout_ms": "5s" too). An object that sets disable_open
  * and says nothing of allow_readonly_open takes an earlier allow_readonly_open back. */
-int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin,
-                         pyexec_error *error);
+int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin, pyexec_error *error);
 
 /* Sets one field from text, as flags, the environment and configuration files give it:
  * durations and sizes with units, "none" for null, true/false, comma-separated lists.
  * `name` is the JSON key, or the same with '-' for '_', or an alias ("timeout"). A disable_open
  * takes an allow_readonly_open of a weaker origin back. */
-int px_policy_set_text(struct px_policy *policy, const char *name, const char *text,
-                       enum px_origin origin, pyexec_error *error);
+int px_policy_set_text(struct px_policy *policy, const char *name, const char *text, enum px_origin origin,
+                       pyexec_error *error);
 
 /* Adds comma-separated names to a set or list, as `--allow-import a,b` does. */
-int px_policy_add_names(struct px_policy *policy, enum px_policy_field field,
-                        const char *comma_list, enum px_origin origin, pyexec_error *error);
+int px_policy_add_names(struct px_policy *policy, enum px_policy_field field, const char *comma_list,
+                        enum px_origin origin, pyexec_error *error);
 
 /* Flags that stand for values of several fields. */
 struct px_flag_alias {
-    const char *name;           /* without the dashes */
-    const char *argument;       /* what its value is called, or NULL: a switch */
+    const char *name;     /* without the dashes */
+    const char *argument; /* what its value is called, or NULL: a switch */
     const char *meaning;
 };
 const struct px_flag_alias *px_policy_flag_aliases(size_t *count);
 
 /* Applies one. A switch's value is "true" (also when it is NULL) or "false". */
-int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value,
-                        enum px_origin origin, pyexec_error *error);
+int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value, enum px_origin origin,
+                        pyexec_error *error);
 
 /* Ranges and contradictions between fields. Call after the last merge. */
 int px_policy_check(const struct px_policy *policy, pyexec_error *error);
@@ -113,8 +112,7 @@ int px_policy_check(const struct px_policy *policy, pyexec_error *error);
 /* Holds a request's policy below a ceiling: refuses with invalid_policy what it asks for beyond it
  * (its origin is PX_ORIGIN_REQUEST), and lowers the rest. `later`: a session's, of which only what
  * later calls may change can still be lowered; the rest is refused. */
-int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later,
-                    pyexec_error *error);
+int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error);
 
 /* Whether later calls of a session may change it. */
 bool px_policy_changes_later(enum px_policy_field field);
@@ -127,12 +125,12 @@ void px_policy_describe_help(struct px_buffer *out);
 
 /* Field metadata, for flags, completion and tests. */
 struct px_field_info {
-    const char *name;           /* "cpu_time_seconds" */
-    const char *alias;          /* "timeout" for timeout_ms, else NULL */
-    const char *kind;           /* "integer", "size", "duration", "boolean", "names", "list", "string" */
-    const char *default_text;   /* as a flag would give it */
-    const char *meaning;        /* one or two sentences */
-    int64_t minimum, maximum;   /* numbers only */
+    const char *name;         /* "cpu_time_seconds" */
+    const char *alias;        /* "timeout" for timeout_ms, else NULL */
+    const char *kind;         /* "integer", "size", "duration", "boolean", "names", "list", "string" */
+    const char *default_text; /* as a flag would give it */
+    const char *meaning;      /* one or two sentences */
+    int64_t minimum, maximum; /* numbers only */
     bool nullable;
 };
 const struct px_field_info *px_policy_field_info(enum px_policy_field field);

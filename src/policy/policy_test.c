@@ -60,20 +60,19 @@ static void test_defaults(void **state)
 {
     struct fixture *f = *state;
     px_auto_free char *text = dump(&f->policy);
-    assert_string_equal(text,
-        "{\"python_bin\":\"python3\",\"timeout_ms\":5000,\"cpu_time_seconds\":2,"
-        "\"address_space_bytes\":536870912,\"max_open_files\":16,\"max_stdout_bytes\":1000000,"
-        "\"max_stderr_bytes\":256000,\"max_value_bytes\":65536,\"max_displays\":100,"
-        "\"max_display_bytes\":8388608,\"disable_networking\":true,"
-        "\"disable_open\":true,\"allow_readonly_open\":false,\"use_import_whitelist\":true,"
-        "\"allowed_imports\":[\"math\",\"statistics\",\"random\",\"re\",\"json\",\"itertools\","
-        "\"functools\",\"collections\",\"decimal\",\"fractions\",\"string\",\"textwrap\","
-        "\"heapq\",\"bisect\",\"array\",\"base64\",\"hashlib\",\"hmac\",\"uuid\",\"time\","
-        "\"datetime\",\"socket\",\"traceback\"],\"banned_imports\":[\"os\",\"sys\","
-        "\"subprocess\",\"pathlib\",\"shutil\",\"multiprocessing\",\"ctypes\",\"resource\","
-        "\"inspect\",\"builtins\",\"pickle\"],\"block_dunder_imports\":true,"
-        "\"print_last_expression\":true,\"isolate_site\":true,\"preload_imports\":[],"
-        "\"workspace_bytes\":67108864,\"max_threads\":16}");
+    assert_string_equal(text, "{\"python_bin\":\"python3\",\"timeout_ms\":5000,\"cpu_time_seconds\":2,"
+                              "\"address_space_bytes\":536870912,\"max_open_files\":16,\"max_stdout_bytes\":1000000,"
+                              "\"max_stderr_bytes\":256000,\"max_value_bytes\":65536,\"max_displays\":100,"
+                              "\"max_display_bytes\":8388608,\"disable_networking\":true,"
+                              "\"disable_open\":true,\"allow_readonly_open\":false,\"use_import_whitelist\":true,"
+                              "\"allowed_imports\":[\"math\",\"statistics\",\"random\",\"re\",\"json\",\"itertools\","
+                              "\"functools\",\"collections\",\"decimal\",\"fractions\",\"string\",\"textwrap\","
+                              "\"heapq\",\"bisect\",\"array\",\"base64\",\"hashlib\",\"hmac\",\"uuid\",\"time\","
+                              "\"datetime\",\"socket\",\"traceback\"],\"banned_imports\":[\"os\",\"sys\","
+                              "\"subprocess\",\"pathlib\",\"shutil\",\"multiprocessing\",\"ctypes\",\"resource\","
+                              "\"inspect\",\"builtins\",\"pickle\"],\"block_dunder_imports\":true,"
+                              "\"print_last_expression\":true,\"isolate_site\":true,\"preload_imports\":[],"
+                              "\"workspace_bytes\":67108864,\"max_threads\":16}");
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
     for (size_t i = 0; i < PX_FIELD_COUNT; i++)
         assert_int_equal(f->policy.origin[i], PX_ORIGIN_DEFAULT);
@@ -169,17 +168,28 @@ static void test_round_trip(void **state)
 {
     struct fixture *f = *state;
     static const char *const changed[PX_FIELD_COUNT] = {
-        [PX_FIELD_python_bin] = "/opt/py", [PX_FIELD_timeout_ms] = "1h",
-        [PX_FIELD_cpu_time_seconds] = "none", [PX_FIELD_address_space_bytes] = "none",
-        [PX_FIELD_max_open_files] = "none", [PX_FIELD_max_stdout_bytes] = "1",
-        [PX_FIELD_max_stderr_bytes] = "2", [PX_FIELD_max_value_bytes] = "3",
-        [PX_FIELD_max_displays] = "4", [PX_FIELD_max_display_bytes] = "5",
-        [PX_FIELD_disable_networking] = "false", [PX_FIELD_disable_open] = "false",
-        [PX_FIELD_allow_readonly_open] = "true", [PX_FIELD_use_import_whitelist] = "false",
-        [PX_FIELD_allowed_imports] = "", [PX_FIELD_banned_imports] = "a,b",
-        [PX_FIELD_block_dunder_imports] = "false", [PX_FIELD_print_last_expression] = "false",
-        [PX_FIELD_isolate_site] = "false", [PX_FIELD_preload_imports] = "a.b,c",
-        [PX_FIELD_workspace_bytes] = "1G", [PX_FIELD_max_threads] = "1",
+        [PX_FIELD_python_bin] = "/opt/py",
+        [PX_FIELD_timeout_ms] = "1h",
+        [PX_FIELD_cpu_time_seconds] = "none",
+        [PX_FIELD_address_space_bytes] = "none",
+        [PX_FIELD_max_open_files] = "none",
+        [PX_FIELD_max_stdout_bytes] = "1",
+        [PX_FIELD_max_stderr_bytes] = "2",
+        [PX_FIELD_max_value_bytes] = "3",
+        [PX_FIELD_max_displays] = "4",
+        [PX_FIELD_max_display_bytes] = "5",
+        [PX_FIELD_disable_networking] = "false",
+        [PX_FIELD_disable_open] = "false",
+        [PX_FIELD_allow_readonly_open] = "true",
+        [PX_FIELD_use_import_whitelist] = "false",
+        [PX_FIELD_allowed_imports] = "",
+        [PX_FIELD_banned_imports] = "a,b",
+        [PX_FIELD_block_dunder_imports] = "false",
+        [PX_FIELD_print_last_expression] = "false",
+        [PX_FIELD_isolate_site] = "false",
+        [PX_FIELD_preload_imports] = "a.b,c",
+        [PX_FIELD_workspace_bytes] = "1G",
+        [PX_FIELD_max_threads] = "1",
     };
     px_auto_free char *before = dump(&f->policy);
     for (enum px_policy_field i = 0; i < PX_FIELD_COUNT; i++) {
@@ -202,16 +212,15 @@ static void test_round_trip(void **state)
     json_decref(object);
     assert_int_equal(px_policy_copy(&copy, &f->policy, &f->error), 0);
     assert_memory_equal(copy.origin, f->policy.origin, sizeof copy.origin);
-    px_auto_free char *text = dump(&f->policy), *text_other = dump(&other),
-                      *text_copy = dump(&copy);
+    px_auto_free char *text = dump(&f->policy), *text_other = dump(&other), *text_copy = dump(&copy);
     assert_string_equal(text, text_other);
     assert_string_equal(text, text_copy);
     assert_string_not_equal(text, before);
     assert_ptr_not_equal(copy.python_bin, f->policy.python_bin);
 
     for (enum px_policy_field i = 0; i < PX_FIELD_COUNT; i++)
-        assert_int_equal(set(f, px_policy_field_info(i)->name,
-                             px_policy_field_info(i)->default_text, PX_ORIGIN_FILE), 0);
+        assert_int_equal(set(f, px_policy_field_info(i)->name, px_policy_field_info(i)->default_text, PX_ORIGIN_FILE),
+                         0);
     px_auto_free char *after = dump(&f->policy);
     assert_string_equal(after, before);
 }
@@ -318,13 +327,13 @@ static void test_short_flags(void **state)
         const char *flag, *value;
         int status;
     } rows[] = {
-        {"files", "read", 0},      {"files", "full", 0},      {"files", "none", 0},
+        {"files", "read", 0},          {"files", "full", 0},      {"files", "none", 0},
         {"imports", "safe-stdlib", 0}, {"imports", "default", 0}, {"imports", "all", -1},
-        {"files", "write", -1},    {"files", "", -1},         {"files", NULL, -1},
-        {"network", NULL, 0},      {"network", "true", 0},    {"network", "false", 0},
-        {"network", "on", -1},     {"any-import", NULL, 0},   {"any-import", "false", 0},
-        {"any-import", "", -1},    {"allow-import", "", 0},   {"allow-import", "os,numpy", 0},
-        {"allow-import", "*", -1}, {"allow_import", "a", -1}, {"", NULL, -1},
+        {"files", "write", -1},        {"files", "", -1},         {"files", NULL, -1},
+        {"network", NULL, 0},          {"network", "true", 0},    {"network", "false", 0},
+        {"network", "on", -1},         {"any-import", NULL, 0},   {"any-import", "false", 0},
+        {"any-import", "", -1},        {"allow-import", "", 0},   {"allow-import", "os,numpy", 0},
+        {"allow-import", "*", -1},     {"allow_import", "a", -1}, {"", NULL, -1},
     };
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
         int status = px_policy_set_short(&f->policy, rows[i].flag, rows[i].value, PX_ORIGIN_FLAG, &f->error);
@@ -355,14 +364,12 @@ static void test_short_flags(void **state)
 static void test_add_names(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(px_policy_add_names(&f->policy, PX_FIELD_preload_imports, "a.b, c,a.b",
-                                         PX_ORIGIN_FILE, &f->error), 0);
+    assert_int_equal(px_policy_add_names(&f->policy, PX_FIELD_preload_imports, "a.b, c,a.b", PX_ORIGIN_FILE, &f->error),
+                     0);
     assert_int_equal(f->policy.preload_imports.count, 2);
     assert_int_equal(f->policy.origin[PX_FIELD_preload_imports], PX_ORIGIN_FILE);
-    assert_int_equal(px_policy_add_names(&f->policy, PX_FIELD_max_threads, "a", PX_ORIGIN_FILE,
-                                         &f->error), -1);
-    assert_int_equal(px_policy_add_names(&f->policy, PX_FIELD_allowed_imports, "a..b",
-                                         PX_ORIGIN_FILE, &f->error), -1);
+    assert_int_equal(px_policy_add_names(&f->policy, PX_FIELD_max_threads, "a", PX_ORIGIN_FILE, &f->error), -1);
+    assert_int_equal(px_policy_add_names(&f->policy, PX_FIELD_allowed_imports, "a..b", PX_ORIGIN_FILE, &f->error), -1);
 }
 
 static void test_strings(void **state)
@@ -401,9 +408,13 @@ static void test_describe(void **state)
         assert_true(strcspn(line, "\n") <= 80);
     for (const char *line = table.data; *line; line += strcspn(line, "\n") + 1)
         assert_true(line[0] != '|' || line[strcspn(line, "\n") - 1] == '|');
-    static const char *const others[] = {"\n## [session]\n", "\n| `idle_ttl` |", "\n## [host]\n",
-                                         "\n| `pool_size` |", "\n## [serve]\n",
-                                         "\n| `token_file` |", "\n| `--files none\\|read\\|full` |"};
+    static const char *const others[] = {"\n## [session]\n",
+                                         "\n| `idle_ttl` |",
+                                         "\n## [host]\n",
+                                         "\n| `pool_size` |",
+                                         "\n## [serve]\n",
+                                         "\n| `token_file` |",
+                                         "\n| `--files none\\|read\\|full` |"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         assert_non_null(strstr(table.data, others[i]));
 }
@@ -413,13 +424,21 @@ static void test_describe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_POLICY(test_defaults),      WITH_POLICY(test_merge),
-        WITH_POLICY(test_not_an_object), WITH_POLICY(test_unknown_keys),
-        WITH_POLICY(test_names),         WITH_POLICY(test_round_trip),
-        WITH_POLICY(test_files),         WITH_POLICY(test_failed_value_leaves_the_old),
-        WITH_POLICY(test_files_text),    WITH_POLICY(test_dunders),
-        WITH_POLICY(test_merge_of_no_memory), WITH_POLICY(test_check_ranges),  WITH_POLICY(test_short_flags),
-        WITH_POLICY(test_add_names),     cmocka_unit_test(test_strings),
+        WITH_POLICY(test_defaults),
+        WITH_POLICY(test_merge),
+        WITH_POLICY(test_not_an_object),
+        WITH_POLICY(test_unknown_keys),
+        WITH_POLICY(test_names),
+        WITH_POLICY(test_round_trip),
+        WITH_POLICY(test_files),
+        WITH_POLICY(test_failed_value_leaves_the_old),
+        WITH_POLICY(test_files_text),
+        WITH_POLICY(test_dunders),
+        WITH_POLICY(test_merge_of_no_memory),
+        WITH_POLICY(test_check_ranges),
+        WITH_POLICY(test_short_flags),
+        WITH_POLICY(test_add_names),
+        cmocka_unit_test(test_strings),
         cmocka_unit_test(test_describe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,12 +15,12 @@
 #include "base/retry.h"
 #include "base/utf8.h"
 #include "policy/inputs.h"
-#include "protocol/wire.h"
 #include "protocol/launch.h"
+#include "protocol/wire.h"
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 #define REQUEST_ENV_MAX_BYTES 65536u
-#define RETURN_FILES_MAX 1000u  /* each is matched with each changed file */
+#define RETURN_FILES_MAX 1000u /* each is matched with each changed file */
 
 pyexec_request *pyexec_request_new(void)
 {
@@ -144,8 +144,7 @@ int pyexec_request_set_env(pyexec_request *request, const char *name, const char
             continue;
         request->env_bytes -= strlen(item) + 1;
         free(item);
-        memmove(&request->env.items[i], &request->env.items[i + 1],
-                (--request->env.count - i) * sizeof(char *));
+        memmove(&request->env.items[i], &request->env.items[i + 1], (--request->env.count - i) * sizeof(char *));
         break;
     }
     struct px_buffer px_auto_buffer pair = {0};
@@ -166,11 +165,9 @@ int pyexec_request_set_stdin_fd(pyexec_request *request, int fd)
     return 0;
 }
 
-int pyexec_request_add_file(pyexec_request *request, const char *path, const void *bytes,
-                            size_t length)
+int pyexec_request_add_file(pyexec_request *request, const char *path, const void *bytes, size_t length)
 {
-    struct px_request_file *files =
-        realloc(request->files, (request->file_count + 1) * sizeof *files);
+    struct px_request_file *files = realloc(request->files, (request->file_count + 1) * sizeof *files);
     if (!files)
         return -1;
     request->files = files;
@@ -263,8 +260,7 @@ static int check_hidden(const char *key, json_t *value, pyexec_error *error)
         return 0;
     if (!alone)
         return px_error_oom(error);
-    return px_policy_init(&ignored, error) < 0 ? -1
-                                               : px_policy_merge_json(&ignored, alone, PX_ORIGIN_REQUEST, error);
+    return px_policy_init(&ignored, error) < 0 ? -1 : px_policy_merge_json(&ignored, alone, PX_ORIGIN_REQUEST, error);
 }
 
 static int take_short(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
@@ -274,8 +270,7 @@ static int take_short(pyexec_request *request, const char *key, json_t *value, p
     return json_object_set(own_policy(request), key, value) < 0 ? px_error_oom(error) : 0;
 }
 
-static int take_policy(pyexec_request *request, const char *key, json_t *value,
-                       pyexec_error *error)
+static int take_policy(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
     if (!json_is_object(value))
         return bad_type(key, "an object", error);
@@ -287,11 +282,9 @@ static int take_policy(pyexec_request *request, const char *key, json_t *value,
     return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
 }
 
-static int take_other_policy(pyexec_request *request, const char *key, json_t *value,
-                             pyexec_error *error)
+static int take_other_policy(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
-    json_t **policy = strcmp(key, "policy_defaults") == 0 ? &request->policy_defaults
-                                                          : &request->session_policy;
+    json_t **policy = strcmp(key, "policy_defaults") == 0 ? &request->policy_defaults : &request->session_policy;
     if (!json_is_object(value))
         return bad_type(key, "an object", error);
     json_decref(*policy);
@@ -299,8 +292,7 @@ static int take_other_policy(pyexec_request *request, const char *key, json_t *v
     return 0;
 }
 
-static int take_string(pyexec_request *request, const char *key, json_t *value,
-                       pyexec_error *error)
+static int take_string(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
     if (!json_is_string(value))
         return bad_type(key, "a string", error);
@@ -343,8 +335,7 @@ static int take_files(pyexec_request *request, const char *key, json_t *value, p
     json_object_foreach(value, path, item) {
         json_t *encoded = json_object_get(item, "base64");
         if (json_is_string(item)) {
-            if (pyexec_request_add_file(request, path, json_string_value(item),
-                                        json_string_length(item)) < 0)
+            if (pyexec_request_add_file(request, path, json_string_value(item), json_string_length(item)) < 0)
                 return px_error_oom(error);
             continue;
         }
@@ -365,8 +356,7 @@ static int take_files(pyexec_request *request, const char *key, json_t *value, p
     return 0;
 }
 
-static int take_return_files(pyexec_request *request, const char *key, json_t *value,
-                             pyexec_error *error)
+static int take_return_files(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
     size_t i;
     json_t *item;
@@ -385,13 +375,20 @@ static const struct {
     const char *key;
     int (*take)(pyexec_request *, const char *, json_t *, pyexec_error *);
 } keys[] = {
-    {"code", take_string},       {"stdin", take_string},
-    {"working_dir", take_string}, {"workspace", take_string},
-    {"timeout_ms", take_short},  {"print_last_expression", take_short},
-    {"policy", take_policy},     {"env", take_env},
-    {"files", take_files},       {"return_files", take_return_files},
-    {"session_policy", take_other_policy}, {"policy_defaults", take_other_policy},
-    {"inputs", px_inputs_take},  {"value_json", px_inputs_take_value_json},
+    {"code", take_string},
+    {"stdin", take_string},
+    {"working_dir", take_string},
+    {"workspace", take_string},
+    {"timeout_ms", take_short},
+    {"print_last_expression", take_short},
+    {"policy", take_policy},
+    {"env", take_env},
+    {"files", take_files},
+    {"return_files", take_return_files},
+    {"session_policy", take_other_policy},
+    {"policy_defaults", take_other_policy},
+    {"inputs", px_inputs_take},
+    {"value_json", px_inputs_take_value_json},
 };
 
 static int unknown_field(const char *key, pyexec_error *error)
@@ -404,8 +401,7 @@ static int unknown_field(const char *key, pyexec_error *error)
                          px_buffer_shown(&known));
 }
 
-int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length,
-                            pyexec_error *error)
+int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length, pyexec_error *error)
 {
     json_error_t problem;
     json_t *object = px_json_read(json, length, JSON_FLAGS, &problem);
@@ -428,8 +424,7 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
         size_t i = 0;
         while (i < PX_COUNT(keys) && strcmp(keys[i].key, key) != 0)
             i++;
-        result = i < PX_COUNT(keys) ? keys[i].take(request, key, value, error)
-                                    : unknown_field(key, error);
+        result = i < PX_COUNT(keys) ? keys[i].take(request, key, value, error) : unknown_field(key, error);
         if (result < 0)
             break;
     }
@@ -440,13 +435,11 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
 int px_request_check_path(const char *path, const char *what, pyexec_error *error)
 {
     if (path[0] == '/') {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' is absolute", what,
-                     path);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' is absolute", what, path);
         return px_error_hint(error, "Give a path relative to the workspace.");
     }
     if (px_path_has_parent(path, strlen(path))) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' has '..'", what,
-                     path);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' has '..'", what, path);
         return px_error_hint(error, "Give a path inside the workspace.");
     }
     if (strlen(path) > 1000 || !px_utf8_valid(path, strlen(path), NULL)) {
@@ -506,15 +499,14 @@ static int check_env(const pyexec_request *request, pyexec_error *error)
 {
     const size_t longest = PX_PACKET_MAX - PX_FIELD_HEADER;
     if (request->bad_env) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.200s' can't be a name",
-                     request->bad_env);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.200s' can't be a name", request->bad_env);
         return px_error_hint(error, "A variable's name is not empty and has no '='.");
     }
     for (size_t i = 0; i < request->env.count; i++) {
         const char *item = request->env.items[i];
         if (strlen(item) > longest) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.*s' is longer than %zu bytes",
-                         (int)strcspn(item, "="), item, longest);
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%.*s' is longer than %zu bytes", (int)strcspn(item, "="),
+                         item, longest);
             return px_error_hint(error, "Pass large data in stdin or in files.");
         }
     }
@@ -533,14 +525,13 @@ int px_request_check(pyexec_request *request, pyexec_error *error)
     if (request->working_dir && px_request_check_path(request->working_dir, "working_dir", error) < 0)
         return -1;
     const char *shown = request->workspace_path;
-    if (shown && (shown[0] != '/' || strlen(shown) >= PX_WORKSPACE_PATH_MAX ||
-                  px_path_has_parent(shown, strlen(shown)))) {
+    if (shown &&
+        (shown[0] != '/' || strlen(shown) >= PX_WORKSPACE_PATH_MAX || px_path_has_parent(shown, strlen(shown)))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace_path: '%s' is not absolute, or too long", shown);
         return px_error_hint(error, "Give a path from / on, without '..', such as /home/user.");
     }
     if (request->workspace && request->workspace[0] != '/') {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute",
-                     request->workspace);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: '%s' is not absolute", request->workspace);
         return px_error_hint(error, "Give the whole path of a folder of the host, from / on.");
     }
     return check_files(request, error) < 0 || check_env(request, error) < 0 || check_return_files(request, error) < 0
@@ -548,8 +539,8 @@ int px_request_check(pyexec_request *request, pyexec_error *error)
                : px_inputs_check(request, error);
 }
 
-static int limit(const pyexec_request *request, const struct px_policy *own, bool later,
-                 struct px_policy *merged, pyexec_error *error)
+static int limit(const pyexec_request *request, const struct px_policy *own, bool later, struct px_policy *merged,
+                 pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy ceiling = {0};
     if (px_policy_copy(&ceiling, own, error) < 0)
@@ -578,11 +569,9 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
     if (px_policy_copy(merged, base, error) < 0)
         return NULL;
     for (size_t i = 0; i < PX_COUNT(parts); i++)
-        if (parts[i].policy &&
-            px_policy_merge_json(merged, parts[i].policy, parts[i].origin, error) < 0)
+        if (parts[i].policy && px_policy_merge_json(merged, parts[i].policy, parts[i].origin, error) < 0)
             return NULL;
-    if (px_policy_check(merged, error) < 0 ||
-        (request->ceiling && limit(request, own, base != own, merged, error) < 0))
+    if (px_policy_check(merged, error) < 0 || (request->ceiling && limit(request, own, base != own, merged, error) < 0))
         return NULL;
     return merged;
 }

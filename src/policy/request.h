@@ -7,14 +7,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "protocol/wire.h"
 #include "policy/policy.h"
+#include "protocol/wire.h"
 #include "pyexec.h"
 
 enum px_stop { PX_STOP_NONE, PX_STOP_INTERRUPT, PX_STOP_CANCEL };
 
 struct px_request_file {
-    char *path;             /* relative to the workspace */
+    char *path; /* relative to the workspace */
     char *bytes;
     size_t length;
 };
@@ -22,24 +22,24 @@ struct px_request_file {
 struct pyexec_request {
     char *code;
     size_t code_length;
-    json_t *ceiling;        /* a partial object, or NULL */
-    json_t *policy;         /* a partial object, or NULL */
-    json_t *session_policy; /* the same, for a session that this call makes; ignored by one that is there */
+    json_t *ceiling;         /* a partial object, or NULL */
+    json_t *policy;          /* a partial object, or NULL */
+    json_t *session_policy;  /* the same, for a session that this call makes; ignored by one that is there */
     json_t *policy_defaults; /* lowest-priority policy; ignored for an existing session; values above the
                                 ceiling are lowered */
     char *working_dir, *workspace;
-    char *workspace_path;   /* where a session in memory sees its own, or NULL */
-    struct px_strings env;  /* NAME=VALUE */
-    size_t env_bytes;       /* of them all, with their ends */
-    char *bad_env;          /* a name that can't be one, or NULL */
+    char *workspace_path;  /* where a session in memory sees its own, or NULL */
+    struct px_strings env; /* NAME=VALUE */
+    size_t env_bytes;      /* of them all, with their ends */
+    char *bad_env;         /* a name that can't be one, or NULL */
     char *input;
     size_t input_length;
-    int input_fd;           /* borrowed, or -1 */
+    int input_fd; /* borrowed, or -1 */
     struct px_request_file *files;
     size_t file_count;
     struct px_strings return_files;
-    json_t *inputs;         /* an object, or NULL */
-    char *inputs_text;      /* the same as text, once it has been checked */
+    json_t *inputs;    /* an object, or NULL */
+    char *inputs_text; /* the same as text, once it has been checked */
     size_t inputs_length;
     enum px_value_json value_json;
     pyexec_output_fn output;
@@ -48,10 +48,10 @@ struct pyexec_request {
     void *display_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
-    bool sent;              /* the code of the last execution, to a process */
-    bool silent;            /* a session does not count it */
-    _Atomic int stop;       /* enum px_stop, taken by the run */
-    int wake;               /* eventfd; readable when stop was set */
+    bool sent;        /* the code of the last execution, to a process */
+    bool silent;      /* a session does not count it */
+    _Atomic int stop; /* enum px_stop, taken by the run */
+    int wake;         /* eventfd; readable when stop was set */
 };
 
 static inline void px_request_done(pyexec_request **request)

@@ -16,10 +16,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "pyexec.h"
 #include "base/layers.h"
+#include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580002u     /* changes with any change of these structs */
+#define PX_LAUNCH_MAGIC 0x50580002u /* changes with any change of these structs */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -43,25 +43,25 @@ struct px_launch_start {
     uint32_t owner_uid, owner_gid;
     uint32_t run_uid, run_uid_count;
     uint32_t run_gid;
-    char cgroup[PX_PATH_MAX];   /* auto, off or a path */
+    char cgroup[PX_PATH_MAX]; /* auto, off or a path */
 };
 
 /* host ← outer, with the supervisor's pidfd and, with `cgroup`, the folder for the runs' own. */
 struct px_launch_started {
     uint32_t magic;
-    px_layers missing;          /* refused by this kernel or container */
-    int32_t privileged;         /* started as root with CAP_SYS_ADMIN */
-    int32_t cgroup;             /* runs go into cgroups */
-    char cgroup_text[512];      /* of which folder, or why not */
-    pyexec_error error;         /* code PYEXEC_OK when the supervisor runs */
+    px_layers missing;     /* refused by this kernel or container */
+    int32_t privileged;    /* started as root with CAP_SYS_ADMIN */
+    int32_t cgroup;        /* runs go into cgroups */
+    char cgroup_text[512]; /* of which folder, or why not */
+    pyexec_error error;    /* code PYEXEC_OK when the supervisor runs */
 };
 
 /* host → outer: a detached, private mount of a host folder, for a run to work in. */
 struct px_launch_bind {
     uint32_t magic;
     uint32_t read_only;
-    uint64_t token;             /* comes back in the answer */
-    uint64_t device, inode;     /* what the host opened; the path must still lead there */
+    uint64_t token;         /* comes back in the answer */
+    uint64_t device, inode; /* what the host opened; the path must still lead there */
     char path[PX_PATH_MAX];
 };
 
@@ -75,17 +75,17 @@ struct px_launch_bound {
 /* host → supervisor, with the zygote's socket and a file for its standard error. */
 struct px_launch_zygote {
     uint32_t magic;
-    uint32_t token;             /* comes back in the events */
+    uint32_t token; /* comes back in the events */
     uint32_t isolate_site;
-    uint32_t network;           /* stay in the host's network namespace */
-    px_layers missing;          /* refused to an earlier one, and allowed to be */
+    uint32_t network;  /* stay in the host's network namespace */
+    px_layers missing; /* refused to an earlier one, and allowed to be */
     char python[PX_PATH_MAX];
 };
 
 enum px_launch_event_type {
-    PX_EVENT_ZYGOTE_STARTED = 1,    /* token, pid, missing; with its pidfd */
-    PX_EVENT_ZYGOTE_FAILED,         /* token, missing, error */
-    PX_EVENT_EXIT,                  /* pid and the facts of waitid(2) and getrusage(2) */
+    PX_EVENT_ZYGOTE_STARTED = 1, /* token, pid, missing; with its pidfd */
+    PX_EVENT_ZYGOTE_FAILED,      /* token, missing, error */
+    PX_EVENT_EXIT,               /* pid and the facts of waitid(2) and getrusage(2) */
 };
 
 /* supervisor → host. */
@@ -93,12 +93,12 @@ struct px_launch_event {
     uint32_t magic;
     uint32_t type;
     uint32_t token;
-    int32_t pid;                /* in the outer PID namespace */
-    int32_t code;               /* CLD_EXITED, CLD_KILLED or CLD_DUMPED */
-    int32_t status;             /* exit status or signal */
+    int32_t pid;    /* in the outer PID namespace */
+    int32_t code;   /* CLD_EXITED, CLD_KILLED or CLD_DUMPED */
+    int32_t status; /* exit status or signal */
     uint64_t user_us, system_us;
     uint64_t peak_bytes;
-    uint32_t oom;               /* enum px_oom; the host fills it in */
+    uint32_t oom; /* enum px_oom; the host fills it in */
     px_layers missing;
     pyexec_error error;
 };
@@ -111,8 +111,8 @@ struct px_zygote_start {
     uint32_t network;
     px_layers missing;
     px_layers allow_missing;
-    uint32_t privileged;        /* started as root */
-    uint32_t run_uid, run_gid;  /* of the host, for use without a user namespace */
+    uint32_t privileged;       /* started as root */
+    uint32_t run_uid, run_gid; /* of the host, for use without a user namespace */
     uint32_t run_uid_count;
     uint32_t preload_bytes;
 };
@@ -128,22 +128,22 @@ struct px_zygote_loading {
 struct px_zygote_ready {
     uint32_t magic;
     px_layers missing;
-    uint64_t mapped_bytes;      /* address space in use, which every child inherits */
+    uint64_t mapped_bytes; /* address space in use, which every child inherits */
     int32_t landlock_abi;
-    int32_t python_version;     /* 0x030b02 for 3.11.2 */
-    char python_text[96];       /* "3.11.2 (main, …)" */
+    int32_t python_version; /* 0x030b02 for 3.11.2 */
+    char python_text[96];   /* "3.11.2 (main, …)" */
     /* Paths outside the interpreter's own folders that scripts can import from, each NUL-terminated,
      * and how many more there are. */
     uint32_t importable_bytes, importable_more;
     char importable[4096];
-    pyexec_error error;         /* code PYEXEC_OK when ready */
+    pyexec_error error; /* code PYEXEC_OK when ready */
 };
 
 enum px_clone_op {
-    PX_CLONE_RUN = 1,           /* a child for a run */
-    PX_CLONE_BASELINE,             /* bench: clone, exit at once */
-    PX_CLONE_BASELINE_NAMESPACES,  /* bench: the same with a run's namespaces */
-    PX_CLONE_BASELINE_ECHO,        /* bench: a child that evaluates 1+1 per message */
+    PX_CLONE_RUN = 1,             /* a child for a run */
+    PX_CLONE_BASELINE,            /* bench: clone, exit at once */
+    PX_CLONE_BASELINE_NAMESPACES, /* bench: the same with a run's namespaces */
+    PX_CLONE_BASELINE_ECHO,       /* bench: a child that evaluates 1+1 per message */
 };
 
 /* The signals by which a terminal or a service manager ends programs. Only the host process acts on them. */
@@ -157,8 +157,8 @@ static inline void px_launch_end_signals(sigset_t *ret)
 
 enum px_clone_workspace {
     PX_WORKSPACE_NONE,
-    PX_WORKSPACE_NEW,           /* make a tmpfs of workspace_bytes; its mount is answered */
-    PX_WORKSPACE_GIVEN,         /* the descriptor after the first three is a detached mount */
+    PX_WORKSPACE_NEW,   /* make a tmpfs of workspace_bytes; its mount is answered */
+    PX_WORKSPACE_GIVEN, /* the descriptor after the first three is a detached mount */
 };
 
 /* host → zygote: channel, stdout, stderr and, if given, the workspace's mount and the cgroup. */
@@ -166,22 +166,22 @@ enum px_clone_workspace {
 struct px_clone_request {
     uint32_t magic;
     uint32_t op;
-    uint32_t workspace;         /* enum px_clone_workspace */
+    uint32_t workspace; /* enum px_clone_workspace */
     uint32_t workspace_write;
-    uint32_t cgroup;            /* the last descriptor is the folder to be born in */
-    uint32_t warm;              /* run constant code first, to pay copy-on-write faults ahead */
+    uint32_t cgroup; /* the last descriptor is the folder to be born in */
+    uint32_t warm;   /* run constant code first, to pay copy-on-write faults ahead */
     uint64_t workspace_bytes;
-    uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes;   /* UINT64_MAX: none */
-    uint32_t slot;              /* which of the run ids */
-    uint32_t displays;          /* runs show things: make that ready, after the answer */
-    char workspace_path[PX_WORKSPACE_PATH_MAX];     /* absolute, in the sandbox */
+    uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes; /* UINT64_MAX: none */
+    uint32_t slot;                                                              /* which of the run ids */
+    uint32_t displays;                          /* runs show things: make that ready, after the answer */
+    char workspace_path[PX_WORKSPACE_PATH_MAX]; /* absolute, in the sandbox */
 };
 
 /* zygote → host, with the child's pidfd and, if made, the workspace's mount. */
 struct px_clone_reply {
     uint32_t magic;
-    int32_t pid;                /* in the outer PID namespace */
-    uint64_t elapsed_ns;        /* of a floor */
+    int32_t pid;         /* in the outer PID namespace */
+    uint64_t elapsed_ns; /* of a floor */
     pyexec_error error;
 };
 

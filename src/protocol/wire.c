@@ -35,8 +35,7 @@ int px_wire_put(struct px_wire_writer *writer, uint16_t kind, const void *bytes,
 {
     const char *from = bytes;
     do {
-        if (sizeof writer->packet - writer->length < PX_FIELD_HEADER + (length ? 1 : 0) &&
-            px_wire_flush(writer) < 0)
+        if (sizeof writer->packet - writer->length < PX_FIELD_HEADER + (length ? 1 : 0) && px_wire_flush(writer) < 0)
             return -1;
         size_t room = sizeof writer->packet - writer->length - PX_FIELD_HEADER;
         /* A short field is never split, so that only those made to be appended arrive in parts. */
@@ -77,9 +76,8 @@ int px_wire_next(const char *packet, size_t size, size_t *offset, struct px_wire
 const char *px_denial_layer_name(enum px_denial_layer layer)
 {
     static const char *const names[PX_DENIAL_KINDS] = {
-        [PX_DENIAL_IMPORTS] = "imports",   [PX_DENIAL_FILES] = "files",
-        [PX_DENIAL_NETWORK] = "network",   [PX_DENIAL_SYSCALL] = "syscall",
-        [PX_DENIAL_PROCESSES] = "processes",
+        [PX_DENIAL_IMPORTS] = "imports", [PX_DENIAL_FILES] = "files",         [PX_DENIAL_NETWORK] = "network",
+        [PX_DENIAL_SYSCALL] = "syscall", [PX_DENIAL_PROCESSES] = "processes",
     };
     return (unsigned)layer < PX_DENIAL_KINDS ? names[layer] : "unknown";
 }

@@ -22,62 +22,62 @@
 
 #define PX_PACKET_MAX 32768
 #define PX_FIELD_HEADER 8
-#define PX_CODE_MAX (10u << 20)             /* docs/rpc.md, execute_once */
-#define PX_DENIALS_MAX 100                  /* docs/results.md */
-#define PX_VALUE_MAX (16u << 20)            /* max_value_bytes' own maximum */
+#define PX_CODE_MAX (10u << 20)  /* docs/rpc.md, execute_once */
+#define PX_DENIALS_MAX 100       /* docs/results.md */
+#define PX_VALUE_MAX (16u << 20) /* max_value_bytes' own maximum */
 #define PX_TRACEBACK_MAX (256u << 10)
 #define PX_WIRE_NAME_MAX 512
-#define PX_DISPLAYS_MAX 1000                /* max_displays' own maximum */
-#define PX_DISPLAY_BYTES_MAX (64u << 20)    /* max_display_bytes' own maximum */
-#define PX_DISPLAY_FORMS_MAX 32             /* types of one display */
+#define PX_DISPLAYS_MAX 1000             /* max_displays' own maximum */
+#define PX_DISPLAY_BYTES_MAX (64u << 20) /* max_display_bytes' own maximum */
+#define PX_DISPLAY_FORMS_MAX 32          /* types of one display */
 #define PX_FORMS_MAX (PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX)
-#define PX_MIME_MAX 127                     /* bytes of a type's name (RFC 6838: 127 a part) */
-#define PX_METADATA_MAX (64u << 10)         /* bytes of JSON, of one display */
+#define PX_MIME_MAX 127             /* bytes of a type's name (RFC 6838: 127 a part) */
+#define PX_METADATA_MAX (64u << 10) /* bytes of JSON, of one display */
 
 /* Fields of a child: PX_RESULT_FIELDS(X): X(name, greatest total size, greatest count).
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
 #define PX_RESULT_FIELDS(X) \
     X(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \
-    X(LOCKED, 16, 1)            /* first thing after lock-down; nothing of the caller's ran yet: \
+    X(LOCKED, 16, 1)                        /* first thing after lock-down; nothing of the caller's ran yet: \
                                    u64 CPU time used, u64 CLOCK_REALTIME, ns */ \
-    X(OUTCOME, 1, 1)            /* u8, enum px_outcome */ \
-    X(EXIT_CODE, 4, 1)          /* i32 */ \
-    X(VALUE, PX_VALUE_MAX, 1024)        /* UTF-8, in parts */ \
-    X(VALUE_TRUNCATED, 1, 1)    /* u8 */ \
+    X(OUTCOME, 1, 1)                        /* u8, enum px_outcome */ \
+    X(EXIT_CODE, 4, 1)                      /* i32 */ \
+    X(VALUE, PX_VALUE_MAX, 1024)            /* UTF-8, in parts */ \
+    X(VALUE_TRUNCATED, 1, 1)                /* u8 */ \
     X(ERROR_TYPE, PX_WIRE_NAME_MAX, 1) \
     X(ERROR_MESSAGE, PX_VALUE_MAX, 1024) \
-    X(ERROR_LINE, 4, 1)         /* i32, 0: unknown */ \
+    X(ERROR_LINE, 4, 1) /* i32, 0: unknown */ \
     X(TRACEBACK, PX_TRACEBACK_MAX, 64) \
-    X(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX)  /* u8 layer, i32 line, u16 length of what, what, hint */ \
-    X(DENIALS_DROPPED, 8, 1)    /* u64 */ \
-    X(SUGGESTION, 1024, 1)      /* the interpreter's "Did you mean" and the like */ \
-    X(CRASH, 2, 1)              /* u8 signal, u8 whether the address space was used up */ \
+    X(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX) /* u8 layer, i32 line, u16 length of what, what, hint */ \
+    X(DENIALS_DROPPED, 8, 1)                         /* u64 */ \
+    X(SUGGESTION, 1024, 1)                           /* the interpreter's "Did you mean" and the like */ \
+    X(CRASH, 2, 1)                                   /* u8 signal, u8 whether the address space was used up */ \
     X(DONE, 0, 1) \
-    X(VALUE_JSON, PX_VALUE_MAX, 1024)   /* JSON text, in parts */ \
-    X(VALUE_JSON_ERROR, 1024, 1)        /* why there is none */ \
-    X(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)    /* begins one: u8, PX_DISPLAY_… */ \
-    X(DISPLAY_FORM, PX_FORMS_MAX * PX_MIME_MAX, PX_FORMS_MAX)    /* a MIME type; its data follows */ \
-    X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3) /* bytes, UTF-8 or JSON text, in parts */ \
-    X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4)  /* JSON text, in parts */ \
+    X(VALUE_JSON, PX_VALUE_MAX, 1024)                              /* JSON text, in parts */ \
+    X(VALUE_JSON_ERROR, 1024, 1)                                   /* why there is none */ \
+    X(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)                   /* begins one: u8, PX_DISPLAY_… */ \
+    X(DISPLAY_FORM, PX_FORMS_MAX *PX_MIME_MAX, PX_FORMS_MAX)       /* a MIME type; its data follows */ \
+    X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3)        /* bytes, UTF-8 or JSON text, in parts */ \
+    X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4) /* JSON text, in parts */ \
     X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
-    X(DISPLAYS_DROPPED, 8, 1)   /* u64 */ \
-    X(READY, 0, 1)              /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */ \
-    X(ADVICE, 2048, 1)          /* a whole hint, for what only the child sees */
+    X(DISPLAYS_DROPPED, 8, 1) /* u64 */ \
+    X(READY, 0, 1)            /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */ \
+    X(ADVICE, 2048, 1)        /* a whole hint, for what only the child sees */
 
 enum px_result_field {
     PX_RESULT_NONE,
 #define PX_RESULT_KIND(name, size, count) PX_RESULT_##name,
     PX_RESULT_FIELDS(PX_RESULT_KIND)
 #undef PX_RESULT_KIND
-    PX_RESULT_KINDS
+        PX_RESULT_KINDS
 };
 
 /* What the child says became of the script. */
 enum px_outcome {
     PX_OUTCOME_OK,
-    PX_OUTCOME_ERROR,           /* an uncaught exception, or sys.exit(n) with n not 0 */
-    PX_OUTCOME_MEMORY,          /* an uncaught MemoryError */
-    PX_OUTCOME_TRAPPED,         /* a system call outside the filter; a DENIAL names it */
+    PX_OUTCOME_ERROR,   /* an uncaught exception, or sys.exit(n) with n not 0 */
+    PX_OUTCOME_MEMORY,  /* an uncaught MemoryError */
+    PX_OUTCOME_TRAPPED, /* a system call outside the filter; a DENIAL names it */
     PX_OUTCOME_KINDS
 };
 
@@ -94,8 +94,8 @@ const char *px_denial_layer_name(enum px_denial_layer layer);
 
 /* The DISPLAY field's byte. */
 enum {
-    PX_DISPLAY_SHOWN,           /* by display() or a library */
-    PX_DISPLAY_LAST_VALUE,      /* the value of the last expression */
+    PX_DISPLAY_SHOWN,      /* by display() or a library */
+    PX_DISPLAY_LAST_VALUE, /* the value of the last expression */
     PX_DISPLAY_KINDS
 };
 
@@ -105,39 +105,39 @@ enum {
  * PX_RUN_VARIABLES_FILE): the child looks there before it takes the message. */
 enum px_run_field {
     PX_RUN_NONE,
-    PX_RUN_FLAGS,               /* u32, PX_RUN_FLAG_… */
-    PX_RUN_CODE,                /* UTF-8, not terminated */
-    PX_RUN_CODE_FILE,           /* u64: its length in the memory file */
-    PX_RUN_INPUT,               /* empty: the message's last descriptor becomes stdin */
-    PX_RUN_VARIABLES,           /* a JSON object: name to value */
-    PX_RUN_VARIABLES_FILE,      /* u64: its length in a memory file, the descriptor after the code's */
-    PX_RUN_FILENAME,            /* "<cell>" */
-    PX_RUN_MAX_VALUE,           /* u64 */
-    PX_RUN_VALUE_JSON,          /* u8, enum px_value_json */
-    PX_RUN_MAX_DISPLAYS,        /* u64 */
-    PX_RUN_MAX_DISPLAY_BYTES,   /* u64 */
-    PX_RUN_TIMEOUT_MS,          /* u64, for messages only; the host keeps the time */
-    PX_RUN_CPU_SECONDS,         /* u64, 0: none; for messages only */
-    PX_RUN_MEMORY_BYTES,        /* u64, 0: none; for messages only */
-    PX_RUN_MAX_OPEN_FILES,      /* u64; UINT64_MAX: none */
-    PX_RUN_MAX_THREADS,         /* u64, for messages only */
-    PX_RUN_FILES,               /* u8, enum px_files */
-    PX_RUN_WORKSPACE,           /* absolute path of the workspace in the sandbox */
-    PX_RUN_WORKING_DIR,         /* absolute path, inside the workspace */
-    PX_RUN_ALLOWED_IMPORT,      /* repeated */
-    PX_RUN_BANNED_IMPORT,       /* repeated */
-    PX_RUN_ENV,                 /* NAME=VALUE, repeated */
-    PX_RUN_END,                 /* last field of the last packet */
+    PX_RUN_FLAGS,             /* u32, PX_RUN_FLAG_… */
+    PX_RUN_CODE,              /* UTF-8, not terminated */
+    PX_RUN_CODE_FILE,         /* u64: its length in the memory file */
+    PX_RUN_INPUT,             /* empty: the message's last descriptor becomes stdin */
+    PX_RUN_VARIABLES,         /* a JSON object: name to value */
+    PX_RUN_VARIABLES_FILE,    /* u64: its length in a memory file, the descriptor after the code's */
+    PX_RUN_FILENAME,          /* "<cell>" */
+    PX_RUN_MAX_VALUE,         /* u64 */
+    PX_RUN_VALUE_JSON,        /* u8, enum px_value_json */
+    PX_RUN_MAX_DISPLAYS,      /* u64 */
+    PX_RUN_MAX_DISPLAY_BYTES, /* u64 */
+    PX_RUN_TIMEOUT_MS,        /* u64, for messages only; the host keeps the time */
+    PX_RUN_CPU_SECONDS,       /* u64, 0: none; for messages only */
+    PX_RUN_MEMORY_BYTES,      /* u64, 0: none; for messages only */
+    PX_RUN_MAX_OPEN_FILES,    /* u64; UINT64_MAX: none */
+    PX_RUN_MAX_THREADS,       /* u64, for messages only */
+    PX_RUN_FILES,             /* u8, enum px_files */
+    PX_RUN_WORKSPACE,         /* absolute path of the workspace in the sandbox */
+    PX_RUN_WORKING_DIR,       /* absolute path, inside the workspace */
+    PX_RUN_ALLOWED_IMPORT,    /* repeated */
+    PX_RUN_BANNED_IMPORT,     /* repeated */
+    PX_RUN_ENV,               /* NAME=VALUE, repeated */
+    PX_RUN_END,               /* last field of the last packet */
     PX_RUN_KINDS
 };
 enum {
     PX_RUN_FLAG_WHITELIST = 1 << 0,
     PX_RUN_FLAG_BLOCK_DUNDER = 1 << 1,
     PX_RUN_FLAG_LAST_EXPRESSION = 1 << 2,
-    PX_RUN_FLAG_NETWORK = 1 << 3,           /* networking allowed */
-    PX_RUN_FLAG_SESSION = 1 << 4,           /* state stays; further runs follow on the channel */
-    PX_RUN_FLAG_SAME_IMPORTS = 1 << 5,      /* those of the run before, and no list of them here */
-    PX_RUN_FLAG_DROP_STOP = 1 << 6,         /* the run before was told to stop, maybe too late: what is
+    PX_RUN_FLAG_NETWORK = 1 << 3,      /* networking allowed */
+    PX_RUN_FLAG_SESSION = 1 << 4,      /* state stays; further runs follow on the channel */
+    PX_RUN_FLAG_SAME_IMPORTS = 1 << 5, /* those of the run before, and no list of them here */
+    PX_RUN_FLAG_DROP_STOP = 1 << 6,    /* the run before was told to stop, maybe too late: what is
                                                left of that is dropped, and READY says so */
 };
 
@@ -162,15 +162,16 @@ void px_wire_add(struct px_buffer *message, uint16_t kind, const void *bytes, si
 struct px_wire_field {
     uint16_t kind;
     uint32_t length;
-    const char *bytes;          /* inside the packet, unaligned */
+    const char *bytes; /* inside the packet, unaligned */
 };
 int px_wire_next(const char *packet, size_t size, size_t *offset, struct px_wire_field *ret);
 
 /* Signals that the host sends to a child, installed by the guest as Python-level handlers. */
-#define PX_SIGNAL_TIMEOUT 40            /* raises TimeoutError; real-time, so no script uses it by habit */
-#define PX_SIGNAL_CPU 41                /* raises TimeoutError, for the CPU limit */
+#define PX_SIGNAL_TIMEOUT 40 /* raises TimeoutError; real-time, so no script uses it by habit */
+#define PX_SIGNAL_CPU 41     /* raises TimeoutError, for the CPU limit */
 /* SIGINT raises KeyboardInterrupt (interrupt and cancel). */
-#define PX_SIGNAL_NUDGE 42              /* does nothing: what waits in a system call comes back from it, and
+#define PX_SIGNAL_NUDGE \
+    42 /* does nothing: what waits in a system call comes back from it, and
                                            sees a signal that had come just before the call */
 
 #endif

@@ -7,8 +7,8 @@
 
 #include "base/base64.h"
 #include "base/json.h"
-#include "base/utf8.h"
 #include "base/json_memory.h"
+#include "base/utf8.h"
 
 #define JSON_DEPTH_MAX 200
 
@@ -54,8 +54,8 @@ bool px_json_claim_ok(const char *text, size_t length, bool object, uint64_t *ro
         return false;
     *room -= weight.bytes;
     json_error_t problem = {0};
-    px_auto_json json_t *value = px_json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL |
-                                            JSON_REJECT_DUPLICATES, &problem);
+    px_auto_json json_t *value =
+        px_json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem);
     errno = value || !px_json_no_memory(&problem) ? 0 : ENOMEM;
     return value && (!object || json_is_object(value));
 }
@@ -128,8 +128,7 @@ static void end_form(struct px_displays *displays)
             displays->bad = true;
         } else {
             displays->open_bytes += cost;
-            px_buffer_printf(&displays->forms, "%s\"%s\":", displays->form_count ? "," : "",
-                             px_buffer_shown(name));
+            px_buffer_printf(&displays->forms, "%s\"%s\":", displays->form_count ? "," : "", px_buffer_shown(name));
             displays->form_count++;
             displays->bad |= !add_data(displays, mime);
         }
@@ -148,15 +147,15 @@ static void add_bytes(struct px_displays *displays, struct px_buffer *to, const 
     if (displays->lost)
         return;
     enum px_mime mime = px_mime_of(px_buffer_shown(&displays->name), displays->name.length);
-    displays->bad = !fits(displays, px_mime_least_cost(mime, displays->data.length)) ||
-                    displays->metadata.length > PX_METADATA_MAX;
+    displays->bad =
+        !fits(displays, px_mime_least_cost(mime, displays->data.length)) || displays->metadata.length > PX_METADATA_MAX;
 }
 
 static const char *begin_form(struct px_displays *displays, const struct px_wire_field *field)
 {
     end_form(displays);
-    displays->bad |= displays->form_count >= PX_DISPLAY_FORMS_MAX ||
-                     px_mime_of(field->bytes, field->length) == PX_MIME_BAD;
+    displays->bad |=
+        displays->form_count >= PX_DISPLAY_FORMS_MAX || px_mime_of(field->bytes, field->length) == PX_MIME_BAD;
     if (!displays->bad)
         px_buffer_add(&displays->name, field->bytes, field->length);
     displays->lost |= !px_buffer_ok(&displays->name);
@@ -191,10 +190,8 @@ static const char *end_display(struct px_displays *displays)
         px_buffer_add(&item, px_buffer_string(&displays->forms), displays->forms.length);
         px_buffer_printf(&item, "},\"metadata\":");
         px_buffer_add_string(&item, metadata->length ? px_buffer_string(metadata) : "{}");
-        px_buffer_printf(&item, ",\"last_value\":%s}",
-                         displays->kind == PX_DISPLAY_LAST_VALUE ? "true" : "false");
-        problem = px_buffer_ok(&item) && px_buffer_ok(&displays->forms) ? keep(displays, &item)
-                                                                          : px_no_memory;
+        px_buffer_printf(&item, ",\"last_value\":%s}", displays->kind == PX_DISPLAY_LAST_VALUE ? "true" : "false");
+        problem = px_buffer_ok(&item) && px_buffer_ok(&displays->forms) ? keep(displays, &item) : px_no_memory;
         displays->bytes += bytes;
     }
     close_display(displays);

@@ -14,20 +14,20 @@
 #include "protocol/wire.h"
 
 struct px_displays {
-    uint64_t max_count, max_bytes;      /* the policy's; set before anything is taken */
-    char **items;                       /* whole displays: JSON objects on one line */
+    uint64_t max_count, max_bytes; /* the policy's; set before anything is taken */
+    char **items;                  /* whole displays: JSON objects on one line */
     size_t count;
-    uint64_t bytes;                     /* of max_bytes, used up by them */
+    uint64_t bytes; /* of max_bytes, used up by them */
     uint64_t dropped;
-    uint64_t json_room;                 /* what parsing all their JSON may still take; set before too */
+    uint64_t json_room; /* what parsing all their JSON may still take; set before too */
     /* The one that is coming. */
-    bool lost;                          /* a part of one, for want of memory */
-    bool open, bad;                     /* bad: it will be dropped */
+    bool lost;      /* a part of one, for want of memory */
+    bool open, bad; /* bad: it will be dropped */
     uint8_t kind;
     uint64_t open_bytes;
-    struct px_buffer forms;             /* members of "data" so far */
-    struct px_buffer name, data;        /* the form that is coming */
-    struct px_buffer names;             /* of the forms so far, each between spaces */
+    struct px_buffer forms;      /* members of "data" so far */
+    struct px_buffer name, data; /* the form that is coming */
+    struct px_buffer names;      /* of the forms so far, each between spaces */
     struct px_buffer metadata;
     unsigned form_count;
 };

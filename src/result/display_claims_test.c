@@ -186,12 +186,12 @@ static void limits_of_the_policy_hold(void **state)
     f->result->claims.displays.max_bytes = 10;
     show(f, "text/plain", "12345678901");
     assert_counts(f, 0, 1);
-    show(f, "image/png", "1234567");            /* twelve of base64 */
+    show(f, "image/png", "1234567"); /* twelve of base64 */
     assert_counts(f, 0, 2);
     show(f, "text/plain", "123456");
     show(f, "text/plain", "12345");
     assert_counts(f, 1, 3);
-    show(f, "text/plain", "\x01");               /* six of JSON */
+    show(f, "text/plain", "\x01"); /* six of JSON */
     show(f, "text/plain", "\n\n\n");
     assert_counts(f, 1, 5);
     show(f, "text/plain", "\n\n");

@@ -13,35 +13,29 @@
 /* A rule holds when each of its texts, unless it is NULL, is found where it says. The first that
  * holds gives the hint, in which {field} is the policy's value. */
 struct hint_rule {
-    const char *type;           /* whole; for all of a kind of errors, its rules follow */
-    const char *message;        /* a part of it */
-    const char *source;         /* a part of the script's innermost line; "^…": its beginning */
+    const char *type;    /* whole; for all of a kind of errors, its rules follow */
+    const char *message; /* a part of it */
+    const char *source;  /* a part of the script's innermost line; "^…": its beginning */
     const char *hint;
     enum { ALWAYS, ISOLATED, NOT_ISOLATED, NO_FILES, NO_NETWORK, MEMORY_LIMITED, USAGE_PRINTED } when;
 };
 
 #define NOT_A_NOTEBOOK "This is plain Python, not a notebook or a shell: "
-#define NO_INSTALLING \
-    NOT_A_NOTEBOOK "leave the line out. Nothing can be installed; use the modules that are there."
-#define IS_COROUTINE \
-    "It is a coroutine: await it; that works at the top level too."
-#define UNFINISHED \
-    "The code ends too early, or a quote or bracket before this line is open: send all of it."
+#define NO_INSTALLING NOT_A_NOTEBOOK "leave the line out. Nothing can be installed; use the modules that are there."
+#define IS_COROUTINE "It is a coroutine: await it; that works at the top level too."
+#define UNFINISHED "The code ends too early, or a quote or bracket before this line is open: send all of it."
 #define NAME_FIRST \
     "Define or import it first: a run knows no names of other runs, a session only those of its " \
     "own calls."
-#define NO_DISPLAY \
-    "There is no display: print results, or save a figure to a file in the working directory."
+#define NO_DISPLAY "There is no display: print results, or save a figure to a file in the working directory."
 #define NO_PROCESSES \
     "Other processes, and the locks between them, are not available: do the work in this " \
     "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock."
 #define TEXT_COLUMN \
     "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
     "numbers of it with pd.to_numeric(df[c], errors='coerce') or pd.get_dummies()."
-#define MISSING_VALUES \
-    "Values are missing: drop them with df.dropna(), or fill them with df.fillna(value)."
-#define TWO_DIMENSIONS \
-    "Give X as a table, df[['a']] with two brackets, or as x.reshape(-1, 1)."
+#define MISSING_VALUES "Values are missing: drop them with df.dropna(), or fill them with df.fillna(value)."
+#define TWO_DIMENSIONS "Give X as a table, df[['a']] with two brackets, or as x.reshape(-1, 1)."
 #define TOO_LITTLE_TO_LOAD \
     "The library does not fit into {address_space_bytes} bytes of address space (address_space_bytes): ask " \
     "for more, or use a smaller library."
@@ -62,14 +56,11 @@ struct hint_rule {
 /* Before the interpreter's own suggestion. */
 static const struct hint_rule rules[] = {
     {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
-    {"NameError", "name '__file__'", NULL,
-     "The script is no file: use paths relative to the working directory.", ALWAYS},
-    {"NameError", "name 'null'", NULL,
-     "JSON's null, true and false are None, True and False in Python.", ALWAYS},
-    {"NameError", "name 'true'", NULL,
-     "JSON's null, true and false are None, True and False in Python.", ALWAYS},
-    {"NameError", "name 'false'", NULL,
-     "JSON's null, true and false are None, True and False in Python.", ALWAYS},
+    {"NameError", "name '__file__'", NULL, "The script is no file: use paths relative to the working directory.",
+     ALWAYS},
+    {"NameError", "name 'null'", NULL, "JSON's null, true and false are None, True and False in Python.", ALWAYS},
+    {"NameError", "name 'true'", NULL, "JSON's null, true and false are None, True and False in Python.", ALWAYS},
+    {"NameError", "name 'false'", NULL, "JSON's null, true and false are None, True and False in Python.", ALWAYS},
     {"NameError", "name 'np'", NULL, "Import it first: import numpy as np.", ALWAYS},
     {"NameError", "name 'pd'", NULL, "Import it first: import pandas as pd.", ALWAYS},
     {"NameError", "name 'plt'", NULL, "Import it first: import matplotlib.pyplot as plt.", ALWAYS},
@@ -86,19 +77,19 @@ static const struct hint_rule rules[] = {
     {"SyntaxError", "unterminated", NULL, UNFINISHED, ALWAYS},
     {"SyntaxError", "EOF while scanning", NULL, UNFINISHED, ALWAYS},
     {"SyntaxError", "unexpected EOF", NULL, UNFINISHED, ALWAYS},
-    {"SyntaxError", "invalid character", NULL,
-     "Use plain ASCII quotes, dashes and spaces in code.", ALWAYS},
-    {"SyntaxError", "invalid non-printable character", NULL,
-     "Use plain ASCII quotes, dashes and spaces in code.", ALWAYS},
+    {"SyntaxError", "invalid character", NULL, "Use plain ASCII quotes, dashes and spaces in code.", ALWAYS},
+    {"SyntaxError", "invalid non-printable character", NULL, "Use plain ASCII quotes, dashes and spaces in code.",
+     ALWAYS},
     {"SyntaxError", "in call to 'print'", NULL, "This is Python 3: print(...).", ALWAYS},
-    {"IndentationError", NULL, NULL,
-     "Indent each block by four spaces more than its first line, and nothing else.", ALWAYS},
+    {"IndentationError", NULL, NULL, "Indent each block by four spaces more than its first line, and nothing else.",
+     ALWAYS},
     {"TabError", NULL, NULL, "Indent with spaces only, four for each level.", ALWAYS},
     {"SyntaxError", "f-string: ", NULL,
      "Look at the braces of the f-string: each needs its end, and a brace itself is written twice.", ALWAYS},
     {"UnboundLocalError", NULL, NULL,
      "It is assigned in this function, so it is local here: pass it as an argument, or declare it "
-     "global or nonlocal.", ALWAYS},
+     "global or nonlocal.",
+     ALWAYS},
     {"UnicodeDecodeError", NULL, NULL,
      "It is in another encoding, or no text: open it with encoding='latin-1', or 'rb' for bytes.", ALWAYS},
     {"AttributeError", "module 'datetime' has no attribute", NULL,
@@ -107,16 +98,18 @@ static const struct hint_rule rules[] = {
      "pandas 2 has no append(): use pd.concat([a, b], ignore_index=True).", ALWAYS},
     {"AttributeError", "Can only use .dt accessor", NULL,
      "It holds text: convert it first, df[c] = pd.to_datetime(df[c]), or read it with "
-     "pd.read_csv(..., parse_dates=[c]).", ALWAYS},
+     "pd.read_csv(..., parse_dates=[c]).",
+     ALWAYS},
     {"AttributeError", "Can only use .str accessor", NULL, "It holds no text: use df[c].astype(str).str.", ALWAYS},
     {"AttributeError", "'DataFrame' object has no attribute 'iteritems'", NULL, "Use df.items().", ALWAYS},
-    {"AttributeError", "'DataFrame' object has no attribute 'ix'", NULL,
-     "Use df.loc[labels] or df.iloc[positions].", ALWAYS},
+    {"AttributeError", "'DataFrame' object has no attribute 'ix'", NULL, "Use df.loc[labels] or df.iloc[positions].",
+     ALWAYS},
     {"AttributeError", "'DataFrame' object has no attribute 'applymap'", NULL, "Use df.map(function).", ALWAYS},
     {"AttributeError", "was a deprecated alias for the builtin", NULL,
      "Use Python's own int, float, bool, object or str, or np.int64, np.float64, np.bool_.", ALWAYS},
     {"AttributeError", "module 'numpy' has no attribute 'trapz'", NULL, "Use np.trapezoid().", ALWAYS},
-    {"TypeError", "fillna() got an unexpected keyword argument 'method'", NULL, "Use df.ffill() or df.bfill().", ALWAYS},
+    {"TypeError", "fillna() got an unexpected keyword argument 'method'", NULL, "Use df.ffill() or df.bfill().",
+     ALWAYS},
     {"TypeError", "Only valid with DatetimeIndex", NULL,
      "Convert and set the index first: df[c] = pd.to_datetime(df[c]); df = df.set_index(c).", ALWAYS},
     {"TypeError", " with string dtype", NULL, TEXT_COLUMN, ALWAYS},
@@ -131,19 +124,20 @@ static const struct hint_rule rules[] = {
     {"IntCastingNaNError", NULL, NULL, MISSING_VALUES, ALWAYS},
     {"ValueError", "truth value of a", NULL,
      "Write & for and, | for or, ~ for not, each comparison in parentheses: df[(df.a > 1) & (df.b < 2)]; "
-     "in an if say .any() or .all().", ALWAYS},
+     "in an if say .any() or .all().",
+     ALWAYS},
     {"ValueError", "Expected a 2-dimensional container", NULL, TWO_DIMENSIONS, ALWAYS},
     {"ValueError", "Expected 2D array", NULL, TWO_DIMENSIONS, ALWAYS},
-    {"ValueError", "You are trying to merge on", NULL,
-     "Give both keys one type first: df[c] = df[c].astype(str).", ALWAYS},
+    {"ValueError", "You are trying to merge on", NULL, "Give both keys one type first: df[c] = df[c].astype(str).",
+     ALWAYS},
     {"ValueError", "Index contains duplicate entries", NULL,
      "Use pivot_table(..., aggfunc=...), which says what to do with duplicates.", ALWAYS},
     {"ValueError", "Invalid frequency", NULL,
      "Use pandas' names of today: 'ME', 'QE', 'YE' (ends) or 'MS' (start), and small 'h', 'min', 's'.", ALWAYS},
     {"ValueError", "doesn't match format", NULL,
-     "pd.to_datetime(..., format='mixed', dayfirst=...) reads mixed dates; errors='coerce' makes the others NaT.", ALWAYS},
-    {"ValueError", "must have same first dimension", NULL,
-     "Give x and y of one length: print len() of both.", ALWAYS},
+     "pd.to_datetime(..., format='mixed', dayfirst=...) reads mixed dates; errors='coerce' makes the others NaT.",
+     ALWAYS},
+    {"ValueError", "must have same first dimension", NULL, "Give x and y of one length: print len() of both.", ALWAYS},
     {"ValueError", "operands could not be broadcast", NULL, "Print the .shape of both.", ALWAYS},
     {"OSError", "is not a valid package style", NULL,
      "Print plt.style.available; leave plt.style.use() out, or use 'seaborn-v0_8' or 'ggplot'.", ALWAYS},
@@ -154,22 +148,24 @@ static const struct hint_rule rules[] = {
     {"ModuleNotFoundError", "'xlsxwriter'", NULL, NO_EXCEL, ALWAYS},
     {"ModuleNotFoundError", "'seaborn'", NULL,
      "seaborn is not installed for this python_bin, and nothing can be installed from a script: draw it with "
-     "matplotlib.pyplot.", NOT_ISOLATED},
+     "matplotlib.pyplot.",
+     NOT_ISOLATED},
     {"ImportError", "Import tabulate", NULL, "Nothing can be installed here: use df.to_string().", ALWAYS},
     {"ImportError", "Import openpyxl", NULL, NO_EXCEL, ALWAYS},
     {"ImportError", "pip, conda", NULL,
      "An optional package is missing, and nothing can be installed from a script: do it without.", ALWAYS},
-    {"RuntimeError", "changed size during iteration", NULL,
-     "Loop over a copy of it: for x in list(...).", ALWAYS},
+    {"RuntimeError", "changed size during iteration", NULL, "Loop over a copy of it: for x in list(...).", ALWAYS},
     {"RuntimeError", "running event loop", NULL,
      "Use await, which works at the top level too: `await main()`. asyncio.run() works only where no "
-     "loop runs.", ALWAYS},
+     "loop runs.",
+     ALWAYS},
     {"RuntimeError", "can't start new thread", NULL,
      "{max_threads} threads may run at once (max_threads), and their stacks must fit into "
      "{address_space_bytes} bytes of address space (address_space_bytes): use fewer threads, or a smaller "
-     "threading.stack_size().", MEMORY_LIMITED},
-    {"RuntimeError", "can't start new thread", NULL,
-     "Use fewer threads: {max_threads} may run at once (max_threads).", ALWAYS},
+     "threading.stack_size().",
+     MEMORY_LIMITED},
+    {"RuntimeError", "can't start new thread", NULL, "Use fewer threads: {max_threads} may run at once (max_threads).",
+     ALWAYS},
     /* Libraries wrap the loader's message in errors of their own. */
     {NULL, "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
     {NULL, "cannot allocate memory in static TLS", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
@@ -184,7 +180,8 @@ static const struct hint_rule rules[] = {
     {"ValueError", "requires the kaleido package", NULL, NO_BROWSER, ALWAYS},
     {"LookupError", "nltk.download(", NULL,
      "This data of NLTK is not installed, and a script can download nothing: work without it, as with "
-     "re.findall(r'\\w+', text) for words, or pass the data in the request's files below nltk_data/.", ALWAYS},
+     "re.findall(r'\\w+', text) for words, or pass the data in the request's files below nltk_data/.",
+     ALWAYS},
     {"OSError", "[E050]", NULL,
      "This spaCy model is not installed, and a script can download nothing: use spacy.blank('en').", ALWAYS},
     {"PermissionError", "'/proc/", NULL,
@@ -192,60 +189,67 @@ static const struct hint_rule rules[] = {
      ALWAYS},
     {"TypeError", "is not JSON serializable", NULL,
      "Convert it first: int(x), float(x), str(x) or x.tolist(); json.dumps(..., default=str) does it for all.", ALWAYS},
-    {"TypeError", "unhashable type: ", NULL,
-     "Use a tuple or frozenset of it as the key or element.", ALWAYS},
+    {"TypeError", "unhashable type: ", NULL, "Use a tuple or frozenset of it as the key or element.", ALWAYS},
     {"TypeError", "'module' object is not callable", NULL,
      "Call what is in the module, such as module.name(), or import that name from it.", ALWAYS},
     {"TypeError", "string indices must be integers", NULL,
      "It is text, not a dict: decode it first, as with json.loads(), or look at what the loop goes over.", ALWAYS},
     {"TypeError", "'coroutine'", NULL, IS_COROUTINE, ALWAYS},
     {"TypeError", "coroutine object", NULL, IS_COROUTINE, ALWAYS},
-    {"ModuleNotFoundError", "'IPython'", NULL,
-     "display() is a builtin here: leave the import out.", ALWAYS},
+    {"ModuleNotFoundError", "'IPython'", NULL, "display() is a builtin here: leave the import out.", ALWAYS},
     {"ModuleNotFoundError", NULL, NULL,
      "This interpreter sees only the standard library (isolate_site is true): write it "
      "with the standard library, or ask for isolate_site=false with a python_bin that has "
-     "the package. " OWN_MODULE, ISOLATED},
+     "the package. " OWN_MODULE,
+     ISOLATED},
     {"ModuleNotFoundError", NULL, NULL,
      "The package is not installed for this python_bin, and nothing can be installed from "
-     "a script: use another module. " OWN_MODULE, ALWAYS},
+     "a script: use another module. " OWN_MODULE,
+     ALWAYS},
     {"EOFError", NULL, NULL,
      "There is no more standard input: pass the data in the request's stdin, or put it "
-     "into the code.", ALWAYS},
+     "into the code.",
+     ALWAYS},
     {"RecursionError", NULL, NULL, "Write it as a loop, or check that the recursion ends.", ALWAYS},
-    {"SystemExit", NULL, NULL,
-     "The script has no command-line arguments: set the values in the code.", USAGE_PRINTED},
-    {"IndexError", NULL, "argv",
-     "The script has no command-line arguments: set the values in the code.", ALWAYS},
+    {"SystemExit", NULL, NULL, "The script has no command-line arguments: set the values in the code.", USAGE_PRINTED},
+    {"IndexError", NULL, "argv", "The script has no command-line arguments: set the values in the code.", ALWAYS},
     {"KeyError", NULL, "environ",
      "The script sees none of the host's environment variables: pass them in the request's"
-     " env, or put the value into the code.", ALWAYS},
+     " env, or put the value into the code.",
+     ALWAYS},
     {"ValueError", "for integer string conversion", NULL,
      "Print hex(n), or a part of it such as n % 10**20; converting so many digits takes "
-     "quadratic time.", ALWAYS},
+     "quadratic time.",
+     ALWAYS},
     {"OSError", "[Errno 24]", NULL,
      "Close files, best with `with`: {max_open_files} may be open at once "
-     "(max_open_files).", ALWAYS},
+     "(max_open_files).",
+     ALWAYS},
     {"OSError", "[Errno 28]", NULL,
      "Delete files or write less: the workspace holds {workspace_bytes} bytes "
-     "(workspace_bytes), a folder of the host what its disk has left if that is less.", ALWAYS},
+     "(workspace_bytes), a folder of the host what its disk has left if that is less.",
+     ALWAYS},
     {"OSError", "[Errno 27]", NULL,
      "Delete files or write less: the workspace holds {workspace_bytes} bytes "
-     "(workspace_bytes).", ALWAYS},
+     "(workspace_bytes).",
+     ALWAYS},
     {"OSError", "[Errno 30]", NULL, OUTSIDE, ALWAYS},
     {"PermissionError", "[Errno 13]", NULL, OUTSIDE, ALWAYS},
     {"gaierror", NULL, NULL,
      "Scripts have no network here (policy field disable_networking): put the data into "
-     "the code, stdin or files of the request.", NO_NETWORK},
+     "the code, stdin or files of the request.",
+     NO_NETWORK},
     {"FileNotFoundError", "No usable temporary directory", NULL,
      "This policy gives the script no file access (policy field disable_open): keep data "
-     "in variables.", NO_FILES},
-    {"FileNotFoundError", ": '~", NULL,
-     "open() does not expand ~: give a path relative to the working directory.", ALWAYS},
+     "in variables.",
+     NO_FILES},
+    {"FileNotFoundError", ": '~", NULL, "open() does not expand ~: give a path relative to the working directory.",
+     ALWAYS},
     {"FileNotFoundError", "'/dev/shm'", NULL, NO_PROCESSES, ALWAYS},
     {"FileNotFoundError", "directory: ", NULL,
      "It is not in the working directory: pass it in the request's files, write it first, "
-     "or correct the name; in a stateless run nothing is there from earlier runs.", ALWAYS},
+     "or correct the name; in a stateless run nothing is there from earlier runs.",
+     ALWAYS},
     {"FileNotFoundError", "No such file or directory", "cwd",
      "The working directory was deleted: go to another with os.chdir().", ALWAYS},
     /* Without a name it is a semaphore: multiprocessing makes one for each of its locks. */
@@ -261,8 +265,8 @@ static const struct hint_rule last_rules[] = {
     {"KeyError", "[Index([", NULL, "Print df.columns for the names that are there.", ALWAYS},
     {"NameError", NULL, NULL, NAME_FIRST, ALWAYS},
     {"AttributeError", NULL, NULL, "Print dir() of the object for what it has.", ALWAYS},
-    {"ImportError", "cannot import name", NULL,
-     "Import the module itself, and print dir() of it for what it has.", ALWAYS},
+    {"ImportError", "cannot import name", NULL, "Import the module itself, and print dir() of it for what it has.",
+     ALWAYS},
 };
 
 static const struct {
@@ -272,16 +276,14 @@ static const struct {
     {PYEXEC_STATUS_TIMEOUT,
      "Make the script end within {timeout_ms} ms: look for an endless loop, a sleep or a wait for "
      "input, work on less data, or ask for a larger timeout_ms."},
-    {PYEXEC_STATUS_CPU_LIMIT,
-     "Use a faster algorithm or less data: {cpu_time_seconds} s of CPU time are allowed "
-     "(cpu_time_seconds)."},
+    {PYEXEC_STATUS_CPU_LIMIT, "Use a faster algorithm or less data: {cpu_time_seconds} s of CPU time are allowed "
+                              "(cpu_time_seconds)."},
     {PYEXEC_STATUS_MEMORY_LIMIT,
      "Process the data in smaller parts, use generators, and delete what is no longer needed: "
      "{address_space_bytes} bytes of address space are allowed (address_space_bytes)."},
     {PYEXEC_STATUS_KILLED, "Run it again; if it is killed again, use less memory."},
-    {PYEXEC_STATUS_CRASHED,
-     CRASHED " If the script needs much memory, the cause can be an allocation that failed at "
-     "address_space_bytes={address_space_bytes}."},
+    {PYEXEC_STATUS_CRASHED, CRASHED " If the script needs much memory, the cause can be an allocation that failed at "
+                                    "address_space_bytes={address_space_bytes}."},
 };
 
 static char *expand(const char *hint, const struct px_policy *policy)
@@ -297,8 +299,7 @@ static char *expand(const char *hint, const struct px_policy *policy)
             break;
         char name[32];
         snprintf(name, sizeof name, "%.*s", (int)strcspn(hint + 1, "}"), hint + 1);
-        px_buffer_printf(&text, "%" JSON_INTEGER_FORMAT,
-                         json_integer_value(json_object_get(fields, name)));
+        px_buffer_printf(&text, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(fields, name)));
         hint += strlen(name) + 2;
     }
     text.failed |= strchr(whole, '{') && !fields;
@@ -322,12 +323,10 @@ static void innermost_source(const pyexec_result *result, char *line, size_t siz
 
 static bool source_has(const char *line, const char *part)
 {
-    return *part == '^' ? strncmp(line, part + 1, strlen(part + 1)) == 0
-                        : strstr(line, part) != NULL;
+    return *part == '^' ? strncmp(line, part + 1, strlen(part + 1)) == 0 : strstr(line, part) != NULL;
 }
 
-static bool is_time(const struct hint_rule *rule, const pyexec_result *result,
-                    const struct px_policy *policy)
+static bool is_time(const struct hint_rule *rule, const pyexec_result *result, const struct px_policy *policy)
 {
     switch (rule->when) {
     case ISOLATED:
@@ -341,8 +340,7 @@ static bool is_time(const struct hint_rule *rule, const pyexec_result *result,
     case NO_NETWORK:
         return policy->disable_networking;
     case USAGE_PRINTED:
-        return result->exit_code == 2 &&
-               strstr(px_buffer_shown(&result->streams[1].text), "usage: ");
+        return result->exit_code == 2 && strstr(px_buffer_shown(&result->streams[1].text), "usage: ");
     default:
         return true;
     }
@@ -364,8 +362,7 @@ static char *find_rule(const struct hint_rule *table, size_t count, const pyexec
         const struct hint_rule *rule = &table[i];
         if ((!rule->type || is_type(result->error_type, rule->type)) &&
             (!rule->message || strstr(result->error_message, rule->message)) &&
-            (!rule->source || source_has(source, rule->source)) &&
-            is_time(rule, result, policy))
+            (!rule->source || source_has(source, rule->source)) && is_time(rule, result, policy))
             return expand(rule->hint, policy);
     }
     return NULL;
@@ -382,8 +379,7 @@ static char *denial_hint(const pyexec_result *result)
         const char *layer = json_string_value(json_object_get(denial, "layer"));
         bool kernels = strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) == 0;
         json_int_t line = json_integer_value(json_object_get(denial, "line"));
-        if (text && *text &&
-            (strstr(result->error_message, text) || (kernels && line == result->error_line)))
+        if (text && *text && (strstr(result->error_message, text) || (kernels && line == result->error_line)))
             return strdup(text);
     }
     return NULL;

@@ -80,11 +80,9 @@ static const char *take_denial(struct px_child_result *claims, const struct px_w
     size_t hint_length = field->length - head - length;
     if (!px_utf8_valid(what, length, NULL) || !px_utf8_valid(hint, hint_length, NULL))
         return "a denial is not UTF-8";
-    json_t *denial = json_pack("{s:s, s:s%, s:o, s:s%}", "layer",
-                               px_denial_layer_name((enum px_denial_layer)layer), "what", what,
-                               (size_t)length, "line",
-                               line > 0 ? json_integer(line) : json_null(), "hint", hint,
-                               hint_length);
+    json_t *denial =
+        json_pack("{s:s, s:s%, s:o, s:s%}", "layer", px_denial_layer_name((enum px_denial_layer)layer), "what", what,
+                  (size_t)length, "line", line > 0 ? json_integer(line) : json_null(), "hint", hint, hint_length);
     return json_array_append_new(claims->denials, denial) < 0 ? px_no_memory : NULL;
 }
 
@@ -99,8 +97,7 @@ static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
 /* The guest reports only these signals. Reject others: they would let a script fake a crash. */
 static bool is_crash(uint8_t signal)
 {
-    return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL ||
-           signal == SIGABRT;
+    return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL || signal == SIGABRT;
 }
 
 static const char *take_number(struct px_child_result *claims, const struct px_wire_field *field)
@@ -115,16 +112,12 @@ static const char *take_number(struct px_child_result *claims, const struct px_w
         claims->outcome = (enum px_outcome)byte;
         return NULL;
     case PX_RESULT_EXIT_CODE:
-        return copy_exact(&claims->exit_code, 4, field) && claims->exit_code >= 0 &&
-                       claims->exit_code <= 255
-                   ? NULL
-                   : wrong;
+        return copy_exact(&claims->exit_code, 4, field) && claims->exit_code >= 0 && claims->exit_code <= 255 ? NULL
+                                                                                                              : wrong;
     case PX_RESULT_ERROR_LINE:
         return copy_exact(&claims->line, 4, field) ? NULL : wrong;
     case PX_RESULT_CRASH:
-        return copy_exact(claims->crash, 2, field) && is_crash(claims->crash[0])
-                   ? NULL
-                   : "a signal that is no crash";
+        return copy_exact(claims->crash, 2, field) && is_crash(claims->crash[0]) ? NULL : "a signal that is no crash";
     case PX_RESULT_VALUE_TRUNCATED:
         if (!copy_exact(&byte, 1, field))
             return wrong;
@@ -210,8 +203,7 @@ int px_child_result_parse(struct px_child_result *claims, const char *packet, si
             why = "data after the end of the result";
         else if (field.kind == PX_RESULT_NONE || field.kind >= PX_RESULT_KINDS)
             why = "a field of unknown kind";
-        else if (!claims->locked && field.kind != PX_RESULT_LOCKED &&
-                 field.kind != PX_RESULT_SETUP_ERROR)
+        else if (!claims->locked && field.kind != PX_RESULT_LOCKED && field.kind != PX_RESULT_SETUP_ERROR)
             why = "a field before the sandbox was locked";
         else if (++claims->counts[field.kind] > limits[field.kind].count ||
                  field.length > limits[field.kind].size - claims->sizes[field.kind])
@@ -236,8 +228,8 @@ const char *px_child_result_check(const struct px_child_result *claims)
         return "a result without its outcome";
     if (claims->done && claims->outcome == PX_OUTCOME_OK && claims->counts[PX_RESULT_ERROR_TYPE])
         return "an error in a result that is ok";
-    const struct px_buffer *texts[] = {&claims->value, &claims->type, &claims->message,
-                                       &claims->traceback, &claims->suggestion, &claims->advice,
+    const struct px_buffer *texts[] = {&claims->value,           &claims->type,       &claims->message,
+                                       &claims->traceback,       &claims->suggestion, &claims->advice,
                                        &claims->value_json_error};
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (!px_utf8_valid(px_buffer_string(texts[i]), texts[i]->length, NULL))
@@ -298,10 +290,9 @@ static json_t *error_object(const pyexec_result *result)
 {
     if (!result->error_type)
         return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "type", result->error_type, "message",
-                     result->error_message, "line",
-                     result->error_line > 0 ? json_integer(result->error_line) : json_null(),
-                     "traceback", text(result->traceback), "hint", text(result->error_hint));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "type", result->error_type, "message", result->error_message, "line",
+                     result->error_line > 0 ? json_integer(result->error_line) : json_null(), "traceback",
+                     text(result->traceback), "hint", text(result->error_hint));
 }
 
 static double rounded(double value)
@@ -313,28 +304,24 @@ static json_t *value_object(const pyexec_result *result)
 {
     const struct px_stream *out = &result->streams[0], *err = &result->streams[1];
     return json_pack(
-        "{s:s, s:i, s:s%, s:b, s:I, s:s%, s:b, s:I, s:o, s:b}", "status",
-        pyexec_status_name(result->status), "exit_code", result->exit_code, "stdout",
-        px_buffer_string(&out->text), out->text.length, "stdout_truncated", out->truncated,
-        "stdout_bytes", (json_int_t)out->bytes, "stderr", px_buffer_string(&err->text),
-        err->text.length, "stderr_truncated", err->truncated, "stderr_bytes",
-        (json_int_t)err->bytes, "last_value_repr",
-        result->has_value ? json_stringn(px_buffer_string(&result->claims.value),
-                                         result->claims.value.length)
+        "{s:s, s:i, s:s%, s:b, s:I, s:s%, s:b, s:I, s:o, s:b}", "status", pyexec_status_name(result->status),
+        "exit_code", result->exit_code, "stdout", px_buffer_string(&out->text), out->text.length, "stdout_truncated",
+        out->truncated, "stdout_bytes", (json_int_t)out->bytes, "stderr", px_buffer_string(&err->text),
+        err->text.length, "stderr_truncated", err->truncated, "stderr_bytes", (json_int_t)err->bytes, "last_value_repr",
+        result->has_value ? json_stringn(px_buffer_string(&result->claims.value), result->claims.value.length)
                           : json_null(),
         "last_value_truncated", result->claims.value_truncated);
 }
 
 static json_t *rest_object(const pyexec_result *result)
 {
-    return json_pack(
-        "{s:I, s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:o}", "display_dropped",
-        (json_int_t)result->claims.displays.dropped, "files", result->files, "files_truncated",
-        result->files_truncated, "denials", result->claims.denials, "denials_dropped",
-        (json_int_t)result->claims.denials_dropped, "missing_layers",
-        px_layers_to_json(result->missing), "usage", "wall_ms", rounded(result->wall_ms), "cpu_ms",
-        rounded(result->cpu_ms), "peak_memory_bytes", (json_int_t)result->peak_bytes, "session",
-        result->session ? json_incref(result->session) : json_null());
+    return json_pack("{s:I, s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:o}", "display_dropped",
+                     (json_int_t)result->claims.displays.dropped, "files", result->files, "files_truncated",
+                     result->files_truncated, "denials", result->claims.denials, "denials_dropped",
+                     (json_int_t)result->claims.denials_dropped, "missing_layers", px_layers_to_json(result->missing),
+                     "usage", "wall_ms", rounded(result->wall_ms), "cpu_ms", rounded(result->cpu_ms),
+                     "peak_memory_bytes", (json_int_t)result->peak_bytes, "session",
+                     result->session ? json_incref(result->session) : json_null());
 }
 
 /* The object's members, without its braces. */
@@ -358,11 +345,9 @@ static char *result_text(const pyexec_result *result)
     px_buffer_add_string(&out, result->has_value_json ? px_buffer_string(&claims->value_json) : "null");
     px_buffer_add_byte(&out, ',');
     add_members(&out, json_pack("{s:o, s:o, s:o}", "last_value_json_error",
-                                claims->value_json_error.length
-                                    ? text(px_buffer_string(&claims->value_json_error))
-                                    : json_null(),
-                                "error_repr", text(result->error_repr), "error",
-                                error_object(result)));
+                                claims->value_json_error.length ? text(px_buffer_string(&claims->value_json_error))
+                                                                : json_null(),
+                                "error_repr", text(result->error_repr), "error", error_object(result)));
     px_buffer_add_string(&out, ",\"display\":");
     px_displays_write(&claims->displays, &out);
     px_buffer_add_byte(&out, ',');
@@ -380,8 +365,8 @@ const char *pyexec_result_json(pyexec_result *result)
 
 const char *pyexec_status_name(pyexec_status status)
 {
-    static const char *const names[] = {"ok",     "error",   "timeout",  "cpu_limit", "memory_limit",
-                                        "killed", "crashed", "cancelled"};
+    static const char *const names[] = {"ok",           "error",  "timeout", "cpu_limit",
+                                        "memory_limit", "killed", "crashed", "cancelled"};
     return (size_t)status < PX_COUNT(names) ? names[status] : "unknown";
 }
 

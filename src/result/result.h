@@ -8,34 +8,34 @@
 #include <stdbool.h>
 
 #include "base/buffer.h"
-#include "result/display_claims.h"
-#include "protocol/wire.h"
-#include "policy/policy.h"
-#include "pyexec.h"
 #include "base/layers.h"
+#include "policy/policy.h"
+#include "protocol/wire.h"
+#include "pyexec.h"
+#include "result/display_claims.h"
 
 struct px_stream {
-    struct px_buffer text;      /* kept; raw while it comes, valid UTF-8 at the end */
-    uint64_t bytes;             /* written in all */
+    struct px_buffer text; /* kept; raw while it comes, valid UTF-8 at the end */
+    uint64_t bytes;        /* written in all */
     bool truncated;
 };
 
 /* The fields that the child has sent so far. */
 struct px_child_result {
     bool locked, done;
-    bool ready;                 /* for signals, where the run asked to be told */
-    uint64_t locked_cpu_ns, locked_real_ns;     /* said before anything hostile could speak */
+    bool ready;                             /* for signals, where the run asked to be told */
+    uint64_t locked_cpu_ns, locked_real_ns; /* said before anything hostile could speak */
     uint32_t counts[PX_RESULT_KINDS];
     size_t sizes[PX_RESULT_KINDS];
     enum px_outcome outcome;
     int32_t exit_code, line;
     bool value_truncated;
-    uint8_t crash[2];           /* signal, and whether the address space was used up */
+    uint8_t crash[2]; /* signal, and whether the address space was used up */
     uint64_t denials_dropped;
     struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion, advice;
     struct px_displays displays;
     json_t *denials;
-    pyexec_error setup;         /* from SETUP_ERROR */
+    pyexec_error setup; /* from SETUP_ERROR */
 };
 
 struct pyexec_result {
@@ -44,16 +44,16 @@ struct pyexec_result {
     struct px_stream streams[2];
     struct px_child_result claims;
     bool has_value;
-    bool has_value_json;        /* claims.value_json is JSON of one line */
+    bool has_value_json; /* claims.value_json is JSON of one line */
     char *error_repr, *error_type, *error_message, *error_hint, *traceback;
     int error_line;
-    json_t *files;              /* array */
+    json_t *files; /* array */
     bool files_truncated;
     px_layers missing;
     double wall_ms, cpu_ms;
     uint64_t peak_bytes;
-    json_t *session;            /* object, or NULL outside of one */
-    char *json;                 /* made on demand */
+    json_t *session; /* object, or NULL outside of one */
+    char *json;      /* made on demand */
 };
 
 pyexec_result *px_result_new(void);

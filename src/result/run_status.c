@@ -29,23 +29,20 @@ static int set_text(char **slot, const char *text)
 /* Whether the child's own error is the exception that the first step raised. */
 static bool claims_timeout(const pyexec_result *result)
 {
-    return result->claims.done && result->claims.type.length &&
-           strcmp(result->claims.type.data, "TimeoutError") == 0 &&
+    return result->claims.done && result->claims.type.length && strcmp(result->claims.type.data, "TimeoutError") == 0 &&
            strncmp(px_buffer_shown(&result->claims.message), "timeout", 7) == 0;
 }
 
-static int end_by_limit(pyexec_result *result, const struct px_exit_info *ending,
-                        const struct px_policy *policy)
+static int end_by_limit(pyexec_result *result, const struct px_exit_info *ending, const struct px_policy *policy)
 {
     bool done = result->claims.done && !ending->protocol;
     char text[256];
     if (ending->cause == PX_STOP_CAUSE_TIMEOUT) {
-        snprintf(text, sizeof text, "timeout: the script ran longer than timeout_ms=%" PRId64 "%s",
-                 policy->timeout_ms, done ? "" : " and was killed");
+        snprintf(text, sizeof text, "timeout: the script ran longer than timeout_ms=%" PRId64 "%s", policy->timeout_ms,
+                 done ? "" : " and was killed");
         set_status(result, PYEXEC_STATUS_TIMEOUT, 124);
     } else {
-        snprintf(text, sizeof text,
-                 "timeout: the script used more CPU time than cpu_time_seconds=%" PRId64 "%s",
+        snprintf(text, sizeof text, "timeout: the script used more CPU time than cpu_time_seconds=%" PRId64 "%s",
                  policy->cpu_time_seconds, done ? "" : " and was killed");
         set_status(result, PYEXEC_STATUS_CPU_LIMIT, done ? 1 : 137);
     }
@@ -58,8 +55,8 @@ static void deny(pyexec_result *result, enum px_denial_layer layer, const char *
     json_t *denials = result->claims.denials;
     if (json_array_size(denials) >= PX_DENIALS_MAX)
         json_array_remove(denials, PX_DENIALS_MAX - 1);
-    px_json_append(denials, json_pack(
-        "{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(layer), "what", what, "line", "hint", hint));
+    px_json_append(denials, json_pack("{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(layer), "what", what,
+                                      "line", "hint", hint));
 }
 
 /* The kernel ends a process that blocks the signal of a trap, which then names no call. */
@@ -72,8 +69,9 @@ static void deny_unnamed_call(pyexec_result *result)
 
 void px_run_status_workspace_full(pyexec_result *result)
 {
-    deny(result, PX_DENIAL_FILES, "the workspace is full",
-         "It holds as much as workspace_bytes allows, or more than 20,000 entries or 64 levels of folders: delete files.");
+    deny(
+        result, PX_DENIAL_FILES, "the workspace is full",
+        "It holds as much as workspace_bytes allows, or more than 20,000 entries or 64 levels of folders: delete files.");
 }
 
 /* The kernel does not report the sender of SIGKILL. */
@@ -83,32 +81,34 @@ static int end_by_stranger(pyexec_result *result)
     char text[256] = "SIGKILL that pyexec did not send: the kernel's out-of-memory killer or an "
                      "operator";
     if (getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
-        snprintf(text, sizeof text, "SIGKILL that pyexec did not send: the kernel's out-of-memory "
-                                    "killer, an operator, or the limit of CPU time that pyexec was "
-                                    "started with (RLIMIT_CPU, %llu s), which counts for a whole "
-                                    "session", (unsigned long long)limit.rlim_max);
+        snprintf(text, sizeof text,
+                 "SIGKILL that pyexec did not send: the kernel's out-of-memory "
+                 "killer, an operator, or the limit of CPU time that pyexec was "
+                 "started with (RLIMIT_CPU, %llu s), which counts for a whole "
+                 "session",
+                 (unsigned long long)limit.rlim_max);
     set_status(result, PYEXEC_STATUS_KILLED, 137);
     return px_result_set_error(result, "Killed", text);
 }
 
 /* The kernel's own word (memory.events), not a guess. */
-static int end_by_oom(pyexec_result *result, const struct px_exit_info *ending,
-                      const struct px_policy *policy)
+static int end_by_oom(pyexec_result *result, const struct px_exit_info *ending, const struct px_policy *policy)
 {
     char text[256];
     set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);
     if (ending->oom == PX_OOM_OWN)
-        snprintf(text, sizeof text, "the kernel ended the run at the memory limit of its cgroup, "
+        snprintf(text, sizeof text,
+                 "the kernel ended the run at the memory limit of its cgroup, "
                  "which follows from address_space_bytes=%" PRId64 " and workspace_bytes=%" PRId64,
                  policy->address_space_bytes, policy->workspace_bytes);
     else
-        snprintf(text, sizeof text, "the kernel ended the run because a memory limit above it, "
+        snprintf(text, sizeof text,
+                 "the kernel ended the run because a memory limit above it, "
                  "which it shares with other runs, was reached");
     return px_result_set_error(result, "MemoryError", text);
 }
 
-static int end_by_signal(pyexec_result *result, const struct px_exit_info *ending,
-                         const struct px_policy *policy)
+static int end_by_signal(pyexec_result *result, const struct px_exit_info *ending, const struct px_policy *policy)
 {
     char text[256];
     int signal = ending->status;
@@ -123,8 +123,7 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
         return end_by_oom(result, ending, policy);
     if (signal == SIGKILL) {
         if (policy->cpu_time_seconds != PX_NONE &&
-            ending->cpu_ns - ending->cpu_before_ns >=
-                policy->cpu_time_seconds * INT64_C(1000000000)) {
+            ending->cpu_ns - ending->cpu_before_ns >= policy->cpu_time_seconds * INT64_C(1000000000)) {
             struct px_exit_info by_kernel = *ending;
             by_kernel.cause = PX_STOP_CAUSE_CPU;
             return end_by_limit(result, &by_kernel, policy);
@@ -133,16 +132,18 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
     }
     if (crash[0] && crash[1]) {
         set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);
-        snprintf(text, sizeof text, "SIG%s (%s) after an allocation failed: "
-                 "address_space_bytes=%" PRId64 " was used up", name ? name : "?",
-                 words ? words : "unknown", policy->address_space_bytes);
+        snprintf(text, sizeof text,
+                 "SIG%s (%s) after an allocation failed: "
+                 "address_space_bytes=%" PRId64 " was used up",
+                 name ? name : "?", words ? words : "unknown", policy->address_space_bytes);
         return px_result_set_error(result, "MemoryError", text);
     }
     set_status(result, PYEXEC_STATUS_CRASHED, 128 + ending->status);
     if (signal == SIGSYS) {
         deny_unnamed_call(result);
-        snprintf(text, sizeof text, "SIGSYS: a system call that the sandbox does not allow, made "
-                                    "while SIGSYS was blocked");
+        snprintf(text, sizeof text,
+                 "SIGSYS: a system call that the sandbox does not allow, made "
+                 "while SIGSYS was blocked");
     } else {
         snprintf(text, sizeof text, "SIG%s (%s)", name ? name : "?", words ? words : "unknown");
     }
@@ -161,8 +162,10 @@ static int end_without_result(pyexec_result *result, const struct px_exit_info *
         return px_result_set_error(result, "Killed", "the sandbox's supervisor ended");
     } else {
         set_status(result, PYEXEC_STATUS_CRASHED, ending->status ? ending->status : 1);
-        snprintf(text, sizeof text, "the process ended with exit status %d before its result was "
-                                    "complete", ending->status);
+        snprintf(text, sizeof text,
+                 "the process ended with exit status %d before its result was "
+                 "complete",
+                 ending->status);
     }
     return px_result_set_error(result, "Crashed", text);
 }
@@ -191,8 +194,7 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
         const char *what = json_string_value(json_object_get(denial, "what"));
         set_status(result, PYEXEC_STATUS_CRASHED, 128 + SIGSYS);
         result->error_line = (int)json_integer_value(json_object_get(denial, "line"));
-        snprintf(text, sizeof text, "SIGSYS: the system call %.200s is not allowed",
-                 what ? what : "(unknown)");
+        snprintf(text, sizeof text, "SIGSYS: the system call %.200s is not allowed", what ? what : "(unknown)");
         return px_result_set_error(result, "Crashed", text);
     }
     default:
@@ -209,8 +211,8 @@ static int adopt_json(pyexec_result *result, size_t limit)
     if (!json->length)
         return 0;
     errno = 0;
-    result->has_value_json = json->length <= limit &&
-                             px_json_claim_ok(px_buffer_string(json), json->length, false, &room);
+    result->has_value_json =
+        json->length <= limit && px_json_claim_ok(px_buffer_string(json), json->length, false, &room);
     if (!result->has_value_json && errno == ENOMEM)
         return -1;
     px_buffer_done(&claims->value_json_error);
@@ -225,15 +227,14 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
     struct px_child_result *claims = &result->claims;
     result->has_value = claims->counts[PX_RESULT_VALUE] > 0;
     if (claims->value.length > (size_t)policy->max_value_bytes) {
-        claims->value.length = px_utf8_truncate(claims->value.data, claims->value.length,
-                                                (size_t)policy->max_value_bytes);
+        claims->value.length =
+            px_utf8_truncate(claims->value.data, claims->value.length, (size_t)policy->max_value_bytes);
         claims->value.data[claims->value.length] = '\0';
         claims->value_truncated = true;
     }
     if (adopt_json(result, (size_t)policy->max_value_bytes) < 0)
         return -1;
-    if (claims->type.length &&
-        px_result_set_error(result, claims->type.data, px_buffer_string(&claims->message)) < 0)
+    if (claims->type.length && px_result_set_error(result, claims->type.data, px_buffer_string(&claims->message)) < 0)
         return -1;
     result->error_line = claims->type.length ? claims->line : 0;
     if (claims->traceback.length && set_text(&result->traceback, claims->traceback.data) < 0)
@@ -247,8 +248,8 @@ int px_run_status_cancelled(pyexec_result *result)
     return px_result_set_error(result, "Cancelled", "the caller cancelled the run");
 }
 
-int px_run_status_decide(pyexec_result *result, const struct px_exit_info *ending,
-               const struct px_policy *policy, pyexec_error *error)
+int px_run_status_decide(pyexec_result *result, const struct px_exit_info *ending, const struct px_policy *policy,
+                         pyexec_error *error)
 {
     const struct px_child_result *claims = &result->claims;
     bool done = claims->done && !ending->protocol;

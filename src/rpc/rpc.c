@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/retry.h"
-#include "rpc/rpc_private.h"
 #include "pyexec.h"
+#include "rpc/rpc_private.h"
 
 #define PROTOCOL 1
 #define DRAIN_TICK_MS 20
@@ -32,8 +32,8 @@ static void answer_buffer(struct px_rpc *rpc, const char *id, const struct px_bu
 }
 
 /* `text` is JSON, and taken; with a key it becomes that member of an object. */
-static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text,
-                        const char *key, const pyexec_error *error)
+static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text, const char *key,
+                        const pyexec_error *error)
 {
     px_auto_free char *taken = text;
     struct px_buffer px_auto_buffer json = {0};
@@ -47,8 +47,7 @@ static void answer_text(struct px_rpc *rpc, const char *id, int status, char *te
     answer_buffer(rpc, id, &json);
 }
 
-static void answer_status(struct px_rpc *rpc, const char *id, int status,
-                          const pyexec_error *error)
+static void answer_status(struct px_rpc *rpc, const char *id, int status, const pyexec_error *error)
 {
     if (status < 0)
         px_rpc_fail(rpc, id, error);
@@ -65,8 +64,7 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
     }
     if (json_integer_value(protocol) != PROTOCOL) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: protocol must be %d", PROTOCOL);
-        return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.",
-                             PROTOCOL);
+        return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.", PROTOCOL);
     }
     json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
@@ -127,9 +125,7 @@ static void interrupt(struct px_rpc *rpc, const char *id, const json_t *params)
     if (target)
         stop_request(rpc, id, target, false);
     else
-        answer_status(rpc, id,
-                      pyexec_session_interrupt(rpc->executor, string_of(params, "session_id"),
-                                               &error),
+        answer_status(rpc, id, pyexec_session_interrupt(rpc->executor, string_of(params, "session_id"), &error),
                       &error);
 }
 
@@ -141,9 +137,7 @@ static void cancel(struct px_rpc *rpc, const char *id, const json_t *params)
 static void close_session(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
-    answer_status(rpc, id,
-                  pyexec_session_close(rpc->executor, string_of(params, "session_id"), &error),
-                  &error);
+    answer_status(rpc, id, pyexec_session_close(rpc->executor, string_of(params, "session_id"), &error), &error);
 }
 
 static void close_all(struct px_rpc *rpc, const char *id, const json_t *params)
@@ -193,8 +187,8 @@ static void read_file(struct px_rpc *rpc, const char *id, const json_t *params)
     void *bytes = NULL;
     size_t length = 0;
     struct px_buffer px_auto_buffer text = {0};
-    if (pyexec_session_read_file(rpc->executor, string_of(params, "session_id"),
-                                 string_of(params, "path"), &bytes, &length, &error) < 0) {
+    if (pyexec_session_read_file(rpc->executor, string_of(params, "session_id"), string_of(params, "path"), &bytes,
+                                 &length, &error) < 0) {
         px_rpc_fail(rpc, id, &error);
         return;
     }
@@ -221,25 +215,24 @@ static void write_file(struct px_rpc *rpc, const char *id, const json_t *params)
     int status = 0;
     if (json_is_string(plain))
         px_buffer_add(&bytes, json_string_value(plain), json_string_length(plain));
-    else if (!json_is_string(encoded) || px_base64_decode(&bytes, json_string_value(encoded),
-                                                          json_string_length(encoded)) < 0)
+    else if (!json_is_string(encoded) ||
+             px_base64_decode(&bytes, json_string_value(encoded), json_string_length(encoded)) < 0)
         status = no_content(&error);
     if (!px_buffer_ok(&bytes))
         status = px_error_oom(&error);
     if (status == 0)
-        status = pyexec_session_write_file(rpc->executor, string_of(params, "session_id"),
-                                           string_of(params, "path"), px_buffer_string(&bytes),
-                                           bytes.length, &error);
+        status = pyexec_session_write_file(rpc->executor, string_of(params, "session_id"), string_of(params, "path"),
+                                           px_buffer_string(&bytes), bytes.length, &error);
     answer_status(rpc, id, status, &error);
 }
 
 static void delete_file(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
-    answer_status(rpc, id,
-                  pyexec_session_delete_file(rpc->executor, string_of(params, "session_id"),
-                                             string_of(params, "path"), &error),
-                  &error);
+    answer_status(
+        rpc, id,
+        pyexec_session_delete_file(rpc->executor, string_of(params, "session_id"), string_of(params, "path"), &error),
+        &error);
 }
 
 /* ---- The table ---- */
@@ -248,7 +241,7 @@ static const struct {
     const char *name;
     void (*serve)(struct px_rpc *rpc, const char *id, const json_t *params);
     bool before_initialize;
-    const char *params;         /* what it takes, between spaces; "*": checked elsewhere */
+    const char *params; /* what it takes, between spaces; "*": checked elsewhere */
 } methods[] = {
     {"initialize", initialize, true, " protocol policy session host "},
     {"execute_once", px_rpc_execute, false, "*"},
@@ -292,8 +285,7 @@ static int check_names(json_t *params, pyexec_error *error)
     static const char *const names[] = {"session_id", "path"};
     for (size_t i = 0; i < PX_COUNT(names); i++) {
         const json_t *value = json_object_get(params, names[i]);
-        if (!value || (json_is_string(value) &&
-                       strlen(json_string_value(value)) == json_string_length(value)))
+        if (!value || (json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value)))
             continue;
         px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not a string without NUL", names[i]);
         return px_error_hint(error, "Send %s as a string without NUL characters.", names[i]);
@@ -323,8 +315,7 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
     int status = check_names(params, &error);
     if (status == 0 && !rpc->executor && !methods[i].before_initialize) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s: call initialize first", method);
-        status = px_error_hint(&error, "The first request is initialize with {\"protocol\": %d}.",
-                               PROTOCOL);
+        status = px_error_hint(&error, "The first request is initialize with {\"protocol\": %d}.", PROTOCOL);
     }
     if (status < 0)
         px_rpc_fail(rpc, id, &error);
@@ -332,8 +323,7 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
         methods[i].serve(rpc, id, params);
 }
 
-static void refuse_line(struct px_rpc *rpc, const char *line, size_t length,
-                        const json_error_t *problem)
+static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, const json_error_t *problem)
 {
     struct px_buffer px_auto_buffer id = {0};
     pyexec_error error;

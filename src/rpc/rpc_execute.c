@@ -14,17 +14,17 @@
 #include "rpc/rpc_private.h"
 
 struct job {
-    struct px_task task;            /* first */
+    struct px_task task; /* first */
     struct px_rpc *rpc;
     char *id;
     pyexec_request *request;
-    char *session_id;               /* NULL: a single run */
-    struct px_buffer held[2];       /* of each stream: what is not sent yet */
-    char **ready;                   /* whole notifications that go before it: displays, and output
+    char *session_id;         /* NULL: a single run */
+    struct px_buffer held[2]; /* of each stream: what is not sent yet */
+    char **ready;             /* whole notifications that go before it: displays, and output
                                        that came before them */
     size_t ready_count;
-    bool sending;                   /* somebody is, with the lock released */
-    bool lost;                      /* something that was to be streamed, for want of memory */
+    bool sending; /* somebody is, with the lock released */
+    bool lost;    /* something that was to be streamed, for want of memory */
     unsigned long long seq;
 };
 
@@ -42,8 +42,7 @@ static void free_job(struct px_task *task)
     free(job);
 }
 
-static void add_output(struct px_buffer *line, struct job *job, int stream, const char *bytes,
-                       size_t length)
+static void add_output(struct px_buffer *line, struct job *job, int stream, const char *bytes, size_t length)
 {
     struct px_buffer px_auto_buffer text = {0};
     px_utf8_repair(&text, bytes, length);
@@ -53,8 +52,7 @@ static void add_output(struct px_buffer *line, struct job *job, int stream, cons
     px_buffer_printf(line,
                      "{\"jsonrpc\":\"2.0\",\"method\":\"output\",\"params\":{\"request\":%s,"
                      "\"stream\":\"%s\",\"text\":%s,\"seq\":%llu}}",
-                     job->id ? job->id : "null", stream == 1 ? "stdout" : "stderr",
-                     quoted ? quoted : "", job->seq++);
+                     job->id ? job->id : "null", stream == 1 ? "stdout" : "stderr", quoted ? quoted : "", job->seq++);
     job->lost |= !quoted || !px_buffer_ok(line);
     line->failed |= job->lost;
 }
@@ -192,10 +190,9 @@ static void serve_job(struct px_task *task)
     struct px_rpc *rpc = job->rpc;
     pyexec_error error;
     pyexec_result *result = NULL;
-    int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request,
-                                                  &result, &error)
+    int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request, &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    px_task_arrived(task);      /* one that was refused waits for nobody */
+    px_task_arrived(task); /* one that was refused waits for nobody */
     send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && (!text || job->lost))
@@ -256,8 +253,7 @@ static int prepare(struct job *job, const json_t *params, bool session, pyexec_e
     }
     px_auto_free char *text = px_json_dumps(rest, JSON_COMPACT);
     json_decref(rest);
-    return text ? pyexec_request_set_json(job->request, text, strlen(text), error)
-                : px_error_oom(error);
+    return text ? pyexec_request_set_json(job->request, text, strlen(text), error) : px_error_oom(error);
 }
 
 static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bool session)
@@ -270,8 +266,7 @@ static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bo
                             .id = id ? strdup(id) : NULL};
     if (!job || (id && !job->id))
         px_error_oom(&error);
-    else if (prepare(job, params, session, &error) == 0 &&
-             px_tasks_start(&rpc->tasks, &job->task, &error) == 0)
+    else if (prepare(job, params, session, &error) == 0 && px_tasks_start(&rpc->tasks, &job->task, &error) == 0)
         return;
     px_rpc_fail(rpc, id, &error);
     if (job)

@@ -12,7 +12,8 @@
 void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length)
 {
     static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_RPC_LOST_TAIL;
-    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1}, {(void *)(uintptr_t)id, id_length},
+    const struct iovec parts[] = {{(void *)(uintptr_t)head, sizeof head - 1},
+                                  {(void *)(uintptr_t)id, id_length},
                                   {(void *)(uintptr_t)tail, sizeof tail - 1}};
     px_line_transport_send_parts(&rpc->lines, parts, PX_COUNT(parts));
 }
@@ -49,19 +50,17 @@ void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *tex
 {
     struct px_buffer px_auto_buffer message = {0};
     px_utf8_repair(&message, text, strlen(text));
-    send_error(rpc, id ? id : "null",
-               json_pack("{s:i, s:s}", "code", code, "message", px_buffer_string(&message)));
+    send_error(rpc, id ? id : "null", json_pack("{s:i, s:s}", "code", code, "message", px_buffer_string(&message)));
 }
 
 void px_rpc_fail(struct px_rpc *rpc, const char *id, const pyexec_error *error)
 {
     if (!id)
         return;
-    json_t *data = json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(error->code), "message",
-                             error->message, "hint", error->hint);
+    json_t *data = json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(error->code), "message", error->message,
+                             "hint", error->hint);
     if (data && error->retry_after_ms)
         px_json_set(data, "retry_after_ms", json_integer(error->retry_after_ms));
     send_error(rpc, id,
-               json_pack("{s:i, s:s, s:o}", "code", PX_RPC_PYEXEC_FAILED, "message",
-                         error->message, "data", data));
+               json_pack("{s:i, s:s, s:o}", "code", PX_RPC_PYEXEC_FAILED, "message", error->message, "data", data));
 }

@@ -8,16 +8,16 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "jsonrpc/line_transport.h"
 #include "jsonrpc/json_diagnose.h"
+#include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
 #include "pyexec.h"
 
 struct px_rpc {
     struct px_line_transport lines;
     pyexec_executor *executor;
-    struct px_tasks tasks;              /* its lock: what follows too */
-    pthread_cond_t held;                /* output that is to be streamed */
+    struct px_tasks tasks; /* its lock: what follows too */
+    pthread_cond_t held;   /* output that is to be streamed */
     bool ended;
 };
 

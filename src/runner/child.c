@@ -17,12 +17,12 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "runner/folder.h"
-#include "result/result.h"
 #include "protocol/wire.h"
+#include "result/result.h"
+#include "runner/folder.h"
 #include "runner/workspace.h"
 
-#define RUN_MESSAGE_MAX 98304       /* of the run message without the code: stays below the socket buffer */
+#define RUN_MESSAGE_MAX 98304 /* of the run message without the code: stays below the socket buffer */
 #define NO_DESCRIPTORS "can't make the run's descriptors"
 
 /* The child's ends, closed by the host after the clone. */
@@ -57,8 +57,7 @@ static int make_descriptors(struct px_child *child, struct ends *ends, pyexec_er
     /* The flag belongs to the host's end alone: a socketpair's ends and a pipe's ends are
      * separate open file descriptions, so nothing that the child sets changes it. */
     if (pair[0] < 0 || make_pipe(&child->streams[0], &ends->output) < 0 ||
-        make_pipe(&child->streams[1], &ends->error_output) < 0 ||
-        fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||
+        make_pipe(&child->streams[1], &ends->error_output) < 0 || fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||
         fcntl(child->streams[1], F_SETFL, O_NONBLOCK) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     return 0;
@@ -76,16 +75,15 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     enum px_files files = px_policy_files(policy);
     memset(shape, 0, sizeof *shape);
     shape->op = PX_CLONE_RUN;
-    shape->workspace = request->workspace ? PX_WORKSPACE_GIVEN
+    shape->workspace = request->workspace                               ? PX_WORKSPACE_GIVEN
                        : files != PX_FILES_NONE || request->working_dir ? PX_WORKSPACE_NEW
                                                                         : PX_WORKSPACE_NONE;
     shape->workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0;
     shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
     shape->address_space_bytes = or_none(policy->address_space_bytes);
     /* The host ends the run before; this holds when the host itself hangs. */
-    shape->cpu_seconds = options->session || policy->cpu_time_seconds == PX_NONE
-                             ? UINT64_MAX
-                             : (uint64_t)policy->cpu_time_seconds + 2;
+    shape->cpu_seconds =
+        options->session || policy->cpu_time_seconds == PX_NONE ? UINT64_MAX : (uint64_t)policy->cpu_time_seconds + 2;
     shape->open_files = or_none(policy->max_open_files);
     shape->threads = (uint64_t)policy->max_threads;
     /* Slightly above the tmpfs quota, so that scripts get ENOSPC instead of EFBIG. */
@@ -106,8 +104,7 @@ static pid_t host_pid(int pidfd)
     return pid > 0 ? pid : 0;
 }
 
-int px_child_put_files(const struct px_child *child, const pyexec_request *request,
-                       pyexec_error *error)
+int px_child_put_files(const struct px_child *child, const pyexec_request *request, pyexec_error *error)
 {
     if (child->workspace < 0)
         return 0;
@@ -123,12 +120,17 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
     return 0;
 }
 
-static int try_child_start(struct px_child *child, struct px_launcher *launcher,
-                           struct px_zygotes *zygotes, const struct px_clone_request *shape,
-                           int mount, int folder, bool *ret_lost, pyexec_error *error)
+static int try_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
+                           const struct px_clone_request *shape, int mount, int folder, bool *ret_lost,
+                           pyexec_error *error)
 {
-    *child = (struct px_child){.launcher = launcher, .channel = -1, .streams = {-1, -1},
-                               .input = -1, .pidfd = -1, .workspace = folder, .ended = true};
+    *child = (struct px_child){.launcher = launcher,
+                               .channel = -1,
+                               .streams = {-1, -1},
+                               .input = -1,
+                               .pidfd = -1,
+                               .workspace = folder,
+                               .ended = true};
     *ret_lost = false;
     struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1};
     struct px_clone_request request = *shape;
@@ -169,9 +171,8 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
     return 0;
 }
 
-int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
-                   int mount, int folder, pyexec_error *error)
+int px_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
+                   const struct px_clone_request *shape, int mount, int folder, pyexec_error *error)
 {
     bool lost;
     int result = try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
@@ -213,8 +214,7 @@ void px_child_signal(const struct px_child *child, int signal)
 void px_child_let_files_grow(const struct px_child *child, bool grow)
 {
     struct rlimit limit;
-    if (child->host_pid <= 0 || !px_child_alive(child) ||
-        prlimit(child->host_pid, RLIMIT_FSIZE, NULL, &limit) < 0)
+    if (child->host_pid <= 0 || !px_child_alive(child) || prlimit(child->host_pid, RLIMIT_FSIZE, NULL, &limit) < 0)
         return;
     limit.rlim_cur = grow ? limit.rlim_max : 0;
     (void)!prlimit(child->host_pid, RLIMIT_FSIZE, &limit, NULL);
@@ -225,12 +225,12 @@ void px_child_discard_output(const struct px_child *child)
     /* Together 1 MiB, the most that the child can make a pipe hold (pipe(7)). */
     enum { READS_MAX = 64 };
     char block[16384];
-    for (int i = 0; i < READS_MAX &&
-                    px_recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
+    for (int i = 0; i < READS_MAX && px_recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
         ;
     for (int which = 0; which < 2; which++)
         for (int i = 0; i < READS_MAX && child->streams[which] >= 0 &&
-                        px_read(child->streams[which], block, sizeof block) == sizeof block; i++)
+                        px_read(child->streams[which], block, sizeof block) == sizeof block;
+             i++)
             ;
 }
 
@@ -266,8 +266,7 @@ bool px_child_facts(const struct px_child *child, struct px_child_facts *ret)
     char path[32], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
     ret->cpu_ns = read_cpu(child);
-    if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ||
-        !px_child_alive(child))
+    if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 || !px_child_alive(child))
         return false;
     ret->threads = (unsigned)number_after(text, "\nThreads:");
     ret->peak_bytes = number_after(text, "\nVmHWM:") * 1024;
@@ -310,8 +309,7 @@ static void add_policy(struct px_buffer *message, const struct px_child_options 
                      (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
                      (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
                      (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
-                     (options->session ? PX_RUN_FLAG_SESSION : 0) |
-                     (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) |
+                     (options->session ? PX_RUN_FLAG_SESSION : 0) | (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) |
                      (options->drop_stop ? PX_RUN_FLAG_DROP_STOP : 0);
     uint8_t files = (uint8_t)px_policy_files(policy);
     px_wire_add(message, PX_RUN_FLAGS, &flags, sizeof flags);
@@ -341,8 +339,7 @@ static int send_packets(int channel, const struct px_buffer *message, const int 
     while (sent < message->length) {
         size_t offset = sent, end = sent;
         struct px_wire_field field;
-        while (px_wire_next(message->data, message->length, &offset, &field) > 0 &&
-               offset - sent <= PX_PACKET_MAX)
+        while (px_wire_next(message->data, message->length, &offset, &field) > 0 && offset - sent <= PX_PACKET_MAX)
             end = offset;
         if (end == sent) {
             errno = EMSGSIZE;
@@ -375,8 +372,8 @@ static int make_input(struct px_child *child, const pyexec_request *request, int
 }
 
 /* In the message when it is short, else as a memory file. */
-static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind, const char *text,
-                    size_t length, int *ret_fd)
+static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind, const char *text, size_t length,
+                    int *ret_fd)
 {
     if (length <= 16384) {
         px_wire_add(message, kind, text, length);
@@ -387,8 +384,7 @@ static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind
     return *ret_fd < 0 ? -1 : 0;
 }
 
-int px_child_send_run(struct px_child *child, const struct px_child_options *options,
-                      pyexec_error *error)
+int px_child_send_run(struct px_child *child, const struct px_child_options *options, pyexec_error *error)
 {
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
@@ -397,18 +393,16 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (input >= 0)
         px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
-    if (add_long(&message, PX_RUN_CODE, PX_RUN_CODE_FILE, request->code, request->code_length,
-                 &code) < 0)
+    if (add_long(&message, PX_RUN_CODE, PX_RUN_CODE_FILE, request->code, request->code_length, &code) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
-    if (request->inputs_length &&
-        add_long(&message, PX_RUN_VARIABLES, PX_RUN_VARIABLES_FILE, request->inputs_text,
-                 request->inputs_length, &variables) < 0)
+    if (request->inputs_length && add_long(&message, PX_RUN_VARIABLES, PX_RUN_VARIABLES_FILE, request->inputs_text,
+                                           request->inputs_length, &variables) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     uint8_t value_json = (uint8_t)request->value_json;
     px_wire_add(&message, PX_RUN_VALUE_JSON, &value_json, 1);
     char working_dir[2 * PX_WORKSPACE_PATH_MAX];
-    snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path,
-             request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
+    snprintf(working_dir, sizeof working_dir, "%s%s%s", options->workspace_path, request->working_dir ? "/" : "",
+             request->working_dir ? request->working_dir : "");
     add_text(&message, PX_RUN_FILENAME, options->filename);
     add_policy(&message, options);
     add_text(&message, PX_RUN_WORKSPACE, options->workspace_path);
@@ -419,8 +413,7 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
         return px_error_oom(error);
     if (message.length > RUN_MESSAGE_MAX) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "allowed_imports, banned_imports and env are larger than %d bytes together",
-                     RUN_MESSAGE_MAX);
+                     "allowed_imports, banned_imports and env are larger than %d bytes together", RUN_MESSAGE_MAX);
         return px_error_hint(error, "Shorten the lists.");
     }
     int fds[3];
@@ -431,8 +424,7 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
         fds[count++] = variables;
     if (input >= 0)
         fds[count++] = input;
-    if (send_packets(child->channel, &message, fds, count) < 0 && errno != EPIPE &&
-        errno != ECONNRESET)
+    if (send_packets(child->channel, &message, fds, count) < 0 && errno != EPIPE && errno != ECONNRESET)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't send the run");
     return 0;
 }
@@ -456,8 +448,7 @@ int px_child_await_locked(const struct px_child *child, pyexec_error *error)
     } else if (!locked && failed) {
         px_error_errno(error, PYEXEC_INTERNAL, failed, "the host can't receive from the session's process");
     } else if (!locked) {
-        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                     "the session's process %s while the sandbox was being set up",
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the session's process %s while the sandbox was being set up",
                      ready > 0 ? "ended" : "hung");
         px_error_hint(error, "If address_space_bytes is small, raise it; see `pyexec doctor`.");
     }

@@ -12,31 +12,31 @@
 #include "policy/request.h"
 #include "runner/zygotes.h"
 
-#define PX_SETUP_TIMEOUT_MS 10000      /* until a process has locked its sandbox */
+#define PX_SETUP_TIMEOUT_MS 10000 /* until a process has locked its sandbox */
 
 struct px_child {
     struct px_launcher *launcher;
-    int channel;            /* SOCK_SEQPACKET, non-blocking */
-    int streams[2];         /* read ends of stdout and stderr, non-blocking; -1 when ended */
-    int input;              /* socket that feeds stdin from a descriptor, else -1 */
+    int channel;    /* SOCK_SEQPACKET, non-blocking */
+    int streams[2]; /* read ends of stdout and stderr, non-blocking; -1 when ended */
+    int input;      /* socket that feeds stdin from a descriptor, else -1 */
     int pidfd;
-    int workspace;          /* what the host works in, or -1 */
-    pid_t pid;              /* as the supervisor numbers it */
-    pid_t host_pid;         /* as this process does, or 0 when that can't be seen */
-    clockid_t cpu_clock;    /* of host_pid */
-    bool ended;             /* its exit has been awaited or forgotten */
-    bool stopped;           /* a session's: a signal was sent that the next call must not find */
+    int workspace;       /* what the host works in, or -1 */
+    pid_t pid;           /* as the supervisor numbers it */
+    pid_t host_pid;      /* as this process does, or 0 when that can't be seen */
+    clockid_t cpu_clock; /* of host_pid */
+    bool ended;          /* its exit has been awaited or forgotten */
+    bool stopped;        /* a session's: a signal was sent that the next call must not find */
 };
 
 /* What a run wants of its child. */
 struct px_child_options {
     const struct px_policy *policy;
     const pyexec_request *request;
-    const char *workspace_path;     /* where the script sees it */
-    const char *filename;           /* "<cell>", "<cell 3>" */
-    bool session;                   /* a call of a session */
-    bool later;                     /* not its first: the policy's imports have been sent */
-    bool drop_stop;                 /* px_child.stopped of the call before */
+    const char *workspace_path; /* where the script sees it */
+    const char *filename;       /* "<cell>", "<cell 3>" */
+    bool session;               /* a call of a session */
+    bool later;                 /* not its first: the policy's imports have been sent */
+    bool drop_stop;             /* px_child.stopped of the call before */
 };
 
 /* What must be fixed before the clone: the same for two runs means that a waiting child serves
@@ -46,9 +46,8 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
 /* Makes the descriptors and has a zygote clone a child of this shape; `mount` (-1: none) is a
  * host folder's mount and `folder` the folder, which becomes the child's. 0, or -1; the child
  * must be given to px_child_done in both cases. */
-int px_child_start(struct px_child *child, struct px_launcher *launcher,
-                   struct px_zygotes *zygotes, const struct px_clone_request *shape,
-                   int mount, int folder, pyexec_error *error);
+int px_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
+                   const struct px_clone_request *shape, int mount, int folder, pyexec_error *error);
 
 /* Kills what is left of it and closes all. */
 void px_child_done(struct px_child *child);
@@ -67,19 +66,17 @@ int64_t px_child_cpu_ns(const struct px_child *child);
 /* Of a child that lives. False when it has ended or its /proc can't be read. */
 struct px_child_facts {
     int64_t cpu_ns;
-    uint64_t peak_bytes;    /* resident */
-    unsigned threads;       /* now */
+    uint64_t peak_bytes; /* resident */
+    unsigned threads;    /* now */
 };
 bool px_child_facts(const struct px_child *child, struct px_child_facts *ret);
 
 /* Puts the request's files into the workspace. */
-int px_child_put_files(const struct px_child *child, const pyexec_request *request,
-                       pyexec_error *error);
+int px_child_put_files(const struct px_child *child, const pyexec_request *request, pyexec_error *error);
 
 /* Sends the run message, with the script's stdin. A child that has ended already is reported by
  * its exit, not here. */
-int px_child_send_run(struct px_child *child, const struct px_child_options *options,
-                      pyexec_error *error);
+int px_child_send_run(struct px_child *child, const struct px_child_options *options, pyexec_error *error);
 
 /* Drops what its streams and its channel hold. Bounded: threads may write as fast as this reads. */
 void px_child_discard_output(const struct px_child *child);

@@ -11,14 +11,14 @@
 #include "pyexec.h"
 
 struct px_counters {
-    _Atomic uint64_t forks;             /* children that zygotes cloned */
+    _Atomic uint64_t forks; /* children that zygotes cloned */
     _Atomic uint64_t zygote_starts;
-    _Atomic uint64_t zygote_restarts;   /* of them, in the place of one that died or was worn out */
-    _Atomic uint64_t pool_hits, pool_misses;    /* runs that found a waiting child, or none */
-    _Atomic uint64_t pool_refills;      /* children that were put there */
+    _Atomic uint64_t zygote_restarts;        /* of them, in the place of one that died or was worn out */
+    _Atomic uint64_t pool_hits, pool_misses; /* runs that found a waiting child, or none */
+    _Atomic uint64_t pool_refills;           /* children that were put there */
     _Atomic uint64_t executions[PYEXEC_STATUS_CANCELLED + 1];
     _Atomic uint64_t denials[PX_DENIAL_KINDS];
-    _Atomic uint64_t output_bytes[2];   /* that scripts wrote, kept or not */
+    _Atomic uint64_t output_bytes[2]; /* that scripts wrote, kept or not */
 };
 
 static inline void px_count(_Atomic uint64_t *counter, uint64_t by)

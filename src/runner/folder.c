@@ -67,9 +67,9 @@ int px_folder_open(int parent, const char *name, int *ret_changed, mode_t *ret_m
 /* ---- Removal ---- */
 
 struct removal {
-    int top;            /* the folder that is being emptied */
-    unsigned next;      /* number of the next name there */
-    bool moved;         /* in this pass */
+    int top;       /* the folder that is being emptied */
+    unsigned next; /* number of the next name there */
+    bool moved;    /* in this pass */
 };
 
 static int open_for_removal(int parent, const char *name)

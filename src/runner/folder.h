@@ -6,7 +6,7 @@
 
 #include <sys/types.h>
 
-#define PX_FOLDER_DEPTH_MAX 64      /* descriptors that a walk holds at once */
+#define PX_FOLDER_DEPTH_MAX 64 /* descriptors that a walk holds at once */
 
 /* Gives the owner of an open folder (O_PATH suffices) its permissions again, when it lacks reading
  * or searching: `os.chmod(".", 0)`. */

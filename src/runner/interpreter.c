@@ -25,8 +25,7 @@ extern char **environ;
 
 static int not_found(const char *python_bin, int sys_errno, pyexec_error *error)
 {
-    px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, sys_errno, "python_bin: can't run '%s'",
-                   python_bin);
+    px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, sys_errno, "python_bin: can't run '%s'", python_bin);
     return px_error_hint(error, "Install python3, or set python_bin (or PYEXEC_POLICY_PYTHON_BIN) "
                                 "to the path of a CPython 3.8 or later.");
 }
@@ -50,8 +49,7 @@ static int look_up(const char *python_bin, char *path, size_t size, pyexec_error
     at = at && *at ? at : "/usr/local/bin:/usr/bin:/bin";
     while (at) {
         size_t length = strcspn(at, ":");
-        if (length && at[0] == '/' &&
-            (size_t)snprintf(path, size, "%.*s/%s", (int)length, at, python_bin) < size &&
+        if (length && at[0] == '/' && (size_t)snprintf(path, size, "%.*s/%s", (int)length, at, python_bin) < size &&
             access(path, X_OK) == 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode))
             return 0;
         at = at[length] ? at + length + 1 : NULL;
@@ -100,8 +98,8 @@ static pid_t spawn_script(const char *path, int output)
                   posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) == 0;
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    char *const arguments[] = {(char *)(uintptr_t)path, "-I", "-S", "-c",
-                               "import sys; print('pyexec:' + sys.executable)", NULL};
+    char *const arguments[] = {
+        (char *)(uintptr_t)path, "-I", "-S", "-c", "import sys; print('pyexec:' + sys.executable)", NULL};
     pid_t pid;
     int failed = placed ? posix_spawn(&pid, path, &actions, &attributes, arguments, environ) : ENOMEM;
     posix_spawn_file_actions_destroy(&actions);
@@ -128,17 +126,15 @@ static int resolve_script(const char *python_bin, char *path, size_t size, pyexe
     (void)!px_waitpid(pid, NULL, 0);
     if (n < 0) {
         px_error_errno(error, PYEXEC_PYTHON_UNSUPPORTED, saved,
-                       "python_bin: the launcher script '%s' does not end within %d s", path,
-                       SCRIPT_TIMEOUT_MS / 1000);
+                       "python_bin: the launcher script '%s' does not end within %d s", path, SCRIPT_TIMEOUT_MS / 1000);
         return -1;
     }
     char *found = strstr(answer, "pyexec:/"), *end = found ? strchr(found, '\n') : NULL;
     if (!end)
-        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
-                            "python_bin: the script '%s' does not start a Python", path);
+        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: the script '%s' does not start a Python",
+                            path);
     *end = '\0';
-    if ((size_t)snprintf(path, size, "%s", found + strlen("pyexec:")) >= size ||
-        access(path, X_OK) < 0)
+    if ((size_t)snprintf(path, size, "%s", found + strlen("pyexec:")) >= size || access(path, X_OK) < 0)
         return not_found(python_bin, errno, error);
     return 0;
 }

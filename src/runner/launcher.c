@@ -30,7 +30,7 @@
 #define PX_LIBEXECDIR "/usr/libexec/pyexec"
 #endif
 #define START_TIMEOUT_MS 10000
-#define OPEN_FILES_MIN 128      /* the zygote moves its descriptors to 64 and on while it starts */
+#define OPEN_FILES_MIN 128 /* the zygote moves its descriptors to 64 and on while it starts */
 #define WAITER_LISTS 1024
 
 /* Exit record of one process, either awaited or abandoned. */
@@ -38,21 +38,21 @@ struct waiter {
     struct waiter *next;
     pid_t pid;
     bool exited, forgotten;
-    uint64_t leaf;              /* the number of its cgroup, or 0 */
+    uint64_t leaf; /* the number of its cgroup, or 0 */
     struct px_launch_event event;
 };
 
 struct px_launcher {
     int outer, supervisor, pidfd, outer_pidfd;
     bool privileged;
-    int cgroup;                     /* of the runs' own, or -1 */
+    int cgroup; /* of the runs' own, or -1 */
     char cgroup_text[512];
-    pthread_mutex_t outer_lock;     /* one request on the outer socket at a time */
+    pthread_mutex_t outer_lock; /* one request on the outer socket at a time */
     uint64_t bind_token;
-    pthread_mutex_t start_lock;     /* one zygote start at a time */
-    pthread_mutex_t lock;           /* what follows */
+    pthread_mutex_t start_lock; /* one zygote start at a time */
+    pthread_mutex_t lock;       /* what follows */
     pthread_cond_t changed;
-    struct waiter *waiters[WAITER_LISTS];   /* by pid: thousands of sessions may end at once */
+    struct waiter *waiters[WAITER_LISTS]; /* by pid: thousands of sessions may end at once */
     px_layers missing;
     uint64_t leaves;
     uint32_t token;
@@ -68,8 +68,8 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
     const char *configured = getenv("PYEXEC_LIBEXECDIR");
     char here[PX_PATH_MAX] = "";
     Dl_info info;
-    bool found = dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname &&
-                 realpath(info.dli_fname, here);
+    bool found =
+        dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname && realpath(info.dli_fname, here);
     /* A static program has no list of loaded files, and is the library itself. */
     if (found || realpath("/proc/self/exe", here)) {
         char *slash = strrchr(here, '/');
@@ -140,8 +140,7 @@ static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
         }
 }
 
-static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event,
-                         int pidfd)
+static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event, int pidfd)
 {
     uint64_t leaf = 0;
     pthread_mutex_lock(&launcher->lock);
@@ -172,8 +171,8 @@ bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_tex
     return launcher->cgroup >= 0;
 }
 
-int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape,
-                     uint64_t *ret_number, pyexec_error *error)
+int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape, uint64_t *ret_number,
+                     pyexec_error *error)
 {
     *ret_number = 0;
     if (launcher->cgroup < 0)
@@ -213,8 +212,7 @@ static void *keep(void *argument)
     for (;;) {
         int pidfd = -1;
         size_t count;
-        ssize_t n =
-            px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
+        ssize_t n = px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
         /* The kernel keeps the message. */
         if (n < 0 && (errno == ENOMEM || errno == ENOBUFS)) {
             px_sleep_ns(10000000);
@@ -233,8 +231,7 @@ static void *keep(void *argument)
 }
 
 /* Spawns with the two sockets as 3 and 4, nothing else open, no signal blocked or ignored. */
-static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end,
-                 pyexec_error *error)
+static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end, pyexec_error *error)
 {
     char program[PX_PATH_MAX];
     if (px_launcher_find_program(program, sizeof program, error) < 0)
@@ -281,8 +278,7 @@ static int await_readable(int fd, int timeout_ms)
     return px_poll(&polled, 1, timeout_ms);
 }
 
-static int handshake(struct px_launcher *launcher, const struct px_launcher_options *options,
-                     pyexec_error *error)
+static int handshake(struct px_launcher *launcher, const struct px_launcher_options *options, pyexec_error *error)
 {
     struct px_launch_start start = {
         .magic = PX_LAUNCH_MAGIC,
@@ -331,8 +327,7 @@ static int check_limits(pyexec_error *error)
     return px_error_hint(error, "Raise it: `ulimit -n 1024`, or LimitNOFILE= of the service.");
 }
 
-int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret,
-                    pyexec_error *error)
+int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret, pyexec_error *error)
 {
     if (check_limits(error) < 0)
         return -1;
@@ -395,8 +390,7 @@ void px_launcher_free(struct px_launcher *launcher)
         }
         /* ECHILD when the embedding program ignores SIGCHLD or has reaped it itself. */
         siginfo_t info;
-        (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info,
-                         WEXITED | WNOHANG, NULL);
+        (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info, WEXITED | WNOHANG, NULL);
     }
     if (launcher->monitor_runs)
         pthread_join(launcher->exit_reader, NULL);
@@ -442,9 +436,8 @@ static int64_t deadline_after(int timeout_ms)
 }
 
 /* Sends the request and waits for the exit reader to see its answer. */
-static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request,
-                          const int *fds, struct px_launch_event *ret, int *ret_pidfd,
-                          pyexec_error *error)
+static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds,
+                          struct px_launch_event *ret, int *ret_pidfd, pyexec_error *error)
 {
     int64_t deadline = deadline_after(START_TIMEOUT_MS);
     pthread_mutex_lock(&launcher->lock);
@@ -462,13 +455,11 @@ static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote 
     return 0;
 }
 
-int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
-                             bool network, px_layers without, struct px_launched_zygote *ret,
-                             pyexec_error *error)
+int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site, bool network,
+                             px_layers without, struct px_launched_zygote *ret, pyexec_error *error)
 {
     struct px_launch_zygote request = {
-        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network,
-        .missing = without};
+        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network, .missing = without};
     snprintf(request.python, sizeof request.python, "%s", python);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -490,8 +481,10 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
         *error = event.error;
         return -1;
     }
-    *ret = (struct px_launched_zygote){.socket = TAKE_FD(socket), .pidfd = TAKE_FD(pidfd),
-                                       .log = TAKE_FD(log), .pid = event.pid,
+    *ret = (struct px_launched_zygote){.socket = TAKE_FD(socket),
+                                       .pidfd = TAKE_FD(pidfd),
+                                       .log = TAKE_FD(log),
+                                       .pid = event.pid,
                                        .missing = event.missing};
     return 0;
 }
@@ -510,8 +503,7 @@ static ssize_t receive_bound(struct px_launcher *launcher, uint64_t token, struc
     return n;
 }
 
-int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only,
-                     pyexec_error *error)
+int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only, pyexec_error *error)
 {
     struct stat status;
     struct px_launch_bind request = {.magic = PX_LAUNCH_MAGIC, .read_only = read_only};
@@ -542,8 +534,7 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
     return mount;
 }
 
-int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms,
-                           struct px_launch_event *ret)
+int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms, struct px_launch_event *ret)
 {
     int64_t deadline = deadline_after(timeout_ms);
     int waited = 0;

@@ -15,14 +15,13 @@ struct px_launcher;
 
 struct px_launcher_options {
     px_layers allow_missing;
-    uint32_t owner_uid, owner_gid;      /* of the interpreter; used when started as root */
+    uint32_t owner_uid, owner_gid; /* of the interpreter; used when started as root */
     uint32_t run_uid, run_uid_count, run_gid;
-    const char *cgroup;                 /* auto, off or a path */
+    const char *cgroup; /* auto, off or a path */
 };
 
 /* 0, or -1 with PYEXEC_SANDBOX_UNAVAILABLE or PYEXEC_INTERNAL. */
-int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret,
-                    pyexec_error *error);
+int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret, pyexec_error *error);
 
 /* Ends all below it and waits until it is gone. */
 void px_launcher_free(struct px_launcher *launcher);
@@ -39,33 +38,30 @@ bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_tex
 
 /* A cgroup for the next child: its descriptor and number, or *ret_number 0 and -1 where runs have none.
  * -1 with *ret_number not 0: it can't be made. */
-int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape,
-                     uint64_t *ret_number, pyexec_error *error);
+int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape, uint64_t *ret_number,
+                     pyexec_error *error);
 /* Its child's end removes it; pid 0: at once, no child was born in it. */
 void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t number);
 
 struct px_launched_zygote {
-    int socket;                 /* the host's end */
+    int socket; /* the host's end */
     int pidfd;
-    int log;                    /* gets its standard error until it is ready */
+    int log; /* gets its standard error until it is ready */
     pid_t pid;
     px_layers missing;
 };
 
 /* Starts a zygote process, without the layers that were refused to an earlier one. The descriptors
  * are the caller's. */
-int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
-                             bool network, px_layers without, struct px_launched_zygote *ret,
-                             pyexec_error *error);
+int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site, bool network,
+                             px_layers without, struct px_launched_zygote *ret, pyexec_error *error);
 
 /* A detached mount of an open folder of the host. Returns its descriptor, or -1. */
-int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only,
-                     pyexec_error *error);
+int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only, pyexec_error *error);
 
 /* The exit of a process below the supervisor. Every child must be either awaited or forgotten,
  * once. await: 0 with the facts, or -1 when the supervisor is gone or `timeout_ms` is over. */
-int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms,
-                           struct px_launch_event *ret);
+int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms, struct px_launch_event *ret);
 void px_launcher_forget(struct px_launcher *launcher, pid_t pid);
 
 /* The folder of pyexec-launch and the guest extension: $PYEXEC_LIBEXECDIR, beside this

@@ -11,7 +11,7 @@
 
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
-#define POOL_RETRY_NS INT64_C(1000000000)    /* after a clone that failed */
+#define POOL_RETRY_NS INT64_C(1000000000) /* after a clone that failed */
 
 struct pool_shape {
     struct px_clone_request key;
@@ -85,15 +85,13 @@ static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
     struct px_clone_request key = shape->key;
     struct px_child child;
-    pyexec_error ignored;       /* ignore the error here; the next run that clones directly reports it */
+    pyexec_error ignored; /* ignore the error here; the next run that clones directly reports it */
     pthread_mutex_unlock(&pool->lock);
     key.warm = 1;
-    int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1,
-                                &ignored);
+    int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1, &ignored);
     pthread_mutex_lock(&pool->lock);
     key.warm = 0;
-    bool wanted = !failed && !pool->closing && shape->count < pool->size &&
-                  memcmp(&shape->key, &key, sizeof key) == 0;
+    bool wanted = !failed && !pool->closing && shape->count < pool->size && memcmp(&shape->key, &key, sizeof key) == 0;
     if (failed)
         pool->not_before_ns = px_now_ns() + POOL_RETRY_NS;
     if (wanted) {
@@ -120,8 +118,8 @@ static void *fill(void *argument)
     return NULL;
 }
 
-int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size,
-                int64_t idle_ms, struct px_pool **ret, pyexec_error *error)
+int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size, int64_t idle_ms,
+                struct px_pool **ret, pyexec_error *error)
 {
     struct px_pool *pool = calloc(1, sizeof *pool);
     if (!pool)

@@ -28,13 +28,13 @@
 #include "base/clock.h"
 #include "base/retry.h"
 #include "base/utf8.h"
+#include "result/run_status.h"
 #include "runner/child.h"
 #include "runner/pool.h"
-#include "result/run_status.h"
 #include "runner/workspace.h"
 
-#define GRACE_MS 500            /* docs/results.md, Limits have two steps */
-#define NUDGE_FIRST_MS 5        /* then after twice as long, and so on */
+#define GRACE_MS 500     /* docs/results.md, Limits have two steps */
+#define NUDGE_FIRST_MS 5 /* then after twice as long, and so on */
 #define NEVER INT64_MAX
 
 struct run {
@@ -46,15 +46,15 @@ struct run {
     int64_t nudge_ns, nudge_wait_ns;
     int64_t cpu_limit_ns;
     long processors;
-    bool pooled;                /* or a session's: locked before the run was sent */
+    bool pooled; /* or a session's: locked before the run was sent */
     bool session;
-    int receive_errno;          /* why the host could not read from the child, or 0 */
-    bool sent;                  /* the child has got something to do */
+    int receive_errno; /* why the host could not read from the child, or 0 */
+    bool sent;         /* the child has got something to do */
     bool interrupted, cancelled;
-    bool awaits_ready;          /* READY will come before the child may be sent a signal */
-    int unsent_stop;            /* the signal that waits for it, or 0 */
-    unsigned threads;           /* when its result had come */
-    size_t input_held;          /* bytes of input_block not yet written */
+    bool awaits_ready; /* READY will come before the child may be sent a signal */
+    int unsent_stop;   /* the signal that waits for it, or 0 */
+    unsigned threads;  /* when its result had come */
+    size_t input_held; /* bytes of input_block not yet written */
     char input_block[4096];
     char block[65536];
 };
@@ -295,8 +295,7 @@ static void feed_input(struct run *run, short caller, short child)
     }
     if (!run->input_held || !child)
         return;
-    ssize_t n = px_send(run->child.input, run->input_block, run->input_held,
-                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = px_send(run->child.input, run->input_block, run->input_held, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) {
         memmove(run->input_block, run->input_block + n, run->input_held - (size_t)n);
         run->input_held -= (size_t)n;
@@ -322,8 +321,10 @@ static void serve(struct run *run)
     for (;;) {
         bool want_input = child->input >= 0 && !run->input_held;
         struct pollfd polled[] = {
-            {child->channel, POLLIN, 0},    {child->streams[0], POLLIN, 0},
-            {child->streams[1], POLLIN, 0}, {child->pidfd, POLLIN, 0},
+            {child->channel, POLLIN, 0},
+            {child->streams[0], POLLIN, 0},
+            {child->streams[1], POLLIN, 0},
+            {child->pidfd, POLLIN, 0},
             {run->context->request->wake, POLLIN, 0},
             {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
             {child->input >= 0 && run->input_held ? child->input : -1, POLLOUT, 0},
@@ -398,8 +399,7 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
     if (result == 0) {
         json_decref(run->result->files);
         run->result->files = px_snapshot_changes(run->child.workspace, before, &after,
-                                                 &run->context->request->return_files,
-                                                 &run->result->files_truncated);
+                                                 &run->context->request->return_files, &run->result->files_truncated);
         if (!run->result->files)
             result = px_error_oom(error);
     }
@@ -439,8 +439,7 @@ static int get_child(struct run *run, const struct px_child_options *options, py
         run->pooled = true;
         return 0;
     }
-    return px_child_start(&run->child, context->launcher, context->zygotes, &shape,
-                          mount, folder, error);
+    return px_child_start(&run->child, context->launcher, context->zygotes, &shape, mount, folder, error);
 }
 
 /* From the files put into the workspace to the last fact. */
@@ -464,9 +463,8 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
     }
     if (result == 0) {
         run->processors = context->processors;
-        run->cpu_limit_ns = policy->cpu_time_seconds == PX_NONE
-                                ? NEVER
-                                : policy->cpu_time_seconds * INT64_C(1000000000);
+        run->cpu_limit_ns =
+            policy->cpu_time_seconds == PX_NONE ? NEVER : policy->cpu_time_seconds * INT64_C(1000000000);
         run->started_ns = px_now_ns();
         run->soft_ns = run->cpu_check_ns = run->nudge_ns = NEVER;
         run->hard_ns = run->started_ns + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
@@ -511,8 +509,8 @@ static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error
     if (claims->displays.count || context->request->value_json || context->request->inputs_length)
         px_zygotes_expect_displays(context->zygotes);
     if (result == 0 && run->receive_errno)
-        result = px_error_errno(error, PYEXEC_INTERNAL, run->receive_errno,
-                                "the host can't receive from the run's process");
+        result =
+            px_error_errno(error, PYEXEC_INTERNAL, run->receive_errno, "the host can't receive from the run's process");
     if (result == 0)
         result = px_run_status_decide(run->result, &run->ending, context->policy, error);
     if (result == 0) {
@@ -552,8 +550,8 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
     return finish(run, result, ret, error);
 }
 
-int px_run_call(const struct px_run_context *context, struct px_call *call,
-                pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+int px_run_call(const struct px_run_context *context, struct px_call *call, pyexec_result **ret, bool *ret_alive,
+                pyexec_error *error)
 {
     char filename[32] = "<cell>";
     if (call->number)
@@ -583,7 +581,8 @@ int px_run_call(const struct px_run_context *context, struct px_call *call,
     *call->child = run->child;
     call->threads_left = run->threads > 1;
     call->cpu_ns = run->ending.cpu_ns;
-    *ret_alive = run->sent ? !run->receive_errno && !run->child.ended && run->result->claims.done && !run->ending.protocol
-                           : call->locked;      /* refused before it began */
+    *ret_alive = run->sent
+                     ? !run->receive_errno && !run->child.ended && run->result->claims.done && !run->ending.protocol
+                     : call->locked; /* refused before it began */
     return finish(run, result, ret, error);
 }

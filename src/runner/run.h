@@ -4,19 +4,19 @@
 #ifndef PX_RUNNER_RUN_H
 #define PX_RUNNER_RUN_H
 
-#include "runner/launcher.h"
-#include "runner/pool.h"
 #include "policy/request.h"
 #include "result/result.h"
+#include "runner/launcher.h"
+#include "runner/pool.h"
 #include "runner/zygotes.h"
 
 struct px_run_context {
     struct px_launcher *launcher;
     struct px_zygotes *zygotes;
-    struct px_pool *pool;               /* NULL: none */
-    const struct px_policy *policy;     /* the request's, checked */
+    struct px_pool *pool;           /* NULL: none */
+    const struct px_policy *policy; /* the request's, checked */
     pyexec_request *request;
-    long processors;                    /* that a run's threads can use at once */
+    long processors; /* that a run's threads can use at once */
 };
 
 /* 0 with a result, or -1 with a host-side error; in both cases nothing of the run is left but
@@ -25,17 +25,17 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
 
 /* A call of a session. */
 struct px_call {
-    struct px_child *child;             /* started by the session; stays its own */
-    bool locked;                        /* its LOCKED has been seen */
-    bool later;                         /* not its first: it knows the policy's imports */
-    uint64_t number;                    /* of the cell, from 1; 0: a silent call */
+    struct px_child *child; /* started by the session; stays its own */
+    bool locked;            /* its LOCKED has been seen */
+    bool later;             /* not its first: it knows the policy's imports */
+    uint64_t number;        /* of the cell, from 1; 0: a silent call */
     const char *workspace_path;
-    bool threads_left;                  /* out: threads of the script go on after the call */
-    int64_t cpu_ns;                     /* out: CPU time of its process so far */
+    bool threads_left; /* out: threads of the script go on after the call */
+    int64_t cpu_ns;    /* out: CPU time of its process so far */
 };
 
 /* The same for a session's process, which goes on after it unless *ret_alive says otherwise. */
-int px_run_call(const struct px_run_context *context, struct px_call *call,
-                pyexec_result **ret, bool *ret_alive, pyexec_error *error);
+int px_run_call(const struct px_run_context *context, struct px_call *call, pyexec_result **ret, bool *ret_alive,
+                pyexec_error *error);
 
 #endif

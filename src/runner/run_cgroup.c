@@ -35,15 +35,14 @@ static int put(int folder, const char *name, uint64_t value)
 static int limit(int folder, const struct px_clone_request *shape)
 {
     if (shape->address_space_bytes != UINT64_MAX &&
-        put(folder, "memory.max",
-            shape->address_space_bytes + shape->workspace_bytes + KERNEL_BYTES) < 0)
+        put(folder, "memory.max", shape->address_space_bytes + shape->workspace_bytes + KERNEL_BYTES) < 0)
         return -1;
     /* There is none where the kernel has no swap accounting. */
     if (put(folder, "memory.swap.max", 0) < 0 && errno != ENOENT)
         return -1;
     if (put(folder, "memory.oom.group", 1) < 0 || put(folder, "pids.max", shape->threads + 1) < 0)
         return -1;
-    return fchmodat(folder, "cgroup.procs", 0666, 0);   /* launch/cgroup.c says why */
+    return fchmodat(folder, "cgroup.procs", 0666, 0); /* launch/cgroup.c says why */
 }
 
 int px_run_cgroup_make(int base, uint64_t number, const struct px_clone_request *shape)
@@ -72,8 +71,7 @@ enum px_oom px_run_cgroup_oom(int base, uint64_t number)
     char name[NAME_SIZE], path[NAME_SIZE + 24], text[512] = "\n";
     put_name(name, number);
     snprintf(path, sizeof path, "%s/memory.events", name);
-    if (px_read_small_file(base, path, text + 1, sizeof text - 1) < 0 ||
-        !count_of(text, "\noom_kill "))
+    if (px_read_small_file(base, path, text + 1, sizeof text - 1) < 0 || !count_of(text, "\noom_kill "))
         return PX_OOM_NONE;
     return count_of(text, "\noom ") ? PX_OOM_OWN : PX_OOM_ABOVE;
 }

@@ -8,10 +8,10 @@
 
 #include "base/cleanup.h"
 
-#define FIRST 1900000000u       /* systemd.io/UIDS-GIDS: 1879048192 to 2147352575 are unused */
+#define FIRST 1900000000u /* systemd.io/UIDS-GIDS: 1879048192 to 2147352575 are unused */
 #define STEP 65536u
 #define CANDIDATES 16u
-#define NOBODY 65534u           /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
+#define NOBODY 65534u /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
 
 static void close_file(FILE **file)
 {

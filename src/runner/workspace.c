@@ -22,9 +22,9 @@
 #include "runner/folder.h"
 
 #define ENTRIES_MAX 20000
-#define PATHS_MAX_BYTES (4u << 20)  /* of all paths; a list of them as JSON takes six times as much */
-#define CHANGES_MAX 1000            /* docs/results.md, `files` */
-#define CONTENTS_MAX (8u << 20)     /* docs/results.md, `files` */
+#define PATHS_MAX_BYTES (4u << 20) /* of all paths; a list of them as JSON takes six times as much */
+#define CHANGES_MAX 1000           /* docs/results.md, `files` */
+#define CONTENTS_MAX (8u << 20)    /* docs/results.md, `files` */
 
 void px_snapshot_done(struct px_snapshot *snapshot)
 {
@@ -67,8 +67,7 @@ static int list(int folder_fd, const mode_t *restored, char *path, size_t length
                 struct px_snapshot *snapshot);
 
 /* A folder that its owner may not read or search is listed too, and has its mode again afterwards. */
-static int list_below(int parent, const char *name, char *path, size_t length, int depth,
-                      struct px_snapshot *snapshot)
+static int list_below(int parent, const char *name, char *path, size_t length, int depth, struct px_snapshot *snapshot)
 {
     int changed;
     mode_t mode;
@@ -80,8 +79,8 @@ static int list_below(int parent, const char *name, char *path, size_t length, i
 }
 
 /* One entry of a folder, whose path is in `path`. */
-static int list_entry(int parent, const char *name, const struct stat *status, char *path, size_t length,
-                      int depth, struct px_snapshot *snapshot)
+static int list_entry(int parent, const char *name, const struct stat *status, char *path, size_t length, int depth,
+                      struct px_snapshot *snapshot)
 {
     if (S_ISREG(status->st_mode)) {
         snapshot->file_bytes += (uint64_t)status->st_size;
@@ -145,8 +144,7 @@ static int list(int folder_fd, const mode_t *restored, char *path, size_t length
 
 static int by_path(const void *a, const void *b)
 {
-    return strcmp(((const struct px_snapshot_entry *)a)->path,
-                  ((const struct px_snapshot_entry *)b)->path);
+    return strcmp(((const struct px_snapshot_entry *)a)->path, ((const struct px_snapshot_entry *)b)->path);
 }
 
 static int cannot_list(int number, pyexec_error *error)
@@ -221,8 +219,7 @@ struct changes {
     bool truncated;
 };
 
-static void add_change(struct changes *changes, const struct px_snapshot_entry *entry,
-                       const char *change)
+static void add_change(struct changes *changes, const struct px_snapshot_entry *entry, const char *change)
 {
     bool deleted = strcmp(change, "deleted") == 0;
     if (json_array_size(changes->list) >= CHANGES_MAX) {
@@ -239,21 +236,18 @@ static void add_change(struct changes *changes, const struct px_snapshot_entry *
         else if (!content)
             changes->truncated = true;
     }
-    px_json_append(changes->list,
-                          json_pack("{s:s, s:I, s:s, s:o}", "path", px_buffer_string(&path),
-                                    "bytes", (json_int_t)(deleted ? 0 : entry->size), "change",
-                                    change, "content_base64", content ? content : json_null()));
+    px_json_append(changes->list, json_pack("{s:s, s:I, s:s, s:o}", "path", px_buffer_string(&path), "bytes",
+                                            (json_int_t)(deleted ? 0 : entry->size), "change", change, "content_base64",
+                                            content ? content : json_null()));
 }
 
-json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
-                            const struct px_snapshot *after, const struct px_strings *patterns,
-                            bool *ret_truncated)
+json_t *px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
+                            const struct px_strings *patterns, bool *ret_truncated)
 {
-    struct changes changes = {folder, patterns, json_array(), CONTENTS_MAX,
-                              before->truncated || after->truncated};
+    struct changes changes = {folder, patterns, json_array(), CONTENTS_MAX, before->truncated || after->truncated};
     size_t b = 0, a = 0;
     while (changes.list && (b < before->count || a < after->count)) {
-        int order = b >= before->count   ? 1
+        int order = b >= before->count  ? 1
                     : a >= after->count ? -1
                                         : strcmp(before->entries[b].path, after->entries[a].path);
         if (order < 0) {
@@ -296,17 +290,16 @@ static int host_failed(const char *path, int sys_errno, pyexec_error *error)
 static int path_failed(const char *path, const char *what, int sys_errno, pyexec_error *error)
 {
     if (sys_errno == ELOOP || sys_errno == EXDEV) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "%s: outside sandbox: '%s' goes through a symbolic link", what, path);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: outside sandbox: '%s' goes through a symbolic link", what,
+                     path);
         return px_error_hint(error, "Give a path inside the workspace without symbolic links.");
     }
     if (is_host_failure(sys_errno))
         return host_failed(path, sys_errno, error);
     px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s: '%s'", what, path);
-    return px_error_hint(error, sys_errno == ENOENT
-                                    ? "list_files says which files there are."
-                                    : "Every part of the path except the last must be a directory, "
-                                      "and each part has at most 255 bytes.");
+    return px_error_hint(error, sys_errno == ENOENT ? "list_files says which files there are."
+                                                    : "Every part of the path except the last must be a directory, "
+                                                      "and each part has at most 255 bytes.");
 }
 
 /* Makes the first `length` bytes of the path as folders; returns the last one, or -1. */
@@ -378,8 +371,7 @@ int px_workspace_open_write(int folder, const char *path, pyexec_error *error)
     return TAKE_FD(file);
 }
 
-int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
-                       pyexec_error *error)
+int px_workspace_write(int folder, const char *path, const void *bytes, size_t length, pyexec_error *error)
 {
     px_auto_fd int file = px_workspace_open_write(folder, path, error);
     if (file < 0)
@@ -395,8 +387,7 @@ int px_workspace_rename(int folder, const char *from, const char *to, pyexec_err
         return path_failed(to, "files", EISDIR, error);
     px_auto_fd int source = make_folders(folder, from, from_slash ? (size_t)(from_slash - from) : 0);
     px_auto_fd int target = make_folders(folder, to, slash ? (size_t)(slash - to) : 0);
-    if (source < 0 || target < 0 ||
-        renameat(source, from_slash ? from_slash + 1 : from, target, name) < 0)
+    if (source < 0 || target < 0 || renameat(source, from_slash ? from_slash + 1 : from, target, name) < 0)
         return path_failed(to, "files", errno, error);
     return 0;
 }
@@ -430,8 +421,7 @@ int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, py
     return TAKE_FD(file);
 }
 
-int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
-                      pyexec_error *error)
+int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error)
 {
     uint64_t bytes;
     px_auto_fd int file = px_workspace_open_read(folder, path, &bytes, error);
@@ -454,8 +444,7 @@ int px_workspace_delete(int folder, const char *path, pyexec_error *error)
     parent[length] = '\0';
     px_auto_fd int at = px_open_beneath(folder, length ? parent : ".", O_PATH | O_DIRECTORY, 0);
     const char *name = slash ? slash + 1 : path;
-    if (at < 0 || (unlinkat(at, name, 0) < 0 &&
-                   (errno != EISDIR || unlinkat(at, name, AT_REMOVEDIR) < 0)))
+    if (at < 0 || (unlinkat(at, name, 0) < 0 && (errno != EISDIR || unlinkat(at, name, AT_REMOVEDIR) < 0)))
         return path_failed(path, "delete_file", errno, error);
     return 0;
 }
@@ -506,7 +495,7 @@ json_t *px_snapshot_list(const struct px_snapshot *snapshot)
         struct px_buffer px_auto_buffer path = {0};
         px_utf8_repair(&path, snapshot->entries[i].path, strlen(snapshot->entries[i].path));
         px_json_append(list, json_pack("{s:s, s:I}", "path", px_buffer_string(&path), "bytes",
-                                              (json_int_t)snapshot->entries[i].size));
+                                       (json_int_t)snapshot->entries[i].size));
     }
     return list;
 }

@@ -19,13 +19,13 @@ struct px_snapshot_entry {
 };
 
 struct px_snapshot {
-    struct px_snapshot_entry *entries;  /* sorted by path */
+    struct px_snapshot_entry *entries; /* sorted by path */
     size_t count, capacity;
-    size_t met;                         /* entries of any kind */
-    size_t path_bytes;                  /* of the paths of all files that were met */
-    uint64_t file_bytes;                /* the sizes of all files that were met */
-    bool truncated;                     /* there was more than is listed */
-    bool uncounted;                     /* there may be files that file_bytes does not have */
+    size_t met;          /* entries of any kind */
+    size_t path_bytes;   /* of the paths of all files that were met */
+    uint64_t file_bytes; /* the sizes of all files that were met */
+    bool truncated;      /* there was more than is listed */
+    bool uncounted;      /* there may be files that file_bytes does not have */
 };
 
 /* Lists the regular files below the folder: among at most 20,000 entries, at most 64 folders deep, with paths
@@ -35,9 +35,8 @@ void px_snapshot_done(struct px_snapshot *snapshot);
 
 /* The `files` array of a result: at most 1,000 changes; contents of those that match a pattern,
  * at most 8 MiB in all. Sets *ret_truncated when something was left out. NULL: no memory. */
-json_t *px_snapshot_changes(int folder, const struct px_snapshot *before,
-                            const struct px_snapshot *after, const struct px_strings *patterns,
-                            bool *ret_truncated);
+json_t *px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
+                            const struct px_strings *patterns, bool *ret_truncated);
 
 /* Makes a folder with those above it. The path is relative and checked (px_request_check_path).
  * Fails with invalid_request, "outside sandbox" when a symbolic link stands in the way. */
@@ -60,12 +59,10 @@ int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *e
 int px_workspace_full(const char *path, int sys_errno, pyexec_error *error);
 
 /* Writes a file, replacing one that is there; folders above it are made. */
-int px_workspace_write(int folder, const char *path, const void *bytes, size_t length,
-                       pyexec_error *error);
+int px_workspace_write(int folder, const char *path, const void *bytes, size_t length, pyexec_error *error);
 
 /* The bytes of a regular file of at most `limit`. */
-int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret,
-                      pyexec_error *error);
+int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error);
 
 /* Removes a file, or an empty folder. */
 int px_workspace_delete(int folder, const char *path, pyexec_error *error);

@@ -17,21 +17,21 @@
 #include "base/thread.h"
 
 #define PRELOAD_TIMEOUT_MS 30000
-#define HANG_TIMEOUT_MS 10000       /* of all that takes a zygote milliseconds */
-#define ZYGOTE_RETRY_NS INT64_C(1000000000)    /* after a start in the background that failed */
-#define EXIT_TIMEOUT_MS 5000        /* from the end of its socket to what the supervisor tells */
+#define HANG_TIMEOUT_MS 10000               /* of all that takes a zygote milliseconds */
+#define ZYGOTE_RETRY_NS INT64_C(1000000000) /* after a start in the background that failed */
+#define EXIT_TIMEOUT_MS 5000                /* from the end of its socket to what the supervisor tells */
 #define ZYGOTES_MAX 64
 /* The children of one zygote have its address layout in common, and its heap: neither shall
  * last as long as the host does. A start costs as much as some thirty runs. */
 #define CLONES_MAX 10000
 
 struct zygote {
-    pthread_mutex_t lock;       /* one request and its answer at a time */
-    int socket;                 /* -1: not started, or dead; written under the lock, looked at
+    pthread_mutex_t lock; /* one request and its answer at a time */
+    int socket;           /* -1: not started, or dead; written under the lock, looked at
                                  * without it */
     int pidfd;
     unsigned clones;
-    bool replaced;              /* it had a process before */
+    bool replaced; /* it had a process before */
 };
 
 struct px_zygotes {
@@ -43,15 +43,15 @@ struct px_zygotes {
     struct px_strings preloads;
     px_layers allow_missing, missing;
     struct px_launcher_options ids;
-    struct px_zygote_ready ready;   /* of the first start */
+    struct px_zygote_ready ready; /* of the first start */
     size_t count;
     struct zygote items[ZYGOTES_MAX];
     unsigned next;
     uint32_t slot;
-    uint32_t displays;          /* see px_zygotes_expect_displays() */
+    uint32_t displays; /* see px_zygotes_expect_displays() */
     pthread_t grower;
-    bool grown;                 /* there is a grower to join; whoever set `growing` writes it */
-    int growing;                /* whether it still runs */
+    bool grown;  /* there is a grower to join; whoever set `growing` writes it */
+    int growing; /* whether it still runs */
     int64_t grow_after_ns;
 };
 
@@ -92,16 +92,13 @@ static void read_log(int log, char *text, size_t size)
 }
 
 /* It ended before it was Python: a layer that the launcher could not try. Marks it as missing. */
-static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text,
-                         pyexec_error *error)
+static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
     __atomic_fetch_or(&zygotes->missing, PX_LAYER_BIT(layer), __ATOMIC_RELAXED);
-    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                 "this kernel or container refuses the layer '%s' (%s): %s", info->name,
-                 info->gives, text);
-    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
-                         info->remedy, info->name);
+    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "this kernel or container refuses the layer '%s' (%s): %s",
+                 info->name, info->gives, text);
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.", info->remedy, info->name);
 }
 
 /* Whether the signal is one that a process gets for what it did itself. */
@@ -116,15 +113,15 @@ static bool is_fault(int signal)
 
 /* Whether it ended for a reason that is neither the interpreter's nor the preload's: then with the
  * error. `again`: another start may succeed. */
-static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_event *event,
-                            const char *preload, const char *text, bool *again, pyexec_error *error)
+static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_event *event, const char *preload,
+                            const char *text, bool *again, pyexec_error *error)
 {
     if (event->code != CLD_EXITED) {
         *again = !is_fault(event->status);
         if (!*again || preload)
             return false;
-        px_error_set(error, PYEXEC_OVERLOADED,
-                     "the interpreter was killed (signal %d) while it started", event->status);
+        px_error_set(error, PYEXEC_OVERLOADED, "the interpreter was killed (signal %d) while it started",
+                     event->status);
         px_error_hint(error, "The kernel's OOM killer or another process ends it: see the kernel's "
                              "log (dmesg), and give the machine or its cgroup more memory.");
         return true;
@@ -146,8 +143,8 @@ static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_e
 
 /* A start that came to nothing; `preload`: the module that was being imported then, or NULL.
  * `again`: another start may succeed. */
-static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
-                        const char *preload, bool hangs, bool *again, pyexec_error *error)
+static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *launched, const char *preload,
+                        bool hangs, bool *again, pyexec_error *error)
 {
     char text[700], how[64] = "";
     struct px_launch_event event;
@@ -156,25 +153,26 @@ static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *l
         int known = px_launcher_await_exit(zygotes->launcher, launched->pid, EXIT_TIMEOUT_MS, &event);
         launched->pid = 0;
         if (known < 0)
-            return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                                "the supervisor ended while an interpreter started");
+            return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the supervisor ended while an interpreter started");
         if (ended_otherwise(zygotes, &event, preload, text, again, error))
             return -1;
-        snprintf(how, sizeof how, " (%s %d)", event.code == CLD_EXITED ? "exit status" : "signal",
-                 event.status);
+        snprintf(how, sizeof how, " (%s %d)", event.code == CLD_EXITED ? "exit status" : "signal", event.status);
     }
     const char *colon = text[0] ? ": " : "", *site = zygotes->isolate_site ? "-I -S" : "-I";
     if (preload) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: importing '%s' %s%s%s%s",
-                     preload, hangs ? "does not end within 30 s" : "ends the interpreter", how,
-                     colon, text);
-        return px_error_hint(error, "Remove it from preload_imports, or see what it does: "
-                                    "%s %s -c 'import %s'.", zygotes->python, site, preload);
+        px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: importing '%s' %s%s%s%s", preload,
+                     hangs ? "does not end within 30 s" : "ends the interpreter", how, colon, text);
+        return px_error_hint(error,
+                             "Remove it from preload_imports, or see what it does: "
+                             "%s %s -c 'import %s'.",
+                             zygotes->python, site, preload);
     }
     px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
                  hangs ? "hangs at start" : "does not start as a Python", how, colon, text);
-    return px_error_hint(error, "pyexec needs CPython 3.8 or later, with the GIL and working: try "
-                                "`%s -I -S -c pass`.", zygotes->python);
+    return px_error_hint(error,
+                         "pyexec needs CPython 3.8 or later, with the GIL and working: try "
+                         "`%s -I -S -c pass`.",
+                         zygotes->python);
 }
 
 /* Sends the start message. */
@@ -205,21 +203,19 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
 }
 
 /* Waits for "ready", and follows the preloads until then. */
-static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched,
-                       struct px_zygote_ready *ret, bool *again, pyexec_error *error)
+static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched, struct px_zygote_ready *ret,
+                       bool *again, pyexec_error *error)
 {
     union {
         struct px_zygote_loading loading;
         struct px_zygote_ready ready;
     } message;
     const char *preload = NULL;
-    int64_t deadline =
-        deadline_after(zygotes->preloads.count ? PRELOAD_TIMEOUT_MS : HANG_TIMEOUT_MS);
+    int64_t deadline = deadline_after(zygotes->preloads.count ? PRELOAD_TIMEOUT_MS : HANG_TIMEOUT_MS);
     for (;;) {
         if (!await_readable(launched->socket, deadline))
             return start_failed(zygotes, launched, preload, true, again, error);
-        ssize_t n =
-            px_receive_fds(launched->socket, &message, sizeof message, NULL, 0, NULL);
+        ssize_t n = px_receive_fds(launched->socket, &message, sizeof message, NULL, 0, NULL);
         if (n == sizeof message.loading && message.loading.magic == PX_LAUNCH_MAGIC &&
             message.loading.index < zygotes->preloads.count) {
             preload = zygotes->preloads.items[message.loading.index];
@@ -236,20 +232,18 @@ static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *la
     }
 }
 
-static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *again,
-                     pyexec_error *error)
+static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *again, pyexec_error *error)
 {
     struct px_launched_zygote launched;
     struct px_zygote_ready ready;
-    if (px_launcher_start_zygote(zygotes->launcher, zygotes->python, zygotes->isolate_site,
-                                 zygotes->network, px_zygotes_missing(zygotes), &launched,
-                                 error) < 0)
+    if (px_launcher_start_zygote(zygotes->launcher, zygotes->python, zygotes->isolate_site, zygotes->network,
+                                 px_zygotes_missing(zygotes), &launched, error) < 0)
         return -1;
     __atomic_fetch_or(&zygotes->missing, launched.missing, __ATOMIC_RELAXED);
     int result = greet(zygotes, launched.socket, error);
     if (result == 0)
         result = await_ready(zygotes, &launched, &ready, again, error);
-    if (launched.pid)           /* or its exit was asked for */
+    if (launched.pid) /* or its exit was asked for */
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
     zygote->pidfd = launched.pidfd;
@@ -288,9 +282,8 @@ static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
     }
 }
 
-int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
-                   const char *python, size_t wanted, px_layers allow_missing,
-                   const struct px_launcher_options *ids, struct px_counters *counters,
+int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
+                   px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
                    struct px_zygotes **ret, pyexec_error *error)
 {
     struct px_zygotes *zygotes = calloc(1, sizeof *zygotes);
@@ -343,8 +336,7 @@ void px_zygotes_free(struct px_zygotes *zygotes)
 
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy)
 {
-    if (zygotes->isolate_site != policy->isolate_site ||
-        zygotes->network == policy->disable_networking ||
+    if (zygotes->isolate_site != policy->isolate_site || zygotes->network == policy->disable_networking ||
         strcmp(zygotes->python_bin, policy->python_bin) != 0 ||
         zygotes->preloads.count != policy->preload_imports.count)
         return false;
@@ -379,7 +371,7 @@ static void *grow(void *argument)
     struct px_zygotes *zygotes = argument;
     for (size_t i = 0; i < zygotes->count; i++) {
         struct zygote *zygote = &zygotes->items[i];
-        pyexec_error ignored;       /* a request that finds none free tries again */
+        pyexec_error ignored; /* a request that finds none free tries again */
         pthread_mutex_lock(&zygote->lock);
         if (zygote->socket < 0 && start_one(zygotes, zygote, &ignored) < 0)
             zygotes->grow_after_ns = px_now_ns() + ZYGOTE_RETRY_NS;
@@ -403,8 +395,7 @@ void px_zygotes_grow(struct px_zygotes *zygotes)
         return;
     if (zygotes->grown)
         pthread_join(zygotes->grower, NULL);
-    zygotes->grown = px_now_ns() >= zygotes->grow_after_ns &&
-                     px_thread_create(&zygotes->grower, grow, zygotes) == 0;
+    zygotes->grown = px_now_ns() >= zygotes->grow_after_ns && px_thread_create(&zygotes->grower, grow, zygotes) == 0;
     if (!zygotes->grown)
         __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
 }
@@ -429,20 +420,20 @@ static struct zygote *acquire(struct px_zygotes *zygotes)
 
 enum exchanged {
     ANSWERED,
-    GONE,       /* the zygote did not read the request: another zygote can get the same descriptors */
-    LOST,       /* the zygote read the request and did not answer: a child may hold the descriptors */
-    UNREAD,     /* the same, because the host can't receive the answer; with errno */
+    GONE,   /* the zygote did not read the request: another zygote can get the same descriptors */
+    LOST,   /* the zygote read the request and did not answer: a child may hold the descriptors */
+    UNREAD, /* the same, because the host can't receive the answer; with errno */
 };
 
 /* Call with the zygote's lock held. */
 static enum exchanged exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
-                    size_t count, struct px_clone_reply *ret, int ret_fds[2])
+                               size_t count, struct px_clone_reply *ret, int ret_fds[2])
 {
     ret_fds[0] = ret_fds[1] = -1;
     if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
         return GONE;
     if ((errno = 0, !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS))))
-        return errno == ENOMEM ? UNREAD : LOST;     /* poll(2) */
+        return errno == ENOMEM ? UNREAD : LOST; /* poll(2) */
     ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
     if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
         return ANSWERED;
@@ -461,9 +452,8 @@ void px_zygotes_expect_displays(struct px_zygotes *zygotes)
     __atomic_store_n(&zygotes->displays, 1, __ATOMIC_RELAXED);
 }
 
-int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
-                     size_t count, struct px_clone_reply *ret, int ret_fds[2],
-                     bool *ret_lost, pyexec_error *error)
+int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds, size_t count,
+                     struct px_clone_reply *ret, int ret_fds[2], bool *ret_lost, pyexec_error *error)
 {
     *ret_lost = false;
     request->magic = PX_LAUNCH_MAGIC;

@@ -7,16 +7,15 @@
 
 #include <stdbool.h>
 
+#include "policy/policy.h"
 #include "runner/counters.h"
 #include "runner/launcher.h"
-#include "policy/policy.h"
 
 struct px_zygotes;
 
 /* Takes what identifies the kind from the policy, and starts the first. Counts in `counters`. */
-int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
-                   const char *python, size_t wanted, px_layers allow_missing,
-                   const struct px_launcher_options *ids, struct px_counters *counters,
+int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
+                   px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
                    struct px_zygotes **ret, pyexec_error *error);
 /* No call may be in progress. */
 void px_zygotes_free(struct px_zygotes *zygotes);
@@ -44,9 +43,8 @@ void px_zygotes_expect_displays(struct px_zygotes *zygotes);
 /* One request and its answer. `fds` stay the caller's; *ret_fds gets the pidfd and, with
  * PX_WORKSPACE_NEW, the workspace. On failure *ret_lost tells that the zygote ended between the
  * request and its answer: a child may hold the descriptors, so a second request needs new ones. */
-int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds,
-                     size_t count, struct px_clone_reply *ret, int ret_fds[2],
-                     bool *ret_lost, pyexec_error *error);
+int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds, size_t count,
+                     struct px_clone_reply *ret, int ret_fds[2], bool *ret_lost, pyexec_error *error);
 
 /* Starts those that are not there, in the background. */
 void px_zygotes_grow(struct px_zygotes *zygotes);

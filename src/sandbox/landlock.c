@@ -19,16 +19,16 @@
 #include "base/retry.h"
 
 #ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444     /* the same on all architectures */
+#define SYS_landlock_create_ruleset 444 /* the same on all architectures */
 #define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
 
 /* struct landlock_ruleset_attr; its size says how much of it the caller knows. */
 struct ruleset_attr {
-    uint64_t handled_access_fs;     /* ABI 1 */
-    uint64_t handled_access_net;    /* ABI 4 */
-    uint64_t scoped;                /* ABI 6 */
+    uint64_t handled_access_fs;  /* ABI 1 */
+    uint64_t handled_access_net; /* ABI 4 */
+    uint64_t scoped;             /* ABI 6 */
 };
 
 struct path_beneath_attr {
@@ -38,7 +38,7 @@ struct path_beneath_attr {
 
 #define CREATE_RULESET_VERSION 1u
 #define RULE_PATH_BENEATH 1
-#define RESTRICT_SELF_LOG_SAME_EXEC_OFF 1u  /* ABI 7 */
+#define RESTRICT_SELF_LOG_SAME_EXEC_OFF 1u /* ABI 7 */
 
 #define FS_EXECUTE (1ull << 0)
 #define FS_WRITE_FILE (1ull << 1)
@@ -54,20 +54,21 @@ struct path_beneath_attr {
 #define FS_MAKE_BLOCK (1ull << 11)
 #define FS_MAKE_SYM (1ull << 12)
 #define FS_ABI_1 ((1ull << 13) - 1)
-#define FS_REFER (1ull << 13)               /* ABI 2: before it, links and renames between
+#define FS_REFER \
+    (1ull << 13)                  /* ABI 2: before it, links and renames between
                                                folders are always denied */
-#define FS_TRUNCATE (1ull << 14)            /* ABI 3 */
-#define FS_IOCTL_DEV (1ull << 15)           /* ABI 5 */
+#define FS_TRUNCATE (1ull << 14)  /* ABI 3 */
+#define FS_IOCTL_DEV (1ull << 15) /* ABI 5 */
 
-#define NET_TCP (1ull << 0 | 1ull << 1)     /* bind, connect */
+#define NET_TCP (1ull << 0 | 1ull << 1) /* bind, connect */
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ull << 0)
 #define SCOPE_SIGNAL (1ull << 1)
 
 #define READ (FS_READ_FILE | FS_READ_DIR)
 /* No device, no socket, no FIFO (a host that opens one would wait): only what a workspace is
  * for. */
-#define WRITE (FS_WRITE_FILE | FS_TRUNCATE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | \
-               FS_MAKE_REG | FS_MAKE_SYM | FS_REFER)
+#define WRITE \
+    (FS_WRITE_FILE | FS_TRUNCATE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_MAKE_SYM | FS_REFER)
 
 int px_landlock_abi(void)
 {
@@ -78,8 +79,7 @@ int px_landlock_abi(void)
 /* Rights of an ABI newer than ours can't be handled without knowing what they are. */
 static uint64_t handled_fs(int abi)
 {
-    return FS_ABI_1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) |
-           (abi >= 5 ? FS_IOCTL_DEV : 0);
+    return FS_ABI_1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL_DEV : 0);
 }
 
 static int create_ruleset(const struct px_landlock_rules *rules)
@@ -149,8 +149,7 @@ int px_landlock_enter(const struct px_landlock_rules *rules)
     if (ruleset < 0 || allow_root(ruleset, rules) < 0)
         return -1;
     if (rules->workspace >= 0 &&
-        allow(ruleset, rules->workspace, rules->workspace_write ? READ | WRITE : READ,
-              rules->abi) < 0)
+        allow(ruleset, rules->workspace, rules->workspace_write ? READ | WRITE : READ, rules->abi) < 0)
         return -1;
     /* The audit log is the host's: a script could fill it with its denials. */
     unsigned flags = rules->abi >= 7 ? RESTRICT_SELF_LOG_SAME_EXEC_OFF : 0;

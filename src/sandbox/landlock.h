@@ -10,13 +10,13 @@
 int px_landlock_abi(void);
 
 struct px_landlock_rules {
-    int root;               /* O_PATH descriptor of what is readable, or -1 */
+    int root;                   /* O_PATH descriptor of what is readable, or -1 */
     const char *const *paths;   /* NULL, or what else is readable; those that are missing are not */
     const char *const *folders; /* NULL, or what may be listed, with all folders below it */
-    int workspace;          /* O_PATH descriptor, or -1 */
-    bool workspace_write;   /* else read only */
-    bool network;           /* allow TCP connect and bind */
-    int abi;                /* from px_landlock_abi(), asked once by the zygote */
+    int workspace;              /* O_PATH descriptor, or -1 */
+    bool workspace_write;       /* else read only */
+    bool network;               /* allow TCP connect and bind */
+    int abi;                    /* from px_landlock_abi(), asked once by the zygote */
 };
 
 /* Restricts the calling thread for good. PR_SET_NO_NEW_PRIVS must be set. /dev/null (and zero,

@@ -17,9 +17,9 @@
 
 #define DENIED(call) CHECK((call) == -1 && errno == EACCES)
 
-static char base[] = "/tmp/px-landlock-XXXXXX";     /* holds outside, secret, ws/ */
+static char base[] = "/tmp/px-landlock-XXXXXX"; /* holds outside, secret, ws/ */
 static struct px_landlock_rules rules;
-static struct sockaddr_un abstract;                 /* listened on outside the domain */
+static struct sockaddr_un abstract; /* listened on outside the domain */
 static struct sockaddr_in tcp;
 
 static int open_path(const char *path)
@@ -48,10 +48,8 @@ static int set_up(void **state)
     assert_int_equal(symlink("../outside", "ws/link"), 0);
     make_file("outside");
     make_file("ws/file");
-    rules = (struct px_landlock_rules){.root = open_path("/"),
-                                       .workspace = open_path("ws"),
-                                       .workspace_write = true,
-                                       .abi = px_landlock_abi()};
+    rules = (struct px_landlock_rules){
+        .root = open_path("/"), .workspace = open_path("ws"), .workspace_write = true, .abi = px_landlock_abi()};
     return 0;
 }
 
@@ -273,7 +271,7 @@ static void test_scopes(void **state)
     struct px_landlock_rules other = rules;
     other.network = true;
     run(&other, scoped);
-    run(&rules, group_is_scoped);       /* SIGUSR1 would end this process */
+    run(&rules, group_is_scoped); /* SIGUSR1 would end this process */
 }
 
 static void test_needs_no_new_privs(void **state)
@@ -296,9 +294,8 @@ static void test_needs_no_new_privs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),      cmocka_unit_test(test_older_abis),
-        cmocka_unit_test(test_no_devices), cmocka_unit_test(test_network),
-        cmocka_unit_test(test_scopes),     cmocka_unit_test(test_needs_no_new_privs),
+        cmocka_unit_test(test_files),   cmocka_unit_test(test_older_abis), cmocka_unit_test(test_no_devices),
+        cmocka_unit_test(test_network), cmocka_unit_test(test_scopes),     cmocka_unit_test(test_needs_no_new_privs),
     };
     return cmocka_run_group_tests_name("landlock", tests, set_up, tear_down);
 }

@@ -47,12 +47,8 @@ int px_limits_enter(const struct px_limits *limits)
         int resource;
         rlim_t value;
     } fixed[] = {
-        {RLIMIT_CORE, 0},
-        {RLIMIT_MEMLOCK, 0},
-        {RLIMIT_MSGQUEUE, 0},
-        {RLIMIT_NICE, 0},           /* nothing below nice 0 */
-        {RLIMIT_RTPRIO, 0},
-        {RLIMIT_SIGPENDING, 256},   /* queued signals are kernel memory */
+        {RLIMIT_CORE, 0},   {RLIMIT_MEMLOCK, 0},      {RLIMIT_MSGQUEUE, 0}, {RLIMIT_NICE, 0}, /* nothing below nice 0 */
+        {RLIMIT_RTPRIO, 0}, {RLIMIT_SIGPENDING, 256}, /* queued signals are kernel memory */
     };
     for (size_t i = 0; i < PX_COUNT(fixed); i++)
         if (set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)
@@ -61,8 +57,7 @@ int px_limits_enter(const struct px_limits *limits)
      * it has a handler, while the hard limit's SIGKILL is not (the host ends runs before). */
     if (set_limit(RLIMIT_AS, limits->address_space_bytes, limits->address_space_bytes) < 0 ||
         set_limit(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds) < 0 ||
-        set_limit(RLIMIT_NOFILE, limits->open_files,
-                  add(limits->open_files, limits->open_files_reserve)) < 0 ||
+        set_limit(RLIMIT_NOFILE, limits->open_files, add(limits->open_files, limits->open_files_reserve)) < 0 ||
         set_limit(RLIMIT_NPROC, limits->threads, limits->threads) < 0 ||
         set_limit(RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes) < 0)
         return -1;
@@ -82,9 +77,8 @@ static int read_capabilities(struct __user_cap_data_struct sets[2])
 static int lock_securebits(void)
 {
     return prctl(PR_SET_SECUREBITS,
-                 SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
-                     SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
-                     SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+                 SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+                     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
                  0, 0, 0);
 }
 

@@ -8,11 +8,11 @@
 /* UINT64_MAX: leave as it is. */
 struct px_limits {
     uint64_t address_space_bytes;
-    uint64_t cpu_seconds;       /* hard limit; the host ends runs before it */
-    uint64_t open_files;        /* soft limit: greatest descriptor number + 1 */
-    uint64_t open_files_reserve;/* hard limit is this much higher (imports) */
-    uint64_t threads;           /* of the whole process, the main one included */
-    uint64_t file_bytes;        /* greatest size of one file */
+    uint64_t cpu_seconds;        /* hard limit; the host ends runs before it */
+    uint64_t open_files;         /* soft limit: greatest descriptor number + 1 */
+    uint64_t open_files_reserve; /* hard limit is this much higher (imports) */
+    uint64_t threads;            /* of the whole process, the main one included */
+    uint64_t file_bytes;         /* greatest size of one file */
 };
 int px_limits_enter(const struct px_limits *limits);
 

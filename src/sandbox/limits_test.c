@@ -17,10 +17,9 @@
 #include "sandbox/forked_test.h"
 #include "sandbox/limits.h"
 
-#define TEST_ID 54321           /* no other process has it, so that thread counts are exact */
+#define TEST_ID 54321 /* no other process has it, so that thread counts are exact */
 
-static const struct px_limits none = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0,
-                                      UINT64_MAX, UINT64_MAX};
+static const struct px_limits none = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX, UINT64_MAX};
 
 static void run(int (*test)(void))
 {
@@ -35,8 +34,7 @@ static bool become_unprivileged(void)
 static bool is_limited(int resource, rlim_t soft, rlim_t hard)
 {
     struct rlimit limit;
-    return getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur == soft &&
-           limit.rlim_max == hard;
+    return getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur == soft && limit.rlim_max == hard;
 }
 
 /* ---- Limits ---- */
@@ -184,11 +182,11 @@ static int drop_all(void)
     CHECK(is_bare() == 0);
     int bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
     CHECK((bits & SECURE_ALL_LOCKS) == (int)SECURE_ALL_LOCKS);
-    CHECK((bits & SECBIT_NOROOT) && (bits & SECBIT_NO_SETUID_FIXUP) &&
-          (bits & SECBIT_NO_CAP_AMBIENT_RAISE) && !(bits & SECBIT_KEEP_CAPS));
+    CHECK((bits & SECBIT_NOROOT) && (bits & SECBIT_NO_SETUID_FIXUP) && (bits & SECBIT_NO_CAP_AMBIENT_RAISE) &&
+          !(bits & SECBIT_KEEP_CAPS));
     CHECK(prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) == -1 && errno == EPERM);
     CHECK(setresuid(1, 1, 1) == -1);
-    CHECK(px_privileges_drop() == 0);       /* again: nothing left to do */
+    CHECK(px_privileges_drop() == 0); /* again: nothing left to do */
     return 0;
 }
 

@@ -18,9 +18,8 @@ int px_tmpfs_new(uint64_t bytes, uint64_t inodes, const char *mode, uint64_t att
     /* tmpfs(5): a size of 0 means no limit; one page is the least that holds nothing. */
     snprintf(size, sizeof size, "%" PRIu64, bytes ? bytes : 4096);
     snprintf(count, sizeof count, "%" PRIu64, inodes);
-    if (context < 0 || set_string(context, "size", size) < 0 ||
-        set_string(context, "nr_inodes", count) < 0 || set_string(context, "mode", mode) < 0 ||
-        syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    if (context < 0 || set_string(context, "size", size) < 0 || set_string(context, "nr_inodes", count) < 0 ||
+        set_string(context, "mode", mode) < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -1;
     return (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, (unsigned)attributes);
 }

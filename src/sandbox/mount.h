@@ -32,8 +32,7 @@ static inline int px_attach(int mount_fd, int dir_fd, const char *path)
     return (int)syscall(SYS_move_mount, mount_fd, "", dir_fd, path, MOVE_MOUNT_F_EMPTY_PATH);
 }
 
-static inline int px_mount_setattr(int dir_fd, const char *path, unsigned flags,
-                                   struct mount_attr *attributes)
+static inline int px_mount_setattr(int dir_fd, const char *path, unsigned flags, struct mount_attr *attributes)
 {
     return (int)syscall(SYS_mount_setattr, dir_fd, path, flags, attributes, sizeof *attributes);
 }

@@ -21,15 +21,14 @@ static int layer_hint(enum px_layer layer, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
     if (px_layers_find(PX_TIER_CONTAINER) & PX_LAYER_BIT(layer))
-        return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s; in a container without user "
-                                    "namespaces --allow-missing " PX_TIER_CONTAINER " (" PX_TIER_CONTAINER_LOSS ").",
+        return px_error_hint(error,
+                             "%s. Or run with less protection: --allow-missing %s; in a container without user "
+                             "namespaces --allow-missing " PX_TIER_CONTAINER " (" PX_TIER_CONTAINER_LOSS ").",
                              info->remedy, info->name);
-    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.",
-                         info->remedy, info->name);
+    return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.", info->remedy, info->name);
 }
 
-int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing,
-                    pyexec_error *error)
+int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
     /* The machine is full: the layer may be there. */
@@ -41,9 +40,8 @@ int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_la
     *missing |= PX_LAYER_BIT(layer);
     if (allowed & PX_LAYER_BIT(layer))
         return 0;
-    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, sys_errno,
-                   "this kernel or container refuses the layer '%s' (%s)", info->name,
-                   info->gives);
+    px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, sys_errno, "this kernel or container refuses the layer '%s' (%s)",
+                   info->name, info->gives);
     return layer_hint(layer, error);
 }
 
@@ -85,9 +83,9 @@ static const struct {
     uint64_t flag;
     enum px_layer layer;
 } namespaces[] = {
-    {CLONE_NEWUSER, PX_LAYER_USER_NAMESPACE},  {CLONE_NEWNS, PX_LAYER_MOUNT_NAMESPACE},
-    {CLONE_NEWPID, PX_LAYER_PID_NAMESPACE},    {CLONE_NEWNET, PX_LAYER_NETWORK_NAMESPACE},
-    {CLONE_NEWIPC, PX_LAYER_IPC_NAMESPACE},    {CLONE_NEWUTS, PX_LAYER_UTS_NAMESPACE},
+    {CLONE_NEWUSER, PX_LAYER_USER_NAMESPACE}, {CLONE_NEWNS, PX_LAYER_MOUNT_NAMESPACE},
+    {CLONE_NEWPID, PX_LAYER_PID_NAMESPACE},   {CLONE_NEWNET, PX_LAYER_NETWORK_NAMESPACE},
+    {CLONE_NEWIPC, PX_LAYER_IPC_NAMESPACE},   {CLONE_NEWUTS, PX_LAYER_UTS_NAMESPACE},
 };
 
 /* Whether a child with these flags can be made; errno tells why not. */
@@ -101,8 +99,8 @@ static bool can_clone(uint64_t flags)
     return px_waitpid(pid, NULL, 0) == pid;
 }
 
-pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_layers *missing,
-                          int *ret_pidfd, pyexec_error *error)
+pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_layers *missing, int *ret_pidfd,
+                          pyexec_error *error)
 {
     for (size_t i = 0; i < PX_COUNT(namespaces); i++)
         if (*missing & PX_LAYER_BIT(namespaces[i].layer))
@@ -145,8 +143,7 @@ static int write_map(int proc_fd, const char *process, const char *name, const c
     return px_write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
 }
 
-int px_write_id_maps(int proc_fd, const char *process, const char *uid_map, const char *gid_map,
-                     bool deny_setgroups)
+int px_write_id_maps(int proc_fd, const char *process, const char *uid_map, const char *gid_map, bool deny_setgroups)
 {
     if (deny_setgroups && write_map(proc_fd, process, "setgroups", "deny") < 0)
         return -1;

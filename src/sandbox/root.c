@@ -12,7 +12,7 @@
 #include "base/retry.h"
 #include "sandbox/mount.h"
 
-#define LINKS_MAX 40        /* as the kernel's own limit: path_resolution(7) */
+#define LINKS_MAX 40 /* as the kernel's own limit: path_resolution(7) */
 
 void px_root_done(struct px_root *root)
 {
@@ -43,8 +43,8 @@ static bool covered(const struct px_root *root, const char *path)
     return mounted(root, path);
 }
 
-static int append(struct px_root *root, const char *path, const char *link, int mount,
-                  bool is_file, pyexec_error *error)
+static int append(struct px_root *root, const char *path, const char *link, int mount, bool is_file,
+                  pyexec_error *error)
 {
     if (root->count == root->capacity) {
         size_t capacity = root->capacity ? root->capacity * 2 : 32;
@@ -72,8 +72,7 @@ static int add_mount(struct px_root *root, const char *path, bool is_file, pyexe
     if (mount < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't bind '%s'", path);
     if (px_mount_restrict(mount, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true) < 0)
-        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
-                              "can't make the mount of '%s' read-only", path);
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't make the mount of '%s' read-only", path);
     if (append(root, path, NULL, mount, is_file, error) < 0)
         return -1;
     TAKE_FD(mount);
@@ -81,8 +80,7 @@ static int add_mount(struct px_root *root, const char *path, bool is_file, pyexe
 }
 
 /* Walks `rest` from `done` (a path without links), adding what is met on the way. */
-static int walk(struct px_root *root, char *done, const char *rest, int links, bool mount_last,
-                pyexec_error *error)
+static int walk(struct px_root *root, char *done, const char *rest, int links, bool mount_last, pyexec_error *error)
 {
     char part[NAME_MAX + 1];
     while (*(rest += strspn(rest, "/"))) {
@@ -124,8 +122,7 @@ static int walk(struct px_root *root, char *done, const char *rest, int links, b
             return walk(root, done, longer, links + 1, mount_last, error);
         }
         if (last && mount_last)
-            return mounted(root, done) ? 0
-                                       : add_mount(root, done, !S_ISDIR(status.st_mode), error);
+            return mounted(root, done) ? 0 : add_mount(root, done, !S_ISDIR(status.st_mode), error);
         if (!covered(root, done) && append(root, done, NULL, -1, false, error) < 0)
             return -1;
     }
@@ -164,11 +161,9 @@ static int add_devices(struct px_root *root, pyexec_error *error)
         px_auto_fd int mount = px_open_tree(AT_FDCWD, nodes[i], OPEN_TREE_CLONE);
         if (mount < 0)
             continue;
-        if (px_mount_restrict(mount, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY,
-                              false) < 0 ||
+        if (px_mount_restrict(mount, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY, false) < 0 ||
             append(root, nodes[i], NULL, mount, true, error) < 0)
-            return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't bind '%s'",
-                                  nodes[i]);
+            return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't bind '%s'", nodes[i]);
         TAKE_FD(mount);
     }
     return 0;
@@ -193,8 +188,7 @@ static int make_entry(int root_fd, const struct px_root_entry *entry)
  * for one run and seen by the next. */
 static int add_usual_folders(struct px_root *root, pyexec_error *error)
 {
-    static const char *const folders[] = {"/data", "/home", "/media", "/mnt", "/opt", "/run", "/srv",
-                                          "/tmp", "/var"};
+    static const char *const folders[] = {"/data", "/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var"};
     for (size_t i = 0; i < PX_COUNT(folders); i++)
         if (px_root_add_folder(root, folders[i], error) < 0)
             return -1;
@@ -212,8 +206,8 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
     mode_t mask = umask(0);
     for (size_t i = 0; i < root->count; i++)
         if (make_entry(tmpfs, &root->entries[i]) < 0)
-            return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
-                                  "can't place '%s' in the new root", root->entries[i].path);
+            return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't place '%s' in the new root",
+                                  root->entries[i].path);
     umask(mask);
     if (px_mount_restrict(tmpfs, MOUNT_ATTR_RDONLY, false) < 0 || px_root_switch(tmpfs) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't enter the new root");
@@ -223,8 +217,6 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
 int px_root_switch(int root_fd)
 {
     /* pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one. */
-    return fchdir(root_fd) < 0 || px_pivot_root(".", ".") < 0 || px_unmount_detached(".") < 0 ||
-                   chdir("/") < 0
-               ? -1
-               : 0;
+    return fchdir(root_fd) < 0 || px_pivot_root(".", ".") < 0 || px_unmount_detached(".") < 0 || chdir("/") < 0 ? -1
+                                                                                                                : 0;
 }

@@ -17,9 +17,9 @@
 #include "base/error.h"
 
 struct px_root_entry {
-    char *path;             /* absolute, without symbolic links on the way */
-    char *link;             /* target, when it is a symbolic link */
-    int mount;              /* detached mount, or -1 for an empty folder */
+    char *path; /* absolute, without symbolic links on the way */
+    char *link; /* target, when it is a symbolic link */
+    int mount;  /* detached mount, or -1 for an empty folder */
     bool is_file;
 };
 

@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 enum px_filter {
-    PX_FILTER_OFFLINE,      /* no socket but socketpair(AF_UNIX) */
-    PX_FILTER_ONLINE,       /* AF_INET and AF_INET6 stream and datagram sockets too */
+    PX_FILTER_OFFLINE, /* no socket but socketpair(AF_UNIX) */
+    PX_FILTER_ONLINE,  /* AF_INET and AF_INET6 stream and datagram sockets too */
     /* The same in two parts, which cost a child 23 µs instead of 62: the zygote installs its part once, as
      * the last thing before it serves, and its children, which inherit it, only theirs. The
      * zygote's part allows what set-up calls (PX_SETUP in syscalls.def) and is no wall alone. */
@@ -29,8 +29,8 @@ const char *px_syscall_name(int number);
 /* One row of syscalls.def, for the docs and the sweep test. */
 struct px_syscall_rule {
     const char *name;
-    const char *action;     /* "allow", "errno EPERM", "errno ENOSYS", "trap", "online" */
-    const char *condition;  /* "" or words */
+    const char *action;    /* "allow", "errno EPERM", "errno ENOSYS", "trap", "online" */
+    const char *condition; /* "" or words */
     const char *reason;
 };
 const struct px_syscall_rule *px_syscall_rules(size_t *ret_count);

@@ -20,10 +20,10 @@
 #include "sandbox/seccomp.h"
 #include "sandbox/seccomp_programs.h"
 
-#define HIGH 0xdeadbeef00000000ull      /* what a script may put above an int argument */
+#define HIGH 0xdeadbeef00000000ull /* what a script may put above an int argument */
 #define THREAD_FLAGS \
-    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
-     CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 #define REFUSED(error, ...) CHECK(syscall(__VA_ARGS__) == -1 && errno == (error))
 
@@ -32,7 +32,7 @@
 static struct {
     int number, code;
     unsigned arch;
-} *trapped;                             /* shared with the children */
+} * trapped; /* shared with the children */
 
 static void on_trap(int signal, siginfo_t *info, void *context)
 {
@@ -65,8 +65,7 @@ static int status_of(bool online, bool parts, int (*test)(void))
 {
     int status = forked_status(install, &(struct filters){online, parts}, test);
     if (WIFEXITED(status) && status != 0)
-        dprintf(2, "%s %s, trapped %d\n", online ? "online" : "offline",
-                parts ? "in parts" : "whole", trapped->number);
+        dprintf(2, "%s %s, trapped %d\n", online ? "online" : "offline", parts ? "in parts" : "whole", trapped->number);
     return status;
 }
 
@@ -106,8 +105,7 @@ static int errno_of(const char *action)
         const char *name;
         int value;
     } errors[] = {{"errno EPERM", EPERM},   {"errno ENOSYS", ENOSYS}, {"errno EINVAL", EINVAL},
-                  {"errno ENOMEM", ENOMEM}, {"errno ENOTTY", ENOTTY},
-                  {"errno EOPNOTSUPP", EOPNOTSUPP}};
+                  {"errno ENOMEM", ENOMEM}, {"errno ENOTTY", ENOTTY}, {"errno EOPNOTSUPP", EOPNOTSUPP}};
     for (size_t i = 0; i < PX_COUNT(errors); i++)
         if (strcmp(action, errors[i].name) == 0)
             return errors[i].value;
@@ -185,9 +183,8 @@ static void test_table(void **state)
     for (size_t i = 0; i < count; i++) {
         assert_true(rules[i].reason[0] != '\0');
         const char *action = rules[i].action;
-        assert_true(strcmp(action, "allow") == 0 || strcmp(action, "online") == 0 ||
-                    strcmp(action, "trap") == 0 || errno_of(action) > 0 ||
-                    strcmp(action, "errno 0") == 0);
+        assert_true(strcmp(action, "allow") == 0 || strcmp(action, "online") == 0 || strcmp(action, "trap") == 0 ||
+                    errno_of(action) > 0 || strcmp(action, "errno 0") == 0);
     }
     for (int i = 0; i < PX_FILTER_COUNT; i++)
         assert_in_range(px_seccomp_programs[i].len, 10, 400);
@@ -247,8 +244,7 @@ static void test_traps(void **state)
 static long raw(uint64_t number, uint64_t argument)
 {
     long result;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(argument), "S"(0), "d"(0)
-                     : "rcx", "r11", "memory");
+    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(argument), "S"(0), "d"(0) : "rcx", "r11", "memory");
     return result;
 }
 
@@ -480,8 +476,7 @@ static int pairs(void)
         REFUSED(EOPNOTSUPP, SYS_recvfrom, fds[0], &one, 1, high | MSG_OOB, NULL, NULL);
         REFUSED(EPERM, SYS_setsockopt, fds[0], SOL_SOCKET, high | SO_PASSCRED, &one, sizeof one);
         REFUSED(EPERM, SYS_setsockopt, fds[0], SOL_SOCKET, high | SO_ATTACH_FILTER, &one, 4);
-        REFUSED(EPERM, SYS_getsockopt, fds[0], SOL_SOCKET, high | 77 /* SO_PEERPIDFD */, &type,
-                &size);
+        REFUSED(EPERM, SYS_getsockopt, fds[0], SOL_SOCKET, high | 77 /* SO_PEERPIDFD */, &type, &size);
     }
     CHECK(send(fds[0], "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1);
     CHECK(recv(fds[1], &one, 1, MSG_PEEK) == 1);
@@ -504,15 +499,12 @@ static void test_zygote_part(void **state)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        bool good = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-                    px_seccomp_enter(PX_FILTER_ZYGOTE_OFFLINE) == 0 &&
-                    prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) >= 0 &&
-                    socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == EPERM &&
-                    syscall(SYS_execve, "/bin/true", NULL, NULL) == -1 && errno == EPERM;
+        bool good = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && px_seccomp_enter(PX_FILTER_ZYGOTE_OFFLINE) == 0 &&
+                    prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) >= 0 && socket(AF_UNIX, SOCK_STREAM, 0) == -1 &&
+                    errno == EPERM && syscall(SYS_execve, "/bin/true", NULL, NULL) == -1 && errno == EPERM;
         pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
         if (child == 0)
-            _exit(px_seccomp_enter(PX_FILTER_CHILD) < 0 ||
-                  prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != -1);
+            _exit(px_seccomp_enter(PX_FILTER_CHILD) < 0 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != -1);
         int status = 1;
         good = good && child > 0 && waitpid(child, &status, 0) == child && status == 0;
         _exit(!good);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -75,8 +74,8 @@ static void answer_run(struct px_http_request *request, pyexec_result *result, c
         px_sse_end(request, "result", text);
         return;
     }
-    px_auto_free char *problem = px_problem_json(px_status_of(failure), pyexec_code_name(failure->code),
-                                                 failure->message, failure->hint);
+    px_auto_free char *problem =
+        px_problem_json(px_status_of(failure), pyexec_code_name(failure->code), failure->message, failure->hint);
     request->outcome = pyexec_code_name(failure->code);
     request->server->metrics.errors[failure->code]++;
     px_sse_end(request, "error", problem ? problem : "{}");
@@ -163,13 +162,12 @@ static int take_session_body(struct px_http_request *request, char **ret_policy,
 {
     json_error_t problem;
     px_auto_json json_t *object =
-        request->body.length ? px_json_read(px_buffer_string(&request->body), request->body.length,
-                                            JSON_REJECT_DUPLICATES, &problem)
-                             : json_object();
+        request->body.length
+            ? px_json_read(px_buffer_string(&request->body), request->body.length, JSON_REJECT_DUPLICATES, &problem)
+            : json_object();
     json_t *policy = json_object_get(object, "policy"), *value;
     const char *id = json_string_value(json_object_get(object, "id")), *key;
-    bool good = json_is_object(object) && (!policy || json_is_object(policy)) &&
-                (id || !json_object_get(object, "id"));
+    bool good = json_is_object(object) && (!policy || json_is_object(policy)) && (id || !json_object_get(object, "id"));
     json_object_foreach(object, key, value)
         good = good && (strcmp(key, "id") == 0 || strcmp(key, "policy") == 0);
     if (!good) {
@@ -198,13 +196,12 @@ static void create_session(struct px_http_request *request)
         return;
     }
     px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
-    int status = pyexec_session_create(request->server->executor, request->session_key, policy,
-                                       ceiling, &error);
+    int status = pyexec_session_create(request->server->executor, request->session_key, policy, ceiling, &error);
     if (status == 0)
         answer_session(request, MHD_HTTP_CREATED);
     else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)
         px_respond_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is a session of that id",
-                          "Use it, or another id.");
+                           "Use it, or another id.");
     else
         px_respond_error(request, &error);
 }
@@ -212,16 +209,13 @@ static void create_session(struct px_http_request *request)
 static void close_session(struct px_http_request *request)
 {
     pyexec_error error;
-    answer_status(request, pyexec_session_close(request->server->executor, request->session_key, &error),
-                  &error);
+    answer_status(request, pyexec_session_close(request->server->executor, request->session_key, &error), &error);
 }
 
 static void interrupt(struct px_http_request *request)
 {
     pyexec_error error;
-    answer_status(request,
-                  pyexec_session_interrupt(request->server->executor, request->session_key, &error),
-                  &error);
+    answer_status(request, pyexec_session_interrupt(request->server->executor, request->session_key, &error), &error);
 }
 
 /* ---- Probes ---- */
@@ -234,8 +228,8 @@ static void healthz(struct px_http_request *request)
 static void readyz(struct px_http_request *request)
 {
     if (request->server->draining)
-        px_respond_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down",
-                               "the server is shutting down", "Use another one.", "Retry-After", "1");
+        px_respond_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down",
+                                "Use another one.", "Retry-After", "1");
     else
         healthz(request);
 }
@@ -244,8 +238,8 @@ static void metrics(struct px_http_request *request)
 {
     px_auto_buffer struct px_buffer page = {0};
     px_metrics_write(request->server, &page);
-    px_respond_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
-                   px_buffer_string(&page), page.length);
+    px_respond_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", px_buffer_string(&page),
+                    page.length);
 }
 
 static void openapi(struct px_http_request *request)
@@ -257,35 +251,32 @@ static void openapi(struct px_http_request *request)
 /* ---- The table ---- */
 
 const struct px_route px_routes[] = {
-    {"POST", "/v1/execute", "execute", "Run a script once, in a process of its own.", PX_BODY_JSON,
-     .runs = true, .serve = execute},
+    {"POST", "/v1/execute", "execute", "Run a script once, in a process of its own.", PX_BODY_JSON, .runs = true,
+     .serve = execute},
     {"POST", "/v1/sessions", "session_create", "Make a session.", PX_BODY_JSON, .serve = create_session},
     {"GET", "/v1/sessions", "session_list", "The caller's sessions.", .serve = list_sessions},
     {"GET", "/v1/sessions/{id}", "session_get", "One session, with its policy.", .serve = show_session},
     {"DELETE", "/v1/sessions/{id}", "session_close", "End a session; its running call is cancelled.",
      .serve = close_session},
-    {"POST", "/v1/sessions/{id}/execute", "session_execute",
-     "Run code in a session, which is made if it is not there.", PX_BODY_JSON, .runs = true,
-     .serve = execute},
-    {"POST", "/v1/sessions/{id}/interrupt", "session_interrupt",
-     "Interrupt the running call as Ctrl-C would.", PX_BODY_NONE, .serve = interrupt},
+    {"POST", "/v1/sessions/{id}/execute", "session_execute", "Run code in a session, which is made if it is not there.",
+     PX_BODY_JSON, .runs = true, .serve = execute},
+    {"POST", "/v1/sessions/{id}/interrupt", "session_interrupt", "Interrupt the running call as Ctrl-C would.",
+     PX_BODY_NONE, .serve = interrupt},
     {"GET", "/v1/sessions/{id}/files", "file_list",
      "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_file_routes_list},
-    {"PUT", "/v1/sessions/{id}/files", "files_put", "Unpack a tar archive into the workspace.",
-     PX_BODY_FILE, .serve = px_file_routes_unpack, .open_body = px_file_routes_open_archive},
+    {"PUT", "/v1/sessions/{id}/files", "files_put", "Unpack a tar archive into the workspace.", PX_BODY_FILE,
+     .serve = px_file_routes_unpack, .open_body = px_file_routes_open_archive},
     {"GET", "/v1/sessions/{id}/files/{path}", "file_get", "A file's bytes, or a range of them.",
      .serve = px_file_routes_get},
-    {"PUT", "/v1/sessions/{id}/files/{path}", "file_put", "Write a file.", PX_BODY_FILE,
-     .serve = px_file_routes_put, .open_body = px_file_routes_open},
+    {"PUT", "/v1/sessions/{id}/files/{path}", "file_put", "Write a file.", PX_BODY_FILE, .serve = px_file_routes_put,
+     .open_body = px_file_routes_open},
     {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_file_routes_delete},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
      .serve = px_mcp_http_answer},
-    {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true,
-     .serve = healthz},
+    {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true, .serve = healthz},
     {"GET", "/readyz", "readyz", "Whether it takes work.", .open = true, .inline_ = true, .serve = readyz},
     {"GET", "/metrics", "metrics", "Prometheus metrics.", .inline_ = true, .serve = metrics},
-    {"GET", "/openapi.json", "openapi", "This document.", .open = true, .inline_ = true,
-     .serve = openapi},
+    {"GET", "/openapi.json", "openapi", "This document.", .open = true, .inline_ = true, .serve = openapi},
     {"GET", "/", "playground", "The playground: a page for people.", .open = true, .inline_ = true, .page = true,
      .serve = px_playground_page},
     {"GET", "/playground/{path}", "playground_file", "What the page is made of.", .open = true, .inline_ = true,
@@ -297,7 +288,8 @@ const struct px_route px_routes[] = {
     {"GET", "/contexts", "e2b_context_list", "", .dialects = PX_E2B, .serve = px_e2b_list},
     {"DELETE", "/contexts/{id}", "e2b_context_delete", "", .dialects = PX_E2B, .serve = px_e2b_delete},
     {"POST", "/contexts/{id}/restart", "e2b_context_restart", "", .dialects = PX_E2B, .serve = px_e2b_restart},
-    {"POST", "/v2/sandboxes", "e2b_sandbox_create", "", PX_BODY_JSON, .dialects = PX_E2B, .serve = px_e2b_sandbox_create},
+    {"POST", "/v2/sandboxes", "e2b_sandbox_create", "", PX_BODY_JSON, .dialects = PX_E2B,
+     .serve = px_e2b_sandbox_create},
     {"POST", "/v2/sandboxes/{id}/connect", "e2b_sandbox_connect", "", PX_BODY_JSON, .dialects = PX_E2B,
      .serve = px_e2b_sandbox_connect},
     {"DELETE", "/sandboxes/{id}", "e2b_sandbox_kill", "", .dialects = PX_E2B, .serve = px_e2b_sandbox_kill},

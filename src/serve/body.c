@@ -23,7 +23,7 @@ static int refuse_share(pyexec_error *error)
     px_error_set(error, PYEXEC_OVERLOADED, "this caller's requests take more than their share of %u MiB",
                  PX_BODIES_MAX >> 20);
     error->retry_after_ms = 1000;
-    error->sys_errno = EAGAIN;      /* the caller's own doing: 429 */
+    error->sys_errno = EAGAIN; /* the caller's own doing: 429 */
     return px_error_hint(error, "Send it again when earlier requests have been answered.");
 }
 
@@ -35,7 +35,8 @@ static int reserve(struct px_http_request *request, uint64_t bytes, pyexec_error
     if (all <= PX_BODIES_MAX && own > 2 * (PX_BODIES_MAX - all))
         return refuse_share(error);
     if (all > PX_BODIES_MAX) {
-        px_error_set(error, PYEXEC_OVERLOADED, "request bodies take the whole %u MiB that are there for them", PX_BODIES_MAX >> 20);
+        px_error_set(error, PYEXEC_OVERLOADED, "request bodies take the whole %u MiB that are there for them",
+                     PX_BODIES_MAX >> 20);
         error->retry_after_ms = 1000;
         return px_error_hint(error, "Send it again later.");
     }
@@ -76,8 +77,7 @@ static int stream_body(struct px_http_request *request, const char *bytes, size_
 {
     if (request->body_fd < 0 && request->route->open_body(request, error) < 0)
         return -1;
-    int failed = length > request->body_room ? ENOSPC
-                 : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
+    int failed = length > request->body_room ? ENOSPC : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
     if (failed) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write the uploaded file");
         return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");

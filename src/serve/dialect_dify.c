@@ -13,14 +13,14 @@
 static void refuse(struct px_http_request *request, int status, int code, const char *message)
 {
     px_respond_json(request, status,
-                   px_json_take_text(json_pack("{s:i, s:s, s:n}", "code", code, "message", message, "data")));
+                    px_json_take_text(json_pack("{s:i, s:s, s:n}", "code", code, "message", message, "data")));
 }
 
 /* Takes the data. */
 static void answer(struct px_http_request *request, json_t *data)
 {
     px_respond_json(request, MHD_HTTP_OK,
-                   px_json_take_text(json_pack("{s:i, s:s, s:o}", "code", 0, "message", "success", "data", data)));
+                    px_json_take_text(json_pack("{s:i, s:s, s:o}", "code", 0, "message", "success", "data", data)));
 }
 
 /* Every Dify asks for the network, needed or not: it is had where the policy gives it. */

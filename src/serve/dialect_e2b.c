@@ -93,10 +93,11 @@ static const char *field_of(const char *mime)
     static const struct {
         const char *mime, *field;
     } fields[] = {
-        {"text/plain", "text"},         {"text/html", "html"},          {"text/markdown", "markdown"},
-        {"image/svg+xml", "svg"},       {"image/png", "png"},           {"image/jpeg", "jpeg"},
-        {"application/pdf", "pdf"},     {"text/latex", "latex"},        {"application/json", "json"},
-        {"application/javascript", "javascript"},
+        {"text/plain", "text"},        {"text/html", "html"},
+        {"text/markdown", "markdown"}, {"image/svg+xml", "svg"},
+        {"image/png", "png"},          {"image/jpeg", "jpeg"},
+        {"application/pdf", "pdf"},    {"text/latex", "latex"},
+        {"application/json", "json"},  {"application/javascript", "javascript"},
     };
     for (size_t i = 0; i < PX_COUNT(fields); i++)
         if (strcmp(mime, fields[i].mime) == 0)
@@ -251,7 +252,7 @@ static void run(struct px_http_request *request)
     pyexec_error error;
     pyexec_result *result = NULL;
     px_auto_free char *cwd = px_e2b_use_context(request);
-    if (!cwd) {             /* deleted meanwhile */
+    if (!cwd) { /* deleted meanwhile */
         px_e2b_answer_unknown(request, px_e2b_context_id(request->session));
         return;
     }
@@ -286,7 +287,8 @@ static bool check_language(struct px_http_request *request, const json_t *langua
     if (!language || json_is_null(language) || (text && strcasecmp(text, "python") == 0))
         return true;
     char message[128];
-    snprintf(message, sizeof message, "language '%.60s' is not supported: this is pyexec, for Python alone", text ? text : "?");
+    snprintf(message, sizeof message, "language '%.60s' is not supported: this is pyexec, for Python alone",
+             text ? text : "?");
     px_e2b_refuse(request, message);
     return false;
 }
@@ -350,7 +352,9 @@ void px_e2b_create(struct px_http_request *request)
     const char *cwd = given && *given ? given : PX_E2B_HOME, *folder = folder_of(cwd);
     if (!folder || leaves_home(folder) || strlen(cwd) > CWD_MAX) {
         char message[384];
-        snprintf(message, sizeof message, "cwd '%.200s' is not " PX_E2B_HOME " or a folder in it, which stands for the context's workspace", cwd);
+        snprintf(message, sizeof message,
+                 "cwd '%.200s' is not " PX_E2B_HOME " or a folder in it, which stands for the context's workspace",
+                 cwd);
         px_e2b_refuse(request, message);
         return;
     }
@@ -359,7 +363,8 @@ void px_e2b_create(struct px_http_request *request)
     if (px_e2b_add_context(request, cwd, &error) < 0)
         px_e2b_answer_failure(request, &error);
     else
-        px_respond_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_describe(px_e2b_context_id(request->session), cwd)));
+        px_respond_json(request, MHD_HTTP_OK,
+                        px_json_take_text(px_e2b_describe(px_e2b_context_id(request->session), cwd)));
 }
 
 void px_e2b_list(struct px_http_request *request)

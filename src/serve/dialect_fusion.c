@@ -22,9 +22,9 @@ static bool refuse(struct px_http_request *request, const char *member, const ch
     if (member)
         px_json_append(where, json_string(member));
     request->outcome = "invalid_request";
-    px_respond_json(request, MHD_HTTP_UNPROCESSABLE_CONTENT,
-                   px_json_take_text(json_pack("{s:[{s:s, s:O, s:s}]}", "detail", "type", type, "loc", where,
-                                               "msg", message)));
+    px_respond_json(
+        request, MHD_HTTP_UNPROCESSABLE_CONTENT,
+        px_json_take_text(json_pack("{s:[{s:s, s:O, s:s}]}", "detail", "type", type, "loc", where, "msg", message)));
     return false;
 }
 
@@ -103,7 +103,7 @@ static char *policy_of(struct px_http_request *request, const json_t *body)
                             at_most(policy, "timeout_ms", seconds > 0.001 ? seconds * 1000 : 1));
     if (megabytes > 0)
         px_json_set(own, "address_space_bytes",
-                            json_integer(at_most(policy, "address_space_bytes", megabytes * (1 << 20))));
+                    json_integer(at_most(policy, "address_space_bytes", megabytes * (1 << 20))));
     return policy ? px_json_take_text(own) : NULL;
 }
 
@@ -165,12 +165,11 @@ static json_t *run_result(const json_t *result, bool late)
     px_auto_buffer struct px_buffer text = {0};
     const json_t *usage = json_object_get(result, "usage");
     px_dialect_add_stderr(&text, result);
-    json_t *object = json_pack(
-        "{s:s, s:f, s:f, s:O, s:O, s:s%}", "status", late ? "TimeLimitExceeded" : "Finished", "execution_time",
-        json_number_value(json_object_get(usage, "wall_ms")) / 1000, "cpu_time",
-        json_number_value(json_object_get(usage, "cpu_ms")) / 1000, "return_code",
-        json_object_get(result, "exit_code"), "stdout", json_object_get(result, "stdout"), "stderr",
-        px_buffer_string(&text), text.length);
+    json_t *object = json_pack("{s:s, s:f, s:f, s:O, s:O, s:s%}", "status", late ? "TimeLimitExceeded" : "Finished",
+                               "execution_time", json_number_value(json_object_get(usage, "wall_ms")) / 1000,
+                               "cpu_time", json_number_value(json_object_get(usage, "cpu_ms")) / 1000, "return_code",
+                               json_object_get(result, "exit_code"), "stdout", json_object_get(result, "stdout"),
+                               "stderr", px_buffer_string(&text), text.length);
     if (late)
         px_json_set(object, "return_code", json_null());
     return object;
@@ -194,8 +193,8 @@ static json_t *fetched(const json_t *body, const json_t *result)
     json_array_foreach(json_object_get(body, "fetch_files"), i, path) {
         const char *name = json_string_value(path);
         const json_t *file = find_file(result, name);
-        json_t *content = file ? json_object_get(file, "content_base64")
-                               : json_object_get(json_object_get(body, "files"), name);
+        json_t *content =
+            file ? json_object_get(file, "content_base64") : json_object_get(json_object_get(body, "files"), name);
         if (json_is_string(content))
             px_json_set(files, name, json_incref(content));
     }
@@ -205,17 +204,17 @@ static json_t *fetched(const json_t *body, const json_t *result)
 /* Takes run (NULL: none) and files. */
 static void answer(struct px_http_request *request, const char *status, const char *message, json_t *run, json_t *files)
 {
-    px_respond_json(request, MHD_HTTP_OK,
-                   px_json_take_text(json_pack("{s:s, s:s, s:n, s:o?, s:n, s:o}", "status", status, "message",
-                                               message, "compile_result", "run_result", run,
-                                               "executor_pod_name", "files", files)));
+    px_respond_json(
+        request, MHD_HTTP_OK,
+        px_json_take_text(json_pack("{s:s, s:s, s:n, s:o?, s:n, s:o}", "status", status, "message", message,
+                                    "compile_result", "run_result", run, "executor_pod_name", "files", files)));
 }
 
 /* Fields that mean nothing here, such as "input" for "stdin", are named: their values had no effect. */
 static void add_unknown(struct px_buffer *message, json_t *body)
 {
-    static const char *const known[] = {"code", "language", "compile_timeout", "run_timeout", "memory_limit_MB",
-                                        "stdin", "files", "fetch_files"};
+    static const char *const known[] = {"code",  "language", "compile_timeout", "run_timeout", "memory_limit_MB",
+                                        "stdin", "files",    "fetch_files"};
     const char *key;
     json_t *value;
     json_object_foreach(body, key, value) {
@@ -236,7 +235,8 @@ static void answer_result(struct px_http_request *request, json_t *body, pyexec_
     px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     bool late = is_one_of(json_string_value(json_object_get(object, "status")), "timeout", "cpu_limit");
     bool good = !late && pyexec_result_exit_code(result) == 0;
-    answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(object, late), fetched(body, object));
+    answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(object, late),
+           fetched(body, object));
 }
 
 void px_fusion_run_code(struct px_http_request *request)

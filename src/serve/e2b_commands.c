@@ -10,15 +10,15 @@
 #include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "base/fds.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "serve/e2b_sandbox.h"
 #include "serve/route.h"
 #include "serve/run_request.h"
 #include "serve/server.h"
 
-#define FRAME_HEADER_BYTES 5u       /* flags, and the length as a big-endian number */
+#define FRAME_HEADER_BYTES 5u /* flags, and the length as a big-endian number */
 #define FRAME_END 2u
 #define SCRIPT_BYTES_MAX (4u << 20)
 #define WORDS_MAX 4
@@ -117,8 +117,8 @@ static int split(const char *command, struct px_buffer words[WORDS_MAX])
 }
 
 struct e2b_command {
-    char *file;         /* `python FILE`, as it was given; or */
-    char *code;         /* `python -c CODE` */
+    char *file; /* `python FILE`, as it was given; or */
+    char *code; /* `python -c CODE` */
 };
 
 static void command_done(struct e2b_command *command)
@@ -131,7 +131,8 @@ static int parse_command(const char *text, struct e2b_command *ret, pyexec_error
 {
     struct px_buffer words[WORDS_MAX] = {0};
     int count = text ? split(text, words) : -1;
-    bool python = count > 1 && (strcmp(px_buffer_shown(&words[0]), "python") == 0 || strcmp(px_buffer_shown(&words[0]), "python3") == 0);
+    bool python = count > 1 && (strcmp(px_buffer_shown(&words[0]), "python") == 0 ||
+                                strcmp(px_buffer_shown(&words[0]), "python3") == 0);
     bool option = python && *px_buffer_shown(&words[1]) == '-';
     if (python && count == 3 && strcmp(px_buffer_shown(&words[1]), "-c") == 0)
         ret->code = strdup(px_buffer_shown(&words[2]));
@@ -141,8 +142,10 @@ static int parse_command(const char *text, struct e2b_command *ret, pyexec_error
         px_buffer_done(&words[i]);
     if (ret->code || ret->file)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "can't run '%.200s': there is no shell and no program but Python", text ? text : "");
-    return px_error_hint(error, "Run `python FILE` or `python -c CODE` (or python3), without arguments, or use run_code().");
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "can't run '%.200s': there is no shell and no program but Python",
+                 text ? text : "");
+    return px_error_hint(error,
+                         "Run `python FILE` or `python -c CODE` (or python3), without arguments, or use run_code().");
 }
 
 /* The SDKs send `/bin/bash -l -c COMMAND`. */
@@ -167,7 +170,8 @@ static char *wrap(json_t *source, const char *name)
     if (!text || !quoted)
         return NULL;
     /* A JSON text without \u escapes of surrogates is a literal of Python too. */
-    px_buffer_printf(&code, "exec(compile(%s, %s, 'exec'), {'__name__': '__main__', '__file__': %s})", text, quoted, quoted);
+    px_buffer_printf(&code, "exec(compile(%s, %s, 'exec'), {'__name__': '__main__', '__file__': %s})", text, quoted,
+                     quoted);
     return px_buffer_take(&code);
 }
 
@@ -200,7 +204,9 @@ static void answer_end(struct px_http_request *request, int exit_code, const str
         if (outputs[i].length)
             add_frame(&body, 0, json_pack("{s:{s:{s:s}}}", "event", "data", names[i], px_buffer_string(&base64)));
     }
-    add_frame(&body, 0, json_pack("{s:{s:{s:i, s:b, s:s}}}", "event", "end", "exitCode", exit_code, "exited", true, "status", status));
+    add_frame(
+        &body, 0,
+        json_pack("{s:{s:{s:i, s:b, s:s}}}", "event", "end", "exitCode", exit_code, "exited", true, "status", status));
     add_frame(&body, FRAME_END, json_object());
     answer_frames(request, &body);
 }
@@ -273,7 +279,8 @@ static void run_file(struct px_http_request *request, const char *file, const ch
         answer_refusal(request, &error);
     } else if (status > 0) {
         struct px_buffer outputs[2] = {0};
-        px_buffer_printf(&outputs[1], "python3: can't open file '%s': [Errno 2] No such file or directory\n", px_buffer_shown(&name));
+        px_buffer_printf(&outputs[1], "python3: can't open file '%s': [Errno 2] No such file or directory\n",
+                         px_buffer_shown(&name));
         answer_end(request, 2, outputs);
         px_buffer_done(&outputs[1]);
     } else {
@@ -288,7 +295,8 @@ static void serve_start(struct px_http_request *request)
     __attribute__((cleanup(command_done))) struct e2b_command command = {0};
     pyexec_error error;
     const char *folder = px_e2b_relative(cwd && *cwd ? cwd : PX_E2B_HOME, &error);
-    if (!folder || parse_command(shell_command(process), &command, &error) < 0 || px_e2b_ensure_session(request, &error) < 0)
+    if (!folder || parse_command(shell_command(process), &command, &error) < 0 ||
+        px_e2b_ensure_session(request, &error) < 0)
         answer_refusal(request, &error);
     else if (command.file)
         run_file(request, command.file, folder);
@@ -308,6 +316,7 @@ void px_e2b_start(struct px_http_request *request)
 void px_e2b_process(struct px_http_request *request)
 {
     px_respond_json(request, MHD_HTTP_NOT_IMPLEMENTED,
-                   px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
-                                               "there are no processes: commands.run() is there, for `python FILE` and `python -c CODE`")));
+                    px_json_take_text(json_pack(
+                        "{s:s, s:s}", "code", "unimplemented", "message",
+                        "there are no processes: commands.run() is there, for `python FILE` and `python -c CODE`")));
 }

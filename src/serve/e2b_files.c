@@ -16,7 +16,7 @@
 #include "serve/run_request.h"
 #include "serve/server.h"
 
-#define TREE_ENTRIES_MAX 20000u     /* that one request lists or removes */
+#define TREE_ENTRIES_MAX 20000u /* that one request lists or removes */
 #define TREE_DEPTH_MAX 64
 #define FORM_BLOCK_BYTES 4096
 
@@ -31,10 +31,10 @@ int px_e2b_ensure_session(struct px_http_request *request, pyexec_error *error)
     if (error->code != PYEXEC_SESSION_NOT_FOUND)
         return -1;
     pyexec_request *run = pyexec_request_new();
-    int status = !run || pyexec_request_set_code(run, "pass", 4) < 0 ||
-                         pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0
-                     ? px_error_oom(error)
-                     : px_run_request(request, run, &result, error);
+    int status =
+        !run || pyexec_request_set_code(run, "pass", 4) < 0 || pyexec_request_set_workspace_path(run, PX_E2B_HOME) < 0
+            ? px_error_oom(error)
+            : px_run_request(request, run, &result, error);
     pyexec_result_free(result);
     pyexec_request_free(run);
     return status;
@@ -111,15 +111,16 @@ static json_t *describe_entry(const char *folder, const json_t *entry)
     char permissions[11], modified[32] = "1970-01-01T00:00:00Z", path[2048];
     bool is_link = strcmp(kind, "link") == 0;
     const char *type = strcmp(kind, "folder") == 0 ? "FILE_TYPE_DIRECTORY"
-                       : strcmp(kind, "file") == 0 ? "FILE_TYPE_FILE" : "FILE_TYPE_UNSPECIFIED";
+                       : strcmp(kind, "file") == 0 ? "FILE_TYPE_FILE"
+                                                   : "FILE_TYPE_UNSPECIFIED";
     show_permissions(permissions, kind, (unsigned)mode);
     if (gmtime_r(&seconds, &utc) && utc.tm_year >= 70 && utc.tm_year < 8099)
         strftime(modified, sizeof modified, "%Y-%m-%dT%H:%M:%SZ", &utc);
     snprintf(path, sizeof path, PX_E2B_HOME "%s%s%s%s", *folder ? "/" : "", folder, *name ? "/" : "", name);
     return json_pack("{s:s, s:s, s:s, s:O, s:I, s:s, s:s, s:s, s:s, s:b}", "name", *name ? name : "user", "type",
-                     is_link ? "FILE_TYPE_SYMLINK" : type, "path", path, "size", json_object_get(entry, "bytes"), "mode",
-                     mode, "permissions", permissions, "owner", "user", "group", "user", "modifiedTime", modified,
-                     "isSymlink", is_link);
+                     is_link ? "FILE_TYPE_SYMLINK" : type, "path", path, "size", json_object_get(entry, "bytes"),
+                     "mode", mode, "permissions", permissions, "owner", "user", "group", "user", "modifiedTime",
+                     modified, "isSymlink", is_link);
 }
 
 /* ---- Looking ---- */
@@ -138,7 +139,8 @@ static json_t *list_folder(struct px_http_request *request, const char *path, py
 }
 
 /* The entry of the path as list_folder() has it, in *ret; its folder in *ret_folder, for free(). */
-static int look_up(struct px_http_request *request, const char *path, char **ret_folder, json_t **ret, pyexec_error *error)
+static int look_up(struct px_http_request *request, const char *path, char **ret_folder, json_t **ret,
+                   pyexec_error *error)
 {
     size_t length = strlen(path);
     while (length && path[length - 1] == '/')
@@ -150,7 +152,8 @@ static int look_up(struct px_http_request *request, const char *path, char **ret
     if (!wanted || !*ret_folder)
         return px_error_oom(error);
     if (!*wanted) {
-        *ret = json_pack("{s:s, s:s, s:i, s:i, s:i}", "name", "", "kind", "folder", "bytes", 0, "mode", 0700, "modified_ns", 0);
+        *ret = json_pack("{s:s, s:s, s:i, s:i, s:i}", "name", "", "kind", "folder", "bytes", 0, "mode", 0700,
+                         "modified_ns", 0);
         return *ret ? 0 : px_error_oom(error);
     }
     px_auto_json json_t *entries = list_folder(request, *ret_folder, error);
@@ -174,7 +177,8 @@ static json_t *stat_path(struct px_http_request *request, const char *path, pyex
     return object;
 }
 
-static int add_tree(struct px_http_request *request, const char *path, json_int_t depth, json_t *list, pyexec_error *error)
+static int add_tree(struct px_http_request *request, const char *path, json_int_t depth, json_t *list,
+                    pyexec_error *error)
 {
     px_auto_json json_t *entries = list_folder(request, path, error);
     json_t *entry;
@@ -287,16 +291,18 @@ static void serve_call(struct px_http_request *request)
         if (strcmp(name, calls[i].name) != 0)
             continue;
         const char *path = px_e2b_relative(json_string_value(json_object_get(request->json, calls[i].path)), &error);
-        json_t *object = path && px_e2b_ensure_session(request, &error) == 0 ? calls[i].answer(request, path, &error) : NULL;
+        json_t *object =
+            path && px_e2b_ensure_session(request, &error) == 0 ? calls[i].answer(request, path, &error) : NULL;
         if (object)
             px_respond_json(request, MHD_HTTP_OK, px_json_take_text(object));
         else
             answer_error(request, &error);
         return;
     }
-    px_respond_json(request, MHD_HTTP_NOT_IMPLEMENTED,
-                   px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
-                                               "pyexec has no such call: Stat, ListDir, MakeDir, Remove and Move are there")));
+    px_respond_json(
+        request, MHD_HTTP_NOT_IMPLEMENTED,
+        px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
+                                    "pyexec has no such call: Stat, ListDir, MakeDir, Remove and Move are there")));
 }
 
 /* To the schedule, among the calls of the sandbox's default context. */
@@ -345,8 +351,8 @@ void px_e2b_file_read(struct px_http_request *request)
 /* The files of a form; one of them is being taken. */
 struct e2b_upload {
     struct px_http_request *request;
-    const char *path;               /* of the query, for the only file; or NULL */
-    char *name;                     /* of the file that is being taken, or NULL */
+    const char *path; /* of the query, for the only file; or NULL */
+    char *name;       /* of the file that is being taken, or NULL */
     struct px_buffer bytes;
     json_t *written;
     pyexec_error error;
@@ -357,14 +363,14 @@ static int write_one(struct e2b_upload *upload, const char *path, const void *by
 {
     const char *relative = px_e2b_relative(path, &upload->error), *slash = relative ? strrchr(relative, '/') : NULL;
     char shown[2048];
-    if (!relative || pyexec_session_write_file(upload->request->server->executor, upload->request->session_key, relative,
-                                               bytes, length, &upload->error) < 0) {
+    if (!relative || pyexec_session_write_file(upload->request->server->executor, upload->request->session_key,
+                                               relative, bytes, length, &upload->error) < 0) {
         upload->failed = true;
         return -1;
     }
     snprintf(shown, sizeof shown, PX_E2B_HOME "/%s", relative);
-    px_json_append(upload->written, json_pack("{s:s, s:s, s:s}", "name", slash ? slash + 1 : relative, "type", "file",
-                                              "path", shown));
+    px_json_append(upload->written,
+                   json_pack("{s:s, s:s, s:s}", "name", slash ? slash + 1 : relative, "type", "file", "path", shown));
     return 0;
 }
 
@@ -373,16 +379,18 @@ static int finish_part(struct e2b_upload *upload)
     px_auto_free char *name = TAKE_PTR(upload->name);
     if (!name || upload->failed)
         return upload->failed ? -1 : 0;
-    int status = px_buffer_ok(&upload->bytes) ? write_one(upload, name, px_buffer_string(&upload->bytes), upload->bytes.length)
-                                              : px_error_oom(&upload->error);
+    int status = px_buffer_ok(&upload->bytes)
+                     ? write_one(upload, name, px_buffer_string(&upload->bytes), upload->bytes.length)
+                     : px_error_oom(&upload->error);
     upload->failed |= status < 0;
     px_buffer_consume(&upload->bytes, upload->bytes.length);
     return status;
 }
 
 /* MHD_PostDataIterator */
-static enum MHD_Result take_part(void *closure, enum MHD_ValueKind kind, const char *key, const char *filename, const char *type,
-                                 const char *encoding, const char *bytes, uint64_t offset, size_t length)
+static enum MHD_Result take_part(void *closure, enum MHD_ValueKind kind, const char *key, const char *filename,
+                                 const char *type, const char *encoding, const char *bytes, uint64_t offset,
+                                 size_t length)
 {
     struct e2b_upload *upload = closure;
     (void)kind, (void)key, (void)type, (void)encoding;
@@ -400,7 +408,8 @@ static enum MHD_Result take_part(void *closure, enum MHD_ValueKind kind, const c
 static int take_form(struct e2b_upload *upload)
 {
     struct px_http_request *request = upload->request;
-    struct MHD_PostProcessor *form = MHD_create_post_processor(request->connection, FORM_BLOCK_BYTES, take_part, upload);
+    struct MHD_PostProcessor *form =
+        MHD_create_post_processor(request->connection, FORM_BLOCK_BYTES, take_part, upload);
     bool read = form && MHD_post_process(form, px_buffer_string(&request->body), request->body.length) == MHD_YES;
     if (form && MHD_destroy_post_processor(form) == MHD_NO)
         read = false;

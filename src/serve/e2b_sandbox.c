@@ -11,9 +11,9 @@
 
 #define SANDBOX_HEADER "E2b-Sandbox-Id"
 #define SANDBOX_ID_MAX 64u
-#define SANDBOX_PREFIX "sandbox-"   /* of ids that this server gives: they end with kill() */
-#define SANDBOX_SEPARATOR ':'       /* in no sandbox's id, and in no context's */
-#define CONTEXTS_MAX 1000u          /* of a principal; the least recently used one goes */
+#define SANDBOX_PREFIX "sandbox-" /* of ids that this server gives: they end with kill() */
+#define SANDBOX_SEPARATOR ':'     /* in no sandbox's id, and in no context's */
+#define CONTEXTS_MAX 1000u        /* of a principal; the least recently used one goes */
 
 /* A context, or a sandbox that this server made (without `cwd`). */
 struct e2b_entry {
@@ -24,7 +24,7 @@ struct e2b_entry {
 
 struct px_contexts {
     pthread_mutex_t lock;
-    struct e2b_entry *contexts, *sandboxes;     /* the most recently used ones first */
+    struct e2b_entry *contexts, *sandboxes; /* the most recently used ones first */
 };
 
 /* ---- Lists ---- */
@@ -215,7 +215,7 @@ bool px_e2b_enter(struct px_http_request *request, const char *context)
     const char *sandbox;
     if (!find_sandbox(request, &sandbox))
         return false;
-    px_auto_free char *id = strdup(context);    /* it may be the request's session */
+    px_auto_free char *id = strdup(context); /* it may be the request's session */
     if (id && !strchr(id, SANDBOX_SEPARATOR) && set_session(request, session_name(sandbox, id)) == 0)
         return true;
     px_e2b_answer_unknown(request, id ? id : "");
@@ -231,7 +231,8 @@ const char *px_e2b_context_id(const char *session)
 /* ---- Contexts ---- */
 
 /* True: it was there; *ret_id is its id, for free(). */
-static bool forget(struct px_http_request *request, struct e2b_entry **list, const char *id, size_t length, char **ret_id)
+static bool forget(struct px_http_request *request, struct e2b_entry **list, const char *id, size_t length,
+                   char **ret_id)
 {
     struct px_contexts *contexts = request->server->contexts;
     pthread_mutex_lock(&contexts->lock);
@@ -249,8 +250,8 @@ char *px_e2b_use_context(struct px_http_request *request)
     if (strcmp(px_e2b_context_id(request->session), PX_E2B_DEFAULT) == 0)
         return strdup(PX_E2B_HOME);
     pthread_mutex_lock(&contexts->lock);
-    struct e2b_entry *found = list_take(&contexts->contexts, request->principal, request->session,
-                                        strlen(request->session) + 1);
+    struct e2b_entry *found =
+        list_take(&contexts->contexts, request->principal, request->session, strlen(request->session) + 1);
     char *cwd = found ? strdup(found->cwd) : NULL;
     if (found)
         list_add(&contexts->contexts, found);

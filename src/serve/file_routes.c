@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -18,17 +17,16 @@
 #include "serve/server.h"
 
 #define FILE_BLOCK_BYTES 65536
-#define SPOOLS_MAX 64           /* archives in temporary files at once */
+#define SPOOLS_MAX 64 /* archives in temporary files at once */
 #define UPLOAD_PREFIX ".pyexec-upload-"
 
 void px_file_routes_answer_error(struct px_http_request *request, const pyexec_error *error)
 {
     if (error->code == PYEXEC_INVALID_REQUEST && error->sys_errno == ENOENT)
-        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", error->message,
-                          "GET the list of files.");
+        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", error->message, "GET the list of files.");
     else if (error->sys_errno == ENOSPC || error->sys_errno == EDQUOT || error->sys_errno == EFBIG)
         px_respond_problem(request, MHD_HTTP_INSUFFICIENT_STORAGE, "invalid_request", error->message,
-                          "Delete files, or have the policy's workspace_bytes raised.");
+                           "Delete files, or have the policy's workspace_bytes raised.");
     else
         px_respond_error(request, error);
 }
@@ -41,24 +39,23 @@ int px_file_routes_open(struct px_http_request *request, pyexec_error *error)
         request->upload = px_random_name(UPLOAD_PREFIX);
     if (!request->upload)
         return px_error_oom(error);
-    return pyexec_session_open_file(request->server->executor, request->session_key, request->upload,
-                                    true, &request->body_fd, &request->body_room, error);
+    return pyexec_session_open_file(request->server->executor, request->session_key, request->upload, true,
+                                    &request->body_fd, &request->body_room, error);
 }
 
 void px_file_routes_abandon(struct px_http_request *request)
 {
     pyexec_error ignored;
     if (request->upload && request->body_fd >= 0)
-        pyexec_session_delete_file(request->server->executor, request->session_key, request->upload,
-                                   &ignored);
+        pyexec_session_delete_file(request->server->executor, request->session_key, request->upload, &ignored);
 }
 
 void px_file_routes_put(struct px_http_request *request)
 {
     pyexec_error error;
     if ((request->body_fd < 0 && px_file_routes_open(request, &error) < 0) ||
-        pyexec_session_rename_file(request->server->executor, request->session_key, request->upload,
-                                   request->rest, &error) < 0) {
+        pyexec_session_rename_file(request->server->executor, request->session_key, request->upload, request->rest,
+                                   &error) < 0) {
         px_file_routes_answer_error(request, &error);
     } else {
         free(TAKE_PTR(request->upload));
@@ -111,8 +108,8 @@ static int parse_range(const char *header, uint64_t size, uint64_t *ret_first, u
 }
 
 /* The response owns the descriptor. */
-static struct MHD_Response *respond_with(struct px_http_request *request, int *fd, uint64_t first,
-                                         uint64_t count, const char *type)
+static struct MHD_Response *respond_with(struct px_http_request *request, int *fd, uint64_t first, uint64_t count,
+                                         const char *type)
 {
     struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(count, *fd, first);
     if (!response)
@@ -127,13 +124,14 @@ static struct MHD_Response *respond_with(struct px_http_request *request, int *f
 }
 
 void px_file_routes_send(struct px_http_request *request, const char *path,
-                   void (*answer_error)(struct px_http_request *request, const pyexec_error *error))
+                         void (*answer_error)(struct px_http_request *request, const pyexec_error *error))
 {
     pyexec_error error;
     px_auto_fd int fd = -1;
     uint64_t size = 0, first = 0, count;
     char text[64];
-    if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd, &size, &error) < 0) {
+    if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd, &size, &error) <
+        0) {
         answer_error(request, &error);
         return;
     }
@@ -144,8 +142,8 @@ void px_file_routes_send(struct px_http_request *request, const char *path,
     if (range < 0) {
         snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
         px_respond_problem_with(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, "invalid_request",
-                               "the range is outside the file", "Content-Range says how long it is.",
-                               "Content-Range", text);
+                                "the range is outside the file", "Content-Range says how long it is.", "Content-Range",
+                                text);
         return;
     }
     struct MHD_Response *response = respond_with(request, &fd, first, count, "application/octet-stream");
@@ -217,15 +215,13 @@ static int fail(struct archive *archive, const char *what, pyexec_error *error)
     return px_error_hint(error, "Send a tar archive of regular files, and leave room for it.");
 }
 
-static int pack_one(struct px_http_request *request, struct archive *archive, const char *path,
-                    pyexec_error *error)
+static int pack_one(struct px_http_request *request, struct archive *archive, const char *path, pyexec_error *error)
 {
     px_auto_fd int fd = -1;
     uint64_t size = 0, done = 0;
     char block[FILE_BLOCK_BYTES];
     /* It may be gone since it was listed. */
-    if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd,
-                                 &size, error) < 0)
+    if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd, &size, error) < 0)
         return error->sys_errno == ENOENT ? 0 : -1;
     struct archive_entry *entry = archive_entry_new();
     archive_entry_set_pathname(entry, path);
@@ -237,7 +233,7 @@ static int pack_one(struct px_http_request *request, struct archive *archive, co
     while (status == 0 && done < size) {
         size_t want = size - done < FILE_BLOCK_BYTES ? (size_t)(size - done) : FILE_BLOCK_BYTES;
         ssize_t n = px_read(fd, block, want);
-        if (n <= 0)         /* it shrank: libarchive fills up with zeros */
+        if (n <= 0) /* it shrank: libarchive fills up with zeros */
             break;
         if (archive_write_data(archive, block, (size_t)n) < 0)
             status = fail(archive, path, error);
@@ -302,8 +298,7 @@ static int archive_room(struct px_http_request *request, pyexec_error *error)
     if (pyexec_session_json(request->server->executor, request->session_key, &text, error) < 0)
         return -1;
     px_auto_json json_t *session = px_json_loads(text, 0, NULL);
-    json_int_t bytes = json_integer_value(
-        json_object_get(json_object_get(session, "policy"), "workspace_bytes"));
+    json_int_t bytes = json_integer_value(json_object_get(json_object_get(session, "policy"), "workspace_bytes"));
     request->body_room = 2 * (uint64_t)bytes + (1u << 20);
     return 0;
 }
@@ -320,14 +315,13 @@ int px_file_routes_open_archive(struct px_http_request *request, pyexec_error *e
 static int check_entry(struct archive_entry *entry, const char **ret_path, pyexec_error *error)
 {
     const char *path = archive_entry_pathname(entry);
-    if (!path)              /* there is no UTF-8 locale here */
+    if (!path) /* there is no UTF-8 locale here */
         path = archive_entry_pathname_utf8(entry);
     *ret_path = NULL;
     if (archive_entry_filetype(entry) == AE_IFDIR && !archive_entry_hardlink(entry))
         return 0;
     if (!path || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' in the archive is not a regular file",
-                     path ? path : "?");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' in the archive is not a regular file", path ? path : "?");
         return px_error_hint(error, "Leave links and special files out.");
     }
     *ret_path = strncmp(path, "./", 2) == 0 ? path + 2 : path;
@@ -335,8 +329,8 @@ static int check_entry(struct archive_entry *entry, const char **ret_path, pyexe
 }
 
 /* As an upload of its own. */
-static int unpack_one(struct px_http_request *request, struct archive *archive,
-                      struct archive_entry *entry, pyexec_error *error)
+static int unpack_one(struct px_http_request *request, struct archive *archive, struct archive_entry *entry,
+                      pyexec_error *error)
 {
     pyexec_executor *executor = request->server->executor;
     const char *path;
@@ -366,10 +360,10 @@ static int unpack(struct px_http_request *request, pyexec_error *error)
     __attribute__((cleanup(leave_utf8), unused)) struct locale_scope scope = enter_utf8();
     struct archive *archive = archive_read_new();
     struct archive_entry *entry;
-    int status = archive && archive_read_support_format_tar(archive) == ARCHIVE_OK &&
-                         lseek(request->body_fd, 0, SEEK_SET) == 0
-                     ? 0
-                     : px_error_oom(error);
+    int status =
+        archive && archive_read_support_format_tar(archive) == ARCHIVE_OK && lseek(request->body_fd, 0, SEEK_SET) == 0
+            ? 0
+            : px_error_oom(error);
     if (status == 0 && archive_read_open_fd(archive, request->body_fd, FILE_BLOCK_BYTES) != ARCHIVE_OK)
         status = fail(archive, "the archive", error);
     while (status == 0) {
@@ -377,8 +371,8 @@ static int unpack(struct px_http_request *request, pyexec_error *error)
         if (next == ARCHIVE_EOF)
             break;
         /* A warning: a name that the locale can't write. */
-        status = next >= ARCHIVE_WARN ? unpack_one(request, archive, entry, error)
-                                    : fail(archive, "the archive", error);
+        status =
+            next >= ARCHIVE_WARN ? unpack_one(request, archive, entry, error) : fail(archive, "the archive", error);
     }
     archive_read_free(archive);
     return status;

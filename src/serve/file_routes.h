@@ -16,7 +16,7 @@ void px_file_routes_unpack(struct px_http_request *request);
 
 /* Answers with the file's bytes, or the range of them that is asked for. */
 void px_file_routes_send(struct px_http_request *request, const char *path,
-                   void (*answer_error)(struct px_http_request *request, const pyexec_error *error));
+                         void (*answer_error)(struct px_http_request *request, const pyexec_error *error));
 
 void px_file_routes_answer_error(struct px_http_request *request, const pyexec_error *error);
 

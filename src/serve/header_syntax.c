@@ -13,20 +13,19 @@
 #include "serve/http.h"
 
 #define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#define LONGEST_GAP 16384       /* between a name and its value: the size of libmicrohttpd's buffer */
+#define LONGEST_GAP 16384 /* between a name and its value: the size of libmicrohttpd's buffer */
 
 struct seen {
     unsigned lengths, chunked, other_codings, hosts;
-    bool in_place;              /* the library parses as described above */
+    bool in_place; /* the library parses as described above */
     bool malformed;
-    const char *last;           /* value, or the version */
+    const char *last; /* value, or the version */
 };
 
 static bool parses_in_place(void)
 {
     unsigned major = 0, minor = 0, patch = 0;
-    return sscanf(MHD_get_version(), "%u.%u.%u", &major, &minor, &patch) == 3 && major == 0 && minor == 9 &&
-           patch < 77;
+    return sscanf(MHD_get_version(), "%u.%u.%u", &major, &minor, &patch) == 3 && major == 0 && minor == 9 && patch < 77;
 }
 
 /* Whether the text was ended by CR LF, which are two NUL now. */

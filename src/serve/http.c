@@ -8,7 +8,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -21,9 +20,9 @@
 #include "serve/server.h"
 #include "serve/sse.h"
 
-#define HEADERS_BYTES 16384u            /* of a connection: request line, headers, and ours */
-#define REFUSED_BODY_BYTES 65536u       /* so much is read of a body that nobody wants */
-#define ANSWER_BYTES_DROPPED (64u << 20)    /* of a body that is refused: then the connection ends */
+#define HEADERS_BYTES 16384u             /* of a connection: request line, headers, and ours */
+#define REFUSED_BODY_BYTES 65536u        /* so much is read of a body that nobody wants */
+#define ANSWER_BYTES_DROPPED (64u << 20) /* of a body that is refused: then the connection ends */
 
 /* What a connection may take for its next headers, or for so many bytes of a body or an answer. */
 int64_t px_http_patience(const struct px_server *server, uint64_t bytes)
@@ -201,7 +200,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
         return;
     if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
         pthread_mutex_lock(&request->lock);
-        request->answered = false;      /* it was not read */
+        request->answered = false; /* it was not read */
         pthread_mutex_unlock(&request->lock);
         px_http_request_gone(request);
         if (!request->status && px_body_is_late(request)) {
@@ -222,8 +221,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
 /* An id of the client's that can stand in a log line, or one of our own. */
 static void take_id(struct px_http_request *request)
 {
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-";
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-";
     const char *given = px_http_request_header(request, "X-Request-Id");
     size_t length = given ? strlen(given) : 0;
     if (length && length < sizeof request->id && strspn(given, allowed) == length)
@@ -237,9 +235,8 @@ static void take_trace(struct px_http_request *request)
 {
     const char *given = px_http_request_header(request, "traceparent");
     static const char hex[] = "0123456789abcdef";
-    if (!given || strlen(given) < 55 || strspn(given, hex) < 2 || given[2] != '-' ||
-        strncmp(given, "ff", 2) == 0 || strspn(given + 3, hex) != 32 || given[35] != '-' ||
-        strspn(given + 36, hex) != 16 || given[52] != '-' ||
+    if (!given || strlen(given) < 55 || strspn(given, hex) < 2 || given[2] != '-' || strncmp(given, "ff", 2) == 0 ||
+        strspn(given + 3, hex) != 32 || given[35] != '-' || strspn(given + 36, hex) != 16 || given[52] != '-' ||
         strspn(given + 3, "0") >= 32 || strspn(given + 36, "0") >= 16)
         return;
     memcpy(request->trace, given + 3, 32);
@@ -262,10 +259,10 @@ static void refuse_path(struct px_http_request *request, const char *allowed)
     snprintf(hint, sizeof hint, "It takes %s.", allowed);
     if (*allowed)
         px_respond_problem(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
-                          "this path does not take the request's method", hint);
+                           "this path does not take the request's method", hint);
     else
         px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
-                          "GET /openapi.json lists the routes.");
+                           "GET /openapi.json lists the routes.");
 }
 
 static bool authenticate(struct px_http_request *request)
@@ -300,33 +297,31 @@ static void begin(struct px_http_request *request, const char *version)
     px_body_await(request);
     request->ambiguous = px_syntax_is_ambiguous(request->connection, version);
     if (request->ambiguous)
-        px_respond_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request",
-                          "the request can be read in two ways",
-                          "Send one Host, one of Content-Length and Transfer-Encoding: chunked, and each header "
-                          "on a line of its own that ends in CR LF, without a blank before the colon.");
+        px_respond_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the request can be read in two ways",
+                           "Send one Host, one of Content-Length and Transfer-Encoding: chunked, and each header "
+                           "on a line of its own that ends in CR LF, without a blank before the colon.");
     else if (!px_host_allowed(request->listener, host))
-        px_respond_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden",
-                          "the Host header names another server",
-                          "Name it in [serve] allowed_hosts if it is this one.");
+        px_respond_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden", "the Host header names another server",
+                           "Name it in [serve] allowed_hosts if it is this one.");
     else if (!px_origin_allowed(request->listener, origin, host))
         px_respond_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
-                          "Name it in [serve] allowed_origins.");
+                           "Name it in [serve] allowed_origins.");
     else if (origin && strcmp(request->method, "OPTIONS") == 0)
         px_respond_preflight(request);
     else if (px_route_find(request, allowed, sizeof allowed) < 0)
         refuse_path(request, allowed);
     else if (px_route_decode(request) < 0)
         px_respond_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
-                          "Encode it as UTF-8 with %XX, without NUL.");
+                           "Encode it as UTF-8 with %XX, without NUL.");
     else if (!request->route->open && !authenticate(request))
         px_respond_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "missing or unknown token",
-                          "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
+                           "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
     else if (request->route->body != PX_BODY_FILE && length != UINT64_MAX && length > PX_BODY_MAX)
-        px_respond_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
-                          "the body is larger than 32 MiB", "Upload data as files.");
+        px_respond_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request", "the body is larger than 32 MiB",
+                           "Upload data as files.");
     else if (px_route_session(request) < 0)
         px_respond_problem(request, MHD_HTTP_NOT_FOUND, "session_not_found", "not a valid session id",
-                          "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
+                           "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 
 /* ---- The route ---- */
@@ -347,7 +342,7 @@ static void serve(struct px_http_request *request, void (*answer)(struct px_http
     pyexec_error error;
     if (!request->cancelled) {
         answer(request);
-    } else if (request->gone) {         /* while it waited: nobody reads it */
+    } else if (request->gone) { /* while it waited: nobody reads it */
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
@@ -384,7 +379,7 @@ static int submit(struct px_http_request *request, struct px_schedule *schedule,
 }
 
 int px_http_request_move(struct px_http_request *request, void (*run)(struct px_http_request *request),
-                    pyexec_error *error)
+                         pyexec_error *error)
 {
     request->moved_to = run;
     return submit(request, request->server->runs, request->session, serve_moved, error);
@@ -414,8 +409,7 @@ static void dispatch(struct px_http_request *request)
     pthread_mutex_unlock(&request->lock);
     px_watch_request(server->watcher, request);
     bool runs = request->route->runs;
-    if (submit(request, runs ? server->runs : server->chores, runs ? request->session : NULL, serve_job,
-               &error) < 0)
+    if (submit(request, runs ? server->runs : server->chores, runs ? request->session : NULL, serve_job, &error) < 0)
         px_respond_error(request, &error);
 }
 
@@ -432,17 +426,16 @@ static enum MHD_Result send_answer(struct px_http_request *request)
         px_watch_deadline(request->server->watcher, request->connection,
                           px_http_patience(request->server, request->answer_bytes));
     /* A body that was not read stands in the way of the next request. */
-    if ((!request->dispatched && announced(request) && !is_read_first(request)) ||
-        request->ambiguous || request->server->draining)
+    if ((!request->dispatched && announced(request) && !is_read_first(request)) || request->ambiguous ||
+        request->server->draining)
         MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(request->connection, (unsigned)request->status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, const char *url,
-                              const char *method, const char *version, const char *upload,
-                              size_t *upload_size, void **context)
+static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, const char *url, const char *method,
+                              const char *version, const char *upload, size_t *upload_size, void **context)
 {
     struct px_http_request *request = *context;
     (void)closure;
@@ -493,14 +486,12 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
     /* After the watcher, which tells the client why. */
     unsigned idle = (unsigned)((server->options->config->idle_timeout_ms + 999) / 1000) + 1;
     listener->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        handle, listener, MHD_OPTION_EXTERNAL_LOGGER, log_problem, server,
-        MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_URI_LOG_CALLBACK, new_request, listener,
-        MHD_OPTION_NOTIFY_COMPLETED, completed, listener, MHD_OPTION_NOTIFY_CONNECTION,
-        px_watch_connection, server->watcher, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES, MHD_OPTION_CONNECTION_LIMIT, most,
-        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, listener,
+        MHD_OPTION_EXTERNAL_LOGGER, log_problem, server, MHD_OPTION_LISTEN_SOCKET, listener->fd,
+        MHD_OPTION_URI_LOG_CALLBACK, new_request, listener, MHD_OPTION_NOTIFY_COMPLETED, completed, listener,
+        MHD_OPTION_NOTIFY_CONNECTION, px_watch_connection, server->watcher, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded,
+        NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES, MHD_OPTION_CONNECTION_LIMIT, most,
+        MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (!listener->daemon)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't serve on %s", listener->name);
     return 0;

@@ -29,13 +29,13 @@ struct px_route;
 struct px_server;
 
 enum px_body {
-    PX_BODY_NONE,       /* what comes is dropped */
-    PX_BODY_JSON,       /* kept, up to PX_BODY_MAX */
-    PX_BODY_FILE,       /* streamed: `open_body` gives the descriptor */
+    PX_BODY_NONE, /* what comes is dropped */
+    PX_BODY_JSON, /* kept, up to PX_BODY_MAX */
+    PX_BODY_FILE, /* streamed: `open_body` gives the descriptor */
 };
-#define PX_BODY_MAX (32u << 20)         /* the same as PX_LINE_MAX_BYTES of rpc */
-#define PX_BODIES_MAX (512u << 20)      /* of all requests at once, with JSON that is kept parsed */
-#define PX_UNREAD_MAX (256u << 20)      /* of a principal's answers: with more it gets no more runs */
+#define PX_BODY_MAX (32u << 20)    /* the same as PX_LINE_MAX_BYTES of rpc */
+#define PX_BODIES_MAX (512u << 20) /* of all requests at once, with JSON that is kept parsed */
+#define PX_UNREAD_MAX (256u << 20) /* of a principal's answers: with more it gets no more runs */
 #define PX_SLOWEST_BYTES_PER_SECOND 4096u
 
 /* One listening socket with its daemon. */
@@ -43,79 +43,79 @@ struct px_listener {
     struct px_server *server;
     struct MHD_Daemon *daemon;
     int fd;
-    bool tcp;                           /* else a UNIX socket, whose peers are `local` */
-    bool loopback;                      /* TCP that only this machine reaches */
-    char name[160];                     /* for the log */
-    char host[128];                     /* what it listens on, without the port */
+    bool tcp;       /* else a UNIX socket, whose peers are `local` */
+    bool loopback;  /* TCP that only this machine reaches */
+    char name[160]; /* for the log */
+    char host[128]; /* what it listens on, without the port */
 };
 
 struct px_http_request {
-    struct px_job job;                  /* first: the schedule's handle */
+    struct px_job job; /* first: the schedule's handle */
     struct px_server *server;
     const struct px_listener *listener;
     struct MHD_Connection *connection;
     const struct px_route *route;
-    char method[16];                    /* a copy: libmicrohttpd's does not live as long */
-    char id[129];                       /* X-Request-Id, the client's or ours */
-    char trace[33], parent[17], span[17];   /* W3C trace context; "" without one */
+    char method[16];                      /* a copy: libmicrohttpd's does not live as long */
+    char id[129];                         /* X-Request-Id, the client's or ours */
+    char trace[33], parent[17], span[17]; /* W3C trace context; "" without one */
     struct px_principal *principal;
-    char *path;                         /* as it came, without the query; a file's part decoded */
-    char *session;                      /* of the path, or NULL */
-    char *session_key;                  /* PRINCIPAL/ID for the library */
-    char *rest;                         /* a file's path: inside of path, or "" */
+    char *path;        /* as it came, without the query; a file's part decoded */
+    char *session;     /* of the path, or NULL */
+    char *session_key; /* PRINCIPAL/ID for the library */
+    char *rest;        /* a file's path: inside of path, or "" */
     struct px_buffer body;
-    uint64_t reserved;                  /* of PX_BODIES_MAX, for the body and what is parsed of it */
-    int body_fd;                        /* PX_BODY_FILE; -1 */
-    char *upload;                       /* the temporary name of a file that is sent, or NULL */
-    uint64_t body_room;                 /* how many more bytes it may have */
-    int spools;                         /* temporary files that it has */
+    uint64_t reserved;  /* of PX_BODIES_MAX, for the body and what is parsed of it */
+    int body_fd;        /* PX_BODY_FILE; -1 */
+    char *upload;       /* the temporary name of a file that is sent, or NULL */
+    uint64_t body_room; /* how many more bytes it may have */
+    int spools;         /* temporary files that it has */
     uint64_t body_bytes;
-    int64_t body_deadline_ns;           /* when the next bytes of it must have come */
-    pyexec_error body_error;            /* code != PYEXEC_OK: the body could not be taken */
+    int64_t body_deadline_ns; /* when the next bytes of it must have come */
+    pyexec_error body_error;  /* code != PYEXEC_OK: the body could not be taken */
     int64_t started_ns;
 
     /* The answer. */
-    bool ambiguous;                     /* true if the body length is ambiguous (request smuggling); the
+    bool ambiguous; /* true if the body length is ambiguous (request smuggling); the
                                            connection is then closed */
     bool dispatched;
-    bool completed;                     /* the answer is sent, or the connection has ended */
-    int status;                         /* 0: none yet */
+    bool completed; /* the answer is sent, or the connection has ended */
+    int status;     /* 0: none yet */
     struct MHD_Response *response;
     uint64_t answer_bytes;
-    _Atomic long kept_bytes;            /* of its answer, in memory until the client has read them */
+    _Atomic long kept_bytes; /* of its answer, in memory until the client has read them */
 
     /* Between the connection's thread and the one that serves. */
     pthread_mutex_t lock;
     int references;
-    int serving;                        /* threads that have it, or will */
+    int serving; /* threads that have it, or will */
     void (*moved_to)(struct px_http_request *request);
-    bool stays;                         /* its run goes on without its client */
-    bool suspended;                     /* the connection sleeps */
-    bool answered;                      /* with all that there is to say */
-    atomic_bool gone;                   /* the client went away before; set with the lock */
-    atomic_bool cancelled;              /* the server ends, or the client is gone; the same */
-    pyexec_request *running;            /* what to cancel then */
-    struct px_sse *stream;           /* server-sent events, or NULL */
+    bool stays;              /* its run goes on without its client */
+    bool suspended;          /* the connection sleeps */
+    bool answered;           /* with all that there is to say */
+    atomic_bool gone;        /* the client went away before; set with the lock */
+    atomic_bool cancelled;   /* the server ends, or the client is gone; the same */
+    pyexec_request *running; /* what to cancel then */
+    struct px_sse *stream;   /* server-sent events, or NULL */
     struct px_watch *watch;
-    struct px_mcp_request *mcp;         /* of POST /mcp (mcp.c), or NULL */
-    json_t *json;                       /* of a dialect: the body, or NULL */
+    struct px_mcp_request *mcp; /* of POST /mcp (mcp.c), or NULL */
+    json_t *json;               /* of a dialect: the body, or NULL */
 
     /* For the log and the audit. */
-    const char *outcome;                /* status of a run, or code of an error; static */
-    char code_hash[65];                 /* SHA-256 of the code that ran, or "" */
+    const char *outcome; /* status of a run, or code of an error; static */
+    char code_hash[65];  /* SHA-256 of the code that ran, or "" */
 };
 
 struct px_route {
     const char *method;
-    const char *path;                   /* "/v1/sessions/{id}/files/{path}" */
-    const char *name;                   /* of the metrics and the log: low cardinality */
-    const char *summary;                /* for OpenAPI */
+    const char *path;    /* "/v1/sessions/{id}/files/{path}" */
+    const char *name;    /* of the metrics and the log: low cardinality */
+    const char *summary; /* for OpenAPI */
     enum px_body body;
-    bool open;                          /* needs no principal */
-    unsigned dialects;                  /* the dialects that have it; 0: pyexec's own */
-    bool runs;                          /* code runs: goes through the schedule */
-    bool inline_;                       /* answered on the connection's thread: must not wait */
-    bool page;                          /* for browsers: no part of the API, nor of its document */
+    bool open;         /* needs no principal */
+    unsigned dialects; /* the dialects that have it; 0: pyexec's own */
+    bool runs;         /* code runs: goes through the schedule */
+    bool inline_;      /* answered on the connection's thread: must not wait */
+    bool page;         /* for browsers: no part of the API, nor of its document */
     void (*serve)(struct px_http_request *request);
     int (*open_body)(struct px_http_request *request, pyexec_error *error);
 };
@@ -136,16 +136,15 @@ int px_http_request_weigh(struct px_http_request *request, pyexec_error *error);
 void px_http_request_keep(struct px_http_request *request, long bytes);
 
 /* Answers. Each is given once; the last argument of those with bodies is copied unless said. */
-void px_respond_text(struct px_http_request *request, int status, const char *type, const char *text,
-                    size_t length);
+void px_respond_text(struct px_http_request *request, int status, const char *type, const char *text, size_t length);
 /* `text` is taken (free). NULL: out of memory. */
 void px_respond_json(struct px_http_request *request, int status, char *text);
 void px_respond_empty(struct px_http_request *request, int status);
 /* RFC 9457 problem+json with code and hint. */
 void px_respond_problem(struct px_http_request *request, int status, const char *code, const char *title,
-                       const char *hint);
+                        const char *hint);
 void px_respond_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
-                            const char *hint, const char *header, const char *value);
+                             const char *hint, const char *header, const char *value);
 void px_respond_error(struct px_http_request *request, const pyexec_error *error);
 /* To a browser that asks whether it may ask. */
 void px_respond_preflight(struct px_http_request *request);
@@ -163,7 +162,7 @@ void px_http_request_run(struct px_http_request *request, pyexec_request *run);
 /* From `serve` of a route that runs no code: this request does. It goes on in the schedule of runs,
  * with `run`, among the calls of request->session. On failure it is still to be answered here. */
 int px_http_request_move(struct px_http_request *request, void (*run)(struct px_http_request *request),
-                    pyexec_error *error);
+                         pyexec_error *error);
 
 void px_http_request_hold(struct px_http_request *request);
 void px_http_request_release(struct px_http_request *request);

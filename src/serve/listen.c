@@ -96,9 +96,8 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
     if (clear_stale(&address, error) < 0)
         return -1;
     px_auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t mask = umask(0177);          /* 0600 from the start: who can connect is `local` */
-    int failed = fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
-                 listen(fd, BACKLOG) < 0;
+    mode_t mask = umask(0177); /* 0600 from the start: who can connect is `local` */
+    int failed = fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0;
     int saved = errno;
     umask(mask);
     if (failed)
@@ -125,7 +124,7 @@ static bool find_own_folder(char *ret, size_t size)
     unsigned uid = geteuid();
     if (uid == 0) {
         snprintf(ret, size, "/run/pyexec");
-        mkdir(ret, 0755);       /* is_own_folder() sees whether it is there */
+        mkdir(ret, 0755); /* is_own_folder() sees whether it is there */
         if (is_own_folder(ret))
             return true;
     } else {
@@ -145,8 +144,10 @@ static int listen_default(struct px_server *server, pyexec_error *error)
 {
     char folder[PATH_MAX], path[PATH_MAX + sizeof "/pyexec.sock"];
     if (!find_own_folder(folder, sizeof folder)) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: no folder for the default socket: '%s' can't be made, or "
-                     "others may write to it", folder);
+        px_error_set(error, PYEXEC_INVALID_POLICY,
+                     "listen: no folder for the default socket: '%s' can't be made, or "
+                     "others may write to it",
+                     folder);
         return px_error_hint(error, "Name a socket in a folder that only this user may write to: --listen unix:/PATH.");
     }
     snprintf(path, sizeof path, "%s/pyexec.sock", folder);
@@ -245,8 +246,8 @@ int px_listen_all(struct px_server *server, pyexec_error *error)
         const char *text = listen->items[i];
         if (server->listener_count == PX_LISTENERS_MAX)
             return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: more than %d addresses", PX_LISTENERS_MAX);
-        int status = strncmp(text, "unix:", 5) == 0 ? listen_unix(server, text + 5, error)
-                                                    : listen_tcp(server, text, error);
+        int status =
+            strncmp(text, "unix:", 5) == 0 ? listen_unix(server, text + 5, error) : listen_tcp(server, text, error);
         if (status < 0)
             return -1;
     }

@@ -19,7 +19,7 @@
 #include "base/utf8.h"
 #include "serve/http.h"
 
-#define SESSION_BYTES_MAX 128   /* of an id, as the client sent it */
+#define SESSION_BYTES_MAX 128 /* of an id, as the client sent it */
 
 int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_error *error)
 {
@@ -81,8 +81,7 @@ static void add_pair(struct px_buffer *line, const char *key, const json_t *valu
     bool plain = text && is_plain(text);
     px_auto_free char *quoted =
         plain ? NULL : px_json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
-    px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key,
-                     plain ? text : quoted ? quoted : "?");
+    px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key, plain ? text : quoted ? quoted : "?");
 }
 
 /* Said instead of a line that there is no memory for. */
@@ -95,7 +94,8 @@ static void put(struct px_log *log, int fd, bool json, json_t *entry)
     px_auto_buffer struct px_buffer line = {0};
     px_auto_json json_t *taken = entry;
     if (json) {
-        px_auto_free char *text = taken ? px_json_dumps(taken, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;
+        px_auto_free char *text =
+            taken ? px_json_dumps(taken, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9)) : NULL;
         px_buffer_add_string(&line, text);
     } else {
         const char *key;
@@ -135,7 +135,7 @@ static void add_caller(json_t *entry, const struct px_http_request *request)
         px_json_set(entry, "trace_id", json_string(request->trace));
     if (request->principal)
         px_json_set(entry, "principal", json_string(request->principal->name));
-    if (request->session)       /* it may be refused for its length */
+    if (request->session) /* it may be refused for its length */
         px_json_set(entry, "session", json_stringn(request->session, session_length(request->session)));
 }
 
@@ -169,8 +169,7 @@ void px_log_hash(const struct px_log *log, struct px_http_request *request, cons
 void px_log_run(struct px_log *log, const struct px_http_request *request, pyexec_result *result,
                 const pyexec_error *error)
 {
-    static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped",
-                                       "missing_layers", "usage"};
+    static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped", "missing_layers", "usage"};
     if (log->audit < 0)
         return;
     const char *text = result ? pyexec_result_json(result) : NULL;

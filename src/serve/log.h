@@ -13,8 +13,8 @@ struct px_http_request;
 
 struct px_log {
     pthread_mutex_t lock;
-    bool json;                  /* else text */
-    int audit;                  /* -1: none */
+    bool json; /* else text */
+    int audit; /* -1: none */
 };
 
 /* `audit_path` NULL: no audit log. Opened to append, mode 0600. */

@@ -16,7 +16,6 @@
 #include "serve/server.h"
 #include "serve/sse.h"
 
-
 struct px_mcp_request {
     struct px_mcp_call *call;
     char *prefix, *scope, *ceiling, *policy;
@@ -85,15 +84,15 @@ static void answer(struct px_http_request *request)
         return;
     }
     if (!px_buffer_ok(&call->answer)) {
-        px_respond_json(request, MHD_HTTP_OK, NULL);     /* which says so */
+        px_respond_json(request, MHD_HTTP_OK, NULL); /* which says so */
         return;
     }
     if (!call->answer.length) {
         px_respond_empty(request, MHD_HTTP_ACCEPTED);
         return;
     }
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        call->answer.length, call->answer.data, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(call->answer.length, call->answer.data, MHD_RESPMEM_MUST_COPY);
     if (response) {
         MHD_add_response_header(response, "Content-Type", "application/json");
         MHD_add_response_header(response, "Cache-Control", "no-store");
@@ -114,18 +113,18 @@ static bool header_is(const char *header, const char *value)
     size_t length = header ? strlen(header) : 0, head = sizeof start - 1;
     if (!header || length < head + 2 || strncmp(header, start, head) != 0 || strcmp(header + length - 2, "?=") != 0)
         return header && strcmp(header, value) == 0;
-    return px_base64_decode(&decoded, header + head, length - head - 2) == 0 &&
-           decoded.length == strlen(value) && memcmp(px_buffer_string(&decoded), value, decoded.length) == 0;
+    return px_base64_decode(&decoded, header + head, length - head - 2) == 0 && decoded.length == strlen(value) &&
+           memcmp(px_buffer_string(&decoded), value, decoded.length) == 0;
 }
 
 /* The headers of a modern request say the same as its body. */
 static void check_modern(struct px_http_request *request, struct px_mcp_call *call, const char *header)
 {
-    const char *version = json_string_value(
-        json_object_get(json_object_get(call->params, "_meta"), PX_MCP_META "protocolVersion"));
+    const char *version =
+        json_string_value(json_object_get(json_object_get(call->params, "_meta"), PX_MCP_META "protocolVersion"));
     const char *name = json_string_value(json_object_get(call->params, "name"));
     if (!version)
-        return;         /* the core says so */
+        return; /* the core says so */
     if (!header || strcmp(header, version) != 0)
         px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: MCP-Protocol-Version is not '%.40s'", version);
     else if (!header_is(px_http_request_header(request, "Mcp-Method"), call->method))
@@ -165,10 +164,15 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
     mcp->ceiling = px_principals_ceiling(&server->principals, request->principal);
     bool good = mcp->ceiling && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
                 (!client || asprintf(&mcp->scope, "%s/%s", principal, client) >= 0);
-    const struct px_mcp_caller caller = {.prefix = mcp->prefix, .scope = mcp->scope,
-                                         .version = PX_MCP_ASSUMED, .policy = "{}",
-                                         .ceiling = mcp->ceiling, .notify = notify, .runs = runs,
-                                         .ran = ran, .closure = request};
+    const struct px_mcp_caller caller = {.prefix = mcp->prefix,
+                                         .scope = mcp->scope,
+                                         .version = PX_MCP_ASSUMED,
+                                         .policy = "{}",
+                                         .ceiling = mcp->ceiling,
+                                         .notify = notify,
+                                         .runs = runs,
+                                         .ran = ran,
+                                         .closure = request};
     if (good)
         mcp->call = px_mcp_read(server->mcp, &caller, px_buffer_string(&request->body), request->body.length);
     if (mcp->call && mcp->call->method && strcmp(mcp->call->method, "tools/list") == 0) {
@@ -219,8 +223,7 @@ static void run(struct px_http_request *request)
 static void start(struct px_http_request *request)
 {
     struct px_mcp_call *call = request->mcp->call;
-    const char *session = json_string_value(
-        json_object_get(json_object_get(call->params, "arguments"), "session_id"));
+    const char *session = json_string_value(json_object_get(json_object_get(call->params, "arguments"), "session_id"));
     pyexec_error error;
     request->session = session ? strdup(session) : NULL;
     pthread_mutex_lock(&request->lock);

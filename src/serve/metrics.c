@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -30,8 +29,8 @@ static void head(struct px_buffer *out, const char *name, const char *type, cons
     px_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void add_histogram(struct px_buffer *out, const char *name, const char *label,
-                          const char *value, struct px_histogram *histogram)
+static void add_histogram(struct px_buffer *out, const char *name, const char *label, const char *value,
+                          struct px_histogram *histogram)
 {
     uint64_t total = 0;
     const char *comma = *label ? "," : "", *quote = *label ? "\"" : "";
@@ -45,10 +44,10 @@ static void add_histogram(struct px_buffer *out, const char *name, const char *l
             px_buffer_printf(out, "+Inf\"} %llu\n", (unsigned long long)total);
     }
     const char *open = *label ? "{" : "", *shut = *label ? "}" : "";
-    px_buffer_printf(out, "%s_sum%s%s%s%s%s%s%s %.9g\n", name, open, label, equals, quote, value, quote,
-                     shut, (double)histogram->nanoseconds / 1e9);
-    px_buffer_printf(out, "%s_count%s%s%s%s%s%s%s %llu\n", name, open, label, equals, quote, value, quote,
-                     shut, (unsigned long long)total);
+    px_buffer_printf(out, "%s_sum%s%s%s%s%s%s%s %.9g\n", name, open, label, equals, quote, value, quote, shut,
+                     (double)histogram->nanoseconds / 1e9);
+    px_buffer_printf(out, "%s_count%s%s%s%s%s%s%s %llu\n", name, open, label, equals, quote, value, quote, shut,
+                     (unsigned long long)total);
 }
 
 static uint64_t histogram_count(struct px_histogram *histogram)
@@ -63,25 +62,26 @@ static void add_routes(struct px_server *server, struct px_buffer *out)
 {
     static const char *const classes[] = {"gone", "1xx", "2xx", "3xx", "4xx", "5xx"};
     struct px_metrics *metrics = &server->metrics;
-    head(out, "pyexec_http_requests_total", "counter", "HTTP requests by route and class of status; gone: the client went away.");
+    head(out, "pyexec_http_requests_total", "counter",
+         "HTTP requests by route and class of status; gone: the client went away.");
     for (size_t route = 0; route <= px_route_count; route++)
-        for (size_t class = 0; class < PX_COUNT(classes); class++) {
+        for (size_t class = 0; class < PX_COUNT(classes); class ++) {
             uint64_t count = metrics->responses[route][class];
             if (count)
                 px_buffer_printf(out, "pyexec_http_requests_total{route=\"%s\",code=\"%s\"} %llu\n",
-                                 route < px_route_count ? px_routes[route].name : "none",
-                                 classes[class], (unsigned long long)count);
+                                 route < px_route_count ? px_routes[route].name : "none", classes[class],
+                                 (unsigned long long)count);
         }
     head(out, "pyexec_http_request_duration_seconds", "histogram", "From the request's headers to its answer.");
     for (size_t route = 0; route < px_route_count; route++)
         if (histogram_count(&metrics->requests[route]))
-            add_histogram(out, "pyexec_http_request_duration_seconds", "route",
-                          px_routes[route].name, &metrics->requests[route]);
+            add_histogram(out, "pyexec_http_request_duration_seconds", "route", px_routes[route].name,
+                          &metrics->requests[route]);
 }
 
 /* A number, or an object of numbers with their names as a label, of the library's statistics. */
-static void add_stat(struct px_buffer *out, const json_t *stats, const char *key, const char *name,
-                     const char *label, const char *type, const char *help)
+static void add_stat(struct px_buffer *out, const json_t *stats, const char *key, const char *name, const char *label,
+                     const char *type, const char *help)
 {
     json_t *value = json_object_get(stats, key), *item;
     const char *at;
@@ -106,7 +106,8 @@ static const struct {
     {"pool_misses", "pyexec_pool_misses_total", "", "counter", "Runs that found none in the pool."},
     {"pool_refills", "pyexec_pool_refills_total", "", "counter", "Children put into the pool."},
     {"zygote_starts", "pyexec_zygote_starts_total", "", "counter", "Warm parents started."},
-    {"zygote_restarts", "pyexec_zygote_restarts_total", "", "counter", "Warm parents started in the place of one that died or was worn out."},
+    {"zygote_restarts", "pyexec_zygote_restarts_total", "", "counter",
+     "Warm parents started in the place of one that died or was worn out."},
     {"sessions", "pyexec_sessions", "", "gauge", "Sessions that are open."},
     {"sessions_busy", "pyexec_sessions_busy", "", "gauge", "Sessions with a call under way."},
     {"sessions_opened", "pyexec_sessions_opened_total", "", "counter", "Sessions made."},
@@ -124,8 +125,8 @@ static void add_stats(struct px_server *server, struct px_buffer *out)
         return;
     px_auto_json json_t *stats = px_json_loads(text, 0, NULL);
     for (size_t i = 0; i < PX_COUNT(stat_metrics); i++)
-        add_stat(out, stats, stat_metrics[i].key, stat_metrics[i].name, stat_metrics[i].label,
-                 stat_metrics[i].type, stat_metrics[i].help);
+        add_stat(out, stats, stat_metrics[i].key, stat_metrics[i].name, stat_metrics[i].label, stat_metrics[i].type,
+                 stat_metrics[i].help);
 }
 
 static void add_number(struct px_buffer *out, const char *name, const char *type, const char *help,
@@ -148,8 +149,9 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_queue_length", "gauge", "Runs that wait.", counts.waiting);
     add_number(out, "pyexec_running", "gauge", "Runs under way.", counts.running);
     head(out, "pyexec_refused_total", "counter", "Runs that were not taken.");
-    px_buffer_printf(out, "pyexec_refused_total{reason=\"queue\"} %llu\n"
-                          "pyexec_refused_total{reason=\"rate\"} %llu\n",
+    px_buffer_printf(out,
+                     "pyexec_refused_total{reason=\"queue\"} %llu\n"
+                     "pyexec_refused_total{reason=\"rate\"} %llu\n",
                      (unsigned long long)counts.refused_queue, (unsigned long long)counts.refused_rate);
     head(out, "pyexec_errors_total", "counter", "Requests that failed on the host's side, by code.");
     for (int code = PYEXEC_INVALID_POLICY; code <= PYEXEC_INTERNAL; code++)
@@ -159,12 +161,9 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_histogram(out, "pyexec_execution_duration_seconds", "", "", &metrics->executions);
     head(out, "pyexec_queue_duration_seconds", "histogram", "How long runs waited for their turn.");
     add_histogram(out, "pyexec_queue_duration_seconds", "", "", &metrics->waits);
-    add_number(out, "pyexec_http_connections", "gauge", "Connections that are open.",
-               px_watch_count(server->watcher));
-    add_number(out, "pyexec_http_received_bytes_total", "counter", "Bytes of request bodies.",
-               metrics->received_bytes);
-    add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.",
-               metrics->sent_bytes);
+    add_number(out, "pyexec_http_connections", "gauge", "Connections that are open.", px_watch_count(server->watcher));
+    add_number(out, "pyexec_http_received_bytes_total", "counter", "Bytes of request bodies.", metrics->received_bytes);
+    add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.", metrics->sent_bytes);
     add_routes(server, out);
     add_stats(server, out);
 }

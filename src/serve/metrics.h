@@ -11,21 +11,22 @@ struct px_server;
 struct px_buffer;
 
 /* Upper bounds in seconds of the histograms' buckets, +Inf beside them. */
-#define PX_METRIC_BUCKETS(X) X(0.0005) X(0.001) X(0.0025) X(0.005) X(0.01) X(0.025) X(0.05) X(0.1) \
-    X(0.25) X(0.5) X(1) X(2.5) X(5) X(10) X(30) X(60)
+#define PX_METRIC_BUCKETS(X) \
+    X(0.0005) \
+    X(0.001) X(0.0025) X(0.005) X(0.01) X(0.025) X(0.05) X(0.1) X(0.25) X(0.5) X(1) X(2.5) X(5) X(10) X(30) X(60)
 #define PX_METRIC_ROUTES 48
 #define PX_METRIC_BUCKET_COUNT 17
 
 struct px_histogram {
-    _Atomic uint64_t buckets[PX_METRIC_BUCKET_COUNT];   /* each alone, not cumulative */
+    _Atomic uint64_t buckets[PX_METRIC_BUCKET_COUNT]; /* each alone, not cumulative */
     _Atomic uint64_t nanoseconds;
 };
 
 struct px_metrics {
-    _Atomic uint64_t responses[PX_METRIC_ROUTES][6];    /* by route and class; 0: the client went */
-    struct px_histogram requests[PX_METRIC_ROUTES];     /* by route */
+    _Atomic uint64_t responses[PX_METRIC_ROUTES][6]; /* by route and class; 0: the client went */
+    struct px_histogram requests[PX_METRIC_ROUTES];  /* by route */
     struct px_histogram executions, waits;
-    _Atomic uint64_t errors[16];                        /* host-side failures by code */
+    _Atomic uint64_t errors[16]; /* host-side failures by code */
     _Atomic uint64_t received_bytes, sent_bytes;
     int64_t started_seconds;
 };

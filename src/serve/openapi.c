@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "policy/fields.h"
@@ -30,7 +29,7 @@ static json_t *nullable(const char *type)
 static json_t *field_schema(const struct px_field *field)
 {
     const char *type = field->kind->shape == PX_SHAPE_BOOLEAN   ? "boolean"
-                       : field->kind->shape == PX_SHAPE_NUMBER ? "integer"
+                       : field->kind->shape == PX_SHAPE_NUMBER  ? "integer"
                        : field->kind->shape == PX_SHAPE_STRINGS ? "array"
                                                                 : "string";
     json_t *schema = field->info.nullable ? nullable(type) : json_pack("{s:s}", "type", type);
@@ -73,10 +72,10 @@ static json_t *object_schema(const char *const *members, size_t count, bool clos
         bool null = type[length - 1] == '?', list = type[0] == '[';
         if (null)
             type[length - 1] = '\0';
-        json_t *schema = type[list] == '#' ? schema_of(type + list + 1)
+        json_t *schema = type[list] == '#'          ? schema_of(type + list + 1)
                          : strcmp(type, "any") == 0 ? json_object()
-                         : null            ? nullable(type)
-                                           : json_pack("{s:s}", "type", type + list);
+                         : null                     ? nullable(type)
+                                                    : json_pack("{s:s}", "type", type + list);
         if (list)
             schema = json_pack("{s:s, s:o}", "type", "array", "items", schema);
         else if (type[0] == '#' && null)
@@ -91,8 +90,8 @@ static json_t *object_schema(const char *const *members, size_t count, bool clos
     return schema;
 }
 
-static void add_object(json_t *schemas, const char *name, const char *const *members, size_t count,
-                       bool closed, const char *required)
+static void add_object(json_t *schemas, const char *name, const char *const *members, size_t count, bool closed,
+                       const char *required)
 {
     json_t *schema = object_schema(members, count, closed);
     if (required)
@@ -102,46 +101,65 @@ static void add_object(json_t *schemas, const char *name, const char *const *mem
 
 static const char *const request_members[] = {
     "code:string The script, UTF-8 without NUL, at most 10 MiB.",
-    "policy:#Policy", "session_policy:#Policy Of the session, should this call make it.",
+    "policy:#Policy",
+    "session_policy:#Policy Of the session, should this call make it.",
     "policy_defaults:#Policy Under policy and session_policy: lowered to the caller's ceiling instead of refused.",
     "timeout_ms:integer Short for the policy's.",
     "print_last_expression:boolean Short for the policy's.",
     "working_dir:string A folder of the workspace, made if missing.",
-    "env:#Environment", "stdin:string", "files:#Files",
+    "env:#Environment",
+    "stdin:string",
+    "files:#Files",
     "return_files:[string Glob patterns: contents of changed files to return.",
-    "inputs:#Inputs", "value_json:string? Asks for last_value_json: records or split, how tables are written.",
+    "inputs:#Inputs",
+    "value_json:string? Asks for last_value_json: records or split, how tables are written.",
 };
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};
 static const char *const result_members[] = {
     "status:string ok, error, timeout, cpu_limit, memory_limit, killed, crashed or cancelled.",
-    "exit_code:integer", "stdout:string", "stdout_truncated:boolean", "stdout_bytes:integer",
-    "stderr:string", "stderr_truncated:boolean", "stderr_bytes:integer",
-    "last_value_repr:string? The repr of the last expression.", "last_value_truncated:boolean",
-    "last_value_json:any The last value as JSON, when asked for.", "last_value_json_error:string? Why there is none.",
-    "error_repr:string?", "error:#Error?", "display:[#Display", "display_dropped:integer", "files:[#ChangedFile",
-    "files_truncated:boolean", "denials:[#Denial", "denials_dropped:integer",
-    "missing_layers:[string", "usage:#Usage", "session:#SessionOfResult?",
+    "exit_code:integer",
+    "stdout:string",
+    "stdout_truncated:boolean",
+    "stdout_bytes:integer",
+    "stderr:string",
+    "stderr_truncated:boolean",
+    "stderr_bytes:integer",
+    "last_value_repr:string? The repr of the last expression.",
+    "last_value_truncated:boolean",
+    "last_value_json:any The last value as JSON, when asked for.",
+    "last_value_json_error:string? Why there is none.",
+    "error_repr:string?",
+    "error:#Error?",
+    "display:[#Display",
+    "display_dropped:integer",
+    "files:[#ChangedFile",
+    "files_truncated:boolean",
+    "denials:[#Denial",
+    "denials_dropped:integer",
+    "missing_layers:[string",
+    "usage:#Usage",
+    "session:#SessionOfResult?",
 };
-static const char *const error_members[] = {"type:string", "message:string", "line:integer?",
-                                            "traceback:string?", "hint:string? What to do instead."};
-static const char *const changed_members[] = {"path:string", "bytes:integer", "change:string",
-                                              "content_base64:string"};
+static const char *const error_members[] = {"type:string", "message:string", "line:integer?", "traceback:string?",
+                                            "hint:string? What to do instead."};
+static const char *const changed_members[] = {"path:string", "bytes:integer", "change:string", "content_base64:string"};
 static const char *const denial_members[] = {"layer:string", "what:string", "line:integer?", "hint:string?"};
-static const char *const display_members[] = {"data:object By MIME type: text and JSON as they are, all others in base64.",
-                                              "metadata:object", "last_value:boolean The last expression's."};
+static const char *const display_members[] = {
+    "data:object By MIME type: text and JSON as they are, all others in base64.", "metadata:object",
+    "last_value:boolean The last expression's."};
 static const char *const usage_members[] = {"wall_ms:number", "cpu_ms:number", "peak_memory_bytes:integer"};
 static const char *const of_result_members[] = {"id:string", "created:boolean", "restarted:string?",
                                                 "execution_count:integer"};
-static const char *const session_members[] = {"id:string", "busy:boolean", "execution_count:integer",
-                                              "age_ms:integer", "idle_ms:integer",
-                                              "restarted:string? Why the one of this id before ended.",
-                                              "policy:#Policy"};
+static const char *const session_members[] = {
+    "id:string",      "busy:boolean",    "execution_count:integer",
+    "age_ms:integer", "idle_ms:integer", "restarted:string? Why the one of this id before ended.",
+    "policy:#Policy"};
 static const char *const sessions_members[] = {"sessions:[#Session"};
 static const char *const file_members[] = {"path:string", "bytes:integer"};
 static const char *const file_list_members[] = {"files:[#File"};
-static const char *const problem_members[] = {"type:string", "title:string", "status:integer",
-                                              "code:string", "hint:string What to do."};
+static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",
+                                              "hint:string What to do."};
 
 #define ID_PATTERN "^[A-Za-z0-9._:-]{1,128}$"
 
@@ -157,8 +175,7 @@ static void add_bounds(json_t *schemas)
     json_t *policy = property(schemas, "Policy", "timeout_ms");
     px_json_set(timeout, "minimum", json_incref(json_object_get(policy, "minimum")));
     px_json_set(timeout, "maximum", json_incref(json_object_get(policy, "maximum")));
-    px_json_set(property(schemas, "ExecuteRequest", "value_json"), "enum",
-                        json_pack("[s, s, n]", "records", "split"));
+    px_json_set(property(schemas, "ExecuteRequest", "value_json"), "enum", json_pack("[s, s, n]", "records", "split"));
     px_json_set(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
 }
 
@@ -168,10 +185,9 @@ static json_t *make_schemas(pyexec_executor *executor)
         "{s:o, s:{s:s, s:s, s:{s:s}}, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[{s:s},{s:s, s:{s:{s:s}}, s:b, s:[s]}]}}}",
         "Policy", policy_schema(executor), "Inputs", "type", "object", "description",
         "Variable name to JSON value: set before the code runs.", "propertyNames", "pattern",
-        "^[A-Za-z_][A-Za-z0-9_]*$", "Environment", "type", "object", "additionalProperties",
-        "type", "string", "Files", "type", "object", "additionalProperties", "anyOf", "type",
-        "string", "type", "object", "properties", "base64", "type", "string",
-        "additionalProperties", 0, "required", "base64");
+        "^[A-Za-z_][A-Za-z0-9_]*$", "Environment", "type", "object", "additionalProperties", "type", "string", "Files",
+        "type", "object", "additionalProperties", "anyOf", "type", "string", "type", "object", "properties", "base64",
+        "type", "string", "additionalProperties", 0, "required", "base64");
 #define ADD(name, members, closed, required) add_object(schemas, name, members, PX_COUNT(members), closed, required)
     ADD("ExecuteRequest", request_members, true, "code");
     ADD("SessionRequest", session_request_members, true, NULL);
@@ -276,8 +292,8 @@ static json_t *parameters(const struct px_route *route)
         json_t *schema = json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
         if (i == 0)
             px_json_set(schema, "pattern", json_string(ID_PATTERN));
-        px_json_append(list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path",
-                                              "required", 1, "schema", schema));
+        px_json_append(
+            list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path", "required", 1, "schema", schema));
     }
     return list;
 }
@@ -285,7 +301,7 @@ static json_t *parameters(const struct px_route *route)
 static json_t *body_of(const struct px_route *route)
 {
     if (route->body == PX_BODY_FILE) {
-        bool one = strstr(route->path, "{path}");       /* an empty file has no body */
+        bool one = strstr(route->path, "{path}"); /* an empty file has no body */
         return json_pack("{s:b, s:o}", "required", !one, "content",
                          content(one ? "application/octet-stream" : "application/x-tar", bytes_schema()));
     }
@@ -304,14 +320,16 @@ static json_t *operation(const struct px_route *route)
     static const char *const failures[] = {"4XX", "5XX"};
     for (size_t i = 0; i < PX_COUNT(failures); i++) {
         json_t *body = content("application/problem+json", schema_of("Problem"));
-        if (strcmp(route->path, "/mcp") == 0)       /* its own are JSON-RPC's errors */
+        if (strcmp(route->path, "/mcp") == 0) /* its own are JSON-RPC's errors */
             px_json_set(body, "application/json", json_pack("{s:{s:s}}", "schema", "type", "object"));
         px_json_set(responses, failures[i], response("The request failed; code and hint say why.", body));
     }
-    json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary",
-                               route->summary, "parameters", parameters(route), "responses", responses);
-    const char *tag = route->runs ? "runs" : strstr(route->path, "/files") ? "files"
-                      : strstr(route->path, "/sessions") ? "sessions" : "server";
+    json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary", route->summary,
+                               "parameters", parameters(route), "responses", responses);
+    const char *tag = route->runs                        ? "runs"
+                      : strstr(route->path, "/files")    ? "files"
+                      : strstr(route->path, "/sessions") ? "sessions"
+                                                         : "server";
     px_json_set(object, "tags", json_pack("[s]", tag));
     if (route->body == PX_BODY_JSON || route->body == PX_BODY_FILE)
         px_json_set(object, "requestBody", body_of(route));
@@ -324,7 +342,7 @@ char *px_openapi_make(pyexec_executor *executor)
 {
     json_t *paths = json_object();
     for (size_t i = 0; i < px_route_count; i++) {
-        if (px_routes[i].dialects)      /* other people's, described by them */
+        if (px_routes[i].dialects) /* other people's, described by them */
             continue;
         char method[8] = "";
         if (px_routes[i].page)
@@ -342,11 +360,10 @@ char *px_openapi_make(pyexec_executor *executor)
         "{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:s}], s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}],"
         " s:[{s:[]}], s:o, s:{s:o, s:{s:{s:s, s:s}}}}",
         "openapi", "3.1.0", "info", "title", "pyexec", "version", pyexec_version(), "description",
-        "Runs Python that nobody has reviewed, in fresh isolated processes and in sessions.",
-        "license", "name", "Apache-2.0", "identifier", "Apache-2.0", "servers", "url", "/", "tags",
-        "name", "runs", "description", "Code that runs.", "name", "sessions", "description",
-        "State that stays between calls.", "name", "files", "description", "A session's workspace.",
-        "name", "server", "description", "Probes and metrics.", "security", "token", "paths", paths,
-        "components", "schemas", make_schemas(executor), "securitySchemes", "token", "type", "http",
-        "scheme", "bearer"));
+        "Runs Python that nobody has reviewed, in fresh isolated processes and in sessions.", "license", "name",
+        "Apache-2.0", "identifier", "Apache-2.0", "servers", "url", "/", "tags", "name", "runs", "description",
+        "Code that runs.", "name", "sessions", "description", "State that stays between calls.", "name", "files",
+        "description", "A session's workspace.", "name", "server", "description", "Probes and metrics.", "security",
+        "token", "paths", paths, "components", "schemas", make_schemas(executor), "securitySchemes", "token", "type",
+        "http", "scheme", "bearer"));
 }

@@ -26,7 +26,7 @@ static bool is_off(struct px_http_request *request)
     if (request->server->options->config->playground)
         return false;
     px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
-                      "GET /openapi.json lists the routes; [serve] playground is false.");
+                       "GET /openapi.json lists the routes; [serve] playground is false.");
     return true;
 }
 
@@ -50,7 +50,8 @@ static void add_replaced(struct px_buffer *out, const struct px_asset *page, con
 {
     const char *at = (const char *)page->bytes, *end = at + page->length, *mark;
     while ((mark = memmem(at, (size_t)(end - at), "{{", 2))) {
-        bool is_script = (size_t)(end - mark) >= strlen(SCRIPT_MARK) && memcmp(mark, SCRIPT_MARK, strlen(SCRIPT_MARK)) == 0;
+        bool is_script =
+            (size_t)(end - mark) >= strlen(SCRIPT_MARK) && memcmp(mark, SCRIPT_MARK, strlen(SCRIPT_MARK)) == 0;
         px_buffer_add(out, at, (size_t)(mark - at));
         px_buffer_add_string(out, is_script ? script : style);
         at = mark + strlen(is_script ? SCRIPT_MARK : STYLE_MARK);
@@ -67,13 +68,15 @@ static void add_policy(struct MHD_Response *response, const char *script, const 
     snprintf(policy, sizeof policy,
              "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; img-src data:; connect-src 'self'; "
              "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-             "require-trusted-types-for 'script'; trusted-types frame", script, style);
+             "require-trusted-types-for 'script'; trusted-types frame",
+             script, style);
     MHD_add_response_header(response, "Content-Security-Policy", policy);
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-DNS-Prefetch-Control", "off");
 }
 
-static void answer(struct px_http_request *request, int status, struct MHD_Response *response, const char *type, size_t length)
+static void answer(struct px_http_request *request, int status, struct MHD_Response *response, const char *type,
+                   size_t length)
 {
     if (response) {
         MHD_add_response_header(response, "Content-Type", type);
@@ -117,16 +120,15 @@ void px_playground_file(struct px_http_request *request)
     if (is_off(request))
         return;
     if (!file) {
-        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
-                          "GET / has the page.");
+        px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path", "GET / has the page.");
         return;
     }
     const char *known = px_http_request_header(request, "If-None-Match");
     const char *accepts = px_http_request_header(request, "Accept-Encoding");
     bool fresh = known && strstr(known, file->etag), packed = accepts && strstr(accepts, "gzip");
     size_t length = fresh ? 0 : packed ? file->gzip_length : file->length;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        length, (void *)(packed ? file->gzip : file->bytes), MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(length, (void *)(packed ? file->gzip : file->bytes), MHD_RESPMEM_PERSISTENT);
     if (response) {
         MHD_add_response_header(response, "ETag", file->etag);
         MHD_add_response_header(response, "Cache-Control", "no-cache");

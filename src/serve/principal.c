@@ -28,8 +28,7 @@
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* A mistake in a line, and what is right. */
-__attribute__((format(printf, 3, 4)))
-static int refuse(pyexec_error *error, const char *hint, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int refuse(pyexec_error *error, const char *hint, const char *format, ...)
 {
     char text[256];
     va_list args;
@@ -73,12 +72,11 @@ static int parse_number(const char *text, double maximum, double *ret)
 }
 
 /* One key=value: a limit of the server's, or a key of the policy. */
-static int parse_setting(struct px_principal *principal, struct px_policy *ceiling,
-                         const char *key, const char *value, pyexec_error *error)
+static int parse_setting(struct px_principal *principal, struct px_policy *ceiling, const char *key, const char *value,
+                         pyexec_error *error)
 {
     double number = 0;
-    bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 ||
-               strcmp(key, "max_sessions") == 0;
+    bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 || strcmp(key, "max_sessions") == 0;
     if (own && parse_number(value, 1e6, &number) < 0)
         return refuse(error, "Give one, at most 1000000.", "%s: '%.60s' is not a number above 0", key, value);
     if (strcmp(key, "rate") == 0)
@@ -108,8 +106,8 @@ static int parse_line(char *line, struct px_principal **ret, pyexec_error *error
     px_auto(px_policy_done) struct px_policy ceiling = {0};
     int status = principal ? px_policy_init(&ceiling, error) : px_error_oom(error);
     if (status == 0 && (strlen(name) > PX_PRINCIPAL_NAME_MAX || strspn(name, NAME_CHARACTERS) != strlen(name) ||
-             strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "local") == 0 ||
-             strcmp(name, "loopback") == 0))
+                        strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "local") == 0 ||
+                        strcmp(name, "loopback") == 0))
         status = refuse(error, NAME_HINT, "'%.80s' can't be a principal's name", name);
     if (status == 0 && (!hash || parse_hash(principal, hash) < 0))
         status = refuse(error, HASH_HINT, "no sha256:HEX after '%.80s'", name);
@@ -282,8 +280,7 @@ struct px_principal *px_principals_find_token(struct px_principals *principals, 
 {
     unsigned char hash[32];
     unsigned length = 0;
-    if (!*token || !EVP_Digest(token, strlen(token), hash, &length, EVP_sha256(), NULL) ||
-        length != sizeof hash)
+    if (!*token || !EVP_Digest(token, strlen(token), hash, &length, EVP_sha256(), NULL) || length != sizeof hash)
         return NULL;
     struct px_principal *found = NULL;
     pthread_mutex_lock(&principals->lock);
@@ -295,8 +292,7 @@ struct px_principal *px_principals_find_token(struct px_principals *principals, 
     return found;
 }
 
-int px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
-                        pyexec_request *request)
+int px_principals_limit(struct px_principals *principals, const struct px_principal *principal, pyexec_request *request)
 {
     pthread_mutex_lock(&principals->lock);
     int status = pyexec_request_set_ceiling(request, principal->ceiling);

@@ -26,22 +26,22 @@ struct px_principal {
     struct px_principal *next;
     char name[PX_PRINCIPAL_NAME_MAX + 1];
     unsigned char token_hash[32];
-    bool gone;                      /* no longer in the file */
-    char *ceiling;                  /* a partial policy as JSON; "{}": the server's */
+    bool gone;     /* no longer in the file */
+    char *ceiling; /* a partial policy as JSON; "{}": the server's */
     /* A reload changes them while the schedules read. 0: the server's; no limit. */
     _Atomic int64_t max_concurrent, max_sessions;
-    _Atomic double rate;            /* runs per second */
-    _Atomic long kept_bytes;        /* of answers that wait for their clients */
-    _Atomic long bodies_bytes;      /* reserved for the bodies of its requests */
-    _Atomic long spools;            /* archives in temporary files */
+    _Atomic double rate;       /* runs per second */
+    _Atomic long kept_bytes;   /* of answers that wait for their clients */
+    _Atomic long bodies_bytes; /* reserved for the bodies of its requests */
+    _Atomic long spools;       /* archives in temporary files */
 };
 
 struct px_principals {
     pthread_mutex_t lock;
     struct px_principal *list;
     struct px_principal local;
-    struct px_principal loopback;   /* callers of dialects on a loopback address without tokens */
-    const char *path;               /* NULL: no file, only `local` */
+    struct px_principal loopback; /* callers of dialects on a loopback address without tokens */
+    const char *path;             /* NULL: no file, only `local` */
 };
 
 int px_principals_init(struct px_principals *principals, const char *path, pyexec_error *error);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #include "base/error.h"
 #include "base/json.h"
 #include "serve/route.h"
@@ -18,7 +17,8 @@ static void add_origin(struct px_http_request *request, struct MHD_Response *res
     if (!origin || !px_origin_allowed(request->listener, origin, px_http_request_header(request, "Host")))
         return;
     MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
-    MHD_add_response_header(response, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, traceparent, Mcp-Session-Id");
+    MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                            "X-Request-Id, Retry-After, traceparent, Mcp-Session-Id");
     MHD_add_response_header(response, "Vary", "Origin");
 }
 
@@ -42,11 +42,10 @@ void px_respond(struct px_http_request *request, int status, struct MHD_Response
     px_http_request_wake(request);
 }
 
-static void answer_bytes(struct px_http_request *request, int status, const char *type, char *text,
-                         size_t length, const char *header, const char *value)
+static void answer_bytes(struct px_http_request *request, int status, const char *type, char *text, size_t length,
+                         const char *header, const char *value)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response = MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE);
     if (!response) {
         free(text);
     } else {
@@ -62,8 +61,7 @@ static void answer_bytes(struct px_http_request *request, int status, const char
     px_respond(request, status, response);
 }
 
-void px_respond_text(struct px_http_request *request, int status, const char *type, const char *text,
-                    size_t length)
+void px_respond_text(struct px_http_request *request, int status, const char *type, const char *text, size_t length)
 {
     char *copy = malloc(length + 1);
     if (copy)
@@ -89,25 +87,24 @@ void px_respond_empty(struct px_http_request *request, int status)
 
 char *px_problem_json(int status, const char *code, const char *title, const char *hint)
 {
-    return px_json_take_text(json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title",
-                                       title, "status", status, "code", code, "hint", hint));
+    return px_json_take_text(json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", title, "status",
+                                       status, "code", code, "hint", hint));
 }
 
 void px_respond_problem(struct px_http_request *request, int status, const char *code, const char *title,
-                       const char *hint)
+                        const char *hint)
 {
     const char *header = status == MHD_HTTP_UNAUTHORIZED ? "WWW-Authenticate" : NULL;
     px_respond_problem_with(request, status, code, title, hint, header, "Bearer");
 }
 
 void px_respond_problem_with(struct px_http_request *request, int status, const char *code, const char *title,
-                            const char *hint, const char *header, const char *value)
+                             const char *hint, const char *header, const char *value)
 {
     char *text = px_problem_json(status, code, title, hint);
     if (!request->outcome)
         request->outcome = code;
-    answer_bytes(request, status, "application/problem+json", text, text ? strlen(text) : 0, header,
-                 value);
+    answer_bytes(request, status, "application/problem+json", text, text ? strlen(text) : 0, header, value);
 }
 
 int px_status_of(const pyexec_error *error)

@@ -36,8 +36,8 @@ int px_decode(char *text)
 }
 
 /* Matches segment by segment; "{path}" takes the rest, which is not empty. */
-static bool matches(const char *pattern, const char *path, const char **ret_session,
-                    size_t *ret_length, const char **ret_rest)
+static bool matches(const char *pattern, const char *path, const char **ret_session, size_t *ret_length,
+                    const char **ret_rest)
 {
     for (;;) {
         if (*pattern == '{' && strncmp(pattern, "{path}", 6) == 0) {
@@ -88,8 +88,7 @@ int px_route_find(struct px_http_request *request, char *allowed, size_t size)
 
 int px_route_decode(struct px_http_request *request)
 {
-    if ((request->session && px_decode(request->session) < 0) ||
-        (request->rest && px_decode(request->rest) < 0))
+    if ((request->session && px_decode(request->session) < 0) || (request->rest && px_decode(request->rest) < 0))
         return -1;
     return request->rest && !px_utf8_valid(request->rest, strlen(request->rest), NULL) ? -1 : 0;
 }
@@ -104,13 +103,11 @@ const char *px_route_allow(struct px_http_request *request)
 
 int px_route_session(struct px_http_request *request)
 {
-    static const char characters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
     const char *id = request->session;
     if (!id)
         return 0;
-    if (strlen(id) > 128 || strspn(id, characters) != strlen(id) || strcmp(id, ".") == 0 ||
-        strcmp(id, "..") == 0)
+    if (strlen(id) > 128 || strspn(id, characters) != strlen(id) || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
         return -1;
     return asprintf(&request->session_key, "%s/%s", request->principal->name, id) < 0 ? -1 : 0;
 }

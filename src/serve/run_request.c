@@ -15,7 +15,8 @@ int px_run_request_check(struct px_http_request *request, pyexec_error *error)
 {
     if (request->principal->kept_bytes - request->kept_bytes < (long)PX_UNREAD_MAX)
         return 0;
-    px_error_set(error, PYEXEC_OVERLOADED, "too many unread responses for this caller (limit %u MiB)", PX_UNREAD_MAX >> 20);
+    px_error_set(error, PYEXEC_OVERLOADED, "too many unread responses for this caller (limit %u MiB)",
+                 PX_UNREAD_MAX >> 20);
     error->retry_after_ms = 1000;
     return px_error_hint(error, "Read what earlier calls are answered, or close their connections.");
 }
@@ -31,9 +32,8 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
         return px_error_oom(error);
     px_http_request_run(request, run);
     int64_t began = px_now_ns();
-    int status = request->session_key
-                     ? pyexec_execute(server->executor, request->session_key, run, &result, error)
-                     : pyexec_execute_once(server->executor, run, &result, error);
+    int status = request->session_key ? pyexec_execute(server->executor, request->session_key, run, &result, error)
+                                      : pyexec_execute_once(server->executor, run, &result, error);
     px_histogram_add(&server->metrics.executions, px_now_ns() - began);
     px_http_request_run(request, NULL);
     if (pyexec_request_was_sent(run))
@@ -58,8 +58,7 @@ char *px_run_request_policy(struct px_http_request *request)
     px_auto(px_policy_done) struct px_policy policy = {0}, most = {0};
     px_auto_json json_t *own = px_json_loads(base, 0, NULL), *given = ceiling ? px_json_loads(ceiling, 0, NULL) : NULL;
     if (!json_object_size(given) || px_policy_init(&policy, &error) < 0 ||
-        px_policy_merge_json(&policy, own, PX_ORIGIN_FILE, &error) < 0 ||
-        px_policy_copy(&most, &policy, &error) < 0 ||
+        px_policy_merge_json(&policy, own, PX_ORIGIN_FILE, &error) < 0 || px_policy_copy(&most, &policy, &error) < 0 ||
         px_policy_merge_json(&most, given, PX_ORIGIN_FILE, &error) < 0 ||
         px_policy_limit(&policy, &most, false, &error) < 0)
         return strdup(base);

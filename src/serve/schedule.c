@@ -9,16 +9,16 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define SESSION_MAX 256         /* longer than any id that is accepted */
-#define WORKER_STACK (2u << 20)    /* JSON of the greatest depth takes a quarter of it, twice */
-#define WORKER_IDLE_NS (30 * INT64_C(1000000000))   /* then a worker without work ends */
+#define SESSION_MAX 256                           /* longer than any id that is accepted */
+#define WORKER_STACK (2u << 20)                   /* JSON of the greatest depth takes a quarter of it, twice */
+#define WORKER_IDLE_NS (30 * INT64_C(1000000000)) /* then a worker without work ends */
 
 /* A principal's part of one schedule. */
 struct turn {
     struct px_principal *principal;
     int64_t running, queued;
-    struct px_job *first, *last;        /* waiting */
-    double tokens;                      /* of its rate */
+    struct px_job *first, *last; /* waiting */
+    double tokens;               /* of its rate */
     int64_t refilled_ns;
 };
 
@@ -27,10 +27,10 @@ struct px_schedule {
     pthread_cond_t work, idle;
     size_t workers_max, queue_length;
     size_t workers, free_workers;
-    bool limited;                       /* by the principals' max_concurrent and rate */
-    struct turn **turns;                /* of those that have had work, in their order */
+    bool limited;        /* by the principals' max_concurrent and rate */
+    struct turn **turns; /* of those that have had work, in their order */
     size_t turn_count, next_turn;
-    struct px_job *running;             /* linked by next */
+    struct px_job *running; /* linked by next */
     struct px_schedule_counts counts;
     bool closed, ending;
 };
@@ -40,8 +40,7 @@ struct px_schedule {
 static bool session_is_busy(const struct px_schedule *schedule, const struct px_job *job)
 {
     for (const struct px_job *other = schedule->running; job->session && other; other = other->next)
-        if (other->session && other->principal == job->principal &&
-            strcmp(other->session, job->session) == 0)
+        if (other->session && other->principal == job->principal && strcmp(other->session, job->session) == 0)
             return true;
     return false;
 }
@@ -124,8 +123,7 @@ static void *work(void *argument)
         if (schedule->ending)
             break;
         schedule->free_workers++;
-        int waited = px_cond_wait_until(&schedule->work, &schedule->lock,
-                                        px_now_ns() + WORKER_IDLE_NS);
+        int waited = px_cond_wait_until(&schedule->work, &schedule->lock, px_now_ns() + WORKER_IDLE_NS);
         schedule->free_workers--;
         if (waited && !schedule->counts.waiting)
             break;
@@ -148,8 +146,7 @@ static void start_worker(struct px_schedule *schedule)
     pthread_attr_destroy(&attributes);
 }
 
-int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret,
-                    pyexec_error *error)
+int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret, pyexec_error *error)
 {
     struct px_schedule *schedule = calloc(1, sizeof *schedule);
     if (!schedule)
@@ -264,8 +261,7 @@ static int admit(struct px_schedule *schedule, struct turn *turn, pyexec_error *
         return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
     /* One principal may fill half of the queue, so that there is always room for another. */
     size_t own_most = schedule->queue_length - schedule->queue_length / 2;
-    bool full = schedule->counts.waiting >= schedule->queue_length ||
-                (size_t)turn->queued >= own_most;
+    bool full = schedule->counts.waiting >= schedule->queue_length || (size_t)turn->queued >= own_most;
     bool starts_now = schedule->counts.running < schedule->workers_max && !turn->queued;
     if (full && !starts_now)
         return refuse_full(schedule, error);
@@ -276,8 +272,7 @@ static int admit(struct px_schedule *schedule, struct turn *turn, pyexec_error *
 /* With the lock held, and the job admitted. -1: there is no thread to run it. */
 static int enqueue(struct px_schedule *schedule, struct turn *turn, struct px_job *job)
 {
-    if (schedule->counts.waiting >= schedule->free_workers &&
-        schedule->workers < schedule->workers_max)
+    if (schedule->counts.waiting >= schedule->free_workers && schedule->workers < schedule->workers_max)
         start_worker(schedule);
     if (!schedule->workers)
         return -1;

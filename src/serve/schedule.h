@@ -18,14 +18,13 @@ struct px_schedule;
 struct px_job {
     struct px_job *next;
     struct px_principal *principal;
-    const char *session;            /* NULL: of no session. Lives as long as the job */
+    const char *session; /* NULL: of no session. Lives as long as the job */
     void (*run)(struct px_job *job);
     int64_t submitted_ns;
 };
 
 /* limited: by the principals' max_concurrent and rate too. */
-int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret,
-                    pyexec_error *error);
+int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret, pyexec_error *error);
 
 /* Refuses new work, as px_schedule_close() does, and waits for what is under way. */
 void px_schedule_end(struct px_schedule *schedule);

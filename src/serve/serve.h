@@ -11,11 +11,11 @@
 #include "pyexec.h"
 
 struct px_serve_options {
-    const char *executor_json;              /* for pyexec_executor_open() */
+    const char *executor_json; /* for pyexec_executor_open() */
     const struct px_serve_config *config;
-    int64_t max_concurrent;                 /* runs at once; 0: twice the number of CPUs */
+    int64_t max_concurrent; /* runs at once; 0: twice the number of CPUs */
     int64_t queue_length;
-    int64_t max_sessions;                   /* of one principal; 0: no limit */
+    int64_t max_sessions; /* of one principal; 0: no limit */
 };
 
 #define PX_SERVE_SYMBOL "px_serve_run"

@@ -3,8 +3,8 @@
 #include "serve/server.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 #include "serve/listen.h"
 #include "serve/openapi.h"
 
-#define CHORES 4u           /* threads for lists and files */
+#define CHORES 4u /* threads for lists and files */
 #define CHORES_QUEUED 1024u
 #define ANSWERS_MS 1000
 
@@ -71,10 +71,13 @@ static int check_network(const struct px_server *server, pyexec_error *error)
         return 0;
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].tcp) {
-            px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: %s needs one, since with disable_networking false "
-                         "the scripts reach it too", server->listeners[i].name);
-            return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX, listen on a UNIX socket, or leave "
-                                        "out --network.");
+            px_error_set(error, PYEXEC_INVALID_POLICY,
+                         "token_file: %s needs one, since with disable_networking false "
+                         "the scripts reach it too",
+                         server->listeners[i].name);
+            return px_error_hint(error,
+                                 "Give --token-file with a line NAME sha256:HEX, listen on a UNIX socket, or leave "
+                                 "out --network.");
         }
     return 0;
 }
@@ -88,8 +91,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->metrics.started_seconds = time(NULL);
     server->dialects = px_dialects(config);
     if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
-        px_principals_init(&server->principals, config->token_file, error) < 0 ||
-        px_listen_all(server, error) < 0 ||
+        px_principals_init(&server->principals, config->token_file, error) < 0 || px_listen_all(server, error) < 0 ||
         pyexec_executor_open(options->executor_json, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
@@ -98,8 +100,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->openapi = px_openapi_make(server->executor);
     if (!server->openapi)
         return px_error_oom(error);
-    if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
-        px_contexts_new(&server->contexts, error) < 0 ||
+    if (px_mcp_new(server->executor, &server->mcp, error) < 0 || px_contexts_new(&server->contexts, error) < 0 ||
         px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 ||
         px_schedule_new(workers, (size_t)options->queue_length, true, &server->runs, error) < 0 ||
         px_schedule_new(CHORES, CHORES_QUEUED, false, &server->chores, error) < 0)

@@ -18,20 +18,20 @@ struct px_server {
     const struct px_serve_options *options;
     pyexec_executor *executor;
     struct px_principals principals;
-    struct px_schedule *runs, *chores;  /* code; files, lists and the like */
+    struct px_schedule *runs, *chores; /* code; files, lists and the like */
     struct px_watcher *watcher;
     struct px_mcp *mcp;
-    unsigned dialects;                  /* that are enabled */
-    struct px_contexts *contexts;       /* of E2B's */
+    unsigned dialects;            /* that are enabled */
+    struct px_contexts *contexts; /* of E2B's */
     struct px_metrics metrics;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];
     size_t listener_count;
     _Atomic bool draining;
-    _Atomic long spools;                /* archives in temporary files */
-    _Atomic long bodies_bytes;          /* that are reserved for requests' bodies */
-    _Atomic long in_progress;           /* requests that have begun and are not completed */
-    char *openapi;                      /* the document, made at start */
+    _Atomic long spools;       /* archives in temporary files */
+    _Atomic long bodies_bytes; /* that are reserved for requests' bodies */
+    _Atomic long in_progress;  /* requests that have begun and are not completed */
+    char *openapi;             /* the document, made at start */
 };
 
 /* The route table (api.c). */

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -13,18 +12,18 @@
 #include "serve/http.h"
 
 #define SILENCE_NS (15 * INT64_C(1000000000))
-#define LINES_SILENCE_NS (5 * INT64_C(1000000000))      /* as E2B's server */
+#define LINES_SILENCE_NS (5 * INT64_C(1000000000)) /* as E2B's server */
 #define SSE_BLOCK_BYTES 16384
 
 /* What waits for the client is bounded by the policy's limits of output: only kept bytes are
  * shown, so that the run never waits for its reader. */
 struct px_sse {
     struct px_buffer waiting;
-    struct px_buffer held[2];       /* of each stream: the start of a character to come */
-    bool lines;                     /* of JSON, as E2B has them; else server-sent events */
+    struct px_buffer held[2]; /* of each stream: the start of a character to come */
+    bool lines;               /* of JSON, as E2B has them; else server-sent events */
     unsigned long long seq;
     bool ended;
-    bool lost;                      /* a part, for want of memory: the body ends as broken */
+    bool lost; /* a part, for want of memory: the body ends as broken */
     int64_t sent_ns;
 };
 
@@ -81,14 +80,13 @@ static int begin(struct px_http_request *request, bool lines)
     request->stream = stream;
     pthread_mutex_unlock(&request->lock);
     px_http_request_hold(request);
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, SSE_BLOCK_BYTES, read_events, request, forget_reader);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, SSE_BLOCK_BYTES, read_events, request, forget_reader);
     if (!response) {
         px_http_request_release(request);
         return -1;
     }
-    MHD_add_response_header(response, "Content-Type",
-                            lines ? "application/x-ndjson" : "text/event-stream");
+    MHD_add_response_header(response, "Content-Type", lines ? "application/x-ndjson" : "text/event-stream");
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Accel-Buffering", "no");
     px_respond(request, MHD_HTTP_OK, response);
@@ -160,8 +158,8 @@ static void send_text(struct px_http_request *request, int which, const char *by
     if (request->stream->lines)
         px_buffer_printf(&event, "{\"type\":\"%s\",\"text\":%s,\"timestamp\":%lld}\n", name, shown, unix_ns());
     else
-        px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n", name,
-                         request->stream->seq++, shown);
+        px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n", name, request->stream->seq++,
+                         shown);
     event.failed |= !quoted;
     add_event(request, &event, false);
 }

@@ -23,15 +23,15 @@
 
 struct connection {
     struct connection *next, *previous;
-    int fd;                     /* libmicrohttpd's: open as long as this is in the list */
-    int64_t deadline_ns;        /* 0: none */
-    bool sends_body;            /* and has no answer yet */
+    int fd;              /* libmicrohttpd's: open as long as this is in the list */
+    int64_t deadline_ns; /* 0: none */
+    bool sends_body;     /* and has no answer yet */
 };
 
 struct px_watch {
     struct px_watch *next, *previous;
     struct px_http_request *request;
-    int fd;                     /* a duplicate, so that it outlives the connection */
+    int fd; /* a duplicate, so that it outlives the connection */
 };
 
 struct px_watcher {
@@ -131,10 +131,10 @@ int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *e
     watcher->epoll = epoll_create1(EPOLL_CLOEXEC);
     watcher->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN};
-    int failed = watcher->epoll < 0 || watcher->wake < 0 ||
-                         epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, watcher->wake, &event) < 0
-                     ? errno
-                     : pthread_create(&watcher->thread, NULL, watch, watcher);
+    int failed =
+        watcher->epoll < 0 || watcher->wake < 0 || epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, watcher->wake, &event) < 0
+            ? errno
+            : pthread_create(&watcher->thread, NULL, watch, watcher);
     if (failed) {
         px_close_fd(&watcher->epoll);
         px_close_fd(&watcher->wake);
@@ -164,8 +164,7 @@ void px_watcher_free(struct px_watcher *watcher)
 
 static int descriptor_of(struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info ? info->connect_fd : -1;
 }
 
@@ -197,11 +196,10 @@ void px_watch_connection(void *closure, struct MHD_Connection *connection, void 
     pthread_mutex_unlock(&watcher->lock);
 }
 
-static void set_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
-                         int64_t deadline_ns, bool sends_body)
+static void set_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t deadline_ns,
+                         bool sends_body)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *entry = info ? info->socket_context : NULL;
     pthread_mutex_lock(&watcher->lock);
     if (entry) {
@@ -211,8 +209,7 @@ static void set_deadline(struct px_watcher *watcher, struct MHD_Connection *conn
     pthread_mutex_unlock(&watcher->lock);
 }
 
-void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
-                       int64_t nanoseconds)
+void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t nanoseconds)
 {
     set_deadline(watcher, connection, nanoseconds ? px_now_ns() + nanoseconds : 0, false);
 }
@@ -236,7 +233,7 @@ void px_watch_request(struct px_watcher *watcher, struct px_http_request *reques
 {
     struct px_watch *entry = calloc(1, sizeof *entry);
     int fd = entry ? fcntl(descriptor_of(request->connection), F_DUPFD_CLOEXEC, 3) : -1;
-    if (fd < 0) {               /* it is served all the same, and its answer not read */
+    if (fd < 0) { /* it is served all the same, and its answer not read */
         free(entry);
         return;
     }

@@ -22,8 +22,7 @@ void px_watch_connection(void *watcher, struct MHD_Connection *connection, void 
                          enum MHD_ConnectionNotificationCode code);
 
 /* Moves the deadline of a connection, which is then cut: from now; 0: none. */
-void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection,
-                       int64_t nanoseconds);
+void px_watch_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t nanoseconds);
 
 /* The same while a body is awaited, until a time of px_now_ns(): the client is told (408) before its
  * connection is cut. */

@@ -48,8 +48,7 @@ int main(int argc, char **argv)
     pyexec_request_set_output(request, on_output, NULL);
     pyexec_request_set_display(request, on_display, &kept);
     if (pyexec_request_set_input(request, "n", "9007199254740993") < 0 ||
-        pyexec_request_set_input(request, "n", "{") == 0 ||
-        pyexec_request_set_value_json(request, "table") == 0 ||
+        pyexec_request_set_input(request, "n", "{") == 0 || pyexec_request_set_value_json(request, "table") == 0 ||
         pyexec_request_set_value_json(request, "split") < 0)
         errx(1, "a setter");
     if (pyexec_execute_once(executor, request, &result, &error) < 0)

@@ -18,8 +18,8 @@ static int answer(int result, const char *text)
     if (result == 0)
         printf("ok\t%s\n", text ? text : "");
     else
-        printf("error\t%s\t%d\t%s\t%s\n", pyexec_code_name(failure.code), failure.sys_errno,
-               failure.message, failure.hint);
+        printf("error\t%s\t%d\t%s\t%s\n", pyexec_code_name(failure.code), failure.sys_errno, failure.message,
+               failure.hint);
     return fflush(stdout);
 }
 

@@ -26,7 +26,8 @@ struct control {
     char where[240];
 };
 
-#define POLICY "\"python_bin\":\"/usr/bin/python3\",\"disable_open\":false,\"use_import_whitelist\":false,\"banned_imports\":[\"socket\"],\"block_dunder_imports\":false"
+#define POLICY \
+    "\"python_bin\":\"/usr/bin/python3\",\"disable_open\":false,\"use_import_whitelist\":false,\"banned_imports\":[\"socket\"],\"block_dunder_imports\":false"
 #define CONFIG "{\"policy\":{" POLICY "},\"host\":{\"pool_size\":0,\"zygotes\":1}}"
 
 /* Output, a value, its JSON, a display, a file that comes back, a denial, an input. */
@@ -51,8 +52,8 @@ static bool fail(const char *what, const char *detail)
     uint64_t n = control->n;
     control->n = 0;
     faults++;
-    printf("FAULT n=%llu count=%llu %s: %s [%s]\n", (unsigned long long)n, (unsigned long long)control->count, what, detail,
-           control->where);
+    printf("FAULT n=%llu count=%llu %s: %s [%s]\n", (unsigned long long)n, (unsigned long long)control->count, what,
+           detail, control->where);
     fflush(stdout);
     return false;
 }
@@ -64,8 +65,8 @@ static bool judge(const pyexec_error *error)
     snprintf(text, sizeof text, "%s: %s", pyexec_code_name(error->code), error->message);
     if (!armed || !control->fired)
         return fail("an error without a fault", text);
-    if (error->code != PYEXEC_INTERNAL && error->code != PYEXEC_OVERLOADED && error->code != PYEXEC_SANDBOX_UNAVAILABLE &&
-        error->code != PYEXEC_PYTHON_UNSUPPORTED)
+    if (error->code != PYEXEC_INTERNAL && error->code != PYEXEC_OVERLOADED &&
+        error->code != PYEXEC_SANDBOX_UNAVAILABLE && error->code != PYEXEC_PYTHON_UNSUPPORTED)
         return fail("the wrong one is blamed", text);
     if (!*error->message || !*error->hint)
         return fail("an error without words", text);
@@ -125,7 +126,8 @@ static bool call(const char *session, const char *json, char **wanted)
             while (text[i] && text[i] == (*wanted)[i])
                 i++;
             char detail[760];
-            snprintf(detail, sizeof detail, "got …%.300s instead of …%.300s", text + (i > 60 ? i - 60 : 0), *wanted + (i > 60 ? i - 60 : 0));
+            snprintf(detail, sizeof detail, "got …%.300s instead of …%.300s", text + (i > 60 ? i - 60 : 0),
+                     *wanted + (i > 60 ? i - 60 : 0));
             fine = fail("a wrong result", detail);
         }
         control->n = armed_n;
@@ -148,9 +150,18 @@ static char *want_good, *want_bad, *want_late, *want_session, *want_first, *want
 
 static const char ping[] = "{\"code\":\"6 * 7\"}";
 
-static void once(void) { call(NULL, good, &want_good); }
-static void error_run(void) { call(NULL, bad, &want_bad); }
-static void late_run(void) { call(NULL, late, &want_late); }
+static void once(void)
+{
+    call(NULL, good, &want_good);
+}
+static void error_run(void)
+{
+    call(NULL, bad, &want_bad);
+}
+static void late_run(void)
+{
+    call(NULL, late, &want_late);
+}
 
 static void session(void)
 {
@@ -232,7 +243,8 @@ int main(int argc, char **argv)
         if (!scenarios[s].own_executor)
             call(NULL, ping, &want_ping);
     }
-    if (getenv("FAULT_FDS")) system("ls -l /proc/$PPID/fd >&2");
+    if (getenv("FAULT_FDS"))
+        system("ls -l /proc/$PPID/fd >&2");
     int descriptors = count_entries("/proc/self/fd");
     for (n = 1; faults < 20; n += stride) {
         alarm(60);

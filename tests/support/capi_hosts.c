@@ -84,15 +84,13 @@ static double seconds(void)
 static void stopped_before(int cancel)
 {
     pyexec_executor *executor = make(NULL);
-    pyexec_status status = PYEXEC_STATUS_OK,
-                  wanted = cancel ? PYEXEC_STATUS_CANCELLED : PYEXEC_STATUS_ERROR;
+    pyexec_status status = PYEXEC_STATUS_OK, wanted = cancel ? PYEXEC_STATUS_CANCELLED : PYEXEC_STATUS_ERROR;
     pyexec_request *request = ask("import time\ntime.sleep(8)");
     double start = seconds();
     (cancel ? pyexec_request_cancel : pyexec_request_interrupt)(request);
     pyexec_code failure = call(executor, request, &status);
     if (failure != PYEXEC_OK || status != wanted || seconds() - start > 3)
-        DIE("%s, status %s after %.1f s\n", pyexec_code_name(failure), pyexec_status_name(status),
-            seconds() - start);
+        DIE("%s, status %s after %.1f s\n", pyexec_code_name(failure), pyexec_status_name(status), seconds() - start);
     pyexec_request_free(request);
     expect(executor, "1", PYEXEC_STATUS_OK);
     pyexec_executor_free(executor);
@@ -123,8 +121,7 @@ static void output_cancels(void)
     pyexec_request_set_output(request, refuse, &count);
     pyexec_code failure = call(executor, request, &status);
     if (failure != PYEXEC_OK || status != PYEXEC_STATUS_CANCELLED || count < 1)
-        DIE("%s, status %s, %d calls\n", pyexec_code_name(failure), pyexec_status_name(status),
-            count);
+        DIE("%s, status %s, %d calls\n", pyexec_code_name(failure), pyexec_status_name(status), count);
     pyexec_request_free(request);
     pyexec_executor_free(executor);
 }
@@ -178,11 +175,9 @@ static void out_of_descriptors(void)
         /* One more descriptor each time, so that every step of a run meets the limit once. */
         pyexec_status status = PYEXEC_STATUS_OK;
         pyexec_code failure = call(executor, requests[i], &status);
-        if (failure == PYEXEC_OK
-                ? status != PYEXEC_STATUS_OK
-                : failure != PYEXEC_INTERNAL && failure != PYEXEC_OVERLOADED)
-            DIE("%s, status %s with %d free\n", pyexec_code_name(failure),
-                pyexec_status_name(status), i);
+        if (failure == PYEXEC_OK ? status != PYEXEC_STATUS_OK
+                                 : failure != PYEXEC_INTERNAL && failure != PYEXEC_OVERLOADED)
+            DIE("%s, status %s with %d free\n", pyexec_code_name(failure), pyexec_status_name(status), i);
         if (count > 0)
             close(taken[--count]);
     }
@@ -203,8 +198,7 @@ static void *until_closed(void *executor)
     pyexec_request_set_policy(request, "{\"cpu_time_seconds\": null}");
     pyexec_code failure = call(executor, request, &status);
     pyexec_request_free(request);
-    if (failure != PYEXEC_SHUTTING_DOWN &&
-        !(failure == PYEXEC_OK && status == PYEXEC_STATUS_CANCELLED))
+    if (failure != PYEXEC_SHUTTING_DOWN && !(failure == PYEXEC_OK && status == PYEXEC_STATUS_CANCELLED))
         DIE("%s, status %s\n", pyexec_code_name(failure), pyexec_status_name(status));
     return NULL;
 }
@@ -236,9 +230,8 @@ static void overloaded(void)
     pyexec_error error = {0};
     pyexec_result *result = NULL;
     pyexec_request *request = ask("1");
-    if (pyexec_execute_once(executor, request, &result, &error) == 0 ||
-        error.code != PYEXEC_OVERLOADED || error.retry_after_ms <= 0 || !error.message[0] ||
-        !error.hint[0] || result)
+    if (pyexec_execute_once(executor, request, &result, &error) == 0 || error.code != PYEXEC_OVERLOADED ||
+        error.retry_after_ms <= 0 || !error.message[0] || !error.hint[0] || result)
         DIE("%s: %s, %d ms\n", pyexec_code_name(error.code), error.message, error.retry_after_ms);
     pyexec_request_free(request);
     pyexec_executor_free(executor);
@@ -250,11 +243,10 @@ static void refused(void)
 {
     pyexec_error error = {0};
     pyexec_executor *executor = NULL;
-    static const char *bad[] = {
-        "{", "[]", "{\"timeout_ms\": \"x\"}", "{\"timeout_m\": 1}", "{\"timeout_ms\": 0}", ""};
+    static const char *bad[] = {"{", "[]", "{\"timeout_ms\": \"x\"}", "{\"timeout_m\": 1}", "{\"timeout_ms\": 0}", ""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        if (pyexec_executor_new(bad[i], NULL, &executor, &error) == 0 ||
-            error.code != PYEXEC_INVALID_POLICY || executor)
+        if (pyexec_executor_new(bad[i], NULL, &executor, &error) == 0 || error.code != PYEXEC_INVALID_POLICY ||
+            executor)
             DIE("%s: %s\n", bad[i], pyexec_code_name(error.code));
     executor = make(NULL);
     static const struct {
@@ -265,8 +257,7 @@ static void refused(void)
         pyexec_result *result = NULL;
         pyexec_request *request = pyexec_request_new();
         if (pyexec_request_set_code(request, codes[i].code, codes[i].length) == 0 &&
-            (pyexec_execute_once(executor, request, &result, &error) == 0 ||
-             error.code != PYEXEC_INVALID_REQUEST))
+            (pyexec_execute_once(executor, request, &result, &error) == 0 || error.code != PYEXEC_INVALID_REQUEST))
             DIE("code %zu was taken\n", i);
         pyexec_request_free(request);
     }

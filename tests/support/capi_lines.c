@@ -19,7 +19,8 @@ int main(void)
     pyexec_error error;
     pyexec_executor *executor = NULL;
     if (pyexec_executor_new("{\"python_bin\": \"/usr/bin/python3\", \"use_import_whitelist\": false,"
-                            " \"banned_imports\": []}", NULL, &executor, &error) < 0)
+                            " \"banned_imports\": []}",
+                            NULL, &executor, &error) < 0)
         return fprintf(stderr, "%s\n", error.message), 1;
     char *line = NULL;
     size_t size = 0;

@@ -39,7 +39,8 @@ int main(int count, char **arguments)
     pyexec_error error;
     snprintf(configuration, sizeof configuration,
              "{\"policy\": {\"python_bin\": \"/usr/bin/python3\", \"disable_open\": false}, "
-             "\"session\": {\"workspace_root\": \"%s\"}}", count > 1 ? arguments[1] : "");
+             "\"session\": {\"workspace_root\": \"%s\"}}",
+             count > 1 ? arguments[1] : "");
     if (pyexec_executor_open(configuration, &executor, &error) < 0)
         DIE(error);
     pyexec_executor_use_principals(executor);

@@ -65,13 +65,15 @@ int main(void)
     struct sigaction action = {.sa_handler = tick};
     sigaction(SIGALRM, &action, NULL);
     set_timer(100);
-    if (pyexec_executor_new("{\"python_bin\": \"/usr/bin/python3\", \"disable_open\": false}", NULL, &executor, &error) < 0)
+    if (pyexec_executor_new("{\"python_bin\": \"/usr/bin/python3\", \"disable_open\": false}", NULL, &executor,
+                            &error) < 0)
         DIE("%s\n", error.message);
     for (int i = 0; i < SESSION_CALLS; i++) {
         char value[16];
         snprintf(value, sizeof value, "%d", i + 1);
-        check(call(executor, "s", "print(open('in').read())\n_ = open('out', 'a').write('x')\n"
-                                  "try:\n    n += 1\nexcept NameError:\n    n = 1\nn"),
+        check(call(executor, "s",
+                   "print(open('in').read())\n_ = open('out', 'a').write('x')\n"
+                   "try:\n    n += 1\nexcept NameError:\n    n = 1\nn"),
               value, i ? "\"created\":false" : "\"created\":true");
     }
     for (int i = 0; i < RUNS; i++)

@@ -96,7 +96,7 @@ static void cycles(int count)
 
 static void grows_by_nothing(void)
 {
-    cycles(50);             /* what malloc keeps, of each thread's arena, grows no more */
+    cycles(50); /* what malloc keeps, of each thread's arena, grows no more */
     struct held before = held();
     cycles(150);
     struct held after = held();
@@ -104,7 +104,7 @@ static void grows_by_nothing(void)
             before.threads, before.resident_kib, after.descriptors, after.threads, after.resident_kib);
     if (after.descriptors != before.descriptors || after.threads != before.threads)
         DIE("descriptors or threads are left\n");
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)     /* they keep what is freed */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they keep what is freed */
     if (after.resident_kib > before.resident_kib + 512)
         DIE("memory is left\n");
 #endif
@@ -206,10 +206,12 @@ int main(int count, char **arguments)
             return 1;
         pyexec_executor_free(second);
     } else if (strcmp(name, "interrupt") == 0) {
-        stopped(interrupter, "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass\n", PYEXEC_STATUS_OK);
+        stopped(interrupter, "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass\n",
+                PYEXEC_STATUS_OK);
     } else if (strcmp(name, "cancel") == 0) {
         stopped(canceller, "while True: pass", PYEXEC_STATUS_CANCELLED);
-        stopped(canceller, "while True:\n    try:\n        while True: pass\n    except BaseException: pass\n", PYEXEC_STATUS_CANCELLED);
+        stopped(canceller, "while True:\n    try:\n        while True: pass\n    except BaseException: pass\n",
+                PYEXEC_STATUS_CANCELLED);
     } else if (strcmp(name, "free-while-running") == 0) {
         pyexec_executor *executor = make();
         pthread_t thread;

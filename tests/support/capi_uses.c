@@ -12,8 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define POLICY                                                                          \
-    "{\"python_bin\": \"/usr/bin/python3\", \"use_import_whitelist\": false, \"banned_imports\": []}"
+#define POLICY "{\"python_bin\": \"/usr/bin/python3\", \"use_import_whitelist\": false, \"banned_imports\": []}"
 #define DIE(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), exit(1))
 #define WANT(condition) ((condition) ? (void)0 : DIE("line %d: %s", __LINE__, #condition))
 #define SLEEP "import time\nprint('began', flush=True)\ntime.sleep(4)"
@@ -89,8 +88,7 @@ static void output_as_it_comes(void)
 {
     pyexec_executor *executor = make(NULL);
     size_t counts[3] = {0};
-    pyexec_request *request =
-        ask("import sys\nprint('a' * 3000000)\nprint('e' * 9, file=sys.stderr)");
+    pyexec_request *request = ask("import sys\nprint('a' * 3000000)\nprint('e' * 9, file=sys.stderr)");
     pyexec_request_set_output(request, count_output, counts);
     pyexec_result *result = answer(executor, request);
     WANT(result);
@@ -217,8 +215,7 @@ static void executed(void)
 
 static void json_refused(void)
 {
-    static const char *const bad[] = {"{", "[]", "{\"nosuch\": 1}", "{\"code\": 5}",
-                                      "{\"code\": \"\\ud800\"}"};
+    static const char *const bad[] = {"{", "[]", "{\"nosuch\": 1}", "{\"code\": 5}", "{\"code\": \"\\ud800\"}"};
     pyexec_executor *executor = make(NULL);
     pyexec_request *request = pyexec_request_new();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

@@ -12,7 +12,8 @@ static int is_due(const char *name)
 {
     static int calls;
     const char *wanted = getenv("FAIL_CALL");
-    if (!wanted || strcmp(wanted, name) != 0 || __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) != atoi(getenv("FAIL_NUMBER")))
+    if (!wanted || strcmp(wanted, name) != 0 ||
+        __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) != atoi(getenv("FAIL_NUMBER")))
         return 0;
     (void)!write(2, "injected\n", 9);
     errno = ENOMEM;
@@ -21,12 +22,12 @@ static int is_due(const char *name)
 
 ssize_t recv(int fd, void *bytes, size_t size, int flags)
 {
-    ssize_t (*real)(int, void *, size_t, int) = (ssize_t (*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv");
+    ssize_t (*real)(int, void *, size_t, int) = (ssize_t(*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv");
     return is_due("recv") ? -1 : real(fd, bytes, size, flags);
 }
 
 ssize_t read(int fd, void *bytes, size_t size)
 {
-    ssize_t (*real)(int, void *, size_t) = (ssize_t (*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
+    ssize_t (*real)(int, void *, size_t) = (ssize_t(*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
     return is_due("read") ? -1 : real(fd, bytes, size);
 }

@@ -31,16 +31,33 @@
 #include <unistd.h>
 
 enum kind {
-    MEMORY, OPEN, READ, WRITE, RECEIVE, SEND, POLL, MAP, SOCKET, PIPE, FCNTL, EVENTFD, MEMFD, START, WAIT, EPOLL, STAT,
-    RAW, RANDOM,
+    MEMORY,
+    OPEN,
+    READ,
+    WRITE,
+    RECEIVE,
+    SEND,
+    POLL,
+    MAP,
+    SOCKET,
+    PIPE,
+    FCNTL,
+    EVENTFD,
+    MEMFD,
+    START,
+    WAIT,
+    EPOLL,
+    STAT,
+    RAW,
+    RANDOM,
 };
 
 struct control {
-    _Atomic uint32_t generation;    /* changed by whoever arms */
+    _Atomic uint32_t generation; /* changed by whoever arms */
     uint32_t kind, error, onward;
-    _Atomic uint64_t n;             /* 0: nothing fails */
+    _Atomic uint64_t n; /* 0: nothing fails */
     _Atomic uint64_t count, fired;
-    char where[240];                /* of the first failure: module+offset */
+    char where[240]; /* of the first failure: module+offset */
 };
 
 static struct control own, *control = &own;
@@ -54,7 +71,9 @@ struct control *fault_control(void)
 
 static const char *const COUNTED[] = {"libpyexec.so", "pyexec_serve.so", "libjansson.so", "/libc.so.6", "/pyexec"};
 
-static struct { uintptr_t from, to; } ranges[16];
+static struct {
+    uintptr_t from, to;
+} ranges[16];
 static size_t range_count;
 static uint32_t ranges_of;
 static _Thread_local int inside;
@@ -149,16 +168,25 @@ void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(voi
     } \
     return call
 
-void *malloc(size_t size) { ALLOCATE(__libc_malloc(size)); }
-void *calloc(size_t count, size_t size) { ALLOCATE(__libc_calloc(count, size)); }
-void *realloc(void *memory, size_t size) { ALLOCATE(__libc_realloc(memory, size)); }
+void *malloc(size_t size)
+{
+    ALLOCATE(__libc_malloc(size));
+}
+void *calloc(size_t count, size_t size)
+{
+    ALLOCATE(__libc_calloc(count, size));
+}
+void *realloc(void *memory, size_t size)
+{
+    ALLOCATE(__libc_realloc(memory, size));
+}
 
 /* ---- Calls of the kernel ---- */
 
 #define REAL(name) \
     static __typeof__(name) *real; \
     if (!real) \
-        real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+    real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 #define FAIL(kind, result) \
     if (fails(kind, CALLER)) { \
@@ -194,8 +222,8 @@ WRAP(RECEIVE, ssize_t, __recv_chk, (int fd, void *to, size_t size, size_t room, 
 WRAP(RECEIVE, ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags))
 WRAP(SEND, ssize_t, send, (int fd, const void *from, size_t size, int flags), (fd, from, size, flags))
 WRAP(SEND, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
-WRAP(POLL, int, poll, (struct pollfd *fds, nfds_t count, int timeout), (fds, count, timeout))
-WRAP(POLL, int, __poll_chk, (struct pollfd *fds, nfds_t count, int timeout, size_t room), (fds, count, timeout, room))
+WRAP(POLL, int, poll, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))
+WRAP(POLL, int, __poll_chk, (struct pollfd * fds, nfds_t count, int timeout, size_t room), (fds, count, timeout, room))
 WRAP(SOCKET, int, socketpair, (int domain, int type, int protocol, int *ends), (domain, type, protocol, ends))
 WRAP(SOCKET, int, socket, (int domain, int type, int protocol), (domain, type, protocol))
 WRAP(SOCKET, int, bind, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size))
@@ -275,10 +303,11 @@ void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t o
         return real arguments; \
     }
 
-WRAP_START(posix_spawn, (pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                         const posix_spawnattr_t *attributes, char *const *arguments, char *const *environment),
+WRAP_START(posix_spawn,
+           (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,
+            const posix_spawnattr_t *attributes, char *const *arguments, char *const *environment),
            (pid, path, actions, attributes, arguments, environment))
-WRAP_START(pthread_create, (pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *data),
+WRAP_START(pthread_create, (pthread_t * thread, const pthread_attr_t *attributes, void *(*run)(void *), void *data),
            (thread, attributes, run, data))
 
 /* openat2, pidfd_open, pidfd_send_signal, waitid with rusage. */

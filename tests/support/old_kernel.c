@@ -23,7 +23,7 @@
 
 /* The same numbers on all architectures. */
 #define CREATE_RULESET 444
-#define RESTRICT_SELF 446               /* the last call of Linux 5.13 */
+#define RESTRICT_SELF 446 /* the last call of Linux 5.13 */
 #define X32_BIT 0x40000000
 #define FIRST_ABI_ATTR_SIZE 8
 
@@ -67,7 +67,7 @@ static void answer(int listener)
 {
     struct seccomp_notif request = {0};
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
-        return;                         /* the caller was killed meanwhile */
+        return; /* the caller was killed meanwhile */
     struct seccomp_notif_resp response = {.id = request.id, .val = 1};
     (void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
@@ -80,7 +80,8 @@ static int send_descriptor(int channel, int fd)
     } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
     struct iovec byte = {.iov_base = "", .iov_len = 1};
-    struct msghdr message = {.msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     return sendmsg(channel, &message, 0) == 1 ? 0 : -1;
 }
 

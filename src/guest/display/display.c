@@ -9,8 +9,8 @@
 #include "base/fds.h"
 #include "base/mime.h"
 #include "base/utf8.h"
-#include "guest/guard/guard.h"
 #include "guest/embedded_python.h"
+#include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
 #include "guest/signals.h"
 #include "guest/streams.h"
@@ -19,15 +19,15 @@
 #define NOTICE_MAX 4096
 
 static struct {
-    const struct px_script *run;           /* NULL: none */
+    const struct px_script *run; /* NULL: none */
     struct px_source *sources;
     uint64_t count, bytes, dropped;
-    bool told;                          /* that some are dropped */
+    bool told; /* that some are dropped */
 } state;
 
-static bool figures;                    /* matplotlib's backend has been made */
+static bool figures; /* matplotlib's backend has been made */
 
-static PyObject *rich_names;            /* tuple of str */
+static PyObject *rich_names; /* tuple of str */
 static PyObject *path_finder;
 
 void px_display_arm(const struct px_script *run, struct px_source *sources)
@@ -57,7 +57,7 @@ static int print(const struct px_buffer *text)
     px_write_all(STDERR_FILENO, px_buffer_shown(text), text->length);
     if (px_signals_fired() == before)
         return 0;
-    px_signals_raise_last();            /* flushing swallowed it */
+    px_signals_raise_last(); /* flushing swallowed it */
     return -1;
 }
 
@@ -102,8 +102,10 @@ static int drop(const char *limit, uint64_t value, const char *advice)
     if (state.told)
         return 0;
     state.told = true;
-    px_buffer_printf(&text, "pyexec: a display was dropped, as are all that follow and do not fit: "
-                            "%s=%" PRIu64 " is used up. %s\n", limit, value, advice);
+    px_buffer_printf(&text,
+                     "pyexec: a display was dropped, as are all that follow and do not fit: "
+                     "%s=%" PRIu64 " is used up. %s\n",
+                     limit, value, advice);
     return print(&text);
 }
 
@@ -125,7 +127,7 @@ static int64_t cost_of(PyObject *forms)
 /* The whole display while this thread has the GIL, so that no other's gets into it. */
 static void put(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
 {
-    static struct px_wire_writer writer;        /* the run's own may hold half a result */
+    static struct px_wire_writer writer; /* the run's own may hold half a result */
     writer.socket = state.run->out->socket;
     writer.length = 0;
     px_wire_put(&writer, PX_RESULT_DISPLAY, &kind, 1);
@@ -154,7 +156,7 @@ static int put_in_order(PyObject *forms, const char *metadata, size_t metadata_l
         put(forms, metadata, metadata_length, kind);
     if (px_signals_fired() == before)
         return 0;
-    px_signals_raise_last();            /* flushing swallowed it */
+    px_signals_raise_last(); /* flushing swallowed it */
     return -1;
 }
 
@@ -195,8 +197,7 @@ static PyObject *send_display(PyObject *self, PyObject *arguments)
 static PyObject *mime_kind(PyObject *self, PyObject *name)
 {
     (void)self;
-    static const char *const kinds[] = {
-        [PX_MIME_TEXT] = "text", [PX_MIME_JSON] = "json", [PX_MIME_BINARY] = "binary"};
+    static const char *const kinds[] = {[PX_MIME_TEXT] = "text", [PX_MIME_JSON] = "json", [PX_MIME_BINARY] = "binary"};
     px_auto_buffer struct px_buffer text = {0};
     if (!PyUnicode_Check(name) || !px_pyobject_text(&text, name, PX_MIME_MAX))
         Py_RETURN_NONE;
@@ -244,9 +245,11 @@ static PyMethodDef display_definition = {
 
 static bool is_hooked(PyObject *name)
 {
-    static const char *const hooked[] = {
-        "matplotlib", "matplotlib.font_manager", "plotly.io._renderers", "altair", "PIL.ImageShow",
-        "IPython", "IPython.display", "IPython.core.display_functions", "numba.core.caching", "pyexec_matplotlib"};
+    static const char *const hooked[] = {"matplotlib",           "matplotlib.font_manager",
+                                         "plotly.io._renderers", "altair",
+                                         "PIL.ImageShow",        "IPython",
+                                         "IPython.display",      "IPython.core.display_functions",
+                                         "numba.core.caching",   "pyexec_matplotlib"};
     for (size_t i = 0; name && PyUnicode_Check(name) && i < PX_COUNT(hooked); i++)
         if (PyUnicode_CompareWithASCIIString(name, hooked[i]) == 0)
             return true;
@@ -256,7 +259,7 @@ static bool is_hooked(PyObject *name)
 /* The finders after this one. */
 static PyObject *other_finders(void)
 {
-    PyObject *all = PySys_GetObject("meta_path");       /* borrowed */
+    PyObject *all = PySys_GetObject("meta_path"); /* borrowed */
     PyObject *others = PyList_New(0);
     for (Py_ssize_t i = 0; all && others && PyList_Check(all) && i < PyList_Size(all); i++)
         if (PyList_GetItem(all, i) != path_finder && PyList_Append(others, PyList_GetItem(all, i)) < 0)
@@ -280,7 +283,7 @@ static PyMethodDef find_definition = {"find_spec", find_spec, METH_VARARGS, NULL
 /* First of sys.meta_path, an object whose find_spec answers for few names. */
 static int install_finder(void)
 {
-    PyObject *all = PySys_GetObject("meta_path");       /* borrowed */
+    PyObject *all = PySys_GetObject("meta_path"); /* borrowed */
     px_auto_object PyObject *function = PyCFunction_New(&find_definition, NULL);
     path_finder = PyModule_New("pyexec_finder");
     if (!all || !function || !path_finder || PyObject_SetAttrString(path_finder, "find_spec", function) < 0)
@@ -290,13 +293,12 @@ static int install_finder(void)
 
 int px_display_prepare(void)
 {
-    PyObject *builtins = PyEval_GetBuiltins();      /* borrowed */
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
     px_auto_object PyObject *function = PyCFunction_New(&display_definition, NULL);
-    rich_names = Py_BuildValue("(sssssssssss)", "_repr_html_", "_repr_mimebundle_", "_repr_png_",
-                               "_repr_svg_", "_repr_markdown_", "_repr_latex_", "_repr_json_",
-                               "_repr_jpeg_", "_repr_pdf_", "_repr_javascript_", "__getattr__");
-    if (!builtins || !function || !rich_names ||
-        PyDict_SetItemString(builtins, "display", function) < 0)
+    rich_names = Py_BuildValue("(sssssssssss)", "_repr_html_", "_repr_mimebundle_", "_repr_png_", "_repr_svg_",
+                               "_repr_markdown_", "_repr_latex_", "_repr_json_", "_repr_jpeg_", "_repr_pdf_",
+                               "_repr_javascript_", "__getattr__");
+    if (!builtins || !function || !rich_names || PyDict_SetItemString(builtins, "display", function) < 0)
         return -1;
     return px_embedded_prepare() < 0 ? -1 : install_finder();
 }
@@ -318,8 +320,8 @@ void px_display_prepare_ahead(void)
 static bool is_plain(PyObject *value)
 {
     return PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) ||
-           PyBool_Check(value) || PyList_CheckExact(value) || PyTuple_CheckExact(value) ||
-           PyDict_CheckExact(value) || PyBytes_CheckExact(value) || PyType_Check(value);
+           PyBool_Check(value) || PyList_CheckExact(value) || PyTuple_CheckExact(value) || PyDict_CheckExact(value) ||
+           PyBytes_CheckExact(value) || PyType_Check(value);
 }
 
 /* Classes of C that have been looked at, and have no such name: they never get one, nor end. */
@@ -370,14 +372,13 @@ int px_display_figures(void)
 
 /* ---- Values in and out ---- */
 
-int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json,
-                          struct px_buffer *why)
+int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json, struct px_buffer *why)
 {
     if (run->value_json == PX_VALUE_JSON_NONE)
         return 0;
     const char *tables = run->value_json == PX_VALUE_JSON_SPLIT ? "split" : "records";
-    px_auto_object PyObject *pair = px_embedded_call(
-        "value_json", Py_BuildValue("(OsK)", value, tables, (unsigned long long)run->max_value), NULL);
+    px_auto_object PyObject *pair =
+        px_embedded_call("value_json", Py_BuildValue("(OsK)", value, tables, (unsigned long long)run->max_value), NULL);
     if (!pair || !PyTuple_Check(pair))
         return pair ? 0 : -1;
     PyObject *text = PyTuple_GetItem(pair, 0), *problem = PyTuple_GetItem(pair, 1);
@@ -392,7 +393,7 @@ int px_display_set_variables(const struct px_script *run, PyObject *names)
 {
     if (!run->variables_length)
         return 0;
-    px_auto_object PyObject *values = px_embedded_call(
-        "variables", Py_BuildValue("(s#)", run->variables, (Py_ssize_t)run->variables_length), NULL);
+    px_auto_object PyObject *values =
+        px_embedded_call("variables", Py_BuildValue("(s#)", run->variables, (Py_ssize_t)run->variables_length), NULL);
     return values ? PyDict_Update(names, values) : -1;
 }

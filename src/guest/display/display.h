@@ -30,8 +30,7 @@ int px_display_figures(void);
 
 /* The last value as JSON, when the run asks for it: appended to *json, or else why not to *why. 0,
  * or -1 as above. */
-int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json,
-                          struct px_buffer *why);
+int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json, struct px_buffer *why);
 
 /* Sets the run's inputs as variables. 0, or -1 with an exception. */
 int px_display_set_variables(const struct px_script *run, PyObject *names);

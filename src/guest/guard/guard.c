@@ -10,12 +10,12 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "guest/guard/denial.h"
-#include "guest/traceback/frames.h"
 #include "guest/guard/guard_code.h"
 #include "guest/guard/guard_files.h"
 #include "guest/guard/guard_imports.h"
 #include "guest/guard/open_files.h"
 #include "guest/pyobject_access.h"
+#include "guest/traceback/frames.h"
 
 #define DETAIL_ITEMS_MAX 50
 
@@ -45,8 +45,25 @@ int px_guard_arm(const struct px_script *run)
 static const struct px_script *run;
 
 enum event_kind {
-    OPEN, READ, WRITE, WRITE_TWO, SYMLINK, DATABASE, SOCKET_NEW, SOCKET, SOCKET_SELF, PROCESS,
-    PROCESS_SECOND, MAPPING, COMPILE, CODE_NEW, CODE_USED, CODE_SET, MARSHAL, IMPORT, LIBRARY
+    OPEN,
+    READ,
+    WRITE,
+    WRITE_TWO,
+    SYMLINK,
+    DATABASE,
+    SOCKET_NEW,
+    SOCKET,
+    SOCKET_SELF,
+    PROCESS,
+    PROCESS_SECOND,
+    MAPPING,
+    COMPILE,
+    CODE_NEW,
+    CODE_USED,
+    CODE_SET,
+    MARSHAL,
+    IMPORT,
+    LIBRARY
 };
 
 /* What is judged (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob
@@ -104,16 +121,13 @@ static const struct {
 
 static PyObject *item(PyObject *arguments, Py_ssize_t index)
 {
-    return PyTuple_Check(arguments) && PyTuple_Size(arguments) > index
-               ? PyTuple_GetItem(arguments, index)
-               : NULL;
+    return PyTuple_Check(arguments) && PyTuple_Size(arguments) > index ? PyTuple_GetItem(arguments, index) : NULL;
 }
 
 /* Whether its repr runs none of the script's code. */
 static bool is_plain(PyObject *object, int depth)
 {
-    if (object == Py_None || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object) ||
-        PyLong_CheckExact(object))
+    if (object == Py_None || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object) || PyLong_CheckExact(object))
         return true;
     bool list = PyList_CheckExact(object);
     if (depth > 0 || (!list && !PyTuple_CheckExact(object)))
@@ -127,8 +141,8 @@ static bool is_plain(PyObject *object, int depth)
     return true;
 }
 
-static int refuse(enum px_denial_layer layer, const char *event, PyObject *detail, bool report,
-                  const char *phrase, const char *hint)
+static int refuse(enum px_denial_layer layer, const char *event, PyObject *detail, bool report, const char *phrase,
+                  const char *hint)
 {
     if (report) {
         struct px_buffer px_auto_buffer what = {0};
@@ -162,7 +176,7 @@ static int check_open(PyObject *arguments)
 /* Frames of socket.py, from the innermost on. */
 struct socket_frames {
     int depth;
-    bool probe;                 /* getfqdn asks for names and copes without */
+    bool probe; /* getfqdn asks for names and copes without */
 };
 
 static bool count_socket_frames(const struct px_frame *frame, void *data)
@@ -206,8 +220,8 @@ static int check_socket(const char *event, PyObject *detail)
 /* Standard modules that try a program and cope without; other libraries act for themselves. */
 static bool is_probe(const struct px_frame *frame, void *data)
 {
-    static const char *const modules[] = {"/platform.py", "/uuid.py", "/ctypes/util.py",
-                                          "/locale.py", "/webbrowser.py"};
+    static const char *const modules[] = {"/platform.py", "/uuid.py", "/ctypes/util.py", "/locale.py",
+                                          "/webbrowser.py"};
     for (size_t i = 0; i < PX_COUNT(modules); i++)
         if (strstr(frame->filename, modules[i]))
             *(bool *)data = true;
@@ -220,8 +234,7 @@ static int check_process(const char *event, PyObject *detail)
 {
     bool probe = false;
     px_frames_walk(is_probe, &probe);
-    return refuse(PX_DENIAL_PROCESSES, event, detail, !probe,
-                  "processes are not allowed",
+    return refuse(PX_DENIAL_PROCESSES, event, detail, !probe, "processes are not allowed",
                   "A script can't start programs or fork: do it in Python in this process.");
 }
 
@@ -239,19 +252,19 @@ static void note_mapping(PyObject *fd)
 
 void px_guard_explain(PyObject *exception, int32_t line)
 {
-    if (!run || !line || line != mapping_line ||
-        !PyErr_GivenExceptionMatches(exception, PyExc_PermissionError))
+    if (!run || !line || line != mapping_line || !PyErr_GivenExceptionMatches(exception, PyExc_PermissionError))
         return;
     px_auto_object PyObject *args = px_pyobject_attribute(exception, px_name.args);
     PyObject *number = args ? item(args, 0) : NULL;
     bool kernels = number && PyLong_Check(number) && PyLong_AsLong(number) == EPERM;
     PyErr_Clear();
-    if (!kernels)           /* the guard's own have none */
+    if (!kernels) /* the guard's own have none */
         return;
     px_guard_deny_at(PX_DENIAL_SYSCALL, "mmap MAP_SHARED without a file",
                      "Memory that is shared without a file is not available: no limit would count "
                      "it. Use mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), or a "
-                     "bytearray.", line);
+                     "bytearray.",
+                     line);
 }
 
 static int check(size_t i, PyObject *arguments)
@@ -325,9 +338,7 @@ int px_guard_install(const char *const *trees, size_t stdlib_count)
         PyErr_SetString(PyExc_RuntimeError, "the interpreter has no PySys_AddAuditHook");
         return -1;
     }
-    return px_python.add_audit_hook(on_event, NULL) < 0 || px_code_install() < 0
-               ? -1
-               : px_imports_install();
+    return px_python.add_audit_hook(on_event, NULL) < 0 || px_code_install() < 0 ? -1 : px_imports_install();
 }
 
 int px_guard_arm(const struct px_script *armed)

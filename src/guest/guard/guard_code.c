@@ -4,22 +4,22 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "guest/traceback/frames.h"
 #include "guest/guard/guard.h"
 #include "guest/guard/guard_imports.h"
 #include "guest/pyobject_access.h"
+#include "guest/traceback/frames.h"
 
 #define FROZEN "<frozen "
 
-static PyObject *real_rename;       /* _imp._fix_co_filename */
+static PyObject *real_rename; /* _imp._fix_co_filename */
 
 /* Who does what is about to happen. */
 enum actor { BY_NOBODY, BY_SCRIPT, BY_LIBRARY, BY_IMPORT };
 
 struct walk {
     enum actor actor;
-    bool import;            /* the import system was met */
-    bool by_wrapper;        /* and was called through the import policy */
+    bool import;     /* the import system was met */
+    bool by_wrapper; /* and was called through the import policy */
 };
 
 static bool is_importing(const struct px_frame *frame)
@@ -128,7 +128,7 @@ int px_code_check_marshal(const char *event, PyObject *bytes)
 int px_code_check_extension(PyObject *name, PyObject *path)
 {
     if (!path || !PyUnicode_Check(path))
-        return 0;           /* any other import: the import policy has judged it */
+        return 0; /* any other import: the import policy has judged it */
     struct walk walk = walk_frames();
     if (walk.actor != BY_SCRIPT || (walk.import && px_imports_permit_object(name)))
         return 0;

@@ -11,11 +11,11 @@
 #include "base/cleanup.h"
 #include "base/paths.h"
 #include "base/utf8.h"
-#include "guest/traceback/frames.h"
 #include "guest/guard/guard.h"
 #include "guest/guard/guard_imports.h"
 #include "guest/guard/open_files.h"
 #include "guest/pyobject_access.h"
+#include "guest/traceback/frames.h"
 
 static const struct px_script *run;
 
@@ -32,9 +32,8 @@ static const char *const own_data[] = {
 /* Standard modules that look for files by themselves and cope without: refused, but not
  * reported as something that the script did. */
 static const char *const probing[] = {
-    "/linecache.py", "/traceback.py", "/uuid.py", "/platform.py", "/ctypes/util.py",
-    "/locale.py", "/gettext.py", "/getpass.py", "/tempfile.py", "/webbrowser.py",
-    "/tokenize.py", "/warnings.py",
+    "/linecache.py", "/traceback.py", "/uuid.py",     "/platform.py",   "/ctypes/util.py", "/locale.py",
+    "/gettext.py",   "/getpass.py",   "/tempfile.py", "/webbrowser.py", "/tokenize.py",    "/warnings.py",
 };
 
 static bool one_of(const char *const *parts, size_t count, const char *filename)
@@ -74,13 +73,11 @@ static bool judge(const struct px_frame *frame, void *data)
         return true;
     default:
         if (strncmp(frame->filename, "<frozen importlib", 17) == 0 &&
-            (strcmp(frame->function, "_find_and_load") == 0 ||
-             strcmp(frame->function, "_find_spec") == 0)) {
+            (strcmp(frame->function, "_find_and_load") == 0 || strcmp(frame->function, "_find_spec") == 0)) {
             judgement->purpose = FOR_IMPORT;
             return false;
         }
-        if (one_of(own_data, PX_COUNT(own_data), frame->filename) &&
-            frame->filename[0] != '<') {
+        if (one_of(own_data, PX_COUNT(own_data), frame->filename) && frame->filename[0] != '<') {
             judgement->purpose = FOR_LIBRARY;
             return true;
         }
@@ -137,8 +134,7 @@ static void resolve(const char *path, char *resolved)
     strcat(resolved, rest);
 }
 
-static int refuse(const char *event, const char *path, bool report, const char *phrase,
-                  const char *hint)
+static int refuse(const char *event, const char *path, bool report, const char *phrase, const char *hint)
 {
     /* Any bytes can be a path; both readers want text. */
     struct px_buffer px_auto_buffer shown = {0};
@@ -153,8 +149,7 @@ static int refuse(const char *event, const char *path, bool report, const char *
 }
 
 /* Whether a refusal is news of the script, and not of what other code tries by itself. */
-static bool worth_reporting(enum purpose purpose, const char *path, const char *resolved,
-                            bool writes)
+static bool worth_reporting(enum purpose purpose, const char *path, const char *resolved, bool writes)
 {
     /* The interpreter looks for lines to print in "<cell>", and in that in each library folder. */
     const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
@@ -181,8 +176,10 @@ static int refuse_outside(const char *event, const char *path, bool report)
     const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
     bool here = *last && strlen(last) < 150 && !strchr(last, '\'') && px_utf8_valid(last, strlen(last), NULL) &&
                 strcmp(last, "..") != 0 && access(last, F_OK) == 0;
-    int length = snprintf(hint, sizeof hint, "Only files inside the working directory %s can be used; give "
-                          "a path relative to it", run->workspace);
+    int length = snprintf(hint, sizeof hint,
+                          "Only files inside the working directory %s can be used; give "
+                          "a path relative to it",
+                          run->workspace);
     snprintf(hint + length, sizeof hint - (size_t)length, here ? ", as in open('%s')." : ".", last);
     return refuse(event, path, report, "outside sandbox", hint);
 }
@@ -207,7 +204,8 @@ static int check_path(const char *event, const char *path, bool writes)
         return 0;
     bool report = worth_reporting(purpose, path, resolved, writes);
     if (run->files == PX_FILES_NONE)
-        return refuse(event, path, report, "open() disabled", px_imports_permit("io")
+        return refuse(event, path, report, "open() disabled",
+                      px_imports_permit("io")
                           ? "This policy gives the script no file access (policy field disable_open): keep "
                             "data in variables or io.StringIO, and give results back by print() or as the "
                             "last expression."

@@ -8,22 +8,22 @@
 #include "base/cleanup.h"
 #include "base/spelling.h"
 #include "base/utf8.h"
-#include "guest/traceback/frames.h"
 #include "guest/guard/guard.h"
-#include "guest/modules.h"
 #include "guest/guard/open_files.h"
+#include "guest/modules.h"
 #include "guest/pyobject_access.h"
+#include "guest/traceback/frames.h"
 
 static const struct px_script *run;
 static PyObject *real_import;
-static PyObject *wrapped_module, *wrapped_import;   /* importlib's, once it is loaded */
+static PyObject *wrapped_module, *wrapped_import; /* importlib's, once it is loaded */
 static PyObject *name_importlib;
-static __thread bool own;       /* this thread imports for the sandbox itself */
-static __thread int depth;      /* of imports of this thread that the policy let through */
+static __thread bool own;  /* this thread imports for the sandbox itself */
+static __thread int depth; /* of imports of this thread that the policy let through */
 
 /* What to use instead, for the names that generated code asks for most. */
 static const struct {
-    const char *names;      /* each between spaces */
+    const char *names; /* each between spaces */
     const char *advice;
 } advice[] = {
     {" os pathlib shutil glob tempfile fileinput ",
@@ -122,8 +122,7 @@ static int refuse(const char *name, const char *verdict)
     px_buffer_printf(&what, "import %s", name);
     px_guard_deny(PX_DENIAL_IMPORTS, px_buffer_shown(&what), px_buffer_shown(&hint));
     px_auto_object PyObject *message = PyUnicode_FromFormat(
-        "import '%s' %s. %s", name, strcmp(verdict, "banned") == 0 ? "banned" : "not allowed",
-        px_buffer_shown(&hint));
+        "import '%s' %s. %s", name, strcmp(verdict, "banned") == 0 ? "banned" : "not allowed", px_buffer_shown(&hint));
     px_auto_object PyObject *module = PyUnicode_FromString(name);
     if (message && module)
         PyErr_SetImportError(message, module, NULL);
@@ -140,8 +139,7 @@ static bool in_set(PyObject *set, const char *name)
 
 bool px_imports_permit(const char *name)
 {
-    return run->flags & PX_RUN_FLAG_WHITELIST ? in_set(run->allowed, name)
-                                              : !in_set(run->banned, name);
+    return run->flags & PX_RUN_FLAG_WHITELIST ? in_set(run->allowed, name) : !in_set(run->banned, name);
 }
 
 /* Whether the script may import this top-level module. 0, or -1 with ImportError. */
@@ -166,7 +164,7 @@ static int check_object(PyObject *name)
 {
     struct px_buffer px_auto_buffer text = {0};
     if (!name || !PyUnicode_Check(name))
-        return 0;       /* the real function raises TypeError */
+        return 0; /* the real function raises TypeError */
     px_pyobject_text(&text, name, 1000);
     return check_name(px_buffer_shown(&text));
 }
@@ -225,8 +223,7 @@ static void wrap_importlib(void)
     wrap(module, "__import__", &definitions[1], &wrapped_import);
 }
 
-static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t index,
-                          const char *name)
+static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t index, const char *name)
 {
     if (PyTuple_Size(arguments) > index)
         return PyTuple_GetItem(arguments, index);
@@ -237,11 +234,12 @@ static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t in
  * is not the script's import. Big divisions need _pylong, the syntax of generics needs typing,
  * pickle's data names builtins and _codecs. */
 static const char *const c_imports[] = {
-    "__main__", "_ast_unparse", "_bootlocale", "_codecs", "_io", "_py_warnings", "_pydatetime",
-    "_pylong", "_strptime", "_struct", "abc", "annotationlib", "builtins", "codecs", "collections",
-    "copy", "copyreg", "datetime", "encodings", "functools", "io", "linecache", "locale", "numbers",
-    "operator", "pyexpat", "re", "string.templatelib", "struct", "threading", "time", "tokenize",
-    "traceback", "types", "typing", "unicodedata", "warnings", "weakref", "zoneinfo",
+    "__main__",    "_ast_unparse", "_bootlocale", "_codecs",  "_io",           "_py_warnings", "_pydatetime",
+    "_pylong",     "_strptime",    "_struct",     "abc",      "annotationlib", "builtins",     "codecs",
+    "collections", "copy",         "copyreg",     "datetime", "encodings",     "functools",    "io",
+    "linecache",   "locale",       "numbers",     "operator", "pyexpat",       "re",           "string.templatelib",
+    "struct",      "threading",    "time",        "tokenize", "traceback",     "types",        "typing",
+    "unicodedata", "warnings",     "weakref",     "zoneinfo",
 };
 
 /* Whether numpy asks, for ndarray.tofile and numpy.fromfile: only where the script may use
@@ -318,8 +316,7 @@ static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *key
 /* import_module('.path', 'os'): the package is what counts. */
 static bool is_relative(PyObject *name)
 {
-    return name && PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 &&
-           PyUnicode_ReadChar(name, 0) == '.';
+    return name && PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 && PyUnicode_ReadChar(name, 0) == '.';
 }
 
 static PyObject *import_module(PyObject *self, PyObject *arguments, PyObject *keywords)
@@ -342,8 +339,7 @@ static PyObject *import_dunder(PyObject *self, PyObject *arguments, PyObject *ke
 /* The package of a relative import, as importlib's _calc___package__ finds it. */
 static int check_relative(PyObject *globals)
 {
-    PyObject *package =
-        globals && PyDict_Check(globals) ? PyDict_GetItemString(globals, "__package__") : NULL;
+    PyObject *package = globals && PyDict_Check(globals) ? PyDict_GetItemString(globals, "__package__") : NULL;
     if ((!package || package == Py_None) && globals && PyDict_Check(globals))
         package = PyDict_GetItemString(globals, "__name__");
     return package && package != Py_None ? check_object(package) : 0;
@@ -365,9 +361,9 @@ static PyObject *guarded_import(PyObject *self, PyObject *arguments, PyObject *k
     return call_checked(real_import, arguments, keywords);
 }
 
-static PyMethodDef import_definition = {
-    "__import__", (PyCFunction)(void (*)(void))guarded_import, METH_VARARGS | METH_KEYWORDS,
-    "Import a module, as far as the sandbox's policy allows it."};
+static PyMethodDef import_definition = {"__import__", (PyCFunction)(void (*)(void))guarded_import,
+                                        METH_VARARGS | METH_KEYWORDS,
+                                        "Import a module, as far as the sandbox's policy allows it."};
 
 int px_imports_install(void)
 {

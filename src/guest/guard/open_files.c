@@ -4,18 +4,18 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define IMPORTS_MAX 8           /* that an import may have open */
-#define LIBRARY_FILES_MAX 72    /* as many fonts as matplotlib keeps, and some */
+#define IMPORTS_MAX 8        /* that an import may have open */
+#define LIBRARY_FILES_MAX 72 /* as many fonts as matplotlib keeps, and some */
 
 static struct {
     size_t library_max;
     const struct px_script *run;
-    int loading;                /* depth of imports that load something, over all threads */
-    size_t held;                /* files that libraries have open */
+    int loading; /* depth of imports that load something, over all threads */
+    size_t held; /* files that libraries have open */
     struct {
         dev_t device;
         ino_t inode;
-    } known[LIBRARY_FILES_MAX];  /* that they opened */
+    } known[LIBRARY_FILES_MAX]; /* that they opened */
     size_t known_count;
 } state;
 

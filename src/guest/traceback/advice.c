@@ -10,8 +10,8 @@
 #include "base/cleanup.h"
 #include "base/paths.h"
 #include "base/utf8.h"
-#include "guest/traceback/newer.h"
 #include "guest/pyobject_access.h"
+#include "guest/traceback/newer.h"
 #include "guest/traceback/suggest.h"
 #include "guest/traceback/traceback.h"
 
@@ -22,8 +22,8 @@
 /* ---- Text around the code ---- */
 
 struct line {
-    const char *text;           /* without its indentation */
-    size_t length;              /* without blanks at its end */
+    const char *text; /* without its indentation */
+    size_t length;    /* without blanks at its end */
 };
 
 static struct line line_at(struct px_source *source, const char *filename, long number)
@@ -48,8 +48,8 @@ static bool is_marker(struct line line)
 {
     char last = line.length ? line.text[line.length - 1] : 0;
     bool spaced = memchr(line.text, ' ', line.length) != NULL;
-    return begins(line, "<|") || (begins(line, "<") && last == '>' && !spaced) ||
-           (begins(line, "[/") && last == ']') || begins(line, "[PYTHON]") || begins(line, "[CODE]");
+    return begins(line, "<|") || (begins(line, "<") && last == '>' && !spaced) || (begins(line, "[/") && last == ']') ||
+           begins(line, "[PYTHON]") || begins(line, "[CODE]");
 }
 
 /* A sentence: three words or more, with nothing among them that code would have. */
@@ -86,8 +86,8 @@ static void add_wrapping(struct px_buffer *to, struct px_source *source, const c
         px_buffer_add_string(to, "This line is text, not Python: send the code alone, or put # before the line.");
 }
 
-static void add_for_syntax(struct px_buffer *to, PyObject *exception, const char *message,
-                           const struct px_script *run, struct px_source *sources)
+static void add_for_syntax(struct px_buffer *to, PyObject *exception, const char *message, const struct px_script *run,
+                           struct px_source *sources)
 {
     long number = px_traceback_line(exception, run->filename);
     if (!number)

@@ -6,10 +6,10 @@
 #include "base/utf8.h"
 #include "guest/pyobject_access.h"
 
-#define CARET_LINE_MAX 4096         /* of a line that is shown whole and marked */
-#define SEGMENT_MAX (64u << 10)     /* of an expression that is looked into */
+#define CARET_LINE_MAX 4096     /* of a line that is shown whole and marked */
+#define SEGMENT_MAX (64u << 10) /* of an expression that is looked into */
 #define SEGMENT_LINES_MAX 2000
-#define STEPS_MAX 200000            /* instructions walked to find positions, per traceback */
+#define STEPS_MAX 200000 /* instructions walked to find positions, per traceback */
 
 static struct {
     PyObject *compile, *name, *mode_eval, *mode_exec, *flags;
@@ -35,12 +35,9 @@ int px_caret_prepare(void)
     kept.flags = PyLong_FromLong(PX_COMPILE_ONLY_AST);
     if (!kept.compile || !kept.name || !kept.flags)
         return -1;
-    return keep_class(ast, "BinOp", &kept.BinOp) < 0 ||
-                   keep_class(ast, "Subscript", &kept.Subscript) < 0 ||
-                   keep_class(ast, "Call", &kept.Call) < 0 ||
-                   keep_class(ast, "Return", &kept.Return) < 0 ||
-                   keep_class(ast, "Assign", &kept.Assign) < 0 ||
-                   keep_class(ast, "Name", &kept.Name) < 0
+    return keep_class(ast, "BinOp", &kept.BinOp) < 0 || keep_class(ast, "Subscript", &kept.Subscript) < 0 ||
+                   keep_class(ast, "Call", &kept.Call) < 0 || keep_class(ast, "Return", &kept.Return) < 0 ||
+                   keep_class(ast, "Assign", &kept.Assign) < 0 || keep_class(ast, "Name", &kept.Name) < 0
                ? -1
                : 0;
 }
@@ -65,11 +62,11 @@ static bool before(struct caret_place a, struct caret_place b)
 struct caret_shape {
     struct px_source *sources;
     const char *filename;
-    long first;                 /* number of its first line in the file */
-    long last;                  /* the last line, counted from 0 */
+    long first; /* number of its first line in the file */
+    long last;  /* the last line, counted from 0 */
     struct caret_place start, end;
     bool has_anchors;
-    struct caret_place left, right;   /* the operator or brackets */
+    struct caret_place left, right; /* the operator or brackets */
 };
 
 static bool is_blank(char c)
@@ -81,8 +78,7 @@ static bool is_blank(char c)
 static const char *line_at(const struct caret_shape *shape, long line, size_t *ret_length)
 {
     size_t length = 0;
-    const char *text =
-        px_source_line(shape->sources, shape->filename, shape->first + line, &length);
+    const char *text = px_source_line(shape->sources, shape->filename, shape->first + line, &length);
     while (length && is_blank(text[length - 1]))
         length--;
     *ret_length = length;
@@ -122,8 +118,7 @@ static PyObject *position_at(PyObject *code, long index)
 static bool find_shape(struct caret_shape *shape, PyObject *code, PyObject *entry)
 {
     long instruction, numbers[4];
-    if (px_python.version < 0x030b || !px_pyobject_int(entry, px_name.tb_lasti, &instruction) ||
-        instruction < 0)
+    if (px_python.version < 0x030b || !px_pyobject_int(entry, px_name.tb_lasti, &instruction) || instruction < 0)
         return false;
     px_auto_object PyObject *position = position_at(code, instruction / 2);
     for (int i = 0; i < 4; i++) {
@@ -148,8 +143,7 @@ static bool find_shape(struct caret_shape *shape, PyObject *code, PyObject *entr
         total += length;
     }
     line_at(shape, 0, &length);
-    return total <= SEGMENT_MAX && shape->start.column < length &&
-           before(shape->start, shape->end);
+    return total <= SEGMENT_MAX && shape->start.column < length && before(shape->start, shape->end);
 }
 
 /* ---- Anchors ---- */
@@ -168,9 +162,8 @@ static PyObject *parse(const char *text, PyObject *mode)
     if (has_odd_escape(text))
         return NULL;
     px_auto_object PyObject *source = PyUnicode_FromString(text);
-    PyObject *tree = source ? PyObject_CallFunctionObjArgs(kept.compile, source, kept.name, mode,
-                                                           kept.flags, Py_True, NULL)
-                            : NULL;
+    PyObject *tree =
+        source ? PyObject_CallFunctionObjArgs(kept.compile, source, kept.name, mode, kept.flags, Py_True, NULL) : NULL;
     if (!tree)
         PyErr_Clear();
     return tree;
@@ -182,8 +175,7 @@ static bool is_a(PyObject *node, PyObject *class)
 }
 
 /* The part of a line that the expression covers. */
-static const char *segment_line(const struct caret_shape *shape, long line, size_t *ret_start,
-                                size_t *ret_end)
+static const char *segment_line(const struct caret_shape *shape, long line, size_t *ret_start, size_t *ret_end)
 {
     const char *text = line_at(shape, line, ret_end);
     *ret_start = line == 0 ? shape->start.column : 0;
@@ -204,18 +196,17 @@ static PyObject *parse_segment(const struct caret_shape *shape)
         px_buffer_add_byte(&text, '\n');
     }
     px_buffer_add_byte(&text, ')');
-    px_auto_object PyObject *tree =
-        px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.eval) : NULL;
+    px_auto_object PyObject *tree = px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.eval) : NULL;
     return tree ? px_pyobject_attribute(tree, px_name.body) : NULL;
 }
 
 /* A position that the parser gave inside "(\nSEGMENT\n)". */
-static bool node_place(const struct caret_shape *shape, PyObject *node, PyObject *line_name,
-                       PyObject *column_name, struct caret_place *ret)
+static bool node_place(const struct caret_shape *shape, PyObject *node, PyObject *line_name, PyObject *column_name,
+                       struct caret_place *ret)
 {
     long line, column;
-    if (!node || !px_pyobject_int(node, line_name, &line) || !px_pyobject_int(node, column_name, &column) ||
-        line < 2 || line - 2 > shape->last || column < 0)
+    if (!node || !px_pyobject_int(node, line_name, &line) || !px_pyobject_int(node, column_name, &column) || line < 2 ||
+        line - 2 > shape->last || column < 0)
         return false;
     ret->line = line - 2;
     ret->column = (size_t)column + (ret->line == 0 ? shape->start.column : 0);
@@ -246,8 +237,7 @@ static bool operator_anchors(struct caret_shape *shape, PyObject *node)
     px_auto_object PyObject *right = px_pyobject_attribute(node, px_name.right);
     struct caret_place operand;
     if (!node_place(shape, left, px_name.end_lineno, px_name.end_col_offset, &shape->left) ||
-        !node_place(shape, right, px_name.lineno, px_name.col_offset, &operand) ||
-        !advance(shape, &shape->left, 0))
+        !node_place(shape, right, px_name.lineno, px_name.col_offset, &operand) || !advance(shape, &shape->left, 0))
         return false;
     size_t start, end;
     const char *text = segment_line(shape, shape->left.line, &start, &end);
@@ -290,8 +280,7 @@ static bool is_plain_call(const struct caret_shape *shape, size_t dedent)
             px_buffer_add(&text, line + dedent, length - dedent);
         px_buffer_add_byte(&text, '\n');
     }
-    px_auto_object PyObject *tree =
-        px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.exec) : NULL;
+    px_auto_object PyObject *tree = px_buffer_ok(&text) ? parse(px_buffer_shown(&text), px_name.exec) : NULL;
     px_auto_object PyObject *body = tree ? px_pyobject_attribute(tree, px_name.body) : NULL;
     PyObject *statement = body && PyList_Size(body) > 0 ? PyList_GetItem(body, 0) : NULL;
     if (!is_a(statement, kept.Return) && !is_a(statement, kept.Assign))
@@ -303,12 +292,10 @@ static bool is_plain_call(const struct caret_shape *shape, size_t dedent)
     if (is_a(statement, kept.Return) && !is_a(func, kept.Name))
         return false;
     long line, end_line, column, end_column;
-    return px_pyobject_int(value, px_name.lineno, &line) &&
-           px_pyobject_int(value, px_name.end_lineno, &end_line) &&
+    return px_pyobject_int(value, px_name.lineno, &line) && px_pyobject_int(value, px_name.end_lineno, &end_line) &&
            px_pyobject_int(value, px_name.col_offset, &column) &&
-           px_pyobject_int(value, px_name.end_col_offset, &end_column) && line == 1 &&
-           end_line == shape->last + 1 && (size_t)column + dedent == shape->start.column &&
-           (size_t)end_column + dedent == shape->end.column;
+           px_pyobject_int(value, px_name.end_col_offset, &end_column) && line == 1 && end_line == shape->last + 1 &&
+           (size_t)column + dedent == shape->start.column && (size_t)end_column + dedent == shape->end.column;
 }
 
 static bool should_mark(const struct caret_shape *shape, size_t dedent)
@@ -332,13 +319,11 @@ static int width_of(const char *text, size_t size)
         return 1;
     const unsigned char *b = (const unsigned char *)text;
     unsigned c = size == 3 ? (b[0] & 0x0Fu) << 12 | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu)
-                           : (b[0] & 0x07u) << 18 | (b[1] & 0x3Fu) << 12 | (b[2] & 0x3Fu) << 6 |
-                                 (b[3] & 0x3Fu);
-    return (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) ||
-                   (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xF900 && c <= 0xFAFF) ||
-                   (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
-                   (c >= 0xFFE0 && c <= 0xFFE6) || (c >= 0x1F300 && c <= 0x1F64F) ||
-                   (c >= 0x1F900 && c <= 0x1F9FF) || (c >= 0x20000 && c <= 0x3FFFD)
+                           : (b[0] & 0x07u) << 18 | (b[1] & 0x3Fu) << 12 | (b[2] & 0x3Fu) << 6 | (b[3] & 0x3Fu);
+    return (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xAC00 && c <= 0xD7A3) ||
+                   (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
+                   (c >= 0xFFE0 && c <= 0xFFE6) || (c >= 0x1F300 && c <= 0x1F64F) || (c >= 0x1F900 && c <= 0x1F9FF) ||
+                   (c >= 0x20000 && c <= 0x3FFFD)
                ? 2
                : 1;
 }
@@ -352,8 +337,7 @@ static char mark_at(const struct caret_shape *shape, struct caret_place place, s
     return !before(place, shape->left) && before(place, shape->right) ? '^' : '~';
 }
 
-static void draw_line(struct px_buffer *to, const struct caret_shape *shape, long line, size_t dedent,
-                      bool marked)
+static void draw_line(struct px_buffer *to, const struct caret_shape *shape, long line, size_t dedent, bool marked)
 {
     size_t length;
     const char *text = line_at(shape, line, &length);
@@ -418,8 +402,8 @@ static size_t common_indent(const struct caret_shape *shape)
     return common;
 }
 
-void px_caret_add(struct px_buffer *to, PyObject *code, PyObject *entry, long line,
-                  const char *filename, struct px_source *sources)
+void px_caret_add(struct px_buffer *to, PyObject *code, PyObject *entry, long line, const char *filename,
+                  struct px_source *sources)
 {
     struct caret_shape shape = {.sources = sources, .filename = filename, .first = line};
     size_t length;

@@ -9,8 +9,8 @@
 #ifndef PX_GUEST_TRACEBACK_CARET_H
 #define PX_GUEST_TRACEBACK_CARET_H
 
-#include "guest/python.h"
 #include "base/buffer.h"
+#include "guest/python.h"
 #include "guest/traceback/source.h"
 
 /* Zygote: the classes of _ast and the builtin compile. 0, or -1 with an exception set. */
@@ -21,7 +21,7 @@ void px_caret_begin(void);
 
 /* Appends the line of `entry`, a traceback entry with this code, with its marks; nothing when
  * the source isn't known. */
-void px_caret_add(struct px_buffer *to, PyObject *code, PyObject *entry, long line,
-                  const char *filename, struct px_source *sources);
+void px_caret_add(struct px_buffer *to, PyObject *code, PyObject *entry, long line, const char *filename,
+                  struct px_source *sources);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 #include "base/paths.h"
-#include "guest/guard/guard.h"
 #include "guest/embedded_python.h"
+#include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
 
 #if PY_VERSION_HEX < 0x03090000
@@ -17,11 +17,11 @@ int PyFrame_GetLineNumber(PyFrameObject *frame);
 #endif
 
 #define DISOWNED_MAX 64     /* beyond it no name is trusted */
-#define FRAME_DEPTH_MAX 400       /* frames looked at; a deeper script pays with a coarser answer */
+#define FRAME_DEPTH_MAX 400 /* frames looked at; a deeper script pays with a coarser answer */
 
 static const char *const *trees;
 static size_t stdlib_count;
-static PyObject *script_names;      /* the dictionary of __main__ */
+static PyObject *script_names; /* the dictionary of __main__ */
 static const char *workspace = "";
 static char *disowned[DISOWNED_MAX];
 static size_t disowned_count;
@@ -120,8 +120,7 @@ static const char *text(PyObject *object, PyObject *name)
     }
     px_auto_object PyObject *value = object ? px_pyobject_attribute(object, name) : NULL;
     /* The code object holds the str, so its bytes outlive this reference. */
-    const char *bytes =
-        value && PyUnicode_Check(value) && as_utf8 ? as_utf8(value, NULL) : NULL;
+    const char *bytes = value && PyUnicode_Check(value) && as_utf8 ? as_utf8(value, NULL) : NULL;
     return bytes ? bytes : "";
 }
 
@@ -140,9 +139,8 @@ void px_frames_walk(bool (*visit)(const struct px_frame *frame, void *data), voi
     Py_XINCREF(frame);
     for (int depth = 0; frame && frame != Py_None && depth < FRAME_DEPTH_MAX; depth++) {
         px_auto_object PyObject *code = px_pyobject_attribute(frame, px_name.f_code);
-        struct px_frame seen = {.object = frame,
-                                .filename = text(code, px_name.co_filename),
-                                .function = text(code, px_name.co_name)};
+        struct px_frame seen = {
+            .object = frame, .filename = text(code, px_name.co_filename), .function = text(code, px_name.co_name)};
         seen.owner = px_frames_owner(seen.filename);
         if (seen.owner == PX_OWNER_NONE && in_script_names(frame))
             seen.owner = PX_OWNER_SCRIPT;
@@ -172,8 +170,7 @@ enum px_owner px_frames_caller(void)
 bool px_guard_is_script(const char *filename)
 {
     enum px_owner owner = px_frames_owner(filename);
-    return (owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE) &&
-           strcmp(filename, PX_HELPER_FILENAME) != 0;
+    return (owner == PX_OWNER_SCRIPT || owner == PX_OWNER_NONE) && strcmp(filename, PX_HELPER_FILENAME) != 0;
 }
 
 static bool find_script(const struct px_frame *frame, void *data)

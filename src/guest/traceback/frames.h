@@ -10,17 +10,17 @@
 #include "guest/python.h"
 
 enum px_owner {
-    PX_OWNER_NONE,          /* no frame */
+    PX_OWNER_NONE, /* no frame */
     PX_OWNER_SCRIPT,
-    PX_OWNER_STDLIB,        /* frozen modules too */
-    PX_OWNER_SITE,          /* other library code */
+    PX_OWNER_STDLIB, /* frozen modules too */
+    PX_OWNER_SITE,   /* other library code */
 };
 
 /* One frame. The strings live as long as its code object. */
 struct px_frame {
-    PyObject *object;       /* owned by the walk */
+    PyObject *object; /* owned by the walk */
     const char *filename, *function;
-    enum px_owner owner;    /* NONE: generated code ("<string>"), which is its caller's */
+    enum px_owner owner; /* NONE: generated code ("<string>"), which is its caller's */
 };
 
 /* Zygote: which folders are whose; see px_guard_install. */

@@ -3,8 +3,8 @@
 #ifndef PX_GUEST_TRACEBACK_NEWER_H
 #define PX_GUEST_TRACEBACK_NEWER_H
 
-#include "guest/python.h"
 #include "base/buffer.h"
+#include "guest/python.h"
 
 /* Appends a sentence when the exception comes of that, else nothing. `message` is its text, `line` the
  * line of the script that it names, or "". */

@@ -50,8 +50,7 @@ static bool make_index(struct px_source *source)
     return true;
 }
 
-const char *px_source_line(struct px_source *sources, const char *filename, long number,
-                           size_t *ret_length)
+const char *px_source_line(struct px_source *sources, const char *filename, long number, size_t *ret_length)
 {
     for (struct px_source *source = sources; source; source = source->next) {
         if (strcmp(source->filename, filename) != 0)

@@ -12,13 +12,12 @@ struct px_source {
     const char *code;
     size_t length;
     struct px_source *next;
-    uint32_t *starts;           /* offset of each line, and of the end */
+    uint32_t *starts; /* offset of each line, and of the end */
     size_t lines;
 };
 void px_source_done(struct px_source *source);
 
 /* Line `number` (from 1) of the file without its end; NULL when there is none. */
-const char *px_source_line(struct px_source *sources, const char *filename, long number,
-                           size_t *ret_length);
+const char *px_source_line(struct px_source *sources, const char *filename, long number, size_t *ret_length);
 
 #endif

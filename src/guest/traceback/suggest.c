@@ -15,7 +15,7 @@
 
 #define COLUMNS_MAX 30
 
-static PyObject *stdlib_names;      /* NULL before 3.10 */
+static PyObject *stdlib_names; /* NULL before 3.10 */
 
 int px_suggest_prepare(void)
 {
@@ -100,7 +100,7 @@ size_t px_suggest_distance(const char *wanted, const char *name)
 
 struct search {
     struct name wrong;
-    PyObject *best;             /* owned */
+    PyObject *best; /* owned */
     size_t best_distance;
     bool hide_underscored;
 };
@@ -190,8 +190,7 @@ static void search_object(struct search *search, PyObject *object, PyObject *fra
 static void search_module(struct search *search, PyObject *exception)
 {
     px_auto_object PyObject *name = px_pyobject_attribute(exception, px_name.name);
-    px_auto_object PyObject *module =
-        name && PyUnicode_Check(name) ? PyImport_GetModule(name) : NULL;
+    px_auto_object PyObject *module = name && PyUnicode_Check(name) ? PyImport_GetModule(name) : NULL;
     search->hide_underscored = px_python.version >= 0x030d && search->wrong.letters[0] != '_';
     px_auto_object PyObject *names = module ? PyObject_Dir(module) : NULL;
     consider_all(search, names);
@@ -202,8 +201,7 @@ static void search_module(struct search *search, PyObject *exception)
 static PyObject *name_in_message(PyObject *exception, const char *beginning)
 {
     px_auto_object PyObject *args = px_pyobject_attribute(exception, px_name.args);
-    PyObject *first =
-        args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
+    PyObject *first = args && PyTuple_Check(args) && PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
     px_auto_buffer struct px_buffer text = {0};
     if (!first || !PyUnicode_Check(first) || !px_pyobject_text(&text, first, 256) ||
         strncmp(px_buffer_shown(&text), beginning, strlen(beginning)) != 0)
@@ -224,8 +222,8 @@ static PyObject *wrong_name(PyObject *exception)
     return name;
 }
 
-static void add_sentences(struct px_buffer *to, PyObject *exception, PyObject *wrong,
-                          PyObject *best, const char *prefix, bool as_printed)
+static void add_sentences(struct px_buffer *to, PyObject *exception, PyObject *wrong, PyObject *best,
+                          const char *prefix, bool as_printed)
 {
     if (best) {
         px_buffer_printf(to, "Did you mean: '%s", prefix);
@@ -301,8 +299,8 @@ static PyObject *columns_of_frame(PyObject *frame)
     px_auto_object PyObject *function = code ? px_pyobject_attribute(code, px_name.co_name) : NULL;
     px_auto_buffer struct px_buffer path = {0};
     /* xs() looks for a row. */
-    if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) || !px_pyobject_text(&path, file, 4096) ||
-        !strstr(px_buffer_shown(&path), "/pandas/"))
+    if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) ||
+        !px_pyobject_text(&path, file, 4096) || !strstr(px_buffer_shown(&path), "/pandas/"))
         return NULL;
     px_auto_object PyObject *locals = px_pyobject_attribute(frame, px_name.f_locals);
     for (size_t i = 0; locals && i < PX_COUNT(names); i++) {

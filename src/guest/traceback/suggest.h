@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "guest/python.h"
 #include "base/buffer.h"
+#include "guest/python.h"
 
 /* Zygote. 0, or -1 with a Python exception set. */
 int px_suggest_prepare(void);

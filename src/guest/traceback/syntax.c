@@ -81,7 +81,7 @@ static void add_text(struct px_buffer *to, const char *text, struct syntax_place
     if (place.offset < 1)
         return;
     long stripped = count_characters(text, length);
-    if (px_python.version < 0x0309) {           /* its caret never stands behind the text */
+    if (px_python.version < 0x0309) { /* its caret never stands behind the text */
         if (place.offset == whole && whole > stripped)
             place.offset--;
         if (place.offset <= (long)lead)
@@ -118,8 +118,7 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
     if (!px_pyobject_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
         /* Found after parsing, and Python would have read the file: ours is in memory. */
         size_t length = 0;
-        const char *line =
-            px_source_line(sources, px_buffer_shown(&filename), place.line, &length);
+        const char *line = px_source_line(sources, px_buffer_shown(&filename), place.line, &length);
         if (line)
             px_buffer_add(&text, line, px_utf8_truncate(line, length, LINE_LIMIT));
     }
@@ -127,8 +126,7 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
         add_text(to, px_buffer_shown(&text), place);
     px_pyobject_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
     px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
-    px_buffer_printf(to, ": %s\n",
-                     message.length ? px_buffer_shown(&message) : "<no detail available>");
+    px_buffer_printf(to, ": %s\n", message.length ? px_buffer_shown(&message) : "<no detail available>");
     return true;
 }
 
@@ -138,11 +136,9 @@ static Py_UCS4 character_at(struct px_source *sources, const char *filename, lon
 {
     size_t length = 0;
     const char *line = px_source_line(sources, filename, number, &length);
-    px_auto_object PyObject *text =
-        line ? PyUnicode_DecodeUTF8(line, (Py_ssize_t)length, "replace") : NULL;
+    px_auto_object PyObject *text = line ? PyUnicode_DecodeUTF8(line, (Py_ssize_t)length, "replace") : NULL;
     px_auto_object PyObject *one = text ? PyUnicode_Substring(text, index, index + 1) : NULL;
-    px_auto_object PyObject *printable =
-        one ? PyObject_CallMethod(one, "isprintable", NULL) : NULL;
+    px_auto_object PyObject *printable = one ? PyObject_CallMethod(one, "isprintable", NULL) : NULL;
     *ret_printable = printable != Py_False;
     return printable && PyUnicode_GetLength(one) == 1 ? PyUnicode_ReadChar(one, 0) : 0;
 }
@@ -154,8 +150,7 @@ void px_syntax_name_character(PyObject *exception, struct px_source *sources)
     px_auto_buffer struct px_buffer message = {0}, filename = {0};
     if (!PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError) ||
         !px_pyobject_text_attribute(&message, exception, px_name.msg, LINE_LIMIT) ||
-        strncmp(px_buffer_shown(&message), "invalid ", 8) != 0 ||
-        !strstr(px_buffer_shown(&message), " literal") ||
+        strncmp(px_buffer_shown(&message), "invalid ", 8) != 0 || !strstr(px_buffer_shown(&message), " literal") ||
         !px_pyobject_text_attribute(&filename, exception, px_name.filename, LINE_LIMIT) ||
         !px_pyobject_int(exception, px_name.lineno, &line) || !px_pyobject_int(exception, px_name.offset, &offset))
         return;

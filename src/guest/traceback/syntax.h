@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
-#include "guest/python.h"
 #include "base/buffer.h"
+#include "guest/python.h"
 #include "guest/traceback/source.h"
 
 /* Appends place and message of a SyntaxError that knows its place; false for all others. */

@@ -11,19 +11,19 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "protocol/wire.h"
-#include "guest/traceback/caret.h"
 #include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
+#include "guest/traceback/caret.h"
 #include "guest/traceback/suggest.h"
 #include "guest/traceback/syntax.h"
+#include "protocol/wire.h"
 
-#define FRAMES_MAX 1000         /* of one exception, as Python's own limit */
-#define REPEAT_MAX 3            /* equal frames in a row before they are only counted */
-#define CHAIN_MAX 20            /* exceptions linked by __cause__ and __context__ */
-#define GROUP_DEPTH_MAX 10      /* as Python's */
-#define GROUP_WIDTH_MAX 15      /* as Python's */
-#define EXCEPTIONS_MAX 100      /* altogether */
+#define FRAMES_MAX 1000    /* of one exception, as Python's own limit */
+#define REPEAT_MAX 3       /* equal frames in a row before they are only counted */
+#define CHAIN_MAX 20       /* exceptions linked by __cause__ and __context__ */
+#define GROUP_DEPTH_MAX 10 /* as Python's */
+#define GROUP_WIDTH_MAX 15 /* as Python's */
+#define EXCEPTIONS_MAX 100 /* altogether */
 #define NOTES_MAX 100
 #define TRACEBACK_MESSAGE_MAX (64u << 10)
 #define TRACEBACK_NAME_MAX 512
@@ -32,7 +32,7 @@
 /* Descriptors of the exact base types: a subclass can't put its own in their place. */
 static struct {
     PyObject *suppress_context, *type_module, *type_name, *type_qualname;
-    PyObject *group_type, *group_exceptions;    /* NULL before 3.11 */
+    PyObject *group_type, *group_exceptions; /* NULL before 3.11 */
 } kept;
 
 static PyObject *keep_getter(PyObject *type, const char *name)
@@ -79,8 +79,8 @@ void px_traceback_type(struct px_buffer *to, PyObject *type, bool as_printed)
         px_pyobject_text(&text, module, TRACEBACK_NAME_MAX / 2);
     else
         px_buffer_add_string(&text, "<unknown>");
-    bool plain = !strcmp(px_buffer_shown(&text), "builtins") ||
-                 (!prints_main && !strcmp(px_buffer_shown(&text), "__main__"));
+    bool plain =
+        !strcmp(px_buffer_shown(&text), "builtins") || (!prints_main && !strcmp(px_buffer_shown(&text), "__main__"));
     if (!plain) {
         px_buffer_add(to, px_buffer_shown(&text), text.length);
         px_buffer_add_byte(to, '.');
@@ -101,7 +101,7 @@ void px_traceback_squeeze(struct px_buffer *text, size_t limit)
         head--;
     while (tail < text->length && text->data[tail - 1] != '\n')
         tail++;
-    if (tail == text->length) {                 /* one endless line: keep its beginning */
+    if (tail == text->length) { /* one endless line: keep its beginning */
         text->length = limit - sizeof mark;
         while (text->length > 0 && ((unsigned char)text->data[text->length] & 0xC0) == 0x80)
             text->length--;
@@ -118,12 +118,12 @@ void px_traceback_squeeze(struct px_buffer *text, size_t limit)
 
 /* The script's frames of a traceback, outermost first. */
 struct frame_walk {
-    PyObject *at;               /* the traceback entry to look at next */
-    PyObject *entry;            /* the one that was returned, */
-    PyObject *code;             /* its code, */
-    PyObject *file;             /* that one's file name, whose text is */
+    PyObject *at;    /* the traceback entry to look at next */
+    PyObject *entry; /* the one that was returned, */
+    PyObject *code;  /* its code, */
+    PyObject *file;  /* that one's file name, whose text is */
     struct px_buffer filename;
-    long line;                  /* or 0 */
+    long line; /* or 0 */
     bool is_script;
 };
 
@@ -205,11 +205,9 @@ static char *read_module(const char *filename, size_t *ret_length)
     return TAKE_PTR(text);
 }
 
-static void add_frame(struct px_buffer *to, const struct frame_walk *walk, const char *name,
-                      struct px_source *sources)
+static void add_frame(struct px_buffer *to, const struct frame_walk *walk, const char *name, struct px_source *sources)
 {
-    px_buffer_printf(to, "  File \"%s\", line %ld, in %s\n", px_buffer_shown(&walk->filename),
-                     walk->line, name);
+    px_buffer_printf(to, "  File \"%s\", line %ld, in %s\n", px_buffer_shown(&walk->filename), walk->line, name);
     struct px_source module = {.filename = px_buffer_shown(&walk->filename), .next = sources};
     px_auto_free char *text = read_module(module.filename, &module.length);
     module.code = text ? text : "";
@@ -217,8 +215,7 @@ static void add_frame(struct px_buffer *to, const struct frame_walk *walk, const
     px_source_done(&module);
 }
 
-static void add_frames(struct px_buffer *to, PyObject *traceback, size_t total,
-                       struct px_source *sources)
+static void add_frames(struct px_buffer *to, PyObject *traceback, size_t total, struct px_source *sources)
 {
     px_auto(walk_done) struct frame_walk walk = {.at = traceback};
     Py_INCREF(traceback);
@@ -251,8 +248,8 @@ int px_traceback_line(PyObject *exception, const char *filename)
     if (PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError)) {
         px_auto_buffer struct px_buffer name = {0};
         px_pyobject_text_attribute(&name, exception, px_name.filename, TRACEBACK_NAME_MAX);
-        if (!strcmp(px_buffer_shown(&name), filename) &&
-            px_pyobject_int(exception, px_name.lineno, &line) && line > 0 && line <= INT32_MAX)
+        if (!strcmp(px_buffer_shown(&name), filename) && px_pyobject_int(exception, px_name.lineno, &line) &&
+            line > 0 && line <= INT32_MAX)
             return (int)line;
         line = 0;
     }
@@ -269,9 +266,9 @@ struct format {
     struct px_buffer *to;
     struct px_source *sources;
     PyObject *top, *top_message;
-    PyObject *seen[EXCEPTIONS_MAX];     /* compared only */
+    PyObject *seen[EXCEPTIONS_MAX]; /* compared only */
     size_t seen_count;
-    int depth;                          /* in groups */
+    int depth; /* in groups */
     bool need_close;
 };
 
@@ -294,8 +291,7 @@ static void add_bounded(struct px_buffer *to, PyObject *text)
         px_buffer_add_string(to, "...");
 }
 
-static void add_note(struct px_buffer *to, PyObject *note, PyObject *(*convert)(PyObject *),
-                     const char *failed)
+static void add_note(struct px_buffer *to, PyObject *note, PyObject *(*convert)(PyObject *), const char *failed)
 {
     px_auto_object PyObject *text = px_pyobject_convert(note, convert);
     if (text)
@@ -350,8 +346,7 @@ static void add_message(struct px_buffer *to, PyObject *exception, const struct 
 
 static bool is_group(PyObject *exception)
 {
-    return kept.group_exceptions &&
-           PyType_IsSubtype(Py_TYPE(exception), (PyTypeObject *)kept.group_type);
+    return kept.group_exceptions && PyType_IsSubtype(Py_TYPE(exception), (PyTypeObject *)kept.group_type);
 }
 
 static void format_one(struct format *format, PyObject *exception)
@@ -363,8 +358,9 @@ static void format_one(struct format *format, PyObject *exception)
     if (outer)
         format->depth = 1;
     if (total) {
-        emit(format, group ? "Exception Group Traceback (most recent call last):\n"
-                           : "Traceback (most recent call last):\n", outer ? '+' : '|');
+        emit(format,
+             group ? "Exception Group Traceback (most recent call last):\n" : "Traceback (most recent call last):\n",
+             outer ? '+' : '|');
         add_frames(&text, traceback, total, format->sources);
     }
     if (!px_syntax_add(&text, exception, format->sources))
@@ -423,8 +419,7 @@ static void format_members(struct format *format, PyObject *group)
             format->need_close = true;
         format_member(format, exceptions, i);
         if (i == count - 1 && format->need_close) {
-            px_buffer_printf(format->to, "%*s+------------------------------------\n",
-                             2 * format->depth, "");
+            px_buffer_printf(format->to, "%*s+------------------------------------\n", 2 * format->depth, "");
             format->need_close = false;
         }
         format->depth--;
@@ -480,8 +475,7 @@ static void format_chain(struct format *format, PyObject *exception)
     }
 }
 
-void px_traceback_format(struct px_buffer *to, PyObject *exception, PyObject *message,
-                         struct px_source *sources)
+void px_traceback_format(struct px_buffer *to, PyObject *exception, PyObject *message, struct px_source *sources)
 {
     struct format format = {
         .to = to,

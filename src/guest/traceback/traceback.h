@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "guest/python.h"
 #include "base/buffer.h"
+#include "guest/python.h"
 #include "guest/traceback/source.h"
 
 /* Zygote. 0, or -1 with a Python exception set. */
@@ -19,8 +19,7 @@ int px_traceback_prepare(void);
 
 /* Appends all that Python would print of `exception`. `message` is its str(), NULL when that
  * raised: it is asked only once. */
-void px_traceback_format(struct px_buffer *to, PyObject *exception, PyObject *message,
-                         struct px_source *sources);
+void px_traceback_format(struct px_buffer *to, PyObject *exception, PyObject *message, struct px_source *sources);
 
 /* The line of the innermost frame in `filename`; for a SyntaxError of that file, its line. 0
  * when there is none. */

@@ -101,7 +101,7 @@ docs: all
 	$(BUILD)/seccomp_gen --markdown > docs/syscalls.md
 
 format:
-	git ls-files '*.c' '*.h' | xargs clang-format -i
+	git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 # Without the file that only a bundle's build compiles.
 tidy: all

@@ -19,14 +19,15 @@ static inline void px_drop_object(PyObject **object)
 #define px_auto_object __attribute__((cleanup(px_drop_object)))
 
 /* Interned names, so that an attribute costs no string: px_name.tb_next. */
+/* clang-format off */
 #define PX_NAMES(X) \
-    X(__annotations__) \
-    X(__builtins__) X(__dict__) X(__doc__) X(__loader__) X(__main__) X(__name__) X(__notes__) X(__package__) \
-        X(__spec__) X(_shutdown) X(args) X(body) X(closed) X(co_filename) X(co_flags) X(co_name) X(co_positions) \
-            X(code) X(col_offset) X(end_col_offset) X(end_lineno) X(end_offset) X(eval) X(exec) X(f_back) \
-                X(f_builtins) X(f_code) X(f_globals) X(f_locals) X(filename) X(flush) X(func) X(left) X(lineno) X(msg) \
-                    X(name) X(name_from) X(obj) X(offset) X(right) X(seed) X(self) X(tb_frame) X(tb_lasti) \
-                        X(tb_lineno) X(tb_next) X(text) X(threading) X(value)
+    X(__annotations__) X(__builtins__) X(__dict__) X(__doc__) X(__loader__) X(__main__) X(__name__) \
+    X(__notes__) X(__package__) X(__spec__) X(_shutdown) X(args) X(body) X(closed) X(co_filename) \
+    X(co_flags) X(co_name) X(co_positions) X(code) X(col_offset) X(end_col_offset) X(end_lineno) \
+    X(end_offset) X(eval) X(exec) X(f_back) X(f_builtins) X(f_code) X(f_globals) X(f_locals) X(filename) \
+    X(flush) X(func) X(left) X(lineno) X(msg) X(name) X(name_from) X(obj) X(offset) X(right) X(seed) \
+    X(self) X(tb_frame) X(tb_lasti) X(tb_lineno) X(tb_next) X(text) X(threading) X(value)
+/* clang-format on */
 
 struct px_names {
 #define PX_ATTRIBUTE(name) PyObject *name;

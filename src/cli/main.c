@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec: the command table, the program's own options, and the way to each command. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,7 +40,8 @@ static const struct cli_command *find_command(const char *name)
 static int open_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && px_open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY, 0) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            px_open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY, 0) != fd)
             return -1;
     return 0;
 }

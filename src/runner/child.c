@@ -138,19 +138,19 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
     uint64_t number;
     if (make_descriptors(child, &ends, error) < 0)
         return -1;
-    px_auto_fd int leaf = px_launcher_leaf(launcher, shape, &number, error);
-    if (leaf < 0 && number)
+    px_auto_fd int run_cgroup = px_launcher_make_run_cgroup(launcher, shape, &number, error);
+    if (run_cgroup < 0 && number)
         return -1;
-    request.cgroup = leaf >= 0;
+    request.cgroup = run_cgroup >= 0;
     int fds[5] = {ends.channel, ends.output, ends.error_output}, answered[2];
     size_t count = 3;
     if (mount >= 0)
         fds[count++] = mount;
-    if (leaf >= 0)
-        fds[count++] = leaf;
+    if (run_cgroup >= 0)
+        fds[count++] = run_cgroup;
     int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, ret_lost, error);
     if (number)
-        px_launcher_give_leaf(launcher, result == 0 ? reply.pid : 0, number);
+        px_launcher_release_run_cgroup(launcher, result == 0 ? reply.pid : 0, number);
     if (result < 0)
         return -1;
     child->pidfd = answered[0];

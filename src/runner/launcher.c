@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,7 +39,7 @@ struct waiter {
     struct waiter *next;
     pid_t pid;
     bool exited, forgotten;
-    uint64_t leaf; /* the number of its cgroup, or 0 */
+    uint64_t run_cgroup; /* the number of its cgroup, or 0 */
     struct px_launch_event event;
 };
 
@@ -54,13 +55,14 @@ struct px_launcher {
     pthread_cond_t changed;
     struct waiter *waiters[WAITER_LISTS]; /* by pid: thousands of sessions may end at once */
     px_layers missing;
-    uint64_t leaves;
+    uint64_t run_cgroups; /* made so far */
     uint32_t token;
     struct px_launch_event started; /* the answer to the zygote start in progress */
     int started_pidfd;
     bool dead;
     pthread_t exit_reader;
-    bool monitor_runs;
+    bool exit_reader_runs;
+    atomic_bool stopping;
 };
 
 int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
@@ -142,7 +144,7 @@ static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
 
 static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event, int pidfd)
 {
-    uint64_t leaf = 0;
+    uint64_t run_cgroup = 0;
     pthread_mutex_lock(&launcher->lock);
     if (event->type != PX_EVENT_EXIT) {
         launcher->started = *event;
@@ -150,19 +152,19 @@ static void handle_event(struct px_launcher *launcher, const struct px_launch_ev
         launcher->started_pidfd = pidfd;
     } else {
         struct waiter *waiter = get_waiter(launcher, event->pid);
-        leaf = waiter ? waiter->leaf : 0;
+        run_cgroup = waiter ? waiter->run_cgroup : 0;
         if (waiter && waiter->forgotten) {
             remove_waiter(launcher, waiter);
         } else if (waiter) {
             waiter->exited = true;
             waiter->event = *event;
-            waiter->event.oom = leaf ? px_run_cgroup_oom(launcher->cgroup, leaf) : PX_OOM_NONE;
+            waiter->event.oom = run_cgroup ? px_run_cgroup_oom(launcher->cgroup, run_cgroup) : PX_OOM_NONE;
         }
     }
     pthread_cond_broadcast(&launcher->changed);
     pthread_mutex_unlock(&launcher->lock);
-    if (leaf)
-        px_run_cgroup_remove(launcher->cgroup, leaf);
+    if (run_cgroup)
+        px_run_cgroup_remove(launcher->cgroup, run_cgroup);
 }
 
 bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text)
@@ -171,13 +173,13 @@ bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_tex
     return launcher->cgroup >= 0;
 }
 
-int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape, uint64_t *ret_number,
-                     pyexec_error *error)
+int px_launcher_make_run_cgroup(struct px_launcher *launcher, const struct px_clone_request *shape,
+                                uint64_t *ret_number, pyexec_error *error)
 {
     *ret_number = 0;
     if (launcher->cgroup < 0)
         return -1;
-    *ret_number = __atomic_add_fetch(&launcher->leaves, 1, __ATOMIC_RELAXED);
+    *ret_number = __atomic_add_fetch(&launcher->run_cgroups, 1, __ATOMIC_RELAXED);
     int fd = px_run_cgroup_make(launcher->cgroup, *ret_number, shape);
     if (fd < 0) {
         px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a cgroup for the run below '%s'",
@@ -189,7 +191,7 @@ int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request
 }
 
 /* The child's exit may have been told already. */
-void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t number)
+void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uint64_t number)
 {
     bool over = pid == 0;
     pthread_mutex_lock(&launcher->lock);
@@ -198,7 +200,7 @@ void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t num
         waiter->event.oom = px_run_cgroup_oom(launcher->cgroup, number);
         over = true;
     } else if (waiter) {
-        waiter->leaf = number;
+        waiter->run_cgroup = number;
     }
     pthread_mutex_unlock(&launcher->lock);
     if (over)
@@ -213,8 +215,8 @@ static void *keep(void *argument)
         int pidfd = -1;
         size_t count;
         ssize_t n = px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
-        /* The kernel keeps the message. */
-        if (n < 0 && (errno == ENOMEM || errno == ENOBUFS)) {
+        /* The kernel keeps the message, which nobody needs once the launcher is freed. */
+        if (n < 0 && (errno == ENOMEM || errno == ENOBUFS) && !atomic_load(&launcher->stopping)) {
             px_sleep_ns(10000000);
             continue;
         }
@@ -355,7 +357,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
         result = handshake(launcher, options, error);
     if (result == 0) {
         int failed = px_thread_create(&launcher->exit_reader, keep, launcher);
-        launcher->monitor_runs = !failed;
+        launcher->exit_reader_runs = !failed;
         if (failed)
             result = px_error_exhausted(error, failed, "can't start a thread");
     }
@@ -392,7 +394,8 @@ void px_launcher_free(struct px_launcher *launcher)
         siginfo_t info;
         (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info, WEXITED | WNOHANG, NULL);
     }
-    if (launcher->monitor_runs)
+    atomic_store(&launcher->stopping, true);
+    if (launcher->exit_reader_runs)
         pthread_join(launcher->exit_reader, NULL);
     for (size_t i = 0; i < WAITER_LISTS; i++)
         while (launcher->waiters[i])

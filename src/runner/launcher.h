@@ -38,10 +38,10 @@ bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_tex
 
 /* A cgroup for the next child: its descriptor and number, or *ret_number 0 and -1 where runs have none.
  * -1 with *ret_number not 0: it can't be made. */
-int px_launcher_leaf(struct px_launcher *launcher, const struct px_clone_request *shape, uint64_t *ret_number,
-                     pyexec_error *error);
+int px_launcher_make_run_cgroup(struct px_launcher *launcher, const struct px_clone_request *shape,
+                                uint64_t *ret_number, pyexec_error *error);
 /* Its child's end removes it; pid 0: at once, no child was born in it. */
-void px_launcher_give_leaf(struct px_launcher *launcher, pid_t pid, uint64_t number);
+void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uint64_t number);
 
 struct px_launched_zygote {
     int socket; /* the host's end */

@@ -182,7 +182,9 @@ class LifeTest {
     @ParameterizedTest
     @ValueSource(strings = {"INT", "TERM", "HUP"})
     void aSignalToTheProcessGroupCancelsNoCall(String signal) throws Exception {
-        Process jvm = new ProcessBuilder("setsid", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
+        // A JVM that was started with a signal ignored, by nohup for example, never ends by it.
+        Process jvm = new ProcessBuilder("setsid", "env", "--default-signal=" + signal,
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
                 System.getProperty("java.class.path"), "-D" + NativeProgram.PROPERTY + "=" + System.getProperty(NativeProgram.PROPERTY, ""),
                 Finisher.class.getName()).redirectError(ProcessBuilder.Redirect.INHERIT).start();
         try (BufferedReader out = new BufferedReader(new InputStreamReader(jvm.getInputStream()))) {

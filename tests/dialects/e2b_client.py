@@ -218,7 +218,7 @@ def commands(sandbox):
         "code": ran(sandbox, "python3 -c " + shlex.quote("print('it''s', \"$x\", '\\\\n', 6 * 7)")), "double": ran(sandbox, 'python -c "print(\\"a\\", 1)"'),
         "lines": ran(sandbox, "python -c 'print(1)\nprint(2)'"),
         "fails": ran(sandbox, "python3 fails.py"), "exit": ran(sandbox, "python -c 'raise SystemExit(3)'"), "missing": ran(sandbox, "python3 none.py"),
-        "syntax": ran(sandbox, "python -c 'x ==== 1'"), "timeout": ran(sandbox, "python3 -c 'while True: pass'"),
+        "syntax": ran(sandbox, "python -c 'x ==== 1'"), "timeout": ran(sandbox, "python3 -c 'import time; time.sleep(99)'"),
         "names": ran(sandbox, "python3 -c 'print(\"kept\" in globals())'"), "kept": told(sandbox.run_code("kept")),
         "callback": [ran(sandbox, "python3 -c 'print(7)'", on_stdout=out.append), out],
         "background": sandbox.commands.run("python -c 'print(8)'", background=True).wait().stdout,

@@ -483,12 +483,12 @@ def test_with_a_token_file_every_caller_needs_a_token(guarded, method, path):
     for headers in ({}, {"X-Api-Key": "no"}, {"Authorization": "Bearer no"}, {"Authorization": "Basic bm86bm8="},
                     {"E2B-Traffic-Access-Token": "no"}, {"Authorization": "Basic %%"}, {"Authorization": "Basic YWxpY2U="}):
         assert guarded.ask(method, query, BODIES.get(path), headers=headers, address=guarded.tcp).status == 401, headers
-    assert guarded.ask(method, query, BODIES.get(path), token="alice", address=guarded.tcp).status == 200
+    assert guarded.ask(method, query, BODIES.get(path), token="alice", address=guarded.tcp).status in ANSWERS.get((method, path), (200,))
     # A wrong token beside is not passed over, nor another dialect's header taken.
     assert guarded.ask(method, query, BODIES.get(path), headers={"X-Api-Key": "alice"}, token="no", address=guarded.tcp).status == 401
     own_header = "X-Api-Key" if "sandbox" in path else "E2B-Traffic-Access-Token"
-    expected = 401 if path == "/run_code" else 200
-    assert guarded.ask(method, query, BODIES.get(path), headers={own_header: "alice"}, address=guarded.tcp).status == expected
+    expected = (401,) if path == "/run_code" else ANSWERS.get((method, path), (200,))
+    assert guarded.ask(method, query, BODIES.get(path), headers={own_header: "alice"}, address=guarded.tcp).status in expected
 
 
 @pytest.mark.parametrize("method, path", ROUTES + OPEN)

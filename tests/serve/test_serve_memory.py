@@ -107,9 +107,9 @@ def test_answers_that_nobody_reads_are_bounded(own):
                                 % (path, accept, len(body))).encode() + body)
         wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 503, "refused")
         answer = server.execute("1", address=server.tcp, token="alice")
-        assert answer.json()["code"] == "overloaded" and "not read" in answer.json()["title"] and answer.headers["Retry-After"] == "1"
+        assert answer.json()["code"] == "overloaded" and "unread responses" in answer.json()["title"] and answer.headers["Retry-After"] == "1"
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_python", "arguments": {"code": "1"}}}
-        assert b"not read" in server.ask("POST", "/mcp", call, MCP, address=server.tcp, token="alice").body
+        assert b"unread responses" in server.ask("POST", "/mcp", call, MCP, address=server.tcp, token="alice").body
         assert SANITIZED or most(server) < 900 * MIB
         assert server.execute("1", address=server.tcp, token="bob").status == 200
         unread.close()

@@ -71,6 +71,6 @@ def test_signal_tests_pass_where_signals_are_ignored_and_blocked(file, choice):
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD])
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "%s/tests/%s" % (ROOT, file), "-k", choice],
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "%s/tests/fronts/%s" % (ROOT, file), "-k", choice],
                           preexec_fn=ignore, capture_output=True, text=True, timeout=300, env=dict(os.environ, PYEXEC_BUILD=BUILD))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

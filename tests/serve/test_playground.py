@@ -246,7 +246,7 @@ def test_a_waiting_cell_is_stopped_alone_and_a_running_one_where_it_runs(page):
 def test_a_restart_ends_what_runs(page):
     running = page.start("import time\nwhile True: time.sleep(0.01)")
     wait_for(lambda: page.state(running) == "running", "it does not run")
-    page.click("Restart the session: its names and files go")
+    page.restart()
     assert page.ended(running) == "bad" and "cancelled" in page.output(running)
     assert "42" in page.run("6 * 7") and page.text(".banner") == ""
 
@@ -322,7 +322,7 @@ def test_files_go_up_and_come_down(page, tmp_path):
 
 def test_a_restart_forgets_and_keeps_the_cells(page):
     page.run("name = 1")
-    page.click("Restart the session: its names and files go")
+    page.restart()
     wait_for(lambda: "[1]" not in page.text(".count"), "the counts stay")
     assert "NameError" in page.run("name", "bad")
     assert "sum(range(101))" in page.text(".cm-content")

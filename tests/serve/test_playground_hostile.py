@@ -95,7 +95,7 @@ def test_text_stays_text(page, elsewhere):
                             ("# %r\n1 / 0", "bad")]:
             output = page.run(code % text, state)
             assert text.strip("\x1b")[:8] in output or code.startswith("#") or "\x1b" in text or "\u202e" in text, (code, output)
-        page.click("Restart the session: its names and files go")
+        page.restart()
 
 
 def test_html_does_nothing(page, elsewhere):

@@ -63,10 +63,28 @@ class Browser:
         return self.driver.execute_script("return window.violations") + \
             [line for line in self.said if "Content Security Policy" in line or "TrustedHTML" in line]
 
-    def shot(self, name):
-        """Where PYEXEC_SHOTS names a folder, a picture for people."""
-        if os.environ.get("PYEXEC_SHOTS"):
-            self.driver.save_screenshot(os.path.join(os.environ["PYEXEC_SHOTS"], name + ".png"))
+    @contextlib.contextmanager
+    def sized(self, width, height=900):
+        """The page in a view of this size; a window of Chromium can't be as narrow as a telephone."""
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                    {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def shot(self, name, width=None):
+        """Where PYEXEC_SHOTS names a folder, a picture for people: of what is seen, or of the whole page at a width."""
+        folder = os.environ.get("PYEXEC_SHOTS")
+        if not folder:
+            return
+        if width is None:
+            self.driver.save_screenshot(os.path.join(folder, name + ".png"))
+            return
+        with self.sized(width):
+            height = self.value("return document.documentElement.scrollHeight")
+        with self.sized(width, height):
+            self.driver.save_screenshot(os.path.join(folder, "%s-%d.png" % (name, width)))
 
 
 @contextlib.contextmanager

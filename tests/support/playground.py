@@ -48,6 +48,11 @@ class Page:
         """A button by what a screen reader says."""
         self.find('button[aria-label="%s"]' % label).click()
 
+    def restart(self):
+        """The session, by the button and the step that confirms it."""
+        self.click("Restart the session")
+        self.find("#confirm").click()
+
     # ---- Keys ----
 
     def keys(self, *keys):

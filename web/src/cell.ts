@@ -13,6 +13,7 @@ export interface Host {
   stop(cell: Cell): void;
   move(cell: Cell, by: -1 | 1): void;
   remove(cell: Cell): void;
+  copy(cell: Cell): Promise<void>;
   changed(): void;
   commandKey(cell: Cell, event: KeyboardEvent): void;
 }
@@ -30,6 +31,7 @@ export class Cell {
     this.runButton = button("▶", "Run", () => this.running ? host.stop(this) : host.run(this, "stay"), {class: "icon run"});
     const bar = el("div", {class: "bar", role: "toolbar", "aria-label": "Cell"},
       this.runButton, this.gutter, el("span", {class: "space"}),
+      button("⧉", "Copy output", () => void host.copy(this), {class: "icon copy"}),
       button("↑", "Move up", () => host.move(this, -1), {class: "icon"}),
       button("↓", "Move down", () => host.move(this, 1), {class: "icon"}),
       button("✕", "Delete cell", () => host.remove(this), {class: "icon"}));

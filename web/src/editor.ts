@@ -24,7 +24,7 @@ const look = EditorView.theme({
   "&.cm-focused": {outline: "none"},
   ".cm-content": {fontFamily: "var(--mono)", caretColor: "var(--text)", padding: "8px 0"},
   ".cm-scroller": {lineHeight: "1.5", overflow: "auto", maxHeight: "60vh"},
-  ".cm-gutters": {backgroundColor: "transparent", color: "var(--muted)", border: "none", fontFamily: "var(--mono)"},
+  ".cm-gutters": {backgroundColor: "var(--surface)", color: "var(--muted)", border: "none", fontFamily: "var(--mono)"},
   ".cm-cursor": {borderLeftColor: "var(--text)"},
   "&.cm-focused .cm-selectionBackground, .cm-selectionBackground": {background: "var(--selection) !important"},
   "&.cm-focused .cm-matchingBracket": {backgroundColor: "var(--selection)", outline: "none"},

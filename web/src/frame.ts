@@ -18,6 +18,7 @@ const nonce = () => document.querySelector<HTMLLinkElement>("#style")!.nonce;
 const DROPPED = "script, link, meta, base, iframe, frame, frameset, object, embed, template, noscript, portal";
 const ADDRESSES = ["href", "xlink:href", "ping", "action", "formaction", "background", "manifest", "srcset", "target"];
 const MOST_CHARACTERS = 4_000_000, MOST_UNCLOSED = 500;
+const MOST_HEIGHT = 420, ROW_HEIGHT = 26;      // pixels; what is higher scrolls in its frame
 
 const COLORS = {
   light: {text: "#1f2328", line: "#d5d9de", stripe: "#f5f6f8"},
@@ -28,8 +29,8 @@ function baseStyle(): string {
   const colors = COLORS[theme()];
   return `:root { color-scheme: ${theme()}; }
     body { margin: 0; padding: 4px; font: 13px/1.45 system-ui, sans-serif; color: ${colors.text}; background: transparent; }
-    table { border-collapse: collapse; border: 0; font-variant-numeric: tabular-nums; }
-    th, td { padding: 3px 10px; text-align: right; border: 0; border-bottom: 1px solid ${colors.line}; }
+    table { width: max-content; border-collapse: collapse; border: 0; font-variant-numeric: tabular-nums; }
+    th, td { max-width: 60ch; padding: 3px 10px; text-align: right; border: 0; border-bottom: 1px solid ${colors.line}; }
     tbody tr:nth-child(even) { background: ${colors.stripe}; }
     img, svg { max-width: 100%; }`;
 }
@@ -73,8 +74,7 @@ function parse(html: string): Document {
   return document;
 }
 
-function page(html: string): string {
-  const document = parse(html);
+function page(document: Document): string {
   const own = document.createElement("meta");
   own.httpEquiv = "Content-Security-Policy";
   own.content = `default-src 'none'; style-src 'nonce-${nonce()}'; img-src data:`;
@@ -83,11 +83,24 @@ function page(html: string): string {
   return "<!doctype html>" + document.documentElement.outerHTML;
 }
 
-/** Nothing can be measured in there: the height is a guess from what it has, and can be changed by hand. */
-function height(html: string): number {
-  const count = (tags: RegExp) => html.match(tags)?.length ?? 0;
-  const guess = count(/<tr\b/gi) * 26 || count(/<(br|p|li|h[1-6]|div|pre|summary)\b/gi) * 24;
-  return Math.min(Math.max(guess + 26, 60), 420);
+/** Lines of a table's row: its longest cell decides. */
+function lines(row: HTMLTableRowElement): number {
+  const cell = (one: Element) => Math.ceil(one.textContent!.trim().length / 55) + one.querySelectorAll("br").length;
+  return [...row.cells].reduce((most, one) => Math.max(most, cell(one)), 1);
+}
+
+/** Nothing can be measured in the frame: its height is an estimate of what it has, and a person can drag its edge. The
+ * cells of tables are no wider than the style above says, so a row has as many lines as its text needs. */
+function height(document: Document): number {
+  const rows = [...document.querySelectorAll("tr")].slice(0, MOST_HEIGHT / ROW_HEIGHT);
+  const outside = (tags: string) => [...document.querySelectorAll(tags)].filter(one => !one.closest("table")).length;
+  const table = rows.reduce((sum, row) => sum + lines(row) * ROW_HEIGHT, 0);
+  const blocks = outside("p, h1, h2, h3, h4, h5, h6") * 36 + outside("br, li, pre, summary") * 22;
+  const pictures = [...document.querySelectorAll("img, svg")].map(one => Number(one.getAttribute("height")) || 0);
+  const other = table + blocks ? 0 : outside("div") * 22;
+  // A horizontal scroll bar may come below.
+  const all = table + document.querySelectorAll("caption").length * 22 + blocks + other + Math.max(0, ...pictures.slice(0, 100)) + 30;
+  return Math.min(Math.max(all, 60), MOST_HEIGHT);
 }
 
 /** Unclosed elements of text are what parsers take quadratic time for. */
@@ -106,21 +119,21 @@ function isEmpty(html: string): boolean {
 
 /** What is to be said of this HTML, and whether another form should be shown instead. */
 export function judge(html: string): {note: string; hidden: boolean} {
-  if (isTooMuch(html)) return {note: "Its HTML is too much for this page.", hidden: true};
-  if (/<script\b/i.test(html)) return {note: "It has scripts, which are not run here.", hidden: isEmpty(html)};
+  if (isTooMuch(html)) return {note: "The HTML is too large to be shown here.", hidden: true};
+  if (/<script\b/i.test(html)) return {note: "The HTML has scripts, which are not run here.", hidden: isEmpty(html)};
   return {note: "", hidden: false};
 }
 
 export function frame(html: string): HTMLElement {
   const inner = el("iframe", {sandbox: "", title: "HTML output", referrerpolicy: "no-referrer", loading: "eager"});
-  const show = () => { inner.srcdoc = trusted.createHTML(page(html)); };
+  const show = () => { inner.srcdoc = trusted.createHTML(page(parse(html))); };
   const outer = el("div", {class: "frame"}, inner);
   const follow = () => {
     if (outer.isConnected) show();
     else document.removeEventListener("themechange", follow);
   };
   document.addEventListener("themechange", follow);
-  outer.style.height = `${height(html)}px`;
+  outer.style.height = `${height(parse(html))}px`;
   show();
   return outer;
 }

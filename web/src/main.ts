@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page: puts its parts together and keeps them in step with the server.
 import {Api, Problem, type Session} from "./api.js";
+import {confirm} from "./confirm.js";
 import {button, el} from "./dom.js";
 import {Files} from "./files.js";
 import {helpButton} from "./help.js";
@@ -31,7 +32,7 @@ const notebook = new Notebook(api, {
 });
 
 const interrupt = button("Interrupt", "Interrupt the running cell", () => notebook.interrupt(), {disabled: true});
-const restart = button("Restart", "Restart the session: its names and files go", () => void restartSession());
+const restart = button("Restart", "Restart the session", () => void restartSession());
 
 function entered(session: Session): void {
   notebook.session = files.session = session.id;
@@ -58,6 +59,7 @@ function report(problem: unknown): void {
 }
 
 async function restartSession(): Promise<void> {
+  if (!await confirm("Restart the session?", "Its variables and files are deleted. The cells stay.", "Restart")) return;
   try {
     await sessions.restart();
     say("The session is restarted");
@@ -83,13 +85,13 @@ let lost = false;
 api.onReachable = reachable => {
   if (reachable || lost) return;
   lost = true;
-  banner.textContent = "The server can't be reached. This page goes on when it is there again.";
+  banner.textContent = "The server can't be reached. The page connects again as soon as the server answers.";
   const timer = setInterval(async () => {
     if (!await api.isAlive()) return;
     clearInterval(timer);
     lost = false;
     banner.textContent = "";
-    say("The server is there again");
+    say("The server answers again");
     await start();
   }, POLL_MS);
 };

@@ -91,6 +91,16 @@ export class Notebook implements Host {
     this.events.say("Cell deleted; Z brings it back");
   }
 
+  async copy(cell: Cell): Promise<void> {
+    try {
+      // Without TLS, and not on this machine, there is no clipboard.
+      await navigator.clipboard.writeText(cell.output.text);
+      this.events.say("The output is copied");
+    } catch {
+      this.events.say("The browser does not let this page copy");
+    }
+  }
+
   /** Keys of a cell that has the focus itself, as in Jupyter. */
   commandKey(cell: Cell, event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey) {

@@ -36,7 +36,13 @@ export class Output {
       this.last = {name, node};
     }
     this.last.node.appendData(text.slice(0, room));
-    if (text.length > room) this.note("The page shows no more of it.");
+    if (text.length > room) this.note("The page shows no more of this output.");
+  }
+
+  /** What is there as text, whole. */
+  get text(): string {
+    const parts = this.element.querySelectorAll("pre, .headline, .hint, .note");
+    return [...parts].map(part => part.textContent!.trimEnd()).join("\n");
   }
 
   display(display: Display & {last_value?: boolean}): void {
@@ -74,12 +80,12 @@ export class Output {
 
   private notes(result: Result): void {
     if (result.session?.restarted)
-      this.note(`The session was started anew (${result.session.restarted}): its names and files from before are gone.`);
-    if (result.stdout_truncated) this.note(`It printed ${size(result.stdout_bytes)}: the rest was dropped (max_stdout_bytes).`);
-    if (result.stderr_truncated) this.note(`${size(result.stderr_bytes)} of standard error: the rest was dropped (max_stderr_bytes).`);
-    if (result.last_value_truncated) this.note("The value is longer than shown (max_value_bytes).");
-    if (result.display_dropped) this.note(`${result.display_dropped} displays more were dropped (max_displays, max_display_bytes).`);
-    if (result.missing_layers.length) this.note(`This run went without: ${result.missing_layers.join(", ")}.`);
+      this.note(`The session was restarted (${result.session.restarted}): its variables and files are lost.`);
+    if (result.stdout_truncated) this.note(`The cell printed ${size(result.stdout_bytes)}: the rest was dropped (max_stdout_bytes).`);
+    if (result.stderr_truncated) this.note(`The cell wrote ${size(result.stderr_bytes)} to standard error: the rest was dropped (max_stderr_bytes).`);
+    if (result.last_value_truncated) this.note("The value is cut off (max_value_bytes).");
+    if (result.display_dropped) this.note(`Displays that are not shown: ${result.display_dropped} (max_displays, max_display_bytes).`);
+    if (result.missing_layers.length) this.note(`Layers of the sandbox that this run did not have: ${result.missing_layers.join(", ")}.`);
     const files = result.files.map(file => `${file.path} (${file.change})`);
     if (files.length) this.note(`Files: ${files.slice(0, 10).join(", ")}${files.length > 10 ? `, and ${files.length - 10} more` : ""}.`);
   }

@@ -7,7 +7,7 @@ type Policy = Record<string, unknown>;
 /** What a person wants to know first. */
 function summary(policy: Policy): [string, string][] {
   const files = policy["disable_open"] ? "none" : policy["allow_readonly_open"] ? "read only" : "in the workspace";
-  const imports = policy["use_import_whitelist"] ? "the allowed ones" : "all but the banned ones";
+  const imports = policy["use_import_whitelist"] ? "the allowed ones" : "all except the banned ones";
   return [["Time", show("timeout_ms", policy["timeout_ms"])],
     ["CPU", show("cpu_time_seconds", policy["cpu_time_seconds"])],
     ["Memory", show("address_space_bytes", policy["address_space_bytes"])],

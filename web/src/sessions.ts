@@ -15,11 +15,11 @@ export class Sessions {
       el("div", {class: "head"}, el("h2", {id: "sessions-title"}, "Sessions"),
         button("New", "New session", () => void this.create())),
       this.message, this.list,
-      el("details", {}, el("summary", {}, "Policy of a new one"),
-        el("label", {for: "new-policy"}, "A part of the policy as JSON, up to what the server allows:"), this.policy));
+      el("details", {}, el("summary", {}, "Policy of a new session"),
+        el("label", {for: "new-policy"}, "Options of the policy as JSON, within the limits of the server:"), this.policy));
   }
 
-  /** The one of before a reload, or a new one. */
+  /** The session that was used before a reload, or a new one. */
   async start(): Promise<void> {
     const id = sessionStorage.getItem("session");
     const old = id && await this.api.session(id).catch((problem: Problem) => {
@@ -35,7 +35,7 @@ export class Sessions {
     this.entered(session);
   }
 
-  /** Ends the current one and begins it anew, with its policy. */
+  /** Ends the current session and makes a new one with its id and policy. */
   async restart(): Promise<void> {
     const {id, policy} = this.current!;
     await this.api.closeSession(id).catch((problem: Problem) => {

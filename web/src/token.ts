@@ -11,9 +11,9 @@ export class TokenDialog {
   constructor() {
     const form = el("form", {submit: (event: Event) => this.submit(event)},
       el("h2", {id: "token-title"}, "Token"),
-      el("p", {}, "This server runs code for those whom it knows. Your token stays in this tab."),
+      el("p", {}, "This server runs code only with a token. The token is kept in this tab."),
       el("label", {for: "token"}, "Token"), this.input, this.message,
-      el("button", {type: "submit", class: "primary"}, "Go on"));
+      el("button", {type: "submit", class: "primary"}, "Continue"));
     this.dialog = el("dialog", {"aria-labelledby": "token-title", cancel: (event: Event) => event.preventDefault()}, form);
     document.body.append(this.dialog);
   }

@@ -1,8 +1,8 @@
-"""The playground in daily use: narrow windows, long output, following a run, restarts, reloads, notebooks as files."""
+"""The playground in daily use: narrow windows, long output, tables, plots, restarts."""
 import pytest
 
 from browser import browsing
-from playground import TOKEN, Page, playing
+from playground import Page, playing
 from serving import token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

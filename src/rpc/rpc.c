@@ -270,10 +270,11 @@ static const char *unknown_param(const char *allowed, json_t *params)
         return NULL;
     json_object_foreach(params, key, value) {
         size_t length = strlen(key);
-        const char *at = strstr(allowed, key);
+        /* An empty key would be found at the list's very start, where nothing stands before it. */
+        const char *at = length ? strstr(allowed, key) : NULL;
         while (at && (at[-1] != ' ' || at[length] != ' '))
             at = strstr(at + 1, key);
-        if (!at || !length || strchr(key, ' '))
+        if (!at || strchr(key, ' '))
             return key;
     }
     return NULL;

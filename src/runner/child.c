@@ -261,11 +261,25 @@ static uint64_t number_after(const char *text, const char *name)
     return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-bool px_child_facts(const struct px_child *child, struct px_child_facts *ret)
+/* The kernel adds what a process uses on another CPU only when that one stops or its timer ticks
+ * (thread_group_cputime() in kernel/sched/cputime.c). A script shorter than a tick, at most 10 ms, may seem
+ * to have used nothing until its child waits for the next. */
+static int64_t read_cpu_above(const struct px_child *child, int64_t cpu_before_ns)
+{
+    enum { READS_MAX = 100 };
+    int64_t used = read_cpu(child);
+    for (int i = 1; i < READS_MAX && used >= 0 && used <= cpu_before_ns; i++) {
+        px_sleep_ns(PX_NS_PER_MS / 10);
+        used = read_cpu(child);
+    }
+    return used;
+}
+
+bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct px_child_facts *ret)
 {
     char path[32], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
-    ret->cpu_ns = read_cpu(child);
+    ret->cpu_ns = read_cpu_above(child, cpu_before_ns);
     if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 || !px_child_alive(child))
         return false;
     ret->threads = (unsigned)number_after(text, "\nThreads:");

@@ -63,13 +63,14 @@ void px_child_let_files_grow(const struct px_child *child, bool grow);
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
 int64_t px_child_cpu_ns(const struct px_child *child);
 
-/* Of a child that lives. False when it has ended or its /proc can't be read. */
+/* Of a child that lives and had used cpu_before_ns when its script began. False when it has ended or its
+ * /proc can't be read. */
 struct px_child_facts {
     int64_t cpu_ns;
     uint64_t peak_bytes; /* resident */
     unsigned threads;    /* now */
 };
-bool px_child_facts(const struct px_child *child, struct px_child_facts *ret);
+bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct px_child_facts *ret);
 
 /* Puts the request's files into the workspace. */
 int px_child_put_files(const struct px_child *child, const pyexec_request *request, pyexec_error *error);

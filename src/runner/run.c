@@ -365,7 +365,7 @@ static void collect_facts(struct run *run)
     pyexec_result *result = run->result;
     struct px_child_facts facts = {.cpu_ns = -1};
     bool done = result->claims.done && !ending->protocol;
-    bool known = done && px_child_facts(&run->child, &facts);
+    bool known = done && px_child_facts(&run->child, ending->cpu_before_ns, &facts);
     result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
     if (!known && !(run->session && done)) {
         struct px_launch_event event;

@@ -1,4 +1,5 @@
 """Bad lines of an RPC client: each answered right and under its id, and no other disturbed, however many."""
+import contextlib
 import fcntl
 import json
 import os
@@ -280,7 +281,8 @@ def processes_of(process):
         pid = below.pop()
         found.append(pid)
         for task in os.listdir("/proc/%d/task" % pid):
-            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
+            # A thread that has served its request ends between the two calls; its children are its process's.
+            with contextlib.suppress(FileNotFoundError), open("/proc/%d/task/%s/children" % (pid, task)) as file:
                 below += map(int, file.read().split())
     assert all(pid > 1 for pid in found), found
     return found

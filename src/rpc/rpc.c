@@ -241,25 +241,36 @@ static const struct {
     const char *name;
     void (*serve)(struct px_rpc *rpc, const char *id, const json_t *params);
     bool before_initialize;
-    const char *params; /* what it takes, between spaces; "*": checked elsewhere */
+    const char *params; /* what it takes, separated by spaces; "*": checked elsewhere */
 } methods[] = {
-    {"initialize", initialize, true, " protocol policy session host "},
+    {"initialize", initialize, true, "protocol policy session host"},
     {"execute_once", px_rpc_execute, false, "*"},
     {"execute", px_rpc_execute_session, false, "*"},
-    {"interrupt", interrupt, false, " session_id request "},
-    {"cancel", cancel, false, " request "},
-    {"close_session", close_session, false, " session_id "},
-    {"close_all", close_all, false, " "},
-    {"list_sessions", list_sessions, false, " "},
-    {"list_files", list_files, false, " session_id "},
-    {"read_file", read_file, false, " session_id path "},
-    {"write_file", write_file, false, " session_id path content content_base64 "},
-    {"delete_file", delete_file, false, " session_id path "},
-    {"doctor", doctor, false, " "},
-    {"stats", stats, false, " "},
-    {"ping", ping, true, " "},
-    {"shutdown", shut_down, true, " "},
+    {"interrupt", interrupt, false, "session_id request"},
+    {"cancel", cancel, false, "request"},
+    {"close_session", close_session, false, "session_id"},
+    {"close_all", close_all, false, ""},
+    {"list_sessions", list_sessions, false, ""},
+    {"list_files", list_files, false, "session_id"},
+    {"read_file", read_file, false, "session_id path"},
+    {"write_file", write_file, false, "session_id path content content_base64"},
+    {"delete_file", delete_file, false, "session_id path"},
+    {"doctor", doctor, false, ""},
+    {"stats", stats, false, ""},
+    {"ping", ping, true, ""},
+    {"shutdown", shut_down, true, ""},
 };
+
+static bool is_word_of(const char *words, const char *key)
+{
+    size_t length = strlen(key);
+    for (const char *at = words; *at; at += strcspn(at, " ")) {
+        at += strspn(at, " ");
+        if (length > 0 && strcspn(at, " ") == length && memcmp(at, key, length) == 0)
+            return true;
+    }
+    return false;
+}
 
 /* The first key that the method does not take, or NULL. */
 static const char *unknown_param(const char *allowed, json_t *params)
@@ -269,12 +280,7 @@ static const char *unknown_param(const char *allowed, json_t *params)
     if (*allowed == '*')
         return NULL;
     json_object_foreach(params, key, value) {
-        size_t length = strlen(key);
-        /* An empty key would be found at the list's very start, where nothing stands before it. */
-        const char *at = length ? strstr(allowed, key) : NULL;
-        while (at && (at[-1] != ' ' || at[length] != ' '))
-            at = strstr(at + 1, key);
-        if (!at || strchr(key, ' '))
+        if (!is_word_of(allowed, key))
             return key;
     }
     return NULL;

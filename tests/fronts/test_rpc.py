@@ -121,7 +121,7 @@ def test_files(client):
 
 @pytest.mark.parametrize("method, params, code", [
     ("nosuch", {}, -32601), ("ping", {"a": 1}, -32602), ("ping", {"": 1}, -32602), ("cancel", {"": 1}, -32602),
-    ("cancel", {"request ": 1}, -32602), ("execute_once", {"code": "1", "nosuch": 1}, -32000),
+    ("cancel", {"request ": 1}, -32602), ("cancel", {" request": 1}, -32602), ("cancel", {"req": 1}, -32602), ("execute_once", {"code": "1", "nosuch": 1}, -32000),
     ("execute_once", {}, -32000), ("execute", {"code": "1"}, -32000), ("execute", {"code": "1", "session_id": "a/b"}, -32000),
     ("execute_once", {"code": "1", "policy": {"timeuot": 1}}, -32000), ("initialize", {"protocol": 1}, -32000),
     ("close_session", {"session_id": "no"}, -32000),

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing byte string. Invariants: `data` is NULL or holds `capacity` bytes, the one at
- * `length` being NUL; `length < capacity` whenever `data` is not NULL. Zeroed is empty.
+/* A byte string that grows. Invariants: `data` is NULL or holds `capacity` bytes, and the byte at `length` is
+ * NUL; `length < capacity` whenever `data` is not NULL. A zeroed struct is an empty buffer.
  *
- * A failed allocation sets `failed` and drops further appends. A caller checks once at the end: with
- * px_buffer_ok(), or by the string, which is NULL then. That NULL goes on: jansson makes no value of it,
- * and a buffer that is given it fails too. So text with a hole is never taken for whole. */
+ * A failed allocation sets `failed`, and what is appended after it is dropped. So a caller checks once, at the
+ * end: with px_buffer_ok(), or by the string, which is then NULL. Passing this NULL on is safe: jansson makes
+ * no value of it, and a buffer that it is appended to fails too. So a text with a part missing is never taken
+ * for the whole text. */
 #ifndef PX_BASE_BUFFER_H
 #define PX_BASE_BUFFER_H
 
@@ -27,25 +28,25 @@ static inline bool px_buffer_ok(const struct px_buffer *buffer)
     return !buffer->failed;
 }
 
-/* `bytes` and `string` may be NULL: the text of a buffer that has failed. */
+/* `bytes` and `string` may be NULL, which is what a failed buffer gives as its text. */
 void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length);
 void px_buffer_add_string(struct px_buffer *buffer, const char *string);
 void px_buffer_add_byte(struct px_buffer *buffer, char byte);
 void px_buffer_printf(struct px_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Room for `extra` more bytes; returns where they go, or NULL. Add to `length` yourself. */
+/* Makes room for `extra` more bytes and returns where they go, or NULL. The caller adds to `length`. */
 char *px_buffer_reserve(struct px_buffer *buffer, size_t extra);
 
 /* Drops the first `count` bytes, or all when there are fewer. */
 void px_buffer_consume(struct px_buffer *buffer, size_t count);
 
-/* The contents as a C string, "" when empty, NULL when the buffer has failed. Stays the buffer's. */
+/* The contents as a C string: "" when empty, NULL when the buffer has failed. The buffer still owns it. */
 const char *px_buffer_string(const struct px_buffer *buffer);
 
-/* For messages, and for text whose failure is looked at elsewhere: "" when the buffer has failed. */
+/* For messages, and for text whose failure is checked elsewhere: "" when the buffer has failed. */
 const char *px_buffer_shown(const struct px_buffer *buffer);
 
-/* Hands the string over to the caller (free()); the buffer is empty after. NULL on failure. */
+/* Hands the string over to the caller, who calls free(). The buffer is empty afterwards. NULL on failure. */
 char *px_buffer_take(struct px_buffer *buffer);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cleanup attributes: initialise at declaration, hand over with TAKE_PTR or TAKE_FD. */
+/* Cleanup attributes. Initialise such a variable where it is declared; hand its value over with TAKE_PTR or
+ * TAKE_FD. */
 #ifndef PX_BASE_CLEANUP_H
 #define PX_BASE_CLEANUP_H
 
@@ -12,7 +13,7 @@ static inline void px_free_pointer(void *pointer)
     free(*(void **)pointer);
 }
 
-/* Keeps errno, so that it may stand between a failure and its report. */
+/* Keeps errno, so that it can be called between a failure and its report. */
 static inline void px_close_fd(int *fd)
 {
     if (*fd >= 0) {

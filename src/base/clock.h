@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clocks in nanoseconds, and condition variables that wait on the monotonic one: setting the
- * machine's time neither ends a wait nor stretches it. */
+/* Clocks in nanoseconds, and condition variables that wait on the monotonic clock: setting the machine's time
+ * neither shortens nor lengthens a wait. */
 #ifndef PX_BASE_CLOCK_H
 #define PX_BASE_CLOCK_H
 
@@ -20,7 +20,7 @@ int64_t px_clock_ns(clockid_t clock);
 /* CLOCK_MONOTONIC. */
 int64_t px_now_ns(void);
 
-/* These two are inline so that only the rooms that have threads need them. */
+/* These two are inline so that only the rooms that use threads need to link them. */
 static inline void px_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t clock;
@@ -30,7 +30,7 @@ static inline void px_cond_init(pthread_cond_t *cond)
     pthread_condattr_destroy(&clock);
 }
 
-/* Waits for a signal, at the longest until px_now_ns() is `when_ns`. 0, or ETIMEDOUT. */
+/* Waits until the condition is signalled or px_now_ns() reaches `when_ns`. Returns 0, or ETIMEDOUT. */
 static inline int px_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t when_ns)
 {
     struct timespec at = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000};

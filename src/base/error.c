@@ -31,8 +31,8 @@ int px_error_http_status(pyexec_code code)
     return (size_t)code < CODE_COUNT ? codes[code].http_status : 500;
 }
 
-/* Texts go into JSON, which has no place for a character that was cut, at the end or by a
- * format's precision. */
+/* The text goes into JSON, so it must not end in the middle of a UTF-8 character: the buffer's end or a
+ * format's precision may have cut one. */
 static void end_whole(char *text, size_t size)
 {
     size_t length = strnlen(text, size), bad;
@@ -106,7 +106,7 @@ int px_error_oom(pyexec_error *error)
     return px_error_hint(error, PX_OOM_HINT);
 }
 
-/* Which of several limits it was, the kernel does not say (clone(2), namespaces(7)). */
+/* The kernel does not say which of several limits it was (clone(2), namespaces(7)). */
 static const char *exhausted_hint(int sys_errno)
 {
     switch (sys_errno) {

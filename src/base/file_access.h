@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The three depths of file access. Apart from policy.h so that the guest can use it. */
+/* The three values of file access. They are in a file of their own, apart from policy.h, because the guest
+ * needs them too. */
 #ifndef PX_BASE_FILE_ACCESS_H
 #define PX_BASE_FILE_ACCESS_H
 

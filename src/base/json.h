@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* jansson's objects: cleanup and text. Inline, since not every room links jansson. */
+/* jansson's objects: cleanup, reading and writing. The functions are inline because not every room links
+ * jansson. */
 #ifndef PX_BASE_JSON_H
 #define PX_BASE_JSON_H
 
@@ -11,7 +12,8 @@
 #include "base/buffer.h"
 #include "base/json_memory.h"
 
-/* jansson's results that can't be ignored: a failed allocation would drop a member silently. */
+/* jansson's functions whose result must not be ignored: after a failed allocation a member would be missing
+ * without a word. */
 #define PX_JSON_CHECKED(declaration) declaration __attribute__((warn_unused_result))
 PX_JSON_CHECKED(int json_object_set_new(json_t *object, const char *key, json_t *value));
 PX_JSON_CHECKED(int json_object_set_new_nocheck(json_t *object, const char *key, json_t *value));
@@ -22,8 +24,9 @@ PX_JSON_CHECKED(int json_array_insert_new(json_t *array, size_t index, json_t *v
 PX_JSON_CHECKED(int json_array_set_new(json_t *array, size_t index, json_t *value));
 PX_JSON_CHECKED(int json_array_extend(json_t *array, json_t *other));
 
-/* Breaks an array or object that lacks a member for want of memory: neither it nor what holds it can be
- * written any more, so json_dumps() is NULL and the one place that looks at the text sees it. */
+/* Makes an array or object unusable when a member is missing because there was no memory. Neither it nor
+ * anything that contains it can be written any more: json_dumps() returns NULL, and the one place that checks
+ * the text notices. */
 static inline void px_json_break(json_t *json)
 {
     if (json_is_object(json))
@@ -34,7 +37,7 @@ static inline void px_json_break(json_t *json)
         json->type = (json_type)-1;
 }
 
-/* These take `value`; NULL is one that could not be made. */
+/* These take ownership of `value`. NULL stands for a value that could not be made. */
 static inline void px_json_set(json_t *object, const char *key, json_t *value)
 {
     if (json_object_set_new(object, key, value) < 0)
@@ -61,7 +64,8 @@ static inline void px_drop_json(json_t **json)
 }
 #define px_auto_json __attribute__((cleanup(px_drop_json)))
 
-/* Takes a copy: jansson's has lost the members that there was no memory for. NULL of NULL. */
+/* Takes ownership of a copy that jansson made, and checks that no member was left out because there was no
+ * memory. NULL for NULL. */
 static inline json_t *px_json_whole_copy(json_t *copy, const json_t *json)
 {
     if (json_equal(copy, json))
@@ -80,15 +84,15 @@ static inline json_t *px_json_deep_copy(const json_t *json)
     return px_json_whole_copy(json_deep_copy(json), json);
 }
 
-/* jansson 2.14 writes an object without a key when it has no memory for the key. The text is kept here instead,
- * so that this is seen. */
+/* Without memory for a key, jansson 2.14 writes the object without that key. Here the text is collected in a
+ * buffer of ours, so that this is noticed. */
 static inline int px_json_keep_text(const char *bytes, size_t length, void *text)
 {
     px_buffer_add(text, bytes, length);
     return px_buffer_ok(text) ? 0 : -1;
 }
 
-/* Use this, not json_dumps(). For free(); NULL of NULL, and out of memory. */
+/* Use this, not json_dumps(). The caller calls free(). NULL for NULL, and when there is no memory. */
 static inline char *px_json_dumps(const json_t *json, size_t flags)
 {
     struct px_buffer text = {0};
@@ -97,8 +101,8 @@ static inline char *px_json_dumps(const json_t *json, size_t flags)
     return px_buffer_take(&text);
 }
 
-/* Takes the object (NULL: one that could not be made) and returns it as one line of text, for
- * free(), or NULL. */
+/* Takes ownership of the object (NULL: it could not be made) and returns it as one line of text, which the
+ * caller frees, or NULL. */
 static inline char *px_json_take_text(json_t *json)
 {
     char *text = json ? px_json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
@@ -106,7 +110,7 @@ static inline char *px_json_take_text(json_t *json)
     return text;
 }
 
-/* Whether there was no value for want of memory: jansson has words for everything else. */
+/* True if there is no value because there was no memory. Of every other failure jansson tells the reason. */
 static inline bool px_json_no_memory(const json_error_t *problem)
 {
     return !*problem->text;
@@ -145,7 +149,7 @@ static inline size_t px_json_feed(void *to, size_t size, void *data)
     return length;
 }
 
-/* NULL with errno ENOMEM, or 0 when it is for jansson alone to say what is wrong. */
+/* Returns NULL with errno ENOMEM, or with 0 when jansson itself is to say what is wrong with the text. */
 static inline json_t *px_json_load_padded(const char *text, size_t length, size_t token, size_t flags)
 {
     size_t padding = (token + 16) / 16 * 16 + 6;
@@ -175,7 +179,7 @@ static inline json_t *px_json_load_weighed(const char *text, size_t length, size
     return value;
 }
 
-/* Use these, not jansson's own. `problem` may be NULL; px_json_no_memory() tells of it. */
+/* Use these, not jansson's own functions. `problem` may be NULL; px_json_no_memory() looks at it. */
 static inline json_t *px_json_loadb(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
     json_error_t unwanted;
@@ -191,8 +195,8 @@ static inline json_t *px_json_loads(const char *text, size_t flags, json_error_t
     return text ? px_json_loadb(text, strlen(text), flags, problem) : NULL;
 }
 
-/* JSON of somebody who is not trusted: NULL too, with json_error_out_of_memory, when
- * it would take more memory than PX_JSON_READ_MAX. */
+/* Reads JSON from somebody who is not trusted. Returns NULL, with json_error_out_of_memory, also when the
+ * values would take more than PX_JSON_READ_MAX of memory. */
 #define PX_JSON_READ_MAX (256u << 20)
 #define PX_JSON_TOO_MUCH "values that would take more than 256 MiB of memory"
 

@@ -3,8 +3,8 @@
 
 #include <stdbool.h>
 
-/* Of jansson 2.14 on a machine of 64 bits, with malloc's own: a number and its place in an array; a
- * string without its characters; an empty array and object; a member without its key's characters. */
+/* What jansson 2.14 takes on a 64-bit machine, with malloc's own bytes: a number and its place in an array; a
+ * string without its characters; an empty array or object; a member without the characters of its key. */
 enum { VALUE = 64, STRING = 64, ARRAY = 128, OBJECT = 256, MEMBER = 112 };
 
 static uint64_t weight_of(char c)

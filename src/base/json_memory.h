@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What JSON takes once it is parsed, told before: values take far more memory than their text. */
+/* Tells before parsing how much memory JSON will take: its values take far more than its text. */
 #ifndef PX_BASE_JSON_MEMORY_H
 #define PX_BASE_JSON_MEMORY_H
 
@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 struct px_json_memory {
-    uint64_t bytes; /* at least what jansson takes for it, and no more than three times that */
+    uint64_t bytes; /* at least what jansson takes for it, and at most three times that */
     size_t depth;
-    size_t token; /* bytes of the longest string, with its quotes, or number */
+    size_t token; /* length of the longest string (with its quotes) or number */
 };
 
-/* Of any text: of what is no JSON too, which says nothing then. */
+/* Takes any text. For a text that is not JSON it gives a number too, which then means nothing. */
 struct px_json_memory px_json_memory_estimate(const char *text, size_t length);
 
 #endif

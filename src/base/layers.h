@@ -28,11 +28,12 @@ const struct px_layer_info *px_layer_info(enum px_layer layer);
 /* The layer of a name, or PX_LAYER_COUNT. */
 enum px_layer px_layer_find(const char *name);
 
-/* The word that stands for the layers that a container without user namespaces can't give. What is
- * left is Landlock, seccomp, rlimits and the drop of privileges. */
+/* The name of the tier for containers without user namespaces: it stands for all the layers that can't be had
+ * there. Landlock, seccomp, rlimits and the drop of privileges are left. */
 #define PX_TIER_CONTAINER "container"
 
-/* The layers of a name of `allow_missing`: one layer, or those of PX_TIER_CONTAINER. 0: no such name. */
+/* The layers that a name in `allow_missing` stands for: one layer, or those of PX_TIER_CONTAINER. 0 for an
+ * unknown name. */
 px_layers px_layers_find(const char *name);
 
 /* What a script gains when the layers of PX_TIER_CONTAINER are missing; for hints. */

@@ -31,7 +31,7 @@ enum px_mime px_mime_of(const char *name, size_t length)
     const char *slash = length && length <= MIME_NAME_MAX ? memchr(name, '/', length) : NULL;
     if (!slash || !is_token(name, (size_t)(slash - name)) || !is_token(slash + 1, length - (size_t)(slash + 1 - name)))
         return PX_MIME_BAD;
-    /* Vega-Lite names its charts application/vnd.vegalite.v6.json. */
+    /* Vega-Lite's charts have the type application/vnd.vegalite.v6.json. */
     if (is(name, length, "application/json") || ends(name, length, "+json") || ends(name, length, ".json"))
         return PX_MIME_JSON;
     if ((length > 5 && memcmp(name, "text/", 5) == 0) || ends(name, length, "+xml") ||

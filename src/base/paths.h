@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths, as text and as something to be opened without being led astray. */
+/* Paths as text, and opening them safely where an untrusted process may change the folders. */
 #ifndef PX_BASE_PATHS_H
 #define PX_BASE_PATHS_H
 
@@ -7,14 +7,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Whether `path` is `folder` or lies below it, by their texts. */
+/* True if `path` is `folder` or below it. Compares the texts only. */
 bool px_path_below(const char *path, const char *folder);
 
-/* Whether one of its parts is "..". */
+/* True if one of its parts is "..". */
 bool px_path_has_parent(const char *path, size_t length);
 
-/* Opens a path below `folder`, close-on-exec; whoever writes there can't lead out of it: a link
- * in it is ELOOP, a way out EXDEV (openat2(2), Linux 5.6). -1 with errno. */
+/* Opens a path below `folder`, close-on-exec. Somebody who can write there can't lead it outside: a link on the
+ * way gives ELOOP, a way out EXDEV (openat2(2), Linux 5.6). Returns -1 with errno. */
 int px_open_beneath(int folder, const char *path, int flags, mode_t mode);
 
 #endif

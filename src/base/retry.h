@@ -23,7 +23,7 @@
 
 #define PX_MUST_USE __attribute__((warn_unused_result))
 
-/* Wait at most `timeout_ms` in all, however many signals come (-1: without limit). */
+/* These wait at most `timeout_ms` in all, however many signals arrive (-1: without a limit). */
 PX_MUST_USE int px_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 PX_MUST_USE int px_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout_ms);
 
@@ -35,19 +35,19 @@ PX_MUST_USE ssize_t px_send(int socket, const void *bytes, size_t length, int fl
 PX_MUST_USE ssize_t px_recvmsg(int socket, struct msghdr *message, int flags);
 PX_MUST_USE ssize_t px_sendmsg(int socket, const struct msghdr *message, int flags);
 
-/* `mode` is that of a file which is made; give 0 without O_CREAT and O_TMPFILE. */
+/* `mode` is for a file that is created; give 0 without O_CREAT and O_TMPFILE. */
 PX_MUST_USE int px_open(const char *path, int flags, mode_t mode);
 PX_MUST_USE int px_openat(int folder, const char *path, int flags, mode_t mode);
 PX_MUST_USE int px_ftruncate(int fd, off_t length);
 
-/* For a socket with SOCK_NONBLOCK. A blocking TCP connect can't be repeated (connect(2)). */
+/* For a socket with SOCK_NONBLOCK. A blocking connect over TCP can't be repeated (connect(2)). */
 PX_MUST_USE int px_connect_nonblocking(int socket, const struct sockaddr *address, socklen_t length);
 
 PX_MUST_USE pid_t px_waitpid(pid_t pid, int *ret_status, int options);
-/* waitid(2) with the facts of wait4(2); `usage` may be NULL. */
+/* waitid(2), with the resource usage that wait4(2) gives. `usage` may be NULL. */
 PX_MUST_USE int px_waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options, struct rusage *ret_usage);
 
-/* All of them, or -1 with errno. */
+/* Writes all of them; returns 0, or -1 with errno. */
 PX_MUST_USE int px_random_bytes(void *bytes, size_t length);
 
 /* The whole time. */

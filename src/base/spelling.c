@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* No known name is longer, and a longer one has nothing near it. */
+/* No known name is longer than this. A longer word is not similar to any of them. */
 #define NAME_MAX_LENGTH 64
 
 static char folded(char c)
@@ -49,9 +49,9 @@ void px_spelling_offer(struct px_spelling *nearest, const char *candidate)
     if (!wanted || wanted > NAME_MAX_LENGTH || length > NAME_MAX_LENGTH)
         return;
     size_t distance = edit_distance(nearest->wanted, wanted, candidate, length);
-    /* A third of the letters wrong is still a slip; more is another word. */
+    /* Up to a third of the letters may differ; with more it is another word. */
     size_t most = (wanted > length ? wanted : length) / 3;
-    /* The beginning of a name is that name, cut short. */
+    /* A word that is the beginning of a name stands for that name. */
     if (wanted >= 4 && wanted < length && edit_distance(nearest->wanted, wanted, candidate, wanted) == 0)
         distance = 1;
     if (distance > (most ? most : 1) || (nearest->best && distance >= nearest->distance))

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads of the library. They block every signal, so that none of the host's handlers runs on
- * one: its stack is small, and it may hold a lock. */
+/* The library's threads. They block every signal, so that no handler of the host program runs on one of them:
+ * their stacks are small, and they may hold a lock. */
 #ifndef PX_BASE_THREAD_H
 #define PX_BASE_THREAD_H
 
 #include <pthread.h>
 #include <signal.h>
 
-/* As pthread_create(3): 0, or an errno. Inline so that only the rooms that have threads need it. */
+/* As pthread_create(3): returns 0 or an errno. Inline so that only the rooms that use threads need to link it. */
 static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *argument)
 {
     sigset_t all, before;

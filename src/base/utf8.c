@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/utf8.h"
 
-/* How many bytes a lead byte announces, and the range of the second byte: Unicode Standard,
- * table 3-7. Returns 0 for bytes that can't begin a sequence. */
+/* The length that a lead byte announces, and the range of the second byte: Unicode Standard, table 3-7. Returns
+ * 0 for a byte that can't begin a sequence. */
 static size_t lead(unsigned char byte, unsigned char *ret_low, unsigned char *ret_high)
 {
     *ret_low = 0x80;
@@ -28,8 +28,8 @@ static size_t lead(unsigned char byte, unsigned char *ret_low, unsigned char *re
     return 0;
 }
 
-/* How many bytes from `bytes` on are a well-formed beginning; *ret_wanted is the full length
- * (0: not a lead byte). */
+/* How many bytes from `bytes` on are the valid beginning of a sequence. *ret_wanted is the full length of that
+ * sequence (0: not a lead byte). */
 static size_t well_formed(const unsigned char *bytes, size_t length, size_t *ret_wanted)
 {
     unsigned char low, high;
@@ -72,7 +72,7 @@ size_t px_utf8_truncate(const char *bytes, size_t length, size_t limit)
 {
     if (length <= limit)
         return length;
-    /* The sequence that begins last before the limit, if the limit is inside it. */
+    /* The last sequence that begins before the limit, if it goes beyond it. */
     const unsigned char *in = (const unsigned char *)bytes;
     for (size_t back = 1; back <= 3 && back <= limit; back++) {
         size_t wanted;

@@ -5,8 +5,8 @@
 
 #include "base/buffer.h"
 
-/* Adds the words of `text` in lines of at most 80 columns and ends the last. Each begins with
- * `prefix`; the first one's, or what stands there instead, is in `out` already. */
+/* Adds the words of `text` in lines of at most 80 columns and ends the last line. Each line begins with
+ * `prefix`, except the first: its beginning is in `out` already. */
 void px_wrap(struct px_buffer *out, const char *prefix, const char *text);
 
 #endif

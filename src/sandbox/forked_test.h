@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of what a process does to itself for good: each case is a forked child that returns 0 or
- * the line that failed. */
+/* Tests of what a process can't undo. Each case is a forked child that returns 0, or the number of the line
+ * that failed. */
 #ifndef PX_SANDBOX_FORKED_TEST_H
 #define PX_SANDBOX_FORKED_TEST_H
 
@@ -22,7 +22,7 @@
             return __LINE__; \
     } while (0)
 
-/* The wait status of a child that prepares itself (NULL: not at all) and runs the case. */
+/* The wait status of a child that calls `prepare` (unless NULL) and then runs the case. */
 static int forked_status(int (*prepare)(const void *how), const void *how, int (*test)(void))
 {
     pid_t pid = fork();

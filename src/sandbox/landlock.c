@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Landlock domain of a child, by raw system calls: glibc wraps none of them, and Debian
- * 12's <linux/landlock.h> ends with ABI 2.
+/* The Landlock domain of a child, by raw system calls: glibc has no functions for them, and <linux/landlock.h>
+ * of Debian 12 ends with ABI 2.
  *
- * Everything that the kernel's ABI knows is handled, that is denied, and then allowed for
- * the paths below. Nothing is ever executable: execve is refused by seccomp too, while mmap
- * with PROT_EXEC (dlopen) is no Landlock right and goes on working. */
+ * Everything that the kernel's ABI knows is handled, which means denied, and then allowed again for the paths
+ * below. No file is ever executable; seccomp refuses execve as well. Mapping a library with PROT_EXEC (dlopen)
+ * is not a Landlock right and still works. */
 #include "sandbox/landlock.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@
 #define SYS_landlock_restrict_self 446
 #endif
 
-/* struct landlock_ruleset_attr; its size says how much of it the caller knows. */
+/* struct landlock_ruleset_attr. Its size tells the kernel how much of it the caller knows. */
 struct ruleset_attr {
     uint64_t handled_access_fs;  /* ABI 1 */
     uint64_t handled_access_net; /* ABI 4 */
@@ -54,9 +54,7 @@ struct path_beneath_attr {
 #define FS_MAKE_BLOCK (1ull << 11)
 #define FS_MAKE_SYM (1ull << 12)
 #define FS_ABI_1 ((1ull << 13) - 1)
-#define FS_REFER \
-    (1ull << 13)                  /* ABI 2: before it, links and renames between
-                                               folders are always denied */
+#define FS_REFER (1ull << 13)     /* ABI 2. With ABI 1, links and renames between folders are always denied. */
 #define FS_TRUNCATE (1ull << 14)  /* ABI 3 */
 #define FS_IOCTL_DEV (1ull << 15) /* ABI 5 */
 
@@ -65,7 +63,7 @@ struct path_beneath_attr {
 #define SCOPE_SIGNAL (1ull << 1)
 
 #define READ (FS_READ_FILE | FS_READ_DIR)
-/* No device, no socket, no FIFO (a host that opens one would wait): only what a workspace is
+/* No device, socket or FIFO can be made (a host program that opened one would wait): only what a workspace is
  * for. */
 #define WRITE \
     (FS_WRITE_FILE | FS_TRUNCATE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_MAKE_SYM | FS_REFER)
@@ -76,7 +74,7 @@ int px_landlock_abi(void)
     return abi < 0 ? 0 : (int)abi;
 }
 
-/* Rights of an ABI newer than ours can't be handled without knowing what they are. */
+/* Rights of a newer ABI can't be handled: this code does not know what they mean. */
 static uint64_t handled_fs(int abi)
 {
     return FS_ABI_1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL_DEV : 0);
@@ -103,7 +101,7 @@ static int allow(int ruleset, int fd, uint64_t access, int abi)
     return (int)syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &attr, 0u);
 }
 
-/* A device that is not there needs no rule. */
+/* A device that does not exist needs no rule. */
 static int allow_device(int ruleset, int root, const char *path, int abi)
 {
     px_auto_fd int fd = px_openat(root, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -112,7 +110,7 @@ static int allow_device(int ruleset, int root, const char *path, int abi)
     return allow(ruleset, fd, FS_WRITE_FILE, abi);
 }
 
-/* A rule for a file may name only what applies to a file: landlock_add_rule(2), EINVAL. */
+/* A rule for a file may have only the rights that apply to a file, else EINVAL: landlock_add_rule(2). */
 static int allow_path(int ruleset, const char *path, uint64_t access, int abi)
 {
     struct stat status;
@@ -151,7 +149,7 @@ int px_landlock_enter(const struct px_landlock_rules *rules)
     if (rules->workspace >= 0 &&
         allow(ruleset, rules->workspace, rules->workspace_write ? READ | WRITE : READ, rules->abi) < 0)
         return -1;
-    /* The audit log is the host's: a script could fill it with its denials. */
+    /* The audit log belongs to the host: a script could fill it with its denials. */
     unsigned flags = rules->abi >= 7 ? RESTRICT_SELF_LOG_SAME_EXEC_OFF : 0;
     return (int)syscall(SYS_landlock_restrict_self, ruleset, flags);
 }

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Landlock at the newest ABI that the kernel has: no path is reachable but by these rules,
- * no TCP, and no signal or abstract socket leaves the domain. */
+/* Landlock, with the newest ABI that the kernel has: no path can be used except by these rules, there is no
+ * TCP, and no signal and no connection to an abstract socket leaves the domain. */
 #ifndef PX_SANDBOX_LANDLOCK_H
 #define PX_SANDBOX_LANDLOCK_H
 
 #include <stdbool.h>
 
-/* The kernel's ABI version, or 0 when Landlock is missing or off (errno says which). */
+/* The kernel's ABI version, or 0 when Landlock is missing or switched off; errno tells which. */
 int px_landlock_abi(void);
 
 struct px_landlock_rules {
     int root;                   /* O_PATH descriptor of what is readable, or -1 */
-    const char *const *paths;   /* NULL, or what else is readable; those that are missing are not */
-    const char *const *folders; /* NULL, or what may be listed, with all folders below it */
+    const char *const *paths;   /* NULL, or other paths that may be read; one that does not exist stays unreadable */
+    const char *const *folders; /* NULL, or a folder that may be listed, with all folders below it */
     int workspace;              /* O_PATH descriptor, or -1 */
     bool workspace_write;       /* else read only */
     bool network;               /* allow TCP connect and bind */
-    int abi;                    /* from px_landlock_abi(), asked once by the zygote */
+    int abi;                    /* from px_landlock_abi(), which the zygote calls once */
 };
 
-/* Restricts the calling thread for good. PR_SET_NO_NEW_PRIVS must be set. /dev/null (and zero,
- * full) stay writable: `root` covers reading, and writing to them is added by path.
- * 0, or -1 with errno. Makes only system calls. */
+/* Restricts the calling thread; it can't be undone. PR_SET_NO_NEW_PRIVS must be set. /dev/null (and zero, full)
+ * stay writable: `root` allows reading, and writing to them is allowed by their paths. Returns 0, or -1 with
+ * errno. Makes system calls only. */
 int px_landlock_enter(const struct px_landlock_rules *rules);
 
 #endif

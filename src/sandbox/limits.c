@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resource limits and the drop of privileges, in a child that is about to run a script.
- * Only system calls: no allocation, no lock, nothing to undo. */
+/* Resource limits and the drop of privileges, in a child that is about to run a script. Makes system calls
+ * only: no allocation, no lock, nothing that would have to be undone. */
 #include "sandbox/limits.h"
 
 #include <errno.h>
@@ -15,8 +15,8 @@
 
 #include "base/cleanup.h"
 
-/* Never above the hard limit that there is: raising that needs CAP_SYS_RESOURCE in the first
- * user namespace, and a lower one is stricter still. */
+/* Never above the hard limit that is in force: raising it needs CAP_SYS_RESOURCE in the first user namespace,
+ * and a lower one is stricter anyway. */
 static int set_limit(int resource, uint64_t soft, uint64_t hard)
 {
     if (soft == UINT64_MAX)
@@ -39,8 +39,8 @@ static uint64_t add(uint64_t left, uint64_t right)
     return left > UINT64_MAX - right ? UINT64_MAX : left + right;
 }
 
-/* RLIMIT_STACK stays: the main thread's stack is there already, and glibc takes it as the size
- * of new threads' stacks, which the guest sets by itself. */
+/* RLIMIT_STACK is left alone: the main thread has its stack already, and glibc would use the limit as the size
+ * of new threads' stacks, which the guest sets itself. */
 int px_limits_enter(const struct px_limits *limits)
 {
     static const struct {
@@ -48,13 +48,14 @@ int px_limits_enter(const struct px_limits *limits)
         rlim_t value;
     } fixed[] = {
         {RLIMIT_CORE, 0},   {RLIMIT_MEMLOCK, 0},      {RLIMIT_MSGQUEUE, 0}, {RLIMIT_NICE, 0}, /* nothing below nice 0 */
-        {RLIMIT_RTPRIO, 0}, {RLIMIT_SIGPENDING, 256}, /* queued signals are kernel memory */
+        {RLIMIT_RTPRIO, 0}, {RLIMIT_SIGPENDING, 256}, /* queued signals take kernel memory */
     };
     for (size_t i = 0; i < PX_COUNT(fixed); i++)
         if (set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)
             return -1;
-    /* Soft = hard for CPU: SIGXCPU at a soft limit is ignored by PID 1 of a namespace unless
-     * it has a handler, while the hard limit's SIGKILL is not (the host ends runs before). */
+    /* The soft limit of CPU time equals the hard one. At a soft limit the kernel sends SIGXCPU, which PID 1 of
+     * a namespace ignores unless it has a handler; at the hard limit it sends SIGKILL, which nothing ignores.
+     * (The host ends runs earlier.) */
     if (set_limit(RLIMIT_AS, limits->address_space_bytes, limits->address_space_bytes) < 0 ||
         set_limit(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds) < 0 ||
         set_limit(RLIMIT_NOFILE, limits->open_files, add(limits->open_files, limits->open_files_reserve)) < 0 ||
@@ -70,10 +71,10 @@ static int read_capabilities(struct __user_cap_data_struct sets[2])
     return (int)syscall(SYS_capget, &header, sets);
 }
 
-/* User id 0 gives nothing by itself, changing ids gives nothing back, and neither these bits
- * nor the ambient set can be changed again (capabilities(7)). The bounding set stays: it says
- * what an execve could give, and with these bits, no_new_privs and no allowed execve that is
- * nothing, while dropping it would copy the credentials 41 times (50 µs of a run). */
+/* With these bits, user id 0 has no privileges by itself, changing ids gives none back, and neither the bits
+ * nor the ambient set can be changed again (capabilities(7)). The bounding set is left as it is: it says what
+ * an execve could give, which is nothing with these bits, no_new_privs and execve refused. Dropping it would
+ * copy the credentials 41 times (50 µs of a run). */
 static int lock_securebits(void)
 {
     return prctl(PR_SET_SECUREBITS,
@@ -82,7 +83,7 @@ static int lock_securebits(void)
                  0, 0, 0);
 }
 
-/* capset(2) takes out of the ambient set what leaves the permitted set, so it ends empty too. */
+/* capset(2) removes from the ambient set what leaves the permitted set, so the ambient set is empty too. */
 static int clear_capabilities(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -90,9 +91,8 @@ static int clear_capabilities(void)
     return (int)syscall(SYS_capset, &header, sets);
 }
 
-/* Securebits need CAP_SETPCAP. A process that came here without any permitted capability (it had
- * changed its user id before) can't set them, and has nothing that they would guard: they speak
- * of execve, which no_new_privs covers. */
+/* Securebits need CAP_SETPCAP. A process that has no permitted capability (it changed its user id earlier)
+ * can't set them and does not need them: they are about execve, which no_new_privs covers. */
 int px_privileges_drop(void)
 {
     struct __user_cap_data_struct sets[2];

@@ -37,7 +37,7 @@ static inline int px_mount_setattr(int dir_fd, const char *path, unsigned flags,
     return (int)syscall(SYS_mount_setattr, dir_fd, path, flags, attributes, sizeof *attributes);
 }
 
-/* Sets attributes (MOUNT_ATTR_…) on a mount descriptor, below it too when `recursive`. */
+/* Sets attributes (MOUNT_ATTR_…) of a mount, and of all mounts below it if `recursive`. */
 static inline int px_mount_restrict(int mount_fd, uint64_t attributes, bool recursive)
 {
     struct mount_attr attr = {.attr_set = attributes};
@@ -54,13 +54,14 @@ static inline int px_unmount_detached(const char *path)
     return (int)syscall(SYS_umount2, path, 2 /* MNT_DETACH */);
 }
 
-/* Takes this mount namespace out of the host's propagation. */
+/* Stops the propagation of mounts between the host and this mount namespace. */
 static inline int px_mount_propagation(unsigned long type)
 {
     return (int)syscall(SYS_mount, "none", "/", NULL, MS_REC | type, NULL);
 }
 
-/* A new, detached tmpfs; `mode` of its root folder; attributes MOUNT_ATTR_…. -1 with errno. */
+/* Makes a tmpfs that is not attached anywhere, with the mode of its root folder and attributes MOUNT_ATTR_….
+ * Returns -1 with errno. */
 int px_tmpfs_new(uint64_t bytes, uint64_t inodes, const char *mode, uint64_t attributes);
 
 #endif

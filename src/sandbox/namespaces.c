@@ -16,7 +16,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 
-/* The remedy, and how to run without the layer. */
+/* The remedy, and how to run without this layer. */
 static int layer_hint(enum px_layer layer, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
@@ -31,7 +31,7 @@ static int layer_hint(enum px_layer layer, pyexec_error *error)
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
-    /* The machine is full: the layer may be there. */
+    /* The machine has no more of something; the layer itself may be available. */
     if (px_errno_exhausted(sys_errno)) {
         char what[96];
         snprintf(what, sizeof what, "can't set up the layer '%s'", info->name);
@@ -50,7 +50,7 @@ pid_t px_clone_call(const struct clone_args *args)
     pid_t pid = (pid_t)syscall(SYS_clone3, args, sizeof *args);
     if (pid >= 0 || errno != ENOSYS || args->flags & CLONE_INTO_CGROUP)
         return pid;
-    /* Here the pidfd comes where CLONE_PARENT_SETTID would put the id. */
+    /* With this call the kernel stores the pidfd where CLONE_PARENT_SETTID would store the id. */
     unsigned long flags = args->flags | args->exit_signal;
 #ifdef __x86_64__
     return (pid_t)syscall(SYS_clone, flags, 0, args->pidfd, args->child_tid, 0);
@@ -88,7 +88,7 @@ static const struct {
     {CLONE_NEWIPC, PX_LAYER_IPC_NAMESPACE},   {CLONE_NEWUTS, PX_LAYER_UTS_NAMESPACE},
 };
 
-/* Whether a child with these flags can be made; errno tells why not. */
+/* True if a child with these flags can be made; otherwise errno tells why not. */
 static bool can_clone(uint64_t flags)
 {
     pid_t pid = px_clone3(flags, SIGCHLD, NULL);
@@ -111,7 +111,7 @@ pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_laye
     int first = errno;
     if (px_errno_exhausted(first))
         return px_error_exhausted(error, first, "can't start a process");
-    /* NEWUSER stays in each probe: it is what gives the right to the others. */
+    /* Each probe includes CLONE_NEWUSER: it gives the right to make the other namespaces. */
     uint64_t user = flags & CLONE_NEWUSER, kept = 0;
     for (size_t i = 0; i < PX_COUNT(namespaces); i++) {
         if (!(flags & namespaces[i].flag))
@@ -139,7 +139,7 @@ static int write_map(int proc_fd, const char *process, const char *name, const c
     px_auto_fd int fd = px_openat(proc_fd, path, O_WRONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    /* One write(2) is the whole map: user_namespaces(7). */
+    /* The whole map must be written with one write(2): user_namespaces(7). */
     return px_write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
 }
 

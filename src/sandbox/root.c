@@ -12,7 +12,7 @@
 #include "base/retry.h"
 #include "sandbox/mount.h"
 
-#define LINKS_MAX 40 /* as the kernel's own limit: path_resolution(7) */
+#define LINKS_MAX 40 /* the kernel's own limit: path_resolution(7) */
 
 void px_root_done(struct px_root *root)
 {
@@ -25,7 +25,7 @@ void px_root_done(struct px_root *root)
     *root = (struct px_root){0};
 }
 
-/* Whether `path` is mounted already, or a folder above it. */
+/* True if `path`, or a folder above it, is mounted already. */
 static bool mounted(const struct px_root *root, const char *path)
 {
     for (size_t i = 0; i < root->count; i++)
@@ -34,7 +34,7 @@ static bool mounted(const struct px_root *root, const char *path)
     return false;
 }
 
-/* Whether an entry makes `path` exist already. */
+/* True if some entry makes `path` exist already. */
 static bool covered(const struct px_root *root, const char *path)
 {
     for (size_t i = 0; i < root->count; i++)
@@ -66,7 +66,7 @@ static int append(struct px_root *root, const char *path, const char *link, int 
 
 static int add_mount(struct px_root *root, const char *path, bool is_file, pyexec_error *error)
 {
-    /* Recursive: a mount below that is locked in a user namespace can't be left out
+    /* Recursive, because in a user namespace the mounts below are locked and can't be left out
      * (mount_namespaces(7)). */
     px_auto_fd int mount = px_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE);
     if (mount < 0)
@@ -79,7 +79,7 @@ static int add_mount(struct px_root *root, const char *path, bool is_file, pyexe
     return 0;
 }
 
-/* Walks `rest` from `done` (a path without links), adding what is met on the way. */
+/* Walks along `rest`, starting at `done` (a path without links), and adds what it meets on the way. */
 static int walk(struct px_root *root, char *done, const char *rest, int links, bool mount_last, pyexec_error *error)
 {
     char part[NAME_MAX + 1];
@@ -152,8 +152,9 @@ int px_root_add_link(struct px_root *root, const char *path, const char *target,
 
 static int add_devices(struct px_root *root, pyexec_error *error)
 {
-    /* No /dev/zero: a shared map of it is memory that RLIMIT_AS does not see when it is unmapped
-     * all but for a page. Read-only: devices can be written all the same, their times not. */
+    /* There is no /dev/zero: a shared mapping of it is memory that RLIMIT_AS no longer counts once all but one
+     * page of it is unmapped. The mount is read-only: devices can still be written to, but their times can't be
+     * changed. */
     static const char *const nodes[] = {"/dev/null", "/dev/full", "/dev/random", "/dev/urandom"};
     if (px_root_add_folder(root, "/dev", error) < 0)
         return -1;
@@ -184,8 +185,8 @@ static int make_entry(int root_fd, const struct px_root_entry *entry)
     return entry->mount >= 0 ? px_attach(entry->mount, root_fd, path) : 0;
 }
 
-/* Top folders in which workspaces of the host commonly lie: there for all, so that none is made
- * for one run and seen by the next. */
+/* Top folders in which workspaces on the host commonly are. All of them exist for every run, so that none is
+ * made for one run and seen by the next. */
 static int add_usual_folders(struct px_root *root, pyexec_error *error)
 {
     static const char *const folders[] = {"/data", "/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var"};
@@ -200,7 +201,7 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
     if (add_devices(root, error) < 0 || add_usual_folders(root, error) < 0)
         return -1;
     px_auto_fd int tmpfs = px_tmpfs_new(1 << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-    /* Over /proc, which always exists and of which nothing is bound. */
+    /* Mounted over /proc, which always exists and of which nothing is bound. */
     if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't mount a new root");
     mode_t mask = umask(0);
@@ -216,7 +217,7 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
 
 int px_root_switch(int root_fd)
 {
-    /* pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one. */
+    /* See 'pivot_root(".", ".")' in pivot_root(2): the old root ends up mounted over the new one. */
     return fchdir(root_fd) < 0 || px_pivot_root(".", ".") < 0 || px_unmount_detached(".") < 0 || chdir("/") < 0 ? -1
                                                                                                                 : 0;
 }

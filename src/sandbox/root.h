@@ -17,9 +17,9 @@
 #include "base/error.h"
 
 struct px_root_entry {
-    char *path; /* absolute, without symbolic links on the way */
-    char *link; /* target, when it is a symbolic link */
-    int mount;  /* detached mount, or -1 for an empty folder */
+    char *path; /* absolute, no part of it a symbolic link */
+    char *link; /* the target, if it is a symbolic link */
+    int mount;  /* a mount that is not attached yet, or -1 for an empty folder */
     bool is_file;
 };
 
@@ -28,22 +28,21 @@ struct px_root {
     size_t count, capacity;
 };
 
-/* Adds a file or folder of the host and all below it, read-only. A path that does not exist
- * is left out. 0, or -1. */
+/* Adds a file or folder of the host, with all below it, read-only. A path that does not exist is left out.
+ * Returns 0 or -1. */
 int px_root_add(struct px_root *root, const char *path, pyexec_error *error);
 
-/* Adds an empty folder, an empty file or a symbolic link; the folders above must have been added. */
+/* Adds an empty folder, an empty file or a symbolic link. The folders above it must have been added before. */
 int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *error);
 int px_root_add_file(struct px_root *root, const char *path, pyexec_error *error);
 int px_root_add_link(struct px_root *root, const char *path, const char *target, pyexec_error *error);
 
-/* Builds the tree with a private /dev (null, full, random, urandom) and makes it this process's
- * root; the host's tree is gone after it. The root is read-only: nothing that one run needs can be
- * made in it, so nothing of one run is left in it for the next. */
+/* Builds the tree with a /dev of its own (null, full, random, urandom) and makes it the root of this process;
+ * the host's tree is gone afterwards. The root is read-only: no run can leave anything in it for the next. */
 int px_root_enter(struct px_root *root, pyexec_error *error);
 
-/* Makes a mounted file system this process's root and unmounts the old one. Only system calls.
- * 0, or -1 with errno. */
+/* Makes a mounted file system the root of this process and unmounts the old one. Makes system calls only.
+ * Returns 0, or -1 with errno. */
 int px_root_switch(int root_fd);
 
 void px_root_done(struct px_root *root);

@@ -8,25 +8,25 @@
 #include <stddef.h>
 
 enum px_filter {
-    PX_FILTER_OFFLINE, /* no socket but socketpair(AF_UNIX) */
-    PX_FILTER_ONLINE,  /* AF_INET and AF_INET6 stream and datagram sockets too */
-    /* The same in two parts, which cost a child 23 µs instead of 62: the zygote installs its part once, as
-     * the last thing before it serves, and its children, which inherit it, only theirs. The
-     * zygote's part allows what set-up calls (PX_SETUP in syscalls.def) and is no wall alone. */
+    PX_FILTER_OFFLINE, /* no sockets except socketpair(AF_UNIX) */
+    PX_FILTER_ONLINE,  /* stream and datagram sockets of AF_INET and AF_INET6 too */
+    /* The same filter in two parts, which cost a child 23 µs instead of 62. The zygote installs its part once,
+     * as the last step before it serves; its children inherit it and install only their own part. The zygote's
+     * part still allows what set-up calls (PX_SETUP in syscalls.def), so it is no wall by itself. */
     PX_FILTER_ZYGOTE_OFFLINE,
     PX_FILTER_ZYGOTE_ONLINE,
     PX_FILTER_CHILD,
     PX_FILTER_COUNT
 };
 
-/* Installs the filter on the calling thread, for good. PR_SET_NO_NEW_PRIVS must be set.
- * 0, or -1 with errno. Async-signal-safe. */
+/* Installs the filter on the calling thread; it can't be removed. PR_SET_NO_NEW_PRIVS must be set. Returns 0,
+ * or -1 with errno. Async-signal-safe. */
 int px_seccomp_enter(enum px_filter filter);
 
-/* The name of a native system call number, or NULL. Async-signal-safe (a static table). */
+/* The name of a system call number of this machine, or NULL. Async-signal-safe (a static table). */
 const char *px_syscall_name(int number);
 
-/* One row of syscalls.def, for the docs and the sweep test. */
+/* One row of syscalls.def, for the docs and for the test that tries every call. */
 struct px_syscall_rule {
     const char *name;
     const char *action;    /* "allow", "errno EPERM", "errno ENOSYS", "trap", "online" */

@@ -12,7 +12,7 @@ int px_landlock_abi(void);
 struct px_landlock_rules {
     int root;                   /* O_PATH descriptor of what is readable, or -1 */
     const char *const *paths;   /* NULL, or other paths that may be read; one that does not exist stays unreadable */
-    const char *const *folders; /* NULL, or a folder that may be listed, with all folders below it */
+    const char *const *folders; /* NULL, or folders that may be listed, with all folders below them */
     int workspace;              /* O_PATH descriptor, or -1 */
     bool workspace_write;       /* else read only */
     bool network;               /* allow TCP connect and bind */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Walks the message without recursion; the names and the id are spans of it. */
+/* Walks through the message without recursion. Names and the id are kept as positions in it. */
 #include "jsonrpc/json_diagnose.h"
 
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-#define JSON_NAMES_MAX 4 /* levels that a name in a message has */
+#define JSON_NAMES_MAX 4 /* levels of nesting that a message names */
 #define NAME_SHOWN 60
 
 struct span {
@@ -22,10 +22,10 @@ struct json_walk {
     const char *at, *end;
     const char *stop; /* where jansson gave up */
     size_t depth;
-    char shallow[256];                   /* '{' or '[' of each level; no memory is needed up to here */
+    char shallow[256];                   /* '{' or '[' for each level; up to here no memory is allocated */
     struct px_buffer deep;               /* of the levels below */
     struct span names[JSON_NAMES_MAX];   /* the keys that lead here */
-    struct span culprit[JSON_NAMES_MAX]; /* those that lead to `stop` */
+    struct span culprit[JSON_NAMES_MAX]; /* the names on the way to `stop` */
     size_t culprit_depth;
     struct span id;
     unsigned ids;
@@ -167,7 +167,7 @@ static bool take_scalar(struct json_walk *walk)
     return good;
 }
 
-/* A value up to the end of its first scalar or empty container. */
+/* Reads a value up to the end of its first scalar or empty container. */
 static bool take_value(struct json_walk *walk)
 {
     for (;;) {

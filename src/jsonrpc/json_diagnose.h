@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages that jansson refuses. Some of them are JSON (RFC 8259) all the same: lone surrogates,
- * numbers out of range, NUL in a key, a key twice, too deep nesting. They have an id to be answered
- * under and a value to be named, so that no client waits for an answer that never comes. */
+/* Messages that jansson refuses. Some of them are correct JSON by RFC 8259: lone surrogates, numbers out of
+ * range, NUL in a key, a key that is there twice, deep nesting. They have an id, so they can be answered, and
+ * the answer names the bad value. Otherwise a client would wait for an answer that never comes. */
 #ifndef PX_JSONRPC_JSON_DIAGNOSE_H
 #define PX_JSONRPC_JSON_DIAGNOSE_H
 
@@ -20,19 +20,19 @@ enum {
     PX_RPC_INTERNAL_ERROR = -32603
 };
 
-/* How an id becomes text; two are the same when their texts are. */
+/* Writes an id as text. Two ids are the same if their texts are. */
 #define PX_RPC_ID_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
 
-/* 0 with *ret_id (its JSON) and the error to be given; else a code of JSON-RPC's for an answer
- * without id and with the problem's text. */
+/* Returns 0 with *ret_id (the JSON of the id) and an error for the answer; otherwise a code of JSON-RPC, for an
+ * answer without an id and with the problem's text. */
 int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem, struct px_buffer *ret_id,
                              pyexec_error *error);
 
-/* The id's JSON within the message, "null" when there is none: for an answer that there is no memory for.
- * The message may be cut off at its end. */
+/* The JSON of the id inside the message, or "null" if there is none. For an answer when there is no memory. The
+ * message may be cut off at its end. */
 size_t px_json_diagnose_find_id(const char *message, size_t length, const char **ret_start);
 
-/* That answer is made of parts: the head, the id, and the tail of the protocol. */
+/* This answer is sent in parts: the head, the id, and the protocol's tail. */
 #define PX_RPC_LOST_HEAD "{\"jsonrpc\":\"2.0\",\"id\":"
 #define PX_RPC_LOST_TAIL \
     ",\"error\":{\"code\":-32000,\"message\":\"can't allocate memory\",\"data\":{\"code\":\"internal\"," \

@@ -12,8 +12,8 @@
 
 #define READ_BYTES 65536u
 #define UNSENT_MAX (16u << 20)
-#define NO_MEMORY_NS 10000000 /* between two tries to get the first memory for a line */
-#define LAST_WORDS_MS 1000    /* how long a client has to take an answer once all shall end */
+#define NO_MEMORY_NS 10000000 /* pause between two attempts to get memory for a line */
+#define LAST_WORDS_MS 1000    /* how long a client may take to read an answer after everything was told to end */
 
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop)
 {
@@ -32,8 +32,8 @@ void px_line_transport_done(struct px_line_transport *lines)
 
 /* ---- Writing ---- */
 
-/* Waits until the output takes PIPE_BUF bytes, of which a write does not block then (pipe(7)).
- * False, with ETIMEDOUT, when it doesn't in time, once `stop` says that all shall end. */
+/* Waits until the output takes PIPE_BUF bytes: a write of that many then does not block (pipe(7)). After `stop`
+ * says that everything ends, it waits only for a limited time and returns false with ETIMEDOUT. */
 static bool wait_writable(const struct px_line_transport *lines)
 {
     struct pollfd fds[] = {{lines->output, POLLOUT, 0}, {lines->stop, POLLIN, 0}};
@@ -110,8 +110,8 @@ static void await_room(struct px_line_transport *lines)
     pthread_mutex_unlock(&lines->lock);
 }
 
-/* Makes room to read. Without memory for it the line so far is given up, as `cut`, and its rest will be
- * dropped: the buffer is never larger than the longest line that there was memory for. */
+/* Makes room to read. Without memory for it, what has arrived of the line is passed on as `cut`, and the rest
+ * of the line is dropped. The buffer never becomes larger than the longest line for which there was memory. */
 static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take, void *closure)
 {
     char *room = px_buffer_reserve(input, READ_BYTES);
@@ -125,8 +125,7 @@ static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take,
     return px_buffer_reserve(input, READ_BYTES);
 }
 
-/* Takes whole lines out of the buffer. A line that is too long is dropped as it comes, and told
- * of once. */
+/* Takes whole lines out of the buffer. A line that is too long is dropped while it arrives, and reported once. */
 static void take_lines(struct px_line_transport *lines, struct px_buffer *input, bool *dropping, px_line_fn take,
                        void *closure)
 {
@@ -155,7 +154,7 @@ static void take_lines(struct px_line_transport *lines, struct px_buffer *input,
     px_buffer_done(input);
 }
 
-/* Reads some bytes to `room`, which is the buffer's. False at the end of input, and when all shall end. */
+/* Reads some bytes to `room`, which lies in the buffer. False at the end of input, and when everything ends. */
 static bool read_some(const struct px_line_transport *lines, int input, struct px_buffer *buffer, char *room)
 {
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a client has asked for and takes its time: a thread for each, bounded in number. */
+/* Requests of a client that take some time: one thread for each, and a limited number of them. */
 #ifndef PX_JSONRPC_TASKS_H
 #define PX_JSONRPC_TASKS_H
 
@@ -11,31 +11,32 @@
 
 struct px_tasks;
 
-/* One of them; its owner embeds it. */
+/* One of them; it is a member of its owner's struct. */
 struct px_task {
     struct px_task *next;
     struct px_tasks *tasks;
-    void (*run)(struct px_task *task);    /* on its thread, where all of it is done */
+    void (*run)(struct px_task *task);    /* called on its thread, and does all the work */
     void (*cancel)(struct px_task *task); /* from another: ends soon */
-    void (*free)(struct px_task *task);   /* after `run`, when it is in the list no more */
-    bool in_order;                        /* no other is started before px_task_arrived() */
+    void (*free)(struct px_task *task);   /* called after `run`, when it is no longer in the list */
+    bool in_order;                        /* no other task is started before px_task_arrived() */
     bool arrived;
 };
 
 struct px_tasks {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* one has ended, or what its owner waits for */
-    struct px_task *first;  /* protected by lock, including the listed tasks */
+    pthread_cond_t changed; /* signalled when one has ended, or when what its owner waits for has happened */
+    struct px_task *first;  /* protected by lock, and so are the tasks in it */
     size_t count;
 };
 
 void px_tasks_init(struct px_tasks *tasks);
 void px_tasks_done(struct px_tasks *tasks);
 
-/* Starts it, from one thread alone. overloaded: too many are under way, or no thread can be had; it stays the caller's. */
+/* Starts it; always called from the same thread. Fails with `overloaded` when too many are in progress or no
+ * thread can be started; then the caller still owns it. */
 int px_tasks_start(struct px_tasks *tasks, struct px_task *task, pyexec_error *error);
 
-/* It has its place among the calls of its session, or needs none. */
+/* Says that the task has its place among the calls of its session, or needs none. */
 void px_task_arrived(void *task);
 
 /* True when none is in progress: each has ended and sent its response. */

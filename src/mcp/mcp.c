@@ -15,7 +15,7 @@
 #include "mcp/mcp_private.h"
 
 #define PROGRESS_NS INT64_C(1000000000)
-#define FRESH_MS 3600000 /* how long a list may be kept: it does not change */
+#define FRESH_MS 3600000 /* how long a client may keep a list: it does not change */
 
 struct px_mcp {
     pyexec_executor *executor;
@@ -38,7 +38,7 @@ bool px_mcp_is_legacy(const char *version)
 
 /* ---- Answers ---- */
 
-/* `json` is text. Out of memory the answer fails, and the transport says so. */
+/* `json` is text. Without memory there is no answer, and the transport says so. */
 static void set_answer(struct px_mcp_call *call, const char *member, const char *json)
 {
     px_buffer_done(&call->answer);
@@ -96,7 +96,7 @@ static json_t *server_info(void)
                      pyexec_version());
 }
 
-/* What each result of the modern era says of itself. */
+/* Adds what every result of the modern protocol has. */
 static int stamp(const struct px_mcp_call *call, json_t *result)
 {
     if (!call->modern)
@@ -151,8 +151,8 @@ static void tell(const struct px_mcp_call *call, int64_t now)
         call->caller.notify(call->caller.closure, text);
 }
 
-/* Tells those whose time has come; returns when the next one's comes, or -1. Under the lock, so that
- * nothing is told of a run that has its answer. */
+/* Sends progress for the calls that are due, and returns when the next one is due, or -1. Works under the lock,
+ * so that no progress is sent for a call that has been answered. */
 static int64_t tell_due(struct px_mcp *mcp)
 {
     int64_t now = px_now_ns(), next = -1;
@@ -184,7 +184,7 @@ static void *tell_all(void *argument)
     return NULL;
 }
 
-/* From now on the client can withdraw it. */
+/* From now on the client can cancel it. */
 static void list(struct px_mcp_call *call)
 {
     struct px_mcp *mcp = call->mcp;
@@ -226,7 +226,7 @@ void px_mcp_cancel(struct px_mcp_call *call)
         pyexec_request_cancel(call->request);
 }
 
-/* notifications/cancelled: a run of the same scope. What is not there is ignored. */
+/* notifications/cancelled: cancels a run of the same scope. An unknown id is ignored. */
 static void withdraw(struct px_mcp_call *notification)
 {
     const json_t *target = json_object_get(notification->params, "requestId");
@@ -363,7 +363,7 @@ static const struct {
     {"tools/list", BOTH, list_tools},   {"tools/call", BOTH, call_tool},
 };
 
-/* The version and the capabilities that a modern request must state. */
+/* The version and the capabilities, which a modern request must state. */
 bool px_mcp_check(struct px_mcp_call *call)
 {
     if (!call->modern)
@@ -400,7 +400,7 @@ void px_mcp_serve(struct px_mcp_call *call)
 
 /* ---- Messages ---- */
 
-/* JSON, though jansson refuses it, or none at all. */
+/* The message is JSON that jansson refuses, or not JSON at all. */
 static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t length, const json_error_t *problem)
 {
     px_auto_buffer struct px_buffer id = {0};
@@ -414,7 +414,7 @@ static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t len
     px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, "%s. %s", error.message, error.hint);
 }
 
-/* The era, the tool and the progress that a request is about. */
+/* Finds out the version of the protocol, the tool and the progress token of a request. */
 static void look_into(struct px_mcp_call *call)
 {
     const json_t *meta = json_object_get(call->params, "_meta");

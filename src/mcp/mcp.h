@@ -20,32 +20,32 @@
 #include "base/buffer.h"
 #include "pyexec.h"
 
-/* What names of the protocol in _meta begin with. */
+/* The beginning of the protocol's own names in _meta. */
 #define PX_MCP_META "io.modelcontextprotocol/"
 
 #define PX_MCP_MODERN "2026-07-28"  /* the revision without sessions */
-#define PX_MCP_ASSUMED "2025-03-26" /* of a legacy request that does not say */
+#define PX_MCP_ASSUMED "2025-03-26" /* for a legacy request that names no version */
 
-/* Error codes of the modern revision; the others are JSON-RPC's. */
+/* Error codes of the modern revision; all others are those of JSON-RPC. */
 enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_UNSUPPORTED_VERSION = -32022 };
 
 struct px_mcp;
 
-/* With the thread that sends progress. The executor outlives it. */
+/* Also starts the thread that sends progress. The executor must live longer. */
 int px_mcp_new(pyexec_executor *executor, struct px_mcp **ret, pyexec_error *error);
 void px_mcp_free(struct px_mcp *mcp);
 
-/* Who sends a message, as its transport knows. All of it outlives the call. */
+/* Who sent a message, as the transport knows it. All of it must live longer than the call. */
 struct px_mcp_caller {
-    const char *prefix;  /* of the ids of its sessions: "" or "PRINCIPAL/" */
-    const char *scope;   /* where its requests' ids are its own; NULL: it can't withdraw any */
+    const char *prefix;  /* put before the ids of its sessions: "" or "PRINCIPAL/" */
+    const char *scope;   /* the scope in which the ids of its requests are unique; NULL: it can't cancel any */
     const char *version; /* legacy: what was agreed on */
-    const char *policy;  /* what its runs have, as JSON: for descriptions */
-    const char *ceiling; /* and may ask for, as for pyexec_request_set_ceiling() */
-    /* Sends a message that belongs to the call, before its answer. From another thread; may wait. */
+    const char *policy;  /* the policy of its runs, as JSON: for descriptions */
+    const char *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling() */
+    /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
-    /* NULL, or told of a run: its code when it begins; when it was sent to a process and has ended, its
-     * result, or NULL and why the host failed. */
+    /* NULL, or called for a run: with its code when it begins; when it is sent to a process; and when it has
+     * ended, with its result, or with NULL and the reason why the host failed. */
     void (*runs)(void *closure, const char *code, size_t length);
     void (*ran)(void *closure, pyexec_result *result, const pyexec_error *error);
     void *closure;
@@ -61,37 +61,37 @@ struct px_mcp_call {
     char *id; /* its JSON; NULL: a notification */
     const char *method;
     bool modern;
-    const char *version;            /* legacy: what holds for it */
-    const struct px_mcp_tool *tool; /* of tools/call, when there is such a one */
+    const char *version;            /* legacy: the version that holds for it */
+    const struct px_mcp_tool *tool; /* the tool that tools/call names, if it exists */
     bool slow, in_session;          /* runs code; in a session */
-    json_t *progress_token;         /* NULL: no progress is asked for */
+    json_t *progress_token;         /* NULL: the client does not want progress */
     pyexec_request *request;        /* of what runs code */
     struct px_buffer answer;        /* one JSON message */
-    int code;                       /* of an answer that is an error; else 0 */
-    bool withdrawn;                 /* the client cancelled it, and wants no answer */
+    int code;                       /* the code of an answer that is an error; else 0 */
+    bool withdrawn;                 /* the client cancelled it and wants no answer */
     /* px_mcp's, under its lock. */
     struct px_mcp_call *next;
     bool listed;
-    int64_t began_ns, told_ns; /* told_ns: 0 while none is told */
+    int64_t began_ns, told_ns; /* told_ns: 0 while no progress has been sent */
 };
 
-/* NULL: out of memory. A message that is none has its answer already. */
+/* NULL: there is no memory. If the message is not valid, the call has its answer already. */
 struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *caller, const char *bytes,
                                 size_t length);
 void px_mcp_call_free(struct px_mcp_call *call);
 
-/* Whether a modern request says all that it must about itself; else it has its answer. */
+/* True if a modern request says everything that it must about itself; otherwise it has its answer. */
 bool px_mcp_check(struct px_mcp_call *call);
 
-/* Does what it asks for and makes the answer. Notifications have none. */
+/* Does what the message asks for and makes the answer. Notifications get none. */
 void px_mcp_serve(struct px_mcp_call *call);
 
-/* Cancels what runs for it, or is going to; from any thread. */
+/* Cancels what runs, or will run, for it. Can be called from any thread. */
 void px_mcp_cancel(struct px_mcp_call *call);
 
-/* Makes the answer an error: for what a transport finds. */
+/* Makes the answer an error that the transport found. */
 void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* The same as a tool's own failure, which the model reads. */
+/* The same as an error of the tool itself, which the model reads. */
 void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
 void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 

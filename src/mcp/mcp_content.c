@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A result as content: what a person or a model reads of it, and the images. The whole of it is in
- * the structured content beside. */
+/* A result as content: what a person or a model reads of it, and its images. The structured content beside it
+ * has everything. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -8,13 +8,13 @@
 #include "base/utf8.h"
 #include "mcp/mcp_private.h"
 
-/* Of one stream, value or file: more would push a model's other context out. The end matters as
- * much as the start: errors stand there. */
+/* The limit for one stream, value or file: more would push other text out of the model's context. The end is as
+ * important as the beginning, because errors are there. */
 #define HEAD_BYTES 12000u
 #define TAIL_BYTES 8000u
 #define FILES_NAMED 50u
 
-/* Adds the text with its middle left out when it is long. */
+/* Adds the text, without its middle if it is long. */
 static void add_text(struct px_buffer *out, const char *text, size_t length)
 {
     if (length <= HEAD_BYTES + TAIL_BYTES) {
@@ -82,7 +82,7 @@ static void add_value(struct px_buffer *out, const json_t *result)
         px_buffer_add_string(out, " [cut]");
 }
 
-/* True when stderr has the error's traceback. That of a syntax error does not have error_repr in it. */
+/* True if stderr has the traceback of the error. The traceback of a syntax error does not contain error_repr. */
 static bool stderr_has_traceback(const json_t *result)
 {
     const char *output = json_string_value(json_object_get(result, "stderr"));
@@ -90,7 +90,7 @@ static bool stderr_has_traceback(const json_t *result)
     return output && traceback && *traceback && strstr(output, traceback);
 }
 
-/* What the traceback on stderr does not say already. */
+/* Adds what the traceback on stderr does not say. */
 static void add_error(struct px_buffer *out, const json_t *result)
 {
     const char *status = json_string_value(json_object_get(result, "status"));
@@ -138,8 +138,8 @@ static void add_restart(struct px_buffer *out, const json_t *result)
     px_buffer_printf(out, "note: what the session had before is gone (%s).", why);
 }
 
-/* Of the forms that a display has, the first image; else its plain text, which for the last value is
- * its repr, shown already. */
+/* Takes the first image of a display's forms, else its plain text. For the last value the plain text is its
+ * repr, which is shown already. */
 static int add_display(json_t *content, const json_t *display)
 {
     static const char *const images[] = {"image/png", "image/jpeg", "image/gif", "image/webp"};
@@ -168,7 +168,7 @@ json_t *px_mcp_content(const json_t *result)
     add_restart(&text, result);
     if (!text.length)
         px_buffer_add_string(&text, "(no output)");
-    /* Its parts are bounded already. */
+    /* The length of its parts is limited already. */
     block = json_pack("{s:s, s:s%}", "type", "text", "text", px_buffer_string(&text), text.length);
     int status = px_buffer_ok(&text) ? json_array_append_new(content, block) : -1;
     json_array_foreach(json_object_get(result, "display"), i, display)

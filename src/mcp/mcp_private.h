@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of the MCP server among themselves. */
+/* What the files of the MCP server use of each other. */
 #ifndef PX_MCP_MCP_PRIVATE_H
 #define PX_MCP_MCP_PRIVATE_H
 
@@ -8,7 +8,7 @@
 struct px_mcp_tool {
     const char *name, *title, *annotations;
     const char *description;    /* NULL: made from the policy */
-    const char *input, *output; /* JSON Schemas: arguments are checked by the first */
+    const char *input, *output; /* JSON Schemas; arguments are checked by the first */
     bool slow;
     void (*serve)(struct px_mcp_call *call, json_t *arguments);
 };
@@ -18,25 +18,25 @@ extern const size_t px_mcp_tool_count;
 
 const struct px_mcp_tool *px_mcp_tool_find(const char *name);
 
-/* The members of a tools/list result, new; NULL: out of memory (mcp_tools.c). */
+/* Makes the members of a tools/list result. NULL: there is no memory (mcp_tools.c). */
 json_t *px_mcp_tool_list(const struct px_mcp_call *call);
 extern const char px_mcp_instructions[];
 
-/* Checks arguments by a tool's schema: known, there where required, of the right type. */
+/* Checks arguments against a tool's schema: only known ones, all required ones, each of the right type. */
 int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, pyexec_error *error);
 
-/* What a result says, as content for people and models: a new array (mcp_content.c). */
+/* Makes a new array of content for people and models from a result (mcp_content.c). */
 json_t *px_mcp_content(const json_t *result);
-/* A text as content, its middle left out when it is long; and an image. New; NULL: out of memory. */
+/* Make content from a text, without its middle if it is long, and from an image. NULL: there is no memory. */
 json_t *px_mcp_text(const char *text, size_t length);
 json_t *px_mcp_image(const char *mime_type, const char *base64);
 
-/* Answers. `result` is taken; NULL: out of memory. */
+/* Set the answer. They take ownership of `result`; NULL: there is no memory. */
 void px_mcp_answer(struct px_mcp_call *call, json_t *result);
-/* A tool's. `content` is taken; `structured` is JSON, or NULL: none. */
+/* The answer of a tool. Takes ownership of `content`; `structured` is JSON, or NULL for none. */
 void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed);
 
-/* Between them its progress is told; after the end it can't be withdrawn. */
+/* Between these two calls progress is sent. After the second, the client can't cancel it any more. */
 void px_mcp_begin(struct px_mcp_call *call);
 void px_mcp_end(struct px_mcp_call *call);
 

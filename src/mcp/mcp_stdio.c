@@ -17,7 +17,7 @@ struct stdio {
     struct px_mcp_caller caller;
 };
 
-/* A run, on a thread of its own. */
+/* A run on its own thread. */
 struct stdio_call {
     struct px_task task; /* first */
     struct stdio *stdio;
@@ -32,7 +32,7 @@ static void send_message(void *closure, const char *message)
     px_line_transport_send(&stdio->lines, &line);
 }
 
-/* Out of memory, without needing any. `id` is JSON. */
+/* The answer when there is no memory; making it needs none. `id` is JSON. */
 static void lose(struct stdio *stdio, const char *id, size_t id_length)
 {
     static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_MCP_LOST_TAIL;
@@ -63,7 +63,7 @@ static void serve_run(struct px_task *task)
 {
     struct stdio_call *run = (struct stdio_call *)task;
     px_mcp_serve(run->call);
-    px_task_arrived(task); /* one that was refused waits for nobody */
+    px_task_arrived(task); /* a refused one does not wait for others */
     send_answer(run->stdio, run->call);
 }
 

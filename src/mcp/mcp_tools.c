@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of tools, and what a model is told of the policy that its scripts run under. */
+/* The list of tools, and what a model is told about the policy of its scripts. */
 #include <string.h>
 
 #include "base/cleanup.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ceilings: the most that a caller who is not trusted may ask for. How each field is judged is a
- * column of policy.def. Values that the caller did not set explicitly are lowered silently. */
+/* Ceilings: the most that a caller who is not trusted may ask for. A column of policy.def says how each field
+ * is compared. Values that the caller did not set itself are lowered without a message. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -85,7 +85,7 @@ static bool same_member(enum px_policy_field field, const void *a, const void *b
     return same;
 }
 
-/* A field that is judged alone. */
+/* Compares a field that does not depend on others. */
 static bool is_beyond(const struct judged *judged, enum px_policy_field field)
 {
     const void *value = px_field_of(row(field), judged->policy);
@@ -130,7 +130,7 @@ static bool may_import(const struct px_policy *policy, const char *name)
                                         : !px_strings_has(&policy->banned_imports, name);
 }
 
-/* A whitelist: each name must be importable under the ceiling. */
+/* With a whitelist, each of its names must be importable under the ceiling. */
 static int judge_allowed(const struct judged *judged)
 {
     struct px_strings *names = &judged->policy->allowed_imports;
@@ -157,7 +157,7 @@ static int judge_allowed(const struct judged *judged)
     return 0;
 }
 
-/* A ban list under one: it must have the ceiling's names too. */
+/* With a ban list, it must contain the ceiling's names too. */
 static int judge_banned(const struct judged *judged)
 {
     const struct px_strings *wanted = &judged->ceiling->banned_imports;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files and environment variables. Both are the administrator's, and yet
- * refused rather than guessed at: a limit that is misspelt must not be a limit that is off.
- * Reads a file once and whole; never writes, and leaves the environment as it is. */
+/* Configuration files and environment variables. Both come from the administrator, and a mistake in them is
+ * still an error and never guessed at: a misspelt limit must not mean no limit. A file is read once, as a
+ * whole. Nothing is written, and the environment is not changed. */
 #include "policy/config.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static const struct px_table *const sections[SECTION_COUNT] = {
     [SERVE] = &px_serve_config_table,
 };
 
-/* Structs of our own for the sections that the caller doesn't want. */
+/* Stand-ins for the sections that the caller does not want. */
 struct config_target {
     void *bases[SECTION_COUNT];
     struct px_policy policy;
@@ -66,7 +66,7 @@ static int set(struct config_target *target, int section, const char *name, cons
     return px_table_set_text(sections[section], target->bases[section], name, text, error);
 }
 
-/* A file that is being read. */
+/* The state of reading a file. */
 struct reader {
     struct config_target *target;
     int section; /* -1 before the first one */
@@ -100,7 +100,7 @@ static int read_section(struct reader *reader, const char *line, size_t length, 
     return 0;
 }
 
-/* Forms that other INI dialects take for something else than the text that stands there. */
+/* Forms to which other INI dialects give a special meaning. Here they would be plain text, so they are refused. */
 static int check_value(const char *value, pyexec_error *error)
 {
     size_t length = strlen(value);
@@ -148,7 +148,7 @@ static int read_key(struct reader *reader, char *line, size_t length, pyexec_err
     return set(reader->target, reader->section, name, value, PX_ORIGIN_FILE, error);
 }
 
-/* `bytes` are not terminated. */
+/* `bytes` has no NUL at its end. */
 static int read_line(struct reader *reader, const char *bytes, size_t length, pyexec_error *error)
 {
     if (length > CONFIG_LINE_MAX)
@@ -188,7 +188,7 @@ static bool has_prefix(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* The section of PYEXEC_SECTION_KEY=…; *ret_key is where KEY begins. */
+/* The section that a variable PYEXEC_SECTION_KEY=… belongs to; *ret_key is where KEY begins. */
 static int section_of_variable(const char *variable, const char **ret_key)
 {
     if (!has_prefix(variable, ENVIRONMENT_PREFIX))
@@ -235,7 +235,7 @@ static int read_environment(struct config_target *target, char *const *environme
     return 0;
 }
 
-/* Reads all of it, at most FILE_MAX bytes. */
+/* Reads the whole file, at most FILE_MAX bytes. */
 static int read_file(struct config_target *target, const char *path, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer bytes = {0};
@@ -278,7 +278,7 @@ int px_config_load_into(const char *path, const struct px_config *into, pyexec_e
     if (target_init(&target, into, error) < 0 || read_file(&target, path, error) < 0 ||
         read_environment(&target, environ, error) < 0)
         return -1;
-    /* Flags may still change the policy, whose contradictions are the caller's to check. */
+    /* Flags may still change the policy, so the caller checks it for contradictions. */
     return px_session_config_check(target.bases[SESSION], error);
 }
 

@@ -10,8 +10,8 @@
 
 #define PX_CONFIG_PATH "/etc/pyexec/pyexec.conf"
 
-/* How the executor itself is run; the configuration's [host] section. host.def is the table:
- * PX_HOST_FIELD(kind, member, key, default, minimum, maximum, nullable, meaning). */
+/* How the executor itself runs: the [host] section. Its table is host.def: PX_HOST_FIELD(kind, member, key,
+ * default, minimum, maximum, nullable, meaning). */
 struct px_host {
     struct px_strings allow_missing; /* layer names */
     int64_t zygotes;                 /* 2 */
@@ -28,10 +28,10 @@ void px_host_done(struct px_host *host);
 int px_host_merge_json(struct px_host *host, const json_t *object, pyexec_error *error);
 int px_host_set_text(struct px_host *host, const char *name, const char *text, pyexec_error *error);
 json_t *px_host_to_json(const struct px_host *host);
-/* The two numbers of a uid_range that was accepted; false for any other text. */
+/* The two numbers of a uid_range that has been checked. False for any other text. */
 bool px_host_uid_range(const char *text, uint32_t *ret_start, uint32_t *ret_count);
 
-/* Sessions; the configuration's [session] section (session.def). */
+/* How sessions live: the [session] section (session.def). */
 struct px_session_config {
     bool enabled;
     int64_t max_count;                /* 0: no limit */
@@ -44,10 +44,10 @@ int px_session_config_init(struct px_session_config *session, pyexec_error *erro
 void px_session_config_done(struct px_session_config *session);
 int px_session_config_merge_json(struct px_session_config *session, const json_t *object, pyexec_error *error);
 json_t *px_session_config_to_json(const struct px_session_config *session);
-/* Contradictions between keys. Call after the last merge. */
+/* Checks for contradictions between keys. Call it after the last merge. */
 int px_session_config_check(const struct px_session_config *session, pyexec_error *error);
 
-/* The server; the configuration's [serve] section (serve.def). */
+/* How the server runs: the [serve] section (serve.def). */
 struct px_serve_config {
     struct px_strings listen; /* unix:PATH or HOST:PORT */
     char *token_file;         /* NULL, or an absolute path */
@@ -64,7 +64,7 @@ int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);
 void px_serve_config_done(struct px_serve_config *serve);
 int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text, pyexec_error *error);
 
-/* Where the sections go. Those that are NULL are checked all the same and then dropped. */
+/* Where the values of the sections go. A section whose pointer is NULL is checked too, and then dropped. */
 struct px_config {
     struct px_policy *policy;
     struct px_host *host;
@@ -72,13 +72,13 @@ struct px_config {
     struct px_serve_config *serve;
 };
 
-/* Merges a configuration file (`path` NULL: PX_CONFIG_PATH when it exists) and the environment
- * over what is there. Unknown sections and keys are invalid_policy with file and line. */
+/* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the
+ * values that are there. An unknown section or key is invalid_policy, with file and line. */
 int px_config_load_into(const char *path, const struct px_config *into, pyexec_error *error);
 int px_config_load(const char *path, struct px_policy *policy, struct px_host *host, pyexec_error *error);
 
-/* The two steps of it: a file's bytes (`name` for messages), and NAME=VALUE strings up to a
- * NULL, of which those that don't begin with PYEXEC_ and a section's name are passed over. */
+/* The two steps of it: the bytes of a file (`name` is for messages), and NAME=VALUE strings that end with NULL.
+ * A variable that does not begin with PYEXEC_ and the name of a section is ignored. */
 int px_config_parse(const char *bytes, size_t length, const char *name, const struct px_config *into,
                     pyexec_error *error);
 int px_config_environment(char *const *environment, const struct px_config *into, pyexec_error *error);

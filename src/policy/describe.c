@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts that are generated from the tables: help, the reference's table, the sample
- * configuration file. */
+/* Texts that are made from the tables: the help, the tables of the documentation, the sample configuration
+ * file. */
 #include <string.h>
 
 #include "base/wrap.h"
@@ -18,7 +18,7 @@ static const char *default_of(const struct px_field *field)
     return *field->info.default_text ? field->info.default_text : "empty";
 }
 
-/* Meaning, what is accepted and the default; each begins a line. */
+/* The meaning, what is accepted, and the default. Each begins a new line. */
 static void describe_field(struct px_buffer *out, const char *prefix, const struct px_field *field)
 {
     px_auto_buffer struct px_buffer line = {0};
@@ -31,7 +31,7 @@ static void describe_field(struct px_buffer *out, const char *prefix, const stru
 
 static void describe_default(struct px_buffer *out, const struct px_field *field)
 {
-    /* Sets have no blanks to break lines at; show them with some. */
+    /* Sets have no spaces at which a line could be broken, so spaces are added here. */
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_add_string(&line, "Default: ");
     for (const char *c = default_of(field); *c; c++) {
@@ -72,7 +72,8 @@ void px_policy_describe_help(struct px_buffer *out)
     describe_short_flags(out);
 }
 
-/* A cell: '|' would end it, and sets may be broken after commas. */
+/* A cell of a table. A '|' would end it, so it is escaped; sets get a space after each comma, so that lines can
+ * be broken there. */
 static void add_cell(struct px_buffer *out, const char *text, bool code)
 {
     px_buffer_add_string(out, code ? " `" : " ");
@@ -86,7 +87,7 @@ static void add_cell(struct px_buffer *out, const char *text, bool code)
     px_buffer_add_string(out, code ? "` |" : " |");
 }
 
-/* One table of the reference: a row for each key of a section. */
+/* One table of the documentation: a row for each key of a section. */
 static void add_markdown_table(struct px_buffer *out, const struct px_table *table)
 {
     px_buffer_printf(out, "\n## [%s]\n\n%s\n\n", table->name, table->about);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole structs by their tables, and lists of strings. */
+/* Functions on whole structs by their tables, and lists of strings. */
 #include "policy/fields.h"
 
 #include <stdio.h>
@@ -24,7 +24,7 @@ int px_strings_add(struct px_strings *strings, const char *item, size_t length)
         return -1;
     if (px_strings_has(strings, copy))
         return 0;
-    /* Full exactly when the count is a power of two, so no capacity need be kept. */
+    /* The list is full exactly when the count is a power of two, so that no capacity has to be stored. */
     if ((strings->count & (strings->count - 1)) == 0) {
         size_t capacity = strings->count ? strings->count * 2 : 1;
         char **items = reallocarray(strings->items, capacity, sizeof *items);
@@ -145,7 +145,7 @@ json_t *px_table_to_json(const struct px_table *table, const void *base)
     json_t *object = json_object();
     for (size_t i = 0; object && i < table->count; i++) {
         const struct px_field *field = &table->fields[i];
-        /* json_object_set_new refuses a NULL value, that is a failed allocation. */
+        /* json_object_set_new() refuses NULL, which a failed allocation gives. */
         if (json_object_set_new(object, field->info.name, px_field_to_json(field, px_field_of(field, base))) < 0) {
             json_decref(object);
             return NULL;
@@ -156,7 +156,7 @@ json_t *px_table_to_json(const struct px_table *table, const void *base)
 
 int px_table_merge_json(const struct px_table *table, void *base, const json_t *object, pyexec_error *error)
 {
-    if (!object) /* a copy that failed: callers leave out what was not given */
+    if (!object) /* a failed copy: a caller would not call this for a value that was not given */
         return px_error_oom(error);
     if (!json_is_object(object)) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "%s must be a JSON object", table->name);
@@ -164,7 +164,7 @@ int px_table_merge_json(const struct px_table *table, void *base, const json_t *
     }
     const char *key;
     json_t *value;
-    /* jansson's iterators take a mutable object but only read it. */
+    /* jansson's iterators want a pointer to a mutable object but only read it. */
     json_object_foreach((json_t *)(uintptr_t)object, key, value) {
         size_t row = px_table_find_key(table, key);
         if (row == table->count)
@@ -182,8 +182,7 @@ static bool name_ends_in_ms(const char *name)
     return length >= 3 && (name[length - 3] == '_' || name[length - 3] == '-') && strcmp(name + length - 2, "ms") == 0;
 }
 
-/* A duration without a unit has the unit of its name, else it is seconds: timeout_ms = 5000,
- * timeout = 5. */
+/* A duration without a unit has the unit that the name has, else seconds: timeout_ms = 5000, timeout = 5. */
 static const char *duration_with_unit(const char *name, const char *text, char with[32])
 {
     size_t length = strspn(text, "0123456789");

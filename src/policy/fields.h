@@ -10,7 +10,7 @@
 #include "policy/config.h"
 #include "policy/policy.h"
 
-/* Bounds of what one value may hold: the sets are searched linearly, for every name. */
+/* The most that one value may hold: sets are searched name by name. */
 #define PX_FIELD_NAME_MAX 255
 #define PX_NAMES_MAX 1024
 #define PX_STRING_MAX 4096
@@ -24,17 +24,17 @@ enum px_shape {
 };
 
 struct px_unit {
-    const char *name; /* lower case; "" where the plain number has a meaning */
+    const char *name; /* lower case; "" if a number without a unit is accepted */
     int64_t factor;
 };
 
 struct px_kind {
     const char *name;
     enum px_shape shape;
-    const char *accepts;                            /* completes "accepted is"; ranges are added */
+    const char *accepts;                            /* ends the sentence "accepted is …"; ranges are added to it */
     const char *hint;                               /* NULL: the table's */
-    const struct px_unit *units;                    /* numbers; ends with a NULL name */
-    bool (*valid)(const char *text, size_t length); /* strings and items of a list */
+    const struct px_unit *units;                    /* for numbers; the last name is NULL */
+    bool (*valid)(const char *text, size_t length); /* for strings and the items of a list */
 };
 
 extern const struct px_kind px_kind_string, px_kind_duration, px_kind_integer, px_kind_size, px_kind_boolean,
@@ -82,7 +82,7 @@ static inline const void *px_field_of(const struct px_field *field, const void *
     return (const char *)base + field->offset;
 }
 
-/* Whole structs. init and copy leave something that px_table_done accepts, also on failure. */
+/* Whole structs. What init and copy leave can be given to px_table_done, also when they failed. */
 int px_table_init(const struct px_table *table, void *base, pyexec_error *error);
 int px_table_copy(const struct px_table *table, void *ret, const void *from, pyexec_error *error);
 void px_table_done(const struct px_table *table, void *base);
@@ -90,22 +90,22 @@ json_t *px_table_to_json(const struct px_table *table, const void *base);
 int px_table_merge_json(const struct px_table *table, void *base, const json_t *object, pyexec_error *error);
 int px_table_set_text(const struct px_table *table, void *base, const char *name, const char *text,
                       pyexec_error *error);
-/* Whether every value is one that could have been set. */
+/* True if every value is one that the parser would accept. */
 int px_table_check(const struct px_table *table, const void *base, pyexec_error *error);
 
-/* The row of a name or alias, '-' and '_' alike; table->count when there is none. */
+/* The row with this name or alias ('-' and '_' are equal), or table->count. */
 size_t px_table_find(const struct px_table *table, const char *name);
-/* The row of exactly this key. */
+/* The row with exactly this key. */
 size_t px_table_find_key(const struct px_table *table, const char *key);
-/* invalid_policy: there is no such key; names the nearest one. */
+/* Sets invalid_policy: there is no such key. Names the most similar one. */
 int px_table_unknown(const struct px_table *table, const char *name, bool json, pyexec_error *error);
 
-/* One value. A failed one leaves the member as it was. */
+/* Sets one value. On failure the member keeps its old value. */
 int px_field_set_text(const struct px_table *table, const struct px_field *field, void *member, const char *text,
                       pyexec_error *error);
 int px_field_set_json(const struct px_table *table, const struct px_field *field, void *member, const json_t *value,
                       pyexec_error *error);
-/* Makes the member a copy of another of its kind. */
+/* Copies the value of another member of the same kind. */
 int px_field_replace(const struct px_field *field, void *member, const void *from, pyexec_error *error);
 /* NULL: out of memory. */
 json_t *px_field_to_json(const struct px_field *field, const void *member);
@@ -113,13 +113,13 @@ json_t *px_field_to_json(const struct px_field *field, const void *member);
 int px_field_add_items(const struct px_table *table, const struct px_field *field, struct px_strings *list,
                        const char *text, pyexec_error *error);
 bool px_field_in_range(const struct px_field *field, int64_t value);
-/* invalid_policy with key, value (shown as it is) and what is accepted. */
+/* Sets invalid_policy with the key, the value (as `shown`) and what is accepted. */
 int px_field_refuse(const struct px_table *table, const struct px_field *field, const char *shown, pyexec_error *error);
 
 /* What a field accepts: "an integer from 1 to 86400, or none". */
 void px_field_accepts(const struct px_field *field, struct px_buffer *out);
 
-/* A value for a message: quoted, bounded, valid UTF-8 and without control characters. */
+/* Makes a value fit for a message: quoted, of limited length, valid UTF-8, without control characters. */
 #define PX_SHOWN_MAX 128
 const char *px_show(const char *bytes, size_t length, char shown[PX_SHOWN_MAX]);
 

@@ -8,10 +8,10 @@
 #include "base/json.h"
 #include "base/spelling.h"
 
-#define INPUT_DEPTH_MAX 200 /* Python's own parser gives up at its recursion limit */
+#define INPUT_DEPTH_MAX 200 /* Python's own parser stops at its recursion limit */
 #define INPUT_NAME_MAX 255
 
-/* Of every Python from 3.8 on; `match`, `case` and `type` are names too. */
+/* The keywords of every Python from 3.8 on; `match`, `case` and `type` can be names. */
 static const char *const keywords[] = {
     "False", "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break",
     "class", "continue", "def",   "del",    "elif", "else",   "except", "finally",  "for",
@@ -128,7 +128,7 @@ int px_inputs_check(pyexec_request *request, pyexec_error *error)
         }
     }
     free(request->inputs_text);
-    /* Seventeen digits: the double that Python reads is the one that was sent. */
+    /* With seventeen digits Python reads exactly the double that was sent. */
     request->inputs_text = px_json_dumps(request->inputs, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (!request->inputs_text)
         return px_error_oom(error);

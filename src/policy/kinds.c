@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kinds of values: which texts each accepts, and how its numbers are written. Pure
- * functions of untrusted text; the one that matters most is what a module may be called,
- * since the names end in messages and in the guard's sets. */
+/* The kinds of values: which texts each accepts, and how its numbers are written. Pure functions of untrusted
+ * text. The most important one decides which names of modules are accepted, because these names appear in
+ * messages and in the guard's sets. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -10,9 +10,9 @@
 #include "base/utf8.h"
 #include "policy/fields.h"
 
-/* Characters that no identifier has but that would make messages lie: controls, spaces,
- * direction marks, symbols, private use. Python's own rule (XID_Start, XID_Continue) is
- * narrower; a name that it refuses can't be imported, and so does no harm in a set. */
+/* Characters that are in no identifier and could make a message misleading: control characters, spaces, marks
+ * of writing direction, symbols, private use. Python's own rule (XID_Start, XID_Continue) is stricter; a name
+ * that only Python refuses can't be imported, so it does no harm in a set. */
 static const struct {
     uint32_t first, last;
 } never_in_names[] = {
@@ -95,7 +95,7 @@ static bool valid_cgroup(const char *text, size_t length)
            (valid_path(text, length) && !px_path_has_parent(text, length));
 }
 
-/* A decimal number of at most `maximum` at the start of `text`; its length, or 0. */
+/* Reads a decimal number of at most `maximum` at the start of `text`. Returns its length, or 0. */
 static size_t scan_number(const char *text, size_t length, uint64_t maximum, uint64_t *ret)
 {
     uint64_t value = 0;
@@ -117,7 +117,7 @@ static bool scan_uid_range(const char *text, size_t length, uint32_t *ret_start,
         return false;
     at++;
     size_t rest = scan_number(text + at, length - at, UINT32_MAX, &count);
-    /* UINT32_MAX is (uid_t)-1, which is no id; 0 is root. */
+    /* UINT32_MAX is (uid_t)-1, which is not an id; 0 is root. */
     if (!rest || at + rest != length || !start || !count || start + count > UINT32_MAX)
         return false;
     *ret_start = (uint32_t)start;
@@ -146,7 +146,7 @@ static bool valid_layer(const char *text, size_t length)
     return px_layers_find(name) != 0;
 }
 
-/* A host's name or a page's origin. */
+/* The name of a host, or the origin of a page. */
 static bool valid_token(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -160,7 +160,7 @@ static bool valid_log_format(const char *text, size_t length)
     return (length == 4 && (memcmp(text, "text", 4) == 0 || memcmp(text, "json", 4) == 0));
 }
 
-/* unix:/PATH that fits sun_path, or HOST:PORT with an IPv6 host in brackets. */
+/* unix:/PATH, if the path fits into sun_path, or HOST:PORT; an IPv6 address is in brackets. */
 static bool valid_address(const char *text, size_t length)
 {
     static const char prefix[] = "unix:";
@@ -181,7 +181,7 @@ static bool valid_address(const char *text, size_t length)
     return !memchr(text, ':', host) && !memchr(text, '/', host) && !memchr(text, ' ', host);
 }
 
-/* The first of a factor's names is the one that messages use. */
+/* Messages use the first name of a factor. */
 static const struct px_unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {NULL, 0},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One value from text or JSON into a member, and the refusal of those that don't fit. The
- * input is untrusted; nothing here recurses, and every value is bounded before it is kept. */
+/* Reads one value from text or JSON into a member, and refuses what does not fit. The input is untrusted:
+ * nothing here recurses, and the length of every value is checked before it is kept. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "policy/fields.h"
 
-/* Bytes of a value that a message shows. */
+/* How many bytes of a value a message shows. */
 #define SHOWN_BYTES 80
 
 const char *px_show(const char *bytes, size_t length, char shown[PX_SHOWN_MAX])
@@ -101,7 +101,7 @@ static int refuse_json(const struct px_table *table, const struct px_field *fiel
     return px_field_refuse(table, field, "null", error);
 }
 
-/* Not strcasecmp, which the locale can change. */
+/* Not strcasecmp(): its result depends on the locale. */
 static bool same_unit(const char *text, size_t length, const char *unit)
 {
     if (strlen(unit) != length)
@@ -114,7 +114,7 @@ static bool same_unit(const char *text, size_t length, const char *unit)
     return true;
 }
 
-/* Digits and a unit of the kind's; false too when the product doesn't fit. */
+/* Reads digits and a unit of this kind. False also when the product is too large. */
 static bool parse_number(const struct px_kind *kind, const char *text, size_t length, int64_t *ret)
 {
     int64_t value = 0;
@@ -263,7 +263,8 @@ int px_field_set_json(const struct px_table *table, const struct px_field *field
     case PX_SHAPE_NUMBER:
         if (text && field->kind->units)
             return set_number_text(table, field, member, text, length, error);
-        /* The least integer is how a null is kept, and must not be a way around null's rules. */
+        /* Null is stored as the smallest integer; this number itself must not be accepted, or it would be a way
+         * around the rules for null. */
         if (!json_is_integer(value) || json_integer_value(value) == PX_NONE ||
             !px_field_in_range(field, json_integer_value(value)))
             break;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The policy's struct as a whole: made, copied, merged and freed by its table. */
+/* The whole struct of a policy: made, copied, merged and freed by its table. */
 #include "policy/policy.h"
 
 #include <stdlib.h>
@@ -42,7 +42,7 @@ enum px_files px_policy_files(const struct px_policy *policy)
 
 int px_policy_init(struct px_policy *policy, pyexec_error *error)
 {
-    /* Zeroed origins are PX_ORIGIN_DEFAULT. */
+    /* An origin of zero is PX_ORIGIN_DEFAULT. */
     return px_table_init(&px_policy_table, policy, error);
 }
 
@@ -59,8 +59,8 @@ void px_policy_done(struct px_policy *policy)
     px_table_done(&px_policy_table, policy);
 }
 
-/* A narrowing to no files at all is meant to hold over a wider layer's read-only access, and
- * isn't a contradiction with it. */
+/* Asking for no files at all is meant to hold over the read-only access of an outer setting; this is not a
+ * contradiction. */
 static void take_back_readonly(struct px_policy *policy, enum px_origin origin)
 {
     policy->allow_readonly_open = false;

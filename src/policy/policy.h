@@ -21,21 +21,21 @@
 #include "base/error.h"
 #include "base/file_access.h"
 
-/* A null integer: no limit of ours. */
+/* The value of an integer that is null: pyexec sets no limit. */
 #define PX_NONE INT64_MIN
 
-/* A list of strings, in the order given and without repetitions; owned. */
+/* A list of strings in the given order, without repetitions. Owns them. */
 struct px_strings {
     char **items;
     size_t count;
 };
 
 bool px_strings_has(const struct px_strings *strings, const char *item);
-/* 0, or -1: out of memory. Adding what is there does nothing. */
+/* Returns 0, or -1 when there is no memory. Adding a string that is in the list already does nothing. */
 int px_strings_add(struct px_strings *strings, const char *item, size_t length);
 void px_strings_done(struct px_strings *strings);
 
-/* Kinds of a field: the C type, JSON type and text form that it has. */
+/* The kinds of fields. A kind is a C type, a JSON type and a form as text. */
 typedef char *px_field_string;
 typedef int64_t px_field_duration; /* milliseconds; text with a unit */
 typedef int64_t px_field_integer;  /* PX_NONE where null is allowed */
@@ -44,7 +44,7 @@ typedef bool px_field_boolean;
 typedef struct px_strings px_field_names; /* set of top-level module names */
 typedef struct px_strings px_field_list;
 
-/* Where a value is from, weakest first (`pyexec policy --origin`). */
+/* Where a value comes from, the weakest first (`pyexec policy --origin`). */
 enum px_origin {
     PX_ORIGIN_DEFAULT,
     PX_ORIGIN_FILE,
@@ -68,10 +68,10 @@ struct px_policy {
     uint8_t origin[PX_FIELD_COUNT]; /* enum px_origin */
 };
 
-/* The three depths of file access that the two booleans encode. */
+/* The three values of file access, which two booleans express. */
 enum px_files px_policy_files(const struct px_policy *policy);
 
-/* The defaults. 0, or -1: out of memory. */
+/* Sets the defaults. Returns 0, or -1 when there is no memory. */
 int px_policy_init(struct px_policy *policy, pyexec_error *error);
 int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_error *error);
 void px_policy_done(struct px_policy *policy);
@@ -90,31 +90,31 @@ int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px
 int px_policy_set_text(struct px_policy *policy, const char *name, const char *text, enum px_origin origin,
                        pyexec_error *error);
 
-/* Adds comma-separated names to a set or list, as `--allow-import a,b` does. */
+/* Adds names, separated by commas, to a set or list, as `--allow-import a,b` does. */
 int px_policy_add_names(struct px_policy *policy, enum px_policy_field field, const char *comma_list,
                         enum px_origin origin, pyexec_error *error);
 
-/* Flags that stand for values of several fields. */
+/* Flags that set several fields. */
 struct px_flag_alias {
     const char *name;     /* without the dashes */
-    const char *argument; /* what its value is called, or NULL: a switch */
+    const char *argument; /* the name of its value in the help, or NULL if it takes none */
     const char *meaning;
 };
 const struct px_flag_alias *px_policy_flag_aliases(size_t *count);
 
-/* Applies one. A switch's value is "true" (also when it is NULL) or "false". */
+/* Applies one. A flag without a value has the value "true" (also when it is NULL) or "false". */
 int px_policy_set_short(struct px_policy *policy, const char *flag, const char *value, enum px_origin origin,
                         pyexec_error *error);
 
-/* Ranges and contradictions between fields. Call after the last merge. */
+/* Checks the ranges, and contradictions between fields. Call it after the last merge. */
 int px_policy_check(const struct px_policy *policy, pyexec_error *error);
 
-/* Holds a request's policy below a ceiling: refuses with invalid_policy what it asks for beyond it
- * (its origin is PX_ORIGIN_REQUEST), and lowers the rest. `later`: a session's, of which only what
- * later calls may change can still be lowered; the rest is refused. */
+/* Keeps a request's policy below a ceiling. What the request itself asks for beyond it (its origin is
+ * PX_ORIGIN_REQUEST) is refused with invalid_policy; other values are lowered. `later`: the policy of a session
+ * that exists; only what later calls may change can still be lowered, and the rest is refused. */
 int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error);
 
-/* Whether later calls of a session may change it. */
+/* True if later calls of a session may change it. */
 bool px_policy_changes_later(enum px_policy_field field);
 
 /* The policy as a JSON object with every key; NULL: out of memory. */
@@ -123,7 +123,7 @@ json_t *px_policy_to_json(const struct px_policy *policy);
 /* The text that `pyexec policy --help` prints. */
 void px_policy_describe_help(struct px_buffer *out);
 
-/* Field metadata, for flags, completion and tests. */
+/* Facts about the fields, for flags, completion and tests. */
 struct px_field_info {
     const char *name;         /* "cpu_time_seconds" */
     const char *alias;        /* "timeout" for timeout_ms, else NULL */

@@ -20,7 +20,7 @@
 
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 #define REQUEST_ENV_MAX_BYTES 65536u
-#define RETURN_FILES_MAX 1000u /* each is matched with each changed file */
+#define RETURN_FILES_MAX 1000u /* each pattern is compared with each changed file */
 
 pyexec_request *pyexec_request_new(void)
 {
@@ -63,7 +63,7 @@ void pyexec_request_free(pyexec_request *request)
     free(request);
 }
 
-/* A terminated copy of any bytes. */
+/* A copy of any bytes, with a NUL at its end. */
 static char *copy_bytes(const void *bytes, size_t length)
 {
     char *copy = malloc(length + 1);
@@ -132,10 +132,10 @@ int pyexec_request_set_workspace_path(pyexec_request *request, const char *path)
 int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value)
 {
     size_t length = strlen(name);
-    /* Told at the execution, which has an error to tell it with. */
+    /* Reported when the request is executed: that call can return an error. */
     if (!length || strchr(name, '='))
         return replace(&request->bad_env, NULL, name, length);
-    /* The execution refuses what is there already; looking through more of them takes too long. */
+    /* The execution refuses what is there twice. With more files than this, looking for them takes too long. */
     if (request->env_bytes > REQUEST_ENV_MAX_BYTES)
         return 0;
     for (size_t i = 0; i < request->env.count; i++) {
@@ -221,7 +221,7 @@ static void stop(pyexec_request *request, enum px_stop how)
     int before = atomic_load(&request->stop);
     while (before < (int)how && !atomic_compare_exchange_weak(&request->stop, &before, (int)how))
         ;
-    /* EAGAIN means that it is readable already. */
+    /* EAGAIN means that the eventfd is readable already. */
     if (px_write(request->wake, &one, sizeof one) < 0)
         errno = saved;
     errno = saved;
@@ -243,7 +243,7 @@ static int bad_type(const char *key, const char *wanted, pyexec_error *error)
     return px_error_hint(error, "Send %s as %s.", key, wanted);
 }
 
-/* The policy object of the request, made when there is none yet. */
+/* The policy object of the request. Makes it when there is none yet. */
 static json_t *own_policy(pyexec_request *request)
 {
     if (!request->policy)
@@ -251,7 +251,7 @@ static json_t *own_policy(pyexec_request *request)
     return request->policy;
 }
 
-/* Validate a value even when another field overrides it. */
+/* A value is checked even if another field makes it meaningless. */
 static int check_hidden(const char *key, json_t *value, pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy ignored = {0};
@@ -555,7 +555,7 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error)
 {
-    /* Merge policy_defaults with origin FLAG, so that a ceiling lowers them instead of rejecting them. */
+    /* Merged as if they came from flags, so that a ceiling lowers them instead of refusing them. */
     const struct {
         json_t *policy;
         enum px_origin origin;

@@ -24,14 +24,14 @@ struct pyexec_request {
     size_t code_length;
     json_t *ceiling;         /* a partial object, or NULL */
     json_t *policy;          /* a partial object, or NULL */
-    json_t *session_policy;  /* the same, for a session that this call makes; ignored by one that is there */
+    json_t *session_policy;  /* the same, for a session that this call makes; ignored when the session exists */
     json_t *policy_defaults; /* lowest-priority policy; ignored for an existing session; values above the
                                 ceiling are lowered */
     char *working_dir, *workspace;
-    char *workspace_path;  /* where a session in memory sees its own, or NULL */
+    char *workspace_path;  /* the path at which a session whose workspace is in memory sees it, or NULL */
     struct px_strings env; /* NAME=VALUE */
-    size_t env_bytes;      /* of them all, with their ends */
-    char *bad_env;         /* a name that can't be one, or NULL */
+    size_t env_bytes;      /* length of all of them, with their NULs */
+    char *bad_env;         /* a name that can't be used, or NULL */
     char *input;
     size_t input_length;
     int input_fd; /* borrowed, or -1 */
@@ -39,7 +39,7 @@ struct pyexec_request {
     size_t file_count;
     struct px_strings return_files;
     json_t *inputs;    /* an object, or NULL */
-    char *inputs_text; /* the same as text, once it has been checked */
+    char *inputs_text; /* the inputs as text, after they have been checked */
     size_t inputs_length;
     enum px_value_json value_json;
     pyexec_output_fn output;
@@ -48,10 +48,10 @@ struct pyexec_request {
     void *display_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
-    bool sent;        /* the code of the last execution, to a process */
-    bool silent;      /* a session does not count it */
-    _Atomic int stop; /* enum px_stop, taken by the run */
-    int wake;         /* eventfd; readable when stop was set */
+    bool sent;        /* the code of the last execution, as it is sent to a process */
+    bool silent;      /* a session does not count this call */
+    _Atomic int stop; /* enum px_stop; the run takes it */
+    int wake;         /* an eventfd, readable after stop was set */
 };
 
 static inline void px_request_done(pyexec_request **request)
@@ -59,18 +59,18 @@ static inline void px_request_done(pyexec_request **request)
     pyexec_request_free(*request);
 }
 
-/* What can be said of a request without an executor; also makes inputs_text. 0, or -1 with invalid_request. */
+/* Checks what can be checked without an executor, and makes inputs_text. Returns 0, or -1 with invalid_request. */
 int px_request_check(pyexec_request *request, pyexec_error *error);
 
-/* The policy that holds for the request: `base`, checked already, or `merged`, which becomes base
- * with the request's own over it; between them policy_defaults, and session_policy of a call that
- * makes a session. Below the request's ceiling, which is over `own`, the executor's. NULL with an error. */
+/* The policy for the request: `base`, which has been checked, or `merged`, which becomes a copy of `base` with
+ * the request's settings over it (policy_defaults, then session_policy if the call makes a session, then
+ * policy). It is kept below the request's ceiling, or `own`, the executor's. NULL with an error. */
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error);
 
-/* A relative path without "", "." and ".." parts. `what` names it in the error, which says
- * "outside sandbox" where the path would leave the workspace. */
+/* Checks for a relative path without the parts "", "." and "..". `what` names it in the error, which says
+ * "outside sandbox" if the path would leave the workspace. */
 int px_request_check_path(const char *path, const char *what, pyexec_error *error);
 
 #endif

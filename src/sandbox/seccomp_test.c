@@ -401,6 +401,8 @@ static int descriptors(void)
     REFUSED(EINVAL, SYS_renameat2, -1, "a", -1, "b", 4 /* RENAME_WHITEOUT */);
     REFUSED(EBADF, SYS_renameat2, -1, "a", -1, "b", 1 /* RENAME_NOREPLACE */);
     REFUSED(EOPNOTSUPP, SYS_fallocate, -1, 8 /* FALLOC_FL_COLLAPSE_RANGE */, 0, 1);
+    REFUSED(EOPNOTSUPP, SYS_fallocate, -1, 1 /* FALLOC_FL_KEEP_SIZE */, 0, 1);
+    REFUSED(EBADF, SYS_fallocate, -1, 3 /* and FALLOC_FL_PUNCH_HOLE */, 0, 1);
     REFUSED(EBADF, SYS_fallocate, -1, 0, 0, 1);
     return 0;
 }

@@ -145,14 +145,20 @@ static bool is_stdlib(const struct collector *collector, const char *path)
             (strncmp(last, "/python3", 8) == 0 && strcmp(last + length - 4, ".zip") == 0));
 }
 
-/* zipimport's files. */
-static bool is_archive(const char *path)
+/* Whether it is a regular file that begins with these four bytes. */
+static bool begins_with(const char *path, const char magic[4])
 {
-    char magic[4] = "";
+    char found[4] = "";
     struct stat status;
     px_auto_fd int fd = px_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
     return fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-           px_pread(fd, magic, sizeof magic, 0) == sizeof magic && memcmp(magic, "PK\3\4", 4) == 0;
+           px_pread(fd, found, sizeof found, 0) == sizeof found && memcmp(found, magic, sizeof found) == 0;
+}
+
+/* zipimport's files. */
+static bool is_archive(const char *path)
+{
+    return begins_with(path, "PK\3\4");
 }
 
 static int add_entry(struct collector *collector, const char *path)
@@ -257,7 +263,8 @@ static bool is_library_folder(const struct collector *collector, const char *fol
     return below_prefix(collector, folder) && strncmp(last, "/lib", 4) == 0;
 }
 
-/* A folder with a mapped library: all of it, or the shared libraries in it. */
+/* A folder with a mapped library: all of it, or the shared libraries in it. Other files may be called
+ * like one (x.sock, x.sops.json), and a link like one may lead to any file. */
 static int add_library_folder(struct collector *collector, const char *folder)
 {
     if (is_library_folder(collector, folder))
@@ -268,7 +275,8 @@ static int add_library_folder(struct collector *collector, const char *folder)
     int result = 0;
     while (entries && result == 0 && (entry = readdir(entries)))
         if (strstr(entry->d_name, ".so") && entry->d_name[0] != '.' &&
-            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path &&
+            begins_with(path, "\177ELF"))
             result = px_root_add(collector->root, path, collector->error);
     if (entries)
         closedir(entries);

@@ -57,12 +57,52 @@ struct px_principal *px_dialect_principal(struct px_http_request *request)
     return own ? px_principals_find_token(principals, own) : NULL;
 }
 
+/* Whether no text is cut by a NUL where it is taken as a C string: "a\0b" would name the file "a". */
+static bool is_without_nul(const json_t *value)
+{
+    const json_t *item;
+    const char *key;
+    size_t i;
+    if (json_is_string(value))
+        return strlen(json_string_value(value)) == json_string_length(value);
+    if (json_is_array(value)) {
+        json_array_foreach(value, i, item)
+            if (!is_without_nul(item))
+                return false;
+    }
+    if (json_is_object(value)) {
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+            if (!is_without_nul(item))
+                return false;
+    }
+    return true;
+}
+
+/* Code and standard input are taken with their length. */
+static const char *find_nul(const json_t *body)
+{
+    const char *key;
+    const json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)body, key, value) {
+        bool has_length = strcmp(key, "code") == 0 || strcmp(key, "preload") == 0 || strcmp(key, "stdin") == 0;
+        if (!(has_length && json_is_string(value)) && !is_without_nul(value))
+            return key;
+    }
+    return NULL;
+}
+
 json_t *px_dialect_body(struct px_http_request *request, pyexec_error *error)
 {
     json_error_t problem = {.text = "it is no object"};
     if (px_http_request_weigh(request, error) < 0)
         return NULL;
     request->json = px_json_read(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);
+    const char *nul = json_is_object(request->json) ? find_nul(request->json) : NULL;
+    if (nul) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "a text in '%.100s' contains a NUL character", nul);
+        px_error_hint(error, "Only code and stdin may contain one.");
+        return NULL;
+    }
     if (json_is_object(request->json))
         return request->json;
     if (!request->json && px_json_no_memory(&problem)) {

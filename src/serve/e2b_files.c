@@ -16,7 +16,8 @@
 #include "serve/run_request.h"
 #include "serve/server.h"
 
-#define TREE_ENTRIES_MAX 20000u /* that one request lists or removes */
+#define TREE_ENTRIES_MAX 20000u          /* that one request lists or removes */
+#define TREE_PATHS_MAX_BYTES (4ul << 20) /* of all paths that one request lists, as in runner/workspace.c */
 #define TREE_DEPTH_MAX 64
 #define FORM_BLOCK_BYTES 4096
 
@@ -177,7 +178,8 @@ static json_t *stat_path(struct px_http_request *request, const char *path, pyex
     return object;
 }
 
-static int add_tree(struct px_http_request *request, const char *path, json_int_t depth, json_t *list,
+/* `*left`: how many bytes the paths of further entries may have. */
+static int add_tree(struct px_http_request *request, const char *path, json_int_t depth, json_t *list, size_t *left,
                     pyexec_error *error)
 {
     px_auto_json json_t *entries = list_folder(request, path, error);
@@ -187,15 +189,17 @@ static int add_tree(struct px_http_request *request, const char *path, json_int_
         return -1;
     json_array_foreach(entries, i, entry) {
         px_auto_free char *below = NULL;
-        if (json_array_size(list) >= TREE_ENTRIES_MAX)
+        size_t bytes = strlen(path) + 1 + json_string_length(json_object_get(entry, "name"));
+        if (json_array_size(list) >= TREE_ENTRIES_MAX || bytes > *left)
             return 0;
+        *left -= bytes;
         px_json_append(list, describe_entry(path, entry));
         if (depth <= 1 || strcmp(json_string_value(json_object_get(entry, "kind")), "folder") != 0)
             continue;
         if (join(&below, path, json_string_value(json_object_get(entry, "name")), error) < 0)
             return -1;
         /* The script may have removed it meanwhile, or closed it to its owner. */
-        if (add_tree(request, below, depth - 1, list, error) < 0 && error->code != PYEXEC_INVALID_REQUEST)
+        if (add_tree(request, below, depth - 1, list, left, error) < 0 && error->code != PYEXEC_INVALID_REQUEST)
             return -1;
     }
     return 0;
@@ -205,7 +209,8 @@ static json_t *list_path(struct px_http_request *request, const char *path, pyex
 {
     json_int_t depth = json_integer_value(json_object_get(request->json, "depth"));
     json_t *list = json_array();
-    if (add_tree(request, path, depth > TREE_DEPTH_MAX ? TREE_DEPTH_MAX : depth, list, error) == 0)
+    size_t left = TREE_PATHS_MAX_BYTES;
+    if (add_tree(request, path, depth > TREE_DEPTH_MAX ? TREE_DEPTH_MAX : depth, list, &left, error) == 0)
         return json_pack("{s:o}", "entries", list);
     json_decref(list);
     return NULL;

@@ -250,3 +250,24 @@ def test_the_version_of_a_package_from_its_metadata(pyexec, project, venv):
     (project / "pkg" / "sub" / "__init__.py").write_text("import importlib.metadata\nversion = importlib.metadata.version('proj')\n")
     result = pyexec.result("import pkg.sub\npkg.sub.version, pkg.data", "--allow-import", "pkg", "--python-bin", str(python), "--isolate-site=false")
     assert result["last_value_repr"] == "('4.7', 'data of pkg/data.txt\\n')" and not result["denials"], result
+
+
+def test_of_a_folder_with_a_loaded_library_libraries_alone_are_seen(own, project, venv, open_folder):
+    """Files called like one (x.sock, x.sops.json) were seen too, and what a link called like one leads to."""
+    python, site = venv
+    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "/dev/null", "-o", str(project / "libown.so")], check=True)
+    shutil.copy(project / "libown.so", project / "libother.so.1.2")
+    (project / "libother.so.1").symlink_to("libother.so.1.2")
+    (project / "liboutside.so").symlink_to(open_folder / "outside" / "secret.txt")
+    for name in ("keys.sops.json", "agent.sock", "libown.so.pem", "not.so"):
+        (project / name).write_text("secret")
+    (project / "loads.py").write_text("import ctypes\nlibrary = ctypes.CDLL(%r)\n" % str(project / "libown.so"))
+    (site / "project.pth").write_text(str(project) + "\n")
+    names = ["libown.so", "libother.so.1", "libother.so.1.2", "keys.sops.json", "agent.sock", "libown.so.pem", "not.so", "liboutside.so",
+             "../outside/secret.txt"]
+    result = own.result(LOOK + "opens(%r, %r)" % (str(project), names), *flags(python, "--preload-imports", "loads"))
+    assert result["status"] == "ok", result
+    seen = set(eval(result["last_value_repr"]))
+    assert seen & {"libown.so", "libother.so.1", "libother.so.1.2"} == {"libown.so", "libother.so.1", "libother.so.1.2"}, seen
+    # is_module_name() shows not.so as a module of the folder: "modules (*.py, *.pyc, *.so) directly in the folder".
+    assert seen <= {"libown.so", "libother.so.1", "libother.so.1.2", "not.so"}, seen

@@ -202,6 +202,46 @@ def test_bad_frames_of_e2b_commands(server, body):
     assert answer.status == 200 and answer.body[:1] == b"\2" and json.loads(answer.body[5:])["error"]["code"] == "invalid_argument"
 
 
+def frame(message):
+    text = json.dumps(message).encode()
+    return b"\0" + len(text).to_bytes(4, "big") + text
+
+
+def test_a_nul_cuts_no_path_and_no_command_of_e2b(server):
+    """What is behind it is not read by C: "keep\\0.bak" would have been "keep"."""
+    headers = {"E2b-Sandbox-Id": "nul"}
+
+    def call(name, **body):
+        return server.ask("POST", "/filesystem.Filesystem/" + name, body, headers=headers)
+    server.ask("POST", "/execute", {"code": "open('keep', 'w').close()"}, headers=headers)
+    for name, body in (("Remove", {"path": "keep\0.bak"}), ("Move", {"source": "keep\0", "destination": "x"}), ("Stat", {"path": "keep\0"}),
+                       ("Move", {"source": "keep", "destination": "x\0y"}), ("MakeDir", {"path": "d\0"}), ("ListDir", {"path": "\0"})):
+        answer = call(name, **body)
+        assert answer.status == 400 and "NUL" in answer.json()["message"], (name, body, answer.body)
+    assert [entry["name"] for entry in call("ListDir", path=HOME).json()["entries"]] == ["keep"]
+    for process in ({"args": ["-l", "-c", "python -c 'print(1)\0'"]}, {"args": ["-l", "-c", "python keep\0"]},
+                    {"args": ["-l", "-c", "python keep"], "cwd": HOME + "\0x"}, {"args": ["-l", "-c", "python keep"], "envs": {"A": "b\0c"}}):
+        answer = server.ask("POST", "/process.Process/Start", frame({"process": process}), headers=headers)
+        assert b"NUL" in answer.body and b"invalid_argument" in answer.body, (process, answer.body)
+    for path, body in (("/contexts", {"cwd": HOME + "\0x"}), ("/execute", {"code": "1", "context_id": "e2b-default\0x"}),
+                       ("/execute", {"code": "1", "env_vars": {"A": "b\0c"}}), ("/run_code", {"code": "1", "language": "python\0"})):
+        answer = server.ask("POST", path, body)
+        assert answer.status in (400, 422) and b"NUL" in answer.body, (path, body, answer.body)
+    given = server.ask("POST", "/run_code", {"code": "print(ascii(input()))", "language": "python", "stdin": "a\0b"})
+    assert "a\\x00b" in given.json()["run_result"]["stdout"], given.body
+
+
+def test_a_list_of_e2b_is_bounded_in_bytes(own):
+    """20,000 entries below a path of 900 bytes, each of which JSON writes with six, were 125 MB."""
+    code = ("import os\nfor i in range(4):\n    os.mkdir(name := '\\x01' * 220 + str(i))\n    os.chdir(name)\n"
+            "for i in range(8000): open('%05d' % i, 'w').close()\n")
+    with serving(own, "--e2b", "--any-import", "--files", "full", "--timeout", "100s", "--cpu-time-seconds", "60") as running:
+        assert b'"type":"error"' not in running.ask("POST", "/execute", {"code": code}, timeout=110).body
+        answer = running.ask("POST", "/filesystem.Filesystem/ListDir", {"path": HOME, "depth": 9}, timeout=110)
+        paths = [entry["path"] for entry in answer.json()["entries"]]
+        assert answer.status == 200 and len(paths) > 4000 and sum(map(len, paths)) < 6 << 20
+
+
 def test_the_e2b_sdk_in_debug_mode_alone(own, dialect_client):  # noqa: F811
     """E2B_DEBUG=true is all that it is told: the ports are the SDK's."""
     for port in (49999, 49983):

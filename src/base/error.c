@@ -148,3 +148,16 @@ int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what)
                              (unsigned long long)limit.rlim_cur);
     return -1;
 }
+
+int px_error_of_request(pyexec_error *error, int sys_errno, const char *hint, const char *format, ...)
+{
+    char what[sizeof error->message];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    if (px_errno_exhausted(sys_errno))
+        return px_error_exhausted(error, sys_errno, what);
+    px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "%s", what);
+    return px_error_hint(error, "%s", hint);
+}

@@ -30,6 +30,11 @@ bool px_errno_exhausted(int sys_errno);
  * with a hint that names the limits that can give this errno. Any other errno sets `sandbox_unavailable`. */
 int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what);
 
+/* A system call on something that the caller named failed: invalid_request with this hint, but
+ * px_error_exhausted() where the errno says that the host has no more. */
+int px_error_of_request(pyexec_error *error, int sys_errno, const char *hint, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* Out of memory, as PYEXEC_INTERNAL. */
 #define PX_OOM_HINT "The process, its cgroup or the machine has no memory left: give it more, or run less at a time."
 int px_error_oom(pyexec_error *error);

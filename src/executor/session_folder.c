@@ -12,6 +12,8 @@
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
+#define NO_FOLDER "It must be a folder, no symbolic link, and open to pyexec's user."
+
 /* The session's principal, terminated, or "". */
 static const char *principal_of(const struct px_session *session, char name[128])
 {
@@ -28,10 +30,9 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
     const char *path = sessions->executor->session_config.workspace_root;
     char name[128];
     px_auto_fd int root = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (root < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't open '%s'", path);
-        return px_error_hint(error, "Make the folder, or set [session] workspace_root to another.");
-    }
+    if (root < 0)
+        return px_error_of_request(error, errno, "Make the folder, or set [session] workspace_root to another.",
+                                   "workspace_root: can't open '%s'", path);
     if (!*principal_of(session, name)) {
         session->host_root = TAKE_FD(root);
         return 0;
@@ -43,8 +44,7 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
     session->host_root = px_openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (session->host_root >= 0)
         return 0;
-    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace_root: can't make '%s' in '%s'", name, path);
-    return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
+    return px_error_of_request(error, errno, NO_FOLDER, "workspace_root: can't make '%s' in '%s'", name, path);
 }
 
 static int make_folder(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
@@ -56,10 +56,11 @@ static int make_folder(struct px_sessions *sessions, struct px_session *session,
     session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
     if (session->own_folder || (errno == EEXIST && adopt))
         return 0;
-    px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't make '%s'", session->workspace_path);
-    return px_error_hint(error, session->id == session->key
-                                    ? "Remove the folder, use another id, or set adopt_workspace."
-                                    : "Remove the folder, or use another id.");
+    return px_error_of_request(error, errno,
+                               session->id == session->key
+                                   ? "Remove the folder, use another id, or set adopt_workspace."
+                                   : "Remove the folder, or use another id.",
+                               "workspace: can't make '%s'", session->workspace_path);
 }
 
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
@@ -72,10 +73,8 @@ int px_session_open_folder(struct px_sessions *sessions, struct px_session *sess
         return -1;
     px_auto_fd int folder =
         px_openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    if (folder < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", session->workspace_path);
-        return px_error_hint(error, "It must be a folder, no symbolic link, and open to pyexec's user.");
-    }
+    if (folder < 0)
+        return px_error_of_request(error, errno, NO_FOLDER, "workspace: can't open '%s'", session->workspace_path);
     if (!ret_mount)
         return 0;
     *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,

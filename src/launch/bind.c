@@ -70,10 +70,9 @@ static int bind_folder(const struct px_launch_bind *request, bool privileged, co
 {
     px_auto_fd int folder = px_open(request->path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     struct stat status;
-    if (folder < 0 || fstat(folder, &status) < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open the workspace '%s'", request->path);
-        return px_error_hint(error, "Give a folder that pyexec's user can open.");
-    }
+    if (folder < 0 || fstat(folder, &status) < 0)
+        return px_error_of_request(error, errno, "Give a folder that pyexec's user can open.",
+                                   "can't open the workspace '%s'", request->path);
     if (status.st_dev != request->device || status.st_ino != request->inode) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the workspace '%s' was replaced while it was opened",
                      request->path);
@@ -90,12 +89,11 @@ static int bind_folder(const struct px_launch_bind *request, bool privileged, co
     /* Linux 5.14; before it the attribute is EINVAL and links are followed, inside the
      * sandbox's own root only. */
     px_mount_restrict(mount, MOUNT_ATTR_NOSYMFOLLOW, false);
-    if (privileged && id_map(mount, &status, start) < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno,
-                       "can't map the owner of the workspace '%s' to the run's user", request->path);
-        return px_error_hint(error, "Use a file system with idmapped mounts (ext4, xfs, btrfs; "
-                                    "tmpfs since Linux 6.3), or start pyexec as the folder's owner.");
-    }
+    if (privileged && id_map(mount, &status, start) < 0)
+        return px_error_of_request(error, errno,
+                                   "Use a file system with idmapped mounts (ext4, xfs, btrfs; "
+                                   "tmpfs since Linux 6.3), or start pyexec as the folder's owner.",
+                                   "can't map the owner of the workspace '%s' to the run's user", request->path);
     return TAKE_FD(mount);
 }
 

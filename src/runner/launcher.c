@@ -484,6 +484,9 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
         *error = event.error;
         return -1;
     }
+    /* Dropped by the kernel (recvmsg(2), MSG_CTRUNC). The zygote ends when its socket does. */
+    if (pidfd < 0)
+        return px_error_exhausted(error, EMFILE, "can't receive the interpreter's descriptor");
     *ret = (struct px_launched_zygote){.socket = TAKE_FD(socket),
                                        .pidfd = TAKE_FD(pidfd),
                                        .log = TAKE_FD(log),
@@ -534,7 +537,8 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
         *error = bound.error;
         return -1;
     }
-    return mount;
+    /* The kernel drops a descriptor that finds no place (recvmsg(2), MSG_CTRUNC). */
+    return mount < 0 ? px_error_exhausted(error, EMFILE, "can't receive the workspace's mount") : mount;
 }
 
 int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms, struct px_launch_event *ret)

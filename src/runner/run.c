@@ -412,10 +412,9 @@ static int open_workspace(struct run *run, int *ret_folder, int *ret_mount, pyex
 {
     const char *path = run->context->request->workspace;
     px_auto_fd int folder = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (folder < 0) {
-        px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "workspace: can't open '%s'", path);
-        return px_error_hint(error, "Give a folder of the host that pyexec's user can open.");
-    }
+    if (folder < 0)
+        return px_error_of_request(error, errno, "Give a folder of the host that pyexec's user can open.",
+                                   "workspace: can't open '%s'", path);
     *ret_mount = px_launcher_bind(run->context->launcher, path, folder,
                                   px_policy_files(run->context->policy) != PX_FILES_FULL, error);
     if (*ret_mount < 0)

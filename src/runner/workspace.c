@@ -149,6 +149,8 @@ static int by_path(const void *a, const void *b)
 
 static int cannot_list(int number, pyexec_error *error)
 {
+    if (px_errno_exhausted(number))
+        return px_error_exhausted(error, number, "can't list the workspace");
     if (number != ENOSYS)
         return px_error_errno(error, PYEXEC_INTERNAL, number, "can't list the workspace");
     px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, number, "can't read the workspace: openat2 is blocked");

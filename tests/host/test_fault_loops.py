@@ -176,15 +176,83 @@ def test_servers_on_lines(shim, control, nothing_left, command, kind, mode):
     client.close()
 
 
+FILES = {"disable_open": False, "allow_readonly_open": False}
+
+
+def test_the_mount_of_a_workspace_is_of_its_own_request(shim, control, nothing_left, open_folder):
+    """The answer with a folder's mount that could not be received came to the next request, which then had another caller's files."""
+    for name in "ab":
+        (open_folder / name).mkdir()
+        (open_folder / name / "name").write_text(name)
+    client = Lines("rpc", shim, control)
+    client.ask("initialize", protocol=1, policy=FILES)
+
+    def read(name):
+        answer = client.ask("execute_once", code="open('name').read()", workspace=str(open_folder / name))
+        if "error" in answer:
+            assert answer["error"]["data"]["code"] in CODES and answer["error"]["data"]["hint"], answer
+            return None
+        return answer["result"]["last_value_repr"]
+    assert read("a") == "'a'"
+    n = failed = 0
+    fired = True
+    while fired:
+        n += 1
+        control.arm("receive", "once", n)
+        got = read("a")
+        fired = control.disarm()
+        failed += got is None
+        assert got in (None, "'a'") and (fired or got), (n, got)
+        assert [read("b"), read("a")] == ["'b'", "'a'"], n
+    print("%d receptions, %d failed" % (n, failed))
+    assert failed
+    client.close()
+
+
 # ---- The HTTP server ----
 
-def post(path, body):
+def test_nor_is_a_session_s_folder_another_s(shim, control, nothing_left, open_folder):
+    """As above, of `pyexec serve` with folders below workspace_root."""
+    (open_folder / "root").mkdir()
+    (open_folder / "conf").write_text("[session]\nworkspace_root = %s/root\nmax_count = 1000\n" % open_folder)
+    path = str(open_folder / "socket")
+    environment = dict(os.environ, LD_PRELOAD=shim, FAULT_CONTROL=control.path, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3")
+    with subprocess.Popen([os.path.join(BUILD, "pyexec"), "serve", "--config", str(open_folder / "conf"), "--files", "full",
+                           "--listen", "unix:" + path], env=environment, stderr=subprocess.PIPE) as server:
+        try:
+            assert b"listening" in server.stderr.readline()
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+
+            def write(name):
+                """A new session leaves its name in its folder."""
+                answer = post(path, json.dumps({"code": "open('name', 'w').write('%s')" % name}).encode(), "/v1/sessions/%s/execute" % name)
+                return answer and answer[0] == 200 and answer[1]["status"] == "ok"
+            assert write("first")
+            n = failed = 0
+            fired = True
+            while fired:
+                n += 1
+                control.arm("receive", "once", n)
+                failed += not write("a%d" % n)
+                fired = control.disarm()
+                assert write("b%d" % n)
+                for file in open_folder.glob("root/**/name"):
+                    assert file.read_text() == file.parent.name, n
+                assert len(list(open_folder.glob("root/**/b%d/name" % n))) == 1, n
+            print("%d receptions, %d failed" % (n, failed))
+            assert failed
+        finally:
+            server.terminate()
+            assert server.wait(60) == 0
+
+
+def post(path, body, route="/v1/execute"):
     """The status and the JSON of the answer; None where the connection was closed without one."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(60)
         client.connect(path)
-        client.sendall(b"POST /v1/execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-                       % (len(body), body))
+        client.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                       % (route.encode(), len(body), body))
         data = b""
         try:
             while part := client.recv(65536):

@@ -114,3 +114,32 @@ def test_whatever_descriptor_is_the_one_too_many(own, session, files, nothing_le
         while (left := (descriptors(executor), children(executor))) != (before, at_first) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert left == (before, at_first)
+
+
+@pytest.mark.parametrize("call", ["workspace", "kept session", "new session"])
+def test_with_folders_of_the_host_too(own, call, open_folder, nothing_left):
+    """Lost mounts gave an error with the code "ok" and no text; missing descriptors were the folder's fault, or a defect."""
+    (open_folder / "root").mkdir()
+    (open_folder / "folder").mkdir()
+    (open_folder / "folder" / "f").write_text("mine")
+    policy = {"disable_open": False, "allow_readonly_open": False}
+    request = {"workspace": str(open_folder / "folder")} if call == "workspace" else {}
+    session = {**MANY, **({} if request else {"workspace_root": str(open_folder / "root")})}
+    name = {"workspace": [None, None], "kept session": ["kept", "kept"], "new session": ["old", "new"]}[call]
+    with Executor(policy=policy, session=session, host={"zygotes": 1, "pool_size": 0}, program=own.path) as executor:
+        executor.call(name[0], "1", **request)
+        before = min(descriptors(executor) for _ in range(20))
+        _, hard = resource.prlimit(executor.pid, resource.RLIMIT_NOFILE)
+        seen = set()
+        for room in range(4 - before, 40):
+            resource.prlimit(executor.pid, resource.RLIMIT_NOFILE, (before + room, hard))
+            try:
+                result = executor.call(name[1], "open('f').read()" if request else "6 * 7", **request)
+                assert result["last_value_repr"] == ("'mine'" if request else "42")
+                break
+            except Failure as failure:
+                assert failure.code == "overloaded" and "RLIMIT_NOFILE" in failure.hint and failure.message, str(failure)
+                seen.add(failure.message)
+            finally:
+                resource.prlimit(executor.pid, resource.RLIMIT_NOFILE, (hard, hard))
+        assert len(seen) >= 2, seen

@@ -55,7 +55,7 @@ void cli_signals_catch_pipe(void)
 void cli_signals_hold(pyexec_request *request)
 {
     held_request = request;
-    /* No SA_RESTART: a write that blocks must come back to see that it is cancelled. */
+    /* Without SA_RESTART: a write that blocks must return, to see that it is cancelled. */
     for (size_t i = 0; i < PX_COUNT(held_signals); i++)
         set_handler(held_signals[i], on_signal, 0);
 }

@@ -8,8 +8,8 @@
 
 #include "pyexec.h"
 
-/* Makes a pipe without reader an EPIPE. A handler instead of SIG_IGN, because execve resets
- * it: no program that is started from here inherits an ignored SIGPIPE. */
+/* Makes a write to a pipe without a reader fail with EPIPE. It sets a handler and not SIG_IGN, because execve
+ * resets a handler: no program that is started from here inherits an ignored SIGPIPE. */
 void cli_signals_catch_pipe(void);
 
 /* From now until cli_signals_release, signals are for this request. Signals that were
@@ -17,17 +17,17 @@ void cli_signals_catch_pipe(void);
 void cli_signals_hold(pyexec_request *request);
 void cli_signals_release(void);
 
-/* Whether the run was cancelled by a signal, and the terminating signal or 0. */
+/* True if a signal cancelled the run; and the signal that ends the program, or 0. */
 bool cli_signals_cancelled(void);
 int cli_signals_terminated(void);
 
-/* For a program that serves a client on its standard streams: a descriptor that is readable once a
- * signal says to end, or -1; and a client that is gone shows as a failed write. To be called before
- * the first thread is there. Signals that were ignored at start stay ignored. */
+/* For a program that serves a client on its standard streams: returns a descriptor that becomes readable when a
+ * signal says to end, or -1. A client that is gone shows as a failed write. Call it before the first thread is
+ * started. Signals that were ignored at the start stay ignored. */
 int cli_signals_for_server(void);
 
-/* For such a program whose client gets the same signals, and decides what they mean: SIGINT, SIGTERM and
- * SIGHUP are ignored, and a client that is gone shows as a failed write. */
+/* For such a program when its client gets the same signals and decides what they mean: SIGINT, SIGTERM and
+ * SIGHUP are ignored. A client that is gone shows as a failed write. */
 void cli_signals_ignore(void);
 
 #endif

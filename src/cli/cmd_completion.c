@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec completion bash|zsh|fish: a completion script from the option tables. Used when
- * pyexec is installed; not listed. */
+/* pyexec completion bash|zsh|fish: prints a completion script, made from the tables of options. Used when
+ * pyexec is installed; the help does not list it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -65,7 +65,7 @@ static void each_command(struct px_buffer *out, command_fn fn)
             fn(out, commands[i]);
 }
 
-/* What an argument's name says of its values. */
+/* Which values an argument has, by its name. */
 enum values { VALUES_FREE, VALUES_FILE, VALUES_FOLDER, VALUES_CHOICE };
 
 static enum values values_of(const char *argument)
@@ -84,8 +84,7 @@ static void add_choices(struct px_buffer *out, const char *argument)
         px_buffer_add_byte(out, *argument == '|' ? ' ' : *argument);
 }
 
-/* Within single quotes of any of the shells. `special` are further characters that the
- * place needs escaped with a backslash. */
+/* Text within single quotes of any of the shells. `special` are more characters that need a backslash there. */
 static void add_quoted(struct px_buffer *out, const char *text, const char *special)
 {
     for (; *text; text++) {
@@ -186,7 +185,7 @@ static void zsh_command(struct px_buffer *out, const struct cli_command *command
     px_buffer_add_string(out, "'\n");
 }
 
-/* "--code=" or "-c" with what belongs to it. */
+/* "--code=" or "-c", with everything that belongs to it. */
 static void zsh_spelling(struct px_buffer *out, const char *flag, const struct entry *entry)
 {
     px_buffer_printf(out, "            '*%s[", flag);

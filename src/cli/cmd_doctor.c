@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec doctor: renders what pyexec_doctor() found. The JSON is the library's own. */
+/* pyexec doctor: prints what pyexec_doctor() found. With --json it is the library's own JSON. */
 #include <string.h>
 #include <unistd.h>
 
@@ -36,7 +36,7 @@ struct page {
     bool colours;
 };
 
-/* A word in a column of `width`; the colour codes take no room. */
+/* A word in a column of `width`; colour codes do not count. */
 static void add_word(struct page *page, enum colour colour, int width, const char *word)
 {
     static const char *const codes[] = {[GOOD] = "32", [BAD] = "1;31", [DIM] = "2"};
@@ -57,7 +57,7 @@ static bool is_true(const json_t *object, const char *key)
     return json_is_true(json_object_get(object, key));
 }
 
-/* "  why: …", when there is something. */
+/* "  why: …", if there is a reason. */
 static void add_remark(struct page *page, const char *name, const char *text)
 {
     if (!*text)
@@ -103,7 +103,7 @@ static size_t add_layers(struct page *page, const json_t *layers)
     return missing;
 }
 
-/* Returns how many attempts got through. */
+/* Returns how many attempts were not stopped. */
 static size_t add_selftest(struct page *page, const json_t *attempts)
 {
     size_t index, escaped = 0;

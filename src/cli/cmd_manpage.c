@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec manpage: pyexec.1 from the tables, for the build; not listed. */
+/* pyexec manpage: makes pyexec.1 from the tables, for the build; the help does not list it. */
 #include <string.h>
 
 #include "base/cleanup.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec policy: the effective policy, where each value is from, and the references that
- * the build generates from the policy's tables. */
+/* pyexec policy: the policy that holds here, where each value comes from, and the references that the build
+ * makes from the policy's tables. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -38,7 +38,7 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
     return 0;
 }
 
-/* What the interpreter itself adds to what scripts can read: only a started one knows. */
+/* What scripts can read because of the interpreter: this is known only after one was started. */
 static int add_importable(const struct cli_settings *settings, struct px_buffer *out, pyexec_error *error)
 {
     px_auto_free char *policy = NULL, *host = NULL, *text = NULL;

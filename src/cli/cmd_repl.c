@@ -21,9 +21,9 @@
 
 struct repl {
     pyexec_executor *executor;
-    char *cell_policy; /* what a session's later calls may change, as the policy has it */
+    char *cell_policy; /* the part of the policy that later calls may change */
     char *completion_policy;
-    char restarted[32]; /* why the state is gone, not yet said; "" */
+    char restarted[32]; /* why the state is gone, if not said yet; else "" */
 };
 
 static void repl_done(struct repl *repl)
@@ -61,7 +61,7 @@ static void say_restart(struct repl *repl)
     cli_say(px_buffer_shown(&line), NULL);
 }
 
-/* Code of ours in the session, without output; result may be had. */
+/* Runs our own code in the session, without output. `result` may be NULL on return. */
 static int execute_quietly(struct repl *repl, const char *code, const char *policy, pyexec_result **ret,
                            pyexec_error *error)
 {
@@ -81,7 +81,7 @@ static int execute_quietly(struct repl *repl, const char *code, const char *poli
 
 /* ---- Completion ---- */
 
-/* A dotted name, which can go into code as it is. */
+/* True for a dotted name, which can be put into code as it is. */
 static bool is_dotted_name(const char *word)
 {
     bool at_start = true;
@@ -93,7 +93,7 @@ static bool is_dotted_name(const char *word)
     return true;
 }
 
-/* A name, and so without anything that a terminal would obey. */
+/* True for a name: it has no characters that a terminal would act on. */
 static bool is_name(const char *text, size_t length)
 {
     mbstate_t state = {0};
@@ -121,7 +121,7 @@ static void add_names(struct px_buffer *names, const char *text)
     }
 }
 
-/* A repl_complete_fn. The list is made by what the session has, so it is not to be trusted. */
+/* A repl_complete_fn. The script's session makes the list, so it can't be trusted. */
 static void complete(void *userdata, const char *word, struct px_buffer *names)
 {
     static const char keywords[] =
@@ -168,8 +168,8 @@ static int write_output(void *userdata, int stream, const char *bytes, size_t le
     return run_stream_write(&output->stream, stream, bytes, length);
 }
 
-/* Whether the cell may read standard input. It is read ahead, so it isn't given to cells that
- * don't ask: what was typed or pasted meanwhile is the next cell. */
+/* True if the cell may read standard input. Reading takes more than the cell needs, so cells that do not ask
+ * for it get none: what was typed or pasted meanwhile is the next cell. */
 static bool may_read_input(const char *code)
 {
     return strstr(code, "input") || strstr(code, "stdin");
@@ -182,7 +182,7 @@ static void say_exit(const pyexec_result *result)
         cli_say(repr, "The session goes on; Ctrl-D leaves.");
 }
 
-/* Shows how the cell ended. The exit status when nobody reads any more, else 0. */
+/* Shows how the cell ended. Returns the exit status if nobody reads any more, else 0. */
 static int show_end(struct repl *repl, struct output *output, bool interactive, const pyexec_result *result)
 {
     int status = run_output(&output->stream, result);
@@ -192,7 +192,7 @@ static int show_end(struct repl *repl, struct output *output, bool interactive, 
         cli_write(STDOUT_FILENO, "\n", 1);
     say_exit(result);
     pyexec_error error;
-    /* A process that is gone shows at the next call; better said now than after it. */
+    /* The next call would find out that the process is gone. It is better to say it now. */
     if (pyexec_result_status(result) > PYEXEC_STATUS_ERROR && !repl_ending_signal() &&
         execute_quietly(repl, "pass", repl->cell_policy, NULL, &error) < 0)
         cli_fail(&error);
@@ -271,7 +271,7 @@ static int loop(struct repl *repl, struct repl_reader *reader)
 
 /* ---- Start ---- */
 
-/* The whole set of keys that a call may change, so that no call's own values stay. */
+/* All keys that a call may change, so that a call has no other values of its own. */
 static json_t *call_policy(const json_t *policy)
 {
     static const char *const keys[] = {"timeout_ms", "max_stdout_bytes", "print_last_expression"};

@@ -39,7 +39,7 @@ static const struct cli_option run_rows[] = {
      CLI_INTO(struct run_options, save_display)},
 };
 
-/* A failure of the host's: on standard error, and with --json as an object too. */
+/* A failure of the host: printed on standard error, and with --json as an object too. */
 static int fail(bool json, const pyexec_error *error)
 {
     int status = cli_fail(error);

@@ -38,7 +38,7 @@ static const struct cli_option rows[] = {
      CLI_INTO(struct serve_options, sandbox_fusion)},
 };
 
-/* Beside the program in a build folder, in libexec beside its prefix when installed. */
+/* In the program's folder after a build; in libexec of the same prefix after installation. */
 static void *open_module(pyexec_error *error)
 {
     static const char *const relative[] = {"", "/../libexec/pyexec"};

@@ -8,13 +8,13 @@
 
 #include "cli/options.h"
 
-/* Exit statuses of pyexec's own; `run` exits with the script's otherwise. */
+/* Exit statuses of pyexec itself. Otherwise `run` exits with the status of the script. */
 enum cli_exit {
     CLI_EXIT_OK = 0,
     CLI_EXIT_UNSAFE = 1,   /* doctor: a required layer is missing or leaks */
     CLI_EXIT_GONE = 1,     /* mcp, rpc: the client is gone */
     CLI_EXIT_FAILED = 125, /* pyexec itself failed */
-    CLI_EXIT_PIPE = 141,   /* nobody reads standard output: as death by SIGPIPE */
+    CLI_EXIT_PIPE = 141,   /* nobody reads standard output; the same status as after SIGPIPE */
 };
 
 struct cli_command {
@@ -25,9 +25,9 @@ struct cli_command {
     size_t max_operands;
     const struct cli_option *options;
     size_t option_count;
-    size_t options_size;   /* of the struct that the options' rows point into */
-    bool policy_flags;     /* takes the policy's flags, --config, --allow-missing */
-    bool policy_reference; /* --help has px_policy_describe_help() instead of rows */
+    size_t options_size;   /* the size of the struct that the rows of the options point into */
+    bool policy_flags;     /* it takes the policy's flags, --config and --allow-missing */
+    bool policy_reference; /* --help prints px_policy_describe_help() instead of the rows */
     /* Returns the exit status. `options` is the filled struct of options_size bytes. */
     int (*run)(const struct cli_arguments *arguments, void *options);
 };
@@ -35,7 +35,7 @@ struct cli_command {
 extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_mcp, cmd_rpc, cmd_policy, cmd_doctor, cmd_bench,
     cmd_completion, cmd_manpage;
 
-/* main.c's table, hidden ones included. */
+/* The table in main.c, with the hidden commands. */
 const struct cli_command *const *cli_commands(size_t *ret_count);
 
 #endif

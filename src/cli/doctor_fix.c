@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec doctor --fix: a plan of the changes that give missing layers back, and the plan carried out. Each step is one
- * file of this machine and says what it weakens. In a container nothing is changed: the container's options are printed.
- * Trusts /proc, /etc and the environment of whoever started it. Must never weaken the machine by more than the plan says. */
+/* pyexec doctor --fix: makes a plan of the changes that give the missing layers back, and carries it out. Each
+ * step is one file of this machine, and the plan says how it weakens the machine. In a container nothing is
+ * changed; the container's options are printed. It trusts /proc, /etc and the environment of the user who
+ * started it. It must never weaken the machine more than the plan says. */
 #include "cli/doctor_fix.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ static const struct {
 struct plan {
     bool sysctl[PX_COUNT(sysctls)];
     bool sysctl_any, profile, drop_in;
-    const char *unit; /* NULL: no drop-in asked for */
+    const char *unit; /* NULL: no drop-in is wanted */
     char folder[300], file[340];
 };
 
@@ -59,7 +60,8 @@ static bool exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
-/* Docker's file alone is no proof: images become virtual machines with it. Docker mounts /etc/hosts too. */
+/* Docker's file alone does not prove it: a virtual machine can be made from an image. Docker mounts /etc/hosts
+ * too. */
 static bool is_docker(void)
 {
     FILE *file = exists("/.dockerenv") ? fopen("/proc/self/mountinfo", "re") : NULL;
@@ -73,7 +75,7 @@ static bool is_docker(void)
     return found;
 }
 
-/* The options of this container's kind, or NULL outside of one. */
+/* The options for this kind of container, or NULL outside of one. */
 static const char *container_options(void)
 {
     if (getenv("KUBERNETES_SERVICE_HOST"))
@@ -105,7 +107,7 @@ static int print_container(const char *options)
     return failed ? failed : CLI_EXIT_UNSAFE;
 }
 
-/* A unit's name that is a file name of systemd's. */
+/* True if the name of a unit is a file name that systemd uses. */
 static bool valid_unit(const char *unit)
 {
     static const char suffix[] = ".service";
@@ -220,7 +222,7 @@ static int apply_profile(pyexec_error *error)
         return -1;
     if (run_program((char *[]){"apparmor_parser", "-r", PROFILE_FILE, NULL}, error) == 0)
         return 0;
-    unlink(PROFILE_FILE); /* else the next plan would take it for loaded */
+    unlink(PROFILE_FILE); /* or the next plan would think that it is loaded */
     return -1;
 }
 
@@ -245,7 +247,7 @@ static int apply(const struct plan *plan, pyexec_error *error)
     return plan->drop_in ? apply_drop_in(plan, error) : 0;
 }
 
-/* Whether the user at the terminal says yes. */
+/* True if the user at the terminal says yes. */
 static bool is_confirmed(void)
 {
     char answer[16] = "";

@@ -5,9 +5,9 @@
 
 #include <stdbool.h>
 
-/* Prints the plan with what each step weakens. Carries it out with `yes`, or when the user at the terminal agrees.
- * `unit`: a systemd service that gets a delegated cgroup, or NULL. Returns the exit status: 0 when nothing is left
- * to do, CLI_EXIT_UNSAFE when the plan was only printed, CLI_EXIT_FAILED. */
+/* Prints the plan, and for each step how it weakens the machine. Carries it out if `yes` is set or the user at
+ * the terminal agrees. `unit`: a systemd service that gets a delegated cgroup, or NULL. Returns the exit
+ * status: 0 when nothing is left to do, CLI_EXIT_UNSAFE when the plan was only printed, or CLI_EXIT_FAILED. */
 int cli_doctor_fix(bool yes, const char *unit);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The library's handles as variables that end with their scope: cli_auto_result pyexec_result *r. */
+/* Handles of the library that are freed at the end of their scope: cli_auto_result pyexec_result *r. */
 #ifndef PX_CLI_HANDLES_H
 #define PX_CLI_HANDLES_H
 

@@ -25,7 +25,7 @@ const struct cli_exit_row cli_exit_rows[] = {
     {NULL, NULL, NULL},
 };
 
-/* Whether a name is in a list with spaces between. */
+/* True if a name is in a list whose names are separated by spaces. */
 static bool is_listed(const char *list, const char *name)
 {
     size_t length = strlen(name);
@@ -100,7 +100,7 @@ void cli_help_synopsis(const struct cli_command *command, struct px_buffer *out)
         px_buffer_printf(out, " %s", command->operands);
 }
 
-/* Defaults that are longer than this are left to `pyexec policy`. */
+/* Longer defaults are shown by `pyexec policy` only. */
 #define DEFAULT_MAX 24
 
 static void add_policy_flags(struct px_buffer *out)

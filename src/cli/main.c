@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec: the command table, the program's own options, and the way to each command. */
+/* pyexec: the table of commands, the program's own options, and the call of the command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,9 +34,9 @@ static const struct cli_command *find_command(const char *name)
     return NULL;
 }
 
-/* Descriptors 0 to 2 that are closed become /dev/null, so that no file, socket or pipe that
- * is opened later is taken for a standard stream. Standard output can't be written to then, so that
- * a command that prints fails (EBADF) instead of losing what it prints. */
+/* Opens /dev/null for each of the descriptors 0 to 2 that is closed, so that no file, socket or pipe that is
+ * opened later is taken for a standard stream. Standard output is opened so that it can't be written to: a
+ * command that prints then fails (EBADF) and loses nothing silently. */
 static int open_standard_streams(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
@@ -104,7 +104,7 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     return status;
 }
 
-/* The program itself, as a command of which the operand is the command's name. */
+/* The program itself as a command, with the name of the command as its operand. */
 struct program_options {
     bool version;
 };
@@ -136,7 +136,7 @@ static int run_program(int argc, char **argv)
     return command && command->summary ? print_command_help(command) : unknown_command(operands[1]);
 }
 
-/* A run may have no more open files than this program less a reserve, and each takes five here. */
+/* A run may open as many files as this program, less a reserve. Each of them takes five descriptors here. */
 static void raise_open_files(void)
 {
     struct rlimit limit;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the command line by tables: the command's rows, the rows common to all, and the
- * policy's. Trusts nothing but argv's own memory, to which all values point. */
+/* Reads the command line by tables: the rows of the command, the rows that all commands have, and the policy's.
+ * All values point into argv; it trusts nothing else about them. */
 #include "cli/options.h"
 
 #include <stdio.h>
@@ -94,7 +94,7 @@ static int flag_add(struct cli_arguments *arguments, struct cli_flag flag, pyexe
     return 0;
 }
 
-/* The row of a long name, or of a letter when name is NULL. */
+/* The row with this long name, or with this letter when the name is NULL. */
 static bool find_row(const struct parser *parser, const char *name, char letter, struct option_target *ret)
 {
     const struct {
@@ -117,7 +117,7 @@ static bool find_row(const struct parser *parser, const char *name, char letter,
     return false;
 }
 
-/* The value of an option that needs one: what follows '=', or else the next argument. */
+/* The value of an option that needs one: the text after '=', or the next argument. */
 static int take_value(struct parser *parser, const char *flag, const char *argument, const char **value,
                       pyexec_error *error)
 {
@@ -179,8 +179,8 @@ static void offer_policy_flags(struct px_spelling *nearest, bool only_switches)
     }
 }
 
-/* The nearest option, and with "no-" only the nearest switch of the policy: a suggestion must not
- * turn into its opposite. */
+/* The most similar option; for "no-…" only a switch of the policy, because a suggestion must not be the
+ * opposite of what was meant. */
 static const char *nearest_option(const struct cli_command *command, const char *name, bool negated)
 {
     struct px_spelling nearest = {.wanted = name};
@@ -212,7 +212,7 @@ static int unknown_option(const struct parser *parser, const char *flag, pyexec_
                          cli_policy_flag(&as_field, dashed), space, name);
 }
 
-/* A flag of the policy and what its value is called; NULL for a switch. */
+/* A flag of the policy, and the name of its value; NULL for a switch. */
 struct policy_flag {
     const char *name;
     const char *argument;
@@ -232,13 +232,13 @@ static bool find_policy_flag(const char *name, struct policy_flag *ret)
     if (field == PX_FIELD_COUNT)
         return false;
     const struct px_field_info *info = px_policy_field_info(field);
-    /* As it was written: timeout-ms may go without a unit, timeout may not. */
+    /* The name as it was written: timeout-ms may have no unit, timeout must have one. */
     bool alias = info->alias && strcmp(info->alias, name) == 0;
     *ret = (struct policy_flag){alias ? info->alias : info->name, cli_policy_argument(info), false};
     return true;
 }
 
-/* A flag of the policy. Returns 1 when `name` is none, else as usual. */
+/* Handles a flag of the policy. Returns 1 if `name` is not one, else 0 or -1. */
 static int parse_policy_flag(struct parser *parser, const char *flag, const char *name, const char *value,
                              pyexec_error *error)
 {

@@ -48,7 +48,7 @@ static bool begins_block(const char *line)
     return false;
 }
 
-/* From the opening quote to behind the closing one. */
+/* Moves from the opening quote to the character after the closing one. */
 static void scan_string(struct scan *scan)
 {
     char quote = *scan->at;
@@ -68,7 +68,7 @@ static void scan_string(struct scan *scan)
     scan->open_string = true;
 }
 
-/* A logical line: up to a newline outside of brackets and strings. */
+/* Moves over a logical line: up to a newline that is not inside brackets or strings. */
 static void scan_line(struct scan *scan)
 {
     char last = 0;
@@ -198,7 +198,7 @@ struct repl_reader {
     sigset_t waiting; /* the mask while it waits */
     mbstate_t decoder;
     bool continuing;
-    bool pasting; /* between the marks of a bracketed paste */
+    bool pasting; /* inside a bracketed paste */
     size_t at, length;
     char bytes[4096];
 };
@@ -208,8 +208,8 @@ bool repl_reader_interactive(const struct repl_reader *reader)
     return reader->editor;
 }
 
-/* Waits for input. 1: there are bytes; 0: the end; -1: a signal. From a terminal single bytes,
- * as what comes after the line may be for the script. */
+/* Waits for input. Returns 1: there are bytes; 0: the end; -1: a signal. A terminal is read byte by byte,
+ * because what comes after the line may be for the script. */
 static int fill(struct repl_reader *reader)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -222,7 +222,7 @@ static int fill(struct repl_reader *reader)
             resized = 0;
             el_resize(reader->editor);
         }
-        if (reader->editor && continued) { /* after Ctrl-Z; the shell has had the terminal */
+        if (reader->editor && continued) { /* after Ctrl-Z: the shell has used the terminal */
             continued = 0;
             el_set(reader->editor, EL_PREP_TERM, 0);
             el_set(reader->editor, EL_PREP_TERM, 1);
@@ -239,7 +239,7 @@ static int fill(struct repl_reader *reader)
     }
 }
 
-/* libedit's way to a character. */
+/* The function by which libedit reads a character. */
 static int get_character(EditLine *editor, wchar_t *ret)
 {
     struct repl_reader *reader;
@@ -267,7 +267,7 @@ static char *prompt(EditLine *editor)
     return reader->continuing ? more : first;
 }
 
-/* The terminal marks what is pasted (xterm's mode 2004), so that its empty lines end no block. */
+/* The terminal marks what is pasted (xterm's mode 2004), so that an empty line in it ends no block. */
 static void bracket_pastes(struct repl_reader *reader, bool on)
 {
     fputs(on ? "\x1b[?2004h" : "\x1b[?2004l", reader->out);
@@ -296,7 +296,7 @@ static int edit_line(struct repl_reader *reader, struct px_buffer *cell)
 {
     int length = 0;
     memset(&reader->decoder, 0, sizeof reader->decoder);
-    /* Before the prompt shows, not after it: a Ctrl-D between would be lost. */
+    /* Done before the prompt is shown: after it, a Ctrl-D that comes in between would be lost. */
     el_set(reader->editor, EL_PREP_TERM, 1);
     bracket_pastes(reader, true);
     const char *line = el_gets(reader->editor, &length);
@@ -312,7 +312,7 @@ static int edit_line(struct repl_reader *reader, struct px_buffer *cell)
     return 1;
 }
 
-/* One line, with its newline, added to the cell: 1; 0: the end; -1: a signal. */
+/* Adds one line, with its newline, to the cell. Returns 1; 0: the end; -1: a signal. */
 static int read_line(struct repl_reader *reader, struct px_buffer *cell)
 {
     if (reader->editor)
@@ -391,7 +391,7 @@ static void list_names(struct repl_reader *reader, const char *const *names, siz
     fflush(reader->out);
 }
 
-/* What the candidates have in common is typed; when that is nothing, they are shown. */
+/* Types what all candidates have in common; if that is nothing, shows them. */
 static unsigned char offer(struct repl_reader *reader, const char *prefix, char *text)
 {
     const char *names[REPL_NAMES_MAX], *name;
@@ -438,7 +438,7 @@ static unsigned char complete(EditLine *editor, int key)
 
 /* ---- Set-up ---- */
 
-/* A new file takes the old one's place, so that a full disk leaves the old one. */
+/* A new file replaces the old one, so that a full disk leaves the old one as it is. */
 static void save_history(struct repl_reader *reader)
 {
     for (char *slash = reader->history_path; (slash = strchr(slash + 1, '/'));) {

@@ -9,18 +9,19 @@
 #include "base/buffer.h"
 #include "pyexec.h"
 
-/* Whether text (whole lines) is to be run as it is, as Python's prompt would decide: no open
- * bracket or string, no backslash at the end, and a block ends with an empty line. */
+/* True if the text (whole lines) is to be run as it is. It decides as Python's prompt does: no open bracket or
+ * string, no backslash at the end, and a block ends with an empty line. */
 bool repl_is_complete(const char *text);
 
-#define REPL_WORD_MAX 200 /* bytes of a name to complete */
+#define REPL_WORD_MAX 200 /* length of the longest name to complete */
 
-/* Appends candidates for a dotted name's last part, one a line: names, fit for a terminal. */
+/* Appends candidates for the last part of a dotted name, one on each line. They are names and safe to show on a
+ * terminal. */
 typedef void (*repl_complete_fn)(void *userdata, const char *word, struct px_buffer *names);
 
 struct repl_reader;
-/* NULL: out of memory. Blocks SIGINT, SIGTERM and SIGHUP in this thread but while it waits, so
- * call it before other threads are started. history_path is absolute or NULL, and taken. */
+/* NULL: there is no memory. Blocks SIGINT, SIGTERM and SIGHUP in this thread except while it waits, so call it
+ * before other threads are started. history_path is absolute or NULL; the reader takes ownership. */
 struct repl_reader *repl_reader_new(repl_complete_fn complete, void *userdata, char *history_path);
 void repl_reader_free(struct repl_reader *reader);
 bool repl_reader_interactive(const struct repl_reader *reader);

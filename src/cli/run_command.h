@@ -23,33 +23,33 @@ struct run_options {
     const char *save_display;
 };
 
-/* Fills the request from options and operands: code, environment, files, standard input. */
+/* Fills the request from options and operands: the code, environment, files and standard input. */
 int run_input(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
               const struct cli_settings *settings, pyexec_error *error);
 
-/* The script's output on its way to ours. */
+/* The output of the script, on its way to our own. */
 struct run_stream {
-    int write_errno;       /* of the first write that failed */
+    int write_errno;       /* errno of the first write that failed */
     int failed_stream;     /* 1 or 2 */
     bool stderr_open_line; /* standard error's last byte was not a newline */
-    /* Of each stream, what nobody has read yet: a reader that is slow must not keep the run from
-     * its limits. Bounded by the policy's output limits. */
+    /* For each stream, what has not been read yet: a slow reader must not stop the run from reaching its
+     * limits. The policy's output limits bound it. */
     struct px_buffer waiting[2];
 };
 void run_stream_done(struct run_stream *stream);
-/* After the run: writes the rest, waiting for the reader. 0, or -1 with write_errno set. */
+/* Called after the run: writes the rest and waits for the reader. Returns 0, or -1 with write_errno set. */
 int run_stream_finish(struct run_stream *stream);
 
 /* A pyexec_output_fn; userdata is the struct. */
 int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
 
-/* A pyexec_display_fn; userdata is the struct. Writes what has a plain text to standard output. */
+/* A pyexec_display_fn; userdata is the struct. Writes displays that have a plain text to standard output. */
 int run_display_write(void *userdata, const char *json, size_t length);
 
 /* Writes the displays as files display-1.png, display-2.html … into a folder, made if missing. */
 int run_displays_save(const char *folder, const pyexec_result *result, pyexec_error *error);
 
-/* After a run without --json: the last value, and what the user should know about the end.
+/* Called after a run without --json: prints the last value, and what the user should know about how it ended.
  * Returns the exit status. */
 int run_output(struct run_stream *stream, const pyexec_result *result);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run displays: as text where the script's output goes, and as files. Nothing of a name
- * that is written is the script's but letters, digits and dots of a type that has no known ending. */
+/* What a run displays: as text where the script's output goes, and as files. File names that are written take
+ * only letters, digits and dots from the script: those of a type without a known ending. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@ int run_display_write(void *userdata, const char *text, size_t length)
 {
     px_auto_json json_t *display = px_json_loadb(text, length, JSON_ALLOW_NUL, NULL);
     const json_t *plain = json_object_get(json_object_get(display, "data"), "text/plain");
-    /* The last value's repr is printed when all is over. */
+    /* The repr of the last value is printed at the end. */
     if (!json_is_string(plain) || json_is_true(json_object_get(display, "last_value")))
         return 0;
     int failed = run_stream_write(userdata, 1, json_string_value(plain), json_string_length(plain));
@@ -69,8 +69,8 @@ static int add_bytes(struct px_buffer *bytes, const char *mime, const json_t *va
     return 0;
 }
 
-/* Types may have one ending: the second's file is "display-1-2.png". `used` has the endings so far, each
- * between slashes. */
+/* Two types may have the same ending: the second file is then "display-1-2.png". `used` has the endings so far,
+ * each between slashes. */
 static void add_name(struct px_buffer *name, size_t number, const char *mime, struct px_buffer *used)
 {
     px_auto_buffer struct px_buffer ending = {0}, wanted = {0};
@@ -101,7 +101,7 @@ static int write_form(int folder, size_t number, const char *mime, const json_t 
     return px_error_hint(error, "Nothing is overwritten: give a new or an empty folder, with room.");
 }
 
-/* All its forms but the plain text, which is written when there is no other. */
+/* All its forms except the plain text, which is written only if there is no other. */
 static int write_display(int folder, size_t number, const char *text, pyexec_error *error)
 {
     px_auto_json json_t *display = px_json_loads(text, JSON_ALLOW_NUL, NULL);

@@ -23,7 +23,7 @@
 
 #define RUN_FILE_PATH_MAX 4096
 
-/* Whether each part of a relative path is a plain name. */
+/* True if each part of a relative path is a plain name. */
 static bool path_is_plain(const char *path, size_t length)
 {
     if (!length || length >= RUN_FILE_PATH_MAX || strlen(path) != length)
@@ -38,8 +38,8 @@ static bool path_is_plain(const char *path, size_t length)
     }
 }
 
-/* Opens the folder that a file is to lie in, making what is missing of it. `path` is cut
- * into parts; *ret_name is its last. Returns -1 with errno. */
+/* Opens the folder for a file and makes the folders that are missing. `path` is cut into parts; *ret_name is
+ * its last. Returns -1 with errno. */
 static int open_parent(int folder, char *path, const char **ret_name)
 {
     px_auto_fd int parent = fcntl(folder, F_DUPFD_CLOEXEC, 3);
@@ -63,7 +63,7 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
     const char *name = NULL;
     snprintf(parts, sizeof parts, "%s", path);
     px_auto_fd int parent = open_parent(folder, parts, &name);
-    /* O_NONBLOCK: a pipe that lies in the folder must not hold us up. */
+    /* O_NONBLOCK: opening a pipe that is there must not make us wait. */
     px_auto_fd int fd =
         parent < 0 ? -1 : px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
     struct stat facts;
@@ -79,7 +79,7 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
     return 0;
 }
 
-/* One row of the result's `files`. Sets *ret_skipped when its content didn't come along. */
+/* One row of the result's `files`. Sets *ret_skipped if the result does not have its content. */
 static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_error *error)
 {
     json_t *path = json_object_get(row, "path");

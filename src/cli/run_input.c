@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes into a run. Everything here is the user's own: files of the host are read with
- * the user's rights, into memory, within limits. */
+/* What goes into a run. Everything here belongs to the user: files of the host are read with the user's rights,
+ * into memory, within limits. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "cli/run_command.h"
 
 #define CODE_MAX ((size_t)10 << 20)   /* docs/rpc.md, execute_once */
-#define INPUTS_MAX ((size_t)20 << 20) /* their JSON may be spaced out */
+#define INPUTS_MAX ((size_t)20 << 20) /* their JSON may contain spaces */
 
 static int read_whole(int fd, const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error)
 {
@@ -40,7 +40,7 @@ static int read_file(const char *path, size_t limit, struct px_buffer *ret, pyex
     return read_whole(fd, path, limit, ret, error);
 }
 
-/* A byte order mark is an editor's, not the script's. */
+/* A byte order mark comes from an editor and is not part of the script. */
 static void drop_byte_order_mark(struct px_buffer *code)
 {
     static const char mark[] = "\xef\xbb\xbf";
@@ -99,7 +99,7 @@ static int set_env(pyexec_request *request, const char *text, pyexec_error *erro
     return 0;
 }
 
-/* HOST[:NAME]; the last colon divides. */
+/* HOST[:NAME]; the last colon separates them. */
 static int add_file(pyexec_request *request, const char *text, int64_t quota, pyexec_error *error)
 {
     const char *colon = strrchr(text, ':');
@@ -123,7 +123,7 @@ static int add_file(pyexec_request *request, const char *text, int64_t quota, py
     return 0;
 }
 
-/* Its value is JSON: a text needs quotes of its own. */
+/* Its value is JSON, so a text needs quotes of its own. */
 static int set_input(pyexec_request *request, const char *text, pyexec_error *error)
 {
     const char *equals = strchr(text, '=');
@@ -163,7 +163,8 @@ static int set_values(pyexec_request *request, const struct run_options *options
     return px_error_hint(error, "records: a table is a list of objects; split: its columns, index and data apart.");
 }
 
-/* Before the script runs: its work would be lost. Making the folder and writing may still fail. */
+/* Checked before the script runs, whose work would otherwise be lost. Making the folder and writing to it may
+ * still fail. */
 static int check_folder(const char *option, const char *path, pyexec_error *error)
 {
     struct stat status;
@@ -186,7 +187,7 @@ static int check_folder(const char *option, const char *path, pyexec_error *erro
     return px_error_hint(error, "Use a writable directory, or a new one inside a writable directory.");
 }
 
-/* Options that make no sense together, or under this policy. */
+/* Refuses options that make no sense together, or under this policy. */
 static int check_options(const struct run_options *options, const struct px_policy *policy, pyexec_error *error)
 {
     enum px_files files = px_policy_files(policy);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run shows of itself without --json. Everything printed here but the endings of
- * pyexec's own is the script's, and goes out as it came. */
+/* What a run prints without --json. Everything printed here comes from the script and is printed as it came,
+ * except pyexec's own messages at the end. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -30,7 +30,7 @@ static int write_failed(struct run_stream *state, int stream)
     return -1;
 }
 
-/* Writes what goes without waiting: a pipe that poll(2) calls writable takes PIPE_BUF bytes. */
+/* Writes as much as is possible without waiting: a pipe that poll(2) calls writable takes PIPE_BUF bytes. */
 static int write_some(struct run_stream *state, int stream)
 {
     struct px_buffer *waiting = &state->waiting[stream - 1];
@@ -81,7 +81,7 @@ int run_stream_finish(struct run_stream *state)
     return state->write_errno ? -1 : 0;
 }
 
-/* What to say when a run didn't end by itself. */
+/* The message for a run that did not end by itself. */
 static const struct {
     const char *text;
     const char *hint;
@@ -95,7 +95,7 @@ static const struct {
     [PYEXEC_STATUS_CANCELLED] = {"the run was cancelled", NULL},
 };
 
-/* One line, unless Python's traceback on standard error has said it already. */
+/* One line, unless Python's traceback on standard error says the same. */
 static void say_ending(const pyexec_result *result)
 {
     pyexec_status status = pyexec_result_status(result);
@@ -115,7 +115,7 @@ static void say_ending(const pyexec_result *result)
         cli_say_hint(endings[status].hint);
 }
 
-/* The hint of an uncaught exception, unless what was printed of it has it already. */
+/* The hint for an uncaught exception, unless what was printed contains it. */
 static void say_hint(const pyexec_result *result)
 {
     const char *hint = pyexec_result_error_hint(result);
@@ -163,7 +163,7 @@ static int print_value(const pyexec_result *result)
 
 int run_output(struct run_stream *stream, const pyexec_result *result)
 {
-    /* Cancelled by us: what the result says of it is no news. */
+    /* We cancelled it, so the result says nothing new. */
     if (cli_signals_terminated())
         return 128 + cli_signals_terminated();
     run_stream_finish(stream);

@@ -12,11 +12,11 @@ struct cli_settings {
     struct px_host host;
 };
 
-/* Zeroed by the caller; to be freed with cli_settings_done in any case. */
+/* The caller zeroes it, and calls cli_settings_done in every case. */
 int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error);
 void cli_settings_done(struct cli_settings *settings);
 
-/* Both as JSON texts for pyexec_executor_new(), to be freed; out of memory is the only error. */
+/* Both as JSON texts for pyexec_executor_new(); the caller frees them. It fails only when there is no memory. */
 int cli_settings_json(const struct cli_settings *settings, char **ret_policy, char **ret_host, pyexec_error *error);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Detached mounts of host folders, made where the host's tree is still seen. */
+/* Mounts of host folders that are not attached anywhere yet, made by a process that still sees the host's
+ * files. */
 #ifndef PX_LAUNCH_BIND_H
 #define PX_LAUNCH_BIND_H
 
@@ -7,7 +8,7 @@
 
 #include "protocol/launch.h"
 
-/* Serves one request of the socket. 0, or -1 when the host is gone. */
+/* Serves one request from the socket. Returns 0, or -1 when the host is gone. */
 int px_bind_serve(int socket, bool privileged, const struct px_launch_start *start);
 
 #endif

@@ -24,7 +24,7 @@
 #include "sandbox/namespaces.h"
 
 #define CGROUP_PREFIX "pyexec-"
-#define REMOVE_TRIES 200 /* of 10 ms: killed processes take a moment to be gone */
+#define REMOVE_TRIES 200 /* times 10 ms: a killed process takes a moment to end */
 
 static int write_file(int folder, const char *name, const char *text)
 {
@@ -44,7 +44,7 @@ static bool has_word(int folder, const char *name, const char *word)
     return false;
 }
 
-/* Hands controllers on to what lies below. EBUSY: processes live in the folder itself. */
+/* Makes the controllers available to the folders below. EBUSY: the folder itself has processes. */
 static int enable_controllers(int folder)
 {
     static const char *const wanted[] = {"memory", "pids", "cpu"};
@@ -64,7 +64,7 @@ static int enable_controllers(int folder)
     return 0;
 }
 
-/* Where all in it is dead: nobody holds its lock and no process lives below. */
+/* Removes a folder that nobody uses: nobody holds its lock, and no process is below it. */
 static void remove_base(int top, const char *name)
 {
     px_auto_fd int base = px_openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -101,7 +101,8 @@ static void remove_stale(int top)
     closedir(folder);
 }
 
-/* A folder of ours in `top`, locked. Another start may take it for a stale one before it is. */
+/* Makes a folder in `top` and locks it. Before it is locked, another start may take it for an abandoned one and
+ * remove it. */
 static int make_base(struct px_cgroup *cgroup)
 {
     for (int attempt = 0; attempt < 8; attempt++) {
@@ -122,8 +123,8 @@ static int make_base(struct px_cgroup *cgroup)
     return -1;
 }
 
-/* Whether a process can be born in the folder, which needs Linux 5.7 and a seccomp profile that
- * lets clone3 through. */
+/* True if a process can be started directly in the folder. This needs Linux 5.7 and a seccomp profile that
+ * allows clone3. */
 static int try_clone(int folder)
 {
     struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
@@ -135,9 +136,9 @@ static int try_clone(int folder)
     return px_waitpid(pid, NULL, 0) == pid ? 0 : -1;
 }
 
-/* The zygotes may have dropped to another id, and a process needs the right to write cgroup.procs of
- * where a child is born and of the folder that it shares with its parent (cgroups(7)). Nobody else
- * gets into the folder, whose mode is 0700. */
+/* The zygotes may have changed to another user id. A process must be able to write cgroup.procs of the folder
+ * in which a child is started, and of the folder above both (cgroups(7)). Nobody else can enter the folder: its
+ * mode is 0700. */
 static int open_to_zygotes(int folder)
 {
     return fchmodat(folder, "cgroup.procs", 0666, 0);
@@ -202,7 +203,7 @@ static const char *explain(int problem)
     }
 }
 
-/* The own cgroup's folder below the v2 mount. */
+/* The folder of this process's own cgroup, below the mount of cgroup v2. */
 static int find_own(char *path, size_t size)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -221,8 +222,8 @@ static int find_own(char *path, size_t size)
     return -1;
 }
 
-/* systemd marks what it has delegated, and nobody may use what it has not. Elsewhere a folder that was
- * given to an ordinary user shows it. */
+/* systemd marks what it has delegated, and nobody may use anything else. Without systemd, a folder that belongs
+ * to an ordinary user was given to that user. */
 static bool is_delegated(const char *path)
 {
     char value[4] = "";
@@ -234,8 +235,8 @@ static bool is_delegated(const char *path)
            status.st_uid == geteuid();
 }
 
-/* The own cgroup, or its parent where the service has DelegateSubgroup= (systemd 254): a folder that
- * hands controllers on can't hold processes itself. */
+/* The own cgroup, or its parent if the service has DelegateSubgroup= (systemd 254): a folder that makes
+ * controllers available below it can't have processes itself. */
 static int use_own(struct px_cgroup *cgroup, char *ret_text, size_t size)
 {
     char path[PX_PATH_MAX];
@@ -285,7 +286,8 @@ void px_cgroup_leave(struct px_cgroup *cgroup)
 {
     px_close_fd(&cgroup->warm);
     if (cgroup->base >= 0) {
-        /* Linux 5.14. Without a PID namespace this is what ends children; with one all are gone. */
+        /* Since Linux 5.14. Without a PID namespace this is what ends children; with one they have all ended by
+         * now. */
         write_file(cgroup->base, "cgroup.kill", "1");
         for (int i = 0; i < REMOVE_TRIES; i++) {
             remove_base(cgroup->top, cgroup->name);

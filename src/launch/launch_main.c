@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec-launch: the outer process. The host library starts it with its two sockets; nobody
- * else runs it. It keeps the host's view of the file system, makes the outer namespaces with
- * the supervisor in them, and then answers one kind of request: a detached mount of a host
- * folder for a run to work in. It stays the supervisor's parent, so that no zombie is left
- * when the embedding program is PID 1 of a container and reaps nothing.
+/* pyexec-launch: the outer process. The host library starts it with its two sockets; nobody else runs it. It
+ * keeps the host's view of the file system, makes the outer namespaces with the supervisor in them, and then
+ * answers one kind of request: for a mount of a host folder in which a run is to work. It stays the
+ * supervisor's parent, so that no zombie is left when the host program is PID 1 of a container and waits for no
+ * children.
  *
  * It trusts the host library. It never reads a byte that a zygote or a child wrote. */
 #include <errno.h>
@@ -43,7 +43,7 @@ static bool has_capability(int capability)
     return data[capability / 32].effective & (1u << (capability % 32));
 }
 
-/* The extension lies beside this program, wherever that has been installed. */
+/* The guest extension is in the same folder as this program, wherever that is installed. */
 static int open_extension(pyexec_error *error)
 {
     char path[PX_PATH_MAX];
@@ -59,7 +59,7 @@ static int open_extension(pyexec_error *error)
     return fd;
 }
 
-/* Whether this user namespace has the id: root of a container may be given only one. */
+/* True if this user namespace has the id: the root of a container may have only one. */
 static bool is_mapped(const char *map, uint32_t id)
 {
     FILE *file = fopen(map, "re");
@@ -72,7 +72,7 @@ static bool is_mapped(const char *map, uint32_t id)
     return found;
 }
 
-/* Whether this process may take the ids that runs have of their own. */
+/* True if this process may change to the ids that runs have. */
 static bool has_run_ids(const struct px_launch_start *start)
 {
     return has_capability(CAP_SETUID) && has_capability(CAP_SETGID) &&
@@ -81,13 +81,13 @@ static bool has_run_ids(const struct px_launch_start *start)
            is_mapped("/proc/self/uid_map", start->owner_uid) && is_mapped("/proc/self/gid_map", start->run_gid);
 }
 
-/* Root with ids to drop to; any other root is handled like an ordinary user. */
+/* Root, with ids to change to. Any other root is treated like an ordinary user. */
 static bool is_privileged(const struct px_launch_start *start)
 {
     return has_capability(CAP_SYS_ADMIN) && has_run_ids(start);
 }
 
-/* As an ordinary user: a user namespace, in which this user is 0, gives the right to mount. */
+/* For an ordinary user: a user namespace in which this user has id 0, which gives the right to mount. */
 static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     char uid_map[64], gid_map[64];
@@ -100,14 +100,14 @@ static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_er
         return 0;
     if (px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error) == 0)
         return 0;
-    /* An ordinary user gets none of the others without it either. */
+    /* Without it an ordinary user can't make the other namespaces either. */
     return px_error_hint(
         error, "%s. Or run with less protection: --allow-missing " PX_TIER_CONTAINER " (" PX_TIER_CONTAINER_LOSS ").",
         px_layer_info(PX_LAYER_USER_NAMESPACE)->remedy);
 }
 
-/* Proves that mounting works, not only unsharing: Ubuntu 24.04's AppArmor lets the latter
- * succeed and then denies the mounts. */
+/* Tries a mount as well as a new namespace: Ubuntu 24.04's AppArmor lets the namespace succeed and then refuses
+ * the mounts. */
 static int enter_mount_namespace(px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     if (unshare(CLONE_NEWNS) < 0 || px_mount_propagation(MS_SLAVE) < 0)
@@ -118,8 +118,8 @@ static int enter_mount_namespace(px_layers allowed, px_layers *missing, pyexec_e
     return 0;
 }
 
-/* The launcher that tests/kernel/test_layers.py builds leaves out what may be missing, so that each other
- * layer can be seen to hold alone; the one that is installed has no such switch. */
+/* The launcher that tests/kernel/test_layers.py builds can leave out single layers, to show that each other
+ * layer holds alone. The installed launcher has no such switch. */
 static px_layers left_out(px_layers allowed)
 {
 #ifdef PX_TEST_LEAVE_OUT_LAYERS
@@ -168,7 +168,7 @@ static int prepare(const struct px_launch_start *start, struct px_launch_started
     return enter_mount_namespace(allowed, &started->missing, &started->error);
 }
 
-/* As root: 0 inside is the interpreter's owner, for loading; from 1 on the ids to run as. */
+/* As root: id 0 inside is the owner of the interpreter, which loads it; the ids from 1 on are for runs. */
 static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec_error *error)
 {
     char process[24], uid_map[96], gid_map[96];
@@ -194,18 +194,19 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     close(gate);
     bool mapped = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
     if (mapped) {
-        /* Capabilities over the own namespace stay (capabilities(7)); the ids are the run's. */
+        /* Capabilities over the own namespace are kept (capabilities(7)); the ids are those of the run. */
         prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0);
         if (setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
             _exit(1);
     } else if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE) && has_run_ids(start)) {
-        /* Root of a container without user namespaces: runs are not that root. Permanent. */
+        /* For root of a container without user namespaces: runs must not have this root's id. It can't be
+         * undone. */
         if (setresgid(start->run_gid, start->run_gid, start->run_gid) < 0 ||
             setresuid(start->run_uid, start->run_uid, start->run_uid) < 0)
             _exit(1);
     }
-    /* The outer process can't die first without taking us along. A change of ids clears this
-     * (prctl(2)), so it comes after. */
+    /* With this the supervisor ends when the outer process does. A change of ids clears it (prctl(2)), so it
+     * comes after that. */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     struct px_supervisor supervisor = {
         .host = PX_LAUNCH_SUPERVISOR_FD,
@@ -245,7 +246,7 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
     return result;
 }
 
-/* Answers bind requests until the host goes, and ends with the supervisor. */
+/* Answers requests for mounts until the host is gone, and ends with the supervisor. */
 static int serve(int pidfd, bool privileged, const struct px_launch_start *start)
 {
     int host = PX_LAUNCH_OUTER_FD;
@@ -262,7 +263,7 @@ static int serve(int pidfd, bool privileged, const struct px_launch_start *start
     }
 }
 
-/* A limit of CPU time is the caller's for itself; children get their own (sandbox/limits.c). */
+/* The caller's limit of CPU time is for the caller itself; children get their own (sandbox/limits.c). */
 static void lift_cpu_limit(void)
 {
     struct rlimit limit;
@@ -271,7 +272,7 @@ static void lift_cpu_limit(void)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
-/* Before the namespaces, with the rights of the embedding program. */
+/* Done before the namespaces, with the rights of the host program. */
 static int enter_cgroup(const struct px_launch_start *start, struct px_launch_started *started,
                         struct px_cgroup *cgroup)
 {
@@ -289,7 +290,7 @@ static int enter_cgroup(const struct px_launch_start *start, struct px_launch_st
 
 static int tell_started(struct px_launch_started *started, const struct px_cgroup *cgroup, int pidfd)
 {
-    /* A description of its own: the lock of ours must end with this process. */
+    /* Opened anew, so that the lock ends with this process. */
     px_auto_fd int base =
         started->cgroup ? px_openat(cgroup->top, cgroup->name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     int fds[2] = {pidfd, base};
@@ -311,7 +312,7 @@ int main(void)
     fcntl(PX_LAUNCH_SUPERVISOR_FD, F_SETFD, FD_CLOEXEC);
     fcntl(PX_LAUNCH_OUTER_FD, F_SETFD, FD_CLOEXEC);
     setsid();
-    /* The end of the host is the end of this process, and no signal to the host's service or terminal. */
+    /* Only the end of the host ends this process. A signal to the host's service or terminal must not. */
     sigset_t blocked;
     px_launch_end_signals(&blocked);
     sigprocmask(SIG_BLOCK, &blocked, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PID 1 of the outer PID namespace, and the children's real parent (zygotes clone them with
- * CLONE_PARENT). It starts zygotes, waits for every process below it and tells the host the
- * facts. It trusts the host; it reads nothing from zygotes or children. It must never block on
- * anything but its poll, and its end must be the end of all: so it has no other duty. */
+/* PID 1 of the outer PID namespace, and the real parent of the children (zygotes clone them with CLONE_PARENT).
+ * It starts zygotes, waits for every process below it and reports the facts to the host. It trusts the host and
+ * reads nothing from zygotes or children. It waits in poll only, and nothing else may block it. When it ends,
+ * everything ends: so it does nothing more. */
 #include "launch/supervisor.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ static void tell(const struct px_supervisor *supervisor, struct px_launch_event 
         _exit(0);
 }
 
-/* Reaps all that have ended. */
+/* Waits for all that have ended. */
 static void reap(const struct px_supervisor *supervisor)
 {
     for (;;) {
@@ -80,7 +80,7 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     int children = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    /* Without a PID namespace the orphans of a zygote come to us all the same. */
+    /* Without a PID namespace, too, the children of an ended zygote become children of this process. */
     if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         _exit(1);
     for (;;) {

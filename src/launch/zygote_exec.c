@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a zygote is before it is Python: the whole host tree read-only, a /dev of five nodes,
- * a host name of its own, no inherited descriptor, an environment that holds nothing of the
- * caller's. It runs the operator's interpreter and preloads, never a caller's code. */
+/* What a zygote gets before it is Python: the whole file tree read-only, a /dev of five nodes, a host name of
+ * its own, no inherited descriptor, and an environment with nothing of the caller's. It runs the operator's
+ * interpreter and preloads, and never a caller's code. */
 #include "launch/zygote_exec.h"
 
 #include <errno.h>
@@ -22,8 +22,8 @@
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
 
-/* Runs in the interpreter before anything else: loads the extension by descriptor, so that no
- * path of the host's stays in the process, and never returns. */
+/* Runs in the interpreter before anything else. It loads the extension by its descriptor, so that the process
+ * keeps no path of the host, and never returns. */
 static const char bootstrap[] = "import sys\n"
                                 "if sys.version_info < (3, 8): sys.exit('it is Python %d.%d, older than 3.8' % "
                                 "sys.version_info[:2])\n"
@@ -32,7 +32,7 @@ static const char bootstrap[] = "import sys\n"
                                 "submodule_search_locations = None\n"
                                 "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
 
-/* Says what failed, and ends with this exit status unless the machine is full. */
+/* Says what failed, and ends with this exit status, except when the machine has no more of something. */
 static void end(const char *what, int exit_status)
 {
     int saved = errno;
@@ -45,14 +45,14 @@ static void die(const char *what)
     end(what, PX_ZYGOTE_EXIT_SETUP);
 }
 
-/* What this container or kernel refuses; the host names the remedy, or tries without. */
+/* The layers that this container or kernel refuses. The host names the remedy, or starts again without them. */
 static void refused(enum px_layer layer, const char *what)
 {
     end(what, PX_ZYGOTE_EXIT_LAYER + (int)layer);
 }
 
-/* A /dev of nothing but these: the zygote of a supervisor started as root is, while it loads,
- * the owner of the host's device nodes. */
+/* A /dev with only these: while it loads, the zygote of a supervisor that root started is the owner of the
+ * host's device nodes. */
 static void minimal_dev(void)
 {
     static const char *const nodes[] = {"null", "zero", "full", "random", "urandom"};
@@ -84,9 +84,8 @@ static void private_tree(void)
         refused(PX_LAYER_MOUNT_NAMESPACE, "can't make the mounts read-only");
 }
 
-/* Thread stacks get their default size from the soft limit at exec (pthread_create(3)): 1 MiB
- * keeps 16 threads below a small address-space limit. The guest raises the main thread's
- * again. */
+/* At exec, the default size of thread stacks is taken from the soft limit (pthread_create(3)). With 1 MiB, 16
+ * threads fit into a small address space. The guest raises the limit of the main thread again. */
 static void limit_stack(void)
 {
     struct rlimit limit;
@@ -106,16 +105,16 @@ static void move_to(int fd, int number)
 static void exec_python(const struct px_launch_zygote *request)
 {
     char *const environment[] = {
-        /* Importing numpy or pandas must leave one thread, or the zygote can't fork. */
+        /* After the import of numpy or pandas there must be one thread only, or the zygote can't fork. */
         "OMP_NUM_THREADS=1",
         "OPENBLAS_NUM_THREADS=1",
         "MKL_NUM_THREADS=1",
         "NUMEXPR_NUM_THREADS=1",
         "NUMEXPR_MAX_THREADS=1",
-        /* joblib would start processes, and warns at length when it can't. */
+        /* joblib would start processes, and prints a long warning when it can't. */
         "JOBLIB_MULTIPROCESSING=0",
         "LOKY_MAX_CPU_COUNT=1",
-        /* mallopt(3): 64 MiB of address space per arena, and an arena per thread otherwise. */
+        /* Otherwise malloc makes an arena for each thread, which takes 64 MiB of address space (mallopt(3)). */
         "MALLOC_ARENA_MAX=2",
         "LANG=C.UTF-8",
         "PATH=/usr/bin:/bin",
@@ -146,10 +145,10 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
                           int log, px_layers missing)
 {
     bool mounts = !(missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
-    /* A mount of its own: what follows makes that of the tree read-only. */
+    /* A separate mount, because the whole tree is made read-only below. */
     int proc = mounts ? px_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | AT_RECURSIVE)
                       : px_open("/proc", O_PATH | O_DIRECTORY, 0);
-    /* Above the numbers that they will be placed on. */
+    /* Moved above the numbers that they get later. */
     int socket_high = fcntl(socket, F_DUPFD, 64), proc_high = fcntl(proc, F_DUPFD, 64);
     int extension_high = fcntl(supervisor->extension, F_DUPFD, 64);
     int null_fd = px_open("/dev/null", O_RDWR, 0);
@@ -164,8 +163,8 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
     move_to(proc_high, PX_ZYGOTE_PROC_FD);
     syscall(SYS_close_range, PX_ZYGOTE_PROC_FD + 1, ~0U, 0);
 
-    /* A service manager signals every process of the service (systemd.kill(5), control-group). The zygote
-     * ends when the host says so; a child unblocks these signals for its script. */
+    /* A service manager sends its signal to every process of the service (systemd.kill(5), control-group). The
+     * zygote ends when the host says so; a child unblocks these signals for its script. */
     sigset_t blocked;
     px_launch_end_signals(&blocked);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
@@ -198,7 +197,7 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
     if (!(without & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
         flags |= CLONE_NEWNS;
     if (supervisor->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) && !supervisor->privileged) {
-        /* Each must have been allowed by name. */
+        /* Each of them must have been allowed by its name. */
         static const enum px_layer lost[] = {PX_LAYER_IPC_NAMESPACE, PX_LAYER_UTS_NAMESPACE,
                                              PX_LAYER_NETWORK_NAMESPACE};
         flags = 0;

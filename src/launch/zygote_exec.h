@@ -8,8 +8,8 @@
 #include "launch/supervisor.h"
 #include "protocol/launch.h"
 
-/* The zygote's process id, or -1. Failures after the clone, a failed exec among them, end the
- * zygote with a line on `log`; the host sees its exit and reads the line. */
+/* Returns the process id of the zygote, or -1. If something fails after the clone, the exec included, the
+ * zygote ends with a line on `log`; the host sees that it ended and reads the line. */
 pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, int socket,
                      int log, px_layers *missing, int *ret_pidfd, pyexec_error *error);
 

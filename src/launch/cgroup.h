@@ -2,11 +2,8 @@
 /* The cgroup v2 folder of one launcher, if the host allows one:
  *
  *     TOP            the operator's: the own cgroup if it is delegated, or [host] cgroup
- *
  *     TOP/pyexec-…   ours, locked by flock(2) while it is in use
- *
  *         warm       supervisor and zygotes
- *
  *         run-N      one child, started there by CLONE_INTO_CGROUP; the host makes and removes it
  *
  * The outer process makes it before the supervisor exists, and removes it after the supervisor has ended, also

@@ -31,6 +31,10 @@ class ApplicationTest {
     }
 
     private static Process start(List<String> options, String... properties) throws Exception {
+        return builder(options, properties).start();
+    }
+
+    private static ProcessBuilder builder(List<String> options, String... properties) {
         // In a process group of its own, which a test can signal as a whole.
         List<String> command = new ArrayList<>(List.of("setsid", Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         command.addAll(options);
@@ -38,7 +42,7 @@ class ApplicationTest {
         command.addAll(List.of(properties));
         ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
         builder.environment().remove("PYEXEC_EXECUTABLE");
-        return builder.start();
+        return builder;
     }
 
     private static String send(HttpRequest.Builder request) throws Exception {
@@ -141,7 +145,10 @@ class ApplicationTest {
 
     @Test
     void whereThereIsNoNativeProgramItStartsAndHealthSaysWhy() throws Exception {
-        Process application = start(List.of("-Dos.arch=riscv64"));
+        ProcessBuilder builder = builder(List.of("-Dos.arch=riscv64"));
+        // A pyexec that is installed, or a developer's build, must not be found.
+        builder.environment().put("PATH", "/nonexistent");
+        Process application = builder.start();
         try (BufferedReader out = new BufferedReader(new InputStreamReader(application.getInputStream()))) {
             String health = send(HttpRequest.newBuilder(URI.create(base(out) + "/actuator/health")));
             assertTrue(health.startsWith("503 ") && health.contains("no native program for linux-riscv64 (Use remote mode: set "

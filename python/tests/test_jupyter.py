@@ -160,10 +160,58 @@ def test_what_can_not_work_is_explained(kernel):
     for code, words in (
             ("x = 1\n!pip install numpy", "Nothing can be installed"), ("%pip install numpy", "Nothing can be installed"),
             ("%conda install a", "python_bin"), ("!ls -l", "starts no programs"), ("for i in range(2):\n    !echo 'a", "starts no programs"),
-            ("%%bash\nls", "starts no programs"), ("%who", "%timeit"), ("%%writefile a.py\nx = 1", "%timeit")):
+            ("%%bash\nls", "starts no programs"), ("%who", "%timeit"), ("%%writefile a.py\nx = 1", "%timeit"),
+            ("x = !ls", "os.listdir()"), ("files = !ls *.csv\nx = 1", "os.listdir()"), ("x = !pip list", "python_bin"), ("y = x = %who", "%timeit"),
+            ("x = !y", "not y"), ("x = 1\n*int*?", "dir()")):
         reply = kernel.run(code)[1]
         assert reply["ename"] == "UsageError" and words in reply["traceback"][-1], reply
     assert kernel.value("x") == "0"
+
+
+FUNCTION = "def scale(value, by=2, *, unit='m'):\n    \"\"\"The value, larger.\n\n    In a unit.\"\"\"\n    return value * by\nbox = {'inner': [scale]}"
+
+
+def help_of(kernel, code):
+    messages, reply = kernel.run(code)
+    assert reply["status"] == "ok" and {(kind, content.get("name")) for kind, content in messages} == {("stream", "stdout")}, (messages, reply)
+    return "".join(content["text"] for _, content in messages)
+
+
+@pytest.mark.parametrize("code", ["scale?", "?scale", "scale? ;", "a = 1\nscale?", "b = [scale]\nb[0]?", "if True:\n    ?scale"])
+def test_a_question_mark_shows_signature_and_docstring(kernel, code):
+    kernel.run(FUNCTION)
+    assert help_of(kernel, code) == "Signature: scale(value, by=2, *, unit='m')\nType: function\nDocstring:\nThe value, larger.\n\nIn a unit.\n"
+
+
+@pytest.mark.parametrize("code", ["scale??", "??scale"])
+def test_two_question_marks_show_the_source(kernel, code):
+    kernel.run(FUNCTION)
+    assert help_of(kernel, code).endswith("Source:\n" + FUNCTION.rpartition("\n")[0] + "\n") and "Signature: scale(" in help_of(kernel, code)
+
+
+def test_a_question_about_other_things(kernel):
+    kernel.run("import math\nclass Point:\n    'a place'\n    def __init__(self, x): pass\np, data = Point(1), list(range(1000))")
+    assert help_of(kernel, "math?").startswith("Type: module\nDocstring:\nThis module provides")
+    assert help_of(kernel, "Point?").splitlines()[:2] == ["Signature: Point(x)", "Type: type"] and "a place" in help_of(kernel, "Point?")
+    assert "Signature: sqrt(x, /)" in help_of(kernel, "math.sqrt??") and "square root" in help_of(kernel, "math.sqrt??")
+    assert "Value: [0, 1, 2" in help_of(kernel, "data?") and len(help_of(kernel, "data?").splitlines()[1]) < 320
+    assert "a place" in help_of(kernel, "p?") and help_of(kernel, "p.nosuch?") == "There is no p.nosuch in this session.\n"
+    kernel.run("class Odd:\n    def __getattr__(self, name): raise KeyError(name)\n    def __repr__(self): 1 / 0\nodd = Odd()")
+    assert help_of(kernel, "odd?").splitlines()[0] == "Type: Odd"
+    for code in ("?", "%timeit?", "%%timeit?", "x = %matplotlib inline"):
+        (kind, note), = kernel.run(code)[0]
+        assert kind == "stream" and note["name"] == "stderr" and ("name?" in note["text"] or "figures" in note["text"])
+    for code in ("text = '''\nreally?\n!ls\nx = !ls'''\nlen(text) + 3", "s = 'why?'\n23"):
+        assert kernel.value(code) == "23"
+    assert kernel.run("x = 1 ? 2 : 3")[1]["ename"] == "SyntaxError" and kernel.run("what is it?")[1]["ename"] == "SyntaxError"
+
+
+def test_help_where_inspect_may_not_be_imported(specs):
+    kernel = Kernel(specs, "small")
+    try:
+        assert "abs(x, /)" in help_of(kernel, "abs?").replace("($module, ", "(") and "absolute value" in help_of(kernel, "abs?")
+    finally:
+        kernel.end()
 
 
 def test_a_folder_of_the_users(tmp_path, specs):
@@ -286,7 +334,10 @@ def test_completion_and_inspection_come_from_the_session(kernel):
     found = kernel.ask("inspect", "thing.weigh(", 12)
     assert found["found"] and "weighs" in found["data"]["text/plain"]
     assert not kernel.ask("inspect", "nosuch", 6)["found"]
-    assert before == "1" and kernel.run("2")[1]["execution_count"] == 4
+    kernel.run("def area(width, height=1):\n    return width * height")
+    assert "area(width, height=1)" in kernel.ask("inspect", "area(", 5)["data"]["text/plain"]
+    assert "return width" in kernel.ask("inspect", "area", 4, 1)["data"]["text/plain"]
+    assert before == "1" and kernel.run("2")[1]["execution_count"] == 5
 
 
 def test_expressions_and_silent_cells(kernel):

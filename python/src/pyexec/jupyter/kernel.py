@@ -15,7 +15,7 @@ from ipykernel.kernelbase import Kernel
 from ..client import Pyexec, Session
 from ..errors import PyexecError
 from ..types import Display, Policy, Result, SessionConfig
-from .magics import HELPERS_CODE, MAY_HAVE_MAGIC, Cell, UsageError, as_python, span
+from .magics import HELPERS_CODE, MAY_HAVE_MAGIC, Cell, UsageError, as_python, help_code, span
 
 # What a person at a notebook needs beside a script's defaults: notebooks import whatever the interpreter has, and the
 # sandbox does not depend on what a script imports. The kernelspec and POLICY_VARIABLE (a JSON object) change it.
@@ -47,11 +47,6 @@ def completion_code(word: str) -> str:
     names = "dir(%s)" % owner if dot else "globals(), *dir(__builtins__), *%r.split()" % KEYWORDS
     hidden = "" if prefix else " and n[0] != '_'"
     return "print(*[n for n in sorted({*%s}) if n.startswith(%r)%s][:200], sep='\\n')" % (names, prefix, hidden)
-
-
-def inspection_code(name: str) -> str:
-    return ("print(type({0}).__name__, getattr({0}, '__name__', '') + (getattr({0}, '__text_signature__', None) or ''))\n"
-            "print(getattr({0}, '__doc__', None) or '')").format(name)
 
 
 class Untraced:
@@ -253,7 +248,7 @@ class PyexecKernel(Kernel):
             at += 1
         found = NAME_BEFORE.search(code[:at].rstrip("("))
         word = found.group().rstrip(".") if found is not None else ""
-        text = await self._ask(inspection_code(word)) if word else ""
+        text = await self._ask(help_code(word, detail_level > 0)) if word else ""
         return {"status": "ok", "found": bool(text), "data": {"text/plain": text} if text else {}, "metadata": {}}
 
 

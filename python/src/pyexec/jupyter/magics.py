@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of a notebook that are IPython's and not Python's: `%magic`, `%%magic` and `!command`. Which lines these are is
-found by the session's own compiler, because a line of a text can begin with % too; no code is parsed in this process."""
+"""Lines of a notebook that are IPython's and not Python's: `%magic`, `%%magic`, `!command`, `x = !command` and `name?`.
+Which lines these are is found by the session's own compiler, because a line of a text can begin with % too; no code is
+parsed in this process."""
 from __future__ import annotations
 
 import re
@@ -20,13 +21,18 @@ INSTALLERS = ("pip", "conda", "mamba", "uv", "poetry")
 NO_INSTALLING = ("Nothing can be installed from a notebook. Leave the line out; install the package for the interpreter of the "
                  "kernel (python -m pyexec.jupyter install --set python_bin=PATH).")
 NO_SHELL = "A sandbox starts no programs. Use Python instead: os.listdir(), open(), shutil."
-KNOWN = "This kernel knows %time, %%time, %timeit and %%timeit, and ignores %matplotlib and the like."
+NO_NEGATION = " Or, if %s is a name of yours: Python negates it with `not %s`."
+NO_SEARCH = "Use dir() and a comprehension: [name for name in dir(obj) if 'part' in name]."
+KNOWN = ("This kernel knows %time, %%time, %timeit and %%timeit, and ignores %matplotlib and the like. name? shows the signature "
+         "and the docstring of name, name?? its source.")
 
-LINE = re.compile(r"(?P<indent>[ \t]*)(?P<sign>%|!)(?P<rest>.*)\Z")
+LINE = re.compile(r"(?P<indent>[ \t]*)(?P<target>(?:(?:[^=!%#?]+=)+[ \t]*)?)(?P<sign>%|!)(?P<rest>.*)\Z")
+# The names are IPython's: dotted, with numbers as indices.
+HELP = re.compile(r"(?P<indent>[ \t]*)(?P<before>\?{0,2})[ \t]*(?P<name>%{0,2}[\w*]*(?:\.[\w*]+|\[-?\d+\])*)(?P<after>\?{0,2})[ \t;]*\Z")
 CELL = re.compile(r"\s*%%(?P<name>\w*)[ \t]*(?P<line>[^\n]*)(?:\n|\Z)")
-MAY_HAVE_MAGIC = re.compile(r"^[ \t]*[%!]", re.M)
+MAY_HAVE_MAGIC = re.compile(r"^[ \t]*[%!?]|=[ \t]*[%!]|\?[ \t;]*$", re.M)
 
-# Runs in the session, once, before the first line that measures: functions among the builtins, as IPython's magics are.
+# Runs in the session before a cell that needs it: functions among the builtins, as IPython's magics are.
 HELPERS = '''
 def value_of(source, names):
     try:
@@ -60,7 +66,57 @@ def repeat(source, setup, names, loops, runs):
     deviation = (sum((each - mean) ** 2 for each in times) / runs) ** 0.5
     print("%s ± %s per loop (mean ± std. dev. of %d runs, %s loops each)" % (span(mean), span(deviation), runs, format(loops, ",")))
 
-builtins._pyexec_time, builtins._pyexec_timeit = measure, repeat
+def first(*attempts):
+    for attempt in attempts:
+        try:
+            found = attempt()
+        except Exception:       # of the object's own methods, too
+            continue
+        if found:
+            return found
+
+def signature_of(obj, name):
+    def by_inspect():
+        import inspect
+        return inspect.signature(obj)
+    if callable(obj):
+        signature = first(by_inspect, lambda: obj.__text_signature__)
+        return (first(lambda: str(obj.__name__)) or name.rpartition(".")[2]) + str(signature) if signature else None
+
+def documentation_of(obj):
+    def by_inspect():
+        import inspect
+        return inspect.getdoc(obj)
+    return first(by_inspect, lambda: obj.__doc__)
+
+def source_of(obj):
+    def by_inspect():
+        import inspect
+        return inspect.getsource(obj)
+    return first(by_inspect)
+
+def describe(obj, name, with_source):
+    signature, source = signature_of(obj, name), source_of(obj) if with_source else None
+    yield "Signature: %s" % signature if signature else None
+    yield "Type: %s" % type(obj).__name__
+    if not callable(obj) and not isinstance(obj, type(builtins)):
+        value = first(lambda: repr(obj)) or ""
+        yield "Value: %s" % (value if len(value) <= 300 else value[:300] + "…")
+    if source:
+        yield "Source:\\n%s" % source.rstrip()
+    else:
+        yield "Docstring:\\n%s" % (documentation_of(obj) or "none")
+
+def tell(name, names, with_source=False, say_missing=True):
+    try:
+        obj = eval(name, names)
+    except Exception:
+        if say_missing:
+            print("There is no %s in this session." % name)
+    else:
+        print("\\n".join(filter(None, describe(obj, name, with_source))))
+
+builtins._pyexec_time, builtins._pyexec_timeit, builtins._pyexec_help = measure, repeat, tell
 '''
 HELPERS_CODE = "exec(%r, {'builtins': __builtins__})" % HELPERS
 
@@ -88,6 +144,11 @@ def failing_line_code(code: str) -> str:
     return "try: compile(%r, '<cell>', 'exec', 0x2000)\nexcept SyntaxError as error: print(error.lineno)" % code
 
 
+def help_code(name: str, with_source: bool) -> str:
+    """Prints what this name of the session is; nothing when there is none."""
+    return "%s\n__builtins__._pyexec_help(%r, globals(), %r, False)" % (HELPERS_CODE, name, with_source)
+
+
 def _refuse(sign: str, rest: str) -> UsageError:
     words = rest.split()
     line = (sign + rest).strip()[:80]
@@ -106,21 +167,45 @@ def _timeit_call(line: str, body: Optional[str]) -> str:
     return "_pyexec_timeit(%r, %r, globals(), %d, %d)" % (source, setup, numbers.get("n", 0), max(1, min(numbers.get("r", 7), 100)))
 
 
-def _line_as_python(cell: Cell, sign: str, rest: str) -> str:
+def _magic_as_python(cell: Cell, target: str, sign: str, rest: str) -> str:
     name, _, line = rest.strip().partition(" ")
     if sign == "%" and name in HARMLESS:
         cell.notes.append("pyexec: %%%s does nothing here: %s\n" % (rest.strip()[:80], HARMLESS[name]))
-        return "pass"
+        return "None" if target else "pass"
     if sign == "%" and name in ("time", "timeit") and line.strip():
         cell.needs_helpers = True
         return "_pyexec_time(%r, globals())" % line.strip() if name == "time" else _timeit_call(line.strip(), None)
-    raise _refuse(sign, rest)
+    failure = _refuse(sign, rest)
+    if target and sign == "!" and name.isidentifier():
+        failure.hint += NO_NEGATION % (name[:80], name[:80])
+    raise failure
+
+
+def _help_as_python(cell: Cell, name: str, with_source: bool) -> str:
+    if not name or name.startswith("%"):
+        cell.notes.append("pyexec: %s\n" % KNOWN)
+        return "pass"
+    if "*" in name:
+        raise UsageError("%s?: names can't be searched for" % name[:80], NO_SEARCH)
+    cell.needs_helpers = True
+    return "_pyexec_help(%r, {**globals(), **locals()}, %r)" % (name, with_source)
+
+
+def _line_as_python(cell: Cell, line: str) -> Optional[str]:
+    """The line as Python; None when it is no line of IPython's either."""
+    found = LINE.match(line)
+    if found is not None and not (found["sign"] == "%" and line.rstrip().endswith("?")):
+        return found["indent"] + found["target"] + _magic_as_python(cell, found["target"], found["sign"], found["rest"])
+    found = HELP.match(line)
+    if found is not None and (found["before"] or found["after"]):
+        return found["indent"] + _help_as_python(cell, found["name"], "??" in (found["before"], found["after"]))
+    return None
 
 
 def _whole_cell(code: str) -> Cell:
     """The cell without a %%magic at its head."""
     found = CELL.match(code)
-    if found is None:
+    if found is None or code.rstrip().endswith("?") and "\n" not in code.strip():
         return Cell(code)
     name, line, body = found["name"], found["line"], code[found.end():]
     if name == "time":
@@ -137,10 +222,10 @@ async def as_python(code: str, ask: Callable[[str], Awaitable[str]]) -> Cell:
         number = (await ask(failing_line_code(cell.code))).strip()
         lines = cell.code.split("\n")
         at = int(number) - 1 if number.isdecimal() and len(number) < 9 else -1
-        found = LINE.match(lines[at]) if 0 <= at < len(lines) else None
-        if found is None:
+        line = _line_as_python(cell, lines[at]) if 0 <= at < len(lines) else None
+        if line is None:
             break
-        lines[at] = found["indent"] + _line_as_python(cell, found["sign"], found["rest"])
+        lines[at] = line
         cell.code = "\n".join(lines)
     return cell
 

@@ -156,6 +156,15 @@ def test_plotly(executor):
     assert len(data) == 2
 
 
+def test_plotly_html_does_not_read_the_whole_of_its_script(executor):
+    """Megabytes for each figure, for a hash of what the page loads from elsewhere. A class may have HTML of its own."""
+    code = ("import plotly.graph_objects as go, plotly.io._html as html\ndef refuse(): raise RuntimeError('read')\nhtml.get_plotlyjs = refuse\n"
+            "class Mine(go.Figure):\n    def _repr_html_(self): return 'mine'\ndisplay(go.Figure(go.Bar(y=[2, 3, 1])))\nMine()")
+    cheap, own_html = clean(executor.call(None, code))
+    assert re.search(r'<script charset="utf-8" src="https://cdn.plot.ly/plotly-[\d.]+.min.js">', cheap["text/html"]) and "Plotly.newPlot" in cheap["text/html"]
+    assert own_html["text/html"] == "mine"
+
+
 def test_altair(executor):
     code = ("import altair as alt, pandas as pd\nc = alt.Chart(pd.DataFrame({'a': [1, 2], 'b': [3, 4]})).mark_bar().encode(x='a:O', y='b:Q')\n"
             "c.show()\nc")

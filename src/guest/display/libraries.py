@@ -214,6 +214,19 @@ def import_plotly(module, run):
     module.show = show
 
 
+def is_plotly_figure(obj):
+    """With the library's own HTML: a class of the script's may have another."""
+    figures = loaded("plotly.basedatatypes")
+    return (figures is not None and isinstance(obj, figures.BaseFigure)
+            and type(obj)._repr_html_ is figures.BaseFigure._repr_html_)
+
+
+def plotly_forms(figure, data, metadata):
+    """As _repr_html_ makes it, but for the hash of plotly.js: that reads megabytes for each figure."""
+    version = load("plotly.offline").get_plotlyjs_version()
+    data["text/html"] = figure.to_html(full_html=False, include_plotlyjs="https://cdn.plot.ly/plotly-%s.min.js" % version)
+
+
 # ---- altair ----
 
 def import_altair(module, run):
@@ -278,7 +291,7 @@ HOOKS = {
     "IPython.core.display_functions": import_ipython_display,
     "numba.core.caching": import_numba_caching,
 }
-FORMATTERS = ((is_figure, figure_forms),)
+FORMATTERS = ((is_figure, figure_forms), (is_plotly_figure, plotly_forms))
 
 
 # ---- IPython.display where IPython is not installed ----

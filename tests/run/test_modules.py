@@ -118,6 +118,17 @@ def test_what_an_allowed_module_imports_stays_unimportable(own, line):
 
 # Refusals
 
+@pytest.mark.parametrize("names, words", [
+    ("io", "bytearray"), ("calendar zoneinfo dateutil", "timedelta"), ("email", "strptime"), ("html xml bs4 lxml", "re."), ("sqlite3", "lists and dicts"),
+    ("logging warnings", "print()"), ("argparse configparser tomllib", "variables"), ("queue", "deque"), ("difflib", "zip()"), ("operator", "lambda"),
+    ("contextlib", "finally"), ("unittest", "assert"), ("sklearn statsmodels", "linear_regression"), ("sympy", "fractions"),
+    ("matplotlib seaborn PIL", "chart of text"), ("openpyxl docx reportlab pypdf", "Markdown"), ("zipfile tarfile gzip", "as it is"), ("platform", "leave it out"),
+])
+def test_what_to_use_instead_is_said(own, names, words):
+    for name in names.split():
+        assert words in own.result("import " + name)["error"]["hint"].partition("Allowed modules")[0], name
+
+
 @pytest.mark.parametrize("code, name", [
     ("import os", "os"), ("from os import path", "os"), ("import os.path as p", "os"), ("from os import *", "os"),
     ("import sys", "sys"), ("import csv", "csv"), ("import nosuchthing", "nosuchthing"), ("import _json", "_json"),

@@ -49,7 +49,7 @@ def test_state_lasts(nothing_left):
 ])
 def test_state_survives(executor, failure, status):
     value(executor, "s", "kept = 42")
-    limits = {"timeout": {"timeout_ms": 200}, "cpu_limit": {"policy": {"cpu_time_seconds": 1}}}
+    limits = {"timeout": {"timeout_ms": 200}, "cpu_limit": {"policy": {"cpu_time_seconds": 1}, "timeout_ms": 60000}}
     assert executor.call("s", failure, **limits.get(status, {}))["status"] == status
     again = executor.call("s", "kept")
     assert (again["last_value_repr"], again["session"]["created"]) == ("42", False), again

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test test-python bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run test test-python cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -25,6 +25,11 @@ test: all
 	@tools/bootstrap.sh test
 	@$(REMAKE_PAGE)
 	@tools/run-tests.sh $(BUILD)
+
+# All of ../shared/cases, with the packages that make test leaves out for their size (torch, tensorflow, jax: 10 GB).
+cases: all
+	@tools/bootstrap.sh test
+	PYEXEC_CASES=all PYEXEC_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/run/test_cases.py
 
 bench: all
 	$(BUILD)/pyexec bench

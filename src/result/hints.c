@@ -30,7 +30,9 @@ struct hint_rule {
 #define NO_DISPLAY "There is no display: print results, or save a figure to a file in the working directory."
 #define NO_PROCESSES \
     "Other processes, and the locks between them, are not available: do the work in this " \
-    "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock."
+    "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock; with torch, say " \
+    "DataLoader(num_workers=0)."
+#define NO_FONTS "No fonts of a system are here: "
 #define TEXT_COLUMN \
     "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
     "numbers of it with pd.to_numeric(df[c], errors='coerce') or pd.get_dummies()."
@@ -257,7 +259,24 @@ static const struct hint_rule rules[] = {
     {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
     {"_curses.error", NULL, NULL, "There is no terminal: print the results line by line.", ALWAYS},
     {"sqlite3.OperationalError", "unable to open database file", NULL,
-     "Open it inside the working directory, or use ':memory:'.", ALWAYS},
+     "Open it inside the working directory, in a folder that is there (os.makedirs() makes one), or use ':memory:'.",
+     ALWAYS},
+    {"OSError", "into a non-existent directory", NULL, "Make the folder first: os.makedirs(folder, exist_ok=True).",
+     ALWAYS},
+    {"OSError", "cannot open resource", NULL,
+     NO_FONTS "use ImageFont.load_default(size=20), or pass the font's file in the request's files.", ALWAYS},
+    {"TTFError", "Can't open file", NULL,
+     NO_FONTS "use Helvetica, Times-Roman or Courier, which need no file, ReportLab's own Vera.ttf, or pass the "
+              "font's file in the request's files.",
+     ALWAYS},
+    {"locale.Error", "unsupported locale", NULL,
+     "Only the locales 'C' and 'C.UTF-8' are here: format numbers and dates in the script, as with f'{x:,.2f}'.",
+     ALWAYS},
+    {"ZoneInfoNotFoundError", NULL, NULL,
+     "Zones have names such as 'Europe/Berlin': print sorted(zoneinfo.available_timezones()) for those that are here.",
+     ALWAYS},
+    {"UnknownTimeZoneError", NULL, NULL,
+     "Zones have names such as 'Europe/Berlin': print pytz.all_timezones for those that are here.", ALWAYS},
 };
 
 /* After it. */

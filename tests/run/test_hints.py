@@ -52,7 +52,10 @@ def test_code_that_does_not_compile(own, code, words):
     ("import multiprocessing\nmultiprocessing.Pool(2)", ANY, "ThreadPoolExecutor"), ("import multiprocessing\nmultiprocessing.Pool(2)", [*ANY, *FULL], "ThreadPoolExecutor"),
     ("from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor(2).submit(abs, 1)", [*ANY, *FULL], "ThreadPoolExecutor"),
     ("import subprocess\nsubprocess.run(['ls'])", ANY, "in Python"), ("import urllib.request\nurllib.request.urlopen('http://example.com')", ANY, "disable_networking"),
-    ("import sqlite3\nsqlite3.connect('no/a.db')", [*ANY, *FULL], ":memory:"), ("fs = [open(str(n), 'w') for n in range(99)]", FULL, "16 may be open at once"),
+    ("import sqlite3\nsqlite3.connect('no/a.db')", [*ANY, *FULL], "os.makedirs()"), ("import locale\nlocale.setlocale(locale.LC_ALL, 'de_DE.UTF-8')", ANY, "C.UTF-8"),
+    ("open('out/a.txt', 'w')", FULL, "The folder 'out' is not there: to write into it, make it first with os.makedirs(). To read: The working directory is empty."),
+    ("import pathlib\npathlib.Path('a/b/c.txt').write_text('x')", [*ANY, *FULL], "The folder 'a/b' is not there"),
+    ("import zoneinfo\nzoneinfo.ZoneInfo('Europe/Berln')", ANY, "available_timezones()"), ("fs = [open(str(n), 'w') for n in range(99)]", FULL, "16 may be open at once"),
 ])
 def test_what_a_sandbox_does_not_have(own, code, flags, words):
     result = own.result(code, *flags)
@@ -226,6 +229,8 @@ def raising(kind, message):
     ("LookupError", "\n****\n  Resource 'punkt_tab' not found.\n  >>> import nltk\n  >>> nltk.download('punkt_tab')\n", "nltk_data/"),
     ("OSError", "[E050] Can't find model 'en_core_web_sm'.", "spacy.blank("),
     ("xgboost.core.XGBoostError", "\nXGBoost Library (libxgboost.so) could not be loaded.\n['libxgboost.so: failed to map segment from shared object']", "address_space_bytes"),
+    ("OSError", "cannot open resource", "load_default(size=20)"), ("reportlab.pdfbase.ttfonts.TTFError", "Can't open file \"arial.ttf\"", "Helvetica"),
+    ("OSError", "Cannot save file into a non-existent directory: 'out'", "os.makedirs(folder"), ("pytz.exceptions.UnknownTimeZoneError", "'Mars'", "pytz.all_timezones"),
     ("ImportError", "Cannot load backend 'TkAgg' which requires the 'tk' interactive framework, as 'headless' is currently running", "matplotlib.use()"),
 ])
 def test_what_libraries_raise(own, kind, message, words):

@@ -162,6 +162,22 @@ static void add_files(struct px_buffer *to, const char *path)
     px_buffer_add_byte(to, '.');
 }
 
+/* Nothing can be written into a folder that is not there. */
+static void add_missing_folder(struct px_buffer *to, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    px_auto_buffer struct px_buffer folder = {0};
+    struct stat status;
+    if (!slash || slash == path)
+        return;
+    px_buffer_add(&folder, path, (size_t)(slash - path));
+    if (folder.failed || stat(px_buffer_shown(&folder), &status) == 0)
+        return;
+    px_buffer_add_string(to, "The folder ");
+    add_name(to, px_buffer_shown(&folder));
+    px_buffer_add_string(to, " is not there: to write into it, make it first with os.makedirs(). To read: ");
+}
+
 static void add_for_missing_file(struct px_buffer *to, PyObject *exception, const struct px_script *run)
 {
     px_auto_buffer struct px_buffer path = {0};
@@ -174,6 +190,8 @@ static void add_for_missing_file(struct px_buffer *to, PyObject *exception, cons
     bool elsewhere = text[0] == '~' || (text[0] == '/' && !px_path_below(text, run->workspace));
     if (!path.length || run->files == PX_FILES_NONE || elsewhere)
         return;
+    if (run->files == PX_FILES_FULL)
+        add_missing_folder(to, text);
     add_files(to, text);
     px_buffer_add_string(to, " Pass it in the request's files, or write it first; a single run has no files of "
                              "earlier runs.");

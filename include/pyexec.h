@@ -70,6 +70,7 @@ typedef struct pyexec_error {
 typedef struct pyexec_executor pyexec_executor;
 typedef struct pyexec_request pyexec_request;
 typedef struct pyexec_result pyexec_result;
+typedef struct pyexec_turn pyexec_turn;
 
 /* How a run ended; see docs/results.md for which of them are facts of the kernel. */
 typedef enum pyexec_status {
@@ -212,6 +213,18 @@ PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 typedef void (*pyexec_arrived_fn)(void *userdata);
 PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata);
 
+/* A turn of `max_concurrent`, for a server that has a queue of its own: it takes a turn, chooses which of its
+ * callers gets it, and executes that request with it. Waits until there is one, however long the executor's own
+ * queue is; free it after the execution. Errors: PYEXEC_SHUTTING_DOWN, PYEXEC_INTERNAL.
+ * pyexec_executor_free_turns() says how many could be taken now without waiting. */
+PYEXEC_API int pyexec_turn_take(pyexec_executor *executor, pyexec_turn **ret, pyexec_error *error);
+PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
+PYEXEC_API int pyexec_executor_free_turns(pyexec_executor *executor);
+
+/* Executes the request with this turn instead of one of its own. Borrowed; one execution at a time. A session's
+ * call that must wait for another call of its session gives the turn back meanwhile. NULL: none. */
+PYEXEC_API void pyexec_request_set_turn(pyexec_request *request, pyexec_turn *turn);
+
 /* Stops a run that another thread is executing with this request, or the next one if none
  * is. May be called from any thread and from a signal handler. `interrupt` raises
  * KeyboardInterrupt in the script, as Ctrl-C would; `cancel` does the same, kills it 500 ms
@@ -229,7 +242,8 @@ PYEXEC_API int pyexec_request_was_sent(const pyexec_request *request);
  * ret  the result; free it with pyexec_result_free().
  *
  * Blocks for at most `timeout_ms` plus 500 ms, and the time to start or queue the run.
- * Thread-safe; at most `max_concurrent` runs go on at once and `queue_length` wait.
+ * Thread-safe; at most `max_concurrent` runs use the CPUs at once, `max_asleep` others sleep, and `queue_length`
+ * wait for a turn.
  * Errors: PYEXEC_INVALID_POLICY, PYEXEC_INVALID_REQUEST, PYEXEC_PYTHON_NOT_FOUND,
  * PYEXEC_PYTHON_UNSUPPORTED, PYEXEC_SANDBOX_UNAVAILABLE, PYEXEC_OVERLOADED (the code never
  * started), PYEXEC_SHUTTING_DOWN, PYEXEC_INTERNAL. */

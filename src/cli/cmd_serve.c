@@ -127,6 +127,7 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
         .executor_json = text,
         .config = config,
         .max_concurrent = settings->host.max_concurrent,
+        .max_asleep = settings->host.max_asleep,
         .queue_length = settings->host.queue_length,
         .max_sessions = session->max_count,
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The public executor: policy, admission, zygotes by kind. The runs themselves are in run.c. */
+/* The public executor: policy, turns, zygotes by kind. The runs themselves are in run.c. */
 #include "executor/executor.h"
 
 #include <errno.h>
@@ -113,6 +113,7 @@ static int configure(pyexec_executor *executor, const json_t *policy, const json
         executor->processors = 1;
     if (executor->host.max_concurrent <= 0)
         executor->host.max_concurrent = 2 * executor->processors;
+    px_turns_configure(&executor->turns, &executor->host, &executor->policy);
     executor->policy_json = px_json_take_text(px_policy_to_json(&executor->policy));
     return executor->policy_json ? 0 : px_error_oom(error);
 }
@@ -131,13 +132,15 @@ void pyexec_executor_free(pyexec_executor *executor)
     pthread_mutex_lock(&executor->lock);
     executor->closing = true;
     pthread_cond_broadcast(&executor->changed);
-    /* The end of the supervisor ends every run, and so every call in progress. */
-    while (executor->running || executor->queued) {
+    pthread_mutex_unlock(&executor->lock);
+    px_turns_close(&executor->turns);
+    /* The end of the supervisor ends every run, and so every call in progress. One may have started another. */
+    do {
+        pthread_mutex_lock(&executor->lock);
         if (executor->launcher)
             px_launcher_stop(executor->launcher);
-        pthread_cond_wait(&executor->changed, &executor->lock);
-    }
-    pthread_mutex_unlock(&executor->lock);
+        pthread_mutex_unlock(&executor->lock);
+    } while (!px_turns_await_end(&executor->turns));
     px_sessions_free(executor->sessions);
     for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++)
         free_kind(&executor->kinds[i]);
@@ -151,6 +154,7 @@ void pyexec_executor_free(pyexec_executor *executor)
     pthread_mutex_destroy(&executor->lock);
     pthread_mutex_destroy(&executor->start_lock);
     pthread_cond_destroy(&executor->changed);
+    px_turns_done(&executor->turns);
     free(executor);
 }
 
@@ -255,7 +259,7 @@ static int start_kind(pyexec_executor *executor, const struct px_policy *policy,
         px_python_stamp_take(python, &kind->stamp);
         kind->checked_ns = px_now_ns();
         kind->users = 1;
-        kind->used = ++executor->turn;
+        kind->used = ++executor->uses;
     }
     pthread_mutex_unlock(&executor->lock);
     if (!kind) {
@@ -276,7 +280,7 @@ static struct px_zygote_group *take_kind(pyexec_executor *executor, const struct
         kind = find_kind(executor, policy);
     if (kind) {
         kind->users++;
-        kind->used = ++executor->turn;
+        kind->used = ++executor->uses;
     }
     pthread_mutex_unlock(&executor->lock);
     return kind;
@@ -329,6 +333,7 @@ static int new_executor(const json_t *policy, const json_t *session, const json_
     pthread_mutex_init(&executor->lock, NULL);
     pthread_mutex_init(&executor->start_lock, NULL);
     pthread_cond_init(&executor->changed, NULL);
+    px_turns_init(&executor->turns);
     struct px_zygote_group *kind = NULL;
     if (configure(executor, policy, session, host, error) < 0 ||
         px_executor_acquire(executor, &executor->policy, &kind, error) < 0) {
@@ -397,42 +402,44 @@ const char *pyexec_executor_info_json(pyexec_executor *executor)
     return executor->info_json ? executor->info_json : "{}";
 }
 
-/* Waits for a place, in order of arrival. */
-int px_executor_admit(pyexec_executor *executor, pyexec_error *error)
+struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
+                                  pyexec_error *error)
 {
-    int result = 0;
-    pthread_mutex_lock(&executor->lock);
-    if (!executor->closing && executor->running >= (size_t)executor->host.max_concurrent &&
-        executor->queued >= (size_t)executor->host.queue_length) {
-        px_error_set(error, PYEXEC_OVERLOADED, "%" PRId64 " runs are in progress and %" PRId64 " are waiting",
-                     executor->host.max_concurrent, executor->host.queue_length);
-        result = px_error_hint(error, "The code never started; try again later, or raise "
-                                      "queue_length or max_concurrent.");
-    } else {
-        uint64_t ticket = executor->next_ticket++;
-        executor->queued++;
-        while (!executor->closing &&
-               (executor->serving != ticket || executor->running >= (size_t)executor->host.max_concurrent))
-            pthread_cond_wait(&executor->changed, &executor->lock);
-        executor->queued--;
-        if (executor->closing) {
-            result = px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
-        } else {
-            executor->serving++;
-            executor->running++;
-        }
-        pthread_cond_broadcast(&executor->changed);
-    }
-    pthread_mutex_unlock(&executor->lock);
-    return result;
+    struct px_turn *brought = request->turn ? &request->turn->turn : NULL;
+    if (brought && brought->state != PX_TURN_OUT)
+        return brought;
+    struct px_turn *turn = brought ? brought : own;
+    return px_turns_take(&executor->turns, turn, brought, error) == 0 ? turn : NULL;
 }
 
-void px_executor_leave(pyexec_executor *executor)
+void px_executor_leave(struct px_turn *own)
 {
-    pthread_mutex_lock(&executor->lock);
-    executor->running--;
-    pthread_cond_broadcast(&executor->changed);
-    pthread_mutex_unlock(&executor->lock);
+    px_turn_give_back(own);
+}
+
+int pyexec_turn_take(pyexec_executor *executor, pyexec_turn **ret, pyexec_error *error)
+{
+    pyexec_turn *turn = calloc(1, sizeof *turn);
+    if (!turn)
+        return px_error_oom(error);
+    if (px_turns_take(&executor->turns, &turn->turn, true, error) < 0) {
+        free(turn);
+        return -1;
+    }
+    *ret = turn;
+    return 0;
+}
+
+void pyexec_turn_free(pyexec_turn *turn)
+{
+    if (turn)
+        px_turn_give_back(&turn->turn);
+    free(turn);
+}
+
+int pyexec_executor_free_turns(pyexec_executor *executor)
+{
+    return (int)px_turns_free(&executor->turns);
 }
 
 int px_executor_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)
@@ -493,7 +500,7 @@ bool px_executor_closing(pyexec_executor *executor)
 }
 
 static int execute(pyexec_executor *executor, pyexec_request *request, const struct px_policy *policy,
-                   pyexec_result **ret, pyexec_error *error)
+                   struct px_turn *turn, pyexec_result **ret, pyexec_error *error)
 {
     struct px_zygote_group *kind;
     if (px_executor_acquire(executor, policy, &kind, error) < 0)
@@ -505,6 +512,8 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
         .policy = policy,
         .request = request,
         .processors = executor->processors,
+        .watch = px_turn_watch,
+        .watch_data = turn,
     };
     int result = px_executor_check_limits(policy, kind->zygotes, error);
     if (result == 0)
@@ -530,14 +539,14 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
     }
     const struct px_policy *policy =
         px_request_policy(request, false, &executor->policy, &executor->policy, &merged, error);
-    int result = policy ? px_executor_check(request, policy, error) : -1;
+    if (!policy || px_executor_check(request, policy, error) < 0)
+        return -1;
+    struct px_turn own = {0}, *turn = px_executor_admit(executor, request, &own, error);
+    if (!turn)
+        return -1;
+    int result = execute(executor, request, policy, turn, ret, error);
+    px_executor_leave(&own);
     if (result == 0)
-        result = px_executor_admit(executor, error);
-    if (result == 0) {
-        result = execute(executor, request, policy, ret, error);
-        px_executor_leave(executor);
-        if (result == 0)
-            px_count_result(&executor->counters, *ret);
-    }
+        px_count_result(&executor->counters, *ret);
     return result;
 }

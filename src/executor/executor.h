@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec_executor's inside: one launcher, the zygotes of each kind in use, and admission. */
+/* pyexec_executor's inside: one launcher, the zygotes of each kind in use, and the turns. */
 #ifndef PX_EXECUTOR_EXECUTOR_H
 #define PX_EXECUTOR_EXECUTOR_H
 
@@ -7,6 +7,7 @@
 
 #include "executor/session.h"
 #include "executor/stats.h"
+#include "executor/turns.h"
 #include "policy/config.h"
 #include "policy/request.h"
 #include "runner/interpreter.h"
@@ -21,7 +22,7 @@ struct px_zygote_group {
     struct px_zygotes *zygotes;
     struct px_pool *pool;
     unsigned users;               /* runs that are using it */
-    uint64_t used;                /* turn of the last use */
+    uint64_t used;                /* number of its last use */
     struct px_python_stamp stamp; /* of the interpreter's files when it was started */
     int64_t checked_ns;           /* when they were last compared with it */
     bool stale;                   /* they have changed: no further run may use it */
@@ -40,20 +41,27 @@ struct pyexec_executor {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool closing;
-    size_t running, queued;
-    uint64_t next_ticket, serving; /* first come, first served */
-    uint64_t turn;
+    uint64_t uses; /* of all kinds of zygotes, counted */
     struct px_launcher *launcher;
     struct px_launcher_options ids;
     struct px_zygote_group kinds[PX_ZYGOTE_GROUPS_MAX];
     pthread_mutex_t start_lock; /* starting a launcher or a kind of zygotes */
+    struct px_turns turns;
     struct px_sessions *sessions;
     struct px_counters counters;
 };
 
-/* Waits for a place, in order of arrival; leave gives it back. */
-int px_executor_admit(pyexec_executor *executor, pyexec_error *error);
-void px_executor_leave(pyexec_executor *executor);
+/* What a server takes ahead of an execution. */
+struct pyexec_turn {
+    struct px_turn turn;
+};
+
+/* The turn that the request brought, taken again if it was given back meanwhile, or `own`, taken. Give it back
+ * with px_executor_leave(). NULL with an error. */
+struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
+                                  pyexec_error *error);
+/* Gives back `own`, or nothing: a turn that the request brought stays its owner's. */
+void px_executor_leave(struct px_turn *own);
 
 bool px_executor_closing(pyexec_executor *executor);
 

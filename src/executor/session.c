@@ -307,6 +307,9 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
     if (request->arrived)
         request->arrived(request->arrived_data);
     session->references++;
+    /* Whom this call waits for may itself need the turn. */
+    if (request->turn && (session->busy || session->serving != ticket))
+        px_turn_give_back(&request->turn->turn);
     while (!session->closed && (session->busy || session->serving != ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
     /* It may have died just now, before the session monitor saw it. */
@@ -417,7 +420,7 @@ static int describe(pyexec_result *result, const struct px_session *session, boo
 
 /* The call itself, with the session to itself. */
 static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request, bool created,
-                pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+                struct px_turn *turn, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
     pyexec_executor *executor = sessions->executor;
     px_auto(px_policy_done) struct px_policy merged = {0};
@@ -436,6 +439,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .policy = policy,
             .request = request,
             .processors = executor->processors,
+            .watch = px_turn_watch,
+            .watch_data = turn,
         };
         uint64_t number = request->silent ? 0 : ++session->calls;
         struct px_call one = {
@@ -490,13 +495,13 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     pthread_mutex_unlock(&sessions->lock);
     if (!session)
         return -1;
-    int result = px_executor_admit(executor, error);
-    if (result == 0) {
-        result = call(sessions, session, request, created, ret, &alive, error);
-        px_executor_leave(executor);
-    } else {
+    int result = -1;
+    struct px_turn own = {0}, *turn = px_executor_admit(executor, request, &own, error);
+    if (turn)
+        result = call(sessions, session, request, created, turn, ret, &alive, error);
+    else
         alive = session->started;
-    }
+    px_executor_leave(&own);
     enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
     /* No call has completed, so keep reporting why the previous session ended. */
     if (!session->calls)
@@ -513,12 +518,13 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
 static int start_ahead(struct px_sessions *sessions, struct px_session *session, pyexec_request *request,
                        pyexec_error *error)
 {
-    if (px_executor_admit(sessions->executor, error) < 0)
+    struct px_turn own = {0};
+    if (!px_executor_admit(sessions->executor, request, &own, error))
         return -1;
     int result = start(sessions, session, request, error);
     if (result == 0)
         result = px_child_await_locked(&session->child, error);
-    px_executor_leave(sessions->executor);
+    px_executor_leave(&own);
     session->locked = result == 0;
     session->idle_cpu_ns = session->started ? px_child_cpu_ns(&session->child) : 0;
     return result;

@@ -56,9 +56,12 @@ static void put_executor(json_t *stats, pyexec_executor *executor)
         if (executor->kinds[i].zygotes)
             missing |= px_zygotes_missing(executor->kinds[i].zygotes);
     }
-    put(stats, "running", executor->running);
-    put(stats, "queued", executor->queued);
     pthread_mutex_unlock(&executor->lock);
+    struct px_turn_counts turns;
+    px_turns_count(&executor->turns, &turns);
+    put(stats, "running", turns.busy + turns.asleep);
+    put(stats, "asleep", turns.asleep);
+    put(stats, "queued", turns.queued);
     put(stats, "pool_ready", ready);
     px_json_set(stats, "missing_layers", px_layers_to_json(missing));
 }

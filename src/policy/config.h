@@ -21,6 +21,7 @@ struct px_host {
     char *cgroup;                    /* "auto", "off" or a path */
     int64_t queue_length;            /* 256 */
     int64_t max_concurrent;          /* 0 in the struct: 2 x CPUs */
+    int64_t max_asleep;              /* 256 */
 };
 
 int px_host_init(struct px_host *host, pyexec_error *error);

@@ -204,6 +204,11 @@ void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, v
     request->arrived_data = userdata;
 }
 
+void pyexec_request_set_turn(pyexec_request *request, pyexec_turn *turn)
+{
+    request->turn = turn;
+}
+
 void pyexec_request_set_silent(pyexec_request *request, int silent)
 {
     request->silent = silent;

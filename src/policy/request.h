@@ -48,10 +48,11 @@ struct pyexec_request {
     void *display_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
-    bool sent;        /* the code of the last execution, as it is sent to a process */
-    bool silent;      /* a session does not count this call */
-    _Atomic int stop; /* enum px_stop; the run takes it */
-    int wake;         /* an eventfd, readable after stop was set */
+    struct pyexec_turn *turn; /* taken ahead of the execution, or NULL */
+    bool sent;                /* the code of the last execution, as it is sent to a process */
+    bool silent;              /* a session does not count this call */
+    _Atomic int stop;         /* enum px_stop; the run takes it */
+    int wake;                 /* an eventfd, readable after stop was set */
 };
 
 static inline void px_request_done(pyexec_request **request)

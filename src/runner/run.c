@@ -166,6 +166,8 @@ static void on_locked(struct run *run)
             run->started_ns = now - ago;
         run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
     }
+    if (run->context->watch)
+        run->context->watch(run->context->watch_data, &run->child, run->ending.cpu_before_ns);
     if (run->ending.cause == PX_STOP_CAUSE_CANCEL) {
         run->hard_ns = NEVER;
         begin_stop(run, PX_STOP_CAUSE_CANCEL, SIGINT, now);
@@ -470,6 +472,8 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         if (run->result->claims.locked)
             on_locked(run);
         serve(run);
+        if (context->watch)
+            context->watch(context->watch_data, NULL, 0);
         drain_all(run);
         collect_facts(run);
         result = collect_files(run, &before, error);

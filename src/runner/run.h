@@ -6,6 +6,7 @@
 
 #include "policy/request.h"
 #include "result/result.h"
+#include "runner/child.h"
 #include "runner/launcher.h"
 #include "runner/pool.h"
 #include "runner/zygotes.h"
@@ -17,6 +18,10 @@ struct px_run_context {
     const struct px_policy *policy; /* the request's, checked */
     pyexec_request *request;
     long processors; /* that a run's threads can use at once */
+    /* NULL, or told when the script begins to run in this child, with the child's CPU time then, and with NULL
+     * when it has ended. Between both the child stays where it is. */
+    void (*watch)(void *data, const struct px_child *child, int64_t cpu_ns);
+    void *watch_data;
 };
 
 /* 0 with a result, or -1 with a host-side error; in both cases nothing of the run is left but

@@ -213,6 +213,8 @@ static void run(struct px_http_request *request)
         return;
     }
     px_http_request_run(request, call->request);
+    if (call->request)
+        pyexec_request_set_turn(call->request, request->job.turn);
     int64_t began = px_now_ns();
     px_mcp_serve(call);
     px_histogram_add(&server->metrics.executions, px_now_ns() - began);

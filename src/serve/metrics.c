@@ -100,6 +100,7 @@ static const struct {
     const char *key, *name, *label, *type, *help;
 } stat_metrics[] = {
     {"executions", "pyexec_executions_total", "status", "counter", "Runs by how they ended."},
+    {"asleep", "pyexec_asleep", "", "gauge", "Runs under way that sleep, and so hold no turn."},
     {"pool_ready", "pyexec_pool_ready", "", "gauge", "Children that wait, locked and warmed, for a run."},
     {"forks", "pyexec_forks_total", "", "counter", "Children cloned: runs', sessions' and the pool's."},
     {"pool_hits", "pyexec_pool_hits_total", "", "counter", "Runs that found a child in the pool."},

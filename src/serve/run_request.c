@@ -31,6 +31,7 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
     if (px_principals_limit(&server->principals, request->principal, run) < 0)
         return px_error_oom(error);
     px_http_request_run(request, run);
+    pyexec_request_set_turn(run, request->job.turn);
     int64_t began = px_now_ns();
     int status = request->session_key ? pyexec_execute(server->executor, request->session_key, run, &result, error)
                                       : pyexec_execute_once(server->executor, run, &result, error);

@@ -14,7 +14,7 @@
 #define WORKER_IDLE_NS (30 * INT64_C(1000000000)) /* then a worker without work ends */
 
 /* A principal's part of one schedule. */
-struct turn {
+struct principal_queue {
     struct px_principal *principal;
     int64_t running, queued;
     struct px_job *first, *last; /* waiting */
@@ -25,11 +25,11 @@ struct turn {
 struct px_schedule {
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
-    size_t workers_max, queue_length;
+    struct px_schedule_limits limits;
     size_t workers, free_workers;
-    bool limited;        /* by the principals' max_concurrent and rate */
-    struct turn **turns; /* of those that have had work, in their order */
-    size_t turn_count, next_turn;
+    bool takes_turn;                 /* a worker waits for the executor's next turn */
+    struct principal_queue **queues; /* of those that have had work, in their order */
+    size_t queue_count, next_queue;
     struct px_job *running; /* linked by next */
     struct px_schedule_counts counts;
     bool closed, ending;
@@ -45,45 +45,69 @@ static bool session_is_busy(const struct px_schedule *schedule, const struct px_
     return false;
 }
 
-/* The first of the principal's that can run. A later call of the same session is never reached
- * before an earlier one: what keeps the earlier waiting keeps it waiting too. */
-static struct px_job *take_from(struct px_schedule *schedule, struct turn *turn)
+/* Of a principal's jobs at once, with those that sleep; 0: no limit. */
+static int64_t most_at_once(const struct px_schedule *schedule, const struct principal_queue *queue)
 {
-    int64_t most = schedule->limited ? turn->principal->max_concurrent : 0;
-    if (most && turn->running >= most)
+    int64_t own = schedule->limits.executor ? (int64_t)queue->principal->max_concurrent : 0;
+    return own ? own : (int64_t)schedule->limits.principal_jobs;
+}
+
+/* The first of the principal's that can run, with the one before it. A later call of the same session is never
+ * reached before an earlier one: what keeps the earlier waiting keeps it waiting too. */
+static struct px_job *find_in(const struct px_schedule *schedule, const struct principal_queue *queue,
+                              struct px_job **ret_before)
+{
+    int64_t most = most_at_once(schedule, queue);
+    if (most && queue->running >= most)
         return NULL;
-    struct px_job *before = NULL, *job = turn->first;
+    struct px_job *job = queue->first;
+    *ret_before = NULL;
     while (job && session_is_busy(schedule, job)) {
-        before = job;
+        *ret_before = job;
         job = job->next;
     }
-    if (!job)
-        return NULL;
-    *(before ? &before->next : &turn->first) = job->next;
-    if (turn->last == job)
-        turn->last = before;
-    turn->queued--;
-    turn->running++;
     return job;
 }
 
-static struct px_job *take(struct px_schedule *schedule, struct turn **ret_turn)
+/* The job whose turn is next, with its place; NULL: none can run. */
+static struct px_job *find(const struct px_schedule *schedule, size_t *ret_queue, struct px_job **ret_before)
 {
-    for (size_t i = 0; i < schedule->turn_count; i++) {
-        size_t at = (schedule->next_turn + i) % schedule->turn_count;
-        struct px_job *job = take_from(schedule, schedule->turns[at]);
-        if (!job)
-            continue;
-        *ret_turn = schedule->turns[at];
-        schedule->next_turn = at + 1;
-        schedule->counts.waiting--;
-        return job;
+    for (size_t i = 0; i < schedule->queue_count; i++) {
+        *ret_queue = (schedule->next_queue + i) % schedule->queue_count;
+        struct px_job *job = find_in(schedule, schedule->queues[*ret_queue], ret_before);
+        if (job)
+            return job;
     }
     return NULL;
 }
 
+static bool is_any_ready(const struct px_schedule *schedule)
+{
+    size_t at;
+    struct px_job *before;
+    return find(schedule, &at, &before) != NULL;
+}
+
+static struct px_job *take(struct px_schedule *schedule, struct principal_queue **ret_queue)
+{
+    size_t at;
+    struct px_job *before, *job = find(schedule, &at, &before);
+    if (!job)
+        return NULL;
+    struct principal_queue *queue = schedule->queues[at];
+    *(before ? &before->next : &queue->first) = job->next;
+    if (queue->last == job)
+        queue->last = before;
+    queue->queued--;
+    queue->running++;
+    schedule->next_queue = at + 1;
+    schedule->counts.waiting--;
+    *ret_queue = queue;
+    return job;
+}
+
 /* run() may free the job, so keep a stack copy of its session and principal in the running list. */
-static void run_one(struct px_schedule *schedule, struct px_job *job, struct turn *turn)
+static void run_one(struct px_schedule *schedule, struct px_job *job, struct principal_queue *queue)
 {
     char session[SESSION_MAX];
     struct px_job stand_in = {.next = schedule->running, .principal = job->principal};
@@ -100,7 +124,7 @@ static void run_one(struct px_schedule *schedule, struct px_job *job, struct tur
     while (*at != &stand_in)
         at = &(*at)->next;
     *at = stand_in.next;
-    turn->running--;
+    queue->running--;
     schedule->counts.running--;
     /* It may have been what another waited for. */
     if (schedule->counts.waiting)
@@ -109,17 +133,58 @@ static void run_one(struct px_schedule *schedule, struct px_job *job, struct tur
 
 /* ---- Workers ---- */
 
+static int start_worker(struct px_schedule *schedule);
+
+/* Another worker goes on with what waits, while this one is busy with a job. */
+static void hand_on(struct px_schedule *schedule)
+{
+    if (!is_any_ready(schedule))
+        return;
+    if (schedule->free_workers)
+        pthread_cond_signal(&schedule->work);
+    else if (schedule->workers < schedule->limits.workers)
+        (void)!start_worker(schedule); /* else this one does, later */
+}
+
+/* Waits for a turn, then chooses. Without one, the job's own execution says why. */
+static bool run_with_turn(struct px_schedule *schedule)
+{
+    pyexec_error ignored;
+    pyexec_turn *turn = NULL;
+    schedule->takes_turn = true;
+    pthread_mutex_unlock(&schedule->lock);
+    (void)!pyexec_turn_take(schedule->limits.executor, &turn, &ignored);
+    pthread_mutex_lock(&schedule->lock);
+    schedule->takes_turn = false;
+    struct principal_queue *queue = NULL;
+    struct px_job *job = take(schedule, &queue);
+    hand_on(schedule);
+    if (job) {
+        job->turn = turn;
+        run_one(schedule, job, queue);
+    }
+    pyexec_turn_free(turn);
+    return job != NULL;
+}
+
+static bool run_next(struct px_schedule *schedule)
+{
+    if (schedule->limits.executor)
+        return !schedule->takes_turn && is_any_ready(schedule) && run_with_turn(schedule);
+    struct principal_queue *queue = NULL;
+    struct px_job *job = take(schedule, &queue);
+    if (job)
+        run_one(schedule, job, queue);
+    return job != NULL;
+}
+
 static void *work(void *argument)
 {
     struct px_schedule *schedule = argument;
     pthread_mutex_lock(&schedule->lock);
     for (;;) {
-        struct turn *turn = NULL;
-        struct px_job *job = take(schedule, &turn);
-        if (job) {
-            run_one(schedule, job, turn);
+        if (run_next(schedule))
             continue;
-        }
         if (schedule->ending)
             break;
         schedule->free_workers++;
@@ -134,26 +199,27 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void start_worker(struct px_schedule *schedule)
+/* 0, or -1: there is no thread for it. */
+static int start_worker(struct px_schedule *schedule)
 {
     pthread_attr_t attributes;
     pthread_t thread;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, WORKER_STACK);
-    if (pthread_create(&thread, &attributes, work, schedule) == 0)
+    int failed = pthread_create(&thread, &attributes, work, schedule);
+    if (!failed)
         schedule->workers++;
     pthread_attr_destroy(&attributes);
+    return failed ? -1 : 0;
 }
 
-int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret, pyexec_error *error)
+int px_schedule_new(const struct px_schedule_limits *limits, struct px_schedule **ret, pyexec_error *error)
 {
     struct px_schedule *schedule = calloc(1, sizeof *schedule);
     if (!schedule)
         return px_error_oom(error);
-    schedule->workers_max = workers;
-    schedule->queue_length = queue_length;
-    schedule->limited = limited;
+    schedule->limits = *limits;
     pthread_mutex_init(&schedule->lock, NULL);
     px_cond_init(&schedule->work);
     px_cond_init(&schedule->idle);
@@ -188,52 +254,53 @@ void px_schedule_free(struct px_schedule *schedule)
     pthread_cond_destroy(&schedule->work);
     pthread_cond_destroy(&schedule->idle);
     pthread_mutex_destroy(&schedule->lock);
-    for (size_t i = 0; i < schedule->turn_count; i++)
-        free(schedule->turns[i]);
-    free(schedule->turns);
+    for (size_t i = 0; i < schedule->queue_count; i++)
+        free(schedule->queues[i]);
+    free(schedule->queues);
     free(schedule);
 }
 
 /* ---- Submitting ---- */
 
 /* NULL: out of memory. */
-static struct turn *turn_of(struct px_schedule *schedule, struct px_principal *principal)
+static struct principal_queue *queue_of(struct px_schedule *schedule, struct px_principal *principal)
 {
-    for (size_t i = 0; i < schedule->turn_count; i++)
-        if (schedule->turns[i]->principal == principal)
-            return schedule->turns[i];
-    struct turn **turns = realloc(schedule->turns, (schedule->turn_count + 1) * sizeof(struct turn *));
-    if (!turns)
+    for (size_t i = 0; i < schedule->queue_count; i++)
+        if (schedule->queues[i]->principal == principal)
+            return schedule->queues[i];
+    struct principal_queue **queues =
+        realloc(schedule->queues, (schedule->queue_count + 1) * sizeof(struct principal_queue *));
+    if (!queues)
         return NULL;
-    schedule->turns = turns;
-    struct turn *turn = calloc(1, sizeof *turn);
-    if (turn) {
-        turn->principal = principal;
-        turns[schedule->turn_count++] = turn;
+    schedule->queues = queues;
+    struct principal_queue *queue = calloc(1, sizeof *queue);
+    if (queue) {
+        queue->principal = principal;
+        queues[schedule->queue_count++] = queue;
     }
-    return turn;
+    return queue;
 }
 
 /* A token bucket that holds one second's worth, at least one. 0, or ms until the next token. */
-static int over_rate(struct turn *turn)
+static int over_rate(struct principal_queue *queue)
 {
-    double rate = turn->principal->rate;
+    double rate = queue->principal->rate;
     if (!(rate > 0))
         return 0;
     double most = rate > 1 ? rate : 1;
     int64_t now = px_now_ns();
-    if (!turn->refilled_ns)
-        turn->tokens = most;
+    if (!queue->refilled_ns)
+        queue->tokens = most;
     else
-        turn->tokens += (double)(now - turn->refilled_ns) / 1e9 * rate;
-    turn->refilled_ns = now;
-    if (turn->tokens > most)
-        turn->tokens = most;
-    if (turn->tokens >= 1) {
-        turn->tokens -= 1;
+        queue->tokens += (double)(now - queue->refilled_ns) / 1e9 * rate;
+    queue->refilled_ns = now;
+    if (queue->tokens > most)
+        queue->tokens = most;
+    if (queue->tokens >= 1) {
+        queue->tokens -= 1;
         return 0;
     }
-    return (int)((1 - turn->tokens) / rate * 1000) + 1;
+    return (int)((1 - queue->tokens) / rate * 1000) + 1;
 }
 
 static int refuse_full(struct px_schedule *schedule, pyexec_error *error)
@@ -255,32 +322,42 @@ static int refuse_rate(struct px_schedule *schedule, double rate, int wait_ms, p
     return -1;
 }
 
-static int admit(struct px_schedule *schedule, struct turn *turn, pyexec_error *error)
+/* How many jobs could start now. */
+static size_t count_free(const struct px_schedule *schedule)
+{
+    size_t threads = schedule->limits.workers - schedule->counts.running;
+    size_t turns = schedule->limits.executor ? (size_t)pyexec_executor_free_turns(schedule->limits.executor) : threads;
+    return turns < threads ? turns : threads;
+}
+
+static int admit(struct px_schedule *schedule, struct principal_queue *queue, pyexec_error *error)
 {
     if (schedule->closed)
         return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
     /* One principal may fill half of the queue, so that there is always room for another. */
-    size_t own_most = schedule->queue_length - schedule->queue_length / 2;
-    bool full = schedule->counts.waiting >= schedule->queue_length || (size_t)turn->queued >= own_most;
-    bool starts_now = schedule->counts.running < schedule->workers_max && !turn->queued;
-    if (full && !starts_now)
+    size_t own_most = schedule->limits.queue_length - schedule->limits.queue_length / 2;
+    bool full = schedule->counts.waiting >= schedule->limits.queue_length || (size_t)queue->queued >= own_most;
+    if (full && (queue->queued || schedule->counts.waiting >= count_free(schedule)))
         return refuse_full(schedule, error);
-    int wait_ms = schedule->limited ? over_rate(turn) : 0;
-    return wait_ms ? refuse_rate(schedule, turn->principal->rate, wait_ms, error) : 0;
+    int wait_ms = schedule->limits.executor ? over_rate(queue) : 0;
+    return wait_ms ? refuse_rate(schedule, queue->principal->rate, wait_ms, error) : 0;
 }
 
 /* With the lock held, and the job admitted. -1: there is no thread to run it. */
-static int enqueue(struct px_schedule *schedule, struct turn *turn, struct px_job *job)
+static int enqueue(struct px_schedule *schedule, struct principal_queue *queue, struct px_job *job)
 {
-    if (schedule->counts.waiting >= schedule->free_workers && schedule->workers < schedule->workers_max)
-        start_worker(schedule);
+    /* Where jobs take turns, a worker that has a job sends for the next: more than one would only wait. */
+    bool served = schedule->limits.executor ? schedule->takes_turn || schedule->free_workers
+                                            : schedule->counts.waiting < schedule->free_workers;
+    if (!served && schedule->workers < schedule->limits.workers)
+        (void)!start_worker(schedule);
     if (!schedule->workers)
         return -1;
     job->next = NULL;
     job->submitted_ns = px_now_ns();
-    *(turn->last ? &turn->last->next : &turn->first) = job;
-    turn->last = job;
-    turn->queued++;
+    *(queue->last ? &queue->last->next : &queue->first) = job;
+    queue->last = job;
+    queue->queued++;
     schedule->counts.waiting++;
     return 0;
 }
@@ -288,9 +365,9 @@ static int enqueue(struct px_schedule *schedule, struct turn *turn, struct px_jo
 int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
 {
     pthread_mutex_lock(&schedule->lock);
-    struct turn *turn = turn_of(schedule, job->principal);
-    int status = turn ? admit(schedule, turn, error) : px_error_oom(error);
-    if (status == 0 && enqueue(schedule, turn, job) < 0)
+    struct principal_queue *queue = queue_of(schedule, job->principal);
+    int status = queue ? admit(schedule, queue, error) : px_error_oom(error);
+    if (status == 0 && enqueue(schedule, queue, job) < 0)
         status = refuse_full(schedule, error);
     pthread_mutex_unlock(&schedule->lock);
     /* Not before: the worker would wake only to wait for the lock. */

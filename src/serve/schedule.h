@@ -2,9 +2,11 @@
 /* Who runs next. Requests wait in a queue of their principal's, principals take turns, and the
  * calls of one session go one after another in order of arrival without holding a worker.
  *
- *   submitted → waiting → on a worker thread → its `run` returns
+ *   submitted → waiting → on a worker thread, with a turn → its `run` returns
  *
- * Workers are threads made when needed, at most `workers`. */
+ * Workers are threads made when needed, at most `workers`. Threads and turns are two numbers: a schedule of an
+ * executor takes one of its turns for each job, and a run that sleeps keeps its thread but needs no turn. One
+ * free worker at a time waits for a turn, and chooses the job when it has it. */
 #ifndef PX_SERVE_SCHEDULE_H
 #define PX_SERVE_SCHEDULE_H
 
@@ -21,10 +23,17 @@ struct px_job {
     const char *session; /* NULL: of no session. Lives as long as the job */
     void (*run)(struct px_job *job);
     int64_t submitted_ns;
+    pyexec_turn *turn; /* while it runs, in a schedule of an executor */
 };
 
-/* limited: by the principals' max_concurrent and rate too. */
-int px_schedule_new(size_t workers, size_t queue_length, bool limited, struct px_schedule **ret, pyexec_error *error);
+struct px_schedule_limits {
+    size_t workers;            /* threads */
+    size_t queue_length;       /* jobs that wait */
+    size_t principal_jobs;     /* of one principal at once, unless it has a max_concurrent; 0: no limit */
+    pyexec_executor *executor; /* whose turns the jobs take, limited by the principals' max_concurrent and rate
+                                  too; NULL: they need none */
+};
+int px_schedule_new(const struct px_schedule_limits *limits, struct px_schedule **ret, pyexec_error *error);
 
 /* Refuses new work, as px_schedule_close() does, and waits for what is under way. */
 void px_schedule_end(struct px_schedule *schedule);

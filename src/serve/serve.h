@@ -13,7 +13,8 @@
 struct px_serve_options {
     const char *executor_json; /* for pyexec_executor_open() */
     const struct px_serve_config *config;
-    int64_t max_concurrent; /* runs at once; 0: twice the number of CPUs */
+    int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
+    int64_t max_asleep;     /* runs beside them that sleep */
     int64_t queue_length;
     int64_t max_sessions; /* of one principal; 0: no limit */
 };

@@ -82,12 +82,29 @@ static int check_network(const struct px_server *server, pyexec_error *error)
     return 0;
 }
 
+/* A thread for each run in progress, and one that waits for the next turn. Of several principals
+ * one may have half of them, or as many as there are turns: another finds some when all of its runs sleep. */
+static int open_schedules(struct px_server *server, pyexec_error *error)
+{
+    const struct px_serve_options *options = server->options;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t turns = options->max_concurrent ? (size_t)options->max_concurrent : 2 * (size_t)processors;
+    size_t runs = turns + (size_t)options->max_asleep, half = (runs + 1) / 2;
+    const struct px_schedule_limits of_runs = {.workers = runs + 1,
+                                               .queue_length = (size_t)options->queue_length,
+                                               .principal_jobs = !server->principals.path ? 0
+                                                                 : half > turns           ? half
+                                                                                          : turns,
+                                               .executor = server->executor};
+    const struct px_schedule_limits of_chores = {.workers = CHORES, .queue_length = CHORES_QUEUED};
+    return px_schedule_new(&of_runs, &server->runs, error) < 0 ? -1
+                                                               : px_schedule_new(&of_chores, &server->chores, error);
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
     const struct px_serve_config *config = options->config;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t workers = options->max_concurrent ? (size_t)options->max_concurrent : 2 * (size_t)processors;
     server->metrics.started_seconds = time(NULL);
     server->dialects = px_dialects(config);
     if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
@@ -101,9 +118,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     if (!server->openapi)
         return px_error_oom(error);
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 || px_contexts_new(&server->contexts, error) < 0 ||
-        px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 ||
-        px_schedule_new(workers, (size_t)options->queue_length, true, &server->runs, error) < 0 ||
-        px_schedule_new(CHORES, CHORES_QUEUED, false, &server->chores, error) < 0)
+        px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 || open_schedules(server, error) < 0)
         return -1;
     for (size_t i = 0; i < server->listener_count; i++)
         if (px_http_start(&server->listeners[i], error) < 0)

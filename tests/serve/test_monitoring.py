@@ -35,7 +35,7 @@ def samples(own):
     """Of a server that has served a bit of everything: metric → label → values."""
     with serving(own, config="[session]\nmax_count = 1\n[host]\nmax_concurrent = 1\nqueue_length = 0\n") as server:
         busy = server.connection()
-        busy.request("POST", "/v1/execute", json.dumps({"code": "import time\ntime.sleep(3)"}))
+        busy.request("POST", "/v1/execute", json.dumps({"code": "import time\nend = time.time() + 3\nwhile time.time() < end: pass"}))
         wait_for(lambda: server.metric("pyexec_running") == 1, "it does not run")
         assert server.execute("1").status == 503
         assert busy.getresponse().status == 200

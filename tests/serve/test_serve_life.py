@@ -318,7 +318,7 @@ def test_the_grace_period_ends_what_still_runs(own):
 
 def test_what_waits_is_refused_when_the_server_ends(own):
     with serving(own, "--timeout", "60s", "--cpu-time-seconds", "60", config="[host]\nmax_concurrent = 1\n[serve]\ndrain_grace = 300ms\n") as server:
-        first = begin(server, SLEEP)
+        first = begin(server, "while True: pass")
         second = server.connection()
         second.request("POST", "/v1/execute", '{"code": "1"}')
         wait_for(lambda: server.metric("pyexec_queue_length") == 1, "it does not wait")

@@ -19,6 +19,7 @@ public class HostConfig {
     private List<String> allowMissing = new ArrayList<>();
     private Integer queueLength;
     private Integer maxConcurrent;
+    private Integer maxAsleep;
     private String url;
     private String token;
     private String sessionPrefix;
@@ -73,17 +74,31 @@ public class HostConfig {
         return this;
     }
 
-    /** @return how many executions may run at once; null is pyexec's default, twice the number of CPUs */
+    /** @return how many executions may use the CPUs at once; null is pyexec's default, twice the number of CPUs */
     public Integer getMaxConcurrent() {
         return maxConcurrent;
     }
 
     /**
-     * @param maxConcurrent how many executions may run at once
+     * @param maxConcurrent how many executions may use the CPUs at once; those that sleep do not count
      * @return this
      */
     public HostConfig setMaxConcurrent(Integer maxConcurrent) {
         this.maxConcurrent = maxConcurrent;
+        return this;
+    }
+
+    /** @return how many more executions may be in progress while they sleep; null is pyexec's default, 256 */
+    public Integer getMaxAsleep() {
+        return maxAsleep;
+    }
+
+    /**
+     * @param maxAsleep how many executions may be in progress beside {@code maxConcurrent} while they sleep; 0: one that sleeps counts too
+     * @return this
+     */
+    public HostConfig setMaxAsleep(Integer maxAsleep) {
+        this.maxAsleep = maxAsleep;
         return this;
     }
 
@@ -190,6 +205,9 @@ public class HostConfig {
         }
         if (maxConcurrent != null) {
             map.put("max_concurrent", maxConcurrent);
+        }
+        if (maxAsleep != null) {
+            map.put("max_asleep", maxAsleep);
         }
         return map;
     }

@@ -79,7 +79,7 @@ class LifeTest {
     void tooManyCallsAreATypedException() throws Exception {
         HostConfig host = new HostConfig().setMaxConcurrent(1).setQueueLength(0);
         try (PyExecutor executor = new PyExecutor(null, null, host)) {
-            CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\ntime.sleep(4)", null);
+            CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\nend = time.time() + 4\nwhile time.time() < end: pass", null);
             until(() -> running(executor) == 1);
             PyExecutorOverloadedException refused = assertThrows(PyExecutorOverloadedException.class, () -> executor.executeOnce("1", null));
             assertEquals("overloaded", refused.getCode());

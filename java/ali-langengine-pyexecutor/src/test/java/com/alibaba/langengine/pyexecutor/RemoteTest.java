@@ -198,7 +198,7 @@ class RemoteTest {
     void tooManyCallsAreATypedException() throws Exception {
         Map<String, String> narrow = Map.of("PYEXEC_HOST_MAX_CONCURRENT", "1", "PYEXEC_HOST_QUEUE_LENGTH", "0");
         try (Serve serve = new Serve(0, "", narrow, "--timeout", "1m"); PyExecutor executor = executor(serve.host())) {
-            CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\ntime.sleep(2)", null);
+            CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\nend = time.time() + 2\nwhile time.time() < end: pass", null);
             until(() -> serve.metric("pyexec_running") == 1);
             PyExecutorOverloadedException refused = assertThrows(PyExecutorOverloadedException.class, () -> executor.executeOnce("1", null));
             assertEquals("overloaded", refused.getCode());

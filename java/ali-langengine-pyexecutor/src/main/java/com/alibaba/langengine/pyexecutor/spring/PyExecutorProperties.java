@@ -124,8 +124,11 @@ public class PyExecutorProperties {
     /** Calls that may wait for a free place; more are refused as overloaded. Default: 256. */
     private Integer queueLength;
 
-    /** Executions that may go on at once. Default: twice the number of CPUs. */
+    /** Executions that may use the CPUs at once. Default: twice the number of CPUs. */
     private Integer maxConcurrent;
+
+    /** Executions that may be in progress beside them while they sleep. Default: 256. */
+    private Integer maxAsleep;
 
     /** URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH]. Unless it is set, this machine does. */
     private String url;
@@ -210,7 +213,7 @@ public class PyExecutorProperties {
      */
     public HostConfig toHostConfig() {
         HostConfig config = new HostConfig().setExecutable(executable).setQueueLength(queueLength).setMaxConcurrent(maxConcurrent)
-                .setUrl(url).setToken(token).setSessionPrefix(sessionPrefix)
+                .setMaxAsleep(maxAsleep).setUrl(url).setToken(token).setSessionPrefix(sessionPrefix)
                 .setAnswerTimeout(answerTimeout);
         return allowMissing == null ? config : config.setAllowMissing(allowMissing.toArray(new String[0]));
     }
@@ -524,14 +527,24 @@ public class PyExecutorProperties {
         this.queueLength = queueLength;
     }
 
-    /** @return executions that may go on at once */
+    /** @return executions that may use the CPUs at once */
     public Integer getMaxConcurrent() {
         return maxConcurrent;
     }
 
-    /** @param maxConcurrent executions that may go on at once */
+    /** @param maxConcurrent executions that may use the CPUs at once */
     public void setMaxConcurrent(Integer maxConcurrent) {
         this.maxConcurrent = maxConcurrent;
+    }
+
+    /** @return executions that may be in progress beside them while they sleep */
+    public Integer getMaxAsleep() {
+        return maxAsleep;
+    }
+
+    /** @param maxAsleep executions that may be in progress beside them while they sleep */
+    public void setMaxAsleep(Integer maxAsleep) {
+        this.maxAsleep = maxAsleep;
     }
 
     /** @return URL of a pyexec serve that runs the scripts, or null: this machine does */

@@ -107,7 +107,7 @@ class PropertiesTest {
                 "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
                 "max-threads", "3", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
                 "session-hard-ttl", "none", "workspace-root", "/srv/w", "executable", "/opt/pyexec", "allow-missing", "landlock",
-                "queue-length", "9", "max-concurrent", "2", "verify-at-startup", "false", "url", "http://h", "token", "t",
+                "queue-length", "9", "max-concurrent", "2", "max-asleep", "3", "verify-at-startup", "false", "url", "http://h", "token", "t",
                 "session-prefix", "p.", "answer-timeout", "none");
         PyExecutionPolicy policy = properties.toPolicy();
         assertEquals("/usr/bin/python3", policy.getPythonBin());
@@ -138,6 +138,7 @@ class PropertiesTest {
         assertEquals(List.of("landlock"), properties.toHostConfig().getAllowMissing());
         assertEquals(9, properties.toHostConfig().getQueueLength());
         assertEquals(2, properties.toHostConfig().getMaxConcurrent());
+        assertEquals(3, properties.toHostConfig().getMaxAsleep());
         assertFalse(properties.isVerifyAtStartup());
         assertEquals("http://h", properties.toHostConfig().getUrl());
         assertEquals("t", properties.toHostConfig().getToken());

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "executor/host_memory.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fds.h"
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+/* The number of kB after a name, in bytes; UINT64_MAX: it is not there. */
+static uint64_t kilobytes_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at ? strtoull(at + strlen(name), NULL, 10) * 1024 : UINT64_MAX;
+}
+
+static uint64_t read_number(const char *folder, const char *file)
+{
+    char path[640], text[64];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    if (px_read_small_file(AT_FDCWD, path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
+        return UINT64_MAX; /* "max" among them */
+    return strtoull(text, NULL, 10);
+}
+
+/* Pages of files that were not used for a while are given up before the limit is reached. */
+static uint64_t read_reclaimable(const char *folder)
+{
+    char path[640], text[4096];
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
+        return 0;
+    const char *at = strstr(text, "\ninactive_file ");
+    return at ? strtoull(at + 15, NULL, 10) : 0;
+}
+
+static void apply_cgroup(const char *folder, struct px_host_memory *memory)
+{
+    uint64_t most = read_number(folder, "memory.max"), used = read_number(folder, "memory.current");
+    if (most == UINT64_MAX || used == UINT64_MAX)
+        return;
+    uint64_t reclaimable = read_reclaimable(folder);
+    used -= reclaimable < used ? reclaimable : used;
+    uint64_t available = used < most ? most - used : 0;
+    if (most < memory->total_bytes)
+        memory->total_bytes = most;
+    if (available < memory->available_bytes)
+        memory->available_bytes = available;
+}
+
+/* Own cgroup and all above it, as far as this process's cgroup namespace shows them. */
+static void apply_cgroups(struct px_host_memory *memory)
+{
+    char text[1024], folder[512];
+    if (px_read_small_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) < 0)
+        return;
+    const char *own = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+    if (!own)
+        return;
+    own = strchr(own, '/');
+    int length = own ? snprintf(folder, sizeof folder, CGROUP_ROOT "%.*s", (int)strcspn(own, "\n"), own) : -1;
+    if (length < 0 || (size_t)length >= sizeof folder || strstr(folder, "/.."))
+        return;
+    while (strlen(folder) >= strlen(CGROUP_ROOT)) {
+        apply_cgroup(folder, memory);
+        *strrchr(folder, '/') = '\0';
+    }
+}
+
+void px_host_memory_read(struct px_host_memory *ret)
+{
+    char text[512];
+    *ret = (struct px_host_memory){UINT64_MAX, UINT64_MAX};
+    if (px_read_small_file(AT_FDCWD, "/proc/meminfo", text, sizeof text) > 0) {
+        ret->total_bytes = kilobytes_after(text, "MemTotal:");
+        ret->available_bytes = kilobytes_after(text, "MemAvailable:");
+    }
+    apply_cgroups(ret);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "executor/turns.h"
+
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "executor/host_memory.h"
+
+/* A run that begins to wait gives up its turn so soon that many short sleeps fit into each other. One that has
+ * woken must wait longer: a script which alternates between both would take part with ever more others. Who
+ * sleeps may be hundreds: they are measured less often. */
+#define WINDOW_NS (5 * PX_NS_PER_MS)
+#define WINDOW_WOKEN_NS (100 * PX_NS_PER_MS)
+#define WINDOW_ASLEEP_NS (20 * PX_NS_PER_MS)
+
+#define DESCRIPTORS_OF_A_RUN 8 /* of the host: six, and two while it starts */
+#define DESCRIPTORS_KEPT 64
+#define END_WAIT_NS (100 * PX_NS_PER_MS)
+
+struct px_turn_waiter {
+    struct px_turn_waiter *next;
+    pthread_cond_t changed;
+};
+
+/* What the limit of open files has room for, beside the runs with a turn. */
+static size_t most_asleep(size_t wanted, size_t busy_max)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return wanted;
+    size_t all = limit.rlim_cur > DESCRIPTORS_KEPT ? (limit.rlim_cur - DESCRIPTORS_KEPT) / DESCRIPTORS_OF_A_RUN : 0;
+    size_t room = all > busy_max ? all - busy_max : 0;
+    return wanted < room ? wanted : room;
+}
+
+void px_turns_init(struct px_turns *turns)
+{
+    *turns = (struct px_turns){0};
+    pthread_mutex_init(&turns->lock, NULL);
+    px_cond_init(&turns->left);
+}
+
+void px_turns_configure(struct px_turns *turns, const struct px_host *host, const struct px_policy *policy)
+{
+    turns->busy_max = (size_t)host->max_concurrent;
+    turns->asleep_max = most_asleep((size_t)host->max_asleep, turns->busy_max);
+    turns->queue_max = (size_t)host->queue_length;
+    uint64_t most = UINT64_MAX / turns->busy_max, run_bytes = most;
+    if (policy->address_space_bytes != PX_NONE)
+        run_bytes = (uint64_t)policy->address_space_bytes + (uint64_t)policy->workspace_bytes;
+    turns->run_bytes = run_bytes < most ? run_bytes : most;
+}
+
+void px_turns_done(struct px_turns *turns)
+{
+    pthread_mutex_destroy(&turns->lock);
+    pthread_cond_destroy(&turns->left);
+}
+
+/* ---- States; call with the lock held ---- */
+
+static void list_turn(struct px_turns *turns, struct px_turn *turn)
+{
+    turn->previous = NULL;
+    turn->next = turns->first;
+    if (turn->next)
+        turn->next->previous = turn;
+    turns->first = turn;
+}
+
+static void unlist_turn(struct px_turns *turns, struct px_turn *turn)
+{
+    *(turn->previous ? &turn->previous->next : &turns->first) = turn->next;
+    if (turn->next)
+        turn->next->previous = turn->previous;
+}
+
+/* The only place that changes a state. */
+static void set_state(struct px_turns *turns, struct px_turn *turn, enum px_turn_state state)
+{
+    size_t *const counts[] = {[PX_TURN_OUT] = NULL, [PX_TURN_BUSY] = &turns->busy, [PX_TURN_ASLEEP] = &turns->asleep};
+    if (turn->state == state)
+        return;
+    if (turn->state == PX_TURN_OUT) {
+        turn->has_woken = false;
+        list_turn(turns, turn);
+    }
+    if (state == PX_TURN_OUT)
+        unlist_turn(turns, turn);
+    if (counts[turn->state])
+        --*counts[turn->state];
+    if (counts[state])
+        ++*counts[state];
+    turn->has_woken |= turn->state == PX_TURN_ASLEEP;
+    turn->state = state;
+}
+
+/* A run beside those with a turn starts only while the memory is free that max_concurrent runs may come to. On a
+ * small machine a quarter of its memory is enough. */
+static bool has_memory(const struct px_turns *turns)
+{
+    struct px_host_memory memory;
+    px_host_memory_read(&memory);
+    uint64_t kept = turns->busy_max * turns->run_bytes;
+    if (kept > memory.total_bytes / 4)
+        kept = memory.total_bytes / 4;
+    return memory.available_bytes >= kept;
+}
+
+/* When the last measurement was a while ago: finds out which runs are asleep. */
+static void measure(struct px_turns *turns)
+{
+    int64_t now = px_now_ns();
+    if (now - turns->measured_ns < WINDOW_NS)
+        return;
+    turns->measured_ns = now;
+    for (struct px_turn *turn = turns->first; turn; turn = turn->next) {
+        int64_t window = turn->state == PX_TURN_ASLEEP ? WINDOW_ASLEEP_NS
+                         : turn->has_woken             ? WINDOW_WOKEN_NS
+                                                       : WINDOW_NS;
+        bool waits = px_activity_waits(&turn->activity, window);
+        set_state(turns, turn, waits ? PX_TURN_ASLEEP : PX_TURN_BUSY);
+    }
+    turns->has_memory = has_memory(turns);
+}
+
+/* How many turns are free. While fewer runs than max_concurrent are in progress nothing needs measuring. */
+static size_t count_free(struct px_turns *turns)
+{
+    size_t in_progress = turns->busy + turns->asleep;
+    if (in_progress < turns->busy_max)
+        return turns->busy_max - in_progress;
+    size_t room = turns->busy_max + turns->asleep_max - in_progress;
+    if (!turns->asleep_max || in_progress >= turns->busy_max + turns->asleep_max)
+        return 0;
+    measure(turns);
+    size_t free_turns = turns->busy < turns->busy_max && turns->has_memory ? turns->busy_max - turns->busy : 0;
+    return free_turns < room ? free_turns : room;
+}
+
+static void wake_first(struct px_turns *turns)
+{
+    if (turns->first_waiter)
+        pthread_cond_signal(&turns->first_waiter->changed);
+}
+
+/* ---- Taking and giving back ---- */
+
+static int refuse(const struct px_turns *turns, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_OVERLOADED, "%zu runs are in progress, %zu of them asleep, and %zu are waiting",
+                 turns->busy + turns->asleep, turns->asleep, turns->queued);
+    return px_error_hint(error, "The code never started; try again later, or raise queue_length or max_concurrent.");
+}
+
+/* Waits at the end of the queue. Whoever is first in it measures those that run. */
+static void await_turn(struct px_turns *turns)
+{
+    struct px_turn_waiter waiter = {0};
+    px_cond_init(&waiter.changed);
+    *(turns->first_waiter ? &turns->last_waiter->next : &turns->first_waiter) = &waiter;
+    turns->last_waiter = &waiter;
+    turns->queued++;
+    while (!turns->closed && (turns->first_waiter != &waiter || !count_free(turns))) {
+        size_t in_progress = turns->busy + turns->asleep;
+        bool measures = turns->first_waiter == &waiter && in_progress < turns->busy_max + turns->asleep_max;
+        if (measures)
+            px_cond_wait_until(&waiter.changed, &turns->lock, turns->measured_ns + WINDOW_NS);
+        else
+            pthread_cond_wait(&waiter.changed, &turns->lock);
+    }
+    struct px_turn_waiter **at = &turns->first_waiter, *before = NULL;
+    while (*at != &waiter) {
+        before = *at;
+        at = &before->next;
+    }
+    *at = waiter.next;
+    if (turns->last_waiter == &waiter)
+        turns->last_waiter = before;
+    turns->queued--;
+    pthread_cond_destroy(&waiter.changed);
+}
+
+int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error)
+{
+    int result = 0;
+    pthread_mutex_lock(&turns->lock);
+    bool waits = !turns->closed && (turns->first_waiter || !count_free(turns));
+    if (waits && !patient && turns->queued >= turns->queue_max) {
+        result = refuse(turns, error);
+    } else {
+        if (waits)
+            await_turn(turns);
+        turn->turns = turns;
+        if (turns->closed)
+            result = px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
+        else
+            set_state(turns, turn, PX_TURN_BUSY);
+        wake_first(turns);
+        pthread_cond_broadcast(&turns->left);
+    }
+    pthread_mutex_unlock(&turns->lock);
+    return result;
+}
+
+void px_turn_give_back(struct px_turn *turn)
+{
+    struct px_turns *turns = turn->turns;
+    if (!turns)
+        return;
+    pthread_mutex_lock(&turns->lock);
+    set_state(turns, turn, PX_TURN_OUT);
+    wake_first(turns);
+    pthread_cond_broadcast(&turns->left);
+    pthread_mutex_unlock(&turns->lock);
+}
+
+void px_turn_watch(void *data, const struct px_child *child, int64_t cpu_ns)
+{
+    struct px_turn *turn = data;
+    pthread_mutex_lock(&turn->turns->lock);
+    if (child) {
+        px_activity_begin(&turn->activity, child, cpu_ns);
+    } else {
+        px_activity_end(&turn->activity);
+        set_state(turn->turns, turn, PX_TURN_BUSY);
+    }
+    pthread_mutex_unlock(&turn->turns->lock);
+}
+
+size_t px_turns_free(struct px_turns *turns)
+{
+    pthread_mutex_lock(&turns->lock);
+    size_t count = count_free(turns);
+    pthread_mutex_unlock(&turns->lock);
+    return count;
+}
+
+void px_turns_count(struct px_turns *turns, struct px_turn_counts *ret)
+{
+    pthread_mutex_lock(&turns->lock);
+    measure(turns);
+    *ret = (struct px_turn_counts){turns->busy, turns->asleep, turns->queued};
+    pthread_mutex_unlock(&turns->lock);
+}
+
+/* ---- The end ---- */
+
+void px_turns_close(struct px_turns *turns)
+{
+    pthread_mutex_lock(&turns->lock);
+    turns->closed = true;
+    for (struct px_turn_waiter *at = turns->first_waiter; at; at = at->next)
+        pthread_cond_signal(&at->changed);
+    pthread_mutex_unlock(&turns->lock);
+}
+
+bool px_turns_await_end(struct px_turns *turns)
+{
+    pthread_mutex_lock(&turns->lock);
+    if (turns->first || turns->queued)
+        px_cond_wait_until(&turns->left, &turns->lock, px_now_ns() + END_WAIT_NS);
+    bool ended = !turns->first && !turns->queued;
+    pthread_mutex_unlock(&turns->lock);
+    return ended;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/activity.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fds.h"
+#include "base/retry.h"
+
+/* Reading one thread's state takes about 20 µs. The caller may hold a lock: a process with more threads is
+ * not examined, and counts as busy. */
+#define ACTIVITY_THREADS_MAX 32
+#define BUSY_PARTS 100 /* one part of so many of the time on a CPU is busy */
+
+void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns)
+{
+    *activity = (struct px_activity){.child = child, .measured_ns = px_now_ns(), .cpu_ns = cpu_ns};
+}
+
+void px_activity_end(struct px_activity *activity)
+{
+    *activity = (struct px_activity){0};
+}
+
+/* A letter of proc_pid_stat(5), or '?'. The name before it can hold any byte, which the script chooses. */
+static char thread_state(int tasks, const char *thread)
+{
+    char path[280], text[512];
+    snprintf(path, sizeof path, "%s/stat", thread);
+    if (px_read_small_file(tasks, path, text, sizeof text) < 0)
+        return '?';
+    const char *end = strrchr(text, ')');
+    return end && end[1] == ' ' ? end[2] : '?';
+}
+
+/* R: on a CPU or ready for one. D: in the middle of a read from a disk, after which it goes on. */
+static bool is_at_rest(char state)
+{
+    return state != 'R' && state != 'D' && state != '?';
+}
+
+static bool all_at_rest(DIR *tasks)
+{
+    unsigned threads = 0;
+    for (const struct dirent *entry; (entry = readdir(tasks));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        if (++threads > ACTIVITY_THREADS_MAX || !is_at_rest(thread_state(dirfd(tasks), entry->d_name)))
+            return false;
+    }
+    return threads > 0;
+}
+
+static bool no_thread_is_ready(const struct px_child *child)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/task", child->host_pid);
+    px_auto_fd int fd = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *tasks = fd < 0 ? NULL : fdopendir(fd);
+    if (!tasks)
+        return false;
+    (void)TAKE_FD(fd); /* closedir() closes it */
+    bool rest = all_at_rest(tasks);
+    closedir(tasks);
+    return rest;
+}
+
+bool px_activity_waits(struct px_activity *activity, int64_t window_ns)
+{
+    int64_t now = px_now_ns(), elapsed = now - activity->measured_ns;
+    if (!activity->child || elapsed < window_ns)
+        return activity->waits;
+    int64_t cpu = px_child_cpu_ns(activity->child);
+    bool idle = cpu >= 0 && activity->cpu_ns >= 0 && (cpu - activity->cpu_ns) * BUSY_PARTS < elapsed;
+    /* One that waits already goes on waiting until it has used CPU time: hundreds are asked at once, and their
+     * threads are not read each time. PIDs are reused: the process must still be there after they were read. */
+    activity->waits =
+        idle && (activity->waits || (no_thread_is_ready(activity->child) && px_child_alive(activity->child)));
+    activity->measured_ns = now;
+    activity->cpu_ns = cpu;
+    return activity->waits;
+}

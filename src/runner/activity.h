@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether a run's process waits: it sleeps, or waits for input or an answer. The kernel says so, never the
+ * process: its CPU time, and the states of its threads. */
+#ifndef PX_RUNNER_ACTIVITY_H
+#define PX_RUNNER_ACTIVITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runner/child.h"
+
+struct px_activity {
+    const struct px_child *child; /* NULL: nothing to measure, and so it does not wait */
+    int64_t measured_ns, cpu_ns;  /* when the last measurement was, and the CPU time then */
+    bool waits;                   /* what it found */
+};
+
+/* Measures this child from now on, whose CPU time is `cpu_ns` now, or -1. It must not be freed before
+ * px_activity_end(). */
+void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns);
+void px_activity_end(struct px_activity *activity);
+
+/* True when the child used less than 1 % of one CPU since the last measurement, and no thread of it was ready to
+ * run when that began: a thread that other processes keep from the CPU does not wait. Measures again when the last measurement
+ * is `window_ns` or more ago, else repeats its answer. False too when /proc does not show the child. Not
+ * thread-safe. */
+bool px_activity_waits(struct px_activity *activity, int64_t window_ns);
+
+#endif

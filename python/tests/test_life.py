@@ -15,7 +15,7 @@ from pyexec import ClosedError, ConnectionLostError, InvalidPolicyError, Program
 
 
 def rpc_pid(client):
-    return client._transport._process.popen.pid
+    return client._transport._inner._process.popen.pid
 
 
 def python(code, **keywords):
@@ -134,7 +134,7 @@ def test_signals_to_the_whole_service_cancel_no_call():
         px = Pyexec(policy={"disable_open": False, "use_import_whitelist": False, "banned_imports": [], "timeout_ms": 60000})
         session = px.session("s")
         session.execute("x = 1")
-        found, below = [], [px._transport._process.popen.pid]
+        found, below = [], [px._transport._inner._process.popen.pid]
         while below:
             pid = below.pop()
             found.append(pid)
@@ -192,7 +192,7 @@ def test_nothing_is_left_however_it_ends(end):
         from pyexec import Pyexec
         px = Pyexec(policy={"timeout_ms": 60000, "cpu_time_seconds": 60})
         px.session("s").execute("x = 1")
-        print(px._transport._process.popen.pid, flush=True)
+        print(px._transport._inner._process.popen.pid, flush=True)
         %s
         """ % end) as process:
         pid = int(process.stdout.readline())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 from . import _operations as operations
 from ._operations import Operation, SessionOperations
 from ._transport import Call, Event, OnEvent, Transport
-from .client import http_transport, rpc_transport
+from .client import RETRY_OVERLOADED, http_transport, rpc_transport
 from .errors import ConflictError, SessionNotFoundError
 from .types import FileEntry, Policy, RequestFields, Result, SessionConfig
 
@@ -42,13 +42,14 @@ class AsyncPyexec:
     """`Pyexec` for asyncio. It may be used from several event loops; each call belongs to the one that awaits it."""
 
     def __init__(self, *, policy: Optional[Policy] = None, session: Optional[SessionConfig] = None,
-                 host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None) -> None:
-        self._transport = rpc_transport(policy, session, host, program)
+                 host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None,
+                 retry_overloaded: float = RETRY_OVERLOADED) -> None:
+        self._transport = rpc_transport(policy, session, host, program, retry_overloaded)
 
     @classmethod
-    def connect(cls, url: str, *, token: Optional[str] = None) -> Self:
+    def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED) -> Self:
         client = cls.__new__(cls)
-        client._transport = http_transport(url, token)
+        client._transport = http_transport(url, token, retry_overloaded)
         return client
 
     async def start(self) -> Mapping[str, Any]:

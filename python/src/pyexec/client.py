@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from . import _operations as operations
 from ._operations import Operation, SessionOperations, plain_policy
+from ._retry import RetryingTransport
 from ._rpc import RpcTransport
 from ._transport import Call, Event, OnEvent, Transport
 from .errors import ConflictError, SessionNotFoundError
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
     from .aio import AsyncPyexec
 
 T = TypeVar("T")
+RETRY_OVERLOADED = 10.0     # seconds
 
 
 def rpc_transport(policy: Optional[Policy], session: Optional[SessionConfig], host: Optional[Mapping[str, Any]],
-                  program: Optional[str]) -> Transport:
+                  program: Optional[str], retry_overloaded: float) -> Transport:
     initialize = {"policy": plain_policy(policy), "session": session, "host": host}
-    return RpcTransport(program, {key: value for key, value in initialize.items() if value})
+    return RetryingTransport(RpcTransport(program, {key: value for key, value in initialize.items() if value}), retry_overloaded)
 
 
-def http_transport(url: str, token: Optional[str]) -> Transport:
+def http_transport(url: str, token: Optional[str], retry_overloaded: float) -> Transport:
     from ._http import HttpTransport    # which needs httpx
-    return HttpTransport(url, token)
+    return RetryingTransport(HttpTransport(url, token), retry_overloaded)
 
 
 class Pyexec:
@@ -41,6 +43,8 @@ class Pyexec:
 
     policy, session, host: the defaults of runs, of sessions, and of the process (docs/configuration.md).
     program: the path of `pyexec`, else the environment variable PYEXEC, else as in PATH.
+    retry_overloaded: for so many seconds a call that is refused as overloaded is made again, after the time that the
+    refusal says; its code never started. Then it raises OverloadedError. 0: at once.
 
     For any number of threads. The process starts with the first call (or `start`, or `with`); when it has died, the
     calls that it had raise ConnectionLostError and the next one starts it again. A forked child gets one of its own.
@@ -48,15 +52,16 @@ class Pyexec:
     """
 
     def __init__(self, *, policy: Optional[Policy] = None, session: Optional[SessionConfig] = None,
-                 host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None) -> None:
-        self._transport = rpc_transport(policy, session, host, program)
+                 host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None,
+                 retry_overloaded: float = RETRY_OVERLOADED) -> None:
+        self._transport = rpc_transport(policy, session, host, program, retry_overloaded)
         self.policy: Mapping[str, Any] = plain_policy(policy)       # what was given; over HTTP the server's is not known
 
     @classmethod
-    def connect(cls, url: str, *, token: Optional[str] = None) -> Self:
+    def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED) -> Self:
         """A client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT"; needs pyexec-client[http]."""
         client = cls.__new__(cls)
-        client._transport, client.policy = http_transport(url, token), {}
+        client._transport, client.policy = http_transport(url, token, retry_overloaded), {}
         return client
 
     def aio(self) -> AsyncPyexec:

@@ -24,6 +24,7 @@ public class HostConfig {
     private String token;
     private String sessionPrefix;
     private Duration answerTimeout = Duration.ofMinutes(5);
+    private Duration retryOverloaded = Duration.ofSeconds(10);
     private HttpClient httpClient;
     private Executor asyncExecutor;
 
@@ -161,6 +162,21 @@ public class HostConfig {
      */
     public HostConfig setAnswerTimeout(Duration answerTimeout) {
         this.answerTimeout = answerTimeout;
+        return this;
+    }
+
+    /** @return how long a call that is refused as overloaded is made again */
+    public Duration getRetryOverloaded() {
+        return retryOverloaded;
+    }
+
+    /**
+     * @param retryOverloaded how long a call that is refused as overloaded is made again, each time after the refusal's
+     *     {@link PyExecutorOverloadedException#getRetryAfter()}; its code never started. Null or zero: not at all
+     * @return this
+     */
+    public HostConfig setRetryOverloaded(Duration retryOverloaded) {
+        this.retryOverloaded = retryOverloaded;
         return this;
     }
 

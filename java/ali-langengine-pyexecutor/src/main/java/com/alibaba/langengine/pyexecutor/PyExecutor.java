@@ -2,6 +2,7 @@
 package com.alibaba.langengine.pyexecutor;
 
 import java.lang.ref.Cleaner;
+import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -10,6 +11,7 @@ import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
 /**
@@ -31,6 +33,7 @@ public class PyExecutor implements AutoCloseable {
     private final Cleaner.Cleanable cleanable;
     private final Listeners listeners = new Listeners();
     private final AsyncExecutor asyncExecutor;
+    private final Duration retryOverloaded;
 
     /**
      * An executor without sessions.
@@ -63,6 +66,7 @@ public class PyExecutor implements AutoCloseable {
         this.sessionsEnabled = sessionConfig != null && sessionConfig.isEnabled();
         HostConfig host = hostConfig == null ? new HostConfig() : hostConfig;
         this.asyncExecutor = new AsyncExecutor(host.getAsyncExecutor());
+        this.retryOverloaded = host.getRetryOverloaded();
         RemoteServer server = RemoteServer.find(host, asyncExecutor);
         this.transport = server == null ? new NativeClient(this.policy, sessionConfig, host)
                 : new RemoteClient(this.policy, sessionConfig, server, host);
@@ -363,9 +367,21 @@ public class PyExecutor implements AutoCloseable {
         Listeners.Watched watched = listeners.start(sessionId);
         Transport.Pending<?> pending = null;
         Map<String, Object> answer;
+        OverloadRetry retry = new OverloadRetry(retryOverloaded);
         try {
-            pending = sending.make();
-            answer = pending.await();
+            while (true) {
+                try {
+                    pending = sending.make();
+                    answer = pending.await();
+                    break;
+                } catch (PyExecutorOverloadedException e) {
+                    long wait = retry.waitNanos(e);
+                    if (wait < 0) {
+                        throw e;
+                    }
+                    TimeUnit.NANOSECONDS.sleep(wait);
+                }
+            }
         } catch (RuntimeException | InterruptedException e) {
             noteLoss(pending, e, sessionId);
             watched.ended(null, e);
@@ -375,40 +391,83 @@ public class PyExecutor implements AutoCloseable {
     }
 
     private CompletableFuture<PyExecutionResult> async(String sessionId, Call<Transport.Pending<?>> sending) {
-        Listeners.Watched watched = listeners.start(sessionId);
-        try {
-            return async(sessionId, sending.make(), watched);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            watched.ended(null, e);
-            return CompletableFuture.failedFuture(e);
-        } catch (PyExecutorException | IllegalArgumentException e) {
-            watched.ended(null, e);
-            return CompletableFuture.failedFuture(e);
-        }
+        return new AsyncRun(sessionId, sending).begin();
     }
 
-    private <A> CompletableFuture<PyExecutionResult> async(String sessionId, Transport.Pending<A> pending, Listeners.Watched watched) {
-        CompletableFuture<PyExecutionResult> future = new CompletableFuture<>();
-        // Whatever completes it before the answer is there ends the script: cancel, orTimeout, the caller's own value.
-        future.whenComplete((result, failure) -> {
-            if (!pending.answer().isDone()) {
-                pending.cancel();
-            }
-        });
-        // Not on the thread that reads the answers: what follows is the caller's.
-        pending.answer().whenCompleteAsync((answer, failure) -> {
+    /** A run that completes a future, with its further attempts. */
+    private final class AsyncRun {
+        private final String sessionId;
+        private final Call<Transport.Pending<?>> sending;
+        private final Listeners.Watched watched;
+        private final OverloadRetry retry = new OverloadRetry(retryOverloaded);
+        private final CompletableFuture<PyExecutionResult> future = new CompletableFuture<>();
+        private volatile Transport.Pending<?> pending;
+
+        AsyncRun(String sessionId, Call<Transport.Pending<?>> sending) {
+            this.sessionId = sessionId;
+            this.sending = sending;
+            this.watched = listeners.start(sessionId);
+            // Whatever completes it before the answer is there ends the script: cancel, orTimeout, the caller's own value.
+            future.whenComplete((result, failure) -> cancel(pending));
+        }
+
+        CompletableFuture<PyExecutionResult> begin() {
             try {
-                future.complete(result(decoded(pending, answer, failure), sessionId, watched));
+                send(sending.make());
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                fail(e);
+            } catch (PyExecutorException | IllegalArgumentException e) {
+                fail(e);
+            }
+            return future;
+        }
+
+        private <A> void send(Transport.Pending<A> sent) {
+            pending = sent;
+            if (future.isDone()) {
+                cancel(sent);
+            }
+            // Not on the thread that reads the answers: what follows is the caller's.
+            sent.answer().whenCompleteAsync((answer, failure) -> answered(sent, answer, failure), asyncExecutor);
+        }
+
+        private void cancel(Transport.Pending<?> sent) {
+            if (sent != null && !sent.answer().isDone()) {
+                sent.cancel();
+            }
+        }
+
+        private <A> void answered(Transport.Pending<A> sent, A answer, Throwable failure) {
+            try {
+                future.complete(result(decoded(sent, answer, failure), sessionId, watched));
             } catch (PyExecutionTimeoutException e) {
                 future.completeExceptionally(e);
+            } catch (PyExecutorOverloadedException e) {
+                long wait = future.isDone() ? -1 : retry.waitNanos(e);
+                if (wait < 0) {
+                    fail(e);
+                } else {
+                    CompletableFuture.delayedExecutor(wait, TimeUnit.NANOSECONDS, asyncExecutor).execute(this::again);
+                }
             } catch (RuntimeException e) {
-                noteLoss(pending, e, sessionId);
-                watched.ended(null, future.isCancelled() ? new CancellationException("the caller cancelled the future") : e);
-                future.completeExceptionally(e);
+                noteLoss(sent, e, sessionId);
+                fail(e);
             }
-        }, asyncExecutor);
-        return future;
+        }
+
+        private void again() {
+            if (future.isDone()) {
+                fail(new CancellationException("the caller completed the future"));
+            } else {
+                begin();
+            }
+        }
+
+        private void fail(Exception e) {
+            watched.ended(null, future.isCancelled() ? new CancellationException("the caller cancelled the future") : e);
+            future.completeExceptionally(e);
+        }
     }
 
     private static <A> Map<String, Object> decoded(Transport.Pending<A> pending, A answer, Throwable failure) {

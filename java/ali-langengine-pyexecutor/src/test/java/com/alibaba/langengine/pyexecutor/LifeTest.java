@@ -77,7 +77,7 @@ class LifeTest {
 
     @Test
     void tooManyCallsAreATypedException() throws Exception {
-        HostConfig host = new HostConfig().setMaxConcurrent(1).setQueueLength(0);
+        HostConfig host = new HostConfig().setMaxConcurrent(1).setQueueLength(0).setRetryOverloaded(null);
         try (PyExecutor executor = new PyExecutor(null, null, host)) {
             CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\nend = time.time() + 4\nwhile time.time() < end: pass", null);
             until(() -> running(executor) == 1);

@@ -61,7 +61,7 @@ class ListenersTest {
 
     @Test
     void failuresOfTheHostAreTold() throws Exception {
-        try (PyExecutor executor = listenedTo(new HostConfig().setMaxConcurrent(1).setQueueLength(0))) {
+        try (PyExecutor executor = listenedTo(new HostConfig().setMaxConcurrent(1).setQueueLength(0).setRetryOverloaded(Duration.ZERO))) {
             CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("while True: pass", null);
             until(() -> ((Number) executor.stats().get("running")).intValue() == 1);
             assertThrows(PyExecutorOverloadedException.class, () -> executor.executeOnce("1", null));

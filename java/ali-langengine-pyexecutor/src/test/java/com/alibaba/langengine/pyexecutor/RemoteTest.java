@@ -197,7 +197,7 @@ class RemoteTest {
     @Test
     void tooManyCallsAreATypedException() throws Exception {
         Map<String, String> narrow = Map.of("PYEXEC_HOST_MAX_CONCURRENT", "1", "PYEXEC_HOST_QUEUE_LENGTH", "0");
-        try (Serve serve = new Serve(0, "", narrow, "--timeout", "1m"); PyExecutor executor = executor(serve.host())) {
+        try (Serve serve = new Serve(0, "", narrow, "--timeout", "1m"); PyExecutor executor = executor(serve.host().setRetryOverloaded(null))) {
             CompletableFuture<PyExecutionResult> running = executor.executeOnceAsync("import time\nend = time.time() + 2\nwhile time.time() < end: pass", null);
             until(() -> serve.metric("pyexec_running") == 1);
             PyExecutorOverloadedException refused = assertThrows(PyExecutorOverloadedException.class, () -> executor.executeOnce("1", null));
@@ -206,7 +206,7 @@ class RemoteTest {
             assertTrue(running.get(60, TimeUnit.SECONDS).isOk());
             assertEquals("1", executor.executeOnce("1", null).getLastValueRepr());
         }
-        try (Serve serve = new Serve(0, "rate=1", Map.of()); PyExecutor executor = executor(serve.host())) {
+        try (Serve serve = new Serve(0, "rate=1", Map.of()); PyExecutor executor = executor(serve.host().setRetryOverloaded(null))) {
             PyExecutorOverloadedException refused = assertThrows(PyExecutorOverloadedException.class, () -> {
                 for (int i = 0; i < 20; i++) {
                     executor.executeOnce("1", null);

@@ -145,6 +145,9 @@ public class PyExecutorProperties {
     @PropertyText(value = "answer-timeout", nullable = true)
     private Duration answerTimeout = Duration.ofMinutes(5);
 
+    /** How long a call that is refused as overloaded is made again; its code never started. 0: not at all. */
+    private Duration retryOverloaded = Duration.ofSeconds(10);
+
     /**
      * Whether the application fails to start when this machine can't run scripts; else the first call fails.
      */
@@ -214,7 +217,7 @@ public class PyExecutorProperties {
     public HostConfig toHostConfig() {
         HostConfig config = new HostConfig().setExecutable(executable).setQueueLength(queueLength).setMaxConcurrent(maxConcurrent)
                 .setMaxAsleep(maxAsleep).setUrl(url).setToken(token).setSessionPrefix(sessionPrefix)
-                .setAnswerTimeout(answerTimeout);
+                .setAnswerTimeout(answerTimeout).setRetryOverloaded(retryOverloaded);
         return allowMissing == null ? config : config.setAllowMissing(allowMissing.toArray(new String[0]));
     }
 
@@ -585,6 +588,16 @@ public class PyExecutorProperties {
     /** @param answerTimeout how long an answer of the server may take beyond a run's own limit; null: no limit */
     public void setAnswerTimeout(Duration answerTimeout) {
         this.answerTimeout = PropertyTextConverter.value(answerTimeout);
+    }
+
+    /** @return how long a call that is refused as overloaded is made again */
+    public Duration getRetryOverloaded() {
+        return retryOverloaded;
+    }
+
+    /** @param retryOverloaded how long a call that is refused as overloaded is made again; null or 0: not at all */
+    public void setRetryOverloaded(Duration retryOverloaded) {
+        this.retryOverloaded = PropertyTextConverter.value(retryOverloaded);
     }
 
     /** @return whether the application fails to start when this machine can't run scripts; else the first call fails */

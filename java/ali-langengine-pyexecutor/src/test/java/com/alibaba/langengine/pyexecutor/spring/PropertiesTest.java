@@ -108,7 +108,7 @@ class PropertiesTest {
                 "max-threads", "3", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
                 "session-hard-ttl", "none", "workspace-root", "/srv/w", "executable", "/opt/pyexec", "allow-missing", "landlock",
                 "queue-length", "9", "max-concurrent", "2", "max-asleep", "3", "verify-at-startup", "false", "url", "http://h", "token", "t",
-                "session-prefix", "p.", "answer-timeout", "none");
+                "session-prefix", "p.", "answer-timeout", "none", "retry-overloaded", "3s");
         PyExecutionPolicy policy = properties.toPolicy();
         assertEquals("/usr/bin/python3", policy.getPythonBin());
         assertEquals(Duration.ofSeconds(2), policy.getTimeout());
@@ -139,6 +139,7 @@ class PropertiesTest {
         assertEquals(9, properties.toHostConfig().getQueueLength());
         assertEquals(2, properties.toHostConfig().getMaxConcurrent());
         assertEquals(3, properties.toHostConfig().getMaxAsleep());
+        assertEquals(Duration.ofSeconds(3), properties.toHostConfig().getRetryOverloaded());
         assertFalse(properties.isVerifyAtStartup());
         assertEquals("http://h", properties.toHostConfig().getUrl());
         assertEquals("t", properties.toHostConfig().getToken());

@@ -8,13 +8,12 @@ import subprocess
 
 import pytest
 
-from browser import browsing
 from conftest import ROOT
-from playground import TOKEN, Page, playing, proxy
+from playground import FLAGS, TOKEN, Page, proxy
+from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
 from serving import serving, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-FLAGS = ["--files", "full", "--timeout", "60s", "--cpu-time-seconds", "60", "--allow-import", "zlib,struct,sys"]
 PNG = """
 import struct, zlib, base64
 def chunk(kind, data):
@@ -24,31 +23,6 @@ def png(color, width=40, height=30):
     return (b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 """
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """The module's server and browser outlive each test."""
-
-
-@pytest.fixture(scope="module")
-def server(own):
-    with playing(own, *FLAGS, others=[token_line("bob", "another")]) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(server):
-    with browsing() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser, server):
-    """Entered; in normal use nothing that the page does is against its own policy."""
-    page = Page(browser, server).enter()
-    yield page
-    assert browser.violations() == []
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +144,9 @@ def test_events_are_read_however_they_are_cut(packages):
 def test_the_token_is_asked_for_and_a_wrong_one_is_told(browser, server):
     from selenium.webdriver.common.keys import Keys
     page = Page(browser, server)
-    browser.open(page.address)
+    page.leave()
     browser.value("sessionStorage.clear()")
-    browser.driver.refresh()
+    browser.open(page.address)
     wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
     browser.shot("token")
     page.keys("wrong", Keys.ENTER)
@@ -292,12 +266,11 @@ def test_the_other_forms(page):
 
 def test_behind_a_proxy_below_a_path_no_token_is_asked_for(browser, server):
     with proxy(server.socket, "/tools/pyexec") as address:
-        browser.open(address + "/tools/pyexec/")
         page = Page(browser, server)
         page.address = address + "/tools/pyexec/"
+        page.leave()
         browser.value("sessionStorage.clear()")
-        browser.driver.refresh()
-        wait_for(lambda: page.value("document.body.dataset.ready"), "the page does not begin")
+        page.load()
         assert "42" in page.run("6 * 7") and not page.find("aside > button").is_displayed()
         assert "1,2" in page.run("open('f', 'w').write('1,2')\nopen('f').read()")
         assert browser.violations() == []
@@ -354,8 +327,7 @@ def test_sessions_are_listed_opened_and_closed(page, server):
 
 def test_a_reload_keeps_cells_and_session(page):
     page.run("kept = 'over the reload'")
-    page.driver.refresh()
-    wait_for(lambda: page.value("document.body.dataset.ready"), "the page does not begin")
+    page.reload()
     assert "kept = 'over the reload'" in page.text(".cm-content")
     assert "'over the reload'" in page.run("kept")
 
@@ -409,8 +381,7 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page):
         wait_for(lambda: background() == "rgb(246, 247, 249)", "not light")
         page.find("#theme").click()
         assert background() == "rgb(22, 25, 29)"
-        page.driver.refresh()
-        wait_for(lambda: page.value("document.body.dataset.ready"), "the page does not begin")
+        page.reload()
         assert background() == "rgb(22, 25, 29)"
     finally:
         system("")

@@ -1,11 +1,12 @@
 """What a hostile script can bring to the playground's page: text, HTML, pictures, names, errors. No script of it runs,
 no request leaves, nothing of the page changes."""
 import json
+import urllib.request
 
 import pytest
 
-from browser import browsing
-from playground import TOKEN, Page, playing, site
+from playground import TOKEN, Page, site
+from playground import browser, nothing_left, server       # noqa: F401 (fixtures)
 from serving import wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -39,23 +40,6 @@ SVG = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/
 <img xmlns="http://www.w3.org/1999/xhtml" src="SITE/inner" onerror="top.pwned=22"/></foreignObject></svg>"""
 
 
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """The module's server and browser outlive each test."""
-
-
-@pytest.fixture(scope="module")
-def server(own):
-    with playing(own, "--files", "full", "--timeout", "30s", "--allow-import", "sys") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(server):
-    with browsing() as running:
-        yield running
-
-
 @pytest.fixture(scope="module")
 def elsewhere():
     with site(b"reached") as there:
@@ -70,15 +54,35 @@ def page(browser, server, elsewhere):
     browser.requested.clear()
     page = Page(browser, server).enter()
     yield page
-    browser.value("await new Promise(done => setTimeout(done, 500))")
+    settle(page)
     assert page.value("window.pwned ?? null") is None
-    assert asked == []
+    # What is asked of the other site would be seen.
+    urllib.request.urlopen(address + "/seen").close()
+    assert asked == ["/seen"]
+    asked.clear()
     assert page.driver.current_url == page.address and len(page.driver.window_handles) == 1
     browser.logs()
     away = [one for one in browser.requested if not one.startswith((page.address, "data:", "chrome", "about:srcdoc"))]
     assert away == []
     assert page.count() >= 1 and page.value("document.querySelectorAll('script, iframe[src]').length") <= 1
     assert "42" in page.run("6 * 7")
+
+
+def settle(page):
+    """All that was displayed has loaded, two frames were drawn since, and a request has come back: a script, a refresh or
+    a request of a display would have had its turn."""
+    for frame in page.driver.find_elements("css selector", "iframe"):
+        page.driver.switch_to.frame(frame)
+        try:
+            wait_for(lambda: page.driver.execute_script("return document.readyState === 'complete' && document.body !== null"),
+                     "a frame does not load")
+        finally:
+            page.driver.switch_to.default_content()
+    wait_for(lambda: page.value("[...document.images].every(one => one.complete)"), "a picture does not load")
+    page.browser.value("""
+        for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+        await fetch('healthz', {cache: 'no-store'});
+    """)
 
 
 def shown(bundle):
@@ -134,10 +138,10 @@ def test_names_of_files_and_sessions_do_nothing(page, elsewhere, server):
     for name in names:
         assert server.ask("POST", "/v1/sessions", {"id": name}, address=server.tcp, token=TOKEN).status == 400
     # One that was put into this tab's store.
-    page.browser.value("sessionStorage.setItem('session', args[0]); sessionStorage.setItem('cells', args[1])",
-                       "<img src=x onerror=window.pwned=1>/../..", json.dumps(TEXTS))
-    page.driver.refresh()
-    wait_for(lambda: page.value("document.body.dataset.ready"), "the page does not begin")
+    page.leave()
+    page.store("session", "<img src=x onerror=window.pwned=1>/../..")
+    page.store("cells", json.dumps(TEXTS))
+    page.load()
     assert page.count() == len(TEXTS) and page.text("header bdi").startswith("s-")
 
 

@@ -1,12 +1,10 @@
 """The playground in daily use: narrow windows, long output, tables, plots, restarts."""
 import pytest
 
-from browser import browsing
-from playground import Page, playing
-from serving import token_line, wait_for
+from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
+from serving import wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-FLAGS = ["--files", "full", "--timeout", "60s", "--cpu-time-seconds", "60", "--allow-import", "sys,time"]
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><path d="M5 35 L30 5 L55 30" stroke="black" fill="none"/></svg>"""
 PLOT = "display({'image/svg+xml': %r, 'text/plain': 'a plot'}, raw=True)" % SVG
 
@@ -16,31 +14,6 @@ def table(rows, cell="cell"):
     row = "<tr>" + "<td>%s</td>" % cell * 4 + "</tr>"
     html = "<div><table><thead><tr><th>a</th></tr></thead><tbody>%s</tbody></table><p>%d rows × 4 columns</p></div>" % (row * rows, rows)
     return "display({'text/html': %r}, raw=True)" % html
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """The module's server and browser outlive each test."""
-
-
-@pytest.fixture(scope="module")
-def server(own):
-    with playing(own, *FLAGS, others=[token_line("bob", "another")]) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(server):
-    with browsing() as running:
-        running.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
-        yield running
-
-
-@pytest.fixture
-def page(browser, server):
-    page = Page(browser, server).enter()
-    yield page
-    assert browser.violations() == []
 
 
 def inside(page, expression):

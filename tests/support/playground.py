@@ -6,9 +6,11 @@ import threading
 
 import pytest
 
+from browser import browsing
 from serving import Connection, serving, token_line, wait_for
 
 TOKEN = "the-token"
+FLAGS = ["--files", "full", "--timeout", "60s", "--cpu-time-seconds", "60", "--allow-import", "zlib,struct,sys,time"]
 
 
 @contextlib.contextmanager
@@ -20,6 +22,34 @@ def playing(own, *flags, others=()):
         yield running
 
 
+# ---- Fixtures: a test file imports those that it uses ----
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """The module's server and browser outlive each test."""
+
+
+@pytest.fixture(scope="module")
+def server(own):
+    with playing(own, *FLAGS, others=[token_line("bob", "another")]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(server):
+    with browsing() as running:
+        running.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+        yield running
+
+
+@pytest.fixture
+def page(browser, server):
+    """Entered; in normal use nothing that the page does is against its own policy."""
+    page = Page(browser, server).enter()
+    yield page
+    assert browser.violations() == []
+
+
 class Page:
     def __init__(self, browser, server):
         self.browser, self.server, self.driver = browser, server, browser.driver
@@ -29,11 +59,26 @@ class Page:
 
     def enter(self, token=TOKEN):
         """A fresh tab's state, with a token that was given before."""
+        self.leave()
+        self.browser.value("sessionStorage.clear(); localStorage.clear()")
+        self.store("token", token)
+        return self.load()
+
+    def leave(self):
+        """For another page of the same server, which has no scripts: the tab's state stays as it is now."""
+        self.browser.open(self.address + "playground/licenses.txt")
+
+    def store(self, name, text):
+        self.browser.value("sessionStorage.setItem(args[0], args[1])", name, text)
+
+    def load(self):
         self.browser.open(self.address)
-        self.browser.value("sessionStorage.clear(); localStorage.clear(); sessionStorage.setItem('token', args[0])", token)
-        self.browser.driver.refresh()
         wait_for(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
         return self
+
+    def reload(self):
+        self.driver.refresh()
+        wait_for(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
 
     def value(self, expression, *arguments):
         return self.browser.value("return " + expression, *arguments)

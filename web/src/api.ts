@@ -68,9 +68,13 @@ export class Api {
   onReachable: (reachable: boolean) => void = () => {};
   onUnauthorized: () => void = () => {};
 
-  setToken(token: string): void {
+  /** Whether it is another one than before. */
+  setToken(token: string): boolean {
+    const other = token !== this.token;
+    if (other) this.forgetToken();
     this.token = token;
     sessionStorage.setItem("token", token);
+    return other;
   }
 
   /** Also what was kept of the session: it is this token's. */
@@ -85,7 +89,8 @@ export class Api {
   }
 
   private async ask(method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}): Promise<Response> {
-    if (this.token) headers["Authorization"] = `Bearer ${this.token}`;
+    const token = this.token;
+    if (token) headers["Authorization"] = `Bearer ${token}`;
     let response: Response;
     try {
       response = await fetch(path, {method, body: body ?? null, headers, credentials: "omit", cache: "no-store", redirect: "error"});
@@ -96,7 +101,8 @@ export class Api {
     this.onReachable(true);
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({}));
-    if (response.status === 401) this.onUnauthorized();
+    // An answer may come when another token was given already.
+    if (response.status === 401 && token === this.token) this.onUnauthorized();
     throw new Problem(response.status, problem.code ?? "", problem.title ?? `HTTP ${response.status}`, problem.hint ?? "");
   }
 

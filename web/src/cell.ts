@@ -3,6 +3,7 @@
 import type {EditorView} from "@codemirror/view";
 import {button, el} from "./dom.js";
 import {editor} from "./editor.js";
+import {EMPTY, type KeptCell, type Keeping, type Life} from "./keep.js";
 import {Output} from "./output.js";
 
 export type State = "idle" | "waiting" | "running" | "ok" | "bad";
@@ -24,8 +25,11 @@ export class Cell {
   private readonly view: EditorView;
   private readonly gutter = el("span", {class: "count", "aria-hidden": "true"}, "[ ]");
   private readonly runButton: HTMLButtonElement;
-  private number = 0;
+  private position = 0;
+  private number: number | null = null;
   private current: State = "idle";
+  /** The session that its output is of. */
+  life: Life | null = null;
 
   constructor(code: string, host: Host) {
     this.runButton = button("▶", "Run", () => this.running ? host.stop(this) : host.run(this, "stay"), {class: "icon run"});
@@ -63,13 +67,35 @@ export class Cell {
 
   /** Its place among the cells, from 1. */
   place(number: number): void {
-    this.number = number;
+    this.position = number;
     this.label();
   }
 
   /** The number of its last run in the session; null: none of this session. */
   count(count: number | null): void {
+    this.number = count;
     this.gutter.textContent = `[${count ?? " "}]`;
+  }
+
+  /** For a reload; what it shows only if it is of this session. */
+  keep(life: Life): Keeping {
+    const same = this.life === life;
+    return {code: this.code, count: this.number, state: same ? this.current : "idle", shown: same ? this.output.json : EMPTY};
+  }
+
+  /** As it was before a reload. Its output waits until it is known whether the session is still the same. */
+  restore(kept: KeptCell, life: Life): void {
+    this.life = life;
+    this.output.hold(kept.shown);
+    this.state = kept.state;
+    this.count(kept.count);
+  }
+
+  /** Its output goes. */
+  empty(): void {
+    this.output.clear();
+    this.state = "idle";
+    this.count(null);
   }
 
   set state(state: State) {
@@ -94,6 +120,6 @@ export class Cell {
 
   private label(): void {
     const state = {idle: "", waiting: ", waiting", running: ", running", ok: ", done", bad: ", failed"}[this.current];
-    this.element.setAttribute("aria-label", `Cell ${this.number}${state}`);
+    this.element.setAttribute("aria-label", `Cell ${this.position}${state}`);
   }
 }

@@ -17,14 +17,20 @@ const api = new Api();
 const token = new TokenDialog();
 const live = el("p", {class: "hidden", role: "status", "aria-live": "polite"});
 const banner = el("div", {class: "banner", role: "alert"});
+const notice = el("p", {class: "notice", role: "status"});
 const say = (text: string) => { live.textContent = text; };
+const tell = (text: string) => { notice.textContent = text; };
 
 const limits = new Limits();
 const files = new Files(api, say);
 const sessions = new Sessions(api, entered);
 const notebook = new Notebook(api, {
   say,
-  busy: running => { interrupt.disabled = !running; },
+  tell,
+  busy: running => {
+    interrupt.disabled = !running;
+    if (running) tell("");
+  },
   ended: result => {
     say(result ? `Ended: ${result.status}` : "The run failed");
     if (api.hasToken || result) void refresh();
@@ -35,8 +41,8 @@ const interrupt = button("Interrupt", "Interrupt the running cell", () => notebo
 const restart = button("Restart", "Restart the session", () => void restartSession());
 
 function entered(session: Session): void {
-  notebook.session = files.session = session.id;
-  notebook.forget();
+  files.session = session.id;
+  notebook.enter(session);
   limits.show(session.policy ?? {});
   name.textContent = session.id;
   void files.refresh();
@@ -44,6 +50,7 @@ function entered(session: Session): void {
 
 const name = el("bdi", {});
 const forget = button("Forget the token", "Forget the token", () => {
+  notebook.dropOutputs();
   api.forgetToken();
   location.reload();
 }, {hidden: !api.hasToken});
@@ -59,8 +66,9 @@ function report(problem: unknown): void {
 }
 
 async function restartSession(): Promise<void> {
-  if (!await confirm("Restart the session?", "Its variables and files are deleted. The cells stay.", "Restart")) return;
+  if (!await confirm("Restart the session?", "Its variables and files are deleted, and the outputs of the cells. The code stays.", "Restart")) return;
   try {
+    notebook.dropOutputs();
     await sessions.restart();
     say("The session is restarted");
   } catch (problem) {
@@ -76,7 +84,8 @@ api.onUnauthorized = () => void enter(api.hasToken ? "The server does not know t
 async function enter(message: string): Promise<void> {
   if (asking) return;
   asking = true;
-  api.setToken(await token.ask(message));
+  // What another one has seen is not for this one.
+  if (api.setToken(await token.ask(message))) notebook.dropOutputs();
   asking = false;
   await start();
 }
@@ -112,7 +121,7 @@ document.body.replaceChildren(
   el("header", {},
     el("h1", {}, "pyexec"), el("span", {class: "session"}, "session ", name), el("span", {class: "space"}),
     button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart, themeToggle(), helpButton()),
-  banner,
+  banner, notice,
   el("div", {class: "columns"},
     el("main", {}, notebook.element, button("+ Cell", "Add a cell", () => notebook.add(), {class: "add"})),
     el("aside", {"aria-label": "Session"}, files.element, limits.element, sessions.element,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cells, their order, and the queue in which they run in the session.
-import {Problem, type Api, type Result} from "./api.js";
+import {Problem, type Api, type Result, type Session} from "./api.js";
 import {Cell, type Host} from "./cell.js";
 import {el} from "./dom.js";
+import {Keeper, read, type Life} from "./keep.js";
 
 const FIRST = `# Shift+Enter runs a cell and goes on to the next.
 sum(range(101))`;
@@ -12,7 +13,10 @@ export interface NotebookEvents {
   busy(running: boolean): void;
   /** A run has ended. */
   ended(result: Result | null): void;
+  /** For screen readers: it is seen anyway. */
   say(text: string): void;
+  /** To be read by everybody. */
+  tell(text: string): void;
 }
 
 export class Notebook implements Host {
@@ -21,30 +25,47 @@ export class Notebook implements Host {
   private queue: Cell[] = [];
   private removed: string[] = [];
   private pressed = "";
-  /** Where cells run from now on, and where the running one does. */
-  session = "";
+  /** The session in which cells run from now on, and the id of the one where the running one does. */
+  private life: Life = {session: "", runs: 0};
   private at = "";
+  private readonly keeper = new Keeper(() => [this.life, this.cells.map(cell => cell.keep(this.life))], text => this.events.tell(text));
 
   constructor(private readonly api: Api, private readonly events: NotebookEvents) {
-    for (const code of this.saved()) this.insert(this.cells.length, code);
-  }
-
-  private saved(): string[] {
-    try {
-      const codes = JSON.parse(sessionStorage.getItem("cells") ?? "");
-      if (Array.isArray(codes) && codes.length) return codes.map(String);
-    } catch {
-      // A new tab, or a full store.
-    }
-    return [FIRST];
+    const kept = read();
+    if (kept) this.life = kept.life;
+    for (const one of kept?.cells ?? []) this.insert(this.cells.length, one.code).restore(one, this.life);
+    if (!kept) this.insert(0, FIRST);
   }
 
   changed(): void {
-    try {
-      sessionStorage.setItem("cells", JSON.stringify(this.cells.map(cell => cell.code)));
-    } catch {
-      // Too large to be kept over a reload.
+    this.keeper.soon();
+  }
+
+  /** Cells run in this session from now on. Outputs that were kept over a reload are shown if they are of this session. */
+  enter({id, execution_count}: Session): void {
+    const {session, runs} = this.life;
+    if (id === session && execution_count >= runs) {
+      for (const cell of this.cells) cell.output.reveal();
+      return;
     }
+    const held = this.cells.filter(cell => cell.output.isHeld);
+    this.begin({session: id, runs: execution_count});
+    for (const cell of id === session ? this.cells : held) if (!cell.running) cell.empty();
+    if (held.some(cell => cell.life)) this.events.tell("The session of before the reload has ended. The outputs are gone; the code is still here.");
+  }
+
+  private begin(life: Life): void {
+    this.life = life;
+    // What ran belongs to a session that is gone.
+    for (const cell of this.cells) if (!cell.running) cell.count(null);
+    this.changed();
+  }
+
+  /** No output stays, neither in the page nor in what a reload would bring back. A cell that runs shows how it ends. */
+  dropOutputs(): void {
+    this.begin({session: this.life.session, runs: 0});
+    for (const cell of this.cells) if (!cell.running) cell.empty();
+    this.keeper.replace();
   }
 
   private insert(index: number, code = ""): Cell {
@@ -177,11 +198,6 @@ export class Notebook implements Host {
     }
   }
 
-  /** What ran belongs to a session that is gone. */
-  forget(): void {
-    for (const cell of this.cells) if (!cell.running) cell.count(null);
-  }
-
   private async work(): Promise<void> {
     this.events.busy(true);
     for (let cell: Cell | undefined; (cell = this.queue[0]); this.queue.shift()) {
@@ -196,19 +212,34 @@ export class Notebook implements Host {
   private async execute(cell: Cell): Promise<Result | null> {
     let result: Result | null = null;
     cell.state = "running";
-    this.at = this.session;
+    const life = cell.life = this.life;
+    this.at = life.session;
     try {
       for await (const {name, data} of this.api.execute(this.at, cell.code)) {
         if (name === "stdout" || name === "stderr") cell.output.stream(name, data.text);
         else if (name === "display") cell.output.display(data.display ?? data);
         else if (name === "result") cell.output.end(result = data as Result);
         else if (name === "error") cell.output.fail(new Problem(data.status, data.code, data.title, data.hint));
+        this.changed();
       }
     } catch (failure) {
       cell.output.fail(failure instanceof Problem ? failure : new Problem(0, "internal", String(failure), ""));
     }
-    cell.state = result?.status === "ok" ? "ok" : "bad";
-    cell.count(result?.session?.execution_count ?? null);
+    this.ran(cell, life, result);
     return result;
+  }
+
+  private ran(cell: Cell, life: Life, result: Result | null): void {
+    cell.state = result?.status === "ok" ? "ok" : "bad";
+    const session = result?.session, runs = session?.execution_count ?? null;
+    if (life === this.life && (session?.created || session?.restarted)) {
+      // It had ended, and this run began it anew.
+      this.begin({session: life.session, runs: 0});
+      cell.life = this.life;
+    }
+    const same = cell.life === this.life;
+    if (same && runs !== null) this.life.runs = Math.max(this.life.runs, runs);
+    cell.count(same ? runs : null);
+    this.changed();
   }
 }

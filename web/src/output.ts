@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one run of a cell has shown so far, and how it ended.
-import type {Denial, Display, Problem, Result} from "./api.js";
+import {Problem, type Denial, type Result} from "./api.js";
 import {show} from "./display.js";
 import {duration, el, size} from "./dom.js";
+import {ending, type Ending, type Entry, type Shown} from "./shown.js";
 
 const SHOWN_CHARACTERS = 2_000_000;     // of one cell's streams: the page must stay usable
 
@@ -11,16 +12,31 @@ const STATUSES: Record<string, string> = {
   killed: "killed", crashed: "crashed", cancelled: "cancelled",
 };
 
+interface Block {
+  entry: Entry & {kind: "stdout" | "stderr"};
+  element: HTMLElement;
+  node: Text;
+}
+
 export class Output {
   readonly element = el("div", {class: "output", role: "log", "aria-label": "Output"});
-  private last: {name: string; node: Text} | null = null;
+  /** The same as data, in the order in which it came. */
+  private entries: Entry[] = [];
+  private written: string | null = null;
+  /** Of a reload: not shown before the session is known. */
+  private held = false;
+  private last: Block | null = null;
+  private stderr: Block | null = null;
   private characters = 0;
   private displays = 0;
   private lastValueShown = false;
 
   clear(): void {
     this.element.replaceChildren();
-    this.last = null;
+    this.entries = [];
+    this.written = null;
+    this.held = false;
+    this.last = this.stderr = null;
     this.characters = this.displays = 0;
     this.lastValueShown = false;
   }
@@ -29,13 +45,11 @@ export class Output {
     const room = SHOWN_CHARACTERS - this.characters;
     this.characters += text.length;
     if (room <= 0) return;
-    if (this.last?.name !== name) {
-      const node = document.createTextNode("");
-      const label = name === "stdout" ? "Printed" : "Standard error";
-      this.element.append(el("pre", {class: name, tabindex: 0, role: "group", "aria-label": label}, node));
-      this.last = {name, node};
-    }
-    this.last.node.appendData(text.slice(0, room));
+    if (this.last?.entry.kind !== name) this.last = this.block(name);
+    const shown = text.slice(0, room);
+    this.last.entry.text += shown;
+    this.last.node.appendData(shown);
+    this.written = null;
     if (text.length > room) this.note("The page shows no more of this output.");
   }
 
@@ -45,63 +59,108 @@ export class Output {
     return [...parts].map(part => part.textContent!.trimEnd()).join("\n");
   }
 
-  display(display: Display & {last_value?: boolean}): void {
-    this.last = null;
+  display(display: Shown): void {
     this.displays++;
     this.lastValueShown ||= display.last_value === true;
-    this.element.append(show(display));
+    this.add({kind: "display", display}, show(display));
   }
 
   end(result: Result): void {
     for (const display of result.display.slice(this.displays)) this.display(display);
     if (result.error) this.dropTraceback(result.error.traceback);
-    if (result.last_value_repr !== null && !this.lastValueShown)
-      this.element.append(el("pre", {class: "value", tabindex: 0, role: "group", "aria-label": "Value"}, result.last_value_repr));
-    this.notes(result);
-    if (result.error || result.error_repr) this.element.append(errorBox(result));
-    if (result.denials.length) this.element.append(denials(result.denials, result.denials_dropped, result.error?.hint));
-    const label = STATUSES[result.status] ?? result.status;
-    this.element.append(el("p", {class: `ending ${result.status === "ok" ? "good" : "bad"}`},
-      el("span", {class: "status"}, label),
-      ` ${duration(result.usage.wall_ms)} · ${duration(result.usage.cpu_ms)} CPU · ${size(result.usage.peak_memory_bytes)}`,
-      result.exit_code ? ` · exit code ${result.exit_code}` : ""));
+    const end = ending(result, this.lastValueShown);
+    this.add({kind: "end", ending: end}, ...endingElements(end));
   }
 
-  fail(problem: Problem): void {
-    this.element.append(el("div", {class: "error"},
-      el("p", {class: "headline"}, problem.message),
-      problem.hint && el("p", {class: "hint"}, problem.hint)));
+  fail({message, hint}: Problem): void {
+    this.add({kind: "failure", message, hint}, el("div", {class: "error"},
+      el("p", {class: "headline"}, message), hint && el("p", {class: "hint"}, hint)));
   }
 
-  private note(text: string): void {
+  note(text: string): void {
+    this.add({kind: "note", text}, note(text));
+  }
+
+  // ---- As data ----
+
+  /** Its entries as JSON. */
+  get json(): string {
+    return this.written ??= JSON.stringify(this.entries);
+  }
+
+  /** Takes what a former page showed, for reveal() to show or clear() to drop. */
+  hold(entries: Entry[]): void {
+    this.clear();
+    this.entries = entries;
+    this.held = true;
+  }
+
+  reveal(): void {
+    if (!this.held) return;
+    const entries = this.entries;
+    this.clear();
+    try {
+      for (const entry of entries) this.again(entry);
+    } catch {
+      this.clear();     // not what this page wrote
+    }
+  }
+
+  get isHeld(): boolean {
+    return this.held;
+  }
+
+  private again(entry: Entry): void {
+    if (entry.kind === "stdout" || entry.kind === "stderr") this.stream(entry.kind, entry.text);
+    else if (entry.kind === "display") this.display(entry.display);
+    else if (entry.kind === "end") this.add(entry, ...endingElements(entry.ending));
+    else if (entry.kind === "failure") this.fail(new Problem(0, "", entry.message, entry.hint));
+    else if (entry.kind === "note") this.note(entry.text);
+  }
+
+  private add(entry: Entry, ...elements: HTMLElement[]): void {
     this.last = null;
-    this.element.append(el("p", {class: "note"}, text));
+    this.written = null;
+    this.entries.push(entry);
+    this.element.append(...elements);
   }
 
-  private notes(result: Result): void {
-    if (result.session?.restarted)
-      this.note(`The session was restarted (${result.session.restarted}): its variables and files are lost.`);
-    if (result.stdout_truncated) this.note(`The cell printed ${size(result.stdout_bytes)}: the rest was dropped (max_stdout_bytes).`);
-    if (result.stderr_truncated) this.note(`The cell wrote ${size(result.stderr_bytes)} to standard error: the rest was dropped (max_stderr_bytes).`);
-    if (result.last_value_truncated) this.note("The value is cut off (max_value_bytes).");
-    if (result.display_dropped) this.note(`Displays that are not shown: ${result.display_dropped} (max_displays, max_display_bytes).`);
-    if (result.missing_layers.length) this.note(`Layers of the sandbox that this run did not have: ${result.missing_layers.join(", ")}.`);
-    const files = result.files.map(file => `${file.path} (${file.change})`);
-    if (files.length) this.note(`Files: ${files.slice(0, 10).join(", ")}${files.length > 10 ? `, and ${files.length - 10} more` : ""}.`);
+  private block(name: "stdout" | "stderr"): Block {
+    const node = document.createTextNode(""), label = name === "stdout" ? "Printed" : "Standard error";
+    const element = el("pre", {class: name, tabindex: 0, role: "group", "aria-label": label}, node);
+    const block: Block = {entry: {kind: name, text: ""}, element, node};
+    this.add(block.entry, element);
+    if (name === "stderr") this.stderr = block;
+    return block;
   }
 
   /** Python prints it on standard error too; it is shown once, with its hint. */
   private dropTraceback(traceback: string): void {
-    const block = this.element.querySelector(".stderr:last-of-type");
-    const shown = block?.textContent ?? "";
-    if (!block || !traceback.trim() || !shown.trimEnd().endsWith(traceback.trimEnd())) return;
-    const rest = shown.trimEnd().slice(0, -traceback.trimEnd().length);
-    if (rest) block.textContent = rest;
-    else block.remove();
+    const block = this.stderr, text = traceback.trimEnd();
+    const shown = block?.entry.text.trimEnd() ?? "";
+    if (!block || !text || !shown.endsWith(text)) return;
+    block.entry.text = block.node.data = shown.slice(0, -text.length);
+    if (block.entry.text) return;
+    this.entries.splice(this.entries.indexOf(block.entry), 1);
+    block.element.remove();
   }
 }
 
-function errorBox({error, error_repr}: Result): HTMLElement {
+const note = (text: string) => el("p", {class: "note"}, text);
+
+function endingElements(end: Ending): HTMLElement[] {
+  const list: HTMLElement[] = [...end.losses, ...end.notes].map(note);
+  if (end.value !== null) list.unshift(el("pre", {class: "value", tabindex: 0, role: "group", "aria-label": "Value"}, end.value));
+  if (end.error || end.error_repr) list.push(errorBox(end));
+  if (end.denials.length) list.push(denials(end.denials, end.denials_dropped, end.error?.hint));
+  list.push(el("p", {class: `ending ${end.status === "ok" ? "good" : "bad"}`},
+    el("span", {class: "status"}, STATUSES[end.status] ?? end.status),
+    ` ${duration(end.usage.wall_ms)} · ${duration(end.usage.cpu_ms)} CPU · ${size(end.usage.peak_memory_bytes)}`,
+    end.exit_code ? ` · exit code ${end.exit_code}` : ""));
+  return list;
+}
+
+function errorBox({error, error_repr}: Ending): HTMLElement {
   const where = error?.line ? el("span", {class: "where"}, ` line ${error.line}`) : null;
   // The message of what was refused ends with its hint, which stands below.
   const hint = error?.hint ?? "", repr = error_repr ?? "";

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cells, their order, and the queue in which they run in the session.
-import {Problem, type Api, type Result, type Session} from "./api.js";
+// The cells and their order.
+import type {Api, Result, Session} from "./api.js";
 import {Cell, type Host} from "./cell.js";
 import {el} from "./dom.js";
 import {Keeper, read, type Life} from "./keep.js";
+import {Queue} from "./queue.js";
 
 const FIRST = `# Shift+Enter runs a cell and goes on to the next.
 sum(range(101))`;
@@ -22,15 +23,15 @@ export interface NotebookEvents {
 export class Notebook implements Host {
   readonly element = el("div", {class: "cells"});
   private cells: Cell[] = [];
-  private queue: Cell[] = [];
   private removed: string[] = [];
   private pressed = "";
-  /** The session in which cells run from now on, and the id of the one where the running one does. */
-  private life: Life = {session: "", runs: 0};
-  private at = "";
+  /** The session in which cells run from now on. */
+  life: Life = {session: "", runs: 0};
+  private readonly queue: Queue;
   private readonly keeper = new Keeper(() => [this.life, this.cells.map(cell => cell.keep(this.life))], text => this.events.tell(text));
 
-  constructor(private readonly api: Api, private readonly events: NotebookEvents) {
+  constructor(api: Api, private readonly events: NotebookEvents) {
+    this.queue = new Queue(api, this, events);
     const kept = read();
     if (kept) this.life = kept.life;
     for (const one of kept?.cells ?? []) this.insert(this.cells.length, one.code).restore(one, this.life);
@@ -54,7 +55,8 @@ export class Notebook implements Host {
     if (held.some(cell => cell.life)) this.events.tell("The session of before the reload has ended. The outputs are gone; the code is still here.");
   }
 
-  private begin(life: Life): void {
+  /** Another session, or another life of the same one. */
+  begin(life: Life): void {
     this.life = life;
     // What ran belongs to a session that is gone.
     for (const cell of this.cells) if (!cell.running) cell.count(null);
@@ -159,12 +161,7 @@ export class Notebook implements Host {
   // ---- Runs ----
 
   run(cell: Cell, then: "stay" | "next" | "insert"): void {
-    if (!cell.running) {
-      cell.output.clear();
-      cell.state = "waiting";
-      this.queue.push(cell);
-      if (this.queue.length === 1) void this.work();
-    }
+    this.queue.push(cell);
     const next = this.cells.indexOf(cell) + 1;
     if (then === "insert" || then === "next" && next === this.cells.length) this.insert(next).edit();
     else if (then === "next") this.cells[next]!.edit();
@@ -174,72 +171,11 @@ export class Notebook implements Host {
     for (const cell of this.cells) this.run(cell, "stay");
   }
 
-  /** What runs ends as by Ctrl-C, and what waits behind it does not begin. */
   interrupt(): void {
-    this.dropWaiting();
-    // Another session may have been opened meanwhile.
-    if (this.queue.length) this.api.interrupt(this.at).catch(() => {});
+    this.queue.interrupt();
   }
 
   stop(cell: Cell): void {
-    const place = this.queue.indexOf(cell);
-    if (place === 0) this.interrupt();
-    else if (place > 0) this.rest(this.queue.splice(place, 1));
-  }
-
-  private dropWaiting(): void {
-    this.rest(this.queue.splice(1));
-  }
-
-  private rest(cells: Cell[]): void {
-    for (const cell of cells) {
-      cell.state = "idle";
-      cell.count(null);
-    }
-  }
-
-  private async work(): Promise<void> {
-    this.events.busy(true);
-    for (let cell: Cell | undefined; (cell = this.queue[0]); this.queue.shift()) {
-      const result = await this.execute(cell);
-      this.events.ended(result);
-      // What comes next was meant to follow a success.
-      if (result?.status !== "ok") this.dropWaiting();
-    }
-    this.events.busy(false);
-  }
-
-  private async execute(cell: Cell): Promise<Result | null> {
-    let result: Result | null = null;
-    cell.state = "running";
-    const life = cell.life = this.life;
-    this.at = life.session;
-    try {
-      for await (const {name, data} of this.api.execute(this.at, cell.code)) {
-        if (name === "stdout" || name === "stderr") cell.output.stream(name, data.text);
-        else if (name === "display") cell.output.display(data.display ?? data);
-        else if (name === "result") cell.output.end(result = data as Result);
-        else if (name === "error") cell.output.fail(new Problem(data.status, data.code, data.title, data.hint));
-        this.changed();
-      }
-    } catch (failure) {
-      cell.output.fail(failure instanceof Problem ? failure : new Problem(0, "internal", String(failure), ""));
-    }
-    this.ran(cell, life, result);
-    return result;
-  }
-
-  private ran(cell: Cell, life: Life, result: Result | null): void {
-    cell.state = result?.status === "ok" ? "ok" : "bad";
-    const session = result?.session, runs = session?.execution_count ?? null;
-    if (life === this.life && (session?.created || session?.restarted)) {
-      // It had ended, and this run began it anew.
-      this.begin({session: life.session, runs: 0});
-      cell.life = this.life;
-    }
-    const same = cell.life === this.life;
-    if (same && runs !== null) this.life.runs = Math.max(this.life.runs, runs);
-    cell.count(same ? runs : null);
-    this.changed();
+    this.queue.stop(cell);
   }
 }

@@ -25,6 +25,8 @@ export class Output {
   private written: string | null = null;
   /** Of a reload: not shown before the session is known. */
   private held = false;
+  /** Told of each block whose text has grown. */
+  onGrowth: (block: HTMLElement) => void = () => {};
   private last: Block | null = null;
   private stderr: Block | null = null;
   private characters = 0;
@@ -49,6 +51,7 @@ export class Output {
     const shown = text.slice(0, room);
     this.last.entry.text += shown;
     this.last.node.appendData(shown);
+    this.onGrowth(this.last.element);
     this.written = null;
     if (text.length > room) this.note("The page shows no more of this output.");
   }

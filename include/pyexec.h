@@ -280,6 +280,28 @@ PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *s
 PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 PYEXEC_API void pyexec_session_close_all(pyexec_executor *executor);
 
+/* For a server whose executors follow one another (docs/c-api.md, Restarts).
+ *
+ * Told of each session as it begins (`ended` NULL) and ends: why, as in `restarted`, or "" when it has had no call
+ * and its id none before. Called with a lock held: it must not wait, and must not call this library. */
+typedef void (*pyexec_session_fn)(void *userdata, const char *session_id, const char *ended);
+
+/* fn NULL: nobody is told any more. When this returns, no earlier fn is being called. */
+PYEXEC_API int pyexec_executor_watch_sessions(pyexec_executor *executor, pyexec_session_fn fn, void *userdata,
+                                              pyexec_error *error);
+
+/* Remembers why a session ended that an earlier executor had: `restarted` of the next one of this id says so. It
+ * is one of the 10,000 ended ones that are remembered. Nothing happens while a session of this id is live.
+ *
+ * why  a reason as in `restarted`; "host_restart" for one that was live when its executor ended.
+ *
+ * Errors: PYEXEC_INVALID_REQUEST for an id or a reason that can't be. */
+PYEXEC_API int pyexec_executor_remember_session(pyexec_executor *executor, const char *session_id, const char *why,
+                                                pyexec_error *error);
+
+/* From now on no session is made: what would make one gets PYEXEC_SHUTTING_DOWN. Those that are there go on. */
+PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec_error *error);
+
 /* The live sessions as a JSON array of {"id", "principal", "busy", "execution_count", "age_ms",
  * "idle_ms"}; one of them, with "restarted" and its effective "policy" too; counters as a JSON
  * object (docs/c-api.md). Free them with free(). */

@@ -16,46 +16,6 @@
 #include "runner/run.h"
 #include "runner/workspace.h"
 
-#define ID_MAX 128
-#define PRINCIPAL_MAX 64
-
-const char *px_session_end_name(enum px_session_end end)
-{
-    static const char *const names[PX_END_COUNT] = {
-        [PX_END_NONE] = "",
-        [PX_END_KILLED] = "killed",
-        [PX_END_CRASHED] = "crashed",
-        [PX_END_TIMEOUT] = "timeout",
-        [PX_END_CPU_LIMIT] = "cpu_limit",
-        [PX_END_MEMORY_LIMIT] = "memory_limit",
-        [PX_END_IDLE_TTL] = "idle_ttl",
-        [PX_END_HARD_TTL] = "hard_ttl",
-        [PX_END_EVICTED] = "evicted",
-        [PX_END_CLOSED] = "closed",
-    };
-    return names[end];
-}
-
-static bool is_name(const char *name, size_t length, size_t most)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-    return length >= 1 && length <= most && strspn(name, allowed) >= length && strncmp(name, "..", length) != 0;
-}
-
-static int check_key(const pyexec_executor *executor, const char *key, pyexec_error *error)
-{
-    const char *slash = executor->principals ? strchr(key, '/') : NULL;
-    const char *id = slash ? slash + 1 : key;
-    if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.200s' has no principal", key);
-        return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.", PRINCIPAL_MAX);
-    }
-    if (is_name(id, strlen(id), ID_MAX))
-        return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
-    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", ID_MAX);
-}
-
 /* ---- The table; call with the lock held ---- */
 
 static struct px_session *look_up(struct px_sessions *sessions, const char *key)
@@ -67,8 +27,13 @@ static struct px_session *look_up(struct px_sessions *sessions, const char *key)
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error)
 {
     struct px_session *session = look_up(sessions, key);
-    if (!session)
+    int end = session ? PX_END_NONE : (int)json_integer_value(json_object_get(sessions->ended, key));
+    if (!session && !end)
         px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'", px_session_id(key));
+    else if (!session)
+        px_error_set(error, PYEXEC_SESSION_NOT_FOUND,
+                     "there is no session '%.140s'; the last one of this id has ended: %s", px_session_id(key),
+                     px_session_end_name((enum px_session_end)end));
     return session;
 }
 
@@ -240,6 +205,13 @@ static int make_room(struct px_sessions *sessions, const struct px_session *want
     return 0;
 }
 
+static int refuse_new(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_SHUTTING_DOWN, "no new session is made: this one is about to end");
+    return px_error_hint(error,
+                         "Sessions that are there can still be called. Make new ones at another server, or later.");
+}
+
 static struct px_session *create(struct px_sessions *sessions, const char *key, const struct px_policy *policy,
                                  pyexec_error *error)
 {
@@ -250,7 +222,7 @@ static struct px_session *create(struct px_sessions *sessions, const char *key, 
         return NULL;
     }
     session->id = px_session_id(session->key);
-    int status = make_room(sessions, session, error);
+    int status = sessions->refusing ? refuse_new(error) : make_room(sessions, session, error);
     if (status == 0)
         status = px_policy_copy(&session->policy, policy, error);
     if (status == 0 && px_session_list(sessions, session) < 0)
@@ -265,6 +237,8 @@ static struct px_session *create(struct px_sessions *sessions, const char *key, 
     link_newest(sessions, session);
     sessions->count++;
     sessions->opened++;
+    if (sessions->watch)
+        sessions->watch(sessions->watch_data, session->key, NULL);
     return session;
 }
 
@@ -472,7 +446,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
 static int check_session(const pyexec_executor *executor, const char *key, pyexec_error *error)
 {
     if (executor->session_config.enabled)
-        return check_key(executor, key, error);
+        return px_session_check_key(executor, key, error);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
     return px_error_hint(error, "Set [session] enabled to true.");
 }

@@ -23,9 +23,12 @@ enum px_session_end {
     PX_END_HARD_TTL,
     PX_END_EVICTED,
     PX_END_CLOSED,
+    PX_END_HOST_RESTART, /* of another executor, before this one */
     PX_END_COUNT
 };
 const char *px_session_end_name(enum px_session_end end);
+/* PX_END_COUNT: there is no such reason. */
+enum px_session_end px_session_end_find(const char *name);
 
 struct px_session {
     struct px_session *next, *previous; /* by last use, oldest first; only of live ones */
@@ -68,6 +71,9 @@ struct px_sessions {
     json_t *table; /* key → address, as an integer */
     struct px_session *oldest, *newest;
     size_t count;
+    bool refusing;           /* no new ones are made */
+    pyexec_session_fn watch; /* told of sessions that begin and end, with the lock held; or NULL */
+    void *watch_data;
     json_t *most;  /* principals' own max_count, by name */
     json_t *ended; /* key → why, of the last PX_HISTORY_MAX keys */
     char **history;
@@ -97,6 +103,9 @@ json_t *px_session_principal(const struct px_session *session);
  * which `cancel` cuts short. */
 void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel);
 
+/* Whether it can be a session's: an id, with principals PRINCIPAL/ID. 0, or -1 with invalid_request. */
+int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error);
+
 /* The executor's manager, made when first needed. */
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
 
@@ -107,6 +116,9 @@ int px_session_list(struct px_sessions *sessions, struct px_session *session);
 
 /* Notes why it ended, without allocating. A live session keeps its entry. */
 void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why);
+
+/* Notes the end of one that this executor did not have; of a live one it knows better. 0, or -1: out of memory. */
+int px_session_remember_other(struct px_sessions *sessions, const char *key, enum px_session_end why);
 
 /* Call with the lock held; NULL with session_not_found. */
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error);

@@ -1,10 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of live sessions, and what is remembered of ended ones. */
+/* Names of sessions, the table of live ones, and what is remembered of ended ones. */
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "executor/session_private.h"
+
+#define ID_MAX 128
+#define PRINCIPAL_MAX 64
+
+const char *px_session_end_name(enum px_session_end end)
+{
+    static const char *const names[PX_END_COUNT] = {
+        [PX_END_NONE] = "",
+        [PX_END_KILLED] = "killed",
+        [PX_END_CRASHED] = "crashed",
+        [PX_END_TIMEOUT] = "timeout",
+        [PX_END_CPU_LIMIT] = "cpu_limit",
+        [PX_END_MEMORY_LIMIT] = "memory_limit",
+        [PX_END_IDLE_TTL] = "idle_ttl",
+        [PX_END_HARD_TTL] = "hard_ttl",
+        [PX_END_EVICTED] = "evicted",
+        [PX_END_CLOSED] = "closed",
+        [PX_END_HOST_RESTART] = "host_restart",
+    };
+    return names[end];
+}
+
+enum px_session_end px_session_end_find(const char *name)
+{
+    int end = PX_END_KILLED;
+    while (end < PX_END_COUNT && strcmp(name, px_session_end_name((enum px_session_end)end)) != 0)
+        end++;
+    return (enum px_session_end)end;
+}
+
+static bool is_name(const char *name, size_t length, size_t most)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    return length >= 1 && length <= most && strspn(name, allowed) >= length && strncmp(name, "..", length) != 0;
+}
+
+int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error)
+{
+    const char *slash = executor->principals ? strchr(key, '/') : NULL;
+    const char *id = slash ? slash + 1 : key;
+    if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.200s' has no principal", key);
+        return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.", PRINCIPAL_MAX);
+    }
+    if (is_name(id, strlen(id), ID_MAX))
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
+    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", ID_MAX);
+}
 
 int px_session_list(struct px_sessions *sessions, struct px_session *session)
 {
@@ -18,14 +67,76 @@ int px_session_list(struct px_sessions *sessions, struct px_session *session)
     return -1;
 }
 
-void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why)
+/* The oldest entry of the history makes room. Takes the key. */
+static void add_to_history(struct px_sessions *sessions, char *key)
 {
     char **slot = &sessions->history[sessions->history_next];
     sessions->history_next = (sessions->history_next + 1) % PX_HISTORY_MAX;
     if (*slot && !json_object_get(sessions->table, *slot))
         json_object_del(sessions->ended, *slot);
     free(*slot);
-    *slot = TAKE_PTR(session->history_key);
+    *slot = key;
+}
+
+int px_session_remember_other(struct px_sessions *sessions, const char *key, enum px_session_end why)
+{
+    if (json_object_get(sessions->table, key))
+        return 0;
+    px_auto_free char *copy = strdup(key);
+    if (!copy)
+        return -1;
+    add_to_history(sessions, TAKE_PTR(copy));
+    return json_object_set_new(sessions->ended, key, json_integer(why));
+}
+
+void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why)
+{
+    add_to_history(sessions, TAKE_PTR(session->history_key));
     json_integer_set(json_object_get(sessions->ended, session->key), why);
     sessions->ends[why]++;
+    if (sessions->watch)
+        sessions->watch(sessions->watch_data, session->key, px_session_end_name(why));
+}
+
+/* ---- For servers whose executors follow one another ---- */
+
+int pyexec_executor_watch_sessions(pyexec_executor *executor, pyexec_session_fn fn, void *userdata, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    sessions->watch = fn;
+    sessions->watch_data = userdata;
+    pthread_mutex_unlock(&sessions->lock);
+    return 0;
+}
+
+int pyexec_executor_remember_session(pyexec_executor *executor, const char *session_id, const char *why,
+                                     pyexec_error *error)
+{
+    enum px_session_end end = px_session_end_find(why);
+    if (end == PX_END_COUNT) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.40s' is no reason why a session ended", why);
+        return px_error_hint(error, "Give one as `restarted` has it, such as host_restart.");
+    }
+    struct px_sessions *sessions =
+        px_session_check_key(executor, session_id, error) < 0 ? NULL : px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    int failed = px_session_remember_other(sessions, session_id, end);
+    pthread_mutex_unlock(&sessions->lock);
+    return failed ? px_error_oom(error) : 0;
+}
+
+int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    pthread_mutex_lock(&sessions->lock);
+    sessions->refusing = true;
+    pthread_mutex_unlock(&sessions->lock);
+    return 0;
 }

@@ -135,3 +135,88 @@ def test_many_threads_make_and_close_the_sessions_of_one_principal(compile_host,
     done = subprocess.run([compile_host("capi_principals.c"), str(open_folder)], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
     assert os.listdir(open_folder) == []
+
+
+def test_a_successor_says_why_the_sessions_of_the_executor_before_it_ended(open_driver):
+    with open_driver() as driver:
+        driver.do("remember", "alice/s", "host_restart")
+        driver.do("remember", "alice/t", "idle_ttl")
+        with pytest.raises(Failure) as failure:
+            driver.do("session", "alice/s")
+        assert named(failure) == ("session_not_found", "there is no session 's'; the last one of this id has ended: host_restart")
+        assert driver.call("alice/s", "1")["session"] == {"id": "s", "created": True, "restarted": "host_restart", "execution_count": 1}
+        assert driver.call("alice/s", "1")["session"]["restarted"] is None
+        driver.do("remember", "alice/s", "closed")      # of a live one the executor knows better
+        assert driver.do("session", "alice/s")["restarted"] == "host_restart"
+        assert driver.call("alice/t", "1")["session"]["restarted"] == "idle_ttl"
+        # Nothing is known of it to another principal.
+        assert driver.call("bob/s", "1")["session"]["restarted"] is None
+        with pytest.raises(Failure) as failure:
+            driver.do("session", "bob/t")
+        assert named(failure) == ("session_not_found", "there is no session 't'")
+
+
+def test_a_call_that_never_started_keeps_the_reason_for_the_next(open_driver):
+    with open_driver() as driver:
+        driver.do("remember", "alice/s", "host_restart")
+        with pytest.raises(Failure):
+            driver.call("alice/s", "1", {"preload_imports": ["no_such_module_at_all"]})
+        assert driver.call("alice/s", "1")["session"]["restarted"] == "host_restart"
+
+
+@pytest.mark.parametrize("session, why", [("s", "host_restart"), ("alice/", "closed"), ("a b/s", "closed"), ("alice/../s", "closed"),
+                                          ("alice/s", ""), ("alice/s", "rebooted"), ("alice/s", "host_restart ")])
+def test_what_can_be_no_session_or_reason_is_not_remembered(open_driver, session, why):
+    with open_driver() as driver:
+        with pytest.raises(Failure) as failure:
+            driver.do("remember", session, why)
+        assert failure.value.code == "invalid_request" and failure.value.hint
+        assert driver.call("alice/s", "1")["session"]["restarted"] is None
+
+
+def test_the_last_10000_ends_are_remembered(open_driver):
+    with open_driver() as driver:
+        for number in range(10001):
+            driver.do("remember", "alice/%d" % number, "host_restart")
+        assert driver.call("alice/0", "1")["session"]["restarted"] is None
+        assert driver.call("alice/1", "1")["session"]["restarted"] == "host_restart"
+        assert driver.call("alice/10000", "1")["session"]["restarted"] == "host_restart"
+
+
+def test_a_watcher_is_told_of_each_beginning_and_end(open_driver):
+    with open_driver(session={"max_count": 2}) as driver:
+        driver.call("alice/before", "1")
+        driver.do("watch", "on")
+        driver.call("alice/s", "1")
+        driver.call("alice/s", "1")
+        driver.do("create", "bob/t", "", "")
+        driver.call("alice/u", "1")
+        driver.do("close", "alice/s")
+        driver.do("watch", "")
+        driver.do("close", "alice/u")
+        assert driver.do("watched") == "alice/s begun,bob/t begun,alice/before evicted,alice/u begun,alice/s closed"
+
+
+def test_sessions_that_are_there_go_on_while_new_ones_are_refused(open_driver):
+    with open_driver() as driver:
+        driver.call("alice/s", "x = 1")
+        driver.do("refuse_sessions")
+        assert driver.call("alice/s", "x")["last_value_repr"] == "1"
+        for refused in (lambda: driver.call("alice/new", "1"), lambda: driver.do("create", "alice/new", "", "")):
+            with pytest.raises(Failure) as failure:
+                refused()
+            assert failure.value.code == "shutting_down" and failure.value.hint
+        driver.do("close", "alice/s")
+        with pytest.raises(Failure) as failure:
+            driver.call("alice/s", "x")
+        assert failure.value.code == "shutting_down"
+        assert driver.call("", "1 + 1")["last_value_repr"] == "2"
+        assert driver.do("sessions") == []
+
+
+def test_a_session_that_never_had_a_call_is_told_as_one_that_never_was(open_driver):
+    with open_driver() as driver:
+        driver.do("watch", "on")
+        with pytest.raises(Failure):
+            driver.call("alice/s", "1", {"preload_imports": ["no_such_module_at_all"]})
+        assert driver.do("watched") == "alice/s begun,alice/s "

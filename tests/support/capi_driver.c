@@ -69,6 +69,16 @@ static int stream(char **a)
     return answer(0, text);
 }
 
+static char noted[4096];
+
+/* pyexec_session_fn */
+static void note(void *userdata, const char *session_id, const char *ended)
+{
+    size_t length = strlen(noted);
+    (void)userdata;
+    snprintf(noted + length, sizeof noted - length, "%s%s %s", length ? "," : "", session_id, ended ? ended : "begun");
+}
+
 static int dispatch(char **a)
 {
     char *text = NULL;
@@ -81,6 +91,14 @@ static int dispatch(char **a)
         pyexec_executor_use_principals(executor);
         return answer(0, NULL);
     }
+    if (strcmp(a[0], "watch") == 0)
+        return answer(pyexec_executor_watch_sessions(executor, *a[1] ? note : NULL, NULL, &failure), NULL);
+    if (strcmp(a[0], "watched") == 0)
+        return answer(0, noted);
+    if (strcmp(a[0], "remember") == 0)
+        return answer(pyexec_executor_remember_session(executor, a[1], a[2], &failure), NULL);
+    if (strcmp(a[0], "refuse_sessions") == 0)
+        return answer(pyexec_executor_refuse_sessions(executor, &failure), NULL);
     if (strcmp(a[0], "close_all") == 0) {
         pyexec_session_close_all(executor);
         return answer(0, NULL);

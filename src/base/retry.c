@@ -102,6 +102,16 @@ int px_ftruncate(int fd, off_t length)
     return RETRY(ftruncate(fd, length));
 }
 
+int px_fsync(int fd)
+{
+    return RETRY(fsync(fd));
+}
+
+int px_fdatasync(int fd)
+{
+    return RETRY(fdatasync(fd));
+}
+
 int px_connect_nonblocking(int socket, const struct sockaddr *address, socklen_t length)
 {
     return RETRY(connect(socket, address, length));

@@ -39,6 +39,8 @@ PX_MUST_USE ssize_t px_sendmsg(int socket, const struct msghdr *message, int fla
 PX_MUST_USE int px_open(const char *path, int flags, mode_t mode);
 PX_MUST_USE int px_openat(int folder, const char *path, int flags, mode_t mode);
 PX_MUST_USE int px_ftruncate(int fd, off_t length);
+PX_MUST_USE int px_fsync(int fd);
+PX_MUST_USE int px_fdatasync(int fd);
 
 /* For a socket with SOCK_NONBLOCK. A blocking connect over TCP can't be repeated (connect(2)). */
 PX_MUST_USE int px_connect_nonblocking(int socket, const struct sockaddr *address, socklen_t length);

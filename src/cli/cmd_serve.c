@@ -15,7 +15,7 @@
 
 struct serve_options {
     struct cli_list listen;
-    const char *token_file, *log_format, *audit_log;
+    const char *token_file, *log_format, *audit_log, *state_dir;
     bool no_playground;
     bool e2b, dify_sandbox, sandbox_fusion;
 };
@@ -28,6 +28,8 @@ static const struct cli_option rows[] = {
      CLI_INTO(struct serve_options, token_file)},
     {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, log_format)},
     {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
+    {"state-dir", 0, "FOLDER", "Keeps the ids of sessions there, so that a call after a restart is told of it.",
+     CLI_INTO(struct serve_options, state_dir)},
     {"no-playground", 0, NULL, "Nothing at /: no page to try pyexec with.",
      CLI_INTO(struct serve_options, no_playground)},
     {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).",
@@ -87,6 +89,7 @@ static int set_flags(struct px_serve_config *config, const struct serve_options 
     } texts[] = {{"token_file", options->token_file},
                  {"log_format", options->log_format},
                  {"audit_log", options->audit_log},
+                 {"state_dir", options->state_dir},
                  {"playground", options->no_playground ? "false" : NULL}};
     for (size_t i = 0; i < PX_COUNT(texts); i++)
         if (texts[i].value && px_serve_config_set_text(config, texts[i].key, texts[i].value, error) < 0)

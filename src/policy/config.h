@@ -54,7 +54,8 @@ struct px_serve_config {
     char *token_file;         /* NULL, or an absolute path */
     struct px_strings allowed_hosts, allowed_origins;
     int64_t max_connections;
-    int64_t idle_timeout_ms, drain_grace_ms;
+    int64_t idle_timeout_ms, drain_grace_ms, drain_sessions_ms;
+    char *state_dir;  /* NULL, or an absolute path */
     char *log_format; /* "text" or "json" */
     char *audit_log;  /* NULL, or an absolute path */
     bool playground;

@@ -125,8 +125,10 @@ void px_e2b_refuse(struct px_http_request *request, const char *text)
 
 void px_e2b_answer_unknown(struct px_http_request *request, const char *context)
 {
-    char text[256];
-    snprintf(text, sizeof text, "Context %.200s not found", context);
+    char text[320];
+    bool restarted = request->session_key && px_state_was_restarted(request->server->state, request->session_key);
+    snprintf(text, sizeof text, "Context %.200s not found%s", context,
+             restarted ? ": the server was restarted (host_restart)" : "");
     request->outcome = "session_not_found";
     px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
 }
@@ -175,11 +177,24 @@ static bool sandbox_lives(struct px_http_request *request, const char *sandbox)
     return found;
 }
 
+/* A sandbox of the server's former life is known by the session that its files and commands had. */
+static void answer_no_sandbox(struct px_http_request *request, const char *sandbox)
+{
+    px_auto_free char *key = NULL;
+    char text[200];
+    bool restarted = asprintf(&key, "%s/%s:" PX_E2B_DEFAULT, request->principal->name, sandbox) >= 0 &&
+                     px_state_was_restarted(request->server->state, key);
+    snprintf(text, sizeof text, "Sandbox %s not found: %s", sandbox,
+             restarted ? "the server was restarted, and what was in it is gone (host_restart)"
+                       : "it was killed, or the server was restarted");
+    request->outcome = "session_not_found";
+    px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
+}
+
 /* False: answered. *ret_sandbox is "" for the one without a name. */
 static bool find_sandbox(struct px_http_request *request, const char **ret_sandbox)
 {
     const char *sandbox = px_http_request_header(request, SANDBOX_HEADER);
-    char text[160];
     *ret_sandbox = sandbox ? sandbox : "";
     if (!**ret_sandbox)
         return true;
@@ -189,9 +204,7 @@ static bool find_sandbox(struct px_http_request *request, const char **ret_sandb
     }
     if (sandbox_lives(request, sandbox))
         return true;
-    snprintf(text, sizeof text, "Sandbox %s not found: it was killed, or the server was restarted", sandbox);
-    request->outcome = "session_not_found";
-    px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
+    answer_no_sandbox(request, sandbox);
     return false;
 }
 
@@ -333,6 +346,11 @@ void px_e2b_sandbox_create(struct px_http_request *request)
     if (json_object_size(json_object_get(request->json, "envVars"))) {
         answer_api_error(request, MHD_HTTP_BAD_REQUEST,
                          "a sandbox has no environment variables here: give envs to run_code and commands.run");
+        return;
+    }
+    if (request->server->draining) {
+        px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
+        px_respond_error(request, &error);
         return;
     }
     char *id = px_random_name(SANDBOX_PREFIX);

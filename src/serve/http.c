@@ -363,6 +363,15 @@ static void serve_moved(struct px_job *job)
     serve(request, request->moved_to);
 }
 
+/* While the server waits for its sessions, no other code begins. */
+static int check_draining(const struct px_http_request *request, const struct px_schedule *schedule,
+                          const char *session, pyexec_error *error)
+{
+    if (!request->server->draining || schedule != request->server->runs || session)
+        return 0;
+    return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
+}
+
 /* On failure it is as if nothing had been submitted. */
 static int submit(struct px_http_request *request, struct px_schedule *schedule, const char *session,
                   void (*run)(struct px_job *job), pyexec_error *error)
@@ -372,7 +381,8 @@ static int submit(struct px_http_request *request, struct px_schedule *schedule,
     request->serving++;
     pthread_mutex_unlock(&request->lock);
     request->job = (struct px_job){.principal = request->principal, .run = run, .session = session};
-    if (px_schedule_submit(schedule, &request->job, error) == 0)
+    if (check_draining(request, schedule, session, error) == 0 &&
+        px_schedule_submit(schedule, &request->job, error) == 0)
         return 0;
     finish(request);
     return -1;

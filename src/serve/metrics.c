@@ -141,12 +141,19 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
 {
     struct px_metrics *metrics = &server->metrics;
     struct px_schedule_counts counts;
+    struct px_state_counts state;
     px_schedule_count(server->runs, &counts);
     head(out, "pyexec_build_info", "gauge", "The version that runs.");
     px_buffer_printf(out, "pyexec_build_info{version=\"%s\"} 1\n", pyexec_version());
     add_number(out, "pyexec_start_time_seconds", "gauge", "When the server started, since the epoch.",
                (unsigned long long)metrics->started_seconds);
     add_number(out, "pyexec_draining", "gauge", "1 once the server takes no more work.", server->draining);
+    px_state_count(server->state, &state);
+    add_number(out, "pyexec_state_kept", "gauge",
+               "1 while sessions would be known after a restart: state_dir is written.", state.kept);
+    add_number(out, "pyexec_state_write_failures_total", "counter", "Writes to state_dir that failed.", state.failures);
+    add_number(out, "pyexec_sessions_lost", "gauge", "Sessions that ended with the server before its last start.",
+               state.lost);
     add_number(out, "pyexec_queue_length", "gauge", "Runs that wait.", counts.waiting);
     add_number(out, "pyexec_running", "gauge", "Runs under way.", counts.running);
     head(out, "pyexec_refused_total", "counter", "Runs that were not taken.");

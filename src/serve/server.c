@@ -26,6 +26,7 @@
 #define CHORES 4u /* threads for lists and files */
 #define CHORES_QUEUED 1024u
 #define ANSWERS_MS 1000
+#define SESSIONS_LOOK_MS 250
 
 /* Blocked before the first thread is there. */
 static int catch_signals(pyexec_error *error)
@@ -112,7 +113,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
         pyexec_executor_open(options->executor_json, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
-    if (limit_sessions(server, error) < 0 || check_network(server, error) < 0)
+    if (limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
+        px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
         return -1;
     server->openapi = px_openapi_make(server->executor);
     if (!server->openapi)
@@ -149,6 +151,7 @@ static void close_server(struct px_server *server)
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
     px_contexts_free(server->contexts);
+    px_state_close(server->state);
     pyexec_executor_free(server->executor);
     px_listen_done(server);
     px_principals_done(&server->principals);
@@ -193,17 +196,46 @@ static bool is_idle(struct px_server *server)
     return !(runs.running + runs.waiting + chores.running + chores.waiting);
 }
 
+static bool has_sessions(struct px_server *server)
+{
+    pyexec_error ignored;
+    px_auto_free char *text = NULL;
+    if (pyexec_stats_json(server->executor, &text, &ignored) < 0)
+        return false;
+    px_auto_json json_t *stats = px_json_loads(text, 0, NULL);
+    return json_integer_value(json_object_get(stats, "sessions")) > 0;
+}
+
+/* Clients finish their sessions, and nothing new begins. systemd is told to wait: TimeoutStopSec= is for the rest.
+ * True: a second signal came. */
+static bool await_sessions(struct px_server *server, int signals)
+{
+    pyexec_error error;
+    int64_t end = px_now_ns() + server->options->config->drain_sessions_ms * PX_NS_PER_MS;
+    if (pyexec_executor_refuse_sessions(server->executor, &error) < 0 || !has_sessions(server))
+        return false;
+    px_log_event(&server->log, "waiting for sessions", NULL);
+    while (px_now_ns() < end && has_sessions(server)) {
+        sd_notify(0, "EXTEND_TIMEOUT_USEC=30000000");
+        if (told_to_hurry(signals, SESSIONS_LOOK_MS))
+            return true;
+    }
+    return false;
+}
+
 /* Waits until nothing runs or waits, up to the grace period; a second signal cuts it short. */
 static void drain(struct px_server *server, int signals)
 {
-    int64_t end = px_now_ns() + server->options->config->drain_grace_ms * INT64_C(1000000);
     server->draining = true;
     px_log_event(&server->log, "draining", NULL);
     sd_notify(0, "STOPPING=1");
+    bool hurry = server->options->config->drain_sessions_ms && await_sessions(server, signals);
+    int64_t end = px_now_ns() + server->options->config->drain_grace_ms * PX_NS_PER_MS;
     px_schedule_close(server->runs);
     px_schedule_close(server->chores);
-    while (!is_idle(server) && px_now_ns() < end && !told_to_hurry(signals, 20))
-        ;
+    while (!hurry && !is_idle(server) && px_now_ns() < end)
+        hurry = told_to_hurry(signals, 20);
+    px_state_freeze(server->state);
     px_watch_cancel_all(server->watcher);
 }
 

@@ -10,6 +10,7 @@
 #include "serve/metrics.h"
 #include "serve/principal.h"
 #include "serve/schedule.h"
+#include "serve/state.h"
 #include "serve/watch.h"
 
 #define PX_LISTENERS_MAX 16
@@ -20,6 +21,7 @@ struct px_server {
     struct px_principals principals;
     struct px_schedule *runs, *chores; /* code; files, lists and the like */
     struct px_watcher *watcher;
+    struct px_state *state; /* NULL: nothing is kept for a restart */
     struct px_mcp *mcp;
     unsigned dialects;            /* that are enabled */
     struct px_contexts *contexts; /* of E2B's */

@@ -100,7 +100,7 @@ def promtool():
 
 def test_promtool_accepts_the_rules_and_the_dashboards_expressions(promtool, tmp_path):
     done = subprocess.run([promtool, "check", "rules", ROOT + "/packaging/prometheus-rules.yml"], capture_output=True, text=True)
-    assert done.returncode == 0 and "9 rules found" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "10 rules found" in done.stdout, done.stdout + done.stderr
     rules = [{"record": "p:%d" % i, "expr": expression.replace("$instance", ".*")} for i, (_, expression) in enumerate(expressions())]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     done = subprocess.run([promtool, "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True)
@@ -115,6 +115,8 @@ tests:
     input_series:
       - {series: 'up{job="pyexec",instance="a"}', values: '0x30'}
       - {series: 'pyexec_draining{instance="a"}', values: '1x30'}
+      - {series: 'pyexec_state_write_failures_total{instance="a"}', values: '0+1x30'}
+      - {series: 'pyexec_state_write_failures_total{instance="b"}', values: '7x30'}
       - {series: 'pyexec_errors_total{instance="a",code="sandbox_unavailable"}', values: '0+60x30'}
       - {series: 'pyexec_errors_total{instance="a",code="session_limit"}', values: '0+60x30'}
       - {series: 'pyexec_errors_total{instance="b",code="session_limit"}', values: '0x30'}

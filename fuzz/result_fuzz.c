@@ -6,9 +6,9 @@
 #include "result/result.h"
 
 static const size_t sizes[] = {[PX_RESULT_NONE] = 0,
-#define X(name, size, count) [PX_RESULT_##name] = size,
-                               PX_RESULT_FIELDS(X)
-#undef X
+#define FIELD_SIZE(name, size, count) [PX_RESULT_##name] = size,
+                               PX_RESULT_FIELDS(FIELD_SIZE)
+#undef FIELD_SIZE
 };
 
 static void take_packets(pyexec_result *result, const uint8_t *data, size_t size)

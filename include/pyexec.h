@@ -84,6 +84,14 @@ typedef enum pyexec_status {
     PYEXEC_STATUS_CANCELLED,
 } pyexec_status;
 
+/* The exit codes that pyexec itself gives; docs/results.md has the whole table. */
+enum {
+    PYEXEC_EXIT_TIMEOUT = 124,   /* as timeout(1) */
+    PYEXEC_EXIT_SIGNAL = 128,    /* + the signal's number, as a shell says it */
+    PYEXEC_EXIT_CANCELLED = 130, /* as of a program that Ctrl-C has ended */
+    PYEXEC_EXIT_KILLED = 137,    /* SIGKILL */
+};
+
 /* The library's version, "MAJOR.MINOR.PATCH". */
 PYEXEC_API const char *pyexec_version(void);
 

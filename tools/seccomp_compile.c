@@ -73,7 +73,7 @@ static size_t emit(struct emitter *e, uint16_t code, uint32_t k, size_t jt, size
 {
     if (e->length == PX_PROGRAM_MAX) {
         fprintf(stderr, "seccomp_gen: the program is too long\n");
-        exit(1);
+        exit(EXIT_FAILURE);
     }
     e->code[e->length] = (struct sock_filter){code, (uint8_t)jt, (uint8_t)jf, k};
     return e->length++;
@@ -280,7 +280,7 @@ static struct tree *tree_new(const struct segment *segments, size_t count)
     struct tree *tree = calloc(1, sizeof *tree);
     if (!tree) {
         perror("seccomp_gen");
-        exit(1);
+        exit(EXIT_FAILURE);
     }
     tree->count = count;
     for (size_t length = 2; length <= count; length++)

@@ -59,6 +59,8 @@
 #ifndef MAP_TYPE
 #define MAP_TYPE 0xf
 #endif
+#define EXIT_USAGE 2
+
 #define LIST(...) .count = sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), .values = {__VA_ARGS__}
 #define IN(n, ...) \
     { \
@@ -324,8 +326,10 @@ static int make_programs(const struct px_rules *rules, struct px_program program
 static int write_source(const char *path, const struct px_known *known, const struct px_program programs[FILTER_COUNT])
 {
     FILE *out = fopen(path, "w");
-    if (!out)
-        return perror(path), -1;
+    if (!out) {
+        perror(path);
+        return -1;
+    }
     fprintf(out, "/* Made by tools/seccomp_gen.c from sandbox/syscalls.def. Do not edit. */\n"
                  "#ifndef " TARGET_MACRO "\n#error \"made for another architecture\"\n#endif\n"
                  "#include <stddef.h>\n#include <stdint.h>\n\n"
@@ -339,8 +343,10 @@ static int write_source(const char *path, const struct px_known *known, const st
     fprintf(out, "};\n\n");
     write_names(out, known);
     write_rules(out);
-    if (ferror(out) | (fclose(out) != 0))
-        return perror(path), -1;
+    if (ferror(out) | (fclose(out) != 0)) {
+        perror(path);
+        return -1;
+    }
     return 0;
 }
 
@@ -453,7 +459,7 @@ int main(int argc, char **argv)
     if (argc != 2 && !verdicts) {
         fprintf(stderr, "usage: seccomp_gen OUTPUT.c | --markdown | --edges | "
                         "--verdicts offline|online\n");
-        return 2;
+        return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--markdown") == 0) {
         write_markdown();

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
+
 struct px_buffer {
     char *data;
     size_t length;
@@ -21,7 +23,7 @@ struct px_buffer {
 };
 
 void px_buffer_done(struct px_buffer *buffer);
-#define px_auto_buffer __attribute__((cleanup(px_buffer_done)))
+#define px_auto_buffer px_auto(px_buffer_done)
 
 static inline bool px_buffer_ok(const struct px_buffer *buffer)
 {

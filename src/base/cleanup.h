@@ -24,9 +24,10 @@ static inline void px_close_fd(int *fd)
     *fd = -1;
 }
 
-#define px_auto_free __attribute__((cleanup(px_free_pointer)))
-#define px_auto_fd __attribute__((cleanup(px_close_fd)))
-#define px_auto(function) __attribute__((cleanup(function)))
+/* Some variables only hold what is to be dropped; clang calls those unused. */
+#define px_auto(function) __attribute__((cleanup(function), unused))
+#define px_auto_free px_auto(px_free_pointer)
+#define px_auto_fd px_auto(px_close_fd)
 
 #define TAKE_PTR(pointer) \
     ({ \

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/cleanup.h"
 #include "base/json_memory.h"
 
 /* jansson's functions whose result must not be ignored: after a failed allocation a member would be missing
@@ -62,7 +63,7 @@ static inline void px_drop_json(json_t **json)
     json_decref(*json);
     *json = NULL;
 }
-#define px_auto_json __attribute__((cleanup(px_drop_json)))
+#define px_auto_json px_auto(px_drop_json)
 
 /* Takes ownership of a copy that jansson made, and checks that no member was left out because there was no
  * memory. NULL for NULL. */

@@ -172,7 +172,7 @@ static void be_host(struct host *host, int leader)
             px_send(leader, "d", 1, MSG_NOSIGNAL) != 1)
             break;
     pyexec_executor_free(host->executor);
-    _exit(0);
+    _exit(EXIT_SUCCESS);
 }
 
 /* ---- In the process that leads ---- */

@@ -274,7 +274,7 @@ int bench_run(struct bench *bench, const struct bench_plan *plan, const struct c
     if (plan->sessions)
         bench_fleet_run(&bench->fleet, plan, settings);
     for (enum bench_row row = 0; row < BENCH_ROW_COUNT; row++)
-        if (!bench->rows[row].p50)
+        if (bench->rows[row].p50 == 0)
             bench_samples_summarise(&bench->rows[row]);
     return 0;
 }

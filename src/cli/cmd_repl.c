@@ -220,7 +220,7 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     repl_signals_release();
     if (executed < 0) {
         cli_fail(&error);
-        return error.code == PYEXEC_SHUTTING_DOWN ? CLI_EXIT_FAILED : 0;
+        return error.code == PYEXEC_SHUTTING_DOWN ? CLI_EXIT_FAILED : CLI_EXIT_OK;
     }
     note_restart(repl, result);
     return show_end(repl, &output, interactive, result);
@@ -266,7 +266,7 @@ static int loop(struct repl *repl, struct repl_reader *reader)
         if (status)
             return status;
     }
-    return repl_ending_signal() ? 128 + repl_ending_signal() : CLI_EXIT_OK;
+    return repl_ending_signal() ? PYEXEC_EXIT_SIGNAL + repl_ending_signal() : CLI_EXIT_OK;
 }
 
 /* ---- Start ---- */

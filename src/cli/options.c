@@ -316,11 +316,11 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, struct c
     bool only_operands = false;
     while (parser.at < argc) {
         const char *text = argv[parser.at++];
-        int status;
+        int status = 0;
         if (only_operands || text[0] != '-' || !text[1])
             status = add_operand(&parser, text, error);
         else if (strcmp(text, "--") == 0)
-            status = 0, only_operands = true;
+            only_operands = true;
         else if (text[1] == '-')
             status = parse_long(&parser, text, error);
         else

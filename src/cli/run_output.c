@@ -165,7 +165,7 @@ int run_output(struct run_stream *stream, const pyexec_result *result)
 {
     /* We cancelled it, so the result says nothing new. */
     if (cli_signals_terminated())
-        return 128 + cli_signals_terminated();
+        return PYEXEC_EXIT_SIGNAL + cli_signals_terminated();
     run_stream_finish(stream);
     if (stream->write_errno && stream->write_errno != ECANCELED)
         return stream->failed_stream == 2 ? CLI_EXIT_PIPE : cli_write_failed(stream->write_errno);

@@ -18,15 +18,9 @@
 
 /* ---- The table; call with the lock held ---- */
 
-static struct px_session *look_up(struct px_sessions *sessions, const char *key)
-{
-    const json_t *address = json_object_get(sessions->table, key);
-    return address ? (struct px_session *)(intptr_t)json_integer_value(address) : NULL;
-}
-
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error)
 {
-    struct px_session *session = look_up(sessions, key);
+    struct px_session *session = px_session_look_up(sessions, key);
     int end = session ? PX_END_NONE : (int)json_integer_value(json_object_get(sessions->ended, key));
     if (!session && !end)
         px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "there is no session '%.140s'", px_session_id(key));
@@ -100,7 +94,7 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session, en
     unlink_session(sessions, session);
     sessions->count--;
     px_session_remember(sessions, session, why);
-    json_object_del(sessions->table, session->key);
+    px_session_unlist(sessions, session);
     if (cancel && session->running)
         pyexec_request_cancel(session->running);
     pthread_cond_broadcast(&session->changed);
@@ -120,11 +114,10 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
         pthread_mutex_init(&sessions->lock, NULL);
         pthread_mutex_init(&sessions->folders_lock, NULL);
         sessions->folders = json_object();
-        sessions->table = json_object();
         sessions->most = json_object();
         sessions->ended = json_object();
         sessions->history = calloc(PX_HISTORY_MAX, sizeof *sessions->history);
-        if (!sessions->table || !sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
+        if (!sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
             px_session_monitor_start(sessions, error) < 0) {
             px_sessions_free(sessions);
             sessions = NULL;
@@ -146,7 +139,6 @@ void px_sessions_free(struct px_sessions *sessions)
     while (sessions->oldest)
         px_session_end(sessions, sessions->oldest, PX_END_CLOSED, true);
     pthread_mutex_unlock(&sessions->lock);
-    json_decref(sessions->table);
     json_decref(sessions->most);
     json_decref(sessions->ended);
     json_decref(sessions->folders);
@@ -264,7 +256,7 @@ static int check_changes(const pyexec_request *request, const char *key, pyexec_
 static struct px_session *enter(struct px_sessions *sessions, const char *key, pyexec_request *request,
                                 bool *ret_created, pyexec_error *error)
 {
-    struct px_session *session = look_up(sessions, key);
+    struct px_session *session = px_session_look_up(sessions, key);
     *ret_created = !session;
     if (session) {
         if (check_changes(request, key, error) < 0)
@@ -509,7 +501,7 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     struct px_session *session = NULL;
     bool created;
     pthread_mutex_lock(&sessions->lock);
-    if (look_up(sessions, key)) {
+    if (px_session_look_up(sessions, key)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "there is a session '%.140s' already", px_session_id(key));
         px_error_hint(error, "Use another id, or close it first.");
         error->sys_errno = EEXIST;

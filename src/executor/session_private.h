@@ -32,6 +32,7 @@ enum px_session_end px_session_end_find(const char *name);
 
 struct px_session {
     struct px_session *next, *previous; /* by last use, oldest first; only of live ones */
+    struct px_session *next_in_bucket;  /* of the table */
     char *key;                          /* "PRINCIPAL/ID", or the id */
     const char *id;                     /* inside of key */
     char *history_key;                  /* a copy for the history of ended ones */
@@ -65,10 +66,12 @@ struct px_session {
     pthread_cond_t changed;
 };
 
+#define PX_SESSION_BUCKETS 1024
+
 struct px_sessions {
     pyexec_executor *executor;
     pthread_mutex_t lock;
-    json_t *table; /* key → address, as an integer */
+    struct px_session *buckets[PX_SESSION_BUCKETS]; /* the table of live ones, by the hash of the key */
     struct px_session *oldest, *newest;
     size_t count;
     bool refusing;           /* no new ones are made */
@@ -111,8 +114,14 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
 
 #define PX_HISTORY_MAX 10000 /* ended sessions that are remembered; docs/rpc.md promises it */
 
+/* The live session of a key, or NULL. */
+struct px_session *px_session_look_up(const struct px_sessions *sessions, const char *key);
+
 /* Puts it into the tables: what its end will have to note gets its memory here. 0, or -1: out of memory. */
 int px_session_list(struct px_sessions *sessions, struct px_session *session);
+
+/* Takes it out of the table of live ones; px_session_remember() has noted why. */
+void px_session_unlist(struct px_sessions *sessions, const struct px_session *session);
 
 /* Notes why it ended, without allocating. A live session keeps its entry. */
 void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why);

@@ -55,16 +55,43 @@ int px_session_check_key(const pyexec_executor *executor, const char *key, pyexe
     return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", ID_MAX);
 }
 
+/* ---- The table; call with the lock held ---- */
+
+/* FNV-1a. A session has a process, so there are never enough of them that keys made for one bucket cost much. */
+static size_t bucket_of(const char *key)
+{
+    uint32_t hash = 2166136261u;
+    for (; *key; key++)
+        hash = (hash ^ (unsigned char)*key) * 16777619u;
+    return hash % PX_SESSION_BUCKETS;
+}
+
+struct px_session *px_session_look_up(const struct px_sessions *sessions, const char *key)
+{
+    struct px_session *session = sessions->buckets[bucket_of(key)];
+    while (session && strcmp(session->key, key) != 0)
+        session = session->next_in_bucket;
+    return session;
+}
+
+void px_session_unlist(struct px_sessions *sessions, const struct px_session *session)
+{
+    struct px_session **slot = &sessions->buckets[bucket_of(session->key)];
+    while (*slot != session)
+        slot = &(*slot)->next_in_bucket;
+    *slot = session->next_in_bucket;
+}
+
 int px_session_list(struct px_sessions *sessions, struct px_session *session)
 {
     const json_t *ended = json_object_get(sessions->ended, session->key);
     session->restarted = (enum px_session_end)json_integer_value(ended);
-    if (json_object_set_new(sessions->table, session->key, json_integer((json_int_t)(intptr_t)session)) < 0)
+    if (!ended && json_object_set_new(sessions->ended, session->key, json_integer(PX_END_NONE)) < 0)
         return -1;
-    if (ended || json_object_set_new(sessions->ended, session->key, json_integer(PX_END_NONE)) == 0)
-        return 0;
-    json_object_del(sessions->table, session->key);
-    return -1;
+    struct px_session **bucket = &sessions->buckets[bucket_of(session->key)];
+    session->next_in_bucket = *bucket;
+    *bucket = session;
+    return 0;
 }
 
 /* The oldest entry of the history makes room. Takes the key. */
@@ -72,7 +99,7 @@ static void add_to_history(struct px_sessions *sessions, char *key)
 {
     char **slot = &sessions->history[sessions->history_next];
     sessions->history_next = (sessions->history_next + 1) % PX_HISTORY_MAX;
-    if (*slot && !json_object_get(sessions->table, *slot))
+    if (*slot && !px_session_look_up(sessions, *slot))
         json_object_del(sessions->ended, *slot);
     free(*slot);
     *slot = key;
@@ -80,7 +107,7 @@ static void add_to_history(struct px_sessions *sessions, char *key)
 
 int px_session_remember_other(struct px_sessions *sessions, const char *key, enum px_session_end why)
 {
-    if (json_object_get(sessions->table, key))
+    if (px_session_look_up(sessions, key))
         return 0;
     px_auto_free char *copy = strdup(key);
     if (!copy)

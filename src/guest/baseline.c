@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -45,7 +46,7 @@ static void echo(int channel)
         if (!bytes || px_send(channel, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), MSG_NOSIGNAL) < 0)
             break;
     }
-    _exit(0);
+    _exit(EXIT_SUCCESS);
 }
 
 int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds,
@@ -63,7 +64,7 @@ int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *req
         close(zygote->host);
         if (with_echo)
             echo(fds[0]);
-        _exit(0);
+        _exit(EXIT_SUCCESS);
     }
     if (with_echo)
         PyOS_AfterFork_Parent();

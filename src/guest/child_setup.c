@@ -76,7 +76,7 @@ static void fail(int channel, pyexec_error *error)
     struct px_wire_writer writer = {.socket = channel};
     px_wire_put(&writer, PX_RESULT_SETUP_ERROR, error, sizeof *error);
     px_wire_flush(&writer);
-    _exit(1);
+    _exit(EXIT_FAILURE);
 }
 
 /* The workspace is seen at its path; a read-only one through a second, read-only mount over

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/buffer.h"
+#include "base/cleanup.h"
 #include "guest/python.h"
 
 static inline void px_drop_object(PyObject **object)
@@ -16,17 +17,17 @@ static inline void px_drop_object(PyObject **object)
     Py_XDECREF(*object);
     *object = NULL;
 }
-#define px_auto_object __attribute__((cleanup(px_drop_object)))
+#define px_auto_object px_auto(px_drop_object)
 
 /* Interned names, so that an attribute costs no string: px_name.tb_next. */
 /* clang-format off */
-#define PX_NAMES(X) \
-    X(__annotations__) X(__builtins__) X(__dict__) X(__doc__) X(__loader__) X(__main__) X(__name__) \
-    X(__notes__) X(__package__) X(__spec__) X(_shutdown) X(args) X(body) X(closed) X(co_filename) \
-    X(co_flags) X(co_name) X(co_positions) X(code) X(col_offset) X(end_col_offset) X(end_lineno) \
-    X(end_offset) X(eval) X(exec) X(f_back) X(f_builtins) X(f_code) X(f_globals) X(f_locals) X(filename) \
-    X(flush) X(func) X(left) X(lineno) X(msg) X(name) X(name_from) X(obj) X(offset) X(right) X(seed) \
-    X(self) X(tb_frame) X(tb_lasti) X(tb_lineno) X(tb_next) X(text) X(threading) X(value)
+#define PX_NAMES(NAME) \
+    NAME(__annotations__) NAME(__builtins__) NAME(__dict__) NAME(__doc__) NAME(__loader__) NAME(__main__) NAME(__name__) \
+    NAME(__notes__) NAME(__package__) NAME(__spec__) NAME(_shutdown) NAME(args) NAME(body) NAME(closed) NAME(co_filename) \
+    NAME(co_flags) NAME(co_name) NAME(co_positions) NAME(code) NAME(col_offset) NAME(end_col_offset) NAME(end_lineno) \
+    NAME(end_offset) NAME(eval) NAME(exec) NAME(f_back) NAME(f_builtins) NAME(f_code) NAME(f_globals) NAME(f_locals) NAME(filename) \
+    NAME(flush) NAME(func) NAME(left) NAME(lineno) NAME(msg) NAME(name) NAME(name_from) NAME(obj) NAME(offset) NAME(right) NAME(seed) \
+    NAME(self) NAME(tb_frame) NAME(tb_lasti) NAME(tb_lineno) NAME(tb_next) NAME(text) NAME(threading) NAME(value)
 /* clang-format on */
 
 struct px_names {

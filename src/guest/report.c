@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -118,7 +119,7 @@ static void describe(struct px_report *report, const struct px_script *run, PyOb
                      bool compiling)
 {
     describe_error(report, run, exception);
-    report->exit_code = 1;
+    report->exit_code = EXIT_FAILURE;
     bool memory = PyErr_GivenExceptionMatches(exception, PyExc_MemoryError);
     if (memory && !compiling)
         report->outcome = PX_OUTCOME_MEMORY;
@@ -144,7 +145,7 @@ static void describe_exit(struct px_report *report, PyObject *exception, const s
         if (report->exit_code == 0)
             return;
     } else {
-        report->exit_code = 1;
+        report->exit_code = EXIT_FAILURE;
         if (text)
             px_pyobject_text(&report->printed, text, PX_TRACEBACK_MAX);
         px_buffer_add_byte(&report->printed, '\n');
@@ -163,7 +164,7 @@ void px_report_exception(struct px_report *report, const struct px_script *run, 
     if (!exception) {
         report->has_error = true;
         report->outcome = PX_OUTCOME_MEMORY;
-        report->exit_code = 1;
+        report->exit_code = EXIT_FAILURE;
         px_buffer_add_string(&report->type, "MemoryError");
         add_memory_message(&report->message, run, false);
         return;

@@ -61,16 +61,16 @@ struct px_source *px_session_history_add(const struct px_script *run)
     return cell;
 }
 
-int px_session_environment_save(struct px_session_environment *saved, PyObject *environ, char **env)
+int px_session_environment_save(struct px_session_environment *saved, PyObject *variables, char **env)
 {
-    saved->environ = environ;
+    saved->environ = variables;
     saved->before = PyList_New(0);
     for (char **entry = env; saved->before && entry && *entry; entry++) {
         const char *equals = strchr(*entry, '=');
         if (!equals)
             continue;
         px_auto_object PyObject *name = PyBytes_FromStringAndSize(*entry, equals - *entry);
-        PyObject *value = name ? PyDict_GetItem(environ, name) : NULL;
+        PyObject *value = name ? PyDict_GetItem(variables, name) : NULL;
         px_auto_object PyObject *pair = name ? PyTuple_Pack(2, name, value ? value : Py_None) : NULL;
         if (!pair || PyList_Append(saved->before, pair) < 0)
             return -1;

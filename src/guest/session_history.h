@@ -16,7 +16,7 @@ struct px_session_environment {
     PyObject *environ; /* posix.environ, borrowed */
     PyObject *before;  /* list of (name, value or None), bytes */
 };
-int px_session_environment_save(struct px_session_environment *saved, PyObject *environ, char **env);
+int px_session_environment_save(struct px_session_environment *saved, PyObject *variables, char **env);
 void px_session_environment_restore(struct px_session_environment *saved);
 
 #endif

@@ -103,7 +103,7 @@ static int import_preloads(const struct px_zygote *zygote, const char *names, py
     const char *end = names + zygote->start.preload_bytes;
     for (const char *name = names; name < end; name += strlen(name) + 1, loading.index++) {
         if (px_send_fds(zygote->host, &loading, sizeof loading, NULL, 0) < 0)
-            _exit(0);
+            _exit(EXIT_SUCCESS);
         PyObject *module = PyImport_ImportModule(name);
         if (!module) {
             char text[512];
@@ -276,12 +276,11 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
         return -1;
     if (!px_zygote_lacks(zygote, PX_LAYER_TIME_NAMESPACE))
         enter_time_namespace(zygote);
-    if (proc_number(zygote, "self/status", "Threads:") != 1)
-        return px_error_hint(error, "%s",
-                             (px_error_set(error, PYEXEC_INVALID_POLICY,
-                                           "preload_imports: the imported modules leave threads running, which a "
-                                           "fork would lose"),
-                              "Remove the module that starts threads when it is imported."));
+    if (proc_number(zygote, "self/status", "Threads:") != 1) {
+        px_error_set(error, PYEXEC_INVALID_POLICY,
+                     "preload_imports: the imported modules leave threads running, which a fork would lose");
+        return px_error_hint(error, "Remove the module that starts threads when it is imported.");
+    }
     return enter_filter(zygote, error);
 }
 
@@ -298,7 +297,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
     ready->mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
     px_close_fd(&zygote->proc);
     if (px_send_fds(zygote->host, ready, sizeof *ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
-        _exit(0);
+        _exit(EXIT_SUCCESS);
 }
 
 /* Takes the id of the next child, so that it owns its user namespace and its workspace. */
@@ -366,7 +365,7 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
         answered[answers++] = TAKE_FD(workspace);
     px_close_fds(fds, PX_FDS_MAX);
     if (px_send_fds(zygote->host, &reply, sizeof reply, answered, answers) < 0)
-        _exit(0);
+        _exit(EXIT_SUCCESS);
     px_close_fds(answered, answers);
     px_close_fd(&workspace);
 }
@@ -382,10 +381,10 @@ void px_zygote_main(void)
     ssize_t n = px_receive_fds(zygote.host, &zygote.start, sizeof zygote.start, NULL, 0, NULL);
     if (n != sizeof zygote.start || zygote.start.magic != PX_LAUNCH_MAGIC ||
         zygote.start.preload_bytes >= sizeof preloads)
-        _exit(1);
+        _exit(EXIT_FAILURE);
     if (zygote.start.preload_bytes &&
         px_receive_fds(zygote.host, preloads, sizeof preloads, NULL, 0, NULL) != (ssize_t)zygote.start.preload_bytes)
-        _exit(1);
+        _exit(EXIT_FAILURE);
     zygote.missing = zygote.start.missing;
     start(&zygote, preloads, &error);
     report_ready(&zygote, &error);
@@ -396,9 +395,9 @@ void px_zygote_main(void)
         size_t count;
         n = px_receive_fds(zygote.host, &request, sizeof request, fds, PX_FDS_MAX, &count);
         if (n <= 0)
-            _exit(0);
+            _exit(EXIT_SUCCESS);
         if (n != sizeof request || request.magic != PX_LAUNCH_MAGIC)
-            _exit(1);
+            _exit(EXIT_FAILURE);
         answer(&zygote, &request, fds, count);
         if (request.displays)
             prepare_displays();

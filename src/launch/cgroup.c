@@ -130,7 +130,7 @@ static int try_clone(int folder)
     struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
     pid_t pid = px_clone_call(&args);
     if (pid == 0)
-        _exit(0);
+        _exit(EXIT_SUCCESS);
     if (pid < 0)
         return -1;
     return px_waitpid(pid, NULL, 0) == pid ? 0 : -1;

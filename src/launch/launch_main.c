@@ -34,6 +34,8 @@
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
 
+#define LAUNCH_EXIT_BY_HAND 2 /* as of a wrong command line */
+
 static bool has_capability(int capability)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -190,20 +192,20 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     for (size_t i = 0; i < PX_COUNT(outers); i++)
         close(outers[i]);
     if (px_read(gate, &go, 1) != 1)
-        _exit(1);
+        _exit(EXIT_FAILURE);
     close(gate);
     bool mapped = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
     if (mapped) {
         /* Capabilities over the own namespace are kept (capabilities(7)); the ids are those of the run. */
         prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0);
         if (setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
-            _exit(1);
+            _exit(EXIT_FAILURE);
     } else if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE) && has_run_ids(start)) {
         /* For root of a container without user namespaces: runs must not have this root's id. It can't be
          * undone. */
         if (setresgid(start->run_gid, start->run_gid, start->run_gid) < 0 ||
             setresuid(start->run_uid, start->run_uid, start->run_uid) < 0)
-            _exit(1);
+            _exit(EXIT_FAILURE);
     }
     /* With this the supervisor ends when the outer process does. A change of ids clears it (prctl(2)), so it
      * comes after that. */
@@ -307,7 +309,7 @@ int main(void)
     ssize_t n = px_receive_fds(PX_LAUNCH_OUTER_FD, &start, sizeof start, &host_process, 1, &count);
     if (n != sizeof start || start.magic != PX_LAUNCH_MAGIC || count != 1) {
         fputs("pyexec-launch: libpyexec starts this program; it does nothing by hand\n", stderr);
-        return 2;
+        return LAUNCH_EXIT_BY_HAND;
     }
     fcntl(PX_LAUNCH_SUPERVISOR_FD, F_SETFD, FD_CLOEXEC);
     fcntl(PX_LAUNCH_OUTER_FD, F_SETFD, FD_CLOEXEC);

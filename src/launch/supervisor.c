@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,7 +29,7 @@ static void tell(const struct px_supervisor *supervisor, struct px_launch_event 
 {
     event->magic = PX_LAUNCH_MAGIC;
     if (px_send_fds(supervisor->host, event, sizeof *event, &pidfd, pidfd < 0 ? 0 : 1) < 0)
-        _exit(0);
+        _exit(EXIT_SUCCESS);
 }
 
 /* Waits for all that have ended. */
@@ -59,7 +60,7 @@ static void start_zygote(struct px_supervisor *supervisor)
     size_t count;
     ssize_t n = px_receive_fds(supervisor->host, &request, sizeof request, fds, 2, &count);
     if (n <= 0)
-        _exit(0);
+        _exit(EXIT_SUCCESS);
     if ((size_t)n != sizeof request || request.magic != PX_LAUNCH_MAGIC || count != 2) {
         px_close_fds(fds, 2);
         return;
@@ -82,14 +83,14 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     int children = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     /* Without a PID namespace, too, the children of an ended zygote become children of this process. */
     if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-        _exit(1);
+        _exit(EXIT_FAILURE);
     for (;;) {
         struct pollfd polled[] = {
             {supervisor->host, POLLIN, 0}, {children, POLLIN, 0}, {supervisor->host_process, POLLIN, 0}};
         if (px_poll(polled, PX_COUNT(polled), -1) < 0)
-            _exit(1);
+            _exit(EXIT_FAILURE);
         if (polled[2].revents)
-            _exit(0);
+            _exit(EXIT_SUCCESS);
         if (polled[1].revents) {
             struct signalfd_siginfo drained;
             while (px_read(children, &drained, sizeof drained) > 0)

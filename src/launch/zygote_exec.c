@@ -138,7 +138,7 @@ static void exec_python(const struct px_launch_zygote *request)
     arguments[n++] = (char *)(uintptr_t)bootstrap;
     arguments[n] = NULL;
     execve(python, arguments, environment);
-    end(python, 126);
+    end(python, PX_ZYGOTE_EXIT_PYTHON);
 }
 
 static void become_zygote(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, int socket,

@@ -32,6 +32,8 @@
 #define PX_ZYGOTE_EXIT_EXHAUSTED 64
 /* The same, for another reason that is not the interpreter's. */
 #define PX_ZYGOTE_EXIT_SETUP 125
+/* The interpreter can't be executed; as a shell says it. */
+#define PX_ZYGOTE_EXIT_PYTHON 126
 
 /* host → outer, once, with a pidfd of the host: a process that the host forked may hold the
  * sockets open. Answered by px_launch_started. */

@@ -34,35 +34,35 @@
 #define PX_MIME_MAX 127             /* bytes of a type's name (RFC 6838: 127 a part) */
 #define PX_METADATA_MAX (64u << 10) /* bytes of JSON, of one display */
 
-/* Fields of a child: PX_RESULT_FIELDS(X): X(name, greatest total size, greatest count).
+/* Fields of a child: PX_RESULT_FIELDS(FIELD): FIELD(name, greatest total size, greatest count).
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
-#define PX_RESULT_FIELDS(X) \
-    X(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \
-    X(LOCKED, 16, 1)                        /* first thing after lock-down; nothing of the caller's ran yet: \
+#define PX_RESULT_FIELDS(FIELD) \
+    FIELD(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \
+    FIELD(LOCKED, 16, 1)                        /* first thing after lock-down; nothing of the caller's ran yet: \
                                    u64 CPU time used, u64 CLOCK_REALTIME, ns */ \
-    X(OUTCOME, 1, 1)                        /* u8, enum px_outcome */ \
-    X(EXIT_CODE, 4, 1)                      /* i32 */ \
-    X(VALUE, PX_VALUE_MAX, 1024)            /* UTF-8, in parts */ \
-    X(VALUE_TRUNCATED, 1, 1)                /* u8 */ \
-    X(ERROR_TYPE, PX_WIRE_NAME_MAX, 1) \
-    X(ERROR_MESSAGE, PX_VALUE_MAX, 1024) \
-    X(ERROR_LINE, 4, 1) /* i32, 0: unknown */ \
-    X(TRACEBACK, PX_TRACEBACK_MAX, 64) \
-    X(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX) /* u8 layer, i32 line, u16 length of what, what, hint */ \
-    X(DENIALS_DROPPED, 8, 1)                         /* u64 */ \
-    X(SUGGESTION, 1024, 1)                           /* the interpreter's "Did you mean" and the like */ \
-    X(CRASH, 2, 1)                                   /* u8 signal, u8 whether the address space was used up */ \
-    X(DONE, 0, 1) \
-    X(VALUE_JSON, PX_VALUE_MAX, 1024)                              /* JSON text, in parts */ \
-    X(VALUE_JSON_ERROR, 1024, 1)                                   /* why there is none */ \
-    X(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)                   /* begins one: u8, PX_DISPLAY_… */ \
-    X(DISPLAY_FORM, PX_FORMS_MAX *PX_MIME_MAX, PX_FORMS_MAX)       /* a MIME type; its data follows */ \
-    X(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3)        /* bytes, UTF-8 or JSON text, in parts */ \
-    X(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4) /* JSON text, in parts */ \
-    X(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
-    X(DISPLAYS_DROPPED, 8, 1) /* u64 */ \
-    X(READY, 0, 1)            /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */ \
-    X(ADVICE, 2048, 1)        /* a whole hint, for what only the child sees */
+    FIELD(OUTCOME, 1, 1)                        /* u8, enum px_outcome */ \
+    FIELD(EXIT_CODE, 4, 1)                      /* i32 */ \
+    FIELD(VALUE, PX_VALUE_MAX, 1024)            /* UTF-8, in parts */ \
+    FIELD(VALUE_TRUNCATED, 1, 1)                /* u8 */ \
+    FIELD(ERROR_TYPE, PX_WIRE_NAME_MAX, 1) \
+    FIELD(ERROR_MESSAGE, PX_VALUE_MAX, 1024) \
+    FIELD(ERROR_LINE, 4, 1) /* i32, 0: unknown */ \
+    FIELD(TRACEBACK, PX_TRACEBACK_MAX, 64) \
+    FIELD(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX) /* u8 layer, i32 line, u16 length of what, what, hint */ \
+    FIELD(DENIALS_DROPPED, 8, 1)                         /* u64 */ \
+    FIELD(SUGGESTION, 1024, 1)                           /* the interpreter's "Did you mean" and the like */ \
+    FIELD(CRASH, 2, 1)                                   /* u8 signal, u8 whether the address space was used up */ \
+    FIELD(DONE, 0, 1) \
+    FIELD(VALUE_JSON, PX_VALUE_MAX, 1024)                              /* JSON text, in parts */ \
+    FIELD(VALUE_JSON_ERROR, 1024, 1)                                   /* why there is none */ \
+    FIELD(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)                   /* begins one: u8, PX_DISPLAY_… */ \
+    FIELD(DISPLAY_FORM, PX_FORMS_MAX *PX_MIME_MAX, PX_FORMS_MAX)       /* a MIME type; its data follows */ \
+    FIELD(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3)        /* bytes, UTF-8 or JSON text, in parts */ \
+    FIELD(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4) /* JSON text, in parts */ \
+    FIELD(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
+    FIELD(DISPLAYS_DROPPED, 8, 1) /* u64 */ \
+    FIELD(READY, 0, 1)            /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */ \
+    FIELD(ADVICE, 2048, 1)        /* a whole hint, for what only the child sees */
 
 enum px_result_field {
     PX_RESULT_NONE,

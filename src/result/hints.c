@@ -417,11 +417,11 @@ static char *status_hint(const pyexec_result *result, const struct px_policy *po
 
 char *px_hint_for(const pyexec_result *result, const struct px_policy *policy)
 {
-    bool limit = result->status != PYEXEC_STATUS_ERROR && result->exit_code != 128 + SIGSYS;
+    bool limit = result->status != PYEXEC_STATUS_ERROR && result->exit_code != PYEXEC_EXIT_SIGNAL + SIGSYS;
     char *hint = limit ? status_hint(result, policy) : NULL;
     if (hint || !result->error_type || !result->error_message)
         return hint;
-    if (result->exit_code == 128 + SIGSYS)
+    if (result->exit_code == PYEXEC_EXIT_SIGNAL + SIGSYS)
         return denial_hint(result);
     if (result->claims.advice.length)
         return strdup(px_buffer_string(&result->claims.advice));

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -40,11 +41,11 @@ static int end_by_limit(pyexec_result *result, const struct px_exit_info *ending
     if (ending->cause == PX_STOP_CAUSE_TIMEOUT) {
         snprintf(text, sizeof text, "timeout: the script ran longer than timeout_ms=%" PRId64 "%s", policy->timeout_ms,
                  done ? "" : " and was killed");
-        set_status(result, PYEXEC_STATUS_TIMEOUT, 124);
+        set_status(result, PYEXEC_STATUS_TIMEOUT, PYEXEC_EXIT_TIMEOUT);
     } else {
         snprintf(text, sizeof text, "timeout: the script used more CPU time than cpu_time_seconds=%" PRId64 "%s",
                  policy->cpu_time_seconds, done ? "" : " and was killed");
-        set_status(result, PYEXEC_STATUS_CPU_LIMIT, done ? 1 : 137);
+        set_status(result, PYEXEC_STATUS_CPU_LIMIT, done ? EXIT_FAILURE : PYEXEC_EXIT_KILLED);
     }
     return claims_timeout(result) ? 0 : px_result_set_error(result, "TimeoutError", text);
 }
@@ -87,7 +88,7 @@ static int end_by_stranger(pyexec_result *result)
                  "started with (RLIMIT_CPU, %llu s), which counts for a whole "
                  "session",
                  (unsigned long long)limit.rlim_max);
-    set_status(result, PYEXEC_STATUS_KILLED, 137);
+    set_status(result, PYEXEC_STATUS_KILLED, PYEXEC_EXIT_KILLED);
     return px_result_set_error(result, "Killed", text);
 }
 
@@ -95,7 +96,7 @@ static int end_by_stranger(pyexec_result *result)
 static int end_by_oom(pyexec_result *result, const struct px_exit_info *ending, const struct px_policy *policy)
 {
     char text[256];
-    set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);
+    set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, PYEXEC_EXIT_KILLED);
     if (ending->oom == PX_OOM_OWN)
         snprintf(text, sizeof text,
                  "the kernel ended the run at the memory limit of its cgroup, "
@@ -131,14 +132,14 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
         return end_by_stranger(result);
     }
     if (crash[0] && crash[1]) {
-        set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 137);
+        set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, PYEXEC_EXIT_KILLED);
         snprintf(text, sizeof text,
                  "SIG%s (%s) after an allocation failed: "
                  "address_space_bytes=%" PRId64 " was used up",
                  name ? name : "?", words ? words : "unknown", policy->address_space_bytes);
         return px_result_set_error(result, "MemoryError", text);
     }
-    set_status(result, PYEXEC_STATUS_CRASHED, 128 + ending->status);
+    set_status(result, PYEXEC_STATUS_CRASHED, PYEXEC_EXIT_SIGNAL + ending->status);
     if (signal == SIGSYS) {
         deny_unnamed_call(result);
         snprintf(text, sizeof text,
@@ -155,13 +156,13 @@ static int end_without_result(pyexec_result *result, const struct px_exit_info *
 {
     char text[256];
     if (ending->protocol) {
-        set_status(result, PYEXEC_STATUS_CRASHED, 1);
+        set_status(result, PYEXEC_STATUS_CRASHED, EXIT_FAILURE);
         snprintf(text, sizeof text, "the process sent %s on the result channel", ending->protocol);
     } else if (!ending->known) {
-        set_status(result, PYEXEC_STATUS_KILLED, 137);
+        set_status(result, PYEXEC_STATUS_KILLED, PYEXEC_EXIT_KILLED);
         return px_result_set_error(result, "Killed", "the sandbox's supervisor ended");
     } else {
-        set_status(result, PYEXEC_STATUS_CRASHED, ending->status ? ending->status : 1);
+        set_status(result, PYEXEC_STATUS_CRASHED, ending->status ? ending->status : EXIT_FAILURE);
         snprintf(text, sizeof text,
                  "the process ended with exit status %d before its result was "
                  "complete",
@@ -176,9 +177,9 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
     char text[256];
     switch (claims->outcome) {
     case PX_OUTCOME_OK:
-        return set_status(result, PYEXEC_STATUS_OK, 0);
+        return set_status(result, PYEXEC_STATUS_OK, EXIT_SUCCESS);
     case PX_OUTCOME_MEMORY:
-        set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, 1);
+        set_status(result, PYEXEC_STATUS_MEMORY_LIMIT, EXIT_FAILURE);
         if (claims->type.length)
             return 0;
         snprintf(text, sizeof text, "the script reached address_space_bytes=%" PRId64,
@@ -192,13 +193,13 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
         if (layer && strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) != 0)
             denial = NULL;
         const char *what = json_string_value(json_object_get(denial, "what"));
-        set_status(result, PYEXEC_STATUS_CRASHED, 128 + SIGSYS);
+        set_status(result, PYEXEC_STATUS_CRASHED, PYEXEC_EXIT_SIGNAL + SIGSYS);
         result->error_line = (int)json_integer_value(json_object_get(denial, "line"));
         snprintf(text, sizeof text, "SIGSYS: the system call %.200s is not allowed", what ? what : "(unknown)");
         return px_result_set_error(result, "Crashed", text);
     }
     default:
-        set_status(result, PYEXEC_STATUS_ERROR, claims->exit_code ? claims->exit_code : 1);
+        set_status(result, PYEXEC_STATUS_ERROR, claims->exit_code ? claims->exit_code : EXIT_FAILURE);
         return claims->type.length ? 0 : px_result_set_error(result, "Exception", "");
     }
 }
@@ -244,7 +245,7 @@ static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
 
 int px_run_status_cancelled(pyexec_result *result)
 {
-    set_status(result, PYEXEC_STATUS_CANCELLED, 130);
+    set_status(result, PYEXEC_STATUS_CANCELLED, PYEXEC_EXIT_CANCELLED);
     return px_result_set_error(result, "Cancelled", "the caller cancelled the run");
 }
 

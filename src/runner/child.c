@@ -132,7 +132,7 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
                                .workspace = folder,
                                .ended = true};
     *ret_lost = false;
-    struct ends ends __attribute__((cleanup(close_ends))) = {-1, -1, -1};
+    px_auto(close_ends) struct ends ends = {-1, -1, -1};
     struct px_clone_request request = *shape;
     struct px_clone_reply reply;
     uint64_t number;

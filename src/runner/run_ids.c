@@ -23,7 +23,7 @@ static void close_file(FILE **file)
  * NAME:PASSWORD:ID. Only files are read: a directory service may take seconds to answer. */
 static bool is_listed(const char *path, bool ranges, uint32_t id)
 {
-    __attribute__((cleanup(close_file))) FILE *file = fopen(path, "re");
+    px_auto(close_file) FILE *file = fopen(path, "re");
     px_auto_free char *line = NULL;
     size_t size = 0;
     while (file && getline(&line, &size, file) >= 0) {
@@ -41,7 +41,7 @@ static bool is_listed(const char *path, bool ranges, uint32_t id)
 
 static bool is_mapped(const char *path, uint32_t id)
 {
-    __attribute__((cleanup(close_file))) FILE *file = fopen(path, "re");
+    px_auto(close_file) FILE *file = fopen(path, "re");
     unsigned first, outside, count;
     while (file && fscanf(file, "%u %u %u", &first, &outside, &count) == 3)
         if (id >= first && id - first < count)

@@ -100,6 +100,13 @@ static int list_entry(int parent, const char *name, const struct stat *status, c
     return list_below(parent, name, path, length + 1, depth + 1, snapshot);
 }
 
+/* The next of a folder; NULL with errno 0 at its end. */
+static struct dirent *next_entry(DIR *folder)
+{
+    errno = 0;
+    return readdir(folder);
+}
+
 /* `path` is the buffer for the whole path, `length` how much of it names this folder. Whatever is met
  * counts, not only files: a script may make folders by the million, or go on while its session's
  * are listed. Takes `folder_fd`, whose folder gets the mode `restored` at the end (NULL: keeps its own). */
@@ -113,7 +120,7 @@ static int list(int folder_fd, const mode_t *restored, char *path, size_t length
     }
     int result = 0;
     struct dirent *item;
-    while (result == 0 && (errno = 0, item = readdir(folder))) {
+    while (result == 0 && (item = next_entry(folder))) {
         size_t name = strlen(item->d_name);
         struct stat status;
         if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
@@ -474,7 +481,7 @@ json_t *px_workspace_list_folder(int folder, const char *path, bool *ret_truncat
     json_t *entries = json_array();
     struct dirent *item;
     size_t count = 0;
-    while ((errno = 0, item = readdir(opened)) && count++ < ENTRIES_MAX) {
+    while ((item = next_entry(opened)) && count++ < ENTRIES_MAX) {
         struct stat status;
         if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0 &&
             fstatat(dirfd(opened), item->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0)

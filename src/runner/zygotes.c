@@ -432,7 +432,8 @@ static enum exchanged exchange(struct zygote *zygote, const struct px_clone_requ
     ret_fds[0] = ret_fds[1] = -1;
     if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
         return GONE;
-    if ((errno = 0, !await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS))))
+    errno = 0;
+    if (!await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS)))
         return errno == ENOMEM ? UNREAD : LOST; /* poll(2) */
     ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
     if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)

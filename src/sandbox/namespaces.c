@@ -93,7 +93,7 @@ static bool can_clone(uint64_t flags)
 {
     pid_t pid = px_clone3(flags, SIGCHLD, NULL);
     if (pid == 0)
-        _exit(0);
+        _exit(EXIT_SUCCESS);
     if (pid < 0)
         return false;
     return px_waitpid(pid, NULL, 0) == pid;

@@ -292,7 +292,7 @@ static void serve_start(struct px_http_request *request)
 {
     const json_t *process = json_object_get(request->json, "process");
     const char *cwd = json_string_value(json_object_get(process, "cwd"));
-    __attribute__((cleanup(command_done))) struct e2b_command command = {0};
+    px_auto(command_done) struct e2b_command command = {0};
     pyexec_error error;
     const char *folder = px_e2b_relative(cwd && *cwd ? cwd : PX_E2B_HOME, &error);
     if (!folder || parse_command(shell_command(process), &command, &error) < 0 ||

@@ -244,7 +244,7 @@ static int pack_one(struct px_http_request *request, struct archive *archive, co
 
 static int pack(struct px_http_request *request, const json_t *files, int fd, pyexec_error *error)
 {
-    __attribute__((cleanup(leave_utf8), unused)) struct locale_scope scope = enter_utf8();
+    px_auto(leave_utf8) struct locale_scope scope = enter_utf8();
     struct archive *archive = archive_write_new();
     size_t i;
     json_t *file;
@@ -357,7 +357,7 @@ static int unpack_one(struct px_http_request *request, struct archive *archive, 
 
 static int unpack(struct px_http_request *request, pyexec_error *error)
 {
-    __attribute__((cleanup(leave_utf8), unused)) struct locale_scope scope = enter_utf8();
+    px_auto(leave_utf8) struct locale_scope scope = enter_utf8();
     struct archive *archive = archive_read_new();
     struct archive_entry *entry;
     int status =

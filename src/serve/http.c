@@ -480,7 +480,7 @@ static size_t leave_encoded(void *closure, struct MHD_Connection *connection, ch
     return strlen(text);
 }
 
-static void log_problem(void *closure, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void log_problem(void *closure, const char *format, va_list arguments)
 {
     struct px_server *server = closure;
     char text[512];

@@ -11,9 +11,12 @@ struct px_server;
 struct px_buffer;
 
 /* Upper bounds in seconds of the histograms' buckets, +Inf beside them. */
-#define PX_METRIC_BUCKETS(X) \
-    X(0.0005) \
-    X(0.001) X(0.0025) X(0.005) X(0.01) X(0.025) X(0.05) X(0.1) X(0.25) X(0.5) X(1) X(2.5) X(5) X(10) X(30) X(60)
+#define PX_METRIC_BUCKETS(BOUND) \
+    BOUND(0.0005) \
+    BOUND(0.001) \
+    BOUND(0.0025) \
+    BOUND(0.005) BOUND(0.01) BOUND(0.025) BOUND(0.05) BOUND(0.1) BOUND(0.25) BOUND(0.5) BOUND(1) BOUND(2.5) BOUND(5) \
+        BOUND(10) BOUND(30) BOUND(60)
 #define PX_METRIC_ROUTES 48
 #define PX_METRIC_BUCKET_COUNT 17
 

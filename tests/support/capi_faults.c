@@ -141,7 +141,10 @@ static bool call(const char *session, const char *json, char **wanted)
 static bool open_executor(void)
 {
     pyexec_error error = {0};
-    return pyexec_executor_open(CONFIG, &executor, &error) == 0 || (judge(&error), false);
+    if (pyexec_executor_open(CONFIG, &executor, &error) == 0)
+        return true;
+    judge(&error);
+    return false;
 }
 
 /* ---- Scenarios ---- */
@@ -275,8 +278,11 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < 200 && count_entries("/proc/self/fd") != descriptors; i++)
         usleep(10000);
-    if (count_entries("/proc/self/fd") != descriptors)
-        fail("descriptors", "some are left"), getenv("FAULT_FDS") && system("ls -l /proc/$PPID/fd >&2");
+    if (count_entries("/proc/self/fd") != descriptors) {
+        fail("descriptors", "some are left");
+        if (getenv("FAULT_FDS") && system("ls -l /proc/$PPID/fd >&2") != 0)
+            perror("ls");
+    }
     pyexec_executor_free(executor);
     printf("%ld passes, %d faults; last error: %s: %s\n", passes, faults, pyexec_code_name(last.code), last.message);
     return faults != 0;

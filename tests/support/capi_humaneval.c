@@ -23,8 +23,10 @@ int main(void)
     pyexec_error error;
     pyexec_executor *executor = NULL;
     if (pyexec_executor_new("{\"python_bin\": \"/usr/bin/python3\", \"use_import_whitelist\": false}", NULL, &executor,
-                            &error) < 0)
-        return fprintf(stderr, "%s\n", error.message), 1;
+                            &error) < 0) {
+        fprintf(stderr, "%s\n", error.message);
+        return 1;
+    }
     size_t length;
     while (scanf("%zu", &length) == 1 && getchar() == '\n') {
         char *code = malloc(length);
@@ -34,8 +36,10 @@ int main(void)
         pyexec_result *result = NULL;
         pyexec_request_set_code(request, code, length);
         double before = now_ms();
-        if (pyexec_execute_once(executor, request, &result, &error) < 0)
-            return fprintf(stderr, "%s (%s)\n", error.message, error.hint), 1;
+        if (pyexec_execute_once(executor, request, &result, &error) < 0) {
+            fprintf(stderr, "%s (%s)\n", error.message, error.hint);
+            return 1;
+        }
         printf("%.3f\t%s\t%d\t%s\t%d\n", now_ms() - before, pyexec_status_name(pyexec_result_status(result)),
                pyexec_result_exit_code(result), text(pyexec_result_error_type(result)),
                pyexec_result_error_line(result));

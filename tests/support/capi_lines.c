@@ -20,8 +20,10 @@ int main(void)
     pyexec_executor *executor = NULL;
     if (pyexec_executor_new("{\"python_bin\": \"/usr/bin/python3\", \"use_import_whitelist\": false,"
                             " \"banned_imports\": []}",
-                            NULL, &executor, &error) < 0)
-        return fprintf(stderr, "%s\n", error.message), 1;
+                            NULL, &executor, &error) < 0) {
+        fprintf(stderr, "%s\n", error.message);
+        return 1;
+    }
     char *line = NULL;
     size_t size = 0;
     ssize_t length;
@@ -30,8 +32,10 @@ int main(void)
         pyexec_result *result = NULL;
         double before = now_ms();
         if (pyexec_request_set_json(request, line, (size_t)length, &error) < 0 ||
-            pyexec_execute_once(executor, request, &result, &error) < 0)
-            return fprintf(stderr, "%s (%s)\n", error.message, error.hint), 1;
+            pyexec_execute_once(executor, request, &result, &error) < 0) {
+            fprintf(stderr, "%s (%s)\n", error.message, error.hint);
+            return 1;
+        }
         printf("{\"elapsed_ms\":%.3f,%s\n", now_ms() - before, pyexec_result_json(result) + 1);
         pyexec_result_free(result);
         pyexec_request_free(request);

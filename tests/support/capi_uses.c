@@ -195,7 +195,8 @@ static void forked_and_killed(void)
     works(executor);
     pid_t child = fork();
     if (child == 0) {
-        close(1), close(2);
+        close(1);
+        close(2);
         for (;;)
             pause();
     }
@@ -245,7 +246,10 @@ int main(int count, char **arguments)
         {"json-refused", json_refused},
     };
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        if (strcmp(name, scenarios[i].name) == 0)
-            return scenarios[i].run(), puts("ok"), 0;
+        if (strcmp(name, scenarios[i].name) == 0) {
+            scenarios[i].run();
+            puts("ok");
+            return 0;
+        }
     DIE("no such scenario");
 }

@@ -120,6 +120,20 @@ def test_json_is_read_and_written_by_what_sees_failures():
     assert raw == [("src/policy/request.c", "json_object_set(")]         # which looks at its result
 
 
+def test_exit_statuses_have_names_and_macros_too():
+    """Comma expressions are left to clang's -Wcomma (tools/warnings.sh)."""
+    wrong = []
+    for path in SOURCES + sorted(glob.glob(ROOT + "/tools/*.c") + glob.glob(ROOT + "/fuzz/*.c")):
+        with open(path) as file:
+            text = file.read()
+        if not path.endswith(("_test.c", "_test.h")):
+            wrong += [(path, call) for call in re.findall(r"\b_?exit\(\d+\)", text)]
+        wrong += [(path, macro) for macro in re.findall(r"#define (?:[A-Z_]\(|\w+\([A-Z]\)).*", text)]
+        # An address in a number of a JSON object is a table that nothing checks.
+        wrong += [(path, cast) for cast in re.findall(r"json_int_t\)\s*\(u?intptr_t.*", text)]
+    assert wrong == []
+
+
 def test_files_stay_short():
     for path in SOURCES:
         with open(path) as file:

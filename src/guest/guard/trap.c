@@ -13,7 +13,7 @@
 #include "guest/guard/guard.h"
 #include "sandbox/seccomp.h"
 
-#define EXIT_SIGSYS (128 + SIGSYS)
+#define EXIT_SIGSYS (PYEXEC_EXIT_SIGNAL + SIGSYS)
 
 /* One thread reports. A second one waits for its _exit, and without the GIL, which the first
  * may need; a trap inside the reporting itself ends it with what was sent so far. */

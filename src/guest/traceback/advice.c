@@ -30,8 +30,10 @@ static struct line line_at(struct px_source *source, const char *filename, long 
 {
     size_t length = 0;
     const char *text = px_source_line(source, filename, number, &length);
-    while (length && isspace((unsigned char)*text))
-        text++, length--;
+    while (length && isspace((unsigned char)*text)) {
+        text++;
+        length--;
+    }
     while (length && isspace((unsigned char)text[length - 1]))
         length--;
     return (struct line){text ? text : "", length};

@@ -9,10 +9,6 @@
 #include "base/buffer.h"
 #include "pyexec.h"
 
-/* True if the text (whole lines) is to be run as it is. It decides as Python's prompt does: no open bracket or
- * string, no backslash at the end, and a block ends with an empty line. */
-bool repl_is_complete(const char *text);
-
 #define REPL_WORD_MAX 200 /* length of the longest name to complete */
 
 /* Appends candidates for the last part of a dotted name, one on each line. They are names and safe to show on a

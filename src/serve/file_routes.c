@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/retry.h"
+#include "serve/range.h"
 #include "serve/server.h"
 
 #define FILE_BLOCK_BYTES 65536
@@ -72,41 +73,6 @@ void px_file_routes_delete(struct px_http_request *request)
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
-/* RFC 9110, section 14: one range of bytes. 1 with it, 0: the whole file is meant, -1: outside. */
-static int parse_range(const char *header, uint64_t size, uint64_t *ret_first, uint64_t *ret_count)
-{
-    char *end;
-    if (!header || strncmp(header, "bytes=", 6) != 0 || strchr(header, ','))
-        return 0;
-    header += 6;
-    bool suffix = *header == '-';
-    if (!(suffix ? header[1] >= '0' && header[1] <= '9' : *header >= '0' && *header <= '9'))
-        return 0;
-    uint64_t first = strtoull(header + suffix, &end, 10), last = size - 1;
-    if (suffix) {
-        if (*end || !first || !size)
-            return *end ? 0 : -1;
-        *ret_first = first < size ? size - first : 0;
-        *ret_count = size - *ret_first;
-        return 1;
-    }
-    if (*end != '-')
-        return 0;
-    if (end[1]) {
-        char *rest;
-        if (end[1] < '0' || end[1] > '9')
-            return 0;
-        last = strtoull(end + 1, &rest, 10);
-        if (*rest || last < first)
-            return 0;
-    }
-    if (first >= size)
-        return -1;
-    *ret_first = first;
-    *ret_count = (last < size ? last + 1 : size) - first;
-    return 1;
-}
-
 /* The response owns the descriptor. */
 static struct MHD_Response *respond_with(struct px_http_request *request, int *fd, uint64_t first, uint64_t count,
                                          const char *type)
@@ -138,7 +104,7 @@ void px_file_routes_send(struct px_http_request *request, const char *path,
     count = size;
     /* There are no validators that If-Range could match. */
     const char *header = px_http_request_header(request, "If-Range") ? NULL : px_http_request_header(request, "Range");
-    int range = parse_range(header, size, &first, &count);
+    int range = px_range_parse(header, size, &first, &count);
     if (range < 0) {
         snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
         px_respond_problem_with(request, MHD_HTTP_RANGE_NOT_SATISFIABLE, "invalid_request",

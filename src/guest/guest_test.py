@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unit tests of the guest's policy of imports and of the marks in tracebacks: guest_test.py FOLDER, the one with
+pyexec_guest_test.abi3.so (guest_test.c). Whole programs test the same in a sandbox; here each rule is alone."""
+import linecache
+import os
+import socket
+import struct
+import sys
+import sysconfig
+import traceback
+import unittest
+
+sys.path.insert(0, sys.argv.pop(1))
+import pyexec_guest_test as guest       # noqa: E402
+
+guest.prepare(*{os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")})
+
+
+class Imports(unittest.TestCase):
+    def setUp(self):
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.setblocking(False)
+        self.addCleanup(self.ours.close)
+        self.addCleanup(self.theirs.close)
+
+    def run_cell(self, code, flags=guest.WHITELIST, allowed=(), banned=()):
+        """The names of a script's code under the policy."""
+        names = {"__name__": "__main__", "__builtins__": __builtins__}
+        compiled = compile(code, "<cell>", "exec", dont_inherit=True)
+        guest.arm(flags, frozenset(allowed), frozenset(banned), self.theirs.fileno())
+        try:
+            exec(compiled, names)
+        finally:
+            guest.disarm()
+        return names
+
+    def denials(self):
+        """(line, what, hint) of each report to the host."""
+        found = []
+        while True:
+            try:
+                packet = self.ours.recv(65536)
+            except BlockingIOError:
+                return found
+            kind, _, length, layer, line, what_length = struct.unpack("=HHIBiH", packet[:15])
+            self.assertEqual((kind, length, layer), (guest.DENIAL, len(packet) - 8, guest.LAYER_IMPORTS))
+            found.append((line, packet[15:15 + what_length].decode(), packet[15 + what_length:].decode()))
+
+    def refused(self, code, name, *arguments, verdict="not allowed", **keywords):
+        with self.assertRaises(ImportError) as caught:
+            self.run_cell(code, *arguments, **keywords)
+        self.assertEqual(caught.exception.name, name)
+        self.assertTrue(str(caught.exception).startswith("import '%s' %s. " % (name, verdict)), caught.exception)
+        (line, what, hint), = self.denials()
+        self.assertEqual(what, "import " + name)
+        self.assertIn(hint, str(caught.exception))
+        return line, hint
+
+    def test_what_the_list_allows_is_imported(self):
+        self.assertEqual(self.run_cell("import math\nx = math.sqrt(4)", allowed=["math"])["x"], 2)
+        self.run_cell("import xml.dom\nfrom xml.dom import minidom", allowed=["xml"])
+        self.assertEqual(self.denials(), [])
+
+    def test_what_it_does_not_allow_is_refused_and_reported(self):
+        line, hint = self.refused("x = 1\nimport os", "os", allowed=["math", "json", "array"])
+        self.assertEqual(line, 2)
+        self.assertEqual(hint, "File work: use open() with paths inside the working directory, if the policy allows files. "
+                               "Allowed modules: array, json, math (policy fields allowed_imports, use_import_whitelist).")
+        _, hint = self.refused("import nothing_like_it", "nothing_like_it")
+        self.assertEqual(hint, "Allowed modules: none (policy fields allowed_imports, use_import_whitelist).")
+
+    def test_the_first_part_of_a_dotted_name_counts(self):
+        self.refused("import os.path", "os", allowed=["path"])
+        self.refused("from os.path import join", "os", allowed=["os.path", "join"])
+
+    def test_a_list_of_banned_names_bans_those_alone(self):
+        self.run_cell("import json, math", flags=0, banned=["os"])
+        _, hint = self.refused("import os.path", "os", flags=0, banned=["sys", "os"], verdict="banned")
+        self.assertIn("Banned modules: os, sys (policy field banned_imports).", hint)
+        self.run_cell("import os", flags=0, allowed=[], banned=[])
+
+    def test_names_with_two_underscores(self):
+        _, hint = self.refused("import __main__", "__main__", flags=guest.BLOCK_DUNDER)
+        self.assertIn("policy field block_dunder_imports", hint)
+        self.refused("import __main__", "__main__", guest.WHITELIST | guest.BLOCK_DUNDER, allowed=["__main__"])
+        self.run_cell("import __main__", flags=0)
+        self.run_cell("from __future__ import annotations", guest.WHITELIST | guest.BLOCK_DUNDER)
+
+    def test_what_a_library_imports_is_not_judged(self):
+        for name in ("fileinput", "pickletools"):
+            sys.modules.pop(name, None)
+            self.assertIn("x", self.run_cell("import %s\nx = 1" % name, allowed=[name]))
+        self.assertEqual(self.denials(), [])
+
+    def test_other_ways_to_import_are_judged_alike(self):
+        allowed = ["importlib"]
+        self.refused("__import__('os')", "os", allowed=allowed)
+        self.refused("__import__('os.path', level=0)", "os", allowed=allowed)
+        self.refused("import importlib\nimportlib.import_module('os')", "os", allowed=allowed)
+        self.refused("import importlib\nimportlib.import_module('.path', 'os')", "os", allowed=allowed)
+        self.refused("import importlib\nimportlib.__import__('os')", "os", allowed=allowed)
+        self.refused("__package__ = 'os'\nfrom . import path", "os", allowed=allowed)
+
+    def test_a_call_in_the_shape_of_one_from_c_gets_what_c_code_needs_and_no_more(self):
+        self.run_cell("g = globals()\n__import__('datetime', g, g, [], 0)")
+        self.refused("g = globals()\n__import__('os', g, g, [], 0)", "os")
+        self.refused("g = globals()\n__import__('datetime', g, g, (), 0)", "datetime")
+
+    def test_a_name_that_is_no_text_is_the_real_functions_error(self):
+        with self.assertRaises(TypeError):
+            self.run_cell("__import__(3)")
+        self.assertEqual(self.denials(), [])
+
+    def test_only_so_many_denials_are_sent_but_all_are_refused(self):
+        self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        code = "count = 0\nfor i in range(%d):\n    try:\n        import os\n    except ImportError:\n        count += 1"
+        names = self.run_cell(code % (guest.DENIALS_MAX + 20))
+        self.assertEqual(names["count"], guest.DENIALS_MAX + 20)
+        self.assertEqual(len(self.denials()), guest.DENIALS_MAX)
+
+
+@unittest.skipUnless(sys.version_info >= (3, 11), "Python %d.%d has no positions to mark" % sys.version_info[:2])
+class Carets(unittest.TestCase):
+    SOURCES = [
+        "x = 1 / 0",
+        "x = 1   /   0 + 1",
+        "x = 2 ** 3 // 0 + 1",
+        "x = {}['a'] + 1",
+        "x = [1, 2, 3][7]",
+        "x = [[1], [2]][0][5] + 1",
+        "x = len(5) + 1",
+        "int('x')",
+        "x = 'a'.nothing.more",
+        "if True:\n    x = 1 + (2 / 0)",
+        "def f(a):\n    return a / 0\nf(1)",
+        "x = (1 +\n     2 / 0)",
+        "raise ValueError('x')",
+        "x = '\u00e4\u00f6' + 1",
+        "x = f(1) if False else None + 1",
+        "assert 1 == 2, 'no'",
+        "x = lambda: 1 / 0; x()",
+    ]
+
+    def both(self, source):
+        """The lines of the innermost entry: ours, and those of the standard library."""
+        filename, source = "<caret %d>" % hash(source), source + "\n"       # 3.11's traceback wants whole lines
+        linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+        try:
+            exec(compile(source, filename, "exec"), {})
+        except Exception as error:
+            entry = error.__traceback__
+            while entry.tb_next:
+                entry = entry.tb_next
+            theirs = traceback.format_tb(entry)[-1].split("\n", 1)[1]
+            return guest.caret(entry, entry.tb_lineno, filename, source), theirs
+        self.fail("%r raises nothing" % source)
+
+    def test_marks_are_those_of_the_standard_library(self):
+        for source in self.SOURCES:
+            with self.subTest(source=source):
+                ours, theirs = self.both(source)
+                self.assertEqual(ours, theirs)
+
+    def test_the_operator_is_marked(self):
+        # 3.11 itself marks the parenthesis.
+        self.assertEqual(self.both("x = (1 + 2) / (3 - 3) + 1")[0], "    x = (1 + 2) / (3 - 3) + 1\n        ~~~~~~~~^~~~~~~~~\n")
+        self.assertEqual(self.both("x = 1 / 0 + 1")[0], "    x = 1 / 0 + 1\n        ~~^~~\n")
+        self.assertEqual(self.both("x = [1, 2][7] + 1")[0], "    x = [1, 2][7] + 1\n        ~~~~~~^^^\n")
+
+    def test_wide_characters_take_two_columns(self):
+        self.assertEqual(self.both("x = '\u4f60' + 1 + 2")[0], "    x = '\u4f60' + 1 + 2\n        ~~~~~^~~\n")
+
+    def test_without_the_source_there_is_nothing_to_show(self):
+        try:
+            exec(compile("1 / 0", "<elsewhere>", "exec"), {})
+        except ZeroDivisionError as error:
+            entry = error.__traceback__.tb_next
+        self.assertEqual(guest.caret(entry, 1, "<elsewhere>", ""), "")
+        self.assertEqual(guest.caret(entry, 7, "<elsewhere>", "1 / 0"), "")
+
+    def test_positions_beyond_the_source_mark_nothing(self):
+        """The file may have changed since it was compiled."""
+        try:
+            exec(compile("x = 1 / 0 + 1", "<changed>", "exec"), {})
+        except ZeroDivisionError as error:
+            entry = error.__traceback__.tb_next
+        self.assertEqual(guest.caret(entry, 1, "<changed>", "y"), "    y\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

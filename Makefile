@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run test test-python cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run check test nightly test-python cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -30,6 +30,16 @@ test: all
 cases: all
 	@tools/bootstrap.sh test
 	PYEXEC_CASES=all PYEXEC_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/run/test_cases.py
+
+# In under a minute, before each commit: unit tests, the tree's own rules, a few whole programs.
+check: all
+	@tools/bootstrap.sh test
+	@tools/check.sh $(BUILD)
+
+# What takes hours: sanitizers, long fuzzing, a soak, clang-tidy; writes docs/nightly.md. Some of it: make nightly PARTS='fuzz soak'
+nightly: all
+	@tools/bootstrap.sh test
+	@tools/nightly.py $(PARTS)
 
 bench: all
 	$(BUILD)/pyexec bench
@@ -77,6 +87,7 @@ bench-neighbours: all
 # library: a sanitizer's runtime must come first.
 UNDEFINED = -fsanitize-undefined-trap-on-error
 
+# Some of the tests alone: make tsan TESTS='tests/serve tests/session'
 asan:
 	SANITIZE='-fsanitize=address,undefined $(UNDEFINED)' $(MAKE) test BUILD=build-asan \
 		ARGS='-Db_sanitize=address,undefined -Db_lundef=false -Dc_args=$(UNDEFINED)'

@@ -126,12 +126,14 @@ static double x_of(const struct plot *plot, double us)
 
 static void add_axis(struct px_buffer *out, const struct plot *plot, double height)
 {
-    for (double us = FIRST_US; us < plot->last_us * 2; us *= 10) {
+    double us = FIRST_US;
+    while (us < plot->last_us * 2) {
         char text[32];
         double x = x_of(plot, us);
         px_buffer_printf(out, "<path d=\"M%.1f %d V%.1f\" class=\"grid\"/>\n", x, TOP + 8, height - 46);
         format_time(text, sizeof text, us);
         add_text(out, x, TOP, "tick", text);
+        us *= 10;
     }
 }
 

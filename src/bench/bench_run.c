@@ -20,8 +20,6 @@
 #include "bench/bench.h"
 #include "cli/handles.h"
 
-extern char **environ;
-
 /* Starts a program with all streams on /dev/null and waits for it; microseconds, or -1. */
 static double time_program(const char *const *argv, pyexec_error *error)
 {

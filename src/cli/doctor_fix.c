@@ -169,7 +169,6 @@ static int write_text(const char *path, const struct px_buffer *text, pyexec_err
 
 static int run_program(char *const arguments[], pyexec_error *error)
 {
-    extern char **environ;
     pid_t pid;
     int status = 0, failed = posix_spawnp(&pid, arguments[0], NULL, NULL, arguments, environ);
     if (failed)

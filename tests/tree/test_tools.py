@@ -74,3 +74,38 @@ def test_signal_tests_pass_where_signals_are_ignored_and_blocked(file, choice):
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "%s/tests/fronts/%s" % (ROOT, file), "-k", choice],
                           preexec_fn=ignore, capture_output=True, text=True, timeout=300, env=dict(os.environ, PYEXEC_BUILD=BUILD))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+REPORT = """<testsuites><testsuite><testcase classname="tests.run.test_a" name="good" time="2.5"/>
+<testcase classname="tests.run.test_b.TestB" name="other" time="70.4"/>
+<testcase classname="tests.run.test_a" name="skipped" time="0"><skipped message="no such thing"/></testcase>%s</testsuite></testsuites>"""
+
+
+def summary(build, report, units="OK", **environment):
+    (build / "meson-logs").mkdir(exist_ok=True)
+    (build / "meson-logs" / "testlog.json").write_text('{"name": "base/buffer", "result": "%s", "duration": 0.5}\n' % units)
+    (build / "pytest.xml").write_text(report)
+    (build / "times.txt").write_text("3 unit tests\n90 whole-program tests: tests/run\n")
+    return subprocess.run([sys.executable, ROOT + "/tools/test-summary.py", str(build)], capture_output=True, text=True, timeout=60,
+                          cwd=ROOT, env={**os.environ, "TESTS": "tests/run", **environment})
+
+
+def test_the_summary_counts_the_chosen_tests_and_says_what_took_long(tmp_path):
+    done = summary(tmp_path, REPORT % "")
+    assert done.returncode == 0 and done.stdout.endswith("\n3 passed, 0 failed, 1 skipped\n"), done
+    assert "skipped: tests.run.test_a::skipped - no such thing" in done.stdout
+    assert "seconds of each part (93 in all):\n      3  unit tests\n     90  whole-program tests: tests/run\n" in done.stdout
+    assert "the slowest files and tests:\n     70  tests/run/test_b.py\n" in done.stdout
+    assert (tmp_path / "summary.txt").read_text() == "3 passed, 0 failed, 1 skipped\n"
+
+
+@pytest.mark.parametrize("report, units, left", [
+    ('<testcase classname="tests.run.test_a" name="bad" time="1"><failure message="x"/></testcase>', "OK", None),
+    ('<testcase classname="tests.run.test_a" name="bad" time="1"><error message="x"/></testcase>', "OK", None),
+    ("", "FAIL", None), ("", "TIMEOUT", None), ("", "OK", "tsan.123")])
+def test_the_summary_fails_with_any_failure(tmp_path, report, units, left):
+    if left:
+        (tmp_path / "reports").mkdir()
+        (tmp_path / "reports" / left).write_text("WARNING: ThreadSanitizer: data race")
+    done = summary(tmp_path, REPORT % report, units)
+    assert done.returncode == 1 and ", 1 failed, 1 skipped\n" in done.stdout, done

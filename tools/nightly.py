@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What takes too long for every commit: the suite under sanitizers, long fuzzing, a soak, clang-tidy.
+
+    tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
+
+Runs the parts, all by default, at low priority, one after another, and writes docs/nightly.md: the commit, the date, and of
+each part what ran, its result and its time. A part that did not run is in it too, and says so. `--minutes` is the time of each
+fuzz target and of the soak (60); `--tests` has the sanitizers run these whole-program tests alone.
+"""
+import argparse
+import datetime
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PAGE = os.path.join(ROOT, "docs", "nightly.md")
+HEAD = """# Nightly
+
+`make nightly` runs what takes too long for every commit, and writes this page (`tools/nightly.py`).
+
+- commit: %(commit)s
+- date: %(date)s
+- machine: %(cpus)d CPUs, Linux %(kernel)s
+
+| part | what ran | result | minutes |
+|---|---|---|---|
+"""
+
+
+def run(command, **environment):
+    """Its status and output, at low priority."""
+    done = subprocess.run(["nice", "-n", "19", *command], cwd=ROOT, env={**os.environ, **environment}, text=True, errors="replace",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def sanitized(name, paths):
+    """The suite under a sanitizer, or the unit tests and some of the whole-program tests."""
+    status, output = run(["make", name], **({"TESTS": " ".join(paths)} if paths else {}))
+    build = os.path.join(ROOT, "build-" + name)
+    with open(build + "/nightly.txt", "w") as file:
+        file.write(output)
+    with open(build + "/summary.txt") as file:
+        result = file.read().strip()
+    return "`make %s`: %s" % (name, "unit tests, " + ", ".join(paths) if paths else "everything"), result, status == 0
+
+
+def fuzz(minutes):
+    targets = sorted(os.listdir(os.path.join(ROOT, "fuzz", "seeds")))
+    status, output = run(["tools/fuzz.sh", str(minutes * 60), *targets])
+    lines = [line for line in output.splitlines() if line.split(":")[0] in targets]
+    return "each target for %d minutes" % minutes, "; ".join(lines), status == 0 and len(lines) == len(targets)
+
+
+def soak(minutes):
+    status, output = run(["tests/support/soak_serve.py", str(minutes), os.path.join(ROOT, "build", "pyexec")])
+    return "`make soak-serve MINUTES=%d`" % minutes, output.strip().splitlines()[-1], status == 0
+
+
+def tidy():
+    status, output = run(["make", "tidy"])
+    found = len(re.findall(r"^\S+: (?:error|warning): ", output, re.M))
+    return "`make tidy` with the static analyzer", "%d findings" % found, status == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, fuzz, soak, tidy")
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--tests", action="append", default=[], metavar="PATH")
+    given = parser.parse_args()
+    parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests),
+             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes), "tidy": tidy}
+    if set(given.parts) - set(parts):
+        parser.error("the parts are " + ", ".join(parts))
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    page = HEAD % {"commit": commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+                   "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0]}
+    good = True
+    for name, part in parts.items():
+        if given.parts and name not in given.parts:
+            page += "| %s | nothing | not run | |\n" % name
+            continue
+        began = time.monotonic()
+        what, result, passed = part()
+        good &= passed
+        page += "| %s | %s | %s%s | %d |\n" % (name, what, "" if passed else "**FAILED**: ", result.replace("|", "/"),
+                                            round((time.monotonic() - began) / 60))
+        print(page.splitlines()[-1], flush=True)
+        with open(PAGE, "w") as file:
+            file.write(page)
+    return not good
+
+
+if __name__ == "__main__":
+    sys.exit(main())

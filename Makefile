@@ -36,7 +36,7 @@ check: all
 	@tools/bootstrap.sh test
 	@tools/check.sh $(BUILD)
 
-# What takes hours: sanitizers, long fuzzing, a soak, clang-tidy; writes docs/nightly.md. Some of it: make nightly PARTS='fuzz soak'
+# What takes hours: sanitizers, long fuzzing, a soak; writes docs/nightly.md. Some of it: make nightly PARTS='fuzz soak'
 nightly: all
 	@tools/bootstrap.sh test
 	@tools/nightly.py $(PARTS)
@@ -119,9 +119,8 @@ docs: all
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
-# Without the file that only a bundle's build compiles.
 tidy: all
-	git ls-files 'src/*.c' 'tools/*.c' | grep -v -e _test.c -e old_libc.c | xargs -n 8 -P $$(nproc) clang-tidy --quiet -p $(BUILD)
+	@tools/tidy.sh $(BUILD)
 
 clean:
 	rm -rf build build-*

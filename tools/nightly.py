@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What takes too long for every commit: the suite under sanitizers, long fuzzing, a soak, clang-tidy.
+"""What takes too long for every commit: the suite under sanitizers, long fuzzing, a soak.
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 
@@ -11,7 +11,6 @@ fuzz target and of the soak (60); `--tests` has the sanitizers run these whole-p
 import argparse
 import datetime
 import os
-import re
 import subprocess
 import sys
 import time
@@ -61,20 +60,14 @@ def soak(minutes):
     return "`make soak-serve MINUTES=%d`" % minutes, output.strip().splitlines()[-1], status == 0
 
 
-def tidy():
-    status, output = run(["make", "tidy"])
-    found = len(re.findall(r"^\S+: (?:error|warning): ", output, re.M))
-    return "`make tidy` with the static analyzer", "%d findings" % found, status == 0
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, fuzz, soak, tidy")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, fuzz, soak")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests),
-             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes), "tidy": tidy}
+             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()

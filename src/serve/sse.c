@@ -164,12 +164,21 @@ static void send_text(struct px_http_request *request, int which, const char *by
     add_event(request, &event, false);
 }
 
+/* A part can't be sent. The connection's thread looks at `lost` meanwhile. */
+static void lose(struct px_http_request *request)
+{
+    pthread_mutex_lock(&request->lock);
+    request->stream->lost = true;
+    pthread_mutex_unlock(&request->lock);
+}
+
 int px_sse_output(void *closure, int which, const char *bytes, size_t length)
 {
     struct px_http_request *request = closure;
     struct px_buffer *held = &request->stream->held[which - 1];
     px_buffer_add(held, bytes, length);
-    request->stream->lost |= !px_buffer_ok(held);
+    if (!px_buffer_ok(held))
+        lose(request);
     size_t whole = px_buffer_ok(held) ? held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length) : 0;
     if (whole)
         send_text(request, which, held->data, whole);

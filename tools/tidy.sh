@@ -1,0 +1,16 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# clang-tidy over our sources with .clang-tidy's checks, each finding an error: tools/tidy.sh BUILD
+# Its version is pinned: another one finds other things. Exits 77, which counts as skipped, when it is not there.
+set -eu
+build=$(cd "${1:-build}" && pwd)
+cd "$(dirname "$0")/.."
+if ! command -v clang-tidy-14 >/dev/null; then
+    echo "skipped: clang-tidy-14 is not installed (tools/bootstrap.sh test)" >&2
+    exit 77
+fi
+# Without the file that only a bundle's build compiles.
+find src tools -name '*.c' ! -name '*_test.c' ! -name old_libc.c -print0 |
+    xargs -0 -n 8 -P "$(nproc)" nice -n 5 clang-tidy-14 --quiet -p "$build" >"$build/tidy.txt" 2>&1 && exit 0
+grep -E '(error|warning):' "$build/tidy.txt" | sort -u
+exit 1

@@ -17,7 +17,17 @@ struct hint_rule {
     const char *message; /* a part of it */
     const char *source;  /* a part of the script's innermost line; "^…": its beginning */
     const char *hint;
-    enum { ALWAYS, ISOLATED, NOT_ISOLATED, NO_FILES, NO_NETWORK, MEMORY_LIMITED, USAGE_PRINTED } when;
+    enum {
+        ALWAYS,
+        ISOLATED,
+        NOT_ISOLATED,
+        NO_FILES,
+        READ_ONLY,
+        NO_NETWORK,
+        MEMORY_LIMITED,
+        USAGE_PRINTED,
+        NO_FILE_NAMED
+    } when;
 };
 
 #define NOT_A_NOTEBOOK "This is plain Python, not a notebook or a shell: "
@@ -32,6 +42,10 @@ struct hint_rule {
     "Other processes, and the locks between them, are not available: do the work in this " \
     "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock; with torch, say " \
     "DataLoader(num_workers=0)."
+#define MISSING_FILE \
+    "It is not in the working directory: pass it in the request's files, write it first, or correct the name; " \
+    "to write it, make its folder first with os.makedirs()."
+#define READING_ONLY "This policy allows reading only (policy field allow_readonly_open): "
 #define NO_FONTS "No fonts of a system are here: "
 #define TEXT_COLUMN \
     "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
@@ -242,22 +256,22 @@ static const struct hint_rule rules[] = {
      "the code, stdin or files of the request.",
      NO_NETWORK},
     {"FileNotFoundError", "No usable temporary directory", NULL,
-     "This policy gives the script no file access (policy field disable_open): keep data "
-     "in variables.",
-     NO_FILES},
+     "This policy gives the script no file access (policy field disable_open): keep data in variables.", NO_FILES},
+    {"FileNotFoundError", "No usable temporary directory", NULL,
+     READING_ONLY "keep data in variables, as in io.BytesIO().", READ_ONLY},
     {"FileNotFoundError", ": '~", NULL, "open() does not expand ~: give a path relative to the working directory.",
      ALWAYS},
     {"FileNotFoundError", "'/dev/shm'", NULL, NO_PROCESSES, ALWAYS},
-    {"FileNotFoundError", "directory: ", NULL,
-     "It is not in the working directory: pass it in the request's files, write it first, "
-     "or correct the name; in a stateless run nothing is there from earlier runs.",
-     ALWAYS},
+    {"FileNotFoundError", "directory: ", NULL, MISSING_FILE, ALWAYS},
     {"FileNotFoundError", "No such file or directory", "cwd",
      "The working directory was deleted: go to another with os.chdir().", ALWAYS},
     /* Without a name it is a semaphore: multiprocessing makes one for each of its locks. */
-    {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, ALWAYS},
+    {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, NO_FILE_NAMED},
     {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
     {"_curses.error", NULL, NULL, "There is no terminal: print the results line by line.", ALWAYS},
+    {"sqlite3.OperationalError", "unable to open database file", NULL,
+     READING_ONLY "use ':memory:', or read a file that is there: sqlite3.connect('file:NAME?mode=ro', uri=True).",
+     READ_ONLY},
     {"sqlite3.OperationalError", "unable to open database file", NULL,
      "Open it inside the working directory, in a folder that is there (os.makedirs() makes one), or use ':memory:'.",
      ALWAYS},
@@ -281,6 +295,8 @@ static const struct hint_rule rules[] = {
 
 /* After it. */
 static const struct hint_rule last_rules[] = {
+    /* As libraries of C, C++ and Rust say it. */
+    {NULL, "No such file or directory", NULL, MISSING_FILE, ALWAYS},
     {"KeyError", "[Index([", NULL, "Print df.columns for the names that are there.", ALWAYS},
     {"NameError", NULL, NULL, NAME_FIRST, ALWAYS},
     {"AttributeError", NULL, NULL, "Print dir() of the object for what it has.", ALWAYS},
@@ -356,6 +372,10 @@ static bool is_time(const struct hint_rule *rule, const pyexec_result *result, c
         return px_policy_files(policy) == PX_FILES_NONE;
     case MEMORY_LIMITED:
         return policy->address_space_bytes != PX_NONE;
+    case READ_ONLY:
+        return px_policy_files(policy) == PX_FILES_READ;
+    case NO_FILE_NAMED:
+        return strcmp(result->error_message, "[Errno 2] No such file or directory") == 0;
     case NO_NETWORK:
         return policy->disable_networking;
     case USAGE_PRINTED:

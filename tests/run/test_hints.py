@@ -55,7 +55,9 @@ def test_code_that_does_not_compile(own, code, words):
     ("import sqlite3\nsqlite3.connect('no/a.db')", [*ANY, *FULL], "os.makedirs()"), ("import locale\nlocale.setlocale(locale.LC_ALL, 'de_DE.UTF-8')", ANY, "C.UTF-8"),
     ("open('out/a.txt', 'w')", FULL, "The folder 'out' is not there: to write into it, make it first with os.makedirs(). To read: The working directory is empty."),
     ("import pathlib\npathlib.Path('a/b/c.txt').write_text('x')", [*ANY, *FULL], "The folder 'a/b' is not there"),
-    ("import zoneinfo\nzoneinfo.ZoneInfo('Europe/Berln')", ANY, "available_timezones()"), ("fs = [open(str(n), 'w') for n in range(99)]", FULL, "16 may be open at once"),
+    ("import zoneinfo\nzoneinfo.ZoneInfo('Europe/Berln')", ANY, "available_timezones()"),
+    ("import sqlite3\nsqlite3.connect('a.db')", [*ANY, "--files", "read"], "allow_readonly_open): use ':memory:'"),
+    ("import tempfile\ntempfile.mkdtemp()", [*ANY, "--files", "read"], "allow_readonly_open"), ("fs = [open(str(n), 'w') for n in range(99)]", FULL, "16 may be open at once"),
 ])
 def test_what_a_sandbox_does_not_have(own, code, flags, words):
     result = own.result(code, *flags)
@@ -229,6 +231,9 @@ def raising(kind, message):
     ("LookupError", "\n****\n  Resource 'punkt_tab' not found.\n  >>> import nltk\n  >>> nltk.download('punkt_tab')\n", "nltk_data/"),
     ("OSError", "[E050] Can't find model 'en_core_web_sm'.", "spacy.blank("),
     ("xgboost.core.XGBoostError", "\nXGBoost Library (libxgboost.so) could not be loaded.\n['libxgboost.so: failed to map segment from shared object']", "address_space_bytes"),
+    ("FileNotFoundError", "No such file or directory (os error 2): out/a.csv", "os.makedirs()"),
+    ("FileNotFoundError", "[Errno 2] Failed to open local file 'a.parquet'. Detail: [errno 2] No such file or directory", "request's files"),
+    ("_duckdb.IOException", 'IO Error: Cannot open file "out/a.csv": No such file or directory', "os.makedirs()"),
     ("OSError", "cannot open resource", "load_default(size=20)"), ("reportlab.pdfbase.ttfonts.TTFError", "Can't open file \"arial.ttf\"", "Helvetica"),
     ("OSError", "Cannot save file into a non-existent directory: 'out'", "os.makedirs(folder"), ("pytz.exceptions.UnknownTimeZoneError", "'Mars'", "pytz.all_timezones"),
     ("ImportError", "Cannot load backend 'TkAgg' which requires the 'tk' interactive framework, as 'headless' is currently running", "matplotlib.use()"),

@@ -180,7 +180,9 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     /* After Landlock, which needs descriptors. */
     if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_enter(&limits) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
-    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) && px_seccomp_enter(PX_FILTER_CHILD) < 0)
+    bool host_files = px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
+    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) &&
+        ((host_files && px_seccomp_keep_files() < 0) || px_seccomp_enter(PX_FILTER_CHILD) < 0))
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
     return 0;
 }

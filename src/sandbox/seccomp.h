@@ -23,6 +23,11 @@ enum px_filter {
  * or -1 with errno. Async-signal-safe. */
 int px_seccomp_enter(enum px_filter filter);
 
+/* Refuses (EPERM) the calls that change a file and that Landlock does not check: modes and times, and truncation before
+ * Linux 6.2. For a process that sees the host's files, called before px_seccomp_enter(). Can't be removed. Returns 0, or
+ * -1 with errno. Async-signal-safe. */
+int px_seccomp_keep_files(void);
+
 /* The name of a system call number of this machine, or NULL. Async-signal-safe (a static table). */
 const char *px_syscall_name(int number);
 

@@ -25,7 +25,8 @@ static struct px_principal *find_basic(struct px_principals *principals, const c
     if (px_base64_decode(&text, header, strlen(header)) < 0)
         return NULL;
     const char *colon = strchr(px_buffer_shown(&text), ':');
-    return colon ? px_principals_find_token(principals, colon + 1) : NULL;
+    bool whole = strlen(px_buffer_shown(&text)) == text.length; /* no NUL */
+    return colon && whole ? px_principals_find_token(principals, colon + 1) : NULL;
 }
 
 /* The token as that dialect's clients send it. E2B's have one for their API, one for the code interpreter, and

@@ -329,19 +329,27 @@ void px_e2b_filesystem(struct px_http_request *request)
 
 /* ---- /files ---- */
 
-/* The path of the query, for free(); NULL: there is none. libmicrohttpd leaves it encoded but for '+'. */
-static char *query_path(struct px_http_request *request)
+/* The path of the query in *ret, for free(); NULL: there is none. libmicrohttpd leaves it encoded but for '+'. */
+static int query_path(struct px_http_request *request, char **ret, pyexec_error *error)
 {
     const char *given = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "path");
     px_auto_free char *path = given ? strdup(given) : NULL;
-    return path && px_decode(path) == 0 ? TAKE_PTR(path) : NULL;
+    *ret = NULL;
+    if (given && !path)
+        return px_error_oom(error);
+    if (path && px_decode(path) < 0) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the path of the query is malformed");
+        return px_error_hint(error, "Encode it as UTF-8 with %%XX, without NUL.");
+    }
+    *ret = TAKE_PTR(path);
+    return 0;
 }
 
 static void serve_read(struct px_http_request *request)
 {
     pyexec_error error;
-    px_auto_free char *given = query_path(request);
-    const char *path = px_e2b_relative(given, &error);
+    px_auto_free char *given = NULL;
+    const char *path = query_path(request, &given, &error) < 0 ? NULL : px_e2b_relative(given, &error);
     if (!path || px_e2b_ensure_session(request, &error) < 0)
         answer_error(request, &error);
     else
@@ -430,9 +438,12 @@ static void serve_write(struct px_http_request *request)
 {
     const char *type = px_http_request_header(request, "Content-Type");
     bool whole = type && strncmp(type, "application/octet-stream", 24) == 0;
-    px_auto_free char *path = query_path(request);
-    struct e2b_upload upload = {.request = request, .path = path, .written = json_array()};
-    int status = px_e2b_ensure_session(request, &upload.error);
+    px_auto_free char *path = NULL;
+    struct e2b_upload upload = {.request = request, .written = json_array()};
+    int status = query_path(request, &path, &upload.error);
+    upload.path = path;
+    if (status == 0)
+        status = px_e2b_ensure_session(request, &upload.error);
     if (status == 0 && px_http_request_header(request, "Content-Encoding")) {
         px_error_set(&upload.error, PYEXEC_INVALID_REQUEST, "the body is compressed");
         status = px_error_hint(&upload.error, "Send it as it is: gzip=False.");

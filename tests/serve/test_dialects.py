@@ -1,5 +1,6 @@
 """Other servers' dialects, with the clients that they have: E2B's code interpreter SDK, sandbox-fusion, and the requests
 that Dify makes. The scripts in tests/dialects say what those see; here is what they should."""
+import base64
 import json
 import socket
 import time
@@ -229,6 +230,24 @@ def test_a_nul_cuts_no_path_and_no_command_of_e2b(server):
         assert answer.status in (400, 422) and b"NUL" in answer.body, (path, body, answer.body)
     given = server.ask("POST", "/run_code", {"code": "print(ascii(input()))", "language": "python", "stdin": "a\0b"})
     assert "a\\x00b" in given.json()["run_result"]["stdout"], given.body
+
+
+@pytest.mark.parametrize("path", ["p%00q", "p%zz", "%", "p%f"])
+def test_a_malformed_path_of_e2b_s_query_writes_nothing(server, path):
+    """The name in the form was taken instead."""
+    headers = {"E2b-Sandbox-Id": "malformed"}
+    form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="other"\r\n\r\n1\r\n--X--\r\n'
+    answer = server.ask("POST", "/files?path=" + path, form, headers={**headers, "Content-Type": "multipart/form-data; boundary=X"})
+    assert answer.status == 400 and "malformed" in answer.json()["message"], answer.body
+    assert "malformed" in server.ask("GET", "/files?path=" + path, headers=headers).json()["message"]
+    assert server.ask("POST", "/filesystem.Filesystem/ListDir", {"path": HOME}, headers=headers).json()["entries"] == []
+
+
+def test_a_password_is_compared_to_its_end(guarded):
+    for password, status in ((b"alice", 200), (b"alice\0x", 401), (b"alice\0", 401), (b"\0alice", 401)):
+        basic = base64.b64encode(b"user:" + password).decode()
+        answer = guarded.ask("POST", "/run_code", BODIES["/run_code"], headers={"Authorization": "Basic " + basic}, address=guarded.tcp)
+        assert answer.status == status, password
 
 
 def test_a_list_of_e2b_is_bounded_in_bytes(own):

@@ -187,34 +187,37 @@ print(json.dumps({"group": libc.getpgid(victim), "priority": libc.getpriority(0,
        "shared memory": libc.shm_open(b"/pyexec-tier", 0o102, 0o600) >= 0, "queue": libc.mq_open(b"/pyexec-tier", 0o102, 0o600, None) >= 0,
        "others' limits": libc.prlimit(victim, 7, None, ctypes.create_string_buffer(16)) >= 0,
        "others' processors": libc.sched_setaffinity(victim, 8, b"\\1" + bytes(7)) >= 0,
-       "others' priority": libc.setpriority(0, victim, 5) >= 0, "their handle": libc.syscall(434, victim, 0) >= 0}))
+       "others' priority": libc.setpriority(0, victim, 5) >= 0, "their handle": libc.syscall(434, victim, 0) >= 0,
+       "link": os.readlink(os.environ["LINK"]), "link of a process": libc.readlink(b"/proc/%d/exe" % victim, ctypes.create_string_buffer(99), 99) >= 0}))
 """
 
 
-def look(contained, user):
+def look(contained, user, open_folder):
     _, ids = ids_of_a_run(user)
+    (open_folder / "link").symlink_to("where/it/leads")
     with subprocess.Popen(["sleep", "600"], cwd="/", process_group=0, **ids) as victim:
-        result = run_json(contained, "--allow-missing", "container", "--any-import", "--env", "VICTIM=%d" % victim.pid, "-c", LOOK)
+        result = run_json(contained, "--allow-missing", "container", "--any-import", "--env", "VICTIM=%d" % victim.pid,
+                          "--env", "LINK=%s" % (open_folder / "link"), "-c", LOOK)
         victim.kill()
     found = json.loads(result["stdout"] or "null")
     assert found, result
-    refused = ("shared memory", "queue", "others' limits", "others' processors", "others' priority", "their handle")
+    refused = ("shared memory", "queue", "others' limits", "others' processors", "others' priority", "their handle", "link of a process")
     assert [name for name in refused if found[name]] == []
     return found, victim.pid
 
 
-def test_processes_and_uptime_can_be_seen(contained, user, nothing_left):
+def test_processes_uptime_and_links_can_be_seen(contained, user, open_folder, nothing_left):
     """The rows of docs/security.md that say "not held" say the truth."""
-    found, victim = look(contained, user)
-    assert (found["group"], found["priority"], found["none"]) == (victim, 0, -1), found
+    found, victim = look(contained, user, open_folder)
+    assert (found["group"], found["priority"], found["none"], found["link"]) == (victim, 0, -1, "where/it/leads"), found
     assert abs(found["uptime"] - time.clock_gettime(time.CLOCK_BOOTTIME)) < 600
 
 
-def test_before_linux_6_12_processes_of_the_same_id_can_be_signalled(contained, user, old_kernel):  # noqa: F811
+def test_before_linux_6_12_processes_of_the_same_id_can_be_signalled(contained, user, old_kernel, open_folder):  # noqa: F811
     def older(*command, **keywords):
         return contained(old_kernel, *command, **keywords)
     older.program = contained.program
-    assert look(older, user)[0]["signal"] is True
+    assert look(older, user, open_folder)[0]["signal"] is True
 
 
 def test_processes_of_the_same_id_leave_a_run_no_threads(contained, user):

@@ -60,6 +60,16 @@ def test_await_at_the_top_of_a_run(every):
     assert result["error"]["line"] == 2 and result["stderr"].count('File "<cell>"') == 2 and "asyncio" not in result["stderr"], result
 
 
+def test_a_session_goes_on_after_it_has_damaged_asyncio(own):
+    """Each later call failed before its first line."""
+    with Executor({"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}, program=own.path) as executor:
+        for code in ("import asyncio\nawait asyncio.sleep(0)\nasyncio.get_event_loop().close()", "await asyncio.sleep(0)",
+                     "import sys\nsys.modules['asyncio'] = None", "async def g(): return 7\nawait g()"):
+            executor.call("s", code)
+        result = executor.call("s", "8")
+        assert (result["last_value_repr"], result["session"]["restarted"]) == ("8", None), result
+
+
 def test_await_under_the_default_policy(pyexec):
     result = pyexec.result("async def f(): return 7\nawait f()")
     assert (result["last_value_repr"], result["denials"]) == ("7", [])

@@ -3,6 +3,7 @@
 import type {EditorView} from "@codemirror/view";
 import {button, el} from "./dom.js";
 import {editor} from "./editor.js";
+import {newId, type CellContent} from "./ipynb.js";
 import {EMPTY, type KeptCell, type Keeping, type Life} from "./keep.js";
 import {Output} from "./output.js";
 
@@ -31,11 +32,11 @@ export class Cell {
   /** The session that its output is of. */
   life: Life | null = null;
 
-  constructor(code: string, host: Host) {
+  constructor(code: string, host: Host, private readonly id = newId()) {
     this.runButton = button("▶", "Run", () => this.running ? host.stop(this) : host.run(this, "stay"), {class: "icon run"});
     const bar = el("div", {class: "bar", role: "toolbar", "aria-label": "Cell"},
       this.runButton, this.gutter, el("span", {class: "space"}),
-      button("⧉", "Copy output", () => void host.copy(this), {class: "icon copy"}),
+      button("Copy", "Copy output", () => void host.copy(this), {class: "icon copy"}),
       button("↑", "Move up", () => host.move(this, -1), {class: "icon"}),
       button("↓", "Move down", () => host.move(this, 1), {class: "icon"}),
       button("✕", "Delete cell", () => host.remove(this), {class: "icon"}));
@@ -80,7 +81,7 @@ export class Cell {
   /** For a reload; what it shows only if it is of this session. */
   keep(life: Life): Keeping {
     const same = this.life === life;
-    return {code: this.code, count: this.number, state: same ? this.current : "idle", shown: same ? this.output.json : EMPTY};
+    return {id: this.id, code: this.code, count: this.number, state: same ? this.current : "idle", shown: same ? this.output.json : EMPTY};
   }
 
   /** As it was before a reload. Its output waits until it is known whether the session is still the same. */
@@ -89,6 +90,10 @@ export class Cell {
     this.output.hold(kept.shown);
     this.state = kept.state;
     this.count(kept.count);
+  }
+
+  get content(): CellContent {
+    return {id: this.id, code: this.code, count: this.number, entries: [...this.output.data]};
   }
 
   /** Its output goes. */

@@ -38,3 +38,10 @@ export function duration(ms: number): string {
   if (ms < 60_000) return `${Math.round(ms / 100) / 10} s`;
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 360_000) / 10} h`;
 }
+
+/** Gives a file to the person, as a download of the browser. */
+export function download(content: Blob, name: string): void {
+  const address = URL.createObjectURL(content);
+  el("a", {href: address, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The session's workspace: its files, to send, fetch and delete.
 import {Problem, type Api, type File as Listed} from "./api.js";
-import {button, el, size} from "./dom.js";
+import {button, download, el, size} from "./dom.js";
 
 export class Files {
   readonly element: HTMLElement;
@@ -60,9 +60,7 @@ export class Files {
 
   private async download(path: string): Promise<void> {
     await this.attempt(async () => {
-      const address = URL.createObjectURL(await this.api.readFile(this.session, path));
-      el("a", {href: address, download: path.split("/").pop()!}).click();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      download(await this.api.readFile(this.session, path), path.split("/").pop()!);
     }, `${path} is downloaded`);
   }
 

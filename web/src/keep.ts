@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What this tab keeps over a reload: the cells and what they showed, in its session storage.
 import type {State} from "./cell.js";
+import {isId, newId} from "./ipynb.js";
 import type {Entry} from "./shown.js";
 
 const KEY = "cells";
@@ -19,6 +20,7 @@ export interface Life {
 }
 
 export interface KeptCell {
+  id: string;
   code: string;
   count: number | null;
   state: State;
@@ -47,11 +49,12 @@ export function read(): Kept | null {
   }
 }
 
-function keptCell({code, count, state, shown}: Partial<KeptCell>): KeptCell {
+function keptCell({id, code, count, state, shown}: Partial<KeptCell>): KeptCell {
   const entries: Entry[] = Array.isArray(shown) ? shown : [{kind: "note", text: TOO_LARGE}];
   const ran = state === "running";
   if (ran) entries.push({kind: "note", text: CUT_OFF});
   return {
+    id: isId(id) ? id : newId(),
     code: String(code),
     count: typeof count === "number" ? count : null,
     state: ran || state === "bad" ? "bad" : state === "ok" ? "ok" : "idle",

@@ -6,6 +6,7 @@ import {button, el} from "./dom.js";
 import {Files} from "./files.js";
 import {helpButton} from "./help.js";
 import {Notebook} from "./notebook.js";
+import {NotebookFiles} from "./ipynb.js";
 import {Limits} from "./policy.js";
 import {Sessions} from "./sessions.js";
 import {themeToggle} from "./theme.js";
@@ -36,6 +37,8 @@ const notebook = new Notebook(api, {
     if (api.hasToken || result) void refresh();
   },
 });
+
+const notebookFiles = new NotebookFiles(notebook, tell);
 
 const interrupt = button("Interrupt", "Interrupt the running cell", () => notebook.interrupt(), {disabled: true});
 const restart = button("Restart", "Restart the session", () => void restartSession());
@@ -120,8 +123,9 @@ async function start(): Promise<void> {
 document.body.replaceChildren(
   el("header", {},
     el("h1", {}, "pyexec"), el("span", {class: "session"}, "session ", name), el("span", {class: "space"}),
-    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart, themeToggle(), helpButton()),
-  banner, notice,
+    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart,
+    ...notebookFiles.elements, themeToggle(), helpButton(),
+    banner, el("div", {class: "told"}, notice, button("✕", "Close the message", () => tell(""), {class: "icon"}))),
   el("div", {class: "columns"},
     el("main", {}, notebook.element, button("+ Cell", "Add a cell", () => notebook.add(), {class: "add"})),
     el("aside", {"aria-label": "Session"}, files.element, limits.element, sessions.element,

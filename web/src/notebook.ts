@@ -3,6 +3,7 @@
 import type {Api, Result, Session} from "./api.js";
 import {Cell, type Host} from "./cell.js";
 import {el} from "./dom.js";
+import type {CellContent} from "./ipynb.js";
 import {Keeper, read, type Life} from "./keep.js";
 import {Queue} from "./queue.js";
 
@@ -34,7 +35,7 @@ export class Notebook implements Host {
     this.queue = new Queue(api, this, events);
     const kept = read();
     if (kept) this.life = kept.life;
-    for (const one of kept?.cells ?? []) this.insert(this.cells.length, one.code).restore(one, this.life);
+    for (const one of kept?.cells ?? []) this.insert(this.cells.length, one.code, one.id).restore(one, this.life);
     if (!kept) this.insert(0, FIRST);
   }
 
@@ -70,8 +71,8 @@ export class Notebook implements Host {
     this.keeper.replace();
   }
 
-  private insert(index: number, code = ""): Cell {
-    const cell = new Cell(code, this);
+  private insert(index: number, code = "", id?: string): Cell {
+    const cell = new Cell(code, this, id);
     this.element.insertBefore(cell.element, this.cells[index]?.element ?? null);
     this.cells.splice(index, 0, cell);
     this.arranged();
@@ -82,6 +83,33 @@ export class Notebook implements Host {
     this.cells.forEach((cell, i) => cell.place(i + 1));
     this.changed();
   }
+
+  // ---- As a file ----
+
+  get isRunning(): boolean {
+    return this.cells.some(cell => cell.running);
+  }
+
+  get hasWork(): boolean {
+    return this.cells.some(cell => cell.code.trim() && cell.code !== FIRST || cell.output.data.length);
+  }
+
+  content(): CellContent[] {
+    return this.cells.map(cell => cell.content);
+  }
+
+  replace(cells: CellContent[]): void {
+    for (const cell of this.cells.splice(0)) cell.dispose();
+    for (const {id, code, entries} of cells) {
+      const cell = this.insert(this.cells.length, code, id);
+      cell.restore({id, code, count: null, state: "idle", shown: entries}, this.life);
+      cell.output.reveal();
+    }
+    if (!cells.length) this.insert(0);
+    this.changed();
+  }
+
+  // ---- Cells ----
 
   add(): void {
     this.insert(this.cells.length).edit();

@@ -109,6 +109,10 @@ export class Output {
     }
   }
 
+  get data(): readonly Entry[] {
+    return this.entries;
+  }
+
   get isHeld(): boolean {
     return this.held;
   }
@@ -117,6 +121,7 @@ export class Output {
     if (entry.kind === "stdout" || entry.kind === "stderr") this.stream(entry.kind, entry.text);
     else if (entry.kind === "display") this.display(entry.display);
     else if (entry.kind === "end") this.add(entry, ...endingElements(entry.ending));
+    else if (entry.kind === "error") this.add(entry, loadedError(entry));
     else if (entry.kind === "failure") this.fail(new Problem(0, "", entry.message, entry.hint));
     else if (entry.kind === "note") this.note(entry.text);
   }
@@ -168,14 +173,17 @@ function errorBox({error, error_repr}: Ending): HTMLElement {
   // The message of what was refused ends with its hint, which stands below.
   const hint = error?.hint ?? "", repr = error_repr ?? "";
   const headline = hint && repr.endsWith(hint) ? repr.slice(0, -hint.length).trimEnd() : repr;
-  const box = el("div", {class: "error"}, el("p", {class: "headline"}, headline, where));
-  if (hint) box.append(el("p", {class: "hint"}, hint));
-  if (error?.traceback.trim()) {
-    box.append(el("details", {open: !hint},
-      el("summary", {}, "Traceback"),
-      el("pre", {tabindex: 0, role: "group", "aria-label": "Traceback"}, error.traceback.trimEnd())));
-  }
-  return box;
+  return el("div", {class: "error"}, el("p", {class: "headline"}, headline, where),
+    hint && el("p", {class: "hint"}, hint), tracebackOf(error?.traceback ?? "", !hint));
+}
+
+function tracebackOf(text: string, open: boolean): HTMLElement | null {
+  return text.trim() ? el("details", {open}, el("summary", {}, "Traceback"),
+    el("pre", {tabindex: 0, role: "group", "aria-label": "Traceback"}, text.trimEnd())) : null;
+}
+
+function loadedError({ename, evalue, traceback}: Entry & {kind: "error"}): HTMLElement {
+  return el("div", {class: "error"}, el("p", {class: "headline"}, evalue ? `${ename}: ${evalue}` : ename), tracebackOf(traceback, true));
 }
 
 function denials(list: Denial[], dropped: number, said: string | null | undefined): HTMLElement {

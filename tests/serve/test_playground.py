@@ -387,9 +387,21 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page):
         system("")
 
 
+LOADED = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": 1, "source": "1 / 0", "outputs": [
+    {"output_type": "stream", "name": "stderr", "text": "told"}, {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<p>x</p>"}},
+    {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["Traceback", "1 / 0"]}]}
+
+
+@pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(page, packages, theme):
+def test_axe_finds_nothing(page, packages, theme, width, tmp_path):
     """With every kind of output, and in the dialogs."""
+    with page.browser.sized(width):
+        check_with_axe(page, packages, theme, width, tmp_path)
+
+
+def check_with_axe(page, packages, theme, width, folder):
+    from selenium.webdriver.common.keys import Keys
     with open(packages + "/node_modules/axe-core/axe.min.js") as file:
         axe = file.read()
     if page.value("document.documentElement.dataset.theme") != theme:
@@ -399,8 +411,11 @@ def test_axe_finds_nothing(page, packages, theme):
     page.run(PNG + "display({'image/png': base64.b64encode(png((0, 0, 0))).decode()}, raw=True)")
     page.run("import requests", "bad")
     page.run("def f(): return undefined_name\nf()", "bad")
+    page.run("# " + "long " * 60 + "\n" * 60)
     page.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    page.browser.shot("cells-" + theme)
+    page.click("Save as a notebook file")
+    wait_for(lambda: "Saved as" in page.text(".notice"), "it is not said that it is saved")
+    page.browser.shot("cells-%s-%d" % (theme, width))
 
     def check():
         page.driver.execute_script(axe)
@@ -409,6 +424,14 @@ def test_axe_finds_nothing(page, packages, theme):
     # Through the driver, not the page: its own policy lets no other script in.
     check()
     page.click("Keys")
+    check()
+    page.keys(Keys.ESCAPE)
+    (folder / "loaded.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [LOADED]}))
+    page.find("#notebook-file").send_keys(str(folder / "loaded.ipynb"))
+    wait_for(lambda: page.value("document.querySelector('#confirm') !== null"), "nothing is asked")
+    check()
+    page.find("#confirm").click()
+    wait_for(lambda: "is loaded" in page.text(".notice"), "it is not loaded")
     check()
 
 

@@ -61,7 +61,8 @@ export function editor(parent: HTMLElement, code: string, events: EditorEvents):
         lineNumbers(), history(), drawSelection(), highlightSpecialChars(), indentOnInput(), bracketMatching(),
         closeBrackets(), indentUnit.of("    "), python(), syntaxHighlighting(colors), look, typeOver,
         keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
-        EditorView.contentAttributes.of({"aria-label": "Code; Escape leaves it", spellcheck: "false"}),
+        // It can be edited, so it has the focus anyway; the attribute says so to tools that look for one.
+        EditorView.contentAttributes.of({tabindex: "0", "aria-label": "Code; Escape leaves it", spellcheck: "false"}),
         EditorView.updateListener.of(update => { if (update.docChanged) events.changed(); }),
       ],
     }),

@@ -280,7 +280,7 @@ def test_behind_a_proxy_below_a_path_no_token_is_asked_for(browser, server):
 
 def test_files_go_up_and_come_down(page, tmp_path):
     (tmp_path / "data ä.csv").write_text("a,b\n1,2\n")
-    page.find('input[type="file"]').send_keys(str(tmp_path / "data ä.csv"))
+    page.find('aside input[type="file"]').send_keys(str(tmp_path / "data ä.csv"))
     wait_for(lambda: "data ä.csv" in page.text("aside .list"), "it is not listed")
     assert "1,2" in page.run("print(open('data ä.csv').read())\nopen('out.txt', 'w').write('made there')")
     wait_for(lambda: "out.txt" in page.text("aside .list"), "what a cell made is not listed")

@@ -63,6 +63,16 @@ def test_a_table_fits_its_frame(page, code):
     assert inside(page, "document.body.getBoundingClientRect().height") >= shown / 2 - 20
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_table_has_the_ground_of_its_cell(page, theme):
+    if page.value("document.documentElement.dataset.theme") != theme:
+        page.find("#theme").click()
+    page.run(table(60))
+    wait_for(lambda: inside(page, "document.querySelector('table') !== null"), "no table")
+    assert inside(page, "getComputedStyle(document.documentElement).backgroundColor") == \
+        page.value("getComputedStyle(document.querySelector('.cell')).backgroundColor")
+
+
 def test_a_plot_with_dark_lines_is_seen_in_the_dark(page):
     if page.value("document.documentElement.dataset.theme") != "dark":
         page.find("#theme").click()

@@ -20,14 +20,15 @@ const ADDRESSES = ["href", "xlink:href", "ping", "action", "formaction", "backgr
 const MOST_CHARACTERS = 4_000_000, MOST_UNCLOSED = 500;
 const MOST_HEIGHT = 420, ROW_HEIGHT = 26;      // pixels; what is higher scrolls in its frame
 
+// As in style.css. The ground is painted: Chromium draws one of its own, darker than the cell, below what scrolls.
 const COLORS = {
-  light: {text: "#1f2328", line: "#d5d9de", stripe: "#f5f6f8"},
-  dark: {text: "#dfe3e8", line: "#3a414a", stripe: "#23282f"},
+  light: {ground: "#ffffff", text: "#1f2328", line: "#d5d9de", stripe: "#f5f6f8"},
+  dark: {ground: "#1d2126", text: "#dfe3e8", line: "#3a414a", stripe: "#23282f"},
 };
 
 function baseStyle(): string {
   const colors = COLORS[theme()];
-  return `:root { color-scheme: ${theme()}; }
+  return `:root { color-scheme: ${theme()}; background: ${colors.ground}; }
     body { margin: 0; padding: 4px; font: 13px/1.45 system-ui, sans-serif; color: ${colors.text}; background: transparent; }
     table { width: max-content; border-collapse: collapse; border: 0; font-variant-numeric: tabular-nums; }
     th, td { max-width: 60ch; padding: 3px 10px; text-align: right; border: 0; border-bottom: 1px solid ${colors.line}; }

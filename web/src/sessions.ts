@@ -52,7 +52,7 @@ export class Sessions {
 
   private row(session: Session): HTMLElement {
     const here = session.id === this.current?.id;
-    const state = `${session.busy ? "busy" : "idle"}, ${session.execution_count} runs, ${duration(session.age_ms)} old`;
+    const state = `${session.busy ? "busy" : "idle"}, ${session.execution_count} ${session.execution_count === 1 ? "run" : "runs"}, ${duration(session.age_ms)} old`;
     return el("li", {class: here && "current", "aria-current": here && "true"},
       el("span", {class: "name"}, el("bdi", {title: session.id}, session.id), el("span", {class: "muted"}, state)),
       !here && button("Open", `Open session ${session.id}`, () => this.attempt(async () => this.enter(await this.api.session(session.id)))),

@@ -73,9 +73,9 @@ static void discard(struct px_session *session)
 static void free_session(struct px_sessions *sessions, struct px_session *session)
 {
     /* A thread that is in a system call finishes it, in a folder that is being removed. */
-    if (session->started && session->own_folder)
+    if (session->process && session->own_folder)
         px_child_kill(&session->child);
-    if (session->started)
+    if (session->process)
         px_child_done(&session->child);
     px_session_remove_folder(sessions, session);
     if (session->kind)
@@ -86,10 +86,10 @@ static void free_session(struct px_sessions *sessions, struct px_session *sessio
 
 void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel)
 {
-    if (session->closed)
+    if (px_session_state_is_over(session->state))
         return;
     px_session_monitor_forget(sessions, session);
-    session->closed = true;
+    px_session_state_change(&session->state, PX_SESSION_END);
     session->end = why;
     unlink_session(sessions, session);
     sessions->count--;
@@ -184,7 +184,7 @@ static int make_room(struct px_sessions *sessions, const struct px_session *want
         if (principal_length(one) != prefix || strncmp(one->key, wanted->key, prefix) != 0)
             continue;
         count++;
-        if (!idle && !one->busy && !one->references)
+        if (!idle && one->state == PX_SESSION_IDLE && !one->references)
             idle = one;
     }
     if (count < most || most == 0)
@@ -252,6 +252,18 @@ static int check_changes(const pyexec_request *request, const char *key, pyexec_
     return 0;
 }
 
+/* Its process has come so far, or farther. */
+static void reach(struct px_session *session, enum px_session_process process)
+{
+    if (session->process < process)
+        session->process = process;
+}
+
+static bool must_wait(const struct px_session *session, uint64_t ticket)
+{
+    return session->state == PX_SESSION_BUSY || (session->state == PX_SESSION_IDLE && session->serving != ticket);
+}
+
 /* Finds or makes the session and waits for the call's turn. NULL with an error. */
 static struct px_session *enter(struct px_sessions *sessions, const char *key, pyexec_request *request,
                                 bool *ret_created, pyexec_error *error)
@@ -274,16 +286,15 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
         request->arrived(request->arrived_data);
     session->references++;
     /* Whom this call waits for may itself need the turn. */
-    if (request->turn && (session->busy || session->serving != ticket))
+    if (request->turn && must_wait(session, ticket))
         px_turn_give_back(&request->turn->turn);
-    while (!session->closed && (session->busy || session->serving != ticket))
+    while (must_wait(session, ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
     /* It may have died just now, before the session monitor saw it. */
-    if (!session->closed && session->started && !px_child_alive(&session->child))
+    if (!px_session_state_is_over(session->state) && session->process && !px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
-    if (!session->closed) {
+    if (px_session_state_change(&session->state, PX_SESSION_ENTER)) {
         px_session_monitor_busy(sessions, session);
-        session->busy = true;
         session->running = request;
         return session;
     }
@@ -317,11 +328,11 @@ static enum px_session_end end_of(const pyexec_result *result)
 static void leave(struct px_sessions *sessions, struct px_session *session, bool alive, enum px_session_end end)
 {
     pthread_mutex_lock(&sessions->lock);
-    session->busy = false;
+    px_session_state_change(&session->state, PX_SESSION_LEAVE);
     session->running = NULL;
     session->serving++;
     session->used_ns = px_now_ns();
-    if (!session->closed) {
+    if (!px_session_state_is_over(session->state)) {
         unlink_session(sessions, session);
         link_newest(sessions, session);
         if (alive && px_child_alive(&session->child))
@@ -330,7 +341,7 @@ static void leave(struct px_sessions *sessions, struct px_session *session, bool
             px_session_end(sessions, session, end, false);
     }
     pthread_cond_broadcast(&session->changed);
-    bool last = --session->references == 0 && session->closed;
+    bool last = --session->references == 0 && px_session_state_is_over(session->state);
     pthread_mutex_unlock(&sessions->lock);
     if (last)
         free_session(sessions, session);
@@ -363,7 +374,7 @@ static int start(struct px_sessions *sessions, struct px_session *session, pyexe
         if (px_session_open_folder(sessions, session, &folder, files ? &mount : NULL, error) < 0)
             return -1;
     }
-    session->started = true;
+    reach(session, PX_SESSION_STARTED);
     if (px_child_start(&session->child, executor->launcher, session->kind->zygotes, &shape, mount, folder, error) < 0 ||
         px_session_monitor_time(sessions, session, error) < 0)
         return -1;
@@ -393,7 +404,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     const struct px_policy *policy =
         px_request_policy(request, false, &executor->policy, &session->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
-    bool was_started = session->started;
+    bool was_started = session->process;
     if (result == 0 && !was_started)
         result = start(sessions, session, request, error);
     if (result == 0)
@@ -411,13 +422,13 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         uint64_t number = request->silent ? 0 : ++session->calls;
         struct px_call one = {
             .child = &session->child,
-            .locked = session->locked,
-            .later = session->called,
+            .locked = session->process >= PX_SESSION_LOCKED,
+            .later = session->process >= PX_SESSION_CALLED,
             .number = number,
             .workspace_path = session->workspace_path,
         };
         result = px_run_call(&context, &one, ret, ret_alive, error);
-        session->locked = session->called = true;
+        reach(session, PX_SESSION_CALLED);
         session->threads_left = one.threads_left;
         session->idle_cpu_ns = one.cpu_ns;
         if (result == 0)
@@ -466,13 +477,13 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     if (turn)
         result = call(sessions, session, request, created, turn, ret, &alive, error);
     else
-        alive = session->started;
+        alive = session->process;
     px_executor_leave(&own);
     enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
     /* No call has completed, so keep reporting why the previous session ended. */
     if (!session->calls)
         end = session->restarted;
-    if (result == 0 && !alive && session->closed && (*ret)->status == PYEXEC_STATUS_KILLED)
+    if (result == 0 && !alive && px_session_state_is_over(session->state) && (*ret)->status == PYEXEC_STATUS_KILLED)
         px_run_status_cancelled(*ret);
     leave(sessions, session, alive, end);
     if (result == 0)
@@ -491,8 +502,9 @@ static int start_ahead(struct px_sessions *sessions, struct px_session *session,
     if (result == 0)
         result = px_child_await_locked(&session->child, error);
     px_executor_leave(&own);
-    session->locked = result == 0;
-    session->idle_cpu_ns = session->started ? px_child_cpu_ns(&session->child) : 0;
+    if (result == 0)
+        reach(session, PX_SESSION_LOCKED);
+    session->idle_cpu_ns = session->process ? px_child_cpu_ns(&session->child) : 0;
     return result;
 }
 

@@ -69,9 +69,9 @@ static json_t *look(const struct px_session *session)
 {
     int64_t now = px_now_ns();
     return json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal", px_session_principal(session),
-                     "busy", session->busy, "execution_count", (json_int_t)session->calls, "age_ms",
+                     "busy", session->state == PX_SESSION_BUSY, "execution_count", (json_int_t)session->calls, "age_ms",
                      (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
-                     (json_int_t)(session->busy ? 0 : (now - session->used_ns) / 1000000));
+                     (json_int_t)(session->state == PX_SESSION_BUSY ? 0 : (now - session->used_ns) / 1000000));
 }
 
 int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error)

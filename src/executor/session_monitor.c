@@ -24,7 +24,7 @@
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
 {
     int64_t when = INT64_MAX;
-    if (session->busy)
+    if (session->state != PX_SESSION_IDLE)
         return when;
     if (config->idle_ttl_ms != PX_NONE)
         when = session->used_ns + config->idle_ttl_ms * PX_NS_PER_MS;
@@ -38,7 +38,7 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
  * kernel watches each, by a timer of its process's CPU clock: an idle one costs nothing. */
 static bool keeps_cpu(const struct px_session *session)
 {
-    return session->cpu_timed && !session->busy && session->policy.cpu_time_seconds != PX_NONE;
+    return session->cpu_timed && session->state == PX_SESSION_IDLE && session->policy.cpu_time_seconds != PX_NONE;
 }
 
 static bool used_up(const struct px_session *session)
@@ -79,7 +79,7 @@ static int64_t expire(struct px_sessions *sessions)
  * one is its call's business, which looks itself when it ends. */
 static void look_after(struct px_sessions *sessions, struct px_session *session)
 {
-    if (session->busy)
+    if (session->state != PX_SESSION_IDLE)
         return;
     px_child_discard_output(&session->child);
     if (!px_child_alive(&session->child))

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "executor/executor.h"
+#include "executor/session_state.h"
 #include "runner/child.h"
 
 enum px_session_end {
@@ -39,9 +40,7 @@ struct px_session {
     struct px_policy policy;
     struct px_zygote_group *kind; /* held while the session lives */
     struct px_child child;
-    bool started;        /* it has a process */
-    bool locked;         /* which has said that its sandbox is complete */
-    bool called;         /* and has had a call: the policy's imports are known to it */
+    enum px_session_process process;
     int files;           /* the child's workspace, for other threads than its
                                            call's; or -1; changed with the lock */
     int host_root;       /* workspace_root, the principal's folder in it, or -1 */
@@ -60,8 +59,8 @@ struct px_session {
 
     unsigned references; /* calls that use or wait for it */
     uint64_t next_ticket, serving;
-    bool busy, closed;       /* closed: gone from the table; calls must not begin */
-    enum px_session_end end; /* why, once closed */
+    enum px_session_state state;
+    enum px_session_end end; /* why, once it is over */
     pyexec_request *running;
     pthread_cond_t changed;
 };

@@ -88,7 +88,7 @@ static void put_sessions(json_t *stats, struct px_sessions *sessions)
     for (enum px_session_end end = PX_END_KILLED; end < PX_END_COUNT; end++)
         put(ends, px_session_end_name(end), sessions->ends[end]);
     for (const struct px_session *one = sessions->oldest; one; one = one->next)
-        busy += one->busy;
+        busy += one->state == PX_SESSION_BUSY;
     put(stats, "sessions", sessions->count);
     put(stats, "sessions_opened", sessions->opened);
     pthread_mutex_unlock(&sessions->lock);

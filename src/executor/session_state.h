@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The states of a session, and the one function that says which follows which.
+ *
+ *                 enter                    end
+ *   IDLE ────────────────────▶ BUSY ───────────────▶ ENDING
+ *     │ ▲                       │                      │
+ *     │ └───────────────────────┘                      │ leave
+ *     │            leave                               ▼
+ *     └─────────────────────────────────────────────▶ ENDED
+ *                          end
+ *
+ * A session that ends is gone from the table at once; one that a call has (ENDING) is freed after the call. */
+#ifndef PX_EXECUTOR_SESSION_STATE_H
+#define PX_EXECUTOR_SESSION_STATE_H
+
+#include <stdbool.h>
+
+enum px_session_state {
+    PX_SESSION_IDLE,   /* in the table; no call has it */
+    PX_SESSION_BUSY,   /* in the table; a call has it */
+    PX_SESSION_ENDING, /* gone from the table; its last call has it */
+    PX_SESSION_ENDED,  /* gone from the table */
+};
+
+enum px_session_event {
+    PX_SESSION_ENTER, /* a call has come to its turn */
+    PX_SESSION_LEAVE, /* the call is over */
+    PX_SESSION_END,   /* a TTL, eviction, closing, the death of its process; again is nothing */
+};
+
+/* Changes the state. False, and nothing changes: the event can't come in this state. */
+bool px_session_state_change(enum px_session_state *state, enum px_session_event event);
+
+static inline bool px_session_state_has_call(enum px_session_state state)
+{
+    return state == PX_SESSION_BUSY || state == PX_SESSION_ENDING;
+}
+
+static inline bool px_session_state_is_over(enum px_session_state state)
+{
+    return state == PX_SESSION_ENDING || state == PX_SESSION_ENDED;
+}
+
+/* How far its process has come; it only goes forward. */
+enum px_session_process {
+    PX_SESSION_NO_PROCESS,
+    PX_SESSION_STARTED, /* it is there */
+    PX_SESSION_LOCKED,  /* and has said that its sandbox is complete */
+    PX_SESSION_CALLED,  /* and has had a call: the policy's imports are known to it */
+};
+
+#endif

@@ -36,8 +36,7 @@ static void let_go(struct execution *execution)
     px_buffer_consume(&execution->held, execution->held.length);
 }
 
-/* Where a traceback begins in it, that of a syntax error too; its length when none does. */
-static size_t find_traceback(const char *bytes, size_t length)
+size_t px_e2b_find_traceback(const char *bytes, size_t length)
 {
     static const char *const starts[] = {"Traceback (most recent call last):\n", "  File \"<cell"};
     for (size_t line = 0; line < length;) {
@@ -55,7 +54,7 @@ static int print(void *closure, int which, const char *bytes, size_t length)
 {
     struct execution *execution = closure;
     let_go(execution);
-    size_t shown = which == 2 ? find_traceback(bytes, length) : length;
+    size_t shown = which == 2 ? px_e2b_find_traceback(bytes, length) : length;
     if (shown)
         px_sse_output(execution->request, which, bytes, shown);
     px_buffer_add(&execution->held, bytes + shown, length - shown);

@@ -17,6 +17,7 @@
 #include "serve/route.h"
 #include "serve/run_request.h"
 #include "serve/server.h"
+#include "serve/sse.h"
 
 #define FRAME_HEADER_BYTES 5u /* flags, and the length as a big-endian number */
 #define FRAME_END 2u
@@ -47,15 +48,22 @@ static void answer_frames(struct px_http_request *request, const struct px_buffe
     px_respond_error(request, &error);
 }
 
+/* Once the answer has begun, an error that is no fault of the request comes here too. */
 static void answer_refusal(struct px_http_request *request, const pyexec_error *error)
 {
     px_auto_buffer struct px_buffer body = {0};
     char text[sizeof error->message + sizeof error->hint + 2];
     if (px_dialect_failed(request, error))
         return;
+    bool invalid = error->code == PYEXEC_INVALID_REQUEST || error->code == PYEXEC_INVALID_POLICY;
     snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
-    add_frame(&body, FRAME_END, json_pack("{s:{s:s, s:s}}", "error", "code", "invalid_argument", "message", text));
-    answer_frames(request, &body);
+    add_frame(
+        &body, FRAME_END,
+        json_pack("{s:{s:s, s:s}}", "error", "code", invalid ? "invalid_argument" : "unavailable", "message", text));
+    if (request->stream)
+        px_sse_add(request, &body, true);
+    else
+        answer_frames(request, &body);
 }
 
 /* The one frame of the request's body. */
@@ -157,7 +165,7 @@ static const char *shell_command(const json_t *process)
     return shell ? json_string_value(json_array_get(arguments, 2)) : NULL;
 }
 
-/* ---- The run ---- */
+/* ---- The script ---- */
 
 /* `exec` gives the script names of its own. Takes `source`. */
 static char *wrap(json_t *source, const char *name)
@@ -190,53 +198,107 @@ static int read_script(struct px_http_request *request, const char *path, struct
     return px_error_hint(error, "Write it anew.");
 }
 
-/* A started command that has ended. */
-static void answer_end(struct px_http_request *request, int exit_code, const struct px_buffer outputs[2])
+/* ---- The answer: frames as the command's output comes ---- */
+
+/* A traceback is held until more output, or the end: then wrap()'s own line is taken out of it. */
+struct command_output {
+    struct px_http_request *request;
+    struct px_buffer held;
+};
+
+/* Takes the message. */
+static void send_frame(struct px_http_request *request, unsigned char flags, json_t *message, bool last)
 {
-    static const char *const names[] = {"stdout", "stderr"};
-    px_auto_buffer struct px_buffer body = {0};
+    px_auto_buffer struct px_buffer frame = {0};
+    add_frame(&frame, flags, message);
+    px_sse_add(request, &frame, last);
+}
+
+static void send_data(struct px_http_request *request, int which, const char *bytes, size_t length)
+{
+    px_auto_buffer struct px_buffer base64 = {0};
+    if (!length)
+        return;
+    px_base64_encode(&base64, bytes, length);
+    send_frame(request, 0,
+               json_pack("{s:{s:{s:s}}}", "event", "data", which == 2 ? "stderr" : "stdout", px_buffer_string(&base64)),
+               false);
+}
+
+/* The client has the command's id at once; -1: answered. */
+static int begin_answer(struct px_http_request *request)
+{
+    static const char silence[] = "\0\0\0\0\x1a{\"event\":{\"keepalive\":{}}}";
+    _Static_assert(sizeof silence - 1 == FRAME_HEADER_BYTES + 0x1a, "the length that is in the header");
+    pyexec_error error;
+    if (px_sse_begin_bytes(request, "application/connect+json", silence, sizeof silence - 1) < 0) {
+        px_error_oom(&error);
+        answer_refusal(request, &error);
+        return -1;
+    }
+    send_frame(request, 0, json_pack("{s:{s:{s:i}}}", "event", "start", "pid", 1), false);
+    return 0;
+}
+
+static void end_answer(struct px_http_request *request, int exit_code)
+{
     char status[32];
     snprintf(status, sizeof status, "exit status %d", exit_code);
-    add_frame(&body, 0, json_pack("{s:{s:{s:i}}}", "event", "start", "pid", 1));
-    for (int i = 0; i < 2; i++) {
-        px_auto_buffer struct px_buffer base64 = {0};
-        px_base64_encode(&base64, px_buffer_shown(&outputs[i]), outputs[i].length);
-        if (outputs[i].length)
-            add_frame(&body, 0, json_pack("{s:{s:{s:s}}}", "event", "data", names[i], px_buffer_string(&base64)));
-    }
-    add_frame(
-        &body, 0,
-        json_pack("{s:{s:{s:i, s:b, s:s}}}", "event", "end", "exitCode", exit_code, "exited", true, "status", status));
-    add_frame(&body, FRAME_END, json_object());
-    answer_frames(request, &body);
+    send_frame(
+        request, 0,
+        json_pack("{s:{s:{s:i, s:b, s:s}}}", "event", "end", "exitCode", exit_code, "exited", true, "status", status),
+        false);
+    send_frame(request, FRAME_END, json_object(), true);
 }
 
 /* Adds the text without the traceback's frames of wrap()'s line. */
-static void add_without_own_frames(struct px_buffer *out, const char *text)
+static void add_without_own_frames(struct px_buffer *out, const char *text, size_t length)
 {
-    static const char start[] = "Traceback (most recent call last):\n", own[] = "  File \"<cell";
-    for (const char *found; (found = strstr(text, start));) {
-        const char *frame = found + strlen(start), *next = strstr(frame, "\n  File \"");
-        bool skipped = strncmp(frame, own, strlen(own)) == 0 && next;
+    static const char start[] = "Traceback (most recent call last):\n", own[] = "  File \"<cell",
+                      next[] = "\n  File \"";
+    const char *end = text + length;
+    for (const char *found; (found = memmem(text, (size_t)(end - text), start, strlen(start)));) {
+        const char *frame = found + strlen(start), *after = memmem(frame, (size_t)(end - frame), next, strlen(next));
+        bool is_own = (size_t)(end - frame) >= strlen(own) && memcmp(frame, own, strlen(own)) == 0 && after;
         px_buffer_add(out, text, (size_t)(frame - text));
-        text = skipped ? next + 1 : frame;
+        text = is_own ? after + 1 : frame;
     }
-    px_buffer_add_string(out, text);
+    px_buffer_add(out, text, (size_t)(end - text));
 }
 
-static void answer_result(struct px_http_request *request, pyexec_result *result)
+static void let_go(struct command_output *output)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    add_without_own_frames(&text, px_buffer_shown(&output->held), output->held.length);
+    send_data(output->request, 2, px_buffer_string(&text), text.length);
+    px_buffer_consume(&output->held, output->held.length);
+}
+
+/* pyexec_output_fn */
+static int print(void *closure, int which, const char *bytes, size_t length)
+{
+    struct command_output *output = closure;
+    let_go(output);
+    size_t shown = which == 2 ? px_e2b_find_traceback(bytes, length) : length;
+    send_data(output->request, which, bytes, shown);
+    px_buffer_add(&output->held, bytes + shown, length - shown);
+    return output->request->gone;
+}
+
+/* What a person should read beside the output that was sent already. */
+static void send_result(struct command_output *output, pyexec_result *result)
 {
     px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
-    const json_t *text = json_object_get(object, "stdout");
-    struct px_buffer outputs[2] = {0};
-    px_buffer_add(&outputs[0], json_string_value(text), json_string_length(text));
     px_auto_buffer struct px_buffer errors = {0};
+    size_t sent = json_string_length(json_object_get(object, "stderr"));
+    let_go(output);
     px_dialect_add_stderr(&errors, object);
-    add_without_own_frames(&outputs[1], px_buffer_shown(&errors));
-    answer_end(request, pyexec_result_exit_code(result), outputs);
-    px_buffer_done(&outputs[0]);
-    px_buffer_done(&outputs[1]);
+    if (errors.length > sent)
+        send_data(output->request, 2, errors.data + sent, errors.length - sent);
+    end_answer(output->request, pyexec_result_exit_code(result));
 }
+
+/* ---- The run ---- */
 
 static int set_up(struct px_http_request *request, pyexec_request *run, const char *folder, pyexec_error *error)
 {
@@ -255,10 +317,17 @@ static void run_code(struct px_http_request *request, char *code, const char *fo
     px_auto_json json_t *text = code ? json_string(code) : NULL;
     free(code);
     pyexec_request *run = px_dialect_run(request, text, &error);
-    if (run && set_up(request, run, folder, &error) == 0 && px_run_request(request, run, &result, &error) == 0)
-        answer_result(request, result);
-    else
+    struct command_output output = {.request = request};
+    if (!run || set_up(request, run, folder, &error) < 0 || px_run_request_check(request, &error) < 0) {
         answer_refusal(request, &error);
+    } else if (begin_answer(request) == 0) {
+        pyexec_request_set_output(run, print, &output);
+        if (px_run_request(request, run, &result, &error) == 0)
+            send_result(&output, result);
+        else
+            answer_refusal(request, &error);
+    }
+    px_buffer_done(&output.held);
     pyexec_result_free(result);
     pyexec_request_free(run);
 }
@@ -277,13 +346,13 @@ static void run_file(struct px_http_request *request, const char *file, const ch
     int status = read_script(request, px_buffer_shown(&path), &script, &error);
     if (status < 0) {
         answer_refusal(request, &error);
-    } else if (status > 0) {
-        struct px_buffer outputs[2] = {0};
-        px_buffer_printf(&outputs[1], "python3: can't open file '%s': [Errno 2] No such file or directory\n",
+    } else if (status > 0 && begin_answer(request) == 0) {
+        px_auto_buffer struct px_buffer text = {0};
+        px_buffer_printf(&text, "python3: can't open file '%s': [Errno 2] No such file or directory\n",
                          px_buffer_shown(&name));
-        answer_end(request, 2, outputs);
-        px_buffer_done(&outputs[1]);
-    } else {
+        send_data(request, 2, px_buffer_string(&text), text.length);
+        end_answer(request, 2);
+    } else if (status == 0) {
         run_code(request, wrap(json_stringn(px_buffer_string(&script), script.length), px_buffer_shown(&name)), folder);
     }
 }

@@ -178,41 +178,92 @@ static json_t *stat_path(struct px_http_request *request, const char *path, pyex
     return object;
 }
 
-/* `*left`: how many bytes the paths of further entries may have. */
-static int add_tree(struct px_http_request *request, const char *path, json_int_t depth, json_t *list, size_t *left,
+/* ---- All below a folder ---- */
+
+/* Each entry is entered before what is in it, and left after. `enter`: 1 to look into it, 0, or -1. `leave` is given
+ * what came of that, and makes of it 0 or -1. */
+struct tree_walk {
+    struct px_http_request *request;
+    int (*enter)(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path,
+                 pyexec_error *error);
+    int (*leave)(struct tree_walk *walk, const char *path, int status, pyexec_error *error);
+    size_t left, bytes_left; /* entries that it may still enter, and bytes of their paths */
+    json_t *list;            /* enter_listed()'s */
+};
+
+static int walk_entries(struct tree_walk *walk, const char *folder, int depth, pyexec_error *error);
+
+static int walk_one(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path, int depth,
                     pyexec_error *error)
 {
-    px_auto_json json_t *entries = list_folder(request, path, error);
+    int status = walk->enter(walk, folder, entry, path, error);
+    if (status <= 0)
+        return status;
+    return walk->leave(walk, path, depth ? walk_entries(walk, path, depth - 1, error) : 0, error);
+}
+
+/* depth: of the folders below that are looked into. */
+static int walk_entries(struct tree_walk *walk, const char *folder, int depth, pyexec_error *error)
+{
+    px_auto_json json_t *entries = list_folder(walk->request, folder, error);
     json_t *entry;
     size_t i;
     if (!entries)
         return -1;
     json_array_foreach(entries, i, entry) {
-        px_auto_free char *below = NULL;
-        size_t bytes = strlen(path) + 1 + json_string_length(json_object_get(entry, "name"));
-        if (json_array_size(list) >= TREE_ENTRIES_MAX || bytes > *left)
+        px_auto_free char *path = NULL;
+        size_t bytes = strlen(folder) + 1 + json_string_length(json_object_get(entry, "name"));
+        if (!walk->left || bytes > walk->bytes_left)
             return 0;
-        *left -= bytes;
-        px_json_append(list, describe_entry(path, entry));
-        if (depth <= 1 || strcmp(json_string_value(json_object_get(entry, "kind")), "folder") != 0)
-            continue;
-        if (join(&below, path, json_string_value(json_object_get(entry, "name")), error) < 0)
-            return -1;
-        /* The script may have removed it meanwhile, or closed it to its owner. */
-        if (add_tree(request, below, depth - 1, list, left, error) < 0 && error->code != PYEXEC_INVALID_REQUEST)
+        walk->left--;
+        walk->bytes_left -= bytes;
+        if (join(&path, folder, json_string_value(json_object_get(entry, "name")), error) < 0 ||
+            walk_one(walk, folder, entry, path, depth, error) < 0)
             return -1;
     }
     return 0;
 }
 
+static int enter_listed(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path,
+                        pyexec_error *error)
+{
+    (void)path, (void)error;
+    px_json_append(walk->list, describe_entry(folder, entry));
+    return strcmp(json_string_value(json_object_get(entry, "kind")), "folder") == 0;
+}
+
+/* The script may have removed it meanwhile, or closed it to its owner. */
+static int leave_listed(struct tree_walk *walk, const char *path, int status, pyexec_error *error)
+{
+    (void)walk, (void)path;
+    return status < 0 && error->code != PYEXEC_INVALID_REQUEST ? -1 : 0;
+}
+
+static int enter_removed(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path,
+                         pyexec_error *error)
+{
+    (void)folder, (void)entry;
+    pyexec_executor *executor = walk->request->server->executor;
+    if (pyexec_session_delete_file(executor, walk->request->session_key, path, error) == 0 ||
+        error->sys_errno == ENOENT)
+        return 0;
+    return error->sys_errno == ENOTEMPTY ? 1 : -1;
+}
+
+static int leave_removed(struct tree_walk *walk, const char *path, int status, pyexec_error *error)
+{
+    pyexec_executor *executor = walk->request->server->executor;
+    return status < 0 ? -1 : pyexec_session_delete_file(executor, walk->request->session_key, path, error);
+}
+
 static json_t *list_path(struct px_http_request *request, const char *path, pyexec_error *error)
 {
     json_int_t depth = json_integer_value(json_object_get(request->json, "depth"));
-    json_t *list = json_array();
-    size_t left = TREE_PATHS_MAX_BYTES;
-    if (add_tree(request, path, depth > TREE_DEPTH_MAX ? TREE_DEPTH_MAX : depth, list, &left, error) == 0)
-        return json_pack("{s:o}", "entries", list);
-    json_decref(list);
+    struct tree_walk walk = {request, enter_listed, leave_listed, TREE_ENTRIES_MAX, TREE_PATHS_MAX_BYTES, json_array()};
+    int below = depth > TREE_DEPTH_MAX ? TREE_DEPTH_MAX - 1 : depth > 1 ? (int)depth - 1 : 0;
+    if (walk_entries(&walk, path, below, error) == 0)
+        return json_pack("{s:o}", "entries", walk.list);
+    json_decref(walk.list);
     return NULL;
 }
 
@@ -233,39 +284,15 @@ static json_t *make_path(struct px_http_request *request, const char *path, pyex
 }
 
 /* A file, a link, or a folder with all below it. */
-static int remove_tree(struct px_http_request *request, const char *path, int depth, size_t *left, pyexec_error *error)
-{
-    pyexec_executor *executor = request->server->executor;
-    if (pyexec_session_delete_file(executor, request->session_key, path, error) == 0 || error->sys_errno == ENOENT)
-        return 0;
-    if (error->sys_errno != ENOTEMPTY || !depth || !*left)
-        return -1;
-    px_auto_json json_t *entries = list_folder(request, path, error);
-    json_t *entry;
-    size_t i;
-    if (!entries)
-        return -1;
-    json_array_foreach(entries, i, entry) {
-        px_auto_free char *below = NULL;
-        if (!*left)
-            break;
-        --*left;
-        if (join(&below, path, json_string_value(json_object_get(entry, "name")), error) < 0 ||
-            remove_tree(request, below, depth - 1, left, error) < 0)
-            return -1;
-    }
-    return pyexec_session_delete_file(executor, request->session_key, path, error);
-}
-
 static json_t *remove_path(struct px_http_request *request, const char *path, pyexec_error *error)
 {
-    size_t left = TREE_ENTRIES_MAX;
+    struct tree_walk walk = {request, enter_removed, leave_removed, TREE_ENTRIES_MAX, SIZE_MAX, NULL};
     if (!*path) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, PX_E2B_HOME " can't be removed");
         px_error_hint(error, "Remove what is in it, or kill the sandbox.");
         return NULL;
     }
-    return remove_tree(request, path, TREE_DEPTH_MAX, &left, error) < 0 ? NULL : json_object();
+    return walk_one(&walk, "", NULL, path, TREE_DEPTH_MAX, error) < 0 ? NULL : json_object();
 }
 
 static json_t *move_path(struct px_http_request *request, const char *path, pyexec_error *error)

@@ -44,4 +44,7 @@ int px_e2b_ensure_session(struct px_http_request *request, pyexec_error *error);
 /* A path of the workspace, relative to it: a part of `path`. NULL: it is outside of PX_E2B_HOME. */
 const char *px_e2b_relative(const char *path, pyexec_error *error);
 
+/* Where a traceback begins in output, that of a syntax error too; its length when none does. */
+size_t px_e2b_find_traceback(const char *bytes, size_t length);
+
 #endif

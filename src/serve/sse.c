@@ -21,6 +21,8 @@ struct px_sse {
     struct px_buffer waiting;
     struct px_buffer held[2]; /* of each stream: the start of a character to come */
     bool lines;               /* of JSON, as E2B has them; else server-sent events */
+    const char *silence;      /* what is sent when nothing else is; NULL: of the form above */
+    size_t silence_length;
     unsigned long long seq;
     bool ended;
     bool lost; /* a part, for want of memory: the body ends as broken */
@@ -69,13 +71,16 @@ static void forget_reader(void *closure)
     px_http_request_release(closure);
 }
 
-static int begin(struct px_http_request *request, bool lines)
+static int begin(struct px_http_request *request, bool lines, const char *type, const char *silence,
+                 size_t silence_length)
 {
     struct px_sse *stream = calloc(1, sizeof *stream);
     if (!stream)
         return -1;
     stream->sent_ns = px_now_ns();
     stream->lines = lines;
+    stream->silence = silence;
+    stream->silence_length = silence_length;
     pthread_mutex_lock(&request->lock);
     request->stream = stream;
     pthread_mutex_unlock(&request->lock);
@@ -86,7 +91,7 @@ static int begin(struct px_http_request *request, bool lines)
         px_http_request_release(request);
         return -1;
     }
-    MHD_add_response_header(response, "Content-Type", lines ? "application/x-ndjson" : "text/event-stream");
+    MHD_add_response_header(response, "Content-Type", type);
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Accel-Buffering", "no");
     px_respond(request, MHD_HTTP_OK, response);
@@ -95,12 +100,17 @@ static int begin(struct px_http_request *request, bool lines)
 
 int px_sse_begin(struct px_http_request *request)
 {
-    return begin(request, false);
+    return begin(request, false, "text/event-stream", NULL, 0);
 }
 
 int px_sse_begin_lines(struct px_http_request *request)
 {
-    return begin(request, true);
+    return begin(request, true, "application/x-ndjson", NULL, 0);
+}
+
+int px_sse_begin_bytes(struct px_http_request *request, const char *type, const char *silence, size_t silence_length)
+{
+    return begin(request, false, type, silence, silence_length);
 }
 
 static void add_event(struct px_http_request *request, const struct px_buffer *event, bool last)
@@ -118,6 +128,11 @@ static void add_event(struct px_http_request *request, const struct px_buffer *e
     stream->sent_ns = px_now_ns();
     pthread_mutex_unlock(&request->lock);
     px_http_request_wake(request);
+}
+
+void px_sse_add(struct px_http_request *request, const struct px_buffer *bytes, bool last)
+{
+    add_event(request, bytes, last);
 }
 
 bool px_sse_wanted(const struct px_http_request *request)
@@ -214,6 +229,9 @@ void px_sse_tick(struct px_http_request *request, int64_t now_ns)
     if (!due)
         return;
     px_auto_buffer struct px_buffer comment = {0};
-    px_buffer_add_string(&comment, lines ? "{\"type\":\"keepalive\"}\n" : ": still running\n\n");
+    if (stream->silence)
+        px_buffer_add(&comment, stream->silence, stream->silence_length);
+    else
+        px_buffer_add_string(&comment, lines ? "{\"type\":\"keepalive\"}\n" : ": still running\n\n");
     add_event(request, &comment, false);
 }

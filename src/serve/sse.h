@@ -9,6 +9,7 @@
 
 struct px_http_request;
 struct px_sse;
+struct px_buffer;
 
 /* Whether the client takes events. */
 bool px_sse_wanted(const struct px_http_request *request);
@@ -18,6 +19,10 @@ int px_sse_begin(struct px_http_request *request);
 /* The same as E2B's server does: a JSON object a line, of which the callers give the `type`; the names
  * of events below are not sent. */
 int px_sse_begin_lines(struct px_http_request *request);
+/* The same for a body of another form, of which the callers give the bytes with px_sse_add(). `silence` says that
+ * it goes on, and outlives the request. */
+int px_sse_begin_bytes(struct px_http_request *request, const char *type, const char *silence, size_t silence_length);
+void px_sse_add(struct px_http_request *request, const struct px_buffer *bytes, bool last);
 
 /* pyexec_display_fn and pyexec_output_fn, with the request as their closure. */
 int px_sse_display(void *request, const char *json, size_t length);

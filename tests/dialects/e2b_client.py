@@ -231,6 +231,24 @@ def commands(sandbox):
     return seen
 
 
+def commands_streamed(sandbox):
+    """The callbacks hear a command while it runs: the first output of one that never ends has its sandbox killed."""
+    heard = []
+    sandbox.files.write("parts.py", (
+        "import os, time\nprint('one å', flush=True)\nos.write(2, b'bad')\ntime.sleep(0.2)\nos.write(1, b'\\xf0\\x9f')\n"
+        "time.sleep(0.2)\nos.write(1, b'\\x90\\x8d')\n{}['missing']\n"))
+    seen = {"failed": ran(sandbox, "python3 parts.py", on_stdout=lambda text: heard.append(["stdout", text]),
+                          on_stderr=lambda text: heard.append(["stderr", text])), "heard": heard}
+    sandbox.files.write("caught.py", "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\nprint('after')\n")
+    seen["caught"] = ran(sandbox, "python3 caught.py")
+    seen["parts"] = [part[:2] for part in sandbox.commands.run("python3 -c 'print(1)'", background=True)]
+    seen["cut"] = [len(part) if isinstance(part, str) and len(part) > 1000 else part for part in ran(sandbox, "python3 -c 'print(\"x\" * 3000000)'")]
+    seen["gave_up"] = ran(sandbox, "python3 -c 'while True: pass'", timeout=0.5)
+    seen["killed"] = ran(sandbox, "python3 -c 'import time\nprint(1, flush=True)\nwhile True: time.sleep(0.01)'",
+                         on_stdout=lambda text: heard.append(["kill", sandbox.kill()]))
+    return seen
+
+
 def scenario():
     sandbox = Sandbox.create()
     report = {
@@ -262,7 +280,7 @@ def scenario():
 PARTS = {
     "rich": lambda sandbox: [{key: result[key] for key in (*result.formats(), "is_main_result")} for result in sandbox.run_code(RICH).results],
     "streamed": streamed, "cancelled": cancelled, "contexts": contexts,
-    "sandboxes": sandboxes, "files": files, "commands": commands,
+    "sandboxes": sandboxes, "files": files, "commands": commands, "commands_streamed": commands_streamed,
 }
 
 

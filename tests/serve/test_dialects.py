@@ -1,8 +1,10 @@
 """Other servers' dialects, with the clients that they have: E2B's code interpreter SDK, sandbox-fusion, and the requests
 that Dify makes. The scripts in tests/dialects say what those see; here is what they should."""
 import base64
+import contextlib
 import json
 import socket
+import struct
 import time
 
 import pytest
@@ -194,6 +196,41 @@ def test_commands_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
     assert {seen[name][0] for name in ("outside", "above", "cwd_outside")} == {"InvalidArgumentException"} and "no processes" in seen["list"][1]
     for command, (kind, says) in seen["refused"].items():
         assert kind == "InvalidArgumentException" and says.startswith("can't run '%s'" % command) and "python -c CODE" in says, command
+
+
+def test_the_e2b_sdk_hears_commands_as_they_run(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="commands_streamed", api_key="e2b_0")["commands_streamed"]
+    status, stdout, stderr = seen["failed"]
+    heard = seen["heard"]
+    assert (status, stdout) == (1, "one å\n🐍") and stderr.startswith("badTraceback") and stderr.count("KeyError") == 1
+    assert "cell" not in stderr and 'parts.py", line 8' in stderr
+    assert heard[:3] == [["stdout", "one å\n"], ["stderr", "bad"], ["stdout", "🐍"]] and heard[-1] == ["kill", True]
+    assert "".join(text for kind, text in heard if kind == "stderr") == stderr
+    assert seen["caught"][:2] == [0, "after\n"] and seen["caught"][2].count("ZeroDivisionError") == 1 and "cell" not in seen["caught"][2]
+    assert seen["parts"] == [["1\n", None]]
+    assert seen["cut"] == [0, 1000000, "[pyexec: stdout is cut: the script wrote 3000001 bytes]\n"]
+    assert seen["gave_up"][0] == "TimeoutException"
+    assert seen["killed"][0] != 124 and seen["killed"][1] == "1\n"      # 124: it would have run until its limit
+
+
+def read_frame(response):
+    flags, length = struct.unpack(">BI", response.read(5))
+    return flags, json.loads(response.read(length))
+
+
+def test_frames_of_a_command_come_while_it_runs(server):
+    message = json.dumps({"process": {"cmd": "/bin/bash", "args": ["-l", "-c", "python3 -c 'import time\nprint(1, flush=True)\ntry:\n"
+                                                                   "    while True: time.sleep(0.01)\nexcept KeyboardInterrupt:\n    print(2)'"]}}).encode()
+    with contextlib.closing(server.connection()) as connection:
+        connection.request("POST", "/process.Process/Start", struct.pack(">BI", 0, len(message)) + message, {"E2b-Sandbox-Id": "frames"})
+        response = connection.getresponse()
+        assert response.headers["Content-Type"] == "application/connect+json"
+        assert read_frame(response) == (0, {"event": {"start": {"pid": 1}}})
+        assert read_frame(response) == (0, {"event": {"data": {"stdout": "MQo="}}})
+        assert server.ask("POST", "/v1/sessions/frames:e2b-default/interrupt").status == 204
+        assert read_frame(response) == (0, {"event": {"data": {"stdout": "Mgo="}}})
+        assert read_frame(response) == (0, {"event": {"end": {"exitCode": 0, "exited": True, "status": "exit status 0"}}})
+        assert read_frame(response) == (2, {}) and response.read() == b""
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"\0\0\0\0\2", b"\0\0\0\0\3{}", b"\1\0\0\0\2{}", b"\0\xff\xff\xff\xff{}", b"\0\0\0\0\2[]",

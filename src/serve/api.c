@@ -292,6 +292,8 @@ const struct px_route px_routes[] = {
      .serve = px_e2b_sandbox_create},
     {"POST", "/v2/sandboxes/{id}/connect", "e2b_sandbox_connect", "", PX_BODY_JSON, .dialects = PX_E2B,
      .serve = px_e2b_sandbox_connect},
+    {"POST", "/sandboxes/{id}/timeout", "e2b_sandbox_timeout", "", PX_BODY_JSON, .dialects = PX_E2B,
+     .serve = px_e2b_sandbox_timeout},
     {"DELETE", "/sandboxes/{id}", "e2b_sandbox_kill", "", .dialects = PX_E2B, .serve = px_e2b_sandbox_kill},
     {"GET", "/files", "e2b_file_read", "", .dialects = PX_E2B, .serve = px_e2b_file_read},
     {"POST", "/files", "e2b_file_write", "", PX_BODY_JSON, .dialects = PX_E2B, .serve = px_e2b_file_write},

@@ -49,7 +49,7 @@ void px_dialect_health(struct px_http_request *request);
 
 /* dialect_e2b.c, e2b_sandbox.c. The contexts and sandboxes that it has made, by principal. */
 struct px_contexts;
-int px_contexts_new(struct px_contexts **ret, pyexec_error *error);
+int px_contexts_new(pyexec_executor *executor, struct px_contexts **ret, pyexec_error *error);
 void px_contexts_free(struct px_contexts *contexts);
 
 void px_e2b_execute(struct px_http_request *request);
@@ -59,6 +59,7 @@ void px_e2b_delete(struct px_http_request *request);
 void px_e2b_restart(struct px_http_request *request);
 void px_e2b_sandbox_create(struct px_http_request *request);
 void px_e2b_sandbox_connect(struct px_http_request *request);
+void px_e2b_sandbox_timeout(struct px_http_request *request);
 void px_e2b_sandbox_kill(struct px_http_request *request);
 
 /* e2b_files.c, e2b_commands.c */

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "serve/route.h"
 #include "serve/server.h"
 
@@ -13,6 +15,7 @@
 #define SANDBOX_ID_MAX 64u
 #define SANDBOX_PREFIX "sandbox-" /* of ids that this server gives: they end with kill() */
 #define SANDBOX_SEPARATOR ':'     /* in no sandbox's id, and in no context's */
+#define TIMEOUT_MAX_SECONDS 86400 /* as E2B */
 #define CONTEXTS_MAX 1000u        /* of a principal; the least recently used one goes */
 
 /* A context, or a sandbox that this server made (without `cwd`). */
@@ -20,23 +23,19 @@ struct e2b_entry {
     struct e2b_entry *next;
     const struct px_principal *principal;
     char *id, *cwd;
+    int64_t ends_ns; /* a sandbox's timeout; 0: none */
 };
 
 struct px_contexts {
+    pyexec_executor *executor;
     pthread_mutex_t lock;
     struct e2b_entry *contexts, *sandboxes; /* the most recently used ones first */
+    pthread_t timer;                        /* ends sandboxes whose timeout is over */
+    pthread_cond_t changed;
+    bool ending;
 };
 
 /* ---- Lists ---- */
-
-int px_contexts_new(struct px_contexts **ret, pyexec_error *error)
-{
-    *ret = calloc(1, sizeof **ret);
-    if (!*ret)
-        return px_error_oom(error);
-    pthread_mutex_init(&(*ret)->lock, NULL);
-    return 0;
-}
 
 static void entry_free(struct e2b_entry *entry)
 {
@@ -54,16 +53,6 @@ static void list_free(struct e2b_entry *list)
         entry_free(list);
         list = next;
     }
-}
-
-void px_contexts_free(struct px_contexts *contexts)
-{
-    if (!contexts)
-        return;
-    list_free(contexts->contexts);
-    list_free(contexts->sandboxes);
-    pthread_mutex_destroy(&contexts->lock);
-    free(contexts);
 }
 
 /* With the lock held. */
@@ -186,7 +175,7 @@ static void answer_no_sandbox(struct px_http_request *request, const char *sandb
                      px_state_was_restarted(request->server->state, key);
     snprintf(text, sizeof text, "Sandbox %s not found: %s", sandbox,
              restarted ? "the server was restarted, and what was in it is gone (host_restart)"
-                       : "it was killed, or the server was restarted");
+                       : "it was killed, its timeout is over, or the server was restarted");
     request->outcome = "session_not_found";
     px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
 }
@@ -243,16 +232,13 @@ const char *px_e2b_context_id(const char *session)
 
 /* ---- Contexts ---- */
 
-/* True: it was there; *ret_id is its id, for free(). */
-static bool forget(struct px_http_request *request, struct e2b_entry **list, const char *id, size_t length,
-                   char **ret_id)
+/* True: it was there. */
+static bool forget(struct px_http_request *request, struct e2b_entry **list, const char *id, size_t length)
 {
     struct px_contexts *contexts = request->server->contexts;
     pthread_mutex_lock(&contexts->lock);
     struct e2b_entry *entry = list_take(list, request->principal, id, length);
     pthread_mutex_unlock(&contexts->lock);
-    if (entry && ret_id)
-        *ret_id = TAKE_PTR(entry->id);
     entry_free(entry);
     return entry;
 }
@@ -293,7 +279,7 @@ int px_e2b_add_context(struct px_http_request *request, const char *cwd, pyexec_
 bool px_e2b_forget_context(struct px_http_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
-    bool found = forget(request, &contexts->contexts, request->session, strlen(request->session) + 1, NULL);
+    bool found = forget(request, &contexts->contexts, request->session, strlen(request->session) + 1);
     return found || strcmp(px_e2b_context_id(request->session), PX_E2B_DEFAULT) == 0;
 }
 
@@ -318,7 +304,99 @@ json_t *px_e2b_contexts(struct px_http_request *request)
     return list;
 }
 
-/* ---- E2B's API: sandboxes are made and killed ---- */
+/* ---- The end of a sandbox ---- */
+
+/* Its session may never have begun, or have ended. True: it ended now. */
+static bool end_session(pyexec_executor *executor, const struct px_principal *principal, const char *name)
+{
+    pyexec_error error;
+    px_auto_free char *key = NULL;
+    return asprintf(&key, "%s/%s", principal->name, name) >= 0 && pyexec_session_close(executor, key, &error) == 0;
+}
+
+/* Its sessions; those of contexts that were forgotten end by their TTL. True: there was one, or a context. */
+static bool end_sandbox(struct px_contexts *contexts, const struct px_principal *principal, const char *id)
+{
+    px_auto_free char *prefix = session_name(id, ""), *first = session_name(id, PX_E2B_DEFAULT);
+    bool found = first && end_session(contexts->executor, principal, first);
+    for (struct e2b_entry *context = NULL; prefix; entry_free(context)) {
+        pthread_mutex_lock(&contexts->lock);
+        context = list_take(&contexts->contexts, principal, prefix, strlen(prefix));
+        pthread_mutex_unlock(&contexts->lock);
+        if (!context)
+            break;
+        found = true;
+        end_session(contexts->executor, principal, context->id);
+    }
+    return found;
+}
+
+/* With the lock held: the sandbox whose timeout ends first, or NULL. */
+static struct e2b_entry *find_next_end(struct px_contexts *contexts)
+{
+    struct e2b_entry *next = NULL;
+    for (struct e2b_entry *at = contexts->sandboxes; at; at = at->next)
+        if (at->ends_ns && (!next || at->ends_ns < next->ends_ns))
+            next = at;
+    return next;
+}
+
+static void *end_sandboxes(void *argument)
+{
+    struct px_contexts *contexts = argument;
+    pthread_mutex_lock(&contexts->lock);
+    while (!contexts->ending) {
+        struct e2b_entry *next = find_next_end(contexts);
+        if (!next) {
+            pthread_cond_wait(&contexts->changed, &contexts->lock);
+        } else if (next->ends_ns > px_now_ns()) {
+            px_cond_wait_until(&contexts->changed, &contexts->lock, next->ends_ns);
+        } else {
+            list_take(&contexts->sandboxes, next->principal, next->id, strlen(next->id) + 1);
+            pthread_mutex_unlock(&contexts->lock);
+            end_sandbox(contexts, next->principal, next->id);
+            entry_free(next);
+            pthread_mutex_lock(&contexts->lock);
+        }
+    }
+    pthread_mutex_unlock(&contexts->lock);
+    return NULL;
+}
+
+int px_contexts_new(pyexec_executor *executor, struct px_contexts **ret, pyexec_error *error)
+{
+    struct px_contexts *contexts = calloc(1, sizeof *contexts);
+    if (!contexts)
+        return px_error_oom(error);
+    contexts->executor = executor;
+    pthread_mutex_init(&contexts->lock, NULL);
+    px_cond_init(&contexts->changed);
+    int failed = px_thread_create(&contexts->timer, end_sandboxes, contexts);
+    if (failed) {
+        free(contexts);
+        return px_error_exhausted(error, failed, "can't start a thread");
+    }
+    *ret = contexts;
+    return 0;
+}
+
+void px_contexts_free(struct px_contexts *contexts)
+{
+    if (!contexts)
+        return;
+    pthread_mutex_lock(&contexts->lock);
+    contexts->ending = true;
+    pthread_cond_broadcast(&contexts->changed);
+    pthread_mutex_unlock(&contexts->lock);
+    pthread_join(contexts->timer, NULL);
+    list_free(contexts->contexts);
+    list_free(contexts->sandboxes);
+    pthread_cond_destroy(&contexts->changed);
+    pthread_mutex_destroy(&contexts->lock);
+    free(contexts);
+}
+
+/* ---- E2B's API: sandboxes are made, given time, and killed ---- */
 
 /* Clients send it with each request to the sandbox: the token that this request came with. */
 static json_t *own_token(struct px_http_request *request)
@@ -335,14 +413,51 @@ static void describe_sandbox(struct px_http_request *request, int status, const 
                             "trafficAccessToken", own_token(request)));
 }
 
+/* When the timeout of the body ends; 0: it has none. False: answered. */
+static bool read_timeout(struct px_http_request *request, bool needed, int64_t *ret_ends_ns)
+{
+    pyexec_error error;
+    if ((needed || request->body.length) && !px_dialect_body(request, &error)) {
+        answer_api_error(request, MHD_HTTP_BAD_REQUEST, error.message);
+        return false;
+    }
+    const json_t *timeout = json_object_get(request->json, "timeout");
+    json_int_t seconds = json_integer_value(timeout);
+    bool given = timeout && !json_is_null(timeout);
+    if ((given || needed) && (!json_is_integer(timeout) || seconds < 0 || seconds > TIMEOUT_MAX_SECONDS)) {
+        answer_api_error(request, MHD_HTTP_BAD_REQUEST, "timeout is not a whole number of seconds from 0 to 86400");
+        return false;
+    }
+    *ret_ends_ns = given ? px_now_ns() + seconds * 1000 * PX_NS_PER_MS : 0;
+    return true;
+}
+
+/* A sandbox that its client named is listed once it has a timeout. -1: out of memory. */
+static int set_end(struct px_http_request *request, int64_t ends_ns, bool only_later)
+{
+    struct px_contexts *contexts = request->server->contexts;
+    const char *id = request->session;
+    pthread_mutex_lock(&contexts->lock);
+    struct e2b_entry *entry = list_take(&contexts->sandboxes, request->principal, id, strlen(id) + 1);
+    bool is_new = !entry;
+    if (is_new)
+        entry = entry_new(request->principal, strdup(id), NULL);
+    if (entry && (!only_later || is_new || (entry->ends_ns && ends_ns > entry->ends_ns)))
+        entry->ends_ns = ends_ns;
+    if (entry)
+        list_add(&contexts->sandboxes, entry);
+    pthread_cond_broadcast(&contexts->changed);
+    pthread_mutex_unlock(&contexts->lock);
+    return entry ? 0 : -1;
+}
+
 void px_e2b_sandbox_create(struct px_http_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
     pyexec_error error;
-    if (request->body.length && !px_dialect_body(request, &error)) {
-        answer_api_error(request, MHD_HTTP_BAD_REQUEST, error.message);
+    int64_t ends_ns;
+    if (!read_timeout(request, false, &ends_ns))
         return;
-    }
     if (json_object_size(json_object_get(request->json, "envVars"))) {
         answer_api_error(request, MHD_HTTP_BAD_REQUEST,
                          "a sandbox has no environment variables here: give envs to run_code and commands.run");
@@ -362,43 +477,60 @@ void px_e2b_sandbox_create(struct px_http_request *request)
         px_respond_error(request, &error);
         return;
     }
+    entry->ends_ns = ends_ns;
     pthread_mutex_lock(&contexts->lock);
     list_add(&contexts->sandboxes, entry);
+    pthread_cond_broadcast(&contexts->changed);
     pthread_mutex_unlock(&contexts->lock);
     describe_sandbox(request, MHD_HTTP_CREATED, copy);
 }
 
-void px_e2b_sandbox_connect(struct px_http_request *request)
+/* False: answered. */
+static bool find_named(struct px_http_request *request)
 {
     if (is_sandbox_id(request->session) && sandbox_lives(request, request->session))
-        describe_sandbox(request, MHD_HTTP_OK, request->session);
-    else
-        answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
+        return true;
+    answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
+    return false;
 }
 
-/* Its session may never have begun, or have ended. True: it ended now. */
-static bool end_session(struct px_http_request *request, char *name)
+static void answer_no_memory(struct px_http_request *request)
 {
     pyexec_error error;
-    return set_session(request, name) == 0 &&
-           pyexec_session_close(request->server->executor, request->session_key, &error) == 0;
+    px_error_oom(&error);
+    px_respond_error(request, &error);
 }
 
-/* Ends its sessions; those of contexts that were forgotten end by their TTL. */
+/* As E2B: a timeout makes the sandbox live longer, never shorter. */
+void px_e2b_sandbox_connect(struct px_http_request *request)
+{
+    int64_t ends_ns;
+    if (!find_named(request) || !read_timeout(request, false, &ends_ns))
+        return;
+    if (ends_ns && set_end(request, ends_ns, true) < 0)
+        answer_no_memory(request);
+    else
+        describe_sandbox(request, MHD_HTTP_OK, request->session);
+}
+
+void px_e2b_sandbox_timeout(struct px_http_request *request)
+{
+    int64_t ends_ns;
+    if (!find_named(request) || !read_timeout(request, true, &ends_ns))
+        return;
+    if (set_end(request, ends_ns, false) < 0)
+        answer_no_memory(request);
+    else
+        px_respond_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
 void px_e2b_sandbox_kill(struct px_http_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
-    px_auto_free char *id = TAKE_PTR(request->session), *prefix = id ? session_name(id, "") : NULL;
-    if (!prefix || !is_sandbox_id(id)) {
-        answer_api_error(request, MHD_HTTP_NOT_FOUND, "there is no such sandbox");
-        return;
-    }
-    bool found = forget(request, &contexts->sandboxes, id, strlen(id) + 1, NULL);
-    found |= end_session(request, session_name(id, PX_E2B_DEFAULT));
-    for (char *context = NULL; forget(request, &contexts->contexts, prefix, strlen(prefix), &context);) {
-        found = true;
-        end_session(request, context);
-    }
+    const char *id = request->session;
+    bool found = is_sandbox_id(id) && forget(request, &contexts->sandboxes, id, strlen(id) + 1);
+    if (is_sandbox_id(id))
+        found |= end_sandbox(contexts, request->principal, id);
     if (found)
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     else

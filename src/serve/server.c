@@ -119,7 +119,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->openapi = px_openapi_make(server->executor);
     if (!server->openapi)
         return px_error_oom(error);
-    if (px_mcp_new(server->executor, &server->mcp, error) < 0 || px_contexts_new(&server->contexts, error) < 0 ||
+    if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
+        (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0) ||
         px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 || open_schedules(server, error) < 0)
         return -1;
     for (size_t i = 0; i < server->listener_count; i++)

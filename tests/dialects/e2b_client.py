@@ -148,6 +148,35 @@ def sandboxes(first):
     return seen
 
 
+def timeouts():
+    """Sandboxes end when their time is over. When the last made one, with the shortest time, has ended, the time that the
+    others had at first is over too."""
+    prolonged = Sandbox.create(timeout=1)
+    prolonged.set_timeout(600)
+    connected = Sandbox.create(timeout=600)
+    Sandbox.connect(connected.sandbox_id, timeout=1)
+    without = Sandbox.create()
+    for sandbox in (prolonged, connected, without):
+        sandbox.run_code("name = 1")
+    short = Sandbox.create(timeout=1)
+    first = raised(short.run_code, "1")[0]
+    ended = wait_for(lambda: raised(short.run_code, "1")[0] != "nothing" and raised(short.run_code, "1"))
+    live = [told(sandbox.run_code("name")) for sandbox in (prolonged, connected, without)]
+    without.set_timeout(0)
+    at_once = wait_for(lambda: raised(without.files.list, ".")[0] != "nothing" and raised(without.files.list, "."))
+    seen = {"first": first, "ended": ended, "live": live, "at_once": at_once, "unknown": raised(Sandbox.set_timeout, short.sandbox_id, 5),
+            "bad": raised(connected.set_timeout, -1)}
+    prolonged.kill(), connected.kill()
+    return seen
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def info(entry):
     return [entry.name, entry.type and entry.type.value, entry.path, getattr(entry, "size", None)]
 
@@ -280,7 +309,7 @@ def scenario():
 PARTS = {
     "rich": lambda sandbox: [{key: result[key] for key in (*result.formats(), "is_main_result")} for result in sandbox.run_code(RICH).results],
     "streamed": streamed, "cancelled": cancelled, "contexts": contexts,
-    "sandboxes": sandboxes, "files": files, "commands": commands, "commands_streamed": commands_streamed,
+    "sandboxes": sandboxes, "files": files, "commands": commands, "commands_streamed": commands_streamed, "timeouts": lambda sandbox: timeouts(),
 }
 
 

@@ -10,17 +10,17 @@ import time
 import pytest
 
 from dialect_clients import dialect_client  # noqa: F401
-from serving import serving, token_line
+from serving import serving, token_line, wait_for
 
 ALL = ["--e2b", "--dify-sandbox", "--sandbox-fusion"]
 LIMITS = ["--files", "full", "--allow-import", "os", "--timeout", "2s", "--cpu-time-seconds", "1"]
 ROUTES = [("POST", "/execute"), ("POST", "/contexts"), ("GET", "/contexts"), ("DELETE", "/contexts/e2b-default"),
           ("POST", "/contexts/e2b-default/restart"), ("POST", "/v2/sandboxes"), ("POST", "/v2/sandboxes/mine/connect"),
-          ("DELETE", "/sandboxes/mine"), ("GET", "/files?path=x"), ("POST", "/files?path=x"), ("POST", "/filesystem.Filesystem/Stat"),
+          ("DELETE", "/sandboxes/mine"), ("POST", "/sandboxes/mine/timeout"), ("GET", "/files?path=x"), ("POST", "/files?path=x"), ("POST", "/filesystem.Filesystem/Stat"),
           ("POST", "/process.Process/Start"), ("POST", "/process.Process/List"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
           ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code")]
 # Of those that do not answer 200 to an empty body.
-ANSWERS = {("POST", "/v2/sandboxes"): (201,), ("DELETE", "/sandboxes/mine"): (204, 404), ("GET", "/files?path=x"): (404,),
+ANSWERS = {("POST", "/v2/sandboxes"): (201,), ("DELETE", "/sandboxes/mine"): (204, 404), ("POST", "/sandboxes/mine/timeout"): (400,), ("GET", "/files?path=x"): (404,),
            ("POST", "/files?path=x"): (400,), ("POST", "/filesystem.Filesystem/Stat"): (400,), ("POST", "/process.Process/List"): (501,)}
 OPEN = [("GET", "/health"), ("GET", "/v1/ping")]
 BODIES = {"/execute": {"code": "6 * 7"}, "/v1/sandbox/run": {"language": "python3", "code": "print(42)"},
@@ -211,6 +211,44 @@ def test_the_e2b_sdk_hears_commands_as_they_run(server, dialect_client, capsys):
     assert seen["cut"] == [0, 1000000, "[pyexec: stdout is cut: the script wrote 3000001 bytes]\n"]
     assert seen["gave_up"][0] == "TimeoutException"
     assert seen["killed"][0] != 124 and seen["killed"][1] == "1\n"      # 124: it would have run until its limit
+
+
+def test_sandboxes_of_the_e2b_sdk_end_when_their_time_is_over(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "e2b_client.py", server, capsys, only="timeouts", api_key="e2b_0")["timeouts"]
+    assert seen["first"] == "nothing" and "its timeout is over" in seen["ended"][1], seen["ended"]
+    assert all(good(one, "1") for one in seen["live"])
+    assert seen["at_once"] and seen["at_once"][0] != "nothing"
+    assert seen["unknown"][0] == "SandboxNotFoundException" and "timeout is not a whole number" in seen["bad"][1]
+
+
+def test_the_end_of_an_e2b_sandbox_ends_all_its_sessions_and_cancels_what_runs(server):
+    def count():
+        return len([one for one in server.ask("GET", "/v1/sessions").json()["sessions"] if one["id"].startswith(("sandbox-", "own:"))])
+    sandbox = server.ask("POST", "/v2/sandboxes", {"timeout": 600}).json()["sandboxID"]
+    context = server.ask("POST", "/contexts", {}, {"E2b-Sandbox-Id": sandbox}).json()["id"]
+    for name, more in ((sandbox, {}), (sandbox, {"context_id": context}), ("own", {})):
+        assert server.ask("POST", "/execute", {"code": "1", **more}, {"E2b-Sandbox-Id": name}).status == 200
+    assert count() == 3
+    with contextlib.closing(server.connection()) as connection:
+        connection.request("POST", "/execute", json.dumps({"code": "import time\nprint('runs')\ntime.sleep(1.9)"}), {"E2b-Sandbox-Id": sandbox})
+        response = connection.getresponse()
+        assert b"runs" in response.readline()
+        for name in (sandbox, "own"):
+            assert server.ask("POST", "/sandboxes/%s/timeout" % name, {"timeout": 0}).status == 204
+        wait_for(lambda: count() == 0, "a session is left")
+        assert b"cancelled" in response.read()
+    assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": sandbox}).status == 404
+    assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": "own"}).status == 200       # it begins anew
+    assert server.ask("DELETE", "/sandboxes/own").status == 204
+
+
+@pytest.mark.parametrize("timeout", [-1, 86401, 1.5, "5", True, 10 ** 30, [], {}])
+def test_a_bad_timeout_of_an_e2b_sandbox_is_refused(server, timeout):
+    for path in ("/v2/sandboxes", "/v2/sandboxes/own/connect", "/sandboxes/own/timeout"):
+        answer = server.ask("POST", path, {"timeout": timeout})
+        assert answer.status == 400 and answer.json()["code"] == 400, (path, answer.body)
+    assert server.ask("POST", "/sandboxes/own/timeout", {}).status == 400
+    assert server.ask("POST", "/sandboxes/sandbox-none/timeout", {"timeout": 5}).status == 404
 
 
 def read_frame(response):

@@ -163,6 +163,8 @@ def test_plotly_html_does_not_read_the_whole_of_its_script(executor):
     cheap, own_html = clean(executor.call(None, code))
     assert re.search(r'<script charset="utf-8" src="https://cdn.plot.ly/plotly-[\d.]+.min.js">', cheap["text/html"]) and "Plotly.newPlot" in cheap["text/html"]
     assert own_html["text/html"] == "mine"
+    fake = "import sys, types\nsys.modules['plotly.basedatatypes'] = types.ModuleType('x')\nclass Rich:\n    def _repr_html_(self): return 'rich'\nRich()"
+    assert clean(executor.call(None, fake, policy={"use_import_whitelist": False, "banned_imports": []}))[0]["text/html"] == "rich"
 
 
 def test_altair(executor):

@@ -216,9 +216,9 @@ def import_plotly(module, run):
 
 def is_plotly_figure(obj):
     """With the library's own HTML: a class of the script's may have another."""
-    figures = loaded("plotly.basedatatypes")
-    return (figures is not None and isinstance(obj, figures.BaseFigure)
-            and type(obj)._repr_html_ is figures.BaseFigure._repr_html_)
+    kind = getattr(loaded("plotly.basedatatypes"), "BaseFigure", None)
+    own = getattr(kind, "_repr_html_", None)
+    return own is not None and isinstance(obj, kind) and type(obj)._repr_html_ is own
 
 
 def plotly_forms(figure, data, metadata):

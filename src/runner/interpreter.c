@@ -21,8 +21,6 @@
 
 #define SCRIPT_TIMEOUT_MS 10000
 
-extern char **environ;
-
 static int not_found(const char *python_bin, int sys_errno, pyexec_error *error)
 {
     px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, sys_errno, "python_bin: can't run '%s'", python_bin);

@@ -406,7 +406,7 @@ struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_reques
                                   pyexec_error *error)
 {
     struct px_turn *brought = request->turn ? &request->turn->turn : NULL;
-    if (brought && brought->state != PX_TURN_OUT)
+    if (brought && px_turn_is_held(brought))
         return brought;
     struct px_turn *turn = brought ? brought : own;
     return px_turns_take(&executor->turns, turn, brought, error) == 0 ? turn : NULL;

@@ -204,6 +204,16 @@ int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, py
     return result;
 }
 
+bool px_turn_is_held(struct px_turn *turn)
+{
+    if (!turn->turns)
+        return false;
+    pthread_mutex_lock(&turn->turns->lock);
+    bool held = turn->state != PX_TURN_OUT;
+    pthread_mutex_unlock(&turn->turns->lock);
+    return held;
+}
+
 void px_turn_give_back(struct px_turn *turn)
 {
     struct px_turns *turns = turn->turns;

@@ -55,6 +55,9 @@ void px_turns_done(struct px_turns *turns);
  * shutting_down. */
 int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error);
 
+/* Whether it is taken. Other threads measure it, so that its state is read with the lock. */
+bool px_turn_is_held(struct px_turn *turn);
+
 /* Nothing for one that is out. */
 void px_turn_give_back(struct px_turn *turn);
 

@@ -74,11 +74,14 @@ static void test_only_max_concurrent_are_busy(void **state)
     (void)state;
     start(&turns, 2, 8, 0);
     assert_int_equal(px_turns_free(&turns), 2);
+    assert_false(px_turn_is_held(&turn[0]));
     assert_int_equal(take(&turns, &turn[0], 0), 0);
     assert_int_equal(take(&turns, &turn[1], 1), 0);
+    assert_true(px_turn_is_held(&turn[0]));
     assert_int_equal(px_turns_free(&turns), 0);
     assert_int_equal(take(&turns, &turn[2], 2), -1);
     px_turn_give_back(&turn[0]);
+    assert_false(px_turn_is_held(&turn[0]));
     assert_int_equal(take(&turns, &turn[2], 2), 0);
     px_turn_give_back(&turn[1]);
     px_turn_give_back(&turn[2]);

@@ -272,7 +272,7 @@ def test_json_that_is_none_never_breaks_the_run(own, value):
 @pytest.mark.parametrize("how", ["display(A())", "A()"])
 @pytest.mark.parametrize("body, flags, status", [
     ("while True: pass", ["--timeout", "300ms"], "timeout"),
-    ("while True: pass", ["--cpu-time-seconds", "1"], "cpu_limit"),
+    ("while True: pass", ["--cpu-time-seconds", "1", "--timeout", "60s"], "cpu_limit"),
     ("return 'x' * (1 << 40)", [], "memory_limit"),
     ("raise SystemExit(3)", [], "error"),
     ("raise KeyboardInterrupt", [], "error"),

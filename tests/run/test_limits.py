@@ -402,7 +402,7 @@ def test_limits_of_the_callers_that_suffice(pyexec, kind, value, flags):
 
 def test_the_callers_limit_of_cpu_time_counts_for_a_whole_session(nothing_left):
     busy = "import time\nt = time.process_time()\nwhile time.process_time() < t + 0.8: pass"
-    with Executor({"cpu_time_seconds": 1}, preexec_fn=lower(resource.RLIMIT_CPU, 2)) as executor:
+    with Executor({"cpu_time_seconds": 1, "timeout_ms": 60000}, preexec_fn=lower(resource.RLIMIT_CPU, 2)) as executor:
         for _ in range(4):      # the kernel counts whole ticks of its timer
             result = executor.call("s", busy)
             if result["status"] != "ok":

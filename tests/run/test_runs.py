@@ -168,7 +168,7 @@ def test_a_caught_timeout_is_still_a_timeout_and_cleanup_runs(own):
 @pytest.mark.parametrize("code", ["while True: pass", "sum(iter(int, 1))",
                                   "import re\nre.match('(a*)*b', 'a' * 40)"])
 def test_cpu_limit(own, code):
-    result = own.result(code, "--cpu-time-seconds", "1")
+    result = own.result(code, "--cpu-time-seconds", "1", "--timeout", "60s")
     assert result["status"] == "cpu_limit" and result["exit_code"] in (1, 137)
     assert result["error_repr"].startswith("TimeoutError: timeout") and result["error"]["hint"]
     assert 900 < result["usage"]["cpu_ms"] < 2500

@@ -194,6 +194,7 @@ def test_runs_that_wake_keep_others_waiting_until_fewer_are_busy(own):
             client.ask("write_file", session_id="s%d" % i, path="wake", content_base64="")
         wait_for(lambda: stats()["asleep"] == 0, "they do not wake", 60)
         last = client.send("execute_once", code="'last'")
+        wait_for(lambda: stats()["queued"] == 1, "it does not wait")
         for i in range(3):
             for _ in range(10):
                 assert (stats()["running"], stats()["queued"]) == (3 - i, 1)

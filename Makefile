@@ -113,6 +113,7 @@ deb:
 # Files that are made from the tables.
 docs: all
 	$(BUILD)/pyexec policy --markdown > docs/configuration.md
+	$(BUILD)/pyexec policy --result-keys | tools/put-table.py docs/results.md result.def
 	$(BUILD)/pyexec policy --config-template > packaging/pyexec.conf
 	$(BUILD)/seccomp_gen --markdown > docs/syscalls.md
 

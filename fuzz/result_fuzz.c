@@ -35,7 +35,7 @@ static void require_bounds(const struct px_child_result *claims)
 {
     for (size_t i = 0; i < PX_RESULT_KINDS; i++)
         require(claims->sizes[i] <= sizes[i]);
-    require(json_array_size(claims->denials) <= PX_DENIALS_MAX);
+    require(claims->denial_count <= PX_DENIALS_MAX);
     require(claims->displays.count <= claims->displays.max_count &&
             claims->displays.bytes <= claims->displays.max_bytes);
     require(claims->value_json.length <= PX_VALUE_MAX && claims->value.length <= PX_VALUE_MAX &&

@@ -72,6 +72,18 @@ typedef struct pyexec_request pyexec_request;
 typedef struct pyexec_result pyexec_result;
 typedef struct pyexec_turn pyexec_turn;
 
+/* Parts of a result, which own nothing and live as long as it does: what the script displayed, what it was refused. */
+typedef struct pyexec_display pyexec_display;
+typedef struct pyexec_denial pyexec_denial;
+
+/* A file, and a list of them. What a result has lives as long as it does. */
+typedef struct pyexec_file pyexec_file;
+typedef struct pyexec_file_list pyexec_file_list;
+
+/* What is known of a session, and a list of that. */
+typedef struct pyexec_session_info pyexec_session_info;
+typedef struct pyexec_session_list pyexec_session_list;
+
 /* How a run ended; see docs/results.md for which of them are facts of the kernel. */
 typedef enum pyexec_status {
     PYEXEC_STATUS_OK = 0,
@@ -202,6 +214,10 @@ PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output
 typedef int (*pyexec_display_fn)(void *userdata, const char *json, size_t length);
 PYEXEC_API void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, void *userdata);
 
+/* The same with the display itself, which lives for the call only. */
+typedef int (*pyexec_display_object_fn)(void *userdata, const pyexec_display *display);
+PYEXEC_API void pyexec_request_set_display_object(pyexec_request *request, pyexec_display_object_fn fn, void *userdata);
+
 /* A variable of the script, from JSON: `name` is a Python identifier of ASCII letters, digits and
  * '_'. In a session it stays. A later value for the same name replaces. 0, or -1: `value_json` is
  * not JSON, or out of memory. What can't be a name makes the execution fail with
@@ -317,6 +333,29 @@ PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexe
 PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 
+/* The same as data: the live sessions, or the one of an id with `restarted` and its policy too. Free the list.
+ * Errors: PYEXEC_SESSION_NOT_FOUND. */
+PYEXEC_API int pyexec_sessions(pyexec_executor *executor, const char *session_id, pyexec_session_list **ret,
+                               pyexec_error *error);
+PYEXEC_API void pyexec_session_list_free(pyexec_session_list *list);
+PYEXEC_API size_t pyexec_session_list_count(const pyexec_session_list *list);
+PYEXEC_API const pyexec_session_info *pyexec_session_list_get(const pyexec_session_list *list, size_t index);
+PYEXEC_API const char *pyexec_session_info_id(const pyexec_session_info *info);
+PYEXEC_API const char *pyexec_session_info_principal(const pyexec_session_info *info); /* NULL: none */
+PYEXEC_API bool pyexec_session_info_busy(const pyexec_session_info *info);
+PYEXEC_API uint64_t pyexec_session_info_execution_count(const pyexec_session_info *info);
+PYEXEC_API int64_t pyexec_session_info_age_ms(const pyexec_session_info *info);
+PYEXEC_API int64_t pyexec_session_info_idle_ms(const pyexec_session_info *info);
+PYEXEC_API const char *pyexec_session_info_restarted(const pyexec_session_info *info); /* NULL: it was not */
+/* Of one that was asked for by its id: its policy as a JSON object, and the quota of its workspace. */
+PYEXEC_API const char *pyexec_session_info_policy_json(const pyexec_session_info *info);
+PYEXEC_API uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info);
+
+/* The counters of pyexec_stats_json(), one call each: the key, for counters of several things the thing ("status",
+ * "layer", "reason" by its value, such as "timeout"; else NULL), and the number. */
+typedef void (*pyexec_stat_fn)(void *userdata, const char *key, const char *thing, uint64_t value);
+PYEXEC_API int pyexec_stats(pyexec_executor *executor, pyexec_stat_fn fn, void *userdata, pyexec_error *error);
+
 /* The workspace of a session: its files as a JSON array of {"path", "bytes"};
  * the bytes of one (free them with free(); at most 64 MiB); a file written or deleted. Paths are
  * relative; symbolic links are never followed. Errors: PYEXEC_SESSION_NOT_FOUND,
@@ -338,6 +377,19 @@ PYEXEC_API int pyexec_session_list_folder(pyexec_executor *executor, const char 
                                           char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path,
                                           pyexec_error *error);
+
+/* Both as data: all files of the workspace, or with a path the entries of one folder, whose `path` is their name.
+ * Free the list. Errors: as above. */
+PYEXEC_API int pyexec_session_files(pyexec_executor *executor, const char *session_id, const char *path,
+                                    pyexec_file_list **ret, pyexec_error *error);
+PYEXEC_API void pyexec_file_list_free(pyexec_file_list *list);
+PYEXEC_API size_t pyexec_file_list_count(const pyexec_file_list *list);
+PYEXEC_API const pyexec_file *pyexec_file_list_get(const pyexec_file_list *list, size_t index);
+PYEXEC_API bool pyexec_file_list_truncated(const pyexec_file_list *list);
+/* Of a folder's entries: "file", "folder", "link" or "other", the permissions, and when it was changed. */
+PYEXEC_API const char *pyexec_file_kind(const pyexec_file *file);
+PYEXEC_API int pyexec_file_mode(const pyexec_file *file);
+PYEXEC_API int64_t pyexec_file_modified_ns(const pyexec_file *file);
 
 /* The same as a stream: a descriptor, which the caller closes, of a regular file in the workspace.
  *
@@ -383,6 +435,15 @@ PYEXEC_API const char *pyexec_result_last_value_json_error(const pyexec_result *
  * "last_value": bool} as JSON text on one line. NULL: no such index. */
 PYEXEC_API size_t pyexec_result_display_count(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_display_json(const pyexec_result *result, size_t index);
+PYEXEC_API const pyexec_display *pyexec_result_display(const pyexec_result *result, size_t index);
+/* Its forms: MIME type ("text/html") and data, which is UTF-8 for text, JSON text for JSON, and the bytes for all
+ * others; NUL-terminated. NULL: no such index. `metadata` is a JSON object. */
+PYEXEC_API size_t pyexec_display_form_count(const pyexec_display *display);
+PYEXEC_API const char *pyexec_display_form_type(const pyexec_display *display, size_t index);
+PYEXEC_API const char *pyexec_display_form_data(const pyexec_display *display, size_t index, size_t *length);
+PYEXEC_API const char *pyexec_display_metadata_json(const pyexec_display *display);
+/* Whether it is the last expression's value. */
+PYEXEC_API bool pyexec_display_last_value(const pyexec_display *display);
 /* How many did not fit max_displays and max_display_bytes. */
 PYEXEC_API uint64_t pyexec_result_display_dropped(const pyexec_result *result);
 
@@ -394,6 +455,39 @@ PYEXEC_API const char *pyexec_result_error_message(const pyexec_result *result);
 PYEXEC_API int pyexec_result_error_line(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_error_traceback(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_error_hint(const pyexec_result *result);
+
+/* What the script was refused: the layer ("imports", "files", "network", "syscall", "processes"), what it tried, its
+ * line or 0, and what to do instead. The texts may have NUL bytes; length may be NULL. NULL: no such index. */
+PYEXEC_API size_t pyexec_result_denial_count(const pyexec_result *result);
+PYEXEC_API const pyexec_denial *pyexec_result_denial(const pyexec_result *result, size_t index);
+PYEXEC_API const char *pyexec_denial_layer(const pyexec_denial *denial);
+PYEXEC_API const char *pyexec_denial_what(const pyexec_denial *denial, size_t *length);
+PYEXEC_API int pyexec_denial_line(const pyexec_denial *denial);
+PYEXEC_API const char *pyexec_denial_hint(const pyexec_denial *denial, size_t *length);
+/* How many more were refused than are kept. */
+PYEXEC_API uint64_t pyexec_result_denials_dropped(const pyexec_result *result);
+
+/* Files that the script changed, sorted by path: the path in the workspace, the size, "created", "modified" or
+ * "deleted", and the bytes of those that the request's return_files match (else NULL). NULL: no such index.
+ * `files_truncated`: files or contents were left out. */
+PYEXEC_API size_t pyexec_result_file_count(const pyexec_result *result);
+PYEXEC_API const pyexec_file *pyexec_result_file(const pyexec_result *result, size_t index);
+PYEXEC_API const char *pyexec_file_path(const pyexec_file *file);
+PYEXEC_API uint64_t pyexec_file_bytes(const pyexec_file *file);
+PYEXEC_API const char *pyexec_file_change(const pyexec_file *file);
+PYEXEC_API const char *pyexec_file_content(const pyexec_file *file, size_t *length);
+PYEXEC_API bool pyexec_result_files_truncated(const pyexec_result *result);
+
+/* The session of a call, which `id` is NULL without: whether this call made it, why the state that the id had is
+ * gone (NULL: it is not), and the calls that it has had. */
+PYEXEC_API const char *pyexec_result_session_id(const pyexec_result *result);
+PYEXEC_API bool pyexec_result_session_created(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_session_restarted(const pyexec_result *result);
+PYEXEC_API uint64_t pyexec_result_session_execution_count(const pyexec_result *result);
+
+/* The names of the layers that it went without. NULL: no such index. */
+PYEXEC_API size_t pyexec_result_missing_layer_count(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_missing_layer(const pyexec_result *result, size_t index);
 
 /* From the kernel: milliseconds of wall and CPU time, and the process's lifetime peak of
  * resident memory, pages shared with the warm parent included. */

@@ -10,11 +10,13 @@
 #include "cli/help.h"
 #include "cli/print.h"
 #include "cli/settings.h"
+#include "result/result_rows.h"
 
 struct policy_options {
     bool origin;
     bool markdown;
     bool config_template;
+    bool result_keys;
 };
 
 static const struct cli_option policy_rows[] = {
@@ -22,6 +24,7 @@ static const struct cli_option policy_rows[] = {
      CLI_INTO(struct policy_options, origin)},
     {"markdown", 0, NULL, NULL, CLI_INTO(struct policy_options, markdown)},
     {"config-template", 0, NULL, NULL, CLI_INTO(struct policy_options, config_template)},
+    {"result-keys", 0, NULL, NULL, CLI_INTO(struct policy_options, result_keys)},
 };
 
 /* Keys, values and origins; values as JSON has them. */
@@ -80,7 +83,9 @@ static int run(const struct cli_arguments *arguments, void *target)
         px_config_describe_markdown(&out);
     if (options->config_template)
         px_config_describe(&out);
-    if (options->markdown || options->config_template)
+    if (options->result_keys)
+        px_result_describe(&out);
+    if (options->markdown || options->config_template || options->result_keys)
         return cli_print(&out);
 
     pyexec_error error;

@@ -128,6 +128,7 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
         return px_error_set(error, PYEXEC_INTERNAL, "the server's module is of another version");
     const struct px_serve_options options = {
         .executor_json = text,
+        .policy = &settings->policy,
         .config = config,
         .max_concurrent = settings->host.max_concurrent,
         .max_asleep = settings->host.max_asleep,

@@ -386,13 +386,13 @@ static int start(struct px_sessions *sessions, struct px_session *session, pyexe
 
 static int describe(pyexec_result *result, const struct px_session *session, bool created, pyexec_error *error)
 {
-    result->session =
-        json_pack("{s:s, s:b, s:o, s:I}", "id", session->id, "created", created, "restarted",
-                  created && session->restarted ? json_string(px_session_end_name(session->restarted)) : json_null(),
-                  "execution_count", (json_int_t)session->calls);
+    result->session.id = strdup(session->id);
+    result->session.created = created;
+    result->session.restarted = created && session->restarted ? px_session_end_name(session->restarted) : NULL;
+    result->session.calls = session->calls;
     if (session->host_root >= 0 && px_policy_files(&session->policy) != PX_FILES_NONE)
         result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
-    return result->session ? 0 : px_error_oom(error);
+    return result->session.id ? 0 : px_error_oom(error);
 }
 
 /* The call itself, with the session to itself. */

@@ -13,6 +13,8 @@
 #include "base/json.h"
 #include "executor/session_private.h"
 #include "policy/request.h"
+#include "result/result_rows.h"
+#include "result/result_types.h"
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
@@ -56,53 +58,143 @@ void pyexec_session_close_all(pyexec_executor *executor)
     pthread_mutex_unlock(&sessions->lock);
 }
 
-static int hand_out(json_t *json, char **ret, pyexec_error *error)
+/* Takes the text. */
+static int hand_out(struct px_buffer *text, char **ret, pyexec_error *error)
 {
-    char *text = px_json_take_text(json);
-    if (!text)
+    char *taken = px_buffer_take(text);
+    if (!taken)
         return px_error_oom(error);
-    *ret = text;
+    *ret = taken;
     return 0;
 }
 
-static json_t *look(const struct px_session *session)
+static void info_done(struct pyexec_session_info *info)
+{
+    free(info->id);
+    free(info->principal);
+    free(info->policy_json);
+    px_policy_done(&info->policy);
+}
+
+struct pyexec_session_list {
+    struct pyexec_session_info *items;
+    size_t count;
+};
+
+void pyexec_session_list_free(pyexec_session_list *list)
+{
+    for (size_t i = 0; list && i < list->count; i++)
+        info_done(&list->items[i]);
+    if (list)
+        free(list->items);
+    free(list);
+}
+
+static void drop_list(pyexec_session_list **list)
+{
+    pyexec_session_list_free(*list);
+}
+
+size_t pyexec_session_list_count(const pyexec_session_list *list)
+{
+    return list->count;
+}
+
+const pyexec_session_info *pyexec_session_list_get(const pyexec_session_list *list, size_t index)
+{
+    return index < list->count ? &list->items[index] : NULL;
+}
+
+/* Call with the lock. */
+static int describe(const struct px_session *session, bool alone, struct pyexec_session_info *ret, pyexec_error *error)
 {
     int64_t now = px_now_ns();
-    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:I}", "id", session->id, "principal", px_session_principal(session),
-                     "busy", session->state == PX_SESSION_BUSY, "execution_count", (json_int_t)session->calls, "age_ms",
-                     (json_int_t)((now - session->created_ns) / 1000000), "idle_ms",
-                     (json_int_t)(session->state == PX_SESSION_BUSY ? 0 : (now - session->used_ns) / 1000000));
+    px_auto_json json_t *principal = px_session_principal(session);
+    const char *name = json_string_value(principal);
+    *ret = (struct pyexec_session_info){
+        .id = strdup(session->id),
+        .principal = name ? strdup(name) : NULL,
+        .busy = session->state == PX_SESSION_BUSY,
+        .calls = session->calls,
+        .age_ms = (now - session->created_ns) / 1000000,
+        .idle_ms = session->state == PX_SESSION_BUSY ? 0 : (now - session->used_ns) / 1000000,
+        .restarted = alone && session->restarted ? px_session_end_name(session->restarted) : NULL,
+    };
+    if (!principal || !ret->id || (name && !ret->principal))
+        return px_error_oom(error);
+    return alone ? px_policy_copy(&ret->policy, &session->policy, error) : 0;
+}
+
+/* The one session, or all where it is NULL. Call with the lock. */
+static int describe_all(const struct px_sessions *sessions, const struct px_session *only, pyexec_session_list *ret,
+                        pyexec_error *error)
+{
+    ret->items = calloc(only ? 1 : sessions->count + 1, sizeof *ret->items);
+    if (!ret->items)
+        return px_error_oom(error);
+    if (only)
+        return describe(only, true, &ret->items[ret->count++], error);
+    for (const struct px_session *one = sessions->oldest; one && ret->count < sessions->count; one = one->next)
+        if (describe(one, false, &ret->items[ret->count++], error) < 0)
+            return -1;
+    return 0;
+}
+
+int pyexec_sessions(pyexec_executor *executor, const char *session_id, pyexec_session_list **ret, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    pyexec_session_list *list __attribute__((cleanup(drop_list))) = sessions ? calloc(1, sizeof *list) : NULL;
+    if (!list)
+        return sessions ? px_error_oom(error) : -1;
+    pthread_mutex_lock(&sessions->lock);
+    const struct px_session *only = session_id ? px_session_find(sessions, session_id, error) : NULL;
+    int status = session_id && !only ? -1 : describe_all(sessions, only, list, error);
+    pthread_mutex_unlock(&sessions->lock);
+    if (status == 0)
+        *ret = TAKE_PTR(list);
+    return status;
+}
+
+const char *pyexec_session_info_policy_json(const pyexec_session_info *info)
+{
+    struct pyexec_session_info *own = (struct pyexec_session_info *)(uintptr_t)info;
+    if (!own->policy_json && own->policy.python_bin)
+        own->policy_json = px_json_take_text(px_policy_to_json(&own->policy));
+    return own->policy_json;
+}
+
+uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info)
+{
+    return (uint64_t)info->policy.workspace_bytes;
 }
 
 int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error)
 {
-    struct px_sessions *sessions = px_sessions_get(executor, error);
-    if (!sessions)
+    pyexec_session_list *list __attribute__((cleanup(drop_list))) = NULL;
+    px_auto_buffer struct px_buffer text = {0};
+    if (pyexec_sessions(executor, NULL, &list, error) < 0)
         return -1;
-    json_t *list = json_array();
-    pthread_mutex_lock(&sessions->lock);
-    for (struct px_session *session = sessions->oldest; session; session = session->next)
-        px_json_append(list, look(session));
-    pthread_mutex_unlock(&sessions->lock);
-    return hand_out(list, ret, error);
+    px_buffer_add_byte(&text, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        px_buffer_add_string(&text, i ? "," : "");
+        px_result_write(&text, PX_OWNER_Session, &list->items[i]);
+    }
+    px_buffer_add_byte(&text, ']');
+    return hand_out(&text, ret, error);
 }
 
 int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error)
 {
-    struct px_sessions *sessions = px_sessions_get(executor, error);
-    if (!sessions)
+    pyexec_session_list *list __attribute__((cleanup(drop_list))) = NULL;
+    px_auto_buffer struct px_buffer text = {0};
+    if (pyexec_sessions(executor, session_id, &list, error) < 0)
         return -1;
-    json_t *object = NULL;
-    pthread_mutex_lock(&sessions->lock);
-    struct px_session *session = px_session_find(sessions, session_id, error);
-    if (session) {
-        object = look(session);
-        px_json_set(object, "restarted",
-                    session->restarted ? json_string(px_session_end_name(session->restarted)) : json_null());
-        px_json_set(object, "policy", px_policy_to_json(&session->policy));
-    }
-    pthread_mutex_unlock(&sessions->lock);
-    return session ? hand_out(object, ret, error) : -1;
+    px_buffer_add_byte(&text, '{');
+    px_result_write_members(&text, PX_OWNER_Session, &list->items[0]);
+    px_buffer_add_byte(&text, ',');
+    px_result_write_members(&text, PX_OWNER_SessionDetails, &list->items[0]);
+    px_buffer_add_byte(&text, '}');
+    return hand_out(&text, ret, error);
 }
 
 /* A descriptor of the session's workspace for the caller to close, and the quota that the kernel
@@ -131,26 +223,67 @@ static int open_workspace(pyexec_executor *executor, const char *key, const char
     return fd;
 }
 
-int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error)
+static void drop_files(pyexec_file_list **list)
+{
+    pyexec_file_list_free(*list);
+}
+
+static int list_all(int folder, pyexec_file_list *ret, pyexec_error *error)
+{
+    struct px_snapshot files = {0};
+    int status = px_snapshot_take(folder, &files, error);
+    if (status == 0 && px_snapshot_list(&files, ret) < 0)
+        status = px_error_oom(error);
+    ret->truncated = files.truncated;
+    px_snapshot_done(&files);
+    return status;
+}
+
+int pyexec_session_files(pyexec_executor *executor, const char *session_id, const char *path, pyexec_file_list **ret,
+                         pyexec_error *error)
 {
     uint64_t quota;
-    px_auto_fd int folder = open_workspace(executor, session_id, NULL, &quota, error);
-    struct px_snapshot files = {0};
-    if (folder < 0 || px_snapshot_take(folder, &files, error) < 0)
+    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
+    pyexec_file_list *list __attribute__((cleanup(drop_files))) = folder < 0 ? NULL : calloc(1, sizeof *list);
+    if (!list)
+        return folder < 0 ? -1 : px_error_oom(error);
+    if ((path ? px_workspace_list_folder(folder, path, list, error) : list_all(folder, list, error)) < 0)
         return -1;
-    json_t *list = px_snapshot_list(&files);
-    px_snapshot_done(&files);
-    return hand_out(list, ret, error);
+    *ret = TAKE_PTR(list);
+    return 0;
+}
+
+static void write_files(struct px_buffer *text, enum px_result_owner owner, const pyexec_file_list *list)
+{
+    px_buffer_add_byte(text, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        px_buffer_add_string(text, i ? "," : "");
+        px_result_write(text, owner, &list->items[i]);
+    }
+    px_buffer_add_byte(text, ']');
+}
+
+int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error)
+{
+    pyexec_file_list *list __attribute__((cleanup(drop_files))) = NULL;
+    px_auto_buffer struct px_buffer text = {0};
+    if (pyexec_session_files(executor, session_id, NULL, &list, error) < 0)
+        return -1;
+    write_files(&text, PX_OWNER_File, list);
+    return hand_out(&text, ret, error);
 }
 
 int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id, const char *path, char **ret,
                                pyexec_error *error)
 {
-    uint64_t quota;
-    bool truncated;
-    px_auto_fd int folder = open_workspace(executor, session_id, path, &quota, error);
-    json_t *entries = folder < 0 ? NULL : px_workspace_list_folder(folder, path, &truncated, error);
-    return entries ? hand_out(json_pack("{s:o, s:b}", "entries", entries, "truncated", truncated), ret, error) : -1;
+    pyexec_file_list *list __attribute__((cleanup(drop_files))) = NULL;
+    px_auto_buffer struct px_buffer text = {0};
+    if (pyexec_session_files(executor, session_id, path, &list, error) < 0)
+        return -1;
+    px_buffer_add_string(&text, "{\"entries\":");
+    write_files(&text, PX_OWNER_FolderEntry, list);
+    px_buffer_printf(&text, ",\"truncated\":%s}", list->truncated ? "true" : "false");
+    return hand_out(&text, ret, error);
 }
 
 int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path, pyexec_error *error)

@@ -11,41 +11,37 @@
 
 void px_count_result(struct px_counters *counters, const pyexec_result *result)
 {
-    size_t i;
-    json_t *denial;
     px_count(&counters->executions[result->status], 1);
     for (size_t which = 0; which < 2; which++)
         px_count(&counters->output_bytes[which], result->streams[which].bytes);
-    json_array_foreach(result->claims.denials, i, denial) {
-        const char *layer = json_string_value(json_object_get(denial, "layer"));
-        for (enum px_denial_layer kind = 0; kind < PX_DENIAL_KINDS; kind++)
-            if (strcmp(layer, px_denial_layer_name(kind)) == 0)
-                px_count(&counters->denials[kind], 1);
-    }
+    for (size_t i = 0; i < result->claims.denial_count; i++)
+        px_count(&counters->denials[result->claims.denials[i].layer], 1);
 }
 
-static void put(json_t *object, const char *key, uint64_t value)
+/* Where the numbers go: pyexec_stats()'s function. */
+struct sink {
+    pyexec_stat_fn put;
+    void *userdata;
+};
+
+static void put(const struct sink *to, const char *key, uint64_t value)
 {
-    px_json_set(object, key, json_integer((json_int_t)value));
+    to->put(to->userdata, key, NULL, value);
 }
 
-static json_t *by_status(const struct px_counters *counters)
+static void put_by_status(const struct sink *to, const struct px_counters *counters)
 {
-    json_t *object = json_object();
     for (unsigned status = 0; status < PX_COUNT(counters->executions); status++)
-        put(object, pyexec_status_name((pyexec_status)status), counters->executions[status]);
-    return object;
+        to->put(to->userdata, "executions", pyexec_status_name((pyexec_status)status), counters->executions[status]);
 }
 
-static json_t *by_layer(const struct px_counters *counters)
+static void put_by_layer(const struct sink *to, const struct px_counters *counters)
 {
-    json_t *object = json_object();
     for (enum px_denial_layer kind = 0; kind < PX_DENIAL_KINDS; kind++)
-        put(object, px_denial_layer_name(kind), counters->denials[kind]);
-    return object;
+        to->put(to->userdata, "denials", px_denial_layer_name(kind), counters->denials[kind]);
 }
 
-static void put_executor(json_t *stats, pyexec_executor *executor)
+static px_layers put_executor(const struct sink *to, pyexec_executor *executor)
 {
     size_t ready = 0;
     pthread_mutex_lock(&executor->lock);
@@ -59,55 +55,80 @@ static void put_executor(json_t *stats, pyexec_executor *executor)
     pthread_mutex_unlock(&executor->lock);
     struct px_turn_counts turns;
     px_turns_count(&executor->turns, &turns);
-    put(stats, "running", turns.busy + turns.asleep);
-    put(stats, "asleep", turns.asleep);
-    put(stats, "queued", turns.queued);
-    put(stats, "pool_ready", ready);
-    px_json_set(stats, "missing_layers", px_layers_to_json(missing));
+    put(to, "running", turns.busy + turns.asleep);
+    put(to, "asleep", turns.asleep);
+    put(to, "queued", turns.queued);
+    put(to, "pool_ready", ready);
+    return missing;
 }
 
-static void put_counters(json_t *stats, const struct px_counters *counters)
+static void put_counters(const struct sink *to, const struct px_counters *counters)
 {
-    px_json_set(stats, "executions", by_status(counters));
-    px_json_set(stats, "denials", by_layer(counters));
-    put(stats, "stdout_bytes", counters->output_bytes[0]);
-    put(stats, "stderr_bytes", counters->output_bytes[1]);
-    put(stats, "pool_hits", counters->pool_hits);
-    put(stats, "pool_misses", counters->pool_misses);
-    put(stats, "pool_refills", counters->pool_refills);
-    put(stats, "forks", counters->forks);
-    put(stats, "zygote_starts", counters->zygote_starts);
-    put(stats, "zygote_restarts", counters->zygote_restarts);
+    put_by_status(to, counters);
+    put_by_layer(to, counters);
+    put(to, "stdout_bytes", counters->output_bytes[0]);
+    put(to, "stderr_bytes", counters->output_bytes[1]);
+    put(to, "pool_hits", counters->pool_hits);
+    put(to, "pool_misses", counters->pool_misses);
+    put(to, "pool_refills", counters->pool_refills);
+    put(to, "forks", counters->forks);
+    put(to, "zygote_starts", counters->zygote_starts);
+    put(to, "zygote_restarts", counters->zygote_restarts);
 }
 
-static void put_sessions(json_t *stats, struct px_sessions *sessions)
+static void put_sessions(const struct sink *to, struct px_sessions *sessions)
 {
-    json_t *ends = json_object();
-    size_t busy = 0;
+    uint64_t ends[PX_END_COUNT], busy = 0;
     pthread_mutex_lock(&sessions->lock);
     for (enum px_session_end end = PX_END_KILLED; end < PX_END_COUNT; end++)
-        put(ends, px_session_end_name(end), sessions->ends[end]);
+        ends[end] = sessions->ends[end];
     for (const struct px_session *one = sessions->oldest; one; one = one->next)
         busy += one->state == PX_SESSION_BUSY;
-    put(stats, "sessions", sessions->count);
-    put(stats, "sessions_opened", sessions->opened);
+    uint64_t count = sessions->count, opened = sessions->opened;
     pthread_mutex_unlock(&sessions->lock);
-    put(stats, "sessions_busy", busy);
-    px_json_set(stats, "sessions_ended", ends);
+    put(to, "sessions", count);
+    put(to, "sessions_opened", opened);
+    put(to, "sessions_busy", busy);
+    for (enum px_session_end end = PX_END_KILLED; end < PX_END_COUNT; end++)
+        to->put(to->userdata, "sessions_ended", px_session_end_name(end), ends[end]);
+}
+
+static int visit(pyexec_executor *executor, const struct sink *to, px_layers *ret_missing, pyexec_error *error)
+{
+    struct px_sessions *sessions = px_sessions_get(executor, error);
+    if (!sessions)
+        return -1;
+    put_counters(to, &executor->counters);
+    *ret_missing = put_executor(to, executor);
+    put_sessions(to, sessions);
+    return 0;
+}
+
+int pyexec_stats(pyexec_executor *executor, pyexec_stat_fn fn, void *userdata, pyexec_error *error)
+{
+    px_layers missing;
+    return visit(executor, &(struct sink){fn, userdata}, &missing, error);
+}
+
+/* pyexec_stat_fn: of several things an object. */
+static void add_member(void *userdata, const char *key, const char *thing, uint64_t value)
+{
+    json_t *stats = userdata, *number = json_integer((json_int_t)value);
+    if (thing && !json_object_get(stats, key))
+        px_json_set(stats, key, json_object());
+    px_json_set(thing ? json_object_get(stats, key) : stats, thing ? thing : key, number);
 }
 
 int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)
 {
-    struct px_sessions *sessions = px_sessions_get(executor, error);
-    json_t *stats = json_object();
-    if (!sessions || !stats) {
-        json_decref(stats);
-        return sessions ? px_error_oom(error) : -1;
-    }
-    put_counters(stats, &executor->counters);
-    put_executor(stats, executor);
-    put_sessions(stats, sessions);
-    char *text = px_json_take_text(stats);
+    px_auto_json json_t *stats = json_object();
+    px_layers missing;
+    if (!stats)
+        return px_error_oom(error);
+    if (visit(executor, &(struct sink){add_member, stats}, &missing, error) < 0)
+        return -1;
+    px_json_set(stats, "missing_layers", px_layers_to_json(missing));
+    char *text = px_json_dumps(stats, JSON_COMPACT);
     if (!text)
         return px_error_oom(error);
     *ret = text;

@@ -307,8 +307,6 @@ static void write_file(struct px_mcp_call *call, json_t *arguments)
     "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session.\"}},\"required\":[\"session_id\"]," \
     "\"additionalProperties\":false}"
 #define COUNT "{\"type\":\"integer\",\"minimum\":0}"
-#define TEXT_OR_NULL "{\"type\":[\"string\",\"null\"]}"
-#define LINE "{\"type\":[\"integer\",\"null\"]}"
 
 static const char run_input[] =
     "{\"type\":\"object\",\"properties\":{"
@@ -327,33 +325,6 @@ static const char run_input[] =
     "\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, if it shall be "
     "shorter than usual.\"}},"
     "\"required\":[\"code\"],\"additionalProperties\":false}";
-
-/* The result object, docs/results.md. */
-static const char run_output[] =
-    "{\"type\":\"object\",\"properties\":{"
-    "\"status\":{\"enum\":[\"ok\",\"error\",\"timeout\",\"cpu_limit\",\"memory_limit\",\"killed\",\"crashed\","
-    "\"cancelled\"]},\"exit_code\":{\"type\":\"integer\"},"
-    "\"stdout\":{\"type\":\"string\"},\"stdout_truncated\":{\"type\":\"boolean\"},\"stdout_bytes\":" COUNT ","
-    "\"stderr\":{\"type\":\"string\"},\"stderr_truncated\":{\"type\":\"boolean\"},\"stderr_bytes\":" COUNT ","
-    "\"last_value_repr\":" TEXT_OR_NULL ",\"last_value_truncated\":{\"type\":\"boolean\"},"
-    "\"last_value_json\":{},\"last_value_json_error\":" TEXT_OR_NULL ","
-    "\"error_repr\":" TEXT_OR_NULL ",\"error\":{\"type\":[\"object\",\"null\"],\"properties\":{"
-    "\"type\":" TEXT_OR_NULL ",\"message\":" TEXT_OR_NULL ",\"line\":" LINE ",\"traceback\":" TEXT_OR_NULL
-    ",\"hint\":" TEXT_OR_NULL "}},"
-    "\"display\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"data\":{\"type\":\"object\"},"
-    "\"metadata\":{\"type\":\"object\"},\"last_value\":{\"type\":\"boolean\"}}}},\"display_dropped\":" COUNT ","
-    "\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},"
-    "\"bytes\":" COUNT ",\"change\":{\"enum\":[\"created\",\"modified\",\"deleted\"]}}}},"
-    "\"files_truncated\":{\"type\":\"boolean\"},"
-    "\"denials\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"layer\":{\"type\":\"string\"},"
-    "\"what\":{\"type\":\"string\"},\"line\":" LINE ",\"hint\":" TEXT_OR_NULL "}}},"
-    "\"denials_dropped\":" COUNT ",\"missing_layers\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
-    "\"usage\":{\"type\":\"object\",\"properties\":{\"wall_ms\":{\"type\":\"number\"},\"cpu_ms\":{\"type\":"
-    "\"number\"},\"peak_memory_bytes\":" COUNT "}},"
-    "\"session\":{\"type\":[\"object\",\"null\"],\"properties\":{\"id\":{\"type\":\"string\"},\"created\":{\"type\":"
-    "\"boolean\"},\"restarted\":" TEXT_OR_NULL ",\"execution_count\":" COUNT "}}},"
-    "\"required\":[\"status\",\"exit_code\",\"stdout\",\"stderr\",\"last_value_repr\",\"error_repr\",\"error\","
-    "\"display\",\"files\",\"denials\",\"usage\",\"session\"]}";
 
 static const char interrupt_output[] =
     "{\"type\":\"object\",\"properties\":{\"session_id\":{\"type\":\"string\"}},\"required\":[\"session_id\"]}";
@@ -383,7 +354,7 @@ static const char write_output[] =
 #define ENDS "{\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":true,\"openWorldHint\":false}"
 
 const struct px_mcp_tool px_mcp_tools[] = {
-    {"run_python", "Run Python", NULL, NULL, run_input, run_output, true, run_python},
+    {"run_python", "Run Python", NULL, NULL, run_input, NULL, true, run_python},
     {"interrupt", "Interrupt", CHANGES,
      "Interrupts what runs in a session, as Ctrl-C would; its variables and files stay.", OF_SESSION, interrupt_output,
      false, interrupt},

@@ -8,7 +8,7 @@
 struct px_mcp_tool {
     const char *name, *title, *annotations;
     const char *description;    /* NULL: made from the policy */
-    const char *input, *output; /* JSON Schemas; arguments are checked by the first */
+    const char *input, *output; /* JSON Schemas: arguments are checked by the first; output NULL: the result object */
     bool slow;
     void (*serve)(struct px_mcp_call *call, json_t *arguments);
 };

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "mcp/mcp_private.h"
+#include "result/result_rows.h"
 
 const char px_mcp_instructions[] =
     "Runs Python in a sandbox. Give run_python a session_id of your choice to keep variables, imports and "
@@ -117,6 +118,17 @@ static char *run_annotations(const struct px_mcp_call *call)
                                        "idempotentHint", 0, "openWorldHint", network));
 }
 
+/* The result object, with what is always there. */
+static json_t *result_schema(void)
+{
+    json_t *schema = px_result_schema(PX_OWNER_Result, NULL), *required = json_array();
+    for (size_t i = 0; i < px_result_row_count; i++)
+        if (px_result_rows[i].owner == PX_OWNER_Result)
+            px_json_append(required, json_string(px_result_rows[i].key));
+    px_json_set(schema, "required", required);
+    return schema;
+}
+
 static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp_tool *tool)
 {
     px_auto_buffer struct px_buffer description = {0};
@@ -128,7 +140,7 @@ static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp
         describe_run(&description, call);
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
                      px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL), "outputSchema",
-                     px_json_loads(tool->output, 0, NULL), "annotations",
+                     tool->output ? px_json_loads(tool->output, 0, NULL) : result_schema(), "annotations",
                      annotations ? px_json_loads(annotations, 0, NULL) : NULL);
 }
 

@@ -198,6 +198,19 @@ void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, v
     request->display_data = userdata;
 }
 
+void pyexec_request_set_display_object(pyexec_request *request, pyexec_display_object_fn fn, void *userdata)
+{
+    request->display_object = fn;
+    request->display_object_data = userdata;
+}
+
+int px_request_show(const pyexec_request *request, const pyexec_display *display, const struct px_buffer *json)
+{
+    int stop = request->display_object ? request->display_object(request->display_object_data, display) : 0;
+    return request->display ? stop | request->display(request->display_data, px_buffer_string(json), json->length)
+                            : stop;
+}
+
 void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata)
 {
     request->arrived = fn;

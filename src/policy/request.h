@@ -46,6 +46,8 @@ struct pyexec_request {
     void *output_data;
     pyexec_display_fn display;
     void *display_data;
+    pyexec_display_object_fn display_object;
+    void *display_object_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
     struct pyexec_turn *turn; /* taken ahead of the execution, or NULL */
@@ -59,6 +61,9 @@ static inline void px_request_done(pyexec_request **request)
 {
     pyexec_request_free(*request);
 }
+
+/* Shows a display to the caller, who may want its JSON. Not 0: the run is to be cancelled. */
+int px_request_show(const pyexec_request *request, const pyexec_display *display, const struct px_buffer *json);
 
 /* Checks what can be checked without an executor, and makes inputs_text. Returns 0, or -1 with invalid_request. */
 int px_request_check(pyexec_request *request, pyexec_error *error);

@@ -8,29 +8,39 @@
 #include "base/base64.h"
 #include "base/json.h"
 #include "base/json_memory.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 
 #define JSON_DEPTH_MAX 200
 
 const char px_no_memory[] = "out of memory";
 
+static void display_done(struct pyexec_display *display)
+{
+    for (size_t i = 0; i < display->form_count; i++) {
+        free(display->forms[i].type);
+        px_buffer_done(&display->forms[i].data);
+    }
+    free(display->forms);
+    px_buffer_done(&display->metadata);
+    free(display->json);
+    *display = (struct pyexec_display){0};
+}
+
 static void close_display(struct px_displays *displays)
 {
-    px_buffer_done(&displays->forms);
+    display_done(&displays->coming);
     px_buffer_done(&displays->name);
     px_buffer_done(&displays->data);
-    px_buffer_done(&displays->names);
-    px_buffer_done(&displays->metadata);
     displays->open = displays->bad = false;
     displays->open_bytes = 0;
-    displays->form_count = 0;
 }
 
 void px_displays_done(struct px_displays *displays)
 {
     close_display(displays);
     for (size_t i = 0; i < displays->count; i++)
-        free(displays->items[i]);
+        display_done(&displays->items[i]);
     free(displays->items);
     displays->items = NULL;
     displays->count = 0;
@@ -69,68 +79,54 @@ static bool claim_ok(struct px_displays *displays, const struct px_buffer *text,
 
 /* ---- Forms ---- */
 
-static bool add_string(struct px_buffer *out, const struct px_buffer *text)
+static bool data_ok(struct px_displays *displays, enum px_mime mime)
 {
-    if (!px_utf8_valid(px_buffer_string(text), text->length, NULL))
-        return false;
-    px_auto_json json_t *string = json_stringn(px_buffer_string(text), text->length);
-    char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
-    px_buffer_add_string(out, quoted);
-    free(quoted);
-    return true;
+    const struct px_buffer *data = &displays->data;
+    if (mime == PX_MIME_TEXT)
+        return px_utf8_valid(px_buffer_string(data), data->length, NULL);
+    return mime == PX_MIME_JSON ? claim_ok(displays, data, false) : mime == PX_MIME_BINARY;
 }
 
-static bool add_data(struct px_displays *displays, enum px_mime mime)
+static bool is_repeated(const struct px_displays *displays)
 {
-    struct px_buffer *out = &displays->forms;
-    const struct px_buffer *data = &displays->data;
-    switch (mime) {
-    case PX_MIME_TEXT:
-        return add_string(out, data);
-    case PX_MIME_JSON:
-        px_buffer_add(out, px_buffer_string(data), data->length);
-        return claim_ok(displays, data, false);
-    case PX_MIME_BINARY:
-        px_buffer_add_byte(out, '"');
-        px_base64_encode(out, px_buffer_string(data), data->length);
-        px_buffer_add_byte(out, '"');
-        return true;
-    case PX_MIME_BAD:
-        break;
-    }
+    for (size_t i = 0; i < displays->coming.form_count; i++)
+        if (strcmp(displays->coming.forms[i].type, px_buffer_shown(&displays->name)) == 0)
+            return true;
     return false;
 }
 
-static bool is_repeated(struct px_displays *displays)
+/* The form that was coming becomes one of the display's. */
+static void keep_form(struct px_displays *displays)
 {
-    struct px_buffer px_auto_buffer wanted = {0};
-    px_buffer_printf(&wanted, " %s ", px_buffer_shown(&displays->name));
-    bool found = displays->names.length && strstr(px_buffer_shown(&displays->names), px_buffer_shown(&wanted));
-    px_buffer_add_string(&displays->names, px_buffer_string(&wanted));
-    displays->lost |= !px_buffer_ok(&displays->names);
-    return found;
+    struct pyexec_display *display = &displays->coming;
+    struct px_display_form *forms = realloc(display->forms, (display->form_count + 1) * sizeof *forms);
+    if (forms)
+        display->forms = forms;
+    char *type = forms ? px_buffer_take(&displays->name) : NULL;
+    if (type) {
+        forms[display->form_count++] = (struct px_display_form){type, displays->data};
+        displays->data = (struct px_buffer){0};
+    }
+    displays->lost |= !type;
 }
 
 /* What the display takes of max_bytes, with the form that is coming at so much. */
 static bool fits(const struct px_displays *displays, uint64_t cost)
 {
-    return displays->bytes + displays->open_bytes + cost + displays->metadata.length <= displays->max_bytes;
+    return displays->bytes + displays->open_bytes + cost + displays->coming.metadata.length <= displays->max_bytes;
 }
 
-/* The form that was coming becomes a member of "data". */
 static void end_form(struct px_displays *displays)
 {
     const struct px_buffer *name = &displays->name;
     if (name->length && !displays->bad) {
         enum px_mime mime = px_mime_of(px_buffer_shown(name), name->length);
         size_t cost = px_mime_cost(mime, px_buffer_shown(&displays->data), displays->data.length);
-        if (mime == PX_MIME_BAD || is_repeated(displays) || !fits(displays, cost)) {
+        if (is_repeated(displays) || !fits(displays, cost) || !data_ok(displays, mime)) {
             displays->bad = true;
         } else {
             displays->open_bytes += cost;
-            px_buffer_printf(&displays->forms, "%s\"%s\":", displays->form_count ? "," : "", px_buffer_shown(name));
-            displays->form_count++;
-            displays->bad |= !add_data(displays, mime);
+            keep_form(displays);
         }
     }
     px_buffer_done(&displays->name);
@@ -147,51 +143,44 @@ static void add_bytes(struct px_displays *displays, struct px_buffer *to, const 
     if (displays->lost)
         return;
     enum px_mime mime = px_mime_of(px_buffer_shown(&displays->name), displays->name.length);
-    displays->bad =
-        !fits(displays, px_mime_least_cost(mime, displays->data.length)) || displays->metadata.length > PX_METADATA_MAX;
+    displays->bad = !fits(displays, px_mime_least_cost(mime, displays->data.length)) ||
+                    displays->coming.metadata.length > PX_METADATA_MAX;
 }
 
 static const char *begin_form(struct px_displays *displays, const struct px_wire_field *field)
 {
     end_form(displays);
     displays->bad |=
-        displays->form_count >= PX_DISPLAY_FORMS_MAX || px_mime_of(field->bytes, field->length) == PX_MIME_BAD;
+        displays->coming.form_count >= PX_DISPLAY_FORMS_MAX || px_mime_of(field->bytes, field->length) == PX_MIME_BAD;
     if (!displays->bad)
         px_buffer_add(&displays->name, field->bytes, field->length);
     displays->lost |= !px_buffer_ok(&displays->name);
     return NULL;
 }
 
-static const char *keep(struct px_displays *displays, struct px_buffer *item)
+static const char *keep(struct px_displays *displays)
 {
-    char **items = realloc(displays->items, (displays->count + 1) * sizeof *items);
-    char *text = items ? px_buffer_take(item) : NULL;
-    if (items)
-        displays->items = items;
-    if (!text)
+    struct pyexec_display *items = realloc(displays->items, (displays->count + 1) * sizeof *items);
+    if (!items)
         return px_no_memory;
-    items[displays->count++] = text;
+    displays->items = items;
+    items[displays->count++] = displays->coming;
+    displays->coming = (struct pyexec_display){0};
     return NULL;
 }
 
 static const char *end_display(struct px_displays *displays)
 {
-    struct px_buffer px_auto_buffer item = {0};
-    const struct px_buffer *metadata = &displays->metadata;
+    struct pyexec_display *display = &displays->coming;
     const char *problem = NULL;
     end_form(displays);
-    uint64_t bytes = displays->open_bytes + metadata->length;
-    if (metadata->length && !displays->bad)
-        displays->bad = !claim_ok(displays, metadata, true);
-    if (displays->bad || !displays->form_count) {
+    uint64_t bytes = displays->open_bytes + display->metadata.length;
+    if (display->metadata.length && !displays->bad)
+        displays->bad = !claim_ok(displays, &display->metadata, true);
+    if (displays->bad || !display->form_count) {
         displays->dropped++;
     } else {
-        px_buffer_add_string(&item, "{\"data\":{");
-        px_buffer_add(&item, px_buffer_string(&displays->forms), displays->forms.length);
-        px_buffer_printf(&item, "},\"metadata\":");
-        px_buffer_add_string(&item, metadata->length ? px_buffer_string(metadata) : "{}");
-        px_buffer_printf(&item, ",\"last_value\":%s}", displays->kind == PX_DISPLAY_LAST_VALUE ? "true" : "false");
-        problem = px_buffer_ok(&item) && px_buffer_ok(&displays->forms) ? keep(displays, &item) : px_no_memory;
+        problem = keep(displays);
         displays->bytes += bytes;
     }
     close_display(displays);
@@ -206,7 +195,7 @@ static const char *begin_display(struct px_displays *displays, const struct px_w
         return "a display of unknown kind";
     displays->open = true;
     displays->bad = displays->count >= displays->max_count;
-    displays->kind = (uint8_t)field->bytes[0];
+    displays->coming.last_value = (uint8_t)field->bytes[0] == PX_DISPLAY_LAST_VALUE;
     return NULL;
 }
 
@@ -225,7 +214,7 @@ static const char *take(struct px_displays *displays, const struct px_wire_field
         add_bytes(displays, &displays->data, field);
         return NULL;
     case PX_RESULT_DISPLAY_METADATA:
-        add_bytes(displays, &displays->metadata, field);
+        add_bytes(displays, &displays->coming.metadata, field);
         return NULL;
     default:
         return end_display(displays);
@@ -244,13 +233,21 @@ void px_displays_finish(struct px_displays *displays)
     close_display(displays);
 }
 
-void px_displays_write(const struct px_displays *displays, struct px_buffer *out)
+void px_display_write_forms(const struct pyexec_display *display, struct px_buffer *out)
 {
-    px_buffer_add_byte(out, '[');
-    for (size_t i = 0; i < displays->count; i++) {
-        if (i)
-            px_buffer_add_byte(out, ',');
-        px_buffer_add_string(out, displays->items[i]);
+    for (size_t i = 0; i < display->form_count; i++) {
+        const struct px_display_form *form = &display->forms[i];
+        const char *data = px_buffer_string(&form->data);
+        enum px_mime mime = px_mime_of(form->type, strlen(form->type));
+        px_buffer_printf(out, "%s\"%s\":", i ? "," : "", form->type);
+        if (mime == PX_MIME_TEXT) {
+            px_json_text_string(out, data, form->data.length);
+        } else if (mime == PX_MIME_JSON) {
+            px_buffer_add(out, data, form->data.length);
+        } else {
+            px_buffer_add_byte(out, '"');
+            px_base64_encode(out, data, form->data.length);
+            px_buffer_add_byte(out, '"');
+        }
     }
-    px_buffer_add_byte(out, ']');
 }

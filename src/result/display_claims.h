@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The displays and the JSON value that a child claims: hostile bytes, made into JSON text that
- * every front can put into a line of its own. What is not as it must be is dropped and counted;
+/* The displays and the JSON value that a child claims: hostile bytes. What is kept of them can be written as JSON
+ * that every front can put into a line of its own. What is not as it must be is dropped and counted;
  * only what comes out of order breaks the protocol. */
 #ifndef PX_RESULT_DISPLAY_CLAIMS_H
 #define PX_RESULT_DISPLAY_CLAIMS_H
@@ -12,10 +12,25 @@
 #include "base/buffer.h"
 #include "base/mime.h"
 #include "protocol/wire.h"
+#include "pyexec.h"
+
+/* One type of a display: text, JSON text or any bytes, as px_mime_of() has it. */
+struct px_display_form {
+    char *type;
+    struct px_buffer data;
+};
+
+struct pyexec_display {
+    struct px_display_form *forms;
+    size_t form_count;
+    struct px_buffer metadata; /* a JSON object, or nothing */
+    bool last_value;
+    char *json; /* made on demand */
+};
 
 struct px_displays {
     uint64_t max_count, max_bytes; /* the policy's; set before anything is taken */
-    char **items;                  /* whole displays: JSON objects on one line */
+    struct pyexec_display *items;  /* whole displays */
     size_t count;
     uint64_t bytes; /* of max_bytes, used up by them */
     uint64_t dropped;
@@ -23,13 +38,9 @@ struct px_displays {
     /* The one that is coming. */
     bool lost;      /* a part of one, for want of memory */
     bool open, bad; /* bad: it will be dropped */
-    uint8_t kind;
     uint64_t open_bytes;
-    struct px_buffer forms;      /* members of "data" so far */
+    struct pyexec_display coming;
     struct px_buffer name, data; /* the form that is coming */
-    struct px_buffer names;      /* of the forms so far, each between spaces */
-    struct px_buffer metadata;
-    unsigned form_count;
 };
 
 /* What there was no memory to take is wrong with no field: the run ends with a host's error. */
@@ -43,8 +54,11 @@ const char *px_displays_take(struct px_displays *displays, const struct px_wire_
 /* After the last field: what began and did not end is dropped. */
 void px_displays_finish(struct px_displays *displays);
 
-/* Appends them as a JSON array. */
-void px_displays_write(const struct px_displays *displays, struct px_buffer *out);
+/* Appends the display as a JSON object. */
+void px_display_write(const struct pyexec_display *display, struct px_buffer *out);
+
+/* Appends the forms as the members of a JSON object. */
+void px_display_write_forms(const struct pyexec_display *display, struct px_buffer *out);
 
 /* Bytes of memory that JSON of a result may take once whoever reads it has parsed it: all displays'
  * together, and last_value_json's. */

@@ -411,14 +411,12 @@ static char *find_rule(const struct hint_rule *table, size_t count, const pyexec
  * kernel refused is told by the line. */
 static char *denial_hint(const pyexec_result *result)
 {
-    const json_t *denials = result->claims.denials;
-    for (size_t i = json_array_size(denials); i-- > 0;) {
-        const json_t *denial = json_array_get(denials, i);
-        const char *text = json_string_value(json_object_get(denial, "hint"));
-        const char *layer = json_string_value(json_object_get(denial, "layer"));
-        bool kernels = strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) == 0;
-        json_int_t line = json_integer_value(json_object_get(denial, "line"));
-        if (text && *text && (strstr(result->error_message, text) || (kernels && line == result->error_line)))
+    const struct px_child_result *claims = &result->claims;
+    for (size_t i = claims->denial_count; i-- > 0;) {
+        const struct pyexec_denial *denial = &claims->denials[i];
+        const char *text = px_buffer_string(&denial->hint);
+        bool kernels = denial->layer == PX_DENIAL_SYSCALL;
+        if (*text && (strstr(result->error_message, text) || (kernels && denial->line == result->error_line)))
             return strdup(text);
     }
     return NULL;

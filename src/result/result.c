@@ -23,16 +23,16 @@ pyexec_result *px_result_new(void)
     pyexec_result *result = calloc(1, sizeof *result);
     if (!result)
         return NULL;
-    result->claims.denials = json_array();
-    result->files = json_array();
     result->claims.displays.max_count = PX_DISPLAYS_MAX;
     result->claims.displays.max_bytes = PX_DISPLAY_BYTES_MAX;
     result->claims.displays.json_room = PX_JSON_ROOM;
-    if (!result->claims.denials || !result->files) {
-        pyexec_result_free(result);
-        return NULL;
-    }
     return result;
+}
+
+static void denial_done(struct pyexec_denial *denial)
+{
+    px_buffer_done(&denial->what);
+    px_buffer_done(&denial->hint);
 }
 
 void pyexec_result_free(pyexec_result *result)
@@ -49,9 +49,10 @@ void pyexec_result_free(pyexec_result *result)
     px_buffer_done(&claims->traceback);
     px_buffer_done(&claims->suggestion);
     px_buffer_done(&claims->advice);
-    json_decref(claims->denials);
-    json_decref(result->files);
-    json_decref(result->session);
+    for (size_t i = 0; i < claims->denial_count; i++)
+        denial_done(&claims->denials[i]);
+    px_file_list_done(&result->files);
+    free(result->session.id);
     px_buffer_done(&result->streams[0].text);
     px_buffer_done(&result->streams[1].text);
     free(result->error_repr);
@@ -61,6 +62,27 @@ void pyexec_result_free(pyexec_result *result)
     free(result->traceback);
     free(result->json);
     free(result);
+}
+
+static int add_denial(struct px_child_result *claims, struct pyexec_denial *denial)
+{
+    if (!px_buffer_ok(&denial->what) || !px_buffer_ok(&denial->hint) || claims->denial_count >= PX_DENIALS_MAX) {
+        denial_done(denial);
+        return -1;
+    }
+    claims->denials[claims->denial_count++] = *denial;
+    return 0;
+}
+
+int px_child_result_deny(struct px_child_result *claims, enum px_denial_layer layer, const char *what, const char *hint)
+{
+    struct pyexec_denial denial = {.layer = layer};
+    if (claims->denial_count >= PX_DENIALS_MAX)
+        denial_done(&claims->denials[--claims->denial_count]);
+    px_buffer_add_string(&denial.what, what);
+    px_buffer_add_string(&denial.hint, hint);
+    claims->lost |= add_denial(claims, &denial) < 0;
+    return claims->lost ? -1 : 0;
 }
 
 static const char *take_denial(struct px_child_result *claims, const struct px_wire_field *field)
@@ -80,10 +102,10 @@ static const char *take_denial(struct px_child_result *claims, const struct px_w
     size_t hint_length = field->length - head - length;
     if (!px_utf8_valid(what, length, NULL) || !px_utf8_valid(hint, hint_length, NULL))
         return "a denial is not UTF-8";
-    json_t *denial =
-        json_pack("{s:s, s:s%, s:o, s:s%}", "layer", px_denial_layer_name((enum px_denial_layer)layer), "what", what,
-                  (size_t)length, "line", line > 0 ? json_integer(line) : json_null(), "hint", hint, hint_length);
-    return json_array_append_new(claims->denials, denial) < 0 ? px_no_memory : NULL;
+    struct pyexec_denial denial = {.layer = (enum px_denial_layer)layer, .line = line > 0 ? line : 0};
+    px_buffer_add(&denial.what, what, length);
+    px_buffer_add(&denial.hint, hint, hint_length);
+    return add_denial(claims, &denial) < 0 ? px_no_memory : NULL;
 }
 
 static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
@@ -281,219 +303,9 @@ json_t *px_layers_to_json(px_layers layers)
     return names;
 }
 
-static json_t *text(const char *string)
-{
-    return string ? json_string(string) : json_null();
-}
-
-static json_t *error_object(const pyexec_result *result)
-{
-    if (!result->error_type)
-        return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "type", result->error_type, "message", result->error_message, "line",
-                     result->error_line > 0 ? json_integer(result->error_line) : json_null(), "traceback",
-                     text(result->traceback), "hint", text(result->error_hint));
-}
-
-static double rounded(double value)
-{
-    return (double)(int64_t)(value * 1000 + 0.5) / 1000;
-}
-
-static json_t *value_object(const pyexec_result *result)
-{
-    const struct px_stream *out = &result->streams[0], *err = &result->streams[1];
-    return json_pack(
-        "{s:s, s:i, s:s%, s:b, s:I, s:s%, s:b, s:I, s:o, s:b}", "status", pyexec_status_name(result->status),
-        "exit_code", result->exit_code, "stdout", px_buffer_string(&out->text), out->text.length, "stdout_truncated",
-        out->truncated, "stdout_bytes", (json_int_t)out->bytes, "stderr", px_buffer_string(&err->text),
-        err->text.length, "stderr_truncated", err->truncated, "stderr_bytes", (json_int_t)err->bytes, "last_value_repr",
-        result->has_value ? json_stringn(px_buffer_string(&result->claims.value), result->claims.value.length)
-                          : json_null(),
-        "last_value_truncated", result->claims.value_truncated);
-}
-
-static json_t *rest_object(const pyexec_result *result)
-{
-    return json_pack("{s:I, s:O, s:b, s:O, s:I, s:o, s:{s:f, s:f, s:I}, s:o}", "display_dropped",
-                     (json_int_t)result->claims.displays.dropped, "files", result->files, "files_truncated",
-                     result->files_truncated, "denials", result->claims.denials, "denials_dropped",
-                     (json_int_t)result->claims.denials_dropped, "missing_layers", px_layers_to_json(result->missing),
-                     "usage", "wall_ms", rounded(result->wall_ms), "cpu_ms", rounded(result->cpu_ms),
-                     "peak_memory_bytes", (json_int_t)result->peak_bytes, "session",
-                     result->session ? json_incref(result->session) : json_null());
-}
-
-/* The object's members, without its braces. */
-static void add_members(struct px_buffer *out, json_t *object)
-{
-    px_auto_free char *text = px_json_take_text(object);
-    if (text)
-        px_buffer_add(out, text + 1, strlen(text) - 2);
-    else
-        out->failed = true;
-}
-
-/* What a child wrote as JSON goes in as it is: each number exactly as it was. */
-static char *result_text(const pyexec_result *result)
-{
-    const struct px_child_result *claims = &result->claims;
-    px_auto_buffer struct px_buffer out = {0};
-    px_buffer_add_byte(&out, '{');
-    add_members(&out, value_object(result));
-    px_buffer_add_string(&out, ",\"last_value_json\":");
-    px_buffer_add_string(&out, result->has_value_json ? px_buffer_string(&claims->value_json) : "null");
-    px_buffer_add_byte(&out, ',');
-    add_members(&out, json_pack("{s:o, s:o, s:o}", "last_value_json_error",
-                                claims->value_json_error.length ? text(px_buffer_string(&claims->value_json_error))
-                                                                : json_null(),
-                                "error_repr", text(result->error_repr), "error", error_object(result)));
-    px_buffer_add_string(&out, ",\"display\":");
-    px_displays_write(&claims->displays, &out);
-    px_buffer_add_byte(&out, ',');
-    add_members(&out, rest_object(result));
-    px_buffer_add_byte(&out, '}');
-    return px_buffer_take(&out);
-}
-
-const char *pyexec_result_json(pyexec_result *result)
-{
-    if (!result->json)
-        result->json = result_text(result);
-    return result->json;
-}
-
 const char *pyexec_status_name(pyexec_status status)
 {
     static const char *const names[] = {"ok",           "error",  "timeout", "cpu_limit",
                                         "memory_limit", "killed", "crashed", "cancelled"};
     return (size_t)status < PX_COUNT(names) ? names[status] : "unknown";
-}
-
-pyexec_status pyexec_result_status(const pyexec_result *result)
-{
-    return result->status;
-}
-
-int pyexec_result_exit_code(const pyexec_result *result)
-{
-    return result->exit_code;
-}
-
-static const char *stream_text(const struct px_stream *stream, size_t *length)
-{
-    if (length)
-        *length = stream->text.length;
-    return px_buffer_string(&stream->text);
-}
-
-const char *pyexec_result_stdout(const pyexec_result *result, size_t *length)
-{
-    return stream_text(&result->streams[0], length);
-}
-
-const char *pyexec_result_stderr(const pyexec_result *result, size_t *length)
-{
-    return stream_text(&result->streams[1], length);
-}
-
-bool pyexec_result_stdout_truncated(const pyexec_result *result)
-{
-    return result->streams[0].truncated;
-}
-
-bool pyexec_result_stderr_truncated(const pyexec_result *result)
-{
-    return result->streams[1].truncated;
-}
-
-uint64_t pyexec_result_stdout_bytes(const pyexec_result *result)
-{
-    return result->streams[0].bytes;
-}
-
-uint64_t pyexec_result_stderr_bytes(const pyexec_result *result)
-{
-    return result->streams[1].bytes;
-}
-
-const char *pyexec_result_last_value(const pyexec_result *result)
-{
-    return result->has_value ? px_buffer_string(&result->claims.value) : NULL;
-}
-
-const char *pyexec_result_last_value_json(const pyexec_result *result)
-{
-    return result->has_value_json ? px_buffer_string(&result->claims.value_json) : NULL;
-}
-
-const char *pyexec_result_last_value_json_error(const pyexec_result *result)
-{
-    const struct px_buffer *why = &result->claims.value_json_error;
-    return why->length ? px_buffer_string(why) : NULL;
-}
-
-size_t pyexec_result_display_count(const pyexec_result *result)
-{
-    return result->claims.displays.count;
-}
-
-const char *pyexec_result_display_json(const pyexec_result *result, size_t index)
-{
-    return index < result->claims.displays.count ? result->claims.displays.items[index] : NULL;
-}
-
-uint64_t pyexec_result_display_dropped(const pyexec_result *result)
-{
-    return result->claims.displays.dropped;
-}
-
-bool pyexec_result_last_value_truncated(const pyexec_result *result)
-{
-    return result->claims.value_truncated;
-}
-
-const char *pyexec_result_error_repr(const pyexec_result *result)
-{
-    return result->error_repr;
-}
-
-const char *pyexec_result_error_type(const pyexec_result *result)
-{
-    return result->error_type;
-}
-
-const char *pyexec_result_error_message(const pyexec_result *result)
-{
-    return result->error_message;
-}
-
-int pyexec_result_error_line(const pyexec_result *result)
-{
-    return result->error_line;
-}
-
-const char *pyexec_result_error_traceback(const pyexec_result *result)
-{
-    return result->traceback;
-}
-
-const char *pyexec_result_error_hint(const pyexec_result *result)
-{
-    return result->error_hint;
-}
-
-double pyexec_result_wall_ms(const pyexec_result *result)
-{
-    return result->wall_ms;
-}
-
-double pyexec_result_cpu_ms(const pyexec_result *result)
-{
-    return result->cpu_ms;
-}
-
-uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result)
-{
-    return result->peak_bytes;
 }

@@ -13,6 +13,7 @@
 #include "protocol/wire.h"
 #include "pyexec.h"
 #include "result/display_claims.h"
+#include "result/file_list.h"
 
 struct px_stream {
     struct px_buffer text; /* kept; raw while it comes, valid UTF-8 at the end */
@@ -20,9 +21,16 @@ struct px_stream {
     bool truncated;
 };
 
+struct pyexec_denial {
+    enum px_denial_layer layer;
+    int line; /* 0: of no line */
+    struct px_buffer what, hint;
+};
+
 /* The fields that the child has sent so far. */
 struct px_child_result {
     bool locked, done;
+    bool lost;                              /* a denial of the host's, for want of memory */
     bool ready;                             /* for signals, where the run asked to be told */
     uint64_t locked_cpu_ns, locked_real_ns; /* said before anything hostile could speak */
     uint32_t counts[PX_RESULT_KINDS];
@@ -32,28 +40,48 @@ struct px_child_result {
     bool value_truncated;
     uint8_t crash[2]; /* signal, and whether the address space was used up */
     uint64_t denials_dropped;
+    struct pyexec_denial denials[PX_DENIALS_MAX];
+    size_t denial_count;
     struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion, advice;
     struct px_displays displays;
-    json_t *denials;
     pyexec_error setup; /* from SETUP_ERROR */
 };
 
+/* The C types of PX_RESULT_FIELD's types. Texts are constants. */
+#define PX_FIELD_string const char *
+#define PX_FIELD_nullable_string const char *
+#define PX_FIELD_boolean bool
+#define PX_FIELD_count uint64_t
+#define PX_FIELD_code int
+#define PX_FIELD_number double
+
 struct pyexec_result {
     pyexec_status status;
-    int exit_code;
     struct px_stream streams[2];
     struct px_child_result claims;
     bool has_value;
     bool has_value_json; /* claims.value_json is JSON of one line */
     char *error_repr, *error_type, *error_message, *error_hint, *traceback;
     int error_line;
-    json_t *files; /* array */
-    bool files_truncated;
+    struct pyexec_file_list files;
     px_layers missing;
-    double wall_ms, cpu_ms;
-    uint64_t peak_bytes;
-    json_t *session; /* object, or NULL outside of one */
-    char *json;      /* made on demand */
+/* The fields that have a row of their own. */
+#define PX_RESULT_FIELD(owner, type, key, says, meaning) PX_FIELD_##type key;
+#define PX_RESULT(...)
+#define PX_RESULT_OBJECT(...)
+#define PX_RESULT_LIST(...)
+#include "result/result.def"
+#undef PX_RESULT
+#undef PX_RESULT_FIELD
+#undef PX_RESULT_OBJECT
+#undef PX_RESULT_LIST
+    struct {
+        char *id; /* NULL: a single run */
+        bool created;
+        const char *restarted; /* NULL: the state is that of the call before, or there was none */
+        uint64_t calls;
+    } session;
+    char *json; /* made on demand */
 };
 
 pyexec_result *px_result_new(void);
@@ -65,6 +93,10 @@ int px_child_result_parse(struct px_child_result *claims, const char *packet, si
 /* After DONE: what is wrong with the result as a whole (its text is strict UTF-8, its outcome and its
  * error agree), or NULL. */
 const char *px_child_result_check(const struct px_child_result *claims);
+
+/* Adds a denial; the last one makes room for it when there are as many as may be. 0, or -1: out of memory. */
+int px_child_result_deny(struct px_child_result *claims, enum px_denial_layer layer, const char *what,
+                         const char *hint);
 
 /* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
 int px_stream_finish(struct px_stream *stream, size_t limit) __attribute__((warn_unused_result));

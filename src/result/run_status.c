@@ -51,21 +51,17 @@ static int end_by_limit(pyexec_result *result, const struct px_exit_info *ending
 }
 
 /* A denial that the host found, of no line. */
-static void deny(pyexec_result *result, enum px_denial_layer layer, const char *what, const char *hint)
+static int deny(pyexec_result *result, enum px_denial_layer layer, const char *what, const char *hint)
 {
-    json_t *denials = result->claims.denials;
-    if (json_array_size(denials) >= PX_DENIALS_MAX)
-        json_array_remove(denials, PX_DENIALS_MAX - 1);
-    px_json_append(denials, json_pack("{s:s, s:s, s:n, s:s}", "layer", px_denial_layer_name(layer), "what", what,
-                                      "line", "hint", hint));
+    return px_child_result_deny(&result->claims, layer, what, hint);
 }
 
 /* The kernel ends a process that blocks the signal of a trap, which then names no call. */
-static void deny_unnamed_call(pyexec_result *result)
+static int deny_unnamed_call(pyexec_result *result)
 {
-    deny(result, PX_DENIAL_SYSCALL, "unknown, made while SIGSYS was blocked",
-         "The sandbox does not allow this system call, and the run was ended. Leave SIGSYS "
-         "unblocked, and the next refused call will be named.");
+    return deny(result, PX_DENIAL_SYSCALL, "unknown, made while SIGSYS was blocked",
+                "The sandbox does not allow this system call, and the run was ended. Leave SIGSYS "
+                "unblocked, and the next refused call will be named.");
 }
 
 void px_run_status_workspace_full(pyexec_result *result)
@@ -141,7 +137,8 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
     }
     set_status(result, PYEXEC_STATUS_CRASHED, PYEXEC_EXIT_SIGNAL + ending->status);
     if (signal == SIGSYS) {
-        deny_unnamed_call(result);
+        if (deny_unnamed_call(result) < 0)
+            return -1;
         snprintf(text, sizeof text,
                  "SIGSYS: a system call that the sandbox does not allow, made "
                  "while SIGSYS was blocked");
@@ -186,15 +183,14 @@ static int end_by_itself(pyexec_result *result, const struct px_policy *policy)
                  policy->address_space_bytes == PX_NONE ? 0 : policy->address_space_bytes);
         return px_result_set_error(result, "MemoryError", text);
     case PX_OUTCOME_TRAPPED: {
-        size_t last = json_array_size(claims->denials);
-        const json_t *denial = last ? json_array_get(claims->denials, last - 1) : NULL;
-        const char *layer = json_string_value(json_object_get(denial, "layer"));
+        size_t last = claims->denial_count;
+        const struct pyexec_denial *denial = last ? &claims->denials[last - 1] : NULL;
         /* The denial may have been dropped (PX_DENIALS_MAX). */
-        if (layer && strcmp(layer, px_denial_layer_name(PX_DENIAL_SYSCALL)) != 0)
+        if (denial && denial->layer != PX_DENIAL_SYSCALL)
             denial = NULL;
-        const char *what = json_string_value(json_object_get(denial, "what"));
+        const char *what = denial ? px_buffer_string(&denial->what) : NULL;
         set_status(result, PYEXEC_STATUS_CRASHED, PYEXEC_EXIT_SIGNAL + SIGSYS);
-        result->error_line = (int)json_integer_value(json_object_get(denial, "line"));
+        result->error_line = denial ? denial->line : 0;
         snprintf(text, sizeof text, "SIGSYS: the system call %.200s is not allowed", what ? what : "(unknown)");
         return px_result_set_error(result, "Crashed", text);
     }

@@ -194,14 +194,20 @@ static void show_displays(struct run *run, size_t shown)
 {
     const struct px_displays *displays = &run->result->claims.displays;
     const pyexec_request *request = run->context->request;
-    if (!request->display || shown == displays->count)
+    if ((!request->display && !request->display_object) || shown == displays->count)
         return;
     for (int which = 0; which < 2; which++)
         if (run->child.streams[which] >= 0 && !drain(run, which, 1 << 20))
             px_close_fd(&run->child.streams[which]);
-    for (size_t i = shown; i < displays->count; i++)
-        if (request->display(request->display_data, displays->items[i], strlen(displays->items[i])))
+    for (size_t i = shown; i < displays->count && !run->ending.protocol; i++) {
+        struct px_buffer px_auto_buffer text = {0};
+        if (request->display)
+            px_display_write(&displays->items[i], &text);
+        if (!px_buffer_ok(&text))
+            run->ending.protocol = px_no_memory;
+        else if (px_request_show(request, &displays->items[i], &text))
             pyexec_request_cancel(run->context->request);
+    }
 }
 
 /* Takes packets from the channel. -1: there will be no more. */
@@ -232,6 +238,8 @@ static int read_channel(struct run *run)
         if (run->awaits_ready && claims->ready)
             on_ready(run);
         show_displays(run, shown);
+        if (run->ending.protocol)
+            return -1;
     }
     run->ending.protocol = px_child_result_check(claims);
     return -1;
@@ -383,7 +391,7 @@ static void collect_facts(struct run *run)
         }
     }
     run->threads = facts.threads;
-    result->peak_bytes = facts.peak_bytes;
+    result->peak_memory_bytes = facts.peak_bytes;
     ending->cpu_ns = facts.cpu_ns < 0 ? 0 : facts.cpu_ns;
     int64_t cpu = facts.cpu_ns - ending->cpu_before_ns;
     result->cpu_ms = cpu > 0 ? (double)cpu / 1e6 : 0;
@@ -399,11 +407,10 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
         px_child_kill(&run->child);
     int result = px_snapshot_take(run->child.workspace, &after, error);
     if (result == 0) {
-        json_decref(run->result->files);
-        run->result->files = px_snapshot_changes(run->child.workspace, before, &after,
-                                                 &run->context->request->return_files, &run->result->files_truncated);
-        if (!run->result->files)
-            result = px_error_oom(error);
+        result = px_snapshot_changes(run->child.workspace, before, &after, &run->context->request->return_files,
+                                     &run->result->files);
+        if (result < 0)
+            px_error_oom(error);
     }
     px_snapshot_done(&after);
     return result;

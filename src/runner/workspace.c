@@ -197,65 +197,60 @@ static bool matches(const struct px_strings *patterns, const char *path)
     return false;
 }
 
-/* The contents as base64, or NULL with errno when they can't be had within `*left`. */
-static json_t *contents(int folder, const struct px_snapshot_entry *entry, size_t *left)
+/* 0, or -1 with errno when the contents can't be had within `left`. */
+static int read_contents(int folder, const struct px_snapshot_entry *entry, size_t left, struct px_buffer *ret)
 {
     struct stat status;
     px_auto_fd int fd = px_open_beneath(folder, entry->path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0 || fstat(fd, &status) < 0)
-        return NULL;
-    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > *left) {
+        return -1;
+    if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > left) {
         errno = EFBIG;
-        return NULL;
+        return -1;
     }
-    struct px_buffer px_auto_buffer bytes = {0}, encoded = {0};
-    if (px_read_all(fd, &bytes, *left) < 0)
-        return NULL;
-    px_base64_encode(&encoded, px_buffer_string(&bytes), bytes.length);
-    json_t *string = json_string(px_buffer_string(&encoded));
-    if (string)
-        *left -= bytes.length;
-    else
-        errno = ENOMEM;
-    return string;
+    return px_read_all(fd, ret, left);
 }
 
 struct changes {
     int folder;
     const struct px_strings *patterns;
-    json_t *list;
+    struct pyexec_file_list *list;
     size_t left;
-    bool truncated;
+    bool failed;
 };
 
 static void add_change(struct changes *changes, const struct px_snapshot_entry *entry, const char *change)
 {
     bool deleted = strcmp(change, "deleted") == 0;
-    if (json_array_size(changes->list) >= CHANGES_MAX) {
-        changes->truncated = true;
+    if (changes->list->count >= CHANGES_MAX) {
+        changes->list->truncated = true;
         return;
     }
-    struct px_buffer px_auto_buffer path = {0};
-    px_utf8_repair(&path, entry->path, strlen(entry->path));
-    json_t *content = NULL;
-    if (!deleted && matches(changes->patterns, entry->path)) {
-        content = contents(changes->folder, entry, &changes->left);
-        if (!content && is_host_failure(errno))
-            px_json_break(changes->list);
-        else if (!content)
-            changes->truncated = true;
+    struct pyexec_file *file = px_file_list_add(changes->list, entry->path);
+    if (!file) {
+        changes->failed = true;
+        return;
     }
-    px_json_append(changes->list, json_pack("{s:s, s:I, s:s, s:o}", "path", px_buffer_string(&path), "bytes",
-                                            (json_int_t)(deleted ? 0 : entry->size), "change", change, "content_base64",
-                                            content ? content : json_null()));
+    file->bytes = deleted ? 0 : entry->size;
+    file->change = change;
+    if (deleted || !matches(changes->patterns, entry->path))
+        return;
+    file->has_content = read_contents(changes->folder, entry, changes->left, &file->content) == 0;
+    if (file->has_content)
+        changes->left -= file->content.length;
+    else if (is_host_failure(errno))
+        changes->failed = true;
+    else
+        changes->list->truncated = true;
 }
 
-json_t *px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
-                            const struct px_strings *patterns, bool *ret_truncated)
+int px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
+                        const struct px_strings *patterns, struct pyexec_file_list *ret)
 {
-    struct changes changes = {folder, patterns, json_array(), CONTENTS_MAX, before->truncated || after->truncated};
+    struct changes changes = {folder, patterns, ret, CONTENTS_MAX, false};
     size_t b = 0, a = 0;
-    while (changes.list && (b < before->count || a < after->count)) {
+    ret->truncated = before->truncated || after->truncated;
+    while (!changes.failed && (b < before->count || a < after->count)) {
         int order = b >= before->count  ? 1
                     : a >= after->count ? -1
                                         : strcmp(before->entries[b].path, after->entries[a].path);
@@ -270,8 +265,7 @@ json_t *px_snapshot_changes(int folder, const struct px_snapshot *before, const 
             b++;
         }
     }
-    *ret_truncated = changes.truncated;
-    return json_is_array(changes.list) ? changes.list : NULL;
+    return changes.failed ? -1 : 0;
 }
 
 /* What the host makes is given to the folder's owner: the run's user, in a workspace made by
@@ -458,53 +452,50 @@ int px_workspace_delete(int folder, const char *path, pyexec_error *error)
     return 0;
 }
 
-static json_t *describe_entry(const char *name, const struct stat *status)
+static int add_folder_entry(struct pyexec_file_list *list, const char *name, const struct stat *status)
 {
-    px_auto_buffer struct px_buffer shown = {0};
     mode_t mode = status->st_mode;
-    const char *kind = S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "folder" : S_ISLNK(mode) ? "link" : "other";
-    px_utf8_repair(&shown, name, strlen(name));
-    return json_pack("{s:s, s:s, s:I, s:i, s:I}", "name", px_buffer_string(&shown), "kind", kind, "bytes",
-                     (json_int_t)status->st_size, "mode", (int)(mode & 07777), "modified_ns",
-                     (json_int_t)px_timespec_ns(status->st_mtim));
+    struct pyexec_file *file = px_file_list_add(list, name);
+    if (!file)
+        return -1;
+    file->kind = S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "folder" : S_ISLNK(mode) ? "link" : "other";
+    file->bytes = (uint64_t)status->st_size;
+    file->mode = (int)(mode & 07777);
+    file->modified_ns = px_timespec_ns(status->st_mtim);
+    return 0;
 }
 
-json_t *px_workspace_list_folder(int folder, const char *path, bool *ret_truncated, pyexec_error *error)
+int px_workspace_list_folder(int folder, const char *path, struct pyexec_file_list *ret, pyexec_error *error)
 {
     px_auto_fd int fd = px_open_beneath(folder, *path ? path : ".", O_RDONLY | O_DIRECTORY, 0);
     DIR *opened = fd < 0 ? NULL : fdopendir(fd);
-    if (!opened) {
-        path_failed(path, "list_folder", errno, error);
-        return NULL;
-    }
+    if (!opened)
+        return path_failed(path, "list_folder", errno, error);
     (void)TAKE_FD(fd);
-    json_t *entries = json_array();
     struct dirent *item;
     size_t count = 0;
-    while ((item = next_entry(opened)) && count++ < ENTRIES_MAX) {
+    int failed = 0;
+    while (!failed && (item = next_entry(opened)) && count++ < ENTRIES_MAX) {
         struct stat status;
         if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0 &&
-            fstatat(dirfd(opened), item->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0)
-            px_json_append(entries, describe_entry(item->d_name, &status));
+            fstatat(dirfd(opened), item->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            add_folder_entry(ret, item->d_name, &status) < 0)
+            failed = ENOMEM;
     }
-    int failed = item ? 0 : errno;
-    *ret_truncated = item;
+    if (!failed && !item)
+        failed = errno;
+    ret->truncated = item;
     closedir(opened);
-    if (!failed && json_is_array(entries))
-        return entries;
-    json_decref(entries);
-    path_failed(path, "list_folder", failed ? failed : ENOMEM, error);
-    return NULL;
+    return failed ? path_failed(path, "list_folder", failed, error) : 0;
 }
 
-json_t *px_snapshot_list(const struct px_snapshot *snapshot)
+int px_snapshot_list(const struct px_snapshot *snapshot, struct pyexec_file_list *ret)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < snapshot->count; i++) {
-        struct px_buffer px_auto_buffer path = {0};
-        px_utf8_repair(&path, snapshot->entries[i].path, strlen(snapshot->entries[i].path));
-        px_json_append(list, json_pack("{s:s, s:I}", "path", px_buffer_string(&path), "bytes",
-                                       (json_int_t)snapshot->entries[i].size));
+    for (size_t i = 0; i < snapshot->count; i++) {
+        struct pyexec_file *file = px_file_list_add(ret, snapshot->entries[i].path);
+        if (!file)
+            return -1;
+        file->bytes = snapshot->entries[i].size;
     }
-    return list;
+    return 0;
 }

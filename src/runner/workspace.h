@@ -5,11 +5,11 @@
 #ifndef PX_RUNNER_WORKSPACE_H
 #define PX_RUNNER_WORKSPACE_H
 
-#include "base/json.h"
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "policy/policy.h"
+#include "result/file_list.h"
 
 /* One regular file as it was. */
 struct px_snapshot_entry {
@@ -33,10 +33,10 @@ struct px_snapshot {
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error);
 void px_snapshot_done(struct px_snapshot *snapshot);
 
-/* The `files` array of a result: at most 1,000 changes; contents of those that match a pattern,
- * at most 8 MiB in all. Sets *ret_truncated when something was left out. NULL: no memory. */
-json_t *px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
-                            const struct px_strings *patterns, bool *ret_truncated);
+/* The files of a result: at most 1,000 changes; contents of those that match a pattern, at most 8 MiB in all.
+ * 0, or -1: no memory, or the host fails. */
+int px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
+                        const struct px_strings *patterns, struct pyexec_file_list *ret);
 
 /* Makes a folder with those above it. The path is relative and checked (px_request_check_path).
  * Fails with invalid_request, "outside sandbox" when a symbolic link stands in the way. */
@@ -67,11 +67,11 @@ int px_workspace_read(int folder, const char *path, size_t limit, struct px_buff
 /* Removes a file, or an empty folder. */
 int px_workspace_delete(int folder, const char *path, pyexec_error *error);
 
-/* The entries of one folder ("" is the workspace), at most 20,000: [{"name", "kind" ("file", "folder", "link",
- * "other"), "bytes", "mode", "modified_ns"}]. NULL on failure: sys_errno is ENOENT, ENOTDIR or others. */
-json_t *px_workspace_list_folder(int folder, const char *path, bool *ret_truncated, pyexec_error *error);
+/* The entries of one folder ("" is the workspace), at most 20,000. -1: sys_errno is ENOENT, ENOTDIR or others; what
+ * is in *ret is the caller's to free then too. */
+int px_workspace_list_folder(int folder, const char *path, struct pyexec_file_list *ret, pyexec_error *error);
 
-/* [{"path", "bytes"}]; NULL: out of memory. */
-json_t *px_snapshot_list(const struct px_snapshot *snapshot);
+/* All files. 0, or -1: out of memory; what is in *ret is the caller's to free then too. */
+int px_snapshot_list(const struct px_snapshot *snapshot, struct pyexec_file_list *ret);
 
 #endif

@@ -7,11 +7,14 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "policy/fields.h"
+#include "result/result_rows.h"
 #include "serve/server.h"
+
+#define SCHEMAS "#/components/schemas/"
 
 static json_t *reference(const char *name)
 {
-    return json_sprintf("#/components/schemas/%s", name);
+    return json_sprintf(SCHEMAS "%s", name);
 }
 
 static json_t *schema_of(const char *name)
@@ -43,10 +46,10 @@ static json_t *field_schema(const struct px_field *field)
     return schema;
 }
 
-static json_t *policy_schema(pyexec_executor *executor)
+static json_t *policy_schema(const struct px_policy *policy)
 {
     json_t *properties = json_object();
-    px_auto_json json_t *defaults = px_json_loads(pyexec_executor_policy_json(executor), 0, NULL);
+    px_auto_json json_t *defaults = px_policy_to_json(policy);
     for (size_t i = 0; i < px_policy_table.count; i++) {
         const char *name = px_policy_table.fields[i].info.name;
         json_t *schema = field_schema(&px_policy_table.fields[i]);
@@ -116,47 +119,7 @@ static const char *const request_members[] = {
 };
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};
-static const char *const result_members[] = {
-    "status:string ok, error, timeout, cpu_limit, memory_limit, killed, crashed or cancelled.",
-    "exit_code:integer",
-    "stdout:string",
-    "stdout_truncated:boolean",
-    "stdout_bytes:integer",
-    "stderr:string",
-    "stderr_truncated:boolean",
-    "stderr_bytes:integer",
-    "last_value_repr:string? The repr of the last expression.",
-    "last_value_truncated:boolean",
-    "last_value_json:any The last value as JSON, when asked for.",
-    "last_value_json_error:string? Why there is none.",
-    "error_repr:string?",
-    "error:#Error?",
-    "display:[#Display",
-    "display_dropped:integer",
-    "files:[#ChangedFile",
-    "files_truncated:boolean",
-    "denials:[#Denial",
-    "denials_dropped:integer",
-    "missing_layers:[string",
-    "usage:#Usage",
-    "session:#SessionOfResult?",
-};
-static const char *const error_members[] = {"type:string", "message:string", "line:integer?", "traceback:string?",
-                                            "hint:string? What to do instead."};
-static const char *const changed_members[] = {"path:string", "bytes:integer", "change:string", "content_base64:string"};
-static const char *const denial_members[] = {"layer:string", "what:string", "line:integer?", "hint:string?"};
-static const char *const display_members[] = {
-    "data:object By MIME type: text and JSON as they are, all others in base64.", "metadata:object",
-    "last_value:boolean The last expression's."};
-static const char *const usage_members[] = {"wall_ms:number", "cpu_ms:number", "peak_memory_bytes:integer"};
-static const char *const of_result_members[] = {"id:string", "created:boolean", "restarted:string?",
-                                                "execution_count:integer"};
-static const char *const session_members[] = {
-    "id:string",      "busy:boolean",    "execution_count:integer",
-    "age_ms:integer", "idle_ms:integer", "restarted:string? Why the one of this id before ended.",
-    "policy:#Policy"};
 static const char *const sessions_members[] = {"sessions:[#Session"};
-static const char *const file_members[] = {"path:string", "bytes:integer"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",
                                               "hint:string What to do."};
@@ -179,11 +142,41 @@ static void add_bounds(json_t *schemas)
     px_json_set(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
 }
 
-static json_t *make_schemas(pyexec_executor *executor)
+/* The objects of result.def. */
+static void add_result_schemas(json_t *schemas)
+{
+    static const struct {
+        enum px_result_owner owner;
+        const char *name, *required;
+    } objects[] = {
+        {PX_OWNER_Result, "Result", "status"},
+        {PX_OWNER_Error, "Error", NULL},
+        {PX_OWNER_Display, "Display", "data"},
+        {PX_OWNER_ChangedFile, "ChangedFile", NULL},
+        {PX_OWNER_Denial, "Denial", NULL},
+        {PX_OWNER_Usage, "Usage", NULL},
+        {PX_OWNER_SessionOfResult, "SessionOfResult", NULL},
+        {PX_OWNER_File, "File", "path"},
+        {PX_OWNER_Session, "Session", "id"},
+    };
+    for (size_t i = 0; i < PX_COUNT(objects); i++) {
+        json_t *schema = px_result_schema(objects[i].owner, SCHEMAS);
+        if (objects[i].required)
+            px_json_set(schema, "required", json_pack("[s]", objects[i].required));
+        px_json_set(schemas, objects[i].name, schema);
+    }
+    /* A caller sees its own sessions alone: whose they are is left out. */
+    json_t *session = json_object_get(json_object_get(schemas, "Session"), "properties");
+    px_auto_json json_t *details = px_result_schema(PX_OWNER_SessionDetails, SCHEMAS);
+    json_object_del(session, "principal");
+    px_json_merge(session, json_incref(json_object_get(details, "properties")));
+}
+
+static json_t *make_schemas(const struct px_policy *policy)
 {
     json_t *schemas = json_pack(
         "{s:o, s:{s:s, s:s, s:{s:s}}, s:{s:s, s:{s:s}}, s:{s:s, s:{s:[{s:s},{s:s, s:{s:{s:s}}, s:b, s:[s]}]}}}",
-        "Policy", policy_schema(executor), "Inputs", "type", "object", "description",
+        "Policy", policy_schema(policy), "Inputs", "type", "object", "description",
         "Variable name to JSON value: set before the code runs.", "propertyNames", "pattern",
         "^[A-Za-z_][A-Za-z0-9_]*$", "Environment", "type", "object", "additionalProperties", "type", "string", "Files",
         "type", "object", "additionalProperties", "anyOf", "type", "string", "type", "object", "properties", "base64",
@@ -191,19 +184,11 @@ static json_t *make_schemas(pyexec_executor *executor)
 #define ADD(name, members, closed, required) add_object(schemas, name, members, PX_COUNT(members), closed, required)
     ADD("ExecuteRequest", request_members, true, "code");
     ADD("SessionRequest", session_request_members, true, NULL);
-    ADD("Result", result_members, false, "status");
-    ADD("Error", error_members, false, NULL);
-    ADD("Display", display_members, false, "data");
-    ADD("ChangedFile", changed_members, false, NULL);
-    ADD("Denial", denial_members, false, NULL);
-    ADD("Usage", usage_members, false, NULL);
-    ADD("SessionOfResult", of_result_members, false, NULL);
-    ADD("Session", session_members, false, "id");
     ADD("Sessions", sessions_members, false, "sessions");
-    ADD("File", file_members, false, "path");
     ADD("FileList", file_list_members, false, "files");
     ADD("Problem", problem_members, false, "code");
 #undef ADD
+    add_result_schemas(schemas);
     add_bounds(schemas);
     return schemas;
 }
@@ -338,7 +323,7 @@ static json_t *operation(const struct px_route *route)
     return object;
 }
 
-char *px_openapi_make(pyexec_executor *executor)
+char *px_openapi_make(const struct px_policy *policy)
 {
     json_t *paths = json_object();
     for (size_t i = 0; i < px_route_count; i++) {
@@ -364,6 +349,6 @@ char *px_openapi_make(pyexec_executor *executor)
         "Apache-2.0", "identifier", "Apache-2.0", "servers", "url", "/", "tags", "name", "runs", "description",
         "Code that runs.", "name", "sessions", "description", "State that stays between calls.", "name", "files",
         "description", "A session's workspace.", "name", "server", "description", "Probes and metrics.", "security",
-        "token", "paths", paths, "components", "schemas", make_schemas(executor), "securitySchemes", "token", "type",
+        "token", "paths", paths, "components", "schemas", make_schemas(policy), "securitySchemes", "token", "type",
         "http", "scheme", "bearer"));
 }

@@ -3,9 +3,9 @@
 #ifndef PX_SERVE_OPENAPI_H
 #define PX_SERVE_OPENAPI_H
 
-#include "pyexec.h"
+#include "policy/policy.h"
 
-/* JSON text for free(), or NULL. The defaults of the policy are the executor's. */
-char *px_openapi_make(pyexec_executor *executor);
+/* JSON text for free(), or NULL. The policy has the defaults of requests. */
+char *px_openapi_make(const struct px_policy *policy);
 
 #endif

@@ -8,10 +8,12 @@
 #define PX_SERVE_SERVE_H
 
 #include "policy/config.h"
+#include "policy/policy.h"
 #include "pyexec.h"
 
 struct px_serve_options {
-    const char *executor_json; /* for pyexec_executor_open() */
+    const char *executor_json;      /* for pyexec_executor_open() */
+    const struct px_policy *policy; /* the same as in executor_json */
     const struct px_serve_config *config;
     int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
     int64_t max_asleep;     /* runs beside them that sleep */

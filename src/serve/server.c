@@ -67,8 +67,7 @@ static int limit_sessions(struct px_server *server, pyexec_error *error)
  * sessions of others are its own. */
 static int check_network(const struct px_server *server, pyexec_error *error)
 {
-    px_auto_json json_t *policy = px_json_loads(pyexec_executor_policy_json(server->executor), 0, NULL);
-    if (server->principals.path || json_is_true(json_object_get(policy, "disable_networking")))
+    if (server->principals.path || server->options->policy->disable_networking)
         return 0;
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].tcp) {
@@ -116,7 +115,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     if (limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
         px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
         return -1;
-    server->openapi = px_openapi_make(server->executor);
+    server->openapi = px_openapi_make(options->policy);
     if (!server->openapi)
         return px_error_oom(error);
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||

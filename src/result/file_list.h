@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of a workspace: those that a run changed, those of a session, the entries of one folder. */
+#ifndef PX_RESULT_FILE_LIST_H
+#define PX_RESULT_FILE_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "pyexec.h"
+
+struct pyexec_file {
+    char *path; /* valid UTF-8; in a folder its name */
+    uint64_t bytes;
+    const char *change;       /* of a run: created, modified or deleted */
+    struct px_buffer content; /* of a run, where has_content */
+    bool has_content;
+    const char *kind; /* of a folder: file, folder, link or other */
+    int mode;
+    int64_t modified_ns;
+};
+
+struct pyexec_file_list {
+    struct pyexec_file *items;
+    size_t count;
+    bool truncated; /* there is more */
+};
+
+/* A new last item whose path is the name with U+FFFD for what is not UTF-8. NULL: out of memory. */
+struct pyexec_file *px_file_list_add(struct pyexec_file_list *list, const char *path);
+void px_file_list_done(struct pyexec_file_list *list);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of result.def as data: what each member is called, its type and meaning, without how it is had. */
+#ifndef PX_RESULT_RESULT_ROWS_H
+#define PX_RESULT_RESULT_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/json.h"
+
+/* The objects of result.def by their names in OpenAPI. */
+#define PX_RESULT_OWNERS(X) \
+    X(Result) \
+    X(Error) \
+    X(Display) \
+    X(ChangedFile) \
+    X(Denial) \
+    X(Usage) \
+    X(SessionOfResult) \
+    X(File) \
+    X(FolderEntry) \
+    X(Session) \
+    X(SessionDetails)
+
+enum px_result_owner {
+#define PX_OWNER(name) PX_OWNER_##name,
+    PX_RESULT_OWNERS(PX_OWNER)
+#undef PX_OWNER
+        PX_OWNER_COUNT
+};
+
+/* Types by their names in result.def: PX_RESULT_TYPES(X): X(name, JSON Schema type, may be null). "" is any. */
+#define PX_RESULT_TYPES(X) \
+    X(status, "string", false) \
+    X(string, "string", false) \
+    X(nullable_string, "string", true) \
+    X(text, "string", false) \
+    X(nullable_text, "string", true) \
+    X(base64, "string", true) \
+    X(boolean, "boolean", false) \
+    X(count, "integer", false) \
+    X(code, "integer", false) \
+    X(time, "integer", false) \
+    X(line, "integer", true) \
+    X(number, "number", false) \
+    X(any, "", true) \
+    X(forms, "object", false) \
+    X(object, "object", false) \
+    X(layers, "array", false) \
+    X(Policy, "object", false)
+
+enum px_result_type {
+#define PX_TYPE(name, schema, null) PX_TYPE_##name,
+    PX_RESULT_TYPES(PX_TYPE)
+#undef PX_TYPE
+        PX_TYPE_OBJECT,
+    PX_TYPE_LIST,
+    PX_TYPE_COUNT
+};
+
+struct px_result_row {
+    enum px_result_owner owner;
+    enum px_result_type type;
+    enum px_result_owner of; /* of PX_TYPE_OBJECT and PX_TYPE_LIST */
+    bool null;               /* of PX_TYPE_OBJECT: there may be none */
+    const char *key;
+    const char *says; /* FACT, CLAIM, EITHER */
+    const char *meaning;
+};
+extern const struct px_result_row px_result_rows[];
+extern const size_t px_result_row_count;
+
+/* The JSON Schema of an object, new. Objects within it are {"$ref": PREFIX + name}, or themselves where the prefix
+ * is NULL. */
+json_t *px_result_schema(enum px_result_owner owner, const char *prefix);
+
+/* A Markdown table of the members that a run's result has, for docs/results.md. */
+void px_result_describe(struct px_buffer *out);
+
+#endif

@@ -485,7 +485,9 @@ PYEXEC_API bool pyexec_result_session_created(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_session_restarted(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_session_execution_count(const pyexec_result *result);
 
-/* The names of the layers that it went without. NULL: no such index. */
+/* The name of what kept the run apart: "full", "container" or "reduced" (docs/security.md), and the names of the
+ * layers that it went without. NULL: no such index. */
+PYEXEC_API const char *pyexec_result_tier(const pyexec_result *result);
 PYEXEC_API size_t pyexec_result_missing_layer_count(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_missing_layer(const pyexec_result *result, size_t index);
 

@@ -20,6 +20,13 @@ static const char *text_of(const struct px_buffer *text, size_t *ret_length)
     return px_buffer_string(text);
 }
 
+/* "full": every required layer holds. PX_TIER_CONTAINER: namespaces are missing, all else holds. */
+static const char *tier_of(px_layers missing)
+{
+    px_layers lost = missing & px_layers_required();
+    return !lost ? "full" : !(lost & ~px_layers_find(PX_TIER_CONTAINER)) ? PX_TIER_CONTAINER : "reduced";
+}
+
 #define PX_GET_string(item, name, value) \
     const char *name(const item *it) \
     { \

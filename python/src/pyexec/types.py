@@ -183,6 +183,7 @@ class Result:
     files_truncated: bool = False
     denials: Sequence[Denial] = ()
     denials_dropped: int = 0
+    tier: str = ""
     missing_layers: Sequence[str] = ()
     usage: Usage = Usage()
     session: Optional[SessionInfo] = None

@@ -333,6 +333,11 @@ public class PyExecutionResult {
         return (String) rest.get("last_value_json_error");
     }
 
+    /** @return what kept the execution apart: full, container or reduced; null from a program that does not say */
+    public String getTier() {
+        return (String) rest.get("tier");
+    }
+
     /** @return the isolation layers that this execution went without */
     public List<String> getMissingLayers() {
         List<String> layers = new ArrayList<>();

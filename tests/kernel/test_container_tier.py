@@ -64,11 +64,12 @@ def test_without_the_word_nothing_runs_and_the_hint_has_it(contained):
 
 def test_each_result_names_the_layers_that_are_lost(contained, nothing_left):
     result = run_json(contained, "--allow-missing", "container", "-c", "6 * 7")
-    assert (result["last_value_repr"], result["missing_layers"]) == ("42", LOST), result
+    assert (result["last_value_repr"], result["missing_layers"], result["tier"]) == ("42", LOST, "container"), result
 
 
 def test_the_word_takes_nothing_away_where_the_layers_are(pyexec, nothing_left):
-    assert pyexec.result("1", "--allow-missing", "container")["missing_layers"] == []
+    result = pyexec.result("1", "--allow-missing", "container")
+    assert (result["missing_layers"], result["tier"]) == ([], "full")
 
 
 @pytest.mark.parametrize("profile", ["no Landlock", "no seccomp"])

@@ -37,6 +37,12 @@ const char *pyexec_executor_info_json(pyexec_executor *executor)
     return "{\"version\":\"0\"}";
 }
 
+const char *pyexec_executor_python(pyexec_executor *executor)
+{
+    (void)executor;
+    return "3.11.2 (fuzz)";
+}
+
 const char *pyexec_executor_policy_json(pyexec_executor *executor)
 {
     (void)executor;
@@ -122,6 +128,17 @@ int pyexec_session_list_files(pyexec_executor *executor, const char *id, char **
     return strlen(id) > 20 ? no_session(id, error) : give(ret, "[]");
 }
 
+int pyexec_session_files(pyexec_executor *executor, const char *id, const char *path, pyexec_file_list **ret,
+                         pyexec_error *error)
+{
+    (void)executor, (void)path;
+    if (strlen(id) > 20)
+        return no_session(id, error);
+    *ret = calloc(1, sizeof **ret);
+    require(*ret && px_file_list_add(*ret, id));
+    return 0;
+}
+
 int pyexec_session_read_file(pyexec_executor *executor, const char *id, const char *path, void **ret,
                              size_t *ret_length, pyexec_error *error)
 {
@@ -146,8 +163,8 @@ int pyexec_session_delete_file(pyexec_executor *executor, const char *id, const 
     return px_request_check_path(path, "path", error);
 }
 
-int pyexec_session_create(pyexec_executor *executor, const char *id, const char *policy, const char *ceiling,
-                          pyexec_error *error)
+int pyexec_session_create_object(pyexec_executor *executor, const char *id, json_t *policy, json_t *ceiling,
+                                 pyexec_error *error)
 {
     (void)executor, (void)policy, (void)ceiling;
     return strlen(id) > 20 ? no_session(id, error) : 0;

@@ -60,14 +60,16 @@ static void require_message(const char *line, size_t length)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static pyexec_executor *executor;
+    static struct px_policy policy;
     pyexec_error error;
     px_auto_fd int input = memfd_create("input", MFD_CLOEXEC);
     px_auto_fd int output = memfd_create("output", MFD_CLOEXEC);
     px_auto_buffer struct px_buffer answers = {0};
     require(executor || pyexec_executor_open("{}", &executor, &error) == 0);
+    require(policy.python_bin || px_policy_init(&policy, &error) == 0);
     require(input >= 0 && output >= 0 && px_write_all(input, data, size) == 0);
     require(px_write_all(input, LAST, sizeof LAST - 1) == 0 && lseek(input, 0, SEEK_SET) == 0);
-    require(px_mcp_stdio(executor, input, output, -1, &error) == 0);
+    require(px_mcp_stdio(executor, &policy, input, output, -1, &error) == 0);
     require(lseek(output, 0, SEEK_SET) == 0 && px_read_all(output, &answers, 1u << 30) == 0);
     const char *at = px_buffer_string(&answers), *end;
     bool answered = false;

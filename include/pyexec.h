@@ -157,6 +157,9 @@ PYEXEC_API const char *pyexec_executor_missing_layers_json(pyexec_executor *exec
  * Lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_info_json(pyexec_executor *executor);
 
+/* The interpreter's version, such as "3.11.2 (main, …)". Lives as long as the executor. */
+PYEXEC_API const char *pyexec_executor_python(pyexec_executor *executor);
+
 /* What one execution is asked to do. NULL: out of memory or descriptors (it holds one). */
 PYEXEC_API pyexec_request *pyexec_request_new(void);
 PYEXEC_API void pyexec_request_free(pyexec_request *request);
@@ -199,6 +202,11 @@ PYEXEC_API int pyexec_request_add_file(pyexec_request *request, const char *path
 
 /* A glob pattern; the contents of changed files that match it come with the result. */
 PYEXEC_API int pyexec_request_add_return_file(pyexec_request *request, const char *pattern);
+
+/* Keys that pyexec_request_set_json() refuses from now on with PYEXEC_INVALID_REQUEST, for callers who are not trusted
+ * with them. PYEXEC_NO_HOST_WORKSPACE: `workspace`, a folder of the host. */
+enum { PYEXEC_NO_HOST_WORKSPACE = 1 };
+PYEXEC_API void pyexec_request_restrict(pyexec_request *request, unsigned what);
 
 /* Everything of an execute request as one JSON object (docs/rpc.md, execute_once). */
 PYEXEC_API int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length, pyexec_error *error);
@@ -424,6 +432,8 @@ PYEXEC_API uint64_t pyexec_result_stderr_bytes(const pyexec_result *result);
 
 /* The repr of the last expression, or NULL when there was none or it was None. */
 PYEXEC_API const char *pyexec_result_last_value(const pyexec_result *result);
+/* The same, which may have NUL characters, with its length. */
+PYEXEC_API const char *pyexec_result_last_value_text(const pyexec_result *result, size_t *length);
 PYEXEC_API bool pyexec_result_last_value_truncated(const pyexec_result *result);
 
 /* The last value as JSON text, when the request asked for it (`value_json`; docs/results.md has the
@@ -515,6 +525,19 @@ PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, boo
  * ret  a JSON object {"clone": {"p50": µs, "p90": µs, "p99": µs}, "clone_namespaces": {…},
  *      "socket_round_trip": {…}, "socket_round_trip_first": {…}}; free it with free(). */
 PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error);
+
+/* ---- For programs that use jansson themselves ----
+ *
+ * The same as the functions of these names without "_object", with a json_t in place of text: nothing is written and
+ * parsed again. It must be the jansson that the library is linked with. Objects that go in are shared, not copied, and
+ * must not change as long as the request lives; an object that comes out is the caller's (json_decref()). */
+struct json_t;
+PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
+PYEXEC_API void pyexec_request_set_ceiling_object(pyexec_request *request, struct json_t *policy);
+PYEXEC_API int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, struct json_t *policy,
+                                            struct json_t *ceiling, pyexec_error *error);
+PYEXEC_API int pyexec_doctor_object(const char *policy_json, const char *host_json, bool selftest, struct json_t **ret,
+                                    pyexec_error *error);
 
 #ifdef __cplusplus
 }

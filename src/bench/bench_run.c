@@ -240,10 +240,11 @@ static void measure_preloaded(struct bench *bench, const struct bench_plan *plan
 /* The real interpreter, so that a launcher script's start is not counted as Python's. */
 static int find_python(struct bench *bench, const struct cli_settings *settings, pyexec_error *error)
 {
-    px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
-    if (cli_settings_json(settings, &policy, &host, error) < 0 || pyexec_doctor(policy, host, false, &text, error) < 0)
+    px_auto_free char *policy = NULL, *host = NULL;
+    json_t *doctor;
+    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
+        pyexec_doctor_object(policy, host, false, &doctor, error) < 0)
         return -1;
-    json_t *doctor = px_json_loads(text, 0, NULL);
     const char *path = json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
     bench->python = strdup(path && *path ? path : settings->policy.python_bin);
     json_decref(doctor);

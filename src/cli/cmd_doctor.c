@@ -165,14 +165,16 @@ static int render(struct page *page, const json_t *doctor)
     return possible && !missing && !escaped ? CLI_EXIT_OK : CLI_EXIT_UNSAFE;
 }
 
-static int report(const char *text, bool as_json, pyexec_error *error)
+/* Takes the findings. */
+static int report(json_t *doctor, bool as_json, pyexec_error *error)
 {
-    json_t *doctor = px_json_loads(text, 0, NULL);
-    if (!doctor)
-        return px_error_set(error, PYEXEC_INTERNAL, "doctor: the findings are no JSON");
     struct page page = {.colours = cli_colours()};
     int status = render(&page, doctor);
-    json_decref(doctor);
+    px_auto_free char *text = px_json_take_text(doctor);
+    if (as_json && !text) {
+        px_buffer_done(&page.out);
+        return px_error_oom(error);
+    }
     if (as_json) {
         page.out.length = 0;
         px_buffer_printf(&page.out, "%s\n", text);
@@ -194,13 +196,14 @@ static int run(const struct cli_arguments *arguments, void *target)
         px_error_hint(&error, "Give --fix, with --yes and --unit if you want them, and without --json.");
         return cli_fail(&error);
     }
-    px_auto_free char *policy = NULL, *host = NULL, *text = NULL;
+    px_auto_free char *policy = NULL, *host = NULL;
+    json_t *doctor;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     if (cli_settings_load(&settings, arguments, &error) < 0 ||
         cli_settings_json(&settings, &policy, &host, &error) < 0 ||
-        pyexec_doctor(policy, host, true, &text, &error) < 0)
+        pyexec_doctor_object(policy, host, true, &doctor, &error) < 0)
         return cli_fail(&error);
-    int status = report(text, options->json, &error);
+    int status = report(doctor, options->json, &error);
     return status < 0 ? cli_fail(&error) : status;
 }
 

@@ -42,13 +42,9 @@ static void free_reader(struct repl_reader **reader)
 
 static void note_restart(struct repl *repl, pyexec_result *result)
 {
-    const char *text = pyexec_result_json(result);
-    json_t *object = text ? px_json_loads(text, 0, NULL) : NULL;
-    const json_t *session = json_object_get(object, "session");
-    const char *reason = json_string_value(json_object_get(session, "restarted"));
+    const char *reason = pyexec_result_session_restarted(result);
     if (reason)
         snprintf(repl->restarted, sizeof repl->restarted, "%s", reason);
-    json_decref(object);
 }
 
 static void say_restart(struct repl *repl)
@@ -214,7 +210,7 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     if (interactive && may_read_input(px_buffer_string(cell)))
         pyexec_request_set_stdin_fd(request, STDIN_FILENO);
     pyexec_request_set_output(request, write_output, &output);
-    pyexec_request_set_display(request, run_display_write, &output.stream);
+    pyexec_request_set_display_object(request, run_display_write, &output.stream);
     repl_signals_hold(request);
     int executed = pyexec_execute(repl->executor, SESSION, request, &result, &error);
     repl_signals_release();
@@ -323,13 +319,11 @@ static char *history_path(void)
 
 static void greet(struct repl *repl)
 {
-    json_t *info = px_json_loads(pyexec_executor_info_json(repl->executor), 0, NULL);
-    const char *python = json_string_value(json_object_get(info, "python"));
+    const char *python = pyexec_executor_python(repl->executor);
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "pyexec %s, Python %.*s in a sandbox. Ctrl-D leaves.\n", pyexec_version(),
-                     python ? (int)strcspn(python, " ") : 1, python ? python : "?");
+                     (int)strcspn(python, " "), python);
     cli_print(&line);
-    json_decref(info);
 }
 
 static int run(const struct cli_arguments *arguments, void *target)

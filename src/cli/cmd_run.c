@@ -82,7 +82,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
     px_auto(run_stream_done) struct run_stream stream = {0};
     if (!options->json) {
         pyexec_request_set_output(request, run_stream_write, &stream);
-        pyexec_request_set_display(request, run_display_write, &stream);
+        pyexec_request_set_display_object(request, run_display_write, &stream);
     }
     cli_signals_hold(request);
     int executed = pyexec_execute_once(executor, request, &result, error);

@@ -43,8 +43,8 @@ int run_stream_finish(struct run_stream *stream);
 /* A pyexec_output_fn; userdata is the struct. */
 int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
 
-/* A pyexec_display_fn; userdata is the struct. Writes displays that have a plain text to standard output. */
-int run_display_write(void *userdata, const char *json, size_t length);
+/* A pyexec_display_object_fn; userdata is the struct. Writes displays that have a plain text to standard output. */
+int run_display_write(void *userdata, const pyexec_display *display);
 
 /* Writes the displays as files display-1.png, display-2.html … into a folder, made if missing. */
 int run_displays_save(const char *folder, const pyexec_result *result, pyexec_error *error);
@@ -54,6 +54,6 @@ int run_displays_save(const char *folder, const pyexec_result *result, pyexec_er
 int run_output(struct run_stream *stream, const pyexec_result *result);
 
 /* Writes the result's changed files below a folder, made if missing. */
-int run_files_write(const char *folder, pyexec_result *result, pyexec_error *error);
+int run_files_write(const char *folder, const pyexec_result *result, pyexec_error *error);
 
 #endif

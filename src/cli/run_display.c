@@ -9,24 +9,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
-#include "base/json.h"
-#include "base/mime.h"
 #include "base/retry.h"
 #include "cli/run_command.h"
 
-int run_display_write(void *userdata, const char *text, size_t length)
+int run_display_write(void *userdata, const pyexec_display *display)
 {
-    px_auto_json json_t *display = px_json_loadb(text, length, JSON_ALLOW_NUL, NULL);
-    const json_t *plain = json_object_get(json_object_get(display, "data"), "text/plain");
     /* The repr of the last value is printed at the end. */
-    if (!json_is_string(plain) || json_is_true(json_object_get(display, "last_value")))
-        return 0;
-    int failed = run_stream_write(userdata, 1, json_string_value(plain), json_string_length(plain));
-    return failed ? failed : run_stream_write(userdata, 1, "\n", 1);
+    for (size_t i = 0; i < pyexec_display_form_count(display) && !pyexec_display_last_value(display); i++) {
+        size_t length;
+        const char *text = pyexec_display_form_data(display, i, &length);
+        if (strcmp(pyexec_display_form_type(display, i), "text/plain") != 0)
+            continue;
+        int failed = run_stream_write(userdata, 1, text, length);
+        return failed ? failed : run_stream_write(userdata, 1, "\n", 1);
+    }
+    return 0;
 }
 
 /* ---- Files ---- */
@@ -52,23 +52,6 @@ static void add_ending(struct px_buffer *name, const char *mime)
         px_buffer_add_byte(name, isalnum((unsigned char)*c) ? *c : '.');
 }
 
-static int add_bytes(struct px_buffer *bytes, const char *mime, const json_t *value)
-{
-    if (px_mime_of(mime, strlen(mime)) == PX_MIME_JSON) {
-        px_auto_free char *text = px_json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-        px_buffer_add_string(bytes, text ? text : "");
-        return text ? 0 : -1;
-    }
-    const char *text = json_string_value(value);
-    size_t length = json_string_length(value);
-    if (!text)
-        return -1;
-    if (px_mime_of(mime, strlen(mime)) == PX_MIME_BINARY)
-        return px_base64_decode(bytes, text, length);
-    px_buffer_add(bytes, text, length);
-    return 0;
-}
-
 /* Two types may have the same ending: the second file is then "display-1-2.png". `used` has the endings so far,
  * each between slashes. */
 static void add_name(struct px_buffer *name, size_t number, const char *mime, struct px_buffer *used)
@@ -86,33 +69,32 @@ static void add_name(struct px_buffer *name, size_t number, const char *mime, st
     px_buffer_printf(name, ".%s", px_buffer_shown(&ending));
 }
 
-static int write_form(int folder, size_t number, const char *mime, const json_t *value, struct px_buffer *used,
+static int write_form(int folder, size_t number, const pyexec_display *display, size_t form, struct px_buffer *used,
                       pyexec_error *error)
 {
-    px_auto_buffer struct px_buffer name = {0}, bytes = {0};
+    size_t length;
+    const char *mime = pyexec_display_form_type(display, form),
+               *bytes = pyexec_display_form_data(display, form, &length);
+    px_auto_buffer struct px_buffer name = {0};
     add_name(&name, number, mime, used);
-    if (add_bytes(&bytes, mime, value) < 0 || !px_buffer_ok(&bytes) || !px_buffer_ok(&name))
-        return px_error_set(error, PYEXEC_INTERNAL, "--save-display: bad data of %s", mime);
+    if (!px_buffer_ok(&name))
+        return px_error_oom(error);
     px_auto_fd int fd =
         px_openat(folder, px_buffer_string(&name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd >= 0 && px_write_all(fd, px_buffer_string(&bytes), bytes.length) == 0)
+    if (fd >= 0 && px_write_all(fd, bytes, length) == 0)
         return 0;
     px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't write '%s'", px_buffer_string(&name));
     return px_error_hint(error, "Nothing is overwritten: give a new or an empty folder, with room.");
 }
 
 /* All its forms except the plain text, which is written only if there is no other. */
-static int write_display(int folder, size_t number, const char *text, pyexec_error *error)
+static int write_display(int folder, size_t number, const pyexec_display *display, pyexec_error *error)
 {
-    px_auto_json json_t *display = px_json_loads(text, JSON_ALLOW_NUL, NULL);
     px_auto_buffer struct px_buffer used = {0};
-    json_t *data = json_object_get(display, "data"), *value;
-    const char *mime;
-    bool only = json_object_size(data) == 1;
-    if (!data)
-        return px_error_oom(error);
-    json_object_foreach(data, mime, value)
-        if ((only || strcmp(mime, "text/plain") != 0) && write_form(folder, number, mime, value, &used, error) < 0)
+    size_t count = pyexec_display_form_count(display);
+    for (size_t i = 0; i < count; i++)
+        if ((count == 1 || strcmp(pyexec_display_form_type(display, i), "text/plain") != 0) &&
+            write_form(folder, number, display, i, &used, error) < 0)
             return -1;
     return 0;
 }
@@ -129,7 +111,7 @@ int run_displays_save(const char *path, const pyexec_result *result, pyexec_erro
         return px_error_hint(error, "Give a folder.");
     }
     for (size_t i = 0; i < pyexec_result_display_count(result); i++)
-        if (write_display(folder, i + 1, pyexec_result_display_json(result, i), error) < 0)
+        if (write_display(folder, i + 1, pyexec_result_display(result, i), error) < 0)
             return -1;
     return 0;
 }

@@ -12,11 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
-#include "base/json.h"
 #include "base/paths.h"
 #include "base/retry.h"
 #include "cli/run_command.h"
@@ -57,7 +55,7 @@ static int open_parent(int folder, char *path, const char **ret_name)
     return TAKE_FD(parent);
 }
 
-static int write_file(int folder, const char *path, const struct px_buffer *bytes, pyexec_error *error)
+static int write_file(int folder, const char *path, const char *bytes, size_t length, pyexec_error *error)
 {
     char parts[RUN_FILE_PATH_MAX];
     const char *name = NULL;
@@ -72,7 +70,7 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
         return px_error_hint(error, "Symbolic links, pipes and devices are not written to; "
                                     "give an empty folder of your own.");
     }
-    if (px_ftruncate(fd, 0) < 0 || px_write_all(fd, px_buffer_string(bytes), bytes->length) < 0) {
+    if (px_ftruncate(fd, 0) < 0 || px_write_all(fd, bytes, length) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--output: can't write '%s'", path);
         return px_error_hint(error, "Free some space, or give another folder.");
     }
@@ -80,25 +78,18 @@ static int write_file(int folder, const char *path, const struct px_buffer *byte
 }
 
 /* One row of the result's `files`. Sets *ret_skipped if the result does not have its content. */
-static int write_row(int folder, const json_t *row, bool *ret_skipped, pyexec_error *error)
+static int write_row(int folder, const pyexec_file *file, bool *ret_skipped, pyexec_error *error)
 {
-    json_t *path = json_object_get(row, "path");
-    json_t *content = json_object_get(row, "content_base64");
-    const char *change = json_string_value(json_object_get(row, "change"));
-    if (change && strcmp(change, "deleted") == 0)
+    size_t length = 0;
+    const char *path = pyexec_file_path(file), *content = pyexec_file_content(file, &length);
+    if (strcmp(pyexec_file_change(file), "deleted") == 0)
         return 0;
-    if (!json_is_string(path) || !path_is_plain(json_string_value(path), json_string_length(path))) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the name '%s' is refused",
-                     json_is_string(path) ? json_string_value(path) : "");
+    if (!path_is_plain(path, strlen(path))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the name '%s' is refused", path);
         return px_error_hint(error, "The script chose a name that is no plain relative path.");
     }
-    *ret_skipped = !json_is_string(content);
-    if (*ret_skipped)
-        return 0;
-    px_auto_buffer struct px_buffer bytes = {0};
-    if (px_base64_decode(&bytes, json_string_value(content), json_string_length(content)) < 0)
-        return px_error_set(error, PYEXEC_INTERNAL, "--output: bad content of '%s'", json_string_value(path));
-    return write_file(folder, json_string_value(path), &bytes, error);
+    *ret_skipped = !content;
+    return content ? write_file(folder, path, content, length, error) : 0;
 }
 
 static int open_folder(const char *path, pyexec_error *error)
@@ -116,25 +107,19 @@ static int open_folder(const char *path, pyexec_error *error)
     return fd;
 }
 
-int run_files_write(const char *folder_path, pyexec_result *result, pyexec_error *error)
+int run_files_write(const char *folder_path, const pyexec_result *result, pyexec_error *error)
 {
-    const char *text = pyexec_result_json(result);
-    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
-    if (!object)
-        return px_error_oom(error);
     px_auto_fd int folder = open_folder(folder_path, error);
     if (folder < 0)
         return -1;
-    size_t index, skipped = 0;
-    json_t *row;
-    json_array_foreach(json_object_get(object, "files"), index, row) {
+    size_t skipped = 0;
+    for (size_t i = 0; i < pyexec_result_file_count(result); i++) {
         bool row_skipped = false;
-        if (write_row(folder, row, &row_skipped, error) < 0)
+        if (write_row(folder, pyexec_result_file(result, i), &row_skipped, error) < 0)
             return -1;
         skipped += row_skipped;
     }
-    bool truncated = json_is_true(json_object_get(object, "files_truncated"));
-    if (!truncated)
+    if (!pyexec_result_files_truncated(result))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: not all files came back (%zu without content)", skipped);
     return px_error_hint(error, "A result carries at most 1000 files and 8 MiB of content; "

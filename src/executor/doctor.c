@@ -255,6 +255,19 @@ static int examine(struct doctor *doctor, const struct px_policy *policy, const 
 
 int pyexec_doctor(const char *policy_json, const char *host_json, bool with_selftest, char **ret, pyexec_error *error)
 {
+    json_t *report;
+    if (pyexec_doctor_object(policy_json, host_json, with_selftest, &report, error) < 0)
+        return -1;
+    char *text = px_json_take_text(report);
+    if (!text)
+        return px_error_oom(error);
+    *ret = text;
+    return 0;
+}
+
+int pyexec_doctor_object(const char *policy_json, const char *host_json, bool with_selftest, json_t **ret,
+                         pyexec_error *error)
+{
     struct doctor doctor = {.report = json_object(), .policy_json = policy_json, .host_json = host_json};
     struct px_policy policy = {0};
     struct px_host host = {0};
@@ -274,10 +287,10 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
         result = px_policy_check(&policy, error);
     if (result == 0)
         result = examine(&doctor, &policy, &host, with_selftest, error);
-    if (result == 0) {
-        *ret = px_json_take_text(TAKE_PTR(doctor.report));
-        result = *ret ? 0 : px_error_oom(error);
-    }
+    if (result == 0 && !json_is_object(doctor.report))
+        result = px_error_oom(error);
+    if (result == 0)
+        *ret = TAKE_PTR(doctor.report);
     json_decref(policy_object);
     json_decref(host_object);
     json_decref(doctor.report);

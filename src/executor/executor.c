@@ -318,6 +318,7 @@ static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes
     /* Where the host does not offer it: nobody asked for it. */
     px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused) ? 0 : PX_LAYER_BIT(PX_LAYER_CGROUP);
     px_layers layers = all & ~missing & ~cgroup;
+    snprintf(executor->python_text, sizeof executor->python_text, "%s", px_zygotes_ready(zygotes)->python_text);
     executor->missing_json = px_json_take_text(px_layers_to_json(missing));
     executor->info_json = px_json_take_text(
         json_pack("{s:s, s:s, s:o, s:o}", "version", PX_VERSION, "python", px_zygotes_ready(zygotes)->python_text,
@@ -400,6 +401,11 @@ const char *pyexec_executor_missing_layers_json(pyexec_executor *executor)
 const char *pyexec_executor_info_json(pyexec_executor *executor)
 {
     return executor->info_json ? executor->info_json : "{}";
+}
+
+const char *pyexec_executor_python(pyexec_executor *executor)
+{
+    return executor->python_text;
 }
 
 struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,

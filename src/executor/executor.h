@@ -37,6 +37,7 @@ struct pyexec_executor {
     px_layers missing; /* of the first kind */
     long processors;
     char *policy_json, *missing_json, *info_json;
+    char python_text[96]; /* "3.11.2 (main, …)" */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;

@@ -528,8 +528,8 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     return result;
 }
 
-int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
-                          const char *ceiling_json, pyexec_error *error)
+int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, json_t *policy, json_t *ceiling,
+                                 pyexec_error *error)
 {
     struct px_sessions *sessions = NULL;
     if (check_session(executor, session_id, error) == 0)
@@ -539,8 +539,17 @@ int pyexec_session_create(pyexec_executor *executor, const char *session_id, con
     px_auto(px_request_done) pyexec_request *request = pyexec_request_new();
     if (!request)
         return px_error_exhausted(error, errno, "can't make the request");
-    if (px_executor_load_json(policy_json, "policy", &request->policy, error) < 0 ||
-        px_executor_load_json(ceiling_json, "ceiling", &request->ceiling, error) < 0)
-        return -1;
+    request->policy = json_incref(policy);
+    request->ceiling = json_incref(ceiling);
     return create_ahead(sessions, session_id, request, error);
+}
+
+int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
+                          const char *ceiling_json, pyexec_error *error)
+{
+    px_auto_json json_t *policy = NULL, *ceiling = NULL;
+    if (px_executor_load_json(policy_json, "policy", &policy, error) < 0 ||
+        px_executor_load_json(ceiling_json, "ceiling", &ceiling, error) < 0)
+        return -1;
+    return pyexec_session_create_object(executor, session_id, policy, ceiling, error);
 }

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 
 #include "base/buffer.h"
+#include "policy/policy.h"
 #include "pyexec.h"
 
 /* The beginning of the protocol's own names in _meta. */
@@ -40,8 +41,8 @@ struct px_mcp_caller {
     const char *prefix;  /* put before the ids of its sessions: "" or "PRINCIPAL/" */
     const char *scope;   /* the scope in which the ids of its requests are unique; NULL: it can't cancel any */
     const char *version; /* legacy: what was agreed on */
-    const char *policy;  /* the policy of its runs, as JSON: for descriptions */
-    const char *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling() */
+    const struct px_policy *policy; /* the policy of its runs: for descriptions, where tools/list is served */
+    json_t *ceiling;                /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
     /* NULL, or called for a run: with its code when it begins; when it is sent to a process; and when it has
@@ -101,6 +102,7 @@ bool px_mcp_is_legacy(const char *version);
 /* MCP on a pair of descriptors, one message a line, until the end of input or `stop` (a descriptor,
  * or -1) is readable; ends all runs then. Returns 0, the errno with which the
  * output failed, or -1 with an error. */
-int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pyexec_error *error);
+int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, int input, int output, int stop,
+                 pyexec_error *error);
 
 #endif

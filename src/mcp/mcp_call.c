@@ -94,19 +94,16 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
     if (!call->request)
         return px_error_exhausted(error, EMFILE, "can't make the request's descriptor");
     json_object_del(arguments, "session_id");
-    px_auto_free char *text = px_json_dumps(arguments, JSON_COMPACT);
-    if (!text)
-        return px_error_oom(error);
-    if (pyexec_request_set_json(call->request, text, strlen(text), error) < 0)
+    if (pyexec_request_set_object(call->request, arguments, error) < 0)
         return -1;
-    return pyexec_request_set_ceiling(call->request, call->caller.ceiling) < 0 ? px_error_oom(error) : 0;
+    pyexec_request_set_ceiling_object(call->request, call->caller.ceiling);
+    return 0;
 }
 
 static void answer_result(struct px_mcp_call *call, pyexec_result *result)
 {
     const char *text = pyexec_result_json(result);
-    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
-    json_t *content = object ? px_mcp_content(object) : NULL;
+    json_t *content = text ? px_mcp_content(result) : NULL;
     px_mcp_answer_tool(call, content, text, pyexec_result_status(result) != PYEXEC_STATUS_OK);
 }
 
@@ -181,19 +178,22 @@ static void list_files(struct px_mcp_call *call, json_t *arguments)
 {
     pyexec_error error;
     px_auto_free char *key = session_key(call, arguments);
-    px_auto_free char *text = NULL;
+    pyexec_file_list *list = NULL;
     if (!key)
         px_error_oom(&error);
-    if (!key || pyexec_session_list_files(px_mcp_executor(call), key, &text, &error) < 0) {
+    if (!key || pyexec_session_files(px_mcp_executor(call), key, NULL, &list, &error) < 0) {
         px_mcp_fail(call, &error);
         return;
     }
-    json_t *files = px_json_loads(text, JSON_ALLOW_NUL, NULL), *file;
+    json_t *files = json_array();
     px_auto_buffer struct px_buffer lines = {0};
-    size_t i;
-    json_array_foreach(files, i, file)
-        px_buffer_printf(&lines, "%s (%lld bytes)\n", json_string_value(json_object_get(file, "path")),
-                         (long long)json_integer_value(json_object_get(file, "bytes")));
+    for (size_t i = 0; i < pyexec_file_list_count(list); i++) {
+        const pyexec_file *file = pyexec_file_list_get(list, i);
+        json_int_t size = (json_int_t)pyexec_file_bytes(file);
+        px_buffer_printf(&lines, "%s (%lld bytes)\n", pyexec_file_path(file), (long long)size);
+        px_json_append(files, json_pack("{s:s, s:I}", "path", pyexec_file_path(file), "bytes", size));
+    }
+    pyexec_file_list_free(list);
     answer_object(call, json_pack("{s:o}", "files", files), lines.length ? lines.data : "There are no files.");
 }
 
@@ -275,7 +275,8 @@ static int put_file(struct px_mcp_call *call, const char *key, const char *path,
     int status = pyexec_session_write_file(executor, key, path, px_buffer_string(bytes), bytes->length, error);
     if (status == 0 || error->code != PYEXEC_SESSION_NOT_FOUND)
         return status;
-    if (pyexec_session_create(executor, key, NULL, call->caller.ceiling, error) < 0 && error->sys_errno != EEXIST)
+    if (pyexec_session_create_object(executor, key, NULL, call->caller.ceiling, error) < 0 &&
+        error->sys_errno != EEXIST)
         return -1;
     return pyexec_session_write_file(executor, key, path, px_buffer_string(bytes), bytes->length, error);
 }

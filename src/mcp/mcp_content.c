@@ -3,6 +3,7 @@
  * has everything. */
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -51,52 +52,58 @@ static void end_line(struct px_buffer *out)
         px_buffer_add_byte(out, '\n');
 }
 
-static void add_stream(struct px_buffer *out, const json_t *result, const char *name, const char *title)
+static void add_stream(struct px_buffer *out, const char *name, const char *title, const char *text, size_t length,
+                       bool truncated, uint64_t bytes)
 {
-    const json_t *text = json_object_get(result, name);
-    px_auto_buffer struct px_buffer truncated = {0}, bytes = {0};
-    px_buffer_printf(&truncated, "%s_truncated", name);
-    px_buffer_printf(&bytes, "%s_bytes", name);
-    if (!json_string_length(text))
+    if (!length)
         return;
     end_line(out);
     px_buffer_add_string(out, title);
-    add_text(out, json_string_value(text), json_string_length(text));
-    if (!json_is_true(json_object_get(result, px_buffer_shown(&truncated))))
+    add_text(out, text, length);
+    if (!truncated)
         return;
     end_line(out);
-    px_buffer_printf(out, "[%s is cut: the script wrote %lld bytes]\n", name,
-                     (long long)json_integer_value(json_object_get(result, px_buffer_shown(&bytes))));
+    px_buffer_printf(out, "[%s is cut: the script wrote %llu bytes]\n", name, (unsigned long long)bytes);
 }
 
-static void add_value(struct px_buffer *out, const json_t *result)
+static void add_streams(struct px_buffer *out, const pyexec_result *result)
 {
-    const json_t *value = json_object_get(result, "last_value_repr");
-    if (!json_is_string(value))
+    size_t length;
+    const char *text = pyexec_result_stdout(result, &length);
+    add_stream(out, "stdout", "", text, length, pyexec_result_stdout_truncated(result),
+               pyexec_result_stdout_bytes(result));
+    text = pyexec_result_stderr(result, &length);
+    add_stream(out, "stderr", "stderr:\n", text, length, pyexec_result_stderr_truncated(result),
+               pyexec_result_stderr_bytes(result));
+}
+
+static void add_value(struct px_buffer *out, const pyexec_result *result)
+{
+    size_t length;
+    const char *value = pyexec_result_last_value_text(result, &length);
+    if (!value)
         return;
     end_line(out);
     if (out->length)
         px_buffer_add_string(out, "value: ");
-    add_text(out, json_string_value(value), json_string_length(value));
-    if (json_is_true(json_object_get(result, "last_value_truncated")))
+    add_text(out, value, length);
+    if (pyexec_result_last_value_truncated(result))
         px_buffer_add_string(out, " [cut]");
 }
 
 /* True if stderr has the traceback of the error. The traceback of a syntax error does not contain error_repr. */
-static bool stderr_has_traceback(const json_t *result)
+static bool stderr_has_traceback(const pyexec_result *result)
 {
-    const char *output = json_string_value(json_object_get(result, "stderr"));
-    const char *traceback = json_string_value(json_object_get(json_object_get(result, "error"), "traceback"));
-    return output && traceback && *traceback && strstr(output, traceback);
+    const char *traceback = pyexec_result_error_traceback(result);
+    return traceback && *traceback && strstr(pyexec_result_stderr(result, NULL), traceback);
 }
 
 /* Adds what the traceback on stderr does not say. */
-static void add_error(struct px_buffer *out, const json_t *result)
+static void add_error(struct px_buffer *out, const pyexec_result *result)
 {
-    const char *status = json_string_value(json_object_get(result, "status"));
-    const char *error = json_string_value(json_object_get(result, "error_repr"));
-    const char *hint = json_string_value(json_object_get(json_object_get(result, "error"), "hint"));
-    if (!status || strcmp(status, "ok") == 0)
+    pyexec_status status = pyexec_result_status(result);
+    const char *error = pyexec_result_error_repr(result), *hint = pyexec_result_error_hint(result);
+    if (status == PYEXEC_STATUS_OK)
         return;
     end_line(out);
     if (error && !stderr_has_traceback(result) && !strstr(px_buffer_shown(out), error)) {
@@ -105,21 +112,18 @@ static void add_error(struct px_buffer *out, const json_t *result)
     }
     if (hint && !strstr(px_buffer_shown(out), hint))
         px_buffer_printf(out, "hint: %s\n", hint);
-    if (strcmp(status, "error") != 0)
-        px_buffer_printf(out, "status: %s\n", status);
+    if (status != PYEXEC_STATUS_ERROR)
+        px_buffer_printf(out, "status: %s\n", pyexec_status_name(status));
 }
 
-static void add_files(struct px_buffer *out, const json_t *result)
+static void add_files(struct px_buffer *out, const pyexec_result *result)
 {
-    const json_t *files = json_object_get(result, "files");
-    size_t count = json_array_size(files);
+    size_t count = pyexec_result_file_count(result);
     px_auto_buffer struct px_buffer names = {0};
     for (size_t i = 0; i < count && i < FILES_NAMED; i++) {
-        const json_t *file = json_array_get(files, i);
-        px_buffer_printf(&names, "%s%s (%s, %lld bytes)",
-                         i ? ", " : "files: ", json_string_value(json_object_get(file, "path")),
-                         json_string_value(json_object_get(file, "change")),
-                         (long long)json_integer_value(json_object_get(file, "bytes")));
+        const pyexec_file *file = pyexec_result_file(result, i);
+        px_buffer_printf(&names, "%s%s (%s, %llu bytes)", i ? ", " : "files: ", pyexec_file_path(file),
+                         pyexec_file_change(file), (unsigned long long)pyexec_file_bytes(file));
     }
     if (count > FILES_NAMED)
         px_buffer_printf(&names, " and %zu more", count - FILES_NAMED);
@@ -129,39 +133,50 @@ static void add_files(struct px_buffer *out, const json_t *result)
     add_text(out, px_buffer_shown(&names), names.length); /* a path may have 4 KiB */
 }
 
-static void add_restart(struct px_buffer *out, const json_t *result)
+static void add_restart(struct px_buffer *out, const pyexec_result *result)
 {
-    const char *why = json_string_value(json_object_get(json_object_get(result, "session"), "restarted"));
+    const char *why = pyexec_result_session_restarted(result);
     if (!why)
         return;
     end_line(out);
     px_buffer_printf(out, "note: what the session had before is gone (%s).", why);
 }
 
-/* Takes the first image of a display's forms, else its plain text. For the last value the plain text is its
- * repr, which is shown already. */
-static int add_display(json_t *content, const json_t *display)
+/* The data of a form of that type, or NULL. */
+static const char *form_of(const pyexec_display *display, const char *type, size_t *ret_length)
 {
-    static const char *const images[] = {"image/png", "image/jpeg", "image/gif", "image/webp"};
-    const json_t *data = json_object_get(display, "data");
-    for (size_t i = 0; i < PX_COUNT(images); i++) {
-        const char *base64 = json_string_value(json_object_get(data, images[i]));
-        if (base64)
-            return json_array_append_new(content, px_mcp_image(images[i], base64));
-    }
-    const json_t *plain = json_object_get(data, "text/plain");
-    if (!json_is_string(plain) || json_is_true(json_object_get(display, "last_value")))
-        return 0;
-    return json_array_append_new(content, px_mcp_text(json_string_value(plain), json_string_length(plain)));
+    for (size_t i = 0; i < pyexec_display_form_count(display); i++)
+        if (strcmp(pyexec_display_form_type(display, i), type) == 0)
+            return pyexec_display_form_data(display, i, ret_length);
+    return NULL;
 }
 
-json_t *px_mcp_content(const json_t *result)
+/* Takes the first image of a display's forms, else its plain text. For the last value the plain text is its
+ * repr, which is shown already. */
+static int add_display(json_t *content, const pyexec_display *display)
+{
+    static const char *const images[] = {"image/png", "image/jpeg", "image/gif", "image/webp"};
+    size_t length;
+    for (size_t i = 0; i < PX_COUNT(images); i++) {
+        const char *bytes = form_of(display, images[i], &length);
+        px_auto_buffer struct px_buffer base64 = {0};
+        if (!bytes)
+            continue;
+        px_base64_encode(&base64, bytes, length);
+        const char *encoded = px_buffer_string(&base64);
+        return json_array_append_new(content, encoded ? px_mcp_image(images[i], encoded) : NULL);
+    }
+    const char *plain = form_of(display, "text/plain", &length);
+    if (!plain || pyexec_display_last_value(display))
+        return 0;
+    return json_array_append_new(content, px_mcp_text(plain, length));
+}
+
+json_t *px_mcp_content(const pyexec_result *result)
 {
     px_auto_buffer struct px_buffer text = {0};
-    json_t *content = json_array(), *display, *block;
-    size_t i;
-    add_stream(&text, result, "stdout", "");
-    add_stream(&text, result, "stderr", "stderr:\n");
+    json_t *content = json_array(), *block;
+    add_streams(&text, result);
     add_error(&text, result);
     add_value(&text, result);
     add_files(&text, result);
@@ -171,8 +186,8 @@ json_t *px_mcp_content(const json_t *result)
     /* The length of its parts is limited already. */
     block = json_pack("{s:s, s:s%}", "type", "text", "text", px_buffer_string(&text), text.length);
     int status = px_buffer_ok(&text) ? json_array_append_new(content, block) : -1;
-    json_array_foreach(json_object_get(result, "display"), i, display)
-        status |= add_display(content, display);
+    for (size_t i = 0; i < pyexec_result_display_count(result); i++)
+        status |= add_display(content, pyexec_result_display(result, i));
     if (status == 0)
         return content;
     json_decref(content);

@@ -26,7 +26,7 @@ extern const char px_mcp_instructions[];
 int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, pyexec_error *error);
 
 /* Makes a new array of content for people and models from a result (mcp_content.c). */
-json_t *px_mcp_content(const json_t *result);
+json_t *px_mcp_content(const pyexec_result *result);
 /* Make content from a text, without its middle if it is long, and from an image. NULL: there is no memory. */
 json_t *px_mcp_text(const char *text, size_t length);
 json_t *px_mcp_image(const char *mime_type, const char *base64);

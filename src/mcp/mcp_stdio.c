@@ -133,13 +133,17 @@ static void take_line(void *closure, const char *line, size_t length, bool cut)
     px_mcp_call_free(call);
 }
 
-int px_mcp_stdio(pyexec_executor *executor, int input, int output, int stop, pyexec_error *error)
+int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, int input, int output, int stop,
+                 pyexec_error *error)
 {
+    px_auto_json json_t *ceiling = json_object();
+    if (!ceiling)
+        return px_error_oom(error);
     struct stdio stdio = {.caller = {.prefix = "",
                                      .scope = "",
                                      .version = PX_MCP_ASSUMED,
-                                     .policy = pyexec_executor_policy_json(executor),
-                                     .ceiling = "{}",
+                                     .policy = policy,
+                                     .ceiling = ceiling,
                                      .notify = send_message}};
     stdio.caller.closure = &stdio;
     if (px_mcp_new(executor, &stdio.mcp, error) < 0)

@@ -19,40 +19,31 @@ const struct px_mcp_tool *px_mcp_tool_find(const char *name)
     return NULL;
 }
 
-static void add_names(struct px_buffer *out, json_t *names)
+static void add_names(struct px_buffer *out, const struct px_strings *names)
 {
-    json_t *name;
-    size_t i;
-    json_array_foreach(names, i, name)
-        px_buffer_printf(out, "%s%s", i ? ", " : "", json_string_value(name));
+    for (size_t i = 0; i < names->count; i++)
+        px_buffer_printf(out, "%s%s", i ? ", " : "", names->items[i]);
 }
 
-static void describe_imports(struct px_buffer *out, json_t *policy)
+static void describe_imports(struct px_buffer *out, const struct px_policy *policy)
 {
-    json_t *allowed = json_object_get(policy, "allowed_imports");
-    json_t *banned = json_object_get(policy, "banned_imports");
-    bool list = json_is_true(json_object_get(policy, "use_import_whitelist"));
-    if (list && !json_array_size(allowed)) {
+    bool list = policy->use_import_whitelist;
+    if (list && !policy->allowed_imports.count) {
         px_buffer_add_string(out, "No module may be imported");
     } else if (list) {
         px_buffer_add_string(out, "These modules may be imported, and no others: ");
-        add_names(out, allowed);
+        add_names(out, &policy->allowed_imports);
     } else {
         px_buffer_add_string(out, "Any module that is installed may be imported");
-        px_buffer_add_string(out, json_array_size(banned) ? " but these: " : "");
-        add_names(out, banned);
+        px_buffer_add_string(out, policy->banned_imports.count ? " but these: " : "");
+        add_names(out, &policy->banned_imports);
     }
-    px_buffer_add_string(out, json_is_true(json_object_get(policy, "isolate_site"))
+    px_buffer_add_string(out, policy->isolate_site
                                   ? ". Only the standard library is there, and nothing can be installed.\n"
                                   : ". Nothing can be installed.\n");
 }
 
-static json_int_t number(json_t *policy, const char *key)
-{
-    return json_integer_value(json_object_get(policy, key));
-}
-
-static void add_size(struct px_buffer *out, json_int_t bytes)
+static void add_size(struct px_buffer *out, int64_t bytes)
 {
     if (bytes % (1 << 20) == 0)
         px_buffer_printf(out, "%lld MiB", (long long)(bytes >> 20));
@@ -60,49 +51,46 @@ static void add_size(struct px_buffer *out, json_int_t bytes)
         px_buffer_printf(out, "%lld bytes", (long long)bytes);
 }
 
-static void describe_files(struct px_buffer *out, json_t *policy)
+static void describe_files(struct px_buffer *out, const struct px_policy *policy)
 {
-    if (json_is_true(json_object_get(policy, "disable_open"))) {
+    if (policy->disable_open) {
         px_buffer_add_string(out, "Files: none, open() is refused.");
-    } else if (json_is_true(json_object_get(policy, "allow_readonly_open"))) {
+    } else if (policy->allow_readonly_open) {
         px_buffer_add_string(out, "Files: those in the working directory may be read, and none written.");
     } else {
         px_buffer_add_string(out, "Files: may be read and written in the working directory, up to ");
-        add_size(out, number(policy, "workspace_bytes"));
+        add_size(out, policy->workspace_bytes);
         px_buffer_add_string(out, ".");
     }
-    px_buffer_add_string(out, json_is_true(json_object_get(policy, "disable_networking"))
-                                  ? " Network: none.\n"
-                                  : " Network: as the host has it.\n");
+    px_buffer_add_string(out, policy->disable_networking ? " Network: none.\n" : " Network: as the host has it.\n");
 }
 
-static void describe_limits(struct px_buffer *out, json_t *policy)
+static void describe_limits(struct px_buffer *out, const struct px_policy *policy)
 {
-    json_int_t ms = number(policy, "timeout_ms");
+    int64_t ms = policy->timeout_ms;
     px_buffer_printf(out, ms % 1000 ? "Limits: %lld ms of time" : "Limits: %lld s of time",
                      (long long)(ms % 1000 ? ms : ms / 1000));
-    if (json_is_integer(json_object_get(policy, "cpu_time_seconds")))
-        px_buffer_printf(out, ", %lld s of them CPU time", (long long)number(policy, "cpu_time_seconds"));
-    if (json_is_integer(json_object_get(policy, "address_space_bytes"))) {
+    if (policy->cpu_time_seconds != PX_NONE)
+        px_buffer_printf(out, ", %lld s of them CPU time", (long long)policy->cpu_time_seconds);
+    if (policy->address_space_bytes != PX_NONE) {
         px_buffer_add_string(out, "; memory ");
-        add_size(out, number(policy, "address_space_bytes"));
+        add_size(out, policy->address_space_bytes);
     }
-    px_buffer_printf(out, "; %lld threads, no other processes; output %lld bytes.",
-                     (long long)number(policy, "max_threads"), (long long)number(policy, "max_stdout_bytes"));
+    px_buffer_printf(out, "; %lld threads, no other processes; output %lld bytes.", (long long)policy->max_threads,
+                     (long long)policy->max_stdout_bytes);
 }
 
 static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
 {
-    px_auto_json json_t *policy = px_json_loads(call->caller.policy, 0, NULL);
-    px_auto_json json_t *info = px_json_loads(pyexec_executor_info_json(px_mcp_executor(call)), 0, NULL);
-    const char *python = json_string_value(json_object_get(info, "python"));
-    bool value = !json_is_false(json_object_get(policy, "print_last_expression"));
+    const struct px_policy *policy = call->caller.policy;
+    const char *python = pyexec_executor_python(px_mcp_executor(call));
+    bool value = policy->print_last_expression;
     px_buffer_printf(out,
                      "Runs Python %.*s code in an isolated process. Returns what it prints%s, and on failure "
                      "the error with a hint. Give session_id to keep variables and files for the next call.\n",
-                     python ? (int)strcspn(python, " ") : 0, python ? python : "",
+                     (int)strcspn(python, " "), python,
                      value ? " and the value of the last expression, which needs no print()" : "");
-    if (json_integer_value(json_object_get(policy, "max_displays")) > 0)
+    if (policy->max_displays > 0)
         px_buffer_add_string(out,
                              "matplotlib figures, and what display(x) is given, come back as images and tables.\n");
     describe_imports(out, policy);
@@ -110,12 +98,10 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
     describe_limits(out, policy);
 }
 
-static char *run_annotations(const struct px_mcp_call *call)
+static json_t *run_annotations(const struct px_mcp_call *call)
 {
-    px_auto_json json_t *policy = px_json_loads(call->caller.policy, 0, NULL);
-    bool network = json_is_false(json_object_get(policy, "disable_networking"));
-    return px_json_take_text(json_pack("{s:b, s:b, s:b, s:b}", "readOnlyHint", 0, "destructiveHint", 0,
-                                       "idempotentHint", 0, "openWorldHint", network));
+    return json_pack("{s:b, s:b, s:b, s:b}", "readOnlyHint", 0, "destructiveHint", 0, "idempotentHint", 0,
+                     "openWorldHint", !call->caller.policy->disable_networking);
 }
 
 /* The result object, with what is always there. */
@@ -132,16 +118,14 @@ static json_t *result_schema(void)
 static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp_tool *tool)
 {
     px_auto_buffer struct px_buffer description = {0};
-    px_auto_free char *made = tool->annotations ? NULL : run_annotations(call);
-    const char *annotations = tool->annotations ? tool->annotations : made;
+    json_t *annotations = tool->annotations ? px_json_loads(tool->annotations, 0, NULL) : run_annotations(call);
     if (tool->description)
         px_buffer_add_string(&description, tool->description);
     else
         describe_run(&description, call);
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
                      px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL), "outputSchema",
-                     tool->output ? px_json_loads(tool->output, 0, NULL) : result_schema(), "annotations",
-                     annotations ? px_json_loads(annotations, 0, NULL) : NULL);
+                     tool->output ? px_json_loads(tool->output, 0, NULL) : result_schema(), "annotations", annotations);
 }
 
 json_t *px_mcp_tool_list(const struct px_mcp_call *call)

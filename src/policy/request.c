@@ -114,6 +114,12 @@ int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json)
     return replace_object(&request->ceiling, policy_json);
 }
 
+void pyexec_request_set_ceiling_object(pyexec_request *request, json_t *policy)
+{
+    json_decref(request->ceiling);
+    request->ceiling = json_incref(policy);
+}
+
 int pyexec_request_set_working_dir(pyexec_request *request, const char *path)
 {
     return replace(&request->working_dir, NULL, path, strlen(path));
@@ -419,6 +425,31 @@ static int unknown_field(const char *key, pyexec_error *error)
                          px_buffer_shown(&known));
 }
 
+void pyexec_request_restrict(pyexec_request *request, unsigned what)
+{
+    request->restricted |= what;
+}
+
+int pyexec_request_set_object(pyexec_request *request, json_t *object, pyexec_error *error)
+{
+    const char *key;
+    json_t *value;
+    if ((request->restricted & PYEXEC_NO_HOST_WORKSPACE) && json_object_get(object, "workspace")) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: not allowed for this caller");
+        return px_error_hint(error, "Send files, or use a session's workspace.");
+    }
+    json_object_foreach(object, key, value) {
+        size_t i = 0;
+        while (i < PX_COUNT(keys) && strcmp(keys[i].key, key) != 0)
+            i++;
+        if (i == PX_COUNT(keys))
+            return unknown_field(key, error);
+        if (keys[i].take(request, key, value, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length, pyexec_error *error)
 {
     json_error_t problem;
@@ -435,17 +466,7 @@ int pyexec_request_set_json(pyexec_request *request, const char *json, size_t le
                                         "and let the code call int() on it.");
         return px_error_hint(error, "Send one object, such as {\"code\": \"6 * 7\"}.");
     }
-    const char *key;
-    json_t *value;
-    int result = 0;
-    json_object_foreach(object, key, value) {
-        size_t i = 0;
-        while (i < PX_COUNT(keys) && strcmp(keys[i].key, key) != 0)
-            i++;
-        result = i < PX_COUNT(keys) ? keys[i].take(request, key, value, error) : unknown_field(key, error);
-        if (result < 0)
-            break;
-    }
+    int result = pyexec_request_set_object(request, object, error);
     json_decref(object);
     return result;
 }

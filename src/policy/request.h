@@ -51,6 +51,7 @@ struct pyexec_request {
     pyexec_arrived_fn arrived;
     void *arrived_data;
     struct pyexec_turn *turn; /* taken ahead of the execution, or NULL */
+    unsigned restricted;      /* PYEXEC_NO_… */
     bool sent;                /* the code of the last execution, as it is sent to a process */
     bool silent;              /* a session does not count this call */
     _Atomic int stop;         /* enum px_stop; the run takes it */

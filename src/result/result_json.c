@@ -250,6 +250,11 @@ const char *pyexec_result_last_value(const pyexec_result *result)
     return result->has_value ? px_buffer_string(&result->claims.value) : NULL;
 }
 
+const char *pyexec_result_last_value_text(const pyexec_result *result, size_t *length)
+{
+    return result->has_value ? text_of(&result->claims.value, length) : NULL;
+}
+
 size_t pyexec_result_missing_layer_count(const pyexec_result *result)
 {
     return (size_t)__builtin_popcount(result->missing);

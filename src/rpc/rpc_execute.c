@@ -251,9 +251,9 @@ static int prepare(struct job *job, const json_t *params, bool session, pyexec_e
         json_decref(rest);
         return status;
     }
-    px_auto_free char *text = px_json_dumps(rest, JSON_COMPACT);
+    int status = pyexec_request_set_object(job->request, rest, error);
     json_decref(rest);
-    return text ? pyexec_request_set_json(job->request, text, strlen(text), error) : px_error_oom(error);
+    return status;
 }
 
 static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bool session)

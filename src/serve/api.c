@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_text.h"
 #include "serve/file_routes.h"
 #include "serve/mcp_http.h"
 #include "serve/playground.h"
@@ -18,31 +19,25 @@
 
 /* ---- Runs ---- */
 
-/* What HTTP callers may not ask for, and what the audit log wants to know. The library reads the
- * body by itself: only what may concern us is read here too. */
-static int check_body(struct px_http_request *request, pyexec_error *error)
+/* Gives the code's hash to the audit log. */
+static void log_code(struct px_http_request *request, const json_t *body)
 {
-    json_error_t problem;
-    if (request->server->log.audit < 0 &&
-        !memmem(px_buffer_string(&request->body), request->body.length, "workspace", 9) &&
-        !memchr(px_buffer_string(&request->body), '\\', request->body.length))
-        return 0;
-    px_auto_json json_t *object = px_json_read(px_buffer_string(&request->body), request->body.length,
-                                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    const json_t *code = json_object_get(object, "code");
-    if (!object && px_json_no_memory(&problem))
-        return px_error_oom(error);
-    if (!object) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not JSON: %.200s", problem.text);
-        return px_error_hint(error, "Send a JSON object like {\"code\": \"1 + 1\"}.");
-    }
-    if (json_object_get(object, "workspace")) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: not allowed in HTTP requests");
-        return px_error_hint(error, "Send files, or use a session's workspace.");
-    }
+    const json_t *code = json_object_get(body, "code");
     if (json_is_string(code))
         px_log_hash(&request->server->log, request, json_string_value(code), json_string_length(code));
-    return 0;
+}
+
+static int take_body(struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+{
+    json_error_t problem;
+    const char *body = px_buffer_string(&request->body);
+    size_t length = request->body.length;
+    px_auto_json json_t *object = px_json_read(body, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    pyexec_request_restrict(run, PYEXEC_NO_HOST_WORKSPACE);
+    if (!json_is_object(object)) /* the library says what is wrong with it */
+        return pyexec_request_set_json(run, body, length, error);
+    log_code(request, object);
+    return pyexec_request_set_object(run, object, error);
 }
 
 static pyexec_request *make_run(struct px_http_request *request, pyexec_error *error)
@@ -52,8 +47,7 @@ static pyexec_request *make_run(struct px_http_request *request, pyexec_error *e
         px_error_exhausted(error, errno, "can't make the request");
         return NULL;
     }
-    if (check_body(request, error) < 0 ||
-        pyexec_request_set_json(run, px_buffer_string(&request->body), request->body.length, error) < 0) {
+    if (take_body(request, run, error) < 0) {
         pyexec_request_free(run);
         return NULL;
     }
@@ -110,46 +104,70 @@ static void answer_status(struct px_http_request *request, int status, const pye
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
-static bool is_own(const struct px_http_request *request, const json_t *session)
+/* Appends a session without its principal, which is the caller's; with its details when it was asked for alone. */
+static void write_session(struct px_buffer *out, const pyexec_session_info *session, bool alone)
 {
-    const char *principal = json_string_value(json_object_get(session, "principal"));
+    const char *id = pyexec_session_info_id(session), *restarted = pyexec_session_info_restarted(session);
+    px_buffer_add_string(out, "{\"id\":");
+    px_json_text_string(out, id, strlen(id));
+    px_buffer_printf(out, ",\"busy\":%s,\"execution_count\":%llu,\"age_ms\":%lld,\"idle_ms\":%lld",
+                     pyexec_session_info_busy(session) ? "true" : "false",
+                     (unsigned long long)pyexec_session_info_execution_count(session),
+                     (long long)pyexec_session_info_age_ms(session), (long long)pyexec_session_info_idle_ms(session));
+    if (alone) {
+        px_buffer_add_string(out, ",\"restarted\":");
+        px_json_text_string(out, restarted, restarted ? strlen(restarted) : 0);
+        px_buffer_add_string(out, ",\"policy\":");
+        px_buffer_add_string(out, pyexec_session_info_policy_json(session));
+    }
+    px_buffer_add_byte(out, '}');
+}
+
+static bool is_own(const struct px_http_request *request, const pyexec_session_info *session)
+{
+    const char *principal = pyexec_session_info_principal(session);
     return principal && strcmp(principal, request->principal->name) == 0;
 }
 
-/* The caller's sessions as a new array, or NULL. */
-static json_t *own_sessions(struct px_http_request *request)
+static void drop_list(pyexec_session_list **list)
 {
-    pyexec_error ignored;
-    px_auto_free char *text = NULL;
-    if (pyexec_sessions_json(request->server->executor, &text, &ignored) < 0)
-        return NULL;
-    px_auto_json json_t *all = px_json_loads(text, 0, NULL);
-    json_t *own = json_array(), *session;
-    size_t i;
-    json_array_foreach(all, i, session)
-        if (is_own(request, session)) {
-            json_object_del(session, "principal");
-            px_json_append(own, json_incref(session));
-        }
-    return own;
+    pyexec_session_list_free(*list);
 }
 
 static void list_sessions(struct px_http_request *request)
 {
-    px_respond_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "sessions", own_sessions(request))));
+    pyexec_error error;
+    px_auto_buffer struct px_buffer text = {0};
+    pyexec_session_list *list __attribute__((cleanup(drop_list))) = NULL;
+    if (pyexec_sessions(request->server->executor, NULL, &list, &error) < 0) {
+        px_respond_error(request, &error);
+        return;
+    }
+    bool first = true;
+    px_buffer_add_string(&text, "{\"sessions\":[");
+    for (size_t i = 0; i < pyexec_session_list_count(list); i++) {
+        const pyexec_session_info *session = pyexec_session_list_get(list, i);
+        if (!is_own(request, session))
+            continue;
+        px_buffer_add_string(&text, first ? "" : ",");
+        write_session(&text, session, false);
+        first = false;
+    }
+    px_buffer_add_string(&text, "]}");
+    px_respond_json(request, MHD_HTTP_OK, px_buffer_take(&text));
 }
 
 static void answer_session(struct px_http_request *request, int status)
 {
     pyexec_error error;
-    px_auto_free char *text = NULL;
-    if (pyexec_session_json(request->server->executor, request->session_key, &text, &error) < 0) {
+    px_auto_buffer struct px_buffer text = {0};
+    pyexec_session_list *list __attribute__((cleanup(drop_list))) = NULL;
+    if (pyexec_sessions(request->server->executor, request->session_key, &list, &error) < 0) {
         px_respond_error(request, &error);
         return;
     }
-    px_auto_json json_t *session = px_json_loads(text, 0, NULL);
-    json_object_del(session, "principal");
-    px_respond_json(request, status, session ? px_json_dumps(session, JSON_COMPACT) : NULL);
+    write_session(&text, pyexec_session_list_get(list, 0), true);
+    px_respond_json(request, status, px_buffer_take(&text));
 }
 
 static void show_session(struct px_http_request *request)
@@ -158,7 +176,7 @@ static void show_session(struct px_http_request *request)
 }
 
 /* The optional body of POST /v1/sessions: {"id": …, "policy": …}. */
-static int take_session_body(struct px_http_request *request, char **ret_policy, pyexec_error *error)
+static int take_session_body(struct px_http_request *request, json_t **ret_policy, pyexec_error *error)
 {
     json_error_t problem;
     px_auto_json json_t *object =
@@ -178,8 +196,8 @@ static int take_session_body(struct px_http_request *request, char **ret_policy,
         request->session = strdup(id);
     else
         request->session = px_random_name("s-");
-    *ret_policy = policy ? px_json_dumps(policy, JSON_COMPACT) : NULL;
-    if (!request->session || (policy && !*ret_policy))
+    *ret_policy = json_incref(policy);
+    if (!request->session)
         return px_error_oom(error);
     if (px_route_session(request) == 0)
         return 0;
@@ -190,13 +208,13 @@ static int take_session_body(struct px_http_request *request, char **ret_policy,
 static void create_session(struct px_http_request *request)
 {
     pyexec_error error;
-    px_auto_free char *policy = NULL;
+    px_auto_json json_t *policy = NULL;
     if (take_session_body(request, &policy, &error) < 0) {
         px_respond_error(request, &error);
         return;
     }
-    px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
-    int status = pyexec_session_create(request->server->executor, request->session_key, policy, ceiling, &error);
+    px_auto_json json_t *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
+    int status = pyexec_session_create_object(request->server->executor, request->session_key, policy, ceiling, &error);
     if (status == 0)
         answer_session(request, MHD_HTTP_CREATED);
     else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)

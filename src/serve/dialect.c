@@ -152,31 +152,30 @@ static void add_line(struct px_buffer *out, const char *text)
     px_buffer_add_byte(out, '\n');
 }
 
-void px_dialect_add_cut(struct px_buffer *out, const json_t *result)
+static void add_cut(struct px_buffer *out, const char *stream, uint64_t bytes)
 {
-    static const char *const streams[] = {"stdout", "stderr"};
-    for (size_t i = 0; i < PX_COUNT(streams); i++) {
-        char key[32], line[96];
-        snprintf(key, sizeof key, "%s_truncated", streams[i]);
-        if (!json_is_true(json_object_get(result, key)))
-            continue;
-        snprintf(key, sizeof key, "%s_bytes", streams[i]);
-        snprintf(line, sizeof line, "[pyexec: %s is cut: the script wrote %lld bytes]", streams[i],
-                 (long long)json_integer_value(json_object_get(result, key)));
-        add_line(out, line);
-    }
+    char line[96];
+    snprintf(line, sizeof line, "[pyexec: %s is cut: the script wrote %llu bytes]", stream, (unsigned long long)bytes);
+    add_line(out, line);
 }
 
-void px_dialect_add_stderr(struct px_buffer *out, const json_t *result)
+void px_dialect_add_cut(struct px_buffer *out, const pyexec_result *result)
 {
-    const json_t *error = json_object_get(result, "error");
-    const json_t *text = json_object_get(result, "stderr");
-    px_buffer_add(out, json_string_value(text), json_string_length(text));
+    if (pyexec_result_stdout_truncated(result))
+        add_cut(out, "stdout", pyexec_result_stdout_bytes(result));
+    if (pyexec_result_stderr_truncated(result))
+        add_cut(out, "stderr", pyexec_result_stderr_bytes(result));
+}
+
+void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result)
+{
+    size_t length;
+    const char *text = pyexec_result_stderr(result, &length);
+    px_buffer_add(out, text, length);
     /* An exception's traceback is there already; sys.exit() has none to show. */
-    const char *status = json_string_value(json_object_get(result, "status"));
-    if (status && strcmp(status, "error") != 0)
-        add_line(out, json_string_value(json_object_get(result, "error_repr")));
-    add_line(out, json_string_value(json_object_get(error, "hint")));
+    if (pyexec_result_status(result) != PYEXEC_STATUS_ERROR)
+        add_line(out, pyexec_result_error_repr(result));
+    add_line(out, pyexec_result_error_hint(result));
     px_dialect_add_cut(out, result);
 }
 

@@ -41,9 +41,9 @@ bool px_dialect_failed(struct px_http_request *request, const pyexec_error *erro
 
 /* What a person should read beside stdout, for clients that know stderr alone: stderr, then what it
  * does not say already of the error, its hint, and what was cut. */
-void px_dialect_add_stderr(struct px_buffer *out, const json_t *result);
+void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result);
 /* The latter alone, a line each. */
-void px_dialect_add_cut(struct px_buffer *out, const json_t *result);
+void px_dialect_add_cut(struct px_buffer *out, const pyexec_result *result);
 
 void px_dialect_health(struct px_http_request *request);
 

@@ -45,15 +45,17 @@ static json_t *whole_code(const json_t *body)
 }
 
 /* `error` is what went wrong with the run, and empty when nothing did, whatever is on stderr. */
-static json_t *data_of(const json_t *result)
+static json_t *data_of(const pyexec_result *result)
 {
     px_auto_buffer struct px_buffer text = {0}, error = {0};
-    json_int_t exit_code = json_integer_value(json_object_get(result, "exit_code"));
+    size_t length;
+    const char *output = pyexec_result_stdout(result, &length);
+    int exit_code = pyexec_result_exit_code(result);
     px_dialect_add_stderr(&text, result);
     if (exit_code)
-        px_buffer_printf(&error, "process exited with code %lld\n%s", (long long)exit_code, px_buffer_shown(&text));
-    return json_pack("{s:O, s:s%, s:s, s:I}", "stdout", json_object_get(result, "stdout"), "stderr",
-                     px_buffer_string(&text), text.length, "error", px_buffer_string(&error), "exit_code", exit_code);
+        px_buffer_printf(&error, "process exited with code %d\n%s", exit_code, px_buffer_shown(&text));
+    return json_pack("{s:s%, s:s%, s:s, s:i}", "stdout", output, length, "stderr", px_buffer_string(&text), text.length,
+                     "error", px_buffer_string(&error), "exit_code", exit_code);
 }
 
 static void fail(struct px_http_request *request, const pyexec_error *error)
@@ -73,10 +75,8 @@ static void run(struct px_http_request *request, const json_t *body)
     pyexec_request *wanted = code ? px_dialect_run(request, code, &error) : NULL;
     if (!code || (wanted && limit_network(wanted, body) < 0))
         px_error_oom(&error);
-    else if (wanted && px_run_request(request, wanted, &result, &error) == 0) {
-        px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
-        answer(request, data_of(object));
-    }
+    else if (wanted && px_run_request(request, wanted, &result, &error) == 0)
+        answer(request, data_of(result));
     if (!result)
         fail(request, &error);
     pyexec_result_free(result);

@@ -7,9 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_text.h"
+#include "base/mime.h"
 #include "serve/dialect.h"
 #include "serve/e2b_sandbox.h"
 #include "serve/route.h"
@@ -62,9 +65,9 @@ static int print(void *closure, int which, const char *bytes, size_t length)
 }
 
 /* At the end: what is held goes out but for the traceback that the error has. */
-static void drop_traceback(struct execution *execution, const json_t *result)
+static void drop_traceback(struct execution *execution, const pyexec_result *result)
 {
-    const char *traceback = json_string_value(json_object_get(json_object_get(result, "error"), "traceback"));
+    const char *traceback = pyexec_result_error_traceback(result);
     size_t length = traceback ? strlen(traceback) : 0;
     struct px_buffer *held = &execution->held;
     if (length && held->length >= length && memcmp(held->data + held->length - length, traceback, length) == 0)
@@ -105,85 +108,96 @@ static const char *field_of(const char *mime)
 }
 
 /* As its server does: a string is shown without its quotes. */
-static json_t *plain(const json_t *text)
+static void unquote(const char **text, size_t *length)
 {
-    const char *value = json_string_value(text);
-    size_t length = json_string_length(text);
-    bool quoted = length >= 2 && value[0] == '\'' && value[length - 1] == '\'';
-    return json_stringn(quoted ? value + 1 : value, quoted ? length - 2 : length);
+    if (*length < 2 || (*text)[0] != '\'' || (*text)[*length - 1] != '\'')
+        return;
+    ++*text;
+    *length -= 2;
 }
 
-static json_t *result_line(bool main)
+/* Appends a form: text, JSON as the script has it, or base64. */
+static void add_form(struct px_buffer *out, const char *mime, const char *data, size_t length)
 {
-    return json_pack("{s:s, s:b}", "type", "result", "is_main_result", main);
-}
-
-static void send_display(struct px_http_request *request, const json_t *display)
-{
-    json_t *line = result_line(json_is_true(json_object_get(display, "last_value")));
-    json_t *extra = json_object(), *value;
-    const char *mime;
-    json_object_foreach(json_object_get(display, "data"), mime, value) {
-        const char *field = field_of(mime);
-        if (field && strcmp(field, "text") == 0)
-            px_json_set(line, field, plain(value));
-        else
-            px_json_set(field ? line : extra, field ? field : mime, json_incref(value));
+    switch (px_mime_of(mime, strlen(mime))) {
+    case PX_MIME_TEXT:
+        px_json_text_string(out, data, length);
+        return;
+    case PX_MIME_JSON:
+        px_buffer_add(out, data, length);
+        return;
+    default:
+        px_buffer_add_byte(out, '"');
+        px_base64_encode(out, data, length);
+        px_buffer_add_byte(out, '"');
     }
-    px_json_set(line, "extra", extra);
-    send_line(request, line);
 }
 
-/* pyexec_display_fn */
-static int show(void *closure, const char *json, size_t length)
+static void send_display(struct px_http_request *request, const pyexec_display *display)
+{
+    px_auto_buffer struct px_buffer line = {0}, extra = {0};
+    px_buffer_printf(&line, "{\"type\":\"result\",\"is_main_result\":%s",
+                     pyexec_display_last_value(display) ? "true" : "false");
+    for (size_t i = 0; i < pyexec_display_form_count(display); i++) {
+        size_t length;
+        const char *mime = pyexec_display_form_type(display, i), *field = field_of(mime);
+        const char *data = pyexec_display_form_data(display, i, &length);
+        px_buffer_printf(field ? &line : &extra, "%s\"%s\":", field || extra.length ? "," : "", field ? field : mime);
+        if (field && strcmp(field, "text") == 0)
+            unquote(&data, &length);
+        add_form(field ? &line : &extra, mime, data, length);
+    }
+    px_buffer_add_string(&line, ",\"extra\":{");
+    px_buffer_add(&line, px_buffer_string(&extra), extra.length);
+    px_buffer_add_string(&line, "}}");
+    if (px_buffer_ok(&line) && px_buffer_ok(&extra))
+        px_sse_send(request, NULL, px_buffer_string(&line));
+}
+
+/* pyexec_display_object_fn */
+static int show(void *closure, const pyexec_display *display)
 {
     struct execution *execution = closure;
-    px_auto_json json_t *display = px_json_loadb(json, length, JSON_ALLOW_NUL, NULL);
     let_go(execution);
     send_display(execution->request, display);
     return execution->request->gone;
 }
 
-static bool has_shown_value(const json_t *result)
+static bool has_shown_value(const pyexec_result *result)
 {
-    const json_t *display;
-    size_t i;
-    json_array_foreach(json_object_get(result, "display"), i, display)
-        if (json_is_true(json_object_get(display, "last_value")))
+    for (size_t i = 0; i < pyexec_result_display_count(result); i++)
+        if (pyexec_display_last_value(pyexec_result_display(result, i)))
             return true;
     return false;
 }
 
-static void send_value(struct px_http_request *request, const json_t *result)
+static void send_value(struct px_http_request *request, const pyexec_result *result)
 {
-    const json_t *value = json_object_get(result, "last_value_repr");
-    if (!json_is_string(value) || has_shown_value(result))
+    size_t length;
+    const char *value = pyexec_result_last_value_text(result, &length);
+    if (!value || has_shown_value(result))
         return;
-    json_t *line = result_line(true);
-    px_json_set(line, "text", plain(value));
-    send_line(request, line);
+    unquote(&value, &length);
+    send_line(request, json_pack("{s:s, s:b, s:s%}", "type", "result", "is_main_result", 1, "text", value, length));
 }
 
-static void send_outcome(struct px_http_request *request, const json_t *result)
+static void send_outcome(struct px_http_request *request, const pyexec_result *result)
 {
-    const json_t *error = json_object_get(result, "error");
-    const char *status = json_string_value(json_object_get(result, "status"));
-    const char *repr = json_string_value(json_object_get(result, "error_repr"));
-    if (json_is_object(error))
-        send_error(request, json_string_value(json_object_get(error, "type")),
-                   json_string_value(json_object_get(error, "message")),
-                   json_string_value(json_object_get(error, "traceback")));
-    else if (status && strcmp(status, "ok") != 0)
-        send_error(request, status, repr, NULL);
+    pyexec_status status = pyexec_result_status(result);
+    if (pyexec_result_error_type(result))
+        send_error(request, pyexec_result_error_type(result), pyexec_result_error_message(result),
+                   pyexec_result_error_traceback(result));
+    else if (status != PYEXEC_STATUS_OK)
+        send_error(request, pyexec_status_name(status), pyexec_result_error_repr(result), NULL);
 }
 
 /* What a user would otherwise not learn: on stderr, as no field is for it. */
-static void send_notes(struct px_http_request *request, const json_t *result)
+static void send_notes(struct px_http_request *request, const pyexec_result *result)
 {
     px_auto_buffer struct px_buffer text = {0};
-    const char *why = json_string_value(json_object_get(json_object_get(result, "session"), "restarted"));
+    const char *why = pyexec_result_session_restarted(result);
     px_dialect_add_cut(&text, result);
-    if (json_integer_value(json_object_get(result, "display_dropped")))
+    if (pyexec_result_display_dropped(result))
         px_buffer_add_string(&text, "[pyexec: displays beyond the policy's limits are left out]\n");
     if (why)
         px_buffer_printf(&text, "[pyexec: what the context had before is gone (%s)]\n", why);
@@ -194,13 +208,12 @@ static void send_notes(struct px_http_request *request, const json_t *result)
 static void send_result(struct execution *execution, pyexec_result *result)
 {
     struct px_http_request *request = execution->request;
-    px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
-    json_t *count = json_object_get(json_object_get(object, "session"), "execution_count");
-    drop_traceback(execution, object);
-    send_notes(request, object);
-    send_value(request, object);
-    send_outcome(request, object);
-    send_line(request, json_pack("{s:s, s:O}", "type", "number_of_executions", "execution_count", count));
+    drop_traceback(execution, result);
+    send_notes(request, result);
+    send_value(request, result);
+    send_outcome(request, result);
+    send_line(request, json_pack("{s:s, s:I}", "type", "number_of_executions", "execution_count",
+                                 (json_int_t)pyexec_result_session_execution_count(result)));
 }
 
 /* ---- Execution ---- */
@@ -265,7 +278,7 @@ static void run(struct px_http_request *request)
     }
     struct execution execution = {.request = request};
     pyexec_request_set_output(wanted, print, &execution);
-    pyexec_request_set_display(wanted, show, &execution);
+    pyexec_request_set_display_object(wanted, show, &execution);
     if (px_run_request(request, wanted, &result, &error) == 0) {
         send_result(&execution, result);
     } else {

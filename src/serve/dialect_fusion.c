@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "policy/policy.h"
 #include "serve/dialect.h"
 #include "serve/http.h"
 #include "serve/run_request.h"
@@ -84,27 +85,28 @@ static bool check(struct px_http_request *request, const json_t *body)
 
 /* ---- The run ---- */
 
-static json_int_t at_most(const json_t *policy, const char *key, double wanted)
+static int64_t at_most(int64_t limit, double wanted)
 {
-    const json_t *most = json_object_get(policy, key);
-    double limit = json_is_integer(most) ? (double)json_integer_value(most) : 1e15;
-    return (json_int_t)(wanted < limit ? wanted : limit);
+    double most = limit == PX_NONE ? 1e15 : (double)limit;
+    return (int64_t)(wanted < most ? wanted : most);
 }
 
 /* Limits above the caller's ceiling are that ceiling. NULL: out of memory. */
 static char *policy_of(struct px_http_request *request, const json_t *body)
 {
-    px_auto_free char *text = px_run_request_policy(request);
-    px_auto_json json_t *policy = text ? px_json_loads(text, 0, NULL) : NULL;
+    pyexec_error ignored;
+    px_auto(px_policy_done) struct px_policy policy = {0};
     const json_t *timeout = json_object_get(body, "run_timeout");
     double seconds = timeout ? json_number_value(timeout) : DEFAULT_SECONDS;
     double megabytes = json_number_value(json_object_get(body, "memory_limit_MB"));
+    if (px_run_request_policy(request, &policy, &ignored) < 0)
+        return NULL;
     json_t *own = json_pack("{s:b, s:I}", "print_last_expression", 0, "timeout_ms",
-                            at_most(policy, "timeout_ms", seconds > 0.001 ? seconds * 1000 : 1));
+                            (json_int_t)at_most(policy.timeout_ms, seconds > 0.001 ? seconds * 1000 : 1));
     if (megabytes > 0)
         px_json_set(own, "address_space_bytes",
-                    json_integer(at_most(policy, "address_space_bytes", megabytes * (1 << 20))));
-    return policy ? px_json_take_text(own) : NULL;
+                    json_integer(at_most(policy.address_space_bytes, megabytes * (1 << 20))));
+    return px_json_take_text(own);
 }
 
 static int add_files(pyexec_request *run, json_t *files, pyexec_error *error)
@@ -155,48 +157,52 @@ static int prepare(struct px_http_request *request, pyexec_request *run, const j
 
 /* ---- The answer ---- */
 
-static bool is_one_of(const char *word, const char *one, const char *other)
-{
-    return word && (strcmp(word, one) == 0 || strcmp(word, other) == 0);
-}
-
-static json_t *run_result(const json_t *result, bool late)
+static json_t *run_result(const pyexec_result *result, bool late)
 {
     px_auto_buffer struct px_buffer text = {0};
-    const json_t *usage = json_object_get(result, "usage");
+    size_t length;
+    const char *output = pyexec_result_stdout(result, &length);
     px_dialect_add_stderr(&text, result);
-    json_t *object = json_pack("{s:s, s:f, s:f, s:O, s:O, s:s%}", "status", late ? "TimeLimitExceeded" : "Finished",
-                               "execution_time", json_number_value(json_object_get(usage, "wall_ms")) / 1000,
-                               "cpu_time", json_number_value(json_object_get(usage, "cpu_ms")) / 1000, "return_code",
-                               json_object_get(result, "exit_code"), "stdout", json_object_get(result, "stdout"),
-                               "stderr", px_buffer_string(&text), text.length);
-    if (late)
-        px_json_set(object, "return_code", json_null());
-    return object;
+    return json_pack("{s:s, s:f, s:f, s:o, s:s%, s:s%}", "status", late ? "TimeLimitExceeded" : "Finished",
+                     "execution_time", pyexec_result_wall_ms(result) / 1000, "cpu_time",
+                     pyexec_result_cpu_ms(result) / 1000, "return_code",
+                     late ? json_null() : json_integer(pyexec_result_exit_code(result)), "stdout", output, length,
+                     "stderr", px_buffer_string(&text), text.length);
 }
 
-static const json_t *find_file(const json_t *result, const char *path)
+static const pyexec_file *find_file(const pyexec_result *result, const char *path)
 {
-    const json_t *file;
-    size_t i;
-    json_array_foreach(json_object_get(result, "files"), i, file)
-        if (strcmp(json_string_value(json_object_get(file, "path")), path) == 0)
-            return file;
+    for (size_t i = 0; i < pyexec_result_file_count(result); i++)
+        if (strcmp(pyexec_file_path(pyexec_result_file(result, i)), path) == 0)
+            return pyexec_result_file(result, i);
     return NULL;
 }
 
+/* A new string, or NULL where the file's content is not there. */
+static json_t *content_of(const pyexec_file *file)
+{
+    px_auto_buffer struct px_buffer encoded = {0};
+    size_t length;
+    const char *content = pyexec_file_content(file, &length);
+    if (!content)
+        return NULL;
+    px_base64_encode(&encoded, content, length);
+    return json_string(px_buffer_string(&encoded));
+}
+
 /* Those that were asked for: as the script left them, or as they came. */
-static json_t *fetched(const json_t *body, const json_t *result)
+static json_t *fetched(const json_t *body, const pyexec_result *result)
 {
     json_t *files = json_object(), *path;
     size_t i;
     json_array_foreach(json_object_get(body, "fetch_files"), i, path) {
         const char *name = json_string_value(path);
-        const json_t *file = find_file(result, name);
-        json_t *content =
-            file ? json_object_get(file, "content_base64") : json_object_get(json_object_get(body, "files"), name);
-        if (json_is_string(content))
+        const pyexec_file *file = find_file(result, name);
+        json_t *content = json_object_get(json_object_get(body, "files"), name);
+        if (!file && json_is_string(content))
             px_json_set(files, name, json_incref(content));
+        else if (file && pyexec_file_content(file, NULL))
+            px_json_set(files, name, content_of(file));
     }
     return files;
 }
@@ -232,11 +238,11 @@ static void answer_result(struct px_http_request *request, json_t *body, pyexec_
 {
     px_auto_buffer struct px_buffer message = {0};
     add_unknown(&message, body);
-    px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
-    bool late = is_one_of(json_string_value(json_object_get(object, "status")), "timeout", "cpu_limit");
+    pyexec_status status = pyexec_result_status(result);
+    bool late = status == PYEXEC_STATUS_TIMEOUT || status == PYEXEC_STATUS_CPU_LIMIT;
     bool good = !late && pyexec_result_exit_code(result) == 0;
-    answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(object, late),
-           fetched(body, object));
+    answer(request, good ? "Success" : "Failed", px_buffer_string(&message), run_result(result, late),
+           fetched(body, result));
 }
 
 void px_fusion_run_code(struct px_http_request *request)

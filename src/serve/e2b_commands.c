@@ -288,11 +288,11 @@ static int print(void *closure, int which, const char *bytes, size_t length)
 /* What a person should read beside the output that was sent already. */
 static void send_result(struct command_output *output, pyexec_result *result)
 {
-    px_auto_json json_t *object = px_json_loads(pyexec_result_json(result), JSON_ALLOW_NUL, NULL);
     px_auto_buffer struct px_buffer errors = {0};
-    size_t sent = json_string_length(json_object_get(object, "stderr"));
+    size_t sent;
+    pyexec_result_stderr(result, &sent);
     let_go(output);
-    px_dialect_add_stderr(&errors, object);
+    px_dialect_add_stderr(&errors, result);
     if (errors.length > sent)
         send_data(output->request, 2, errors.data + sent, errors.length - sent);
     end_answer(output->request, pyexec_result_exit_code(result));

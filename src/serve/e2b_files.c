@@ -25,10 +25,12 @@
 
 int px_e2b_ensure_session(struct px_http_request *request, pyexec_error *error)
 {
-    px_auto_free char *text = NULL;
+    pyexec_session_list *list = NULL;
     pyexec_result *result = NULL;
-    if (pyexec_session_json(request->server->executor, request->session_key, &text, error) == 0)
+    if (pyexec_sessions(request->server->executor, request->session_key, &list, error) == 0) {
+        pyexec_session_list_free(list);
         return 0;
+    }
     if (error->code != PYEXEC_SESSION_NOT_FOUND)
         return -1;
     pyexec_request *run = pyexec_request_new();
@@ -102,12 +104,11 @@ static void show_permissions(char to[11], const char *kind, unsigned mode)
 }
 
 /* EntryInfo of filesystem.proto. `folder` is the entry's. */
-static json_t *describe_entry(const char *folder, const json_t *entry)
+/* An entry as the SDK has it; the name "" is the home folder itself. */
+static json_t *describe(const char *folder, const char *name, const char *kind, uint64_t bytes, int mode,
+                        int64_t modified_ns)
 {
-    const char *name = json_string_value(json_object_get(entry, "name"));
-    const char *kind = json_string_value(json_object_get(entry, "kind"));
-    json_int_t mode = json_integer_value(json_object_get(entry, "mode"));
-    time_t seconds = (time_t)(json_integer_value(json_object_get(entry, "modified_ns")) / 1000000000);
+    time_t seconds = (time_t)(modified_ns / 1000000000);
     struct tm utc;
     char permissions[11], modified[32] = "1970-01-01T00:00:00Z", path[2048];
     bool is_link = strcmp(kind, "link") == 0;
@@ -118,61 +119,70 @@ static json_t *describe_entry(const char *folder, const json_t *entry)
     if (gmtime_r(&seconds, &utc) && utc.tm_year >= 70 && utc.tm_year < 8099)
         strftime(modified, sizeof modified, "%Y-%m-%dT%H:%M:%SZ", &utc);
     snprintf(path, sizeof path, PX_E2B_HOME "%s%s%s%s", *folder ? "/" : "", folder, *name ? "/" : "", name);
-    return json_pack("{s:s, s:s, s:s, s:O, s:I, s:s, s:s, s:s, s:s, s:b}", "name", *name ? name : "user", "type",
-                     is_link ? "FILE_TYPE_SYMLINK" : type, "path", path, "size", json_object_get(entry, "bytes"),
-                     "mode", mode, "permissions", permissions, "owner", "user", "group", "user", "modifiedTime",
-                     modified, "isSymlink", is_link);
+    return json_pack("{s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:s, s:s, s:b}", "name", *name ? name : "user", "type",
+                     is_link ? "FILE_TYPE_SYMLINK" : type, "path", path, "size", (json_int_t)bytes, "mode", mode,
+                     "permissions", permissions, "owner", "user", "group", "user", "modifiedTime", modified,
+                     "isSymlink", is_link);
+}
+
+static json_t *describe_entry(const char *folder, const pyexec_file *entry)
+{
+    const char *name = pyexec_file_path(entry), *kind = pyexec_file_kind(entry);
+    return describe(folder, name, kind, pyexec_file_bytes(entry), pyexec_file_mode(entry),
+                    pyexec_file_modified_ns(entry));
 }
 
 /* ---- Looking ---- */
 
-static json_t *list_folder(struct px_http_request *request, const char *path, pyexec_error *error)
+static void drop_list(pyexec_file_list **list)
 {
-    px_auto_free char *text = NULL;
-    if (pyexec_session_list_folder(request->server->executor, request->session_key, path, &text, error) < 0)
-        return NULL;
-    json_t *object = px_json_loads(text, JSON_ALLOW_NUL, NULL);
-    json_t *entries = json_incref(json_object_get(object, "entries"));
-    json_decref(object);
-    if (!entries)
-        px_error_oom(error);
-    return entries;
+    pyexec_file_list_free(*list);
+}
+#define auto_list __attribute__((cleanup(drop_list)))
+
+/* NULL: failed. */
+static pyexec_file_list *list_folder(struct px_http_request *request, const char *path, pyexec_error *error)
+{
+    pyexec_file_list *list = NULL;
+    pyexec_session_files(request->server->executor, request->session_key, path, &list, error);
+    return list;
 }
 
-/* The entry of the path as list_folder() has it, in *ret; its folder in *ret_folder, for free(). */
-static int look_up(struct px_http_request *request, const char *path, char **ret_folder, json_t **ret,
-                   pyexec_error *error)
+/* The path's entry as the SDK has it, new, in *ret. */
+static int look_up(struct px_http_request *request, const char *path, json_t **ret, pyexec_error *error)
 {
     size_t length = strlen(path);
     while (length && path[length - 1] == '/')
         length--;
     const char *slash = memrchr(path, '/', length), *name = slash ? slash + 1 : path;
     px_auto_free char *wanted = strndup(name, length - (size_t)(name - path));
-    *ret_folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    px_auto_free char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
     *ret = NULL;
-    if (!wanted || !*ret_folder)
+    if (!wanted || !folder)
         return px_error_oom(error);
     if (!*wanted) {
-        *ret = json_pack("{s:s, s:s, s:i, s:i, s:i}", "name", "", "kind", "folder", "bytes", 0, "mode", 0700,
-                         "modified_ns", 0);
+        *ret = describe(folder, "", "folder", 0, 0700, 0);
         return *ret ? 0 : px_error_oom(error);
     }
-    px_auto_json json_t *entries = list_folder(request, *ret_folder, error);
-    json_t *entry;
-    size_t i;
-    json_array_foreach(entries, i, entry)
-        if (strcmp(json_string_value(json_object_get(entry, "name")), wanted) == 0)
-            *ret = json_incref(entry);
-    return !entries ? -1 : *ret ? 0 : fail(error, ENOENT, path);
+    pyexec_file_list *entries auto_list = list_folder(request, folder, error);
+    if (!entries)
+        return -1;
+    for (size_t i = 0; i < pyexec_file_list_count(entries); i++) {
+        const pyexec_file *entry = pyexec_file_list_get(entries, i);
+        if (strcmp(pyexec_file_path(entry), wanted) != 0)
+            continue;
+        *ret = describe_entry(folder, entry);
+        return *ret ? 0 : px_error_oom(error);
+    }
+    return fail(error, ENOENT, path);
 }
 
 static json_t *stat_path(struct px_http_request *request, const char *path, pyexec_error *error)
 {
-    px_auto_free char *folder = NULL;
-    px_auto_json json_t *entry = NULL;
-    if (look_up(request, path, &folder, &entry, error) < 0)
+    json_t *entry = NULL;
+    if (look_up(request, path, &entry, error) < 0)
         return NULL;
-    json_t *object = json_pack("{s:o}", "entry", describe_entry(folder, entry));
+    json_t *object = json_pack("{s:o}", "entry", entry);
     if (!object)
         px_error_oom(error);
     return object;
@@ -184,7 +194,7 @@ static json_t *stat_path(struct px_http_request *request, const char *path, pyex
  * what came of that, and makes of it 0 or -1. */
 struct tree_walk {
     struct px_http_request *request;
-    int (*enter)(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path,
+    int (*enter)(struct tree_walk *walk, const char *folder, const pyexec_file *entry, const char *path,
                  pyexec_error *error);
     int (*leave)(struct tree_walk *walk, const char *path, int status, pyexec_error *error);
     size_t left, bytes_left; /* entries that it may still enter, and bytes of their paths */
@@ -193,7 +203,7 @@ struct tree_walk {
 
 static int walk_entries(struct tree_walk *walk, const char *folder, int depth, pyexec_error *error);
 
-static int walk_one(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path, int depth,
+static int walk_one(struct tree_walk *walk, const char *folder, const pyexec_file *entry, const char *path, int depth,
                     pyexec_error *error)
 {
     int status = walk->enter(walk, folder, entry, path, error);
@@ -205,31 +215,28 @@ static int walk_one(struct tree_walk *walk, const char *folder, const json_t *en
 /* depth: of the folders below that are looked into. */
 static int walk_entries(struct tree_walk *walk, const char *folder, int depth, pyexec_error *error)
 {
-    px_auto_json json_t *entries = list_folder(walk->request, folder, error);
-    json_t *entry;
-    size_t i;
-    if (!entries)
-        return -1;
-    json_array_foreach(entries, i, entry) {
+    pyexec_file_list *entries auto_list = list_folder(walk->request, folder, error);
+    for (size_t i = 0; entries && i < pyexec_file_list_count(entries); i++) {
+        const pyexec_file *entry = pyexec_file_list_get(entries, i);
         px_auto_free char *path = NULL;
-        size_t bytes = strlen(folder) + 1 + json_string_length(json_object_get(entry, "name"));
+        size_t bytes = strlen(folder) + 1 + strlen(pyexec_file_path(entry));
         if (!walk->left || bytes > walk->bytes_left)
             return 0;
         walk->left--;
         walk->bytes_left -= bytes;
-        if (join(&path, folder, json_string_value(json_object_get(entry, "name")), error) < 0 ||
+        if (join(&path, folder, pyexec_file_path(entry), error) < 0 ||
             walk_one(walk, folder, entry, path, depth, error) < 0)
             return -1;
     }
-    return 0;
+    return entries ? 0 : -1;
 }
 
-static int enter_listed(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path,
+static int enter_listed(struct tree_walk *walk, const char *folder, const pyexec_file *entry, const char *path,
                         pyexec_error *error)
 {
     (void)path, (void)error;
     px_json_append(walk->list, describe_entry(folder, entry));
-    return strcmp(json_string_value(json_object_get(entry, "kind")), "folder") == 0;
+    return strcmp(pyexec_file_kind(entry), "folder") == 0;
 }
 
 /* The script may have removed it meanwhile, or closed it to its owner. */
@@ -239,7 +246,7 @@ static int leave_listed(struct tree_walk *walk, const char *path, int status, py
     return status < 0 && error->code != PYEXEC_INVALID_REQUEST ? -1 : 0;
 }
 
-static int enter_removed(struct tree_walk *walk, const char *folder, const json_t *entry, const char *path,
+static int enter_removed(struct tree_walk *walk, const char *folder, const pyexec_file *entry, const char *path,
                          pyexec_error *error)
 {
     (void)folder, (void)entry;
@@ -271,9 +278,8 @@ static json_t *list_path(struct px_http_request *request, const char *path, pyex
 
 static json_t *make_path(struct px_http_request *request, const char *path, pyexec_error *error)
 {
-    px_auto_free char *folder = NULL;
     px_auto_json json_t *entry = NULL;
-    if (look_up(request, path, &folder, &entry, error) == 0) {
+    if (look_up(request, path, &entry, error) == 0) {
         fail(error, EEXIST, path);
         return NULL;
     }
@@ -298,9 +304,8 @@ static json_t *remove_path(struct px_http_request *request, const char *path, py
 static json_t *move_path(struct px_http_request *request, const char *path, pyexec_error *error)
 {
     const char *to = px_e2b_relative(json_string_value(json_object_get(request->json, "destination")), error);
-    px_auto_free char *folder = NULL;
     px_auto_json json_t *entry = NULL;
-    if (!to || look_up(request, path, &folder, &entry, error) < 0 ||
+    if (!to || look_up(request, path, &entry, error) < 0 ||
         pyexec_session_rename_file(request->server->executor, request->session_key, path, to, error) < 0)
         return NULL;
     return stat_path(request, to, error);

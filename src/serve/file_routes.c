@@ -208,26 +208,23 @@ static int pack_one(struct px_http_request *request, struct archive *archive, co
     return status;
 }
 
-static int pack(struct px_http_request *request, const json_t *files, int fd, pyexec_error *error)
+static int pack(struct px_http_request *request, const pyexec_file_list *files, int fd, pyexec_error *error)
 {
     px_auto(leave_utf8) struct locale_scope scope = enter_utf8();
     struct archive *archive = archive_write_new();
-    size_t i;
-    json_t *file;
     int status = archive && archive_write_set_format_pax_restricted(archive) == ARCHIVE_OK &&
                          archive_write_open_fd(archive, fd) == ARCHIVE_OK
                      ? 0
                      : px_error_oom(error);
-    json_array_foreach(files, i, file)
-        if (status == 0)
-            status = pack_one(request, archive, json_string_value(json_object_get(file, "path")), error);
+    for (size_t i = 0; status == 0 && i < pyexec_file_list_count(files); i++)
+        status = pack_one(request, archive, pyexec_file_path(pyexec_file_list_get(files, i)), error);
     if (status == 0 && archive_write_close(archive) != ARCHIVE_OK)
         status = fail(archive, "the archive", error);
     archive_write_free(archive);
     return status;
 }
 
-static void answer_archive(struct px_http_request *request, const json_t *files)
+static void answer_archive(struct px_http_request *request, const pyexec_file_list *files)
 {
     pyexec_error error;
     px_auto_fd int fd = temporary(request, &error);
@@ -239,33 +236,39 @@ static void answer_archive(struct px_http_request *request, const json_t *files)
     px_respond(request, MHD_HTTP_OK, respond_with(request, &fd, 0, (uint64_t)size, "application/x-tar"));
 }
 
+static void answer_list(struct px_http_request *request, const pyexec_file_list *files)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < pyexec_file_list_count(files); i++) {
+        const pyexec_file *file = pyexec_file_list_get(files, i);
+        px_json_append(list, json_pack("{s:s, s:I}", "path", pyexec_file_path(file), "bytes",
+                                       (json_int_t)pyexec_file_bytes(file)));
+    }
+    px_respond_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "files", list)));
+}
+
 void px_file_routes_list(struct px_http_request *request)
 {
     pyexec_error error;
-    px_auto_free char *text = NULL;
+    pyexec_file_list *files = NULL;
     const char *accept = px_http_request_header(request, "Accept");
-    if (pyexec_session_list_files(request->server->executor, request->session_key, &text, &error) < 0) {
+    if (pyexec_session_files(request->server->executor, request->session_key, NULL, &files, &error) < 0)
         px_file_routes_answer_error(request, &error);
-        return;
-    }
-    json_t *files = px_json_loads(text, 0, NULL);
-    if (accept && strstr(accept, "application/x-tar")) {
+    else if (accept && strstr(accept, "application/x-tar"))
         answer_archive(request, files);
-        json_decref(files);
-        return;
-    }
-    px_respond_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "files", files)));
+    else
+        answer_list(request, files);
+    pyexec_file_list_free(files);
 }
 
 /* An archive may have twice the bytes that the workspace may have: headers and padding. */
 static int archive_room(struct px_http_request *request, pyexec_error *error)
 {
-    px_auto_free char *text = NULL;
-    if (pyexec_session_json(request->server->executor, request->session_key, &text, error) < 0)
+    pyexec_session_list *list = NULL;
+    if (pyexec_sessions(request->server->executor, request->session_key, &list, error) < 0)
         return -1;
-    px_auto_json json_t *session = px_json_loads(text, 0, NULL);
-    json_int_t bytes = json_integer_value(json_object_get(json_object_get(session, "policy"), "workspace_bytes"));
-    request->body_room = 2 * (uint64_t)bytes + (1u << 20);
+    request->body_room = 2 * pyexec_session_info_workspace_bytes(pyexec_session_list_get(list, 0)) + (1u << 20);
+    pyexec_session_list_free(list);
     return 0;
 }
 

@@ -166,24 +166,61 @@ void px_log_hash(const struct px_log *log, struct px_http_request *request, cons
         snprintf(request->code_hash + 2 * i, 3, "%02x", hash[i]);
 }
 
-void px_log_run(struct px_log *log, const struct px_http_request *request, pyexec_result *result,
+static json_t *denials_of(const pyexec_result *result)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < pyexec_result_denial_count(result); i++) {
+        const pyexec_denial *denial = pyexec_result_denial(result, i);
+        size_t what_length, hint_length;
+        const char *what = pyexec_denial_what(denial, &what_length), *hint = pyexec_denial_hint(denial, &hint_length);
+        int line = pyexec_denial_line(denial);
+        px_json_append(list, json_pack("{s:s, s:s%, s:o, s:s%}", "layer", pyexec_denial_layer(denial), "what", what,
+                                       what_length, "line", line ? json_integer(line) : json_null(), "hint", hint,
+                                       hint_length));
+    }
+    return list;
+}
+
+static json_t *missing_layers_of(const pyexec_result *result)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < pyexec_result_missing_layer_count(result); i++)
+        px_json_append(list, json_string(pyexec_result_missing_layer(result, i)));
+    return list;
+}
+
+/* Three digits after the point, as results have them. */
+static double rounded(double value)
+{
+    return (double)(int64_t)(value * 1000 + 0.5) / 1000;
+}
+
+static void add_result(json_t *entry, const pyexec_result *result)
+{
+    px_json_set(entry, "status", json_string(pyexec_status_name(pyexec_result_status(result))));
+    px_json_set(entry, "exit_code", json_integer(pyexec_result_exit_code(result)));
+    px_json_set(entry, "denials", denials_of(result));
+    px_json_set(entry, "denials_dropped", json_integer((json_int_t)pyexec_result_denials_dropped(result)));
+    px_json_set(entry, "tier", json_string(pyexec_result_tier(result)));
+    px_json_set(entry, "missing_layers", missing_layers_of(result));
+    px_json_set(entry, "usage",
+                json_pack("{s:f, s:f, s:I}", "wall_ms", rounded(pyexec_result_wall_ms(result)), "cpu_ms",
+                          rounded(pyexec_result_cpu_ms(result)), "peak_memory_bytes",
+                          (json_int_t)pyexec_result_peak_memory_bytes(result)));
+}
+
+void px_log_run(struct px_log *log, const struct px_http_request *request, const pyexec_result *result,
                 const pyexec_error *error)
 {
-    static const char *const kept[] = {"status", "exit_code", "denials", "denials_dropped", "missing_layers", "usage"};
     if (log->audit < 0)
         return;
-    const char *text = result ? pyexec_result_json(result) : NULL;
-    px_auto_json json_t *object = text ? px_json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *entry = json_object();
     add_time(entry);
     add_caller(entry, request);
     px_json_set(entry, "code_sha256", json_string(request->code_hash));
     if (result)
-        px_json_set(entry, "status", json_string(pyexec_status_name(pyexec_result_status(result))));
+        add_result(entry, result);
     else
         px_json_set(entry, "error", json_string(pyexec_code_name(error->code)));
-    for (size_t i = 0; i < PX_COUNT(kept); i++)
-        if (json_object_get(object, kept[i]))
-            px_json_set(entry, kept[i], json_incref(json_object_get(object, kept[i])));
     put(log, log->audit, true, entry);
 }

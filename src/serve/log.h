@@ -30,7 +30,7 @@ void px_log_request(struct px_log *log, const struct px_http_request *request);
 /* The hash of the code that is going to run, for the audit log. */
 void px_log_hash(const struct px_log *log, struct px_http_request *request, const char *code, size_t length);
 /* A run that was sent to a process. Without a result (NULL) the host failed, and `error` says why. */
-void px_log_run(struct px_log *log, const struct px_http_request *request, pyexec_result *result,
+void px_log_run(struct px_log *log, const struct px_http_request *request, const pyexec_result *result,
                 const pyexec_error *error);
 
 #endif

@@ -18,7 +18,9 @@
 
 struct px_mcp_request {
     struct px_mcp_call *call;
-    char *prefix, *scope, *ceiling, *policy;
+    char *prefix, *scope;
+    json_t *ceiling;
+    struct px_policy policy;
 };
 
 void px_mcp_http_free(struct px_mcp_request *mcp)
@@ -28,8 +30,8 @@ void px_mcp_http_free(struct px_mcp_request *mcp)
     px_mcp_call_free(mcp->call);
     free(mcp->prefix);
     free(mcp->scope);
-    free(mcp->ceiling);
-    free(mcp->policy);
+    json_decref(mcp->ceiling);
+    px_policy_done(&mcp->policy);
     free(mcp);
 }
 
@@ -167,7 +169,6 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
     const struct px_mcp_caller caller = {.prefix = mcp->prefix,
                                          .scope = mcp->scope,
                                          .version = PX_MCP_ASSUMED,
-                                         .policy = "{}",
                                          .ceiling = mcp->ceiling,
                                          .notify = notify,
                                          .runs = runs,
@@ -176,8 +177,9 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
     if (good)
         mcp->call = px_mcp_read(server->mcp, &caller, px_buffer_string(&request->body), request->body.length);
     if (mcp->call && mcp->call->method && strcmp(mcp->call->method, "tools/list") == 0) {
-        mcp->policy = px_run_request_policy(request);
-        mcp->call->caller.policy = mcp->policy ? mcp->policy : "{}";
+        pyexec_error error;
+        bool known = px_run_request_policy(request, &mcp->policy, &error) == 0;
+        mcp->call->caller.policy = known ? &mcp->policy : server->options->policy;
     }
     if (mcp->call)
         return mcp;

@@ -79,23 +79,6 @@ static void add_routes(struct px_server *server, struct px_buffer *out)
                           &metrics->requests[route]);
 }
 
-/* A number, or an object of numbers with their names as a label, of the library's statistics. */
-static void add_stat(struct px_buffer *out, const json_t *stats, const char *key, const char *name, const char *label,
-                     const char *type, const char *help)
-{
-    json_t *value = json_object_get(stats, key), *item;
-    const char *at;
-    if (!value)
-        return;
-    head(out, name, type, help);
-    if (!json_is_object(value)) {
-        px_buffer_printf(out, "%s %lld\n", name, (long long)json_integer_value(value));
-        return;
-    }
-    json_object_foreach(value, at, item)
-        px_buffer_printf(out, "%s{%s=\"%s\"} %lld\n", name, label, at, (long long)json_integer_value(item));
-}
-
 static const struct {
     const char *key, *name, *label, *type, *help;
 } stat_metrics[] = {
@@ -118,16 +101,32 @@ static const struct {
     {"stderr_bytes", "pyexec_stderr_bytes_total", "", "counter", "Bytes that scripts wrote to standard error."},
 };
 
+/* pyexec_stat_fn: a counter to the lines of its metric. */
+static void add_stat(void *userdata, const char *key, const char *thing, uint64_t value)
+{
+    struct px_buffer *lines = userdata;
+    for (size_t i = 0; i < PX_COUNT(stat_metrics); i++) {
+        if (strcmp(stat_metrics[i].key, key) != 0)
+            continue;
+        px_buffer_add_string(&lines[i], stat_metrics[i].name);
+        if (thing)
+            px_buffer_printf(&lines[i], "{%s=\"%s\"}", stat_metrics[i].label, thing);
+        px_buffer_printf(&lines[i], " %llu\n", (unsigned long long)value);
+    }
+}
+
 static void add_stats(struct px_server *server, struct px_buffer *out)
 {
     pyexec_error ignored;
-    px_auto_free char *text = NULL;
-    if (pyexec_stats_json(server->executor, &text, &ignored) < 0)
-        return;
-    px_auto_json json_t *stats = px_json_loads(text, 0, NULL);
-    for (size_t i = 0; i < PX_COUNT(stat_metrics); i++)
-        add_stat(out, stats, stat_metrics[i].key, stat_metrics[i].name, stat_metrics[i].label, stat_metrics[i].type,
-                 stat_metrics[i].help);
+    struct px_buffer lines[PX_COUNT(stat_metrics)] = {0};
+    pyexec_stats(server->executor, add_stat, lines, &ignored);
+    for (size_t i = 0; i < PX_COUNT(stat_metrics); i++) {
+        if (lines[i].length) {
+            head(out, stat_metrics[i].name, stat_metrics[i].type, stat_metrics[i].help);
+            px_buffer_add(out, px_buffer_string(&lines[i]), lines[i].length);
+        }
+        px_buffer_done(&lines[i]);
+    }
 }
 
 static void add_number(struct px_buffer *out, const char *name, const char *type, const char *help,

@@ -41,7 +41,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(pyexec_error *error, con
 
 static void free_principal(struct px_principal *principal)
 {
-    free(principal->ceiling);
+    json_decref(principal->ceiling);
     free(principal);
 }
 
@@ -89,13 +89,13 @@ static int parse_setting(struct px_principal *principal, struct px_policy *ceili
 }
 
 /* What the line set, alone. */
-static char *ceiling_json(const struct px_policy *policy)
+static json_t *own_ceiling(const struct px_policy *policy)
 {
     json_t *json = px_policy_to_json(policy);
     for (size_t i = 0; json && i < px_policy_table.count; i++)
         if (policy->origin[i] != PX_ORIGIN_FILE)
             json_object_del(json, px_policy_table.fields[i].info.name);
-    return px_json_take_text(json);
+    return json;
 }
 
 static int parse_line(char *line, struct px_principal **ret, pyexec_error *error)
@@ -120,7 +120,7 @@ static int parse_line(char *line, struct px_principal **ret, pyexec_error *error
     }
     if (status == 0) {
         snprintf(principal->name, sizeof principal->name, "%s", name);
-        principal->ceiling = ceiling_json(&ceiling);
+        principal->ceiling = own_ceiling(&ceiling);
         status = principal->ceiling ? 0 : px_error_oom(error);
     }
     if (status < 0 && principal)
@@ -210,7 +210,7 @@ static void adopt(struct px_principals *principals, struct px_principal *fresh)
             old->max_concurrent = fresh->max_concurrent;
             old->max_sessions = fresh->max_sessions;
             old->rate = fresh->rate;
-            char *ceiling = old->ceiling;
+            json_t *ceiling = old->ceiling;
             old->ceiling = fresh->ceiling;
             fresh->ceiling = ceiling;
             free_principal(fresh);
@@ -251,8 +251,8 @@ int px_principals_init(struct px_principals *principals, const char *path, pyexe
     pthread_mutex_init(&principals->lock, NULL);
     strcpy(principals->local.name, "local");
     strcpy(principals->loopback.name, "loopback");
-    principals->local.ceiling = strdup("{}");
-    principals->loopback.ceiling = strdup("{}");
+    principals->local.ceiling = json_object();
+    principals->loopback.ceiling = json_object();
     bool good = principals->local.ceiling && principals->loopback.ceiling;
     return good ? px_principals_reload(principals, error) : px_error_oom(error);
 }
@@ -264,8 +264,8 @@ void px_principals_done(struct px_principals *principals)
         free_principal(principals->list);
         principals->list = next;
     }
-    free(principals->local.ceiling);
-    free(principals->loopback.ceiling);
+    json_decref(principals->local.ceiling);
+    json_decref(principals->loopback.ceiling);
     pthread_mutex_destroy(&principals->lock);
 }
 
@@ -292,18 +292,17 @@ struct px_principal *px_principals_find_token(struct px_principals *principals, 
     return found;
 }
 
-int px_principals_limit(struct px_principals *principals, const struct px_principal *principal, pyexec_request *request)
+json_t *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal)
 {
     pthread_mutex_lock(&principals->lock);
-    int status = pyexec_request_set_ceiling(request, principal->ceiling);
+    json_t *ceiling = json_incref(principal->ceiling);
     pthread_mutex_unlock(&principals->lock);
-    return status;
+    return ceiling;
 }
 
-char *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal)
+void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
+                         pyexec_request *request)
 {
-    pthread_mutex_lock(&principals->lock);
-    char *copy = strdup(principal->ceiling);
-    pthread_mutex_unlock(&principals->lock);
-    return copy;
+    px_auto_json json_t *ceiling = px_principals_ceiling(principals, principal);
+    pyexec_request_set_ceiling_object(request, ceiling);
 }

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/json.h"
 #include "pyexec.h"
 
 #define PX_PRINCIPAL_NAME_MAX 64
@@ -26,8 +27,8 @@ struct px_principal {
     struct px_principal *next;
     char name[PX_PRINCIPAL_NAME_MAX + 1];
     unsigned char token_hash[32];
-    bool gone;     /* no longer in the file */
-    char *ceiling; /* a partial policy as JSON; "{}": the server's */
+    bool gone;       /* no longer in the file */
+    json_t *ceiling; /* a partial policy, which never changes; {}: the server's */
     /* A reload changes them while the schedules read. 0: the server's; no limit. */
     _Atomic int64_t max_concurrent, max_sessions;
     _Atomic double rate;       /* runs per second */
@@ -56,11 +57,11 @@ struct px_principal *px_principals_find(struct px_principals *principals, const 
 /* The same of a token alone, NUL-terminated. */
 struct px_principal *px_principals_find_token(struct px_principals *principals, const char *token);
 
-/* The principal's ceiling as JSON, for free(); NULL: out of memory. */
-char *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal);
+/* The principal's ceiling, for json_decref(). */
+json_t *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal);
 
-/* Bounds a request by the principal's ceiling. -1: out of memory. */
-int px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
-                        pyexec_request *request);
+/* Bounds a request by the principal's ceiling. */
+void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
+                         pyexec_request *request);
 
 #endif

@@ -28,8 +28,7 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
     px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
     if (px_run_request_check(request, error) < 0)
         return -1;
-    if (px_principals_limit(&server->principals, request->principal, run) < 0)
-        return px_error_oom(error);
+    px_principals_limit(&server->principals, request->principal, run);
     px_http_request_run(request, run);
     pyexec_request_set_turn(run, request->job.turn);
     int64_t began = px_now_ns();
@@ -51,17 +50,16 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
     return 0;
 }
 
-char *px_run_request_policy(struct px_http_request *request)
+int px_run_request_policy(struct px_http_request *request, struct px_policy *ret, pyexec_error *error)
 {
-    pyexec_error error;
-    const char *base = pyexec_executor_policy_json(request->server->executor);
-    px_auto_free char *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
-    px_auto(px_policy_done) struct px_policy policy = {0}, most = {0};
-    px_auto_json json_t *own = px_json_loads(base, 0, NULL), *given = ceiling ? px_json_loads(ceiling, 0, NULL) : NULL;
-    if (!json_object_size(given) || px_policy_init(&policy, &error) < 0 ||
-        px_policy_merge_json(&policy, own, PX_ORIGIN_FILE, &error) < 0 || px_policy_copy(&most, &policy, &error) < 0 ||
-        px_policy_merge_json(&most, given, PX_ORIGIN_FILE, &error) < 0 ||
-        px_policy_limit(&policy, &most, false, &error) < 0)
-        return strdup(base);
-    return px_json_take_text(px_policy_to_json(&policy));
+    px_auto(px_policy_done) struct px_policy most = {0};
+    px_auto_json json_t *limits = px_principals_ceiling(&request->server->principals, request->principal);
+    if (px_policy_copy(ret, request->server->options->policy, error) < 0)
+        return -1;
+    if (!json_object_size(limits))
+        return 0;
+    memset(ret->origin, PX_ORIGIN_FILE, sizeof ret->origin); /* nobody asked for a value: all may be lowered */
+    if (px_policy_copy(&most, ret, error) < 0 || px_policy_merge_json(&most, limits, PX_ORIGIN_FILE, error) < 0)
+        return -1;
+    return px_policy_limit(ret, &most, false, error);
 }

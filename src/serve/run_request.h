@@ -3,6 +3,7 @@
 #ifndef PX_SERVE_RUN_REQUEST_H
 #define PX_SERVE_RUN_REQUEST_H
 
+#include "policy/policy.h"
 #include "pyexec.h"
 
 struct px_http_request;
@@ -16,8 +17,7 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
  * be read. px_run_request() asks by itself. -1: PYEXEC_OVERLOADED. */
 int px_run_request_check(struct px_http_request *request, pyexec_error *error);
 
-/* What the caller's runs have: the server's policy, lowered to its ceiling. JSON text for free();
- * NULL: out of memory. */
-char *px_run_request_policy(struct px_http_request *request);
+/* What the caller's runs have: the server's policy, lowered to its ceiling. *ret is to be freed in any case. */
+int px_run_request_policy(struct px_http_request *request, struct px_policy *ret, pyexec_error *error);
 
 #endif

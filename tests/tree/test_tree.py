@@ -228,3 +228,23 @@ def test_each_source_names_its_license():
     for path in SOURCES + glob.glob(ROOT + "/src/**/*.def", recursive=True) + [ROOT + "/include/pyexec.h"]:
         with open(path) as file:
             assert "SPDX-License-Identifier: Apache-2.0" in file.readline(), path
+
+
+FRONTS = ("cli", "rpc", "mcp", "serve", "jsonrpc")
+
+
+def test_no_front_parses_json_of_the_library():
+    """Fronts have results, sessions, files, counters and policies as data (pyexec.h). What they parse are their own constants, and
+    what a client sent (px_json_read)."""
+    parsed = set()
+    for path in SOURCES:
+        where = os.path.relpath(path, ROOT + "/src")
+        if where.split("/")[0] not in FRONTS or path.endswith("_test.c"):
+            continue
+        with open(path) as file:
+            text = file.read()
+        parsed |= {(where, argument) for argument in re.findall(r"px_json_load[sb]\(([^,]+),", text)}
+        read = re.findall(r"px_json_read\(\s*([^,]+),", text)
+        assert not [argument for argument in read if re.search(r"_json\b|pyexec_", argument)], where
+    assert parsed == {("mcp/mcp_call.c", "tool->input"), ("mcp/mcp_tools.c", "tool->input"), ("mcp/mcp_tools.c", "tool->output"),
+                      ("mcp/mcp_tools.c", "tool->annotations")}

@@ -102,20 +102,12 @@ static void add_object(json_t *schemas, const char *name, const char *const *mem
     px_json_set(schemas, name, schema);
 }
 
+#define PX_REQUEST_ANY(text) text,
+#define PX_REQUEST_LOCAL(text)
 static const char *const request_members[] = {
-    "code:string The script, UTF-8 without NUL, at most 10 MiB.",
-    "policy:#Policy",
-    "session_policy:#Policy Of the session, should this call make it.",
-    "policy_defaults:#Policy Under policy and session_policy: lowered to the caller's ceiling instead of refused.",
-    "timeout_ms:integer Short for the policy's.",
-    "print_last_expression:boolean Short for the policy's.",
-    "working_dir:string A folder of the workspace, made if missing.",
-    "env:#Environment",
-    "stdin:string",
-    "files:#Files",
-    "return_files:[string Glob patterns: contents of changed files to return.",
-    "inputs:#Inputs",
-    "value_json:string? Asks for last_value_json: records or split, how tables are written.",
+#define PX_REQUEST(key, take, type, callers, meaning) PX_REQUEST_##callers(#key ":" type " " meaning)
+#include "policy/request.def"
+#undef PX_REQUEST
 };
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};

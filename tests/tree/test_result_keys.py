@@ -159,3 +159,15 @@ def test_a_missing_member_is_noticed(result):
     """The comparison with schemas itself."""
     assert schema_matches({"type": "object", "properties": {"a": {"type": "string"}}}, {"a": 1, "b": None}) != []
     assert os.path.exists(JAVA)
+
+
+def test_the_documents_and_the_python_client_have_every_key_of_a_request():
+    answer = rpc(("initialize", {"protocol": 1}), ("execute_once", {"code": "1", "no_such_key": 1}))[1]
+    hint = answer["error"]["data"]["hint"]
+    taken = set(re.search(r"A request has (.*?);", hint).group(1).split(", "))
+    assert "code" in taken and len(taken) > 10
+    with open(ROOT + "/docs/rpc.md") as file:
+        listed = {key for line in file if line.startswith("| `") for key in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert taken <= listed
+    # `silent` is the transport's own; the other three are of the method or of whom the client does not stand for.
+    assert set(types.RequestFields.__annotations__) - {"silent"} == taken - {"code", "session_policy", "policy_defaults"}

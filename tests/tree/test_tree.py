@@ -117,7 +117,7 @@ def test_json_is_read_and_written_by_what_sees_failures():
         raw += [(os.path.relpath(path, ROOT), call) for call in re.findall(
             r"<jansson\.h>|(?<!\w)json_(?:copy|deep_copy|loads|loadb|loadf|load_callback|dumps|dumpb|dumpf|dump_file|object_set|array_append|"
             r"object_update_new|object_update_missing_new)\(", text)]
-    assert raw == [("src/policy/request.c", "json_object_set(")]         # which looks at its result
+    assert raw == [("src/policy/request_json.c", "json_object_set(")]        # which looks at its result
 
 
 def test_exit_statuses_have_names_and_macros_too():

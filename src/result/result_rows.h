@@ -9,18 +9,18 @@
 #include "base/json.h"
 
 /* The objects of result.def by their names in OpenAPI. */
-#define PX_RESULT_OWNERS(X) \
-    X(Result) \
-    X(Error) \
-    X(Display) \
-    X(ChangedFile) \
-    X(Denial) \
-    X(Usage) \
-    X(SessionOfResult) \
-    X(File) \
-    X(FolderEntry) \
-    X(Session) \
-    X(SessionDetails)
+#define PX_RESULT_OWNERS(OWNER) \
+    OWNER(Result) \
+    OWNER(Error) \
+    OWNER(Display) \
+    OWNER(ChangedFile) \
+    OWNER(Denial) \
+    OWNER(Usage) \
+    OWNER(SessionOfResult) \
+    OWNER(File) \
+    OWNER(FolderEntry) \
+    OWNER(Session) \
+    OWNER(SessionDetails)
 
 enum px_result_owner {
 #define PX_OWNER(name) PX_OWNER_##name,
@@ -29,25 +29,25 @@ enum px_result_owner {
         PX_OWNER_COUNT
 };
 
-/* Types by their names in result.def: PX_RESULT_TYPES(X): X(name, JSON Schema type, may be null). "" is any. */
-#define PX_RESULT_TYPES(X) \
-    X(status, "string", false) \
-    X(string, "string", false) \
-    X(nullable_string, "string", true) \
-    X(text, "string", false) \
-    X(nullable_text, "string", true) \
-    X(base64, "string", true) \
-    X(boolean, "boolean", false) \
-    X(count, "integer", false) \
-    X(code, "integer", false) \
-    X(time, "integer", false) \
-    X(line, "integer", true) \
-    X(number, "number", false) \
-    X(any, "", true) \
-    X(forms, "object", false) \
-    X(object, "object", false) \
-    X(layers, "array", false) \
-    X(Policy, "object", false)
+/* Types by their names in result.def: PX_RESULT_TYPES(TYPE): TYPE(name, JSON Schema type, may be null). "" is any. */
+#define PX_RESULT_TYPES(TYPE) \
+    TYPE(status, "string", false) \
+    TYPE(string, "string", false) \
+    TYPE(nullable_string, "string", true) \
+    TYPE(text, "string", false) \
+    TYPE(nullable_text, "string", true) \
+    TYPE(base64, "string", true) \
+    TYPE(boolean, "boolean", false) \
+    TYPE(count, "integer", false) \
+    TYPE(code, "integer", false) \
+    TYPE(time, "integer", false) \
+    TYPE(line, "integer", true) \
+    TYPE(number, "number", false) \
+    TYPE(any, "", true) \
+    TYPE(forms, "object", false) \
+    TYPE(object, "object", false) \
+    TYPE(layers, "array", false) \
+    TYPE(Policy, "object", false)
 
 enum px_result_type {
 #define PX_TYPE(name, schema, null) PX_TYPE_##name,

@@ -96,6 +96,12 @@ static void test_the_digits_of_a_hash_may_be_capitals(void **state)
     px_principals_done(&principals);
 }
 
+/* As JSON text, for free(). */
+static char *ceiling_of(struct px_principals *principals, const struct px_principal *principal)
+{
+    return px_json_take_text(px_principals_ceiling(principals, principal));
+}
+
 static void test_a_ceiling_has_what_the_line_sets(void **state)
 {
     struct px_principals principals;
@@ -103,9 +109,9 @@ static void test_a_ceiling_has_what_the_line_sets(void **state)
     (void)state;
     snprintf(text, sizeof text, "ann sha256:%s timeout=2s max_displays=7\nbob sha256:%s\n", hash("a"), hash("b"));
     load(&principals, text);
-    px_auto_free char *anns = px_principals_ceiling(&principals, px_principals_find_token(&principals, "a"));
-    px_auto_free char *bobs = px_principals_ceiling(&principals, px_principals_find_token(&principals, "b"));
-    px_auto_free char *locals = px_principals_ceiling(&principals, &principals.local);
+    px_auto_free char *anns = ceiling_of(&principals, px_principals_find_token(&principals, "a"));
+    px_auto_free char *bobs = ceiling_of(&principals, px_principals_find_token(&principals, "b"));
+    px_auto_free char *locals = ceiling_of(&principals, &principals.local);
     assert_non_null(strstr(anns, "\"timeout_ms\":2000"));
     assert_non_null(strstr(anns, "\"max_displays\":7"));
     assert_null(strstr(anns, "max_open_files"));
@@ -230,7 +236,7 @@ static void test_a_new_file_replaces_the_old_one_or_nothing(void **state)
     /* Requests and queues point to her: she stays where she is. */
     assert_ptr_equal(px_principals_find_token(&principals, "new"), ann);
     assert_true(ann->rate == 0);
-    px_auto_free char *ceiling = px_principals_ceiling(&principals, ann);
+    px_auto_free char *ceiling = ceiling_of(&principals, ann);
     assert_string_equal(ceiling, "{\"timeout_ms\":1000}");
     assert_null(px_principals_find_token(&principals, "a"));
     assert_null(px_principals_find_token(&principals, "b"));

@@ -196,14 +196,20 @@ static bool is_idle(struct px_server *server)
     return !(runs.running + runs.waiting + chores.running + chores.waiting);
 }
 
+/* pyexec_stat_fn */
+static void note_sessions(void *userdata, const char *key, const char *thing, uint64_t value)
+{
+    (void)thing;
+    if (strcmp(key, "sessions") == 0)
+        *(bool *)userdata = value > 0;
+}
+
 static bool has_sessions(struct px_server *server)
 {
     pyexec_error ignored;
-    px_auto_free char *text = NULL;
-    if (pyexec_stats_json(server->executor, &text, &ignored) < 0)
-        return false;
-    px_auto_json json_t *stats = px_json_loads(text, 0, NULL);
-    return json_integer_value(json_object_get(stats, "sessions")) > 0;
+    bool found = false;
+    pyexec_stats(server->executor, note_sessions, &found, &ignored);
+    return found;
 }
 
 /* Clients finish their sessions, and nothing new begins. systemd is told to wait: TimeoutStopSec= is for the rest.

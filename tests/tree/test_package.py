@@ -240,6 +240,23 @@ def test_sessions_and_their_folders_work_below_the_state_directory(machine):
     assert oct(os.stat(machine.path("/var/log/pyexec/audit.log")).st_mode & 0o777) == "0o600"
 
 
+@pytest.mark.parametrize("end", ["restart", "kill"])
+def test_clients_of_the_installed_server_are_told_of_its_restart(machine, end):
+    configure(machine, "[policy]\n")
+    session = "s-" + end
+    assert json.loads(ask(machine, "POST", "/v1/sessions/%s/execute" % session, {"code": "1"})[1])["session"]["restarted"] is None
+    state = machine.path("/var/lib/pyexec/pyexec-sessions")
+    wait_for(lambda: os.path.exists(state) and "+ local/%s\n" % session in open(state).read(), "the session is not written down")
+    if end == "kill":
+        machine.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "pyexec.service")
+    else:
+        machine.run("systemctl", "restart", "pyexec.service")
+    def told():
+        status, text = ask(machine, "POST", "/v1/sessions/%s/execute" % session, {"code": "1"})
+        return status == 200 and json.loads(text)["session"]["restarted"]
+    assert wait_for(told, "it is not told") == "host_restart"
+
+
 def test_reload_reads_the_tokens_again(machine):
     tokens, headers = machine.path("/etc/pyexec/tokens"), {"Authorization": "Bearer secret"}
     open(tokens, "w").close()

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -69,6 +70,17 @@ static bool no_thread_is_ready(const struct px_child *child)
     return rest;
 }
 
+/* The process may be kept waiting by its host, which has not read its output: it will go on. */
+static bool has_unread_output(const struct px_child *child)
+{
+    for (int which = 0; which < 2; which++) {
+        int unread = 0;
+        if (child->streams[which] >= 0 && ioctl(child->streams[which], FIONREAD, &unread) == 0 && unread > 0)
+            return true;
+    }
+    return false;
+}
+
 bool px_activity_waits(struct px_activity *activity, int64_t window_ns)
 {
     int64_t now = px_now_ns(), elapsed = now - activity->measured_ns;
@@ -79,7 +91,8 @@ bool px_activity_waits(struct px_activity *activity, int64_t window_ns)
     /* One that waits already goes on waiting until it has used CPU time: hundreds are asked at once, and their
      * threads are not read each time. PIDs are reused: the process must still be there after they were read. */
     activity->waits =
-        idle && (activity->waits || (no_thread_is_ready(activity->child) && px_child_alive(activity->child)));
+        idle && (activity->waits || (no_thread_is_ready(activity->child) && !has_unread_output(activity->child) &&
+                                     px_child_alive(activity->child)));
     activity->measured_ns = now;
     activity->cpu_ns = cpu;
     return activity->waits;

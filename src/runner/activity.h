@@ -20,8 +20,8 @@ struct px_activity {
 void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns);
 void px_activity_end(struct px_activity *activity);
 
-/* True when the child used less than 1 % of one CPU since the last measurement, and no thread of it was ready to
- * run when that began: a thread that other processes keep from the CPU does not wait. Measures again when the last measurement
+/* True when the child used less than 1 % of one CPU since the last measurement, and when that began the host had
+ * read all its output and no thread of it was ready to run: a thread that other processes keep from the CPU does not wait. Measures again when the last measurement
  * is `window_ns` or more ago, else repeats its answer. False too when /proc does not show the child. Not
  * thread-safe. */
 bool px_activity_waits(struct px_activity *activity, int64_t window_ns);

@@ -166,8 +166,7 @@ static void on_locked(struct run *run)
             run->started_ns = now - ago;
         run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
     }
-    if (run->context->watch)
-        run->context->watch(run->context->watch_data, &run->child, run->ending.cpu_before_ns);
+    px_run_context_watch(run->context, &run->child, run->ending.cpu_before_ns);
     if (run->ending.cause == PX_STOP_CAUSE_CANCEL) {
         run->hard_ns = NEVER;
         begin_stop(run, PX_STOP_CAUSE_CANCEL, SIGINT, now);
@@ -198,7 +197,7 @@ static void show_displays(struct run *run, size_t shown)
         return;
     for (int which = 0; which < 2; which++)
         if (run->child.streams[which] >= 0 && !drain(run, which, 1 << 20))
-            px_close_fd(&run->child.streams[which]);
+            px_run_context_end_stream(run->context, &run->child, which);
     for (size_t i = shown; i < displays->count && !run->ending.protocol; i++) {
         struct px_buffer px_auto_buffer text = {0};
         if (request->display)
@@ -351,7 +350,7 @@ static void serve(struct run *run)
         }
         for (int which = 0; which < 2; which++)
             if (polled[1 + which].revents && !drain(run, which, sizeof run->block))
-                px_close_fd(&child->streams[which]);
+                px_run_context_end_stream(run->context, &run->child, which);
         if (run->receive_errno)
             return;
         if (polled[4].revents)
@@ -479,8 +478,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         if (run->result->claims.locked)
             on_locked(run);
         serve(run);
-        if (context->watch)
-            context->watch(context->watch_data, NULL, 0);
+        px_run_context_watch(run->context, NULL, 0);
         drain_all(run);
         collect_facts(run);
         result = collect_files(run, &before, error);

@@ -4,6 +4,7 @@
 #ifndef PX_RUNNER_RUN_H
 #define PX_RUNNER_RUN_H
 
+#include "base/cleanup.h"
 #include "policy/request.h"
 #include "result/result.h"
 #include "runner/child.h"
@@ -23,6 +24,21 @@ struct px_run_context {
     void (*watch)(void *data, const struct px_child *child, int64_t cpu_ns);
     void *watch_data;
 };
+
+static inline void px_run_context_watch(const struct px_run_context *context, const struct px_child *child,
+                                        int64_t cpu_ns)
+{
+    if (context->watch)
+        context->watch(context->watch_data, child, cpu_ns);
+}
+
+/* Closes the child's stdout or stderr. Whoever watches the child looks at them from another thread. */
+static inline void px_run_context_end_stream(const struct px_run_context *context, struct px_child *child, int which)
+{
+    px_run_context_watch(context, NULL, 0);
+    px_close_fd(&child->streams[which]);
+    px_run_context_watch(context, child, -1);
+}
 
 /* 0 with a result, or -1 with a host-side error; in both cases nothing of the run is left but
  * a process that has been killed and is being reaped. */

@@ -220,9 +220,10 @@ def test_many_slow_ones_keep_nobody_waiting(server):
 
 
 def test_slow_readers_block_no_thread(own):
-    """Of events and of files: their answers wait in bounded memory and in the file, and others go on."""
+    """Of events and of files: their answers wait in bounded memory and in the file, and others go on. With max_asleep 0
+    two runs at most are in progress, so that what is measured is the memory of answers, not of runs."""
     with serving(own, "--files", "full", "--max-stdout-bytes", "4M", "--timeout", "20s",
-                 config="[host]\nmax_concurrent = 2\n") as server:
+                 config="[host]\nmax_concurrent = 2\nmax_asleep = 0\n") as server:
         server.ask("POST", "/v1/sessions", {"id": "s"})
         server.ask("PUT", "/v1/sessions/s/files/f", bytes(8 << 20))
         server.result("1")

@@ -76,11 +76,12 @@ static void put_counters(const struct sink *to, const struct px_counters *counte
     put(to, "zygote_restarts", counters->zygote_restarts);
 }
 
+/* No session of this executor ends by PX_END_HOST_RESTART: that is of one before it. */
 static void put_sessions(const struct sink *to, struct px_sessions *sessions)
 {
     uint64_t ends[PX_END_COUNT], busy = 0;
     pthread_mutex_lock(&sessions->lock);
-    for (enum px_session_end end = PX_END_KILLED; end < PX_END_COUNT; end++)
+    for (enum px_session_end end = PX_END_KILLED; end < PX_END_HOST_RESTART; end++)
         ends[end] = sessions->ends[end];
     for (const struct px_session *one = sessions->oldest; one; one = one->next)
         busy += one->state == PX_SESSION_BUSY;
@@ -89,7 +90,7 @@ static void put_sessions(const struct sink *to, struct px_sessions *sessions)
     put(to, "sessions", count);
     put(to, "sessions_opened", opened);
     put(to, "sessions_busy", busy);
-    for (enum px_session_end end = PX_END_KILLED; end < PX_END_COUNT; end++)
+    for (enum px_session_end end = PX_END_KILLED; end < PX_END_HOST_RESTART; end++)
         to->put(to->userdata, "sessions_ended", px_session_end_name(end), ends[end]);
 }
 

@@ -11,6 +11,20 @@ static const size_t sizes[] = {[PX_RESULT_NONE] = 0,
 #undef FIELD_SIZE
 };
 
+/* Half of them are answered at once. */
+static void take_tool_calls(struct px_tool_claims *tools)
+{
+    require(tools->outstanding <= PX_TOOL_CALLS_AT_ONCE && tools->bytes <= PX_TOOL_ARGUMENTS_AT_ONCE);
+    for (struct px_tool_claim *claim; (claim = px_tool_claims_next(tools));) {
+        require(strlen(claim->name) <= PX_TOOL_NAME_MAX && claim->arguments.length <= PX_TOOL_VALUE_MAX);
+        if (!claim->abandons && claim->number % 2) {
+            tools->outstanding--;
+            tools->bytes -= claim->arguments.length;
+        }
+        px_tool_claim_free(claim);
+    }
+}
+
 static void take_packets(pyexec_result *result, const uint8_t *data, size_t size)
 {
     while (size >= 2) {
@@ -26,6 +40,7 @@ static void take_packets(pyexec_result *result, const uint8_t *data, size_t size
             return;
         }
         require(!why);
+        take_tool_calls(&result->claims.tools);
         data += 2 + length;
         size -= 2 + length;
     }
@@ -58,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     pyexec_result *result = px_result_new();
     require(result);
+    result->claims.tools.offered = size % 2;
     const struct px_child_result *claims = &result->claims;
     /* The first byte of the input also says how much may be displayed. */
     result->claims.displays.max_count = size ? 1 + data[0] % 8 : 0;

@@ -56,6 +56,7 @@ typedef enum pyexec_code {
     PYEXEC_OVERLOADED,
     PYEXEC_SHUTTING_DOWN,
     PYEXEC_INTERNAL,
+    PYEXEC_CALL_NOT_FOUND,
 } pyexec_code;
 
 /* What failed, with the offending value, and what to do next. Always terminated. */
@@ -256,6 +257,49 @@ PYEXEC_API int pyexec_executor_free_turns(pyexec_executor *executor);
 /* Executes the request with this turn instead of one of its own. Borrowed; one execution at a time. A session's
  * call that must wait for another call of its session gives the turn back meanwhile. NULL: none. */
 PYEXEC_API void pyexec_request_set_turn(pyexec_request *request, pyexec_turn *turn);
+
+/* Tools: functions of the host that the script calls (docs/tools.md).
+ *
+ * One call of a script, which waits for its answer. The callback gets it and owns it: it answers, at once or later and
+ * from any thread, and then frees it. A call that is freed without an answer gets an error. */
+typedef struct pyexec_tool_call pyexec_tool_call;
+typedef void (*pyexec_tool_fn)(void *userdata, pyexec_tool_call *call);
+
+/* Offers a tool to the script of this request.
+ *
+ * name         a Python identifier of at most 128 ASCII letters, digits and '_'; no keyword, name of a built-in or
+ *              leading underscore, nor `tools`, `aio` and `ToolError`. A later tool of the same name replaces.
+ * schema_json  a JSON object {"description": text, "parameters": the JSON Schema of an object, "returns": a JSON Schema},
+ *              each of which may be left out; or NULL.
+ * callback     called on a thread of pyexec's that enforces no limit; several at once when the script has several calls
+ *              under way (at most 64). What the script sends is hostile. An execution does not wait for a callback
+ *              that still runs when it ends; pyexec_request_free() does, so don't call that in a callback.
+ *
+ * Errors: PYEXEC_INVALID_REQUEST (names the tool and what is wrong; at most 256 tools). */
+PYEXEC_API int pyexec_request_add_tool(pyexec_request *request, const char *name, const char *schema_json,
+                                       pyexec_tool_fn callback, void *userdata, pyexec_error *error);
+
+/* The call's id, unlike that of any other call; the tool's name; its arguments, a JSON object on one line, of at most
+ * 8 MiB, with integers of 64 bits, no key twice and at most 200 levels. */
+PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
+PYEXEC_API const char *pyexec_tool_call_name(const pyexec_tool_call *call);
+PYEXEC_API const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *length);
+
+/* Whether the script still waits for the answer: 1 or 0. */
+PYEXEC_API int pyexec_tool_call_waits(pyexec_tool_call *call);
+
+/* Answers: with a result, any JSON value of at most 8 MiB; with an error, which the script sees as a ToolError with this
+ * text and `data` (JSON or NULL); with a refusal, which it sees as a PermissionError. From any thread. The call is still
+ * to be freed.
+ *
+ * Errors: PYEXEC_CALL_NOT_FOUND (it was answered, or the script no longer waits), PYEXEC_INVALID_REQUEST (not JSON, or
+ * too large; the call still waits). */
+PYEXEC_API int pyexec_tool_call_answer(pyexec_tool_call *call, const char *result_json, size_t length,
+                                       pyexec_error *error);
+PYEXEC_API int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message, const char *data_json,
+                                     pyexec_error *error);
+PYEXEC_API int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error);
+PYEXEC_API void pyexec_tool_call_free(pyexec_tool_call *call);
 
 /* Stops a run that another thread is executing with this request, or the next one if none
  * is. May be called from any thread and from a signal handler. `interrupt` raises
@@ -506,6 +550,10 @@ PYEXEC_API const char *pyexec_result_missing_layer(const pyexec_result *result, 
 PYEXEC_API double pyexec_result_wall_ms(const pyexec_result *result);
 PYEXEC_API double pyexec_result_cpu_ms(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result);
+
+/* Calls of tools: how many, and the milliseconds with at least one under way. */
+PYEXEC_API uint64_t pyexec_result_tool_calls_count(const pyexec_result *result);
+PYEXEC_API double pyexec_result_tool_calls_wait_ms(const pyexec_result *result);
 
 /* The whole result object (docs/results.md) on one line. NULL: out of memory. */
 PYEXEC_API const char *pyexec_result_json(pyexec_result *result);

@@ -2,7 +2,7 @@
 /* System calls that a signal can interrupt (EINTR), repeated until they have a result.
  *
  * The other rooms use these and not the calls themselves; tests/tree/test_tree.py checks it. Each result
- * must be used. The two functions whose name ends in _or_signal return at a signal, for programs
+ * must be used. The functions whose name ends in _or_signal return at a signal, for programs
  * whose own handlers have something to say.
  *
  * close(2) is not here: on Linux the descriptor is gone after EINTR, and a repeated call could close
@@ -63,6 +63,12 @@ static inline void px_sem_wait(sem_t *semaphore)
 {
     while (sem_wait(semaphore) < 0)
         ;
+}
+
+/* 0, or -1 with EINTR. */
+static inline int px_sem_wait_or_signal(sem_t *semaphore)
+{
+    return sem_wait(semaphore);
 }
 
 #endif

@@ -509,6 +509,9 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
                    struct px_turn *turn, pyexec_result **ret, pyexec_error *error)
 {
     struct px_zygote_group *kind;
+    struct px_tool_list tools;
+    if (request->tools && px_tool_list_fill(&tools, request->tools, NULL, error) < 0)
+        return -1;
     if (px_executor_acquire(executor, policy, &kind, error) < 0)
         return -1;
     struct px_run_context context = {
@@ -520,6 +523,9 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
         .processors = executor->processors,
         .watch = px_turn_watch,
         .watch_data = turn,
+        .tools = request->tools ? &tools : NULL,
+        .max_wait_ns = executor->host.max_wait_ms * PX_NS_PER_MS,
+        .wait_until_ns = INT64_MAX,
     };
     int result = px_executor_check_limits(policy, kind->zygotes, error);
     if (result == 0)

@@ -293,6 +293,9 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
     /* It may have died just now, before the session monitor saw it. */
     if (!px_session_state_is_over(session->state) && session->process && !px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
+    if (!px_session_state_is_over(session->state) && session->process &&
+        px_now_ns() >= px_session_hard_end(sessions, session))
+        px_session_end(sessions, session, PX_END_HARD_TTL, false);
     if (px_session_state_change(&session->state, PX_SESSION_ENTER)) {
         px_session_monitor_busy(sessions, session);
         session->running = request;
@@ -405,6 +408,9 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         px_request_policy(request, false, &executor->policy, &session->policy, &merged, error);
     int result = policy ? px_executor_check(request, policy, error) : -1;
     bool was_started = session->process;
+    struct px_tool_list tools;
+    if (result == 0 && request->tools)
+        result = px_tool_list_fill(&tools, request->tools, NULL, error);
     if (result == 0 && !was_started)
         result = start(sessions, session, request, error);
     if (result == 0)
@@ -418,6 +424,9 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .processors = executor->processors,
             .watch = px_turn_watch,
             .watch_data = turn,
+            .tools = request->tools ? &tools : NULL,
+            .max_wait_ns = INT64_MAX,
+            .wait_until_ns = px_session_hard_end(sessions, session),
         };
         uint64_t number = request->silent ? 0 : ++session->calls;
         struct px_call one = {

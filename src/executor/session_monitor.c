@@ -21,6 +21,12 @@
 
 #define SIGNAL_CPU SIGRTMAX
 
+int64_t px_session_hard_end(const struct px_sessions *sessions, const struct px_session *session)
+{
+    int64_t ttl_ms = sessions->executor->session_config.hard_ttl_ms;
+    return ttl_ms == PX_NONE ? INT64_MAX : session->created_ns + ttl_ms * PX_NS_PER_MS;
+}
+
 static int64_t expiry(const struct px_session_config *config, const struct px_session *session)
 {
     int64_t when = INT64_MAX;

@@ -108,6 +108,9 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session, en
 /* Whether it can be a session's: an id, with principals PRINCIPAL/ID. 0, or -1 with invalid_request. */
 int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error);
 
+/* When its hard TTL is over; INT64_MAX: never. */
+int64_t px_session_hard_end(const struct px_sessions *sessions, const struct px_session *session);
+
 /* The executor's manager, made when first needed. */
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
 

@@ -33,6 +33,7 @@
 #include "guest/mountpoint.h"
 #include "guest/script.h"
 #include "guest/signals.h"
+#include "guest/tools/tools.h"
 #include "guest/zygote.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
@@ -209,7 +210,7 @@ static void lend_reserve_for_receiving(const struct px_script *run)
 
 /* Waits for the host's next message or its end, without taking it; true with the kind of the
  * message's first field. The GIL is given up meanwhile, so that a session's threads go on. */
-static bool more_follows(bool session, uint16_t *ret_kind)
+static bool message_follows(bool session, uint16_t *ret_kind)
 {
     ssize_t n = px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
@@ -219,6 +220,16 @@ static bool more_follows(bool session, uint16_t *ret_kind)
             PyEval_RestoreThread(state);
     }
     return n == sizeof *ret_kind;
+}
+
+/* The same past answers of tool calls, which came when their run had ended. */
+static bool more_follows(bool session, uint16_t *ret_kind)
+{
+    bool follows;
+    while ((follows = message_follows(session, ret_kind)) && px_tools_is_answer(*ret_kind))
+        if (px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_DONTWAIT) < 0)
+            return false;
+    return follows;
 }
 
 /* What was sent to stop a call may have come after its end. It is pending by now, since the host had
@@ -253,7 +264,8 @@ static void serve_runs(const struct px_zygote *zygote)
         bool session = run.flags & PX_RUN_FLAG_SESSION;
         uint16_t kind;
         more = more_follows(session, &kind) && session;
-        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_CODE_FILE || kind == PX_RUN_VARIABLES_FILE);
+        lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_TOOLS_FILE || kind == PX_RUN_CODE_FILE ||
+                        kind == PX_RUN_VARIABLES_FILE);
         if (lent)
             lend_reserve_for_receiving(&run);
     }

@@ -8,6 +8,7 @@
 #include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
 #include "guest/signals.h"
+#include "guest/tools/tools.h"
 
 static PyObject *names; /* its global names */
 static bool loaded_all;
@@ -85,7 +86,10 @@ static int give_functions(void)
     static bool given_all;
     size_t count;
     PyMethodDef *shown = px_display_functions(&count);
-    if (!given_all && (add_functions(given, PX_COUNT(given)) < 0 || add_functions(shown, count) < 0))
+    size_t tool_count;
+    PyMethodDef *tools = px_tools_functions(&tool_count);
+    if (!given_all && (add_functions(given, PX_COUNT(given)) < 0 || add_functions(shown, count) < 0 ||
+                       add_functions(tools, tool_count) < 0))
         return -1;
     given_all = true;
     return 0;

@@ -19,10 +19,10 @@
 
 struct intake {
     struct px_script *run;
-    struct px_buffer code, variables, filename, workspace, working_dir;
-    uint64_t code_length, variables_length; /* in memory files */
-    bool has_code, has_variables, has_input, ended;
-    int fds[3]; /* those files and stdin, as far as they come */
+    struct px_buffer tools, code, variables, filename, workspace, working_dir;
+    uint64_t tools_length, code_length, variables_length; /* in memory files */
+    bool has_tools, has_code, has_variables, has_input, ended;
+    int fds[4]; /* those files and stdin, as far as they come */
     size_t fd_count;
     size_t env_count, env_capacity;
     PyObject *allowed, *banned; /* lists; frozensets once complete */
@@ -30,6 +30,7 @@ struct intake {
 
 static void intake_done(struct intake *in)
 {
+    px_buffer_done(&in->tools);
     px_buffer_done(&in->code);
     px_buffer_done(&in->variables);
     px_buffer_done(&in->filename);
@@ -112,6 +113,11 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
     switch ((enum px_run_field)field->kind) {
     case PX_RUN_FLAGS:
         return take_number(field, &run->flags, sizeof run->flags);
+    case PX_RUN_TOOLS:
+        return take_bytes(&in->tools, field, PX_TOOLS_TEXT_MAX);
+    case PX_RUN_TOOLS_FILE:
+        in->has_tools = true;
+        return take_number(field, &in->tools_length, sizeof in->tools_length);
     case PX_RUN_CODE:
         return take_bytes(&in->code, field, PX_CODE_MAX);
     case PX_RUN_CODE_FILE:
@@ -161,6 +167,8 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
         in->ended = true;
         return 0;
     case PX_RUN_NONE:
+    case PX_RUN_TOOL_ANSWER:
+    case PX_RUN_TOOL_TEXT:
     case PX_RUN_KINDS:
         break;
     }
@@ -205,9 +213,12 @@ static int read_file(const struct intake *in, size_t index, uint64_t length, str
 
 static int read_files(struct intake *in)
 {
-    if (in->has_code && read_file(in, 0, in->code_length, &in->code) < 0)
+    size_t tools = in->has_tools, code = in->has_code;
+    if (in->has_tools && read_file(in, 0, in->tools_length, &in->tools) < 0)
         return -1;
-    return in->has_variables ? read_file(in, in->has_code, in->variables_length, &in->variables) : 0;
+    if (in->has_code && read_file(in, tools, in->code_length, &in->code) < 0)
+        return -1;
+    return in->has_variables ? read_file(in, tools + code, in->variables_length, &in->variables) : 0;
 }
 
 /* As it was opened here: with none of the flags that F_SETFL sets (fcntl(2)). */
@@ -229,13 +240,15 @@ static int place_input(const struct intake *in)
         px_auto_fd int null_fd = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
         return null_fd >= 0 && dup2(null_fd, 0) == 0 ? 0 : -1;
     }
-    size_t index = (size_t)in->has_code + in->has_variables;
+    size_t index = (size_t)in->has_tools + in->has_code + in->has_variables;
     return in->fd_count > index && dup2(in->fds[index], 0) == 0 ? 0 : -1;
 }
 
 static int hand_over(struct intake *in)
 {
     struct px_script *run = in->run;
+    run->tools_length = in->tools.length;
+    run->tools = px_buffer_take(&in->tools);
     run->code_length = in->code.length;
     run->code = px_buffer_take(&in->code);
     run->variables_length = in->variables.length;
@@ -253,14 +266,15 @@ static int hand_over(struct intake *in)
         run->allowed = PyFrozenSet_New(in->allowed);
         run->banned = PyFrozenSet_New(in->banned);
     }
-    return run->code && run->variables && run->filename && run->workspace && run->working_dir && run->env &&
-                   run->allowed && run->banned
+    return run->tools && run->code && run->variables && run->filename && run->workspace && run->working_dir &&
+                   run->env && run->allowed && run->banned
                ? 0
                : -1;
 }
 
 static void forget_last(struct px_script *run)
 {
+    free(run->tools);
     free(run->code);
     free(run->variables);
     free(run->filename);
@@ -281,7 +295,7 @@ int px_script_receive(int channel, struct px_script *run)
     forget_last(run);
     px_auto(intake_done) struct intake in = {
         .run = run,
-        .fds = {-1, -1, -1},
+        .fds = {-1, -1, -1, -1},
         .allowed = PyList_New(0),
         .banned = PyList_New(0),
     };

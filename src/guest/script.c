@@ -23,6 +23,7 @@
 #include "guest/signals.h"
 #include "guest/streams.h"
 #include "guest/threads.h"
+#include "guest/tools/tools.h"
 
 /* References taken before the script runs, because it can replace these objects in their modules. */
 static struct {
@@ -317,12 +318,13 @@ static int execute_once(struct px_script *run)
     px_auto(px_source_done) struct px_source source = source_of(run);
     px_display_arm(run, &source);
     if (apply_environment(run) < 0 || reset_names(kept.names) < 0 || px_display_set_variables(run, kept.names) < 0 ||
-        px_modules_begin(run, &source) < 0 || px_guard_arm(run) < 0)
+        px_tools_begin(run, kept.names) < 0 || px_modules_begin(run, &source) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, &source, false);
     else
         run_code(run, kept.names, &source, &report);
     print_error(&report);
     end_script(run, &source, &report);
+    px_tools_end();
     px_report_send(&report, run);
     px_display_arm(NULL, NULL);
     return report.exit_code;
@@ -342,13 +344,14 @@ static int execute_call(struct px_script *run)
     px_streams_restore_output();
     if ((!begun && reset_names(kept.names) < 0) || px_session_environment_save(&before, kept.environ, run->env) < 0 ||
         apply_environment(run) < 0 || px_display_set_variables(run, kept.names) < 0 ||
-        px_modules_begin(run, source) < 0 || px_guard_arm(run) < 0)
+        px_tools_begin(run, kept.names) < 0 || px_modules_begin(run, source) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, source, false);
     else
         run_code(run, kept.names, source, &report);
     begun = true;
     print_error(&report);
     flush_streams();
+    px_tools_end();
     px_report_send(&report, run);
     /* What threads are refused between calls belongs to none of them. */
     px_denial_arm(NULL);

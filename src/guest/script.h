@@ -22,6 +22,8 @@ struct px_script {
     uint64_t max_value;
     char *variables; /* JSON: name to value; "" when there are none */
     size_t variables_length;
+    char *tools; /* a JSON array; "" when there are none */
+    size_t tools_length;
     enum px_value_json value_json;
     uint64_t max_displays, max_display_bytes;
     uint64_t timeout_ms, cpu_seconds, memory_bytes, max_open_files, max_threads;

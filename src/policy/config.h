@@ -20,6 +20,7 @@ struct px_host {
     char *uid_range;                 /* NULL, or "START:COUNT" */
     char *cgroup;                    /* "auto", "off" or a path */
     int64_t queue_length;            /* 256 */
+    int64_t max_wait_ms;             /* 24h */
     int64_t max_concurrent;          /* 0 in the struct: 2 x CPUs */
     int64_t max_asleep;              /* 256 */
 };

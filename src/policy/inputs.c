@@ -72,25 +72,32 @@ int px_inputs_take(pyexec_request *request, const char *key, json_t *value, pyex
     return json_object_update(own_inputs(request), value) < 0 ? px_error_oom(error) : 0;
 }
 
-static bool is_identifier(const char *name)
+bool px_inputs_is_identifier(const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
     size_t length = strlen(name);
     return length && length <= INPUT_NAME_MAX && strspn(name, letters) == length && !(name[0] >= '0' && name[0] <= '9');
 }
 
-static int check_name(const char *name, pyexec_error *error)
+bool px_inputs_is_keyword(const char *name)
 {
     for (size_t i = 0; i < PX_COUNT(keywords); i++)
-        if (strcmp(keywords[i], name) == 0) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%s' is a keyword of Python", name);
-            return px_error_hint(error, "Choose another name for the variable.");
-        }
+        if (strcmp(keywords[i], name) == 0)
+            return true;
+    return false;
+}
+
+static int check_name(const char *name, pyexec_error *error)
+{
+    if (px_inputs_is_keyword(name)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%s' is a keyword of Python", name);
+        return px_error_hint(error, "Choose another name for the variable.");
+    }
     if (px_name_is_dunder(name)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%.200s' begins or ends with two underscores", name);
         return px_error_hint(error, "Names with leading and trailing double underscores are reserved. Choose another.");
     }
-    if (is_identifier(name))
+    if (px_inputs_is_identifier(name))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%.200s' can't be a variable's name", name);
     return px_error_hint(error, "Use ASCII letters, digits and underscores, with no digit first.");

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "policy/policy.h"
+#include "policy/tools.h"
 #include "protocol/wire.h"
 #include "pyexec.h"
 
@@ -42,6 +43,7 @@ struct pyexec_request {
     char *inputs_text; /* the inputs as text, after they have been checked */
     size_t inputs_length;
     enum px_value_json value_json;
+    struct px_tools *tools; /* or NULL */
     pyexec_output_fn output;
     void *output_data;
     pyexec_display_fn display;

@@ -77,7 +77,7 @@ const char *px_denial_layer_name(enum px_denial_layer layer)
 {
     static const char *const names[PX_DENIAL_KINDS] = {
         [PX_DENIAL_IMPORTS] = "imports", [PX_DENIAL_FILES] = "files",         [PX_DENIAL_NETWORK] = "network",
-        [PX_DENIAL_SYSCALL] = "syscall", [PX_DENIAL_PROCESSES] = "processes",
+        [PX_DENIAL_SYSCALL] = "syscall", [PX_DENIAL_PROCESSES] = "processes", [PX_DENIAL_TOOLS] = "tools",
     };
     return (unsigned)layer < PX_DENIAL_KINDS ? names[layer] : "unknown";
 }

@@ -31,8 +31,14 @@
 #define PX_DISPLAY_BYTES_MAX (64u << 20) /* max_display_bytes' own maximum */
 #define PX_DISPLAY_FORMS_MAX 32          /* types of one display */
 #define PX_FORMS_MAX (PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX)
-#define PX_MIME_MAX 127             /* bytes of a type's name (RFC 6838: 127 a part) */
-#define PX_METADATA_MAX (64u << 10) /* bytes of JSON, of one display */
+#define PX_MIME_MAX 127                       /* bytes of a type's name (RFC 6838: 127 a part) */
+#define PX_METADATA_MAX (64u << 10)           /* bytes of JSON, of one display */
+#define PX_TOOLS_MAX 256                      /* tools of one execution */
+#define PX_TOOL_NAME_MAX 128                  /* bytes */
+#define PX_TOOLS_TEXT_MAX (4u << 20)          /* their definitions together, as JSON */
+#define PX_TOOL_VALUE_MAX (8u << 20)          /* the arguments of one call, or its answer */
+#define PX_TOOL_CALLS_AT_ONCE 64              /* calls without an answer; the next one waits in the child */
+#define PX_TOOL_ARGUMENTS_AT_ONCE (32u << 20) /* the arguments of these calls together */
 
 /* Fields of a child: PX_RESULT_FIELDS(FIELD): FIELD(name, greatest total size, greatest count).
  * DONE ends the result; anything after it, and any unknown kind, breaks the protocol. */
@@ -62,7 +68,11 @@
     FIELD(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
     FIELD(DISPLAYS_DROPPED, 8, 1) /* u64 */ \
     FIELD(READY, 0, 1)            /* to be stopped, where the run asked to be told (PX_RUN_FLAG_DROP_STOP) */ \
-    FIELD(ADVICE, 2048, 1)        /* a whole hint, for what only the child sees */
+    FIELD(ADVICE, 2048, 1)        /* a whole hint, for what only the child sees */ \
+    FIELD(TOOL_CALL, INT64_MAX, UINT32_MAX)      /* begins one: u64 number, greater than the last one; name */ \
+    FIELD(TOOL_ARGUMENTS, INT64_MAX, UINT32_MAX) /* JSON text of an object, in parts */ \
+    FIELD(TOOL_CALL_END, 0, UINT32_MAX) \
+    FIELD(TOOL_ABANDON, INT64_MAX, UINT32_MAX) /* u64 number: nobody waits for its answer any more */
 
 enum px_result_field {
     PX_RESULT_NONE,
@@ -88,6 +98,7 @@ enum px_denial_layer {
     PX_DENIAL_NETWORK,
     PX_DENIAL_SYSCALL,
     PX_DENIAL_PROCESSES,
+    PX_DENIAL_TOOLS,
     PX_DENIAL_KINDS
 };
 const char *px_denial_layer_name(enum px_denial_layer layer);
@@ -100,9 +111,9 @@ enum {
 };
 
 /* Fields of the run message, host → child. Lists are sent as repeated fields. A code that
- * does not fit comes as a memory file instead, the message's first descriptor. A message that
- * brings descriptors begins with the field of one (PX_RUN_INPUT, PX_RUN_CODE_FILE or
- * PX_RUN_VARIABLES_FILE): the child looks there before it takes the message. */
+ * does not fit comes as a memory file instead; the descriptors are in the order tools, code, variables,
+ * stdin. A message that brings descriptors begins with the field of one (PX_RUN_INPUT, PX_RUN_TOOLS_FILE,
+ * PX_RUN_CODE_FILE or PX_RUN_VARIABLES_FILE): the child looks there before it takes the message. */
 enum px_run_field {
     PX_RUN_NONE,
     PX_RUN_FLAGS,             /* u32, PX_RUN_FLAG_… */
@@ -110,7 +121,7 @@ enum px_run_field {
     PX_RUN_CODE_FILE,         /* u64: its length in the memory file */
     PX_RUN_INPUT,             /* empty: the message's last descriptor becomes stdin */
     PX_RUN_VARIABLES,         /* a JSON object: name to value */
-    PX_RUN_VARIABLES_FILE,    /* u64: its length in a memory file, the descriptor after the code's */
+    PX_RUN_VARIABLES_FILE,    /* u64: its length in a memory file */
     PX_RUN_FILENAME,          /* "<cell>" */
     PX_RUN_MAX_VALUE,         /* u64 */
     PX_RUN_VALUE_JSON,        /* u8, enum px_value_json */
@@ -128,6 +139,11 @@ enum px_run_field {
     PX_RUN_BANNED_IMPORT,     /* repeated */
     PX_RUN_ENV,               /* NAME=VALUE, repeated */
     PX_RUN_END,               /* last field of the last packet */
+    PX_RUN_TOOLS,             /* a JSON array of the tools that the script may call */
+    PX_RUN_TOOLS_FILE,        /* u64: its length in a memory file, the message's first descriptor */
+    /* While the run goes on: the answer of one tool call, in packets of its own. */
+    PX_RUN_TOOL_ANSWER, /* begins it: u64 number of the call, u8 enum px_tool_answer, u32 bytes that follow */
+    PX_RUN_TOOL_TEXT,   /* JSON text, in parts */
     PX_RUN_KINDS
 };
 enum {
@@ -143,6 +159,9 @@ enum {
 
 /* Whether the last value is wanted as JSON, and how it writes tables. */
 enum px_value_json { PX_VALUE_JSON_NONE, PX_VALUE_JSON_RECORDS, PX_VALUE_JSON_SPLIT, PX_VALUE_JSON_KINDS };
+
+/* What became of a tool call. The text is the result; an object {"message", "data"}; {"reason", "hint"}. */
+enum px_tool_answer { PX_TOOL_RESULT, PX_TOOL_ERROR, PX_TOOL_DENIED, PX_TOOL_ANSWERS };
 
 /* Writing fields. A packet is built in a buffer of PX_PACKET_MAX; px_wire_put flushes to the
  * socket when full, and splits long fields. Works in the child after lock-down: sendmsg and

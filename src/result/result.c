@@ -44,6 +44,7 @@ void pyexec_result_free(pyexec_result *result)
     px_buffer_done(&claims->value_json);
     px_buffer_done(&claims->value_json_error);
     px_displays_done(&claims->displays);
+    px_tool_claims_done(&claims->tools);
     px_buffer_done(&claims->type);
     px_buffer_done(&claims->message);
     px_buffer_done(&claims->traceback);
@@ -194,6 +195,11 @@ static const char *take(struct px_child_result *claims, const struct px_wire_fie
     case PX_RESULT_DISPLAY_METADATA:
     case PX_RESULT_DISPLAY_END:
         return px_displays_take(&claims->displays, field);
+    case PX_RESULT_TOOL_CALL:
+    case PX_RESULT_TOOL_ARGUMENTS:
+    case PX_RESULT_TOOL_CALL_END:
+    case PX_RESULT_TOOL_ABANDON:
+        return px_tool_claims_take(&claims->tools, field);
     case PX_RESULT_ERROR_TYPE:
         return take_text(&claims->type, field);
     case PX_RESULT_ERROR_MESSAGE:

@@ -14,6 +14,7 @@
 #include "pyexec.h"
 #include "result/display_claims.h"
 #include "result/file_list.h"
+#include "result/tool_claims.h"
 
 struct px_stream {
     struct px_buffer text; /* kept; raw while it comes, valid UTF-8 at the end */
@@ -44,6 +45,7 @@ struct px_child_result {
     size_t denial_count;
     struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion, advice;
     struct px_displays displays;
+    struct px_tool_claims tools;
     pyexec_error setup; /* from SETUP_ERROR */
 };
 
@@ -65,6 +67,8 @@ struct pyexec_result {
     int error_line;
     struct pyexec_file_list files;
     px_layers missing;
+    uint64_t tool_calls;
+    double tool_wait_ms; /* with at least one call under way */
 /* The fields that have a row of their own. */
 #define PX_RESULT_FIELD(owner, type, key, says, meaning) PX_FIELD_##type key;
 #define PX_RESULT(...)

@@ -16,6 +16,7 @@
     OWNER(ChangedFile) \
     OWNER(Denial) \
     OWNER(Usage) \
+    OWNER(ToolUsage) \
     OWNER(SessionOfResult) \
     OWNER(File) \
     OWNER(FolderEntry) \

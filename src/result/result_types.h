@@ -23,6 +23,7 @@ struct pyexec_session_info {
 #define PX_ITEM_ChangedFile pyexec_file
 #define PX_ITEM_Denial pyexec_denial
 #define PX_ITEM_Usage pyexec_result
+#define PX_ITEM_ToolUsage pyexec_result
 #define PX_ITEM_SessionOfResult pyexec_result
 #define PX_ITEM_File pyexec_file
 #define PX_ITEM_FolderEntry pyexec_file
@@ -36,6 +37,7 @@ struct pyexec_session_info {
 #define PX_ACCESSOR_ChangedFile(key) pyexec_file_##key
 #define PX_ACCESSOR_Denial(key) pyexec_denial_##key
 #define PX_ACCESSOR_Usage(key) pyexec_result_##key
+#define PX_ACCESSOR_ToolUsage(key) pyexec_result_tool_calls_##key
 #define PX_ACCESSOR_SessionOfResult(key) pyexec_result_session_##key
 #define PX_ACCESSOR_File(key) pyexec_file_##key
 #define PX_ACCESSOR_FolderEntry(key) pyexec_file_##key

@@ -184,6 +184,21 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher, struct 
     return try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
 }
 
+int px_child_open_workspace(struct px_launcher *launcher, const struct px_child_options *options, int *ret_folder,
+                            int *ret_mount, pyexec_error *error)
+{
+    const char *path = options->request->workspace;
+    px_auto_fd int folder = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (folder < 0)
+        return px_error_of_request(error, errno, "Give a folder of the host that pyexec's user can open.",
+                                   "workspace: can't open '%s'", path);
+    *ret_mount = px_launcher_bind(launcher, path, folder, px_policy_files(options->policy) != PX_FILES_FULL, error);
+    if (*ret_mount < 0)
+        return -1;
+    *ret_folder = TAKE_FD(folder);
+    return 0;
+}
+
 void px_child_done(struct px_child *child)
 {
     if (child->pidfd >= 0)
@@ -398,15 +413,28 @@ static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind
     return *ret_fd < 0 ? -1 : 0;
 }
 
+static int add_tools(struct px_buffer *message, const struct px_tool_list *tools, int *ret_fd, pyexec_error *error)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    px_tool_list_write(tools, &text);
+    if (!px_buffer_ok(&text))
+        return px_error_oom(error);
+    return add_long(message, PX_RUN_TOOLS, PX_RUN_TOOLS_FILE, text.data, text.length, ret_fd) < 0
+               ? px_error_exhausted(error, errno, NO_DESCRIPTORS)
+               : 0;
+}
+
 int px_child_send_run(struct px_child *child, const struct px_child_options *options, pyexec_error *error)
 {
     const pyexec_request *request = options->request;
     struct px_buffer px_auto_buffer message = {0};
-    px_auto_fd int code = -1, variables = -1, input = -1;
+    px_auto_fd int code = -1, variables = -1, input = -1, tools = -1;
     if (make_input(child, request, &input) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (input >= 0)
         px_wire_add(&message, PX_RUN_INPUT, NULL, 0);
+    if (options->tools && add_tools(&message, options->tools, &tools, error) < 0)
+        return -1;
     if (add_long(&message, PX_RUN_CODE, PX_RUN_CODE_FILE, request->code, request->code_length, &code) < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (request->inputs_length && add_long(&message, PX_RUN_VARIABLES, PX_RUN_VARIABLES_FILE, request->inputs_text,
@@ -430,8 +458,10 @@ int px_child_send_run(struct px_child *child, const struct px_child_options *opt
                      "allowed_imports, banned_imports and env are larger than %d bytes together", RUN_MESSAGE_MAX);
         return px_error_hint(error, "Shorten the lists.");
     }
-    int fds[3];
+    int fds[4];
     size_t count = 0;
+    if (tools >= 0)
+        fds[count++] = tools;
     if (code >= 0)
         fds[count++] = code;
     if (variables >= 0)

@@ -32,16 +32,21 @@ struct px_child {
 struct px_child_options {
     const struct px_policy *policy;
     const pyexec_request *request;
-    const char *workspace_path; /* where the script sees it */
-    const char *filename;       /* "<cell>", "<cell 3>" */
-    bool session;               /* a call of a session */
-    bool later;                 /* not its first: the policy's imports have been sent */
-    bool drop_stop;             /* px_child.stopped of the call before */
+    const char *workspace_path;       /* where the script sees it */
+    const char *filename;             /* "<cell>", "<cell 3>" */
+    const struct px_tool_list *tools; /* or NULL */
+    bool session;                     /* a call of a session */
+    bool later;                       /* not its first: the policy's imports have been sent */
+    bool drop_stop;                   /* px_child.stopped of the call before */
 };
 
 /* What must be fixed before the clone: the same for two runs means that a waiting child serves
  * either. Padding is zero, so that memcmp() compares. */
 void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options);
+
+/* The request's host folder: its descriptor and a mount of it. 0, or -1 with an error. */
+int px_child_open_workspace(struct px_launcher *launcher, const struct px_child_options *options, int *ret_folder,
+                            int *ret_mount, pyexec_error *error);
 
 /* Makes the descriptors and has a zygote clone a child of this shape; `mount` (-1: none) is a
  * host folder's mount and `folder` the folder, which becomes the child's. 0, or -1; the child

@@ -31,6 +31,8 @@
 #include "result/run_status.h"
 #include "runner/child.h"
 #include "runner/pool.h"
+#include "runner/run_input.h"
+#include "runner/run_tools.h"
 #include "runner/workspace.h"
 
 #define GRACE_MS 500     /* docs/results.md, Limits have two steps */
@@ -54,8 +56,8 @@ struct run {
     bool awaits_ready; /* READY will come before the child may be sent a signal */
     int unsent_stop;   /* the signal that waits for it, or 0 */
     unsigned threads;  /* when its result had come */
-    size_t input_held; /* bytes of input_block not yet written */
-    char input_block[4096];
+    struct px_run_tools tools;
+    struct px_run_input input;
     char block[65536];
 };
 
@@ -236,6 +238,8 @@ static int read_channel(struct run *run)
             on_locked(run);
         if (run->awaits_ready && claims->ready)
             on_ready(run);
+        if (run->tools.calls && (run->ending.protocol = px_tool_calls_take(run->tools.calls, &claims->tools)))
+            return -1;
         show_displays(run, shown);
         if (run->ending.protocol)
             return -1;
@@ -266,6 +270,11 @@ static void keep_deadlines(struct run *run, int64_t now)
     }
     if (now >= run->nudge_ns)
         nudge(run, now);
+    if (now >= run->context->wait_until_ns && run->tools.calls && px_tool_calls_only_wait(run->tools.calls) &&
+        !run->cancelled) {
+        run->cancelled = true;
+        begin_stop(run, PX_STOP_CAUSE_CANCEL, SIGINT, now);
+    }
     if (now >= run->soft_ns)
         begin_stop(run, PX_STOP_CAUSE_TIMEOUT, PX_SIGNAL_TIMEOUT, now);
     else if (now >= run->cpu_check_ns)
@@ -291,33 +300,13 @@ static void take_stop(struct run *run)
     }
 }
 
-/* Moves bytes from the caller's descriptor to the script's stdin, one block at a time. */
-static void feed_input(struct run *run, short caller, short child)
-{
-    if (!run->input_held && caller) {
-        ssize_t n = px_read(run->context->request->input_fd, run->input_block, sizeof run->input_block);
-        if (n > 0)
-            run->input_held = (size_t)n;
-        else if (n == 0 || errno != EAGAIN)
-            px_close_fd(&run->child.input);
-        return;
-    }
-    if (!run->input_held || !child)
-        return;
-    ssize_t n = px_send(run->child.input, run->input_block, run->input_held, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n > 0) {
-        memmove(run->input_block, run->input_block + n, run->input_held - (size_t)n);
-        run->input_held -= (size_t)n;
-    } else if (n < 0 && errno != EAGAIN) {
-        px_close_fd(&run->child.input);
-    }
-}
-
 static int poll_timeout(const struct run *run, int64_t now)
 {
     int64_t next = run->soft_ns < run->hard_ns ? run->soft_ns : run->hard_ns;
     next = next < run->cpu_check_ns ? next : run->cpu_check_ns;
     next = next < run->nudge_ns ? next : run->nudge_ns;
+    int64_t tools = px_run_tools_next(&run->tools);
+    next = next < tools ? next : tools;
     if (next == NEVER)
         return -1;
     return next <= now ? 0 : (int)((next - now + PX_NS_PER_MS - 1) / PX_NS_PER_MS);
@@ -328,21 +317,22 @@ static void serve(struct run *run)
 {
     struct px_child *child = &run->child;
     for (;;) {
-        bool want_input = child->input >= 0 && !run->input_held;
+        bool want_input = child->input >= 0 && !run->input.held;
+        bool unsent = px_run_tools_has_unsent(&run->tools);
         struct pollfd polled[] = {
-            {child->channel, POLLIN, 0},
+            {child->channel, unsent ? POLLIN | POLLOUT : POLLIN, 0},
             {child->streams[0], POLLIN, 0},
             {child->streams[1], POLLIN, 0},
             {child->pidfd, POLLIN, 0},
             {run->context->request->wake, POLLIN, 0},
             {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
-            {child->input >= 0 && run->input_held ? child->input : -1, POLLOUT, 0},
+            {child->input >= 0 && run->input.held ? child->input : -1, POLLOUT, 0},
         };
         if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0) {
             receive_failed(run);
             return;
         }
-        if (polled[0].revents && read_channel(run) < 0) {
+        if (polled[0].revents & ~POLLOUT && read_channel(run) < 0) {
             if (run->result->claims.done || run->ending.protocol)
                 return;
             /* The child closed the channel but may still run. Wait for its exit or a limit. */
@@ -356,13 +346,18 @@ static void serve(struct run *run)
         if (polled[4].revents)
             take_stop(run);
         if (polled[5].revents || polled[6].revents)
-            feed_input(run, polled[5].revents, polled[6].revents);
+            px_run_input_feed(&run->input, run->context->request->input_fd, &child->input, polled[5].revents,
+                              polled[6].revents);
         if (polled[3].revents) {
             if (child->channel >= 0)
                 read_channel(run);
             return;
         }
-        keep_deadlines(run, px_now_ns());
+        int64_t now = px_now_ns();
+        run->ending.protocol = px_run_tools_serve(&run->tools, child, &run->result->claims, now, &run->soft_ns);
+        if (run->ending.protocol)
+            return;
+        keep_deadlines(run, now);
     }
 }
 
@@ -415,22 +410,6 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
     return result;
 }
 
-/* A host folder: its descriptor and a mount of it. */
-static int open_workspace(struct run *run, int *ret_folder, int *ret_mount, pyexec_error *error)
-{
-    const char *path = run->context->request->workspace;
-    px_auto_fd int folder = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (folder < 0)
-        return px_error_of_request(error, errno, "Give a folder of the host that pyexec's user can open.",
-                                   "workspace: can't open '%s'", path);
-    *ret_mount = px_launcher_bind(run->context->launcher, path, folder,
-                                  px_policy_files(run->context->policy) != PX_FILES_FULL, error);
-    if (*ret_mount < 0)
-        return -1;
-    *ret_folder = TAKE_FD(folder);
-    return 0;
-}
-
 /* A child from the pool, or a new one. */
 static int get_child(struct run *run, const struct px_child_options *options, pyexec_error *error)
 {
@@ -440,7 +419,7 @@ static int get_child(struct run *run, const struct px_child_options *options, py
     int folder = -1;
     px_child_shape(&shape, options);
     if (shape.workspace == PX_WORKSPACE_GIVEN) {
-        if (open_workspace(run, &folder, &mount, error) < 0)
+        if (px_child_open_workspace(context->launcher, options, &folder, &mount, error) < 0)
             return -1;
     } else if (context->pool && px_pool_take(context->pool, &shape, &run->child)) {
         run->pooled = true;
@@ -462,6 +441,8 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         result = px_snapshot_take(run->child.workspace, &before, error);
     if (result == 0 && run->pooled)
         note_cpu_before(run);
+    if (result == 0)
+        result = px_run_tools_begin(&run->tools, context, run->result, error);
     if (result == 0) {
         run->sent = context->request->sent = true;
         run->awaits_ready = options->drop_stop;
@@ -479,10 +460,12 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
             on_locked(run);
         serve(run);
         px_run_context_watch(run->context, NULL, 0);
+        px_run_tools_end(&run->tools, run->result);
         drain_all(run);
         collect_facts(run);
         result = collect_files(run, &before, error);
     }
+    px_run_tools_end(&run->tools, run->result);
     px_snapshot_done(&before);
     return result;
 }
@@ -492,7 +475,7 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
     struct run *run = malloc(sizeof *run);
     if (run) {
         /* The blocks are only ever read where they were written. */
-        memset(run, 0, offsetof(struct run, input_block));
+        memset(run, 0, offsetof(struct run, input.block));
         run->result = px_result_new();
     }
     if (!run || !run->result) {
@@ -514,7 +497,7 @@ static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error
     const struct px_run_context *context = run->context;
     struct px_child_result *claims = &run->result->claims;
     px_displays_finish(&claims->displays);
-    if (claims->displays.count || context->request->value_json || context->request->inputs_length)
+    if (claims->displays.count || context->request->value_json || context->request->inputs_length || context->tools)
         px_zygotes_expect_displays(context->zygotes);
     if (result == 0 && run->receive_errno)
         result =
@@ -545,6 +528,7 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
         .request = request,
         .workspace_path = request->workspace ? request->workspace : "/workspace",
         .filename = "<cell>",
+        .tools = context->tools,
     };
     struct run *run = new_run(context, error);
     if (!run)
@@ -569,6 +553,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
         .request = context->request,
         .workspace_path = call->workspace_path,
         .filename = filename,
+        .tools = context->tools,
         .session = true,
         .later = call->later,
         .drop_stop = call->child->stopped,

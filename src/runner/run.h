@@ -23,6 +23,9 @@ struct px_run_context {
      * when it has ended. Between both the child stays where it is. */
     void (*watch)(void *data, const struct px_child *child, int64_t cpu_ns);
     void *watch_data;
+    const struct px_tool_list *tools; /* that the script may call, or NULL */
+    int64_t max_wait_ns;              /* for tool calls, in all */
+    int64_t wait_until_ns;            /* what only waits for tools then is cancelled; INT64_MAX: never */
 };
 
 static inline void px_run_context_watch(const struct px_run_context *context, const struct px_child *child,

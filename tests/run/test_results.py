@@ -39,7 +39,7 @@ def check(result):
     assert result["tier"] == "full"
     assert type(result["files"]) is list and result["files_truncated"] is False
     usage = result["usage"]
-    assert list(usage) == ["wall_ms", "cpu_ms", "peak_memory_bytes"]
+    assert list(usage) == ["wall_ms", "cpu_ms", "peak_memory_bytes", "tool_calls"]
     assert usage["wall_ms"] > 0 and usage["cpu_ms"] >= 0 and 1 << 20 < usage["peak_memory_bytes"] < 600 << 20
     return result
 

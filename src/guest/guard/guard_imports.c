@@ -12,6 +12,7 @@
 #include "guest/guard/open_files.h"
 #include "guest/modules.h"
 #include "guest/pyobject_access.h"
+#include "guest/tools/tools.h"
 #include "guest/traceback/frames.h"
 
 static const struct px_script *run;
@@ -178,7 +179,7 @@ static int check_name(const char *full)
     if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && px_name_is_dunder(name))
         return refuse(name, "dunder");
     /* A file of the working directory is a part of the script, and what it imports is judged. */
-    if (px_imports_permit(name) || px_modules_are_own(run, name))
+    if (px_tools_has_module(name) || px_imports_permit(name) || px_modules_are_own(run, name))
         return 0;
     return refuse(name, run->flags & PX_RUN_FLAG_WHITELIST ? "not allowed" : "banned");
 }

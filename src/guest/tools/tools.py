@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tools as the script sees them: a function for each, with the signature that its JSON Schema says, and the
+# module `tools` with the same functions and, in `tools.aio`, their awaitable forms.
+
+RESULT, ERROR, DENIED, ENDED = 0, 1, 2, 3
+ARGUMENTS_MAX = 8 << 20
+ANNOTATIONS = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict, "null": None}
+
+offered = {}  # name: Tool, of this run
+published = {}  # name: function, of the names that the script was given
+watched = {}  # event loop: how many of its calls are under way
+
+
+class ToolError(RuntimeError):
+    """A tool's own error: `tool` is its name, `data` what the caller sent with it, or None."""
+
+    def __init__(self, message, tool=None, data=None):
+        super().__init__(message)
+        self.tool, self.data = tool, data
+
+
+ToolError.__module__ = "tools"
+
+
+class Omitted:
+    """The default of a parameter that need not be given, and has no default of its own."""
+
+    def __repr__(self):
+        return "..."
+
+
+omitted = Omitted()
+
+
+class Tool:
+    def __init__(self, definition):
+        schema = definition.get("parameters") or {}
+        self.name = definition["name"]
+        self.description = definition.get("description", "")
+        self.returns = definition.get("returns")
+        self.properties = {key: value if isinstance(value, dict) else {}
+                           for key, value in (schema.get("properties") or {}).items()}
+        self.required = [key for key in schema.get("required", ()) if isinstance(key, str)]
+        named = [key for key in self.properties if is_name(key)]
+        # A parameter with a default can't stand before one without.
+        self.parameters = ([key for key in named if key in self.required] +
+                           [key for key in named if key not in self.required])
+        more = schema.get("additionalProperties")
+        self.more = more is True or isinstance(more, dict)
+        self.others = [key for key in [*self.properties, *self.required] if not is_name(key)]
+        self.defaults = tuple([self.properties[key].get("default", omitted)
+                               for key in self.parameters if key not in self.required])
+
+
+def is_name(key):
+    return key.isidentifier() and not load("keyword").iskeyword(key) and not key.startswith("_pyexec_")
+
+
+# ---- Checking what was given ----
+
+def kind_of(value):
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    for kind, name in ((int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object")):
+        if isinstance(value, kind):
+            return name
+    return None
+
+
+def is_of(kind, value):
+    found = kind_of(value)
+    return (found == kind or kind == "number" and found == "integer" or
+            kind == "integer" and isinstance(value, float) and value.is_integer())
+
+
+def shown(value):
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+BOUNDS = (("minimum", lambda value, bound: value >= bound, "at least", (int, float)),
+          ("maximum", lambda value, bound: value <= bound, "at most", (int, float)),
+          ("exclusiveMinimum", lambda value, bound: value > bound, "more than", (int, float)),
+          ("exclusiveMaximum", lambda value, bound: value < bound, "less than", (int, float)),
+          ("minLength", lambda value, bound: len(value) >= bound, "of length at least", str),
+          ("maxLength", lambda value, bound: len(value) <= bound, "of length at most", str),
+          ("minItems", lambda value, bound: len(value) >= bound, "of length at least", list),
+          ("maxItems", lambda value, bound: len(value) <= bound, "of length at most", list))
+
+
+def check(where, value, schema):
+    """What JSON Schema's most used words ask for; the caller checks the rest."""
+    if not isinstance(schema, dict):
+        return
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if isinstance(kinds, list) and not any(is_of(kind, value) for kind in kinds):
+        raise TypeError("%s must be %s, not %s" % (where, " or ".join(map(str, kinds)), shown(value)))
+    choices = schema.get("enum")
+    if isinstance(choices, list) and value not in choices:
+        raise ValueError("%s must be one of %s, not %s" % (where, ", ".join(map(shown, choices[:20])), shown(value)))
+    for word, holds, text, kind in BOUNDS:
+        bound = schema.get(word)
+        if isinstance(bound, (int, float)) and isinstance(value, kind) and not isinstance(value, bool) and not holds(value, bound):
+            raise ValueError("%s must be %s %s, not %s" % (where, text, bound, shown(value)))
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for i, item in enumerate(value):
+            check("%s[%d]" % (where, i), item, schema["items"])
+    if isinstance(value, dict):
+        check_members(where, value, schema)
+
+
+def check_members(where, value, schema):
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    for key in schema.get("required") or ():
+        if key not in value:
+            raise TypeError("%s lacks %s" % (where, shown(key)))
+    for key, item in value.items():
+        if key in properties:
+            check("%s[%s]" % (where, shown(key)), item, properties[key])
+        elif schema.get("additionalProperties") is False:
+            raise TypeError("%s has an unknown key %s" % (where, shown(key)))
+
+
+def takes_null(schema):
+    kinds = schema.get("type")
+    return kinds is None or kinds == "null" or isinstance(kinds, list) and "null" in kinds
+
+
+def arguments_of(tool, given, more):
+    """The call's arguments as JSON text, checked."""
+    for key in more:
+        if not tool.more and key not in tool.others:
+            raise TypeError("%s() got an unexpected keyword argument %r" % (tool.name, key))
+    given.update(more)
+    for key in tool.others:
+        if key in tool.required and key not in given:
+            raise TypeError("%s() needs the argument %r: pass it as **{%r: ...}" % (tool.name, key, key))
+    # Code often says None for what it has no value for.
+    given = {key: value for key, value in given.items() if value is not omitted and not (
+        value is None and key not in tool.required and not takes_null(tool.properties.get(key, {})))}
+    try:
+        text = encode(given, "records", ARGUMENTS_MAX)
+    except Unrepresentable as error:
+        why = "more than 8 MiB of JSON" if str(error).startswith("too large") else str(error)
+        raise TypeError("%s(): the arguments can't be written as JSON: %s" % (tool.name, why)) from None
+    except RecursionError:
+        raise TypeError("%s(): the arguments can't be written as JSON: nested too deeply" % tool.name) from None
+    plain = given
+    if any(kind_of(value) is None or isinstance(value, (list, dict)) for value in given.values()):
+        plain = load("json").loads(text)
+    for key, value in plain.items():
+        check("%s(): %s" % (tool.name, key), value, tool.properties.get(key))
+    return text
+
+
+# ---- Calling ----
+
+def result_of(name, answer):
+    kind, text = answer
+    if kind == ENDED:
+        raise ToolError("tool %r: the execution that offered it has ended" % name, name)
+    value = load("json").loads(text)
+    if kind == RESULT:
+        return value
+    if kind == ERROR:
+        raise ToolError(value["message"], name, value["data"])
+    tool_denied("%s()" % name, value["hint"])
+    raise PermissionError("tool %r denied: %s" % (name, value["reason"]))
+
+
+def current(name):
+    tool = offered.get(name)
+    if tool is None:
+        raise ToolError("tool %r is not offered to this execution" % name, name)
+    return tool
+
+
+def call(name, given, more=()):
+    text = arguments_of(current(name), given, dict(more))
+    return result_of(name, tool_call(name, text))
+
+
+def deliver_to(loop, future):
+    def put(answer):
+        if not future.done():
+            future.set_result(answer)
+
+    def deliver(kind, text):
+        try:
+            loop.call_soon_threadsafe(put, (kind, text))
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits
+    return deliver
+
+
+def watch(loop):
+    watched[loop] = watched.get(loop, 0) + 1
+    if watched[loop] == 1:
+        loop.add_reader(tool_channel(), tool_read)
+
+
+def unwatch(loop):
+    left = watched.get(loop, 0) - 1
+    if left > 0:
+        watched[loop] = left
+    elif watched.pop(loop, None):
+        loop.remove_reader(CHANNEL)
+
+
+CHANNEL = 3
+
+
+async def call_async(name, given, more=()):
+    text = arguments_of(current(name), given, dict(more))
+    loop = load("asyncio").get_running_loop()
+    number, answer = 0, None
+    watch(loop)
+    try:
+        while number == 0:
+            future = loop.create_future()
+            number = tool_start(name, text, deliver_to(loop, future))
+            answer = (ENDED, None) if number is None else await future
+            if answer[0] == ENDED:
+                break
+    except BaseException:
+        if number:
+            tool_abandon(number)
+        raise
+    finally:
+        unwatch(loop)
+    return result_of(name, answer)
+
+
+# ---- Functions ----
+
+def annotation(schema):
+    kind = schema.get("type") if isinstance(schema, dict) else None
+    return ANNOTATIONS.get(kind, omitted) if isinstance(kind, str) else omitted
+
+
+def source_of(tool, is_async):
+    """Real code, so that Python itself says what is wrong with a call."""
+    optional = len(tool.defaults)
+    parts = [key if i < len(tool.parameters) - optional else key + "=None" for i, key in enumerate(tool.parameters)]
+    more = tool.more or tool.others
+    if more:
+        parts.append("**_pyexec_more")
+    given = "{%s}" % ", ".join(["%r: %s" % (key, key) for key in tool.parameters])
+    return "%sdef %s(%s):\n    return %s_pyexec_call(%r, %s%s)\n" % (
+        "async " if is_async else "", tool.name, ", ".join(parts), "await " if is_async else "", tool.name, given,
+        ", _pyexec_more" if more else "")
+
+
+def docstring(tool):
+    lines = [tool.description] if tool.description else []
+    described = ["    %s: %s" % (key, self["description"]) for key, self in tool.properties.items()
+                 if isinstance(self.get("description"), str)]
+    if described:
+        lines.append("Args:\n" + "\n".join(described))
+    if tool.others:
+        lines.append("Arguments whose names are no identifiers, to be passed as **{name: value}: " +
+                     ", ".join(map(repr, tool.others)))
+    if isinstance(tool.returns, dict) and isinstance(tool.returns.get("description"), str):
+        lines.append("Returns:\n    " + tool.returns["description"])
+    return "\n\n".join(lines) or None
+
+
+def make_functions(tools, is_async):
+    names = {"_pyexec_call": call_async if is_async else call, "__name__": "tools", "__builtins__": __builtins__}
+    exec(compile("".join([source_of(tool, is_async) for tool in tools]), "<pyexec>", "exec"), names)
+    functions = {}
+    for tool in tools:
+        function = names[tool.name]
+        function.__doc__ = docstring(tool)
+        function.__defaults__ = tool.defaults or None
+        kinds = {key: annotation(tool.properties[key]) for key in tool.parameters}
+        kinds["return"] = annotation(tool.returns)
+        function.__annotations__ = {key: kind for key, kind in kinds.items() if kind is not omitted}
+        function.__module__ = "tools.aio" if is_async else "tools"
+        functions[tool.name] = function
+    return functions
+
+
+def make_module(name, doc, functions):
+    module = type(load("sys"))(name, doc)
+    module.__dict__.update(functions)
+    module.__all__ = list(functions)
+    return module
+
+
+def tools_begin(text, names):
+    """Before the script's code. A name that the script gave another value keeps it."""
+    sys = load("sys")
+    ours = {**published, "ToolError": ToolError}
+    for name, function in ours.items():
+        if names.get(name) is function:
+            del names[name]
+    if getattr(sys.modules.get("tools"), "ToolError", None) is ToolError:
+        sys.modules.pop("tools", None)
+        sys.modules.pop("tools.aio", None)
+    offered.clear()
+    published.clear()
+    if not text:
+        return
+    tools = [Tool(definition) for definition in load("json").loads(text)]
+    offered.update({tool.name: tool for tool in tools})
+    published.update(make_functions(tools, False))
+    for name, function in [*published.items(), ("ToolError", ToolError)]:
+        names.setdefault(name, function)
+    aio = make_module("tools.aio", "The caller's tools, as functions to await.", make_functions(tools, True))
+    module = make_module("tools", "The caller's tools.", {**published, "ToolError": ToolError})
+    module.aio = aio
+    module.__path__ = []
+    sys.modules["tools"], sys.modules["tools.aio"] = module, aio
+
+
+def tools_end():
+    for loop in list(watched):
+        try:
+            loop.remove_reader(CHANNEL)
+        except Exception:
+            pass
+    watched.clear()

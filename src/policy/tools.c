@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/tools.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/utf8.h"
+#include "policy/inputs.h"
+
+#define SCHEMA_MAX (256u << 10) /* bytes of one definition */
+#define SCHEMA_DEPTH_MAX 64
+
+/* Built-in names of Python 3.8 to 3.14, and ours. A tool with such a name would hide it from the script. */
+static const char builtin_names[] =
+    " ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError "
+    "BrokenPipeError BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError "
+    "ConnectionRefusedError ConnectionResetError DeprecationWarning EOFError Ellipsis EncodingWarning "
+    "EnvironmentError Exception ExceptionGroup FileExistsError FileNotFoundError FloatingPointError FutureWarning "
+    "GeneratorExit IOError ImportError ImportWarning IndentationError IndexError InterruptedError "
+    "IsADirectoryError KeyError KeyboardInterrupt LookupError MemoryError ModuleNotFoundError NameError "
+    "NotADirectoryError NotImplemented NotImplementedError OSError OverflowError PendingDeprecationWarning "
+    "PermissionError ProcessLookupError PythonFinalizationError RecursionError ReferenceError ResourceWarning "
+    "RuntimeError RuntimeWarning StopAsyncIteration StopIteration SyntaxError SyntaxWarning SystemError SystemExit "
+    "TabError TimeoutError TypeError UnboundLocalError UnicodeDecodeError UnicodeEncodeError UnicodeError "
+    "UnicodeTranslateError UnicodeWarning UserWarning ValueError Warning ZeroDivisionError abs aiter all anext any "
+    "ascii bin bool breakpoint bytearray bytes callable chr classmethod compile complex copyright credits delattr "
+    "dict dir display divmod enumerate eval exec exit filter float format frozenset getattr globals hasattr hash "
+    "help hex id input int isinstance issubclass iter len license list locals map max memoryview min next object "
+    "oct open ord pow print property quit range repr reversed round set setattr slice sorted staticmethod str sum "
+    "super tuple type vars zip ";
+
+/* Names of ours that a script must be able to reach. */
+static const char own_names[] = " tools aio ToolError ";
+
+struct px_tools *px_tools_new(void)
+{
+    struct px_tools *tools = calloc(1, sizeof *tools);
+    if (!tools)
+        return NULL;
+    pthread_mutex_init(&tools->lock, NULL);
+    pthread_cond_init(&tools->quiet, NULL);
+    return tools;
+}
+
+static void free_tool(struct px_tool *tool)
+{
+    free(tool->name);
+    free(tool->definition);
+    free(tool);
+}
+
+void px_tools_free(struct px_tools *tools)
+{
+    if (!tools)
+        return;
+    pthread_mutex_lock(&tools->lock);
+    while (tools->running)
+        pthread_cond_wait(&tools->quiet, &tools->lock);
+    pthread_mutex_unlock(&tools->lock);
+    for (size_t i = 0; i < tools->count; i++)
+        free_tool(tools->items[i]);
+    free(tools->items);
+    pthread_cond_destroy(&tools->quiet);
+    pthread_mutex_destroy(&tools->lock);
+    free(tools);
+}
+
+void px_tools_enter(struct px_tools *tools)
+{
+    pthread_mutex_lock(&tools->lock);
+    tools->running++;
+    pthread_mutex_unlock(&tools->lock);
+}
+
+void px_tools_leave(struct px_tools *tools)
+{
+    pthread_mutex_lock(&tools->lock);
+    if (--tools->running == 0)
+        pthread_cond_broadcast(&tools->quiet);
+    pthread_mutex_unlock(&tools->lock);
+}
+
+/* ---- Definitions ---- */
+
+static int refuse_name(const char *name, const char *why, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: '%.200s' can't be a tool's name: it %s", name, why);
+    return px_error_hint(error,
+                         "Use ASCII letters, digits and underscores, with a letter first, at most %d of them, and "
+                         "no name that Python or pyexec uses.",
+                         PX_TOOL_NAME_MAX);
+}
+
+static bool is_listed(const char *names, const char *name)
+{
+    char wanted[PX_TOOL_NAME_MAX + 3];
+    snprintf(wanted, sizeof wanted, " %s ", name);
+    return strstr(names, wanted) != NULL;
+}
+
+static int check_name(const char *name, pyexec_error *error)
+{
+    if (name[0] == '_')
+        return refuse_name(name, "begins with an underscore", error);
+    if (strlen(name) > PX_TOOL_NAME_MAX || !px_inputs_is_identifier(name))
+        return refuse_name(name, "is not a Python identifier", error);
+    if (px_inputs_is_keyword(name))
+        return refuse_name(name, "is a keyword of Python", error);
+    if (is_listed(builtin_names, name))
+        return refuse_name(name, "is the name of a built-in", error);
+    return is_listed(own_names, name) ? refuse_name(name, "is a name of pyexec's", error) : 0;
+}
+
+static int refuse(const char *name, const char *key, const char *wanted, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: %.100s: %s: not %s", name, key, wanted);
+    return px_error_hint(error, "A tool is {\"name\", \"description\", \"parameters\": the JSON Schema of an object, "
+                                "\"returns\": a JSON Schema}; only the name is required.");
+}
+
+static int check_parameters(const char *name, const json_t *schema, pyexec_error *error)
+{
+    const json_t *type = json_object_get(schema, "type"), *properties = json_object_get(schema, "properties");
+    const json_t *required = json_object_get(schema, "required");
+    size_t i;
+    json_t *item;
+    if (type && (!json_is_string(type) || strcmp(json_string_value(type), "object") != 0))
+        return refuse(name, "parameters", "the schema of an object: its type must be \"object\"", error);
+    if (properties && !json_is_object(properties))
+        return refuse(name, "parameters", "a schema: its properties must be an object", error);
+    if (required && !json_is_array(required))
+        return refuse(name, "parameters", "a schema: required must be a list of names", error);
+    json_array_foreach(required, i, item)
+        if (!json_is_string(item))
+            return refuse(name, "parameters", "a schema: required must be a list of names", error);
+    return 0;
+}
+
+static bool is_known(const char *key)
+{
+    static const char *const keys[] = {"description", "parameters", "returns", "approval"};
+    for (size_t i = 0; i < PX_COUNT(keys); i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+static int check_definition(const char *name, json_t *definition, pyexec_error *error)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(definition, key, value) {
+        if (strcmp(key, "description") == 0 && !json_is_string(value))
+            return refuse(name, key, "a string", error);
+        if (strcmp(key, "parameters") == 0 &&
+            (json_is_object(value) ? check_parameters(name, value, error) : refuse(name, key, "an object", error)) < 0)
+            return -1;
+        if (strcmp(key, "returns") == 0 && !json_is_object(value))
+            return refuse(name, key, "an object", error);
+        if (strcmp(key, "approval") == 0 && !json_is_false(value))
+            return refuse(name, key, "false: this version has no approvals", error);
+        if (!is_known(key))
+            return refuse(name, key, "known in a tool", error);
+    }
+    return 0;
+}
+
+/* The definition as one line of text, with the name; NULL with an error. */
+static char *make_definition(const char *name, const char *schema_json, pyexec_error *error)
+{
+    size_t length = schema_json ? strlen(schema_json) : 0;
+    json_error_t problem = {0};
+    if (length > SCHEMA_MAX || (length && px_json_memory_estimate(schema_json, length).depth > SCHEMA_DEPTH_MAX)) {
+        refuse(name, "the definition", "smaller than 256 KiB and less than 64 levels deep", error);
+        return NULL;
+    }
+    px_auto_json json_t *definition =
+        length ? px_json_read(schema_json, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem) : json_object();
+    if (!definition && px_json_no_memory(&problem)) {
+        px_error_oom(error);
+        return NULL;
+    }
+    if (!json_is_object(definition)) {
+        refuse(name, "the definition", "a JSON object", error);
+        return NULL;
+    }
+    if (check_definition(name, definition, error) < 0)
+        return NULL;
+    json_object_del(definition, "approval");
+    px_json_set(definition, "name", json_string(name));
+    char *text = px_json_dumps(definition, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if (!text)
+        px_error_oom(error);
+    return text;
+}
+
+static int put(struct px_tools *tools, struct px_tool *tool, pyexec_error *error)
+{
+    for (size_t i = 0; i < tools->count; i++)
+        if (strcmp(tools->items[i]->name, tool->name) == 0) {
+            free_tool(tools->items[i]);
+            tools->items[i] = tool;
+            return 0;
+        }
+    if (tools->count == PX_TOOLS_MAX) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %d", PX_TOOLS_MAX);
+        return px_error_hint(error, "Offer fewer, or one that takes the name of what it shall do.");
+    }
+    struct px_tool **items = realloc(tools->items, (tools->count + 1) * sizeof(struct px_tool *));
+    if (!items)
+        return px_error_oom(error);
+    tools->items = items;
+    items[tools->count++] = tool;
+    return 0;
+}
+
+int px_tools_add(struct px_tools *tools, const char *name, const char *schema_json, pyexec_tool_fn callback,
+                 void *userdata, pyexec_error *error)
+{
+    if (check_name(name, error) < 0)
+        return -1;
+    char *definition = make_definition(name, schema_json, error);
+    if (!definition)
+        return -1;
+    struct px_tool *tool = calloc(1, sizeof *tool);
+    if (tool)
+        *tool = (struct px_tool){strdup(name), definition, strlen(definition), callback, userdata, tools};
+    if (!tool || !tool->name) {
+        free(definition);
+        free(tool);
+        return px_error_oom(error);
+    }
+    int result = put(tools, tool, error);
+    if (result < 0)
+        free_tool(tool);
+    return result;
+}
+
+int pyexec_request_add_tool(pyexec_request *request, const char *name, const char *schema_json, pyexec_tool_fn callback,
+                            void *userdata, pyexec_error *error)
+{
+    if (!request->tools && !(request->tools = px_tools_new()))
+        return px_error_oom(error);
+    return px_tools_add(request->tools, name, schema_json, callback, userdata, error);
+}
+
+/* ---- What one execution offers ---- */
+
+const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i]->name, name) == 0)
+            return list->items[i];
+    return NULL;
+}
+
+int px_tool_list_fill(struct px_tool_list *list, const struct px_tools *first, const struct px_tools *second,
+                      pyexec_error *error)
+{
+    const struct px_tools *const both[] = {first, second};
+    size_t bytes = 0;
+    list->count = 0;
+    for (size_t which = 0; which < PX_COUNT(both); which++)
+        for (size_t i = 0; both[which] && i < both[which]->count; i++) {
+            const struct px_tool *tool = both[which]->items[i];
+            if (which == 1 && px_tool_list_find(list, tool->name))
+                continue;
+            bytes += tool->length + 1;
+            if (list->count == PX_TOOLS_MAX || bytes + 2 > PX_TOOLS_TEXT_MAX) {
+                px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %d, or more than %u bytes together",
+                             PX_TOOLS_MAX, PX_TOOLS_TEXT_MAX);
+                return px_error_hint(error, "Offer fewer tools, or shorter schemas.");
+            }
+            list->items[list->count++] = tool;
+        }
+    return 0;
+}
+
+void px_tool_list_write(const struct px_tool_list *list, struct px_buffer *out)
+{
+    px_buffer_add_byte(out, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        if (i)
+            px_buffer_add_byte(out, ',');
+        px_buffer_add(out, list->items[i]->definition, list->items[i]->length);
+    }
+    px_buffer_add_byte(out, ']');
+}

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/tool_calls.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/retry.h"
+#include "base/thread.h"
+#include "base/utf8.h"
+#include "result/display_claims.h"
+
+enum state {
+    WAITING,  /* for its answer */
+    ANSWERED, /* which is on its way to the child */
+    GONE
+};
+
+struct pyexec_tool_call {
+    struct px_tool_calls *calls;
+    unsigned references; /* the run's, and the callback's */
+    enum state state;
+    uint64_t number;     /* the child's */
+    int64_t deadline_ns; /* INT64_MAX: none */
+    pyexec_tool_fn callback;
+    void *userdata;
+    struct px_tools *owner;
+    char id[40];
+    char name[PX_TOOL_NAME_MAX + 1];
+    char *arguments;
+    size_t length;
+    enum px_tool_answer kind;
+    char *text; /* the answer */
+    size_t text_length;
+    pyexec_tool_call *next;        /* of the run's */
+    pyexec_tool_call *next_queued; /* for a thread, or of the answers */
+};
+
+struct queue {
+    pyexec_tool_call *first, *last;
+    size_t count;
+};
+
+struct px_tool_calls {
+    pthread_mutex_t lock;
+    pthread_cond_t queued; /* a callback is to be called, or the run has ended */
+    size_t references;     /* the run's, its calls', its threads' */
+    bool ended;
+    int wake;
+    struct queue callbacks, answers;
+    size_t idle;    /* threads */
+    size_t waiting; /* calls that nobody has answered */
+    const char *broken;
+    /* The run's thread's alone. */
+    const struct px_tool_list *tools;
+    const struct px_policy *policy;
+    uint64_t random, count;
+    pyexec_tool_call *all;
+    size_t unanswered;         /* `waiting`, when the run looked last */
+    pyexec_tool_call *sending; /* partly sent */
+    size_t sent;
+    bool sleeps;
+    struct px_tool_clock clock;
+};
+
+static void append(struct queue *queue, pyexec_tool_call *call)
+{
+    call->next_queued = NULL;
+    if (queue->count++)
+        queue->last->next_queued = call;
+    else
+        queue->first = call;
+    queue->last = call;
+}
+
+static pyexec_tool_call *take_first(struct queue *queue)
+{
+    pyexec_tool_call *call = queue->count ? queue->first : NULL;
+    if (call) {
+        queue->first = call->next_queued;
+        queue->count--;
+    }
+    return call;
+}
+
+/* ---- Lifetime ---- */
+
+struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const struct px_policy *policy, int wake,
+                                        pyexec_error *error)
+{
+    struct px_tool_calls *calls = calloc(1, sizeof *calls);
+    if (!calls || px_random_bytes(&calls->random, sizeof calls->random) < 0) {
+        free(calls);
+        px_error_oom(error);
+        return NULL;
+    }
+    pthread_mutex_init(&calls->lock, NULL);
+    pthread_cond_init(&calls->queued, NULL);
+    calls->references = 1;
+    calls->wake = wake;
+    calls->tools = tools;
+    calls->policy = policy;
+    return calls;
+}
+
+/* Call with the lock held; it is not held after. */
+static void release(struct px_tool_calls *calls)
+{
+    bool last = --calls->references == 0;
+    pthread_mutex_unlock(&calls->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&calls->queued);
+    pthread_mutex_destroy(&calls->lock);
+    free(calls);
+}
+
+/* Call with the lock held. True when it was the last reference, and the call is freed. */
+static bool drop(pyexec_tool_call *call)
+{
+    if (--call->references)
+        return false;
+    free(call->arguments);
+    free(call->text);
+    free(call);
+    return true;
+}
+
+/* Call with the lock held; it is not held after. */
+static void drop_and_release(struct px_tool_calls *calls, pyexec_tool_call *call)
+{
+    if (drop(call))
+        release(calls);
+    else
+        pthread_mutex_unlock(&calls->lock);
+}
+
+void px_tool_calls_end(struct px_tool_calls *calls)
+{
+    if (!calls)
+        return;
+    pthread_mutex_lock(&calls->lock);
+    calls->ended = true;
+    calls->callbacks.count = calls->answers.count = 0;
+    for (pyexec_tool_call *call = calls->all, *after; call; call = after) {
+        after = call->next;
+        call->state = GONE;
+        if (drop(call))
+            calls->references--;
+    }
+    pthread_cond_broadcast(&calls->queued);
+    release(calls);
+}
+
+/* ---- Answers, from any thread ---- */
+
+static void wake(const struct px_tool_calls *calls)
+{
+    uint64_t one = 1;
+    /* EAGAIN: it is awake already. */
+    (void)!px_write(calls->wake, &one, sizeof one);
+}
+
+static int not_found(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_CALL_NOT_FOUND, "no such tool call waits for an answer");
+    return px_error_hint(error, "It has been answered, or its script no longer waits: its time limit, or its end.");
+}
+
+/* Takes `text`, which is JSON. */
+static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, pyexec_error *error)
+{
+    struct px_tool_calls *calls = call->calls;
+    if (!text)
+        return px_error_oom(error);
+    pthread_mutex_lock(&calls->lock);
+    bool waits = call->state == WAITING;
+    if (waits) {
+        call->state = ANSWERED;
+        call->kind = kind;
+        call->text = text;
+        call->text_length = strlen(text);
+        calls->waiting--;
+        append(&calls->answers, call);
+        wake(calls);
+    }
+    pthread_mutex_unlock(&calls->lock);
+    if (waits)
+        return 0;
+    free(text);
+    return not_found(error);
+}
+
+static int refuse_answer(const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the answer of a tool call is %s", what);
+    return px_error_hint(error, "Answer with JSON of at most 8 MiB and 200 levels; put larger data into a file.");
+}
+
+/* Whether it is JSON that the script gets as it is. 0, or -1 with an error. */
+static int check_answer(const char *json, size_t length, pyexec_error *error)
+{
+    json_error_t problem = {0};
+    if (length > PX_TOOL_VALUE_MAX)
+        return refuse_answer("larger than 8 MiB", error);
+    if (strlen(json) != length || px_json_memory_estimate(json, length).depth > 200)
+        return refuse_answer("not JSON, or nested too deeply", error);
+    px_auto_json json_t *value =
+        px_json_read(json, length, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem);
+    if (value)
+        return 0;
+    return px_json_no_memory(&problem) ? px_error_oom(error) : refuse_answer("not JSON", error);
+}
+
+int pyexec_tool_call_answer(pyexec_tool_call *call, const char *result_json, size_t length, pyexec_error *error)
+{
+    return check_answer(result_json, length, error) < 0
+               ? -1
+               : give(call, PX_TOOL_RESULT, strndup(result_json, length), error);
+}
+
+static json_t *clean_string(const char *text)
+{
+    struct px_buffer px_auto_buffer repaired = {0};
+    px_utf8_repair(&repaired, text, strlen(text));
+    return json_stringn(px_buffer_shown(&repaired),
+                        px_utf8_truncate(px_buffer_shown(&repaired), repaired.length, 65536));
+}
+
+int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message, const char *data_json, pyexec_error *error)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    if (data_json && check_answer(data_json, strlen(data_json), error) < 0)
+        return -1;
+    px_auto_json json_t *string = clean_string(message);
+    px_auto_free char *quoted = px_json_dumps(string, JSON_ENCODE_ANY);
+    px_buffer_add_string(&text, "{\"message\":");
+    px_buffer_add_string(&text, quoted);
+    px_buffer_add_string(&text, ",\"data\":");
+    px_buffer_add_string(&text, data_json ? data_json : "null");
+    px_buffer_add_byte(&text, '}');
+    return give(call, PX_TOOL_ERROR, px_buffer_take(&text), error);
+}
+
+static int deny(pyexec_tool_call *call, const char *reason, const char *hint, pyexec_error *error)
+{
+    return give(call, PX_TOOL_DENIED,
+                px_json_take_text(json_pack("{s:o, s:s}", "reason", clean_string(reason), "hint", hint)), error);
+}
+
+int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error)
+{
+    return deny(call, reason, "The caller refused this call. Go on without it, or ask for something else.", error);
+}
+
+int pyexec_tool_call_waits(pyexec_tool_call *call)
+{
+    pthread_mutex_lock(&call->calls->lock);
+    bool waits = call->state == WAITING;
+    pthread_mutex_unlock(&call->calls->lock);
+    return waits;
+}
+
+void pyexec_tool_call_free(pyexec_tool_call *call)
+{
+    pyexec_error ignored;
+    if (!call)
+        return;
+    if (pyexec_tool_call_waits(call))
+        pyexec_tool_call_fail(call, "the host gave no answer", NULL, &ignored);
+    struct px_tool_calls *calls = call->calls;
+    pthread_mutex_lock(&calls->lock);
+    drop_and_release(calls, call);
+}
+
+const char *pyexec_tool_call_id(const pyexec_tool_call *call)
+{
+    return call->id;
+}
+
+const char *pyexec_tool_call_name(const pyexec_tool_call *call)
+{
+    return call->name;
+}
+
+const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *length)
+{
+    if (length)
+        *length = call->length;
+    return call->arguments;
+}
+
+/* ---- Callers' threads ---- */
+
+/* Returns with the lock held. */
+static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
+{
+    uint64_t room = PX_JSON_ROOM;
+    pthread_mutex_unlock(&calls->lock);
+    bool good = px_json_claim_ok(call->arguments, call->length, true, &room);
+    const char *why = good ? NULL : errno == ENOMEM ? px_no_memory : "arguments of a tool call that are not JSON";
+    if (good)
+        call->callback(call->userdata, call);
+    px_tools_leave(call->owner);
+    pthread_mutex_lock(&calls->lock);
+    if (good)
+        return;
+    if (!calls->ended) {
+        calls->broken = why;
+        wake(calls);
+    }
+    if (drop(call))
+        calls->references--;
+}
+
+static void *serve(void *argument)
+{
+    struct px_tool_calls *calls = argument;
+    pthread_mutex_lock(&calls->lock);
+    while (!calls->ended) {
+        pyexec_tool_call *call = take_first(&calls->callbacks);
+        if (call) {
+            /* Before the lock is given up: the tool's owner waits for it from here on. */
+            px_tools_enter(call->owner);
+            call->references++;
+            call_back(calls, call);
+        } else {
+            calls->idle++;
+            pthread_cond_wait(&calls->queued, &calls->lock);
+            calls->idle--;
+        }
+    }
+    release(calls);
+    return NULL;
+}
+
+/* Call with the lock held. */
+static int start_thread(struct px_tool_calls *calls)
+{
+    pthread_t thread;
+    int failed = px_thread_create(&thread, serve, calls);
+    if (failed)
+        return -1;
+    pthread_detach(thread);
+    calls->references++;
+    return 0;
+}
+
+/* ---- The run's thread ---- */
+
+static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_tool *tool, struct px_tool_claim *claim)
+{
+    pyexec_tool_call *call = calloc(1, sizeof *call);
+    size_t length = claim->arguments.length;
+    char *arguments = call ? px_buffer_take(&claim->arguments) : NULL;
+    if (!arguments) {
+        free(call);
+        return NULL;
+    }
+    *call = (pyexec_tool_call){.calls = calls,
+                               .references = 1,
+                               .number = claim->number,
+                               .callback = tool->callback,
+                               .userdata = tool->userdata,
+                               .owner = tool->owner,
+                               .arguments = arguments,
+                               .length = length,
+                               .deadline_ns = INT64_MAX};
+    memcpy(call->name, claim->name, sizeof call->name);
+    snprintf(call->id, sizeof call->id, "c-%016" PRIx64 "-%" PRIu64, calls->random, calls->count);
+    if (calls->policy->tool_timeout_ms != PX_NONE)
+        call->deadline_ns = px_now_ns() + calls->policy->tool_timeout_ms * PX_NS_PER_MS;
+    call->next = calls->all;
+    calls->all = call;
+    return call;
+}
+
+/* Has a thread call its function, or answers it here. */
+static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
+{
+    pyexec_error ignored;
+    char text[200];
+    int64_t most = calls->policy->max_tool_calls;
+    if (calls->count > (uint64_t)most) {
+        snprintf(text, sizeof text, "this execution has made max_tool_calls=%" PRId64 " calls", most);
+        deny(call, text, "Make fewer calls, or raise the policy's max_tool_calls.", &ignored);
+        return;
+    }
+    pthread_mutex_lock(&calls->lock);
+    bool started = calls->idle > calls->callbacks.count || start_thread(calls) == 0;
+    if (started) {
+        append(&calls->callbacks, call);
+        pthread_cond_signal(&calls->queued);
+    }
+    pthread_mutex_unlock(&calls->lock);
+    if (!started)
+        pyexec_tool_call_fail(call, "the host has no thread for this call; try again", NULL, &ignored);
+}
+
+static const char *take_call(struct px_tool_calls *calls, struct px_tool_claim *claim)
+{
+    const struct px_tool *tool = px_tool_list_find(calls->tools, claim->name);
+    if (!tool)
+        return "a call of a tool that it does not have";
+    calls->count++;
+    pthread_mutex_lock(&calls->lock);
+    pyexec_tool_call *call = make_call(calls, tool, claim);
+    calls->references += call != NULL;
+    calls->waiting += call != NULL;
+    pthread_mutex_unlock(&calls->lock);
+    if (!call)
+        return px_no_memory;
+    begin(calls, call);
+    return NULL;
+}
+
+/* The call is over for the run. Call with the lock held. */
+static void forget(struct px_tool_calls *calls, struct px_tool_claims *claims, pyexec_tool_call *call)
+{
+    pyexec_tool_call **at = &calls->all;
+    while (*at != call)
+        at = &(*at)->next;
+    *at = call->next;
+    claims->outstanding--;
+    claims->bytes -= call->length;
+    call->state = GONE;
+    if (drop(call))
+        calls->references--;
+}
+
+/* Takes it out, where it is. */
+static bool take_out(struct queue *queue, const pyexec_tool_call *call)
+{
+    struct queue rest = {0};
+    bool found = false;
+    for (pyexec_tool_call *each; (each = take_first(queue));) {
+        found |= each == call;
+        if (each != call)
+            append(&rest, each);
+    }
+    *queue = rest;
+    return found;
+}
+
+static void abandon(struct px_tool_calls *calls, struct px_tool_claims *claims, uint64_t number)
+{
+    pyexec_tool_call *call = calls->all;
+    while (call && call->number != number)
+        call = call->next;
+    /* One whose answer was on its way, when it is no longer there. */
+    if (!call || call == calls->sending)
+        return;
+    pthread_mutex_lock(&calls->lock);
+    take_out(&calls->callbacks, call);
+    take_out(&calls->answers, call);
+    calls->waiting -= call->state == WAITING;
+    forget(calls, claims, call);
+    pthread_mutex_unlock(&calls->lock);
+}
+
+const char *px_tool_calls_take(struct px_tool_calls *calls, struct px_tool_claims *claims)
+{
+    const char *why = NULL;
+    for (struct px_tool_claim *claim; !why && (claim = px_tool_claims_next(claims));) {
+        if (claim->abandons)
+            abandon(calls, claims, claim->number);
+        else
+            why = take_call(calls, claim);
+        px_tool_claim_free(claim);
+    }
+    return why;
+}
+
+/* ---- Sending ---- */
+
+/* One packet of the answer: its head with the first, then as much text as fits. -1: no room, or nobody there. */
+static int send_packet(struct px_tool_calls *calls, int channel)
+{
+    const pyexec_tool_call *call = calls->sending;
+    struct px_buffer px_auto_buffer packet = {0};
+    bool first = calls->sent == 0;
+    if (first) {
+        char head[sizeof call->number + 1 + sizeof(uint32_t)];
+        uint32_t length = (uint32_t)call->text_length;
+        memcpy(head, &call->number, sizeof call->number);
+        head[sizeof call->number] = (char)call->kind;
+        memcpy(head + sizeof call->number + 1, &length, sizeof length);
+        px_wire_add(&packet, PX_RUN_TOOL_ANSWER, head, sizeof head);
+    }
+    size_t room = PX_PACKET_MAX - PX_FIELD_HEADER - packet.length, left = call->text_length - calls->sent;
+    size_t part = left < room ? left : room;
+    px_wire_add(&packet, PX_RUN_TOOL_TEXT, call->text + calls->sent, part);
+    if (!px_buffer_ok(&packet) || px_send(channel, packet.data, packet.length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return -1;
+    calls->sent += part;
+    return 0;
+}
+
+const char *px_tool_calls_send(struct px_tool_calls *calls, struct px_tool_claims *claims, int channel)
+{
+    for (;;) {
+        pthread_mutex_lock(&calls->lock);
+        if (calls->sending && calls->sent == calls->sending->text_length) {
+            forget(calls, claims, calls->sending);
+            calls->sending = NULL;
+        }
+        if (!calls->sending && (calls->sending = take_first(&calls->answers)))
+            calls->sent = 0;
+        calls->unanswered = calls->waiting;
+        const char *broken = calls->broken;
+        pthread_mutex_unlock(&calls->lock);
+        if (broken || !calls->sending || channel < 0 || send_packet(calls, channel) < 0)
+            return broken;
+    }
+}
+
+bool px_tool_calls_has_unsent(const struct px_tool_calls *calls)
+{
+    return calls->sending != NULL;
+}
+
+/* ---- Time ---- */
+
+static void keep_deadlines(struct px_tool_calls *calls, int64_t now)
+{
+    char text[160];
+    pyexec_error ignored;
+    snprintf(text, sizeof text, "timeout: no answer within tool_timeout_ms=%" PRId64, calls->policy->tool_timeout_ms);
+    for (pyexec_tool_call *call = calls->all; call; call = call->next)
+        if (now >= call->deadline_ns) {
+            call->deadline_ns = INT64_MAX;
+            pyexec_tool_call_fail(call, text, NULL, &ignored);
+        }
+}
+
+int64_t px_tool_calls_keep_time(struct px_tool_calls *calls, const struct px_child *child, int64_t now, bool look)
+{
+    struct px_tool_clock *clock = &calls->clock;
+    bool waits = calls->unanswered > 0, changes = waits != (clock->since_ns != 0);
+    int64_t still = 0;
+    if (calls->policy->tool_timeout_ms != PX_NONE)
+        keep_deadlines(calls, now);
+    if (now >= px_tool_clock_next(clock) || look || (changes && px_tool_clock_is_due(clock, now))) {
+        still = px_tool_clock_look(clock, now, px_child_cpu_ns(child));
+        calls->sleeps = waits && still > 0;
+    }
+    if (changes)
+        px_tool_clock_set(clock, waits, now);
+    return still;
+}
+
+int64_t px_tool_calls_next(const struct px_tool_calls *calls)
+{
+    int64_t next = px_tool_clock_next(&calls->clock);
+    for (const pyexec_tool_call *call = calls->all; call; call = call->next)
+        next = call->deadline_ns < next ? call->deadline_ns : next;
+    return next;
+}
+
+bool px_tool_calls_only_wait(const struct px_tool_calls *calls)
+{
+    return calls->unanswered > 0 && calls->sleeps;
+}
+
+struct px_tool_usage px_tool_calls_usage(const struct px_tool_calls *calls, int64_t now)
+{
+    const struct px_tool_clock *clock = &calls->clock;
+    return (struct px_tool_usage){calls->count, clock->total_ns + (clock->since_ns ? now - clock->since_ns : 0)};
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/tool_clock.h"
+
+#include "base/clock.h"
+
+#define WINDOW_NS (100 * PX_NS_PER_MS)
+#define PERIOD_MAX_NS (5000 * PX_NS_PER_MS)
+#define SHARE 100 /* 1 % */
+
+static void settle(struct px_tool_clock *clock, int64_t now)
+{
+    if (!clock->since_ns)
+        return;
+    clock->waited_ns += now - clock->since_ns;
+    clock->total_ns += now - clock->since_ns;
+    clock->since_ns = now;
+}
+
+void px_tool_clock_set(struct px_tool_clock *clock, bool waiting, int64_t now)
+{
+    settle(clock, now);
+    clock->since_ns = waiting ? now : 0;
+}
+
+bool px_tool_clock_is_due(const struct px_tool_clock *clock, int64_t now)
+{
+    return now - clock->looked_ns >= WINDOW_NS;
+}
+
+int64_t px_tool_clock_next(const struct px_tool_clock *clock)
+{
+    return clock->since_ns ? clock->looked_ns + clock->period_ns : INT64_MAX;
+}
+
+/* One that used less than a hundredth of one window can't have used that share of any window in the stretch. With
+ * more, each hundredth may have been used in a window of its own, which then was no waiting. */
+static int64_t stood_still(int64_t stretch, int64_t waited, int64_t used)
+{
+    if (used < WINDOW_NS / SHARE || (stretch < 2 * WINDOW_NS && used < stretch / SHARE))
+        return waited;
+    int64_t busy = stretch < 2 * WINDOW_NS ? stretch : used * SHARE;
+    return waited > busy ? waited - busy : 0;
+}
+
+int64_t px_tool_clock_look(struct px_tool_clock *clock, int64_t now, int64_t cpu)
+{
+    settle(clock, now);
+    bool first = !clock->looked_ns;
+    int64_t stretch = now - clock->looked_ns, used = cpu - clock->cpu_ns;
+    int64_t still = first || cpu < 0 ? 0 : stood_still(stretch, clock->waited_ns, used);
+    bool sleeps = !first && cpu >= 0 && used < stretch / (10 * SHARE);
+    clock->period_ns = sleeps && clock->since_ns ? clock->period_ns * 2 : WINDOW_NS;
+    if (clock->period_ns < WINDOW_NS)
+        clock->period_ns = WINDOW_NS;
+    if (clock->period_ns > PERIOD_MAX_NS)
+        clock->period_ns = PERIOD_MAX_NS;
+    clock->looked_ns = now;
+    clock->cpu_ns = cpu;
+    clock->waited_ns = 0;
+    return still;
+}

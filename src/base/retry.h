@@ -66,7 +66,7 @@ static inline void px_sem_wait(sem_t *semaphore)
 }
 
 /* 0, or -1 with EINTR. */
-static inline int px_sem_wait_or_signal(sem_t *semaphore)
+PX_MUST_USE static inline int px_sem_wait_or_signal(sem_t *semaphore)
 {
     return sem_wait(semaphore);
 }

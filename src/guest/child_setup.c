@@ -33,7 +33,7 @@
 #include "guest/mountpoint.h"
 #include "guest/script.h"
 #include "guest/signals.h"
-#include "guest/tools/tools.h"
+#include "guest/tools/guest_tools.h"
 #include "guest/zygote.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"

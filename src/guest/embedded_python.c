@@ -8,7 +8,7 @@
 #include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
 #include "guest/signals.h"
-#include "guest/tools/tools.h"
+#include "guest/tools/guest_tools.h"
 
 static PyObject *names; /* its global names */
 static bool loaded_all;

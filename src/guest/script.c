@@ -23,7 +23,7 @@
 #include "guest/signals.h"
 #include "guest/streams.h"
 #include "guest/threads.h"
-#include "guest/tools/tools.h"
+#include "guest/tools/guest_tools.h"
 
 /* References taken before the script runs, because it can replace these objects in their modules. */
 static struct {

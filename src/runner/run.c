@@ -30,8 +30,8 @@
 #include "base/utf8.h"
 #include "result/run_status.h"
 #include "runner/child.h"
+#include "runner/input_feed.h"
 #include "runner/pool.h"
-#include "runner/run_input.h"
 #include "runner/run_tools.h"
 #include "runner/workspace.h"
 
@@ -57,7 +57,7 @@ struct run {
     int unsent_stop;   /* the signal that waits for it, or 0 */
     unsigned threads;  /* when its result had come */
     struct px_run_tools tools;
-    struct px_run_input input;
+    struct px_input_feed input;
     char block[65536];
 };
 
@@ -346,8 +346,8 @@ static void serve(struct run *run)
         if (polled[4].revents)
             take_stop(run);
         if (polled[5].revents || polled[6].revents)
-            px_run_input_feed(&run->input, run->context->request->input_fd, &child->input, polled[5].revents,
-                              polled[6].revents);
+            px_input_feed_move(&run->input, run->context->request->input_fd, &child->input, polled[5].revents,
+                               polled[6].revents);
         if (polled[3].revents) {
             if (child->channel >= 0)
                 read_channel(run);

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 
-#define WINDOW_NS (100 * PX_NS_PER_MS)
+#define TOOL_WINDOW_NS (100 * PX_NS_PER_MS)
 #define PERIOD_MAX_NS (5000 * PX_NS_PER_MS)
 #define SHARE 100 /* 1 % */
 
@@ -24,7 +24,7 @@ void px_tool_clock_set(struct px_tool_clock *clock, bool waiting, int64_t now)
 
 bool px_tool_clock_is_due(const struct px_tool_clock *clock, int64_t now)
 {
-    return now - clock->looked_ns >= WINDOW_NS;
+    return now - clock->looked_ns >= TOOL_WINDOW_NS;
 }
 
 int64_t px_tool_clock_next(const struct px_tool_clock *clock)
@@ -36,9 +36,9 @@ int64_t px_tool_clock_next(const struct px_tool_clock *clock)
  * more, each hundredth may have been used in a window of its own, which then was no waiting. */
 static int64_t stood_still(int64_t stretch, int64_t waited, int64_t used)
 {
-    if (used < WINDOW_NS / SHARE || (stretch < 2 * WINDOW_NS && used < stretch / SHARE))
+    if (used < TOOL_WINDOW_NS / SHARE || (stretch < 2 * TOOL_WINDOW_NS && used < stretch / SHARE))
         return waited;
-    int64_t busy = stretch < 2 * WINDOW_NS ? stretch : used * SHARE;
+    int64_t busy = stretch < 2 * TOOL_WINDOW_NS ? stretch : used * SHARE;
     return waited > busy ? waited - busy : 0;
 }
 
@@ -49,9 +49,9 @@ int64_t px_tool_clock_look(struct px_tool_clock *clock, int64_t now, int64_t cpu
     int64_t stretch = now - clock->looked_ns, used = cpu - clock->cpu_ns;
     int64_t still = first || cpu < 0 ? 0 : stood_still(stretch, clock->waited_ns, used);
     bool sleeps = !first && cpu >= 0 && used < stretch / (10 * SHARE);
-    clock->period_ns = sleeps && clock->since_ns ? clock->period_ns * 2 : WINDOW_NS;
-    if (clock->period_ns < WINDOW_NS)
-        clock->period_ns = WINDOW_NS;
+    clock->period_ns = sleeps && clock->since_ns ? clock->period_ns * 2 : TOOL_WINDOW_NS;
+    if (clock->period_ns < TOOL_WINDOW_NS)
+        clock->period_ns = TOOL_WINDOW_NS;
     if (clock->period_ns > PERIOD_MAX_NS)
         clock->period_ns = PERIOD_MAX_NS;
     clock->looked_ns = now;

@@ -12,7 +12,7 @@
 #include "guest/guard/open_files.h"
 #include "guest/modules.h"
 #include "guest/pyobject_access.h"
-#include "guest/tools/tools.h"
+#include "guest/tools/guest_tools.h"
 #include "guest/traceback/frames.h"
 
 static const struct px_script *run;

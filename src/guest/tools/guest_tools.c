@@ -2,7 +2,7 @@
 /* Any number of threads may wait for answers, and one of them reads the channel for all: the reader. Everything here
  * is under the GIL, which a thread gives up only where it waits. The reader waits without taking, and takes under the
  * GIL, so that one whose run has ended meanwhile leaves the next run's message alone. */
-#include "guest/tools/tools.h"
+#include "guest/tools/guest_tools.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,8 +19,8 @@
 #include "guest/pyobject_access.h"
 
 /* One that waits: for its answer or, with number 0, for room to make a call. */
-struct waiter {
-    struct waiter *next;
+struct tool_waiter {
+    struct tool_waiter *next;
     uint64_t number;
     size_t bytes;      /* of its arguments */
     PyObject *deliver; /* called with what came; NULL: a thread waits, and this is on its stack */
@@ -36,21 +36,21 @@ struct waiter {
 static struct {
     const struct px_script *run; /* NULL: none that has tools */
     uint64_t last;               /* number of a call */
-    struct waiter *first;
+    struct tool_waiter *first;
     size_t calls, bytes; /* under way */
-    struct waiter *reader;
+    struct tool_waiter *reader;
     pthread_t reader_thread;
-    struct waiter *coming;   /* whose answer has come in part */
-    struct waiter *finished; /* which are to be delivered */
+    struct tool_waiter *coming;   /* whose answer has come in part */
+    struct tool_waiter *finished; /* which are to be delivered */
 } state;
 
-static void complete(struct waiter *waiter, int kind);
+static void complete(struct tool_waiter *waiter, int kind);
 
 /* ---- The list of those that wait ---- */
 
-static void enlist(struct waiter *waiter)
+static void enlist(struct tool_waiter *waiter)
 {
-    struct waiter **at = &state.first;
+    struct tool_waiter **at = &state.first;
     while (*at)
         at = &(*at)->next;
     *at = waiter;
@@ -61,9 +61,9 @@ static void enlist(struct waiter *waiter)
     }
 }
 
-static void unlist(struct waiter *waiter)
+static void unlist(struct tool_waiter *waiter)
 {
-    struct waiter **at = &state.first;
+    struct tool_waiter **at = &state.first;
     while (*at && *at != waiter)
         at = &(*at)->next;
     if (!*at)
@@ -85,7 +85,7 @@ static bool has_room(size_t bytes)
 /* The one that has waited for room the longest, when there is some. */
 static void give_room(void)
 {
-    for (struct waiter *waiter = state.first; waiter; waiter = waiter->next)
+    for (struct tool_waiter *waiter = state.first; waiter; waiter = waiter->next)
         if (!waiter->number && !waiter->done) {
             if (has_room(waiter->bytes))
                 complete(waiter, PX_TOOL_RESULT);
@@ -96,7 +96,7 @@ static void give_room(void)
 /* Has another thread read, when this one does no longer. */
 static void pass_on_reading(void)
 {
-    for (struct waiter *waiter = state.first; waiter && !state.reader; waiter = waiter->next)
+    for (struct tool_waiter *waiter = state.first; waiter && !state.reader; waiter = waiter->next)
         if (!waiter->deliver && !waiter->done) {
             sem_post(&waiter->wake);
             return;
@@ -104,7 +104,7 @@ static void pass_on_reading(void)
 }
 
 /* It has what it waited for. */
-static void complete(struct waiter *waiter, int kind)
+static void complete(struct tool_waiter *waiter, int kind)
 {
     unlist(waiter);
     waiter->done = true;
@@ -124,7 +124,7 @@ static void deliver_finished(void)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    for (struct waiter *waiter; (waiter = state.finished);) {
+    for (struct tool_waiter *waiter; (waiter = state.finished);) {
         state.finished = waiter->next;
         px_auto_object PyObject *deliver = waiter->deliver;
         px_auto_object PyObject *text = waiter->text;
@@ -143,9 +143,9 @@ bool px_tools_is_answer(uint16_t kind)
     return kind == PX_RUN_TOOL_ANSWER || kind == PX_RUN_TOOL_TEXT;
 }
 
-static struct waiter *find(uint64_t number)
+static struct tool_waiter *find(uint64_t number)
 {
-    struct waiter *waiter = state.first;
+    struct tool_waiter *waiter = state.first;
     while (waiter && waiter->number != number)
         waiter = waiter->next;
     return number ? waiter : NULL;
@@ -160,7 +160,7 @@ static void begin_answer(const struct px_wire_field *field)
         return;
     memcpy(&number, field->bytes, sizeof number);
     memcpy(&length, field->bytes + sizeof number + 1, sizeof length);
-    struct waiter *waiter = find(number);
+    struct tool_waiter *waiter = find(number);
     if (!waiter || length > 2 * PX_TOOL_VALUE_MAX)
         return;
     waiter->kind = (unsigned char)field->bytes[sizeof number];
@@ -172,7 +172,7 @@ static void begin_answer(const struct px_wire_field *field)
 
 static void add_text(const struct px_wire_field *field)
 {
-    struct waiter *waiter = state.coming;
+    struct tool_waiter *waiter = state.coming;
     if (!waiter)
         return;
     Py_ssize_t length = waiter->text ? PyBytes_Size(waiter->text) : -1;
@@ -217,7 +217,7 @@ static int lost_host(void)
     return -1;
 }
 
-static int read_for_all(struct waiter *self)
+static int read_for_all(struct tool_waiter *self)
 {
     struct pollfd polled = {state.run->out->socket, POLLIN, 0};
     sigset_t nudge, before, waiting;
@@ -238,7 +238,7 @@ static int read_for_all(struct waiter *self)
 }
 
 /* Waits until it is done. -1 with an exception of a signal. */
-static int wait_for(struct waiter *waiter)
+static int wait_for(struct tool_waiter *waiter)
 {
     int failed = 0;
     while (!waiter->done && !failed) {
@@ -279,14 +279,14 @@ static void send_abandon(uint64_t number)
         (void)!px_wire_flush(&writer);
 }
 
-static PyObject *answer(struct waiter *waiter)
+static PyObject *answer(struct tool_waiter *waiter)
 {
     if (waiter->kind != ENDED && !waiter->text)
         return PyErr_NoMemory();
     return Py_BuildValue("iO", waiter->kind, waiter->text ? waiter->text : Py_None);
 }
 
-static void waiter_done(struct waiter *waiter)
+static void waiter_done(struct tool_waiter *waiter)
 {
     unlist(waiter);
     px_drop_object(&waiter->text);
@@ -297,7 +297,7 @@ static void waiter_done(struct waiter *waiter)
 /* A thread waits for room, then for the answer. NULL with the exception of a signal. */
 static PyObject *call_and_wait(const char *name, const char *text, size_t length)
 {
-    px_auto(waiter_done) struct waiter waiter = {.bytes = length};
+    px_auto(waiter_done) struct tool_waiter waiter = {.bytes = length};
     sem_init(&waiter.wake, 0, 0);
     while (state.run && !has_room(length)) {
         waiter.done = false;
@@ -346,7 +346,7 @@ static PyObject *tool_start(PyObject *self, PyObject *arguments)
         return NULL;
     if (!state.run)
         Py_RETURN_NONE;
-    struct waiter *waiter = calloc(1, sizeof *waiter);
+    struct tool_waiter *waiter = calloc(1, sizeof *waiter);
     if (!waiter)
         return PyErr_NoMemory();
     waiter->bytes = (size_t)length;
@@ -363,7 +363,7 @@ static PyObject *tool_start(PyObject *self, PyObject *arguments)
     return PyLong_FromUnsignedLongLong(number);
 }
 
-static void forget(struct waiter *waiter)
+static void forget(struct tool_waiter *waiter)
 {
     unlist(waiter);
     Py_XDECREF(waiter->text);
@@ -375,7 +375,7 @@ static void forget(struct waiter *waiter)
 static PyObject *tool_abandon(PyObject *self, PyObject *number)
 {
     (void)self;
-    struct waiter *waiter = find(PyLong_AsUnsignedLongLong(number));
+    struct tool_waiter *waiter = find(PyLong_AsUnsignedLongLong(number));
     PyErr_Clear();
     if (waiter && waiter->deliver && state.run) {
         send_abandon(waiter->number);

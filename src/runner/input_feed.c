@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "runner/run_input.h"
+#include "runner/input_feed.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/retry.h"
 
-void px_run_input_feed(struct px_run_input *input, int caller_fd, int *script_fd, short caller, short script)
+void px_input_feed_move(struct px_input_feed *input, int caller_fd, int *script_fd, short caller, short script)
 {
     if (!input->held && caller) {
         ssize_t n = px_read(caller_fd, input->block, sizeof input->block);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tools: functions of the caller that the script calls. A call goes to the host over the channel, and its
  * answer comes back over it while the run goes on; tools.py has what the script sees of it. */
-#ifndef PX_GUEST_TOOLS_TOOLS_H
-#define PX_GUEST_TOOLS_TOOLS_H
+#ifndef PX_GUEST_TOOLS_GUEST_TOOLS_H
+#define PX_GUEST_TOOLS_GUEST_TOOLS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 bool px_session_state_change(enum px_session_state *state, enum px_session_event event)
 {
     enum { REFUSED = -1 };
-    static const signed char next[][3] = {
+    static const int next[][3] = {
         [PX_SESSION_IDLE] =
             {[PX_SESSION_ENTER] = PX_SESSION_BUSY, [PX_SESSION_LEAVE] = REFUSED, [PX_SESSION_END] = PX_SESSION_ENDED},
         [PX_SESSION_BUSY] =

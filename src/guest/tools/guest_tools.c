@@ -312,8 +312,10 @@ static PyObject *call_and_wait(const char *name, const char *text, size_t length
     if (!state.run)
         return answer(&waiter);
     waiter.number = ++state.last;
-    if (!send_call(waiter.number, name, text, length))
-        return lost_host() < 0 ? NULL : NULL;
+    if (!send_call(waiter.number, name, text, length)) {
+        lost_host();
+        return NULL;
+    }
     enlist(&waiter);
     if (wait_for(&waiter) == 0)
         return answer(&waiter);

@@ -19,6 +19,7 @@ DEFAULTS = {
     "use_import_whitelist": True, "allowed_imports": DEFAULT_IMPORTS, "banned_imports": DEFAULT_BANNED,
     "block_dunder_imports": True, "print_last_expression": True, "isolate_site": True,
     "preload_imports": [], "workspace_bytes": 64 * MIB, "max_threads": 16,
+    "max_tool_calls": 1000, "tool_timeout_ms": None,
 }
 
 # Field: texts that are accepted with their values, then texts that are not.
@@ -41,6 +42,8 @@ FIELDS = {
     "max_display_bytes": ({"0": 0, "64M": 64 * MIB, "1KiB": 1024}, ["-1", "67108865", "65M", "none", ""]),
     "workspace_bytes": ({"0": 0, "64G": 64 * GIB, "68719476736": 64 * GIB}, ["-1", "65G", "68719476737", "none", ""]),
     "max_threads": ({"1": 1, "256": 256}, ["0", "257", "-1", "none", "1.5", ""]),
+    "max_tool_calls": ({"0": 0, "1000000": 1000000}, ["1000001", "-1", "none", "1.5", ""]),
+    "tool_timeout": ({"1ms": 1, "720h": 2592000000, "none": None}, ["0ms", "721h", "-1s", "soon", ""]),
     "allowed_imports": ({"": [], "csv": ["csv"], "csv,json": ["csv", "json"], "csv,csv": ["csv"], "größe,_x": ["größe", "_x"]},
                         ["a b", "a.b", "a-b", "1a", "a,,b", "a,", "__x__"]),
     "banned_imports": ({"": [], "csv": ["csv"], "a,b": ["a", "b"]}, ["a b", "a.b", "a/b"]),
@@ -55,7 +58,7 @@ BAD = [(name, text) for name, (_, bad) in FIELDS.items() for text in bad]
 
 
 def key_of(name):
-    return "timeout_ms" if name == "timeout" else name
+    return {"timeout": "timeout_ms", "tool_timeout": "tool_timeout_ms"}.get(name, name)
 
 
 def flag_of(name):

@@ -18,7 +18,7 @@ from .errors import (
 )
 from .types import (
     DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
-    SessionConfig, SessionInfo, Usage,
+    SessionConfig, SessionInfo, ToolUsage, Usage,
 )
 
 __all__ = [
@@ -27,5 +27,5 @@ __all__ = [
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Result", "SandboxUnavailableError",
     "Session", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotFoundError", "ShuttingDownError", "Stream",
-    "UnauthorizedError", "Usage",
+    "ToolUsage", "UnauthorizedError", "Usage",
 ]

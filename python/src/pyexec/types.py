@@ -143,10 +143,19 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class ToolUsage:
+    """Calls of the caller's tools, and the time with at least one under way."""
+
+    count: int = 0
+    wait_ms: float = 0.0
+
+
+@dataclass(frozen=True)
 class Usage:
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     peak_memory_bytes: int = 0
+    tool_calls: ToolUsage = ToolUsage()
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,10 @@ def files_from(items: Any) -> list[FileEntry]:
     return list(_many(FileEntry, items))
 
 
+def _usage(data: Mapping[str, Any]) -> Usage:
+    return _known(Usage, {**data, "tool_calls": _known(ToolUsage, data.get("tool_calls") or {})})
+
+
 def result_from(data: Mapping[str, Any]) -> Result:
     nested: dict[str, Any] = {
         "raw": data,
@@ -234,7 +247,7 @@ def result_from(data: Mapping[str, Any]) -> Result:
         "denials": _many(Denial, data.get("denials")),
         "files": tuple(_file_change(item) for item in data.get("files") or ()),
         "missing_layers": tuple(data.get("missing_layers") or ()),
-        "usage": _known(Usage, data.get("usage") or {}),
+        "usage": _usage(data.get("usage") or {}),
         "error": _known(ErrorInfo, data["error"]) if data.get("error") else None,
         "session": _known(SessionInfo, data["session"]) if data.get("session") else None,
     }

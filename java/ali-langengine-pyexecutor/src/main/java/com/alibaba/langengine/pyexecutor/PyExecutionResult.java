@@ -108,8 +108,18 @@ public class PyExecutionResult {
      * @param wallMillis time that passed
      * @param cpuMillis CPU time
      * @param peakMemoryBytes peak of the process, pages shared with the warm parent included
+     * @param toolCalls calls of the caller's tools
      */
-    public record Usage(double wallMillis, double cpuMillis, long peakMemoryBytes) {
+    public record Usage(double wallMillis, double cpuMillis, long peakMemoryBytes, ToolUsage toolCalls) {
+    }
+
+    /**
+     * Calls of the caller's tools.
+     *
+     * @param count how many the script made
+     * @param waitMillis time with at least one under way
+     */
+    public record ToolUsage(long count, double waitMillis) {
     }
 
     /**
@@ -351,8 +361,14 @@ public class PyExecutionResult {
     /** @return what it used */
     public Usage getUsage() {
         Map<String, Object> usage = object(rest.get("usage"));
-        return usage == null ? new Usage(elapsedMs, 0, 0) : new Usage(number(usage.get("wall_ms")).doubleValue(),
-                number(usage.get("cpu_ms")).doubleValue(), number(usage.get("peak_memory_bytes")).longValue());
+        if (usage == null) {
+            return new Usage(elapsedMs, 0, 0, new ToolUsage(0, 0));
+        }
+        Map<String, Object> calls = object(usage.get("tool_calls"));
+        return new Usage(number(usage.get("wall_ms")).doubleValue(), number(usage.get("cpu_ms")).doubleValue(),
+                number(usage.get("peak_memory_bytes")).longValue(),
+                calls == null ? new ToolUsage(0, 0) : new ToolUsage(number(calls.get("count")).longValue(),
+                        number(calls.get("wait_ms")).doubleValue()));
     }
 
     /** @return the session, or null for a single run */

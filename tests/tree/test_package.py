@@ -251,10 +251,17 @@ def test_clients_of_the_installed_server_are_told_of_its_restart(machine, end):
         machine.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "pyexec.service")
     else:
         machine.run("systemctl", "restart", "pyexec.service")
+    answers = []
+
     def told():
         status, text = ask(machine, "POST", "/v1/sessions/%s/execute" % session, {"code": "1"})
+        answers.append(text)
         return status == 200 and json.loads(text)["session"]["restarted"]
-    assert wait_for(told, "it is not told") == "host_restart"
+    try:
+        assert wait_for(told, "it is not told") == "host_restart"
+    except AssertionError:
+        print(answers[0], answers[-1], machine.run("journalctl", "--unit=pyexec.service", "--lines=30").stdout, sep="\n")
+        raise
 
 
 def test_reload_reads_the_tokens_again(machine):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec_measure_floors: what this machine charges for the bare minimum of a run. */
+/* pyexec_measure_floors: measures how long the smallest possible run takes on this machine. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "base/retry.h"
 #include "executor/executor.h"
 
-#define FIRST_PAUSE_NS 3000000 /* the same as `pyexec bench` gives its pool */
+#define FIRST_PAUSE_NS 3000000 /* as many as `pyexec bench` gives its pool */
 
 static int ascending(const void *a, const void *b)
 {
@@ -42,7 +42,7 @@ static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, 
     return 0;
 }
 
-/* A waiting child that evaluates 1+1 per message; returns the socket to it, or -1. */
+/* Makes a child that waits and evaluates 1+1 for each message. Returns the socket to it, or -1. */
 static int start_echo(pyexec_executor *executor, struct px_zygote_group *kind, pyexec_error *error)
 {
     int pair[2], answered[2];
@@ -81,7 +81,7 @@ static int measure_repeated(pyexec_executor *executor, struct px_zygote_group *k
     return 0;
 }
 
-/* Each to a child of its own, which has had time to wait. */
+/* Each message goes to a child of its own, which has already waited for some time. */
 static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind, double *us, size_t count,
                          pyexec_error *error)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this machine offers: every layer tried by starting a sandbox with all of them optional,
- * and one escape attempt per layer from inside. */
+/* What this machine offers. Every layer is tried by starting a sandbox in which all of them are optional, and
+ * by one attempt per layer to escape from inside. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,14 +22,14 @@ struct doctor {
     json_t *report;
     const char *policy_json, *host_json;
     px_layers missing;
-    px_layers untried; /* the launcher or the interpreter did not get so far */
+    px_layers untried; /* the launcher or the interpreter did not start */
     int landlock_abi;
-    char cgroup[512]; /* its folder, or why there is none */
+    char cgroup[512]; /* the cgroup's folder, or why there is none */
     bool python_ok;
 };
 
-/* Escape attempts, run with the import whitelist off. Each prints "held" or what it got; a run
- * that is ended by the sandbox held too. PID is a process of the host, NAME the host's name. */
+/* Attempts to escape, run with the import whitelist off. Each prints "held", or what it got; if the sandbox
+ * ends the run, the layer held too. PID is a process of the host, NAME the host's name. */
 static const struct {
     enum px_layer layer;
     const char *attempt;
@@ -137,7 +137,7 @@ static void report_layers(struct doctor *doctor, const char *why)
     px_json_set(doctor->report, "layers", layers);
 }
 
-/* What a .pth file or an editable install adds to what scripts can read. */
+/* What scripts can read because of a .pth file or an editable install. */
 static void report_importable(json_t *facts, const struct px_zygote_ready *ready)
 {
     struct px_buffer px_auto_buffer text = {0};
@@ -151,7 +151,7 @@ static void report_importable(json_t *facts, const struct px_zygote_ready *ready
     px_json_set(facts, "importable_more", json_integer(ready->importable_more));
 }
 
-/* Starts a launcher and a zygote with every layer optional, to see which are there. */
+/* Starts a launcher and a zygote with every layer optional, to see which layers there are. */
 static int try_layers(struct doctor *doctor, const struct px_policy *policy, const struct px_host *host,
                       const char *python, pyexec_error *error)
 {

@@ -63,7 +63,7 @@ int px_executor_ids(const struct px_host *host, const char *python, px_layers al
     } else {
         ret->run_uid = ret->run_gid = px_run_ids_default();
     }
-    /* An owner that is not mapped here shows as the overflow id; two maps of one id can't be. */
+    /* The overflow id stands for an owner that is not mapped in this namespace. One id can't be mapped twice. */
     if (ret->owner_uid >= ret->run_uid && ret->owner_uid < ret->run_uid + ret->run_uid_count)
         ret->owner_uid = geteuid();
     if (ret->owner_gid == ret->run_gid)
@@ -87,7 +87,7 @@ int px_executor_load_json(const char *text, const char *what, json_t **ret, pyex
     return 0;
 }
 
-/* Takes the three objects, each of which may be NULL. */
+/* Takes ownership of the three objects; each may be NULL. */
 static int configure(pyexec_executor *executor, const json_t *policy, const json_t *session, const json_t *host,
                      pyexec_error *error)
 {
@@ -134,7 +134,8 @@ void pyexec_executor_free(pyexec_executor *executor)
     pthread_cond_broadcast(&executor->changed);
     pthread_mutex_unlock(&executor->lock);
     px_turns_close(&executor->turns);
-    /* The end of the supervisor ends every run, and so every call in progress. One may have started another. */
+    /* When the supervisor ends, every run ends, and so does every call in progress. A call may have started a
+     * new supervisor. */
     do {
         pthread_mutex_lock(&executor->lock);
         if (executor->launcher)
@@ -158,8 +159,8 @@ void pyexec_executor_free(pyexec_executor *executor)
     free(executor);
 }
 
-/* Ends a launcher whose supervisor is gone, with its zygotes. Call with both locks held and no
- * kind in use. */
+/* Frees a launcher whose supervisor is gone, with its zygotes. Call it with both locks held, when no kind is in
+ * use. */
 static void drop_dead_launcher(pyexec_executor *executor)
 {
     for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++)
@@ -175,8 +176,8 @@ static bool in_use(const pyexec_executor *executor)
     return false;
 }
 
-/* Once a second: an interpreter that was replaced, or packages that were installed, must not be
- * served from the warm old ones. */
+/* Done once a second: warm zygotes must not be used after the interpreter was replaced or packages were
+ * installed. */
 static bool is_fresh(struct px_zygote_group *kind)
 {
     int64_t now = px_now_ns();
@@ -203,7 +204,7 @@ static struct px_zygote_group *find_kind(pyexec_executor *executor, const struct
     return NULL;
 }
 
-/* A free place, or that of the least recently used kind that nobody uses. */
+/* A free place, or the place of the kind that has not been used for the longest time and that nobody uses. */
 static struct px_zygote_group *make_room(pyexec_executor *executor)
 {
     struct px_zygote_group *oldest = NULL;
@@ -226,7 +227,7 @@ static int start_launcher(pyexec_executor *executor, const char *python, pyexec_
     return px_launcher_new(&executor->ids, &executor->launcher, error);
 }
 
-/* Call with start_lock held and lock not held. */
+/* Call it with start_lock held and lock not held. */
 static int start_kind(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
                       pyexec_error *error)
 {
@@ -315,7 +316,7 @@ static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes
     px_layers missing = px_zygotes_missing(zygotes), all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
     executor->missing = missing;
     const char *unused;
-    /* Where the host does not offer it: nobody asked for it. */
+    /* The host does not offer it, and nobody asked for it. */
     px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused) ? 0 : PX_LAYER_BIT(PX_LAYER_CGROUP);
     px_layers layers = all & ~missing & ~cgroup;
     snprintf(executor->python_text, sizeof executor->python_text, "%s", px_zygotes_ready(zygotes)->python_text);
@@ -462,7 +463,7 @@ int px_executor_check(const pyexec_request *request, const struct px_policy *pol
     return 0;
 }
 
-/* A hard limit of CPU time that pyexec was started with is the greatest that a run can have. */
+/* If pyexec was started with a hard limit of CPU time, a run can't have more. */
 static int check_cpu_time(const struct px_policy *policy, pyexec_error *error)
 {
     struct rlimit limit;
@@ -484,7 +485,7 @@ int px_executor_check_limits(const struct px_policy *policy, const struct px_zyg
     if (check_cpu_time(policy, error) < 0)
         return -1;
     uint64_t mapped = px_zygotes_ready(zygotes)->mapped_bytes;
-    /* What a script needs beside what is mapped already: a little heap and its stack. */
+    /* What a script needs in addition to what is mapped: some heap and its stack. */
     uint64_t needed = mapped + (16u << 20);
     if (policy->address_space_bytes == PX_NONE || (uint64_t)policy->address_space_bytes >= needed)
         return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec_executor's inside: one launcher, the zygotes of each kind in use, and the turns. */
+/* The inside of pyexec_executor: one launcher, the zygotes of each kind in use, and the turns. */
 #ifndef PX_EXECUTOR_EXECUTOR_H
 #define PX_EXECUTOR_EXECUTOR_H
 
@@ -15,7 +15,8 @@
 #include "runner/pool.h"
 #include "runner/zygotes.h"
 
-/* Kinds of zygotes kept at once; the least recently used idle one makes room. */
+/* How many kinds of zygotes are kept at once. When there are more, the unused one whose last use is the longest
+ * ago ends. */
 #define PX_ZYGOTE_GROUPS_MAX 8
 
 struct px_zygote_group {
@@ -25,7 +26,7 @@ struct px_zygote_group {
     uint64_t used;                /* number of its last use */
     struct px_python_stamp stamp; /* of the interpreter's files when it was started */
     int64_t checked_ns;           /* when they were last compared with it */
-    bool stale;                   /* they have changed: no further run may use it */
+    bool stale;                   /* the files have changed: no other run may use these zygotes */
 };
 
 struct pyexec_executor {
@@ -42,46 +43,46 @@ struct pyexec_executor {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool closing;
-    uint64_t uses; /* of all kinds of zygotes, counted */
+    uint64_t uses; /* counts the uses of all kinds */
     struct px_launcher *launcher;
     struct px_launcher_options ids;
     struct px_zygote_group kinds[PX_ZYGOTE_GROUPS_MAX];
-    pthread_mutex_t start_lock; /* starting a launcher or a kind of zygotes */
+    pthread_mutex_t start_lock; /* held while a launcher or a kind of zygotes is started */
     struct px_turns turns;
     struct px_sessions *sessions;
     struct px_counters counters;
 };
 
-/* What a server takes ahead of an execution. */
+/* A turn that a server takes before an execution. */
 struct pyexec_turn {
     struct px_turn turn;
 };
 
-/* The turn that the request brought, taken again if it was given back meanwhile, or `own`, taken. Give it back
- * with px_executor_leave(). NULL with an error. */
+/* Returns the request's turn, taken again if it was given back, or `own`, which is taken. Give it back with
+ * px_executor_leave(). NULL with an error. */
 struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
                                   pyexec_error *error);
-/* Gives back `own`, or nothing: a turn that the request brought stays its owner's. */
+/* Gives back `own` if it is taken. A turn that came with the request still belongs to its owner. */
 void px_executor_leave(struct px_turn *own);
 
 bool px_executor_closing(pyexec_executor *executor);
 
-/* What a request asks against the policy that holds for it. */
+/* Checks what a request asks for against its policy. */
 int px_executor_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error);
 int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes, pyexec_error *error);
 
-/* A kind of zygotes for this policy, held until released. Restarts what has died. */
+/* Gets the kind of zygotes for this policy, which stays until it is released. Starts what has died. */
 int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
                         pyexec_error *error);
 void px_executor_release(pyexec_executor *executor, struct px_zygote_group *kind);
 
-/* Layers of a host section's allow_missing. */
+/* The layers that [host] allow_missing names. */
 px_layers px_executor_allowed(const struct px_host *host);
 
-/* An object from text; NULL from NULL. `what` names it in the invalid_policy. */
+/* Makes an object from text; NULL for NULL. `what` names it in invalid_policy. */
 int px_executor_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error);
 
-/* The ids that a launcher started as root should use. invalid_policy for a bad uid_range. */
+/* The ids for a launcher that root starts. invalid_policy for a bad uid_range. */
 int px_executor_ids(const struct px_host *host, const char *python, px_layers allow_missing,
                     struct px_launcher_options *ret, pyexec_error *error);
 

@@ -10,7 +10,7 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
-/* The number of kB after a name, in bytes; UINT64_MAX: it is not there. */
+/* The number of kB after a name, in bytes. UINT64_MAX: the name is not there. */
 static uint64_t kilobytes_after(const char *text, const char *name)
 {
     const char *at = strstr(text, name);
@@ -26,7 +26,7 @@ static uint64_t read_number(const char *folder, const char *file)
     return strtoull(text, NULL, 10);
 }
 
-/* Pages of files that were not used for a while are given up before the limit is reached. */
+/* Memory of cached files that were not used for a while: the kernel frees it before the limit is reached. */
 static uint64_t read_reclaimable(const char *folder)
 {
     char path[640], text[4096];
@@ -51,7 +51,7 @@ static void apply_cgroup(const char *folder, struct px_host_memory *memory)
         memory->available_bytes = available;
 }
 
-/* Own cgroup and all above it, as far as this process's cgroup namespace shows them. */
+/* Applies the limits of the own cgroup and of all above it that this process's cgroup namespace shows. */
 static void apply_cgroups(struct px_host_memory *memory)
 {
     char text[1024], folder[512];

@@ -31,7 +31,7 @@ struct px_session *px_session_find(struct px_sessions *sessions, const char *key
     return session;
 }
 
-/* Of the key: the principal and its slash. */
+/* The part of the key that is the principal and the slash. */
 static size_t principal_length(const struct px_session *session)
 {
     return (size_t)(session->id - session->key);
@@ -58,7 +58,7 @@ static void link_newest(struct px_sessions *sessions, struct px_session *session
     sessions->newest = session;
 }
 
-/* Of one that is not in the tables. */
+/* Frees a session that is not in the tables. */
 static void discard(struct px_session *session)
 {
     if (!session)
@@ -69,10 +69,10 @@ static void discard(struct px_session *session)
     free(session);
 }
 
-/* Once nobody uses it. The lock need not be held. */
+/* Frees the session when nobody uses it any more. The lock need not be held. */
 static void free_session(struct px_sessions *sessions, struct px_session *session)
 {
-    /* A thread that is in a system call finishes it, in a folder that is being removed. */
+    /* A thread that is in a system call finishes this call, perhaps in a folder that is being removed. */
     if (session->process && session->own_folder)
         px_child_kill(&session->child);
     if (session->process)
@@ -174,7 +174,7 @@ int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *princi
     return failed ? px_error_oom(error) : 0;
 }
 
-/* Each principal has `max_count` of its own, and makes room among its own alone. */
+/* Each principal may have `max_count` sessions, and only its own sessions are ended to make room. */
 static int make_room(struct px_sessions *sessions, const struct px_session *wanted, pyexec_error *error)
 {
     int64_t most = most_of(sessions, wanted), count = 0;
@@ -236,7 +236,7 @@ static struct px_session *create(struct px_sessions *sessions, const char *key, 
 
 /* ---- A call ---- */
 
-/* What later calls of a session may change (docs/rpc.md, Sessions). */
+/* The keys that later calls of a session may change (docs/rpc.md, Sessions). */
 static int check_changes(const pyexec_request *request, const char *key, pyexec_error *error)
 {
     const char *field;
@@ -252,7 +252,7 @@ static int check_changes(const pyexec_request *request, const char *key, pyexec_
     return 0;
 }
 
-/* Its process has come so far, or farther. */
+/* Notes that the process has reached this stage, or a later one. */
 static void reach(struct px_session *session, enum px_session_process process)
 {
     if (session->process < process)
@@ -285,12 +285,12 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
     if (request->arrived)
         request->arrived(request->arrived_data);
     session->references++;
-    /* Whom this call waits for may itself need the turn. */
+    /* The call that this one waits for may itself need the turn. */
     if (request->turn && must_wait(session, ticket))
         px_turn_give_back(&request->turn->turn);
     while (must_wait(session, ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
-    /* It may have died just now, before the session monitor saw it. */
+    /* The process may have died just now, before the session monitor noticed. */
     if (!px_session_state_is_over(session->state) && session->process && !px_child_alive(&session->child))
         px_session_end(sessions, session, PX_END_KILLED, false);
     if (!px_session_state_is_over(session->state) && session->process &&
@@ -304,7 +304,7 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
     enum px_session_end end = session->end;
     if (!--session->references)
         free_session(sessions, session);
-    if (end != PX_END_CLOSED) /* it died under another call: start anew, in this turn */
+    if (end != PX_END_CLOSED) /* the process died in another call: start a new one, in this turn */
         return enter(sessions, key, request, ret_created, error);
     px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "the session '%.140s' was closed", px_session_id(key));
     return NULL;
@@ -372,7 +372,7 @@ static int start(struct px_sessions *sessions, struct px_session *session, pyexe
     px_auto_fd int mount = -1;
     int folder = -1;
     if (root) {
-        /* Without file access an empty tmpfs lies at the folder's path. */
+        /* Without file access, an empty tmpfs is mounted at the folder's path. */
         shape.workspace = files ? PX_WORKSPACE_GIVEN : mounts ? PX_WORKSPACE_NEW : PX_WORKSPACE_NONE;
         if (px_session_open_folder(sessions, session, &folder, files ? &mount : NULL, error) < 0)
             return -1;
@@ -398,7 +398,7 @@ static int describe(pyexec_result *result, const struct px_session *session, boo
     return result->session.id ? 0 : px_error_oom(error);
 }
 
-/* The call itself, with the session to itself. */
+/* The call itself, while no other call has the session. */
 static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request, bool created,
                 struct px_turn *turn, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
@@ -449,7 +449,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             *ret = NULL;
         }
     } else {
-        /* A request that is refused leaves the session as it was. */
+        /* A refused request leaves the session as it was. */
         *ret_alive = was_started;
     }
     return result;
@@ -489,7 +489,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
         alive = session->process;
     px_executor_leave(&own);
     enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
-    /* No call has completed, so keep reporting why the previous session ended. */
+    /* No call has ended yet, so the reason why the session before it ended is still reported. */
     if (!session->calls)
         end = session->restarted;
     if (result == 0 && !alive && px_session_state_is_over(session->state) && (*ret)->status == PYEXEC_STATUS_KILLED)
@@ -500,7 +500,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     return result;
 }
 
-/* The process of a session that has had no call, up to its locked sandbox. */
+/* Starts the process of a session that has had no call, until its sandbox is locked. */
 static int start_ahead(struct px_sessions *sessions, struct px_session *session, pyexec_request *request,
                        pyexec_error *error)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions: made by their first call, ended by TTL, eviction, closing or their process's death.
- * One monitor thread, started with the first session, keeps the timers, notices deaths and drains
- * what idle sessions' threads write. Idle, it uses no CPU. */
+/* Sessions. Their first call makes them; a TTL, eviction, closing or the death of their process ends them. One
+ * monitor thread, which the first session starts, keeps the timers, notices deaths, and reads what the threads
+ * of idle sessions write. While nothing happens, it uses no CPU. */
 #ifndef PX_EXECUTOR_SESSION_H
 #define PX_EXECUTOR_SESSION_H
 

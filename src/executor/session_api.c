@@ -125,7 +125,7 @@ static int describe(const struct px_session *session, bool alone, struct pyexec_
     return alone ? px_policy_copy(&ret->policy, &session->policy, error) : 0;
 }
 
-/* The one session, or all where it is NULL. Call with the lock. */
+/* Stops the given session, or all if it is NULL. Call it with the lock held. */
 static int describe_all(const struct px_sessions *sessions, const struct px_session *only, pyexec_session_list *ret,
                         pyexec_error *error)
 {
@@ -197,8 +197,8 @@ int pyexec_session_json(pyexec_executor *executor, const char *session_id, char 
     return hand_out(&text, ret, error);
 }
 
-/* A descriptor of the session's workspace for the caller to close, and the quota that the kernel
- * does not keep in it, or UINT64_MAX. */
+/* Returns a descriptor of the session's workspace, which the caller closes, and the part of the quota that the
+ * kernel does not enforce, or UINT64_MAX. */
 static int open_workspace(pyexec_executor *executor, const char *key, const char *path, uint64_t *ret_quota,
                           pyexec_error *error)
 {

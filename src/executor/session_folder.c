@@ -14,7 +14,7 @@
 
 #define NO_FOLDER "It must be a folder, no symbolic link, and open to pyexec's user."
 
-/* The session's principal, terminated, or "". */
+/* The name of the session's principal, or "". */
 static const char *principal_of(const struct px_session *session, char name[128])
 {
     size_t length = (size_t)(session->id - session->key);
@@ -23,8 +23,8 @@ static const char *principal_of(const struct px_session *session, char name[128]
     return name;
 }
 
-/* Opens the folder that the session's is made in. Call with folders_lock held, so that it is not
- * removed before that is. */
+/* Opens the folder in which the session's folder is made. Call it with folders_lock held, so that nobody
+ * removes it before that. */
 static int open_parent(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
     const char *path = sessions->executor->session_config.workspace_root;
@@ -90,8 +90,8 @@ static bool has_quota(const struct px_session *session)
     return session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes;
 }
 
-/* How many bytes the files have, and what is left of the quota. Files that can't be counted (below too many
- * folders, or among too many entries) may have any size: nothing is left then. */
+/* How many bytes the files have, and what is left of the quota. Files that can't be counted (too deep, or among
+ * too many entries) may have any size, so nothing is left then. */
 static int measure(const struct px_session *session, uint64_t *ret_used, uint64_t *ret_room, bool *ret_uncounted,
                    pyexec_error *error)
 {
@@ -138,11 +138,11 @@ bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
         px_child_let_files_grow(&session->child, !session->full);
     if (session->full)
         px_run_status_workspace_full(result);
-    /* A full session was told so. Growth that can't be counted is as bad as growth. */
+    /* The session was told that it is full. If its files can't be counted, they may have grown. */
     return !(was_full && session->full && (grown || uncounted));
 }
 
-/* The principal's folder, when it was ours and its last session's is gone. */
+/* Removes the principal's folder if pyexec made it and the last session in it is gone. */
 static void remove_parent(struct px_sessions *sessions, const struct px_session *session)
 {
     char name[128];

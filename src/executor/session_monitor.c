@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The session monitor of idle sessions. It sleeps until a timer, a death or output wakes it. */
+/* The session monitor. It sleeps until a timer, a death or output of an idle session wakes it. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -39,9 +39,9 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
     return when;
 }
 
-/* Between calls a session has the CPU time of one call, for threads that go on. One that shows none
- * may run as well: its last result can be forged, and sent in the middle of the script. So the
- * kernel watches each, by a timer of its process's CPU clock: an idle one costs nothing. */
+/* Between calls, the threads of a session may use as much CPU time as one call. A session that shows no threads
+ * may still run: its last result can be forged, and be sent in the middle of the script. So the kernel watches
+ * each session with a timer on the CPU clock of its process, which costs nothing while the session is idle. */
 static bool keeps_cpu(const struct px_session *session)
 {
     return session->cpu_timed && session->state == PX_SESSION_IDLE && session->policy.cpu_time_seconds != PX_NONE;
@@ -53,7 +53,7 @@ static bool used_up(const struct px_session *session)
     return used >= 0 && used - session->idle_cpu_ns >= session->policy.cpu_time_seconds * INT64_C(1000000000);
 }
 
-/* Signals coalesce, so check every session's timer. */
+/* Several signals can become one, so every session's timer is checked. */
 static void check_cpu(struct px_sessions *sessions)
 {
     for (struct px_session *session = sessions->oldest, *after; session; session = after) {
@@ -63,7 +63,7 @@ static void check_cpu(struct px_sessions *sessions)
     }
 }
 
-/* Ends what has expired; returns when the next one does. Call with the lock held. */
+/* Ends the sessions that have expired, and returns when the next one does. Call it with the lock held. */
 static int64_t expire(struct px_sessions *sessions)
 {
     const struct px_session_config *config = &sessions->executor->session_config;
@@ -81,8 +81,8 @@ static int64_t expire(struct px_sessions *sessions)
     return next;
 }
 
-/* Output of an idle session's threads is dropped; at its process's end the session ends. A busy
- * one is its call's business, which looks itself when it ends. */
+/* What the threads of an idle session write is dropped; when its process ends, the session ends. If a call has
+ * the session, the call looks after this itself. */
 static void look_after(struct px_sessions *sessions, struct px_session *session)
 {
     if (session->state != PX_SESSION_IDLE)
@@ -92,8 +92,9 @@ static void look_after(struct px_sessions *sessions, struct px_session *session)
         px_session_end(sessions, session, PX_END_KILLED, false);
 }
 
-/* Call with the lock held: what ends a session takes it out of the epoll set under the lock, so
- * that an event got under it is of a session that lives. One at a time, since each may end one. */
+/* Call it with the lock held. Whatever ends a session removes it from the epoll set under the lock, so that an
+ * event that is read under the lock belongs to a session that lives. One event at a time, because each may end
+ * a session. */
 static void take_events(struct px_sessions *sessions)
 {
     struct epoll_event event;
@@ -150,8 +151,8 @@ static void watch_output(struct px_sessions *sessions, struct px_session *sessio
     session->output_watched = on;
 }
 
-/* The process is watched from its first call to its end, by edge: while a call has it, its end
- * is seen there. Its streams only while threads can write to them. */
+/* The process is watched from its first call to its end, by edge: while a call has the session, the call sees
+ * its end. The streams are watched only while threads can write to them. */
 void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *session)
 {
     if (!session->watched)
@@ -170,9 +171,9 @@ void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *se
         sessions->sleeps_until = when;
 }
 
-/* The signal is directed to the session monitor's thread, which blocks it and reads it from a descriptor
- * (timer_create(2), signalfd(2)): it is pending nowhere else, and no handler is touched. Its memory
- * is set aside here, so that arming can't fail. */
+/* The timer sends its signal to the monitor's thread, which blocks it and reads it from a descriptor
+ * (timer_create(2), signalfd(2)): it is pending nowhere else, and no handler is changed. The timer's memory is
+ * allocated here, so that starting it can't fail. */
 int px_session_monitor_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL_CPU};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A session's inside, for session.c, session_api.c and session_monitor.c. */
+/* The inside of a session, for the session*.c files. */
 #ifndef PX_EXECUTOR_SESSION_PRIVATE_H
 #define PX_EXECUTOR_SESSION_PRIVATE_H
 
@@ -24,38 +24,37 @@ enum px_session_end {
     PX_END_HARD_TTL,
     PX_END_EVICTED,
     PX_END_CLOSED,
-    PX_END_HOST_RESTART, /* of another executor, before this one */
+    PX_END_HOST_RESTART, /* it ended in another executor, before this one */
     PX_END_COUNT
 };
 const char *px_session_end_name(enum px_session_end end);
-/* PX_END_COUNT: there is no such reason. */
+/* PX_END_COUNT: there is no such reason */
 enum px_session_end px_session_end_find(const char *name);
 
 struct px_session {
-    struct px_session *next, *previous; /* by last use, oldest first; only of live ones */
+    struct px_session *next, *previous; /* ordered by last use, the oldest first; only sessions that live */
     struct px_session *next_in_bucket;  /* of the table */
     char *key;                          /* "PRINCIPAL/ID", or the id */
     const char *id;                     /* inside of key */
-    char *history_key;                  /* a copy for the history of ended ones */
+    char *history_key;                  /* a copy of the key, for the history of ended sessions */
     struct px_policy policy;
     struct px_zygote_group *kind; /* held while the session lives */
     struct px_child child;
     enum px_session_process process;
-    int files;           /* the child's workspace, for other threads than its
-                                           call's; or -1; changed with the lock */
-    int host_root;       /* workspace_root, the principal's folder in it, or -1 */
-    uint64_t used_bytes; /* of files in a folder of workspace_root, when last measured */
-    bool full;           /* they reached the quota: they must not grow */
-    bool own_folder;     /* made by pyexec in workspace_root: removed at the end */
+    int files;     /* the child's workspace, for threads other than its call's; or -1; changed with the lock held */
+    int host_root; /* workspace_root, or the principal's folder in it; or -1 */
+    uint64_t used_bytes; /* size of the files in a folder below workspace_root, at the last measurement */
+    bool full;           /* they have reached the quota and must not grow */
+    bool own_folder;     /* pyexec made it in workspace_root, and removes it at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
-    _Atomic uint64_t calls; /* counted by its call, seen by whoever lists */
-    bool threads_left;      /* its threads go on between calls */
+    _Atomic uint64_t calls; /* its call counts; whoever lists sessions reads it */
+    bool threads_left;      /* its threads run between calls */
     int64_t idle_cpu_ns;    /* CPU time used when its last call ended */
-    bool cpu_timed;         /* the timer is there: its CPU time is kept when idle */
+    bool cpu_timed;         /* it has the timer that limits its CPU time while idle */
     timer_t cpu_timer;
-    enum px_session_end restarted; /* what ended the one before */
-    bool watched, output_watched;  /* by the session monitor: the process, its streams */
+    enum px_session_end restarted; /* why the session before it ended */
+    bool watched, output_watched;  /* watched by the session monitor: the process, its streams */
 
     unsigned references; /* calls that use or wait for it */
     uint64_t next_ticket, serving;
@@ -74,21 +73,21 @@ struct px_sessions {
     struct px_session *oldest, *newest;
     size_t count;
     bool refusing;           /* no new ones are made */
-    pyexec_session_fn watch; /* told of sessions that begin and end, with the lock held; or NULL */
+    pyexec_session_fn watch; /* called when a session begins or ends, with the lock held; or NULL */
     void *watch_data;
-    json_t *most;  /* principals' own max_count, by name */
-    json_t *ended; /* key → why, of the last PX_HISTORY_MAX keys */
+    json_t *most;  /* the max_count of principals that have their own, by name */
+    json_t *ended; /* why the sessions of the last PX_HISTORY_MAX keys ended */
     char **history;
     size_t history_next;
     uint64_t opened, ends[PX_END_COUNT];
     pthread_t monitor;
     bool monitor_runs, stopping;
-    int64_t sleeps_until; /* the session monitor, unless woken */
+    int64_t sleeps_until; /* when the session monitor next wakes by itself */
     int wake, epoll, signals;
     pid_t monitor_tid;
     sem_t monitor_ready;
-    pthread_mutex_t folders_lock; /* principals' folders and what is made in them */
-    json_t *folders;              /* names of those that pyexec made, as keys */
+    pthread_mutex_t folders_lock; /* held while principals' folders, and what is in them, are made */
+    json_t *folders;              /* the names of the folders that pyexec made, as keys */
 };
 
 /* The id in a key. */
@@ -101,34 +100,37 @@ static inline const char *px_session_id(const char *key)
 /* The principal as a JSON string, or null. */
 json_t *px_session_principal(const struct px_session *session);
 
-/* Call with the lock held. Takes the session out of the table; a busy one ends after its call,
- * which `cancel` cuts short. */
+/* Call it with the lock held. Takes the session out of the table. If a call has it, it ends after that call;
+ * `cancel` ends the call early. */
 void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel);
 
-/* Whether it can be a session's: an id, with principals PRINCIPAL/ID. 0, or -1 with invalid_request. */
+/* Checks that it can be the key of a session: an id, or with principals PRINCIPAL/ID. Returns 0, or -1 with
+ * invalid_request. */
 int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error);
 
-/* When its hard TTL is over; INT64_MAX: never. */
+/* When its hard TTL ends; INT64_MAX: never. */
 int64_t px_session_hard_end(const struct px_sessions *sessions, const struct px_session *session);
 
-/* The executor's manager, made when first needed. */
+/* The executor's table of sessions, made at the first use. */
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
 
-#define PX_HISTORY_MAX 10000 /* ended sessions that are remembered; docs/rpc.md promises it */
+#define PX_HISTORY_MAX 10000 /* how many ended sessions are remembered; docs/rpc.md promises it */
 
 /* The live session of a key, or NULL. */
 struct px_session *px_session_look_up(const struct px_sessions *sessions, const char *key);
 
-/* Puts it into the tables: what its end will have to note gets its memory here. 0, or -1: out of memory. */
+/* Puts the session into the tables. The memory for noting its end is allocated here. Returns 0, or -1 when
+ * there is no memory. */
 int px_session_list(struct px_sessions *sessions, struct px_session *session);
 
-/* Takes it out of the table of live ones; px_session_remember() has noted why. */
+/* Takes it out of the table of live sessions, after px_session_remember() has noted why. */
 void px_session_unlist(struct px_sessions *sessions, const struct px_session *session);
 
-/* Notes why it ended, without allocating. A live session keeps its entry. */
+/* Notes why it ended; allocates nothing. A live session keeps its entry. */
 void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why);
 
-/* Notes the end of one that this executor did not have; of a live one it knows better. 0, or -1: out of memory. */
+/* Notes the end of a session that was not in this executor. Does nothing for a live one. Returns 0, or -1 when
+ * there is no memory. */
 int px_session_remember_other(struct px_sessions *sessions, const char *key, enum px_session_end why);
 
 /* Call with the lock held; NULL with session_not_found. */
@@ -138,22 +140,22 @@ struct px_session *px_session_find(struct px_sessions *sessions, const char *key
  * mounted too; without it, *ret_folder stays as it is (session_folder.c). */
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
                            pyexec_error *error);
-/* Before a call: refuses its files when they don't fit into the folder, and lets the script's files grow
- * again when some were deleted. */
+/* Called before a call: refuses its files if they do not fit into the folder, and lets the script's files grow
+ * again if some were deleted. */
 int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error);
-/* After a call. Where the kernel keeps no quota a script may have written more: its files don't grow any
- * more then. False: it was full before, and has grown nevertheless. */
+/* Called after a call. If the kernel enforces no quota, a script may have written more; then its files must not
+ * grow any more. False: they were at the quota before, and have still grown. */
 bool px_session_keep_quota(struct px_session *session, pyexec_result *result);
 
-/* Removes what pyexec made; the session's process must be gone. */
+/* Removes what pyexec made. The session's process must be gone. */
 void px_session_remove_folder(struct px_sessions *sessions, struct px_session *session);
 
 /* the monitor thread (session_monitor.c): timers, deaths, output of idle sessions. */
 int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error);
 void px_session_monitor_stop(struct px_sessions *sessions);
-/* Makes the timer of the process's CPU time, before it has got anything to do. */
+/* Makes the timer for the process's CPU time, before the process has anything to do. */
 int px_session_monitor_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error);
-/* Call these with the lock held: a call has ended with the process alive, a call begins, the
+/* Call these with the lock held: when a call has ended and the process lives; when a call begins; when the
  * session ends. */
 void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *session);
 void px_session_monitor_busy(struct px_sessions *sessions, struct px_session *session);

@@ -23,12 +23,12 @@ enum px_session_state {
 };
 
 enum px_session_event {
-    PX_SESSION_ENTER, /* a call has come to its turn */
+    PX_SESSION_ENTER, /* it is a call's turn */
     PX_SESSION_LEAVE, /* the call is over */
-    PX_SESSION_END,   /* a TTL, eviction, closing, the death of its process; again is nothing */
+    PX_SESSION_END,   /* a TTL, eviction, closing, or the death of its process; a second time it does nothing */
 };
 
-/* Changes the state. False, and nothing changes: the event can't come in this state. */
+/* Changes the state. False if the event can't happen in this state; then nothing changes. */
 bool px_session_state_change(enum px_session_state *state, enum px_session_event event);
 
 static inline bool px_session_state_has_call(enum px_session_state state)
@@ -41,12 +41,12 @@ static inline bool px_session_state_is_over(enum px_session_state state)
     return state == PX_SESSION_ENDING || state == PX_SESSION_ENDED;
 }
 
-/* How far its process has come; it only goes forward. */
+/* How far its process is; it never goes back. */
 enum px_session_process {
     PX_SESSION_NO_PROCESS,
     PX_SESSION_STARTED, /* it is there */
-    PX_SESSION_LOCKED,  /* and has said that its sandbox is complete */
-    PX_SESSION_CALLED,  /* and has had a call: the policy's imports are known to it */
+    PX_SESSION_LOCKED,  /* and it has said that its sandbox is complete */
+    PX_SESSION_CALLED,  /* and it has had a call, so it knows the policy's imports */
 };
 
 #endif

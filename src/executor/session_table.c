@@ -57,7 +57,8 @@ int px_session_check_key(const pyexec_executor *executor, const char *key, pyexe
 
 /* ---- The table; call with the lock held ---- */
 
-/* FNV-1a. A session has a process, so there are never enough of them that keys made for one bucket cost much. */
+/* FNV-1a. Each session has a process, so there are never so many that keys chosen for one bucket would cost
+ * much. */
 static size_t bucket_of(const char *key)
 {
     uint32_t hash = 2166136261u;
@@ -94,7 +95,7 @@ int px_session_list(struct px_sessions *sessions, struct px_session *session)
     return 0;
 }
 
-/* The oldest entry of the history makes room. Takes the key. */
+/* Removes the oldest entry of the history to make room. Takes ownership of the key. */
 static void add_to_history(struct px_sessions *sessions, char *key)
 {
     char **slot = &sessions->history[sessions->history_next];

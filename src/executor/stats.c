@@ -18,7 +18,7 @@ void px_count_result(struct px_counters *counters, const pyexec_result *result)
         px_count(&counters->denials[result->claims.denials[i].layer], 1);
 }
 
-/* Where the numbers go: pyexec_stats()'s function. */
+/* Where the numbers go: the function given to pyexec_stats(). */
 struct sink {
     pyexec_stat_fn put;
     void *userdata;
@@ -76,7 +76,7 @@ static void put_counters(const struct sink *to, const struct px_counters *counte
     put(to, "zygote_restarts", counters->zygote_restarts);
 }
 
-/* No session of this executor ends by PX_END_HOST_RESTART: that is of one before it. */
+/* PX_END_HOST_RESTART is left out: such a session belonged to an executor before this one. */
 static void put_sessions(const struct sink *to, struct px_sessions *sessions)
 {
     uint64_t ends[PX_END_COUNT], busy = 0;

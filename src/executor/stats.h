@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts results, for pyexec_stats_json(). */
+/* Counts results, for pyexec_stats(). */
 #ifndef PX_EXECUTOR_STATS_H
 #define PX_EXECUTOR_STATS_H
 

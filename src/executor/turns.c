@@ -7,14 +7,14 @@
 #include "base/error.h"
 #include "executor/host_memory.h"
 
-/* A run that begins to wait gives up its turn so soon that many short sleeps fit into each other. One that has
- * woken must wait longer: a script which alternates between both would take part with ever more others. Who
- * sleeps may be hundreds: they are measured less often. */
+/* A run that begins to wait gives up its turn after a short time, so that many short sleeps can overlap. After
+ * it has woken it must wait longer: otherwise a script that sleeps and works in turns would share its turn with
+ * more and more others. Hundreds may be asleep, so they are measured less often. */
 #define WINDOW_NS (5 * PX_NS_PER_MS)
 #define WINDOW_WOKEN_NS (100 * PX_NS_PER_MS)
 #define WINDOW_ASLEEP_NS (20 * PX_NS_PER_MS)
 
-#define DESCRIPTORS_OF_A_RUN 8 /* of the host: six, and two while it starts */
+#define DESCRIPTORS_OF_A_RUN 8 /* descriptors of the host for each run: six, and two more while it starts */
 #define DESCRIPTORS_KEPT 64
 #define END_WAIT_NS (100 * PX_NS_PER_MS)
 
@@ -23,7 +23,7 @@ struct px_turn_waiter {
     pthread_cond_t changed;
 };
 
-/* What the limit of open files has room for, beside the runs with a turn. */
+/* How many runs the limit of open files allows besides those with a turn. */
 static size_t most_asleep(size_t wanted, size_t busy_max)
 {
     struct rlimit limit;
@@ -96,8 +96,8 @@ static void set_state(struct px_turns *turns, struct px_turn *turn, enum px_turn
     turn->state = state;
 }
 
-/* A run beside those with a turn starts only while the memory is free that max_concurrent runs may come to. On a
- * small machine a quarter of its memory is enough. */
+/* A run starts besides those with a turn only while there is enough free memory for what max_concurrent runs
+ * may use. On a small machine a quarter of its memory is enough. */
 static bool has_memory(const struct px_turns *turns)
 {
     struct px_host_memory memory;
@@ -108,7 +108,7 @@ static bool has_memory(const struct px_turns *turns)
     return memory.available_bytes >= kept;
 }
 
-/* When the last measurement was a while ago: finds out which runs are asleep. */
+/* Finds out which runs are asleep, unless they were measured a moment ago. */
 static void measure(struct px_turns *turns)
 {
     int64_t now = px_now_ns();
@@ -125,7 +125,7 @@ static void measure(struct px_turns *turns)
     turns->has_memory = has_memory(turns);
 }
 
-/* How many turns are free. While fewer runs than max_concurrent are in progress nothing needs measuring. */
+/* How many turns are free. Nothing is measured while fewer runs than max_concurrent are in progress. */
 static size_t count_free(struct px_turns *turns)
 {
     size_t in_progress = turns->busy + turns->asleep;
@@ -154,7 +154,7 @@ static int refuse(const struct px_turns *turns, pyexec_error *error)
     return px_error_hint(error, "The code never started; try again later, or raise queue_length or max_concurrent.");
 }
 
-/* Waits at the end of the queue. Whoever is first in it measures those that run. */
+/* Waits at the end of the queue. The first in the queue measures the runs in progress. */
 static void await_turn(struct px_turns *turns)
 {
     struct px_turn_waiter waiter = {0};

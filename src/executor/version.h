@@ -2,7 +2,7 @@
 #ifndef PX_EXECUTOR_VERSION_H
 #define PX_EXECUTOR_VERSION_H
 
-/* Set by the build from meson.build's project version. */
+/* The build sets it from the project version in meson.build. */
 #ifndef PX_VERSION
 #define PX_VERSION "0.0.0"
 #endif

@@ -31,7 +31,7 @@ static void answer_buffer(struct px_rpc *rpc, const char *id, const struct px_bu
     px_rpc_fail(rpc, id, &error);
 }
 
-/* `text` is JSON, and taken; with a key it becomes that member of an object. */
+/* `text` is JSON, and is taken. With a key, it becomes this member of an object. */
 static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text, const char *key,
                         const pyexec_error *error)
 {
@@ -286,7 +286,7 @@ static const char *unknown_param(const char *allowed, json_t *params)
     return NULL;
 }
 
-/* Those that name something are C strings in the library. */
+/* Parameters that name something are C strings in the library. */
 static int check_names(json_t *params, pyexec_error *error)
 {
     static const char *const names[] = {"session_id", "path"};
@@ -395,8 +395,9 @@ static void end_stream(struct px_rpc *rpc, pthread_t thread)
     pthread_join(thread, NULL);
 }
 
-/* After the end of input: waits until all requests have their responses. Returns earlier after a shutdown request,
- * when `stop` is readable, and when nobody reads the output any more (a pipe without readers: poll(2)). */
+/* Called after the end of input: waits until all requests are answered. Returns earlier after a shutdown
+ * request, when `stop` becomes readable, and when nobody reads the output any more (a pipe without readers:
+ * poll(2)). */
 static void drain_requests(struct px_rpc *rpc)
 {
     struct pollfd fds[] = {{rpc->lines.output, 0, 0}, {rpc->lines.stop, POLLIN, 0}};
@@ -412,7 +413,7 @@ int px_rpc_serve(int input, int output, int stop, bool drain)
     px_line_transport_init(&rpc.lines, output, stop);
     px_tasks_init(&rpc.tasks);
     pthread_cond_init(&rpc.held, NULL);
-    /* Without this thread output comes at the end of its run. */
+    /* Without this thread, output is sent at the end of its run. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
     px_line_transport_read(&rpc.lines, input, handle_line, &rpc);
     if (drain)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Executions of an RPC client: one thread each, bounded in number, streamed when asked. What is
- * streamed is sent by one more thread, since the thread of a run keeps its limits and must not
- * wait for a client; no more of it can be held than the limits of its run let through. */
+/* The executions of an RPC client: one thread for each, a limited number of them, with output sent as it comes
+ * if asked for. Another thread sends this output, because the thread of a run keeps the limits and must not
+ * wait for a client. No more of it is held than the limits of its run allow. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +19,11 @@ struct job {
     char *id;
     pyexec_request *request;
     char *session_id;         /* NULL: a single run */
-    struct px_buffer held[2]; /* of each stream: what is not sent yet */
-    char **ready;             /* whole notifications that go before it: displays, and output
-                                       that came before them */
+    struct px_buffer held[2]; /* for each stream: what has not been sent yet */
+    char **ready;             /* whole notifications that come first: displays, and the output before them */
     size_t ready_count;
-    bool sending; /* somebody is, with the lock released */
-    bool lost;    /* something that was to be streamed, for want of memory */
+    bool sending; /* somebody is sending, with the lock released */
+    bool lost;    /* something could not be sent, because there was no memory */
     unsigned long long seq;
 };
 
@@ -57,7 +56,7 @@ static void add_output(struct px_buffer *line, struct job *job, int stream, cons
     line->failed |= job->lost;
 }
 
-/* Sends with the lock released. */
+/* Sends while the lock is released. */
 static void send_line(struct job *job, struct px_buffer *line)
 {
     struct px_rpc *rpc = job->rpc;
@@ -84,7 +83,7 @@ static bool send_held(struct job *job, int stream, bool end)
     return true;
 }
 
-/* The same for the first whole notification. */
+/* The same for the first of the whole notifications. */
 static bool send_ready(struct job *job)
 {
     if (!job->ready_count)
@@ -167,7 +166,7 @@ static int on_display(void *data, const char *json, size_t length)
     return job->rpc->lines.output_gone;
 }
 
-/* The rest of a run that is over. */
+/* Sends the rest of a run that has ended. */
 static void send_rest(struct job *job)
 {
     pthread_mutex_lock(&job->rpc->tasks.lock);
@@ -192,7 +191,7 @@ static void serve_job(struct px_task *task)
     pyexec_result *result = NULL;
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request, &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    px_task_arrived(task); /* one that was refused waits for nobody */
+    px_task_arrived(task); /* a refused one does not wait for others */
     send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && (!text || job->lost))
@@ -212,7 +211,7 @@ static int check_flag(const char *name, const json_t *value, pyexec_error *error
     return px_error_hint(error, "Send %s as true or false.", name);
 }
 
-/* What is the transport's own of the parameters; the rest is the library's to read. */
+/* The parameters that are for the transport; the library reads the others. */
 static int take_own(struct job *job, json_t *params, bool session, pyexec_error *error)
 {
     const json_t *stream = json_object_get(params, "stream");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answers of an RPC connection: lines made of JSON texts. */
+/* The answers on an RPC connection: lines made of JSON texts. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@ void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length)
     px_line_transport_send_parts(&rpc->lines, parts, PX_COUNT(parts));
 }
 
-/* An answer whose last member has this JSON. False: out of memory. */
+/* An answer whose last member is this JSON. False: there is no memory. */
 static bool send_answer(struct px_rpc *rpc, const char *id, const char *member, const char *json)
 {
     struct px_buffer px_auto_buffer line = {0};

@@ -12,10 +12,10 @@
 #include "base/fds.h"
 #include "base/retry.h"
 
-/* Reading one thread's state takes about 20 µs. The caller may hold a lock: a process with more threads is
- * not examined, and counts as busy. */
+/* Reading the state of one thread takes about 20 µs, and the caller may hold a lock. A process with more
+ * threads is not examined and counts as busy. */
 #define ACTIVITY_THREADS_MAX 32
-#define BUSY_PARTS 100 /* one part of so many of the time on a CPU is busy */
+#define BUSY_PARTS 100 /* a hundredth of the time on a CPU counts as busy */
 
 void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns)
 {
@@ -27,7 +27,8 @@ void px_activity_end(struct px_activity *activity)
     *activity = (struct px_activity){0};
 }
 
-/* A letter of proc_pid_stat(5), or '?'. The name before it can hold any byte, which the script chooses. */
+/* The letter of the thread's state (proc_pid_stat(5)), or '?'. The name before it is chosen by the script and
+ * can have any bytes. */
 static char thread_state(int tasks, const char *thread)
 {
     char path[280], text[512];
@@ -38,7 +39,7 @@ static char thread_state(int tasks, const char *thread)
     return end && end[1] == ' ' ? end[2] : '?';
 }
 
-/* R: on a CPU or ready for one. D: in the middle of a read from a disk, after which it goes on. */
+/* R: it runs, or is ready to. D: it waits for a disk, and then goes on. */
 static bool is_at_rest(char state)
 {
     return state != 'R' && state != 'D' && state != '?';
@@ -70,7 +71,7 @@ static bool no_thread_is_ready(const struct px_child *child)
     return rest;
 }
 
-/* The process may be kept waiting by its host, which has not read its output: it will go on. */
+/* The process may wait because its host has not read its output; then it will go on. */
 static bool has_unread_output(const struct px_child *child)
 {
     for (int which = 0; which < 2; which++) {
@@ -88,8 +89,9 @@ bool px_activity_waits(struct px_activity *activity, int64_t window_ns)
         return activity->waits;
     int64_t cpu = px_child_cpu_ns(activity->child);
     bool idle = cpu >= 0 && activity->cpu_ns >= 0 && (cpu - activity->cpu_ns) * BUSY_PARTS < elapsed;
-    /* One that waits already goes on waiting until it has used CPU time: hundreds are asked at once, and their
-     * threads are not read each time. PIDs are reused: the process must still be there after they were read. */
+    /* A process that waits counts as waiting until it has used CPU time: hundreds are measured at once, and
+     * reading all their threads each time would take too long. PIDs are reused, so the process must still exist
+     * after its threads were read. */
     activity->waits =
         idle && (activity->waits || (no_thread_is_ready(activity->child) && !has_unread_output(activity->child) &&
                                      px_child_alive(activity->child)));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether a run's process waits: it sleeps, or waits for input or an answer. The kernel says so, never the
- * process: its CPU time, and the states of its threads. */
+/* Tells whether a run's process waits: it sleeps, or waits for input or an answer. Only the kernel is asked,
+ * never the process: for its CPU time and the states of its threads. */
 #ifndef PX_RUNNER_ACTIVITY_H
 #define PX_RUNNER_ACTIVITY_H
 
@@ -10,12 +10,12 @@
 #include "runner/child.h"
 
 struct px_activity {
-    const struct px_child *child; /* NULL: nothing to measure, and so it does not wait */
-    int64_t measured_ns, cpu_ns;  /* when the last measurement was, and the CPU time then */
+    const struct px_child *child; /* NULL: there is nothing to measure, so it does not wait */
+    int64_t measured_ns, cpu_ns;  /* time of the last measurement, and the CPU time then */
     bool waits;                   /* what it found */
 };
 
-/* Measures this child from now on, whose CPU time is `cpu_ns` now, or -1. It must not be freed before
+/* From now on this child is measured; its CPU time is `cpu_ns`, or -1. It must not be freed before
  * px_activity_end(). */
 void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns);
 void px_activity_end(struct px_activity *activity);

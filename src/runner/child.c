@@ -22,10 +22,10 @@
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
-#define RUN_MESSAGE_MAX 98304 /* of the run message without the code: stays below the socket buffer */
+#define RUN_MESSAGE_MAX 98304 /* size of the run message without the code: less than the socket's buffer */
 #define NO_DESCRIPTORS "can't make the run's descriptors"
 
-/* The child's ends, closed by the host after the clone. */
+/* The child's ends. The host closes them after the clone. */
 struct ends {
     int channel, output, error_output;
 };
@@ -81,7 +81,7 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     shape->workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0;
     shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
     shape->address_space_bytes = or_none(policy->address_space_bytes);
-    /* The host ends the run before; this holds when the host itself hangs. */
+    /* The host ends the run before this limit. It is for the case that the host itself hangs. */
     shape->cpu_seconds =
         options->session || policy->cpu_time_seconds == PX_NONE ? UINT64_MAX : (uint64_t)policy->cpu_time_seconds + 2;
     shape->open_files = or_none(policy->max_open_files);
@@ -108,7 +108,7 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
 {
     if (child->workspace < 0)
         return 0;
-    /* A thread of the session may have changed its mode since the last call. */
+    /* A thread of the session may have changed the folder's mode since the last call. */
     px_folder_grant(child->workspace);
     if (request->working_dir &&
         px_workspace_make_folder(child->workspace, request->working_dir, "working_dir", error) < 0)
@@ -158,8 +158,8 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
         child->workspace = answered[1];
     child->pid = reply.pid;
     child->ended = false;
-    /* The kernel drops what finds no place (recvmsg(2), MSG_CTRUNC). A child that can't be
-     * signalled ends by itself when the channel does. */
+    /* The kernel drops descriptors for which there is no room (recvmsg(2), MSG_CTRUNC). A child to which no
+     * signal can be sent ends by itself when its channel is closed. */
     if (child->pidfd < 0 || (shape->workspace == PX_WORKSPACE_NEW && child->workspace < 0))
         return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
     child->host_pid = host_pid(child->pidfd);
@@ -178,7 +178,7 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher, struct 
     int result = try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
     if (!lost)
         return result;
-    /* A child that the zygote made before it ended is idle, and ends when its channel does. */
+    /* A child that the zygote made before it died is idle, and ends when its channel is closed. */
     px_close_fd(&child->channel);
     px_close_fds(child->streams, 2);
     return try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
@@ -237,7 +237,7 @@ void px_child_let_files_grow(const struct px_child *child, bool grow)
 
 void px_child_discard_output(const struct px_child *child)
 {
-    /* Together 1 MiB, the most that the child can make a pipe hold (pipe(7)). */
+    /* 1 MiB in all: the most that the child can make a pipe hold (pipe(7)). */
     enum { READS_MAX = 64 };
     char block[16384];
     for (int i = 0; i < READS_MAX && px_recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
@@ -252,7 +252,7 @@ void px_child_discard_output(const struct px_child *child)
 bool px_child_alive(const struct px_child *child)
 {
     struct pollfd polled = {child->pidfd, POLLIN, 0};
-    /* What can't be said is no end: the next call finds one. */
+    /* If this can't be found out, the child counts as alive: the next call will notice its end. */
     return px_poll(&polled, 1, 0) <= 0;
 }
 
@@ -324,7 +324,7 @@ static void add_environment(struct px_buffer *message, const struct px_child_opt
     snprintf(pair, sizeof pair, "HOME=%s", options->workspace_path);
     add_text(message, PX_RUN_ENV, pair);
     if (px_policy_files(options->policy) == PX_FILES_FULL) {
-        /* There is no writable /tmp: what tempfile makes counts against the workspace. */
+        /* There is no writable /tmp, so that files made by tempfile count against the workspace's quota. */
         snprintf(pair, sizeof pair, "TMPDIR=%s", options->workspace_path);
         add_text(message, PX_RUN_ENV, pair);
     }
@@ -361,7 +361,7 @@ static void add_policy(struct px_buffer *message, const struct px_child_options 
         add_names(message, PX_RUN_BANNED_IMPORT, &policy->banned_imports);
 }
 
-/* Sends whole fields in packets of at most PX_PACKET_MAX; descriptors go with the first. */
+/* Sends whole fields in packets of at most PX_PACKET_MAX bytes. The descriptors go with the first one. */
 static int send_packets(int channel, const struct px_buffer *message, const int *fds, size_t count)
 {
     size_t sent = 0;
@@ -381,12 +381,12 @@ static int send_packets(int channel, const struct px_buffer *message, const int 
     return 0;
 }
 
-/* The script's stdin; -1 in *ret_fd when it is empty, as it is anyway. */
+/* The script's stdin. *ret_fd is -1 if it is empty: a script has an empty stdin anyway. */
 static int make_input(struct px_child *child, const pyexec_request *request, int *ret_fd)
 {
     *ret_fd = -1;
     if (request->input_fd >= 0) {
-        /* A socket, not a pipe: writing to it can be told not to raise SIGPIPE in the host. */
+        /* A socket and not a pipe, because a write to a socket can be told not to raise SIGPIPE in the host. */
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
             return -1;
@@ -400,7 +400,7 @@ static int make_input(struct px_child *child, const pyexec_request *request, int
     return *ret_fd < 0 ? -1 : 0;
 }
 
-/* In the message when it is short, else as a memory file. */
+/* Sent in the message if it is short, otherwise as a memory file. */
 static int add_long(struct px_buffer *message, uint16_t kind, uint16_t file_kind, const char *text, size_t length,
                     int *ret_fd)
 {

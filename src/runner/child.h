@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A child as the host holds it: its descriptors, and what the kernel says about it. */
+/* A child as the host sees it: its descriptors, and what the kernel says about it. */
 #ifndef PX_RUNNER_CHILD_H
 #define PX_RUNNER_CHILD_H
 
@@ -17,15 +17,15 @@
 struct px_child {
     struct px_launcher *launcher;
     int channel;    /* SOCK_SEQPACKET, non-blocking */
-    int streams[2]; /* read ends of stdout and stderr, non-blocking; -1 when ended */
-    int input;      /* socket that feeds stdin from a descriptor, else -1 */
+    int streams[2]; /* the ends of stdout and stderr to read from, non-blocking; -1 after the end */
+    int input;      /* the socket for stdin, if it is fed from a descriptor; else -1 */
     int pidfd;
-    int workspace;       /* what the host works in, or -1 */
-    pid_t pid;           /* as the supervisor numbers it */
-    pid_t host_pid;      /* as this process does, or 0 when that can't be seen */
+    int workspace;       /* the workspace, or -1 */
+    pid_t pid;           /* its number in the supervisor's PID namespace */
+    pid_t host_pid;      /* its number in this process's PID namespace, or 0 when it can't be seen */
     clockid_t cpu_clock; /* of host_pid */
-    bool ended;          /* its exit has been awaited or forgotten */
-    bool stopped;        /* a session's: a signal was sent that the next call must not find */
+    bool ended;          /* somebody has waited for its exit, or forgotten it */
+    bool stopped;        /* for a session: a signal was sent that the next call must not see */
 };
 
 /* What a run wants of its child. */
@@ -36,33 +36,33 @@ struct px_child_options {
     const char *filename;             /* "<cell>", "<cell 3>" */
     const struct px_tool_list *tools; /* or NULL */
     bool session;                     /* a call of a session */
-    bool later;                       /* not its first: the policy's imports have been sent */
-    bool drop_stop;                   /* px_child.stopped of the call before */
+    bool later;                       /* not the first run: the child knows the policy's imports */
+    bool drop_stop;                   /* px_child.stopped after the call before */
 };
 
-/* What must be fixed before the clone: the same for two runs means that a waiting child serves
- * either. Padding is zero, so that memcmp() compares. */
+/* What must be known before the clone. If two runs have the same shape, a waiting child can serve either.
+ * Padding bytes are zero, so that memcmp() can compare shapes. */
 void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options);
 
 /* The request's host folder: its descriptor and a mount of it. 0, or -1 with an error. */
 int px_child_open_workspace(struct px_launcher *launcher, const struct px_child_options *options, int *ret_folder,
                             int *ret_mount, pyexec_error *error);
 
-/* Makes the descriptors and has a zygote clone a child of this shape; `mount` (-1: none) is a
- * host folder's mount and `folder` the folder, which becomes the child's. 0, or -1; the child
- * must be given to px_child_done in both cases. */
+/* Makes the descriptors and lets a zygote clone a child of this shape. `mount` (-1: none) is the mount of a
+ * host folder and `folder` the folder; the child takes ownership of both. Returns 0 or -1; call px_child_done
+ * in both cases. */
 int px_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
                    const struct px_clone_request *shape, int mount, int folder, pyexec_error *error);
 
-/* Kills what is left of it and closes all. */
+/* Kills it if it still runs, and closes everything. */
 void px_child_done(struct px_child *child);
 
-/* Kills it and waits until it is gone: after this it writes nothing any more. */
+/* Kills it and waits until it is gone: afterwards it writes nothing more. */
 void px_child_kill(const struct px_child *child);
 
 void px_child_signal(const struct px_child *child, int signal);
 
-/* Lets the child's files grow as its policy has it, or not at all. It can lift this limit itself. */
+/* Lets the child's files grow as the policy allows, or not at all. The child can lift this limit itself. */
 void px_child_let_files_grow(const struct px_child *child, bool grow);
 
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
@@ -80,17 +80,18 @@ bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct 
 /* Puts the request's files into the workspace. */
 int px_child_put_files(const struct px_child *child, const pyexec_request *request, pyexec_error *error);
 
-/* Sends the run message, with the script's stdin. A child that has ended already is reported by
- * its exit, not here. */
+/* Sends the run message and the script's stdin. If the child has ended already, this function does not fail:
+ * its exit will say so. */
 int px_child_send_run(struct px_child *child, const struct px_child_options *options, pyexec_error *error);
 
-/* Drops what its streams and its channel hold. Bounded: threads may write as fast as this reads. */
+/* Reads and drops what its streams and its channel hold. Limited, because threads may write as fast as this
+ * reads. */
 void px_child_discard_output(const struct px_child *child);
 
 /* Whether it still runs. */
 bool px_child_alive(const struct px_child *child);
 
-/* Waits until a session's process has locked its sandbox, ahead of its first call. */
+/* Waits until the process of a session has locked its sandbox, before its first call. */
 int px_child_await_locked(const struct px_child *child, pyexec_error *error);
 
 #endif

@@ -15,8 +15,8 @@
 
 #define LIST_MODE (S_IRUSR | S_IXUSR)
 
-/* fchmod(2) refuses O_PATH descriptors, and fchmodat(2) with "." needs the permission to search the
- * folder. The link in /proc leads to the open folder itself. */
+/* fchmod(2) refuses O_PATH descriptors, and fchmodat(2) with "." needs permission to search the folder. The
+ * link in /proc leads to the open folder itself. */
 static int set_mode(int folder, mode_t mode)
 {
     char path[40];
@@ -29,14 +29,14 @@ void px_folder_set_mode(int folder, mode_t mode)
     (void)!set_mode(folder, mode);
 }
 
-/* 1: the mode was changed; 0: there was nothing to change; -1 with errno. */
+/* Returns 1: the mode was changed; 0: no change was needed; -1 with errno. */
 static int grant(int folder, mode_t needed, mode_t *ret_mode)
 {
     struct stat status;
     if (fstat(folder, &status) < 0)
         return -1;
     *ret_mode = status.st_mode & 07777;
-    /* Root opens the folders of others whatever their mode is. */
+    /* Root can open other users' folders whatever their modes are. */
     if ((status.st_mode & needed) == needed || status.st_uid != geteuid())
         return 0;
     return set_mode(folder, *ret_mode | S_IRWXU) < 0 ? -1 : 1;
@@ -48,8 +48,8 @@ void px_folder_grant(int folder)
     (void)!grant(folder, LIST_MODE, &before);
 }
 
-/* The folder is opened as a place first, so that the mode of a link or of another file that takes its
- * place is never changed. */
+/* The folder is opened with O_PATH first. So if a link or another file takes its place, the mode of that one is
+ * never changed. */
 static int open_granted(int parent, const char *name, mode_t needed, int *ret_changed, mode_t *ret_mode)
 {
     px_auto_fd int place = px_openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -79,7 +79,7 @@ static int open_for_removal(int parent, const char *name)
     return open_granted(parent, name, S_IRWXU, &changed, &mode);
 }
 
-/* Moves a folder to the top, under a name that nothing there has. */
+/* Moves a folder to the top, with a new name. */
 static bool move_to_top(struct removal *removal, int parent, const char *name)
 {
     char other[32];
@@ -91,8 +91,8 @@ static bool move_to_top(struct removal *removal, int parent, const char *name)
     return false;
 }
 
-/* Depth first, with one descriptor for each level. Takes `fd`. Folders below the greatest depth are
- * moved to the top, for the next pass. */
+/* Depth first, with one descriptor for each level. Takes ownership of `fd`. Folders that are too deep are moved
+ * to the top, for the next pass. */
 static void remove_below(struct removal *removal, int fd, int depth)
 {
     DIR *folder = fdopendir(fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finding the interpreter: python_bin to the real executable. */
+/* Finding the interpreter: from python_bin to the executable. */
 #ifndef PX_RUNNER_INTERPRETER_H
 #define PX_RUNNER_INTERPRETER_H
 
@@ -15,11 +15,11 @@
  * 0, or -1 with PYEXEC_PYTHON_NOT_FOUND or PYEXEC_PYTHON_UNSUPPORTED. At most 10 seconds. */
 int px_python_resolve(const char *python_bin, char *path, size_t size, pyexec_error *error);
 
-/* The owner of the folder that the interpreter lies in. */
+/* The owner of the folder in which the interpreter is. */
 void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid);
 
-/* What tells whether an interpreter has been replaced, or a virtual environment changed: the
- * executable and the folders in which packages are installed. */
+/* What shows that an interpreter was replaced or a virtual environment changed: the times of the executable and
+ * of the folders with installed packages. */
 struct px_python_stamp {
     uint64_t device, inode;
     int64_t executable_ns, packages_ns;

@@ -31,10 +31,10 @@
 #define PX_LIBEXECDIR "/usr/libexec/pyexec"
 #endif
 #define START_TIMEOUT_MS 10000
-#define OPEN_FILES_MIN 128 /* the zygote moves its descriptors to 64 and on while it starts */
+#define OPEN_FILES_MIN 128 /* while it starts, the zygote moves its descriptors to 64 and higher numbers */
 #define WAITER_LISTS 1024
 
-/* Exit record of one process, either awaited or abandoned. */
+/* What is known of the exit of one process; somebody waits for it, or nobody. */
 struct waiter {
     struct waiter *next;
     pid_t pid;
@@ -72,14 +72,14 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
     Dl_info info;
     bool found =
         dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname && realpath(info.dli_fname, here);
-    /* A static program has no list of loaded files, and is the library itself. */
+    /* A static program has no list of loaded files; it contains the library itself. */
     if (found || realpath("/proc/self/exe", here)) {
         char *slash = strrchr(here, '/');
         if (slash)
             *slash = '\0';
     }
-    /* Beside the library in a build tree or an unpacked bundle; else relative to it, so that an
-     * installation can be moved (DESTDIR); <prefix>/lib/<multiarch> is one deeper. */
+    /* In a build folder or an unpacked bundle, beside the library. Otherwise at a path relative to it, so that
+     * an installation can be moved (DESTDIR). <prefix>/lib/<multiarch> is one level deeper. */
     static const char *const relative[] = {"", "/../libexec/pyexec", "/../../libexec/pyexec"};
     if (configured && *configured) {
         snprintf(path, size, "%s/pyexec-launch", configured);
@@ -115,8 +115,8 @@ static struct waiter *find_waiter(struct px_launcher *launcher, pid_t pid)
     return waiter;
 }
 
-/* The record of a pid, made when missing: exits may be reported before the clone's answer has
- * been read, so both sides make it. */
+/* The record of a pid, made if it is missing. Both sides make it, because an exit may be reported before the
+ * answer to the clone has been read. */
 static struct waiter *get_waiter(struct px_launcher *launcher, pid_t pid)
 {
     struct waiter *waiter = find_waiter(launcher, pid);
@@ -190,7 +190,7 @@ int px_launcher_make_run_cgroup(struct px_launcher *launcher, const struct px_cl
     return fd;
 }
 
-/* The child's exit may have been told already. */
+/* The child's exit may have been reported already. */
 void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uint64_t number)
 {
     bool over = pid == 0;
@@ -215,7 +215,7 @@ static void *keep(void *argument)
         int pidfd = -1;
         size_t count;
         ssize_t n = px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
-        /* The kernel keeps the message, which nobody needs once the launcher is freed. */
+        /* The kernel keeps the message; nobody needs it once the launcher is freed. */
         if (n < 0 && (errno == ENOMEM || errno == ENOBUFS) && !atomic_load(&launcher->stopping)) {
             px_sleep_ns(10000000);
             continue;
@@ -232,7 +232,8 @@ static void *keep(void *argument)
     return NULL;
 }
 
-/* Spawns with the two sockets as 3 and 4, nothing else open, no signal blocked or ignored. */
+/* Starts the program with the two sockets as 3 and 4, no other descriptor open, and no signal blocked or
+ * ignored. */
 static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end, pyexec_error *error)
 {
     char program[PX_PATH_MAX];
@@ -317,7 +318,7 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
     return 0;
 }
 
-/* All that is started inherits them. */
+/* Everything that is started inherits them. */
 static int check_limits(pyexec_error *error)
 {
     struct rlimit files;
@@ -371,7 +372,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
 
 void px_launcher_stop(struct px_launcher *launcher)
 {
-    /* End of file ends the supervisor, and its end all below it. */
+    /* The end of its input ends the supervisor, and with it everything below. */
     if (launcher->supervisor >= 0)
         shutdown(launcher->supervisor, SHUT_RDWR);
 }
@@ -383,14 +384,14 @@ void px_launcher_free(struct px_launcher *launcher)
     px_launcher_stop(launcher);
     px_close_fd(&launcher->outer);
     if (launcher->outer_pidfd >= 0) {
-        /* The signals are for a supervisor that hangs. */
+        /* The signals are for the case that the supervisor hangs. */
         if (await_readable(launcher->outer_pidfd, 2000) == 0) {
             if (launcher->pidfd >= 0)
                 syscall(SYS_pidfd_send_signal, launcher->pidfd, SIGKILL, NULL, 0);
             syscall(SYS_pidfd_send_signal, launcher->outer_pidfd, SIGKILL, NULL, 0);
             (void)!await_readable(launcher->outer_pidfd, 2000);
         }
-        /* ECHILD when the embedding program ignores SIGCHLD or has reaped it itself. */
+        /* ECHILD if the host program ignores SIGCHLD or has waited for it itself. */
         siginfo_t info;
         (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info, WEXITED | WNOHANG, NULL);
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's end of pyexec-launch: starts it, asks it for zygotes and bind mounts, and collects
- * the exit facts that the supervisor reports. One exit reader thread per launcher reads them.
+/* The host's side of pyexec-launch: starts it, asks it for zygotes and bind mounts, and collects what the
+ * supervisor reports about exits. One thread per launcher reads these reports.
  *
- * Thread-safe but for new and free. The embedding process sees one child (the outer process),
- * which ends only with the launcher; its exit status may be taken by anybody. */
+ * Thread-safe, except new and free. The host program sees one child (the outer process), which ends only with
+ * the launcher. Anybody may take its exit status. */
 #ifndef PX_RUNNER_LAUNCHER_H
 #define PX_RUNNER_LAUNCHER_H
 
@@ -15,7 +15,7 @@ struct px_launcher;
 
 struct px_launcher_options {
     px_layers allow_missing;
-    uint32_t owner_uid, owner_gid; /* of the interpreter; used when started as root */
+    uint32_t owner_uid, owner_gid; /* owner of the interpreter; used when root started pyexec */
     uint32_t run_uid, run_uid_count, run_gid;
     const char *cgroup; /* auto, off or a path */
 };
@@ -23,24 +23,24 @@ struct px_launcher_options {
 /* 0, or -1 with PYEXEC_SANDBOX_UNAVAILABLE or PYEXEC_INTERNAL. */
 int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret, pyexec_error *error);
 
-/* Ends all below it and waits until it is gone. */
+/* Ends everything below it and waits until it is gone. */
 void px_launcher_free(struct px_launcher *launcher);
 
-/* Begins to end all below it, without waiting. */
+/* Starts to end everything below it, and does not wait. */
 void px_launcher_stop(struct px_launcher *launcher);
 
 bool px_launcher_dead(struct px_launcher *launcher);
 bool px_launcher_privileged(const struct px_launcher *launcher);
 px_layers px_launcher_missing(struct px_launcher *launcher);
 
-/* Whether runs get cgroups, and below which folder, or why not. */
+/* Whether runs get cgroups, and the folder for them, or why there is none. */
 bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text);
 
-/* A cgroup for the next child: its descriptor and number, or *ret_number 0 and -1 where runs have none.
- * -1 with *ret_number not 0: it can't be made. */
+/* Makes a cgroup for the next child. Returns its descriptor and number. Without cgroups returns -1 and
+ * *ret_number is 0; -1 with another number means that it can't be made. */
 int px_launcher_make_run_cgroup(struct px_launcher *launcher, const struct px_clone_request *shape,
                                 uint64_t *ret_number, pyexec_error *error);
-/* Its child's end removes it; pid 0: at once, no child was born in it. */
+/* The end of its child removes it. With pid 0 it is removed at once: no child was started in it. */
 void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uint64_t number);
 
 struct px_launched_zygote {
@@ -51,12 +51,12 @@ struct px_launched_zygote {
     px_layers missing;
 };
 
-/* Starts a zygote process, without the layers that were refused to an earlier one. The descriptors
- * are the caller's. */
+/* Starts a zygote process, without the layers that an earlier one could not get. The caller still owns the
+ * descriptors. */
 int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site, bool network,
                              px_layers without, struct px_launched_zygote *ret, pyexec_error *error);
 
-/* A detached mount of an open folder of the host. Returns its descriptor, or -1. */
+/* Makes a mount of an open folder of the host, which is not attached anywhere. Returns its descriptor, or -1. */
 int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only, pyexec_error *error);
 
 /* The exit of a process below the supervisor. Every child must be either awaited or forgotten,

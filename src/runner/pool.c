@@ -41,7 +41,7 @@ static void empty(struct pool_shape *shape)
     shape->count = 0;
 }
 
-/* A shape that wants children; NULL when all have enough or nobody asks. */
+/* A shape that needs children; NULL if all have enough or nobody asks for any. */
 static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
 {
     if (now < pool->not_before_ns)
@@ -54,7 +54,7 @@ static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
     return NULL;
 }
 
-/* Ends what has been idle too long; returns when to look again, or INT64_MAX. */
+/* Ends children that have waited too long. Returns when to look again, or INT64_MAX. */
 static int64_t expire(struct px_pool *pool, int64_t now)
 {
     int64_t next = now < pool->not_before_ns ? pool->not_before_ns : INT64_MAX;
@@ -80,7 +80,7 @@ static void wait_until(struct px_pool *pool, int64_t when)
     px_cond_wait_until(&pool->changed, &pool->lock, when);
 }
 
-/* Clones one child without the lock; it goes on setting itself up while it waits. */
+/* Clones one child, without the lock. The child goes on with its set-up while it waits. */
 static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
     struct px_clone_request key = shape->key;
@@ -168,7 +168,7 @@ void px_pool_free(struct px_pool *pool)
     free(pool);
 }
 
-/* The shape's place, or that of the one that was asked for longest ago. */
+/* The place of the shape, or of the one that was last asked for the longest time ago. */
 static struct pool_shape *find_shape(struct px_pool *pool, const struct px_clone_request *key)
 {
     struct pool_shape *oldest = &pool->shapes[0];
@@ -193,7 +193,7 @@ bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, stru
     shape->asked++;
     shape->last_ns = px_now_ns();
     while (!found && shape->count) {
-        /* Take the oldest child: it is most likely ready. */
+        /* Takes the oldest child: its set-up is most likely complete. */
         struct px_child child = shape->children[0];
         memmove(shape->children, shape->children + 1, --shape->count * sizeof child);
         found = px_child_alive(&child);

@@ -9,15 +9,15 @@
 
 struct px_pool;
 
-/* `size` children per shape; shapes that nobody asked for during `idle_ms` lose theirs. */
+/* `size` children for each shape. A shape that nobody asks for during `idle_ms` loses its children. */
 int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size, int64_t idle_ms,
                 struct px_pool **ret, pyexec_error *error);
 void px_pool_free(struct px_pool *pool);
 
-/* Takes a waiting child, which becomes the caller's. False when there is none. */
+/* Takes a waiting child; the caller then owns it. False if there is none. */
 bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret);
 
-/* Lets the pool fill up again: after the run, so that it does not compete with it. */
+/* Lets the pool fill up again. Called after the run, so that it takes no CPU from it. */
 void px_pool_refill(struct px_pool *pool);
 
 /* How many wait now. */

@@ -18,9 +18,9 @@ struct px_run_context {
     struct px_pool *pool;           /* NULL: none */
     const struct px_policy *policy; /* the request's, checked */
     pyexec_request *request;
-    long processors; /* that a run's threads can use at once */
-    /* NULL, or told when the script begins to run in this child, with the child's CPU time then, and with NULL
-     * when it has ended. Between both the child stays where it is. */
+    long processors; /* how many CPUs the threads of a run can use at once */
+    /* NULL, or called when the script begins to run in this child (with the child's CPU time) and, with NULL,
+     * when it has ended. In between the child is not moved. */
     void (*watch)(void *data, const struct px_child *child, int64_t cpu_ns);
     void *watch_data;
     const struct px_tool_list *tools; /* that the script may call, or NULL */
@@ -35,7 +35,7 @@ static inline void px_run_context_watch(const struct px_run_context *context, co
         context->watch(context->watch_data, child, cpu_ns);
 }
 
-/* Closes the child's stdout or stderr. Whoever watches the child looks at them from another thread. */
+/* Closes the child's stdout or stderr. Other threads, which watch the child, look at them too. */
 static inline void px_run_context_end_stream(const struct px_run_context *context, struct px_child *child, int which)
 {
     px_run_context_watch(context, NULL, 0);
@@ -43,22 +43,22 @@ static inline void px_run_context_end_stream(const struct px_run_context *contex
     px_run_context_watch(context, child, -1);
 }
 
-/* 0 with a result, or -1 with a host-side error; in both cases nothing of the run is left but
- * a process that has been killed and is being reaped. */
+/* Returns 0 with a result, or -1 with an error of the host. In both cases nothing is left of the run, except
+ * perhaps a killed process that is still ending. */
 int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error);
 
 /* A call of a session. */
 struct px_call {
-    struct px_child *child; /* started by the session; stays its own */
+    struct px_child *child; /* started by the session, which still owns it */
     bool locked;            /* its LOCKED has been seen */
-    bool later;             /* not its first: it knows the policy's imports */
-    uint64_t number;        /* of the cell, from 1; 0: a silent call */
+    bool later;             /* not the first call: it knows the policy's imports */
+    uint64_t number;        /* the number of the cell, from 1; 0: the call does not count */
     const char *workspace_path;
-    bool threads_left; /* out: threads of the script go on after the call */
+    bool threads_left; /* out: threads of the script run on after the call */
     int64_t cpu_ns;    /* out: CPU time of its process so far */
 };
 
-/* The same for a session's process, which goes on after it unless *ret_alive says otherwise. */
+/* The same for the process of a session, which runs on afterwards unless *ret_alive says otherwise. */
 int px_run_call(const struct px_run_context *context, struct px_call *call, pyexec_result **ret, bool *ret_alive,
                 pyexec_error *error);
 

@@ -15,7 +15,7 @@
 #include "base/retry.h"
 
 #define NAME_SIZE 32
-/* Of the kernel's on a run's behalf: page tables, thread stacks, sockets, pipes. */
+/* Memory that the kernel uses for a run: page tables, thread stacks, sockets, pipes. */
 #define KERNEL_BYTES (UINT64_C(32) << 20)
 
 static void put_name(char name[NAME_SIZE], uint64_t number)
@@ -37,7 +37,7 @@ static int limit(int folder, const struct px_clone_request *shape)
     if (shape->address_space_bytes != UINT64_MAX &&
         put(folder, "memory.max", shape->address_space_bytes + shape->workspace_bytes + KERNEL_BYTES) < 0)
         return -1;
-    /* There is none where the kernel has no swap accounting. */
+    /* The file does not exist if the kernel does not count swap. */
     if (put(folder, "memory.swap.max", 0) < 0 && errno != ENOENT)
         return -1;
     if (put(folder, "memory.oom.group", 1) < 0 || put(folder, "pids.max", shape->threads + 1) < 0)

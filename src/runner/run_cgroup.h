@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A child's own cgroup, below the folder that pyexec-launch made (launch/cgroup.h): made before the
- * clone, which puts the child into it; read and removed when its exit is known. Never used twice: what
- * a run has left charged to it goes with it. */
+/* The cgroup of one child, below the folder that pyexec-launch made (launch/cgroup.h). It is made before the
+ * clone, which puts the child into it; it is read and removed after the child's exit. It is never used twice,
+ * because memory that a run left stays charged to it. */
 #ifndef PX_RUNNER_RUN_CGROUP_H
 #define PX_RUNNER_RUN_CGROUP_H
 

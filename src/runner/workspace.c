@@ -22,7 +22,7 @@
 #include "runner/folder.h"
 
 #define ENTRIES_MAX 20000
-#define PATHS_MAX_BYTES (4u << 20) /* of all paths; a list of them as JSON takes six times as much */
+#define PATHS_MAX_BYTES (4u << 20) /* length of all paths together; a list of them in JSON takes six times as much */
 #define CHANGES_MAX 1000           /* docs/results.md, `files` */
 #define CONTENTS_MAX (8u << 20)    /* docs/results.md, `files` */
 
@@ -34,7 +34,7 @@ void px_snapshot_done(struct px_snapshot *snapshot)
     *snapshot = (struct px_snapshot){0};
 }
 
-/* A file that is gone, or that the script has closed to others, is the script's doing. */
+/* The script's own doing: the file is gone, or the script has closed it to others. */
 static bool is_host_failure(int number)
 {
     return number == ENOMEM || number == EMFILE || number == ENFILE || number == EIO || number == ENOBUFS;
@@ -66,7 +66,7 @@ static int add_entry(struct px_snapshot *snapshot, const char *path, const struc
 static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
                 struct px_snapshot *snapshot);
 
-/* A folder that its owner may not read or search is listed too, and has its mode again afterwards. */
+/* A folder that its owner may not read or search is listed too, and gets its mode back afterwards. */
 static int list_below(int parent, const char *name, char *path, size_t length, int depth, struct px_snapshot *snapshot)
 {
     int changed;
@@ -100,7 +100,7 @@ static int list_entry(int parent, const char *name, const struct stat *status, c
     return list_below(parent, name, path, length + 1, depth + 1, snapshot);
 }
 
-/* The next of a folder; NULL with errno 0 at its end. */
+/* The next entry of a folder. NULL with errno 0 at its end. */
 static struct dirent *next_entry(DIR *folder)
 {
     errno = 0;
@@ -268,8 +268,8 @@ int px_snapshot_changes(int folder, const struct px_snapshot *before, const stru
     return changes.failed ? -1 : 0;
 }
 
-/* What the host makes is given to the folder's owner: the run's user, in a workspace made by
- * a pyexec that was started as root. */
+/* What the host makes is given to the owner of the folder: the user of the run, in a workspace made by a pyexec
+ * that root started. */
 static int give_away(int folder, int fd)
 {
     struct stat owner, own;
@@ -305,7 +305,7 @@ static int path_failed(const char *path, const char *what, int sys_errno, pyexec
                                                       "and each part has at most 255 bytes.");
 }
 
-/* Makes the first `length` bytes of the path as folders; returns the last one, or -1. */
+/* Makes the folders in the first `length` bytes of the path. Returns the last one, or -1. */
 static int make_folders(int folder, const char *path, size_t length)
 {
     char part[NAME_MAX + 1];

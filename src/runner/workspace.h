@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's hand in a workspace. Everything below its descriptor is written by a hostile
- * child at the same time: nothing here follows a link, leaves the folder, waits for a fifo,
- * or trusts a size. */
+/* What the host does in a workspace. A hostile child writes below its descriptor at the same time, so nothing
+ * here follows a link, leaves the folder, waits for a FIFO, or trusts a size. */
 #ifndef PX_RUNNER_WORKSPACE_H
 #define PX_RUNNER_WORKSPACE_H
 
@@ -11,7 +10,7 @@
 #include "policy/policy.h"
 #include "result/file_list.h"
 
-/* One regular file as it was. */
+/* One regular file as it was then. */
 struct px_snapshot_entry {
     char *path;
     uint64_t inode, size;
@@ -22,10 +21,10 @@ struct px_snapshot {
     struct px_snapshot_entry *entries; /* sorted by path */
     size_t count, capacity;
     size_t met;          /* entries of any kind */
-    size_t path_bytes;   /* of the paths of all files that were met */
-    uint64_t file_bytes; /* the sizes of all files that were met */
-    bool truncated;      /* there was more than is listed */
-    bool uncounted;      /* there may be files that file_bytes does not have */
+    size_t path_bytes;   /* length of the paths of all files that were found */
+    uint64_t file_bytes; /* size of all files that were found */
+    bool truncated;      /* there are more files than are listed */
+    bool uncounted;      /* there may be files that file_bytes does not include */
 };
 
 /* Lists the regular files below the folder: among at most 20,000 entries, at most 64 folders deep, with paths
@@ -38,27 +37,27 @@ void px_snapshot_done(struct px_snapshot *snapshot);
 int px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
                         const struct px_strings *patterns, struct pyexec_file_list *ret);
 
-/* Makes a folder with those above it. The path is relative and checked (px_request_check_path).
- * Fails with invalid_request, "outside sandbox" when a symbolic link stands in the way. */
+/* Makes a folder, and those above it. The path is relative and checked (px_request_check_path). Fails with
+ * invalid_request, "outside sandbox" if a symbolic link is in the way. */
 int px_workspace_make_folder(int folder, const char *path, const char *what, pyexec_error *error);
 
-/* Opens a regular file, made or emptied; folders above it are made. */
+/* Opens a regular file, which is created or emptied. Makes the folders above it. */
 int px_workspace_open_write(int folder, const char *path, pyexec_error *error);
 
-/* One step, replacing what is there; folders above `to` are made. */
+/* Renames in one step and replaces what is there. Makes the folders above `to`. */
 int px_workspace_rename(int folder, const char *from, const char *to, pyexec_error *error);
 
 /* Opens a regular file for reading; *ret_bytes is its size. */
 int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, pyexec_error *error);
 
-/* How many bytes may still be written: what the file system has left, and where the kernel keeps no
- * quota also `quota` (else UINT64_MAX) without the files that are there. */
+/* How many bytes may still be written: what the file system has left and, if the kernel enforces no quota, also
+ * what `quota` (else UINT64_MAX) leaves after the files that are there. */
 int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *error);
 
-/* invalid_request: writing the file failed. */
+/* Sets invalid_request: writing the file failed. */
 int px_workspace_full(const char *path, int sys_errno, pyexec_error *error);
 
-/* Writes a file, replacing one that is there; folders above it are made. */
+/* Writes a file and replaces the one that is there. Makes the folders above it. */
 int px_workspace_write(int folder, const char *path, const void *bytes, size_t length, pyexec_error *error);
 
 /* The bytes of a regular file of at most `limit`. */

@@ -17,18 +17,17 @@
 #include "base/thread.h"
 
 #define PRELOAD_TIMEOUT_MS 30000
-#define HANG_TIMEOUT_MS 10000               /* of all that takes a zygote milliseconds */
-#define ZYGOTE_RETRY_NS INT64_C(1000000000) /* after a start in the background that failed */
-#define EXIT_TIMEOUT_MS 5000                /* from the end of its socket to what the supervisor tells */
+#define HANG_TIMEOUT_MS 10000               /* limit for everything that takes a zygote only milliseconds */
+#define ZYGOTE_RETRY_NS INT64_C(1000000000) /* pause after a start in the background that failed */
+#define EXIT_TIMEOUT_MS 5000                /* from the end of its socket to the supervisor's report */
 #define ZYGOTES_MAX 64
-/* The children of one zygote have its address layout in common, and its heap: neither shall
- * last as long as the host does. A start costs as much as some thirty runs. */
+/* All children of one zygote have the same address layout and the same heap, so no zygote should live as long
+ * as the host. To start one costs as much as about thirty runs. */
 #define CLONES_MAX 10000
 
 struct zygote {
     pthread_mutex_t lock; /* one request and its answer at a time */
-    int socket;           /* -1: not started, or dead; written under the lock, looked at
-                                 * without it */
+    int socket;           /* -1: not started, or dead; written with the lock held, read without it */
     int pidfd;
     unsigned clones;
     bool replaced; /* it had a process before */
@@ -50,7 +49,7 @@ struct px_zygotes {
     uint32_t slot;
     uint32_t displays; /* see px_zygotes_expect_displays() */
     pthread_t grower;
-    bool grown;  /* there is a grower to join; whoever set `growing` writes it */
+    bool grown;  /* there is a thread to join; whoever sets `growing` writes it */
     int growing; /* whether it still runs */
     int64_t grow_after_ns;
 };
@@ -67,7 +66,7 @@ static bool await_readable(int fd, int64_t deadline)
     return px_poll(&polled, 1, left > 0 ? (int)left : 0) > 0;
 }
 
-/* Ends it, without the help of its socket's end: a process that the host forked may hold a copy. */
+/* Ends it by a signal. Closing its socket may not be enough: a process that the host forked may have a copy. */
 static void end_zygote(struct zygote *zygote)
 {
     if (zygote->pidfd >= 0)
@@ -78,7 +77,7 @@ static void end_zygote(struct zygote *zygote)
     zygote->clones = 0;
 }
 
-/* The end of what the interpreter wrote to its standard error, on one line. */
+/* The last part of what the interpreter wrote to its standard error, on one line. */
 static void read_log(int log, char *text, size_t size)
 {
     off_t end = lseek(log, 0, SEEK_END);
@@ -91,7 +90,7 @@ static void read_log(int log, char *text, size_t size)
             *at = ' ';
 }
 
-/* It ended before it was Python: a layer that the launcher could not try. Marks it as missing. */
+/* It ended before it was Python: the launcher could not make a layer. Marks the layer as missing. */
 static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
@@ -101,7 +100,7 @@ static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const 
     return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.", info->remedy, info->name);
 }
 
-/* Whether the signal is one that a process gets for what it did itself. */
+/* True if a process gets this signal because of what it did itself. */
 static bool is_fault(int signal)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
@@ -196,13 +195,13 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
     if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
                             PX_ZYGOTE_PRELOAD_MAX);
-    /* That it is gone already is seen by whoever reads its answer. */
+    /* Whoever reads its answer sees that it is gone. */
     if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 && names.length)
         px_send_fds(socket, names.data, names.length, NULL, 0);
     return 0;
 }
 
-/* Waits for "ready", and follows the preloads until then. */
+/* Waits for "ready", and notes which preload is being imported. */
 static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched, struct px_zygote_ready *ret,
                        bool *again, pyexec_error *error)
 {
@@ -243,7 +242,7 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *ag
     int result = greet(zygotes, launched.socket, error);
     if (result == 0)
         result = await_ready(zygotes, &launched, &ready, again, error);
-    if (launched.pid) /* or its exit was asked for */
+    if (launched.pid) /* or somebody has asked for its exit */
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
     zygote->pidfd = launched.pidfd;
@@ -371,7 +370,7 @@ static void *grow(void *argument)
     struct px_zygotes *zygotes = argument;
     for (size_t i = 0; i < zygotes->count; i++) {
         struct zygote *zygote = &zygotes->items[i];
-        pyexec_error ignored; /* a request that finds none free tries again */
+        pyexec_error ignored; /* a request that finds no free zygote tries again */
         pthread_mutex_lock(&zygote->lock);
         if (zygote->socket < 0 && start_one(zygotes, zygote, &ignored) < 0)
             zygotes->grow_after_ns = px_now_ns() + ZYGOTE_RETRY_NS;
@@ -400,7 +399,7 @@ void px_zygotes_grow(struct px_zygotes *zygotes)
         __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
 }
 
-/* A live zygote that is free, locked; else the next in turn, waiting for it. */
+/* A zygote that lives and is free, locked; otherwise waits for the next in turn. */
 static struct zygote *acquire(struct px_zygotes *zygotes)
 {
     unsigned turn = __atomic_fetch_add(&zygotes->next, 1, __ATOMIC_RELAXED);

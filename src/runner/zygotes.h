@@ -13,30 +13,30 @@
 
 struct px_zygotes;
 
-/* Takes what identifies the kind from the policy, and starts the first. Counts in `counters`. */
+/* Takes from the policy what makes the kind, and starts the first zygote. Counts in `counters`. */
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
                    px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
                    struct px_zygotes **ret, pyexec_error *error);
-/* No call may be in progress. */
+/* No other call may be in progress. */
 void px_zygotes_free(struct px_zygotes *zygotes);
 
-/* Whether they serve this policy. */
+/* True if they can serve this policy. */
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy);
 
 /* The interpreter's path. */
 const char *px_zygotes_python(const struct px_zygotes *zygotes);
 
-/* The first zygote's facts. */
+/* The facts about the first zygote. */
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes);
 
 /* What it counts in. */
 struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes);
 
-/* What the layers of this kind lack, the launcher's included. */
+/* The layers that this kind lacks, those of the launcher included. */
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
 
-/* Runs of this kind show things or want values: what that takes is made ready in the zygotes, so
- * that no run has to. The others pay for none of it: more memory of a zygote is more that its
+/* Called when runs of this kind show displays or return values: what this needs is then prepared in the
+ * zygotes, so that no run has to. Other kinds do not pay for it: the more memory a zygote has, the more its
  * children copy. */
 void px_zygotes_expect_displays(struct px_zygotes *zygotes);
 
@@ -46,7 +46,7 @@ void px_zygotes_expect_displays(struct px_zygotes *zygotes);
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds, size_t count,
                      struct px_clone_reply *ret, int ret_fds[2], bool *ret_lost, pyexec_error *error);
 
-/* Starts those that are not there, in the background. */
+/* Starts the missing ones in the background. */
 void px_zygotes_grow(struct px_zygotes *zygotes);
 
 #endif

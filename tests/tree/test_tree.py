@@ -60,6 +60,12 @@ def test_a_room_builds_all_of_its_sources():
             assert re.search(r"[/']%s'" % re.escape(name.replace("_test.c", "") if name.endswith("_test.c") else name), listed), path
 
 
+def test_names_of_test_files_are_unique():
+    """pytest imports each by its name alone, and refuses to run any when two have the same."""
+    names = [os.path.basename(path) for path in glob.glob(ROOT + "/tests/**/test_*.py", recursive=True)]
+    assert len(names) > 50 and not {name for name in names if names.count(name) > 1}
+
+
 def test_a_name_stands_for_one_thing():
     """File names, struct tags and macros. Macros that a file undefines again are for its own tables."""
     places = {}

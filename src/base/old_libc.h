@@ -5,11 +5,22 @@
 #ifndef PX_BASE_OLD_LIBC_H
 #define PX_BASE_OLD_LIBC_H
 
-/* In libdl before glibc 2.34. Every such interpreter has loaded libdl. */
+/* Since glibc 2.32 or 2.34 these are in libc itself, under that version. Before it they were in libdl and libpthread, which
+ * every such interpreter has loaded, under the architecture's first version. */
 #if defined(__x86_64__)
-__asm__(".symver dlsym,dlsym@GLIBC_2.2.5");
+#define PX_FIRST_VERSION "GLIBC_2.2.5"
 #elif defined(__aarch64__)
-__asm__(".symver dlsym,dlsym@GLIBC_2.17");
+#define PX_FIRST_VERSION "GLIBC_2.17"
+#endif
+#ifdef PX_FIRST_VERSION
+#define PX_FIRST(name) __asm__(".symver " #name "," #name "@" PX_FIRST_VERSION)
+PX_FIRST(dlsym);
+PX_FIRST(pthread_kill);
+PX_FIRST(pthread_sigmask);
+PX_FIRST(sem_destroy);
+PX_FIRST(sem_init);
+PX_FIRST(sem_post);
+PX_FIRST(sem_wait);
 #endif
 
 #endif

@@ -52,6 +52,8 @@ class Policy(TypedDict, total=False):
     preload_imports: Sequence[str]
     workspace_bytes: int
     max_threads: int
+    max_tool_calls: int
+    tool_timeout_ms: Optional[int]
 
 
 class SessionConfig(TypedDict, total=False):

@@ -49,6 +49,8 @@ public class PyExecutionPolicy {
     private volatile List<String> preloadImports = Collections.emptyList();
     private volatile long workspaceBytes = 64L << 20;
     private volatile int maxThreads = 16;
+    private volatile int maxToolCalls = 1000;
+    private volatile Duration toolTimeout;
 
     /** The defaults. */
     public PyExecutionPolicy() {
@@ -281,6 +283,26 @@ public class PyExecutionPolicy {
         this.maxThreads = maxThreads;
     }
 
+    /** @return how many calls of tools one execution may make */
+    public int getMaxToolCalls() {
+        return maxToolCalls;
+    }
+
+    /** @param maxToolCalls how many calls of tools one execution may make */
+    public void setMaxToolCalls(int maxToolCalls) {
+        this.maxToolCalls = maxToolCalls;
+    }
+
+    /** @return the longest wait for the answer of one tool call; null: no limit */
+    public Duration getToolTimeout() {
+        return toolTimeout;
+    }
+
+    /** @param toolTimeout the longest wait for the answer of one tool call; null: no limit */
+    public void setToolTimeout(Duration toolTimeout) {
+        this.toolTimeout = toolTimeout;
+    }
+
     /**
      * A policy with the same values. Changes of one do not reach the other.
      *
@@ -308,6 +330,8 @@ public class PyExecutionPolicy {
         copy.preloadImports = preloadImports;
         copy.workspaceBytes = workspaceBytes;
         copy.maxThreads = maxThreads;
+        copy.maxToolCalls = maxToolCalls;
+        copy.toolTimeout = toolTimeout;
         copy.allowedImports.clear();
         copy.allowedImports.addAll(copy(allowedImports));
         copy.bannedImports.clear();
@@ -344,6 +368,8 @@ public class PyExecutionPolicy {
         map.put("preload_imports", preloadImports);
         map.put("workspace_bytes", workspaceBytes);
         map.put("max_threads", maxThreads);
+        map.put("max_tool_calls", maxToolCalls);
+        map.put("tool_timeout_ms", toolTimeout == null ? null : toolTimeout.toMillis());
         return map;
     }
 

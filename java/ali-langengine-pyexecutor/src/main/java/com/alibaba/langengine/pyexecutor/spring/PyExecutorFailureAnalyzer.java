@@ -67,6 +67,7 @@ public class PyExecutorFailureAnalyzer extends AbstractFailureAnalyzer<PyExecuto
             }
         }
         keys.put("timeout_ms", PREFIX + "timeout");
+        keys.put("tool_timeout_ms", PREFIX + "tool-timeout");
         keys.put("max_count", PREFIX + "session-max-count");
         keys.put("idle_ttl_ms", PREFIX + "session-idle-ttl");
         keys.put("hard_ttl_ms", PREFIX + "session-hard-ttl");

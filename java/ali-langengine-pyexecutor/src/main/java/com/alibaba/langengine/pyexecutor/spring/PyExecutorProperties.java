@@ -94,6 +94,13 @@ public class PyExecutorProperties {
     /** Threads that the script may run at once. */
     private int maxThreads = 16;
 
+    /** How many calls of tools one execution may make. */
+    private int maxToolCalls = 1000;
+
+    /** Longest wait for the answer of one tool call; none: no limit. */
+    @PropertyText(value = "tool-timeout", nullable = true)
+    private Duration toolTimeout;
+
     /** Whether sessions may be made at all. */
     private boolean sessionEnabled = true;
 
@@ -194,6 +201,8 @@ public class PyExecutorProperties {
         }
         policy.setWorkspaceBytes(workspaceBytes);
         policy.setMaxThreads(maxThreads);
+        policy.setMaxToolCalls(maxToolCalls);
+        policy.setToolTimeout(toolTimeout);
         return policy;
     }
 
@@ -448,6 +457,26 @@ public class PyExecutorProperties {
     /** @param maxThreads threads that the script may run at once */
     public void setMaxThreads(int maxThreads) {
         this.maxThreads = maxThreads;
+    }
+
+    /** @return how many calls of tools one execution may make */
+    public int getMaxToolCalls() {
+        return maxToolCalls;
+    }
+
+    /** @param maxToolCalls how many calls of tools one execution may make */
+    public void setMaxToolCalls(int maxToolCalls) {
+        this.maxToolCalls = maxToolCalls;
+    }
+
+    /** @return longest wait for the answer of one tool call; null: no limit */
+    public Duration getToolTimeout() {
+        return toolTimeout;
+    }
+
+    /** @param toolTimeout longest wait for the answer of one tool call; null: no limit */
+    public void setToolTimeout(Duration toolTimeout) {
+        this.toolTimeout = PropertyTextConverter.value(toolTimeout);
     }
 
     /** @return whether sessions may be made at all */

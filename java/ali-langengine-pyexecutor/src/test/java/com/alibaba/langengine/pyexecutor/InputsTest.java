@@ -148,8 +148,8 @@ class InputsTest {
         if (value instanceof Long number) {
             return number + 1;
         }
-        if (value instanceof Duration time) {
-            return time.plusSeconds(1);
+        if (getter.getReturnType() == Duration.class) {
+            return value == null ? Duration.ofSeconds(1) : ((Duration) value).plusSeconds(1);
         }
         return "other";
     }

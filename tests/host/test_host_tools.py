@@ -276,7 +276,7 @@ def work():
 thread = threading.Thread(target=work)
 thread.start()
 begun.wait()
-later(1)
+for i in range(20): later(i)    # time for the thread to get from begun.set() into its call
 """
     results = tools.all(script, "thread.join(20)\nends, lookup('a')['city']", "later(n=2)", session="s", allowed_imports=["threading"])
     assert value(results[1][0]) == "([\"tool 'never': the execution that offered it has ended\"], 'a')"

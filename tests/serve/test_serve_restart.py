@@ -371,10 +371,14 @@ def test_whenever_it_is_killed_the_file_is_whole(pyexec, folder, kill_shim, call
     write(folder, HEAD + "- local/ended idle_ttl\n+ local/live\n", pyexec.uid)
     environment = {"LD_PRELOAD": kill_shim, "KILL_AT": "%s:%d:%s" % (call, number, when)}
     with serving(pyexec, "--state-dir", folder, env=environment, ready=False) as server:
+        names = ["one", "two", "three"] + ["s-%d" % number for number in range(40)]
+
         def dies():
+            # Each begins a session; several beginnings may be one write.
             with contextlib.suppress(OSError, ValueError, AssertionError):
-                for name in ("one", "two", "three"):
-                    server.result("1", name, timeout=5)
+                while names:
+                    server.result("1", names[0], timeout=5)
+                    names.pop(0)
             return server.process.poll() is not None
         wait_for(dies, "it is not killed")
         assert server.process.returncode == -signal.SIGKILL

@@ -22,7 +22,7 @@ def test_all_is_zero_at_first_and_every_name_is_there(program):
         assert stats.pop("zygote_starts") >= 1 and stats.pop("missing_layers") is not None
         assert stats == {
             "executions": dict.fromkeys(["ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"], 0),
-            "denials": dict.fromkeys(["imports", "files", "network", "syscall", "processes"], 0),
+            "denials": dict.fromkeys(["imports", "files", "network", "syscall", "processes", "tools"], 0),
             "stdout_bytes": 0, "stderr_bytes": 0, "running": 0, "asleep": 0, "queued": 0, "pool_ready": 0, "pool_hits": 0, "pool_misses": 0,
             "pool_refills": 0, "forks": 0, "zygote_restarts": 0, "sessions": 0, "sessions_busy": 0, "sessions_opened": 0,
             "sessions_ended": dict.fromkeys(["killed", "crashed", "timeout", "cpu_limit", "memory_limit", "idle_ttl", "hard_ttl",
@@ -36,7 +36,7 @@ def test_what_runs_do_is_counted(program):
         driver.call("s", "try:\n    import os\nexcept ImportError: pass\nopen('f')")
         stats = driver.do("stats")
         assert stats["executions"]["ok"] == 1 and stats["executions"]["error"] == 2
-        assert stats["denials"] == {"imports": 2, "files": 1, "network": 0, "syscall": 0, "processes": 0}
+        assert stats["denials"] == {"imports": 2, "files": 1, "network": 0, "syscall": 0, "processes": 0, "tools": 0}
         assert stats["stdout_bytes"] == 100 and stats["stderr_bytes"] > 100
         assert (stats["sessions"], stats["sessions_opened"], stats["sessions_busy"]) == (1, 1, 0)
         driver.do("close", "s")

@@ -90,8 +90,16 @@ class Page:
         return self.driver.find_element("css selector", selector)
 
     def click(self, label):
-        """A button by what a screen reader says."""
-        self.find('button[aria-label="%s"]' % label).click()
+        """A button by what a screen reader says. The page may replace a list between finding and clicking."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        def clicked():
+            try:
+                self.find('button[aria-label="%s"]' % label).click()
+            except StaleElementReferenceException:
+                return False
+            return True
+        wait_for(clicked, "%s is always replaced" % label)
 
     def restart(self):
         """The session, by the button and the step that confirms it."""

@@ -243,7 +243,12 @@ def test_sessions_and_their_folders_work_below_the_state_directory(machine):
 @pytest.mark.parametrize("end", ["restart", "kill"])
 def test_clients_of_the_installed_server_are_told_of_its_restart(machine, end):
     # In memory: a folder of a killed server's session stays, and its id is refused while it is there.
-    configure(machine, "[session]\nworkspace_root = none\n")
+    path = machine.path("/etc/pyexec/pyexec.conf")
+    with open(path) as file:
+        lines = [line for line in file if not line.startswith("workspace_root")]
+    with open(path, "w") as file:
+        file.writelines(lines)
+    reset(machine)
     session = "s-" + end
     assert json.loads(ask(machine, "POST", "/v1/sessions/%s/execute" % session, {"code": "1"})[1])["session"]["restarted"] is None
     state = machine.path("/var/lib/pyexec/pyexec-sessions")

@@ -20,10 +20,10 @@ struct px_activity {
 void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns);
 void px_activity_end(struct px_activity *activity);
 
-/* True when the child used less than 1 % of one CPU since the last measurement, and when that began the host had
- * read all its output and no thread of it was ready to run: a thread that other processes keep from the CPU does not wait. Measures again when the last measurement
- * is `window_ns` or more ago, else repeats its answer. False too when /proc does not show the child. Not
- * thread-safe. */
+/* True if the child used less than 1 % of one CPU since the last measurement. When that measurement was made, the host
+ * must also have read all output of the child, and no thread of the child may have been ready to run: such a thread
+ * wants the CPU, and other processes have it. Measures again if the last measurement is `window_ns` or more ago;
+ * otherwise repeats its answer. False too if /proc does not show the child. Not thread-safe. */
 bool px_activity_waits(struct px_activity *activity, int64_t window_ns);
 
 #endif

@@ -396,7 +396,7 @@ void px_contexts_free(struct px_contexts *contexts)
     free(contexts);
 }
 
-/* ---- E2B's API: sandboxes are made, given time, and killed ---- */
+/* ---- E2B's API: making a sandbox, setting its timeout, ending it ---- */
 
 /* Clients send it with each request to the sandbox: the token that this request came with. */
 static json_t *own_token(struct px_http_request *request)

@@ -26,7 +26,7 @@ int px_state_open(const char *folder, pyexec_executor *executor, struct px_log *
 /* A session that ends from now on ends with the server, whatever its executor says. NULL: nothing. */
 void px_state_freeze(struct px_state *state);
 
-/* Before the executor is freed; writes what is left. NULL: nothing. */
+/* Call it before the executor is freed: it writes what is not written yet. Does nothing for NULL. */
 void px_state_close(struct px_state *state);
 
 /* Whether the session of this PRINCIPAL/ID ended with an earlier life of the server, and is not there again. */

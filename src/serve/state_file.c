@@ -45,7 +45,7 @@ int px_state_file_open(struct px_state_file *file, const char *folder, pyexec_er
         return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "state_dir: can't open the folder '%s'", folder);
     if (check_owner(&status, "folder", folder, error) < 0)
         return -1;
-    /* A file system without locks has one server by the care of its administrator. */
+    /* Some file systems have no locks. There the administrator must see to it that only one server uses the folder. */
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "state_dir: another server uses the folder '%s'", folder);
     file->folder = TAKE_FD(fd);

@@ -279,6 +279,11 @@ typedef void (*pyexec_tool_fn)(void *userdata, pyexec_tool_call *call);
 PYEXEC_API int pyexec_request_add_tool(pyexec_request *request, const char *name, const char *schema_json,
                                        pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 
+/* Offers several: `tools_json` is a list of such objects, each with its "name" too. They all have this callback, which
+ * asks pyexec_tool_call_name(). Errors: as above. */
+PYEXEC_API int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, pyexec_tool_fn callback,
+                                        void *userdata, pyexec_error *error);
+
 /* The call's id, unlike that of any other call; the tool's name; its arguments, a JSON object on one line, of at most
  * 8 MiB, with integers of 64 bits, no key twice and at most 200 levels. */
 PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
@@ -581,6 +586,8 @@ PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, 
  * must not change as long as the request lives; an object that comes out is the caller's (json_decref()). */
 struct json_t;
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
+PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct json_t *tools, pyexec_tool_fn callback,
+                                               void *userdata, pyexec_error *error);
 PYEXEC_API void pyexec_request_set_ceiling_object(pyexec_request *request, struct json_t *policy);
 PYEXEC_API int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, struct json_t *policy,
                                             struct json_t *ceiling, pyexec_error *error);

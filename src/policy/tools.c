@@ -239,6 +239,59 @@ int px_tools_add(struct px_tools *tools, const char *name, const char *schema_js
     return result;
 }
 
+static int refuse_list(const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: %s", what);
+    return px_error_hint(error, "Send a list of objects such as {\"name\": \"lookup\", \"description\": \"...\", "
+                                "\"parameters\": {\"type\": \"object\", \"properties\": {}}}.");
+}
+
+static int add_item(struct px_tools *tools, const json_t *item, pyexec_tool_fn callback, void *userdata,
+                    pyexec_error *error)
+{
+    const json_t *name = json_object_get(item, "name");
+    if (!json_is_object(item))
+        return refuse_list("not a list of objects", error);
+    if (!json_is_string(name) || strlen(json_string_value(name)) != json_string_length(name))
+        return refuse_list("one has no name, or one that is no string without NUL characters", error);
+    px_auto_json json_t *definition = px_json_copy(item);
+    json_object_del(definition, "name");
+    px_auto_free char *text = px_json_dumps(definition, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    return text ? px_tools_add(tools, json_string_value(name), text, callback, userdata, error) : px_error_oom(error);
+}
+
+int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn callback, void *userdata,
+                      pyexec_error *error)
+{
+    size_t i;
+    json_t *item;
+    if (!json_is_array(list))
+        return refuse_list("not a list", error);
+    json_array_foreach(list, i, item)
+        if (add_item(tools, item, callback, userdata, error) < 0)
+            return -1;
+    return 0;
+}
+
+int pyexec_request_add_tools_object(pyexec_request *request, json_t *tools, pyexec_tool_fn callback, void *userdata,
+                                    pyexec_error *error)
+{
+    if (!request->tools && !(request->tools = px_tools_new()))
+        return px_error_oom(error);
+    return px_tools_add_list(request->tools, tools, callback, userdata, error);
+}
+
+int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, pyexec_tool_fn callback, void *userdata,
+                             pyexec_error *error)
+{
+    json_error_t problem = {0};
+    px_auto_json json_t *list =
+        px_json_read(tools_json, strlen(tools_json), JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (!list)
+        return px_json_no_memory(&problem) ? px_error_oom(error) : refuse_list("not JSON", error);
+    return pyexec_request_add_tools_object(request, list, callback, userdata, error);
+}
+
 int pyexec_request_add_tool(pyexec_request *request, const char *name, const char *schema_json, pyexec_tool_fn callback,
                             void *userdata, pyexec_error *error)
 {

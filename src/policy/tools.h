@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "base/buffer.h"
+#include "base/json.h"
 #include "protocol/wire.h"
 #include "pyexec.h"
 
@@ -40,6 +41,10 @@ void px_tools_free(struct px_tools *tools);
  * may be left out. 0, or -1 with invalid_request. */
 int px_tools_add(struct px_tools *tools, const char *name, const char *schema_json, pyexec_tool_fn callback,
                  void *userdata, pyexec_error *error);
+
+/* The same for each of a list of definitions, which have their names in them. */
+int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn callback, void *userdata,
+                      pyexec_error *error);
 
 /* Around each callback. */
 void px_tools_enter(struct px_tools *tools);

@@ -158,10 +158,14 @@ def test_a_wait_ends_after_the_tools_timeout(tools):
     assert (result["stdout"], value(result)) == ("timeout: no answer within tool_timeout_ms=100\n", "{'n': 1}")
 
 
+def test_a_list_of_tools_has_one_callback(tools):
+    assert value(tools("# a list\none(), two(5), two(n=6)")) == "({}, {'n': 5}, {'n': 6})"
+
+
 def test_names_and_definitions_that_no_tool_can_have(compile_host):
     done = subprocess.run([compile_host("capi_tools.c"), "refusals"], capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
-    assert len(lines) == 20 and lines.pop() == "# added: 256"
+    assert len(lines) == 28 and lines.pop() == "# added: 256"
     assert all(line.endswith(": invalid_request") for line in lines), lines
 
 

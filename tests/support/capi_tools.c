@@ -197,6 +197,16 @@ static void refusals(void)
         say(names[i], pyexec_request_add_tool(request, names[i], NULL, echo, NULL, &error), &error);
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
         say(schemas[i], pyexec_request_add_tool(request, "f", schemas[i], echo, NULL, &error), &error);
+    static const char *const lists[] = {"{}",
+                                        "[1]",
+                                        "[{}]",
+                                        "[{\"name\": 1}]",
+                                        "[{\"name\": \"a\\u0000\"}]",
+                                        "[",
+                                        "1",
+                                        "[{\"name\": \"f1\"}, {\"name\": \"class\"}]"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        say(lists[i], pyexec_request_add_tools(request, lists[i], echo, NULL, &error), &error);
     int added = 0;
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "f%d", i);
@@ -226,6 +236,11 @@ int main(int argc, char **argv)
         for (size_t i = 0; strncmp(code, "# no tools", 10) != 0 && i < sizeof tools / sizeof *tools; i++)
             if (pyexec_request_add_tool(request, tools[i].name, tools[i].schema, tools[i].callback, NULL, &error) < 0)
                 errx(1, "%s: %s", tools[i].name, error.message);
+        if (strncmp(code, "# a list", 8) == 0 &&
+            pyexec_request_add_tools(
+                request, "[{\"name\": \"one\"}, {\"name\": \"two\", \"parameters\": {\"properties\": {\"n\": {}}}}]",
+                echo, NULL, &error) < 0)
+            errx(1, "%s", error.message);
         int failed = *argv[2] ? pyexec_execute(executor, argv[2], request, &result, &error)
                               : pyexec_execute_once(executor, request, &result, &error);
         free_held();

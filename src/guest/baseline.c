@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The floors that `pyexec bench` compares with: what this machine asks for a clone of this very
- * interpreter, with and without a run's namespaces, and for a message to a waiting child. */
+/* The baselines that `pyexec bench` compares runs with: how long this machine takes to clone this same
+ * interpreter, with a run's namespaces and without them, and to send a message to a waiting child and get the
+ * answer. */
 #include <errno.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -20,7 +21,7 @@ static void await(pid_t pid)
     (void)!px_waitpid(pid, NULL, 0);
 }
 
-/* The repr of 1+1 as bytes, or NULL. */
+/* Returns the repr of 1+1 as bytes, or NULL. */
 static PyObject *evaluate(PyObject *globals)
 {
     PyObject *code = Py_CompileString("1+1", "<floor>", Py_eval_input);
@@ -33,7 +34,8 @@ static PyObject *evaluate(PyObject *globals)
     return bytes;
 }
 
-/* Warmed as a waiting child of the pool is: what the first message then costs is a message's. */
+/* The child evaluates once before the first message, as a waiting child of the pool does. So the measured time is
+ * the time of a message alone. */
 static void echo(int channel)
 {
     char byte;
@@ -57,7 +59,7 @@ int px_baseline_run(struct px_zygote *zygote, const struct px_clone_request *req
     int64_t before = px_now_ns();
     if (with_echo)
         PyOS_BeforeFork();
-    /* The echoing child is the supervisor's to reap, as a run's would be. */
+    /* The supervisor must reap the echoing child, as it reaps the child of a run. */
     pid_t pid = px_clone3((namespaces ? px_child_namespaces(zygote) : 0) | (with_echo ? CLONE_PARENT : 0),
                           with_echo ? 0 : SIGCHLD, NULL);
     if (pid == 0) {

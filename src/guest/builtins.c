@@ -9,7 +9,7 @@
 #include "guest/pyobject_access.h"
 
 static PyObject *real_open;
-static PyObject *file_name; /* "file" */
+static PyObject *file_name; /* the string "file" */
 
 /* ---- exit, quit, help ---- */
 
@@ -21,7 +21,7 @@ static int add_missing(PyObject *builtins, const char *name, PyObject *value)
     return PyDict_GetItemString(builtins, name) ? 0 : PyDict_SetItemString(builtins, name, value);
 }
 
-/* As site.py makes them. */
+/* Makes exit, quit and help as site.py makes them. */
 static int add_site_builtins(PyObject *builtins)
 {
     static const char end[] = "Ctrl-D (i.e. EOF)";
@@ -37,7 +37,8 @@ static int add_site_builtins(PyObject *builtins)
 
 /* ---- open ---- */
 
-/* The descriptor of a standard stream, or -1. There is no /proc here that these links could lead to. */
+/* Returns the descriptor of a standard stream, or -1. On a host these paths are links to /proc/self/fd; the
+ * sandbox's /proc has no such folder. */
 static int stream_of(PyObject *file)
 {
     static const struct {
@@ -113,6 +114,6 @@ static int wrap_open(PyObject *builtins)
 
 int px_builtins_prepare(void)
 {
-    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed reference */
     return builtins && add_site_builtins(builtins) == 0 ? wrap_open(builtins) : -1;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One child, from the clone to its end. The order is the point of this file:
+/* The life of one child, from the clone to its end. The order of the steps matters:
  *
- *   1. workspace                                   needs the capabilities of the new namespace
- *   2. descriptors: 0 stdin, 1 stdout, 2 stderr, 3 the channel, nothing else
- *   3. the interpreter mended after the fork, reseeded, warmed
- *   4. limits, capabilities dropped, Landlock, seccomp     irreversible
- *   5. LOCKED is sent; only now is a byte read that a caller chose
+ *   1. attach the workspace: needs the capabilities of the new user namespace
+ *   2. place the descriptors: 0 stdin, 1 stdout, 2 stderr, 3 the channel; close all others
+ *   3. repair the interpreter after the fork, reseed its generators, warm it
+ *   4. enter limits, drop capabilities, enter Landlock and seccomp: none of these can be undone
+ *   5. send LOCKED; only after this does the child read bytes that a caller chose
  *
- * Until 5 a failure is reported as SETUP_ERROR; the host accepts none after LOCKED. */
+ * Up to step 5 a failure is reported as SETUP_ERROR. The host accepts no SETUP_ERROR after LOCKED. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -44,10 +44,10 @@
 #define CHANNEL_FD 3
 #define IN_FLIGHT_RESERVE 512
 
-/* The user namespace gets no id map: the script sees itself as the overflow id (65534), and
- * what it makes in its workspace belongs to the run's user all the same, since permission is
- * the workspace's own user namespace's business (user_namespaces(7)). Maps would cost three
- * writes to /proc, 50 µs of a run. */
+/* The user namespace gets no id map, because writing the maps means three writes to /proc, which would cost each
+ * run 50 µs. Without a map the script sees itself as the overflow id (65534). Its files in the workspace still
+ * belong to the run's user, since the workspace's own user namespace decides about permissions there
+ * (user_namespaces(7)). */
 uint64_t px_child_namespaces(const struct px_zygote *zygote)
 {
     return (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? 0 : CLONE_NEWUSER) |
@@ -55,9 +55,9 @@ uint64_t px_child_namespaces(const struct px_zygote *zygote)
            (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) ? 0 : CLONE_NEWNS);
 }
 
-/* Where glibc keeps the thread's id, which a raw clone leaves stale: pthread_kill, abort and
- * robust mutexes use it. PR_GET_TID_ADDRESS needs CONFIG_CHECKPOINT_RESTORE; without it the
- * number is looked for in the thread's descriptor. */
+/* Returns where glibc keeps the thread's id. A raw clone leaves the parent's id there, but pthread_kill, abort and
+ * robust mutexes use it. PR_GET_TID_ADDRESS needs a kernel with CONFIG_CHECKPOINT_RESTORE; on other kernels this
+ * searches the thread's descriptor for the number. */
 static int *thread_id_address(void)
 {
     static int *address;
@@ -80,8 +80,8 @@ static void fail(int channel, pyexec_error *error)
     _exit(EXIT_FAILURE);
 }
 
-/* The workspace is seen at its path; a read-only one through a second, read-only mount over
- * the first, whose descriptor the host writes through. */
+/* Mounts the workspace at its path. A read-only workspace gets a second, read-only mount over the first one: the
+ * host still writes through the descriptor of the first. */
 static int attach_workspace(const struct px_clone_request *request, const struct px_mountpoint *point, int mount,
                             pyexec_error *error)
 {
@@ -101,8 +101,8 @@ static int attach_workspace(const struct px_clone_request *request, const struct
     return 0;
 }
 
-/* stdin is a /dev/null of this process's own: the flags and locks of an open file description
- * that runs shared would carry from one to the next. */
+/* Each child opens /dev/null for its stdin itself. Runs that shared an open file description would also share its
+ * flags and locks. */
 static int place_descriptors(const int *fds, pyexec_error *error)
 {
     int high[4];
@@ -121,7 +121,8 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
 {
     if (px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
         return 0;
-    /* Without a root of its own the child sees the host's: only the interpreter's part of it. */
+    /* Without a mount namespace the child still sees the host's root, so Landlock allows only the paths that the
+     * interpreter needs. */
     bool own_root = !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
     px_auto_fd int root = own_root ? px_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     px_auto_fd int workspace = -1;
@@ -130,7 +131,7 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
     struct px_landlock_rules rules = {
         .root = root,
         .paths = own_root ? NULL : (const char *const *)zygote->readable.items,
-        /* The import system lists the folders that it looks into. */
+        /* The import system lists the folders that it searches. */
         .folders = own_root ? NULL : (const char *const *)zygote->trees,
         .workspace = workspace,
         .workspace_write = request->workspace_write,
@@ -142,9 +143,9 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
     return 0;
 }
 
-/* Descriptors in flight are counted for a user, its other runs and pyexec itself included, and each
- * sender is refused when they are more than its own limit (unix(7), ETOOMANYREFS). So a run's limit
- * stays below ours, by more than one message holds: it can't use ours up. */
+/* The kernel counts a user's descriptors in flight, including those of its other runs and of pyexec itself. It
+ * refuses a sender when the count is above the sender's own limit (unix(7), ETOOMANYREFS). So a run's limit is
+ * lower than pyexec's by more descriptors than one message holds: a run is refused before pyexec is. */
 static uint64_t open_files_limit(uint64_t wanted)
 {
     struct rlimit ours;
@@ -161,7 +162,8 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     struct px_limits limits = {
         .address_space_bytes = request->address_space_bytes,
         .cpu_seconds = request->cpu_seconds,
-        /* With the reserve, until the run has been received: its message brings descriptors. */
+        /* The limit includes the reserve until the run has been received, because the run message brings
+         * descriptors. */
         .open_files = open_files_limit(request->open_files),
         .open_files_reserve = 0,
         .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
@@ -178,7 +180,7 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop the privileges");
     if (enter_landlock(zygote, request, error) < 0)
         return -1;
-    /* After Landlock, which needs descriptors. */
+    /* The limits come after Landlock, which needs descriptors itself. */
     if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_enter(&limits) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
     bool host_files = px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
@@ -197,7 +199,7 @@ static void set_open_files(const struct px_script *run, rlim_t below_hard)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* The script gets what its policy says; the guard lends the reserve to imports. */
+/* Limits the script to the descriptors of its policy. The guard lends the reserve to imports. */
 static void keep_reserve(const struct px_script *run)
 {
     set_open_files(run, px_open_files_reserve());
@@ -208,8 +210,9 @@ static void lend_reserve_for_receiving(const struct px_script *run)
     set_open_files(run, 0);
 }
 
-/* Waits for the host's next message or its end, without taking it; true with the kind of the
- * message's first field. The GIL is given up meanwhile, so that a session's threads go on. */
+/* Waits for the host's next message, or until the host closes the channel, and leaves the message unread. Returns
+ * true with the kind of the message's first field. Gives up the GIL while it waits, so that a session's threads
+ * can run. */
 static bool message_follows(bool session, uint16_t *ret_kind)
 {
     ssize_t n = px_recv(CHANNEL_FD, ret_kind, sizeof *ret_kind, MSG_PEEK | MSG_DONTWAIT);
@@ -222,7 +225,7 @@ static bool message_follows(bool session, uint16_t *ret_kind)
     return n == sizeof *ret_kind;
 }
 
-/* The same past answers of tool calls, which came when their run had ended. */
+/* Does the same, but first drops answers to tool calls that arrived after their run had ended. */
 static bool more_follows(bool session, uint16_t *ret_kind)
 {
     bool follows;
@@ -232,8 +235,9 @@ static bool more_follows(bool session, uint16_t *ret_kind)
     return follows;
 }
 
-/* What was sent to stop a call may have come after its end. It is pending by now, since the host had
- * sent it before this call's message; what is to stop this one comes after READY. */
+/* A signal that was meant to stop the last call may arrive after that call's end. It is pending by now, because
+ * the host sent it before this call's message, so it can be dropped here. The host sends a signal for this call
+ * only after READY. */
 static int drop_stop(const struct px_script *run)
 {
     if (!(run->flags & PX_RUN_FLAG_DROP_STOP))
@@ -242,8 +246,8 @@ static int drop_stop(const struct px_script *run)
     return px_wire_put(run->out, PX_RESULT_READY, NULL, 0) == 0 && px_wire_flush(run->out) == 0 ? 0 : -1;
 }
 
-/* One run, or the calls of a session. After the last the host reads this process's facts while
- * it still has its memory, and then kills it: what ends the wait is that, or the host's end. */
+/* Serves one run, or all calls of a session. After the last one this process waits: the host first reads facts
+ * about it while its memory still exists, and then kills it. The wait also ends when the host ends. */
 static void serve_runs(const struct px_zygote *zygote)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
@@ -251,13 +255,13 @@ static void serve_runs(const struct px_zygote *zygote)
     uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID), (uint64_t)px_clock_ns(CLOCK_REALTIME)};
     bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 && px_wire_flush(&writer) == 0;
     int status = 1;
-    bool lent = true; /* by lock_down() */
+    bool lent = true; /* lock_down() has lent the reserve */
     while (more) {
         if (px_script_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
             break;
         if (lent)
             keep_reserve(&run);
-        /* Without a mount namespace the directory does not exist; stay in /. */
+        /* Without a mount namespace the directory does not exist, and the child stays in "/". */
         if (run.working_dir && chdir(run.working_dir) < 0 && !px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
             break;
         status = px_script_execute(&run);
@@ -278,7 +282,8 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     pyexec_error error = {0};
     if (px_zygote_lacks(zygote, PX_LAYER_PID_NAMESPACE))
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    /* A process group of its own: one is visible across PID namespaces. */
+    /* A session of its own gives the child its own process group. kill(0, …) signals the whole group of the caller,
+     * also its members in other PID namespaces (kill(2)). */
     setsid();
     sigset_t blocked;
     px_launch_end_signals(&blocked);

@@ -13,7 +13,7 @@ static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static uint64_t limit;
 static struct px_wire_writer writer;
 
-/* Whether a quarter of the limit can't be had any more. */
+/* True if a quarter of the limit can't be mapped any more. */
 static bool used_up(void)
 {
     if (limit == UINT64_MAX)
@@ -25,11 +25,12 @@ static bool used_up(void)
     return false;
 }
 
-/* The disposition is the default again (SA_RESETHAND), so a second fault in here ends it, and
- * so does the first when this returns to the instruction that faulted. */
+/* SA_RESETHAND has already restored the default action. So a second fault in this function ends the process, and
+ * so does the first one: when this function returns, the same instruction faults again. */
 static void on_crash(int number)
 {
-    /* abort() raises SIGABRT and then, as PID 1, faults: the first says what it was. */
+    /* abort() first raises SIGABRT and then, in a process that is PID 1, causes a fault. The first signal tells
+     * the reason. */
     static volatile sig_atomic_t told;
     if (told)
         return;
@@ -46,7 +47,8 @@ static void on_crash(int number)
 
 int px_crash_install(int channel, uint64_t address_space_bytes)
 {
-    /* For a stack that has overflowed: sigaltstack(2). AVX-512 and AMX frames are large. */
+    /* The handler needs its own stack because the thread's stack may have overflowed (sigaltstack(2)). AVX-512 and
+     * AMX make signal frames large. */
     static char stack[65536];
     stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND | SA_NODEFER)};

@@ -10,12 +10,13 @@
 #include "guest/signals.h"
 #include "guest/tools/guest_tools.h"
 
-static PyObject *names; /* its global names */
+static PyObject *names; /* the global names of the embedded Python code */
 static bool loaded_all;
 
-/* ---- What it is given ---- */
+/* ---- Functions for the Python code ---- */
 
-/* The module, imported by the sandbox itself: with the parts after the dots, not the first. */
+/* Imports a module for the sandbox itself, past the script's policy. For "a.b" this returns the module a.b, where
+ * __import__ would return a. */
 static PyObject *load(PyObject *self, PyObject *name)
 {
     (void)self;
@@ -45,11 +46,11 @@ static PyMethodDef given[] = {
     {"fired", fired, METH_NOARGS, NULL},
 };
 
-/* ---- Loading it ---- */
+/* ---- Loading the Python code ---- */
 
 int px_embedded_prepare(void)
 {
-    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed reference */
     px_auto_object PyObject *copy = builtins ? PyDict_Copy(builtins) : NULL;
     names = PyDict_New();
     if (!names || !copy || PyDict_SetItemString(names, "__builtins__", copy) < 0)
@@ -68,7 +69,7 @@ static int add_functions(PyMethodDef *definitions, size_t count)
     return 0;
 }
 
-/* Whether source i has been compiled. */
+/* compiled[i] is true after source i has been compiled. */
 static bool compiled[16];
 
 static int compile_source(size_t i)
@@ -124,7 +125,7 @@ static int load_file(const char *file)
 
 static PyObject *call_loaded(const char *name, PyObject *arguments, PyObject *keywords)
 {
-    PyObject *function = PyDict_GetItemString(names, name); /* borrowed */
+    PyObject *function = PyDict_GetItemString(names, name); /* borrowed reference */
     if (!function) {
         PyErr_Format(PyExc_RuntimeError, "pyexec has lost its function %s", name);
         return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parts of the guest as an extension module of an ordinary interpreter, for guest_test.py: the policy of
- * imports and the marks of tracebacks, without a sandbox around them. */
+/* Parts of the guest as an extension module of an ordinary interpreter, for guest_test.py: it tests the policy of
+ * imports and the marks in tracebacks without a sandbox. */
 #include <string.h>
 
 #include "guest/guard/denial.h"
@@ -18,7 +18,7 @@ PyMODINIT_FUNC PyInit_pyexec_guest_test(void);
 static struct px_script run;
 static struct px_wire_writer channel;
 
-/* prepare(folder, …): what a zygote does once; code below the folders is the standard library's. */
+/* prepare(folder, …): what a zygote does once. Code below the folders counts as the standard library. */
 static PyObject *prepare(PyObject *self, PyObject *folders)
 {
     static char *trees[TREES_MAX + 1];
@@ -38,7 +38,8 @@ static PyObject *prepare(PyObject *self, PyObject *folders)
     Py_RETURN_NONE;
 }
 
-/* arm(flags, allowed, banned, descriptor): the policy holds, and denials go to the descriptor. */
+/* arm(flags, allowed, banned, descriptor): the policy is in force from here on, and denials are written to the
+ * descriptor. */
 static PyObject *arm(PyObject *self, PyObject *arguments)
 {
     static char empty[] = "";
@@ -69,7 +70,7 @@ static PyObject *disarm(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* caret(entry, line, filename, source): the lines of a traceback's entry, with their marks. */
+/* caret(entry, line, filename, source): returns the lines of one traceback entry, with their marks. */
 static PyObject *caret(PyObject *self, PyObject *arguments)
 {
     (void)self;

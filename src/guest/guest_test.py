@@ -24,7 +24,7 @@ class Imports(unittest.TestCase):
         self.addCleanup(self.theirs.close)
 
     def run_cell(self, code, flags=guest.WHITELIST, allowed=(), banned=()):
-        """The names of a script's code under the policy."""
+        """Returns the names of a script's code that ran under the policy."""
         names = {"__name__": "__main__", "__builtins__": __builtins__}
         compiled = compile(code, "<cell>", "exec", dont_inherit=True)
         guest.arm(flags, frozenset(allowed), frozenset(banned), self.theirs.fileno())
@@ -35,7 +35,7 @@ class Imports(unittest.TestCase):
         return names
 
     def denials(self):
-        """(line, what, hint) of each report to the host."""
+        """Returns (line, what, hint) of each report to the host."""
         found = []
         while True:
             try:
@@ -142,7 +142,7 @@ class Carets(unittest.TestCase):
     ]
 
     def both(self, source):
-        """The lines of the innermost entry: ours, and those of the standard library."""
+        """Returns the lines of the innermost traceback entry: ours, and those of the standard library."""
         filename, source = "<caret %d>" % hash(source), source + "\n"       # 3.11's traceback wants whole lines
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         try:
@@ -162,7 +162,7 @@ class Carets(unittest.TestCase):
                 self.assertEqual(ours, theirs)
 
     def test_the_operator_is_marked(self):
-        # 3.11 itself marks the parenthesis.
+        # Python 3.11 also marks the parenthesis.
         self.assertEqual(self.both("x = (1 + 2) / (3 - 3) + 1")[0], "    x = (1 + 2) / (3 - 3) + 1\n        ~~~~~~~~^~~~~~~~~\n")
         self.assertEqual(self.both("x = 1 / 0 + 1")[0], "    x = 1 / 0 + 1\n        ~~^~~\n")
         self.assertEqual(self.both("x = [1, 2][7] + 1")[0], "    x = [1, 2][7] + 1\n        ~~~~~~^^^\n")
@@ -179,7 +179,7 @@ class Carets(unittest.TestCase):
         self.assertEqual(guest.caret(entry, 7, "<elsewhere>", "1 / 0"), "")
 
     def test_positions_beyond_the_source_mark_nothing(self):
-        """The file may have changed since it was compiled."""
+        """The file may have changed after it was compiled."""
         try:
             exec(compile("x = 1 / 0 + 1", "<changed>", "exec"), {})
         except ZeroDivisionError as error:

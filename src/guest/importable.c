@@ -16,7 +16,7 @@
 
 struct module_search {
     const struct px_importable_sink *sink;
-    char base[PATH_MAX]; /* resolved; links must stay below it */
+    char base[PATH_MAX]; /* the folder after links are resolved; links must stay below it */
 };
 
 static void close_folder(DIR **folder)
@@ -25,8 +25,8 @@ static void close_folder(DIR **folder)
         closedir(*folder);
 }
 
-/* The next name that does not begin with a dot, with its path. ".libs" is where wheels kept their
- * shared libraries. */
+/* Returns the next name that does not begin with a dot, and its path. ".libs" is allowed: older wheels have their
+ * shared libraries there. */
 static const char *next_name(DIR *folder, const char *parent, char path[PATH_MAX])
 {
     const struct dirent *entry;
@@ -45,7 +45,7 @@ static bool ends_with(const char *name, const char *suffix)
     return length > wanted && strcmp(name + length - wanted, suffix) == 0;
 }
 
-/* The length of the identifier that a name begins with. Letters beyond ASCII count. */
+/* Returns the length of the identifier at the start of a name. Characters beyond ASCII count as letters. */
 static size_t identifier_length(const char *name)
 {
     size_t length = 0;
@@ -54,7 +54,7 @@ static size_t identifier_length(const char *name)
     return isdigit((unsigned char)name[0]) ? 0 : length;
 }
 
-/* "x.py", "x.pyc", "x.so", "x.cpython-311-x86_64-linux-gnu.so". */
+/* Accepts "x.py", "x.pyc", "x.so" and "x.cpython-311-x86_64-linux-gnu.so". */
 static bool is_module_name(const char *name)
 {
     size_t length = identifier_length(name);
@@ -105,7 +105,7 @@ static bool is_system(const char *path)
     return false;
 }
 
-/* The folders directly below /home, and those that the machine's accounts have. */
+/* True for the folders directly below /home and for the home folders of the machine's accounts. */
 static bool is_home(const char *path)
 {
     if (strncmp(path, "/home/", 6) == 0 && !strchr(path + 6, '/'))
@@ -128,7 +128,7 @@ bool px_importable_is_shared(const char *folder)
     return !realpath(folder, resolved) || is_system(resolved) || is_home(resolved);
 }
 
-/* Whether a link leads to something below the search that has no dot name on its way. */
+/* True if a link leads to a path below the folder, and no name on this path begins with a dot. */
 static bool link_stays_inside(const struct module_search *search, const char *path)
 {
     char resolved[PATH_MAX];
@@ -136,7 +136,7 @@ static bool link_stays_inside(const struct module_search *search, const char *pa
            !strstr(resolved + strlen(search->base), "/.");
 }
 
-/* Whether a file or folder may be given out, as far as links go; its mode in `ret_mode`. */
+/* True if no link of this file or folder leads outside, so that scripts may see it. Its mode is in `ret_mode`. */
 static bool stays_inside(const struct module_search *search, const char *path, mode_t *ret_mode)
 {
     struct stat status;
@@ -166,8 +166,8 @@ static bool has_dot_name(const char *folder, int depth)
     return false;
 }
 
-/* All that belongs to a package. A name that is made in the folder later appears in a folder that
- * is added whole, so one that has dot names already is not. */
+/* Adds everything that belongs to a package. A folder that is added whole also shows names that are made in it
+ * later. So a folder that has dot names already is added entry by entry. */
 static int add_tree(const struct module_search *search, const char *folder, int depth)
 {
     if (!has_dot_name(folder, depth))
@@ -202,7 +202,7 @@ static bool is_package(const char *folder)
     return false;
 }
 
-/* Beside a package, and needed to load it or to ask for its version. */
+/* A folder beside a package that is needed to load the package or to read its version. */
 static bool is_companion(const char *name)
 {
     return ends_with(name, ".dist-info") || ends_with(name, ".egg-info") || ends_with(name, ".libs");
@@ -210,7 +210,8 @@ static bool is_companion(const char *name)
 
 static int add_importable(const struct module_search *search, const char *folder, bool namespaces, int depth);
 
-/* A folder whose name is an identifier. A virtual environment or a repository is no namespace package. */
+/* Adds a folder whose name is an identifier. A virtual environment or a repository does not count as a namespace
+ * package. */
 static int add_subfolder(const struct module_search *search, const char *folder, bool namespaces, int depth)
 {
     if (is_package(folder))
@@ -252,7 +253,7 @@ int px_importable_folder(const struct px_importable_sink *sink, const char *fold
     return add_importable(&search, folder, !px_importable_is_shared(folder), 0);
 }
 
-/* The files of a module, whose path may lack the suffix. */
+/* Adds the files of a module. The suffix may be missing in `path`. */
 static int add_module(const struct module_search *search, const char *path)
 {
     char folder[PATH_MAX], found[PATH_MAX];

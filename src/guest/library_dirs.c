@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the interpreter needs of the host's files: its own library, that of site when it is not
- * isolated, the shared libraries that it maps, and of other folders of sys.path what can be imported
- * from them. Nothing else is bound. */
+/* Finds the host's files that the interpreter needs: its own library, the site-packages when it is not isolated,
+ * the shared libraries that it maps, and what can be imported from the other folders of sys.path. No other files
+ * are bound into the sandbox. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,18 +19,18 @@
 #include "guest/pyobject_access.h"
 #include "guest/zygote.h"
 
-/* Files and folders that are shown one by one; each is a mount that every child copies. */
+/* The most files and folders that are shown one by one: each is a mount, and every child copies all mounts. */
 #define ITEMS_MAX 1000
 
 struct collector {
     struct px_zygote *zygote;
     struct px_root *root;
     pyexec_error *error;
-    struct px_paths trees; /* for the guard */
+    struct px_paths trees; /* library folders, for the guard */
     char stdlib[PATH_MAX];
     const char *prefixes[4]; /* sys.prefix and the like */
     size_t items;
-    bool shared; /* the items at hand lie in a folder that others' code shares */
+    bool shared; /* the folder of these items also holds files of others */
 };
 
 static int remember(struct px_paths *paths, const char *path, bool *ret_new, pyexec_error *error)
@@ -51,8 +51,8 @@ static int remember(struct px_paths *paths, const char *path, bool *ret_new, pye
     return 0;
 }
 
-/* Remembers a path by the name that code has it by and by the one that files in it resolve to, where
- * a link leads to the interpreter. */
+/* Remembers a path as it is given, and also as it is after links are resolved: when a link leads to the
+ * interpreter, files below it have the resolved path. */
 static int remember_both(struct px_paths *paths, const char *path, bool *ret_new, pyexec_error *error)
 {
     bool also;
@@ -62,7 +62,7 @@ static int remember_both(struct px_paths *paths, const char *path, bool *ret_new
     return *ret_new && realpath(path, resolved) ? remember(paths, resolved, &also, error) : 0;
 }
 
-/* What scripts may read. */
+/* Lets scripts read this path. */
 static int add_readable(struct collector *collector, const char *path)
 {
     bool new;
@@ -87,7 +87,7 @@ static int add_item(void *data, const char *path)
     return collector->shared ? add_tree(collector, path) : add_readable(collector, path);
 }
 
-/* Code below a project folder is library code, for the guard; of a shared folder only its items are. */
+/* For the guard all code below a project folder is library code. In a shared folder only the items are. */
 static int add_folder(struct collector *collector, const char *path)
 {
     bool new;
@@ -95,7 +95,7 @@ static int add_folder(struct collector *collector, const char *path)
     return collector->shared ? 0 : remember_both(&collector->trees, path, &new, collector->error);
 }
 
-/* For `pyexec doctor`: a NUL after each path, those that fit. */
+/* Adds a path to the list for `pyexec doctor`, with a NUL after it. Paths that do not fit are only counted. */
 static void list_item(void *data, const char *path)
 {
     struct collector *collector = data;
@@ -119,7 +119,7 @@ static bool below_prefix(const struct collector *collector, const char *path)
     return false;
 }
 
-/* The interpreter's site-packages, or what lies in them. */
+/* True for the interpreter's site-packages, and for paths inside it. */
 static bool is_site(const struct collector *collector, const char *path)
 {
     static const char *const names[] = {"/site-packages", "/dist-packages"};
@@ -145,7 +145,7 @@ static bool is_stdlib(const struct collector *collector, const char *path)
             (strncmp(last, "/python3", 8) == 0 && strcmp(last + length - 4, ".zip") == 0));
 }
 
-/* Whether it is a regular file that begins with these four bytes. */
+/* True if this is a regular file that begins with these four bytes. */
 static bool begins_with(const char *path, const char magic[4])
 {
     char found[4] = "";
@@ -155,7 +155,7 @@ static bool begins_with(const char *path, const char magic[4])
            px_pread(fd, found, sizeof found, 0) == sizeof found && memcmp(found, magic, sizeof found) == 0;
 }
 
-/* zipimport's files. */
+/* True for a ZIP file, from which zipimport imports. */
 static bool is_archive(const char *path)
 {
     return begins_with(path, "PK\3\4");
@@ -173,7 +173,8 @@ static int add_entry(struct collector *collector, const char *path)
     return add_folder(collector, path) < 0 ? -1 : px_importable_folder(&sink, path);
 }
 
-/* The bytes of a str, in `ret`; false when it is none or too long. */
+/* Copies an absolute path from a str to `ret`. Returns false when the object is no str, or the path is too long or
+ * relative. */
 static bool path_of(PyObject *object, char ret[PATH_MAX])
 {
     px_auto_object PyObject *bytes = object && PyUnicode_Check(object) ? PyUnicode_EncodeFSDefault(object) : NULL;
@@ -182,7 +183,7 @@ static bool path_of(PyObject *object, char ret[PATH_MAX])
     return text && snprintf(ret, PATH_MAX, "%s", text) < PATH_MAX && ret[0] == '/';
 }
 
-/* The entries of sys.path: those of the standard library first, or the others. */
+/* Adds the entries of sys.path: the ones of the standard library, or all others. */
 static int add_python_path(struct collector *collector, bool stdlib)
 {
     PyObject *list = PySys_GetObject("path");
@@ -209,7 +210,7 @@ static int add_target(struct collector *collector, PyObject *object)
     return add_folder(collector, path) < 0 ? -1 : px_importable_target(&sink, path);
 }
 
-/* The values of a dictionary: paths, or lists of them. */
+/* Adds the values of a dictionary: paths, or lists of paths. */
 static int add_targets(struct collector *collector, PyObject *mapping)
 {
     px_auto_object PyObject *values = mapping && PyDict_Check(mapping) ? PyDict_Values(mapping) : NULL;
@@ -231,8 +232,8 @@ static PyObject *attribute(PyObject *object, const char *name)
     return value;
 }
 
-/* Editable installs whose packages are not on sys.path (PEP 660): setuptools' finder has its paths in
- * its module, that of the package "editables" (hatchling, pdm) in its class. */
+/* Adds editable installs whose packages are not on sys.path (PEP 660). The finder of setuptools has its paths in
+ * its module; the finder of the package "editables" (hatchling, pdm) has them in its class. */
 static int add_editables(struct collector *collector)
 {
     PyObject *finders = PySys_GetObject("meta_path"), *modules = PySys_GetObject("modules");
@@ -251,7 +252,7 @@ static int add_editables(struct collector *collector)
     return 0;
 }
 
-/* The interpreter's own library folders, or the system's: `pyexec` shows them whole. */
+/* True for a library folder of the interpreter or of the system: scripts see such a folder whole. */
 static bool is_library_folder(const struct collector *collector, const char *folder)
 {
     static const char *const system[] = {"/lib",       "/lib32",         "/lib64",           "/usr/lib",  "/usr/lib32",
@@ -263,8 +264,9 @@ static bool is_library_folder(const struct collector *collector, const char *fol
     return below_prefix(collector, folder) && strncmp(last, "/lib", 4) == 0;
 }
 
-/* A folder with a mapped library: all of it, or the shared libraries in it. Other files may be called
- * like one (x.sock, x.sops.json), and a link like one may lead to any file. */
+/* Adds a folder that has a mapped library: the whole folder, or only the shared libraries in it. The name of a
+ * file does not prove that it is a library (x.sock, x.sops.json), and a link with such a name may lead to any
+ * file, so the content is checked. */
 static int add_library_folder(struct collector *collector, const char *folder)
 {
     if (is_library_folder(collector, folder))
@@ -283,7 +285,7 @@ static int add_library_folder(struct collector *collector, const char *folder)
     return result;
 }
 
-/* Other names of the C library's folder, by which the loader looks for further libraries. */
+/* Adds other paths of the C library's folder, where the loader looks for more libraries. */
 static int add_loader_folders(struct collector *collector, const char *folder)
 {
     char alias[600];
@@ -322,9 +324,9 @@ static int add_libraries(struct collector *collector)
     return result;
 }
 
-/* Libraries ask /proc/self/exe which program they are in; TensorFlow ends the process without an answer,
- * and without a command line. threadpoolctl reads maps where there is a /proc/self. Both files are empty. There
- * is nothing else in this /proc. */
+/* Libraries read /proc/self/exe to learn which program runs them. TensorFlow ends the process when there is none,
+ * or when there is no /proc/self/cmdline. threadpoolctl reads /proc/self/maps when /proc/self exists. Both files
+ * are empty here, and this /proc has no other entries. */
 static int read_program(const struct px_zygote *zygote, char target[PATH_MAX])
 {
     ssize_t n = readlinkat(zygote->proc, "self/exe", target, PATH_MAX - 1);
@@ -360,7 +362,7 @@ int px_library_dirs_show_program(const struct px_zygote *zygote, int folder)
 
 static int add_files(struct collector *collector)
 {
-    /* The locale of LANG is among them, for setlocale(LC_ALL, ""). */
+    /* setlocale(LC_ALL, "") needs the locale that LANG names. */
     static const char *const always[] = {"/etc/ld.so.cache", "/usr/share/zoneinfo", "/usr/lib/locale/C.utf8",
                                          "/usr/lib/locale/C.UTF-8"};
     static const char *const online[] = {
@@ -388,7 +390,7 @@ static int add_files(struct collector *collector)
     return px_root_add_folder(collector->root, "/workspace", collector->error) < 0 ? -1 : add_program(collector);
 }
 
-/* The folder of the standard library, from a module that every interpreter has loaded. */
+/* Finds the folder of the standard library from `encodings`, which every interpreter has loaded. */
 static void find_stdlib(struct collector *collector)
 {
     px_auto_object PyObject *module = px_pyobject_module("encodings");
@@ -400,7 +402,7 @@ static void find_stdlib(struct collector *collector)
         *collector->stdlib = '\0';
 }
 
-/* Landlock alone keeps the rest of the host's tree away then. */
+/* Without a mount namespace only Landlock keeps scripts away from the rest of the host's files. */
 static int add_system_readable(struct collector *collector)
 {
     static const char *const system[] = {"/lib",       "/lib64",           "/usr/lib",

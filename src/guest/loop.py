@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# The event loop of top-level await: one for a run, and one for all calls of a session. It runs only
-# while a call runs; tasks that are left wait for the next call.
+# The event loop of top-level await: one loop for a run, and one for all calls of a session. It runs only
+# during a call; tasks that are not finished wait for the next call.
 
 kept_loop = None
 
 
 def script_loop(asyncio):
-    """The loop that the script made its own, or None."""
+    """Returns the loop that the script itself has set, or None."""
     warnings = load("warnings")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -17,7 +17,7 @@ def script_loop(asyncio):
 
 
 def open_loop():
-    """The loop, which get_event_loop() returns too."""
+    """Returns the loop, and sets it so that get_event_loop() returns it too."""
     global kept_loop
     asyncio = load("asyncio")
     if kept_loop is None or kept_loop.is_closed():
@@ -29,7 +29,7 @@ def open_loop():
 
 
 def turn(loop):
-    """One round of what is ready."""
+    """Runs the callbacks that are ready, once."""
     loop.call_soon(loop.stop)
     loop.run_forever()
 
@@ -40,7 +40,8 @@ def await_value(coroutine):
     try:
         return loop.run_until_complete(task)
     except BaseException:
-        # A limit or an interrupt that came between two steps: the cell must not go on in a later call.
+        # A limit or an interrupt may come between two steps of the cell. The cell must not continue in a
+        # later call, so its task is cancelled.
         if not task.done():
             task.cancel()
             for _ in range(3):
@@ -49,12 +50,13 @@ def await_value(coroutine):
 
 
 async def inside(code, names):
-    """A part without await of a cell that has one elsewhere: the loop runs for it too."""
+    """Runs a part of a cell that has no await, when another part of the cell has one: the loop runs for
+    both."""
     return eval(code, names)
 
 
 def create_task(coroutine, keywords):
-    """asyncio.create_task() where no loop runs: a later cell awaits the task."""
+    """Does what asyncio.create_task() does when no loop runs: a later cell can await the task."""
     asyncio, threading = load("asyncio"), load("threading")
     if asyncio._get_running_loop() is None and threading.current_thread() is threading.main_thread():
         return open_loop().create_task(coroutine, **keywords)
@@ -62,7 +64,8 @@ def create_task(coroutine, keywords):
 
 
 def begin_call():
-    """asyncio.run() takes the thread's loop away at its end: a later call has one again."""
+    """Sets the thread's loop again. asyncio.run() has removed it at its end, and a later call needs
+    one."""
     asyncio = load("asyncio")
     if kept_loop is not None and not kept_loop.is_closed():
         asyncio.set_event_loop(kept_loop)
@@ -73,7 +76,7 @@ def begin_call():
 
 
 def end_loop():
-    """What asyncio.run() does at its end."""
+    """Ends the loop as asyncio.run() does at its end."""
     if kept_loop is None or kept_loop.is_closed():
         return
     asyncio = load("asyncio")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The extension module's entry, and what the limited API lacks. */
+/* The entry of the extension module, and replacements for what the limited API lacks. */
 #include <dlfcn.h>
 
 #include "guest/python.h"
@@ -24,7 +24,7 @@ PyMODINIT_FUNC PyInit_pyexec_guest(void);
 
 PyMODINIT_FUNC PyInit_pyexec_guest(void)
 {
-    /* ISO C has no conversion from void * to a function pointer; POSIX's dlsym needs one. */
+    /* ISO C has no conversion from void * to a function pointer, but POSIX's dlsym() needs one. */
     *(void **)&px_python.add_audit_hook = dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
     *(void **)&px_python.gilstate_check = dlsym(RTLD_DEFAULT, "PyGILState_Check");
     PyObject *hexversion = PySys_GetObject("hexversion");

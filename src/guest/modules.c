@@ -17,13 +17,13 @@ static struct {
     struct px_source *sources;
     PyObject *lines_cache; /* linecache.cache */
     PyObject *real_getfile, *real_create_task;
-    PyObject *path_entry; /* of sys.path, made here */
+    PyObject *path_entry; /* the entry of sys.path that was added here */
     bool begun;
 } state;
 
 /* ---- linecache ---- */
 
-/* The lines as linecache keeps those of a file. */
+/* Returns the lines of a source as linecache keeps the lines of a file. */
 static PyObject *lines_of(struct px_source *source)
 {
     size_t length;
@@ -38,7 +38,7 @@ static PyObject *lines_of(struct px_source *source)
     return TAKE_PTR(lines);
 }
 
-/* Without a time of change, so that checkcache() keeps it. */
+/* The entry has no modification time, so checkcache() does not drop it. */
 static int publish(struct px_source *source)
 {
     px_auto_object PyObject *lines = lines_of(source);
@@ -79,7 +79,7 @@ static bool defines_class(const struct px_source *source, const char *name)
     return false;
 }
 
-/* The cell that a class of the script was defined in last: new reference, or NULL. */
+/* Returns the file name of the cell that last defined a class of the script: a new reference, or NULL. */
 static PyObject *file_of_class(PyObject *type)
 {
     px_auto_buffer struct px_buffer name = {0};
@@ -112,7 +112,7 @@ static PyObject *getfile(PyObject *self, PyObject *object)
     return file;
 }
 
-/* Puts a function of ours in the place of one of the module's. */
+/* Replaces a function of the module with ours. */
 static int replace(PyObject *module, PyMethodDef *definition, PyObject **real)
 {
     *real = PyObject_GetAttrString(module, definition->ml_name);
@@ -163,7 +163,7 @@ static int tell_asyncio(PyObject *package)
     return wrapper ? PyObject_SetAttrString(package, "create_task", wrapper) : -1;
 }
 
-/* ---- As they are imported ---- */
+/* ---- When they are imported ---- */
 
 static struct {
     const char *name;
@@ -176,7 +176,7 @@ static struct {
     {"asyncio", tell_asyncio, NULL, false},
 };
 
-/* One that is still being loaded lacks what is to be changed, and is looked at again. */
+/* A module that is still being loaded lacks the functions to replace. It is tried again after the next import. */
 void px_modules_note_import(void)
 {
     PyObject *type, *value, *traceback;
@@ -201,20 +201,20 @@ int px_modules_prepare(void)
 
 /* ---- sys.path ---- */
 
-/* A module that an earlier call wrote may be newer than the list that importlib keeps of the folder. */
+/* importlib keeps a list of the folder's files. A module that an earlier call wrote may be newer than that list. */
 static void forget_listing(PyObject *entry)
 {
-    PyObject *caches = PySys_GetObject("path_importer_cache"); /* borrowed */
+    PyObject *caches = PySys_GetObject("path_importer_cache"); /* borrowed reference */
     if (caches && PyDict_Check(caches) && PyDict_DelItem(caches, entry) < 0)
         PyErr_Clear();
 }
 
-/* The working directory of the run is the last entry, so that its files hide no other module. */
+/* Makes the run's working directory the last entry of sys.path, so that its files hide no other module. */
 static int set_path_entry(const struct px_script *run)
 {
     if (run->files == PX_FILES_NONE || !*run->workspace)
         return 0;
-    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    PyObject *path = PySys_GetObject("path"); /* borrowed reference */
     if (!path || !PyList_Check(path))
         return 0;
     px_auto_object PyObject *entry = PyUnicode_DecodeFSDefault(*run->working_dir ? run->working_dir : run->workspace);
@@ -239,7 +239,7 @@ static bool is_below(PyObject *path, const char *workspace)
            px_path_below(px_buffer_shown(&text), workspace);
 }
 
-/* Where the module is, or would be loaded from. */
+/* True if the module is below the workspace, or would be loaded from there. */
 static bool spec_is_below(PyObject *spec, const char *workspace)
 {
     px_auto_object PyObject *origin = PyObject_GetAttrString(spec, "origin");
@@ -287,7 +287,7 @@ int px_modules_begin(const struct px_script *run, struct px_source *sources)
         return -1;
     if (!again || !state.real_create_task)
         return 0;
-    /* A script that has damaged asyncio can go on without an event loop. */
+    /* A failure is ignored: a script that has damaged asyncio can still run without an event loop. */
     px_auto_object PyObject *none = px_embedded_call_file("loop.py", "begin_call", PyTuple_New(0));
     PyErr_Clear();
     return 0;

@@ -18,7 +18,7 @@ static void close_folder(DIR **folder)
         closedir(*folder);
 }
 
-/* The next entry of a folder without "." and ".."; NULL at the end (errno is 0) or on failure. */
+/* Returns the next entry of a folder, without "." and "..". Returns NULL at the end (errno is 0) or on failure. */
 static const struct dirent *next_entry(DIR *folder)
 {
     const struct dirent *entry;
@@ -29,7 +29,7 @@ static const struct dirent *next_entry(DIR *folder)
     return entry;
 }
 
-/* An empty file or folder for px_mountpoint_make() to mount on, or a copy of a symbolic link. */
+/* Makes an empty file or folder that px_mountpoint_make() mounts on, or a copy of a symbolic link. */
 static int make_entry(int tmpfs, int folder, const struct dirent *entry)
 {
     if (entry->d_type == DT_DIR)
@@ -46,7 +46,7 @@ static int make_entry(int tmpfs, int folder, const struct dirent *entry)
     return file < 0 ? -1 : 0;
 }
 
-/* Makes the folders of `rest`, a relative path. */
+/* Makes all folders of `rest`, a relative path. */
 static int make_folders(int tmpfs, const char *rest)
 {
     char part[PX_WORKSPACE_PATH_MAX];
@@ -74,7 +74,7 @@ static int fill_tmpfs(const struct px_mountpoint *point, const char *rest)
     return errno ? -1 : make_folders(point->tmpfs, rest);
 }
 
-/* The length of the part of `path` that exists. */
+/* Returns the length of the part of `path` that exists. */
 static size_t existing_length(const char *path)
 {
     char part[PX_WORKSPACE_PATH_MAX];
@@ -123,7 +123,7 @@ void px_mountpoint_done(struct px_mountpoint *point)
     px_close_fd(&point->tmpfs);
 }
 
-/* Shows the entries of the covered folder in the tmpfs that lies over it. */
+/* Shows the entries of the covered folder in the tmpfs that covers it. */
 static int bind_entries(int tmpfs, DIR *covered)
 {
     const struct dirent *entry;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The last expression is found in the syntax tree. Both parts are compiled from the tree,
- * so that the source is parsed, and warned about, once. Where the tree's conversion is less
- * able than the compiler, the parts are compiled from their text:
- *
- *  - compile(tree) of 3.9 to 3.11 allows a third of the nesting that compile(text) does;
- *  - before 3.11 nothing stops making the tree, nor before 3.9 reading it, from running out of
- *    C stack: code long enough for that is compiled as text first, which does check. */
+/* Finds the last expression of the code in the syntax tree. Both parts are compiled from the tree, so that the
+ * source is parsed once and warnings appear once. Sometimes the compiler can do more with text than with a tree,
+ * and then the parts are compiled from their text:
+ * - compile(tree) of 3.9 to 3.11 allows a third of the nesting that compile(text) allows;
+ * - before 3.11 making the tree, and before 3.9 also reading it, can use up the C stack without a check. Code that
+ * is long enough for that is first compiled as text, which does check. */
 #include "guest/program.h"
 
 #include <stdlib.h>
@@ -16,15 +15,15 @@
 
 #define TOP_LEVEL_AWAIT 0x2000 /* PyCF_ALLOW_TOP_LEVEL_AWAIT, since 3.8 */
 #define COROUTINE 0x80         /* CO_COROUTINE */
-#define SAFE_LENGTH_38 8000    /* bytes of code whose tree fits 8 MiB of stack */
+#define SAFE_LENGTH_38 8000    /* code of so many bytes has a tree that fits 8 MiB of stack */
 #define SAFE_LENGTH_310 100000
 
 static struct {
     PyObject *compile;
-    PyObject *flags, *ast_flags; /* of every compilation to code, and to a tree */
+    PyObject *flags, *ast_flags; /* flags for compiling to code, and to a tree */
     PyObject *Expr, *Expression, *Constant;
-    long future_mask; /* co_flags that stand for __future__ features */
-    long futures;     /* those of a session's earlier cells */
+    long future_mask; /* bits of co_flags for __future__ features */
+    long futures;     /* the features that earlier cells of a session chose */
 } kept;
 
 void px_program_done(struct px_program *program)
@@ -45,11 +44,11 @@ static int collect_future_flags(void)
             return -1;
         kept.future_mask |= PyLong_AsLong(flag);
     }
-    /* Two features have CO_NESTED, which compile() takes too, and 0. */
+    /* Two features have other flags, CO_NESTED and 0, which compile() accepts too. */
     return count < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
-/* Replaces the flags by those with these features. */
+/* Sets the compile flags for these __future__ features. */
 static int set_futures(long futures)
 {
     px_auto_object PyObject *flags = PyLong_FromLong(TOP_LEVEL_AWAIT | futures);
@@ -79,7 +78,7 @@ int px_program_prepare(void)
     return collect_future_flags();
 }
 
-/* What is being compiled. */
+/* The code that is being compiled, and where the result goes. */
 struct task {
     PyObject *text, *filename;
     struct px_source *source;
@@ -109,7 +108,7 @@ static long futures_of(const struct px_program *program)
     return program->body && px_pyobject_int(program->body, px_name.co_flags, &flags) ? flags & kept.future_mask : 0;
 }
 
-/* __future__ features hold for the last expression too. */
+/* The statements' __future__ features also hold for the last expression. */
 static PyObject *value_flags(const struct px_program *program)
 {
     return PyLong_FromLong(TOP_LEVEL_AWAIT | kept.futures | futures_of(program));
@@ -131,8 +130,8 @@ static bool place_of(const struct task *task, PyObject *node, PyObject *line_nam
     return true;
 }
 
-/* The parts cut out of the source; line numbers are kept, columns of the value's first line
- * are not. */
+/* Cuts the two parts out of the source and compiles each. Line numbers stay right; column numbers in the value's
+ * first line do not. */
 static int compile_cut(const struct task *task, PyObject *statement)
 {
     long line, end_line;
@@ -168,7 +167,7 @@ static int compile_value(const struct task *task, PyObject *expression)
     return task->ret->value ? 0 : -1;
 }
 
-/* A lone string is the module's docstring as well as its value. */
+/* A string that is the only statement is both the module's docstring and its value. */
 static bool is_docstring(PyObject *body, PyObject *expression)
 {
     if (PyList_Size(body) != 1 || (PyObject *)Py_TYPE(expression) != kept.Constant)
@@ -190,7 +189,7 @@ static int compile_split(const struct task *task, PyObject *tree, PyObject *body
         count--;
     }
     if (count > 0 && !(task->ret->body = compile_as(task, tree, px_name.exec, kept.flags))) {
-        /* A docstring that isn't UTF-8 is refused by 3.13, but is a value all the same. */
+        /* 3.13 refuses a docstring that isn't UTF-8, but it still is a value. */
         if (!docstring || too_deep())
             return -1;
         PyErr_Clear();
@@ -198,7 +197,7 @@ static int compile_split(const struct task *task, PyObject *tree, PyObject *body
     return compile_value(task, expression);
 }
 
-/* Whether a semicolon follows the statement, which hides its value as in notebooks. */
+/* True if a semicolon follows the statement. It hides the value, as in notebooks. */
 static bool ends_with_semicolon(const struct task *task, PyObject *statement)
 {
     long line;
@@ -233,7 +232,7 @@ static int compile_tree(const struct task *task, PyObject *tree)
     return has_value ? compile_cut(task, statement) : compile_whole(task);
 }
 
-/* Whether the code's tree could be too deep for the C stack of a version that doesn't check. */
+/* True if the code's tree could use up the C stack in a Python version that does not check. */
 static bool needs_check(const struct px_source *source)
 {
     return source->length > SAFE_LENGTH_310  ? px_python.version < 0x030b

@@ -58,10 +58,10 @@ bool px_pyobject_text(struct px_buffer *to, PyObject *string, size_t limit)
         Py_INCREF(string);
         part = string;
     } else {
-        /* A character is a byte or more: no more of them can be needed. */
+        /* Each character takes at least one byte in UTF-8, so `limit` characters are enough. */
         part = PyUnicode_Substring(string, 0, (Py_ssize_t)limit);
     }
-    /* The UTF-8 encoder knows this error handler itself: no registry, none of the script's. */
+    /* The UTF-8 encoder implements this error handler itself, so no handler that the script registered is called. */
     px_auto_object PyObject *bytes = part ? PyUnicode_AsEncodedString(part, "utf-8", "backslashreplace") : NULL;
     char *text = NULL;
     Py_ssize_t length = 0;

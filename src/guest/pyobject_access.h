@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading Python objects that a script may have shaped: attributes and texts that run the
- * script's code, raise, lie or are huge. Nothing here raises or leaves an exception behind,
- * and nothing is looked up in a module or namespace that the script can change. */
+/* Reads Python objects whose behaviour a script may have changed: reading an attribute or a text can run the
+ * script's code, raise, give a false answer or be huge. No function here raises or leaves an exception set, and
+ * none looks a name up in a module or namespace that the script can change. */
 #ifndef PX_GUEST_PYOBJECT_ACCESS_H
 #define PX_GUEST_PYOBJECT_ACCESS_H
 
@@ -19,7 +19,7 @@ static inline void px_drop_object(PyObject **object)
 }
 #define px_auto_object px_auto(px_drop_object)
 
-/* Interned names, so that an attribute costs no string: px_name.tb_next. */
+/* Interned names, so that reading an attribute makes no new string. Use: px_name.tb_next. */
 /* clang-format off */
 #define PX_NAMES(NAME) \
     NAME(__annotations__) NAME(__builtins__) NAME(__dict__) NAME(__doc__) NAME(__loader__) NAME(__main__) NAME(__name__) \
@@ -37,26 +37,26 @@ struct px_names {
 };
 extern struct px_names px_name;
 
-/* Zygote: makes the names. 0, or -1 with a Python exception set. */
+/* Called in the zygote: makes the names. Returns 0, or -1 with a Python exception set. */
 int px_pyobject_prepare(void);
 
-/* A new reference, or NULL. */
+/* Returns a new reference, or NULL. */
 PyObject *px_pyobject_attribute(PyObject *object, PyObject *name);
 
-/* The attribute when it is an int that fits. */
+/* Returns true with the value when the attribute is an int that fits. */
 bool px_pyobject_int(PyObject *object, PyObject *name, long *ret);
 
-/* The module when it is loaded: a new reference, or NULL. Imports nothing. */
+/* Returns the module if it has been loaded: a new reference, or NULL. Imports nothing. */
 PyObject *px_pyobject_module(const char *name);
 
-/* Appends the str `string` as UTF-8, lone surrogates as "\udc80", at most `limit` bytes of it
- * and no half character. Whether that was all of it. */
+/* Appends the str `string` as UTF-8, with lone surrogates as "\udc80": at most `limit` bytes, and never half a
+ * character. Returns true if that was the whole string. */
 bool px_pyobject_text(struct px_buffer *to, PyObject *string, size_t limit);
 
-/* The attribute's text, when it is a str. */
+/* Appends the text of an attribute. Returns false when the attribute is not a str. */
 bool px_pyobject_text_attribute(struct px_buffer *to, PyObject *object, PyObject *name, size_t limit);
 
-/* convert(object), PyObject_Str or PyObject_Repr; NULL when it raised or gave no str. */
+/* Returns convert(object), where `convert` is PyObject_Str or PyObject_Repr. NULL when it raised or gave no str. */
 PyObject *px_pyobject_convert(PyObject *object, PyObject *(*convert)(PyObject *));
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Python.h for the limited API: one build for CPython 3.8 and later. What is not in the
- * limited API is taken by dlsym at run time, with a fallback (guest/module.c). */
+/* Python.h for the limited API, so that one build works with CPython 3.8 and later. Functions that are not in the
+ * limited API are looked up with dlsym() at run time, and each has a fallback (guest/module.c). */
 #ifndef PX_GUEST_PYTHON_H
 #define PX_GUEST_PYTHON_H
 
@@ -11,11 +11,11 @@
 #include <Python.h>
 #include <stdbool.h>
 
-/* Not declared by every 3.8-level header; NULL where the interpreter lacks it. */
+/* The headers of the 3.8 level do not declare all of these. NULL where the interpreter lacks the function. */
 struct px_python {
     int (*add_audit_hook)(int (*hook)(const char *, PyObject *, void *), void *userdata);
     int (*gilstate_check)(void);
-    int version; /* 0x030b for 3.11 */
+    int version; /* the version, such as 0x030b for 3.11 */
 };
 extern struct px_python px_python;
 
@@ -24,7 +24,7 @@ static inline bool px_has_gil(void)
     return px_python.gilstate_check && px_python.gilstate_check();
 }
 
-/* A flag of compile(): the tree, no code. PyCF_ONLY_AST is not in the limited API. */
+/* A flag of compile(): make the syntax tree and no code. PyCF_ONLY_AST is not in the limited API. */
 #define PX_COMPILE_ONLY_AST 0x400
 
 #endif

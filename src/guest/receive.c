@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The run message, unpacked. The host is trusted, but its lengths are checked all the same:
- * a slip there must end this child and nothing else. */
+/* Reads the run message. The host is trusted, but this checks the lengths that it sends all the same: an error in
+ * the host must end only this child. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,12 +20,12 @@
 struct intake {
     struct px_script *run;
     struct px_buffer tools, code, variables, filename, workspace, working_dir;
-    uint64_t tools_length, code_length, variables_length; /* in memory files */
+    uint64_t tools_length, code_length, variables_length; /* lengths of the parts that are in memory files */
     bool has_tools, has_code, has_variables, has_input, ended;
-    int fds[4]; /* those files and stdin, as far as they come */
+    int fds[4]; /* those memory files and stdin, those that have arrived */
     size_t fd_count;
     size_t env_count, env_capacity;
-    PyObject *allowed, *banned; /* lists; frozensets once complete */
+    PyObject *allowed, *banned; /* lists; they become frozensets at the end */
 };
 
 static void intake_done(struct intake *in)
@@ -175,7 +175,7 @@ static int take_field(struct intake *in, const struct px_wire_field *field)
     return -1;
 }
 
-/* One packet; the message's descriptors come with the first. */
+/* Reads one packet. The descriptors of the message come with its first packet. */
 static int take_packet(int channel, char *packet, struct intake *in)
 {
     size_t count = 0, offset = 0;
@@ -221,7 +221,8 @@ static int read_files(struct intake *in)
     return in->has_variables ? read_file(in, tools + code, in->variables_length, &in->variables) : 0;
 }
 
-/* As it was opened here: with none of the flags that F_SETFL sets (fcntl(2)). */
+/* True if the descriptor is still as it was opened here: /dev/null without any flag that F_SETFL can set
+ * (fcntl(2)). */
 static bool is_null_device(int fd)
 {
     const int settable = O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
@@ -230,7 +231,7 @@ static bool is_null_device(int fd)
            (fcntl(fd, F_GETFL) & (O_ACCMODE | settable)) == O_RDONLY;
 }
 
-/* The call's standard input, in place of what is there; none is /dev/null. */
+/* Replaces descriptor 0 with the standard input of this call. A call without input gets /dev/null. */
 static int place_input(const struct intake *in)
 {
     in->run->new_input = in->has_input || !is_null_device(0);

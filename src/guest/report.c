@@ -21,9 +21,10 @@
 #define RESERVE_BYTES (2u << 20)
 #define SUGGESTION_MAX 1024
 #define ADVICE_MAX 2048
-#define TRACEBACK_KEPT (16u << 10) /* for whoever reads the result; all of it is on stderr */
+#define TRACEBACK_KEPT (16u << 10) /* bytes of the traceback in the result; stderr has all of it */
 
-/* Address space that is given back when the script has used up all of it. Never touched. */
+/* Address space that nothing uses. It is given back when the script has used up all the rest, so that the error
+ * can be reported. */
 static void *reserve;
 
 void px_report_done(struct px_report *report)
@@ -78,8 +79,8 @@ int px_report_value(struct px_report *report, const struct px_script *run, PyObj
 
 /* ---- Exceptions ---- */
 
-/* The pending exception as an instance with its traceback: new reference, never NULL unless
- * memory for even that is missing. */
+/* Takes the pending exception as an instance with its traceback: a new reference. NULL only when there is not even
+ * memory for that. */
 static PyObject *take_exception(void)
 {
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
@@ -131,7 +132,8 @@ static void describe(struct px_report *report, const struct px_script *run, PyOb
         px_pyobject_text(&report->message, message, value_limit(run));
 }
 
-/* As Python does it: nothing or None is 0, an int is itself, all else is printed. */
+/* Follows Python's rules for sys.exit(): no value or None means 0, an int is the exit code, and everything else is
+ * printed to stderr. */
 static void describe_exit(struct px_report *report, PyObject *exception, const struct px_script *run)
 {
     px_auto_object PyObject *code = px_pyobject_attribute(exception, px_name.code);
@@ -140,7 +142,7 @@ static void describe_exit(struct px_report *report, PyObject *exception, const s
     px_auto_object PyObject *text = px_pyobject_convert(code ? code : exception, PyObject_Str);
     if (code && PyLong_Check(code)) {
         long number = PyLong_AsLong(code);
-        PyErr_Clear(); /* one that is too large counts as -1 */
+        PyErr_Clear(); /* a number that is too large counts as -1 */
         report->exit_code = (int)(number & 0xFF);
         if (report->exit_code == 0)
             return;
@@ -182,7 +184,8 @@ void px_report_exception(struct px_report *report, const struct px_script *run, 
         px_buffer_add(&report->printed, px_buffer_shown(&report->traceback), report->traceback.length);
         px_traceback_squeeze(&report->traceback, TRACEBACK_KEPT);
     }
-    /* Its frames' variables end here, and with them files are closed and __del__ is run. */
+    /* The exception holds the last references to the variables of its frames. Releasing them closes files and runs
+     * __del__ methods. */
     bool allowed = px_signals_allow(true);
     Py_DECREF(exception);
     px_signals_allow(allowed);

@@ -33,7 +33,7 @@ static struct {
     PyObject *run_exit_functions;
 } kept;
 
-static const struct px_script *current; /* for px_script_abort() */
+static const struct px_script *current; /* the run that px_script_abort() ends */
 
 /* ---- Zygote ---- */
 
@@ -45,10 +45,10 @@ static PyObject *keep(const char *module_name, const char *name)
 
 int px_script_prepare(void)
 {
-    PyObject *module = PyImport_AddModule("__main__"); /* borrowed */
+    PyObject *module = PyImport_AddModule("__main__"); /* borrowed reference */
     if (!module || !(kept.names = PyModule_GetDict(module)))
         return -1;
-    /* The module and so its dictionary outlive sys.modules['__main__']. */
+    /* These references keep the module and its dictionary alive when the script deletes sys.modules['__main__']. */
     Py_INCREF(module);
     Py_INCREF(kept.names);
     kept.builtins = PyImport_ImportModule("builtins");
@@ -78,7 +78,7 @@ void px_script_reseed(void)
 {
     call_seed("random");
     call_seed("numpy.random");
-    /* OpenSSL notices a fork by the process id, and children of one zygote all have id 1. */
+    /* OpenSSL notices a fork by a new process id, but all children of one zygote have the process id 1. */
     px_auto_object PyObject *ssl = px_pyobject_module("_ssl");
     char bytes[32];
     if (ssl && px_random_bytes(bytes, sizeof bytes) == 0) {
@@ -115,7 +115,7 @@ static int apply_environment(const struct px_script *run)
             return -1;
     if (!has_zone)
         return 0;
-    /* An interpreter that starts with TZ set has it in time.timezone too. */
+    /* An interpreter that is started with TZ set also has it in time.timezone. */
     tzset();
     px_auto_object PyObject *module = px_pyobject_module("time");
     px_auto_object PyObject *result = module ? PyObject_CallMethod(module, "tzset", NULL) : NULL;
@@ -123,7 +123,7 @@ static int apply_environment(const struct px_script *run)
     return 0;
 }
 
-/* `names` as those of a module __main__ that was just made from a string. */
+/* Gives `names` the names that a new module __main__ has. */
 static int reset_names(PyObject *names)
 {
     PyObject *const none[] = {px_name.__doc__, px_name.__loader__, px_name.__package__, px_name.__spec__};
@@ -147,7 +147,7 @@ static struct px_source source_of(const struct px_script *run)
         .code = run->code,
         .length = run->code_length,
     };
-    /* A byte order mark, which Python skips in a file. */
+    /* Python skips a byte order mark at the start of a file. */
     if (source.length >= 3 && !memcmp(source.code, "\xEF\xBB\xBF", 3)) {
         source.code += 3;
         source.length -= 3;
@@ -157,7 +157,7 @@ static struct px_source source_of(const struct px_script *run)
 
 /* ---- The script ---- */
 
-static bool awaited; /* the loop of loop.py may hold tasks */
+static bool awaited; /* the event loop of loop.py may hold tasks */
 
 static PyObject *await_value(PyObject *coroutine)
 {
@@ -188,12 +188,13 @@ static int evaluate(const struct px_program *program, PyObject *names, const str
     }
     if (program->value && !(value = evaluate_code(program->value, names, awaits)))
         return -1;
-    /* As the interactive interpreter's display hook. */
+    /* The display hook of the interactive interpreter also keeps the last value in `_`. */
     if (value && value != Py_None && run->flags & PX_RUN_FLAG_SESSION)
         PyDict_SetItemString(kept.builtins_names, "_", value);
     if (value && value != Py_None && px_report_value(report, run, value) < 0)
         return -1;
-    /* A signal that came during the last call is the script's, not the report's. */
+    /* A signal that came during the last call is raised here, so that it counts for the script and not for the
+     * report. */
     return PyErr_CheckSignals();
 }
 
@@ -203,7 +204,7 @@ static bool was_stopped(const struct px_report *report)
     return report->outcome == PX_OUTCOME_MEMORY || strcmp(px_buffer_shown(&report->type), "KeyboardInterrupt") == 0;
 }
 
-/* At a cell's end, as Jupyter does it, and also after an exception. */
+/* Shows figures at the end of a cell, as Jupyter does, also after an exception. */
 static void show_figures(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     px_signals_allow(true);
@@ -223,7 +224,8 @@ static void run_code(const struct px_script *run, PyObject *names, struct px_sou
     unsigned fired = px_signals_fired();
     int failed = compiled < 0 ? -1 : evaluate(&program, names, run, report);
     px_signals_allow(false);
-    /* A tree takes up to a hundred times its source: shorter code can only be too deep. */
+    /* A syntax tree takes up to a hundred times the memory of its source. So if the source is shorter than that, a
+     * MemoryError means that the code is nested too deeply. */
     bool small = !run->memory_bytes || source->length < run->memory_bytes / 128;
     if (failed < 0)
         px_report_exception(report, run, source, compiled < 0 && small);
@@ -240,7 +242,7 @@ static void flush_streams(void)
     px_signals_allow(allowed);
 }
 
-/* Straight to the descriptor: sys.stderr may be the script's. */
+/* Writes to the descriptor and not to sys.stderr, which the script may have replaced. */
 static void print_error(struct px_report *report)
 {
     if (!report->printed.length)
@@ -250,8 +252,8 @@ static void print_error(struct px_report *report)
     px_buffer_done(&report->printed);
 }
 
-/* Waits for the threads that are not daemons. A limit that ends the waiting is the script's
- * error, if it has none yet. From 3.13 on the exception is swallowed there: raise it again. */
+/* Waits for the threads that are not daemons. If a limit ends this wait, that is the script's error, unless it has
+ * one already. From 3.13 on threading._shutdown() swallows the exception, so it is raised again here. */
 static void join_threads(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     px_auto_object PyObject *threading = PyImport_GetModule(px_name.threading);
@@ -269,7 +271,7 @@ static void join_threads(const struct px_script *run, struct px_source *source, 
     print_error(report);
 }
 
-/* Sets the names to None in the order of _PyModule_ClearDict(): destructors run, files close. */
+/* Sets all names to None, in the order of _PyModule_ClearDict(). This runs destructors and closes files. */
 static void clear_names(PyObject *names, bool private)
 {
     px_auto_object PyObject *keys = PyDict_Keys(names);
@@ -286,7 +288,7 @@ static void clear_names(PyObject *names, bool private)
     PyErr_Clear();
 }
 
-/* Cancels what top-level await has left running, as asyncio.run() does. */
+/* Cancels the tasks that top-level await has left unfinished, as asyncio.run() does. */
 static void end_loop(const struct px_script *run, struct px_source *source, struct px_report *report)
 {
     if (!awaited)
@@ -304,7 +306,7 @@ static void end_script(const struct px_script *run, struct px_source *source, st
     end_loop(run, source, report);
     join_threads(run, source, report);
     px_auto_object PyObject *result = PyObject_CallObject(kept.run_exit_functions, NULL);
-    PyErr_Clear(); /* it has printed what they raised */
+    PyErr_Clear(); /* atexit has already printed the exceptions of its functions */
     clear_names(kept.names, true);
     clear_names(kept.names, false);
     flush_streams();
@@ -353,7 +355,7 @@ static int execute_call(struct px_script *run)
     flush_streams();
     px_tools_end();
     px_report_send(&report, run);
-    /* What threads are refused between calls belongs to none of them. */
+    /* A refusal in a thread between two calls belongs to neither call. */
     px_denial_arm(NULL);
     px_display_arm(NULL, NULL);
     return report.exit_code;
@@ -366,7 +368,7 @@ int px_script_execute(struct px_script *run)
     return run->flags & PX_RUN_FLAG_SESSION ? execute_call(run) : execute_once(run);
 }
 
-/* ---- Warming up, and the sudden end ---- */
+/* ---- Warming up, and ending early ---- */
 
 static void warm(const char *code)
 {
@@ -404,7 +406,7 @@ void px_script_abort(enum px_outcome outcome, int exit_code)
     if (!current)
         _exit(exit_code);
     if (!px_has_gil())
-        PyGILState_Ensure(); /* kept to the end: no other thread may send any more */
+        PyGILState_Ensure(); /* held until _exit(), so that no other thread sends anything */
     px_signals_allow(false);
     struct px_report report = {.outcome = outcome, .exit_code = exit_code};
     px_streams_flush(false);

@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One execution inside the interpreter: from the run message to the result message.
- *
- * px_script_prepare() is called once in the zygote, while it is still single-threaded and before
- * any child; px_script_warm() by a child before it says "ready"; px_script_execute() in a locked
- * child, once (stateless run). Everything is C: the script may have replaced any Python
- * object, so nothing here looks a builtin up after the script has begun; what is needed is
- * kept from px_script_prepare() on. */
+/* One execution inside the interpreter: from the run message to the result message. The zygote calls
+ * px_script_prepare() once, while it has one thread and no children; a child calls px_script_warm() before it says
+ * "ready", and px_script_execute() once it is locked: one time, or for each call of a session. The code here is C:
+ * the script may have replaced any Python object, so after the script has begun nothing here looks a builtin up.
+ * px_script_prepare() keeps the objects that are needed. */
 #ifndef PX_GUEST_SCRIPT_H
 #define PX_GUEST_SCRIPT_H
 
-#include "base/file_access.h" /* enum px_files only: the guest links no jansson */
+#include "base/file_access.h" /* only enum px_files is used: the guest links no jansson */
 #include "guest/python.h"     /* Py_LIMITED_API and Python.h */
 #include "protocol/wire.h"
 
-/* The run message, unpacked. Strings are owned; sets are frozensets of str. */
+/* The contents of the run message. The struct owns the strings; the sets are frozensets of str. */
 struct px_script {
     uint32_t flags; /* PX_RUN_FLAG_… */
-    char *code;     /* terminated */
+    char *code;     /* ends with a NUL */
     size_t code_length;
     char *filename; /* "<cell>" */
     uint64_t max_value;
-    char *variables; /* JSON: name to value; "" when there are none */
+    char *variables; /* JSON, names and their values; "" when there are none */
     size_t variables_length;
     char *tools; /* a JSON array; "" when there are none */
     size_t tools_length;
@@ -31,36 +29,36 @@ struct px_script {
     char *workspace;   /* "" when there is none */
     char *working_dir; /* absolute; the child has already changed to it */
     PyObject *allowed, *banned;
-    bool new_input;             /* descriptor 0 is another than it was */
-    char **env;                 /* NAME=VALUE, NULL-terminated */
+    bool new_input;             /* descriptor 0 is not the same as in the last call */
+    char **env;                 /* NAME=VALUE, with NULL at the end */
     struct px_wire_writer *out; /* the channel to the host */
 };
 
-/* Unpacks the messages of the channel into *run, blocking; what *run holds of the run before is
- * freed, but imports that are to stay. 0, or -1 when the host is gone or
- * the message is not ours (the child then exits). Owned by the child module. */
+/* Reads the run message from the channel into *run, and waits for it. First frees what *run holds of the last run,
+ * except sets of imports that stay the same. Returns 0, or -1 when the host is gone or the message is not valid;
+ * the child then exits. */
 int px_script_receive(int channel, struct px_script *run);
 
-/* Zygote: keeps the builtins needed, imports _ast, installs the Python-level handlers of
- * PX_SIGNAL_TIMEOUT, PX_SIGNAL_CPU (raise TimeoutError) and the default SIGINT handler, and
- * makes sys.stdout and sys.stderr line-buffered. 0, or -1 with a Python exception set. */
+/* Called in the zygote: keeps the builtins that are needed, imports _ast, installs the Python-level handlers of
+ * PX_SIGNAL_TIMEOUT and PX_SIGNAL_CPU (which raise TimeoutError) and the default SIGINT handler, and makes
+ * sys.stdout and sys.stderr line-buffered. Returns 0, or -1 with a Python exception set. */
 int px_script_prepare(void);
 
-/* Child, just after the clone: fresh state for the generators that it shares with its siblings
- * (random, numpy.random, OpenSSL). What reads urandom needs none. */
+/* Called in the child, just after the clone: gives new random state to the generators whose state it shares with
+ * its siblings (random, numpy.random, OpenSSL). Generators that read /dev/urandom need none. */
 void px_script_reseed(void);
 
-/* Child, before lock-down: compiles, evaluates and reprs constant code through the same path,
- * so that copy-on-write faults are paid ahead of the request. */
+/* Called in the child, before lock-down: compiles, evaluates and prints constant code on the same path as a
+ * script's, so that the copy-on-write faults happen before a request comes. */
 void px_script_warm(void);
 
-/* Child, locked: runs the script, flushes, and sends the whole result up to DONE. Returns the
- * exit status for _exit(); never raises. In a session (PX_RUN_FLAG_SESSION) the names of __main__,
- * threads and modules stay for the next call; the environment is as before after it. */
+/* Called in the locked child: runs the script, flushes the streams, and sends the whole result up to DONE. Returns
+ * the exit status for _exit(); never raises. In a session (PX_RUN_FLAG_SESSION) the names of __main__, threads and
+ * modules stay for the next call, and the environment is restored afterwards. */
 int px_script_execute(struct px_script *run);
 
-/* Ends the run at once from anywhere in the child (the SIGSYS handler): flushes the standard
- * streams as far as that works, sends `outcome` and `exit_code` and DONE, and calls _exit. */
+/* Ends the run at once from anywhere in the child (the SIGSYS handler calls this): flushes the standard streams as
+ * far as possible, sends `outcome`, `exit_code` and DONE, and calls _exit. */
 void px_script_abort(enum px_outcome outcome, int exit_code) __attribute__((noreturn));
 
 #endif

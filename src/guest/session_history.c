@@ -11,7 +11,7 @@
 #define CELLS_BYTES (4u << 20)
 
 static struct px_source *newest;
-static size_t cells, bytes; /* held */
+static size_t cells, bytes; /* of the cells that are kept */
 
 static void free_cells(struct px_source *cell)
 {
@@ -26,7 +26,7 @@ static void free_cells(struct px_source *cell)
     }
 }
 
-/* Keeps what is below both bounds; only at twice a bound, so that a call seldom pays for it. */
+/* Drops the oldest cells until both limits hold. It starts only at twice a limit, so that few calls pay for it. */
 static void drop_oldest(void)
 {
     if (cells < 2 * CELLS_MAX && bytes < 2 * CELLS_BYTES)

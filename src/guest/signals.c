@@ -12,7 +12,7 @@ static struct {
     uint64_t timeout_ms;
     uint64_t cpu_seconds;
     unsigned fired;
-    char text[256]; /* of the last one */
+    char text[256]; /* the exception of the last signal */
 } state;
 
 void px_signals_limits(const struct px_script *run)
@@ -88,7 +88,7 @@ void px_signals_drop(void)
 
 int px_signals_prepare(void)
 {
-    struct sigaction nudge = {.sa_handler = do_nothing}; /* no SA_RESTART */
+    struct sigaction nudge = {.sa_handler = do_nothing}; /* no SA_RESTART, so that the signal interrupts a wait */
     static PyMethodDef timeout = {"timeout_limit", on_timeout, METH_VARARGS, NULL};
     static PyMethodDef cpu = {"cpu_limit", on_cpu, METH_VARARGS, NULL};
     px_auto_object PyObject *module = PyImport_ImportModule("_signal");
@@ -96,7 +96,7 @@ int px_signals_prepare(void)
         return -1;
     px_auto_object PyObject *on_timeout_object = PyCFunction_New(&timeout, NULL);
     px_auto_object PyObject *on_cpu_object = PyCFunction_New(&cpu, NULL);
-    /* Python leaves SIGINT alone when it was started with it ignored. */
+    /* Python installs no handler for SIGINT when it was started with SIGINT ignored. */
     px_auto_object PyObject *on_interrupt = PyObject_GetAttrString(module, "default_int_handler");
     if (sigaction(PX_SIGNAL_NUDGE, &nudge, NULL) < 0 || install(module, PX_SIGNAL_TIMEOUT, on_timeout_object) < 0 ||
         install(module, PX_SIGNAL_CPU, on_cpu_object) < 0 || install(module, SIGINT, on_interrupt) < 0)

@@ -15,12 +15,12 @@ static const struct stream {
     {"stderr", "__stderr__", "<stderr>", "w", "backslashreplace"},
 };
 
-/* Held since before the script; it may have replaced them in sys. */
+/* References from before the script, which may replace these objects in sys. */
 static PyObject *streams[3], *flush[3], *io_module;
-static PyObject *sys_names, *stream_names[3]; /* sys's dictionary, and keys of it */
-static bool suspect[3];                       /* flushing has failed */
+static PyObject *sys_names, *stream_names[3]; /* the dictionary of sys, and keys of it */
+static bool suspect[3];                       /* flushing it has failed */
 
-/* As create_stdio() of the interpreter's start. */
+/* Makes a stream as create_stdio() does when the interpreter starts. */
 static PyObject *make_stream(PyObject *io, int fd, const struct stream *about)
 {
     const char *binary = *about->mode == 'r' ? "rb" : "wb";
@@ -70,7 +70,8 @@ bool px_streams_input_works(void)
 void px_streams_renew_input(void)
 {
     PyObject *fresh = make_stream(io_module, 0, &table[0]);
-    /* This runs Python code, which an interrupt can end; it is meant for the script. */
+    /* Making the stream runs Python code, so an interrupt can end it. The interrupt is meant for the script and is
+     * raised again later. */
     if (!fresh && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         PyErr_Clear();
         fresh = make_stream(io_module, 0, &table[0]);
@@ -95,8 +96,8 @@ static void flush_replaced(const struct stream *about, PyObject *original)
     PyErr_Clear();
 }
 
-/* Whether output goes where it did at first: the stream that was made here, and open. A closed one can't
- * be flushed, as is tried at the end of each call. */
+/* True if sys still has the stream that was made here, and it is open. Each call ends with a flush, and flushing a
+ * closed stream fails. So `closed` is read only after a flush has failed. */
 static bool output_works(int i)
 {
     if (PyDict_GetItem(sys_names, stream_names[i]) != streams[i])
@@ -116,7 +117,7 @@ void px_streams_restore_output(void)
             continue;
         flush_replaced(&table[i], streams[i]);
         PySys_SetObject(table[i].name, streams[i]);
-        suspect[i] = true; /* what was there may have closed it as it went */
+        suspect[i] = true; /* the replaced stream may have closed this one when it was deleted */
         px_auto_object PyObject *fresh = output_works(i) ? NULL : make_stream(io_module, i, &table[i]);
         px_auto_object PyObject *method = fresh ? PyObject_GetAttr(fresh, px_name.flush) : NULL;
         if (method) {
@@ -129,9 +130,9 @@ void px_streams_restore_output(void)
     }
 }
 
-/* File objects remember whether their descriptor could seek when first asked, and wrapping
- * sys.stdout.buffer anew, as scripts do, would then fail: they must first see a pipe, as the
- * child has, not the zygote's /dev/null. */
+/* A file object remembers whether its descriptor could seek when first asked. If that answer came from the
+ * zygote's /dev/null, wrapping sys.stdout.buffer again, as scripts do, would fail. So the streams are made on a
+ * pipe, which is what a child has. */
 int px_streams_prepare(void)
 {
     px_streams_flush(true);

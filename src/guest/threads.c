@@ -32,7 +32,7 @@ static PyMethodDef definitions[] = {
     STARTER(start_joinable_thread),
 };
 
-/* threading has a name of its own for them, when it is there already. */
+/* If threading has been imported, it has its own reference to the function. */
 static int replace(PyObject *module, PyObject *threading, PyMethodDef *definition)
 {
     px_auto_object PyObject *real = PyObject_GetAttrString(module, definition->ml_name);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The zygote's life: load, preload, enter the minimal root, drop to the run's id, and then
- * answer clone requests with forks until the host goes.
+/* The life of the zygote: load, preload, enter the minimal root, drop to the run's id, and then answer each clone
+ * request with a fork until the host closes the socket.
  *
- *   fd 3  the host's socket     closed in every child before anything else
+ *   fd 3  the host's socket     closed first in every child
  *   fd 4  the extension         closed at once
  *   fd 5  /proc of the host     read while starting, then closed
  *
- * It never runs a caller's code and never reads a byte that a child wrote: what it never held,
- * no memory scan in a child can find. It refuses to fork while it has a second thread. */
+ * The zygote never runs a caller's code and never reads a byte that a child wrote. So a child that scans its
+ * memory finds no data of other runs. The zygote does not fork while it has a second thread. */
 #include "guest/zygote.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@
 #define CLONE_NEWTIME 0x00000080
 #endif
 
-/* The pending Python exception as "Type: message". */
+/* Writes the pending Python exception as "Type: message" and clears it. */
 static void python_error(char *text, size_t size)
 {
     PyObject *type, *value, *traceback;
@@ -82,8 +82,9 @@ static int check_interpreter(pyexec_error *error)
     return 0;
 }
 
-/* A module that looks for it while it is imported, as threadpoolctl does, finds what it will find in
- * a run: nothing. The zygote has its own way there. */
+/* Hides /proc while modules are preloaded. A module that looks there during its import, as threadpoolctl does, must
+ * find the same as in a run: self/exe and two empty files. The zygote reads the host's /proc through its own
+ * descriptor. */
 static int hide_proc(const struct px_zygote *zygote, pyexec_error *error)
 {
     if (!zygote->start.preload_bytes || px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE))
@@ -118,7 +119,7 @@ static int import_preloads(const struct px_zygote *zygote, const char *names, py
     return 0;
 }
 
-/* Hide the zygote's command line (sys.argv, sys.orig_argv). */
+/* Hides the zygote's command line (sys.argv, sys.orig_argv). */
 static int hide_start(void)
 {
     PyObject *arguments = Py_BuildValue("[s]", "");
@@ -133,7 +134,7 @@ static int hide_start(void)
     return result;
 }
 
-/* One number after "key" in a file of /proc/self, or 0. */
+/* Returns the number after `key` in a file of /proc/self, or 0. */
 static uint64_t proc_number(const struct px_zygote *zygote, const char *file, const char *key)
 {
     char text[4096];
@@ -143,8 +144,8 @@ static uint64_t proc_number(const struct px_zygote *zygote, const char *file, co
     return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
-/* gc.freeze(): stops the garbage collector from writing to these objects, which would copy their pages in
- * every child. */
+/* Calls gc.freeze(): the garbage collector then no longer writes to these objects. Its writes would copy their
+ * pages in every child. */
 static void freeze_objects(void)
 {
     PyObject *gc = PyImport_ImportModule("gc");
@@ -154,8 +155,8 @@ static void freeze_objects(void)
     PyErr_Clear();
 }
 
-/* Started as root: from the interpreter's owner, whose files had to be read, to the run's id.
- * The capabilities over the own user namespace stay (capabilities(7), securebits). */
+/* When pyexec was started as root, the zygote began as the interpreter's owner, to read the interpreter's files.
+ * This changes to the run's id. The capabilities in its own user namespace stay (capabilities(7), securebits). */
 static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
 {
     if (!zygote->start.privileged)
@@ -165,13 +166,14 @@ static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
     if (prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0) < 0 || setresgid(1, 1, 1) < 0 ||
         setresuid(1, 1, 1) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't drop to the run's user id");
-    /* A change of ids clears it, and a child must be able to write its id map: prctl(2). */
+    /* A change of ids clears this flag, and then /proc/self belongs to root (prctl(2), proc(5)). The zygote must still
+     * be able to write self/timens_offsets. */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     zygote->run_uid = 1;
     return 0;
 }
 
-/* Children start with clocks that begin near 0: time_namespaces(7). */
+/* Enters a time namespace, so that the clocks of children begin near 0 (time_namespaces(7)). */
 static void enter_time_namespace(struct px_zygote *zygote)
 {
     char text[96];
@@ -205,7 +207,7 @@ static int find_landlock(struct px_zygote *zygote, pyexec_error *error)
     return px_layer_refuse(PX_LAYER_LANDLOCK, errno, zygote->start.allow_missing, &zygote->missing, error);
 }
 
-/* What the first display of a run needs is made ready once, for all that follow. */
+/* Prepares once what the first display of a run needs, for all runs that follow. */
 static void prepare_displays(void)
 {
     static bool ready;
@@ -218,7 +220,7 @@ static void prepare_displays(void)
 
 static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
 {
-    /* One of the preloads shows things. */
+    /* A preloaded module shows things. */
     if (px_embedded_is_loaded())
         prepare_displays();
     px_open_files_prepare(zygote->trees[zygote->stdlib_count] != NULL);
@@ -232,7 +234,7 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
     return 0;
 }
 
-/* Before the preloads, among which there may be libraries that show things. */
+/* Called before the preloads, because libraries that show things may be among them. */
 static int prepare_display(pyexec_error *error)
 {
     char text[512];
@@ -242,7 +244,7 @@ static int prepare_display(pyexec_error *error)
     return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the guest can't prepare displays: %s", text);
 }
 
-/* The part of the filter that a zygote can live with; children add the rest (seccomp.h). */
+/* Installs the part of the filter that a zygote can work with; children add the rest (seccomp.h). */
 static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
 {
     if (px_zygote_lacks(zygote, PX_LAYER_SECCOMP))
@@ -253,12 +255,12 @@ static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
     return px_layer_refuse(PX_LAYER_SECCOMP, errno, zygote->start.allow_missing, &zygote->missing, error);
 }
 
-/* When memory ends, the kernel's OOM killer takes a script before the host (proc(5), oom_score_adj).
- * Children inherit it, and lowering it takes a privilege that they do not have. */
+/* When the machine has no more memory, the kernel's OOM killer should end a script and not the host (proc(5),
+ * oom_score_adj). Children inherit the value, and lowering it needs a privilege that they do not have. */
 static void offer_to_oom_killer(const struct px_zygote *zygote)
 {
     px_auto_fd int fd = px_openat(zygote->proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
-    /* A container may hide the file; its host then decides by size alone. */
+    /* A container may hide the file. Then the kernel decides by size alone. */
     if (fd >= 0)
         (void)!px_write(fd, "1000", 4);
 }
@@ -300,7 +302,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
         _exit(EXIT_SUCCESS);
 }
 
-/* Takes the id of the next child, so that it owns its user namespace and its workspace. */
+/* Changes to the user id of the next child. So the child's user namespace and workspace belong to that id. */
 static int take_slot(struct px_zygote *zygote, uint32_t slot)
 {
     if (!zygote->start.privileged || px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE))
@@ -316,7 +318,7 @@ static int take_slot(struct px_zygote *zygote, uint32_t slot)
 
 static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec_error *error)
 {
-    /* Without a user namespace the maker is not the run's user. */
+    /* Without a user namespace the zygote has another user id than the run, which must be able to write. */
     const char *mode = px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
     int workspace =
         px_tmpfs_new(bytes, bytes / 4096 + 64, mode, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
@@ -328,7 +330,7 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
     }
     if (workspace < 0)
         return px_error_exhausted(error, errno, "can't make the workspace");
-    /* Linux 5.14. Before it links are followed, but only inside the sandbox's own root. */
+    /* Needs Linux 5.14. On older kernels links are followed, but only inside the sandbox's own root. */
     px_mount_restrict(workspace, MOUNT_ATTR_NOSYMFOLLOW, false);
     return workspace;
 }

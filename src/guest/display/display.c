@@ -19,15 +19,15 @@
 #define NOTICE_MAX 4096
 
 static struct {
-    const struct px_script *run; /* NULL: none */
+    const struct px_script *run; /* NULL: no run */
     struct px_source *sources;
     uint64_t count, bytes, dropped;
-    bool told; /* that some are dropped */
+    bool told; /* the script has been told that displays are dropped */
 } state;
 
 static bool figures; /* matplotlib's backend has been made */
 
-static PyObject *rich_names; /* tuple of str */
+static PyObject *rich_names; /* a tuple of str */
 static PyObject *path_finder;
 
 void px_display_arm(const struct px_script *run, struct px_source *sources)
@@ -47,9 +47,9 @@ bool px_display_has_figures(void)
     return figures;
 }
 
-/* ---- To descriptor 2 ---- */
+/* ---- Output to descriptor 2 ---- */
 
-/* Straight to the descriptor, in its place among what was printed: sys.stderr may be the script's. */
+/* Writes to the descriptor, after all that was printed before: the script may have replaced sys.stderr. */
 static int print(const struct px_buffer *text)
 {
     unsigned before = px_signals_fired();
@@ -57,7 +57,7 @@ static int print(const struct px_buffer *text)
     px_write_all(STDERR_FILENO, px_buffer_shown(text), text->length);
     if (px_signals_fired() == before)
         return 0;
-    px_signals_raise_last(); /* flushing swallowed it */
+    px_signals_raise_last(); /* flushing has swallowed the exception */
     return -1;
 }
 
@@ -73,7 +73,7 @@ static PyObject *notice(PyObject *self, PyObject *text)
     return NULL;
 }
 
-/* explain(what, exception): the traceback of what a representation raised. */
+/* explain(what, exception): prints the traceback of an exception that a representation raised. */
 static PyObject *explain(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -93,7 +93,7 @@ static PyObject *explain(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* ---- To the host ---- */
+/* ---- Output to the host ---- */
 
 static int drop(const char *limit, uint64_t value, const char *advice)
 {
@@ -109,7 +109,7 @@ static int drop(const char *limit, uint64_t value, const char *advice)
     return print(&text);
 }
 
-/* The forms' share of max_display_bytes; -1 with an exception when they are not what they must be. */
+/* Returns how much of max_display_bytes the forms take; -1 with an exception when they have the wrong types. */
 static int64_t cost_of(PyObject *forms)
 {
     uint64_t cost = 0;
@@ -124,10 +124,10 @@ static int64_t cost_of(PyObject *forms)
     return (int64_t)cost;
 }
 
-/* The whole display while this thread has the GIL, so that no other's gets into it. */
+/* Sends the whole display without giving up the GIL, so that no other thread sends anything in the middle of it. */
 static void put(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
 {
-    static struct px_wire_writer writer; /* the run's own may hold half a result */
+    static struct px_wire_writer writer; /* not the run's writer, which may hold half a result */
     writer.socket = state.run->out->socket;
     writer.length = 0;
     px_wire_put(&writer, PX_RESULT_DISPLAY, &kind, 1);
@@ -147,7 +147,7 @@ static void put(PyObject *forms, const char *metadata, size_t metadata_length, u
     px_wire_flush(&writer);
 }
 
-/* Flush stdout and stderr first, to keep the order. */
+/* Flushes stdout and stderr first, to keep the order of the output. */
 static int put_in_order(PyObject *forms, const char *metadata, size_t metadata_length, uint8_t kind)
 {
     unsigned before = px_signals_fired();
@@ -156,7 +156,7 @@ static int put_in_order(PyObject *forms, const char *metadata, size_t metadata_l
         put(forms, metadata, metadata_length, kind);
     if (px_signals_fired() == before)
         return 0;
-    px_signals_raise_last(); /* flushing swallowed it */
+    px_signals_raise_last(); /* flushing has swallowed the exception */
     return -1;
 }
 
@@ -178,7 +178,7 @@ static int send_or_drop(PyObject *forms, const char *metadata, size_t metadata_l
     return put_in_order(forms, metadata, metadata_length, kind);
 }
 
-/* send([(mime, bytes)], metadata as JSON or b"", whether it is the last value) */
+/* send([(mime, bytes)], metadata as JSON or b"", whether this is the last value) */
 static PyObject *send_display(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -241,7 +241,7 @@ static PyMethodDef display_definition = {
     "display", (PyCFunction)(void (*)(void))display, METH_VARARGS | METH_KEYWORDS,
     "display(*objects): show them by their richest forms: HTML, images, and their repr as text."};
 
-/* ---- Libraries, as they are imported ---- */
+/* ---- Hooks of libraries, when they are imported ---- */
 
 static bool is_hooked(PyObject *name)
 {
@@ -256,10 +256,10 @@ static bool is_hooked(PyObject *name)
     return false;
 }
 
-/* The finders after this one. */
+/* Returns all finders of sys.meta_path except this one. */
 static PyObject *other_finders(void)
 {
-    PyObject *all = PySys_GetObject("meta_path"); /* borrowed */
+    PyObject *all = PySys_GetObject("meta_path"); /* borrowed reference */
     PyObject *others = PyList_New(0);
     for (Py_ssize_t i = 0; all && others && PyList_Check(all) && i < PyList_Size(all); i++)
         if (PyList_GetItem(all, i) != path_finder && PyList_Append(others, PyList_GetItem(all, i)) < 0)
@@ -280,10 +280,10 @@ static PyObject *find_spec(PyObject *self, PyObject *arguments)
 
 static PyMethodDef find_definition = {"find_spec", find_spec, METH_VARARGS, NULL};
 
-/* First of sys.meta_path, an object whose find_spec answers for few names. */
+/* Puts an object in front of sys.meta_path; its find_spec answers only for the hooked names. */
 static int install_finder(void)
 {
-    PyObject *all = PySys_GetObject("meta_path"); /* borrowed */
+    PyObject *all = PySys_GetObject("meta_path"); /* borrowed reference */
     px_auto_object PyObject *function = PyCFunction_New(&find_definition, NULL);
     path_finder = PyModule_New("pyexec_finder");
     if (!all || !function || !path_finder || PyObject_SetAttrString(path_finder, "find_spec", function) < 0)
@@ -293,7 +293,7 @@ static int install_finder(void)
 
 int px_display_prepare(void)
 {
-    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed reference */
     px_auto_object PyObject *function = PyCFunction_New(&display_definition, NULL);
     rich_names = Py_BuildValue("(sssssssssss)", "_repr_html_", "_repr_mimebundle_", "_repr_png_", "_repr_svg_",
                                "_repr_markdown_", "_repr_latex_", "_repr_json_", "_repr_jpeg_", "_repr_pdf_",
@@ -316,7 +316,7 @@ void px_display_prepare_ahead(void)
 
 /* ---- The last value ---- */
 
-/* Values that most scripts end with, which have no rich form. */
+/* True for types that most scripts end with and that have no rich form. */
 static bool is_plain(PyObject *value)
 {
     return PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) ||
@@ -324,7 +324,8 @@ static bool is_plain(PyObject *value)
            PyBytes_CheckExact(value) || PyType_Check(value);
 }
 
-/* Classes of C that have been looked at, and have no such name: they never get one, nor end. */
+/* Classes written in C that were looked at and have no such name. They never get one and never end, so a pointer
+ * is enough to know them. */
 static struct {
     PyTypeObject *types[8];
     unsigned next;
@@ -338,7 +339,7 @@ static bool is_poor(PyTypeObject *type)
     return false;
 }
 
-/* Whether its class, or it itself, has a name that says so. */
+/* True if the value's class or the value itself has an attribute that gives a rich form. */
 static bool may_be_rich(PyObject *value)
 {
     PyTypeObject *type = Py_TYPE(value);

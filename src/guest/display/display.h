@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Displays: what the script shows by display(), by its last value and by libraries, sent to the
- * host as it comes, bounded in number and bytes. */
+/* Displays: the objects that the script shows by display(), by its last value and by libraries. Each is sent to
+ * the host at once; the policy limits their number and bytes. */
 #ifndef PX_GUEST_DISPLAY_DISPLAY_H
 #define PX_GUEST_DISPLAY_DISPLAY_H
 
@@ -10,35 +10,37 @@
 #include "guest/script.h"
 #include "guest/traceback/source.h"
 
-/* Zygote, before the preloads: builtins.display, and a finder that changes libraries as they are
- * imported. 0, or -1 with a Python exception set. */
+/* Called in the zygote, before the preloads: adds builtins.display, and a finder that changes libraries when they
+ * are imported. Returns 0, or -1 with a Python exception set. */
 int px_display_prepare(void);
 
-/* Zygote: compiles what the first display would have to. A failure costs time only. */
+/* Called in the zygote: compiles the code that the first display needs. A failure only costs time. */
 void px_display_prepare_ahead(void);
 
-/* Child: from here on displays are this run's; NULL: nobody's, and dropped. Keeps the pointers. */
+/* Called in the child: displays belong to this run from here on. NULL: displays belong to no run and are dropped.
+ * The pointers must stay valid. */
 void px_display_arm(const struct px_script *run, struct px_source *sources);
 
-/* Shows the last expression's value when it has a rich form; `text` is its repr. 0, or -1 with
- * an exception that ends the run. */
+/* Shows the value of the last expression if it has a rich form; `text` is its repr. Returns 0, or -1 with an
+ * exception that ends the run. */
 int px_display_value(PyObject *value, PyObject *text);
 
-/* Whether a library may hold figures that are not shown yet; shows them. 0, or -1 as above. */
+/* The first is true if a library may hold figures that were not shown yet; the second shows them. It returns 0, or
+ * -1 as above. */
 bool px_display_has_figures(void);
 int px_display_figures(void);
 
-/* The last value as JSON, when the run asks for it: appended to *json, or else why not to *why. 0,
- * or -1 as above. */
+/* Appends the last value as JSON to *json when the run asks for it, or the reason why it has no JSON to *why.
+ * Returns 0, or -1 as above. */
 int px_display_value_json(const struct px_script *run, PyObject *value, struct px_buffer *json, struct px_buffer *why);
 
-/* Sets the run's inputs as variables. 0, or -1 with an exception. */
+/* Sets the run's inputs as variables. Returns 0, or -1 with an exception set. */
 int px_display_set_variables(const struct px_script *run, PyObject *names);
 
-/* How many displays of this run were dropped. */
+/* Returns how many displays of this run were dropped. */
 uint64_t px_display_dropped(void);
 
-/* What the helper is given. */
+/* Returns the C functions that the embedded Python code may call. */
 PyMethodDef *px_display_functions(size_t *ret_count);
 
 #endif

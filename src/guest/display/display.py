@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# What objects look like: their representations become forms of a display.
+# How objects are shown: their representations become forms of a display.
 #
-# Runs inside the interpreter with names of its own (guest/embedded_python.c): `send`, `explain`, `fired`,
-# `load`, `loaded` are C functions. Nothing is imported by name here, and nothing is looked up in
-# modules that the script can change, so far as that goes in Python; what a script changes all
-# the same can only be about its own run. The methods called are the script's or a library's, and
-# may do anything: the run's limits hold for them as for all else.
+# This runs inside the interpreter with global names of its own (guest/embedded_python.c). `send`, `explain`,
+# `fired`, `load` and `loaded` are C functions. Nothing here is imported by a statement, and as far as Python
+# allows it, nothing is looked up in modules that the script can change. Where the script can still change
+# something, it changes only its own run. The methods that are called belong to the script or to a library and
+# may do anything; the limits of the run hold for them too.
 
 METHODS = (
     ("_repr_html_", "text/html"),
@@ -22,7 +22,8 @@ CANARY = "_ipython_canary_method_should_not_exist_"
 
 
 def attempt(what, function, *arguments):
-    """The call's value, or None: what it raised is told, unless that ends the run."""
+    """Returns the call's value, or None if it raised: then the traceback is printed. An exception that
+    ends the run is raised again."""
     before = fired()
     try:
         return function(*arguments)
@@ -36,7 +37,7 @@ def attempt(what, function, *arguments):
 
 
 def attribute(obj, name):
-    """The attribute, or None; what looking for it raises is nobody's news."""
+    """Returns the attribute, or None. An exception of the lookup is not reported."""
     before = fired()
     try:
         return getattr(obj, name, None)
@@ -54,7 +55,7 @@ def method_of(obj, name):
 
 
 def answers_to_anything(obj):
-    """As a mock does: what it has under a name says nothing."""
+    """True for an object that has every attribute, like a mock. Its representations mean nothing."""
     return attribute(obj, CANARY) is not None
 
 
@@ -69,7 +70,7 @@ def type_name(obj):
 
 
 def ask(obj, name, *arguments):
-    """What a method of this name gives: data and metadata."""
+    """Calls the method of this name. Returns data and metadata."""
     method = method_of(obj, name)
     if method is None:
         return None, None
@@ -88,7 +89,7 @@ def ask_bundle(obj, data, metadata):
 
 
 def rich_forms(obj):
-    """All but the plain text: a dict by type, and metadata."""
+    """Returns all forms except plain text: a dict of data by MIME type, and one of metadata."""
     data, metadata = {}, {}
     for matches, form in FORMATTERS:
         if matches(obj):
@@ -97,7 +98,7 @@ def rich_forms(obj):
         return data, metadata
     ask_bundle(obj, data, metadata)
     for name, mime in METHODS:
-        # One picture of an image is enough.
+        # One picture is enough, so a PNG makes the JPEG unnecessary.
         if mime in data or (mime == "image/jpeg" and "image/png" in data):
             continue
         value, about = ask(obj, name)
@@ -109,7 +110,7 @@ def rich_forms(obj):
 
 
 def to_bytes(mime, value):
-    """The data of one form as the host wants it."""
+    """Returns the data of one form as the bytes that the host expects."""
     kind = mime_kind(mime)
     if kind == "json":
         if mime == "application/json" and isinstance(value, str):
@@ -131,7 +132,7 @@ def from_base64(text):
     binascii = load("binascii")
     text = "".join(text.split())
     data = binascii.a2b_base64(text + "=" * (-len(text) % 4))
-    # What is no base64 is skipped by it.
+    # a2b_base64 skips characters that are not base64, so the result is compared with the input.
     if binascii.b2a_base64(data, newline=False).decode("ascii").rstrip("=") != text.rstrip("="):
         raise ValueError("not base64")
     return data
@@ -174,7 +175,7 @@ def display(*objects, include=None, exclude=None, metadata=None, raw=False, **ig
 
 
 def last_value(obj, text):
-    """The last expression's value, when it has more to show than `text`, its repr."""
+    """Shows the value of the last expression if it has another form than `text`, its repr."""
     data, metadata = rich_forms(obj)
     if data:
         data.setdefault("text/plain", text)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Libraries that show things: what each must be told to show them here. A module of HOOKS is
-# changed as it is imported (find_spec), in a zygote that preloads it or in a child.
+# Libraries that show things, and what each needs so that it shows them here. A module of HOOKS is changed
+# while it is imported (find_spec), in a zygote that preloads it or in a child.
 
 BACKEND = "pyexec_matplotlib"
 
@@ -8,7 +8,7 @@ BACKEND = "pyexec_matplotlib"
 # ---- matplotlib ----
 
 def figure_png(figure):
-    """As Jupyter's inline backend draws it: cut to what is on it."""
+    """Draws a figure as Jupyter's inline backend does: cut to its content."""
     out = load("io").BytesIO()
     if figure.canvas is None or not hasattr(figure.canvas, "print_png"):
         load("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
@@ -18,13 +18,13 @@ def figure_png(figure):
 
 
 def figure_forms(figure, data, metadata):
-    # Without axes there is nothing to see.
+    # A figure without axes or other content shows nothing.
     if figure.axes or figure.lines or figure.texts or figure.patches or figure.images:
         data["image/png"] = figure._pyexec_shown = figure_png(figure)
 
 
 def show_managers(managers):
-    """Shows figures, but not one that was displayed by name and has not changed since."""
+    """Shows figures, except those that display() has already shown and that have not changed since."""
     for manager in managers:
         figure = manager.canvas.figure
         before = getattr(figure, "_pyexec_shown", None)
@@ -36,7 +36,7 @@ def show_managers(managers):
 
 
 def show_figures():
-    """The figures that are open, which it closes."""
+    """Shows the open figures and closes them."""
     pylab = loaded("matplotlib._pylab_helpers")
     if pylab is None:
         return
@@ -50,7 +50,7 @@ def show_figures():
 
 
 def fill_backend(module):
-    """The backend that MPLBACKEND names: Agg, with figures shown as displays."""
+    """Fills the backend that MPLBACKEND names: Agg, and figures become displays."""
     bases = load("matplotlib.backend_bases")
     agg = load("matplotlib.backends.backend_agg")
     figure_module = load("matplotlib.figure")
@@ -89,7 +89,7 @@ def is_figure(obj):
 
 
 class Nothing:
-    """A lock that is held by nobody else."""
+    """A lock that never waits and locks nothing."""
 
     def __enter__(self):
         return self
@@ -99,8 +99,8 @@ class Nothing:
 
 
 class Unwritten:
-    """While fonts are looked for: a list of them is kept in no file, and fc-list is not asked for those that
-    no run can read."""
+    """In force while matplotlib looks for fonts. Its list of fonts is not written to a file, and fc-list
+    is not called, because no run can read the system's fonts."""
 
     def __init__(self, module):
         self.module = module
@@ -110,7 +110,7 @@ class Unwritten:
 
     def __enter__(self):
         io = load("io")
-        # A global name of the module goes before the builtin.
+        # A global name of the module is found before the builtin of that name.
         self.module.open = lambda path, mode="r", *rest, **more: (
             io.StringIO() if "w" in mode else io.open(path, mode, *rest, **more))
         self.lock = getattr(self.cbook, "_lock_path", None)
@@ -129,7 +129,7 @@ class Unwritten:
 
 
 class Once:
-    """A filter of log records: passes each message once."""
+    """A filter of log records that passes each message once."""
 
     def __init__(self):
         self.seen = set()
@@ -142,8 +142,8 @@ class Once:
 
 
 def import_font_manager(module, run):
-    """Fonts are those that matplotlib brings: the system's are not in the sandbox. That one is missing is
-    told once, not for each text of each figure."""
+    """Keeps only the fonts that matplotlib has itself: the system's fonts are not in the sandbox. A
+    missing font is reported once, and not for each text of each figure."""
     load("logging").getLogger(module.__name__).addFilter(Once())
     if keeps_files():
         return run(module)
@@ -156,13 +156,13 @@ def import_font_manager(module, run):
 
 
 def keeps_files():
-    """Whether the caller gave matplotlib a folder of its own."""
+    """True if the caller gave matplotlib a folder for its files."""
     return "MPLCONFIGDIR" in load("os").environ
 
 
 def import_matplotlib(module, run):
-    """Neither a home nor a temporary folder is needed: there may be none, and a cache would be one of
-    the run's files."""
+    """Imports matplotlib so that it needs no home or temporary folder: there may be none, and a cache
+    would appear as a file of the run."""
     if keeps_files():
         return run(module)
     os = load("os")
@@ -182,7 +182,7 @@ def import_matplotlib(module, run):
 # ---- plotly ----
 
 class Shown:
-    """What plotly needs of IPython.display and nbformat."""
+    """Stands for IPython.display and nbformat, with the parts that plotly uses."""
     __version__ = "5.0.0"
 
     @staticmethod
@@ -215,14 +215,15 @@ def import_plotly(module, run):
 
 
 def is_plotly_figure(obj):
-    """With the library's own HTML: a class of the script's may have another."""
+    """True for a figure that uses plotly's own _repr_html_. A class of the script may have its own."""
     kind = getattr(loaded("plotly.basedatatypes"), "BaseFigure", None)
     own = getattr(kind, "_repr_html_", None)
     return own is not None and isinstance(obj, kind) and type(obj)._repr_html_ is own
 
 
 def plotly_forms(figure, data, metadata):
-    """As _repr_html_ makes it, but for the hash of plotly.js: that reads megabytes for each figure."""
+    """Makes the same HTML as _repr_html_, but without the hash of plotly.js: to compute it plotly reads
+    megabytes for each figure."""
     version = load("plotly.offline").get_plotlyjs_version()
     data["text/html"] = figure.to_html(full_html=False, include_plotlyjs="https://cdn.plot.ly/plotly-%s.min.js" % version)
 
@@ -230,7 +231,7 @@ def plotly_forms(figure, data, metadata):
 # ---- altair ----
 
 def import_altair(module, run):
-    """Charts have both forms: the specification, and a page that draws it."""
+    """Gives charts both forms: the specification, and a page that draws it."""
     run(module)
 
     def render(spec, **metadata):
@@ -269,7 +270,8 @@ def import_ipython_display(module, run):
 # ---- numba ----
 
 def import_numba_caching(module, run):
-    """A function of a cell has no file that its machine code could be kept beside: it is compiled each time."""
+    """Functions of a cell are compiled each time: numba keeps machine code beside the function's file, and
+    a cell has no file."""
     run(module)
     real, nothing = module.FunctionCache, module.NullCache
 
@@ -281,7 +283,8 @@ def import_numba_caching(module, run):
     module.FunctionCache = FunctionCache
 
 
-# How each is imported. src/guest/display/display.c has the names too: a child without the helper asks there.
+# The function that imports each module. src/guest/display/display.c has the same names: a child that has not
+# loaded this file checks there.
 HOOKS = {
     "matplotlib": import_matplotlib,
     "matplotlib.font_manager": import_font_manager,
@@ -297,7 +300,7 @@ FORMATTERS = ((is_figure, figure_forms), (is_plotly_figure, plotly_forms))
 # ---- IPython.display where IPython is not installed ----
 
 class Data:
-    """An object of IPython.display that holds one form: its data, or a file of the run that has it."""
+    """An object of IPython.display with one form. Its data is given, or read from a file of the run."""
     mime = "text/plain"
     mode = "r"
 
@@ -324,7 +327,7 @@ class Image(Data):
 
 
 def clear_output(wait=False):
-    """What was shown stays: results come when a run ends."""
+    """Does nothing: what was shown stays, because the result comes when the run ends."""
 
 
 DATA_FORMS = {"HTML": "text/html", "Markdown": "text/markdown", "SVG": "image/svg+xml", "Latex": "text/latex", "Math": "text/latex",
@@ -364,7 +367,7 @@ class BackendLoader:
 
 
 def find_spec(name, path, finders):
-    """The module's spec as the other finders give it, with its hook in the loader."""
+    """Returns the spec that the other finders give for the module. Its loader calls the module's hook."""
     if name == BACKEND:
         return load("_frozen_importlib").ModuleSpec(name, BackendLoader)
     spec = None
@@ -388,7 +391,7 @@ def find_spec(name, path, finders):
 
 
 def preloaded():
-    """Zygote: draws once what a first figure needs, so that no run pays for it."""
+    """Called in the zygote: draws a figure once, so that no run pays for what a first figure needs."""
     if loaded("matplotlib.pyplot") is None:
         return
     pyplot = loaded("matplotlib.pyplot")
@@ -399,6 +402,6 @@ def preloaded():
     figure_png(figure)
     pyplot.close("all")
     del figure, axes
-    # Fonts hold their files open, and a child has none of the zygote's descriptors.
+    # Fonts keep their files open, and a child has none of the zygote's descriptors.
     getattr(loaded("matplotlib.font_manager"), "_get_font").cache_clear()
     load("gc").collect()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Values as JSON, by the mapping of docs/results.md, and JSON as values.
+# Values as JSON, by the table in docs/results.md, and JSON as values.
 
 DEPTH_MAX = 100
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
@@ -10,7 +10,8 @@ class Unrepresentable(Exception):
 
 
 class Encoder:
-    """Writes one value. Every element adds at least a byte, so that a limit ends any of them."""
+    """Writes one value. Each element adds at least one byte, so the limit ends every value, however
+    large."""
 
     def __init__(self, tables, limit):
         self.tables = tables
@@ -26,7 +27,7 @@ class Encoder:
         self.parts.append(text)
 
     def put_string(self, text):
-        # Lone surrogates are no UTF-8.
+        # A lone surrogate can't be written as UTF-8, so it becomes a backslash escape.
         if self.limit is not None and len(text) > self.limit:
             self.put(" " * (self.limit + 1))
         self.put(quote(text.encode("utf-8", "backslashreplace").decode("utf-8")))
@@ -38,7 +39,8 @@ class Encoder:
         if INT_MIN <= value <= INT_MAX:
             self.put(int.__repr__(value))
         else:
-            # Python bounds the digits of a conversion, since its time grows with their square.
+            # The time to convert a large int grows with the square of its digits. An int that can't fit the
+            # limit is refused before it is converted.
             if value.bit_length() > 4 * (self.limit or 1 << 20):
                 self.put(" " * ((self.limit or 0) + 1))
             self.put('"%s"' % digits(value))
@@ -115,7 +117,7 @@ def digits(value):
 
 
 def quote(text):
-    # The C function by itself: json would bring re along, and the script may have changed it.
+    # Calls the C function itself: the module json would also import re, and the script may have changed json.
     return load("_json").encode_basestring(text)
 
 
@@ -126,13 +128,13 @@ def full_name(kind):
 
 
 def is_missing(value):
-    """None, NaN, NaT and pandas' NA, which compare with themselves in their own ways."""
+    """True for NaT and for pandas' NA."""
     pandas = loaded("pandas")
     return pandas is not None and (value is pandas.NaT or value is getattr(pandas, "NA", pandas.NaT))
 
 
 def key_text(key):
-    """As the json module writes keys, and the text of all others."""
+    """Returns the key as the json module writes it; for other types of keys, their text."""
     if isinstance(key, str):
         return str.__str__(key)
     if key is None or key is True or key is False:
@@ -153,7 +155,8 @@ def is_a(kinds):
 
 
 def of_module(module, *names):
-    """Whether it is of a class of a module, which has been imported if it is."""
+    """Makes a function that tells whether a value is of these classes of a module. If the module has not
+    been imported, no value is."""
     def matches(value):
         there = loaded(module)
         kinds = tuple([kind for kind in (getattr(there, name, None) for name in names)
@@ -209,7 +212,7 @@ def put_mapping(encoder, value):
 # ---- numpy and pandas ----
 
 def put_scalar(encoder, value):
-    """A numpy scalar."""
+    """Writes a numpy scalar."""
     kind = value.dtype.kind
     if kind in "mM":
         if value != value:
@@ -252,7 +255,7 @@ def is_plain_index(index):
 
 
 def index_columns(index, default):
-    """The names that the index's levels get as columns, and one tuple of them for each row."""
+    """Returns the column names for the levels of the index, and one tuple of labels for each row."""
     if index.nlevels > 1:
         return [default + "_%d" % i if name is None else name for i, name in enumerate(index.names)], index
     return [default if index.name is None else index.name], [(label,) for label in index]
@@ -338,7 +341,7 @@ def encode(value, tables, limit):
 
 
 def value_json(value, tables, limit):
-    """The value as JSON, or why it can't be."""
+    """Returns the value as JSON and None, or None and the reason why it has no JSON."""
     before = fired()
     try:
         return encode(value, tables, limit), None
@@ -353,5 +356,5 @@ def value_json(value, tables, limit):
 
 
 def variables(text):
-    """The request's `inputs`: a dict by name."""
+    """Returns the request's `inputs` as a dict: names and values."""
     return load("json").loads(text)

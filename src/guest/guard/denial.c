@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reports of refusals, sent as they happen: a run that is killed later loses none. */
+/* Reports of refusals. Each is sent when it happens, so that a run that is killed later loses none. */
 #include <string.h>
 
 #include "base/buffer.h"
@@ -26,7 +26,7 @@ uint64_t px_guard_denials_dropped(void)
     return dropped;
 }
 
-/* At most `limit` bytes of it as valid UTF-8, which the host insists on: paths are any bytes. */
+/* Copies at most `limit` bytes as valid UTF-8, which the host requires: a path can be any bytes. */
 static size_t put_clean(char *to, const char *text, size_t limit)
 {
     struct px_buffer px_auto_buffer repaired = {0};
@@ -53,7 +53,7 @@ void px_guard_deny_at(enum px_denial_layer layer, const char *what, const char *
         return;
     }
     sent++;
-    /* A writer of its own: the run's may hold half a result. */
+    /* not the run's writer, which may hold half a result */
     static struct px_wire_writer writer;
     char field[sizeof(uint8_t) + sizeof(int32_t) + sizeof(uint16_t) + WHAT_MAX + HINT_MAX];
     uint8_t kind = (uint8_t)layer;

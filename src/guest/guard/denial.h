@@ -4,7 +4,7 @@
 
 #include "guest/script.h"
 
-/* Child: where denials go from now on. */
+/* Called in the child: denials are sent for this run from here on. */
 void px_denial_arm(const struct px_script *run);
 
 #endif

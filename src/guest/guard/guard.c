@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guard's entry points, and the table of audit events that it judges. */
+/* The guard's entry points, and the table of the audit events that it checks. */
 #include "guest/guard/guard.h"
 
 #include <errno.h>
@@ -66,8 +66,8 @@ enum event_kind {
     LIBRARY
 };
 
-/* What is judged (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob
- * and pathlib come down to these. */
+/* The events that are checked (https://docs.python.org/3/library/audit_events.html). shutil, tempfile, glob and
+ * pathlib raise these events too, because they call the same functions. */
 static const struct {
     const char *event;
     enum event_kind kind;
@@ -124,7 +124,7 @@ static PyObject *item(PyObject *arguments, Py_ssize_t index)
     return PyTuple_Check(arguments) && PyTuple_Size(arguments) > index ? PyTuple_GetItem(arguments, index) : NULL;
 }
 
-/* Whether its repr runs none of the script's code. */
+/* True if taking the object's repr runs no code of the script. */
 static bool is_plain(PyObject *object, int depth)
 {
     if (object == Py_None || PyUnicode_CheckExact(object) || PyBytes_CheckExact(object) || PyLong_CheckExact(object))
@@ -173,10 +173,10 @@ static int check_open(PyObject *arguments)
     return px_guard_files_check("open", item(arguments, 0), writes);
 }
 
-/* Frames of socket.py, from the innermost on. */
+/* The frames of socket.py on the stack, counted from the innermost one. */
 struct socket_frames {
     int depth;
-    bool probe; /* getfqdn asks for names and copes without */
+    bool probe; /* getfqdn() is on the stack: it looks names up, and a refusal does it no harm */
 };
 
 static bool count_socket_frames(const struct px_frame *frame, void *data)
@@ -196,9 +196,9 @@ static int refuse_socket(const char *event, PyObject *detail, bool report)
                   "into the code, stdin or files of the request.");
 }
 
-/* A pair of AF_UNIX sockets is not a network: asyncio needs one. Its event is that of a socket
- * object around an existing descriptor: made by socket.socketpair, fromfd, dup or accept, which
- * call the constructor in the same file, or without a family. The kernel refuses the rest too. */
+/* A pair of AF_UNIX sockets is not a network, and asyncio needs one. The event looks the same as that of a socket
+ * object for an existing descriptor. socket.socketpair, fromfd, dup and accept make such objects: they call the
+ * constructor from the same file, or without a family. The kernel refuses all other sockets too. */
 static int check_new_socket(const char *event, PyObject *arguments)
 {
     PyObject *family = item(arguments, 1);
@@ -217,7 +217,8 @@ static int check_socket(const char *event, PyObject *detail)
     return refuse_socket(event, detail, !frames.probe);
 }
 
-/* Standard modules that try a program and cope without; other libraries act for themselves. */
+/* True for frames of standard modules that try to run a program and work without it. Libraries outside of the
+ * standard library also act without the script's wish. */
 static bool is_probe(const struct px_frame *frame, void *data)
 {
     static const char *const modules[] = {"/platform.py", "/uuid.py", "/ctypes/util.py", "/locale.py",
@@ -238,8 +239,8 @@ static int check_process(const char *event, PyObject *detail)
                   "A script can't start programs or fork: do it in Python in this process.");
 }
 
-/* Where the script last asked for memory without a file. Its event doesn't tell whether it is
- * shared, which the kernel refuses. */
+/* The line where the script last asked for memory without a file. The event does not say whether the memory is
+ * shared, which only the kernel refuses. */
 static int32_t mapping_line;
 
 static void note_mapping(PyObject *fd)
@@ -258,7 +259,7 @@ void px_guard_explain(PyObject *exception, int32_t line)
     PyObject *number = args ? item(args, 0) : NULL;
     bool kernels = number && PyLong_Check(number) && PyLong_AsLong(number) == EPERM;
     PyErr_Clear();
-    if (!kernels) /* the guard's own have none */
+    if (!kernels) /* a PermissionError of the guard has no errno */
         return;
     px_guard_deny_at(PX_DENIAL_SYSCALL, "mmap MAP_SHARED without a file",
                      "Memory that is shared without a file is not available: no limit would count "
@@ -318,8 +319,8 @@ static int check(size_t i, PyObject *arguments)
     }
 }
 
-/* Judging raises none of these events by itself, so nothing switches it off meanwhile: the only
- * code of a script that it may run, __fspath__, is judged like all other. */
+/* The checks themselves raise none of these events, so they need not be switched off during a check. The only code
+ * of a script that a check may run is __fspath__, and its events are checked like all others. */
 static int on_event(const char *event, PyObject *arguments, void *data)
 {
     (void)data;

@@ -13,13 +13,13 @@
 
 static PyObject *real_rename; /* _imp._fix_co_filename */
 
-/* Who does what is about to happen. */
+/* Which code is responsible for the event. */
 enum actor { BY_NOBODY, BY_SCRIPT, BY_LIBRARY, BY_IMPORT };
 
 struct walk {
     enum actor actor;
-    bool import;     /* the import system was met */
-    bool by_wrapper; /* and was called through the import policy */
+    bool import;     /* a frame of the import system has been seen */
+    bool by_wrapper; /* the import system was called through the import policy */
 };
 
 static bool is_importing(const struct px_frame *frame)
@@ -27,7 +27,7 @@ static bool is_importing(const struct px_frame *frame)
     return frame->owner == PX_OWNER_STDLIB && strncmp(frame->filename, FROZEN "importlib", 17) == 0;
 }
 
-/* From the innermost frame outwards: the standard library acts for whoever called it. */
+/* Visits the frames from the innermost one outwards. The standard library acts for the code that called it. */
 static bool find_actor(const struct px_frame *frame, void *data)
 {
     struct walk *walk = data;
@@ -69,7 +69,7 @@ void px_code_note_name(PyObject *filename)
     if (owner != PX_OWNER_STDLIB && owner != PX_OWNER_SITE)
         return;
     enum actor actor = walk_frames().actor;
-    /* A library may compile templates that lie beside it; frozen modules are nobody's to compile. */
+    /* A library may compile templates from files beside it. No code may compile under the name of a frozen module. */
     if (actor == BY_SCRIPT || (actor == BY_LIBRARY && name[0] == '<'))
         px_frames_disown(name);
 }
@@ -80,7 +80,7 @@ void px_code_note_object(PyObject *code)
     px_code_note_name(filename);
 }
 
-/* The import system's own way to give a code object another name, without an audit event. */
+/* The import system calls this function to rename a code object; it raises no audit event. */
 static PyObject *rename_code(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -110,13 +110,13 @@ int px_code_check_marshal(const char *event, PyObject *bytes)
     enum actor actor = walk_frames().actor;
     if (actor == BY_IMPORT || actor == BY_NOBODY)
         return 0;
-    /* A file's bytes can't be seen before they are read. */
+    /* The bytes of a file can't be checked before they are read. */
     if (!bytes && actor == BY_LIBRARY)
         return 0;
     if (bytes) {
         const char *data = PyBytes_AsString(bytes);
         size_t size = (size_t)PyBytes_Size(bytes);
-        /* A library may load the file of another module itself (torch does), but no frozen one. */
+        /* A library may load the file of another module itself, as torch does, but not a frozen module. */
         if (actor == BY_LIBRARY ? !memmem(data, size, FROZEN, strlen(FROZEN)) : !px_frames_named_in(data, size))
             return 0;
     }
@@ -128,7 +128,7 @@ int px_code_check_marshal(const char *event, PyObject *bytes)
 int px_code_check_extension(PyObject *name, PyObject *path)
 {
     if (!path || !PyUnicode_Check(path))
-        return 0; /* any other import: the import policy has judged it */
+        return 0; /* any other import, which the import policy has checked */
     struct walk walk = walk_frames();
     if (walk.actor != BY_SCRIPT || (walk.import && px_imports_permit_object(name)))
         return 0;

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Code that a script makes under the interpreter's file names, and native code that it loads. The
- * guard knows library code by its file name, so such names must not be a script's to give. */
+/* Checks for code that a script makes under file names of the interpreter, and for native code that it loads. The
+ * guard knows library code by its file name, so a script must not be able to give its own code such a name. */
 #ifndef PX_GUEST_GUARD_GUARD_CODE_H
 #define PX_GUEST_GUARD_GUARD_CODE_H
 
 #include "guest/python.h"
 
-/* Zygote: wraps the import system's function that renames code. 0, or -1 with an exception. */
+/* Called in the zygote: wraps the function of the import system that renames code. Returns 0, or -1 with an
+ * exception set. */
 int px_code_install(void);
 
-/* A code object is about to be made with this file name. */
+/* Called before a code object with this file name is made. */
 void px_code_note_name(PyObject *filename);
 
-/* A code object is about to be run or put into a function, perhaps with other globals than its own. */
+/* Called before a code object is run or put into a function, perhaps with the globals of other code. */
 void px_code_note_object(PyObject *code);
 
-/* marshal makes code objects without telling their names; `bytes` is what it reads, NULL for a file.
- * 0, or -1 with ImportError. */
+/* marshal makes code objects without telling their names. `bytes` is the data that it reads, or NULL for a file.
+ * Returns 0, or -1 with ImportError set. */
 int px_code_check_marshal(const char *event, PyObject *bytes);
 
-/* An extension module, or a library by ctypes. 0, or -1 with ImportError. */
+/* Called before an extension module is loaded, or a library by ctypes. Returns 0, or -1 with ImportError set. */
 int px_code_check_extension(PyObject *name, PyObject *path);
 int px_code_check_library(PyObject *name);
 

@@ -24,13 +24,13 @@ void px_guard_files_arm(const struct px_script *armed)
     run = armed;
 }
 
-/* Library code that opens files of its own, by a part of its file name. */
+/* Parts of file names of library code that opens its own data files. */
 static const char *const own_data[] = {
     "/zoneinfo/", "/importlib/", "/ssl.py", "/mimetypes.py", "/encodings/", "/sysconfig.py",
 };
 
-/* Standard modules that look for files by themselves and cope without: refused, but not
- * reported as something that the script did. */
+/* Standard modules that look for files by themselves and work without them. Their access is refused, but not
+ * reported as an act of the script. */
 static const char *const probing[] = {
     "/linecache.py", "/traceback.py", "/uuid.py",     "/platform.py",   "/ctypes/util.py", "/locale.py",
     "/gettext.py",   "/getpass.py",   "/tempfile.py", "/webbrowser.py", "/tokenize.py",    "/warnings.py",
@@ -44,8 +44,8 @@ static bool one_of(const char *const *parts, size_t count, const char *filename)
     return false;
 }
 
-/* On whose behalf a file is touched. NOBODY: no code of the script is on the stack, as when the
- * interpreter prints what ended a thread, or in a library's own thread. */
+/* For which code a file is opened. FOR_NOBODY: no code of the script is on the stack, for example when the
+ * interpreter prints the error that ended a thread, or in a library's own thread. */
 enum purpose { FOR_SCRIPT, FOR_PROBE, FOR_LIBRARY, FOR_IMPORT, FOR_NOBODY };
 
 struct judgement {
@@ -53,8 +53,8 @@ struct judgement {
     bool probe, script;
 };
 
-/* From the innermost frame outwards: an import in progress, a library's own data, or, through
- * the standard library's file functions, the script. */
+/* Visits the frames from the innermost one outwards, to find out whether the access is part of an import, reads a
+ * library's own data, or is made for the script through the standard library's file functions. */
 static bool judge(const struct px_frame *frame, void *data)
 {
     struct judgement *judgement = data;
@@ -67,7 +67,7 @@ static bool judge(const struct px_frame *frame, void *data)
             judgement->purpose = FOR_PROBE;
         return false;
     case PX_OWNER_SITE:
-        /* Code of site-packages acts for itself, unless an import turns up first. */
+        /* A library of site-packages acts for itself, unless a frame further out is an import. */
         if (judgement->purpose == FOR_SCRIPT)
             judgement->purpose = FOR_LIBRARY;
         return true;
@@ -95,8 +95,8 @@ static enum purpose find_purpose(void)
     return judgement.purpose;
 }
 
-/* The path without links; parts at its end that do not exist are kept as they are, unless one
- * of them is "..". "" when it can't be. */
+/* Resolves all links of the path. Trailing parts that do not exist stay as they are, unless one of them is "..".
+ * The result is "" when the path can't be resolved. */
 static void resolve(const char *path, char *resolved)
 {
     char existing[PATH_MAX];
@@ -108,8 +108,8 @@ static void resolve(const char *path, char *resolved)
     memcpy(existing, path, length + 1);
     while (!realpath(length ? existing : path[0] == '/' ? "/" : ".", resolved)) {
         if (!length) {
-            /* A working directory that was deleted, below which nothing can be: the kernel says
-             * that better. */
+            /* The working directory was deleted. Nothing can exist below it, and the kernel's error says so better
+             * than the guard could. */
             bool gone = errno == ENOENT && path[0] != '/' && !px_path_has_parent(path, strlen(path));
             int fits = snprintf(resolved, PATH_MAX, "%s/%s", run->workspace, path);
             if (!gone || fits >= PATH_MAX)
@@ -136,7 +136,7 @@ static void resolve(const char *path, char *resolved)
 
 static int refuse(const char *event, const char *path, bool report, const char *phrase, const char *hint)
 {
-    /* Any bytes can be a path; both readers want text. */
+    /* A path can be any bytes, but the denial and the exception need text. */
     struct px_buffer px_auto_buffer shown = {0};
     px_utf8_repair(&shown, path, px_utf8_truncate(path, strlen(path), 150));
     if (report) {
@@ -148,14 +148,14 @@ static int refuse(const char *event, const char *path, bool report, const char *
     return -1;
 }
 
-/* Whether a refusal is news of the script, and not of what other code tries by itself. */
+/* True if the script should be told about the refusal, and false for attempts that other code makes by itself. */
 static bool worth_reporting(enum purpose purpose, const char *path, const char *resolved, bool writes)
 {
-    /* The interpreter looks for lines to print in "<cell>", and in that in each library folder. */
+    /* To print lines of "<cell>" the interpreter looks for a file of this name, also in each library folder. */
     const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
     if (last[0] == '<' && last[strlen(last) - 1] == '>')
         return false;
-    /* What the machine is like: counts of processors and the like. */
+    /* Files about the machine, such as the number of processors. */
     bool machine = px_path_below(resolved, "/proc") || px_path_below(resolved, "/sys");
     switch (purpose) {
     case FOR_SCRIPT:
@@ -169,7 +169,7 @@ static bool worth_reporting(enum purpose purpose, const char *path, const char *
     }
 }
 
-/* A path such as /mnt/data/NAME, of another sandbox, may mean a file that is here. */
+/* A path of another sandbox, such as /mnt/data/NAME, may mean a file that exists here under NAME. */
 static int refuse_outside(const char *event, const char *path, bool report)
 {
     char hint[PATH_MAX + 400];
@@ -191,7 +191,7 @@ static int check_path(const char *event, const char *path, bool writes)
         return 0;
     char resolved[PATH_MAX];
     resolve(path, resolved);
-    /* An empty file, which threadpoolctl reads (library_dirs.c). */
+    /* This file is empty, and threadpoolctl reads it (library_dirs.c). */
     if (purpose == FOR_LIBRARY && !writes && strcmp(resolved, "/proc/self/maps") == 0)
         return 0;
     if (purpose == FOR_LIBRARY && !writes && px_frames_in_trees(resolved)) {
@@ -199,7 +199,7 @@ static int check_path(const char *event, const char *path, bool writes)
         return 0;
     }
     px_open_files_script();
-    /* zoneinfo's C code reads them, with no frame of its own to tell it by. */
+    /* The C code of zoneinfo reads these files, and it has no frame that would show this. */
     if (!writes && px_path_below(resolved, "/usr/share/zoneinfo"))
         return 0;
     bool report = worth_reporting(purpose, path, resolved, writes);
@@ -229,7 +229,7 @@ int px_guard_files_check(const char *event, PyObject *path, bool writes)
         return run->files == PX_FILES_NONE || !*run->workspace ? check_path(event, ".", writes) : 0;
     if (PyLong_Check(path))
         return 0;
-    /* May run code of the script, which is judged like all of it; what it raises is its own. */
+    /* This may run code of the script. Its events are checked as usual, and its exceptions are the script's. */
     px_auto_object PyObject *plain = PyOS_FSPath(path);
     if (!plain && !PyErr_ExceptionMatches(PyExc_TypeError))
         return -1;
@@ -241,7 +241,7 @@ int px_guard_files_check(const char *event, PyObject *path, bool writes)
         bytes = PyUnicode_EncodeFSDefault(plain);
     }
     if (!bytes) {
-        /* Not a path: the real function says so. */
+        /* The object is not a path, and the real function will say so. */
         PyErr_Clear();
         return 0;
     }

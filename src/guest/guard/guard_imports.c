@@ -17,14 +17,14 @@
 
 static const struct px_script *run;
 static PyObject *real_import;
-static PyObject *wrapped_module, *wrapped_import; /* importlib's, once it is loaded */
+static PyObject *wrapped_module, *wrapped_import; /* importlib's functions, once importlib is loaded */
 static PyObject *name_importlib;
-static __thread bool own;  /* this thread imports for the sandbox itself */
-static __thread int depth; /* of imports of this thread that the policy let through */
+static __thread bool own;  /* true while this thread imports for the sandbox itself */
+static __thread int depth; /* how many imports that the policy allowed are running on this thread */
 
-/* What to use instead, for the names that generated code asks for most. */
+/* What to use instead, for the modules that generated code imports most. */
 static const struct {
-    const char *names; /* each between spaces */
+    const char *names; /* each with a space before and after it */
     const char *advice;
 } advice[] = {
     {" os pathlib shutil glob tempfile fileinput ",
@@ -89,7 +89,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The set's names in order, "a, b, c". */
+/* Returns the set's names in order: "a, b, c". */
 static void list_names(struct px_buffer *text, PyObject *set)
 {
     Py_ssize_t count = set ? PySet_Size(set) : 0;
@@ -166,19 +166,20 @@ bool px_imports_permit(const char *name)
     return run->flags & PX_RUN_FLAG_WHITELIST ? in_set(run->allowed, name) : !in_set(run->banned, name);
 }
 
-/* Whether the script may import this top-level module. 0, or -1 with ImportError. */
+/* Checks whether the script may import this top-level module. Returns 0, or -1 with ImportError set. */
 static int check_name(const char *full)
 {
     char name[256];
     size_t length = px_utf8_truncate(full, strcspn(full, "."), sizeof name - 1);
     memcpy(name, full, length);
     name[length] = '\0';
-    /* The statement's own import, of a module that does nothing: language, not library. */
+    /* The compiler itself reads "from __future__ import …"; the module does nothing. So this is allowed by every
+     * policy. */
     if (!*name || strcmp(name, "__future__") == 0)
         return 0;
     if (run->flags & PX_RUN_FLAG_BLOCK_DUNDER && px_name_is_dunder(name))
         return refuse(name, "dunder");
-    /* A file of the working directory is a part of the script, and what it imports is judged. */
+    /* A file of the working directory is part of the script: it may be imported, and its own imports are checked. */
     if (px_tools_has_module(name) || px_imports_permit(name) || px_modules_are_own(run, name))
         return 0;
     return refuse(name, run->flags & PX_RUN_FLAG_WHITELIST ? "not allowed" : "banned");
@@ -234,7 +235,7 @@ static void wrap(PyObject *module, const char *name, PyMethodDef *definition, Py
     PyErr_Clear();
 }
 
-/* importlib's functions don't go through builtins.__import__. */
+/* The functions of importlib do not call builtins.__import__, so they are wrapped too. */
 static void wrap_importlib(void)
 {
     if (wrapped_module && wrapped_import)
@@ -254,9 +255,9 @@ static PyObject *argument(PyObject *arguments, PyObject *keywords, Py_ssize_t in
     return keywords ? PyDict_GetItemString(keywords, name) : NULL;
 }
 
-/* Modules that C code imports when it first needs them: no Python frame of its own shows that it
- * is not the script's import. Big divisions need _pylong, the syntax of generics needs typing,
- * pickle's data names builtins and _codecs. */
+/* Modules that C code imports when it first needs them. C code has no Python frame, so such an import looks like
+ * the script's. Examples: dividing large numbers needs _pylong, the syntax of generics needs typing, and pickled
+ * data names builtins and _codecs. */
 static const char *const c_imports[] = {
     "__main__",    "_ast_unparse", "_bootlocale", "_codecs",  "_io",           "_py_warnings", "_pydatetime",
     "_pylong",     "_strptime",    "_struct",     "abc",      "annotationlib", "builtins",     "codecs",
@@ -266,8 +267,8 @@ static const char *const c_imports[] = {
     "unicodedata", "warnings",     "weakref",     "zoneinfo",
 };
 
-/* Whether numpy asks, for ndarray.tofile and numpy.fromfile: only where the script may use
- * numpy, which has this module as an attribute anyway. */
+/* True for "os" when numpy is loaded and the script may use it. ndarray.tofile and numpy.fromfile import os; numpy
+ * has it as an attribute anyway. */
 static bool is_for_numpy(const char *name)
 {
     px_auto_object PyObject *numpy =
@@ -275,8 +276,9 @@ static bool is_for_numpy(const char *name)
     return numpy != NULL;
 }
 
-/* The shape of PyImport_Import's call (Python/import.c): the globals twice, and an empty list
- * where the import statement gives a tuple or None. A script can imitate it, and gains these. */
+/* True if the call looks like one of PyImport_Import (Python/import.c): the same globals twice, and an empty list
+ * where the import statement passes a tuple or None. A script can imitate this, and then gets only the modules
+ * listed here. */
 static bool is_c_import(PyObject *arguments, PyObject *name)
 {
     struct px_buffer px_auto_buffer text = {0};
@@ -337,7 +339,7 @@ static PyObject *call_checked(PyObject *real, PyObject *arguments, PyObject *key
     return result;
 }
 
-/* import_module('.path', 'os'): the package is what counts. */
+/* In import_module('.path', 'os') the package decides which module is loaded. */
 static bool is_relative(PyObject *name)
 {
     return name && PyUnicode_Check(name) && PyUnicode_GetLength(name) > 0 && PyUnicode_ReadChar(name, 0) == '.';
@@ -360,7 +362,7 @@ static PyObject *import_dunder(PyObject *self, PyObject *arguments, PyObject *ke
                     : PyObject_Call(wrapped_import, arguments, keywords);
 }
 
-/* The package of a relative import, as importlib's _calc___package__ finds it. */
+/* Checks the package of a relative import, which is found as _calc___package__ of importlib finds it. */
 static int check_relative(PyObject *globals)
 {
     PyObject *package = globals && PyDict_Check(globals) ? PyDict_GetItemString(globals, "__package__") : NULL;
@@ -398,21 +400,22 @@ int px_imports_install(void)
     name_importlib = PyUnicode_InternFromString("importlib");
     if (!real_import || !wrapper || !name_importlib)
         return -1;
-    /* When it is loaded already, so that no child pays for it. */
+    /* If importlib is already loaded, it is wrapped here once for all children. */
     wrap_importlib();
     return PyDict_SetItemString(builtins, "__import__", wrapper);
 }
 
 void px_imports_arm(const struct px_script *armed)
 {
-    /* The depth of imports stays: a session's thread may be in the middle of an import. What was loaded since
-     * px_imports_install() is wrapped by the script's first import, without which it has nothing. */
+    /* `depth` must not be reset: a thread of the session may be in the middle of an import. If importlib was
+     * loaded after px_imports_install(), the script's first import wraps it; before that import the script cannot
+     * reach it. */
     run = armed;
 }
 
 PyObject *px_guard_import(const char *name)
 {
-    /* Not by taking `run` away: the script's other threads use it meanwhile. */
+    /* `own` switches the checks off for this thread only. Other threads of the script still need `run`. */
     bool before = own, lends = run != NULL;
     own = true;
     if (lends)

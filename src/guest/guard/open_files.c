@@ -4,18 +4,18 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define IMPORTS_MAX 8        /* that an import may have open */
-#define LIBRARY_FILES_MAX 72 /* as many fonts as matplotlib keeps, and some */
+#define IMPORTS_MAX 8        /* the most files that an import may have open */
+#define LIBRARY_FILES_MAX 72 /* as many fonts as matplotlib keeps open, and some more */
 
 static struct {
     size_t library_max;
     const struct px_script *run;
-    int loading; /* depth of imports that load something, over all threads */
+    int loading; /* how many imports that load a module are running, in all threads */
     size_t held; /* files that libraries have open */
     struct {
         dev_t device;
         ino_t inode;
-    } known[LIBRARY_FILES_MAX]; /* that they opened */
+    } known[LIBRARY_FILES_MAX]; /* the files that libraries have opened */
     size_t known_count;
 } state;
 
@@ -29,8 +29,8 @@ uint64_t px_open_files_reserve(void)
     return IMPORTS_MAX + state.library_max;
 }
 
-/* RLIMIT_NOFILE bounds numbers (getrlimit(2)): the soft limit is what the script may have, and as much as
- * is lent of the rest below the hard one. */
+/* RLIMIT_NOFILE limits the numbers of descriptors (getrlimit(2)). The soft limit is the script's own share, plus
+ * the part of the reserve below the hard limit that is lent at the moment. */
 static void set_limit(void)
 {
     struct rlimit limit;

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* max_open_files, which RLIMIT_NOFILE keeps: imports open files of their own, and libraries keep files of
- * the interpreter's tree open, such as fonts. Neither counts as the script's. */
+/* Enforces max_open_files with RLIMIT_NOFILE. Imports open files, and libraries keep files of the interpreter's
+ * folders open, such as fonts. Neither counts for the script. */
 #ifndef PX_GUEST_GUARD_OPEN_FILES_H
 #define PX_GUEST_GUARD_OPEN_FILES_H
 
 #include "guest/script.h"
 
-/* Zygote: whether there are packages beside the standard library, which may keep files open. */
+/* Called in the zygote: says whether there are packages beside the standard library, which may keep files open. */
 void px_open_files_prepare(bool packages);
 
-/* Descriptors beyond max_open_files, below the hard limit: the soft limit excludes them, and is raised for
- * imports and for what libraries hold. */
+/* Returns how many descriptors there are beyond max_open_files, between the soft and the hard limit. The soft
+ * limit is raised by them during imports and for files that libraries keep open. */
 uint64_t px_open_files_reserve(void);
 
-/* Child: from here on for this run. */
+/* Called in the child: the limit of this run is in force from here on. */
 void px_open_files_arm(const struct px_script *run);
 
-/* An import that loads something begins (1) or has ended (-1). */
+/* An import that loads a module begins (1) or has ended (-1). */
 void px_open_files_import(int step);
 
-/* A library is about to read a file of the interpreter's tree. */
+/* A library is about to read a file of the interpreter's folders. */
 void px_open_files_library(const char *path);
 
-/* The script is about to open a file: what libraries have closed since is not lent any more. */
+/* The script is about to open a file. Descriptors that libraries have closed by now are no longer lent. */
 void px_open_files_script(void);
 
 #endif

@@ -15,8 +15,8 @@
 
 #define EXIT_SIGSYS (PYEXEC_EXIT_SIGNAL + SIGSYS)
 
-/* One thread reports. A second one waits for its _exit, and without the GIL, which the first
- * may need; a trap inside the reporting itself ends it with what was sent so far. */
+/* Only one thread reports. A second thread gives up the GIL, which the first may need, and waits until the first
+ * calls _exit. A trap during the reporting itself ends the process with what was sent so far. */
 static void take_turn(void)
 {
     static atomic_uintptr_t reporting;
@@ -47,7 +47,8 @@ static void take_turn(void)
     "The sandbox does not allow this system call, and the run was ended. Processes, debugging, " \
     "mounts and kernel settings are not available to scripts."
 
-/* Names the call, whose number means another one in another interface; returns the hint. */
+/* Names the system call and returns the hint. The same number means another call in another interface (x32,
+ * 32-bit). */
 static const char *describe(const siginfo_t *info, char *what, size_t size)
 {
     int call = info->si_syscall;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any number of threads may wait for answers, and one of them reads the channel for all: the reader. Everything here
- * is under the GIL, which a thread gives up only where it waits. The reader waits without taking, and takes under the
- * GIL, so that one whose run has ended meanwhile leaves the next run's message alone. */
+/* Any number of threads may wait for answers. One of them, the reader, reads the channel for all. A thread holds
+ * the GIL everywhere in this file except where it waits. The reader first waits until a message is there, and
+ * reads it only when it has the GIL again. So if its run has ended by then, it leaves the next run's message in
+ * the channel. */
 #include "guest/tools/guest_tools.h"
 
 #include <errno.h>
@@ -18,35 +19,35 @@
 #include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
 
-/* One that waits: for its answer or, with number 0, for room to make a call. */
+/* A waiting call: it waits for its answer or, while `number` is 0, for room to be sent. */
 struct tool_waiter {
     struct tool_waiter *next;
     uint64_t number;
-    size_t bytes;      /* of its arguments */
-    PyObject *deliver; /* called with what came; NULL: a thread waits, and this is on its stack */
+    size_t bytes;      /* length of its arguments */
+    PyObject *deliver; /* the function that gets the answer; NULL: a thread waits, and this struct is on its stack */
     sem_t wake;
     bool done;
     int kind;            /* enum px_tool_answer, or ENDED */
-    PyObject *text;      /* bytes */
-    Py_ssize_t received; /* of text */
+    PyObject *text;      /* a bytes object */
+    Py_ssize_t received; /* how much of `text` has arrived */
 };
 
 #define ENDED PX_TOOL_ANSWERS
 
 static struct {
-    const struct px_script *run; /* NULL: none that has tools */
-    uint64_t last;               /* number of a call */
+    const struct px_script *run; /* NULL: no run that has tools */
+    uint64_t last;               /* number of the last call */
     struct tool_waiter *first;
-    size_t calls, bytes; /* under way */
+    size_t calls, bytes; /* of the calls that were sent and have no answer yet */
     struct tool_waiter *reader;
     pthread_t reader_thread;
-    struct tool_waiter *coming;   /* whose answer has come in part */
-    struct tool_waiter *finished; /* which are to be delivered */
+    struct tool_waiter *coming;   /* the call whose answer has arrived in part */
+    struct tool_waiter *finished; /* the calls whose answers must be delivered */
 } state;
 
 static void complete(struct tool_waiter *waiter, int kind);
 
-/* ---- The list of those that wait ---- */
+/* ---- The list of waiting calls ---- */
 
 static void enlist(struct tool_waiter *waiter)
 {
@@ -82,7 +83,7 @@ static bool has_room(size_t bytes)
     return state.calls < PX_TOOL_CALLS_AT_ONCE && state.bytes + bytes <= PX_TOOL_ARGUMENTS_AT_ONCE;
 }
 
-/* The one that has waited for room the longest, when there is some. */
+/* If there is room, lets the call that has waited for room the longest continue. */
 static void give_room(void)
 {
     for (struct tool_waiter *waiter = state.first; waiter; waiter = waiter->next)
@@ -93,7 +94,7 @@ static void give_room(void)
         }
 }
 
-/* Has another thread read, when this one does no longer. */
+/* Wakes another thread, which then reads, when this one no longer does. */
 static void pass_on_reading(void)
 {
     for (struct tool_waiter *waiter = state.first; waiter && !state.reader; waiter = waiter->next)
@@ -103,7 +104,7 @@ static void pass_on_reading(void)
         }
 }
 
-/* It has what it waited for. */
+/* Ends the wait of this call. */
 static void complete(struct tool_waiter *waiter, int kind)
 {
     unlist(waiter);
@@ -119,7 +120,8 @@ static void complete(struct tool_waiter *waiter, int kind)
     state.finished = waiter;
 }
 
-/* Outside of everything else: this runs Python code, so other threads get in between. Keeps a pending exception. */
+/* Runs Python code, so other threads may run in the middle of it: call this only when the state is consistent. A
+ * pending exception stays set. */
 static void deliver_finished(void)
 {
     PyObject *type, *value, *traceback;
@@ -179,14 +181,15 @@ static void add_text(const struct px_wire_field *field)
     if (length >= 0 && (Py_ssize_t)field->length <= length - waiter->received)
         memcpy(PyBytes_AsString(waiter->text) + waiter->received, field->bytes, field->length);
     else
-        px_drop_object(&waiter->text); /* no memory: its thread says so */
+        px_drop_object(&waiter->text); /* no memory: the waiting thread raises MemoryError */
     waiter->received += (Py_ssize_t)field->length;
     PyErr_Clear();
     if (waiter->received >= length)
         complete(waiter, waiter->kind);
 }
 
-/* Takes the answers that are there. False: the host is gone, or says something else. */
+/* Reads the answers that have arrived. Returns false when the host is gone, or when another kind of message comes
+ * next. */
 static bool take_answers(void)
 {
     char packet[PX_PACKET_MAX];
@@ -221,7 +224,7 @@ static int read_for_all(struct tool_waiter *self)
 {
     struct pollfd polled = {state.run->out->socket, POLLIN, 0};
     sigset_t nudge, before, waiting;
-    /* Blocked outside of the wait, so that a nudge that comes just before it ends it. */
+    /* The signal is blocked except during ppoll(). So a nudge that arrives just before the wait still ends it. */
     sigemptyset(&nudge);
     sigaddset(&nudge, PX_SIGNAL_NUDGE);
     pthread_sigmask(SIG_BLOCK, &nudge, &before);
@@ -237,7 +240,7 @@ static int read_for_all(struct tool_waiter *self)
     return take_answers() ? 0 : lost_host();
 }
 
-/* Waits until it is done. -1 with an exception of a signal. */
+/* Waits until the call is done. Returns -1 with the exception that a signal raised. */
 static int wait_for(struct tool_waiter *waiter)
 {
     int failed = 0;
@@ -254,11 +257,11 @@ static int wait_for(struct tool_waiter *waiter)
     return failed;
 }
 
-/* ---- Calling ---- */
+/* ---- Making a call ---- */
 
 static bool send_call(uint64_t number, const char *name, const char *text, size_t length)
 {
-    static struct px_wire_writer writer; /* the run's own may hold half a result */
+    static struct px_wire_writer writer; /* not the run's writer, which may hold half a result */
     char head[sizeof number + PX_TOOL_NAME_MAX];
     size_t name_length = strlen(name);
     if (name_length > PX_TOOL_NAME_MAX)
@@ -294,7 +297,7 @@ static void waiter_done(struct tool_waiter *waiter)
     pass_on_reading();
 }
 
-/* A thread waits for room, then for the answer. NULL with the exception of a signal. */
+/* Waits for room, sends the call, and waits for its answer. Returns NULL with the exception that a signal raised. */
 static PyObject *call_and_wait(const char *name, const char *text, size_t length)
 {
     px_auto(waiter_done) struct tool_waiter waiter = {.bytes = length};
@@ -327,7 +330,7 @@ static PyObject *call_and_wait(const char *name, const char *text, size_t length
     return NULL;
 }
 
-/* tool_call(name, arguments as JSON): (kind, text as bytes) */
+/* tool_call(name, arguments as JSON) returns (kind, text as bytes). */
 static PyObject *tool_call(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -336,8 +339,8 @@ static PyObject *tool_call(PyObject *self, PyObject *arguments)
     return PyArg_ParseTuple(arguments, "ss#", &name, &text, &length) ? call_and_wait(name, text, (size_t)length) : NULL;
 }
 
-/* tool_start(name, arguments as JSON, deliver): the call's number; 0: deliver is called when there is room for it;
- * None: the run has ended. */
+/* tool_start(name, arguments as JSON, deliver) returns the call's number. It returns 0 when there is no room: then
+ * `deliver` is called once there is. It returns None when the run has ended. */
 static PyObject *tool_start(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -373,7 +376,7 @@ static void forget(struct tool_waiter *waiter)
     free(waiter);
 }
 
-/* tool_abandon(number): nobody waits for its answer any more */
+/* tool_abandon(number): nothing waits for the answer of this call any more. */
 static PyObject *tool_abandon(PyObject *self, PyObject *number)
 {
     (void)self;
@@ -388,7 +391,7 @@ static PyObject *tool_abandon(PyObject *self, PyObject *number)
     Py_RETURN_NONE;
 }
 
-/* tool_read(): takes the answers that are there, without waiting */
+/* tool_read() reads the answers that have arrived, without waiting. */
 static PyObject *tool_read(PyObject *self, PyObject *none)
 {
     (void)self, (void)none;
@@ -399,7 +402,7 @@ static PyObject *tool_read(PyObject *self, PyObject *none)
     Py_RETURN_NONE;
 }
 
-/* tool_channel(): the descriptor that is readable when answers are there */
+/* tool_channel() returns the descriptor that becomes readable when answers arrive. */
 static PyObject *tool_channel(PyObject *self, PyObject *none)
 {
     (void)self, (void)none;
@@ -430,7 +433,7 @@ PyMethodDef *px_tools_functions(size_t *ret_count)
 
 /* ---- A run ---- */
 
-static bool published; /* names of tools are among the script's */
+static bool published; /* the script's names include names of tools */
 
 bool px_tools_has_module(const char *name)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tools: functions of the caller that the script calls. A call goes to the host over the channel, and its
- * answer comes back over it while the run goes on; tools.py has what the script sees of it. */
+/* Tools: functions of the caller that the script can call. A call goes to the host over the channel, and the
+ * answer comes back over it during the run. tools.py has the functions that the script sees. */
 #ifndef PX_GUEST_TOOLS_GUEST_TOOLS_H
 #define PX_GUEST_TOOLS_GUEST_TOOLS_H
 
@@ -9,20 +9,20 @@
 
 #include "guest/script.h"
 
-/* Child, before the script's code: what the run offers becomes functions among `names` and in the module `tools`.
- * Keeps the pointer. 0, or -1 with an exception. */
+/* Called in the child, before the script's code: adds a function for each tool of the run to `names` and to the
+ * module `tools`. The pointer must stay valid. Returns 0, or -1 with an exception set. */
 int px_tools_begin(const struct px_script *run, PyObject *names);
 
-/* After the script, before its result is sent: calls that wait get an error, and the run's channel is no longer read. */
+/* Called after the script: the threads that still wait for an answer get none. */
 void px_tools_end(void);
 
-/* Whether an import of this top-level name gives our module. */
+/* True if an import of this top-level name gives the module `tools`. */
 bool px_tools_has_module(const char *name);
 
-/* Whether a packet whose first field is of this kind is an answer. */
+/* True if a packet whose first field has this kind is an answer. */
 bool px_tools_is_answer(uint16_t kind);
 
-/* What tools.py is given. */
+/* Returns the C functions that tools.py may call. */
 PyMethodDef *px_tools_functions(size_t *ret_count);
 
 #endif

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# Tools as the script sees them: a function for each, with the signature that its JSON Schema says, and the
-# module `tools` with the same functions and, in `tools.aio`, their awaitable forms.
+# Tools as the script sees them: one function for each tool, with the signature of its JSON Schema, and the
+# module `tools`. It has the same functions and, in `tools.aio`, their awaitable forms.
 
 RESULT, ERROR, DENIED, ENDED = 0, 1, 2, 3
 ARGUMENTS_MAX = 8 << 20
 ANNOTATIONS = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict, "null": None}
 
-offered = {}  # name: Tool, of this run
-published = {}  # name: function, of the names that the script was given
-watched = {}  # event loop: how many of its calls are under way
+offered = {}  # the tools of this run, by name
+published = {}  # the functions that were added to the script's names, by name
+watched = {}  # how many calls wait in each event loop
 
 
 class ToolError(RuntimeError):
@@ -23,7 +23,7 @@ ToolError.__module__ = "tools"
 
 
 class Omitted:
-    """The default of a parameter that need not be given, and has no default of its own."""
+    """The default of an optional parameter whose schema has no default."""
 
     def __repr__(self):
         return "..."
@@ -42,7 +42,7 @@ class Tool:
                            for key, value in (schema.get("properties") or {}).items()}
         self.required = [key for key in schema.get("required", ()) if isinstance(key, str)]
         named = [key for key in self.properties if is_name(key)]
-        # A parameter with a default can't stand before one without.
+        # In Python, a parameter without a default must come first.
         self.parameters = ([key for key in named if key in self.required] +
                            [key for key in named if key not in self.required])
         more = schema.get("additionalProperties")
@@ -56,7 +56,7 @@ def is_name(key):
     return key.isidentifier() and not load("keyword").iskeyword(key) and not key.startswith("_pyexec_")
 
 
-# ---- Checking what was given ----
+# ---- Checking the arguments ----
 
 def kind_of(value):
     if value is None:
@@ -91,7 +91,7 @@ BOUNDS = (("minimum", lambda value, bound: value >= bound, "at least", (int, flo
 
 
 def check(where, value, schema):
-    """What JSON Schema's most used words ask for; the caller checks the rest."""
+    """Checks the most used keywords of JSON Schema. The caller of the sandbox checks all of them."""
     if not isinstance(schema, dict):
         return
     kinds = schema.get("type")
@@ -131,7 +131,7 @@ def takes_null(schema):
 
 
 def arguments_of(tool, given, more):
-    """The call's arguments as JSON text, checked."""
+    """Checks the arguments of a call and returns them as JSON text."""
     for key in more:
         if not tool.more and key not in tool.others:
             raise TypeError("%s() got an unexpected keyword argument %r" % (tool.name, key))
@@ -139,7 +139,7 @@ def arguments_of(tool, given, more):
     for key in tool.others:
         if key in tool.required and key not in given:
             raise TypeError("%s() needs the argument %r: pass it as **{%r: ...}" % (tool.name, key, key))
-    # Code often says None for what it has no value for.
+    # Generated code often passes None for a value that it does not have.
     given = {key: value for key, value in given.items() if value is not omitted and not (
         value is None and key not in tool.required and not takes_null(tool.properties.get(key, {})))}
     try:
@@ -193,7 +193,7 @@ def deliver_to(loop, future):
         try:
             loop.call_soon_threadsafe(put, (kind, text))
         except RuntimeError:
-            pass  # the loop is closed: nobody waits
+            pass  # the loop is closed, so nothing waits
     return deliver
 
 
@@ -243,7 +243,7 @@ def annotation(schema):
 
 
 def source_of(tool, is_async):
-    """Real code, so that Python itself says what is wrong with a call."""
+    """Makes a real function, so that Python itself reports errors in a call's arguments."""
     optional = len(tool.defaults)
     parts = [key if i < len(tool.parameters) - optional else key + "=None" for i, key in enumerate(tool.parameters)]
     more = tool.more or tool.others
@@ -293,7 +293,8 @@ def make_module(name, doc, functions):
 
 
 def tools_begin(text, names):
-    """Before the script's code. A name that the script gave another value keeps it."""
+    """Called before the script's code. When the script has given a name another value, it keeps that
+    value."""
     sys = load("sys")
     ours = {**published, "ToolError": ToolError}
     for name, function in ours.items():

@@ -22,8 +22,8 @@
 /* ---- Text around the code ---- */
 
 struct line {
-    const char *text; /* without its indentation */
-    size_t length;    /* without blanks at its end */
+    const char *text; /* after the indentation */
+    size_t length;    /* without the spaces at the end */
 };
 
 static struct line line_at(struct px_source *source, const char *filename, long number)
@@ -45,7 +45,7 @@ static bool begins(struct line line, const char *with)
     return line.length >= length && memcmp(line.text, with, length) == 0;
 }
 
-/* What models put around code: <code>, </python>, <|im_end|>, [PYTHON]. */
+/* True for markers that models put around code: <code>, </python>, <|im_end|>, [PYTHON]. */
 static bool is_marker(struct line line)
 {
     char last = line.length ? line.text[line.length - 1] : 0;
@@ -54,7 +54,7 @@ static bool is_marker(struct line line)
            begins(line, "[PYTHON]") || begins(line, "[CODE]");
 }
 
-/* A sentence: three words or more, with nothing among them that code would have. */
+/* True for a sentence: three words or more, and no character that is common in code. */
 static bool is_prose(struct line line)
 {
     size_t words = 0;
@@ -117,7 +117,7 @@ static int by_distance(const void *a, const void *b)
     return strcmp(one->name, other->name);
 }
 
-/* Names of the working directory, in order. */
+/* Returns the names in the working directory, in order. */
 static size_t list_files(struct file *files, const char *wanted)
 {
     DIR *folder = opendir(".");
@@ -164,7 +164,7 @@ static void add_files(struct px_buffer *to, const char *path)
     px_buffer_add_byte(to, '.');
 }
 
-/* Nothing can be written into a folder that is not there. */
+/* Nothing can be written into a folder that does not exist. */
 static void add_missing_folder(struct px_buffer *to, const char *path)
 {
     const char *slash = strrchr(path, '/');

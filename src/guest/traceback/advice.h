@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hints for what only the child sees: the whole code, the working directory, the Python version. */
+/* Hints that need what only the child knows: the whole code, the working directory, the Python version. */
 #ifndef PX_GUEST_TRACEBACK_ADVICE_H
 #define PX_GUEST_TRACEBACK_ADVICE_H
 

@@ -6,10 +6,10 @@
 #include "base/utf8.h"
 #include "guest/pyobject_access.h"
 
-#define CARET_LINE_MAX 4096     /* of a line that is shown whole and marked */
-#define SEGMENT_MAX (64u << 10) /* of an expression that is looked into */
+#define CARET_LINE_MAX 4096     /* longest line that is shown whole and marked */
+#define SEGMENT_MAX (64u << 10) /* longest expression whose parts are marked */
 #define SEGMENT_LINES_MAX 2000
-#define STEPS_MAX 200000 /* instructions walked to find positions, per traceback */
+#define STEPS_MAX 200000 /* instructions visited to find positions, for each traceback */
 
 static struct {
     PyObject *compile, *name, *mode_eval, *mode_exec, *flags;
@@ -47,7 +47,7 @@ void px_caret_begin(void)
     steps_left = STEPS_MAX;
 }
 
-/* Where something is: a line of the shown ones, from 0, and a byte in it. */
+/* A position: a line, counted from 0 at the first shown line, and a byte in it. */
 struct caret_place {
     long line;
     size_t column;
@@ -58,15 +58,15 @@ static bool before(struct caret_place a, struct caret_place b)
     return a.line < b.line || (a.line == b.line && a.column < b.column);
 }
 
-/* The expression that failed, in its lines. */
+/* The expression that failed, and its lines. */
 struct caret_shape {
     struct px_source *sources;
     const char *filename;
-    long first; /* number of its first line in the file */
-    long last;  /* the last line, counted from 0 */
+    long first; /* line number of its first line in the file */
+    long last;  /* its last line, counted from 0 */
     struct caret_place start, end;
     bool has_anchors;
-    struct caret_place left, right; /* the operator or brackets */
+    struct caret_place left, right; /* start and end of the operator or the brackets */
 };
 
 static bool is_blank(char c)
@@ -74,7 +74,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\f' || c == '\v' || c == '\n' || c == '\r';
 }
 
-/* A line without trailing blanks; "" when there is none. */
+/* Returns a line without the spaces at its end; "" when there is no such line. */
 static const char *line_at(const struct caret_shape *shape, long line, size_t *ret_length)
 {
     size_t length = 0;
@@ -95,7 +95,7 @@ static size_t leading(const char *text, size_t length)
 
 /* ---- Positions ---- */
 
-/* The index-th item of code.co_positions(), a tuple of four: new reference or NULL. */
+/* Returns item `index` of code.co_positions(), a tuple of four: a new reference, or NULL. */
 static PyObject *position_at(PyObject *code, long index)
 {
     px_auto_object PyObject *method = px_pyobject_attribute(code, px_name.co_positions);
@@ -146,9 +146,9 @@ static bool find_shape(struct caret_shape *shape, PyObject *code, PyObject *entr
     return total <= SEGMENT_MAX && shape->start.column < length && before(shape->start, shape->end);
 }
 
-/* ---- Anchors ---- */
+/* ---- Anchors: the operator or the brackets ---- */
 
-/* Parsing an unknown escape warns, and the script has been warned already. */
+/* True for text with an unknown escape: parsing it would print a second warning to the script. */
 static bool has_odd_escape(const char *text)
 {
     for (; (text = strchr(text, '\\')); text += 2)
@@ -174,7 +174,7 @@ static bool is_a(PyObject *node, PyObject *class)
     return node && (PyObject *)Py_TYPE(node) == class;
 }
 
-/* The part of a line that the expression covers. */
+/* Returns the part of a line that belongs to the expression. */
 static const char *segment_line(const struct caret_shape *shape, long line, size_t *ret_start, size_t *ret_end)
 {
     const char *text = line_at(shape, line, ret_end);
@@ -200,7 +200,7 @@ static PyObject *parse_segment(const struct caret_shape *shape)
     return tree ? px_pyobject_attribute(tree, px_name.body) : NULL;
 }
 
-/* A position that the parser gave inside "(\nSEGMENT\n)". */
+/* Converts a position that the parser gave for "(\nSEGMENT\n)". */
 static bool node_place(const struct caret_shape *shape, PyObject *node, PyObject *line_name, PyObject *column_name,
                        struct caret_place *ret)
 {
@@ -213,8 +213,8 @@ static bool node_place(const struct caret_shape *shape, PyObject *node, PyObject
     return true;
 }
 
-/* Moves on to the first character that is wanted, over comments and ends of lines. `wanted` 0:
- * any but blanks and closing parentheses. */
+/* Moves to the next wanted character, past comments and ends of lines. `wanted` 0: any character except spaces and
+ * closing parentheses. */
 static bool advance(const struct caret_shape *shape, struct caret_place *place, char wanted)
 {
     while (place->line <= shape->last) {
@@ -269,7 +269,7 @@ static void find_anchors(struct caret_shape *shape)
 
 /* ---- Whether to mark ---- */
 
-/* "return f(…)" and "name = f(…)" as a whole are not marked, from 3.13 on. */
+/* From 3.13 on, "return f(…)" and "name = f(…)" get no marks when the whole call failed. */
 static bool is_plain_call(const struct caret_shape *shape, size_t dedent)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -312,7 +312,7 @@ static bool should_mark(const struct caret_shape *shape, size_t dedent)
 
 /* ---- Drawing ---- */
 
-/* Columns of a character on a terminal: the wide ones of East Asia take two. */
+/* Returns how many columns of a terminal a character takes: wide characters of East Asia take two. */
 static int width_of(const char *text, size_t size)
 {
     if (size < 3)
@@ -360,7 +360,7 @@ static void draw_line(struct px_buffer *to, const struct caret_shape *shape, lon
     px_buffer_add_byte(to, '\n');
 }
 
-/* Of many lines only the first, the last and those around the anchors are shown. */
+/* Of many lines only the first, the last and those next to the anchors are shown. */
 static bool is_significant(const struct caret_shape *shape, long line)
 {
     if (line == 0 || line == shape->last)
@@ -385,7 +385,7 @@ static void draw(struct px_buffer *to, const struct caret_shape *shape, size_t d
     }
 }
 
-/* The blanks that all lines begin with. */
+/* Returns the length of the indentation that all lines share. */
 static size_t common_indent(const struct caret_shape *shape)
 {
     size_t length, common;

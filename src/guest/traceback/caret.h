@@ -13,14 +13,14 @@
 #include "guest/python.h"
 #include "guest/traceback/source.h"
 
-/* Zygote: the classes of _ast and the builtin compile. 0, or -1 with an exception set. */
+/* Called in the zygote: keeps the classes of _ast and the builtin compile. Returns 0, or -1 with an exception set. */
 int px_caret_prepare(void);
 
-/* A new traceback begins: its budget for looking up positions is fresh. */
+/* Starts a new traceback: the limit for looking up positions counts from 0 again. */
 void px_caret_begin(void);
 
-/* Appends the line of `entry`, a traceback entry with this code, with its marks; nothing when
- * the source isn't known. */
+/* Appends the source line of `entry`, a traceback entry with this code, and the marks below it. Appends nothing
+ * when the source isn't known. */
 void px_caret_add(struct px_buffer *to, PyObject *code, PyObject *entry, long line, const char *filename,
                   struct px_source *sources);
 

@@ -11,13 +11,13 @@
 #include "guest/pyobject_access.h"
 
 #if PY_VERSION_HEX < 0x03090000
-/* Every interpreter has it; 3.8's headers hide it from the limited API. */
+/* Every interpreter has this function, but the headers of 3.8 leave it out of the limited API. */
 typedef struct _frame PyFrameObject;
 int PyFrame_GetLineNumber(PyFrameObject *frame);
 #endif
 
-#define DISOWNED_MAX 64     /* beyond it no name is trusted */
-#define FRAME_DEPTH_MAX 400 /* frames looked at; a deeper script pays with a coarser answer */
+#define DISOWNED_MAX 64     /* with more names than this, no name is trusted */
+#define FRAME_DEPTH_MAX 400 /* frames that are visited; for a deeper stack the owner may stay unknown */
 
 static const char *const *trees;
 static size_t stdlib_count;
@@ -77,14 +77,14 @@ enum px_owner px_frames_owner(const char *filename)
     if (disowned_count && is_disowned(filename))
         return PX_OWNER_NONE;
     if (filename[0] == '<') {
-        /* The last three are the script's too, in the hands of code, timeit and doctest. */
+        /* The modules code, timeit and doctest give the script's code the last three names. */
         static const char *const scripts[] = {"<cell", "<console>", "<timeit-src>", "<doctest "};
         for (size_t i = 0; i < PX_COUNT(scripts); i++)
             if (strncmp(filename, scripts[i], strlen(scripts[i])) == 0)
                 return PX_OWNER_SCRIPT;
         return strncmp(filename, "<frozen ", 8) == 0 ? PX_OWNER_STDLIB : PX_OWNER_NONE;
     }
-    /* The longest tree wins: site-packages lies below the standard library. */
+    /* The longest matching folder decides: site-packages is below the standard library. */
     size_t best = 0;
     enum px_owner owner = PX_OWNER_SCRIPT;
     for (size_t i = 0; trees && trees[i]; i++) {
@@ -94,7 +94,7 @@ enum px_owner px_frames_owner(const char *filename)
             owner = i < stdlib_count ? PX_OWNER_STDLIB : PX_OWNER_SITE;
         }
     }
-    /* A workspace may lie in a project folder that modules are imported from. */
+    /* A workspace may be inside a project folder from which modules are imported. */
     if (strlen(workspace) > best && px_path_below(filename, workspace))
         return PX_OWNER_SCRIPT;
     return owner;
@@ -108,23 +108,23 @@ bool px_frames_in_trees(const char *path)
     return false;
 }
 
-/* The UTF-8 of a str attribute, cached inside the str; "" when there is none. */
+/* Returns the UTF-8 of a str attribute, which the str itself keeps; "" when there is none. */
 static const char *text(PyObject *object, PyObject *name)
 {
     static const char *(*as_utf8)(PyObject *, Py_ssize_t *);
     static bool looked;
     if (!looked) {
-        /* In the limited API only since 3.10. */
+        /* The limited API has it only since 3.10. */
         *(void **)&as_utf8 = dlsym(RTLD_DEFAULT, "PyUnicode_AsUTF8AndSize");
         looked = true;
     }
     px_auto_object PyObject *value = object ? px_pyobject_attribute(object, name) : NULL;
-    /* The code object holds the str, so its bytes outlive this reference. */
+    /* The code object also holds the str, so its bytes stay valid after this reference is released. */
     const char *bytes = value && PyUnicode_Check(value) && as_utf8 ? as_utf8(value, NULL) : NULL;
     return bytes ? bytes : "";
 }
 
-/* Code made from a string, in the script's own names: what it gave to exec or eval. */
+/* True for code that was made from a string and runs in the script's names: the argument of exec() or eval(). */
 static bool in_script_names(PyObject *frame)
 {
     px_auto_object PyObject *names = px_pyobject_attribute(frame, px_name.f_globals);

@@ -9,10 +9,10 @@
 
 #define QUOTED_MAX 80
 
-/* Where a name is of; "" is a builtin or a module itself. */
+/* A name and the module or type that has it. "" stands for builtins and for modules themselves. */
 struct newer_name {
     const char *owner, *name;
-    int minor; /* 3.minor has it first, or has it no more */
+    int minor; /* 3.minor is the first version that has it, or the first that no longer has it */
 };
 
 static const struct newer_name added[] = {
@@ -143,7 +143,7 @@ static const struct newer_name removed[] = {
     {"locale", "format", 12},
 };
 
-/* Messages of what an older Python says of newer forms. */
+/* Messages that an older Python gives for newer forms. */
 static const struct {
     const char *message, *form;
     int minor;
@@ -178,7 +178,7 @@ static void say_newer(struct px_buffer *to, const char *what, int minor)
 
 /* ---- Names ---- */
 
-/* The next text between single quotes. */
+/* Copies the next text between single quotes to `ret`. */
 static const char *take_quoted(const char *message, char *ret)
 {
     const char *start = strchr(message, '\''), *end = start ? strchr(start + 1, '\'') : NULL;
@@ -230,7 +230,7 @@ static void add_missing_name(struct px_buffer *to, PyObject *exception, const ch
 
 /* ---- Syntax ---- */
 
-/* After `word` and a name comes `mark`: def f[T]. */
+/* True for `word`, a name and then `mark`, as in def f[T]. */
 static bool has_named(const char *line, const char *word, char mark)
 {
     size_t length = strlen(word);
@@ -246,8 +246,8 @@ static bool has_named(const char *line, const char *word, char mark)
     return *at == mark;
 }
 
-/* Whether the braces of an f-string hold its own quote, a backslash or a comment; `at` is behind its
- * first quote. */
+/* True if the braces of an f-string contain the string's own quote, a backslash or a comment. `at` is the
+ * character after its first quote. */
 static bool braces_hold(const char *at, char quote)
 {
     int depth = 0;

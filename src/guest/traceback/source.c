@@ -12,7 +12,7 @@ void px_source_done(struct px_source *source)
     source->lines = 0;
 }
 
-/* The next line's start after `at`: Python ends lines at \n, \r\n and \r. */
+/* Returns the start of the line after `at`: Python ends lines at \n, \r\n and \r. */
 static size_t next_start(const struct px_source *source, size_t at)
 {
     while (at < source->length) {

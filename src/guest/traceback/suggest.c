@@ -7,7 +7,7 @@
 #include "guest/pyobject_access.h"
 #include "guest/signals.h"
 
-/* Python/suggestions.c */
+/* the limits of Python/suggestions.c */
 #define CANDIDATES_MAX 750
 #define NAME_LIMIT 40
 #define MOVE_COST 2
@@ -54,7 +54,7 @@ static size_t substitution_cost(Py_UCS4 a, Py_UCS4 b)
     return lower(a) == lower(b) ? CASE_COST : MOVE_COST;
 }
 
-/* Levenshtein, one row at a time. */
+/* Levenshtein distance, computed one row at a time. */
 static size_t distance_of(const struct name *a, const struct name *b)
 {
     size_t row[NAME_LIMIT + 1];
@@ -83,7 +83,7 @@ static bool take_name(const char *text, struct name *ret)
     return true;
 }
 
-/* At most a third of the letters may have to change. */
+/* Up to a third of the letters may differ. */
 static size_t limit_of(const struct name *a, const struct name *b)
 {
     return (a->length + b->length + 3) * MOVE_COST / 6;
@@ -100,7 +100,7 @@ size_t px_suggest_distance(const char *wanted, const char *name)
 
 struct search {
     struct name wrong;
-    PyObject *best; /* owned */
+    PyObject *best; /* owned reference */
     size_t best_distance;
     bool hide_underscored;
 };
@@ -158,7 +158,7 @@ static PyObject *frame_self(PyObject *frame)
     return self;
 }
 
-/* Whether it is an attribute of the method's own instance; from 3.12. */
+/* True if `wrong` is an attribute of the method's own instance. Python suggests that from 3.12 on. */
 static bool is_of_self(PyObject *frame, PyObject *wrong)
 {
     px_auto_object PyObject *self = px_python.version >= 0x030c ? frame_self(frame) : NULL;
@@ -196,8 +196,8 @@ static void search_module(struct search *search, PyObject *exception)
     consider_all(search, names);
 }
 
-/* A name that is only in the message: name 'x' is not defined (before 3.10), cannot import name
- * 'x' (before 3.12). */
+/* Returns a name that only the message has: "name 'x' is not defined" (before 3.10), "cannot import name 'x'"
+ * (before 3.12). */
 static PyObject *name_in_message(PyObject *exception, const char *beginning)
 {
     px_auto_object PyObject *args = px_pyobject_attribute(exception, px_name.args);
@@ -274,7 +274,7 @@ static void suggest(struct px_buffer *to, PyObject *exception, PyObject *wrong, 
 
 /* ---- Columns of pandas' tables ---- */
 
-/* What a KeyError of pandas says is not there: 'a', ['a'], or a text that quotes it. */
+/* Returns the column that a KeyError of pandas calls missing: 'a', ['a'], or a text that quotes it. */
 static PyObject *wrong_column(PyObject *exception)
 {
     PyObject *quoted = name_in_message(exception, "None of [");
@@ -290,7 +290,7 @@ static PyObject *wrong_column(PyObject *exception)
     return first;
 }
 
-/* The columns of the table that a frame of pandas works on. */
+/* Returns the columns of the DataFrame that this frame of pandas works on. */
 static PyObject *columns_of_frame(PyObject *frame)
 {
     PyObject *const names[] = {px_name.self, px_name.obj};
@@ -298,7 +298,7 @@ static PyObject *columns_of_frame(PyObject *frame)
     px_auto_object PyObject *file = code ? px_pyobject_attribute(code, px_name.co_filename) : NULL;
     px_auto_object PyObject *function = code ? px_pyobject_attribute(code, px_name.co_name) : NULL;
     px_auto_buffer struct px_buffer path = {0};
-    /* xs() looks for a row. */
+    /* xs() looks for a row, not for a column. */
     if (!function || PyUnicode_CompareWithASCIIString(function, "xs") == 0 || !file || !PyUnicode_Check(file) ||
         !px_pyobject_text(&path, file, 4096) || !strstr(px_buffer_shown(&path), "/pandas/"))
         return NULL;
@@ -314,7 +314,7 @@ static PyObject *columns_of_frame(PyObject *frame)
     return NULL;
 }
 
-/* Those of the innermost frame that has a table. */
+/* Returns the columns from the innermost frame that has a DataFrame. */
 static PyObject *find_columns(PyObject *exception)
 {
     PyObject *found = NULL, *entry = PyException_GetTraceback(exception);
@@ -373,7 +373,7 @@ void px_suggest(struct px_buffer *to, PyObject *exception, bool as_printed)
     if (!import && !key && !PyErr_GivenExceptionMatches(exception, PyExc_NameError) &&
         !PyErr_GivenExceptionMatches(exception, PyExc_AttributeError))
         return;
-    /* dir() and attributes may run the script's code. */
+    /* dir() and reading attributes may run the script's code. */
     bool allowed = px_signals_allow(true);
     px_auto_object PyObject *wrong = key ? NULL : wrong_name(exception);
     if (key)

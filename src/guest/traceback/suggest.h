@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "Did you mean: …?" for names and attributes that don't exist, by CPython's own measure. */
+/* "Did you mean: …?" for names and attributes that don't exist, with the same distance that CPython uses. */
 #ifndef PX_GUEST_TRACEBACK_SUGGEST_H
 #define PX_GUEST_TRACEBACK_SUGGEST_H
 
@@ -9,14 +9,14 @@
 #include "base/buffer.h"
 #include "guest/python.h"
 
-/* Zygote. 0, or -1 with a Python exception set. */
+/* Called in the zygote. Returns 0, or -1 with a Python exception set. */
 int px_suggest_prepare(void);
 
-/* Appends the sentence, or nothing. `as_printed`: only what this version of Python prints;
- * otherwise all that is known. */
+/* Appends the sentence, or nothing. `as_printed`: only if this version of Python prints it; otherwise whenever
+ * there is a suggestion. */
 void px_suggest(struct px_buffer *to, PyObject *exception, bool as_printed);
 
-/* How far a name is from one that was wanted; SIZE_MAX: too far to be meant. */
+/* Returns how far a name is from the wanted name; SIZE_MAX when it is too far to be meant. */
 size_t px_suggest_distance(const char *wanted, const char *name);
 
 #endif

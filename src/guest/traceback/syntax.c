@@ -11,7 +11,7 @@
 #define LINE_LIMIT 4096
 #define MESSAGE_LIMIT (64u << 10)
 
-/* Offsets of the exception are characters, from 1; 0 or less: unknown. */
+/* The exception counts characters from 1; 0 or less means unknown. */
 struct syntax_place {
     long line, end_line, offset, end_offset;
 };
@@ -24,8 +24,8 @@ static long count_characters(const char *text, size_t length)
     return count;
 }
 
-/* From one character to the other, both in the text's characters from 0. Blanks other than
- * spaces are repeated, so that the caret stands below its character. */
+/* Draws carets from character `start` to character `end` of the text, counted from 0. Tabs before them stay tabs,
+ * so that the carets stand below their characters. */
 static void add_carets(struct px_buffer *to, const char *text, long start, long end)
 {
     px_buffer_add_string(to, "    ");
@@ -40,7 +40,7 @@ static void add_carets(struct px_buffer *to, const char *text, long start, long 
     px_buffer_add_byte(to, '\n');
 }
 
-/* Until 3.12 only the line of several that the offset is in is shown. */
+/* Before 3.13, if the text has several lines, only the line that `offset` is in is shown. */
 static const char *last_line(const char *text, struct syntax_place *place)
 {
     const char *newline;
@@ -55,7 +55,7 @@ static const char *last_line(const char *text, struct syntax_place *place)
     return text;
 }
 
-/* Where the caret ends, for an offset that lies in the text; the rule is traceback.py's. */
+/* Returns where the carets end when the offset is inside the text, by the rule of traceback.py. */
 static long caret_end(const struct syntax_place *place, long whole, long stripped)
 {
     long end = place->line != place->end_line ? stripped + 1 : place->end_offset;
@@ -64,7 +64,7 @@ static long caret_end(const struct syntax_place *place, long whole, long strippe
     return px_python.version < 0x030a || place->offset >= end ? place->offset + 1 : end;
 }
 
-/* `text` is the line as the exception has it. */
+/* `text` is the line of source that the exception has. */
 static void add_text(struct px_buffer *to, const char *text, struct syntax_place place)
 {
     const char *blanks = px_python.version >= 0x030d ? " \n\f" : " \t\f";
@@ -81,7 +81,7 @@ static void add_text(struct px_buffer *to, const char *text, struct syntax_place
     if (place.offset < 1)
         return;
     long stripped = count_characters(text, length);
-    if (px_python.version < 0x0309) { /* its caret never stands behind the text */
+    if (px_python.version < 0x0309) { /* in 3.8 the caret never stands after the end of the text */
         if (place.offset == whole && whole > stripped)
             place.offset--;
         if (place.offset <= (long)lead)
@@ -116,7 +116,8 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
     px_buffer_printf(to, "  File \"%s\", line %ld\n", px_buffer_shown(&filename), place.line);
     read_place(exception, &place);
     if (!px_pyobject_text_attribute(&text, exception, px_name.text, LINE_LIMIT)) {
-        /* Found after parsing, and Python would have read the file: ours is in memory. */
+        /* The compiler found this error after parsing. Python would then read the line from the file, but this
+         * code is only in memory. */
         size_t length = 0;
         const char *line = px_source_line(sources, px_buffer_shown(&filename), place.line, &length);
         if (line)
@@ -130,7 +131,7 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
     return true;
 }
 
-/* The character of the line at the index, counted from 0; or 0. */
+/* Returns the character at this index of the line, counted from 0; or 0. */
 static Py_UCS4 character_at(struct px_source *sources, const char *filename, long number, long index,
                             bool *ret_printable)
 {

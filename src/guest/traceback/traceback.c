@@ -18,18 +18,18 @@
 #include "guest/traceback/syntax.h"
 #include "protocol/wire.h"
 
-#define FRAMES_MAX 1000    /* of one exception, as Python's own limit */
-#define REPEAT_MAX 3       /* equal frames in a row before they are only counted */
+#define FRAMES_MAX 1000    /* of one exception; Python has the same limit */
+#define REPEAT_MAX 3       /* equal frames in a row before the rest is only counted */
 #define CHAIN_MAX 20       /* exceptions linked by __cause__ and __context__ */
-#define GROUP_DEPTH_MAX 10 /* as Python's */
-#define GROUP_WIDTH_MAX 15 /* as Python's */
-#define EXCEPTIONS_MAX 100 /* altogether */
+#define GROUP_DEPTH_MAX 10 /* Python has the same limit */
+#define GROUP_WIDTH_MAX 15 /* Python has the same limit */
+#define EXCEPTIONS_MAX 100 /* in one traceback */
 #define NOTES_MAX 100
 #define TRACEBACK_MESSAGE_MAX (64u << 10)
 #define TRACEBACK_NAME_MAX 512
-#define MODULE_MAX (256 << 10) /* bytes of a file whose lines are shown */
+#define MODULE_MAX (256 << 10) /* longest file whose lines are shown */
 
-/* Descriptors of the exact base types: a subclass can't put its own in their place. */
+/* Attribute getters of the base types themselves: a subclass can't replace these by its own. */
 static struct {
     PyObject *suppress_context, *type_module, *type_name, *type_qualname;
     PyObject *group_type, *group_exceptions; /* NULL before 3.11 */
@@ -101,7 +101,7 @@ void px_traceback_squeeze(struct px_buffer *text, size_t limit)
         head--;
     while (tail < text->length && text->data[tail - 1] != '\n')
         tail++;
-    if (tail == text->length) { /* one endless line: keep its beginning */
+    if (tail == text->length) { /* a single very long line: keep its beginning */
         text->length = limit - sizeof mark;
         while (text->length > 0 && ((unsigned char)text->data[text->length] & 0xC0) == 0x80)
             text->length--;
@@ -116,14 +116,14 @@ void px_traceback_squeeze(struct px_buffer *text, size_t limit)
 
 /* ---- Frames ---- */
 
-/* The script's frames of a traceback, outermost first. */
+/* Walks over the frames of a traceback that are the script's, outermost first. */
 struct frame_walk {
     PyObject *at;    /* the traceback entry to look at next */
-    PyObject *entry; /* the one that was returned, */
-    PyObject *code;  /* its code, */
-    PyObject *file;  /* that one's file name, whose text is */
+    PyObject *entry; /* the traceback entry that was found */
+    PyObject *code;  /* its code object */
+    PyObject *file;  /* the name object of its file, whose text is in `filename` */
     struct px_buffer filename;
-    long line; /* or 0 */
+    long line; /* 0 when it is unknown */
     bool is_script;
 };
 
@@ -136,7 +136,7 @@ static void walk_done(struct frame_walk *walk)
     px_buffer_done(&walk->filename);
 }
 
-/* Frames of one file mostly share the object of its name: it is looked at once. */
+/* Frames of one file usually share the object of its name, so its text is read only when the object changes. */
 static void walk_file(struct frame_walk *walk, PyObject *code)
 {
     px_auto_object PyObject *file = px_pyobject_attribute(code, px_name.co_filename);
@@ -188,7 +188,7 @@ static void add_repeats(struct px_buffer *to, size_t count)
                          count - REPEAT_MAX > 1 ? "s" : "");
 }
 
-/* The text of a module of the script's own, for free(); NULL when it can't be read. */
+/* Reads the text of a module of the script. The caller calls free(). NULL when it can't be read. */
 static char *read_module(const char *filename, size_t *ret_length)
 {
     struct stat status;
@@ -266,13 +266,13 @@ struct format {
     struct px_buffer *to;
     struct px_source *sources;
     PyObject *top, *top_message;
-    PyObject *seen[EXCEPTIONS_MAX]; /* compared only */
+    PyObject *seen[EXCEPTIONS_MAX]; /* only compared, never used */
     size_t seen_count;
-    int depth; /* in groups */
+    int depth; /* how many groups this is in */
     bool need_close;
 };
 
-/* Appends `text` line by line with the margin of the group that it is in. */
+/* Appends `text` line by line, with the margin of its group. */
 static void emit(struct format *format, const char *text, char margin)
 {
     while (*text) {
@@ -311,7 +311,7 @@ static void add_notes(struct px_buffer *to, PyObject *exception)
         add_note(to, notes, PyObject_Repr, "<__notes__ repr() failed>");
         return;
     }
-    /* A note's own __str__ may change the list. */
+    /* The __str__ of a note may change the list, so this makes a copy. */
     px_auto_object PyObject *fixed = PySequence_Tuple(notes);
     if (!fixed)
         PyErr_Clear();
@@ -428,7 +428,7 @@ static void format_members(struct format *format, PyObject *group)
         format->depth = 0;
 }
 
-/* The exception that `exception` goes back to and that Python would print before it. */
+/* Returns the exception that led to `exception` and that Python would print before it. */
 static PyObject *earlier(const struct format *format, PyObject *exception, const char **ret_words)
 {
     PyObject *cause = PyException_GetCause(exception);

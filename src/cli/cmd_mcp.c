@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/handles.h"
 #include "cli/print.h"
+#include "cli/server_heap.h"
 #include "cli/settings.h"
 #include "mcp/mcp.h"
 
@@ -32,6 +33,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     cli_auto_executor pyexec_executor *executor = NULL;
     px_auto_fd int stop = cli_signals_for_server();
     (void)target;
+    cli_heap_for_server();
     int status = open_executor(arguments, &settings, &executor, &error);
     if (status == 0)
         status = px_mcp_stdio(executor, &settings.policy, STDIN_FILENO, STDOUT_FILENO, stop, &error);

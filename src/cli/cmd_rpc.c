@@ -6,6 +6,7 @@
 #include "cli/cli_signals.h"
 #include "cli/commands.h"
 #include "cli/print.h"
+#include "cli/server_heap.h"
 #include "rpc/rpc.h"
 
 struct rpc_options {
@@ -26,6 +27,7 @@ static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct rpc_options *options = target;
     (void)arguments;
+    cli_heap_for_server();
     px_auto_fd int stop = options->ignore_signals ? -1 : cli_signals_for_server();
     if (options->ignore_signals)
         cli_signals_ignore();

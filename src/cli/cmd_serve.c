@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/print.h"
+#include "cli/server_heap.h"
 #include "cli/settings.h"
 #include "serve/serve.h"
 
@@ -144,6 +145,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     px_auto(px_session_config_done) struct px_session_config session = {0};
     px_auto(px_serve_config_done) struct px_serve_config config = {0};
+    cli_heap_for_server();
     if (load(arguments, target, &settings, &session, &config, &error) == 0 &&
         serve(&settings, &session, &config, &error) == 0)
         return CLI_EXIT_OK;

@@ -19,6 +19,7 @@
  * shown, so that the run never waits for its reader. */
 struct px_sse {
     struct px_buffer waiting;
+    size_t taken;             /* bytes of `waiting` that the client has */
     struct px_buffer held[2]; /* of each stream: the start of a character to come */
     bool lines;               /* of JSON, as E2B has them; else server-sent events */
     const char *silence;      /* what is sent when nothing else is; NULL: of the form above */
@@ -39,6 +40,25 @@ void px_sse_free(struct px_sse *stream)
     free(stream);
 }
 
+/* At most `size` of the bytes that wait. What is left moves only when that is not more than what it takes the place
+ * of: a block at a time would move all of it, many times over. */
+static size_t take_waiting(struct px_sse *stream, char *to, size_t size)
+{
+    struct px_buffer *waiting = &stream->waiting;
+    size_t left = waiting->length - stream->taken, count = left < size ? left : size;
+    memcpy(to, waiting->data + stream->taken, count);
+    stream->taken += count;
+    left -= count;
+    if (!left)
+        px_buffer_done(waiting);
+    else if (left <= stream->taken)
+        px_buffer_consume(waiting, stream->taken);
+    else
+        return count;
+    stream->taken = 0;
+    return count;
+}
+
 /* Called by the connection's thread for the next bytes of the body. */
 static ssize_t read_events(void *closure, uint64_t position, char *to, size_t size)
 {
@@ -50,9 +70,7 @@ static ssize_t read_events(void *closure, uint64_t position, char *to, size_t si
     if (stream->lost) {
         count = MHD_CONTENT_READER_END_WITH_ERROR;
     } else if (stream->waiting.length) {
-        count = (ssize_t)(stream->waiting.length < size ? stream->waiting.length : size);
-        memcpy(to, stream->waiting.data, (size_t)count);
-        px_buffer_consume(&stream->waiting, (size_t)count);
+        count = (ssize_t)take_waiting(stream, to, size);
         px_http_request_keep(request, -count);
         request->answer_bytes += (uint64_t)count;
     } else if (stream->ended) {

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/server_heap.h"
+
+#include <malloc.h>
+
+#define LARGE_BYTES (128 * 1024)
+
+/* mallopt(3), M_MMAP_THRESHOLD: "when blocks larger than the current threshold and less than or equal to
+ * DEFAULT_MMAP_THRESHOLD_MAX are freed, the threshold is adjusted upward to the size of the freed block", that is
+ * up to 32 MiB. So after the first large answer the later ones are parts of arenas, of which each thread has
+ * another, and an arena gives nothing back below its last block in use: free blocks between the answers that wait
+ * for slow readers took twice the memory of these answers. A threshold that is set does not move. A block above it
+ * is a mapping of its own, which goes back to the kernel with free(), takes only the pages that were written, and
+ * grows by mremap() without a copy. */
+void cli_heap_for_server(void)
+{
+    (void)!mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+}

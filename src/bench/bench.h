@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Measuring for `pyexec bench`. Compared things are measured in turns, round by round, so
- * that a noisy machine disturbs all of them alike. */
+/* Measurements of `pyexec bench`. Things that are compared are measured in turns, round by round, so that a busy
+ * machine slows down all of them alike. */
 #ifndef PX_BENCH_BENCH_H
 #define PX_BENCH_BENCH_H
 
@@ -28,34 +28,34 @@ enum bench_row {
     BENCH_ROW_COUNT
 };
 
-/* Microseconds. The samples of one round follow those of the round before. */
+/* Times in microseconds, round after round. */
 struct bench_samples {
     double *us;
     size_t count;
-    double *round_p50; /* one per round, for ratios of things measured side by side */
+    double *round_p50; /* one for each round, for ratios within a round */
     size_t rounds;
-    double p50, p90, p99; /* over all, after bench_summarise */
+    double p50, p90, p99; /* of all samples; set by bench_summarise */
 };
 
-/* Of the processes that run scripts below this one: medians, in KiB. */
+/* Medians, in KiB, of the processes below this one that run scripts. */
 struct bench_memory {
     size_t processes; /* 0: not measured */
     double private_kib, pss_kib;
 };
 
-/* Idle sessions, in as many processes as the limit of open files asks for. */
+/* Idle sessions. They are in several processes when the limit of open files is too low for one. */
 struct bench_fleet {
     size_t wanted, opened, processes;
     double opened_per_second;
-    double idle_cpu_us;  /* per second, of the hosts and all below them */
+    double idle_cpu_us;  /* for each second: CPU time of the hosts and all processes below them */
     double host_rss_kib; /* of one host */
-    double machine_kib;  /* that the machine has less per session, the kernel's part included */
+    double machine_kib;  /* how much available memory the machine loses for each session, including the kernel's part */
     struct bench_memory memory;
-    struct bench_samples calls; /* one to each, one after another */
-    pyexec_error error;         /* what ended it early; code PYEXEC_OK when nothing did */
+    struct bench_samples calls; /* one call to each session, one after another */
+    pyexec_error error;         /* why it ended early; code PYEXEC_OK when it did not */
 };
 
-/* With numpy and pandas preloaded. */
+/* Measured with numpy and pandas preloaded. */
 struct bench_preloaded {
     double runs_per_second;
     struct bench_memory session;
@@ -73,18 +73,18 @@ struct bench {
     int threads;
     size_t rounds;
     bool has_bubblewrap;
-    char *python; /* the real executable */
+    char *python; /* path of the real executable */
 };
 
 /* How much to measure. */
 struct bench_plan {
     size_t rounds;
-    size_t programs;    /* starts of each program per round */
-    size_t runs;        /* execute_once per round */
-    int floors;         /* iterations of each floor per round */
-    int seconds_tenths; /* of sustained load, per number of zygotes */
-    size_t sessions;    /* idle ones */
-    int idle_tenths;    /* seconds that they are left alone */
+    size_t programs;    /* starts of each program in a round */
+    size_t runs;        /* execute_once in a round */
+    int floors;         /* iterations of each baseline in a round */
+    int seconds_tenths; /* tenths of seconds of load, for each number of zygotes */
+    size_t sessions;    /* idle sessions */
+    int idle_tenths;    /* tenths of seconds in which they get no call */
 };
 
 int bench_run(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
@@ -92,49 +92,51 @@ int bench_run(struct bench *bench, const struct bench_plan *plan, const struct c
 void bench_done(struct bench *bench);
 
 int bench_samples_add(struct bench_samples *samples, double us, pyexec_error *error);
-/* Ends a round that began at sample `from`. */
+/* Ends a round that began at sample `from`. Returns 0, or -1 with `error`. */
 int bench_samples_end_round(struct bench_samples *samples, size_t from, pyexec_error *error);
 void bench_samples_summarise(struct bench_samples *samples);
 void bench_samples_done(struct bench_samples *samples);
-/* The percentile by nearest rank; 0 of nothing. */
+/* Returns the percentile by the nearest-rank method; 0 when there are no items. */
 double bench_percentile(const double *items, size_t count, double percent);
 
-/* Median over the rounds of a's p50 divided by b's; 0 when either has none. */
+/* Divides a's p50 by b's in each round and returns the median of these ratios; 0 when a or b has no rounds. */
 double bench_ratio(const struct bench_samples *a, const struct bench_samples *b);
 
-/* An executor with these settings but for the number of zygotes, the pool (0: none) and, when
- * given, keys of the policy; any number of sessions. */
+/* Makes an executor with these settings, but with this number of zygotes, with or without a pool, with these
+ * changes of the policy (NULL: none), and without a limit of sessions. Returns 0, or -1 with `error`. */
 int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool, const json_t *policy_changes,
                        pyexec_executor **ret, pyexec_error *error);
 
-/* A request to evaluate 1+1; NULL with an error. */
+/* Returns a request to evaluate 1+1, or NULL with `error`. */
 pyexec_request *bench_request(pyexec_error *error);
 
-/* One call, in the session when there is one; microseconds. A result that is not ok is an error. */
+/* Makes one call, in the session if `session` is not NULL, and measures it in microseconds. A result that is not
+ * ok is an error: returns -1. */
 int bench_call(pyexec_executor *executor, const char *session, pyexec_request *request, double *ret_us,
                pyexec_error *error);
 
-/* Runs of 1+1 per second on `threads` threads, sustained for so long. */
+/* Measures runs of 1+1 per second on `threads` threads, for `tenths` tenths of a second. */
 int bench_load(pyexec_executor *executor, int threads, int tenths, double *ret, pyexec_error *error);
 
-/* Opens plan->sessions sessions, leaves them idle, and calls each. Forks: no other thread may be
- * running. What stops it is left in fleet->error. */
+/* Opens plan->sessions sessions, leaves them idle, and then calls each. This forks, so no other thread may be
+ * running. An error is in fleet->error afterwards. */
 void bench_fleet_run(struct bench_fleet *fleet, const struct bench_plan *plan, const struct cli_settings *settings);
 
-/* The memory of the processes below this one that run scripts. */
+/* Measures the memory of the processes below this one that run scripts. */
 void bench_memory_take(struct bench_memory *ret);
 
-/* The process ids of all below this one, to be freed; NULL with *ret_count 0 when there are none. */
+/* Returns the process ids of all processes below this one, which the caller frees; NULL with *ret_count 0 when
+ * there are none. */
 pid_t *bench_processes_below(size_t *ret_count);
 
-/* A number of kB after "key" in a file of /proc, or 0. */
+/* Returns the number of kB after `key` in a file of /proc, or 0. */
 double bench_proc_kib(const char *path, const char *key);
 
 void bench_add_table(struct px_buffer *out, const struct bench *bench);
 void bench_add_json(struct px_buffer *out, const struct bench *bench);
 
-/* The medians as an SVG. `peers` are figures of others from elsewhere: a list of {"group": "fresh" or "session",
- * "title", "us"}, or NULL. */
+/* Appends the medians as an SVG. `peers` are measured times of other programs: a list of {"group": "fresh" or
+ * "session", "title", "us"}, or NULL. */
 int bench_add_svg(struct px_buffer *out, const struct bench *bench, const json_t *peers, pyexec_error *error);
 
 const char *bench_row_title(enum bench_row row);

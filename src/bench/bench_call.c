@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all measurements of `pyexec bench` share: an executor, a request, a call. */
+/* Functions that all measurements of `pyexec bench` use: making an executor, a request and a call. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, boo
                        pyexec_executor **ret, pyexec_error *error)
 {
     px_auto_free char *policy = NULL, *host = NULL;
-    struct cli_settings changed = *settings; /* borrows; only numbers are changed */
+    struct cli_settings changed = *settings; /* a copy that borrows the strings; only numbers change */
     changed.host.zygotes = zygotes;
     if (!pool)
         changed.host.pool_size = 0;

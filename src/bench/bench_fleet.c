@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many idle sessions. One process can hold only as many as its limit of open files allows, so
- * that there are several hosts when more are asked for: forked before any has a thread, and led
- * step by step through a socket each. Their figures come back in shared memory. */
+/* Many idle sessions. One process can hold only as many as its limit of open files allows. When more are wanted,
+ * several hosts are forked before any of them has a thread. The leader tells them each step over a socket, and
+ * they write their results into shared memory. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,13 +29,13 @@ struct host {
     const struct cli_settings *settings;
     const struct bench_plan *plan;
     int threads;
-    double *call_us; /* of its own sessions; shared */
+    double *call_us; /* times of its own sessions, in shared memory */
     size_t count;
     pyexec_executor *executor;
 
-    pid_t pid; /* these two are the leader's alone */
+    pid_t pid; /* only the leader uses these two */
     int socket;
-    /* Written by the host for the one that leads. */
+    /* The host writes these, and the leader reads them. */
     atomic_size_t next;
     size_t opened;
     int64_t idle_cpu_ns;
@@ -159,11 +159,11 @@ static int begin(struct host *host)
 
 static const struct {
     int (*run)(struct host *host);
-    bool at_once; /* all hosts together, else one after another */
+    bool at_once; /* true: all hosts together; false: one after another */
 } steps[] = {{begin, true}, {open_all, true}, {stay_idle, true}, {take_memory, false}, {call_each, false}};
 #define STEP_OPEN 1
 
-/* Does a step per byte received; ends with the other side, or at the first failure. */
+/* Makes one step for each byte received. Ends when the leader closes the socket, or at the first failure. */
 static void be_host(struct host *host, int leader)
 {
     char byte;
@@ -175,7 +175,7 @@ static void be_host(struct host *host, int leader)
     _exit(EXIT_SUCCESS);
 }
 
-/* ---- In the process that leads ---- */
+/* ---- In the leader ---- */
 
 static size_t sessions_per_host(void)
 {

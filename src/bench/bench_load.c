@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sustained load: threads that run one script after another. */
+/* Sustained load: threads that run the same script again and again. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -9,14 +9,14 @@
 #include "base/error.h"
 #include "bench/bench.h"
 
-/* Runs before the clock starts: every thread is under way. */
+/* Time before the measurement starts, so that every thread is running by then. */
 #define WARM_UP_NS 200000000
 
 struct worker {
     pthread_t thread;
     pyexec_executor *executor;
     int64_t begin_ns, end_ns;
-    uint64_t runs; /* that ended between begin and end */
+    uint64_t runs; /* runs that ended between begin_ns and end_ns */
     int failed;
     pyexec_error error;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the processes below this one take, from /proc. */
+/* The memory of the processes below this one, read from /proc. */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "base/fds.h"
 #include "bench/bench.h"
 
-#define SAMPLE_MAX 100 /* of the processes: reading one walks its page tables */
+#define SAMPLE_MAX 100 /* at most so many processes are read, because the kernel walks the page tables of each */
 
 struct process {
     pid_t pid, parent;
@@ -32,7 +32,7 @@ static bool read_process(const char *name, struct process *ret)
     return true;
 }
 
-/* All processes that this one may see. */
+/* Returns all processes that this process may see. */
 static struct process *list_processes(size_t *ret_count)
 {
     struct process *all = NULL;
@@ -56,7 +56,7 @@ static struct process *list_processes(size_t *ret_count)
     return all;
 }
 
-/* Those below this one come first, parents before children; returns how many. */
+/* Moves the processes below this one to the front, parents before children. Returns how many there are. */
 static size_t gather_below(struct process *all, size_t count)
 {
     size_t found = 0;
@@ -102,7 +102,7 @@ void bench_memory_take(struct bench_memory *ret)
     double private_kib[SAMPLE_MAX], pss_kib[SAMPLE_MAX];
     int deepest = 0;
     *ret = (struct bench_memory){0};
-    /* Each script has a PID namespace of its own below the zygotes'. */
+    /* Each script has its own PID namespace, one level below the zygote's. */
     for (size_t i = 0; i < below; i++)
         deepest = all[i].depth > deepest ? all[i].depth : deepest;
     for (size_t i = 0; i < below && ret->processes < SAMPLE_MAX; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The figures of `pyexec bench` as one SVG: bars on a logarithmic axis, in groups of what is comparable. */
+/* The times of `pyexec bench` as one SVG: bars on a logarithmic axis, in groups of times that can be compared. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,14 +11,14 @@
 #include "base/error.h"
 #include "bench/bench.h"
 
-/* In the SVG's own units. */
+/* Lengths in units of the SVG. */
 #define WIDTH 760
-#define LABELS 300 /* the bars begin here */
+#define LABELS 300 /* x where the bars begin */
 #define BARS 360
 #define ROW 24
 #define HEADING 34
 #define TOP 30
-#define FIRST_US 10.0 /* where the axis begins */
+#define FIRST_US 10.0 /* time at the start of the axis */
 #define BARS_MAX 32
 
 enum plot_kind { FLOOR, OURS, PEER };
@@ -54,7 +54,7 @@ struct bar {
 struct plot {
     struct bar bars[BARS_MAX];
     size_t count;
-    double last_us; /* where the axis ends: a power of ten */
+    double last_us; /* time at the end of the axis: a power of ten */
 };
 
 static void add_bar(struct plot *plot, const char *title, enum group group, enum plot_kind kind, double us)
@@ -110,7 +110,7 @@ static void add_text(struct px_buffer *out, double x, double y, const char *clas
     px_buffer_add_string(out, "</text>\n");
 }
 
-/* Two digits, but no ".0". */
+/* Prints two digits, but no ".0". */
 static void format_time(char *to, size_t size, double us)
 {
     const char *unit = us < 1000 ? "\302\265s" : us < 1e6 ? "ms" : "s";

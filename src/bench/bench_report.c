@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `pyexec bench` shows: rows, figures and goals, as a table and as JSON. */
+/* The output of `pyexec bench`: rows, measured values and goals, as a table and as JSON. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -31,7 +31,7 @@ const char *bench_row_title(enum bench_row row)
     return row_names[row].title;
 }
 
-/* Of two rows; a goal of 0 is for information. */
+/* Ratios of two rows. A goal of 0 means that the ratio is only shown. */
 static const struct {
     const char *key;
     const char *title;
@@ -45,12 +45,12 @@ static const struct {
     {"cli_to_python", "cold command line / python3", BENCH_CLI, BENCH_PYTHON, 2.0},
 };
 
-/* One figure with its goal, and why there is none. */
+/* A measured value and its goal, or the reason why it was not measured. */
 struct figure {
     const char *key;
     const char *title;
-    double value; /* 0 with why_not */
-    double goal;  /* 0: none */
+    double value; /* 0 when why_not is set */
+    double goal;  /* 0: no goal */
     bool at_least;
     const char *why_not; /* NULL: it was measured */
 };

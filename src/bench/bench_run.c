@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rounds of `pyexec bench`: other programs and our command line as whole processes,
- * the floors inside our zygote, and execute_once. */
+/* The rounds of `pyexec bench`: other programs and our command line as whole processes, the baselines inside our
+ * zygote, and execute_once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -20,7 +20,7 @@
 #include "bench/bench.h"
 #include "cli/handles.h"
 
-/* Starts a program with all streams on /dev/null and waits for it; microseconds, or -1. */
+/* Starts a program with all streams on /dev/null and waits for it. Returns microseconds, or -1 with `error`. */
 static double time_program(const char *const *argv, pyexec_error *error)
 {
     posix_spawn_file_actions_t actions;
@@ -55,7 +55,7 @@ static int measure_program(struct bench_samples *samples, const char *const *arg
     return bench_samples_end_round(samples, from, error);
 }
 
-/* A pooled run is what a service sees that is not at its limit: the pool has had time to fill. */
+/* Waits until the pool is full: that is what a service has that is not at its limit. */
 static void let_pool_fill(void)
 {
     px_sleep_ns(3000000);
@@ -79,8 +79,8 @@ static int measure_runs(struct bench_samples *samples, enum bench_row row, pyexe
     return status < 0 ? -1 : bench_samples_end_round(samples, from, error);
 }
 
-/* The library gives percentiles of a round, not its samples: the rows' figures are medians
- * of these over the rounds. */
+/* The library gives percentiles of each round and not its samples. So a row shows the medians of these percentiles
+ * over all rounds. */
 struct floor_rounds {
     struct bench_samples p50, p90, p99;
 };
@@ -117,7 +117,7 @@ static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor
     return status;
 }
 
-/* Moves the rounds of the floors into their rows. */
+/* Copies the rounds of the baselines into their rows. */
 static void take_floors(struct bench *bench, struct floor_rounds *rounds)
 {
     for (size_t i = 0; i < PX_COUNT(floors); i++) {
@@ -154,7 +154,7 @@ static int measure_round(struct bench *bench, const struct bench_plan *plan, str
     return measure_runs(&rows[BENCH_SESSION], BENCH_SESSION, pooled, plan->runs, error);
 }
 
-/* Of children that wait in a pool: nothing else is below the executor but its zygote. */
+/* Measures children that wait in a pool. Below this executor there are no other processes except its zygote. */
 static int measure_waiting(struct bench_memory *ret, const struct cli_settings *settings, pyexec_error *error)
 {
     cli_auto_executor pyexec_executor *executor = NULL;
@@ -201,7 +201,8 @@ static int measure_load(struct bench *bench, const struct bench_plan *plan, cons
 
 #define PRELOADED_SESSIONS 10
 
-/* What needs packages that an interpreter may lack: that is then said, and no failure. */
+/* Measures with packages that the interpreter may not have. Then the report says so, and the benchmark does not
+ * fail. */
 static int try_preloaded(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
                          const json_t *changes, pyexec_error *error)
 {
@@ -227,7 +228,7 @@ static int try_preloaded(struct bench *bench, const struct bench_plan *plan, con
 
 static void measure_preloaded(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings)
 {
-    /* The packages may be the system's, and map much. */
+    /* The packages may belong to the system, so site-packages must be visible, and they map a large address space. */
     json_t *changes = json_pack("{s:[s, s], s:b, s:n}", "preload_imports", "numpy", "pandas", "isolate_site", 0,
                                 "address_space_bytes");
     if (!changes)
@@ -237,7 +238,7 @@ static void measure_preloaded(struct bench *bench, const struct bench_plan *plan
     json_decref(changes);
 }
 
-/* The real interpreter, so that a launcher script's start is not counted as Python's. */
+/* Finds the real interpreter, so that the time of a launcher script does not count as Python's. */
 static int find_python(struct bench *bench, const struct cli_settings *settings, pyexec_error *error)
 {
     px_auto_free char *policy = NULL, *host = NULL;
@@ -251,7 +252,7 @@ static int find_python(struct bench *bench, const struct cli_settings *settings,
     return bench->python ? 0 : px_error_oom(error);
 }
 
-/* Installed, and able to work here. */
+/* True if bwrap is installed and works on this machine. */
 static bool bubblewrap_works(void)
 {
     const char *const argv[] = {"bwrap", "--ro-bind", "/", "/", "--unshare-all", "true", NULL};

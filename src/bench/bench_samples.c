@@ -9,7 +9,7 @@
 
 static int add(double **items, size_t *count, double value, pyexec_error *error)
 {
-    /* Doubled at each power of two. */
+    /* At 0 and at powers of two the list is full: double it. */
     if (!(*count & (*count - 1)) || !*count) {
         double *larger = reallocarray(*items, *count ? *count * 2 : 1, sizeof **items);
         if (!larger)

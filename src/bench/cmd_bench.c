@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec bench: this machine's floors, pyexec's figures, and the ratios between them. */
+/* pyexec bench: this machine's baselines, the times of pyexec, and the ratios between them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static int set_sessions(struct bench_plan *plan, const char *text, pyexec_error 
     return 0;
 }
 
-/* What is wrong with the files is said before the twenty seconds, not after. */
+/* Errors of the files are reported before the measurement, which takes twenty seconds, and not after it. */
 static int open_plot(const struct bench_options *options, int *ret_fd, json_t **ret_peers, pyexec_error *error)
 {
     static const struct bench nothing;
@@ -82,7 +82,7 @@ static int write_plot(int fd, const struct bench *bench, const json_t *peers, py
         return 0;
     if (bench_add_svg(&svg, bench, peers, error) < 0)
         return -1;
-    /* A FIFO or terminal can't be truncated, and needs not be. */
+    /* A FIFO or a terminal can't be truncated, and it need not be. */
     if (px_write_all(fd, svg.data, svg.length) < 0 || (px_ftruncate(fd, (off_t)svg.length) < 0 && errno != EINVAL)) {
         px_error_errno(error, PYEXEC_INTERNAL, errno, "--plot: can't write");
         return px_error_hint(error, "Free space on that file system, or name a file elsewhere.");

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages between the host library, pyexec-launch (the outer process and the supervisor) and
- * the zygote. All of these are trusted peers; none of them ever reads a byte that a child
- * wrote. Sockets are SOCK_SEQPACKET, structs are native, one message is one struct.
+/* Messages between the host library, pyexec-launch (the outer process and the supervisor) and the zygote. All of
+ * these trust each other, and none of them reads a byte that a child wrote. The sockets are SOCK_SEQPACKET; each
+ * message is one struct in native byte order.
  *
- *   fd 3 of pyexec-launch   the supervisor's socket; its end of file is everything's end
- *   fd 4 of pyexec-launch   the outer process's socket: start, and bind requests after it
- *   fd 3 of a zygote        its socket: start, and clone requests after it
- *   fd 4 of a zygote        the guest extension, to be loaded by descriptor and closed
- *   fd 5 of a zygote        the host's /proc, writable, as a mount of its own; closed when ready
- */
+ *   fd 3 of pyexec-launch   the supervisor's socket; when the host closes it, all processes end
+ *   fd 4 of pyexec-launch   the outer process's socket: first start, then bind requests
+ *   fd 3 of a zygote        its socket: first start, then clone requests
+ *   fd 4 of a zygote        the guest extension: loaded by this descriptor, then closed
+ *   fd 5 of a zygote        the host's /proc, writable, as a separate mount; closed when ready */
 #ifndef PX_PROTOCOL_LAUNCH_H
 #define PX_PROTOCOL_LAUNCH_H
 
@@ -19,51 +18,52 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580002u /* changes with any change of these structs */
+#define PX_LAUNCH_MAGIC 0x50580002u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
 #define PX_ZYGOTE_EXTENSION_FD 4
 #define PX_ZYGOTE_PROC_FD 5
 #define PX_PATH_MAX 4096
-/* Exit statuses of a zygote that never became Python: + the layer that was refused to it. */
+/* Exit statuses of a zygote that ended before it became Python. This plus a layer: that layer was refused. */
 #define PX_ZYGOTE_EXIT_LAYER 200
-/* The same, for want of something: + the errno, which px_errno_exhausted() knows. */
+/* This plus an errno that px_errno_exhausted() knows: the machine has no more processes, memory or descriptors. */
 #define PX_ZYGOTE_EXIT_EXHAUSTED 64
-/* The same, for another reason that is not the interpreter's. */
+/* Another failure, of which the interpreter is not the reason. */
 #define PX_ZYGOTE_EXIT_SETUP 125
-/* The interpreter can't be executed; as a shell says it. */
+/* The interpreter can't be executed. A shell uses the same number for this. */
 #define PX_ZYGOTE_EXIT_PYTHON 126
 
-/* host → outer, once, with a pidfd of the host: a process that the host forked may hold the
- * sockets open. Answered by px_launch_started. */
+/* host → outer, once, with a pidfd of the host: the supervisor ends when this pidfd says that the host has ended,
+ * because other processes that the host forked may hold the sockets open. Answered by px_launch_started. */
 struct px_launch_start {
     uint32_t magic;
     px_layers allow_missing;
-    /* Started as root: ids of the host to run as. The owner is that of the interpreter, whose
-     * files the zygote must be able to read before it drops to run_uid. */
+    /* Ids of the host that are used when pyexec was started as root. The owner is the owner of the interpreter:
+     * the zygote must be able to read its files before it changes to run_uid. */
     uint32_t owner_uid, owner_gid;
     uint32_t run_uid, run_uid_count;
     uint32_t run_gid;
     char cgroup[PX_PATH_MAX]; /* auto, off or a path */
 };
 
-/* host ← outer, with the supervisor's pidfd and, with `cgroup`, the folder for the runs' own. */
+/* outer → host, with the supervisor's pidfd and, when `cgroup` is set, a descriptor of the folder for the runs'
+ * cgroups. */
 struct px_launch_started {
     uint32_t magic;
-    px_layers missing;     /* refused by this kernel or container */
+    px_layers missing;     /* layers that this kernel or container refused */
     int32_t privileged;    /* started as root with CAP_SYS_ADMIN */
-    int32_t cgroup;        /* runs go into cgroups */
-    char cgroup_text[512]; /* of which folder, or why not */
+    int32_t cgroup;        /* true: runs get cgroups */
+    char cgroup_text[512]; /* the path of their folder, or why there is none */
     pyexec_error error;    /* code PYEXEC_OK when the supervisor runs */
 };
 
-/* host → outer: a detached, private mount of a host folder, for a run to work in. */
+/* host → outer: asks for a detached, private mount of a folder of the host, which a run works in. */
 struct px_launch_bind {
     uint32_t magic;
     uint32_t read_only;
-    uint64_t token;         /* comes back in the answer */
-    uint64_t device, inode; /* what the host opened; the path must still lead there */
+    uint64_t token;         /* the reply has the same token */
+    uint64_t device, inode; /* of the folder that the host opened; the path must still lead to it */
     char path[PX_PATH_MAX];
 };
 
@@ -77,17 +77,17 @@ struct px_launch_bound {
 /* host → supervisor, with the zygote's socket and a file for its standard error. */
 struct px_launch_zygote {
     uint32_t magic;
-    uint32_t token; /* comes back in the events */
+    uint32_t token; /* the events have the same token */
     uint32_t isolate_site;
-    uint32_t network;  /* stay in the host's network namespace */
-    px_layers missing; /* refused to an earlier one, and allowed to be */
+    uint32_t network;  /* true: keep the host's network namespace */
+    px_layers missing; /* layers that were refused to an earlier zygote and may be missing */
     char python[PX_PATH_MAX];
 };
 
 enum px_launch_event_type {
     PX_EVENT_ZYGOTE_STARTED = 1, /* token, pid, missing; with its pidfd */
     PX_EVENT_ZYGOTE_FAILED,      /* token, missing, error */
-    PX_EVENT_EXIT,               /* pid and the facts of waitid(2) and getrusage(2) */
+    PX_EVENT_EXIT,               /* pid and the results of waitid(2) and getrusage(2) */
 };
 
 /* supervisor → host. */
@@ -100,12 +100,12 @@ struct px_launch_event {
     int32_t status; /* exit status or signal */
     uint64_t user_us, system_us;
     uint64_t peak_bytes;
-    uint32_t oom; /* enum px_oom; the host fills it in */
+    uint32_t oom; /* enum px_oom; the host sets it */
     px_layers missing;
     pyexec_error error;
 };
 
-/* host → zygote, once; followed by `preload_bytes` of module names, each NUL-terminated. */
+/* host → zygote, once. `preload_bytes` of module names follow in a second message, each with a NUL at the end. */
 #define PX_ZYGOTE_PRELOAD_MAX 16384
 struct px_zygote_start {
     uint32_t magic;
@@ -114,13 +114,12 @@ struct px_zygote_start {
     px_layers missing;
     px_layers allow_missing;
     uint32_t privileged;       /* started as root */
-    uint32_t run_uid, run_gid; /* of the host, for use without a user namespace */
+    uint32_t run_uid, run_gid; /* ids of the host; used when there is no user namespace */
     uint32_t run_uid_count;
     uint32_t preload_bytes;
 };
 
-/* zygote → host, before each preload is imported, so that the host can name the one that hangs
- * or ends the process. */
+/* zygote → host, before each preload is imported. So the host can name the module that hangs or ends the process. */
 struct px_zygote_loading {
     uint32_t magic;
     uint32_t index;
@@ -134,8 +133,8 @@ struct px_zygote_ready {
     int32_t landlock_abi;
     int32_t python_version; /* 0x030b02 for 3.11.2 */
     char python_text[96];   /* "3.11.2 (main, …)" */
-    /* Paths outside the interpreter's own folders that scripts can import from, each NUL-terminated,
-     * and how many more there are. */
+    /* Paths outside the interpreter's own folders from which scripts can import, each with a NUL at the end, and
+     * how many more paths did not fit. */
     uint32_t importable_bytes, importable_more;
     char importable[4096];
     pyexec_error error; /* code PYEXEC_OK when ready */
@@ -143,12 +142,13 @@ struct px_zygote_ready {
 
 enum px_clone_op {
     PX_CLONE_RUN = 1,             /* a child for a run */
-    PX_CLONE_BASELINE,            /* bench: clone, exit at once */
+    PX_CLONE_BASELINE,            /* bench: a process that is cloned and exits at once */
     PX_CLONE_BASELINE_NAMESPACES, /* bench: the same with a run's namespaces */
-    PX_CLONE_BASELINE_ECHO,       /* bench: a child that evaluates 1+1 per message */
+    PX_CLONE_BASELINE_ECHO,       /* bench: a child that evaluates 1+1 for each message */
 };
 
-/* The signals by which a terminal or a service manager ends programs. Only the host process acts on them. */
+/* Returns the signals with which a terminal or a service manager ends programs. Only the host process reacts to
+ * them. */
 static inline void px_launch_end_signals(sigset_t *ret)
 {
     sigemptyset(ret);
@@ -159,31 +159,31 @@ static inline void px_launch_end_signals(sigset_t *ret)
 
 enum px_clone_workspace {
     PX_WORKSPACE_NONE,
-    PX_WORKSPACE_NEW,   /* make a tmpfs of workspace_bytes; its mount is answered */
+    PX_WORKSPACE_NEW,   /* make a tmpfs of workspace_bytes; the reply brings its mount */
     PX_WORKSPACE_GIVEN, /* the descriptor after the first three is a detached mount */
 };
 
-/* host → zygote: channel, stdout, stderr and, if given, the workspace's mount and the cgroup. */
+/* host → zygote, with the channel, stdout, stderr and, if given, the workspace's mount and the cgroup. */
 #define PX_WORKSPACE_PATH_MAX 1024
 struct px_clone_request {
     uint32_t magic;
     uint32_t op;
     uint32_t workspace; /* enum px_clone_workspace */
     uint32_t workspace_write;
-    uint32_t cgroup; /* the last descriptor is the folder to be born in */
-    uint32_t warm;   /* run constant code first, to pay copy-on-write faults ahead */
+    uint32_t cgroup; /* true: the last descriptor is the cgroup that the child starts in */
+    uint32_t warm;   /* run constant code first, so that the copy-on-write faults happen before a request comes */
     uint64_t workspace_bytes;
-    uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes; /* UINT64_MAX: none */
-    uint32_t slot;                                                              /* which of the run ids */
-    uint32_t displays;                          /* runs show things: make that ready, after the answer */
+    uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes; /* UINT64_MAX: no limit */
+    uint32_t slot;                                                              /* index of the user id */
+    uint32_t displays;                          /* runs show things: prepare for that after the reply */
     char workspace_path[PX_WORKSPACE_PATH_MAX]; /* absolute, in the sandbox */
 };
 
-/* zygote → host, with the child's pidfd and, if made, the workspace's mount. */
+/* zygote → host, with the child's pidfd and, if one was made, the workspace's mount. */
 struct px_clone_reply {
     uint32_t magic;
     int32_t pid;         /* in the outer PID namespace */
-    uint64_t elapsed_ns; /* of a floor */
+    uint64_t elapsed_ns; /* the time that a baseline took */
     pyexec_error error;
 };
 

@@ -38,7 +38,8 @@ int px_wire_put(struct px_wire_writer *writer, uint16_t kind, const void *bytes,
         if (sizeof writer->packet - writer->length < PX_FIELD_HEADER + (length ? 1 : 0) && px_wire_flush(writer) < 0)
             return -1;
         size_t room = sizeof writer->packet - writer->length - PX_FIELD_HEADER;
-        /* A short field is never split, so that only those made to be appended arrive in parts. */
+        /* A field that fits into a packet is sent whole. So only the fields that the receiver appends arrive in
+         * parts. */
         if (length > room && length <= sizeof writer->packet - PX_FIELD_HEADER) {
             if (px_wire_flush(writer) < 0)
                 return -1;

@@ -95,7 +95,7 @@ static bool is_repeated(const struct px_displays *displays)
     return false;
 }
 
-/* The form that was coming becomes one of the display's. */
+/* Adds the form that has arrived to the display. */
 static void keep_form(struct px_displays *displays)
 {
     struct pyexec_display *display = &displays->coming;
@@ -110,7 +110,7 @@ static void keep_form(struct px_displays *displays)
     displays->lost |= !type;
 }
 
-/* What the display takes of max_bytes, with the form that is coming at so much. */
+/* True if the display still fits max_bytes when this form takes `cost` of it. */
 static bool fits(const struct px_displays *displays, uint64_t cost)
 {
     return displays->bytes + displays->open_bytes + cost + displays->coming.metadata.length <= displays->max_bytes;
@@ -133,7 +133,8 @@ static void end_form(struct px_displays *displays)
     px_buffer_done(&displays->data);
 }
 
-/* What the form that is coming takes so far; with more than is left nothing more is kept. */
+/* Adds bytes to the form that is arriving, and checks what it takes so far. When that is too much, no more is
+ * kept. */
 static void add_bytes(struct px_displays *displays, struct px_buffer *to, const struct px_wire_field *field)
 {
     if (displays->bad)

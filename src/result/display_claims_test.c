@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Displays as a child may send them, through the door that all its packets take. */
+/* Displays as a child may send them. All tests send packets, as a child does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,7 +72,7 @@ static void show(struct fixture *f, const char *mime, const char *data)
     end(f);
 }
 
-/* How many are kept and dropped. */
+/* Checks how many displays were kept and how many dropped. */
 static void assert_counts(const struct fixture *f, size_t kept, uint64_t dropped)
 {
     assert_int_equal(pyexec_result_display_count(f->result), kept);
@@ -135,7 +135,7 @@ static bool is_ok(const char *text, size_t length, bool object)
     return px_json_claim_ok(text, length, object, &room);
 }
 
-/* "[" and `item` so many times and "0]". */
+/* Makes a text of `item` repeated, between "[" and "0]". */
 static char *list_of(const char *item, size_t count)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -164,7 +164,7 @@ static void json_is_bounded_in_depth_and_memory(void **state)
     assert_false(is_ok("[]", 2, true));
 }
 
-/* Whoever reads a result parses all of it: forms and displays are bounded together. */
+/* A reader of a result parses all of it, so forms and displays share one limit. */
 static void all_json_is_bounded_together(void **state)
 {
     struct fixture *f = *state;
@@ -186,12 +186,12 @@ static void limits_of_the_policy_hold(void **state)
     f->result->claims.displays.max_bytes = 10;
     show(f, "text/plain", "12345678901");
     assert_counts(f, 0, 1);
-    show(f, "image/png", "1234567"); /* twelve of base64 */
+    show(f, "image/png", "1234567"); /* twelve bytes in base64 */
     assert_counts(f, 0, 2);
     show(f, "text/plain", "123456");
     show(f, "text/plain", "12345");
     assert_counts(f, 1, 3);
-    show(f, "text/plain", "\x01"); /* six of JSON */
+    show(f, "text/plain", "\x01"); /* six bytes of JSON */
     show(f, "text/plain", "\n\n\n");
     assert_counts(f, 1, 5);
     show(f, "text/plain", "\n\n");

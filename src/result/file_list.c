@@ -9,7 +9,7 @@
 struct pyexec_file *px_file_list_add(struct pyexec_file_list *list, const char *path)
 {
     struct px_buffer shown = {0};
-    if ((list->count & (list->count - 1)) == 0) { /* 0 and the powers of two: it is full */
+    if ((list->count & (list->count - 1)) == 0) { /* At 0 and at powers of two the list is full. */
         struct pyexec_file *items = realloc(list->items, (list->count ? 2 * list->count : 1) * sizeof *items);
         if (!items)
             return NULL;

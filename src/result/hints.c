@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What to do next, for a model that reads it: from the status, and from error types whose cause
- * in a sandbox is known. */
+/* Hints for the model that reads the result: what to do next. They follow from the status, and from error types
+ * whose usual cause in a sandbox is known. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,12 +10,12 @@
 #include "base/cleanup.h"
 #include "result/result.h"
 
-/* A rule holds when each of its texts, unless it is NULL, is found where it says. The first that
- * holds gives the hint, in which {field} is the policy's value. */
+/* A rule matches when each of its texts that is not NULL is found in its place. The first rule that matches gives
+ * the hint. In a hint, {field} stands for the policy's value. */
 struct hint_rule {
-    const char *type;    /* whole; for all of a kind of errors, its rules follow */
-    const char *message; /* a part of it */
-    const char *source;  /* a part of the script's innermost line; "^…": its beginning */
+    const char *type;    /* the whole type; a rule for all errors of a type comes after the special ones */
+    const char *message; /* a part of the message */
+    const char *source;  /* a part of the script's innermost line; "^…": how the line begins */
     const char *hint;
     enum {
         ALWAYS,
@@ -69,7 +69,7 @@ struct hint_rule {
     "Only files inside the working directory can be used, and written only if the policy allows " \
     "it (disable_open, allow_readonly_open)."
 
-/* Before the interpreter's own suggestion. */
+/* Rules that are tried before the interpreter's own suggestion. */
 static const struct hint_rule rules[] = {
     {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
     {"NameError", "name '__file__'", NULL, "The script is no file: use paths relative to the working directory.",
@@ -182,7 +182,7 @@ static const struct hint_rule rules[] = {
      MEMORY_LIMITED},
     {"RuntimeError", "can't start new thread", NULL, "Use fewer threads: {max_threads} may run at once (max_threads).",
      ALWAYS},
-    /* Libraries wrap the loader's message in errors of their own. */
+    /* Libraries put the loader's message into errors of their own. */
     {NULL, "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
     {NULL, "cannot allocate memory in static TLS", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
     {"cv2.error", "The function is not implemented", NULL,
@@ -265,7 +265,7 @@ static const struct hint_rule rules[] = {
     {"FileNotFoundError", "directory: ", NULL, MISSING_FILE, ALWAYS},
     {"FileNotFoundError", "No such file or directory", "cwd",
      "The working directory was deleted: go to another with os.chdir().", ALWAYS},
-    /* Without a name it is a semaphore: multiprocessing makes one for each of its locks. */
+    /* An error without a file name comes from a semaphore: multiprocessing makes one for each of its locks. */
     {"FileNotFoundError", "No such file or directory", NULL, NO_PROCESSES, NO_FILE_NAMED},
     {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
     {"_curses.error", NULL, NULL, "There is no terminal: print the results line by line.", ALWAYS},
@@ -293,9 +293,9 @@ static const struct hint_rule rules[] = {
      "Zones have names such as 'Europe/Berlin': print pytz.all_timezones for those that are here.", ALWAYS},
 };
 
-/* After it. */
+/* Rules that are tried after the interpreter's suggestion. */
 static const struct hint_rule last_rules[] = {
-    /* As libraries of C, C++ and Rust say it. */
+    /* Libraries written in C, C++ and Rust use this text. */
     {NULL, "No such file or directory", NULL, MISSING_FILE, ALWAYS},
     {"KeyError", "[Index([", NULL, "Print df.columns for the names that are there.", ALWAYS},
     {"NameError", NULL, NULL, NAME_FIRST, ALWAYS},
@@ -342,7 +342,8 @@ static char *expand(const char *hint, const struct px_policy *policy)
     return px_buffer_take(&text);
 }
 
-/* The last line of the traceback that shows source: a claim of the script, so only looked into. */
+/* Finds the last line of source in the traceback. The traceback is a claim of the script, so it only serves to
+ * choose a hint. */
 static void innermost_source(const pyexec_result *result, char *line, size_t size)
 {
     const char *at = result->traceback, *found = NULL;
@@ -385,7 +386,7 @@ static bool is_time(const struct hint_rule *rule, const pyexec_result *result, c
     }
 }
 
-/* error_type is qualified with its module, which a rule without a dot leaves open. */
+/* error_type includes the module. A rule whose type has no dot matches in every module. */
 static bool is_type(const char *type, const char *wanted)
 {
     const char *dot = strchr(wanted, '.') ? NULL : strrchr(type, '.');
@@ -407,8 +408,8 @@ static char *find_rule(const struct hint_rule *table, size_t count, const pyexec
     return NULL;
 }
 
-/* A refusal's message ends with its hint: "phrase. hint"; the last denial has it apart. What the
- * kernel refused is told by the line. */
+/* The message of a refusal ends with its hint, "phrase. hint", and the denial has the hint too: the last denial
+ * whose hint is in the message matches. A refusal by the kernel has no such message and is found by its line. */
 static char *denial_hint(const pyexec_result *result)
 {
     const struct px_child_result *claims = &result->claims;
@@ -424,7 +425,7 @@ static char *denial_hint(const pyexec_result *result)
 
 static char *status_hint(const pyexec_result *result, const struct px_policy *policy)
 {
-    /* Where no limit is set, none is blamed. */
+    /* When the policy has no limit of memory, the hint must not name one. */
     if (result->status == PYEXEC_STATUS_CRASHED && policy->address_space_bytes == PX_NONE)
         return strdup(CRASHED);
     for (size_t i = 0; i < PX_COUNT(status_hints); i++)

@@ -117,7 +117,7 @@ static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
     return true;
 }
 
-/* The guest reports only these signals. Reject others: they would let a script fake a crash. */
+/* The guest reports only these signals. Any other would let a script claim a crash that was none. */
 static bool is_crash(uint8_t signal)
 {
     return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL || signal == SIGABRT;
@@ -163,7 +163,7 @@ static const char *take_text(struct px_buffer *buffer, const struct px_wire_fiel
     return px_buffer_ok(buffer) ? NULL : px_no_memory;
 }
 
-/* One field that is within its limits. NULL, or what is wrong with it. */
+/* Takes one field that is within its limits. Returns NULL, or what is wrong with it. */
 static const char *take(struct px_child_result *claims, const struct px_wire_field *field)
 {
     switch ((enum px_result_field)field->kind) {
@@ -271,7 +271,8 @@ int px_stream_finish(struct px_stream *stream, size_t limit)
     size_t length = stream->text.length;
     if (!px_buffer_ok(&stream->text))
         return -1;
-    /* A sequence that the limit cut in two is dropped, not shown as broken. */
+    /* When the limit has cut a UTF-8 sequence in two, its first part is dropped, because U+FFFD would show it as
+     * an error of the script. */
     if (stream->truncated)
         length -= px_utf8_incomplete_tail(px_buffer_string(&stream->text), length);
     px_utf8_repair(&repaired, px_buffer_string(&stream->text), length);

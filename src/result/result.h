@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec_result's inside: what the child claims, taken in field by field as hostile bytes, and
- * what the host knows. */
+/* The inside of pyexec_result: what the child claims, parsed field by field as hostile bytes, and what the host
+ * knows. */
 #ifndef PX_RESULT_RESULT_H
 #define PX_RESULT_RESULT_H
 
@@ -17,29 +17,29 @@
 #include "result/tool_claims.h"
 
 struct px_stream {
-    struct px_buffer text; /* kept; raw while it comes, valid UTF-8 at the end */
-    uint64_t bytes;        /* written in all */
+    struct px_buffer text; /* the kept bytes: raw while they arrive, valid UTF-8 at the end */
+    uint64_t bytes;        /* all bytes that were written */
     bool truncated;
 };
 
 struct pyexec_denial {
     enum px_denial_layer layer;
-    int line; /* 0: of no line */
+    int line; /* 0: no line is known */
     struct px_buffer what, hint;
 };
 
 /* The fields that the child has sent so far. */
 struct px_child_result {
     bool locked, done;
-    bool lost;                              /* a denial of the host's, for want of memory */
-    bool ready;                             /* for signals, where the run asked to be told */
-    uint64_t locked_cpu_ns, locked_real_ns; /* said before anything hostile could speak */
+    bool lost;                              /* a denial by the host could not be kept: no memory */
+    bool ready;                             /* the child is ready for signals; sent if the run asked for it */
+    uint64_t locked_cpu_ns, locked_real_ns; /* sent before any code of the script ran */
     uint32_t counts[PX_RESULT_KINDS];
     size_t sizes[PX_RESULT_KINDS];
     enum px_outcome outcome;
     int32_t exit_code, line;
     bool value_truncated;
-    uint8_t crash[2]; /* signal, and whether the address space was used up */
+    uint8_t crash[2]; /* the signal, and 1 if the address space was used up */
     uint64_t denials_dropped;
     struct pyexec_denial denials[PX_DENIALS_MAX];
     size_t denial_count;
@@ -49,7 +49,7 @@ struct px_child_result {
     pyexec_error setup; /* from SETUP_ERROR */
 };
 
-/* The C types of PX_RESULT_FIELD's types. Texts are constants. */
+/* The C types for the types of PX_RESULT_FIELD. Texts are constants. */
 #define PX_FIELD_string const char *
 #define PX_FIELD_nullable_string const char *
 #define PX_FIELD_boolean bool
@@ -62,14 +62,14 @@ struct pyexec_result {
     struct px_stream streams[2];
     struct px_child_result claims;
     bool has_value;
-    bool has_value_json; /* claims.value_json is JSON of one line */
+    bool has_value_json; /* claims.value_json is valid JSON on one line */
     char *error_repr, *error_type, *error_message, *error_hint, *traceback;
     int error_line;
     struct pyexec_file_list files;
     px_layers missing;
     uint64_t tool_calls;
-    double tool_wait_ms; /* with at least one call under way */
-/* The fields that have a row of their own. */
+    double tool_wait_ms; /* time with at least one unanswered call */
+/* The fields with a PX_RESULT_FIELD row. */
 #define PX_RESULT_FIELD(owner, type, key, says, meaning) PX_FIELD_##type key;
 #define PX_RESULT(...)
 #define PX_RESULT_OBJECT(...)
@@ -80,38 +80,40 @@ struct pyexec_result {
 #undef PX_RESULT_OBJECT
 #undef PX_RESULT_LIST
     struct {
-        char *id; /* NULL: a single run */
+        char *id; /* NULL: a run without a session */
         bool created;
-        const char *restarted; /* NULL: the state is that of the call before, or there was none */
+        const char *restarted; /* NULL: the session kept its state, or had none */
         uint64_t calls;
     } session;
-    char *json; /* made on demand */
+    char *json; /* made when it is first asked for */
 };
 
 pyexec_result *px_result_new(void);
 
-/* Takes one packet of the child in. 0, or -1 when it breaks the protocol; *ret_why then says
- * how. Never allocates more than the field table allows. */
+/* Takes one packet of the child. Returns 0, or -1 when it breaks the protocol; then *ret_why says how. Never
+ * allocates more than the table of fields allows. */
 int px_child_result_parse(struct px_child_result *claims, const char *packet, size_t size, const char **ret_why);
 
-/* After DONE: what is wrong with the result as a whole (its text is strict UTF-8, its outcome and its
- * error agree), or NULL. */
+/* Called after DONE: checks the result as a whole, for strict UTF-8 in its texts and for an outcome that agrees
+ * with its error. Returns what is wrong, or NULL. */
 const char *px_child_result_check(const struct px_child_result *claims);
 
-/* Adds a denial; the last one makes room for it when there are as many as may be. 0, or -1: out of memory. */
+/* Adds a denial. When the list is full, it takes the place of the last one. Returns 0, or -1 when there is no
+ * memory. */
 int px_child_result_deny(struct px_child_result *claims, enum px_denial_layer layer, const char *what,
                          const char *hint);
 
-/* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. */
+/* Makes the kept bytes of a stream valid UTF-8 of at most `limit` bytes. Returns 0, or -1 when there is no memory. */
 int px_stream_finish(struct px_stream *stream, size_t limit) __attribute__((warn_unused_result));
 
-/* Sets error_repr and its parts; `message` is copied. NULL type: no error. */
+/* Sets error_repr, error_type and error_message; `type` and `message` are copied. Returns 0, or -1 when there is no
+ * memory. */
 int px_result_set_error(pyexec_result *result, const char *type, const char *message);
 
-/* A hint for the error of a finished result, or NULL (result/hints.c). */
+/* Returns a hint for the error of a finished result, which the caller frees, or NULL (result/hints.c). */
 char *px_hint_for(const pyexec_result *result, const struct px_policy *policy);
 
-/* Names of the layers of a set, as a JSON array. */
+/* Returns the names of the layers in a set, as a JSON array. */
 json_t *px_layers_to_json(px_layers layers);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rows of result.def as accessors and as JSON. */
+/* Turns the rows of result.def into accessors and JSON. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static const char *text_of(const struct px_buffer *text, size_t *ret_length)
     return px_buffer_string(text);
 }
 
-/* "full": every required layer holds. PX_TIER_CONTAINER: namespaces are missing, all else holds. */
+/* Returns "full" when no required layer is missing, and PX_TIER_CONTAINER when only namespaces are missing. */
 static const char *tier_of(px_layers missing)
 {
     px_layers lost = missing & px_layers_required();
@@ -152,14 +152,14 @@ static void write_forms(struct px_buffer *out, const pyexec_display *display)
 #define PX_WRITE_time PX_WRITE_count
 #define PX_WRITE_line(value) write_line(out, value)
 #define PX_WRITE_number(value) px_json_text_real(out, value)
-/* What a child wrote as JSON goes in as it is: each number exactly as it was. */
+/* JSON of the child is written unchanged, so that each number keeps its digits. */
 #define PX_WRITE_any(value) px_buffer_add_string(out, (value) ? (value) : "null")
 #define PX_WRITE_object(value) px_buffer_add_string(out, value)
 #define PX_WRITE_forms(value) write_forms(out, value)
 #define PX_WRITE_layers(value) write_layers(out, value)
 #define PX_WRITE_Policy(value) write_policy(out, value)
 
-/* One function for each row: write_OWNER_KEY(). */
+/* A function for each row: write_OWNER_KEY(). */
 #define PX_WRITER(owner, key) \
     static void write_##owner##_##key(struct px_buffer *out, const void *item) \
     { \
@@ -238,7 +238,7 @@ const char *pyexec_result_json(pyexec_result *result)
     return result->json;
 }
 
-/* ---- Accessors of another form ---- */
+/* ---- Accessors of other forms ---- */
 
 pyexec_status pyexec_result_status(const pyexec_result *result)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rows of result.def as data: what each member is called, its type and meaning, without how it is had. */
+/* The rows of result.def as data: the name, type and meaning of each member, without its value. */
 #ifndef PX_RESULT_RESULT_ROWS_H
 #define PX_RESULT_RESULT_ROWS_H
 
@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 
-/* The objects of result.def by their names in OpenAPI. */
+/* The objects of result.def, by their names in OpenAPI. */
 #define PX_RESULT_OWNERS(OWNER) \
     OWNER(Result) \
     OWNER(Error) \
@@ -30,7 +30,7 @@ enum px_result_owner {
         PX_OWNER_COUNT
 };
 
-/* Types by their names in result.def: PX_RESULT_TYPES(TYPE): TYPE(name, JSON Schema type, may be null). "" is any. */
+/* The types of result.def: TYPE(name, JSON Schema type, may be null). "" is any type. */
 #define PX_RESULT_TYPES(TYPE) \
     TYPE(status, "string", false) \
     TYPE(string, "string", false) \
@@ -62,8 +62,8 @@ enum px_result_type {
 struct px_result_row {
     enum px_result_owner owner;
     enum px_result_type type;
-    enum px_result_owner of; /* of PX_TYPE_OBJECT and PX_TYPE_LIST */
-    bool null;               /* of PX_TYPE_OBJECT: there may be none */
+    enum px_result_owner of; /* for PX_TYPE_OBJECT and PX_TYPE_LIST */
+    bool null;               /* for PX_TYPE_OBJECT: it may be null */
     const char *key;
     const char *says; /* FACT, CLAIM, EITHER */
     const char *meaning;
@@ -71,11 +71,11 @@ struct px_result_row {
 extern const struct px_result_row px_result_rows[];
 extern const size_t px_result_row_count;
 
-/* The JSON Schema of an object, new. Objects within it are {"$ref": PREFIX + name}, or themselves where the prefix
- * is NULL. */
+/* Returns the JSON Schema of an object, newly made. Objects inside it are {"$ref": PREFIX + name}, or whole
+ * schemas when `prefix` is NULL. */
 json_t *px_result_schema(enum px_result_owner owner, const char *prefix);
 
-/* A Markdown table of the members that a run's result has, for docs/results.md. */
+/* Appends a Markdown table of the members of a run's result, for docs/results.md. */
 void px_result_describe(struct px_buffer *out);
 
 #endif

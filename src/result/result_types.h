@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the owners and the types of result.def are in C. Only the library includes this. */
+/* The C types for the owners and types of result.def. Only the library includes this. */
 #ifndef PX_RESULT_RESULT_TYPES_H
 #define PX_RESULT_RESULT_TYPES_H
 
@@ -7,16 +7,16 @@
 #include "result/result.h"
 
 struct pyexec_session_info {
-    char *id, *principal; /* principal: NULL where there are none */
+    char *id, *principal; /* principal: NULL where there are no principals */
     bool busy;
     uint64_t calls;
     int64_t age_ms, idle_ms;
     const char *restarted;
-    struct px_policy policy; /* of one that was asked for alone; else empty */
-    char *policy_json;       /* made on demand */
+    struct px_policy policy; /* only when one session was asked for; else empty */
+    char *policy_json;       /* made when it is first asked for */
 };
 
-/* owner → its C object */
+/* the C type of each owner */
 #define PX_ITEM_Result pyexec_result
 #define PX_ITEM_Error pyexec_result
 #define PX_ITEM_Display pyexec_display
@@ -30,7 +30,7 @@ struct pyexec_session_info {
 #define PX_ITEM_Session pyexec_session_info
 #define PX_ITEM_SessionDetails pyexec_session_info
 
-/* owner → the name of the accessor of a key */
+/* the name of the accessor for a key of each owner */
 #define PX_ACCESSOR_Result(key) pyexec_result_##key
 #define PX_ACCESSOR_Error(key) pyexec_result_error_##key
 #define PX_ACCESSOR_Display(key) pyexec_display_##key
@@ -44,7 +44,7 @@ struct pyexec_session_info {
 #define PX_ACCESSOR_Session(key) pyexec_session_info_##key
 #define PX_ACCESSOR_SessionDetails(key) pyexec_session_info_##key
 
-/* Appends an object of that owner as JSON, and its members without the braces. */
+/* The first appends an object of this owner as JSON, the second only its members, without the braces. */
 void px_result_write(struct px_buffer *out, enum px_result_owner owner, const void *item);
 void px_result_write_members(struct px_buffer *out, enum px_result_owner owner, const void *item);
 

@@ -27,7 +27,7 @@ static int set_text(char **slot, const char *text)
     return *slot ? 0 : -1;
 }
 
-/* Whether the child's own error is the exception that the first step raised. */
+/* True if the child's error is the exception that the first step of a limit raised. */
 static bool claims_timeout(const pyexec_result *result)
 {
     return result->claims.done && result->claims.type.length && strcmp(result->claims.type.data, "TimeoutError") == 0 &&
@@ -50,13 +50,13 @@ static int end_by_limit(pyexec_result *result, const struct px_exit_info *ending
     return claims_timeout(result) ? 0 : px_result_set_error(result, "TimeoutError", text);
 }
 
-/* A denial that the host found, of no line. */
+/* Adds a denial that the host found and that has no line. */
 static int deny(pyexec_result *result, enum px_denial_layer layer, const char *what, const char *hint)
 {
     return px_child_result_deny(&result->claims, layer, what, hint);
 }
 
-/* The kernel ends a process that blocks the signal of a trap, which then names no call. */
+/* A trap does not name its call when the script blocks its signal: the kernel then ends the process (seccomp(2)). */
 static int deny_unnamed_call(pyexec_result *result)
 {
     return deny(result, PX_DENIAL_SYSCALL, "unknown, made while SIGSYS was blocked",
@@ -88,7 +88,7 @@ static int end_by_stranger(pyexec_result *result)
     return px_result_set_error(result, "Killed", text);
 }
 
-/* The kernel's own word (memory.events), not a guess. */
+/* memory.events of the cgroup says that the kernel's OOM killer ended the run. */
 static int end_by_oom(pyexec_result *result, const struct px_exit_info *ending, const struct px_policy *policy)
 {
     char text[256];
@@ -110,8 +110,8 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
     char text[256];
     int signal = ending->status;
     const uint8_t *crash = result->claims.crash;
-    /* PID 1 of a namespace survives abort()'s SIGABRT and dies of the instruction after it
-     * (pid_namespaces(7)); what it said of itself names the cause better. */
+    /* PID 1 of a namespace survives the SIGABRT of abort() and dies of the instruction after it
+     * (pid_namespaces(7)). So the signal that the child reported itself names the cause better. */
     if (crash[0] && signal == SIGSEGV)
         signal = crash[0];
     result->error_line = crash[0] ? result->claims.line : 0;
@@ -148,7 +148,7 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
     return px_result_set_error(result, "Crashed", text);
 }
 
-/* It ended by itself without a result: os._exit() and the like. */
+/* Handles a process that ended by itself without a result, as os._exit() does. */
 static int end_without_result(pyexec_result *result, const struct px_exit_info *ending)
 {
     char text[256];
@@ -218,7 +218,7 @@ static int adopt_json(pyexec_result *result, size_t limit)
     return 0;
 }
 
-/* What the child claims, when it sent a whole result. */
+/* Copies the child's claims into the result, when it sent a complete one. */
 static int adopt_claims(pyexec_result *result, const struct px_policy *policy)
 {
     struct px_child_result *claims = &result->claims;

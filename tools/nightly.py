@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What takes too long for every commit: the suite under sanitizers, long fuzzing, a soak.
+"""What takes too long for every commit: the suite under sanitizers, every fault, long fuzzing, a soak.
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 
@@ -9,6 +9,7 @@ each part what ran, its result and its time. A part that did not run is in it to
 fuzz target and of the soak (60); `--tests` has the sanitizers run these whole-program tests alone.
 """
 import argparse
+import concurrent.futures
 import datetime
 import os
 import subprocess
@@ -43,16 +44,29 @@ def sanitized(name, paths):
     build = os.path.join(ROOT, "build-" + name)
     with open(build + "/nightly.txt", "w") as file:
         file.write(output)
-    with open(build + "/summary.txt") as file:
-        result = file.read().strip()
+    try:
+        with open(build + "/summary.txt") as file:
+            result = file.read().strip()
+    except FileNotFoundError:
+        result, status = "no summary: see %s/nightly.txt" % os.path.basename(build), 1
     return "`make %s`: %s" % (name, "unit tests, " + ", ".join(paths) if paths else "everything"), result, status == 0
+
+
+def faults():
+    """Each call of the host that can fail does so, without the strides of `make test`."""
+    path = "tests/host/test_fault_loops.py"
+    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
+                         PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    return "`%s`, without strides" % path, output.strip().splitlines()[-1], status == 0
 
 
 def fuzz(minutes):
     targets = sorted(os.listdir(os.path.join(ROOT, "fuzz", "seeds")))
-    status, output = run(["tools/fuzz.sh", str(minutes * 60), *targets])
-    lines = [line for line in output.splitlines() if line.split(":")[0] in targets]
-    return "each target for %d minutes" % minutes, "; ".join(lines), status == 0 and len(lines) == len(targets)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        done = list(threads.map(lambda target: run(["tools/fuzz.sh", str(minutes * 60), target]), targets))
+    lines = [line for _, output in done for line in output.splitlines() if line.split(":")[0] in targets]
+    return ("each target for %d minutes" % minutes, "; ".join(lines),
+            not any(status for status, _ in done) and len(lines) == len(targets))
 
 
 def soak(minutes):
@@ -60,32 +74,36 @@ def soak(minutes):
     return "`make soak-serve MINUTES=%d`" % minutes, output.strip().splitlines()[-1], status == 0
 
 
+def page(commit, rows, parts):
+    """docs/nightly.md with the rows so far."""
+    text = HEAD % {"commit": commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+                   "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0]}
+    with open(PAGE, "w") as file:
+        file.write(text + "".join(rows.get(name, "| %s | nothing | not run | |\n" % name) for name in parts))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, fuzz, soak")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, fuzz, soak")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
-    parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests),
+    parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    page = HEAD % {"commit": commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-                   "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0]}
-    good = True
+    rows, good = {}, True
     for name, part in parts.items():
         if given.parts and name not in given.parts:
-            page += "| %s | nothing | not run | |\n" % name
             continue
         began = time.monotonic()
         what, result, passed = part()
         good &= passed
-        page += "| %s | %s | %s%s | %d |\n" % (name, what, "" if passed else "**FAILED**: ", result.replace("|", "/"),
-                                            round((time.monotonic() - began) / 60))
-        print(page.splitlines()[-1], flush=True)
-        with open(PAGE, "w") as file:
-            file.write(page)
+        rows[name] = "| %s | %s | %s%s | %d |\n" % (name, what, "" if passed else "**FAILED**: ", result.replace("|", "/"),
+                                                  round((time.monotonic() - began) / 60))
+        print(rows[name], end="", flush=True)
+        page(commit, rows, parts)
     return not good
 
 

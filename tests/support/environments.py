@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests use from PyPI and npm, at the versions that files of pins (requirements.txt, package.json) give."""
+import fcntl
 import hashlib
 import os
 import shutil
@@ -41,11 +42,13 @@ def _keep(name, make, *pins):
     folder = os.path.join(os.path.abspath(BUILD), name)
     stamp = os.path.join(folder, "stamp")
     wanted = hashlib.sha256(b"".join(open(path, "rb").read() for path in pins)).hexdigest()
-    if not os.path.exists(stamp) or open(stamp).read() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        make(folder, *pins)
-        with open(stamp, "w") as file:
-            file.write(wanted)
+    with open(folder + ".lock", "w") as lock:       # the tests of another lane may want it too
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(stamp) or open(stamp).read() != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder, *pins)
+            with open(stamp, "w") as file:
+                file.write(wanted)
     return folder
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of a request as it comes: the memory that it may take, and how fast it must be. */
+/* Receiving the body of a request: how much memory it may take, and how fast it must arrive. */
 #include <errno.h>
 
 #include "base/clock.h"
@@ -16,14 +16,14 @@ static int too_large(pyexec_error *error)
     return -1;
 }
 
-/* A principal's bodies may take at most twice what they leave free: alone it gets two thirds of the
- * memory, and there is always some left for others. */
+/* The bodies of one principal may take at most twice the memory that they leave free. A principal that is alone
+ * can use two thirds of the memory, and some always remains for others. */
 static int refuse_share(pyexec_error *error)
 {
     px_error_set(error, PYEXEC_OVERLOADED, "this caller's requests take more than their share of %u MiB",
                  PX_BODIES_MAX >> 20);
     error->retry_after_ms = 1000;
-    error->sys_errno = EAGAIN; /* the caller's own doing: 429 */
+    error->sys_errno = EAGAIN; /* EAGAIN makes it 429: the caller itself is the reason */
     return px_error_hint(error, "Send it again when earlier requests have been answered.");
 }
 
@@ -86,7 +86,7 @@ static int stream_body(struct px_http_request *request, const char *bytes, size_
     return 0;
 }
 
-/* ---- How fast it must come ---- */
+/* ---- How fast it must arrive ---- */
 
 static void set_deadline(struct px_http_request *request, int64_t deadline_ns)
 {
@@ -99,8 +99,8 @@ void px_body_await(struct px_http_request *request)
     set_deadline(request, px_now_ns() + px_http_patience(request->server, 0));
 }
 
-/* Each byte buys time, but never more than a request has at its beginning: a client that sent much at
- * once may not rest on it. */
+/* Each byte extends the deadline, but never beyond the time that a new request has. So a client that sends much at
+ * once and then stops is cut off like any other. */
 static void move_deadline(struct px_http_request *request, size_t length)
 {
     int64_t most = px_now_ns() + px_http_patience(request->server, 0);

@@ -17,7 +17,7 @@ unsigned px_dialects(const struct px_serve_config *config)
            (config->sandbox_fusion ? PX_SANDBOX_FUSION : 0);
 }
 
-/* The password of HTTP Basic is a token, whatever the user is called. */
+/* The password of HTTP Basic is the token. The user name can be anything. */
 static struct px_principal *find_basic(struct px_principals *principals, const char *header)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -25,12 +25,12 @@ static struct px_principal *find_basic(struct px_principals *principals, const c
     if (px_base64_decode(&text, header, strlen(header)) < 0)
         return NULL;
     const char *colon = strchr(px_buffer_shown(&text), ':');
-    bool whole = strlen(px_buffer_shown(&text)) == text.length; /* no NUL */
+    bool whole = strlen(px_buffer_shown(&text)) == text.length; /* no NUL in it */
     return colon && whole ? px_principals_find_token(principals, colon + 1) : NULL;
 }
 
-/* The token as that dialect's clients send it. E2B's have one for their API, one for the code interpreter, and
- * one for files and commands. */
+/* Returns the token from the header that clients of this dialect use. E2B has one header for its API, one for the
+ * code interpreter, and one for files and commands. */
 static const char *own_header(const struct px_http_request *request)
 {
     static const char *const of_e2b[] = {"E2B-Traffic-Access-Token", "X-Access-Token", "X-Api-Key"};
@@ -58,7 +58,7 @@ struct px_principal *px_dialect_principal(struct px_http_request *request)
     return own ? px_principals_find_token(principals, own) : NULL;
 }
 
-/* Whether no text is cut by a NUL where it is taken as a C string: "a\0b" would name the file "a". */
+/* True if no text contains a NUL. Most texts are used as C strings, so "a\0b" would name the file "a". */
 static bool is_without_nul(const json_t *value)
 {
     const json_t *item;
@@ -79,7 +79,7 @@ static bool is_without_nul(const json_t *value)
     return true;
 }
 
-/* Code and standard input are taken with their length. */
+/* Code and standard input may contain a NUL, because they are used with their length. */
 static const char *find_nul(const json_t *body)
 {
     const char *key;
@@ -172,7 +172,7 @@ void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result)
     size_t length;
     const char *text = pyexec_result_stderr(result, &length);
     px_buffer_add(out, text, length);
-    /* An exception's traceback is there already; sys.exit() has none to show. */
+    /* The traceback already shows an exception. sys.exit() has no traceback and nothing to show. */
     if (pyexec_result_status(result) != PYEXEC_STATUS_ERROR)
         add_line(out, pyexec_result_error_repr(result));
     add_line(out, pyexec_result_error_hint(result));

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Other servers' routes, for clients that exist already: E2B's code interpreter, dify-sandbox and
- * SandboxFusion. Each is off unless configured. They run as all else does: by principal, ceiling,
- * turn and queue; Host and Origin are checked first. What differs is who may call (below), and the
- * form of requests, results and errors.
+/* Routes of other servers, for clients that already exist: E2B's code interpreter, dify-sandbox and SandboxFusion.
+ * Each is off unless it is configured. Such a request runs as every other one does: with principal, ceiling, queue
+ * and the check of Host and Origin. Two things differ: who may call, and the form of requests, results and errors.
  *
- * With a token file every caller has a token, which may also come as HTTP Basic's password (so that it
- * can stand in a URL) or as that dialect's clients send it. Without one, only listeners on loopback
- * addresses and UNIX sockets are there, and no token is looked at. */
+ * With a token file every caller needs a token. It may also be the password of HTTP Basic (so that it can be part
+ * of a URL), or come in the header that clients of the dialect use. Without a token file these routes exist only
+ * on loopback addresses and UNIX sockets, and tokens are ignored. */
 #ifndef PX_SERVE_DIALECT_H
 #define PX_SERVE_DIALECT_H
 
@@ -23,31 +22,31 @@ struct px_principal;
 #define PX_DIFY_SANDBOX 2u
 #define PX_SANDBOX_FUSION 4u
 
-/* Those that are on. */
+/* The dialects that are on. */
 unsigned px_dialects(const struct px_serve_config *config);
 
-/* Who calls a dialect's route; NULL: nobody known. */
+/* Returns the caller of a dialect's route, or NULL when the caller is unknown. */
 struct px_principal *px_dialect_principal(struct px_http_request *request);
 
-/* The request's body, kept in request->json; NULL: it is no JSON object. */
+/* Parses the request's body and keeps it in request->json. Returns NULL when it is no JSON object. */
 json_t *px_dialect_body(struct px_http_request *request, pyexec_error *error);
 
-/* A new run of the code, which is hashed for the audit log. NULL: out of memory. */
+/* Makes a new run of the code, and hashes the code for the audit log. Returns NULL when there is no memory. */
 pyexec_request *px_dialect_run(struct px_http_request *request, const json_t *code, pyexec_error *error);
 
-/* Notes what a host-side failure was, and answers those that do not concern the request itself (busy,
- * shutting down), as pyexec does. True: answered. */
+/* Records a failure of the host. A failure that is not about the request itself (busy, shutting down) is also
+ * answered here, as pyexec answers it. Returns true if it was answered. */
 bool px_dialect_failed(struct px_http_request *request, const pyexec_error *error);
 
-/* What a person should read beside stdout, for clients that know stderr alone: stderr, then what it
- * does not say already of the error, its hint, and what was cut. */
+/* Appends what a person should read beside stdout, for clients that show only stderr: stderr, then the parts of
+ * the error that it does not contain, the hint, and which output was cut. */
 void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result);
-/* The latter alone, a line each. */
+/* Appends only which output was cut, one line for each. */
 void px_dialect_add_cut(struct px_buffer *out, const pyexec_result *result);
 
 void px_dialect_health(struct px_http_request *request);
 
-/* dialect_e2b.c, e2b_sandbox.c. The contexts and sandboxes that it has made, by principal. */
+/* In dialect_e2b.c and e2b_sandbox.c: the contexts and sandboxes of each principal. */
 struct px_contexts;
 int px_contexts_new(pyexec_executor *executor, struct px_contexts **ret, pyexec_error *error);
 void px_contexts_free(struct px_contexts *contexts);

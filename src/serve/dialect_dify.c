@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dify-sandbox's API, as its Go server has it and Dify's CodeExecutor calls it: results are 200 with
- * {"code": 0, "message": "success", "data": …}, requests that it does not take with a negative code. */
+/* The API of dify-sandbox, as its Go server implements it and Dify's CodeExecutor calls it. A result is 200 with
+ * {"code": 0, "message": "success", "data": …}; a refused request has a negative code. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -16,14 +16,15 @@ static void refuse(struct px_http_request *request, int status, int code, const 
                     px_json_take_text(json_pack("{s:i, s:s, s:n}", "code", code, "message", message, "data")));
 }
 
-/* Takes the data. */
+/* Takes ownership of `data`. */
 static void answer(struct px_http_request *request, json_t *data)
 {
     px_respond_json(request, MHD_HTTP_OK,
                     px_json_take_text(json_pack("{s:i, s:s, s:o}", "code", 0, "message", "success", "data", data)));
 }
 
-/* Every Dify asks for the network, needed or not: it is had where the policy gives it. */
+/* Dify asks for the network in every request, whether the code needs it or not. So the code gets it only if the
+ * policy allows it. */
 static int limit_network(pyexec_request *run, const json_t *body)
 {
     if (json_is_true(json_object_get(body, "enable_network")))
@@ -31,7 +32,7 @@ static int limit_network(pyexec_request *run, const json_t *body)
     return pyexec_request_set_policy(run, "{\"disable_networking\": true}");
 }
 
-/* `preload` is code that goes before the other. */
+/* `preload` is code that runs before the other code. */
 static json_t *whole_code(const json_t *body)
 {
     const json_t *code = json_object_get(body, "code"), *preload = json_object_get(body, "preload");
@@ -44,7 +45,7 @@ static json_t *whole_code(const json_t *body)
     return px_buffer_ok(&text) ? json_stringn(px_buffer_string(&text), text.length) : NULL;
 }
 
-/* `error` is what went wrong with the run, and empty when nothing did, whatever is on stderr. */
+/* `error` says why the run failed. It is empty for a run that did not fail, even when stderr has text. */
 static json_t *data_of(const pyexec_result *result)
 {
     px_auto_buffer struct px_buffer text = {0}, error = {0};
@@ -83,7 +84,7 @@ static void run(struct px_http_request *request, const json_t *body)
     pyexec_request_free(wanted);
 }
 
-/* What its server answers where a member is missing, or a language is another. */
+/* Answers as dify-sandbox does when the language is missing or not supported. */
 static bool is_python(struct px_http_request *request, const char *language)
 {
     if (!language || !*language)
@@ -114,7 +115,7 @@ void px_dify_run(struct px_http_request *request)
     refuse(request, MHD_HTTP_OK, -400, "code: required");
 }
 
-/* What may be imported is the policy's to say: nothing is listed, nothing installed. */
+/* The policy decides what may be imported, so this lists and installs nothing. */
 void px_dify_dependencies(struct px_http_request *request)
 {
     if (is_python(request, MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "language")))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* E2B's code interpreter: POST /execute and /contexts as its server has them and its SDKs call them.
- * A context is a session (e2b_sandbox.h). It stays known until it is deleted: its folder is the same when
- * its session has ended (a kill, its TTL) and begins anew. Errors are plain text. */
+/* E2B's code interpreter: POST /execute and /contexts, as E2B's server implements them and its SDKs call them. A
+ * context is a session (e2b_sandbox.h). A context is known until it is deleted: when its session has ended (kill,
+ * TTL), the next call begins a new session with the same folder. Errors are plain text. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +24,9 @@
 
 /* ---- Lines of an execution ---- */
 
-/* What is being executed. A traceback that ends the cell comes as `error` alone, as from Jupyter, though
- * it is on stderr too: a chunk from where one begins is held until more output, or the end, says
- * which it was. */
+/* An execution. When a cell ends with an exception, stderr has the traceback too, but E2B's server sends it only
+ * as `error`, as Jupyter does. So stderr from the start of a traceback is held back until more output, or the end,
+ * shows whether it was the last one. */
 struct execution {
     struct px_http_request *request;
     struct px_buffer held;
@@ -52,7 +52,7 @@ size_t px_e2b_find_traceback(const char *bytes, size_t length)
     return length;
 }
 
-/* pyexec_output_fn */
+/* A pyexec_output_fn. */
 static int print(void *closure, int which, const char *bytes, size_t length)
 {
     struct execution *execution = closure;
@@ -64,7 +64,7 @@ static int print(void *closure, int which, const char *bytes, size_t length)
     return execution->request->gone;
 }
 
-/* At the end: what is held goes out but for the traceback that the error has. */
+/* Called at the end: drops the traceback of the error from the held text and sends the rest. */
 static void drop_traceback(struct execution *execution, const pyexec_result *result)
 {
     const char *traceback = pyexec_result_error_traceback(result);
@@ -75,7 +75,7 @@ static void drop_traceback(struct execution *execution, const pyexec_result *res
     let_go(execution);
 }
 
-/* Takes the line. */
+/* Takes ownership of `line`. */
 static void send_line(struct px_http_request *request, json_t *line)
 {
     px_auto_free char *text = px_json_take_text(line);
@@ -83,7 +83,7 @@ static void send_line(struct px_http_request *request, json_t *line)
         px_sse_send(request, NULL, text);
 }
 
-/* Its clients want texts: what is not there is "". */
+/* E2B's clients expect strings, so a missing value becomes "". */
 static void send_error(struct px_http_request *request, const char *name, const char *value, const char *traceback)
 {
     send_line(request, json_pack("{s:s, s:s, s:s, s:s}", "type", "error", "name", name ? name : "", "value",
@@ -107,7 +107,7 @@ static const char *field_of(const char *mime)
     return NULL;
 }
 
-/* As its server does: a string is shown without its quotes. */
+/* E2B's server shows a string without its quotes. */
 static void unquote(const char **text, size_t *length)
 {
     if (*length < 2 || (*text)[0] != '\'' || (*text)[*length - 1] != '\'')
@@ -116,7 +116,7 @@ static void unquote(const char **text, size_t *length)
     *length -= 2;
 }
 
-/* Appends a form: text, JSON as the script has it, or base64. */
+/* Appends a form: text, the script's JSON unchanged, or base64. */
 static void add_form(struct px_buffer *out, const char *mime, const char *data, size_t length)
 {
     switch (px_mime_of(mime, strlen(mime))) {
@@ -154,7 +154,7 @@ static void send_display(struct px_http_request *request, const pyexec_display *
         px_sse_send(request, NULL, px_buffer_string(&line));
 }
 
-/* pyexec_display_object_fn */
+/* A pyexec_display_object_fn. */
 static int show(void *closure, const pyexec_display *display)
 {
     struct execution *execution = closure;
@@ -191,7 +191,7 @@ static void send_outcome(struct px_http_request *request, const pyexec_result *r
         send_error(request, pyexec_status_name(status), pyexec_result_error_repr(result), NULL);
 }
 
-/* What a user would otherwise not learn: on stderr, as no field is for it. */
+/* Sends notes that E2B's protocol has no field for, as text on stderr. */
 static void send_notes(struct px_http_request *request, const pyexec_result *result)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -234,7 +234,7 @@ int px_e2b_add_environment(pyexec_request *run, json_t *variables, pyexec_error 
     return px_error_hint(error, "Send {\"NAME\": \"value\"}.");
 }
 
-/* The folder of the workspace that stands for it: PX_E2B_HOME is the workspace. NULL: none may. */
+/* Returns the folder of the workspace for `cwd`; PX_E2B_HOME is the workspace itself. NULL when it is outside. */
 static const char *folder_of(const char *cwd)
 {
     size_t home = strlen(PX_E2B_HOME);
@@ -258,13 +258,13 @@ static pyexec_request *make_run(struct px_http_request *request, const char *cwd
     return NULL;
 }
 
-/* In the schedule of runs, in the context's order. */
+/* Runs in the schedule of runs, in order with the other calls of the context. */
 static void run(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
     px_auto_free char *cwd = px_e2b_use_context(request);
-    if (!cwd) { /* deleted meanwhile */
+    if (!cwd) { /* deleted since the request came */
         px_e2b_answer_unknown(request, px_e2b_context_id(request->session));
         return;
     }
@@ -292,7 +292,7 @@ static void run(struct px_http_request *request)
     pyexec_request_free(wanted);
 }
 
-/* False: answered. */
+/* Returns false when the request has been answered. */
 static bool check_language(struct px_http_request *request, const json_t *language)
 {
     const char *text = json_string_value(language);
@@ -305,7 +305,7 @@ static bool check_language(struct px_http_request *request, const json_t *langua
     return false;
 }
 
-/* The context that is meant becomes the request's session; false: answered. */
+/* Makes the context the request's session. Returns false when the request has been answered. */
 static bool find_context(struct px_http_request *request)
 {
     const json_t *language = json_object_get(request->json, "language");
@@ -385,7 +385,7 @@ void px_e2b_list(struct px_http_request *request)
         px_respond_json(request, MHD_HTTP_OK, px_json_take_text(px_e2b_contexts(request)));
 }
 
-/* Its session may never have begun, or have ended already. */
+/* The session may not have begun yet, or may have ended already. */
 static void end_session(struct px_http_request *request)
 {
     pyexec_error error;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SandboxFusion's POST /run_code, for Python: as its server has it and `sandbox_fusion` and verl call
- * it. A request that it would not take is 422 as FastAPI writes it; all else is 200 with a status. */
+/* SandboxFusion's POST /run_code, only for Python: as its server implements it, and as `sandbox_fusion` and verl
+ * call it. An invalid request gets 422 in the form of FastAPI; everything else gets 200 with a status. */
 #include <string.h>
 
 #include "base/base64.h"
@@ -16,7 +16,7 @@
 
 /* ---- What it does not take ---- */
 
-/* 422; always false. */
+/* Answers 422. Always returns false. */
 static bool refuse(struct px_http_request *request, const char *member, const char *type, const char *message)
 {
     px_auto_json json_t *where = json_pack("[s]", "body");
@@ -29,7 +29,7 @@ static bool refuse(struct px_http_request *request, const char *member, const ch
     return false;
 }
 
-/* NULL and null are the default's. */
+/* A missing value and null both stand for the default. */
 static bool is_text_or_none(const json_t *value)
 {
     return !value || json_is_null(value) || json_is_string(value);
@@ -91,7 +91,8 @@ static int64_t at_most(int64_t limit, double wanted)
     return (int64_t)(wanted < most ? wanted : most);
 }
 
-/* Limits above the caller's ceiling are that ceiling. NULL: out of memory. */
+/* Returns the policy of the run. A limit above the caller's ceiling is lowered to it. NULL when there is no
+ * memory. */
 static char *policy_of(struct px_http_request *request, const json_t *body)
 {
     pyexec_error ignored;
@@ -127,7 +128,7 @@ static int add_files(pyexec_request *run, json_t *files, pyexec_error *error)
     return 0;
 }
 
-/* A path is asked for as a pattern that means itself. */
+/* A path becomes a pattern that matches only this path. */
 static int add_wanted(pyexec_request *run, const json_t *paths, pyexec_error *error)
 {
     const json_t *path;
@@ -178,7 +179,7 @@ static const pyexec_file *find_file(const pyexec_result *result, const char *pat
     return NULL;
 }
 
-/* A new string, or NULL where the file's content is not there. */
+/* Returns a new string, or NULL when the file has no content here. */
 static json_t *content_of(const pyexec_file *file)
 {
     px_auto_buffer struct px_buffer encoded = {0};
@@ -190,7 +191,7 @@ static json_t *content_of(const pyexec_file *file)
     return json_string(px_buffer_string(&encoded));
 }
 
-/* Those that were asked for: as the script left them, or as they came. */
+/* Returns the files that were asked for: as the script left them, or else as the request sent them. */
 static json_t *fetched(const json_t *body, const pyexec_result *result)
 {
     json_t *files = json_object(), *path;
@@ -207,7 +208,7 @@ static json_t *fetched(const json_t *body, const pyexec_result *result)
     return files;
 }
 
-/* Takes run (NULL: none) and files. */
+/* Takes ownership of `run` (NULL: none) and `files`. */
 static void answer(struct px_http_request *request, const char *status, const char *message, json_t *run, json_t *files)
 {
     px_respond_json(
@@ -216,7 +217,7 @@ static void answer(struct px_http_request *request, const char *status, const ch
                                     "compile_result", "run_result", run, "executor_pod_name", "files", files)));
 }
 
-/* Fields that mean nothing here, such as "input" for "stdin", are named: their values had no effect. */
+/* Names the fields that have no meaning here, such as "input" instead of "stdin", since they had no effect. */
 static void add_unknown(struct px_buffer *message, json_t *body)
 {
     static const char *const known[] = {"code",  "language", "compile_timeout", "run_timeout", "memory_limit_MB",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* E2B's commands: process.Process/Start of Connect-RPC (JSON in frames). There is no shell and no process: what can
- * be run is `python FILE` and `python -c CODE` (or python3), in the session of the sandbox's default context but
- * with names of its own. Anything else is an error at once. */
+/* E2B's commands: process.Process/Start of Connect-RPC (JSON in frames). There is no shell and no other process.
+ * Only `python FILE` and `python -c CODE` (or python3) can run; they run in the session of the sandbox's default
+ * context, with global names of their own. Every other command is an error. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@
 
 /* ---- Frames ---- */
 
-/* Takes the message. */
+/* Takes ownership of `message`. */
 static void add_frame(struct px_buffer *body, unsigned char flags, json_t *message)
 {
     px_auto_free char *text = px_json_take_text(message);
@@ -48,7 +48,7 @@ static void answer_frames(struct px_http_request *request, const struct px_buffe
     px_respond_error(request, &error);
 }
 
-/* Once the answer has begun, an error that is no fault of the request comes here too. */
+/* Also called after the answer has begun, for an error that the request did not cause. */
 static void answer_refusal(struct px_http_request *request, const pyexec_error *error)
 {
     px_auto_buffer struct px_buffer body = {0};
@@ -66,7 +66,7 @@ static void answer_refusal(struct px_http_request *request, const pyexec_error *
         answer_frames(request, &body);
 }
 
-/* The one frame of the request's body. */
+/* Reads the only frame of the request's body. */
 static int read_frame(struct px_http_request *request, pyexec_error *error)
 {
     uint32_t length = 0;
@@ -80,9 +80,9 @@ static int read_frame(struct px_http_request *request, pyexec_error *error)
     return px_dialect_body(request, error) ? 0 : -1;
 }
 
-/* ---- The command's words ---- */
+/* ---- The words of the command ---- */
 
-/* Adds one character of a word; moves *at. False: a shell would do something with it. */
+/* Reads one character of a word and moves *at. Returns false when the character has a meaning for a shell. */
 static bool take_character(struct px_buffer *word, const char **at, char *quote)
 {
     char c = *(*at)++;
@@ -106,7 +106,8 @@ static bool take_character(struct px_buffer *word, const char **at, char *quote)
     return true;
 }
 
-/* The words, with a shell's quotes taken off. -1: there are more than WORDS_MAX, or something that needs a shell. */
+/* Splits the command into words and removes quotes as a shell does. Returns -1 when there are more than WORDS_MAX
+ * words, or when it needs a shell. */
 static int split(const char *command, struct px_buffer words[WORDS_MAX])
 {
     int count = 0;
@@ -125,8 +126,8 @@ static int split(const char *command, struct px_buffer words[WORDS_MAX])
 }
 
 struct e2b_command {
-    char *file; /* `python FILE`, as it was given; or */
-    char *code; /* `python -c CODE` */
+    char *file; /* of `python FILE`, as it was given; or NULL */
+    char *code; /* of `python -c CODE`; or NULL */
 };
 
 static void command_done(struct e2b_command *command)
@@ -167,7 +168,8 @@ static const char *shell_command(const json_t *process)
 
 /* ---- The script ---- */
 
-/* `exec` gives the script names of its own. Takes `source`. */
+/* Returns code that runs the script by exec(), so that it has global names of its own. Takes ownership of
+ * `source`. */
 static char *wrap(json_t *source, const char *name)
 {
     px_auto_buffer struct px_buffer code = {0};
@@ -177,13 +179,13 @@ static char *wrap(json_t *source, const char *name)
     json_decref(source);
     if (!text || !quoted)
         return NULL;
-    /* A JSON text without \u escapes of surrogates is a literal of Python too. */
+    /* JSON text without \u escapes of surrogates is also a string literal of Python. */
     px_buffer_printf(&code, "exec(compile(%s, %s, 'exec'), {'__name__': '__main__', '__file__': %s})", text, quoted,
                      quoted);
     return px_buffer_take(&code);
 }
 
-/* 1: there is no such file. */
+/* Returns 1 when the file does not exist. */
 static int read_script(struct px_http_request *request, const char *path, struct px_buffer *ret, pyexec_error *error)
 {
     px_auto_fd int fd = -1;
@@ -198,15 +200,16 @@ static int read_script(struct px_http_request *request, const char *path, struct
     return px_error_hint(error, "Write it anew.");
 }
 
-/* ---- The answer: frames as the command's output comes ---- */
+/* ---- The answer: the command's output, frame by frame ---- */
 
-/* A traceback is held until more output, or the end: then wrap()'s own line is taken out of it. */
+/* The output of a command. A traceback is held back until more output, or the end, so that the frame of wrap()'s
+ * own line can be removed from it. */
 struct command_output {
     struct px_http_request *request;
     struct px_buffer held;
 };
 
-/* Takes the message. */
+/* Takes ownership of `message`. */
 static void send_frame(struct px_http_request *request, unsigned char flags, json_t *message, bool last)
 {
     px_auto_buffer struct px_buffer frame = {0};
@@ -225,7 +228,8 @@ static void send_data(struct px_http_request *request, int which, const char *by
                false);
 }
 
-/* The client has the command's id at once; -1: answered. */
+/* Begins the answer at once, so that the client learns the command's id. Returns -1 when the request has been
+ * answered. */
 static int begin_answer(struct px_http_request *request)
 {
     static const char silence[] = "\0\0\0\0\x1a{\"event\":{\"keepalive\":{}}}";
@@ -251,7 +255,7 @@ static void end_answer(struct px_http_request *request, int exit_code)
     send_frame(request, FRAME_END, json_object(), true);
 }
 
-/* Adds the text without the traceback's frames of wrap()'s line. */
+/* Appends the text without the frames of wrap()'s line. */
 static void add_without_own_frames(struct px_buffer *out, const char *text, size_t length)
 {
     static const char start[] = "Traceback (most recent call last):\n", own[] = "  File \"<cell",
@@ -274,7 +278,7 @@ static void let_go(struct command_output *output)
     px_buffer_consume(&output->held, output->held.length);
 }
 
-/* pyexec_output_fn */
+/* A pyexec_output_fn. */
 static int print(void *closure, int which, const char *bytes, size_t length)
 {
     struct command_output *output = closure;
@@ -285,7 +289,7 @@ static int print(void *closure, int which, const char *bytes, size_t length)
     return output->request->gone;
 }
 
-/* What a person should read beside the output that was sent already. */
+/* Sends what a person should read beside the output that was sent already. */
 static void send_result(struct command_output *output, pyexec_result *result)
 {
     px_auto_buffer struct px_buffer errors = {0};
@@ -309,7 +313,7 @@ static int set_up(struct px_http_request *request, pyexec_request *run, const ch
     return px_e2b_add_environment(run, json_object_get(process, "envs"), error);
 }
 
-/* Takes the code. */
+/* Takes ownership of `code`. */
 static void run_code(struct px_http_request *request, char *code, const char *folder)
 {
     pyexec_error error;

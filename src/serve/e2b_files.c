@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* E2B's files: /files and the Connect-RPC service filesystem.Filesystem (JSON), over the workspace of the
- * sandbox's default context. Each request is a call of that session: it waits for its turn among the runs. What
- * is in the workspace is the script's: names and kinds are shown, links are never followed (runner/workspace.c). */
+/* E2B's files: /files and the Connect-RPC service filesystem.Filesystem (JSON). They work on the workspace of the
+ * sandbox's default context. Each request is a call of that session and waits for its turn among the runs. The
+ * script controls the workspace's content, so names and kinds are only shown, and links are never followed
+ * (runner/workspace.c). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@
 #include "serve/run_request.h"
 #include "serve/server.h"
 
-#define TREE_ENTRIES_MAX 20000u          /* that one request lists or removes */
-#define TREE_PATHS_MAX_BYTES (4ul << 20) /* of all paths that one request lists, as in runner/workspace.c */
+#define TREE_ENTRIES_MAX 20000u /* entries that one request lists or removes */
+#define TREE_PATHS_MAX_BYTES \
+    (4ul << 20) /* bytes of all paths that one request lists; runner/workspace.c has the same limit */
 #define TREE_DEPTH_MAX 64
 #define FORM_BLOCK_BYTES 4096
 
@@ -64,7 +66,7 @@ static int join(char **ret, const char *folder, const char *name, pyexec_error *
 
 /* ---- Answers ---- */
 
-/* As Connect and as envd do; both SDKs read `message`. */
+/* Answers as Connect and envd do. Both SDKs read `message`. */
 static void answer_error(struct px_http_request *request, const pyexec_error *error)
 {
     static const struct {
@@ -103,8 +105,8 @@ static void show_permissions(char to[11], const char *kind, unsigned mode)
     to[10] = '\0';
 }
 
-/* EntryInfo of filesystem.proto. `folder` is the entry's. */
-/* An entry as the SDK has it; the name "" is the home folder itself. */
+/* Makes an EntryInfo of filesystem.proto. `folder` is the folder of the entry. */
+/* `name` is "" for the home folder itself. */
 static json_t *describe(const char *folder, const char *name, const char *kind, uint64_t bytes, int mode,
                         int64_t modified_ns)
 {
@@ -132,7 +134,7 @@ static json_t *describe_entry(const char *folder, const pyexec_file *entry)
                     pyexec_file_modified_ns(entry));
 }
 
-/* ---- Looking ---- */
+/* ---- Reading ---- */
 
 static void drop_list(pyexec_file_list **list)
 {
@@ -140,7 +142,7 @@ static void drop_list(pyexec_file_list **list)
 }
 #define auto_list __attribute__((cleanup(drop_list)))
 
-/* NULL: failed. */
+/* Returns NULL on failure. */
 static pyexec_file_list *list_folder(struct px_http_request *request, const char *path, pyexec_error *error)
 {
     pyexec_file_list *list = NULL;
@@ -148,7 +150,7 @@ static pyexec_file_list *list_folder(struct px_http_request *request, const char
     return list;
 }
 
-/* The path's entry as the SDK has it, new, in *ret. */
+/* Finds the entry of this path. *ret gets it as a new object in the SDK's form. */
 static int look_up(struct px_http_request *request, const char *path, json_t **ret, pyexec_error *error)
 {
     size_t length = strlen(path);
@@ -188,17 +190,17 @@ static json_t *stat_path(struct px_http_request *request, const char *path, pyex
     return object;
 }
 
-/* ---- All below a folder ---- */
+/* ---- Everything below a folder ---- */
 
-/* Each entry is entered before what is in it, and left after. `enter`: 1 to look into it, 0, or -1. `leave` is given
- * what came of that, and makes of it 0 or -1. */
+/* A walk over a folder tree: `enter` is called for an entry before its content, `leave` after it. `enter` returns
+ * 1 to walk over the content, 0 not to, or -1. `leave` gets the status of the content and returns 0 or -1. */
 struct tree_walk {
     struct px_http_request *request;
     int (*enter)(struct tree_walk *walk, const char *folder, const pyexec_file *entry, const char *path,
                  pyexec_error *error);
     int (*leave)(struct tree_walk *walk, const char *path, int status, pyexec_error *error);
-    size_t left, bytes_left; /* entries that it may still enter, and bytes of their paths */
-    json_t *list;            /* enter_listed()'s */
+    size_t left, bytes_left; /* how many entries may still be entered, and bytes of their paths */
+    json_t *list;            /* used by enter_listed() */
 };
 
 static int walk_entries(struct tree_walk *walk, const char *folder, int depth, pyexec_error *error);
@@ -212,7 +214,7 @@ static int walk_one(struct tree_walk *walk, const char *folder, const pyexec_fil
     return walk->leave(walk, path, depth ? walk_entries(walk, path, depth - 1, error) : 0, error);
 }
 
-/* depth: of the folders below that are looked into. */
+/* `depth` is how many levels of folders below this one are read. */
 static int walk_entries(struct tree_walk *walk, const char *folder, int depth, pyexec_error *error)
 {
     pyexec_file_list *entries auto_list = list_folder(walk->request, folder, error);
@@ -239,7 +241,7 @@ static int enter_listed(struct tree_walk *walk, const char *folder, const pyexec
     return strcmp(pyexec_file_kind(entry), "folder") == 0;
 }
 
-/* The script may have removed it meanwhile, or closed it to its owner. */
+/* The script may have removed the folder since, or changed its permissions. */
 static int leave_listed(struct tree_walk *walk, const char *path, int status, pyexec_error *error)
 {
     (void)walk, (void)path;
@@ -289,7 +291,7 @@ static json_t *make_path(struct px_http_request *request, const char *path, pyex
     return stat_path(request, path, error);
 }
 
-/* A file, a link, or a folder with all below it. */
+/* Removes a file, a link, or a folder with all its content. */
 static json_t *remove_path(struct px_http_request *request, const char *path, pyexec_error *error)
 {
     struct tree_walk walk = {request, enter_removed, leave_removed, TREE_ENTRIES_MAX, SIZE_MAX, NULL};
@@ -342,7 +344,7 @@ static void serve_call(struct px_http_request *request)
                                     "pyexec has no such call: Stat, ListDir, MakeDir, Remove and Move are there")));
 }
 
-/* To the schedule, among the calls of the sandbox's default context. */
+/* Moves the request to the schedule of runs, among the calls of the sandbox's default context. */
 static void move(struct px_http_request *request, void (*serve)(struct px_http_request *request))
 {
     pyexec_error error;
@@ -361,7 +363,8 @@ void px_e2b_filesystem(struct px_http_request *request)
 
 /* ---- /files ---- */
 
-/* The path of the query in *ret, for free(); NULL: there is none. libmicrohttpd leaves it encoded but for '+'. */
+/* Copies the path of the query to *ret, which the caller frees; NULL when there is none. libmicrohttpd decodes
+ * only '+' in it. */
 static int query_path(struct px_http_request *request, char **ret, pyexec_error *error)
 {
     const char *given = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "path");
@@ -393,11 +396,11 @@ void px_e2b_file_read(struct px_http_request *request)
     move(request, serve_read);
 }
 
-/* The files of a form; one of them is being taken. */
+/* The files of a form, and the one that is being received. */
 struct e2b_upload {
     struct px_http_request *request;
-    const char *path; /* of the query, for the only file; or NULL */
-    char *name;       /* of the file that is being taken, or NULL */
+    const char *path; /* the path of the query, when there is only one file; or NULL */
+    char *name;       /* name of the file that is being received, or NULL */
     struct px_buffer bytes;
     json_t *written;
     pyexec_error error;
@@ -432,7 +435,7 @@ static int finish_part(struct e2b_upload *upload)
     return status;
 }
 
-/* MHD_PostDataIterator */
+/* A MHD_PostDataIterator. */
 static enum MHD_Result take_part(void *closure, enum MHD_ValueKind kind, const char *key, const char *filename,
                                  const char *type, const char *encoding, const char *bytes, uint64_t offset,
                                  size_t length)

@@ -13,24 +13,24 @@
 
 #define SANDBOX_HEADER "E2b-Sandbox-Id"
 #define SANDBOX_ID_MAX 64u
-#define SANDBOX_PREFIX "sandbox-" /* of ids that this server gives: they end with kill() */
-#define SANDBOX_SEPARATOR ':'     /* in no sandbox's id, and in no context's */
-#define TIMEOUT_MAX_SECONDS 86400 /* as E2B */
-#define CONTEXTS_MAX 1000u        /* of a principal; the least recently used one goes */
+#define SANDBOX_PREFIX "sandbox-" /* begins the ids that this server makes; they end with kill() */
+#define SANDBOX_SEPARATOR ':'     /* never part of a sandbox's or a context's id */
+#define TIMEOUT_MAX_SECONDS 86400 /* E2B has the same limit */
+#define CONTEXTS_MAX 1000u        /* for each principal; when there are more, the least recently used one is dropped */
 
-/* A context, or a sandbox that this server made (without `cwd`). */
+/* A context, or a sandbox that has a timeout or that this server made (without `cwd`). */
 struct e2b_entry {
     struct e2b_entry *next;
     const struct px_principal *principal;
     char *id, *cwd;
-    int64_t ends_ns; /* a sandbox's timeout; 0: none */
+    int64_t ends_ns; /* when a sandbox's timeout ends it; 0: no timeout */
 };
 
 struct px_contexts {
     pyexec_executor *executor;
     pthread_mutex_t lock;
-    struct e2b_entry *contexts, *sandboxes; /* the most recently used ones first */
-    pthread_t timer;                        /* ends sandboxes whose timeout is over */
+    struct e2b_entry *contexts, *sandboxes; /* the most recently used ones are first */
+    pthread_t timer;                        /* thread that ends sandboxes at their timeout */
     pthread_cond_t changed;
     bool ending;
 };
@@ -55,7 +55,7 @@ static void list_free(struct e2b_entry *list)
     }
 }
 
-/* With the lock held. */
+/* The caller holds the lock. */
 static void list_add(struct e2b_entry **list, struct e2b_entry *entry)
 {
     entry->next = *list;
@@ -72,8 +72,9 @@ static void list_add(struct e2b_entry **list, struct e2b_entry *entry)
     }
 }
 
-/* Takes the first entry out whose id begins with the `length` bytes, or is them if `length` is its own
- * length. NULL: there is none. With the lock held. */
+/* Removes and returns the first entry whose id begins with the first `length` bytes of `id`. When `length`
+ * includes the NUL of `id`, the whole id must be equal. Returns NULL when there is none. The caller holds the
+ * lock. */
 static struct e2b_entry *list_take(struct e2b_entry **list, const struct px_principal *principal, const char *id,
                                    size_t length)
 {
@@ -131,7 +132,7 @@ void px_e2b_answer_failure(struct px_http_request *request, const pyexec_error *
     px_e2b_answer_text(request, px_status_of(error), text);
 }
 
-/* As E2B's API. Takes the object. */
+/* Answers as E2B's API does. Takes ownership of `object`. */
 static void answer_object(struct px_http_request *request, int status, json_t *object)
 {
     px_respond_json(request, status, px_json_take_text(object));
@@ -152,7 +153,7 @@ static bool is_sandbox_id(const char *id)
     return length && length <= SANDBOX_ID_MAX && !id[length];
 }
 
-/* A client may name a sandbox as it likes; an id that this server gives is known until kill(). */
+/* A client may choose any name for a sandbox. But an id that this server made is known only until kill(). */
 static bool sandbox_lives(struct px_http_request *request, const char *sandbox)
 {
     struct px_contexts *contexts = request->server->contexts;
@@ -166,7 +167,7 @@ static bool sandbox_lives(struct px_http_request *request, const char *sandbox)
     return found;
 }
 
-/* A sandbox of the server's former life is known by the session that its files and commands had. */
+/* A sandbox from before a restart of the server is recognised by the session that its files and commands used. */
 static void answer_no_sandbox(struct px_http_request *request, const char *sandbox)
 {
     px_auto_free char *key = NULL;
@@ -180,7 +181,7 @@ static void answer_no_sandbox(struct px_http_request *request, const char *sandb
     px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);
 }
 
-/* False: answered. *ret_sandbox is "" for the one without a name. */
+/* Returns false when the request has been answered. *ret_sandbox is "" for the sandbox without a name. */
 static bool find_sandbox(struct px_http_request *request, const char **ret_sandbox)
 {
     const char *sandbox = px_http_request_header(request, SANDBOX_HEADER);
@@ -203,7 +204,7 @@ static char *session_name(const char *sandbox, const char *context)
     return asprintf(&name, "%s%s%s", sandbox, *sandbox ? ":" : "", context) < 0 ? NULL : name;
 }
 
-/* Takes the name. -1: it is no session's. */
+/* Takes ownership of `name`. Returns -1 when it is no valid name of a session. */
 static int set_session(struct px_http_request *request, char *name)
 {
     free(request->session);
@@ -217,7 +218,7 @@ bool px_e2b_enter(struct px_http_request *request, const char *context)
     const char *sandbox;
     if (!find_sandbox(request, &sandbox))
         return false;
-    px_auto_free char *id = strdup(context); /* it may be the request's session */
+    px_auto_free char *id = strdup(context); /* a copy, because it may point into the request's session */
     if (id && !strchr(id, SANDBOX_SEPARATOR) && set_session(request, session_name(sandbox, id)) == 0)
         return true;
     px_e2b_answer_unknown(request, id ? id : "");
@@ -232,7 +233,7 @@ const char *px_e2b_context_id(const char *session)
 
 /* ---- Contexts ---- */
 
-/* True: it was there. */
+/* Returns true if it was in the list. */
 static bool forget(struct px_http_request *request, struct e2b_entry **list, const char *id, size_t length)
 {
     struct px_contexts *contexts = request->server->contexts;
@@ -306,7 +307,7 @@ json_t *px_e2b_contexts(struct px_http_request *request)
 
 /* ---- The end of a sandbox ---- */
 
-/* Its session may never have begun, or have ended. True: it ended now. */
+/* The session may not have begun yet, or may have ended. Returns true if this call ended it. */
 static bool end_session(pyexec_executor *executor, const struct px_principal *principal, const char *name)
 {
     pyexec_error error;
@@ -314,7 +315,8 @@ static bool end_session(pyexec_executor *executor, const struct px_principal *pr
     return asprintf(&key, "%s/%s", principal->name, name) >= 0 && pyexec_session_close(executor, key, &error) == 0;
 }
 
-/* Its sessions; those of contexts that were forgotten end by their TTL. True: there was one, or a context. */
+/* Ends the sandbox's sessions. Sessions of contexts that are no longer in the list end by their TTL. Returns true
+ * if there was a session or a context. */
 static bool end_sandbox(struct px_contexts *contexts, const struct px_principal *principal, const char *id)
 {
     px_auto_free char *prefix = session_name(id, ""), *first = session_name(id, PX_E2B_DEFAULT);
@@ -331,7 +333,7 @@ static bool end_sandbox(struct px_contexts *contexts, const struct px_principal 
     return found;
 }
 
-/* With the lock held: the sandbox whose timeout ends first, or NULL. */
+/* Returns the sandbox whose timeout ends first, or NULL. The caller holds the lock. */
 static struct e2b_entry *find_next_end(struct px_contexts *contexts)
 {
     struct e2b_entry *next = NULL;
@@ -398,7 +400,7 @@ void px_contexts_free(struct px_contexts *contexts)
 
 /* ---- E2B's API: making a sandbox, setting its timeout, ending it ---- */
 
-/* Clients send it with each request to the sandbox: the token that this request came with. */
+/* Returns the token that this request came with. Clients send it with each later request to the sandbox. */
 static json_t *own_token(struct px_http_request *request)
 {
     const char *key = request->server->principals.path ? px_http_request_header(request, "X-Api-Key") : NULL;
@@ -413,7 +415,8 @@ static void describe_sandbox(struct px_http_request *request, int status, const 
                             "trafficAccessToken", own_token(request)));
 }
 
-/* When the timeout of the body ends; 0: it has none. False: answered. */
+/* Reads the timeout of the body. *ret_ends_ns is 0 when there is none. Returns false when the request has been
+ * answered. */
 static bool read_timeout(struct px_http_request *request, bool needed, int64_t *ret_ends_ns)
 {
     pyexec_error error;
@@ -432,7 +435,8 @@ static bool read_timeout(struct px_http_request *request, bool needed, int64_t *
     return true;
 }
 
-/* A sandbox that its client named is listed once it has a timeout. -1: out of memory. */
+/* Sets when the sandbox ends. A sandbox that its client named enters the list here. Returns -1 when there is no
+ * memory. */
 static int set_end(struct px_http_request *request, int64_t ends_ns, bool only_later)
 {
     struct px_contexts *contexts = request->server->contexts;
@@ -485,7 +489,7 @@ void px_e2b_sandbox_create(struct px_http_request *request)
     describe_sandbox(request, MHD_HTTP_CREATED, copy);
 }
 
-/* False: answered. */
+/* Returns false when the request has been answered. */
 static bool find_named(struct px_http_request *request)
 {
     if (is_sandbox_id(request->session) && sandbox_lives(request, request->session))
@@ -501,7 +505,7 @@ static void answer_no_memory(struct px_http_request *request)
     px_respond_error(request, &error);
 }
 
-/* As E2B: a timeout makes the sandbox live longer, never shorter. */
+/* As on E2B's server, a timeout makes the sandbox live longer, never shorter. */
 void px_e2b_sandbox_connect(struct px_http_request *request)
 {
     int64_t ends_ns;

@@ -18,7 +18,7 @@
 #include "serve/server.h"
 
 #define FILE_BLOCK_BYTES 65536
-#define SPOOLS_MAX 64 /* archives in temporary files at once */
+#define SPOOLS_MAX 64 /* how many archives may be in temporary files at once */
 #define UPLOAD_PREFIX ".pyexec-upload-"
 
 void px_file_routes_answer_error(struct px_http_request *request, const pyexec_error *error)
@@ -102,7 +102,7 @@ void px_file_routes_send(struct px_http_request *request, const char *path,
         return;
     }
     count = size;
-    /* There are no validators that If-Range could match. */
+    /* No response has a validator that If-Range could match. */
     const char *header = px_http_request_header(request, "If-Range") ? NULL : px_http_request_header(request, "Range");
     int range = px_range_parse(header, size, &first, &count);
     if (range < 0) {
@@ -128,12 +128,13 @@ void px_file_routes_get(struct px_http_request *request)
     px_file_routes_send(request, request->rest, px_file_routes_answer_error);
 }
 
-/* ---- All of them ---- */
+/* ---- All files, as an archive ---- */
 
-/* Archives are made in, and unpacked from, a file without a name: constant memory. */
+/* An archive is made in a temporary file without a name, and unpacked from one, so that it takes a constant amount
+ * of memory. */
 static int temporary(struct px_http_request *request, pyexec_error *error)
 {
-    /* A principal gets half of them. */
+    /* One principal may have half of them. */
     long all = ++request->server->spools, own = ++request->principal->spools;
     if (all > SPOOLS_MAX || own > SPOOLS_MAX / 2) {
         --request->server->spools;
@@ -153,8 +154,8 @@ static int temporary(struct px_http_request *request, pyexec_error *error)
     return fd;
 }
 
-/* libarchive reads and writes names in the thread's locale, and in "C" knows ASCII only: it is
- * even ended by a name of UTF-8 that it is to write (3.6). uselocale(3). */
+/* libarchive converts names by the thread's locale. In "C" it knows only ASCII, and version 3.6 even aborts when
+ * it has to write a UTF-8 name. So the thread gets a UTF-8 locale (uselocale(3)). */
 struct locale_scope {
     locale_t own, before;
 };
@@ -186,7 +187,7 @@ static int pack_one(struct px_http_request *request, struct archive *archive, co
     px_auto_fd int fd = -1;
     uint64_t size = 0, done = 0;
     char block[FILE_BLOCK_BYTES];
-    /* It may be gone since it was listed. */
+    /* The file may have been deleted since it was listed. */
     if (pyexec_session_open_file(request->server->executor, request->session_key, path, false, &fd, &size, error) < 0)
         return error->sys_errno == ENOENT ? 0 : -1;
     struct archive_entry *entry = archive_entry_new();
@@ -199,7 +200,7 @@ static int pack_one(struct px_http_request *request, struct archive *archive, co
     while (status == 0 && done < size) {
         size_t want = size - done < FILE_BLOCK_BYTES ? (size_t)(size - done) : FILE_BLOCK_BYTES;
         ssize_t n = px_read(fd, block, want);
-        if (n <= 0) /* it shrank: libarchive fills up with zeros */
+        if (n <= 0) /* the file became shorter: libarchive fills the rest with zeros */
             break;
         if (archive_write_data(archive, block, (size_t)n) < 0)
             status = fail(archive, path, error);
@@ -261,7 +262,7 @@ void px_file_routes_list(struct px_http_request *request)
     pyexec_file_list_free(files);
 }
 
-/* An archive may have twice the bytes that the workspace may have: headers and padding. */
+/* Because of headers and padding, an archive may have twice the bytes that the workspace may have. */
 static int archive_room(struct px_http_request *request, pyexec_error *error)
 {
     pyexec_session_list *list = NULL;
@@ -280,11 +281,12 @@ int px_file_routes_open_archive(struct px_http_request *request, pyexec_error *e
     return request->body_fd < 0 ? -1 : 0;
 }
 
-/* The entry's path, or NULL when it is nothing to unpack: a folder, made with what is in it. */
+/* Returns the entry's path in *ret_path, or NULL for a folder. A folder is not unpacked: it is made with the files
+ * in it. */
 static int check_entry(struct archive_entry *entry, const char **ret_path, pyexec_error *error)
 {
     const char *path = archive_entry_pathname(entry);
-    if (!path) /* there is no UTF-8 locale here */
+    if (!path) /* the machine has no UTF-8 locale */
         path = archive_entry_pathname_utf8(entry);
     *ret_path = NULL;
     if (archive_entry_filetype(entry) == AE_IFDIR && !archive_entry_hardlink(entry))
@@ -297,7 +299,7 @@ static int check_entry(struct archive_entry *entry, const char **ret_path, pyexe
     return 0;
 }
 
-/* As an upload of its own. */
+/* Writes one entry as if it were uploaded alone. */
 static int unpack_one(struct px_http_request *request, struct archive *archive, struct archive_entry *entry,
                       pyexec_error *error)
 {
@@ -339,7 +341,7 @@ static int unpack(struct px_http_request *request, pyexec_error *error)
         int next = archive_read_next_header(archive, &entry);
         if (next == ARCHIVE_EOF)
             break;
-        /* A warning: a name that the locale can't write. */
+        /* ARCHIVE_WARN: the locale can't represent a name. */
         status =
             next >= ARCHIVE_WARN ? unpack_one(request, archive, entry, error) : fail(archive, "the archive", error);
     }

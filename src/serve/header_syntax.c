@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests whose headers can be read in two ways (RFC 9112, sections 2.2, 5.1, 5.2 and 6.3): a proxy in front
- * of this server could see other requests than this server does.
+/* Finds requests whose headers can be read in two ways (RFC 9112, sections 2.2, 5.1, 5.2 and 6.3). A proxy in
+ * front of this server could read another request than this server does.
  *
- * libmicrohttpd before 0.9.77 takes a bare CR or LF as the end of a line and joins folded lines, and does not
- * say so. It parses in place: in its buffer a NUL stands for the colon and for each byte of a line's end, and
- * the value of a folded line is moved elsewhere. Later versions refuse these by MHD_OPTION_STRICT_FOR_CLIENT,
- * and their buffer is not looked at. */
+ * libmicrohttpd before 0.9.77 accepts a bare CR or LF as the end of a line and joins folded lines, and does not
+ * report that. But it parses in place: in its buffer it replaces the colon and each byte of a line end by NUL, and
+ * it moves the value of a folded line elsewhere. So its buffer shows what was sent. Later versions refuse such
+ * requests by MHD_OPTION_STRICT_FOR_CLIENT, and their buffer is not examined. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -13,13 +13,13 @@
 #include "serve/http.h"
 
 #define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#define LONGEST_GAP 16384 /* between a name and its value: the size of libmicrohttpd's buffer */
+#define LONGEST_GAP 16384 /* most bytes between a name and its value: the size of libmicrohttpd's buffer */
 
 struct seen {
     unsigned lengths, chunked, other_codings, hosts;
-    bool in_place; /* the library parses as described above */
+    bool in_place; /* this libmicrohttpd parses as described above */
     bool malformed;
-    const char *last; /* value, or the version */
+    const char *last; /* the last value, or the HTTP version */
 };
 
 static bool parses_in_place(void)
@@ -28,14 +28,14 @@ static bool parses_in_place(void)
     return sscanf(MHD_get_version(), "%u.%u.%u", &major, &minor, &patch) == 3 && major == 0 && minor == 9 && patch < 77;
 }
 
-/* Whether the text was ended by CR LF, which are two NUL now. */
+/* True if the text ended with CR LF. Both are NUL now. */
 static bool ends_in_crlf(const char *text)
 {
     return text[strlen(text) + 1] == '\0';
 }
 
-/* After the last header comes an empty line. A body that begins with NUL may hide that a byte is missing: its
- * first byte is then where both readings have it. */
+/* True if an empty line follows the last header. When the body begins with NUL, a missing byte of this line can't
+ * be seen here, but both readings of the request then have the same body. */
 static bool ends_the_headers(const char *text)
 {
     return memcmp(text + strlen(text), "\0\0\0", 4) == 0;

@@ -45,7 +45,7 @@ static struct px_listener *add(struct px_server *server, int fd, bool tcp, const
     return listener;
 }
 
-/* What to do about an address that can't be had. */
+/* Says what to do when an address can't be used. */
 static int refuse(const char *address, int sys_errno, pyexec_error *error)
 {
     px_error_errno(error, PYEXEC_INVALID_POLICY, sys_errno, "listen: can't listen on '%s'", address);
@@ -69,7 +69,7 @@ static int refuse(const char *address, int sys_errno, pyexec_error *error)
 
 /* ---- UNIX sockets ---- */
 
-/* A socket that nobody answers on is left from a server that was killed. */
+/* Removes a socket on which nothing listens: a server that was killed has left it. */
 static int clear_stale(const struct sockaddr_un *address, pyexec_error *error)
 {
     struct stat status;
@@ -96,7 +96,7 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
     if (clear_stale(&address, error) < 0)
         return -1;
     px_auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t mask = umask(0177); /* 0600 from the start: who can connect is `local` */
+    mode_t mask = umask(0177); /* 0600 from the start, because everybody who can connect is `local` */
     int failed = fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0;
     int saved = errno;
     umask(mask);
@@ -109,7 +109,7 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
     return 0;
 }
 
-/* Only this user may put a socket there, or replace it. */
+/* True if only this user can make or replace a socket in the folder. */
 static bool is_own_folder(const char *path)
 {
     struct stat status;
@@ -117,14 +117,15 @@ static bool is_own_folder(const char *path)
            !(status.st_mode & (S_IWGRP | S_IWOTH)) && access(path, W_OK | X_OK) == 0;
 }
 
-/* The first usable folder for the default socket. False: `ret` is the last that was tried. */
+/* Finds the first usable folder for the default socket. Returns false when there is none; then `ret` is the last
+ * one that was tried. */
 static bool find_own_folder(char *ret, size_t size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR"), *temporary = getenv("TMPDIR");
     unsigned uid = geteuid();
     if (uid == 0) {
         snprintf(ret, size, "/run/pyexec");
-        mkdir(ret, 0755); /* is_own_folder() sees whether it is there */
+        mkdir(ret, 0755); /* is_own_folder() checks whether it exists now */
         if (is_own_folder(ret))
             return true;
     } else {
@@ -170,7 +171,7 @@ static int bind_tcp(const struct addrinfo *info)
     return TAKE_FD(fd);
 }
 
-/* The port that was got, where 0 was asked for. */
+/* Returns the port that the kernel chose for port 0. */
 static unsigned port_of(int fd)
 {
     struct sockaddr_storage address;
@@ -208,7 +209,7 @@ static int listen_tcp(struct px_server *server, const char *text, pyexec_error *
     return server->listener_count > before ? 0 : refuse(text, saved, error);
 }
 
-/* ---- All ---- */
+/* ---- All listeners ---- */
 
 static int take_passed(struct px_server *server, int count, pyexec_error *error)
 {

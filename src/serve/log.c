@@ -38,7 +38,7 @@ int px_log_reopen(struct px_log *log, const char *audit_path, pyexec_error *erro
         px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "audit_log: can't open '%s'", audit_path);
         return px_error_hint(error, "Name a file, in a folder that the server can write to.");
     }
-    /* In the old one's place, so that a line under way goes to either. */
+    /* dup3() replaces the descriptor, so a line that is being written goes to the old or the new file. */
     if (log->audit < 0)
         log->audit = TAKE_FD(fd);
     else if (dup3(fd, log->audit, O_CLOEXEC) < 0)
@@ -64,7 +64,7 @@ static void add_time(json_t *entry)
     px_json_set(entry, "time", json_string(text));
 }
 
-/* Printable ASCII that needs no quotes in logfmt. */
+/* True for printable ASCII that needs no quotes in logfmt. */
 static bool is_plain(const char *text)
 {
     const char *at = text;
@@ -73,8 +73,8 @@ static bool is_plain(const char *text)
     return at != text && !*at;
 }
 
-/* As logfmt: other values are quoted as in JSON, with escapes for all but ASCII, so that no client can
- * begin a line or move a terminal's cursor. */
+/* Appends a pair in logfmt. A value that needs quotes is written as a JSON string with escapes for everything
+ * except ASCII, so that no client can begin a new line or move a terminal's cursor. */
 static void add_pair(struct px_buffer *line, const char *key, const json_t *value)
 {
     const char *text = json_string_value(value);
@@ -84,11 +84,11 @@ static void add_pair(struct px_buffer *line, const char *key, const json_t *valu
     px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key, plain ? text : quoted ? quoted : "?");
 }
 
-/* Said instead of a line that there is no memory for. */
+/* Written in place of a line for which there is no memory. */
 static const char lost_json[] = "{\"event\":\"a line is lost: out of memory\"}\n";
 static const char lost_text[] = "event=\"a line is lost: out of memory\"\n";
 
-/* Takes the entry. One write, so that lines of several processes don't mix. */
+/* Takes ownership of `entry`. Writes it with one write(), so that lines of several processes do not mix. */
 static void put(struct px_log *log, int fd, bool json, json_t *entry)
 {
     px_auto_buffer struct px_buffer line = {0};
@@ -135,7 +135,7 @@ static void add_caller(json_t *entry, const struct px_http_request *request)
         px_json_set(entry, "trace_id", json_string(request->trace));
     if (request->principal)
         px_json_set(entry, "principal", json_string(request->principal->name));
-    if (request->session) /* it may be refused for its length */
+    if (request->session) /* the server may have refused the id because it was too long */
         px_json_set(entry, "session", json_stringn(request->session, session_length(request->session)));
 }
 
@@ -189,7 +189,7 @@ static json_t *missing_layers_of(const pyexec_result *result)
     return list;
 }
 
-/* Three digits after the point, as results have them. */
+/* Rounds to three digits after the decimal point, as results do. */
 static double rounded(double value)
 {
     return (double)(int64_t)(value * 1000 + 0.5) / 1000;

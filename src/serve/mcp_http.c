@@ -35,7 +35,7 @@ void px_mcp_http_free(struct px_mcp_request *mcp)
     free(mcp);
 }
 
-/* ---- What the core tells ---- */
+/* ---- Notifications of the core ---- */
 
 static void notify(void *closure, const char *message)
 {
@@ -60,7 +60,8 @@ static void ran(void *closure, pyexec_result *result, const pyexec_error *error)
 
 /* ---- Answers ---- */
 
-/* As Streamable HTTP has them: of a legacy request, an error with an id is an answer like others. */
+/* Returns the HTTP status by the rules of Streamable HTTP. For a legacy request, an error with an id is an
+ * ordinary answer (200). */
 static int status_of(const struct px_mcp_call *call)
 {
     bool malformed = call->code == -32700 || call->code == -32600 || call->code == PX_MCP_HEADER_MISMATCH ||
@@ -70,7 +71,7 @@ static int status_of(const struct px_mcp_call *call)
     return call->code == -32601 ? MHD_HTTP_NOT_FOUND : MHD_HTTP_BAD_REQUEST;
 }
 
-/* A legacy client's name for the requests whose ids are its own: only so can it withdraw them. */
+/* Gives a legacy client an id under which its requests are known. Only requests with this id can withdraw them. */
 static void add_session(struct px_mcp_call *call, struct MHD_Response *response)
 {
     px_auto_free char *half = px_random_name(""), *id = half ? px_random_name(half) : NULL;
@@ -86,7 +87,7 @@ static void answer(struct px_http_request *request)
         return;
     }
     if (!px_buffer_ok(&call->answer)) {
-        px_respond_json(request, MHD_HTTP_OK, NULL); /* which says so */
+        px_respond_json(request, MHD_HTTP_OK, NULL); /* answers that there is no memory */
         return;
     }
     if (!call->answer.length) {
@@ -107,7 +108,7 @@ static void answer(struct px_http_request *request)
 
 /* ---- Headers ---- */
 
-/* Mcp-Name may be =?base64?...?=. */
+/* Mcp-Name may have the form =?base64?...?=. */
 static bool header_is(const char *header, const char *value)
 {
     static const char start[] = "=?base64?";
@@ -119,14 +120,14 @@ static bool header_is(const char *header, const char *value)
            memcmp(px_buffer_string(&decoded), value, decoded.length) == 0;
 }
 
-/* The headers of a modern request say the same as its body. */
+/* The headers of a modern request must say the same as its body. */
 static void check_modern(struct px_http_request *request, struct px_mcp_call *call, const char *header)
 {
     const char *version =
         json_string_value(json_object_get(json_object_get(call->params, "_meta"), PX_MCP_META "protocolVersion"));
     const char *name = json_string_value(json_object_get(call->params, "name"));
     if (!version)
-        return; /* the core says so */
+        return; /* the core refuses it */
     if (!header || strcmp(header, version) != 0)
         px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: MCP-Protocol-Version is not '%.40s'", version);
     else if (!header_is(px_http_request_header(request, "Mcp-Method"), call->method))
@@ -201,7 +202,7 @@ static void fail(struct px_http_request *request, const pyexec_error *error)
     answer(request);
 }
 
-/* In the schedule of runs. Clients of the legacy era may come back for it. */
+/* Runs in the schedule of runs. Clients of the legacy protocol may reconnect for the answer. */
 static void run(struct px_http_request *request)
 {
     struct px_server *server = request->server;

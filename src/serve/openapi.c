@@ -61,8 +61,8 @@ static json_t *policy_schema(const struct px_policy *policy)
                      "additionalProperties", 0, "properties", properties);
 }
 
-/* "name:type description", where type is a schema's name after '#', or a JSON type, with '?' when
- * it may be null. */
+/* Each member is "name:type description". The type is a JSON type, or '#' and the name of a schema; '?' after it
+ * means that the value may be null. */
 static json_t *object_schema(const char *const *members, size_t count, bool closed)
 {
     json_t *properties = json_object();
@@ -123,7 +123,7 @@ static json_t *property(json_t *schemas, const char *schema, const char *name)
     return json_object_get(json_object_get(json_object_get(schemas, schema), "properties"), name);
 }
 
-/* What the short descriptions have no word for. */
+/* Adds limits that the short descriptions can't express. */
 static void add_bounds(json_t *schemas)
 {
     json_t *timeout = property(schemas, "ExecuteRequest", "timeout_ms");
@@ -134,7 +134,7 @@ static void add_bounds(json_t *schemas)
     px_json_set(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
 }
 
-/* The objects of result.def. */
+/* Adds the schemas of the objects in result.def. */
 static void add_result_schemas(json_t *schemas)
 {
     static const struct {
@@ -153,7 +153,7 @@ static void add_result_schemas(json_t *schemas)
             px_json_set(schema, "required", json_pack("[s]", objects[i].required));
         px_json_set(schemas, objects[i].name, schema);
     }
-    /* A caller sees its own sessions alone: whose they are is left out. */
+    /* A caller sees only its own sessions, so their principal is left out. */
     json_t *session = json_object_get(json_object_get(schemas, "Session"), "properties");
     px_auto_json json_t *details = px_result_schema(PX_OWNER_SessionDetails, SCHEMAS);
     json_object_del(session, "principal");
@@ -201,7 +201,7 @@ static json_t *response(const char *description, json_t *body)
     return object;
 }
 
-/* Of JSON-RPC where the message was read, of HTTP before. */
+/* An error of JSON-RPC once the message has been read, and an error of HTTP before that. */
 static json_t *rpc_error(const char *description)
 {
     json_t *body = content("application/json", json_pack("{s:s}", "type", "object"));
@@ -209,7 +209,7 @@ static json_t *rpc_error(const char *description)
     return response(description, body);
 }
 
-/* What the route answers on success. */
+/* Adds the answer of the route on success. */
 static void add_success(json_t *responses, const struct px_route *route)
 {
     const char *name = route->name;
@@ -293,7 +293,7 @@ static json_t *operation(const struct px_route *route)
     static const char *const failures[] = {"4XX", "5XX"};
     for (size_t i = 0; i < PX_COUNT(failures); i++) {
         json_t *body = content("application/problem+json", schema_of("Problem"));
-        if (strcmp(route->path, "/mcp") == 0) /* its own are JSON-RPC's errors */
+        if (strcmp(route->path, "/mcp") == 0) /* MCP's own errors are JSON-RPC errors */
             px_json_set(body, "application/json", json_pack("{s:{s:s}}", "schema", "type", "object"));
         px_json_set(responses, failures[i], response("The request failed; code and hint say why.", body));
     }
@@ -315,7 +315,7 @@ char *px_openapi_make(const struct px_policy *policy)
 {
     json_t *paths = json_object();
     for (size_t i = 0; i < px_route_count; i++) {
-        if (px_routes[i].dialects) /* other people's, described by them */
+        if (px_routes[i].dialects) /* APIs of other projects, which describe them */
             continue;
         char method[8] = "";
         if (px_routes[i].page)

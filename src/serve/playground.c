@@ -39,7 +39,7 @@ static void explain_absence(struct px_http_request *request)
     px_respond_text(request, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8", text, sizeof text - 1);
 }
 
-/* 128 bits that nobody can guess, for free(). */
+/* Returns 128 random bits, which nobody can guess, as text. The caller frees it. */
 static char *make_nonce(void)
 {
     px_auto_free char *half = px_random_name("");
@@ -59,9 +59,9 @@ static void add_replaced(struct px_buffer *out, const struct px_asset *page, con
     px_buffer_add(out, at, (size_t)(end - at));
 }
 
-/* No script and no style but ours, no request but to here, and no text that becomes HTML but through the one
- * place in the page that makes sandboxed frames of it (web/src/frame.ts). Those inherit this policy, so the
- * styles of displayed HTML are let in by a nonce too, another one. */
+/* Adds a policy for the page: it runs only our script and styles and sends requests only to this server. It makes
+ * HTML of text in one place only, which puts it into sandboxed frames (web/src/frame.ts). The frames inherit this
+ * policy, so the styles of displayed HTML need a second nonce. */
 static void add_policy(struct MHD_Response *response, const char *script, const char *style)
 {
     char policy[512];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The page for people at "/": made from web/ when the module is built, served from memory. It asks the API as
- * any client does; it is nobody's principal, and has no secret in it. */
+/* The page for people at "/". It is made from web/ when the module is built, and served from memory. It calls the
+ * API as any client does. It has no principal of its own and contains no secret. */
 #ifndef PX_SERVE_PLAYGROUND_H
 #define PX_SERVE_PLAYGROUND_H
 
@@ -8,8 +8,8 @@
 
 struct px_http_request;
 
-/* What tools/playground.sh writes: the page has the path "". Ends with a NULL path, which is the first one where
- * the module was built without the page. */
+/* The files that tools/playground.sh writes. The page has the path "". The list ends with the path NULL; without
+ * the page it is empty. */
 struct px_asset {
     const char *path, *type, *etag;
     const unsigned char *bytes;

@@ -27,7 +27,7 @@
 #define PAIR_HINT "After the hash come key=value pairs: rate, max_concurrent, max_sessions, or a key of the policy."
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
-/* A mistake in a line, and what is right. */
+/* Reports an error in a line, with a hint that says what is right. */
 __attribute__((format(printf, 3, 4))) static int refuse(pyexec_error *error, const char *hint, const char *format, ...)
 {
     char text[256];
@@ -71,7 +71,7 @@ static int parse_number(const char *text, double maximum, double *ret)
     return 0;
 }
 
-/* One key=value: a limit of the server's, or a key of the policy. */
+/* Parses one key=value: a limit of the server, or a key of the policy. */
 static int parse_setting(struct px_principal *principal, struct px_policy *ceiling, const char *key, const char *value,
                          pyexec_error *error)
 {
@@ -88,7 +88,7 @@ static int parse_setting(struct px_principal *principal, struct px_policy *ceili
     return own ? 0 : px_policy_set_text(ceiling, key, value, PX_ORIGIN_FILE, error);
 }
 
-/* What the line set, alone. */
+/* Returns only the keys that the line has set. */
 static json_t *own_ceiling(const struct px_policy *policy)
 {
     json_t *json = px_policy_to_json(policy);
@@ -196,7 +196,7 @@ static int read_file(const char *path, struct px_buffer *ret, pyexec_error *erro
     return 0;
 }
 
-/* Those that are known keep their place in the queues; what the file says of them is new. */
+/* Takes the new table. A principal that exists already keeps its place in the queues and gets the new values. */
 static void adopt(struct px_principals *principals, struct px_principal *fresh)
 {
     for (struct px_principal *old = principals->list; old; old = old->next)
@@ -284,7 +284,7 @@ struct px_principal *px_principals_find_token(struct px_principals *principals, 
         return NULL;
     struct px_principal *found = NULL;
     pthread_mutex_lock(&principals->lock);
-    /* All are compared, whichever matches. */
+    /* Compare all tokens, also after a match, so that the time does not depend on which one matches. */
     for (struct px_principal *at = principals->list; at; at = at->next)
         if (CRYPTO_memcmp(at->token_hash, hash, sizeof hash) == 0 && !at->gone)
             found = at;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who calls: principals with their tokens and ceilings, from the token file.
+/* Who calls: principals with their tokens and ceilings, from the token file. A line of the file is
  *
- *     NAME sha256:HEX [key=value…]
+ *   NAME sha256:HEX [key=value…]
  *
- * HEX is the SHA-256 of the bearer token. Keys are those of the policy, as flags have them: the
- * principal's ceiling, over the server's policy; and max_concurrent, max_sessions and rate (runs
- * per second). Callers on a UNIX socket without a token are the principal `local`; those of a dialect
- * on a loopback address, when there is no file, are `loopback`.
+ * HEX is the SHA-256 of the bearer token. A key is one of the policy, written as for a flag, and sets the
+ * principal's ceiling, which applies on top of the server's policy; or it is max_concurrent, max_sessions or rate
+ * (runs per second). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
+ * loopback address, when there is no file, are `loopback`.
  *
- * A table is read whole and replaced whole (SIGHUP). Principals live until the end, since
- * requests and queues point to them; one that is gone from the file is no longer found. */
+ * A table is read as a whole and replaced as a whole (SIGHUP). Principals are never freed before the end, because
+ * requests and queues point to them; one that is no longer in the file is not found any more. */
 #ifndef PX_SERVE_PRINCIPAL_H
 #define PX_SERVE_PRINCIPAL_H
 
@@ -28,12 +28,13 @@ struct px_principal {
     char name[PX_PRINCIPAL_NAME_MAX + 1];
     unsigned char token_hash[32];
     bool gone;       /* no longer in the file */
-    json_t *ceiling; /* a partial policy, which never changes; {}: the server's */
-    /* A reload changes them while the schedules read. 0: the server's; no limit. */
+    json_t *ceiling; /* a partial policy, which never changes; {}: only the server's */
+    /* A reload changes these while the schedules read them. 0: the server's limit for max_concurrent and max_sessions,
+     * and no limit for rate. */
     _Atomic int64_t max_concurrent, max_sessions;
     _Atomic double rate;       /* runs per second */
-    _Atomic long kept_bytes;   /* of answers that wait for their clients */
-    _Atomic long bodies_bytes; /* reserved for the bodies of its requests */
+    _Atomic long kept_bytes;   /* bytes of answers that their clients have not read yet */
+    _Atomic long bodies_bytes; /* memory reserved for the bodies of its requests */
     _Atomic long spools;       /* archives in temporary files */
 };
 
@@ -41,26 +42,26 @@ struct px_principals {
     pthread_mutex_t lock;
     struct px_principal *list;
     struct px_principal local;
-    struct px_principal loopback; /* callers of dialects on a loopback address without tokens */
-    const char *path;             /* NULL: no file, only `local` */
+    struct px_principal loopback; /* callers of dialects on loopback addresses, without tokens */
+    const char *path;             /* NULL: there is no file, and the only principal is `local` */
 };
 
 int px_principals_init(struct px_principals *principals, const char *path, pyexec_error *error);
 void px_principals_done(struct px_principals *principals);
 
-/* Reads the file again; on an error all stays as it is. */
+/* Reads the file again. On an error nothing changes. Returns 0, or -1 with `error`. */
 int px_principals_reload(struct px_principals *principals, pyexec_error *error);
 
-/* The principal of an Authorization header ("Bearer …"), compared in constant time; NULL: none. */
+/* Finds the principal of an Authorization header ("Bearer …"). The comparison takes constant time. NULL: none. */
 struct px_principal *px_principals_find(struct px_principals *principals, const char *header);
 
-/* The same of a token alone, NUL-terminated. */
+/* The same for a token without "Bearer ", with a NUL at its end. */
 struct px_principal *px_principals_find_token(struct px_principals *principals, const char *token);
 
-/* The principal's ceiling, for json_decref(). */
+/* Returns the principal's ceiling, which the caller gives to json_decref(). */
 json_t *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal);
 
-/* Bounds a request by the principal's ceiling. */
+/* Lowers the limits of a request to the principal's ceiling. */
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
                          pyexec_request *request);
 

@@ -27,7 +27,7 @@ static void write_file(const char *text, size_t length)
     assert_int_equal(fclose(file), 0);
 }
 
-/* The SHA-256 of the token, in hexadecimal digits. */
+/* Writes the SHA-256 of the token in hexadecimal digits. */
 static const char *hash(const char *token)
 {
     static char text[4][65];
@@ -96,7 +96,7 @@ static void test_the_digits_of_a_hash_may_be_capitals(void **state)
     px_principals_done(&principals);
 }
 
-/* As JSON text, for free(). */
+/* Returns JSON text, which the caller frees. */
 static char *ceiling_of(struct px_principals *principals, const struct px_principal *principal)
 {
     return px_json_take_text(px_principals_ceiling(principals, principal));
@@ -120,7 +120,7 @@ static void test_a_ceiling_has_what_the_line_sets(void **state)
     px_principals_done(&principals);
 }
 
-/* Each line after a good one; the message names the file, the line and what is wrong. */
+/* Each bad line comes after a good one. The message names the file, the line and the error. */
 static void test_a_bad_line_is_refused_with_its_number(void **state)
 {
     char hash_of_a[65];
@@ -233,7 +233,7 @@ static void test_a_new_file_replaces_the_old_one_or_nothing(void **state)
     snprintf(text, sizeof text, "ann sha256:%s timeout=1s\neve sha256:%s\n", hash("new"), hash("e"));
     write_file(text, strlen(text));
     assert_int_equal(px_principals_reload(&principals, &error), 0);
-    /* Requests and queues point to her: she stays where she is. */
+    /* Requests and queues point to the principal, so it stays at its address. */
     assert_ptr_equal(px_principals_find_token(&principals, "new"), ann);
     assert_true(ann->rate == 0);
     px_auto_free char *ceiling = ceiling_of(&principals, ann);

@@ -5,8 +5,9 @@
 
 #include <stdint.h>
 
-/* RFC 9110, section 14: one range of bytes of a file of this size. 1 with it; 0: the whole file is meant, as
- * without a header (NULL), with several ranges, or with what is no range; -1: the range is outside. */
+/* Parses a range of bytes in a file of this size (RFC 9110, section 14). Returns 1 with the range. Returns 0 when
+ * the whole file is meant: without a header (NULL), with several ranges, or with a malformed one. Returns -1 when
+ * the range is outside the file. */
 int px_range_parse(const char *header, uint64_t size, uint64_t *ret_first, uint64_t *ret_count);
 
 #endif

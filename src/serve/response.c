@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a route answers: made on any thread, sent by the connection's. */
+/* Answers of routes. Any thread may make one; the connection's thread sends it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "serve/route.h"
 #include "serve/server.h"
 
-/* For web pages of allowed_origins (Fetch standard, CORS protocol). */
+/* Adds the headers for web pages of allowed_origins (Fetch standard, CORS protocol). */
 static void add_origin(struct px_http_request *request, struct MHD_Response *response)
 {
     const char *origin = px_http_request_header(request, "Origin");

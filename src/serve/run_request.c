@@ -58,7 +58,8 @@ int px_run_request_policy(struct px_http_request *request, struct px_policy *ret
         return -1;
     if (!json_object_size(limits))
         return 0;
-    memset(ret->origin, PX_ORIGIN_FILE, sizeof ret->origin); /* nobody asked for a value: all may be lowered */
+    memset(ret->origin, PX_ORIGIN_FILE,
+           sizeof ret->origin); /* the caller asked for none of these values, so a ceiling may lower each */
     if (px_policy_copy(&most, ret, error) < 0 || px_policy_merge_json(&most, limits, PX_ORIGIN_FILE, error) < 0)
         return -1;
     return px_policy_limit(ret, &most, false, error);

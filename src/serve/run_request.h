@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run on behalf of a request, whichever route it came by. */
+/* A run for a request, on whichever route the request came. */
 #ifndef PX_SERVE_RUN_REQUEST_H
 #define PX_SERVE_RUN_REQUEST_H
 
@@ -8,16 +8,17 @@
 
 struct px_http_request;
 
-/* Executes `run`, in the request's session if it has one: bounded by the caller's ceiling, cancelled
- * with the request, counted, and logged. Once for a request, from its route's `serve` in the schedule
- * of runs. 0: *ret is to be freed, and has its JSON; -1: it failed on the host's side. */
+/* Executes `run`, in the request's session if it has one. The caller's ceiling limits it, it is cancelled with the
+ * request, and it is counted and logged. Call this once for a request, from its route's `serve` in the schedule of
+ * runs. Returns 0 with *ret, which the caller frees and which has its JSON; or -1 when the host failed. */
 int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error);
 
-/* Whether its caller may have one more run: not while too much of what it was answered waits for it to
- * be read. px_run_request() asks by itself. -1: PYEXEC_OVERLOADED. */
+/* Checks whether the caller may run code. It may not while too many bytes of its answers wait to be read.
+ * px_run_request() checks this itself. Returns 0, or -1 with PYEXEC_OVERLOADED. */
 int px_run_request_check(struct px_http_request *request, pyexec_error *error);
 
-/* What the caller's runs have: the server's policy, lowered to its ceiling. *ret is to be freed in any case. */
+/* Returns the policy of the caller's runs: the server's policy, lowered to the caller's ceiling. The caller of
+ * this function frees *ret in every case. */
 int px_run_request_policy(struct px_http_request *request, struct px_policy *ret, pyexec_error *error);
 
 #endif

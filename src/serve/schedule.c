@@ -9,16 +9,16 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define SESSION_MAX 256                           /* longer than any id that is accepted */
-#define WORKER_STACK (2u << 20)                   /* JSON of the greatest depth takes a quarter of it, twice */
-#define WORKER_IDLE_NS (30 * INT64_C(1000000000)) /* then a worker without work ends */
+#define SESSION_MAX 256                           /* longer than any accepted id */
+#define WORKER_STACK (2u << 20)                   /* the deepest JSON that is accepted needs a quarter of it, twice */
+#define WORKER_IDLE_NS (30 * INT64_C(1000000000)) /* a worker that has no job for this long ends */
 
-/* A principal's part of one schedule. */
+/* The jobs of one principal in one schedule. */
 struct principal_queue {
     struct px_principal *principal;
     int64_t running, queued;
-    struct px_job *first, *last; /* waiting */
-    double tokens;               /* of its rate */
+    struct px_job *first, *last; /* waiting jobs */
+    double tokens;               /* tokens of the bucket for `rate` */
     int64_t refilled_ns;
 };
 
@@ -28,14 +28,14 @@ struct px_schedule {
     struct px_schedule_limits limits;
     size_t workers, free_workers;
     bool takes_turn;                 /* a worker waits for the executor's next turn */
-    struct principal_queue **queues; /* of those that have had work, in their order */
+    struct principal_queue **queues; /* of all principals that have had jobs, in order of their first job */
     size_t queue_count, next_queue;
-    struct px_job *running; /* linked by next */
+    struct px_job *running; /* list, linked by `next` */
     struct px_schedule_counts counts;
     bool closed, ending;
 };
 
-/* ---- Choosing; with the lock held ---- */
+/* ---- Choosing a job; the caller holds the lock ---- */
 
 static bool session_is_busy(const struct px_schedule *schedule, const struct px_job *job)
 {
@@ -45,15 +45,15 @@ static bool session_is_busy(const struct px_schedule *schedule, const struct px_
     return false;
 }
 
-/* Of a principal's jobs at once, with those that sleep; 0: no limit. */
+/* Returns how many jobs the principal may have at once, including those that sleep; 0: no limit. */
 static int64_t most_at_once(const struct px_schedule *schedule, const struct principal_queue *queue)
 {
     int64_t own = schedule->limits.executor ? (int64_t)queue->principal->max_concurrent : 0;
     return own ? own : (int64_t)schedule->limits.principal_jobs;
 }
 
-/* The first of the principal's that can run, with the one before it. A later call of the same session is never
- * reached before an earlier one: what keeps the earlier waiting keeps it waiting too. */
+/* Finds the principal's first job that can run, and the job before it. It never finds a later call of a session
+ * before an earlier one: the reason that makes the earlier one wait applies to the later one too. */
 static struct px_job *find_in(const struct px_schedule *schedule, const struct principal_queue *queue,
                               struct px_job **ret_before)
 {
@@ -69,7 +69,7 @@ static struct px_job *find_in(const struct px_schedule *schedule, const struct p
     return job;
 }
 
-/* The job whose turn is next, with its place; NULL: none can run. */
+/* Finds the job whose turn is next, and its place. Returns NULL when none can run. */
 static struct px_job *find(const struct px_schedule *schedule, size_t *ret_queue, struct px_job **ret_before)
 {
     for (size_t i = 0; i < schedule->queue_count; i++) {
@@ -106,7 +106,7 @@ static struct px_job *take(struct px_schedule *schedule, struct principal_queue 
     return job;
 }
 
-/* run() may free the job, so keep a stack copy of its session and principal in the running list. */
+/* run() may free the job, so the list of running jobs gets a copy of its session and principal, on the stack. */
 static void run_one(struct px_schedule *schedule, struct px_job *job, struct principal_queue *queue)
 {
     char session[SESSION_MAX];
@@ -126,7 +126,7 @@ static void run_one(struct px_schedule *schedule, struct px_job *job, struct pri
     *at = stand_in.next;
     queue->running--;
     schedule->counts.running--;
-    /* It may have been what another waited for. */
+    /* Another job may have waited for this one. */
     if (schedule->counts.waiting)
         pthread_cond_broadcast(&schedule->work);
 }
@@ -135,7 +135,7 @@ static void run_one(struct px_schedule *schedule, struct px_job *job, struct pri
 
 static int start_worker(struct px_schedule *schedule);
 
-/* Another worker goes on with what waits, while this one is busy with a job. */
+/* Lets another worker continue with the waiting jobs while this one runs a job. */
 static void hand_on(struct px_schedule *schedule)
 {
     if (!is_any_ready(schedule))
@@ -143,10 +143,11 @@ static void hand_on(struct px_schedule *schedule)
     if (schedule->free_workers)
         pthread_cond_signal(&schedule->work);
     else if (schedule->workers < schedule->limits.workers)
-        (void)!start_worker(schedule); /* else this one does, later */
+        (void)!start_worker(schedule); /* when it fails, this worker continues later */
 }
 
-/* Waits for a turn, then chooses. Without one, the job's own execution says why. */
+/* Waits for a turn, then chooses a job. If it gets no turn, the job runs all the same, and its execution reports
+ * the reason. */
 static bool run_with_turn(struct px_schedule *schedule)
 {
     pyexec_error ignored;
@@ -199,7 +200,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* 0, or -1: there is no thread for it. */
+/* Returns 0, or -1 when no thread can be made. */
 static int start_worker(struct px_schedule *schedule)
 {
     pthread_attr_t attributes;
@@ -262,7 +263,7 @@ void px_schedule_free(struct px_schedule *schedule)
 
 /* ---- Submitting ---- */
 
-/* NULL: out of memory. */
+/* Returns NULL when there is no memory. */
 static struct principal_queue *queue_of(struct px_schedule *schedule, struct px_principal *principal)
 {
     for (size_t i = 0; i < schedule->queue_count; i++)
@@ -281,7 +282,8 @@ static struct principal_queue *queue_of(struct px_schedule *schedule, struct px_
     return queue;
 }
 
-/* A token bucket that holds one second's worth, at least one. 0, or ms until the next token. */
+/* Takes a token from the bucket, which holds the tokens of one second, at least one. Returns 0, or the
+ * milliseconds until the next token. */
 static int over_rate(struct principal_queue *queue)
 {
     double rate = queue->principal->rate;
@@ -322,7 +324,7 @@ static int refuse_rate(struct px_schedule *schedule, double rate, int wait_ms, p
     return -1;
 }
 
-/* How many jobs could start now. */
+/* Returns how many jobs could start now. */
 static size_t count_free(const struct px_schedule *schedule)
 {
     size_t threads = schedule->limits.workers - schedule->counts.running;
@@ -334,7 +336,7 @@ static int admit(struct px_schedule *schedule, struct principal_queue *queue, py
 {
     if (schedule->closed)
         return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
-    /* One principal may fill half of the queue, so that there is always room for another. */
+    /* One principal may fill half of the queue, so that there is always room for the others. */
     size_t own_most = schedule->limits.queue_length - schedule->limits.queue_length / 2;
     bool full = schedule->counts.waiting >= schedule->limits.queue_length || (size_t)queue->queued >= own_most;
     if (full && (queue->queued || schedule->counts.waiting >= count_free(schedule)))
@@ -343,10 +345,11 @@ static int admit(struct px_schedule *schedule, struct principal_queue *queue, py
     return wait_ms ? refuse_rate(schedule, queue->principal->rate, wait_ms, error) : 0;
 }
 
-/* With the lock held, and the job admitted. -1: there is no thread to run it. */
+/* The caller holds the lock, and the job has been admitted. Returns -1 when there is no thread to run it. */
 static int enqueue(struct px_schedule *schedule, struct principal_queue *queue, struct px_job *job)
 {
-    /* Where jobs take turns, a worker that has a job sends for the next: more than one would only wait. */
+    /* With turns, one worker waits for the next turn, and a worker that gets a job wakes another one. More workers
+     * would only wait. */
     bool served = schedule->limits.executor ? schedule->takes_turn || schedule->free_workers
                                             : schedule->counts.waiting < schedule->free_workers;
     if (!served && schedule->workers < schedule->limits.workers)
@@ -370,7 +373,7 @@ int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_
     if (status == 0 && enqueue(schedule, queue, job) < 0)
         status = refuse_full(schedule, error);
     pthread_mutex_unlock(&schedule->lock);
-    /* Not before: the worker would wake only to wait for the lock. */
+    /* The signal comes after unlocking. Before it, the worker would wake only to wait for the lock. */
     if (status == 0)
         pthread_cond_signal(&schedule->work);
     return status;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who runs next. Jobs that wait at a gate keep their worker, so that what is submitted meanwhile has to be chosen
- * from; nothing here depends on time. */
+/* Tests which job runs next. Jobs that wait at a gate keep their worker busy, so the jobs that are submitted in
+ * the meantime have to be chosen from. No test depends on time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,13 +17,13 @@
 struct task {
     struct px_job job; /* first */
     char name;
-    sem_t *gate; /* it waits here before it ends; NULL: it ends at once */
+    sem_t *gate; /* the job waits here before it ends; NULL: it ends at once */
     sem_t begun, ended;
 };
 
 static struct px_principal ann = {.name = "ann"}, bob = {.name = "bob"}, eve = {.name = "eve"};
 
-/* The names of the jobs, as they began. */
+/* The names of the jobs, in the order in which they began. */
 static struct {
     pthread_mutex_t lock;
     char text[64];
@@ -113,7 +113,7 @@ static void test_calls_of_a_session_go_one_after_another_and_hold_no_worker(void
     init(&a2, '2', &ann, "ann/s", NULL);
     init(&a3, '3', &ann, "ann/s", NULL);
     init(&b, 'b', &ann, "ann/t", NULL);
-    /* A session of the same name, of another principal. */
+    /* A session of the same name that belongs to another principal. */
     init(&other, 'o', &bob, "ann/s", NULL);
     submit(schedule, &a1);
     await(&a1.begun);

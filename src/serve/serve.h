@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP server of `pyexec serve`, as a module that the program loads when asked to serve: the
- * other commands start without its libraries.
- *
- * The module has one function. It returns when the server has drained after SIGTERM or SIGINT,
- * or -1 when it could not start. */
+/* The HTTP server of `pyexec serve`, as a module that the program loads only for this command: the other commands
+ * start without its libraries. The module has one function. It returns 0 when the server has stopped after SIGTERM
+ * or SIGINT, or -1 when it could not start. */
 #ifndef PX_SERVE_SERVE_H
 #define PX_SERVE_SERVE_H
 
@@ -13,12 +11,12 @@
 
 struct px_serve_options {
     const char *executor_json;      /* for pyexec_executor_open() */
-    const struct px_policy *policy; /* the same as in executor_json */
+    const struct px_policy *policy; /* the policy that is also in executor_json */
     const struct px_serve_config *config;
     int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
-    int64_t max_asleep;     /* runs beside them that sleep */
+    int64_t max_asleep;     /* runs that sleep, in addition to these */
     int64_t queue_length;
-    int64_t max_sessions; /* of one principal; 0: no limit */
+    int64_t max_sessions; /* sessions of one principal; 0: no limit */
 };
 
 #define PX_SERVE_SYMBOL "px_serve_run"

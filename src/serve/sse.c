@@ -12,21 +12,21 @@
 #include "serve/http.h"
 
 #define SILENCE_NS (15 * INT64_C(1000000000))
-#define LINES_SILENCE_NS (5 * INT64_C(1000000000)) /* as E2B's server */
+#define LINES_SILENCE_NS (5 * INT64_C(1000000000)) /* E2B's server waits as long */
 #define SSE_BLOCK_BYTES 16384
 
-/* What waits for the client is bounded by the policy's limits of output: only kept bytes are
- * shown, so that the run never waits for its reader. */
+/* How much waits for the client is limited by the policy's limits of output, since only kept bytes are sent. So
+ * the run never waits for its reader. */
 struct px_sse {
     struct px_buffer waiting;
-    size_t taken;             /* bytes of `waiting` that the client has */
-    struct px_buffer held[2]; /* of each stream: the start of a character to come */
-    bool lines;               /* of JSON, as E2B has them; else server-sent events */
-    const char *silence;      /* what is sent when nothing else is; NULL: of the form above */
+    size_t taken;             /* bytes of `waiting` that the client has got */
+    struct px_buffer held[2]; /* for each stream: the beginning of an incomplete character */
+    bool lines;               /* true: lines of JSON for E2B's clients; false: server-sent events */
+    const char *silence;      /* what is sent during silence; NULL: what fits the form above */
     size_t silence_length;
     unsigned long long seq;
     bool ended;
-    bool lost; /* a part, for want of memory: the body ends as broken */
+    bool lost; /* a part could not be kept for lack of memory; the body ends with an error */
     int64_t sent_ns;
 };
 
@@ -40,8 +40,8 @@ void px_sse_free(struct px_sse *stream)
     free(stream);
 }
 
-/* At most `size` of the bytes that wait. What is left moves only when that is not more than what it takes the place
- * of: a block at a time would move all of it, many times over. */
+/* Copies at most `size` of the waiting bytes. The rest moves to the front only when it is not longer than the part
+ * before it. Moving it after each block would move the same bytes many times. */
 static size_t take_waiting(struct px_sse *stream, char *to, size_t size)
 {
     struct px_buffer *waiting = &stream->waiting;
@@ -59,7 +59,7 @@ static size_t take_waiting(struct px_sse *stream, char *to, size_t size)
     return count;
 }
 
-/* Called by the connection's thread for the next bytes of the body. */
+/* Called by the connection's thread to get the next bytes of the body. */
 static ssize_t read_events(void *closure, uint64_t position, char *to, size_t size)
 {
     struct px_http_request *request = closure;
@@ -76,7 +76,7 @@ static ssize_t read_events(void *closure, uint64_t position, char *to, size_t si
     } else if (stream->ended) {
         count = MHD_CONTENT_READER_END_OF_STREAM;
     } else {
-        /* Without this libmicrohttpd would ask again and again. */
+        /* Without this libmicrohttpd would call this function in a loop. */
         MHD_suspend_connection(request->connection);
         request->suspended = true;
     }
@@ -197,7 +197,7 @@ static void send_text(struct px_http_request *request, int which, const char *by
     add_event(request, &event, false);
 }
 
-/* A part can't be sent. The connection's thread looks at `lost` meanwhile. */
+/* Records that a part can't be sent. The connection's thread also reads `lost`, so the lock is held. */
 static void lose(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);

@@ -15,38 +15,38 @@
 #include "serve/state_table.h"
 
 #define RESTARTED "host_restart"
-#define SYNC_NS (1 * INT64_C(1000000000))  /* what is appended is on the disk after this */
-#define RETRY_NS (5 * INT64_C(1000000000)) /* after a write that failed */
-#define FLUSH_NS (2 * INT64_C(1000000000)) /* that the end of the server waits for a slow disk */
-#define PENDING_MAX (1u << 20)             /* bytes of lines; beyond it all is written anew */
+#define SYNC_NS (1 * INT64_C(1000000000))  /* appended lines are synced to the disk after this time */
+#define RETRY_NS (5 * INT64_C(1000000000)) /* time after a write that failed */
+#define FLUSH_NS (2 * INT64_C(1000000000)) /* how long the end of the server waits for a slow disk */
+#define PENDING_MAX (1u << 20)             /* bytes of waiting lines; with more, the whole file is written again */
 #define APPENDED_MAX (1u << 20)
 
 struct px_state {
     pyexec_executor *executor;
     struct px_log *log;
     char *folder;
-    struct px_state_file file; /* the thread's, once it runs */
+    struct px_state_file file; /* only the thread uses it, once the thread runs */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct px_state_table table;
     struct px_buffer pending; /* lines to append */
-    size_t appended;          /* since it was written anew */
-    bool rewrite;             /* all is to be written anew */
+    size_t appended;          /* lines appended since the whole file was written */
+    bool rewrite;             /* the whole file must be written */
     bool unsynced, writing, failing, frozen, ending;
-    int64_t retry_ns, sync_ns; /* when */
+    int64_t retry_ns, sync_ns; /* the times to do so */
     struct px_state_counts counts;
 };
 
 /* ---- Events ---- */
 
-/* pyexec_session_fn */
+/* A pyexec_session_fn. */
 static void note(void *userdata, const char *key, const char *why)
 {
     struct px_state *state = userdata;
     pthread_mutex_lock(&state->lock);
     if (!state->frozen) {
-        /* Out of memory: one session is not remembered. */
+        /* Without memory this session is not remembered. */
         (void)!px_state_table_note(&state->table, key, why);
         if (!state->rewrite)
             px_state_table_add_line(&state->pending, key, why);
@@ -81,7 +81,7 @@ void px_state_count(struct px_state *state, struct px_state_counts *ret)
     pthread_mutex_unlock(&state->lock);
 }
 
-/* ---- The thread that writes ---- */
+/* ---- The writing thread ---- */
 
 static void say(const struct px_state *state, const char *event, const char *detail)
 {
@@ -90,7 +90,7 @@ static void say(const struct px_state *state, const char *event, const char *det
     px_log_event(state->log, event, text);
 }
 
-/* With the lock held: when there is something to do; INT64_MAX: not before something happens. */
+/* Returns the time of the next work; INT64_MAX: not before something changes. The caller holds the lock. */
 static int64_t next_due(const struct px_state *state)
 {
     if (state->rewrite)
@@ -100,7 +100,7 @@ static int64_t next_due(const struct px_state *state)
     return state->unsynced ? state->sync_ns : INT64_MAX;
 }
 
-/* Takes the text. With the lock held, which it lets go of while it writes. */
+/* Takes ownership of `text`. The caller holds the lock; this function releases it while it writes. */
 static int write_text(struct px_state *state, struct px_buffer *text, bool whole)
 {
     pthread_mutex_unlock(&state->lock);
@@ -122,7 +122,7 @@ static int write_text(struct px_state *state, struct px_buffer *text, bool whole
 static void note_failure(struct px_state *state, int sys_errno)
 {
     state->counts.failures++;
-    /* The file may end in the middle of a line. */
+    /* The failed write may have left a part of a line, so the whole file is written again. */
     state->rewrite = true;
     state->retry_ns = px_now_ns() + RETRY_NS;
     px_buffer_done(&state->pending);
@@ -147,7 +147,7 @@ static void note_success(struct px_state *state, size_t length, bool whole)
     state->failing = false;
 }
 
-/* With the lock held: all there is to write, or to sync. */
+/* Writes everything that waits, or syncs. The caller holds the lock. */
 static void write_once(struct px_state *state)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -186,9 +186,9 @@ static void *write_on(void *argument)
     return NULL;
 }
 
-/* ---- The beginning ---- */
+/* ---- At the start ---- */
 
-/* True: the executor knows of it now. What it refuses is no session's id or reason. */
+/* Returns true if the executor has taken the session. It refuses keys and reasons that no session can have. */
 static bool hand_over(struct px_state *state, const char *key, const char *why, size_t *bad)
 {
     pyexec_error error;
@@ -199,7 +199,7 @@ static bool hand_over(struct px_state *state, const char *key, const char *why, 
     return px_state_table_note(&state->table, key, why) == 0;
 }
 
-/* Those that were live come last: they are forgotten last. */
+/* Sessions that were live come last, because the executor forgets the first ones first. */
 static void hand_over_all(struct px_state *state, const struct px_state_table *former, size_t bad)
 {
     const char *key;
@@ -259,7 +259,7 @@ static int start(struct px_state *state, pyexec_error *error)
     return px_error_exhausted(error, failed, "can't start a thread");
 }
 
-/* NULL: out of memory. */
+/* Returns NULL when there is no memory. */
 static struct px_state *state_new(const char *folder, pyexec_executor *executor, struct px_log *log)
 {
     struct px_state *state = calloc(1, sizeof *state);
@@ -297,9 +297,9 @@ int px_state_open(const char *folder, pyexec_executor *executor, struct px_log *
     return 0;
 }
 
-/* ---- The end ---- */
+/* ---- At the end ---- */
 
-/* A disk that hangs does not keep the server from ending. */
+/* Waits for a limited time only: a disk that does not answer must not keep the server from ending. */
 void px_state_freeze(struct px_state *state)
 {
     if (!state)

@@ -17,7 +17,7 @@
 #define NEW_FILE PX_STATE_FILE ".new"
 #define ASIDE_FILE PX_STATE_FILE ".unreadable"
 
-/* Who can write to it could tell the server of sessions that never were. */
+/* A user who can write to the file could make the server believe in sessions that never existed. */
 static int check_owner(const struct stat *status, const char *what, const char *path, pyexec_error *error)
 {
     if (status->st_uid != geteuid() && status->st_uid != 0)
@@ -45,7 +45,8 @@ int px_state_file_open(struct px_state_file *file, const char *folder, pyexec_er
         return px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "state_dir: can't open the folder '%s'", folder);
     if (check_owner(&status, "folder", folder, error) < 0)
         return -1;
-    /* Some file systems have no locks. There the administrator must see to it that only one server uses the folder. */
+    /* Some file systems have no locks. There the administrator must make sure that only one server uses the
+     * folder. */
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "state_dir: another server uses the folder '%s'", folder);
     file->folder = TAKE_FD(fd);
@@ -61,7 +62,7 @@ void px_state_file_close(struct px_state_file *file)
 int px_state_file_read(const struct px_state_file *file, struct px_buffer *ret, pyexec_error *error)
 {
     struct stat status;
-    /* O_NONBLOCK: it may be a FIFO. */
+    /* O_NONBLOCK because the file may be a FIFO, which open() would wait for. */
     px_auto_fd int fd = px_openat(file->folder, PX_STATE_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0 && errno == ENOENT)
         return 0;
@@ -78,11 +79,11 @@ int px_state_file_read(const struct px_state_file *file, struct px_buffer *ret, 
 
 void px_state_file_put_aside(const struct px_state_file *file)
 {
-    /* Where this fails, replacing it says so. */
+    /* When this fails, replacing the file fails too and reports it. */
     (void)!renameat(file->folder, PX_STATE_FILE, file->folder, ASIDE_FILE);
 }
 
-/* Whole and on the disk before it has the name. */
+/* Writes a new file and syncs it to the disk before it gets the final name. */
 static int make_new(struct px_state_file *file, const char *bytes, size_t length)
 {
     px_auto_fd int fd =
@@ -97,10 +98,10 @@ static int make_new(struct px_state_file *file, const char *bytes, size_t length
 
 int px_state_file_replace(struct px_state_file *file, const char *bytes, size_t length)
 {
-    unlinkat(file->folder, NEW_FILE, 0); /* of a server that died */
+    unlinkat(file->folder, NEW_FILE, 0); /* left by a server that was killed */
     int status = make_new(file, bytes, length), saved = errno;
     if (status < 0)
-        unlinkat(file->folder, NEW_FILE, 0); /* a full disk needs the room */
+        unlinkat(file->folder, NEW_FILE, 0); /* free the space on a full disk */
     errno = saved;
     return status;
 }

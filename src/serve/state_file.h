@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file in [serve] state_dir. It is only ever appended to by the server that made it, or replaced whole by
- * rename(2): whenever the server dies, what is there is the old text or the new one, but for the end of a line. */
+/* The file in [serve] state_dir. A server only appends to the file that it made itself, or replaces it as a whole
+ * by rename(2). So whenever the server is killed, the file has the old text or the new text, and only its last
+ * line may be incomplete. */
 #ifndef PX_SERVE_STATE_FILE_H
 #define PX_SERVE_STATE_FILE_H
 
@@ -8,24 +9,25 @@
 #include "pyexec.h"
 
 #define PX_STATE_FILE "pyexec-sessions"
-#define PX_STATE_FILE_MAX (16u << 20) /* more than is ever written */
+#define PX_STATE_FILE_MAX (16u << 20) /* larger than the server ever writes */
 
 struct px_state_file {
-    int folder; /* -1: none; locked, so that no second server writes there */
-    int fd;     /* what is appended to, or -1 */
+    int folder; /* -1: no folder; locked, so that no second server writes there */
+    int fd;     /* the file that lines are appended to, or -1 */
 };
 
-/* Makes the folder if need be. -1: it can't be used, and `error` says why. */
+/* Opens the folder and makes it if necessary. Returns -1 with `error` when it can't be used. */
 int px_state_file_open(struct px_state_file *file, const char *folder, pyexec_error *error);
 void px_state_file_close(struct px_state_file *file);
 
-/* The text, which is empty when there is none. -1: it can't be read, and `error` says why. */
+/* Reads the text; it is empty when there is no file. Returns -1 with `error` when it can't be read. */
 int px_state_file_read(const struct px_state_file *file, struct px_buffer *ret, pyexec_error *error);
 
-/* Puts aside what can't be read, instead of writing over it. */
+/* Renames a file that can't be read, so that it is not overwritten. */
 void px_state_file_put_aside(const struct px_state_file *file);
 
-/* These are on the disk when they return, but for what is appended: px_state_file_sync(). -1 with errno. */
+/* A replaced text is on the disk when the function returns; an appended text only after px_state_file_sync().
+ * These return 0, or -1 with errno. */
 int px_state_file_replace(struct px_state_file *file, const char *bytes, size_t length);
 int px_state_file_append(struct px_state_file *file, const char *bytes, size_t length);
 int px_state_file_sync(struct px_state_file *file);

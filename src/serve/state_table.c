@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 
 #define FIRST_LINE "pyexec sessions 1"
-#define KEY_MAX 193u /* PRINCIPAL/ID: 64 and 128 */
+#define KEY_MAX 193u /* PRINCIPAL/ID: at most 64 and 128 characters */
 #define WHY_MAX 32u
 
 int px_state_table_init(struct px_state_table *table)
@@ -25,7 +25,7 @@ void px_state_table_done(struct px_state_table *table)
     *table = (struct px_state_table){0};
 }
 
-/* As the last one. */
+/* Puts the key last in the object, and removes the oldest when there are too many. */
 static int put(json_t *object, const char *key, json_t *value, size_t most)
 {
     json_object_del(object, key);
@@ -71,7 +71,7 @@ void px_state_table_write(const struct px_state_table *table, struct px_buffer *
 
 /* ---- Reading ---- */
 
-/* Copies the text up to `end`, if it is of 1 to `most` printable characters and has no blank. */
+/* Copies the text up to `end` if it has 1 to `most` printable characters and no space. */
 static bool take_word(const char *text, const char *end, size_t most, char *ret)
 {
     size_t length = (size_t)(end - text);
@@ -85,7 +85,7 @@ static bool take_word(const char *text, const char *end, size_t most, char *ret)
     return true;
 }
 
-/* 1: the line is not of the form; -1: out of memory. */
+/* Returns 0, 1 when the line does not have the right form, or -1 when there is no memory. */
 static int read_line(struct px_state_table *table, const char *line, const char *end)
 {
     char key[KEY_MAX + 1], why[WHY_MAX + 1];
@@ -110,7 +110,7 @@ int px_state_table_read(struct px_state_table *table, const char *bytes, size_t 
         return -1;
     while (line < end) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
-        /* A line without its end was being written when the server died. */
+        /* A line without its end was being written when the server was killed. */
         int status = newline ? read_line(table, line, newline) : 1;
         if (status < 0)
             return -1;

@@ -1,41 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is kept of sessions from one life of the server to the next: which are live, and why others ended. As
- * text, where of two lines about a session the later one holds:
+/* What is kept about sessions over a restart of the server: which are live, and why others ended. The text form is
+ * below; of two lines about a session the later one is valid.
  *
- *     pyexec sessions 1
- *     + PRINCIPAL/ID
- *     - PRINCIPAL/ID REASON
+ *   pyexec sessions 1
+ *   + PRINCIPAL/ID
+ *   - PRINCIPAL/ID REASON
  *
- * The text is read as a stranger's: a line that is not of this form is counted and left out. */
+ * The text is not trusted: a line of another form is counted and ignored. */
 #ifndef PX_SERVE_STATE_TABLE_H
 #define PX_SERVE_STATE_TABLE_H
 
 #include "base/buffer.h"
 #include "base/json.h"
 
-#define PX_STATE_LIVE_MAX 10000u /* of each kind; the oldest one makes room */
+#define PX_STATE_LIVE_MAX 10000u /* of live and of ended sessions each; a new one replaces the oldest */
 #define PX_STATE_ENDED_MAX 10000u
 
-/* Objects, the latest entry last. */
+/* JSON objects. The latest entry is the last one. */
 struct px_state_table {
-    json_t *live;  /* by PRINCIPAL/ID */
+    json_t *live;  /* the keys are PRINCIPAL/ID */
     json_t *ended; /* PRINCIPAL/ID → why */
 };
 
-/* 0, or -1: out of memory. */
+/* Returns 0, or -1 when there is no memory. */
 int px_state_table_init(struct px_state_table *table);
 void px_state_table_done(struct px_state_table *table);
 
-/* A session begins (why NULL) or has ended; why "": as if it had never been. 0, or -1: out of memory. */
+/* Records that a session begins (`why` NULL) or has ended. `why` "" removes it, as if it had never existed.
+ * Returns 0, or -1 when there is no memory. */
 int px_state_table_note(struct px_state_table *table, const char *key, const char *why);
 
-/* The same as a line; nothing for "". */
+/* Appends the same as a line; nothing for "". */
 void px_state_table_add_line(struct px_buffer *out, const char *key, const char *why);
 
-/* All of it as text. */
+/* Appends the whole table as text. */
 void px_state_table_write(const struct px_state_table *table, struct px_buffer *out);
 
-/* Notes what the text says, and how many lines were left out. -1: its first line is another one, or out of memory. */
+/* Adds the sessions of the text, and counts the lines that were ignored. Returns 0, or -1 when the first line is
+ * wrong or there is no memory. */
 int px_state_table_read(struct px_state_table *table, const char *bytes, size_t length, size_t *ret_bad);
 
 #endif

@@ -23,15 +23,15 @@
 
 struct connection {
     struct connection *next, *previous;
-    int fd;              /* libmicrohttpd's: open as long as this is in the list */
+    int fd;              /* libmicrohttpd's descriptor; open as long as this struct is in the list */
     int64_t deadline_ns; /* 0: none */
-    bool sends_body;     /* and has no answer yet */
+    bool sends_body;     /* the body is arriving and there is no answer yet */
 };
 
 struct px_watch {
     struct px_watch *next, *previous;
     struct px_http_request *request;
-    int fd; /* a duplicate, so that it outlives the connection */
+    int fd; /* a duplicate, which stays open after the connection's own is closed */
 };
 
 struct px_watcher {
@@ -48,11 +48,11 @@ struct px_watcher {
 static void wake(struct px_watcher *watcher)
 {
     uint64_t one = 1;
-    /* EAGAIN: it is awake already. */
+    /* EAGAIN means that the thread is already being woken. */
     (void)!px_write(watcher->wake, &one, sizeof one);
 }
 
-/* Events are got under the lock, so that they are of requests that are still watched. */
+/* The lock is held while events are read, so that each belongs to a request that is still watched. */
 static void take_events(struct px_watcher *watcher)
 {
     struct epoll_event event;
@@ -69,7 +69,7 @@ static void take_events(struct px_watcher *watcher)
     }
 }
 
-/* libmicrohttpd is only reading then: nothing of its own can come between. */
+/* libmicrohttpd is only reading at this time, so it can't send anything in between. */
 static void say_too_slow(int fd)
 {
     static const char body[] = "{\"type\": \"about:blank\", \"title\": \"the body comes too slowly\", "
@@ -83,7 +83,7 @@ static void say_too_slow(int fd)
     (void)!px_send(fd, answer, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* libmicrohttpd closes what has been shut down. */
+/* libmicrohttpd closes a connection after it has been shut down. */
 static void tick(struct px_watcher *watcher, int64_t now)
 {
     for (struct connection *at = watcher->connections; at; at = at->next)
@@ -233,7 +233,7 @@ void px_watch_request(struct px_watcher *watcher, struct px_http_request *reques
 {
     struct px_watch *entry = calloc(1, sizeof *entry);
     int fd = entry ? fcntl(descriptor_of(request->connection), F_DUPFD_CLOEXEC, 3) : -1;
-    if (fd < 0) { /* it is served all the same, and its answer not read */
+    if (fd < 0) { /* the request is served, but its answer will not be read */
         free(entry);
         return;
     }

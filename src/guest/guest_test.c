@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parts of the guest as an extension module of an ordinary interpreter, for guest_test.py: it tests the policy of
- * imports and the marks in tracebacks without a sandbox. */
+ * imports, the marks in tracebacks and the run message without a sandbox. */
 #include <string.h>
 
 #include "guest/guard/denial.h"
@@ -90,11 +90,80 @@ static PyObject *caret(PyObject *self, PyObject *arguments)
     return PyUnicode_FromString(px_buffer_shown(&text));
 }
 
+/* fields(): returns (name, form, kind, size, maximum) for each row of run_fields.def. */
+static PyObject *fields(PyObject *self, PyObject *arguments)
+{
+    static const struct {
+        const char *name, *form;
+        unsigned kind;
+        unsigned long long size, maximum;
+    } rows[] = {
+#define PX_RUN_MARK(NAME, member) {#NAME, "mark", PX_RUN_##NAME, 0, 0},
+#define PX_RUN_LONG(NAME, member, maximum, ...) \
+    {#NAME, "text", PX_RUN_##NAME, maximum, 0}, {#NAME "_FILE", "file", PX_RUN_##NAME##_FILE, 8, maximum},
+#define PX_RUN_NUMBER(NAME, wire, type, member, maximum, value) {#NAME, "number", PX_RUN_##NAME, sizeof(wire), maximum},
+#define PX_RUN_TEXT(NAME, member, maximum, text) {#NAME, "text", PX_RUN_##NAME, maximum, 0},
+#define PX_RUN_LIST(NAME, maximum, take, add) {#NAME, "list", PX_RUN_##NAME, 0, maximum},
+#define PX_RUN_ANSWER(NAME) {#NAME, "answer", PX_RUN_##NAME, 0, 0},
+#include "protocol/run_fields.def"
+    };
+    (void)self;
+    (void)arguments;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < sizeof rows / sizeof rows[0]; i++) {
+        px_auto_object PyObject *row =
+            Py_BuildValue("ssIKK", rows[i].name, rows[i].form, rows[i].kind, rows[i].size, rows[i].maximum);
+        if (!row || PyList_Append(list, row) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* receive(descriptor): reads a run message. Returns its numbers and texts by name, or None if it is refused. */
+static PyObject *receive(PyObject *self, PyObject *arguments)
+{
+    static struct px_script script;
+    (void)self;
+    int descriptor;
+    if (!PyArg_ParseTuple(arguments, "i", &descriptor))
+        return NULL;
+    if (px_script_receive(descriptor, &script) < 0)
+        Py_RETURN_NONE;
+#define PX_RUN_NUMBER(NAME, wire, type, member, maximum, value) {#NAME, script.member},
+    const struct {
+        const char *name;
+        unsigned long long value;
+    } numbers[] = {
+#include "protocol/run_fields.def"
+    };
+    PyObject *found = PyDict_New();
+#define PX_RUN_LONG(NAME, member, ...) {#NAME, script.member},
+#define PX_RUN_TEXT(NAME, member, ...) {#NAME, script.member},
+    const struct {
+        const char *name, *value;
+    } texts[] = {
+#include "protocol/run_fields.def"
+    };
+    for (size_t i = 0; found && i < sizeof numbers / sizeof numbers[0]; i++) {
+        px_auto_object PyObject *value = PyLong_FromUnsignedLongLong(numbers[i].value);
+        if (!value || PyDict_SetItemString(found, numbers[i].name, value) < 0)
+            Py_CLEAR(found);
+    }
+    for (size_t i = 0; found && i < sizeof texts / sizeof texts[0]; i++) {
+        px_auto_object PyObject *value = PyUnicode_FromString(texts[i].value);
+        if (!value || PyDict_SetItemString(found, texts[i].name, value) < 0)
+            Py_CLEAR(found);
+    }
+    return found;
+}
+
 static PyMethodDef methods[] = {
     {"prepare", prepare, METH_VARARGS, NULL},
     {"arm", arm, METH_VARARGS, NULL},
     {"disarm", disarm, METH_NOARGS, NULL},
     {"caret", caret, METH_VARARGS, NULL},
+    {"fields", fields, METH_NOARGS, NULL},
+    {"receive", receive, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unit tests of the guest's policy of imports and of the marks in tracebacks: guest_test.py FOLDER, the one with
+"""Unit tests of the guest's policy of imports, of the marks in tracebacks and of the run message: guest_test.py FOLDER, the one with
 pyexec_guest_test.abi3.so (guest_test.c). Whole programs test the same in a sandbox; here each rule is alone."""
 import linecache
 import os
@@ -185,6 +185,122 @@ class Carets(unittest.TestCase):
         except ZeroDivisionError as error:
             entry = error.__traceback__.tb_next
         self.assertEqual(guest.caret(entry, 1, "<changed>", "y"), "    y\n")
+
+
+class RunMessage(unittest.TestCase):
+    """Each row of protocol/run_fields.def at its bounds and beyond them. The host is trusted; a slip of it must end one child."""
+    ROWS = {name: (form, kind, size, greatest) for name, form, kind, size, greatest in guest.fields()}
+    SIZES = {1: "=B", 4: "=I", 8: "=Q"}
+
+    def rows(self, form):
+        found = [(name, *row[1:]) for name, row in self.ROWS.items() if row[0] == form]
+        self.assertTrue(found, form)
+        return found
+
+    def field(self, name_or_kind, data=b""):
+        kind = self.ROWS[name_or_kind][1] if isinstance(name_or_kind, str) else name_or_kind
+        return struct.pack("=HHI", kind, 0, len(data)) + data
+
+    def take(self, *fields, files=()):
+        """The message's numbers and texts, or None when it is refused. Each field is a packet of its own."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = []
+        with ours, theirs:
+            for content in files:
+                fds.append(os.memfd_create("file"))
+                os.write(fds[-1], content)
+            packets = [*fields, self.field("END")]
+            ours.setblocking(False)
+            for number, packet in enumerate(packets):
+                socket.send_fds(ours, [packet], fds if number == 0 else [])
+            ours.shutdown(socket.SHUT_WR)
+            for fd in fds:
+                os.close(fd)
+            return guest.receive(theirs.fileno())
+
+    def test_numbers_have_their_size_and_their_greatest_value(self):
+        for name, _, size, greatest in self.rows("number"):
+            with self.subTest(field=name):
+                packed = struct.pack(self.SIZES[size], greatest)
+                if name != "FLAGS":     # some of them ask for more than this message
+                    self.assertEqual(self.take(self.field(name, packed))[name], greatest)
+                self.assertEqual(self.take(self.field(name, bytes(size)))[name], 0)
+                self.assertIsNone(self.take(self.field(name, packed + b"\0")))
+                self.assertIsNone(self.take(self.field(name, packed[:-1])))
+                self.assertIsNone(self.take(self.field(name)))
+                self.assertIsNone(self.take(self.field(name, packed), self.field(name, packed)), "twice")
+                if greatest < 256 ** size - 1:
+                    self.assertIsNone(self.take(self.field(name, struct.pack(self.SIZES[size], greatest + 1))))
+                    self.assertIsNone(self.take(self.field(name, b"\xff" * size)))
+
+    def test_texts_have_their_size_and_come_once(self):
+        for name, _, size, _ in self.rows("text"):
+            with self.subTest(field=name):
+                self.assertEqual(self.take(self.field(name, b"a" * min(size, 30000)))[name], "a" * min(size, 30000))
+                self.assertIsNone(self.take(self.field(name, b"a"), self.field(name, b"a")), "twice")
+                if size < 32768 - 9:    # one packet; a longer one can't come
+                    self.assertIsNone(self.take(self.field(name, b"a" * (size + 1))))
+
+    def test_long_texts_come_as_files(self):
+        for name, _, _, greatest in self.rows("file"):
+            text = name[:-len("_FILE")]
+            with self.subTest(field=name):
+                self.assertEqual(self.take(self.field(name, struct.pack("=Q", 40000)), files=[b"b" * 40000])[text], "b" * 40000)
+                self.assertEqual(self.take(self.field(name, struct.pack("=Q", greatest)), files=[b"c" * greatest])[text], "c" * greatest)
+                for length in (greatest + 1, 2 ** 64 - 1):
+                    self.assertIsNone(self.take(self.field(name, struct.pack("=Q", length)), files=[b"c" * (greatest + 1)]))
+                self.assertIsNone(self.take(self.field(name, struct.pack("=Q", 5)), files=[b"four"]), "a short file")
+                self.assertIsNone(self.take(self.field(name, struct.pack("=Q", 4))), "no file")
+                self.assertIsNone(self.take(self.field(name, b"\4"), files=[b"four"]))
+                both = [self.field(name, struct.pack("=Q", 4)), self.field(text, b"x")]
+                self.assertIsNone(self.take(*both, files=[b"four"]), "file and text")
+
+    def test_files_come_in_the_order_of_their_rows(self):
+        names = [row[0] for row in self.rows("file")]
+        for order in (names, names[::-1]):
+            found = self.take(*(self.field(name, struct.pack("=Q", 5)) for name in order), files=[b"file%d" % i for i in range(len(names))])
+            self.assertEqual([found[name[:-len("_FILE")]] for name in names], ["file%d" % i for i in range(len(names))])
+
+    def test_lists_are_bounded(self):
+        for name, _, _, greatest in self.rows("list"):
+            item = b"A=b" if name == "ENV" else b"a"
+            for count in (greatest, greatest + 1):
+                with self.subTest(field=name, count=count):
+                    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                    one, sent = self.field(name, item), 0
+                    packets = [one * min(2000, count - sent) for sent in range(0, count, 2000)] + [self.field("END")]
+                    with theirs:
+                        sender = os.fork()      # no thread: receiving keeps the GIL
+                        if sender == 0:
+                            theirs.close()
+                            self.send_all(ours, packets)
+                        ours.close()
+                        taken = guest.receive(theirs.fileno())
+                    os.waitpid(sender, 0)
+                    self.assertEqual(taken is not None, count == greatest)
+
+    @staticmethod
+    def send_all(to, packets):
+        try:
+            for packet in packets:
+                to.send(packet)
+        finally:
+            os._exit(0)     # an error: the message was refused, and nobody receives any more
+
+    def test_an_environment_has_names_and_values(self):
+        for entry in (b"A", b"=b", b"A=b\0c", b""):
+            self.assertIsNone(self.take(self.field("ENV", entry)), entry)
+
+    def test_marks_are_empty(self):
+        for name, *_ in self.rows("mark"):
+            self.assertIsNone(self.take(self.field(name, b"x")), name)
+
+    def test_what_no_row_has_is_refused(self):
+        kinds = {row[1] for row in self.ROWS.values()}
+        for kind in {0, max(kinds) + 1, 65535} | {row[1] for row in self.rows("answer")}:
+            self.assertIsNone(self.take(self.field(kind)), kind)
+        self.assertIsNone(self.take(b"\1"), "half a field")
+        self.assertIsNone(self.take(self.field("END") + self.field("CODE", b"1")), "more after the end")
 
 
 if __name__ == "__main__":

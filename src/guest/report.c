@@ -19,9 +19,7 @@
 #include "guest/traceback/traceback.h"
 
 #define RESERVE_BYTES (2u << 20)
-#define SUGGESTION_MAX 1024
-#define ADVICE_MAX 2048
-#define TRACEBACK_KEPT (16u << 10) /* bytes of the traceback in the result; stderr has all of it */
+#define TRACEBACK_KEPT (16u << 10) /* for whoever reads the result; all of it is on stderr */
 
 /* Address space that nothing uses. It is given back when the script has used up all the rest, so that the error
  * can be reported. */
@@ -29,14 +27,8 @@ static void *reserve;
 
 void px_report_done(struct px_report *report)
 {
-    px_buffer_done(&report->value);
-    px_buffer_done(&report->value_json);
-    px_buffer_done(&report->value_json_error);
-    px_buffer_done(&report->type);
-    px_buffer_done(&report->message);
-    px_buffer_done(&report->suggestion);
-    px_buffer_done(&report->advice);
-    px_buffer_done(&report->traceback);
+#define PX_CHILD_TEXT(NAME, member, ...) px_buffer_done(&report->member);
+#include "protocol/child_fields.def"
     px_buffer_done(&report->printed);
 }
 
@@ -200,44 +192,20 @@ static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_b
     return px_wire_put(out, kind, bytes, px_utf8_truncate(bytes, text->length, limit));
 }
 
-static int send_error(const struct px_report *report, struct px_wire_writer *out)
-{
-    int32_t line = report->line;
-    if (put_text(out, PX_RESULT_ERROR_TYPE, &report->type, PX_WIRE_NAME_MAX) < 0 ||
-        put_text(out, PX_RESULT_ERROR_MESSAGE, &report->message, PX_VALUE_MAX) < 0 ||
-        px_wire_put(out, PX_RESULT_ERROR_LINE, &line, sizeof line) < 0)
-        return -1;
-    if (report->traceback.length && put_text(out, PX_RESULT_TRACEBACK, &report->traceback, PX_TRACEBACK_MAX) < 0)
-        return -1;
-    if (report->advice.length && put_text(out, PX_RESULT_ADVICE, &report->advice, ADVICE_MAX) < 0)
-        return -1;
-    return report->suggestion.length ? put_text(out, PX_RESULT_SUGGESTION, &report->suggestion, SUGGESTION_MAX) : 0;
-}
-
-int px_report_send(const struct px_report *report, const struct px_script *run)
+int px_report_send(struct px_report *report, const struct px_script *run)
 {
     struct px_wire_writer *out = run->out;
-    uint8_t outcome = (uint8_t)report->outcome, truncated = 1;
-    int32_t exit_code = report->exit_code;
-    uint64_t dropped = px_guard_denials_dropped(), displays = px_display_dropped();
-    if (px_wire_put(out, PX_RESULT_OUTCOME, &outcome, sizeof outcome) < 0 ||
-        px_wire_put(out, PX_RESULT_EXIT_CODE, &exit_code, sizeof exit_code) < 0)
-        return -1;
-    if (report->has_value && put_text(out, PX_RESULT_VALUE, &report->value, PX_VALUE_MAX) < 0)
-        return -1;
-    if (report->has_value && report->value_truncated &&
-        px_wire_put(out, PX_RESULT_VALUE_TRUNCATED, &truncated, sizeof truncated) < 0)
-        return -1;
-    if (report->value_json.length && put_text(out, PX_RESULT_VALUE_JSON, &report->value_json, PX_VALUE_MAX) < 0)
-        return -1;
-    if (report->value_json_error.length &&
-        put_text(out, PX_RESULT_VALUE_JSON_ERROR, &report->value_json_error, SUGGESTION_MAX) < 0)
-        return -1;
-    if (displays && px_wire_put(out, PX_RESULT_DISPLAYS_DROPPED, &displays, sizeof displays) < 0)
-        return -1;
-    if (report->has_error && send_error(report, out) < 0)
-        return -1;
-    if (dropped && px_wire_put(out, PX_RESULT_DENIALS_DROPPED, &dropped, sizeof dropped) < 0)
-        return -1;
-    return px_wire_put(out, PX_RESULT_DONE, NULL, 0) < 0 ? -1 : px_wire_flush(out);
+    bool gone = false;
+    report->denials_dropped = px_guard_denials_dropped();
+    report->displays_dropped = px_display_dropped();
+#define PX_CHILD_NUMBER(NAME, wire, type, member, minimum, maximum, when) \
+    if (!gone && (when)) { \
+        wire number = (wire)report->member; \
+        gone = px_wire_put(out, PX_RESULT_##NAME, &number, sizeof number) < 0; \
+    }
+#define PX_CHILD_TEXT(NAME, member, size, count, check, when) \
+    if (!gone && (when)) \
+        gone = put_text(out, PX_RESULT_##NAME, &report->member, size) < 0;
+#include "protocol/child_fields.def"
+    return gone || px_wire_put(out, PX_RESULT_DONE, NULL, 0) < 0 ? -1 : px_wire_flush(out);
 }

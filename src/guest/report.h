@@ -7,14 +7,12 @@
 #include "guest/script.h"
 #include "guest/traceback/source.h"
 
+/* What is sent: the members of child_fields.def. The other members decide which of them are sent. */
 struct px_report {
-    enum px_outcome outcome;
-    int exit_code;
-    bool has_value, value_truncated;
-    struct px_buffer value, value_json, value_json_error;
-    bool has_error;
-    int line; /* 0: unknown */
-    struct px_buffer type, message, suggestion, advice, traceback;
+#define PX_CHILD_NUMBER(NAME, wire, type, member, ...) type member;
+#define PX_CHILD_TEXT(NAME, member, ...) struct px_buffer member;
+#include "protocol/child_fields.def"
+    bool has_value, has_error;
     struct px_buffer printed; /* text to write to descriptor 2 */
 };
 void px_report_done(struct px_report *report);
@@ -32,6 +30,6 @@ void px_report_exception(struct px_report *report, const struct px_script *run, 
                          bool compiling);
 
 /* Sends the whole result, up to DONE. Returns 0, or -1 when the host is gone. */
-int px_report_send(const struct px_report *report, const struct px_script *run);
+int px_report_send(struct px_report *report, const struct px_script *run);
 
 #endif

@@ -11,23 +11,16 @@
 #include "guest/python.h"     /* Py_LIMITED_API and Python.h */
 #include "protocol/wire.h"
 
-/* The contents of the run message. The struct owns the strings; the sets are frozensets of str. */
+/* The contents of the run message: the members of run_fields.def, and its lists. The struct owns the strings; the
+ * sets are frozensets of str. */
 struct px_script {
-    uint32_t flags; /* PX_RUN_FLAG_… */
-    char *code;     /* ends with a NUL */
-    size_t code_length;
-    char *filename; /* "<cell>" */
-    uint64_t max_value;
-    char *variables; /* JSON, names and their values; "" when there are none */
-    size_t variables_length;
-    char *tools; /* a JSON array; "" when there are none */
-    size_t tools_length;
-    enum px_value_json value_json;
-    uint64_t max_displays, max_display_bytes;
-    uint64_t timeout_ms, cpu_seconds, memory_bytes, max_open_files, max_threads;
-    enum px_files files;
-    char *workspace;   /* "" when there is none */
-    char *working_dir; /* absolute; the child has already changed to it */
+/* Ends with a NUL; "" when there is none. */
+#define PX_RUN_LONG(NAME, member, ...) \
+    char *member; \
+    size_t member##_length;
+#define PX_RUN_NUMBER(NAME, wire, type, member, ...) type member;
+#define PX_RUN_TEXT(NAME, member, ...) char *member;
+#include "protocol/run_fields.def"
     PyObject *allowed, *banned;
     bool new_input;             /* descriptor 0 is not the same as in the last call */
     char **env;                 /* NAME=VALUE, with NULL at the end */

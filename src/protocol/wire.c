@@ -74,6 +74,62 @@ int px_wire_next(const char *packet, size_t size, size_t *offset, struct px_wire
     return 1;
 }
 
+static bool in_range(const struct px_wire_number *row, uint64_t number)
+{
+    if (row->is_signed)
+        return (int64_t)number >= row->minimum && (int64_t)number <= (int64_t)row->maximum;
+    return number >= (uint64_t)row->minimum && number <= row->maximum;
+}
+
+/* Extended to 64 bits; false when it has another size. */
+static bool read_number(const struct px_wire_number *row, const struct px_wire_field *field, uint64_t *ret)
+{
+    uint8_t byte;
+    uint32_t word;
+    if (field->length != row->wire_size)
+        return false;
+    switch (row->wire_size) {
+    case sizeof byte:
+        memcpy(&byte, field->bytes, sizeof byte);
+        *ret = byte;
+        return true;
+    case sizeof word:
+        memcpy(&word, field->bytes, sizeof word);
+        *ret = row->is_signed ? (uint64_t)(int64_t)(int32_t)word : word;
+        return true;
+    case sizeof *ret:
+        memcpy(ret, field->bytes, sizeof *ret);
+        return true;
+    default:
+        return false;
+    }
+}
+
+int px_wire_take_number(const struct px_wire_number *row, const struct px_wire_field *field, void *owner)
+{
+    uint64_t number;
+    if (!read_number(row, field, &number) || !in_range(row, number))
+        return -1;
+    char *to = (char *)owner + row->offset;
+    uint8_t byte = (uint8_t)number;
+    uint32_t word = (uint32_t)number;
+    if (row->member_size == sizeof byte)
+        memcpy(to, &byte, sizeof byte);
+    else if (row->member_size == sizeof word)
+        memcpy(to, &word, sizeof word);
+    else
+        memcpy(to, &number, sizeof number);
+    return 0;
+}
+
+int px_wire_take_text(struct px_buffer *to, const struct px_wire_field *field, size_t maximum)
+{
+    if (to->length > maximum || field->length > maximum - to->length)
+        return -1;
+    px_buffer_add(to, field->bytes, field->length);
+    return px_buffer_ok(to) ? 0 : -1;
+}
+
 const char *px_denial_layer_name(enum px_denial_layer layer)
 {
     static const char *const names[PX_DENIAL_KINDS] = {

@@ -3,9 +3,9 @@
  *
  *   host ⇄ supervisor   one SOCK_SEQPACKET; both are trusted; fixed structs (px_launch_*)
  *   host ⇄ zygote       one SOCK_SEQPACKET; both are trusted; fixed structs (px_clone_*)
- *   host → child        one SOCK_SEQPACKET; trusted in this direction (PX_RUN fields)
- *   child → host        the same socket; HOSTILE: the fields of the table below; px_child_result_parse()
- *                       checks kind, count and size
+ *   host → child        one SOCK_SEQPACKET; trusted in this direction (run_fields.def)
+ *   child → host        the same socket; HOSTILE: the fields of child_fields.def; px_child_result_parse()
+ *                       checks kind, count, size and range
  *
  * A message on the child's socket consists of packets, and a packet of fields: {u16 kind, u16 zero, u32 length,
  * bytes}, in native byte order, unaligned, at most PX_PACKET_MAX bytes in all. A longer field is sent in parts,
@@ -27,6 +27,7 @@
 #define PX_VALUE_MAX (16u << 20) /* the maximum of max_value_bytes */
 #define PX_TRACEBACK_MAX (256u << 10)
 #define PX_WIRE_NAME_MAX 512
+#define PX_RUN_PATH_MAX 4096
 #define PX_DISPLAYS_MAX 1000             /* the maximum of max_displays */
 #define PX_DISPLAY_BYTES_MAX (64u << 20) /* the maximum of max_display_bytes */
 #define PX_DISPLAY_FORMS_MAX 32          /* MIME types in one display */
@@ -40,46 +41,15 @@
 #define PX_TOOL_CALLS_AT_ONCE 64              /* calls without an answer; the next call waits in the child */
 #define PX_TOOL_ARGUMENTS_AT_ONCE (32u << 20) /* bytes of the arguments of these calls together */
 
-/* The fields that a child sends: FIELD(name, maximum total size, maximum count). DONE ends the result. A field
- * after it, or of an unknown kind, breaks the protocol. */
-#define PX_RESULT_FIELDS(FIELD) \
-    FIELD(SETUP_ERROR, sizeof(pyexec_error), 1) /* a pyexec_error; only before LOCKED */ \
-    FIELD(LOCKED, 16, 1)             /* the first field after lock-down, when nothing of the caller's has run: \
-                                   u64 CPU time used, u64 CLOCK_REALTIME, both in ns */ \
-    FIELD(OUTCOME, 1, 1)             /* u8, enum px_outcome */ \
-    FIELD(EXIT_CODE, 4, 1)           /* i32 */ \
-    FIELD(VALUE, PX_VALUE_MAX, 1024) /* UTF-8, in parts */ \
-    FIELD(VALUE_TRUNCATED, 1, 1)     /* u8 */ \
-    FIELD(ERROR_TYPE, PX_WIRE_NAME_MAX, 1) \
-    FIELD(ERROR_MESSAGE, PX_VALUE_MAX, 1024) \
-    FIELD(ERROR_LINE, 4, 1) /* i32, 0: unknown */ \
-    FIELD(TRACEBACK, PX_TRACEBACK_MAX, 64) \
-    FIELD(DENIAL, PX_DENIALS_MAX * 2048, PX_DENIALS_MAX) /* u8 layer, i32 line, u16 length of `what`, what, hint */ \
-    FIELD(DENIALS_DROPPED, 8, 1)                         /* u64 */ \
-    FIELD(SUGGESTION, 1024, 1)                           /* the interpreter's "Did you mean" and the like */ \
-    FIELD(CRASH, 2, 1)                                   /* u8 signal, u8 1 if the address space was used up */ \
-    FIELD(DONE, 0, 1) \
-    FIELD(VALUE_JSON, PX_VALUE_MAX, 1024)                              /* JSON text, in parts */ \
-    FIELD(VALUE_JSON_ERROR, 1024, 1)                                   /* why there is no VALUE_JSON */ \
-    FIELD(DISPLAY, PX_DISPLAYS_MAX, PX_DISPLAYS_MAX)                   /* begins a display: u8, PX_DISPLAY_… */ \
-    FIELD(DISPLAY_FORM, PX_FORMS_MAX *PX_MIME_MAX, PX_FORMS_MAX)       /* a MIME type; its data follows */ \
-    FIELD(DISPLAY_DATA, PX_DISPLAY_BYTES_MAX, PX_FORMS_MAX * 3)        /* bytes, UTF-8 or JSON text, in parts */ \
-    FIELD(DISPLAY_METADATA, PX_DISPLAY_BYTES_MAX, PX_DISPLAYS_MAX * 4) /* JSON text, in parts */ \
-    FIELD(DISPLAY_END, 0, PX_DISPLAYS_MAX) \
-    FIELD(DISPLAYS_DROPPED, 8, 1) /* u64 */ \
-    FIELD(READY, 0, 1)            /* ready to be stopped; sent if the run asked for it (PX_RUN_FLAG_DROP_STOP) */ \
-    FIELD(ADVICE, 2048, 1)        /* a complete hint about something that only the child can see */ \
-    FIELD(TOOL_CALL, INT64_MAX, UINT32_MAX)      /* begins a call: u64 number, greater than the last; name */ \
-    FIELD(TOOL_ARGUMENTS, INT64_MAX, UINT32_MAX) /* JSON text of an object, in parts */ \
-    FIELD(TOOL_CALL_END, 0, UINT32_MAX) \
-    FIELD(TOOL_ABANDON, INT64_MAX, UINT32_MAX) /* u64 number: nothing waits for this answer any more */
-
+/* The fields that a child sends. DONE ends the result. */
 enum px_result_field {
     PX_RESULT_NONE,
-#define PX_RESULT_KIND(name, size, count) PX_RESULT_##name,
-    PX_RESULT_FIELDS(PX_RESULT_KIND)
-#undef PX_RESULT_KIND
-        PX_RESULT_KINDS
+#define PX_CHILD_NUMBER(NAME, ...) PX_RESULT_##NAME,
+#define PX_CHILD_TEXT(NAME, ...) PX_RESULT_##NAME,
+#define PX_CHILD_MARK(NAME, ...) PX_RESULT_##NAME,
+#define PX_CHILD_OTHER(NAME, ...) PX_RESULT_##NAME,
+#include "protocol/child_fields.def"
+    PX_RESULT_KINDS
 };
 
 /* How the script ended, as the child says. */
@@ -110,42 +80,27 @@ enum {
     PX_DISPLAY_KINDS
 };
 
-/* Fields of the run message, host → child. A list is sent as one field for each item. Code that does not fit into
- * the message comes in a memory file; the descriptors have the order tools, code, variables, stdin. A message with
- * descriptors begins with a field that has one (PX_RUN_INPUT, PX_RUN_TOOLS_FILE, PX_RUN_CODE_FILE or
- * PX_RUN_VARIABLES_FILE): the child looks at this field before it reads the message. */
+/* The fields of the run message. */
 enum px_run_field {
     PX_RUN_NONE,
-    PX_RUN_FLAGS,             /* u32, PX_RUN_FLAG_… */
-    PX_RUN_CODE,              /* UTF-8, without a NUL at the end */
-    PX_RUN_CODE_FILE,         /* u64: length of the code in its memory file */
-    PX_RUN_INPUT,             /* empty: the last descriptor of the message becomes stdin */
-    PX_RUN_VARIABLES,         /* a JSON object of names and values */
-    PX_RUN_VARIABLES_FILE,    /* u64: their length in a memory file */
-    PX_RUN_FILENAME,          /* "<cell>" */
-    PX_RUN_MAX_VALUE,         /* u64 */
-    PX_RUN_VALUE_JSON,        /* u8, enum px_value_json */
-    PX_RUN_MAX_DISPLAYS,      /* u64 */
-    PX_RUN_MAX_DISPLAY_BYTES, /* u64 */
-    PX_RUN_TIMEOUT_MS,        /* u64, only for the text of messages; the host measures the time */
-    PX_RUN_CPU_SECONDS,       /* u64, 0: no limit; only for the text of messages */
-    PX_RUN_MEMORY_BYTES,      /* u64, 0: no limit; only for the text of messages */
-    PX_RUN_MAX_OPEN_FILES,    /* u64; UINT64_MAX: no limit */
-    PX_RUN_MAX_THREADS,       /* u64, only for the text of messages */
-    PX_RUN_FILES,             /* u8, enum px_files */
-    PX_RUN_WORKSPACE,         /* absolute path of the workspace in the sandbox */
-    PX_RUN_WORKING_DIR,       /* absolute path, inside the workspace */
-    PX_RUN_ALLOWED_IMPORT,    /* one field for each name */
-    PX_RUN_BANNED_IMPORT,     /* one field for each name */
-    PX_RUN_ENV,               /* NAME=VALUE, one field for each */
-    PX_RUN_END,               /* the last field of the last packet */
-    PX_RUN_TOOLS,             /* a JSON array of the tools that the script may call */
-    PX_RUN_TOOLS_FILE,        /* u64: its length in a memory file, whose descriptor is the first of the message */
-    /* The answer of one tool call. It is sent during the run, in separate packets. */
-    PX_RUN_TOOL_ANSWER, /* begins an answer: u64 number of the call, u8 enum px_tool_answer, u32 bytes that follow */
-    PX_RUN_TOOL_TEXT,   /* JSON text, in parts */
+#define PX_RUN_MARK(NAME, ...) PX_RUN_##NAME,
+#define PX_RUN_LONG(NAME, ...) PX_RUN_##NAME, PX_RUN_##NAME##_FILE,
+#define PX_RUN_NUMBER(NAME, ...) PX_RUN_##NAME,
+#define PX_RUN_TEXT(NAME, ...) PX_RUN_##NAME,
+#define PX_RUN_LIST(NAME, ...) PX_RUN_##NAME,
+#define PX_RUN_ANSWER(NAME) PX_RUN_##NAME,
+#include "protocol/run_fields.def"
     PX_RUN_KINDS
 };
+
+/* The maximum number of memory files that come with a run message. */
+enum {
+    PX_RUN_FILES_MAX = 0
+#define PX_RUN_LONG(...) +1
+#include "protocol/run_fields.def"
+};
+
+/* The bits of the field FLAGS. */
 enum {
     PX_RUN_FLAG_WHITELIST = 1 << 0,
     PX_RUN_FLAG_BLOCK_DUNDER = 1 << 1,
@@ -155,6 +110,7 @@ enum {
     PX_RUN_FLAG_SAME_IMPORTS = 1 << 5, /* the sets of the last run hold; this message has none */
     PX_RUN_FLAG_DROP_STOP = 1 << 6,    /* the last run was told to stop, perhaps too late: the child drops
                                                a late signal and then sends READY */
+    PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_DROP_STOP << 1) - 1,
 };
 
 /* Whether the last value is sent as JSON, and how JSON writes tables. */
@@ -185,6 +141,27 @@ struct px_wire_field {
     const char *bytes; /* points into the packet; not aligned */
 };
 int px_wire_next(const char *packet, size_t size, size_t *offset, struct px_wire_field *ret);
+
+/* A field that is a number: its size in the packet, the struct member that it becomes, and its range. */
+struct px_wire_number {
+    uint8_t wire_size, member_size; /* bytes: 1, 4 or 8 */
+    bool is_signed;
+    size_t offset;
+    int64_t minimum;
+    uint64_t maximum;
+};
+#define PX_WIRE_NUMBER(wire, owner, member, minimum_, maximum_) \
+    { \
+        .wire_size = sizeof(wire), .member_size = sizeof(((owner *)NULL)->member), .is_signed = (wire)-1 < (wire)1, \
+        .offset = offsetof(owner, member), .minimum = (minimum_), .maximum = (uint64_t)(maximum_) \
+    }
+
+/* Writes the number into the struct. Returns 0, or -1 when the field has another size or is out of range. */
+int px_wire_take_number(const struct px_wire_number *row, const struct px_wire_field *field, void *owner);
+
+/* Appends the bytes of the field. Returns 0, or -1 when the text would be longer than `maximum` or there is no
+ * memory. */
+int px_wire_take_text(struct px_buffer *to, const struct px_wire_field *field, size_t maximum);
 
 /* Signals that the host sends to a child. The guest installs Python-level handlers for them. */
 #define PX_SIGNAL_TIMEOUT 40 /* raises TimeoutError; a real-time signal, because scripts seldom use these */

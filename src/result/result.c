@@ -9,15 +9,6 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-static const struct {
-    size_t size;
-    uint32_t count;
-} limits[PX_RESULT_KINDS] = {
-#define FIELD_LIMITS(name, size, count) [PX_RESULT_##name] = {size, count},
-    PX_RESULT_FIELDS(FIELD_LIMITS)
-#undef FIELD_LIMITS
-};
-
 pyexec_result *px_result_new(void)
 {
     pyexec_result *result = calloc(1, sizeof *result);
@@ -40,16 +31,10 @@ void pyexec_result_free(pyexec_result *result)
     if (!result)
         return;
     struct px_child_result *claims = &result->claims;
-    px_buffer_done(&claims->value);
-    px_buffer_done(&claims->value_json);
-    px_buffer_done(&claims->value_json_error);
+#define PX_CHILD_TEXT(NAME, member, ...) px_buffer_done(&claims->member);
+#include "protocol/child_fields.def"
     px_displays_done(&claims->displays);
     px_tool_claims_done(&claims->tools);
-    px_buffer_done(&claims->type);
-    px_buffer_done(&claims->message);
-    px_buffer_done(&claims->traceback);
-    px_buffer_done(&claims->suggestion);
-    px_buffer_done(&claims->advice);
     for (size_t i = 0; i < claims->denial_count; i++)
         denial_done(&claims->denials[i]);
     px_file_list_done(&result->files);
@@ -109,13 +94,7 @@ static const char *take_denial(struct px_child_result *claims, const struct px_w
     return add_denial(claims, &denial) < 0 ? px_no_memory : NULL;
 }
 
-static bool copy_exact(void *to, size_t size, const struct px_wire_field *field)
-{
-    if (field->length != size)
-        return false;
-    memcpy(to, field->bytes, size);
-    return true;
-}
+/* ---- Fields of other forms. Each function returns NULL, or what is wrong with the field. ---- */
 
 /* The guest reports only these signals. Any other would let a script claim a crash that was none. */
 static bool is_crash(uint8_t signal)
@@ -123,101 +102,93 @@ static bool is_crash(uint8_t signal)
     return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL || signal == SIGABRT;
 }
 
-static const char *take_number(struct px_child_result *claims, const struct px_wire_field *field)
+static const char *take_crash(struct px_child_result *claims, const struct px_wire_field *field)
 {
-    static const char wrong[] = "a number of another size or range";
-    uint8_t byte = 0;
-    uint64_t number;
-    switch (field->kind) {
-    case PX_RESULT_OUTCOME:
-        if (!copy_exact(&byte, 1, field) || byte >= PX_OUTCOME_KINDS)
-            return "an unknown outcome";
-        claims->outcome = (enum px_outcome)byte;
-        return NULL;
-    case PX_RESULT_EXIT_CODE:
-        return copy_exact(&claims->exit_code, 4, field) && claims->exit_code >= 0 && claims->exit_code <= 255 ? NULL
-                                                                                                              : wrong;
-    case PX_RESULT_ERROR_LINE:
-        return copy_exact(&claims->line, 4, field) ? NULL : wrong;
-    case PX_RESULT_CRASH:
-        return copy_exact(claims->crash, 2, field) && is_crash(claims->crash[0]) ? NULL : "a signal that is no crash";
-    case PX_RESULT_VALUE_TRUNCATED:
-        if (!copy_exact(&byte, 1, field))
-            return wrong;
-        claims->value_truncated = byte;
-        return NULL;
-    default:
-        if (!copy_exact(&number, 8, field) || number > INT64_MAX / 2)
-            return wrong;
-        if (field->kind == PX_RESULT_DISPLAYS_DROPPED)
-            claims->displays.dropped += number;
-        else
-            claims->denials_dropped = number;
-        return NULL;
-    }
+    if (field->length != sizeof claims->crash || !is_crash((uint8_t)field->bytes[0]))
+        return "a signal that is no crash";
+    memcpy(claims->crash, field->bytes, sizeof claims->crash);
+    return NULL;
 }
 
-static const char *take_text(struct px_buffer *buffer, const struct px_wire_field *field)
+static const char *take_locked(struct px_child_result *claims, const struct px_wire_field *field)
 {
-    px_buffer_add(buffer, field->bytes, field->length);
-    return px_buffer_ok(buffer) ? NULL : px_no_memory;
+    if (field->length != sizeof claims->locked_cpu_ns + sizeof claims->locked_real_ns)
+        return "a malformed start";
+    memcpy(&claims->locked_cpu_ns, field->bytes, sizeof claims->locked_cpu_ns);
+    memcpy(&claims->locked_real_ns, field->bytes + sizeof claims->locked_cpu_ns, sizeof claims->locked_real_ns);
+    claims->locked = true;
+    return NULL;
 }
+
+static const char *take_setup_error(struct px_child_result *claims, const struct px_wire_field *field)
+{
+    if (claims->locked || field->length != sizeof claims->setup)
+        return "a set-up error out of place";
+    memcpy(&claims->setup, field->bytes, sizeof claims->setup);
+    claims->setup.message[sizeof claims->setup.message - 1] = '\0';
+    claims->setup.hint[sizeof claims->setup.hint - 1] = '\0';
+    return NULL;
+}
+
+static const char *take_display(struct px_child_result *claims, const struct px_wire_field *field)
+{
+    return px_displays_take(&claims->displays, field);
+}
+
+static const char *take_tool_call(struct px_child_result *claims, const struct px_wire_field *field)
+{
+    return px_tool_claims_take(&claims->tools, field);
+}
+
+/* ---- The table ---- */
+
+enum child_form { CHILD_NUMBER = 1, CHILD_TEXT, CHILD_MARK, CHILD_OTHER };
+enum text_check { UTF8, LATER };
+
+static const struct child_row {
+    enum child_form form;
+    size_t size;                  /* of all its fields together */
+    uint32_t count;               /* how often it may come */
+    size_t offset;                /* of a text or a mark */
+    enum text_check check;        /* of a text */
+    struct px_wire_number number; /* of a number */
+    const char *(*take)(struct px_child_result *claims, const struct px_wire_field *field);
+} rows[PX_RESULT_KINDS] = {
+#define PX_CHILD_NUMBER(NAME, wire, type, member, minimum, maximum, when) \
+    [PX_RESULT_##NAME] = {.form = CHILD_NUMBER, \
+                          .size = sizeof(wire), \
+                          .count = 1, \
+                          .number = PX_WIRE_NUMBER(wire, struct px_child_result, member, minimum, maximum)},
+#define PX_CHILD_TEXT(NAME, member, size_, count_, check_, when) \
+    [PX_RESULT_##NAME] = {.form = CHILD_TEXT, \
+                          .size = (size_), \
+                          .count = (count_), \
+                          .offset = offsetof(struct px_child_result, member), \
+                          .check = (check_)},
+#define PX_CHILD_MARK(NAME, member) \
+    [PX_RESULT_##NAME] = {.form = CHILD_MARK, .count = 1, .offset = offsetof(struct px_child_result, member)},
+#define PX_CHILD_OTHER(NAME, size_, count_, take_) \
+    [PX_RESULT_##NAME] = {.form = CHILD_OTHER, .size = (size_), .count = (count_), .take = take_},
+#include "protocol/child_fields.def"
+};
 
 /* Takes one field that is within its limits. Returns NULL, or what is wrong with it. */
 static const char *take(struct px_child_result *claims, const struct px_wire_field *field)
 {
-    switch ((enum px_result_field)field->kind) {
-    case PX_RESULT_LOCKED:
-        if (field->length != 16)
-            return "a malformed start";
-        memcpy(&claims->locked_cpu_ns, field->bytes, 8);
-        memcpy(&claims->locked_real_ns, field->bytes + 8, 8);
-        claims->locked = true;
+    const struct child_row *row = &rows[field->kind];
+    char *member = (char *)claims + row->offset;
+    switch (row->form) {
+    case CHILD_NUMBER:
+        return px_wire_take_number(&row->number, field, claims) < 0 ? "a number of another size or range" : NULL;
+    case CHILD_TEXT:
+        return px_wire_take_text((struct px_buffer *)member, field, row->size) < 0 ? px_no_memory : NULL;
+    case CHILD_MARK:
+        *(bool *)member = true;
         return NULL;
-    case PX_RESULT_READY:
-        claims->ready = true;
-        return NULL;
-    case PX_RESULT_SETUP_ERROR:
-        if (claims->locked || !copy_exact(&claims->setup, sizeof claims->setup, field))
-            return "a set-up error out of place";
-        claims->setup.message[sizeof claims->setup.message - 1] = '\0';
-        claims->setup.hint[sizeof claims->setup.hint - 1] = '\0';
-        return NULL;
-    case PX_RESULT_VALUE:
-        return take_text(&claims->value, field);
-    case PX_RESULT_VALUE_JSON:
-        return take_text(&claims->value_json, field);
-    case PX_RESULT_VALUE_JSON_ERROR:
-        return take_text(&claims->value_json_error, field);
-    case PX_RESULT_DISPLAY:
-    case PX_RESULT_DISPLAY_FORM:
-    case PX_RESULT_DISPLAY_DATA:
-    case PX_RESULT_DISPLAY_METADATA:
-    case PX_RESULT_DISPLAY_END:
-        return px_displays_take(&claims->displays, field);
-    case PX_RESULT_TOOL_CALL:
-    case PX_RESULT_TOOL_ARGUMENTS:
-    case PX_RESULT_TOOL_CALL_END:
-    case PX_RESULT_TOOL_ABANDON:
-        return px_tool_claims_take(&claims->tools, field);
-    case PX_RESULT_ERROR_TYPE:
-        return take_text(&claims->type, field);
-    case PX_RESULT_ERROR_MESSAGE:
-        return take_text(&claims->message, field);
-    case PX_RESULT_TRACEBACK:
-        return take_text(&claims->traceback, field);
-    case PX_RESULT_SUGGESTION:
-        return take_text(&claims->suggestion, field);
-    case PX_RESULT_ADVICE:
-        return take_text(&claims->advice, field);
-    case PX_RESULT_DENIAL:
-        return take_denial(claims, field);
-    case PX_RESULT_DONE:
-        claims->done = true;
-        return NULL;
-    default:
-        return take_number(claims, field);
+    case CHILD_OTHER:
+        return row->take(claims, field);
     }
+    return "a field of unknown kind";
 }
 
 int px_child_result_parse(struct px_child_result *claims, const char *packet, size_t size, const char **ret_why)
@@ -233,8 +204,8 @@ int px_child_result_parse(struct px_child_result *claims, const char *packet, si
             why = "a field of unknown kind";
         else if (!claims->locked && field.kind != PX_RESULT_LOCKED && field.kind != PX_RESULT_SETUP_ERROR)
             why = "a field before the sandbox was locked";
-        else if (++claims->counts[field.kind] > limits[field.kind].count ||
-                 field.length > limits[field.kind].size - claims->sizes[field.kind])
+        else if (++claims->counts[field.kind] > rows[field.kind].count ||
+                 field.length > rows[field.kind].size - claims->sizes[field.kind])
             why = "a field that is too large or comes too often";
         else {
             claims->sizes[field.kind] += field.length;
@@ -256,12 +227,12 @@ const char *px_child_result_check(const struct px_child_result *claims)
         return "a result without its outcome";
     if (claims->done && claims->outcome == PX_OUTCOME_OK && claims->counts[PX_RESULT_ERROR_TYPE])
         return "an error in a result that is ok";
-    const struct px_buffer *texts[] = {&claims->value,           &claims->type,       &claims->message,
-                                       &claims->traceback,       &claims->suggestion, &claims->advice,
-                                       &claims->value_json_error};
-    for (size_t i = 0; i < PX_COUNT(texts); i++)
-        if (!px_utf8_valid(px_buffer_string(texts[i]), texts[i]->length, NULL))
+    for (size_t kind = 0; kind < PX_RESULT_KINDS; kind++) {
+        const struct px_buffer *text = (const struct px_buffer *)((const char *)claims + rows[kind].offset);
+        if (rows[kind].form == CHILD_TEXT && rows[kind].check == UTF8 &&
+            !px_utf8_valid(px_buffer_string(text), text->length, NULL))
             return "text that is not UTF-8";
+    }
     return NULL;
 }
 

@@ -28,22 +28,20 @@ struct pyexec_denial {
     struct px_buffer what, hint;
 };
 
-/* The fields that the child has sent so far. */
+/* The fields that the child has sent so far: the members of child_fields.def, and its fields of other forms. */
 struct px_child_result {
-    bool locked, done;
+#define PX_CHILD_NUMBER(NAME, wire, type, member, ...) type member;
+#define PX_CHILD_TEXT(NAME, member, ...) struct px_buffer member;
+#define PX_CHILD_MARK(NAME, member) bool member;
+#include "protocol/child_fields.def"
+    bool locked;
     bool lost;                              /* a denial by the host could not be kept: no memory */
-    bool ready;                             /* the child is ready for signals; sent if the run asked for it */
     uint64_t locked_cpu_ns, locked_real_ns; /* sent before any code of the script ran */
     uint32_t counts[PX_RESULT_KINDS];
     size_t sizes[PX_RESULT_KINDS];
-    enum px_outcome outcome;
-    int32_t exit_code, line;
-    bool value_truncated;
     uint8_t crash[2]; /* the signal, and 1 if the address space was used up */
-    uint64_t denials_dropped;
     struct pyexec_denial denials[PX_DENIALS_MAX];
     size_t denial_count;
-    struct px_buffer value, value_json, value_json_error, type, message, traceback, suggestion, advice;
     struct px_displays displays;
     struct px_tool_claims tools;
     pyexec_error setup; /* from SETUP_ERROR */

@@ -80,10 +80,6 @@ bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct 
 /* Puts the request's files into the workspace. */
 int px_child_put_files(const struct px_child *child, const pyexec_request *request, pyexec_error *error);
 
-/* Sends the run message and the script's stdin. If the child has ended already, this function does not fail:
- * its exit will say so. */
-int px_child_send_run(struct px_child *child, const struct px_child_options *options, pyexec_error *error);
-
 /* Reads and drops what its streams and its channel hold. Limited, because threads may write as fast as this
  * reads. */
 void px_child_discard_output(const struct px_child *child);

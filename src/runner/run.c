@@ -32,6 +32,7 @@
 #include "runner/child.h"
 #include "runner/input_feed.h"
 #include "runner/pool.h"
+#include "runner/run_message.h"
 #include "runner/run_tools.h"
 #include "runner/workspace.h"
 
@@ -447,7 +448,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         run->sent = context->request->sent = true;
         run->awaits_ready = options->drop_stop;
         run->child.stopped = false;
-        result = px_child_send_run(&run->child, options, error);
+        result = px_run_message_send(&run->child, options, error);
     }
     if (result == 0) {
         run->processors = context->processors;

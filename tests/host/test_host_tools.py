@@ -2,6 +2,7 @@
 """Tools: functions of the host that a script calls, through the C API (capi_tools.c) as root and as an ordinary user."""
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -327,8 +328,8 @@ def send(number, name, *arguments):
 
 @pytest.fixture(scope="module")
 def prelude():
-    with open(os.path.join(os.path.dirname(__file__), "..", "..", "src", "protocol", "wire.h")) as file:
-        kinds = [line.split("FIELD(")[1].split(",")[0] for line in file if line.strip().startswith("FIELD(")]
+    with open(os.path.join(os.path.dirname(__file__), "..", "..", "src", "protocol", "child_fields.def")) as file:
+        kinds = re.findall(r"^PX_CHILD_\w+\((\w+),", file.read(), re.M)
     return PRELUDE % tuple(kinds.index(name) + 1 for name in ("TOOL_CALL", "TOOL_ARGUMENTS", "TOOL_CALL_END", "TOOL_ABANDON"))
 
 

@@ -42,6 +42,17 @@ def test_state_lasts(nothing_left):
         assert executor.call(None, "'my_list' in globals()")["session"] is None
 
 
+@pytest.mark.parametrize("code", ["len(big)", "#" * 20_000 + "\nlen(big)"], ids=["short code", "long code"])
+@pytest.mark.parametrize("stdin", ["", "in"], ids=["no input", "input"])
+def test_long_inputs_reach_a_session_that_has_all_of_its_descriptors_open(code, stdin, nothing_left):
+    """They come as memory files, for which the child lends itself descriptors."""
+    hoard = "import os\nn = []\ntry:\n    while len(n) < 99: n.append(os.open('/dev/null', os.O_RDONLY))\nexcept OSError: pass\nlen(n)"
+    with Executor(dict(FULL, max_open_files=8)) as executor:
+        assert value(executor, "s", hoard) == "8"
+        assert value(executor, "s", code, inputs={"big": "x" * 20_000}, **{"stdin": stdin} if stdin else {}) == "20000"
+        assert value(executor, "s", "import os, sys\ntry:\n    os.dup(0)\nexcept OSError as e: print(e.errno)\nlen(n), sys.stdin.read()") == "(8, '')"
+
+
 @pytest.mark.parametrize("failure, status", [
     ("1 / 0", "error"), ("import sys\nsys.exit(3)", "error"), ("raise KeyboardInterrupt", "error"), ("x = (", "error"),
     ("import time\ntime.sleep(60)", "timeout"), ("i = 0\nwhile True: i += 1", "cpu_limit"),

@@ -67,7 +67,7 @@ def test_names_of_test_files_are_unique():
 
 
 def test_a_name_stands_for_one_thing():
-    """File names, struct tags and macros. Macros that a file undefines again are for its own tables."""
+    """File names, struct tags and macros. Macros that a file or its table undefines again are for that table."""
     places = {}
     for path in SOURCES:
         where = os.path.relpath(path, ROOT + "/src")
@@ -79,6 +79,10 @@ def test_a_name_stands_for_one_thing():
         found = {"file " + name: where.rsplit(".", 1)[0]}
         found.update(("tag " + tag, where) for tag in re.findall(r"^(?:static )?(?:const )?(?:struct|union|enum) (\w+) \{", text, re.M))
         undefined = set(re.findall(r"^#undef (\w+)", text, re.M))
+        for table in re.findall(r'^#include "([\w/]+\.def)"', text, re.M):
+            if os.path.exists(ROOT + "/src/" + table):
+                with open(ROOT + "/src/" + table) as file:
+                    undefined |= set(re.findall(r"^#undef (\w+)", file.read(), re.M))
         found.update(("macro " + macro, where) for macro in re.findall(r"^# *define (\w+)", text, re.M) if macro not in undefined)
         for thing, place in found.items():
             places.setdefault(thing, set()).add(place)

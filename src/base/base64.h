@@ -7,7 +7,8 @@
 
 void px_base64_encode(struct px_buffer *out, const void *bytes, size_t length);
 
-/* Strict, except that the padding at the end may be missing. Returns 0, or -1 when the text is not base64. */
+/* Decodes. Strict, except that the padding at the end may be missing. Returns 0, or -1 when the text is not
+ * base64. */
 int px_base64_decode(struct px_buffer *out, const char *text, size_t length);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The growing byte string, and what is left of it when memory runs out. */
+/* The byte string that grows, and what it contains after memory has run out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -24,7 +24,7 @@ static inline void px_close_fd(int *fd)
     *fd = -1;
 }
 
-/* Some variables only hold what is to be dropped; clang calls those unused. */
+/* Some variables only hold an object that is freed at the end of the scope; clang would call them unused. */
 #define px_auto(function) __attribute__((cleanup(function), unused))
 #define px_auto_free px_auto(px_free_pointer)
 #define px_auto_fd px_auto(px_close_fd)

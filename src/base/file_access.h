@@ -5,7 +5,7 @@
 #define PX_BASE_FILE_ACCESS_H
 
 enum px_files {
-    PX_FILES_NONE, /* no writable mount, no workspace content */
+    PX_FILES_NONE, /* no writable mount, and no content in the workspace */
     PX_FILES_READ, /* the workspace, read-only */
     PX_FILES_FULL, /* the workspace */
 };

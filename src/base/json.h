@@ -65,8 +65,8 @@ static inline void px_drop_json(json_t **json)
 }
 #define px_auto_json px_auto(px_drop_json)
 
-/* Takes ownership of a copy that jansson made, and checks that no member was left out because there was no
- * memory. NULL for NULL. */
+/* Takes ownership of a copy that jansson made, and checks that no member was left out because there was no memory.
+ * Returns NULL for NULL. */
 static inline json_t *px_json_whole_copy(json_t *copy, const json_t *json)
 {
     if (json_equal(copy, json))
@@ -111,7 +111,7 @@ static inline char *px_json_take_text(json_t *json)
     return text;
 }
 
-/* True if there is no value because there was no memory. Of every other failure jansson tells the reason. */
+/* True if there is no value because there was no memory. For every other failure `problem` has jansson's reason. */
 static inline bool px_json_no_memory(const json_error_t *problem)
 {
     return !*problem->text;
@@ -126,7 +126,7 @@ static inline bool px_json_no_memory(const json_error_t *problem)
 
 struct px_json_feed {
     struct {
-        const char *bytes; /* NULL: the padding */
+        const char *bytes; /* NULL: the string that only fills the buffer */
         size_t left;
     } parts[5];
     size_t at;
@@ -188,7 +188,7 @@ static inline json_t *px_json_loadb(const char *text, size_t length, size_t flag
                                 problem ? problem : &unwanted);
 }
 
-/* NULL of NULL. */
+/* Returns NULL for NULL. */
 static inline json_t *px_json_loads(const char *text, size_t flags, json_error_t *problem)
 {
     if (!text && problem)

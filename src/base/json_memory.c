@@ -25,7 +25,7 @@ static uint64_t weight_of(char c)
     }
 }
 
-/* Or of a word. */
+/* Reads to the end of a number or a word. */
 static bool is_part_of_number(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == 'E' || c == '.' || c == '+' || c == '-';

@@ -39,7 +39,7 @@ void px_json_text_string(struct px_buffer *out, const char *bytes, size_t length
 
 void px_json_text_real(struct px_buffer *out, double value)
 {
-    /* Not by printf(3) of a double: a locale may write a comma. */
+    /* printf(3) of a double is not used: in some locales it writes a comma. */
     int64_t thousandths = (int64_t)(value * 1000 + 0.5);
     int digits = thousandths % 1000 == 0 ? 0 : thousandths % 100 == 0 ? 1 : thousandths % 10 == 0 ? 2 : 3;
     static const int64_t units[] = {1000, 100, 10, 1};

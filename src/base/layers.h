@@ -28,8 +28,8 @@ const struct px_layer_info *px_layer_info(enum px_layer layer);
 /* The layer of a name, or PX_LAYER_COUNT. */
 enum px_layer px_layer_find(const char *name);
 
-/* The name of the tier for containers without user namespaces: it stands for all the layers that can't be had
- * there. Landlock, seccomp, rlimits and the drop of privileges are left. */
+/* The name of the tier for containers without user namespaces. It stands for all the layers that are not available
+ * there. Landlock, seccomp, rlimits and the drop of privileges remain. */
 #define PX_TIER_CONTAINER "container"
 
 /* The layers that a name in `allow_missing` stands for: one layer, or those of PX_TIER_CONTAINER. 0 for an

@@ -40,7 +40,7 @@ enum px_mime px_mime_of(const char *name, size_t length)
     return PX_MIME_BINARY;
 }
 
-/* As JSON's texts have it. */
+/* Counts the characters as JSON writes them. */
 static size_t escaped(const char *data, size_t length)
 {
     static const char shorts[] = "\"\\\b\f\n\r\t";

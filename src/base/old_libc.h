@@ -5,8 +5,9 @@
 #ifndef PX_BASE_OLD_LIBC_H
 #define PX_BASE_OLD_LIBC_H
 
-/* Since glibc 2.32 or 2.34 these are in libc itself, under that version. Before it they were in libdl and libpthread, which
- * every such interpreter has loaded, under the architecture's first version. */
+/* In glibc 2.32 or 2.34 these functions moved to libc itself, with a new symbol version. Before that they were in
+ * libdl and libpthread, which every such interpreter has loaded, with the first symbol version of the
+ * architecture. So the extension asks for that first version. */
 #if defined(__x86_64__)
 #define PX_FIRST_VERSION "GLIBC_2.2.5"
 #elif defined(__aarch64__)

@@ -49,23 +49,23 @@ PX_MUST_USE pid_t px_waitpid(pid_t pid, int *ret_status, int options);
 /* waitid(2), with the resource usage that wait4(2) gives. `usage` may be NULL. */
 PX_MUST_USE int px_waitid(idtype_t type, id_t id, siginfo_t *ret_info, int options, struct rusage *ret_usage);
 
-/* Writes all of them; returns 0, or -1 with errno. */
+/* Fills `bytes` with random bytes. Returns 0, or -1 with errno. */
 PX_MUST_USE int px_random_bytes(void *bytes, size_t length);
 
-/* The whole time. */
+/* Sleeps for the whole time, however many signals arrive. */
 void px_sleep_ns(int64_t ns);
 
 PX_MUST_USE int px_ppoll_or_signal(struct pollfd *fds, nfds_t count, const sigset_t *mask);
 PX_MUST_USE ssize_t px_write_or_signal(int fd, const void *bytes, size_t length);
 
-/* Inline, so that only the rooms that have threads need it. It has no other failure. */
+/* Inline, so that only the rooms that have threads need it. EINTR is the only failure of sem_wait(3) here. */
 static inline void px_sem_wait(sem_t *semaphore)
 {
     while (sem_wait(semaphore) < 0)
         ;
 }
 
-/* 0, or -1 with EINTR. */
+/* Returns 0, or -1 with EINTR. */
 PX_MUST_USE static inline int px_sem_wait_or_signal(sem_t *semaphore)
 {
     return sem_wait(semaphore);

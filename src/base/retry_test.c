@@ -82,7 +82,7 @@ static void test_calls_have_a_result(void **state)
     close(ends[1]);
 }
 
-/* Nothing was asked to end before the signal came. */
+/* No wait was asked to end before the signal came. */
 static void test_a_signal_can_be_meant(void **state)
 {
     (void)state;

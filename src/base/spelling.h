@@ -10,7 +10,7 @@
  * equal, and so do '-' and '_'. */
 struct px_spelling {
     const char *wanted;
-    const char *best; /* NULL while none is near */
+    const char *best; /* NULL until a similar name was found */
     size_t distance;
 };
 

@@ -14,7 +14,7 @@
 static const struct {
     const char *bytes;
     size_t offset;        /* of the first bad byte; SIZE_MAX when it is valid */
-    const char *repaired; /* as Python's errors="replace" gives it */
+    const char *repaired; /* the same result as Python's errors="replace" */
 } samples[] = {
     {"", SIZE_MAX, ""},
     {"abc", SIZE_MAX, "abc"},
@@ -86,7 +86,7 @@ static void test_truncate(void **state)
     const size_t expected[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
     for (size_t limit = 0; limit < PX_COUNT(expected); limit++)
         assert_int_equal(px_utf8_truncate(text, sizeof text - 1, limit), expected[limit]);
-    /* Not inside any sequence: nothing is gained by cutting more. */
+    /* The end is not inside a sequence, so cutting more would be wrong. */
     assert_int_equal(px_utf8_truncate("a\x80\x80", 3, 1), 1);
     assert_int_equal(px_utf8_truncate("\x80\x80\x80\x80\x80", 5, 4), 4);
     assert_int_equal(px_utf8_truncate("\xC3\xA9\x80", 3, 2), 2);
@@ -118,7 +118,7 @@ static void test_incomplete_tail(void **state)
         assert_int_equal(px_utf8_incomplete_tail(rows[i].bytes, strlen(rows[i].bytes)), rows[i].tail);
 }
 
-/* Whatever is cut where, prefix and rest repaired apart are as good as the whole. */
+/* Wherever a text is cut, its two parts repaired separately are the same as the whole text repaired. */
 static void test_cut_anywhere(void **state)
 {
     (void)state;

@@ -14,7 +14,7 @@
 #include "base/retry.h"
 #include "executor/executor.h"
 
-#define FIRST_PAUSE_NS 3000000 /* as many as `pyexec bench` gives its pool */
+#define FIRST_PAUSE_NS 3000000 /* `pyexec bench` gives its pool as many */
 
 static int ascending(const void *a, const void *b)
 {
@@ -81,7 +81,7 @@ static int measure_repeated(pyexec_executor *executor, struct px_zygote_group *k
     return 0;
 }
 
-/* Each message goes to a child of its own, which has already waited for some time. */
+/* Each message goes to another child, which has already waited for some time. */
 static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind, double *us, size_t count,
                          pyexec_error *error)
 {
@@ -99,7 +99,7 @@ static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind
 static int measure(pyexec_executor *executor, struct px_zygote_group *kind, json_t *report, double *us, size_t count,
                    pyexec_error *error)
 {
-    size_t firsts = (count + 4) / 5; /* they take long */
+    size_t firsts = (count + 4) / 5; /* these take long */
     if (measure_clone(kind, PX_CLONE_BASELINE, us, count, error) < 0)
         return -1;
     px_json_set(report, "clone", percentiles(us, count));

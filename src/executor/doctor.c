@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this machine offers. Every layer is tried by starting a sandbox in which all of them are optional, and
- * by one attempt per layer to escape from inside. */
+/* Finds out what this machine offers. Every layer is tried: a sandbox is started in which all layers are optional,
+ * and for each layer there is an attempt to escape from inside. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -28,7 +28,7 @@ struct doctor {
     bool python_ok;
 };
 
-/* Attempts to escape, run with the import whitelist off. Each prints "held", or what it got; if the sandbox
+/* Attempts to escape, which run with the import whitelist off. Each prints "held", or what it got. If the sandbox
  * ends the run, the layer held too. PID is a process of the host, NAME the host's name. */
 static const struct {
     enum px_layer layer;
@@ -137,7 +137,7 @@ static void report_layers(struct doctor *doctor, const char *why)
     px_json_set(doctor->report, "layers", layers);
 }
 
-/* What scripts can read because of a .pth file or an editable install. */
+/* Finds what scripts can read because of a .pth file or an editable install. */
 static void report_importable(json_t *facts, const struct px_zygote_ready *ready)
 {
     struct px_buffer px_auto_buffer text = {0};
@@ -151,7 +151,7 @@ static void report_importable(json_t *facts, const struct px_zygote_ready *ready
     px_json_set(facts, "importable_more", json_integer(ready->importable_more));
 }
 
-/* Starts a launcher and a zygote with every layer optional, to see which layers there are. */
+/* Starts a launcher and a zygote with every layer optional, to see which layers work. */
 static int try_layers(struct doctor *doctor, const struct px_policy *policy, const struct px_host *host,
                       const char *python, pyexec_error *error)
 {

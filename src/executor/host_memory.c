@@ -10,7 +10,7 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
-/* The number of kB after a name, in bytes. UINT64_MAX: the name is not there. */
+/* Returns the number of kB after a name, in bytes; UINT64_MAX when the name is not there. */
 static uint64_t kilobytes_after(const char *text, const char *name)
 {
     const char *at = strstr(text, name);
@@ -22,11 +22,12 @@ static uint64_t read_number(const char *folder, const char *file)
     char path[640], text[64];
     snprintf(path, sizeof path, "%s/%s", folder, file);
     if (px_read_small_file(AT_FDCWD, path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
-        return UINT64_MAX; /* "max" among them */
+        return UINT64_MAX; /* the file says "max" when there is no limit */
     return strtoull(text, NULL, 10);
 }
 
-/* Memory of cached files that were not used for a while: the kernel frees it before the limit is reached. */
+/* Memory of cached files that were not used for some time. The kernel frees it before the limit is reached, so it
+ * counts as available. */
 static uint64_t read_reclaimable(const char *folder)
 {
     char path[640], text[4096];
@@ -51,7 +52,7 @@ static void apply_cgroup(const char *folder, struct px_host_memory *memory)
         memory->available_bytes = available;
 }
 
-/* Applies the limits of the own cgroup and of all above it that this process's cgroup namespace shows. */
+/* Applies the limits of this process's cgroup and of all cgroups above it that its cgroup namespace shows. */
 static void apply_cgroups(struct px_host_memory *memory)
 {
     char text[1024], folder[512];

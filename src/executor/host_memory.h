@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memory that this process may use: that of the machine, or of a cgroup above the process if it is less. */
+/* The memory that this process may use: that of the machine, or that of a cgroup above the process if it is less. */
 #ifndef PX_EXECUTOR_HOST_MEMORY_H
 #define PX_EXECUTOR_HOST_MEMORY_H
 

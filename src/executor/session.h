@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions. Their first call makes them; a TTL, eviction, closing or the death of their process ends them. One
- * monitor thread, which the first session starts, keeps the timers, notices deaths, and reads what the threads
- * of idle sessions write. While nothing happens, it uses no CPU. */
+/* Sessions. The first call of a session makes it; a TTL, eviction, closing or the death of its process ends it.
+ * One monitor thread, which the first session starts, has the timers, notices deaths, and reads what the threads
+ * of idle sessions write. It uses no CPU while nothing happens. */
 #ifndef PX_EXECUTOR_SESSION_H
 #define PX_EXECUTOR_SESSION_H
 
@@ -11,7 +11,7 @@
 
 struct px_sessions;
 
-/* Closes all; calls must have returned. */
+/* Closes all sessions. All calls must have returned. */
 void px_sessions_free(struct px_sessions *sessions);
 
 #endif

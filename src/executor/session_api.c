@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking at sessions, stopping them, and their files. */
+/* Listing and stopping sessions, and their files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -58,7 +58,7 @@ void pyexec_session_close_all(pyexec_executor *executor)
     pthread_mutex_unlock(&sessions->lock);
 }
 
-/* Takes the text. */
+/* Takes ownership of the text. */
 static int hand_out(struct px_buffer *text, char **ret, pyexec_error *error)
 {
     char *taken = px_buffer_take(text);
@@ -105,7 +105,7 @@ const pyexec_session_info *pyexec_session_list_get(const pyexec_session_list *li
     return index < list->count ? &list->items[index] : NULL;
 }
 
-/* Call with the lock. */
+/* The caller holds the lock. */
 static int describe(const struct px_session *session, bool alone, struct pyexec_session_info *ret, pyexec_error *error)
 {
     int64_t now = px_now_ns();
@@ -125,7 +125,7 @@ static int describe(const struct px_session *session, bool alone, struct pyexec_
     return alone ? px_policy_copy(&ret->policy, &session->policy, error) : 0;
 }
 
-/* Stops the given session, or all if it is NULL. Call it with the lock held. */
+/* Stops the given session, or all sessions if it is NULL. The caller holds the lock. */
 static int describe_all(const struct px_sessions *sessions, const struct px_session *only, pyexec_session_list *ret,
                         pyexec_error *error)
 {

@@ -23,7 +23,7 @@ static const char *principal_of(const struct px_session *session, char name[128]
     return name;
 }
 
-/* Opens the folder in which the session's folder is made. Call it with folders_lock held, so that nobody
+/* Opens the folder in which the session's folder is made. The caller holds folders_lock, so that no other thread
  * removes it before that. */
 static int open_parent(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
@@ -90,8 +90,8 @@ static bool has_quota(const struct px_session *session)
     return session->host_root >= 0 && session->child.workspace >= 0 && session->policy.workspace_bytes;
 }
 
-/* How many bytes the files have, and what is left of the quota. Files that can't be counted (too deep, or among
- * too many entries) may have any size, so nothing is left then. */
+/* Counts the bytes of the files and what is left of the quota. Files that can't be counted (too deep, or among too
+ * many entries) may have any size, so nothing is left then. */
 static int measure(const struct px_session *session, uint64_t *ret_used, uint64_t *ret_room, bool *ret_uncounted,
                    pyexec_error *error)
 {
@@ -138,11 +138,11 @@ bool px_session_keep_quota(struct px_session *session, pyexec_result *result)
         px_child_let_files_grow(&session->child, !session->full);
     if (session->full)
         px_run_status_workspace_full(result);
-    /* The session was told that it is full. If its files can't be counted, they may have grown. */
+    /* The session was told that its folder is full. If its files can't be counted, they may have grown since. */
     return !(was_full && session->full && (grown || uncounted));
 }
 
-/* Removes the principal's folder if pyexec made it and the last session in it is gone. */
+/* Removes the principal's folder if pyexec made it and its last session is gone. */
 static void remove_parent(struct px_sessions *sessions, const struct px_session *session)
 {
     char name[128];

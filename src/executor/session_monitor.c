@@ -39,9 +39,9 @@ static int64_t expiry(const struct px_session_config *config, const struct px_se
     return when;
 }
 
-/* Between calls, the threads of a session may use as much CPU time as one call. A session that shows no threads
- * may still run: its last result can be forged, and be sent in the middle of the script. So the kernel watches
- * each session with a timer on the CPU clock of its process, which costs nothing while the session is idle. */
+/* Between calls, the threads of a session may use as much CPU time as one call. A session that reports no threads
+ * may still run: it can forge its last result and send it in the middle of the script. So each session has a timer
+ * on the CPU clock of its process, which the kernel checks at no cost while the session is idle. */
 static bool keeps_cpu(const struct px_session *session)
 {
     return session->cpu_timed && session->state == PX_SESSION_IDLE && session->policy.cpu_time_seconds != PX_NONE;
@@ -63,7 +63,7 @@ static void check_cpu(struct px_sessions *sessions)
     }
 }
 
-/* Ends the sessions that have expired, and returns when the next one does. Call it with the lock held. */
+/* Ends the sessions that have expired, and returns when the next one expires. The caller holds the lock. */
 static int64_t expire(struct px_sessions *sessions)
 {
     const struct px_session_config *config = &sessions->executor->session_config;
@@ -81,8 +81,8 @@ static int64_t expire(struct px_sessions *sessions)
     return next;
 }
 
-/* What the threads of an idle session write is dropped; when its process ends, the session ends. If a call has
- * the session, the call looks after this itself. */
+/* Drops what the threads of an idle session write, and ends the session when its process has ended. During a call,
+ * the call does this itself. */
 static void look_after(struct px_sessions *sessions, struct px_session *session)
 {
     if (session->state != PX_SESSION_IDLE)
@@ -92,9 +92,9 @@ static void look_after(struct px_sessions *sessions, struct px_session *session)
         px_session_end(sessions, session, PX_END_KILLED, false);
 }
 
-/* Call it with the lock held. Whatever ends a session removes it from the epoll set under the lock, so that an
- * event that is read under the lock belongs to a session that lives. One event at a time, because each may end
- * a session. */
+/* The caller holds the lock. A session that ends is removed from the epoll set under the lock, so an event that is
+ * read under the lock belongs to a session that lives. Events are read one at a time, because each may end a
+ * session. */
 static void take_events(struct px_sessions *sessions)
 {
     struct epoll_event event;
@@ -151,8 +151,8 @@ static void watch_output(struct px_sessions *sessions, struct px_session *sessio
     session->output_watched = on;
 }
 
-/* The process is watched from its first call to its end, by edge: while a call has the session, the call sees
- * its end. The streams are watched only while threads can write to them. */
+/* The process is watched from its first call to its end. The watch is edge-triggered, because during a call the
+ * call itself notices the end. The streams are watched only while threads can write to them. */
 void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *session)
 {
     if (!session->watched)
@@ -166,14 +166,14 @@ void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *se
     }
     int64_t when = expiry(&sessions->executor->session_config, session);
     uint64_t one = 1;
-    /* EAGAIN: it is awake already. */
+    /* EAGAIN means that the thread is already being woken. */
     if (when < sessions->sleeps_until && px_write(sessions->wake, &one, sizeof one) > 0)
         sessions->sleeps_until = when;
 }
 
 /* The timer sends its signal to the monitor's thread, which blocks it and reads it from a descriptor
- * (timer_create(2), signalfd(2)): it is pending nowhere else, and no handler is changed. The timer's memory is
- * allocated here, so that starting it can't fail. */
+ * (timer_create(2), signalfd(2)). So no other thread gets it, and no handler is changed. The timer's memory is
+ * allocated here, so that starting the timer can't fail. */
 int px_session_monitor_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL_CPU};
@@ -213,7 +213,7 @@ int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error)
     sem_init(&sessions->monitor_ready, 0, 0);
     sessions->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sessions->epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN}; /* of no session */
+    struct epoll_event event = {.events = EPOLLIN}; /* not an event of a session */
     if (sessions->signals < 0 || sessions->wake < 0 || sessions->epoll < 0 ||
         epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, sessions->wake, &event) < 0)
         return px_error_exhausted(error, errno, "can't make an epoll descriptor");
@@ -232,7 +232,7 @@ void px_session_monitor_stop(struct px_sessions *sessions)
         pthread_mutex_lock(&sessions->lock);
         sessions->stopping = true;
         pthread_mutex_unlock(&sessions->lock);
-        /* EAGAIN: it is awake already. */
+        /* EAGAIN means that the thread is already being woken. */
         (void)!px_write(sessions->wake, &one, sizeof one);
         pthread_join(sessions->monitor, NULL);
     }

@@ -33,33 +33,33 @@ enum px_session_end px_session_end_find(const char *name);
 
 struct px_session {
     struct px_session *next, *previous; /* ordered by last use, the oldest first; only sessions that live */
-    struct px_session *next_in_bucket;  /* of the table */
-    char *key;                          /* "PRINCIPAL/ID", or the id */
-    const char *id;                     /* inside of key */
+    struct px_session *next_in_bucket;  /* links of the table */
+    char *key;                          /* "PRINCIPAL/ID", or only the id */
+    const char *id;                     /* the id inside of `key` */
     char *history_key;                  /* a copy of the key, for the history of ended sessions */
     struct px_policy policy;
     struct px_zygote_group *kind; /* held while the session lives */
     struct px_child child;
     enum px_session_process process;
-    int files;     /* the child's workspace, for threads other than its call's; or -1; changed with the lock held */
+    int files;     /* the child's workspace, for other threads than the one of its call; or -1; the lock protects it */
     int host_root; /* workspace_root, or the principal's folder in it; or -1 */
     uint64_t used_bytes; /* size of the files in a folder below workspace_root, at the last measurement */
-    bool full;           /* they have reached the quota and must not grow */
+    bool full;           /* the files have reached the quota and must not grow */
     bool own_folder;     /* pyexec made it in workspace_root, and removes it at the end */
     char workspace_path[PX_WORKSPACE_PATH_MAX];
     int64_t created_ns, used_ns;
-    _Atomic uint64_t calls; /* its call counts; whoever lists sessions reads it */
+    _Atomic uint64_t calls; /* this call is counted; other threads that list sessions read the number */
     bool threads_left;      /* its threads run between calls */
     int64_t idle_cpu_ns;    /* CPU time used when its last call ended */
     bool cpu_timed;         /* it has the timer that limits its CPU time while idle */
     timer_t cpu_timer;
-    enum px_session_end restarted; /* why the session before it ended */
+    enum px_session_end restarted; /* why the session with this key before it ended */
     bool watched, output_watched;  /* watched by the session monitor: the process, its streams */
 
     unsigned references; /* calls that use or wait for it */
     uint64_t next_ticket, serving;
     enum px_session_state state;
-    enum px_session_end end; /* why, once it is over */
+    enum px_session_end end; /* the reason, once the session has ended */
     pyexec_request *running;
     pthread_cond_t changed;
 };
@@ -72,7 +72,7 @@ struct px_sessions {
     struct px_session *buckets[PX_SESSION_BUCKETS]; /* the table of live ones, by the hash of the key */
     struct px_session *oldest, *newest;
     size_t count;
-    bool refusing;           /* no new ones are made */
+    bool refusing;           /* no new sessions are made */
     pyexec_session_fn watch; /* called when a session begins or ends, with the lock held; or NULL */
     void *watch_data;
     json_t *most;  /* the max_count of principals that have their own, by name */
@@ -90,72 +90,72 @@ struct px_sessions {
     json_t *folders;              /* the names of the folders that pyexec made, as keys */
 };
 
-/* The id in a key. */
+/* Returns the id in a key. */
 static inline const char *px_session_id(const char *key)
 {
     const char *slash = strchr(key, '/');
     return slash ? slash + 1 : key;
 }
 
-/* The principal as a JSON string, or null. */
+/* Returns the principal as a JSON string, or null. */
 json_t *px_session_principal(const struct px_session *session);
 
-/* Call it with the lock held. Takes the session out of the table. If a call has it, it ends after that call;
- * `cancel` ends the call early. */
+/* The caller holds the lock. Takes the session out of the table. During a call it ends after that call; `cancel`
+ * ends the call early. */
 void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel);
 
-/* Checks that it can be the key of a session: an id, or with principals PRINCIPAL/ID. Returns 0, or -1 with
+/* Checks whether this can be the key of a session: an id, or with principals PRINCIPAL/ID. Returns 0, or -1 with
  * invalid_request. */
 int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error);
 
-/* When its hard TTL ends; INT64_MAX: never. */
+/* Returns when its hard TTL ends; INT64_MAX: never. */
 int64_t px_session_hard_end(const struct px_sessions *sessions, const struct px_session *session);
 
-/* The executor's table of sessions, made at the first use. */
+/* Returns the executor's table of sessions. It is made at the first use. */
 struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *error);
 
 #define PX_HISTORY_MAX 10000 /* how many ended sessions are remembered; docs/rpc.md promises it */
 
-/* The live session of a key, or NULL. */
+/* Returns the live session of a key, or NULL. */
 struct px_session *px_session_look_up(const struct px_sessions *sessions, const char *key);
 
-/* Puts the session into the tables. The memory for noting its end is allocated here. Returns 0, or -1 when
- * there is no memory. */
+/* Puts the session into the tables. The memory to record its end is allocated here. Returns 0, or -1 when there is
+ * no memory. */
 int px_session_list(struct px_sessions *sessions, struct px_session *session);
 
-/* Takes it out of the table of live sessions, after px_session_remember() has noted why. */
+/* Takes it out of the table of live sessions, after px_session_remember() has recorded why. */
 void px_session_unlist(struct px_sessions *sessions, const struct px_session *session);
 
-/* Notes why it ended; allocates nothing. A live session keeps its entry. */
+/* Records why the session ended; allocates nothing. A live session with this key keeps its entry. */
 void px_session_remember(struct px_sessions *sessions, struct px_session *session, enum px_session_end why);
 
-/* Notes the end of a session that was not in this executor. Does nothing for a live one. Returns 0, or -1 when
- * there is no memory. */
+/* Records the end of a session that was not in this executor. Does nothing for a live session. Returns 0, or -1
+ * when there is no memory. */
 int px_session_remember_other(struct px_sessions *sessions, const char *key, enum px_session_end why);
 
-/* Call with the lock held; NULL with session_not_found. */
+/* Returns the session, or NULL with session_not_found. The caller holds the lock. */
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error);
 
-/* Makes the session's folder below workspace_root, with its principal's. With `ret_mount` it is opened and
- * mounted too; without it, *ret_folder stays as it is (session_folder.c). */
+/* Makes the session's folder below workspace_root, and its principal's. If `ret_mount` is not NULL, the folder is
+ * also opened and mounted; otherwise *ret_folder does not change (session_folder.c). */
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
                            pyexec_error *error);
-/* Called before a call: refuses its files if they do not fit into the folder, and lets the script's files grow
- * again if some were deleted. */
+/* Called before a call. Refuses the request's files if they do not fit into the folder. Lets the script's files
+ * grow again if some were deleted. */
 int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error);
-/* Called after a call. If the kernel enforces no quota, a script may have written more; then its files must not
- * grow any more. False: they were at the quota before, and have still grown. */
+/* Called after a call. If the kernel enforces no quota, a script may have written too much; then its files must
+ * not grow any more. Returns false when they were at the quota before and have grown all the same. */
 bool px_session_keep_quota(struct px_session *session, pyexec_result *result);
 
-/* Removes what pyexec made. The session's process must be gone. */
+/* Removes the folders that pyexec made. The session's process must be gone. */
 void px_session_remove_folder(struct px_sessions *sessions, struct px_session *session);
 
-/* the monitor thread (session_monitor.c): timers, deaths, output of idle sessions. */
+/* The monitor thread (session_monitor.c): timers, deaths, output of idle sessions. */
 int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error);
 void px_session_monitor_stop(struct px_sessions *sessions);
-/* Makes the timer for the process's CPU time, before the process has anything to do. */
+/* Makes the timer for the process's CPU time, before the process does any work. */
 int px_session_monitor_time(struct px_sessions *sessions, struct px_session *session, pyexec_error *error);
-/* Call these with the lock held: when a call has ended and the process lives; when a call begins; when the
+/* The caller holds the lock. Call these when a call has ended and the process lives; when a call begins; when the
  * session ends. */
 void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *session);
 void px_session_monitor_busy(struct px_sessions *sessions, struct px_session *session);

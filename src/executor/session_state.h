@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The states of a session, and the one function that says which follows which.
+/* The states of a session, and the one function that says which state follows which.
  *
  *                 enter                    end
  *   IDLE ────────────────────▶ BUSY ───────────────▶ ENDING
@@ -9,7 +9,7 @@
  *     └─────────────────────────────────────────────▶ ENDED
  *                          end
  *
- * A session that ends is gone from the table at once; one that a call has (ENDING) is freed after the call. */
+ * A session that ends leaves the table at once. A session that a call has (ENDING) is freed after the call. */
 #ifndef PX_EXECUTOR_SESSION_STATE_H
 #define PX_EXECUTOR_SESSION_STATE_H
 
@@ -18,17 +18,17 @@
 enum px_session_state {
     PX_SESSION_IDLE,   /* in the table; no call has it */
     PX_SESSION_BUSY,   /* in the table; a call has it */
-    PX_SESSION_ENDING, /* gone from the table; its last call has it */
-    PX_SESSION_ENDED,  /* gone from the table */
+    PX_SESSION_ENDING, /* not in the table; its last call has it */
+    PX_SESSION_ENDED,  /* not in the table */
 };
 
 enum px_session_event {
-    PX_SESSION_ENTER, /* it is a call's turn */
-    PX_SESSION_LEAVE, /* the call is over */
+    PX_SESSION_ENTER, /* a call begins */
+    PX_SESSION_LEAVE, /* the call has ended */
     PX_SESSION_END,   /* a TTL, eviction, closing, or the death of its process; a second time it does nothing */
 };
 
-/* Changes the state. False if the event can't happen in this state; then nothing changes. */
+/* Changes the state. Returns false if the event can't happen in this state; then nothing changes. */
 bool px_session_state_change(enum px_session_state *state, enum px_session_event event);
 
 static inline bool px_session_state_has_call(enum px_session_state state)
@@ -41,12 +41,12 @@ static inline bool px_session_state_is_over(enum px_session_state state)
     return state == PX_SESSION_ENDING || state == PX_SESSION_ENDED;
 }
 
-/* How far its process is; it never goes back. */
+/* How far its process is. It never goes back. */
 enum px_session_process {
     PX_SESSION_NO_PROCESS,
-    PX_SESSION_STARTED, /* it is there */
-    PX_SESSION_LOCKED,  /* and it has said that its sandbox is complete */
-    PX_SESSION_CALLED,  /* and it has had a call, so it knows the policy's imports */
+    PX_SESSION_STARTED, /* the process exists */
+    PX_SESSION_LOCKED,  /* and has said that its sandbox is complete */
+    PX_SESSION_CALLED,  /* and has had a call, so it knows the policy's imports */
 };
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of sessions, the table of live ones, and what is remembered of ended ones. */
+/* Keys of sessions, the table of live sessions, and what is remembered about ended ones. */
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -57,8 +57,8 @@ int px_session_check_key(const pyexec_executor *executor, const char *key, pyexe
 
 /* ---- The table; call with the lock held ---- */
 
-/* FNV-1a. Each session has a process, so there are never so many that keys chosen for one bucket would cost
- * much. */
+/* FNV-1a. Each session has a process, so there are never so many that keys which all fall into one bucket would
+ * cost much. */
 static size_t bucket_of(const char *key)
 {
     uint32_t hash = 2166136261u;
@@ -95,7 +95,7 @@ int px_session_list(struct px_sessions *sessions, struct px_session *session)
     return 0;
 }
 
-/* Removes the oldest entry of the history to make room. Takes ownership of the key. */
+/* Removes the oldest entry of the history to make room for another. Takes ownership of the key. */
 static void add_to_history(struct px_sessions *sessions, char *key)
 {
     char **slot = &sessions->history[sessions->history_next];
@@ -126,7 +126,7 @@ void px_session_remember(struct px_sessions *sessions, struct px_session *sessio
         sessions->watch(sessions->watch_data, session->key, px_session_end_name(why));
 }
 
-/* ---- For servers whose executors follow one another ---- */
+/* ---- For a server that restarts with a new executor ---- */
 
 int pyexec_executor_watch_sessions(pyexec_executor *executor, pyexec_session_fn fn, void *userdata, pyexec_error *error)
 {

@@ -18,7 +18,7 @@ void px_count_result(struct px_counters *counters, const pyexec_result *result)
         px_count(&counters->denials[result->claims.denials[i].layer], 1);
 }
 
-/* Where the numbers go: the function given to pyexec_stats(). */
+/* The function given to pyexec_stats(), which gets each number. */
 struct sink {
     pyexec_stat_fn put;
     void *userdata;
@@ -111,7 +111,7 @@ int pyexec_stats(pyexec_executor *executor, pyexec_stat_fn fn, void *userdata, p
     return visit(executor, &(struct sink){fn, userdata}, &missing, error);
 }
 
-/* pyexec_stat_fn: of several things an object. */
+/* A pyexec_stat_fn that puts the numbers into a JSON object. */
 static void add_member(void *userdata, const char *key, const char *thing, uint64_t value)
 {
     json_t *stats = userdata, *number = json_integer((json_int_t)value);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Walks through the message without recursion. Names and the id are kept as positions in it. */
+/* Walks through a message without recursion. Names and the id are kept as positions in the message. */
 #include "jsonrpc/json_diagnose.h"
 
 #include <stdbool.h>
@@ -20,12 +20,12 @@ struct span {
 
 struct json_walk {
     const char *at, *end;
-    const char *stop; /* where jansson gave up */
+    const char *stop; /* the position at which jansson stopped */
     size_t depth;
-    char shallow[256];                   /* '{' or '[' for each level; up to here no memory is allocated */
-    struct px_buffer deep;               /* of the levels below */
-    struct span names[JSON_NAMES_MAX];   /* the keys that lead here */
-    struct span culprit[JSON_NAMES_MAX]; /* the names on the way to `stop` */
+    char shallow[256];                   /* '{' or '[' for each of the first levels; needs no allocation */
+    struct px_buffer deep;               /* the same for deeper levels */
+    struct span names[JSON_NAMES_MAX];   /* the keys that lead to this position */
+    struct span culprit[JSON_NAMES_MAX]; /* the keys that lead to `stop` */
     size_t culprit_depth;
     struct span id;
     unsigned ids;
@@ -116,7 +116,7 @@ static char innermost(const struct json_walk *walk)
                                                : walk->deep.data[walk->depth - sizeof walk->shallow - 1];
 }
 
-/* A key and its colon. */
+/* Reads a key and its colon. */
 static bool take_key(struct json_walk *walk)
 {
     peek(walk);
@@ -152,7 +152,7 @@ static bool same(const struct span *span, const char *text)
     return span->length == strlen(text) && memcmp(span->start, text, span->length) == 0;
 }
 
-/* A string, a number or a word. */
+/* Reads a string, a number or a word. */
 static bool take_scalar(struct json_walk *walk)
 {
     bool is_id = walk->depth == 1 && innermost(walk) == '{' && same(&walk->names[0], "id");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages that jansson refuses. Some of them are correct JSON by RFC 8259: lone surrogates, numbers out of
- * range, NUL in a key, a key that is there twice, deep nesting. They have an id, so they can be answered, and
- * the answer names the bad value. Otherwise a client would wait for an answer that never comes. */
+/* Messages that jansson refuses. Some of them are valid JSON by RFC 8259: lone surrogates, numbers out of range,
+ * NUL in a key, a key that occurs twice, deep nesting. Such a message has an id, so it gets an answer that names
+ * the bad value. Otherwise the client would wait for an answer that never comes. */
 #ifndef PX_JSONRPC_JSON_DIAGNOSE_H
 #define PX_JSONRPC_JSON_DIAGNOSE_H
 
@@ -23,16 +23,16 @@ enum {
 /* Writes an id as text. Two ids are the same if their texts are. */
 #define PX_RPC_ID_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
 
-/* Returns 0 with *ret_id (the JSON of the id) and an error for the answer; otherwise a code of JSON-RPC, for an
- * answer without an id and with the problem's text. */
+/* Finds the reason. Returns 0 with *ret_id (the JSON of the id) and `error` for the answer. Otherwise returns an
+ * error code of JSON-RPC, for an answer without an id and with the problem's text. */
 int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem, struct px_buffer *ret_id,
                              pyexec_error *error);
 
-/* The JSON of the id inside the message, or "null" if there is none. For an answer when there is no memory. The
- * message may be cut off at its end. */
+/* Finds the JSON of the id inside the message, or "null" if there is none. For an answer when there is no memory.
+ * The message may be incomplete. */
 size_t px_json_diagnose_find_id(const char *message, size_t length, const char **ret_start);
 
-/* This answer is sent in parts: the head, the id, and the protocol's tail. */
+/* The answer is sent in three parts: the head, the id, and the tail of the protocol. So it needs no memory. */
 #define PX_RPC_LOST_HEAD "{\"jsonrpc\":\"2.0\",\"id\":"
 #define PX_RPC_LOST_TAIL \
     ",\"error\":{\"code\":-32000,\"message\":\"can't allocate memory\",\"data\":{\"code\":\"internal\"," \

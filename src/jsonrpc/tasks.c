@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 
-#define WORKS_MAX 1024 /* more than a queue of the default length holds */
+#define WORKS_MAX 1024 /* more than the default queue can hold */
 #define STACK_BYTES (512u << 10)
 
 void px_tasks_init(struct px_tasks *tasks)
@@ -32,7 +32,7 @@ static void *serve(void *argument)
     *at = task->next;
     pthread_mutex_unlock(&tasks->lock);
     release(task);
-    /* When the count is 0, the owner may be freed at any moment. */
+    /* After the count has become 0, the owner may be freed at any moment. */
     pthread_mutex_lock(&tasks->lock);
     tasks->count--;
     pthread_cond_broadcast(&tasks->changed);
@@ -49,7 +49,8 @@ void px_task_arrived(void *data)
     pthread_mutex_unlock(&task->tasks->lock);
 }
 
-/* Messages are handled in the order in which they arrive, and so are the calls of a session. */
+/* True while the task has not got its place among the calls of its session. Until then the next message must wait,
+ * so that the calls of a session keep their order. */
 static bool on_its_way(const struct px_tasks *tasks, const struct px_task *wanted)
 {
     for (const struct px_task *task = tasks->first; task; task = task->next)

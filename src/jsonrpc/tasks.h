@@ -11,20 +11,20 @@
 
 struct px_tasks;
 
-/* One of them; it is a member of its owner's struct. */
+/* One task. It is a member of its owner's struct. */
 struct px_task {
     struct px_task *next;
     struct px_tasks *tasks;
-    void (*run)(struct px_task *task);    /* called on its thread, and does all the work */
-    void (*cancel)(struct px_task *task); /* from another: ends soon */
-    void (*free)(struct px_task *task);   /* called after `run`, when it is no longer in the list */
-    bool in_order;                        /* no other task is started before px_task_arrived() */
+    void (*run)(struct px_task *task);    /* called on the task's thread, and does all the work */
+    void (*cancel)(struct px_task *task); /* called from another thread; makes the task end soon */
+    void (*free)(struct px_task *task);   /* called after `run`, when the task is no longer in the list */
+    bool in_order;                        /* no other task is started before px_task_arrived() is called for this one */
     bool arrived;
 };
 
 struct px_tasks {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* signalled when one has ended, or when what its owner waits for has happened */
+    pthread_cond_t changed; /* signalled when a task has ended, or when its owner waits for another event */
     struct px_task *first;  /* protected by lock, and so are the tasks in it */
     size_t count;
 };
@@ -32,17 +32,17 @@ struct px_tasks {
 void px_tasks_init(struct px_tasks *tasks);
 void px_tasks_done(struct px_tasks *tasks);
 
-/* Starts it; always called from the same thread. Fails with `overloaded` when too many are in progress or no
- * thread can be started; then the caller still owns it. */
+/* Starts the task; always called from the same thread. Fails with `overloaded` when too many tasks are in progress
+ * or no thread can be started; then the caller still owns the task. */
 int px_tasks_start(struct px_tasks *tasks, struct px_task *task, pyexec_error *error);
 
 /* Says that the task has its place among the calls of its session, or needs none. */
 void px_task_arrived(void *task);
 
-/* True when none is in progress: each has ended and sent its response. */
+/* True when no task is in progress: each has ended and sent its response. */
 bool px_tasks_idle(struct px_tasks *tasks);
 
-/* Cancels all and waits for them. */
+/* Cancels all tasks and waits for them. */
 void px_tasks_stop(struct px_tasks *tasks);
 
 #endif

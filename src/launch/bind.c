@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host names a folder by path, device and inode. The mount is made in this process because open_tree(2)
- * clones only mounts of the caller's own mount namespace, and an ordinary user may do so only in a namespace of
- * their own. */
+/* Makes mounts of host folders. The host names a folder by path, device and inode. The mount is made in this
+ * process because open_tree(2) clones only mounts of the caller's own mount namespace, and an ordinary user may do
+ * that only in a namespace of their own. */
 #include "launch/bind.h"
 
 #include <errno.h>
@@ -23,8 +23,8 @@
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
 
-/* A user namespace that maps the id of the folder's owner to that of the run, for an idmapped mount
- * (mount_setattr(2)). Its only process ends at once; the descriptor keeps the namespace. */
+/* Makes a user namespace that maps the id of the folder's owner to the id of the run, for an idmapped mount
+ * (mount_setattr(2)). Its only process ends at once; the descriptor keeps the namespace alive. */
 static int id_map_namespace(const struct stat *owner, const struct px_launch_start *start)
 {
     char process[24], uid_map[64], gid_map[64], path[32];
@@ -86,7 +86,7 @@ static int bind_folder(const struct px_launch_bind *request, bool privileged, co
         attributes |= MOUNT_ATTR_RDONLY;
     if (px_mount_restrict(mount, attributes, false) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't restrict the mount of '%s'", request->path);
-    /* Since Linux 5.14. Before it the attribute is EINVAL and links are followed, but only inside the sandbox's
+    /* Needs Linux 5.14. Before it the attribute gives EINVAL and links are followed, but only inside the sandbox's
      * own root. */
     px_mount_restrict(mount, MOUNT_ATTR_NOSYMFOLLOW, false);
     if (privileged && id_map(mount, &status, start) < 0)

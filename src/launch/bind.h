@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mounts of host folders that are not attached anywhere yet, made by a process that still sees the host's
- * files. */
+/* Mounts of host folders that are not attached anywhere yet. A process that still sees the host's files makes
+ * them. */
 #ifndef PX_LAUNCH_BIND_H
 #define PX_LAUNCH_BIND_H
 

@@ -24,7 +24,7 @@
 #include "sandbox/namespaces.h"
 
 #define CGROUP_PREFIX "pyexec-"
-#define REMOVE_TRIES 200 /* times 10 ms: a killed process takes a moment to end */
+#define REMOVE_TRIES 200 /* times 10 ms, because a killed process needs some time to end */
 
 static int write_file(int folder, const char *name, const char *text)
 {
@@ -44,7 +44,7 @@ static bool has_word(int folder, const char *name, const char *word)
     return false;
 }
 
-/* Makes the controllers available to the folders below. EBUSY: the folder itself has processes. */
+/* Makes the controllers available to the folders below. Fails with EBUSY when the folder itself has processes. */
 static int enable_controllers(int folder)
 {
     static const char *const wanted[] = {"memory", "pids", "cpu"};
@@ -53,7 +53,7 @@ static int enable_controllers(int folder)
         snprintf(text, sizeof text, "+%s", wanted[i]);
         if (!has_word(folder, "cgroup.controllers", wanted[i])) {
             if (i == 2)
-                continue; /* without it runs share the CPUs as processes do */
+                continue; /* without the controller `cpu`, runs share the CPUs as processes do */
             errno = EOPNOTSUPP;
             return -1;
         }
@@ -64,7 +64,7 @@ static int enable_controllers(int folder)
     return 0;
 }
 
-/* Removes a folder that nobody uses: nobody holds its lock, and no process is below it. */
+/* Removes a folder that is not used: no process holds its lock, and none is below it. */
 static void remove_base(int top, const char *name)
 {
     px_auto_fd int base = px_openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -203,7 +203,7 @@ static const char *explain(int problem)
     }
 }
 
-/* The folder of this process's own cgroup, below the mount of cgroup v2. */
+/* Finds the folder of this process's own cgroup, below the mount of cgroup v2. */
 static int find_own(char *path, size_t size)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -235,8 +235,8 @@ static bool is_delegated(const char *path)
            status.st_uid == geteuid();
 }
 
-/* The own cgroup, or its parent if the service has DelegateSubgroup= (systemd 254): a folder that makes
- * controllers available below it can't have processes itself. */
+/* Uses this process's cgroup, or its parent if the service has DelegateSubgroup= (systemd 254). A folder that
+ * makes controllers available below it can't have processes itself. */
 static int use_own(struct px_cgroup *cgroup, char *ret_text, size_t size)
 {
     char path[PX_PATH_MAX];
@@ -286,8 +286,7 @@ void px_cgroup_leave(struct px_cgroup *cgroup)
 {
     px_close_fd(&cgroup->warm);
     if (cgroup->base >= 0) {
-        /* Since Linux 5.14. Without a PID namespace this is what ends children; with one they have all ended by
-         * now. */
+        /* Needs Linux 5.14. Without a PID namespace this ends the children; with one they have all ended by now. */
         write_file(cgroup->base, "cgroup.kill", "1");
         for (int i = 0; i < REMOVE_TRIES; i++) {
             remove_base(cgroup->top, cgroup->name);

@@ -15,14 +15,14 @@
 
 struct px_cgroup {
     int top, base, warm; /* descriptors; -1: no cgroups are used */
-    char name[64];       /* of the base */
+    char name[64];       /* name of the folder `base` */
 };
 
-/* `setting` is auto, off or a path. Returns 0: it is used, and *ret_text is the folder. 1: it is not used, and
- * *ret_text says why. -1: the path can't be used. */
+/* `setting` is auto, off or a path. Returns 0 when the cgroup is used: *ret_text is its folder. Returns 1 when it
+ * is not used: *ret_text says why. Returns -1 when the path can't be used. */
 int px_cgroup_enter(struct px_cgroup *cgroup, const char *setting, char *ret_text, size_t size, pyexec_error *error);
 
-/* Ends what still runs in it, removes it and closes it. */
+/* Ends the processes that still run in it, removes it and closes it. */
 void px_cgroup_leave(struct px_cgroup *cgroup);
 
 #endif

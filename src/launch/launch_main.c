@@ -34,7 +34,7 @@
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
 
-#define LAUNCH_EXIT_BY_HAND 2 /* as of a wrong command line */
+#define LAUNCH_EXIT_BY_HAND 2 /* the exit status of a wrong command line */
 
 static bool has_capability(int capability)
 {
@@ -61,7 +61,7 @@ static int open_extension(pyexec_error *error)
     return fd;
 }
 
-/* True if this user namespace has the id: the root of a container may have only one. */
+/* True if this user namespace has the id. The root of a container may have only one id. */
 static bool is_mapped(const char *map, uint32_t id)
 {
     FILE *file = fopen(map, "re");
@@ -83,13 +83,13 @@ static bool has_run_ids(const struct px_launch_start *start)
            is_mapped("/proc/self/uid_map", start->owner_uid) && is_mapped("/proc/self/gid_map", start->run_gid);
 }
 
-/* Root, with ids to change to. Any other root is treated like an ordinary user. */
+/* True for a root that can change to other ids. Any other root is treated like an ordinary user. */
 static bool is_privileged(const struct px_launch_start *start)
 {
     return has_capability(CAP_SYS_ADMIN) && has_run_ids(start);
 }
 
-/* For an ordinary user: a user namespace in which this user has id 0, which gives the right to mount. */
+/* An ordinary user gets a user namespace in which it has id 0, which gives the right to mount. */
 static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     char uid_map[64], gid_map[64];
@@ -102,14 +102,14 @@ static int enter_user_namespace(px_layers allowed, px_layers *missing, pyexec_er
         return 0;
     if (px_layer_refuse(PX_LAYER_USER_NAMESPACE, errno, allowed, missing, error) == 0)
         return 0;
-    /* Without it an ordinary user can't make the other namespaces either. */
+    /* Without a user namespace an ordinary user can't make the other namespaces either. */
     return px_error_hint(
         error, "%s. Or run with less protection: --allow-missing " PX_TIER_CONTAINER " (" PX_TIER_CONTAINER_LOSS ").",
         px_layer_info(PX_LAYER_USER_NAMESPACE)->remedy);
 }
 
-/* Tries a mount as well as a new namespace: Ubuntu 24.04's AppArmor lets the namespace succeed and then refuses
- * the mounts. */
+/* Makes a namespace and also tries a mount: AppArmor of Ubuntu 24.04 allows the namespace and then refuses the
+ * mounts. */
 static int enter_mount_namespace(px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     if (unshare(CLONE_NEWNS) < 0 || px_mount_propagation(MS_SLAVE) < 0)
@@ -170,7 +170,8 @@ static int prepare(const struct px_launch_start *start, struct px_launch_started
     return enter_mount_namespace(allowed, &started->missing, &started->error);
 }
 
-/* As root: id 0 inside is the owner of the interpreter, which loads it; the ids from 1 on are for runs. */
+/* When root started pyexec, id 0 inside is the owner of the interpreter, so that a zygote can read and load it.
+ * The ids from 1 on are for runs. */
 static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec_error *error)
 {
     char process[24], uid_map[96], gid_map[96];
@@ -196,19 +197,20 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     close(gate);
     bool mapped = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
     if (mapped) {
-        /* Capabilities over the own namespace are kept (capabilities(7)); the ids are those of the run. */
+        /* The ids become those of the run. With this bit, the capabilities over the own namespace stay
+         * (capabilities(7)). */
         prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0);
         if (setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
             _exit(EXIT_FAILURE);
     } else if (!started->privileged && lacks(started, PX_LAYER_USER_NAMESPACE) && has_run_ids(start)) {
-        /* For root of a container without user namespaces: runs must not have this root's id. It can't be
-         * undone. */
+        /* This is root of a container without user namespaces. Runs must not have the id of this root, and the
+         * change can't be undone. */
         if (setresgid(start->run_gid, start->run_gid, start->run_gid) < 0 ||
             setresuid(start->run_uid, start->run_uid, start->run_uid) < 0)
             _exit(EXIT_FAILURE);
     }
-    /* With this the supervisor ends when the outer process does. A change of ids clears it (prctl(2)), so it
-     * comes after that. */
+    /* This ends the supervisor when the outer process ends. A change of ids clears it (prctl(2)), so it must come
+     * after that. */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     struct px_supervisor supervisor = {
         .host = PX_LAUNCH_SUPERVISOR_FD,
@@ -248,7 +250,7 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
     return result;
 }
 
-/* Answers requests for mounts until the host is gone, and ends with the supervisor. */
+/* Answers requests for mounts until the host is gone, and ends when the supervisor ends. */
 static int serve(int pidfd, bool privileged, const struct px_launch_start *start)
 {
     int host = PX_LAUNCH_OUTER_FD;
@@ -274,7 +276,7 @@ static void lift_cpu_limit(void)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
-/* Done before the namespaces, with the rights of the host program. */
+/* Enters the cgroup before the namespaces are made, with the rights of the host program. */
 static int enter_cgroup(const struct px_launch_start *start, struct px_launch_started *started,
                         struct px_cgroup *cgroup)
 {
@@ -292,7 +294,7 @@ static int enter_cgroup(const struct px_launch_start *start, struct px_launch_st
 
 static int tell_started(struct px_launch_started *started, const struct px_cgroup *cgroup, int pidfd)
 {
-    /* Opened anew, so that the lock ends with this process. */
+    /* Opens the folder again, so that the host's descriptor does not keep the lock after this process ends. */
     px_auto_fd int base =
         started->cgroup ? px_openat(cgroup->top, cgroup->name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     int fds[2] = {pidfd, base};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PID 1 of the outer PID namespace, and the real parent of the children (zygotes clone them with CLONE_PARENT).
- * It starts zygotes, waits for every process below it and reports the facts to the host. It trusts the host and
- * reads nothing from zygotes or children. It waits in poll only, and nothing else may block it. When it ends,
- * everything ends: so it does nothing more. */
+/* PID 1 of the outer PID namespace, and the real parent of the children (zygotes clone them with CLONE_PARENT). It
+ * starts zygotes, waits for every process below it and reports the facts to the host. It trusts the host and reads
+ * nothing from zygotes or children. It waits only in poll(), and nothing else may block it. When it ends, all runs
+ * end, so it does as little as possible. */
 #include "launch/supervisor.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@ static void tell(const struct px_supervisor *supervisor, struct px_launch_event 
         _exit(EXIT_SUCCESS);
 }
 
-/* Waits for all that have ended. */
+/* Waits for all children that have ended. */
 static void reap(const struct px_supervisor *supervisor)
 {
     for (;;) {
@@ -81,7 +81,7 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     int children = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    /* Without a PID namespace, too, the children of an ended zygote become children of this process. */
+    /* The children of an ended zygote become children of this process, even without a PID namespace. */
     if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         _exit(EXIT_FAILURE);
     for (;;) {

@@ -9,13 +9,13 @@
 
 struct px_supervisor {
     int host;         /* SOCK_SEQPACKET to the host library */
-    int host_process; /* its pidfd */
+    int host_process; /* pidfd of the host */
     int extension;    /* the guest extension, for zygotes to load */
     px_layers missing, allow_missing;
-    bool privileged; /* started as root: its user namespace has more than one id */
+    bool privileged; /* root started it, and its user namespace has more than one id */
 };
 
-/* Serves until the host goes, then exits; the kernel then kills all below it. */
+/* Serves until the host goes, then exits. The kernel then kills all processes below it. */
 void px_supervisor_run(struct px_supervisor *supervisor) __attribute__((noreturn));
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a zygote gets before it is Python: the whole file tree read-only, a /dev of five nodes, a host name of
- * its own, no inherited descriptor, and an environment with nothing of the caller's. It runs the operator's
+/* What a process gets before it becomes a zygote: the whole file tree read-only, a /dev of five nodes, its own
+ * host name, no inherited descriptor, and an environment with no variable of the caller. It runs the operator's
  * interpreter and preloads, and never a caller's code. */
 #include "launch/zygote_exec.h"
 
@@ -32,7 +32,8 @@ static const char bootstrap[] = "import sys\n"
                                 "submodule_search_locations = None\n"
                                 "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
 
-/* Says what failed, and ends with this exit status, except when the machine has no more of something. */
+/* Says what failed and ends with this exit status. When the machine has no more of a resource, the status tells
+ * the errno instead. */
 static void end(const char *what, int exit_status)
 {
     int saved = errno;
@@ -45,14 +46,15 @@ static void die(const char *what)
     end(what, PX_ZYGOTE_EXIT_SETUP);
 }
 
-/* The layers that this container or kernel refuses. The host names the remedy, or starts again without them. */
+/* Reports a layer that this container or kernel refuses. The host names the remedy, or starts again without the
+ * layer. */
 static void refused(enum px_layer layer, const char *what)
 {
     end(what, PX_ZYGOTE_EXIT_LAYER + (int)layer);
 }
 
-/* A /dev with only these: while it loads, the zygote of a supervisor that root started is the owner of the
- * host's device nodes. */
+/* Mounts a /dev with only these nodes. When root started pyexec, a zygote that loads has the id of the
+ * interpreter's owner, which is usually the owner of the host's device nodes. */
 static void minimal_dev(void)
 {
     static const char *const nodes[] = {"null", "zero", "full", "random", "urandom"};
@@ -105,7 +107,8 @@ static void move_to(int fd, int number)
 static void exec_python(const struct px_launch_zygote *request)
 {
     char *const environment[] = {
-        /* After the import of numpy or pandas there must be one thread only, or the zygote can't fork. */
+        /* The import of numpy or pandas must not start threads, because the zygote forks only while it has one
+         * thread. */
         "OMP_NUM_THREADS=1",
         "OPENBLAS_NUM_THREADS=1",
         "MKL_NUM_THREADS=1",
@@ -114,7 +117,7 @@ static void exec_python(const struct px_launch_zygote *request)
         /* joblib would start processes, and prints a long warning when it can't. */
         "JOBLIB_MULTIPROCESSING=0",
         "LOKY_MAX_CPU_COUNT=1",
-        /* Otherwise malloc makes an arena for each thread, which takes 64 MiB of address space (mallopt(3)). */
+        /* Without this, malloc makes an arena for each thread, which takes 64 MiB of address space (mallopt(3)). */
         "MALLOC_ARENA_MAX=2",
         "LANG=C.UTF-8",
         "PATH=/usr/bin:/bin",
@@ -145,10 +148,10 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
                           int log, px_layers missing)
 {
     bool mounts = !(missing & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
-    /* A separate mount, because the whole tree is made read-only below. */
+    /* This is a separate mount, because the whole tree is made read-only below. */
     int proc = mounts ? px_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | AT_RECURSIVE)
                       : px_open("/proc", O_PATH | O_DIRECTORY, 0);
-    /* Moved above the numbers that they get later. */
+    /* First moves the descriptors above the numbers that they get at the end. */
     int socket_high = fcntl(socket, F_DUPFD, 64), proc_high = fcntl(proc, F_DUPFD, 64);
     int extension_high = fcntl(supervisor->extension, F_DUPFD, 64);
     int null_fd = px_open("/dev/null", O_RDWR, 0);
@@ -164,7 +167,8 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
     syscall(SYS_close_range, PX_ZYGOTE_PROC_FD + 1, ~0U, 0);
 
     /* A service manager sends its signal to every process of the service (systemd.kill(5), control-group). The
-     * zygote ends when the host says so; a child unblocks these signals for its script. */
+     * zygote must end only when the host says so, so it blocks these signals. A child unblocks them for its
+     * script. */
     sigset_t blocked;
     px_launch_end_signals(&blocked);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
@@ -176,7 +180,7 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
         private_tree();
     if (supervisor->privileged && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         die("can't take the interpreter owner's id");
-    /* Needed only without a PID namespace. */
+    /* Only needed without a PID namespace. */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     limit_stack();
     if (chdir("/") < 0)
@@ -197,7 +201,7 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
     if (!(without & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
         flags |= CLONE_NEWNS;
     if (supervisor->missing & PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) && !supervisor->privileged) {
-        /* Each of them must have been allowed by its name. */
+        /* Each of these layers may be missing only if allow_missing names it. */
         static const enum px_layer lost[] = {PX_LAYER_IPC_NAMESPACE, PX_LAYER_UTS_NAMESPACE,
                                              PX_LAYER_NETWORK_NAMESPACE};
         flags = 0;

@@ -15,7 +15,7 @@
 #include "mcp/mcp_private.h"
 
 #define PROGRESS_NS INT64_C(1000000000)
-#define FRESH_MS 3600000 /* how long a client may keep a list: it does not change */
+#define FRESH_MS 3600000 /* how long a client may cache a list, which never changes */
 
 struct px_mcp {
     pyexec_executor *executor;
@@ -38,7 +38,8 @@ bool px_mcp_is_legacy(const char *version)
 
 /* ---- Answers ---- */
 
-/* `json` is text. Without memory there is no answer, and the transport says so. */
+/* Makes the answer from `json`, a text, or NULL when there was no memory. Then the answer is empty, and the
+ * transport answers that there is no memory. */
 static void set_answer(struct px_mcp_call *call, const char *member, const char *json)
 {
     px_buffer_done(&call->answer);
@@ -52,7 +53,7 @@ static void set_answer(struct px_mcp_call *call, const char *member, const char 
     call->answer.failed = true;
 }
 
-/* `error` is taken. */
+/* Takes ownership of `error`. */
 static void set_error(struct px_mcp_call *call, int code, json_t *error)
 {
     px_auto_free char *text = px_json_take_text(error);
@@ -96,7 +97,7 @@ static json_t *server_info(void)
                      pyexec_version());
 }
 
-/* Adds what every result of the modern protocol has. */
+/* Adds the members that every result of the modern protocol has. */
 static int stamp(const struct px_mcp_call *call, json_t *result)
 {
     if (!call->modern)
@@ -139,7 +140,7 @@ void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error)
     px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, NULL, true);
 }
 
-/* ---- Runs under way ---- */
+/* ---- Runs in progress ---- */
 
 static void tell(const struct px_mcp_call *call, int64_t now)
 {
@@ -184,7 +185,7 @@ static void *tell_all(void *argument)
     return NULL;
 }
 
-/* From now on the client can cancel it. */
+/* Puts the call into the list of runs. From now on the client can cancel it. */
 static void list(struct px_mcp_call *call)
 {
     struct px_mcp *mcp = call->mcp;
@@ -363,7 +364,7 @@ static const struct {
     {"tools/list", BOTH, list_tools},   {"tools/call", BOTH, call_tool},
 };
 
-/* The version and the capabilities, which a modern request must state. */
+/* Reads the version and the capabilities, which a modern request must state. */
 bool px_mcp_check(struct px_mcp_call *call)
 {
     if (!call->modern)
@@ -400,7 +401,7 @@ void px_mcp_serve(struct px_mcp_call *call)
 
 /* ---- Messages ---- */
 
-/* The message is JSON that jansson refuses, or not JSON at all. */
+/* Answers a message that is not JSON, or JSON that jansson refuses. */
 static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t length, const json_error_t *problem)
 {
     px_auto_buffer struct px_buffer id = {0};
@@ -414,7 +415,7 @@ static void refuse_bytes(struct px_mcp_call *call, const char *bytes, size_t len
     px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, "%s. %s", error.message, error.hint);
 }
 
-/* Finds out the version of the protocol, the tool and the progress token of a request. */
+/* Reads the version of the protocol, the tool and the progress token of a request. */
 static void look_into(struct px_mcp_call *call)
 {
     const json_t *meta = json_object_get(call->params, "_meta");
@@ -436,7 +437,7 @@ static void look_into(struct px_mcp_call *call)
     list(call);
 }
 
-/* False: out of memory. */
+/* Returns false when there is no memory. */
 static bool take_message(struct px_mcp_call *call)
 {
     const json_t *id = json_object_get(call->message, "id");

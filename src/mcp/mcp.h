@@ -21,11 +21,11 @@
 #include "policy/policy.h"
 #include "pyexec.h"
 
-/* The beginning of the protocol's own names in _meta. */
+/* The prefix of the protocol's own names in _meta. */
 #define PX_MCP_META "io.modelcontextprotocol/"
 
 #define PX_MCP_MODERN "2026-07-28"  /* the revision without sessions */
-#define PX_MCP_ASSUMED "2025-03-26" /* for a legacy request that names no version */
+#define PX_MCP_ASSUMED "2025-03-26" /* the version for a legacy request that names none */
 
 /* Error codes of the modern revision; all others are those of JSON-RPC. */
 enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_UNSUPPORTED_VERSION = -32022 };
@@ -40,13 +40,13 @@ void px_mcp_free(struct px_mcp *mcp);
 struct px_mcp_caller {
     const char *prefix;  /* put before the ids of its sessions: "" or "PRINCIPAL/" */
     const char *scope;   /* the scope in which the ids of its requests are unique; NULL: it can't cancel any */
-    const char *version; /* legacy: what was agreed on */
-    const struct px_policy *policy; /* the policy of its runs: for descriptions, where tools/list is served */
+    const char *version; /* legacy: the version that client and server have agreed on */
+    const struct px_policy *policy; /* the policy of its runs, for descriptions when tools/list is served */
     json_t *ceiling;                /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
-    /* NULL, or called for a run: with its code when it begins; when it is sent to a process; and when it has
-     * ended, with its result, or with NULL and the reason why the host failed. */
+    /* NULL, or called for a run: with its code when it begins, when it is sent to a process, and when it has
+     * ended. At the end it gets the result, or NULL and the reason why the host failed. */
     void (*runs)(void *closure, const char *code, size_t length);
     void (*ran)(void *closure, pyexec_result *result, const pyexec_error *error);
     void *closure;
@@ -62,18 +62,18 @@ struct px_mcp_call {
     char *id; /* its JSON; NULL: a notification */
     const char *method;
     bool modern;
-    const char *version;            /* legacy: the version that holds for it */
+    const char *version;            /* legacy: the version of this call */
     const struct px_mcp_tool *tool; /* the tool that tools/call names, if it exists */
-    bool slow, in_session;          /* runs code; in a session */
+    bool slow, in_session;          /* the call runs code; it runs it in a session */
     json_t *progress_token;         /* NULL: the client does not want progress */
-    pyexec_request *request;        /* of what runs code */
+    pyexec_request *request;        /* of a call that runs code */
     struct px_buffer answer;        /* one JSON message */
     int code;                       /* the code of an answer that is an error; else 0 */
     bool withdrawn;                 /* the client cancelled it and wants no answer */
-    /* px_mcp's, under its lock. */
+    /* These belong to px_mcp and are protected by its lock. */
     struct px_mcp_call *next;
     bool listed;
-    int64_t began_ns, told_ns; /* told_ns: 0 while no progress has been sent */
+    int64_t began_ns, told_ns; /* when it began, and when progress was last sent (0: not yet) */
 };
 
 /* NULL: there is no memory. If the message is not valid, the call has its answer already. */
@@ -81,27 +81,27 @@ struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *
                                 size_t length);
 void px_mcp_call_free(struct px_mcp_call *call);
 
-/* True if a modern request says everything that it must about itself; otherwise it has its answer. */
+/* True if a modern request has everything that it must have; otherwise the call gets an error as its answer. */
 bool px_mcp_check(struct px_mcp_call *call);
 
-/* Does what the message asks for and makes the answer. Notifications get none. */
+/* Does what the message asks for, and makes the answer. A notification gets no answer. */
 void px_mcp_serve(struct px_mcp_call *call);
 
-/* Cancels what runs, or will run, for it. Can be called from any thread. */
+/* Cancels the call's run, also one that has not begun. May be called from any thread. */
 void px_mcp_cancel(struct px_mcp_call *call);
 
-/* Makes the answer an error that the transport found. */
+/* Makes an error of the transport the answer. */
 void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* The same as an error of the tool itself, which the model reads. */
+/* Makes an error of the tool the answer; the model reads it. */
 void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
 void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 
-/* Whether it is one of the revisions that begin with `initialize`. */
+/* True if it is one of the revisions that begin with `initialize`. */
 bool px_mcp_is_legacy(const char *version);
 
-/* MCP on a pair of descriptors, one message a line, until the end of input or `stop` (a descriptor,
- * or -1) is readable; ends all runs then. Returns 0, the errno with which the
- * output failed, or -1 with an error. */
+/* MCP on a pair of descriptors, with one message on each line. Serves until the end of input, or until `stop` (a
+ * descriptor, or -1) is readable, and then ends all runs. Returns 0, the errno with which the output failed, or -1
+ * with `error`. */
 int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, int input, int output, int stop,
                  pyexec_error *error);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tools: what each takes, does and returns. */
+/* The tools: what each accepts, does and returns. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "base/utf8.h"
 #include "mcp/mcp_private.h"
 
-#define MCP_READ_MAX (8u << 20) /* limit of a file that is read; the same as for files that come with a result */
+#define MCP_READ_MAX (8u << 20) /* limit for reading a file; files that come with a result have the same limit */
 
 /* ---- Arguments ---- */
 
@@ -22,7 +22,8 @@ static const char *argument(json_t *arguments, const char *name)
     return json_string_value(json_object_get(arguments, name));
 }
 
-/* PREFIX and the id of the session, for free(). NULL when no id is given or, with *error, on failure. */
+/* Returns PREFIX and the id of the session; the caller frees it. NULL when no id is given, or with *error on
+ * failure. */
 static char *session_key(const struct px_mcp_call *call, json_t *arguments)
 {
     const char *id = argument(arguments, "session_id");
@@ -44,7 +45,7 @@ static int check_type(const char *name, const json_t *value, const char *type, p
         return json_is_object(value) ? 0 : wrong_type(name, "an object", error);
     if (!json_is_string(value))
         return wrong_type(name, "a string", error);
-    /* All but the code and contents of files are C strings in the library. */
+    /* Most arguments are used as C strings, so they must not contain a NUL. Only code and contents of files may. */
     bool cut = strlen(json_string_value(value)) != json_string_length(value);
     if (cut && (strcmp(name, "session_id") == 0 || strcmp(name, "path") == 0))
         return wrong_type(name, "a string without NUL", error);
@@ -135,7 +136,7 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
 
 /* ---- Sessions ---- */
 
-/* A text and an object (taken) as the tool's answer. */
+/* Makes the tool's answer from a text and an object. Takes ownership of `structured`. */
 static void answer_object(struct px_mcp_call *call, json_t *structured, const char *text)
 {
     px_auto_free char *json = px_json_take_text(structured);
@@ -197,8 +198,8 @@ static void list_files(struct px_mcp_call *call, json_t *arguments)
     answer_object(call, json_pack("{s:o}", "files", files), lines.length ? lines.data : "There are no files.");
 }
 
-/* True if it is an image that people and models can look at. Decided by its first bytes: the name comes from
- * the script. */
+/* True if it is an image that people and models can see. The first bytes decide, because the script chooses the
+ * name. */
 static const char *image_type(const char *bytes, size_t length)
 {
     static const struct {
@@ -267,7 +268,7 @@ static int take_content(json_t *arguments, struct px_buffer *bytes, pyexec_error
     return px_buffer_ok(bytes) ? 0 : px_error_oom(error);
 }
 
-/* Makes the session if it does not exist: a client may send data before code. */
+/* Makes the session if it does not exist, because a client may send files before code. */
 static int put_file(struct px_mcp_call *call, const char *key, const char *path, const struct px_buffer *bytes,
                     pyexec_error *error)
 {
@@ -349,7 +350,7 @@ static const char write_output[] =
     "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT
     "},\"required\":[\"path\",\"bytes\"]}";
 
-/* Everything happens inside the sandbox, so nothing that belongs to the user is ever destroyed. */
+/* All tools work inside the sandbox, so none of them can destroy something that belongs to the user. */
 #define READS "{\"readOnlyHint\":true,\"openWorldHint\":false}"
 #define CHANGES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":true,\"openWorldHint\":false}"
 #define ENDS "{\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":true,\"openWorldHint\":false}"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A result as content: what a person or a model reads of it, and its images. The structured content beside it
- * has everything. */
+/* A result as content: the text that a person or a model reads, and images. The structured content beside it is
+ * complete. */
 #include <string.h>
 
 #include "base/base64.h"
@@ -9,8 +9,8 @@
 #include "base/utf8.h"
 #include "mcp/mcp_private.h"
 
-/* The limit for one stream, value or file: more would push other text out of the model's context. The end is as
- * important as the beginning, because errors are there. */
+/* The limit for one stream, value or file. More would push other text out of the model's context. The end of a
+ * text is kept too, because errors are there. */
 #define HEAD_BYTES 12000u
 #define TAIL_BYTES 8000u
 #define FILES_NAMED 50u
@@ -98,7 +98,7 @@ static bool stderr_has_traceback(const pyexec_result *result)
     return traceback && *traceback && strstr(pyexec_result_stderr(result, NULL), traceback);
 }
 
-/* Adds what the traceback on stderr does not say. */
+/* Adds the parts of the error that the traceback on stderr does not contain. */
 static void add_error(struct px_buffer *out, const pyexec_result *result)
 {
     pyexec_status status = pyexec_result_status(result);
@@ -142,7 +142,7 @@ static void add_restart(struct px_buffer *out, const pyexec_result *result)
     px_buffer_printf(out, "note: what the session had before is gone (%s).", why);
 }
 
-/* The data of a form of that type, or NULL. */
+/* Returns the data of the form with this type, or NULL. */
 static const char *form_of(const pyexec_display *display, const char *type, size_t *ret_length)
 {
     for (size_t i = 0; i < pyexec_display_form_count(display); i++)
@@ -151,8 +151,8 @@ static const char *form_of(const pyexec_display *display, const char *type, size
     return NULL;
 }
 
-/* Takes the first image of a display's forms, else its plain text. For the last value the plain text is its
- * repr, which is shown already. */
+/* Adds the first image among the forms of a display, or else its plain text. For the last value the plain text is
+ * its repr, which is already in the content. */
 static int add_display(json_t *content, const pyexec_display *display)
 {
     static const char *const images[] = {"image/png", "image/jpeg", "image/gif", "image/webp"};

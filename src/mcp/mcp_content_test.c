@@ -18,7 +18,7 @@
 #define REST \
     "\"stdout\":\"\",\"stderr\":\"\",\"last_value_repr\":null,\"error_repr\":null,\"error\":null,\"files\":[],\"session\":null"
 
-/* As a child sends it. */
+/* Sends a display as a child sends it. */
 static void send_field(pyexec_result *result, uint16_t kind, const char *bytes, size_t length)
 {
     px_auto_buffer struct px_buffer packet = {0};
@@ -50,7 +50,7 @@ static void send_display(pyexec_result *result, const json_t *display)
     send_field(result, PX_RESULT_DISPLAY_END, "", 0);
 }
 
-/* A result of which this is the JSON. */
+/* Makes a result that has this JSON. */
 static pyexec_result *result_of(const json_t *json)
 {
     pyexec_result *result = px_result_new();
@@ -133,7 +133,7 @@ static void a_text_is_cut_between_characters(void **state)
     for (size_t i = 0; i < 20000; i++)
         memcpy(text + 3 * i, "\xe2\x82\xac", 3);
     px_auto_json json_t *block = px_mcp_text(text, sizeof text - 1);
-    assert_non_null(block); /* jansson takes UTF-8 alone */
+    assert_non_null(block); /* jansson accepts only UTF-8 */
     assert_true(json_string_length(json_object_get(block, "text")) < 21000);
     assert_non_null(strstr(json_string_value(json_object_get(block, "text")), " bytes left out ...]"));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the MCP server use of each other. */
+/* Functions and types that the files of the MCP server share. */
 #ifndef PX_MCP_MCP_PRIVATE_H
 #define PX_MCP_MCP_PRIVATE_H
 
@@ -7,8 +7,8 @@
 
 struct px_mcp_tool {
     const char *name, *title, *annotations;
-    const char *description;    /* NULL: made from the policy */
-    const char *input, *output; /* JSON Schemas: arguments are checked by the first; output NULL: the result object */
+    const char *description;    /* NULL: the description is made from the policy */
+    const char *input, *output; /* JSON Schemas of arguments and result; `output` NULL: the result object */
     bool slow;
     void (*serve)(struct px_mcp_call *call, json_t *arguments);
 };
@@ -22,12 +22,13 @@ const struct px_mcp_tool *px_mcp_tool_find(const char *name);
 json_t *px_mcp_tool_list(const struct px_mcp_call *call);
 extern const char px_mcp_instructions[];
 
-/* Checks arguments against a tool's schema: only known ones, all required ones, each of the right type. */
+/* Checks arguments against a tool's schema: no unknown ones, all required ones, each of the right type. */
 int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, pyexec_error *error);
 
-/* Makes a new array of content for people and models from a result (mcp_content.c). */
+/* Makes content for people and models from a result: a new array (mcp_content.c). */
 json_t *px_mcp_content(const pyexec_result *result);
-/* Make content from a text, without its middle if it is long, and from an image. NULL: there is no memory. */
+/* The first makes content from a text, without its middle if it is long; the second from an image. NULL when there
+ * is no memory. */
 json_t *px_mcp_text(const char *text, size_t length);
 json_t *px_mcp_image(const char *mime_type, const char *base64);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of tools, and what a model is told about the policy of its scripts. */
+/* The list of tools, with what a model is told about the policy of its scripts. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -104,7 +104,7 @@ static json_t *run_annotations(const struct px_mcp_call *call)
                      "openWorldHint", !call->caller.policy->disable_networking);
 }
 
-/* The result object, with what is always there. */
+/* Makes the schema of the result object, with the members that are always there. */
 static json_t *result_schema(void)
 {
     json_t *schema = px_result_schema(PX_OWNER_Result, NULL), *required = json_array();

@@ -48,7 +48,7 @@ static int lower(const struct judged *judged, enum px_policy_field field)
                             px_field_of(row(field), judged->ceiling), judged->error);
 }
 
-/* As JSON has it. */
+/* Compares the values as JSON. */
 static char *shown(enum px_policy_field field, const struct px_policy *policy)
 {
     json_t *value = px_field_to_json(row(field), px_field_of(row(field), policy));
@@ -130,7 +130,7 @@ static bool may_import(const struct px_policy *policy, const char *name)
                                         : !px_strings_has(&policy->banned_imports, name);
 }
 
-/* With a whitelist, each of its names must be importable under the ceiling. */
+/* Checks that each name of a whitelist can be imported under the ceiling. */
 static int judge_allowed(const struct judged *judged)
 {
     struct px_strings *names = &judged->policy->allowed_imports;
@@ -157,7 +157,7 @@ static int judge_allowed(const struct judged *judged)
     return 0;
 }
 
-/* With a ban list, it must contain the ceiling's names too. */
+/* Checks that a ban list also contains the ceiling's names. */
 static int judge_banned(const struct judged *judged)
 {
     const struct px_strings *wanted = &judged->ceiling->banned_imports;

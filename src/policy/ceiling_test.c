@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ceilings, field by field: what is refused and by which words, what is lowered. */
+/* Ceilings, field by field: what is refused and with which words, and what is lowered. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ static void merge(struct px_policy *policy, const char *text, enum px_origin ori
     json_decref(object);
 }
 
-/* The defaults with `own`, the executor's; over it the ceiling, and the request. */
+/* The defaults, with `own` as the executor's policy, and over it the ceiling and the request. */
 static int limit(const char *own, const char *ceiling, const char *request, bool later, struct px_policy *ret,
                  pyexec_error *error)
 {
@@ -33,7 +33,7 @@ static int limit(const char *own, const char *ceiling, const char *request, bool
     return px_policy_limit(ret, &most, later, error);
 }
 
-/* Each field: at its ceiling, within it, beyond it. */
+/* Each field: at its ceiling, below it, and above it. */
 static void test_asked(void **state)
 {
     static const struct {
@@ -118,7 +118,8 @@ static void test_asked(void **state)
     }
 }
 
-/* The executor's own policy may be beyond a caller's ceiling: that is not the caller's doing. */
+/* The executor's own policy may be above a caller's ceiling. The caller did not ask for these values, so they are
+ * lowered and not refused. */
 static void test_lowered(void **state)
 {
     static const struct {
@@ -159,7 +160,8 @@ static void test_lowered(void **state)
     }
 }
 
-/* What a running session has can't be taken from it: a ceiling that came down ends its use. */
+/* The limits of a running session can't be lowered. So after a ceiling was lowered, the session can't be used any
+ * more. */
 static void test_later_calls(void **state)
 {
     px_auto(px_policy_done) struct px_policy lowered = {0};

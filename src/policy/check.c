@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks all values together: their ranges once more, for structs that were filled without a parser, and
- * contradictions between fields. A limit that has no effect beside another (a ban list under a whitelist) is
- * not a contradiction. */
+/* Checks all values together: contradictions between fields, and the ranges again, because a struct may have been
+ * filled without a parser. A limit that has no effect beside another (a ban list under a whitelist) is not a
+ * contradiction. */
 #include <string.h>
 
 #include "base/spelling.h"
@@ -51,7 +51,7 @@ int px_table_check(const struct px_table *table, const void *base, pyexec_error 
     return 0;
 }
 
-/* The caller asked for read access (its default is false) and for no access at all. */
+/* The caller asked for read access, which is not the default, and also for no access. */
 static int check_files(const struct px_policy *policy, pyexec_error *error)
 {
     if (!policy->disable_open || !policy->allow_readonly_open)
@@ -65,7 +65,7 @@ static int check_files(const struct px_policy *policy, pyexec_error *error)
                                 "false too (--files read).");
 }
 
-/* One key would allow such a name and the other would refuse it. */
+/* One key would allow such a name, and the other would refuse it. */
 static int check_dunders(const struct px_policy *policy, pyexec_error *error)
 {
     char shown[PX_SHOWN_MAX];

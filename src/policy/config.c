@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files and environment variables. Both come from the administrator, and a mistake in them is
- * still an error and never guessed at: a misspelt limit must not mean no limit. A file is read once, as a
- * whole. Nothing is written, and the environment is not changed. */
+/* Configuration files and environment variables. Both come from the administrator, but an error in them is still
+ * reported, and nothing is guessed: a misspelt limit must not mean no limit. A file is read once, as a whole.
+ * Nothing is written, and the environment is not changed. */
 #include "policy/config.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static const struct px_table *const sections[SECTION_COUNT] = {
     [SERVE] = &px_serve_config_table,
 };
 
-/* Stand-ins for the sections that the caller does not want. */
+/* Used for the sections that the caller does not want. */
 struct config_target {
     void *bases[SECTION_COUNT];
     struct px_policy policy;
@@ -69,7 +69,7 @@ static int set(struct config_target *target, int section, const char *name, cons
 /* The state of reading a file. */
 struct reader {
     struct config_target *target;
-    int section; /* -1 before the first one */
+    int section; /* -1 before the first section */
     unsigned line;
     unsigned seen[SECTION_COUNT][ROWS_MAX]; /* line of each key, or 0 */
 };
@@ -100,7 +100,7 @@ static int read_section(struct reader *reader, const char *line, size_t length, 
     return 0;
 }
 
-/* Forms to which other INI dialects give a special meaning. Here they would be plain text, so they are refused. */
+/* Other INI dialects give these forms a special meaning. Here they would be plain text, so they are refused. */
 static int check_value(const char *value, pyexec_error *error)
 {
     size_t length = strlen(value);
@@ -188,7 +188,7 @@ static bool has_prefix(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* The section that a variable PYEXEC_SECTION_KEY=… belongs to; *ret_key is where KEY begins. */
+/* Finds the section of a variable PYEXEC_SECTION_KEY=…; *ret_key is where KEY begins. */
 static int section_of_variable(const char *variable, const char **ret_key)
 {
     if (!has_prefix(variable, ENVIRONMENT_PREFIX))

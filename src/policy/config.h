@@ -30,7 +30,7 @@ void px_host_done(struct px_host *host);
 int px_host_merge_json(struct px_host *host, const json_t *object, pyexec_error *error);
 int px_host_set_text(struct px_host *host, const char *name, const char *text, pyexec_error *error);
 json_t *px_host_to_json(const struct px_host *host);
-/* The two numbers of a uid_range that has been checked. False for any other text. */
+/* Reads the two numbers of a uid_range that has been checked. Returns false for any other text. */
 bool px_host_uid_range(const char *text, uint32_t *ret_start, uint32_t *ret_count);
 
 /* How sessions live: the [session] section (session.def). */
@@ -60,7 +60,7 @@ struct px_serve_config {
     char *log_format; /* "text" or "json" */
     char *audit_log;  /* NULL, or an absolute path */
     bool playground;
-    bool e2b, dify_sandbox, sandbox_fusion; /* other servers' routes */
+    bool e2b, dify_sandbox, sandbox_fusion; /* dialects: routes of other servers */
 };
 
 int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);
@@ -80,8 +80,8 @@ struct px_config {
 int px_config_load_into(const char *path, const struct px_config *into, pyexec_error *error);
 int px_config_load(const char *path, struct px_policy *policy, struct px_host *host, pyexec_error *error);
 
-/* The two steps of it: the bytes of a file (`name` is for messages), and NAME=VALUE strings that end with NULL.
- * A variable that does not begin with PYEXEC_ and the name of a section is ignored. */
+/* The two steps of px_config_load(): the bytes of a file (`name` is for messages), and an array of NAME=VALUE
+ * strings with NULL at the end. A variable that does not begin with PYEXEC_ and the name of a section is ignored. */
 int px_config_parse(const char *bytes, size_t length, const char *name, const struct px_config *into,
                     pyexec_error *error);
 int px_config_environment(char *const *environment, const struct px_config *into, pyexec_error *error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The [host], [session] and [serve] sections: their structs, and functions that use their tables. */
+/* The [host], [session] and [serve] sections: their structs, and functions for their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"
 #include "policy/fields.h"

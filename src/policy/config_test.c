@@ -136,7 +136,7 @@ static void test_long_line(void **state)
     assert_non_null(strstr(f->error.message, "line 2: the line is longer than"));
 }
 
-/* Sections that nobody asked for are checked all the same. */
+/* Sections that the caller does not want are checked all the same. */
 static void test_unwanted_sections(void **state)
 {
     struct fixture *f = *state;
@@ -262,7 +262,7 @@ static void test_json(void **state)
     json_decref(object);
 }
 
-/* The sample says nothing as it is, and the defaults when every key is uncommented. */
+/* The sample as it is sets nothing. With every key uncommented it sets the defaults. */
 static void test_describe(void **state)
 {
     struct fixture *f = *state;

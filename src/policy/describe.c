@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts that are made from the tables: the help, the tables of the documentation, the sample configuration
- * file. */
+/* Texts made from the tables: the help, the tables of the documentation, and the sample configuration file. */
 #include <string.h>
 
 #include "base/wrap.h"
@@ -18,7 +17,7 @@ static const char *default_of(const struct px_field *field)
     return *field->info.default_text ? field->info.default_text : "empty";
 }
 
-/* The meaning, what is accepted, and the default. Each begins a new line. */
+/* Appends the meaning, what is accepted, and the default, each on a new line. */
 static void describe_field(struct px_buffer *out, const char *prefix, const struct px_field *field)
 {
     px_auto_buffer struct px_buffer line = {0};

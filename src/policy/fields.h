@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tables of settings: what policy.def, host.def, session.def and serve.def are expanded into,
- * and what works on any of them. Private to the policy room.
- *
- * A table describes the members of one struct by offset, so that reading, writing, copying
- * and describing are written once for all structs. */
+/* Tables of settings: the form into which policy.def, host.def, session.def and serve.def are expanded, and the
+ * functions that work on each of them. Private to the policy room. A table describes the members of one struct by
+ * offset, so that reading, writing, copying and describing are written once for all structs. */
 #ifndef PX_POLICY_FIELDS_H
 #define PX_POLICY_FIELDS_H
 
 #include "policy/config.h"
 #include "policy/policy.h"
 
-/* The most that one value may hold: sets are searched name by name. */
+/* The maximum length of one value: sets are searched name by name. */
 #define PX_FIELD_NAME_MAX 255
 #define PX_NAMES_MAX 1024
 #define PX_STRING_MAX 4096
@@ -31,8 +29,8 @@ struct px_unit {
 struct px_kind {
     const char *name;
     enum px_shape shape;
-    const char *accepts;                            /* ends the sentence "accepted is …"; ranges are added to it */
-    const char *hint;                               /* NULL: the table's */
+    const char *accepts;                            /* ends the sentence "accepted is …"; the range is added to it */
+    const char *hint;                               /* NULL: the table's own text */
     const struct px_unit *units;                    /* for numbers; the last name is NULL */
     bool (*valid)(const char *text, size_t length); /* for strings and the items of a list */
 };
@@ -82,7 +80,7 @@ static inline const void *px_field_of(const struct px_field *field, const void *
     return (const char *)base + field->offset;
 }
 
-/* Whole structs. What init and copy leave can be given to px_table_done, also when they failed. */
+/* Functions for whole structs. After init or copy, also after one that failed, call px_table_done. */
 int px_table_init(const struct px_table *table, void *base, pyexec_error *error);
 int px_table_copy(const struct px_table *table, void *ret, const void *from, pyexec_error *error);
 void px_table_done(const struct px_table *table, void *base);
@@ -93,9 +91,9 @@ int px_table_set_text(const struct px_table *table, void *base, const char *name
 /* True if every value is one that the parser would accept. */
 int px_table_check(const struct px_table *table, const void *base, pyexec_error *error);
 
-/* The row with this name or alias ('-' and '_' are equal), or table->count. */
+/* Returns the row with this name or alias ('-' and '_' are equal), or table->count. */
 size_t px_table_find(const struct px_table *table, const char *name);
-/* The row with exactly this key. */
+/* Returns the row with exactly this key. */
 size_t px_table_find_key(const struct px_table *table, const char *key);
 /* Sets invalid_policy: there is no such key. Names the most similar one. */
 int px_table_unknown(const struct px_table *table, const char *name, bool json, pyexec_error *error);
@@ -107,7 +105,7 @@ int px_field_set_json(const struct px_table *table, const struct px_field *field
                       pyexec_error *error);
 /* Copies the value of another member of the same kind. */
 int px_field_replace(const struct px_field *field, void *member, const void *from, pyexec_error *error);
-/* NULL: out of memory. */
+/* Returns NULL when there is no memory. */
 json_t *px_field_to_json(const struct px_field *field, const void *member);
 /* Adds the items of a comma-separated text to `list`. */
 int px_field_add_items(const struct px_table *table, const struct px_field *field, struct px_strings *list,
@@ -116,10 +114,11 @@ bool px_field_in_range(const struct px_field *field, int64_t value);
 /* Sets invalid_policy with the key, the value (as `shown`) and what is accepted. */
 int px_field_refuse(const struct px_table *table, const struct px_field *field, const char *shown, pyexec_error *error);
 
-/* What a field accepts: "an integer from 1 to 86400, or none". */
+/* Appends what a field accepts: "an integer from 1 to 86400, or none". */
 void px_field_accepts(const struct px_field *field, struct px_buffer *out);
 
-/* Makes a value fit for a message: quoted, of limited length, valid UTF-8, without control characters. */
+/* Makes a value that can be put into a message: quoted, of limited length, valid UTF-8, without control
+ * characters. */
 #define PX_SHOWN_MAX 128
 const char *px_show(const char *bytes, size_t length, char shown[PX_SHOWN_MAX]);
 

@@ -19,8 +19,8 @@ static const struct px_flag_alias flags[FLAG_COUNT] = {
     [FLAG_ALLOW_IMPORT] = {"allow-import", "NAMES", "Adds to allowed_imports."},
 };
 
-/* Modules of the standard library that are not for files, processes, the network or the interpreter itself. The
- * default's set is a part of it. */
+/* Modules of the standard library that are not for files, processes, the network or the interpreter itself. They
+ * contain the default set. */
 #define SAFE_STDLIB \
     "abc,array,ast,base64,binascii,bisect,calendar,cmath,codecs,collections,colorsys,contextlib,contextvars," \
     "copy,csv,dataclasses,datetime,decimal,difflib,enum,fnmatch,fractions,functools,graphlib,hashlib,heapq," \
@@ -28,7 +28,7 @@ static const struct px_flag_alias flags[FLAG_COUNT] = {
     "secrets,socket,statistics,string,struct,textwrap,time,timeit,tomllib,traceback,types,typing," \
     "unicodedata,uuid,warnings,weakref,zlib,zoneinfo"
 
-/* The values of the fields as text; NULL is the field's default. */
+/* The values of the fields as text. NULL is the default of the field. */
 struct setting {
     enum px_policy_field field;
     const char *text;

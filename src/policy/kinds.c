@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kinds of values: which texts each accepts, and how its numbers are written. Pure functions of untrusted
- * text. The most important one decides which names of modules are accepted, because these names appear in
+/* The kinds of values: which texts each accepts, and how its numbers are written. All are pure functions of
+ * untrusted text. The most important one decides which module names are accepted, because these names appear in
  * messages and in the guard's sets. */
 #include <string.h>
 
@@ -10,9 +10,9 @@
 #include "base/utf8.h"
 #include "policy/fields.h"
 
-/* Characters that are in no identifier and could make a message misleading: control characters, spaces, marks
- * of writing direction, symbols, private use. Python's own rule (XID_Start, XID_Continue) is stricter; a name
- * that only Python refuses can't be imported, so it does no harm in a set. */
+/* Characters that no identifier has and that could make a message misleading: control characters, spaces, marks of
+ * writing direction, symbols, private use. Python's own rule (XID_Start, XID_Continue) is stricter. A name that
+ * only Python refuses can't be imported, so it does no harm in a set. */
 static const struct {
     uint32_t first, last;
 } never_in_names[] = {
@@ -146,7 +146,7 @@ static bool valid_layer(const char *text, size_t length)
     return px_layers_find(name) != 0;
 }
 
-/* The name of a host, or the origin of a page. */
+/* Accepts the name of a host, or the origin of a page. */
 static bool valid_token(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -160,7 +160,7 @@ static bool valid_log_format(const char *text, size_t length)
     return (length == 4 && (memcmp(text, "text", 4) == 0 || memcmp(text, "json", 4) == 0));
 }
 
-/* unix:/PATH, if the path fits into sun_path, or HOST:PORT; an IPv6 address is in brackets. */
+/* Accepts unix:/PATH, if the path fits into sun_path, or HOST:PORT, with an IPv6 address in brackets. */
 static bool valid_address(const char *text, size_t length)
 {
     static const char prefix[] = "unix:";
@@ -181,7 +181,7 @@ static bool valid_address(const char *text, size_t length)
     return !memchr(text, ':', host) && !memchr(text, '/', host) && !memchr(text, ' ', host);
 }
 
-/* Messages use the first name of a factor. */
+/* When a factor has several names, messages use the first one. */
 static const struct px_unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {NULL, 0},
 };

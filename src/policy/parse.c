@@ -101,7 +101,7 @@ static int refuse_json(const struct px_table *table, const struct px_field *fiel
     return px_field_refuse(table, field, "null", error);
 }
 
-/* Not strcasecmp(): its result depends on the locale. */
+/* strcasecmp() is not used: its result depends on the locale. */
 static bool same_unit(const char *text, size_t length, const char *unit)
 {
     if (strlen(unit) != length)
@@ -114,7 +114,7 @@ static bool same_unit(const char *text, size_t length, const char *unit)
     return true;
 }
 
-/* Reads digits and a unit of this kind. False also when the product is too large. */
+/* Reads digits and a unit of this kind. Returns false also when the product is too large. */
 static bool parse_number(const struct px_kind *kind, const char *text, size_t length, int64_t *ret)
 {
     int64_t value = 0;
@@ -263,7 +263,7 @@ int px_field_set_json(const struct px_table *table, const struct px_field *field
     case PX_SHAPE_NUMBER:
         if (text && field->kind->units)
             return set_number_text(table, field, member, text, length, error);
-        /* Null is stored as the smallest integer; this number itself must not be accepted, or it would be a way
+        /* Null is stored as the smallest integer. So this number itself is refused; otherwise it would be a way
          * around the rules for null. */
         if (!json_is_integer(value) || json_integer_value(value) == PX_NONE ||
             !px_field_in_range(field, json_integer_value(value)))

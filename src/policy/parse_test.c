@@ -13,7 +13,7 @@
 #include "policy/config.h"
 #include "policy/fields.h"
 
-/* The value that a key has afterwards as compact JSON, or NULL where it must be refused. */
+/* The compact JSON that a key has afterwards, or NULL when the value must be refused. */
 struct row {
     const char *key, *given, *expected;
 };
@@ -392,7 +392,7 @@ static void test_show(void **state)
     }
 }
 
-/* The message says what would have been right, in the units of the key. */
+/* The message says what is accepted, in the units of the key. */
 static void test_messages(void **state)
 {
     (void)state;

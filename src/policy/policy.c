@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The whole struct of a policy: made, copied, merged and freed by its table. */
+/* A whole policy: made, copied, merged and freed by its table. */
 #include "policy/policy.h"
 
 #include <stdlib.h>
@@ -59,7 +59,7 @@ void px_policy_done(struct px_policy *policy)
     px_table_done(&px_policy_table, policy);
 }
 
-/* Asking for no files at all is meant to hold over the read-only access of an outer setting; this is not a
+/* A request for no files is meant to replace the read-only access of an outer setting, so this is not a
  * contradiction. */
 static void take_back_readonly(struct px_policy *policy, enum px_origin origin)
 {

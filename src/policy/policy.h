@@ -76,17 +76,16 @@ int px_policy_init(struct px_policy *policy, pyexec_error *error);
 int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_error *error);
 void px_policy_done(struct px_policy *policy);
 
-/* Merges a JSON object by key; arrays replace. invalid_policy names key, value and what is
- * accepted; an unknown key names the nearest known one. On failure the policy is unusable
- * but must still be freed with px_policy_done. Strings with units are accepted where the
- * field is a duration or a size ("timeout_ms": "5s" too). An object that sets disable_open
- * and says nothing of allow_readonly_open takes an earlier allow_readonly_open back. */
+/* Merges a JSON object key by key; arrays replace the old value. On failure, invalid_policy names the key, the
+ * value and what is accepted; for an unknown key it names the most similar known one. After a failure the policy
+ * can't be used, but px_policy_done must still be called. A duration or a size may be a string with a unit
+ * ("timeout_ms": "5s"). An object that sets disable_open and does not mention allow_readonly_open removes an
+ * earlier allow_readonly_open. */
 int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin, pyexec_error *error);
 
-/* Sets one field from text, as flags, the environment and configuration files give it:
- * durations and sizes with units, "none" for null, true/false, comma-separated lists.
- * `name` is the JSON key, or the same with '-' for '_', or an alias ("timeout"). A disable_open
- * takes an allow_readonly_open of a weaker origin back. */
+/* Sets one field from text, as flags, the environment and configuration files give it: durations and sizes with
+ * units, "none" for null, true/false, comma-separated lists. `name` is the JSON key, the same with '-' for '_', or
+ * an alias ("timeout"). A disable_open removes an allow_readonly_open of a weaker origin. */
 int px_policy_set_text(struct px_policy *policy, const char *name, const char *text, enum px_origin origin,
                        pyexec_error *error);
 
@@ -109,15 +108,15 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
 /* Checks the ranges, and contradictions between fields. Call it after the last merge. */
 int px_policy_check(const struct px_policy *policy, pyexec_error *error);
 
-/* Keeps a request's policy below a ceiling. What the request itself asks for beyond it (its origin is
- * PX_ORIGIN_REQUEST) is refused with invalid_policy; other values are lowered. `later`: the policy of a session
- * that exists; only what later calls may change can still be lowered, and the rest is refused. */
+/* Keeps a request's policy below a ceiling. Values that the request itself set above it (their origin is
+ * PX_ORIGIN_REQUEST) are refused with invalid_request; other values are lowered. `later`: this is the policy of an
+ * existing session. Then only fields that later calls may change are lowered, and the others are refused. */
 int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error);
 
-/* True if later calls of a session may change it. */
+/* True if later calls of a session may change this field. */
 bool px_policy_changes_later(enum px_policy_field field);
 
-/* The policy as a JSON object with every key; NULL: out of memory. */
+/* Returns the policy as a JSON object with every key, or NULL when there is no memory. */
 json_t *px_policy_to_json(const struct px_policy *policy);
 
 /* The text that `pyexec policy --help` prints. */
@@ -135,7 +134,7 @@ struct px_field_info {
 };
 const struct px_field_info *px_policy_field_info(enum px_policy_field field);
 
-/* The field of a key, flag name or alias ('-' and '_' alike); PX_FIELD_COUNT when unknown. */
+/* Returns the field of a key, flag name or alias ('-' and '_' are equal), or PX_FIELD_COUNT when it is unknown. */
 enum px_policy_field px_policy_find(const char *name);
 
 #endif

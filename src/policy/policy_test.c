@@ -55,7 +55,7 @@ static char *dump(const struct px_policy *policy)
     return text;
 }
 
-/* The contract's table, not the code's. */
+/* These values come from the contract and not from the code. */
 static void test_defaults(void **state)
 {
     struct fixture *f = *state;
@@ -164,7 +164,8 @@ static void test_names(void **state)
     assert_string_equal(px_origin_name((enum px_origin)77), "unknown");
 }
 
-/* Every field: the table agrees with itself, and a policy survives the way through JSON. */
+/* Checks for every field that its row is consistent, and that a policy stays the same when it is written as JSON
+ * and read again. */
 static void test_round_trip(void **state)
 {
     struct fixture *f = *state;
@@ -249,12 +250,12 @@ static void test_files(void **state)
     assert_int_equal(merge(f, "{\"allow_readonly_open\":true}", PX_ORIGIN_REQUEST), 0);
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_READ);
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
-    /* A request may narrow what the executor gave. */
+    /* A request may reduce what the executor allows. */
     assert_int_equal(merge(f, "{\"disable_open\":true}", PX_ORIGIN_REQUEST), 0);
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_NONE);
     assert_false(f->policy.allow_readonly_open);
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
-    /* But it can't mean both. */
+    /* But both together contradict each other. */
     assert_int_equal(merge(f, "{\"disable_open\":true,\"allow_readonly_open\":true}", PX_ORIGIN_REQUEST), 0);
     assert_int_equal(px_policy_check(&f->policy, &f->error), -1);
     assert_int_equal(f->error.code, PYEXEC_INVALID_POLICY);
@@ -297,7 +298,7 @@ static void test_dunders(void **state)
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 }
 
-/* A copy that could not be made is NULL: no fault of the policy. */
+/* NULL: copying it failed, which is no error of the policy. */
 static void test_merge_of_no_memory(void **state)
 {
     struct fixture *f = *state;
@@ -306,7 +307,7 @@ static void test_merge_of_no_memory(void **state)
     assert_int_equal(f->error.sys_errno, ENOMEM);
 }
 
-/* Structs can be filled without the parsers. */
+/* A struct can be filled without the parsers. */
 static void test_check_ranges(void **state)
 {
     struct fixture *f = *state;

@@ -137,10 +137,11 @@ int pyexec_request_set_workspace_path(pyexec_request *request, const char *path)
 int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value)
 {
     size_t length = strlen(name);
-    /* Reported when the request is executed: that call can return an error. */
+    /* The error is reported when the request is executed, because that call can return one. */
     if (!length || strchr(name, '='))
         return replace(&request->bad_env, NULL, name, length);
-    /* The execution refuses what is there twice. With more files than this, looking for them takes too long. */
+    /* When the variables are larger than this, the execution refuses the request. So the search for the name,
+     * which would take too long, is skipped. */
     if (request->env_bytes > REQUEST_ENV_MAX_BYTES)
         return 0;
     for (size_t i = 0; i < request->env.count; i++) {
@@ -388,7 +389,7 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error)
 {
-    /* Merged as if they came from flags, so that a ceiling lowers them instead of refusing them. */
+    /* Merges these as if they came from flags, so that a ceiling lowers them instead of refusing them. */
     const struct {
         json_t *policy;
         enum px_origin origin;

@@ -26,10 +26,9 @@ struct pyexec_request {
     json_t *ceiling;         /* a partial object, or NULL */
     json_t *policy;          /* a partial object, or NULL */
     json_t *session_policy;  /* the same, for a session that this call makes; ignored when the session exists */
-    json_t *policy_defaults; /* lowest-priority policy; ignored for an existing session; values above the
-                                ceiling are lowered */
+    json_t *policy_defaults; /* weaker than the other two; ignored for an existing session; a ceiling lowers it */
     char *working_dir, *workspace;
-    char *workspace_path;  /* the path at which a session whose workspace is in memory sees it, or NULL */
+    char *workspace_path;  /* the path at which the script sees a workspace in memory, or NULL */
     struct px_strings env; /* NAME=VALUE */
     size_t env_bytes;      /* length of all of them, with their NULs */
     char *bad_env;         /* a name that can't be used, or NULL */
@@ -52,10 +51,10 @@ struct pyexec_request {
     void *display_object_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
-    struct pyexec_turn *turn; /* taken ahead of the execution, or NULL */
+    struct pyexec_turn *turn; /* taken before the execution, or NULL */
     unsigned restricted;      /* PYEXEC_NO_… */
     bool sent;                /* the code of the last execution, as it is sent to a process */
-    bool silent;              /* a session does not count this call */
+    bool silent;              /* true: a session does not count this call */
     _Atomic int stop;         /* enum px_stop; the run takes it */
     int wake;                 /* an eventfd, readable after stop was set */
 };
@@ -65,20 +64,22 @@ static inline void px_request_done(pyexec_request **request)
     pyexec_request_free(*request);
 }
 
-/* Shows a display to the caller, who may want its JSON. Not 0: the run is to be cancelled. */
+/* A function that shows a display to the caller, who may want its JSON. It returns 0, or another value to cancel
+ * the run. */
 int px_request_show(const pyexec_request *request, const pyexec_display *display, const struct px_buffer *json);
 
-/* Checks what can be checked without an executor, and makes inputs_text. Returns 0, or -1 with invalid_request. */
+/* Checks everything that needs no executor, and makes inputs_text. Returns 0, or -1 with invalid_request. */
 int px_request_check(pyexec_request *request, pyexec_error *error);
 
-/* The policy for the request: `base`, which has been checked, or `merged`, which becomes a copy of `base` with
- * the request's settings over it (policy_defaults, then session_policy if the call makes a session, then
- * policy). It is kept below the request's ceiling, or `own`, the executor's. NULL with an error. */
+/* Returns the policy for the request, or NULL with `error`. This is `base`, which has been checked; or `merged`, a
+ * copy of `base` with the settings of the request over it: policy_defaults, then session_policy if the call makes
+ * a session, then policy. The policy is kept below the request's ceiling, or below `own`, the executor's, when it
+ * has none. */
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error);
 
-/* Checks for a relative path without the parts "", "." and "..". `what` names it in the error, which says
+/* Checks for a relative path without the parts "", "." and "..". `what` names it in the error; the error says
  * "outside sandbox" if the path would leave the workspace. */
 int px_request_check_path(const char *path, const char *what, pyexec_error *error);
 

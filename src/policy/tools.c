@@ -32,7 +32,7 @@ static const char builtin_names[] =
     "oct open ord pow print property quit range repr reversed round set setattr slice sorted staticmethod str sum "
     "super tuple type vars zip ";
 
-/* Names of ours that a script must be able to reach. */
+/* Names of pyexec that a script must be able to use. */
 static const char own_names[] = " tools aio ToolError ";
 
 struct px_tools *px_tools_new(void)
@@ -168,7 +168,7 @@ static int check_definition(const char *name, json_t *definition, pyexec_error *
     return 0;
 }
 
-/* The definition as one line of text, with the name; NULL with an error. */
+/* Returns the definition as one line of text, with the name; NULL with `error`. */
 static char *make_definition(const char *name, const char *schema_json, pyexec_error *error)
 {
     size_t length = schema_json ? strlen(schema_json) : 0;
@@ -300,7 +300,7 @@ int pyexec_request_add_tool(pyexec_request *request, const char *name, const cha
     return px_tools_add(request->tools, name, schema_json, callback, userdata, error);
 }
 
-/* ---- What one execution offers ---- */
+/* ---- The tools of one execution ---- */
 
 const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const char *name)
 {

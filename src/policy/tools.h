@@ -22,46 +22,47 @@ struct px_tool {
     struct px_tools *owner;
 };
 
-/* Those of one owner, which may not free them while one of their callbacks runs. */
+/* The tools of one owner, who may not free them while one of their callbacks runs. */
 struct px_tools {
     struct px_tool **items;
     size_t count, bytes;
     pthread_mutex_t lock;
     pthread_cond_t quiet;
-    size_t running; /* callbacks, on threads of their own */
+    size_t running; /* callbacks; each runs on a thread of its own */
 };
 
-/* NULL: out of memory. */
+/* Returns NULL when there is no memory. */
 struct px_tools *px_tools_new(void);
 
-/* Waits for the callbacks that still run. NULL is none. */
+/* Waits for the callbacks that still run, then frees them. `tools` may be NULL. */
 void px_tools_free(struct px_tools *tools);
 
-/* Replaces one of the same name. `schema_json` is {"description", "parameters", "returns", "approval"}; all of them
- * may be left out. 0, or -1 with invalid_request. */
+/* Adds a tool, or replaces the one of the same name. `schema_json` is {"description", "parameters", "returns",
+ * "approval"}; all of these may be left out. Returns 0, or -1 with invalid_request. */
 int px_tools_add(struct px_tools *tools, const char *name, const char *schema_json, pyexec_tool_fn callback,
                  void *userdata, pyexec_error *error);
 
-/* The same for each of a list of definitions, which have their names in them. */
+/* The same for each definition of a list. The definitions contain their names. */
 int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn callback, void *userdata,
                       pyexec_error *error);
 
-/* Around each callback. */
+/* Called before and after each callback. */
 void px_tools_enter(struct px_tools *tools);
 void px_tools_leave(struct px_tools *tools);
 
-/* What one execution offers: a call's own tools, and the session's whose names the call does not use. */
+/* The tools of one execution: those of the call, and those of the session whose names the call does not use. */
 struct px_tool_list {
     const struct px_tool *items[PX_TOOLS_MAX];
     size_t count;
 };
 
-/* `first` wins; both may be NULL. 0, or -1 with invalid_request: too many, or too large together. */
+/* A tool of `first` hides one of the same name in `second`; both may be NULL. Returns 0, or -1 with
+ * invalid_request when there are too many or they are too large together. */
 int px_tool_list_fill(struct px_tool_list *list, const struct px_tools *first, const struct px_tools *second,
                       pyexec_error *error);
 const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const char *name);
 
-/* The definitions as a JSON array. */
+/* Returns the definitions as a JSON array. */
 void px_tool_list_write(const struct px_tool_list *list, struct px_buffer *out);
 
 #endif

@@ -15,7 +15,7 @@
 /* Reading the state of one thread takes about 20 µs, and the caller may hold a lock. A process with more
  * threads is not examined and counts as busy. */
 #define ACTIVITY_THREADS_MAX 32
-#define BUSY_PARTS 100 /* a hundredth of the time on a CPU counts as busy */
+#define BUSY_PARTS 100 /* using a hundredth of one CPU counts as busy */
 
 void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns)
 {
@@ -27,8 +27,8 @@ void px_activity_end(struct px_activity *activity)
     *activity = (struct px_activity){0};
 }
 
-/* The letter of the thread's state (proc_pid_stat(5)), or '?'. The name before it is chosen by the script and
- * can have any bytes. */
+/* Returns the letter of the thread's state (proc_pid_stat(5)), or '?'. The script chooses the name before it,
+ * which can contain any bytes. */
 static char thread_state(int tasks, const char *thread)
 {
     char path[280], text[512];
@@ -39,7 +39,7 @@ static char thread_state(int tasks, const char *thread)
     return end && end[1] == ' ' ? end[2] : '?';
 }
 
-/* R: it runs, or is ready to. D: it waits for a disk, and then goes on. */
+/* R: the thread runs, or is ready to run. D: it waits for a disk and will then continue. */
 static bool is_at_rest(char state)
 {
     return state != 'R' && state != 'D' && state != '?';
@@ -65,13 +65,13 @@ static bool no_thread_is_ready(const struct px_child *child)
     DIR *tasks = fd < 0 ? NULL : fdopendir(fd);
     if (!tasks)
         return false;
-    (void)TAKE_FD(fd); /* closedir() closes it */
+    (void)TAKE_FD(fd); /* closedir() closes the descriptor */
     bool rest = all_at_rest(tasks);
     closedir(tasks);
     return rest;
 }
 
-/* The process may wait because its host has not read its output; then it will go on. */
+/* The process may wait because its host has not read its output. It continues after that. */
 static bool has_unread_output(const struct px_child *child)
 {
     for (int which = 0; which < 2; which++) {
@@ -89,7 +89,7 @@ bool px_activity_waits(struct px_activity *activity, int64_t window_ns)
         return activity->waits;
     int64_t cpu = px_child_cpu_ns(activity->child);
     bool idle = cpu >= 0 && activity->cpu_ns >= 0 && (cpu - activity->cpu_ns) * BUSY_PARTS < elapsed;
-    /* A process that waits counts as waiting until it has used CPU time: hundreds are measured at once, and
+    /* A process that waits counts as waiting until it has used CPU time. Hundreds are measured together, and
      * reading all their threads each time would take too long. PIDs are reused, so the process must still exist
      * after its threads were read. */
     activity->waits =

@@ -10,12 +10,12 @@
 #include "runner/child.h"
 
 struct px_activity {
-    const struct px_child *child; /* NULL: there is nothing to measure, so it does not wait */
-    int64_t measured_ns, cpu_ns;  /* time of the last measurement, and the CPU time then */
-    bool waits;                   /* what it found */
+    const struct px_child *child; /* NULL: nothing is measured, and the process counts as busy */
+    int64_t measured_ns, cpu_ns;  /* time of the last measurement, and the CPU time used by then */
+    bool waits;                   /* the result of that measurement */
 };
 
-/* From now on this child is measured; its CPU time is `cpu_ns`, or -1. It must not be freed before
+/* From now on this child is measured. `cpu_ns` is its CPU time, or -1. It must not be freed before
  * px_activity_end(). */
 void px_activity_begin(struct px_activity *activity, const struct px_child *child, int64_t cpu_ns);
 void px_activity_end(struct px_activity *activity);

@@ -12,12 +12,12 @@
 struct px_counters {
     _Atomic uint64_t forks; /* children that zygotes cloned */
     _Atomic uint64_t zygote_starts;
-    _Atomic uint64_t zygote_restarts;        /* how many of them replaced one that had died or was used up */
-    _Atomic uint64_t pool_hits, pool_misses; /* runs that found a waiting child, and runs that found none */
-    _Atomic uint64_t pool_refills;           /* children that were put there */
+    _Atomic uint64_t zygote_restarts;        /* how many of them replaced a child that had died or was used up */
+    _Atomic uint64_t pool_hits, pool_misses; /* runs that found a waiting child, and runs that did not */
+    _Atomic uint64_t pool_refills;           /* children that were put into a pool */
     _Atomic uint64_t executions[PYEXEC_STATUS_CANCELLED + 1];
     _Atomic uint64_t denials[PX_DENIAL_KINDS];
-    _Atomic uint64_t output_bytes[2]; /* bytes that scripts wrote, whether kept or not */
+    _Atomic uint64_t output_bytes[2]; /* bytes that scripts wrote, kept or not */
 };
 
 static inline void px_count(_Atomic uint64_t *counter, uint64_t by)

@@ -15,8 +15,8 @@
 
 #define LIST_MODE (S_IRUSR | S_IXUSR)
 
-/* fchmod(2) refuses O_PATH descriptors, and fchmodat(2) with "." needs permission to search the folder. The
- * link in /proc leads to the open folder itself. */
+/* Changes the mode by the link in /proc, which leads to the open folder itself. fchmod(2) refuses O_PATH
+ * descriptors, and fchmodat(2) with "." needs permission to search the folder. */
 static int set_mode(int folder, mode_t mode)
 {
     char path[40];
@@ -29,7 +29,7 @@ void px_folder_set_mode(int folder, mode_t mode)
     (void)!set_mode(folder, mode);
 }
 
-/* Returns 1: the mode was changed; 0: no change was needed; -1 with errno. */
+/* Returns 1 when the mode was changed, 0 when no change was needed, or -1 with errno. */
 static int grant(int folder, mode_t needed, mode_t *ret_mode)
 {
     struct stat status;
@@ -48,7 +48,7 @@ void px_folder_grant(int folder)
     (void)!grant(folder, LIST_MODE, &before);
 }
 
-/* The folder is opened with O_PATH first. So if a link or another file takes its place, the mode of that one is
+/* The folder is opened with O_PATH first. So if a link or another file takes its place, the mode of that file is
  * never changed. */
 static int open_granted(int parent, const char *name, mode_t needed, int *ret_changed, mode_t *ret_mode)
 {
@@ -68,8 +68,8 @@ int px_folder_open(int parent, const char *name, int *ret_changed, mode_t *ret_m
 
 struct removal {
     int top;       /* the folder that is being emptied */
-    unsigned next; /* number of the next name there */
-    bool moved;    /* in this pass */
+    unsigned next; /* number for the next name in that folder */
+    bool moved;    /* a folder was moved to the top in this pass */
 };
 
 static int open_for_removal(int parent, const char *name)
@@ -91,8 +91,8 @@ static bool move_to_top(struct removal *removal, int parent, const char *name)
     return false;
 }
 
-/* Depth first, with one descriptor for each level. Takes ownership of `fd`. Folders that are too deep are moved
- * to the top, for the next pass. */
+/* Removes the content depth first, with one descriptor for each level. Takes ownership of `fd`. Folders that are
+ * too deep are moved to the top, for the next pass. */
 static void remove_below(struct removal *removal, int fd, int depth)
 {
     DIR *folder = fdopendir(fd);

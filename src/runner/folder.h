@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and removing folders although a script has changed their modes, so that their owner has no
- * permission. Works by descriptors and follows no link. */
+/* Opening and removing folders, even when a script has changed their modes so that their owner has no permission.
+ * Works by descriptors and follows no link. */
 #ifndef PX_RUNNER_FOLDER_H
 #define PX_RUNNER_FOLDER_H
 
@@ -12,14 +12,14 @@
  * script took away with `os.chmod(".", 0)`. */
 void px_folder_grant(int folder);
 
-/* Sets the mode of an open folder, if it may. */
+/* Sets the mode of an open folder. Does nothing when it is not permitted. */
 void px_folder_set_mode(int folder, mode_t mode);
 
 /* Opens a folder for reading and changes its mode first if necessary. *ret_changed is 1 if the mode was
  * changed, and *ret_mode is the mode before. Returns the descriptor, or -1 with errno. */
 int px_folder_open(int parent, const char *name, int *ret_changed, mode_t *ret_mode);
 
-/* Removes a folder and everything below it. What can't be removed stays. */
+/* Removes a folder and everything below it. What can't be removed stays there. */
 void px_folder_remove_tree(int parent, const char *name);
 
 #endif

@@ -62,7 +62,7 @@ static bool is_script(const char *path)
     return fd >= 0 && px_read(fd, head, 2) == 2 && head[0] == '#' && head[1] == '!';
 }
 
-/* Reads what the process prints until it ends or the time is over. */
+/* Reads the output of the process until it ends or the time is over. */
 static ssize_t read_answer(int fd, char *answer, size_t size)
 {
     int64_t deadline = px_now_ns() + (int64_t)SCRIPT_TIMEOUT_MS * 1000000;
@@ -84,7 +84,7 @@ static ssize_t read_answer(int fd, char *answer, size_t size)
     return (ssize_t)length;
 }
 
-/* Starts the script in its own process group, so that all of it can be ended. */
+/* Starts the script in its own process group, so that the whole group can be ended. */
 static pid_t spawn_script(const char *path, int output)
 {
     posix_spawn_file_actions_t actions;
@@ -165,8 +165,8 @@ static int64_t changed_ns(const struct stat *status)
     return px_timespec_ns(status->st_mtim);
 }
 
-/* PREFIX/bin/python3 gives PREFIX/lib/python3.x/site-packages, the folder that pip changes. (This does not use
- * glob(3): that of glibc 2.36 frees memory twice when there is no more.) */
+/* From PREFIX/bin/python3, finds PREFIX/lib/python3.x/site-packages, the folder that pip changes. (glob(3) is not
+ * used: that of glibc 2.36 frees memory twice when there is no more memory.) */
 static int64_t packages_ns(const char *python)
 {
     static const char *const names[] = {"site-packages", "dist-packages"};

@@ -9,17 +9,17 @@
 
 #include "base/error.h"
 
-/* Looks python_bin up in PATH when it has no '/', and asks a launcher script (a pyenv shim)
- * once, by running it, for the executable behind it. `path` gets an absolute path; a virtual
- * environment's link is kept as it is, since the interpreter finds its packages by it.
- * 0, or -1 with PYEXEC_PYTHON_NOT_FOUND or PYEXEC_PYTHON_UNSUPPORTED. At most 10 seconds. */
+/* Looks python_bin up in PATH when it has no '/'. A launcher script (a pyenv shim) is run once to ask for the
+ * executable behind it. `path` gets an absolute path. The link of a virtual environment is not resolved, because
+ * the interpreter finds its packages by it. Takes at most 10 seconds. Returns 0, or -1 with
+ * PYEXEC_PYTHON_NOT_FOUND or PYEXEC_PYTHON_UNSUPPORTED. */
 int px_python_resolve(const char *python_bin, char *path, size_t size, pyexec_error *error);
 
-/* The owner of the folder in which the interpreter is. */
+/* Finds the owner of the folder in which the interpreter is. */
 void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid);
 
-/* What shows that an interpreter was replaced or a virtual environment changed: the times of the executable and
- * of the folders with installed packages. */
+/* Makes a number that changes when an interpreter is replaced or a virtual environment changes, from the times of
+ * the executable and of the folders with installed packages. */
 struct px_python_stamp {
     uint64_t device, inode;
     int64_t executable_ns, packages_ns;

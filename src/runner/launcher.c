@@ -34,7 +34,7 @@
 #define OPEN_FILES_MIN 128 /* while it starts, the zygote moves its descriptors to 64 and higher numbers */
 #define WAITER_LISTS 1024
 
-/* What is known of the exit of one process; somebody waits for it, or nobody. */
+/* What is known about the exit of one process. At most one thread waits for it. */
 struct waiter {
     struct waiter *next;
     pid_t pid;
@@ -46,18 +46,18 @@ struct waiter {
 struct px_launcher {
     int outer, supervisor, pidfd, outer_pidfd;
     bool privileged;
-    int cgroup; /* of the runs' own, or -1 */
+    int cgroup; /* the folder for the cgroups of runs, or -1 */
     char cgroup_text[512];
     pthread_mutex_t outer_lock; /* one request on the outer socket at a time */
     uint64_t bind_token;
-    pthread_mutex_t start_lock; /* one zygote start at a time */
-    pthread_mutex_t lock;       /* what follows */
+    pthread_mutex_t start_lock; /* one start of a zygote at a time */
+    pthread_mutex_t lock;       /* protects what follows */
     pthread_cond_t changed;
     struct waiter *waiters[WAITER_LISTS]; /* by pid: thousands of sessions may end at once */
     px_layers missing;
-    uint64_t run_cgroups; /* made so far */
+    uint64_t run_cgroups; /* number of cgroups made so far */
     uint32_t token;
-    struct px_launch_event started; /* the answer to the zygote start in progress */
+    struct px_launch_event started; /* the answer to the start of a zygote that is in progress */
     int started_pidfd;
     bool dead;
     pthread_t exit_reader;
@@ -72,14 +72,14 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
     Dl_info info;
     bool found =
         dladdr((void *)(uintptr_t)&px_launcher_find_program, &info) && info.dli_fname && realpath(info.dli_fname, here);
-    /* A static program has no list of loaded files; it contains the library itself. */
+    /* A program that is linked statically has no list of loaded files. Then the library is in the program. */
     if (found || realpath("/proc/self/exe", here)) {
         char *slash = strrchr(here, '/');
         if (slash)
             *slash = '\0';
     }
-    /* In a build folder or an unpacked bundle, beside the library. Otherwise at a path relative to it, so that
-     * an installation can be moved (DESTDIR). <prefix>/lib/<multiarch> is one level deeper. */
+    /* In a build folder or an unpacked bundle they are beside the library. Otherwise they are at a path relative
+     * to it, so that an installation can be moved (DESTDIR). <prefix>/lib/<multiarch> is one level deeper. */
     static const char *const relative[] = {"", "/../libexec/pyexec", "/../../libexec/pyexec"};
     if (configured && *configured) {
         snprintf(path, size, "%s/pyexec-launch", configured);
@@ -115,8 +115,8 @@ static struct waiter *find_waiter(struct px_launcher *launcher, pid_t pid)
     return waiter;
 }
 
-/* The record of a pid, made if it is missing. Both sides make it, because an exit may be reported before the
- * answer to the clone has been read. */
+/* Returns the record of a pid, and makes it if it is missing. Both sides make it, because an exit may be reported
+ * before the answer to the clone has been read. */
 static struct waiter *get_waiter(struct px_launcher *launcher, pid_t pid)
 {
     struct waiter *waiter = find_waiter(launcher, pid);
@@ -190,7 +190,7 @@ int px_launcher_make_run_cgroup(struct px_launcher *launcher, const struct px_cl
     return fd;
 }
 
-/* The child's exit may have been reported already. */
+/* The child's exit may already have been reported. */
 void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uint64_t number)
 {
     bool over = pid == 0;
@@ -215,7 +215,7 @@ static void *keep(void *argument)
         int pidfd = -1;
         size_t count;
         ssize_t n = px_receive_fds(launcher->supervisor, &event, sizeof event, &pidfd, 1, &count);
-        /* The kernel keeps the message; nobody needs it once the launcher is freed. */
+        /* The kernel keeps the message in the socket. It is not needed after the launcher is freed. */
         if (n < 0 && (errno == ENOMEM || errno == ENOBUFS) && !atomic_load(&launcher->stopping)) {
             px_sleep_ns(10000000);
             continue;
@@ -247,7 +247,7 @@ static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end
         return px_error_exhausted(error, errno, "can't duplicate a descriptor");
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    /* Each allocates. */
+    /* Each of these steps allocates. */
     bool placed = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0) == 0 &&
                   posix_spawn_file_actions_adddup2(&actions, 0, 1) == 0 &&
                   posix_spawn_file_actions_adddup2(&actions, 0, 2) == 0 &&
@@ -318,7 +318,7 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
     return 0;
 }
 
-/* Everything that is started inherits them. */
+/* Everything that is started from here inherits these. */
 static int check_limits(pyexec_error *error)
 {
     struct rlimit files;
@@ -372,7 +372,7 @@ int px_launcher_new(const struct px_launcher_options *options, struct px_launche
 
 void px_launcher_stop(struct px_launcher *launcher)
 {
-    /* The end of its input ends the supervisor, and with it everything below. */
+    /* The supervisor ends when its input ends, and with it all processes below it. */
     if (launcher->supervisor >= 0)
         shutdown(launcher->supervisor, SHUT_RDWR);
 }
@@ -384,14 +384,14 @@ void px_launcher_free(struct px_launcher *launcher)
     px_launcher_stop(launcher);
     px_close_fd(&launcher->outer);
     if (launcher->outer_pidfd >= 0) {
-        /* The signals are for the case that the supervisor hangs. */
+        /* The signals are for a supervisor that does not react. */
         if (await_readable(launcher->outer_pidfd, 2000) == 0) {
             if (launcher->pidfd >= 0)
                 syscall(SYS_pidfd_send_signal, launcher->pidfd, SIGKILL, NULL, 0);
             syscall(SYS_pidfd_send_signal, launcher->outer_pidfd, SIGKILL, NULL, 0);
             (void)!await_readable(launcher->outer_pidfd, 2000);
         }
-        /* ECHILD if the host program ignores SIGCHLD or has waited for it itself. */
+        /* Fails with ECHILD if the host program ignores SIGCHLD or has waited for the process itself. */
         siginfo_t info;
         (void)!px_waitid((idtype_t)3 /* P_PIDFD */, (id_t)launcher->outer_pidfd, &info, WEXITED | WNOHANG, NULL);
     }
@@ -439,7 +439,7 @@ static int64_t deadline_after(int timeout_ms)
     return px_now_ns() + timeout_ms * INT64_C(1000000);
 }
 
-/* Sends the request and waits for the exit reader to see its answer. */
+/* Sends the request and waits until the exit reader has got its answer. */
 static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds,
                           struct px_launch_event *ret, int *ret_pidfd, pyexec_error *error)
 {
@@ -485,7 +485,7 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
         *error = event.error;
         return -1;
     }
-    /* Dropped by the kernel (recvmsg(2), MSG_CTRUNC). The zygote ends when its socket does. */
+    /* The kernel dropped the descriptor (recvmsg(2), MSG_CTRUNC). The zygote ends when its socket does. */
     if (pidfd < 0)
         return px_error_exhausted(error, EMFILE, "can't receive the interpreter's descriptor");
     *ret = (struct px_launched_zygote){.socket = TAKE_FD(socket),
@@ -496,8 +496,8 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
     return 0;
 }
 
-/* The answer to the request with this token. One that came too late for its caller, or that could not be
- * received, is another folder's: it is dropped. */
+/* Waits for the answer with this token. An answer with another token came too late for its caller, or its caller
+ * could not receive it; it is dropped. */
 static ssize_t receive_bound(struct px_launcher *launcher, uint64_t token, struct px_launch_bound *ret, int *ret_mount)
 {
     ssize_t n;
@@ -538,7 +538,7 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
         *error = bound.error;
         return -1;
     }
-    /* The kernel drops a descriptor that finds no place (recvmsg(2), MSG_CTRUNC). */
+    /* The kernel drops a descriptor when there is no free number for it (recvmsg(2), MSG_CTRUNC). */
     return mount < 0 ? px_error_exhausted(error, EMFILE, "can't receive the workspace's mount") : mount;
 }
 

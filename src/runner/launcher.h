@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's side of pyexec-launch: starts it, asks it for zygotes and bind mounts, and collects what the
- * supervisor reports about exits. One thread per launcher reads these reports.
- *
- * Thread-safe, except new and free. The host program sees one child (the outer process), which ends only with
- * the launcher. Anybody may take its exit status. */
+/* The host's side of pyexec-launch: starts it, asks it for zygotes and bind mounts, and collects the exits that
+ * the supervisor reports. One thread per launcher reads these reports. All functions except new and free are
+ * thread-safe. The host program sees one child (the outer process), which ends only with the launcher. Other code
+ * of the host program may take its exit status. */
 #ifndef PX_RUNNER_LAUNCHER_H
 #define PX_RUNNER_LAUNCHER_H
 
@@ -20,33 +19,33 @@ struct px_launcher_options {
     const char *cgroup; /* auto, off or a path */
 };
 
-/* 0, or -1 with PYEXEC_SANDBOX_UNAVAILABLE or PYEXEC_INTERNAL. */
+/* Returns 0, or -1 with PYEXEC_SANDBOX_UNAVAILABLE or PYEXEC_INTERNAL. */
 int px_launcher_new(const struct px_launcher_options *options, struct px_launcher **ret, pyexec_error *error);
 
-/* Ends everything below it and waits until it is gone. */
+/* Ends all processes below it and waits until they are gone. */
 void px_launcher_free(struct px_launcher *launcher);
 
-/* Starts to end everything below it, and does not wait. */
+/* Starts to end all processes below it, and does not wait. */
 void px_launcher_stop(struct px_launcher *launcher);
 
 bool px_launcher_dead(struct px_launcher *launcher);
 bool px_launcher_privileged(const struct px_launcher *launcher);
 px_layers px_launcher_missing(struct px_launcher *launcher);
 
-/* Whether runs get cgroups, and the folder for them, or why there is none. */
+/* True if runs get cgroups; *ret_text is the folder for them, or why there is none. */
 bool px_launcher_cgroup(const struct px_launcher *launcher, const char **ret_text);
 
 /* Makes a cgroup for the next child. Returns its descriptor and number. Without cgroups returns -1 and
  * *ret_number is 0; -1 with another number means that it can't be made. */
 int px_launcher_make_run_cgroup(struct px_launcher *launcher, const struct px_clone_request *shape,
                                 uint64_t *ret_number, pyexec_error *error);
-/* The end of its child removes it. With pid 0 it is removed at once: no child was started in it. */
+/* The cgroup is removed when its child ends. With pid 0 it is removed at once, because no child was started in it. */
 void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uint64_t number);
 
 struct px_launched_zygote {
-    int socket; /* the host's end */
+    int socket; /* the host's end of the socket */
     int pidfd;
-    int log; /* gets its standard error until it is ready */
+    int log; /* a file that gets its standard error until it is ready */
     pid_t pid;
     px_layers missing;
 };
@@ -59,13 +58,13 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
 /* Makes a mount of an open folder of the host, which is not attached anywhere. Returns its descriptor, or -1. */
 int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only, pyexec_error *error);
 
-/* The exit of a process below the supervisor. Every child must be either awaited or forgotten,
- * once. await: 0 with the facts, or -1 when the supervisor is gone or `timeout_ms` is over. */
+/* The exit of a process below the supervisor. Each child must either be awaited or forgotten, and only once.
+ * await: waits, and returns 0 with the facts, or -1 when the supervisor is gone or `timeout_ms` is over. */
 int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms, struct px_launch_event *ret);
 void px_launcher_forget(struct px_launcher *launcher, pid_t pid);
 
-/* The folder of pyexec-launch and the guest extension: $PYEXEC_LIBEXECDIR, beside this
- * library, in its ../libexec/pyexec, or where it was configured to be installed. */
+/* Finds the folder of pyexec-launch and the guest extension: $PYEXEC_LIBEXECDIR, the folder of this library,
+ * ../libexec/pyexec from there, or the configured folder of the installation. */
 int px_launcher_find_program(char *path, size_t size, pyexec_error *error);
 
 #endif

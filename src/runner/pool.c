@@ -11,7 +11,7 @@
 
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
-#define POOL_RETRY_NS INT64_C(1000000000) /* after a clone that failed */
+#define POOL_RETRY_NS INT64_C(1000000000) /* pause after a clone that failed */
 
 struct pool_shape {
     struct px_clone_request key;
@@ -41,7 +41,7 @@ static void empty(struct pool_shape *shape)
     shape->count = 0;
 }
 
-/* A shape that needs children; NULL if all have enough or nobody asks for any. */
+/* Returns a shape that needs children, or NULL if all have enough or none is asked for. */
 static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
 {
     if (now < pool->not_before_ns)
@@ -54,7 +54,7 @@ static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
     return NULL;
 }
 
-/* Ends children that have waited too long. Returns when to look again, or INT64_MAX. */
+/* Ends children that have waited too long. Returns when to check again, or INT64_MAX. */
 static int64_t expire(struct px_pool *pool, int64_t now)
 {
     int64_t next = now < pool->not_before_ns ? pool->not_before_ns : INT64_MAX;
@@ -80,7 +80,7 @@ static void wait_until(struct px_pool *pool, int64_t when)
     px_cond_wait_until(&pool->changed, &pool->lock, when);
 }
 
-/* Clones one child, without the lock. The child goes on with its set-up while it waits. */
+/* Clones one child, without the lock. The child continues its set-up while it waits. */
 static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
     struct px_clone_request key = shape->key;
@@ -168,7 +168,7 @@ void px_pool_free(struct px_pool *pool)
     free(pool);
 }
 
-/* The place of the shape, or of the one that was last asked for the longest time ago. */
+/* Returns the place of the shape, or the place of the shape that was last asked for the longest time ago. */
 static struct pool_shape *find_shape(struct px_pool *pool, const struct px_clone_request *key)
 {
     struct pool_shape *oldest = &pool->shapes[0];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Children that wait, locked and warmed, for the next run of their shape. One thread per pool
- * refills it in the background; nothing starts before a shape has been asked for twice, so a
- * program that runs one script pays nothing. Thread-safe. */
+/* Children that wait, locked and warmed, for the next run of their shape. One thread per pool refills it in the
+ * background. Children are made only after a shape has been asked for twice, so a program that runs one script
+ * pays nothing. Thread-safe. */
 #ifndef PX_RUNNER_POOL_H
 #define PX_RUNNER_POOL_H
 
@@ -9,18 +9,18 @@
 
 struct px_pool;
 
-/* `size` children for each shape. A shape that nobody asks for during `idle_ms` loses its children. */
+/* Keeps `size` children for each shape. A shape that is not asked for during `idle_ms` loses its children. */
 int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size, int64_t idle_ms,
                 struct px_pool **ret, pyexec_error *error);
 void px_pool_free(struct px_pool *pool);
 
-/* Takes a waiting child; the caller then owns it. False if there is none. */
+/* Takes a waiting child, which the caller then owns. Returns false if there is none. */
 bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret);
 
-/* Lets the pool fill up again. Called after the run, so that it takes no CPU from it. */
+/* Lets the pool refill. Called after the run, so that refilling takes no CPU time from it. */
 void px_pool_refill(struct px_pool *pool);
 
-/* How many wait now. */
+/* Returns how many children wait now. */
 size_t px_pool_ready(struct px_pool *pool);
 
 #endif

@@ -37,12 +37,12 @@ static int limit(int folder, const struct px_clone_request *shape)
     if (shape->address_space_bytes != UINT64_MAX &&
         put(folder, "memory.max", shape->address_space_bytes + shape->workspace_bytes + KERNEL_BYTES) < 0)
         return -1;
-    /* The file does not exist if the kernel does not count swap. */
+    /* The file does not exist if the kernel does not count swap for cgroups. */
     if (put(folder, "memory.swap.max", 0) < 0 && errno != ENOENT)
         return -1;
     if (put(folder, "memory.oom.group", 1) < 0 || put(folder, "pids.max", shape->threads + 1) < 0)
         return -1;
-    return fchmodat(folder, "cgroup.procs", 0666, 0); /* launch/cgroup.c says why */
+    return fchmodat(folder, "cgroup.procs", 0666, 0); /* src/launch/cgroup.c says why */
 }
 
 int px_run_cgroup_make(int base, uint64_t number, const struct px_clone_request *shape)

@@ -10,7 +10,7 @@
 #include "protocol/launch.h"
 #include "result/run_status.h"
 
-/* The folder's descriptor, or -1 with errno. */
+/* Returns the folder's descriptor, or -1 with errno. */
 int px_run_cgroup_make(int base, uint64_t number, const struct px_clone_request *shape);
 enum px_oom px_run_cgroup_oom(int base, uint64_t number);
 void px_run_cgroup_remove(int base, uint64_t number);

@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 
-#define FIRST 1900000000u /* systemd.io/UIDS-GIDS: 1879048192 to 2147352575 are unused */
+#define FIRST 1900000000u /* systemd.io/UIDS-GIDS: the ids from 1879048192 to 2147352575 are unused */
 #define STEP 65536u
 #define CANDIDATES 16u
 #define NOBODY 65534u /* the kernel's own overflow id: /proc/sys/kernel/overflowuid */
@@ -19,8 +19,8 @@ static void close_file(FILE **file)
         fclose(*file);
 }
 
-/* Whether a line of the file names the id. `ranges`: the lines are NAME:START:COUNT, else
- * NAME:PASSWORD:ID. Only files are read: a directory service may take seconds to answer. */
+/* True if a line of the file names the id. With `ranges` the lines are NAME:START:COUNT, otherwise
+ * NAME:PASSWORD:ID. Only files are read, because a directory service may take seconds to answer. */
 static bool is_listed(const char *path, bool ranges, uint32_t id)
 {
     px_auto(close_file) FILE *file = fopen(path, "re");

@@ -5,9 +5,9 @@
 
 #include <stdint.h>
 
-/* An id that belongs to no account and no range of subordinate ids: the first free one of a few from 1900000000
- * on, which distributions and systemd leave unused. 65534 (nobody) if this user namespace has none of them;
- * other programs of the host may run as nobody too. */
+/* Returns an id that belongs to no account and to no range of subordinate ids: the first free one of a few from
+ * 1900000000 on, which distributions and systemd leave unused. If this user namespace has none of them, returns
+ * 65534 (nobody); other programs of the host may also run as nobody. */
 uint32_t px_run_ids_default(void);
 
 #endif

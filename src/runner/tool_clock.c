@@ -32,8 +32,9 @@ int64_t px_tool_clock_next(const struct px_tool_clock *clock)
     return clock->since_ns ? clock->looked_ns + clock->period_ns : INT64_MAX;
 }
 
-/* One that used less than a hundredth of one window can't have used that share of any window in the stretch. With
- * more, each hundredth may have been used in a window of its own, which then was no waiting. */
+/* If the process used less than a hundredth of one window, it can't have used that share of any window in the
+ * stretch. If it used more, each hundredth may belong to another window, in which the process then did not only
+ * wait. */
 static int64_t stood_still(int64_t stretch, int64_t waited, int64_t used)
 {
     if (used < TOOL_WINDOW_NS / SHARE || (stretch < 2 * TOOL_WINDOW_NS && used < stretch / SHARE))

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long a run only waited for its caller: its wall-clock limit stands still meanwhile.
- *
- * By the kernel's measure of CPU time, never by the child's word: of a stretch of time between two looks, the part in
- * which a call was under way counts as waiting when the process used less than 1 % of a CPU. Looks are 100 ms apart,
- * and further apart while the process sleeps, so that a wait of days costs next to nothing. */
+/* Measures for how long a run only waited for its caller: its wall-clock limit stands still during that time. The
+ * measure is the kernel's CPU time, never what the child says. In a stretch between two measurements, the time in
+ * which a call was in progress counts as waiting if the process used less than 1 % of a CPU. Measurements are 100
+ * ms apart, and further apart while the process sleeps, so that a wait of days costs almost nothing. */
 #ifndef PX_RUNNER_TOOL_CLOCK_H
 #define PX_RUNNER_TOOL_CLOCK_H
 
@@ -11,23 +10,24 @@
 #include <stdint.h>
 
 struct px_tool_clock {
-    int64_t looked_ns, cpu_ns; /* at the last look; 0: none yet */
-    int64_t period_ns;         /* to the next */
-    int64_t since_ns;          /* a call has been under way since, or 0 */
-    int64_t waited_ns;         /* with one under way, since the last look */
-    int64_t total_ns;          /* with one under way, in all */
+    int64_t looked_ns, cpu_ns; /* time of the last measurement; 0: none yet */
+    int64_t period_ns;         /* time until the next one */
+    int64_t since_ns;          /* since when a call has been in progress, or 0 */
+    int64_t waited_ns;         /* time with a call in progress, since the last measurement */
+    int64_t total_ns;          /* time with a call in progress, in all */
 };
 
-/* A call is under way from now on, or none is. */
+/* A call is in progress from now on, or none is. */
 void px_tool_clock_set(struct px_tool_clock *clock, bool waiting, int64_t now);
 
-/* Whether the last look is so long ago that the next one is worth it. */
+/* True if the last measurement is so long ago that another one is worth its cost. */
 bool px_tool_clock_is_due(const struct px_tool_clock *clock, int64_t now);
 
-/* When the next look is due while a call is under way; INT64_MAX: never. */
+/* Returns when the next measurement is due while a call is in progress; INT64_MAX: never. */
 int64_t px_tool_clock_next(const struct px_tool_clock *clock);
 
-/* A look; `cpu` is the process's CPU time. Returns for how long it only waited since the last look. */
+/* Measures. `cpu` is the process's CPU time. Returns for how long the process only waited since the last
+ * measurement. */
 int64_t px_tool_clock_look(struct px_tool_clock *clock, int64_t now, int64_t cpu);
 
 #endif

@@ -12,7 +12,7 @@
 #define MS PX_NS_PER_MS
 #define START (1000 * MS)
 
-/* A call that begins at START, when the process had used 50 ms. */
+/* Begins a call at START, when the process had used 50 ms. */
 static struct px_tool_clock begun(void)
 {
     struct px_tool_clock clock = {0};
@@ -40,7 +40,7 @@ static void test_a_hundredth_of_a_cpu_is_work(void **state)
     assert_int_equal(px_tool_clock_look(&clock, START + 300 * MS, 152 * MS), 0);
 }
 
-/* In a long stretch, each hundredth may have been a window of its own. */
+/* In a long stretch, each hundredth may belong to another window. */
 static void test_work_in_a_long_stretch_counts_at_its_worst(void **state)
 {
     (void)state;

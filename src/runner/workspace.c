@@ -34,7 +34,7 @@ void px_snapshot_done(struct px_snapshot *snapshot)
     *snapshot = (struct px_snapshot){0};
 }
 
-/* The script's own doing: the file is gone, or the script has closed it to others. */
+/* The script caused this error: the file is gone, or the script has removed the permission to read it. */
 static bool is_host_failure(int number)
 {
     return number == ENOMEM || number == EMFILE || number == ENFILE || number == EIO || number == ENOBUFS;
@@ -66,7 +66,7 @@ static int add_entry(struct px_snapshot *snapshot, const char *path, const struc
 static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
                 struct px_snapshot *snapshot);
 
-/* A folder that its owner may not read or search is listed too, and gets its mode back afterwards. */
+/* A folder that its owner may not read or search is listed too. It gets its old mode back afterwards. */
 static int list_below(int parent, const char *name, char *path, size_t length, int depth, struct px_snapshot *snapshot)
 {
     int changed;
@@ -100,16 +100,16 @@ static int list_entry(int parent, const char *name, const struct stat *status, c
     return list_below(parent, name, path, length + 1, depth + 1, snapshot);
 }
 
-/* The next entry of a folder. NULL with errno 0 at its end. */
+/* Returns the next entry of a folder, or NULL; errno is 0 at its end. */
 static struct dirent *next_entry(DIR *folder)
 {
     errno = 0;
     return readdir(folder);
 }
 
-/* `path` is the buffer for the whole path, `length` how much of it names this folder. Whatever is met
- * counts, not only files: a script may make folders by the million, or go on while its session's
- * are listed. Takes `folder_fd`, whose folder gets the mode `restored` at the end (NULL: keeps its own). */
+/* `path` is the buffer for the whole path, and `length` says how much of it names this folder. Every entry counts,
+ * not only files: a script may make millions of folders, or continue to run while its session's files are listed.
+ * Takes ownership of `folder_fd`; its folder gets the mode `restored` at the end (NULL: it keeps its mode). */
 static int list(int folder_fd, const mode_t *restored, char *path, size_t length, int depth,
                 struct px_snapshot *snapshot)
 {
@@ -197,7 +197,7 @@ static bool matches(const struct px_strings *patterns, const char *path)
     return false;
 }
 
-/* 0, or -1 with errno when the contents can't be had within `left`. */
+/* Reads the content of a file. Returns 0, or -1 with errno; EFBIG when it is larger than `left`. */
 static int read_contents(int folder, const struct px_snapshot_entry *entry, size_t left, struct px_buffer *ret)
 {
     struct stat status;
@@ -268,8 +268,7 @@ int px_snapshot_changes(int folder, const struct px_snapshot *before, const stru
     return changes.failed ? -1 : 0;
 }
 
-/* What the host makes is given to the owner of the folder: the user of the run, in a workspace made by a pyexec
- * that root started. */
+/* Gives what the host makes to the owner of the folder. When root started pyexec, this is the user of the run. */
 static int give_away(int folder, int fd)
 {
     struct stat owner, own;
@@ -305,7 +304,7 @@ static int path_failed(const char *path, const char *what, int sys_errno, pyexec
                                                       "and each part has at most 255 bytes.");
 }
 
-/* Makes the folders in the first `length` bytes of the path. Returns the last one, or -1. */
+/* Makes the folders in the first `length` bytes of the path. Returns a descriptor of the last one, or -1. */
 static int make_folders(int folder, const char *path, size_t length)
 {
     char part[NAME_MAX + 1];

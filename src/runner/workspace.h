@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host does in a workspace. A hostile child writes below its descriptor at the same time, so nothing
+/* What the host does in a workspace. A hostile child may write below the same folder at the same time. So nothing
  * here follows a link, leaves the folder, waits for a FIFO, or trusts a size. */
 #ifndef PX_RUNNER_WORKSPACE_H
 #define PX_RUNNER_WORKSPACE_H
@@ -10,7 +10,7 @@
 #include "policy/policy.h"
 #include "result/file_list.h"
 
-/* One regular file as it was then. */
+/* One regular file as it was when the folder was listed. */
 struct px_snapshot_entry {
     char *path;
     uint64_t inode, size;
@@ -23,7 +23,7 @@ struct px_snapshot {
     size_t met;          /* entries of any kind */
     size_t path_bytes;   /* length of the paths of all files that were found */
     uint64_t file_bytes; /* size of all files that were found */
-    bool truncated;      /* there are more files than are listed */
+    bool truncated;      /* there are more files than the list has */
     bool uncounted;      /* there may be files that file_bytes does not include */
 };
 
@@ -32,8 +32,8 @@ struct px_snapshot {
 int px_snapshot_take(int folder, struct px_snapshot *ret, pyexec_error *error);
 void px_snapshot_done(struct px_snapshot *snapshot);
 
-/* The files of a result: at most 1,000 changes; contents of those that match a pattern, at most 8 MiB in all.
- * 0, or -1: no memory, or the host fails. */
+/* Makes the files of a result: at most 1,000 changes, and the content of files that match a pattern, at most 8 MiB
+ * in all. Returns 0, or -1 when there is no memory or the host fails. */
 int px_snapshot_changes(int folder, const struct px_snapshot *before, const struct px_snapshot *after,
                         const struct px_strings *patterns, struct pyexec_file_list *ret);
 
@@ -41,7 +41,7 @@ int px_snapshot_changes(int folder, const struct px_snapshot *before, const stru
  * invalid_request, "outside sandbox" if a symbolic link is in the way. */
 int px_workspace_make_folder(int folder, const char *path, const char *what, pyexec_error *error);
 
-/* Opens a regular file, which is created or emptied. Makes the folders above it. */
+/* Opens a regular file for writing. Creates or empties it, and makes the folders above it. */
 int px_workspace_open_write(int folder, const char *path, pyexec_error *error);
 
 /* Renames in one step and replaces what is there. Makes the folders above `to`. */
@@ -50,27 +50,27 @@ int px_workspace_rename(int folder, const char *from, const char *to, pyexec_err
 /* Opens a regular file for reading; *ret_bytes is its size. */
 int px_workspace_open_read(int folder, const char *path, uint64_t *ret_bytes, pyexec_error *error);
 
-/* How many bytes may still be written: what the file system has left and, if the kernel enforces no quota, also
- * what `quota` (else UINT64_MAX) leaves after the files that are there. */
+/* Finds how many bytes may still be written: what the file system has left and, if the kernel enforces no quota,
+ * what `quota` (else UINT64_MAX) leaves beside the existing files. */
 int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *error);
 
-/* Sets invalid_request: writing the file failed. */
+/* Sets invalid_request, because writing the file failed. */
 int px_workspace_full(const char *path, int sys_errno, pyexec_error *error);
 
 /* Writes a file and replaces the one that is there. Makes the folders above it. */
 int px_workspace_write(int folder, const char *path, const void *bytes, size_t length, pyexec_error *error);
 
-/* The bytes of a regular file of at most `limit`. */
+/* Reads a regular file of at most `limit` bytes. */
 int px_workspace_read(int folder, const char *path, size_t limit, struct px_buffer *ret, pyexec_error *error);
 
 /* Removes a file, or an empty folder. */
 int px_workspace_delete(int folder, const char *path, pyexec_error *error);
 
-/* The entries of one folder ("" is the workspace), at most 20,000. -1: sys_errno is ENOENT, ENOTDIR or others; what
- * is in *ret is the caller's to free then too. */
+/* Lists the entries of one folder ("" is the workspace), at most 20,000. Returns -1 with sys_errno ENOENT, ENOTDIR
+ * or others. The caller frees *ret also after a failure. */
 int px_workspace_list_folder(int folder, const char *path, struct pyexec_file_list *ret, pyexec_error *error);
 
-/* All files. 0, or -1: out of memory; what is in *ret is the caller's to free then too. */
+/* Lists all files. Returns 0, or -1 when there is no memory. The caller frees *ret also after a failure. */
 int px_snapshot_list(const struct px_snapshot *snapshot, struct pyexec_file_list *ret);
 
 #endif

@@ -17,20 +17,20 @@
 #include "base/thread.h"
 
 #define PRELOAD_TIMEOUT_MS 30000
-#define HANG_TIMEOUT_MS 10000               /* limit for everything that takes a zygote only milliseconds */
+#define HANG_TIMEOUT_MS 10000               /* limit for everything that a zygote does within milliseconds */
 #define ZYGOTE_RETRY_NS INT64_C(1000000000) /* pause after a start in the background that failed */
-#define EXIT_TIMEOUT_MS 5000                /* from the end of its socket to the supervisor's report */
+#define EXIT_TIMEOUT_MS 5000                /* time from the end of its socket to the supervisor's report */
 #define ZYGOTES_MAX 64
-/* All children of one zygote have the same address layout and the same heap, so no zygote should live as long
- * as the host. To start one costs as much as about thirty runs. */
+/* All children of one zygote have the same address layout and the same heap, so no zygote should live as long as
+ * the host. Starting one costs as much as about thirty runs. */
 #define CLONES_MAX 10000
 
 struct zygote {
     pthread_mutex_t lock; /* one request and its answer at a time */
-    int socket;           /* -1: not started, or dead; written with the lock held, read without it */
+    int socket;           /* -1: not started, or dead. Written with the lock held, read without it */
     int pidfd;
     unsigned clones;
-    bool replaced; /* it had a process before */
+    bool replaced; /* an earlier process of this zygote existed */
 };
 
 struct px_zygotes {
@@ -42,15 +42,15 @@ struct px_zygotes {
     struct px_strings preloads;
     px_layers allow_missing, missing;
     struct px_launcher_options ids;
-    struct px_zygote_ready ready; /* of the first start */
+    struct px_zygote_ready ready; /* error of the first start */
     size_t count;
     struct zygote items[ZYGOTES_MAX];
     unsigned next;
     uint32_t slot;
     uint32_t displays; /* see px_zygotes_expect_displays() */
     pthread_t grower;
-    bool grown;  /* there is a thread to join; whoever sets `growing` writes it */
-    int growing; /* whether it still runs */
+    bool grown;  /* there is a thread to join; only the thread that sets `growing` writes it */
+    int growing; /* the thread still runs */
     int64_t grow_after_ns;
 };
 
@@ -66,7 +66,8 @@ static bool await_readable(int fd, int64_t deadline)
     return px_poll(&polled, 1, left > 0 ? (int)left : 0) > 0;
 }
 
-/* Ends it by a signal. Closing its socket may not be enough: a process that the host forked may have a copy. */
+/* Ends the zygote by a signal. Closing its socket may not be enough, because a process that the host forked may
+ * have a copy. */
 static void end_zygote(struct zygote *zygote)
 {
     if (zygote->pidfd >= 0)
@@ -77,7 +78,7 @@ static void end_zygote(struct zygote *zygote)
     zygote->clones = 0;
 }
 
-/* The last part of what the interpreter wrote to its standard error, on one line. */
+/* Returns the last part of what the interpreter wrote to its standard error, on one line. */
 static void read_log(int log, char *text, size_t size)
 {
     off_t end = lseek(log, 0, SEEK_END);
@@ -90,7 +91,7 @@ static void read_log(int log, char *text, size_t size)
             *at = ' ';
 }
 
-/* It ended before it was Python: the launcher could not make a layer. Marks the layer as missing. */
+/* The process ended before it was Python, because the launcher could not make a layer. Marks the layer as missing. */
 static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const char *text, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
@@ -100,7 +101,7 @@ static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const 
     return px_error_hint(error, "%s. Or run with less protection: --allow-missing %s.", info->remedy, info->name);
 }
 
-/* True if a process gets this signal because of what it did itself. */
+/* True for signals that a process gets because of what it did itself. */
 static bool is_fault(int signal)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
@@ -110,8 +111,8 @@ static bool is_fault(int signal)
     return false;
 }
 
-/* Whether it ended for a reason that is neither the interpreter's nor the preload's: then with the
- * error. `again`: another start may succeed. */
+/* True, with `error`, if the zygote ended for a reason that is neither the interpreter's nor the preload's.
+ * `again`: another start may succeed. */
 static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_event *event, const char *preload,
                             const char *text, bool *again, pyexec_error *error)
 {
@@ -140,8 +141,8 @@ static bool ended_otherwise(struct px_zygotes *zygotes, const struct px_launch_e
     return true;
 }
 
-/* A start that came to nothing; `preload`: the module that was being imported then, or NULL.
- * `again`: another start may succeed. */
+/* Reports a start that failed. `preload` is the module that was being imported, or NULL. `again`: another start
+ * may succeed. */
 static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *launched, const char *preload,
                         bool hangs, bool *again, pyexec_error *error)
 {
@@ -195,13 +196,13 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
     if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
                             PX_ZYGOTE_PRELOAD_MAX);
-    /* Whoever reads its answer sees that it is gone. */
+    /* The thread that reads its answer notices that the zygote is gone. */
     if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 && names.length)
         px_send_fds(socket, names.data, names.length, NULL, 0);
     return 0;
 }
 
-/* Waits for "ready", and notes which preload is being imported. */
+/* Waits for "ready", and records which preload is being imported. */
 static int await_ready(struct px_zygotes *zygotes, struct px_launched_zygote *launched, struct px_zygote_ready *ret,
                        bool *again, pyexec_error *error)
 {
@@ -242,7 +243,7 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *ag
     int result = greet(zygotes, launched.socket, error);
     if (result == 0)
         result = await_ready(zygotes, &launched, &ready, again, error);
-    if (launched.pid) /* or somebody has asked for its exit */
+    if (launched.pid) /* or another thread has asked for its exit */
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
     zygote->pidfd = launched.pidfd;
@@ -257,8 +258,8 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *ag
     return 0;
 }
 
-/* Call with the zygote's lock held. What a try finds refused, the next goes without, if allowed. One
- * that was killed is tried once more. */
+/* The caller holds the zygote's lock. When a start finds that a layer is refused, the next start goes without it
+ * if that is allowed. A zygote that was killed is started again once. */
 static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_error *error)
 {
     for (bool tried_again = false;;) {
@@ -399,7 +400,7 @@ void px_zygotes_grow(struct px_zygotes *zygotes)
         __atomic_store_n(&zygotes->growing, 0, __ATOMIC_RELEASE);
 }
 
-/* A zygote that lives and is free, locked; otherwise waits for the next in turn. */
+/* Returns a zygote that lives and is free, with its lock held. If none is free, waits for the next one in turn. */
 static struct zygote *acquire(struct px_zygotes *zygotes)
 {
     unsigned turn = __atomic_fetch_add(&zygotes->next, 1, __ATOMIC_RELAXED);
@@ -424,7 +425,7 @@ enum exchanged {
     UNREAD, /* the same, because the host can't receive the answer; with errno */
 };
 
-/* Call with the zygote's lock held. */
+/* The caller holds the zygote's lock. */
 static enum exchanged exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
                                size_t count, struct px_clone_reply *ret, int ret_fds[2])
 {
@@ -442,7 +443,7 @@ static enum exchanged exchange(struct zygote *zygote, const struct px_clone_requ
     errno = saved;
     if (n >= 0)
         return LOST;
-    /* The kernel reports a reset if the socket was closed with unread data, and else its end
+    /* The kernel reports a reset if the socket was closed with unread data, and otherwise its end
      * (unix_release_sock() in net/unix/af_unix.c). */
     return saved == ECONNRESET ? GONE : UNREAD;
 }

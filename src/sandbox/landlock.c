@@ -63,8 +63,8 @@ struct path_beneath_attr {
 #define SCOPE_SIGNAL (1ull << 1)
 
 #define READ (FS_READ_FILE | FS_READ_DIR)
-/* No device, socket or FIFO can be made (a host program that opened one would wait): only what a workspace is
- * for. */
+/* No device, socket or FIFO can be made: a workspace does not need them, and a program of the host that opened one
+ * would wait. */
 #define WRITE \
     (FS_WRITE_FILE | FS_TRUNCATE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_MAKE_SYM | FS_REFER)
 
@@ -110,7 +110,7 @@ static int allow_device(int ruleset, int root, const char *path, int abi)
     return allow(ruleset, fd, FS_WRITE_FILE, abi);
 }
 
-/* A rule for a file may have only the rights that apply to a file, else EINVAL: landlock_add_rule(2). */
+/* A rule for a file may have only the rights that apply to a file, or landlock_add_rule(2) fails with EINVAL. */
 static int allow_path(int ruleset, const char *path, uint64_t access, int abi)
 {
     struct stat status;

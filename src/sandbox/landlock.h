@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Landlock, with the newest ABI that the kernel has: no path can be used except by these rules, there is no
- * TCP, and no signal and no connection to an abstract socket leaves the domain. */
+/* Landlock, with the newest ABI of the kernel. Only the paths of these rules can be used, TCP is refused, and the
+ * process can't send signals or connect to abstract sockets outside its domain. */
 #ifndef PX_SANDBOX_LANDLOCK_H
 #define PX_SANDBOX_LANDLOCK_H
 
@@ -14,14 +14,14 @@ struct px_landlock_rules {
     const char *const *paths;   /* NULL, or other paths that may be read; one that does not exist stays unreadable */
     const char *const *folders; /* NULL, or folders that may be listed, with all folders below them */
     int workspace;              /* O_PATH descriptor, or -1 */
-    bool workspace_write;       /* else read only */
+    bool workspace_write;       /* false: read only */
     bool network;               /* allow TCP connect and bind */
     int abi;                    /* from px_landlock_abi(), which the zygote calls once */
 };
 
-/* Restricts the calling thread; it can't be undone. PR_SET_NO_NEW_PRIVS must be set. /dev/null (and zero, full)
- * stay writable: `root` allows reading, and writing to them is allowed by their paths. Returns 0, or -1 with
- * errno. Makes system calls only. */
+/* Restricts the calling thread. This can't be undone. PR_SET_NO_NEW_PRIVS must be set. /dev/null, /dev/zero and
+ * /dev/full can still be written to: rules for their paths allow it. Returns 0, or -1 with errno. Makes only
+ * system calls. */
 int px_landlock_enter(const struct px_landlock_rules *rules);
 
 #endif

@@ -17,9 +17,9 @@
 
 #define DENIED(call) CHECK((call) == -1 && errno == EACCES)
 
-static char base[] = "/tmp/px-landlock-XXXXXX"; /* holds outside, secret, ws/ */
+static char base[] = "/tmp/px-landlock-XXXXXX"; /* contains outside, secret and ws/ */
 static struct px_landlock_rules rules;
-static struct sockaddr_un abstract; /* listened on outside the domain */
+static struct sockaddr_un abstract; /* an abstract socket outside the domain that is listened on */
 static struct sockaddr_in tcp;
 
 static int open_path(const char *path)
@@ -173,7 +173,7 @@ static void test_files(void **state)
     run(&other, nothing);
 }
 
-/* What an older kernel would have been asked for is accepted too. */
+/* The rights that an older kernel would be asked for are accepted too. */
 static void test_older_abis(void **state)
 {
     (void)state;
@@ -182,7 +182,7 @@ static void test_older_abis(void **state)
         run(&older, devices);
 }
 
-/* A root without the devices: they are left out. */
+/* When the root has no devices, they get no rules. */
 static void test_no_devices(void **state)
 {
     (void)state;
@@ -249,7 +249,7 @@ static int scoped(void)
     return 0;
 }
 
-/* kill(0, …): the process group reaches outside a PID namespace, but not outside a domain. */
+/* kill(0, …): a process group can reach outside a PID namespace, but Landlock keeps the signal inside the domain. */
 static int group_is_scoped(void)
 {
     signal(SIGUSR1, SIG_IGN);
@@ -271,7 +271,7 @@ static void test_scopes(void **state)
     struct px_landlock_rules other = rules;
     other.network = true;
     run(&other, scoped);
-    run(&rules, group_is_scoped); /* SIGUSR1 would end this process */
+    run(&rules, group_is_scoped); /* without the domain SIGUSR1 would end this process */
 }
 
 static void test_needs_no_new_privs(void **state)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resource limits and the drop of privileges, in a child that is about to run a script. Makes system calls
- * only: no allocation, no lock, nothing that would have to be undone. */
+/* Resource limits and the drop of privileges, in a child that is about to run a script. Makes only system calls:
+ * it allocates nothing, takes no lock, and has nothing to undo on failure. */
 #include "sandbox/limits.h"
 
 #include <errno.h>
@@ -15,8 +15,8 @@
 
 #include "base/cleanup.h"
 
-/* Never above the hard limit that is in force: raising it needs CAP_SYS_RESOURCE in the first user namespace,
- * and a lower one is stricter anyway. */
+/* Sets a limit, but not above the hard limit that is already in force: raising that needs CAP_SYS_RESOURCE in the
+ * first user namespace. A lower limit than wanted is only stricter. */
 static int set_limit(int resource, uint64_t soft, uint64_t hard)
 {
     if (soft == UINT64_MAX)
@@ -48,7 +48,7 @@ int px_limits_enter(const struct px_limits *limits)
         rlim_t value;
     } fixed[] = {
         {RLIMIT_CORE, 0},   {RLIMIT_MEMLOCK, 0},      {RLIMIT_MSGQUEUE, 0}, {RLIMIT_NICE, 0}, /* nothing below nice 0 */
-        {RLIMIT_RTPRIO, 0}, {RLIMIT_SIGPENDING, 256}, /* queued signals take kernel memory */
+        {RLIMIT_RTPRIO, 0}, {RLIMIT_SIGPENDING, 256}, /* each queued signal takes kernel memory */
     };
     for (size_t i = 0; i < PX_COUNT(fixed); i++)
         if (set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)

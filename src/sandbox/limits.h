@@ -11,8 +11,8 @@ struct px_limits {
     uint64_t cpu_seconds;        /* hard limit; the host ends runs before it */
     uint64_t open_files;         /* soft limit: greatest descriptor number + 1 */
     uint64_t open_files_reserve; /* the hard limit is higher by this much (for imports) */
-    uint64_t threads;            /* threads of the process, with the main one */
-    uint64_t file_bytes;         /* greatest size of one file */
+    uint64_t threads;            /* threads of the process, including the main thread */
+    uint64_t file_bytes;         /* maximum size of one file */
 };
 int px_limits_enter(const struct px_limits *limits);
 

@@ -17,7 +17,7 @@
 #include "sandbox/forked_test.h"
 #include "sandbox/limits.h"
 
-#define TEST_ID 54321 /* no other process has it, so that thread counts are exact */
+#define TEST_ID 54321 /* no other process uses it, so that counts of threads are exact */
 
 static const struct px_limits none = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX, UINT64_MAX};
 
@@ -123,7 +123,7 @@ static int threads_end(void)
 {
     struct px_limits limits = none;
     limits.threads = 4;
-    /* Counted per user and user namespace: an ordinary user has other processes. */
+    /* The kernel counts these for each user and user namespace, and an ordinary user has other processes too. */
     CHECK(geteuid() == 0 ? become_unprivileged() : unshare(CLONE_NEWUSER) == 0);
     CHECK(px_limits_enter(&limits) == 0);
     pthread_t thread;
@@ -174,7 +174,7 @@ static int is_bare(void)
     return 0;
 }
 
-/* With all capabilities: root, or in a user namespace of its own. */
+/* All capabilities: as root, or in a new user namespace. */
 static int drop_all(void)
 {
     CHECK(geteuid() == 0 || unshare(CLONE_NEWUSER) == 0);
@@ -186,7 +186,7 @@ static int drop_all(void)
           !(bits & SECBIT_KEEP_CAPS));
     CHECK(prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) == -1 && errno == EPERM);
     CHECK(setresuid(1, 1, 1) == -1);
-    CHECK(px_privileges_drop() == 0); /* again: nothing left to do */
+    CHECK(px_privileges_drop() == 0); /* a second call finds nothing to do */
     return 0;
 }
 

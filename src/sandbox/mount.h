@@ -26,7 +26,7 @@ static inline int px_open_tree(int dir_fd, const char *path, unsigned flags)
     return (int)syscall(SYS_open_tree, dir_fd, path, flags | O_CLOEXEC);
 }
 
-/* Attaches the mount of `mount_fd` at a path. */
+/* Attaches the mount `mount_fd` at a path. */
 static inline int px_attach(int mount_fd, int dir_fd, const char *path)
 {
     return (int)syscall(SYS_move_mount, mount_fd, "", dir_fd, path, MOVE_MOUNT_F_EMPTY_PATH);

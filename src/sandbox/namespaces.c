@@ -16,7 +16,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 
-/* The remedy, and how to run without this layer. */
+/* The hint: the remedy, and how to run without this layer. */
 static int layer_hint(enum px_layer layer, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
@@ -31,7 +31,7 @@ static int layer_hint(enum px_layer layer, pyexec_error *error)
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing, pyexec_error *error)
 {
     const struct px_layer_info *info = px_layer_info(layer);
-    /* The machine has no more of something; the layer itself may be available. */
+    /* The machine has no more memory, processes or descriptors; the layer itself may be available. */
     if (px_errno_exhausted(sys_errno)) {
         char what[96];
         snprintf(what, sizeof what, "can't set up the layer '%s'", info->name);

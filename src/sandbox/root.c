@@ -34,7 +34,7 @@ static bool mounted(const struct px_root *root, const char *path)
     return false;
 }
 
-/* True if some entry makes `path` exist already. */
+/* True if an entry that was added already makes `path` exist. */
 static bool covered(const struct px_root *root, const char *path)
 {
     for (size_t i = 0; i < root->count; i++)
@@ -79,7 +79,7 @@ static int add_mount(struct px_root *root, const char *path, bool is_file, pyexe
     return 0;
 }
 
-/* Walks along `rest`, starting at `done` (a path without links), and adds what it meets on the way. */
+/* Follows `rest`, starting at `done` (a path without links), and adds each folder and link on the way. */
 static int walk(struct px_root *root, char *done, const char *rest, int links, bool mount_last, pyexec_error *error)
 {
     char part[NAME_MAX + 1];
@@ -185,8 +185,8 @@ static int make_entry(int root_fd, const struct px_root_entry *entry)
     return entry->mount >= 0 ? px_attach(entry->mount, root_fd, path) : 0;
 }
 
-/* Top folders in which workspaces on the host commonly are. All of them exist for every run, so that none is
- * made for one run and seen by the next. */
+/* Top folders in which workspaces of hosts often are. They exist for every run, so that none has to be made for
+ * one run, where the next would see it. */
 static int add_usual_folders(struct px_root *root, pyexec_error *error)
 {
     static const char *const folders[] = {"/data", "/home", "/media", "/mnt", "/opt", "/run", "/srv", "/tmp", "/var"};
@@ -201,7 +201,7 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
     if (add_devices(root, error) < 0 || add_usual_folders(root, error) < 0)
         return -1;
     px_auto_fd int tmpfs = px_tmpfs_new(1 << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-    /* Mounted over /proc, which always exists and of which nothing is bound. */
+    /* This is mounted over /proc, which always exists and from which nothing is bound. */
     if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't mount a new root");
     mode_t mask = umask(0);

@@ -13,7 +13,7 @@
 
 #include "sandbox/seccomp_programs.h"
 
-/* No flags. SECCOMP_FILTER_FLAG_TSYNC would do nothing in a child, which has one thread;
+/* No flags are set. SECCOMP_FILTER_FLAG_TSYNC has no effect in a child, which has one thread.
  * SECCOMP_FILTER_FLAG_SPEC_ALLOW would switch off a protection of the processor on kernels before 5.16. */
 int px_seccomp_enter(enum px_filter filter)
 {
@@ -29,13 +29,13 @@ int px_seccomp_enter(enum px_filter filter)
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 #define REFUSE BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 #define REFUSED_CALL(number) IF_EQUAL(number, 0, 1), REFUSE
-/* Landlock checks the opening of a file for writing, not one that truncates it without; 3 is the access mode
- * without reading and writing (open(2)). */
+/* Landlock checks the opening of a file for writing, but not an open that only truncates. 3 is the access mode
+ * that allows neither reading nor writing (open(2)). */
 #define OPENING(number, flags) \
     IF_EQUAL(number, 0, 6), LOAD(flags), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, O_ACCMODE | O_TRUNC), \
         IF_EQUAL(O_RDONLY | O_TRUNC, 1, 0), IF_EQUAL(O_ACCMODE | O_TRUNC, 0, 1), REFUSE, ALLOW
 
-/* The other filter traps calls of other architectures, which have other numbers. */
+/* Calls of other architectures have other numbers. The other filter traps them. */
 int px_seccomp_keep_files(void)
 {
     static struct sock_filter code[] = {

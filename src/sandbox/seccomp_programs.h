@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tools/seccomp_gen.c makes, for seccomp.c and its test only. */
+/* The programs that tools/seccomp_gen.c makes. Only seccomp.c and its test use them. */
 #ifndef PX_SANDBOX_SECCOMP_PROGRAMS_H
 #define PX_SANDBOX_SECCOMP_PROGRAMS_H
 

@@ -20,7 +20,7 @@
 #include "sandbox/seccomp.h"
 #include "sandbox/seccomp_programs.h"
 
-#define HIGH 0xdeadbeef00000000ull /* what a script may put above an int argument */
+#define HIGH 0xdeadbeef00000000ull /* bits that a script may set above an int argument */
 #define THREAD_FLAGS \
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
@@ -134,8 +134,8 @@ static bool has_rule(const char *name)
     return false;
 }
 
-/* uretprobe and uprobe of x86-64: newer kernels (seen: 6.18) let them past every filter, so that
- * a probe does not kill a sandboxed program, and answer SIGILL and ENXIO where none is set. */
+/* uretprobe and uprobe of x86-64. Newer kernels (seen in 6.18) let these calls past every filter, so that a probe
+ * does not kill a sandboxed program. Without a probe they answer SIGILL and ENXIO. */
 static bool is_uprobe(int number)
 {
 #ifdef __x86_64__
@@ -145,7 +145,7 @@ static bool is_uprobe(int number)
 #endif
 }
 
-/* All refused calls with zero arguments, and every number up to 1023. */
+/* Tries all refused calls with arguments of zero, and every number up to 1023. */
 static int sweep(void)
 {
     for (int number = 0; number < 1024; number++) {
@@ -258,7 +258,7 @@ static int int_80(void)
     return 0;
 }
 
-/* x32 numbers, the highest one, and -1, with the architecture of all others. */
+/* Tries x32 numbers, the highest number and -1, each with the architecture that all other tests have. */
 static int x32(void)
 {
     const uint32_t numbers[] = {X32 | SYS_getpid, X32 | 520 /* execve */, 0x7fffffff, UINT32_MAX};
@@ -276,7 +276,7 @@ static int int_80_blocked(void)
     return int_80();
 }
 
-/* The kernel takes the lower half of rax since 5.14, and refused any upper half before. */
+/* Since 5.14 the kernel takes the lower half of rax; before, it refused a number with any upper half. */
 static int upper_half_of_number(void)
 {
     trapped->number = -1;
@@ -494,7 +494,7 @@ static void test_sockets(void **state)
     run_both(pairs);
 }
 
-/* The zygote's part leaves set-up its calls, and nothing else. */
+/* The zygote's part allows only the calls of the set-up in addition. */
 static void test_zygote_part(void **state)
 {
     (void)state;

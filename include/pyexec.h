@@ -20,15 +20,15 @@
  *
  * Rules that hold for every call:
  *  - Functions that can fail return 0, or -1 after filling *error, which needs no freeing.
- *    The "out" parameter is set only on success.
- *  - A script that fails is a result, not an error. Errors are failures of the host side.
- *  - Strings that go in are copied. Strings that come out belong to the object that they
- *    were asked of and live as long as it does.
+ *    The output parameter is set only on success.
+ *  - A script that fails is a result, not an error. Errors are failures of the host.
+ *  - Strings that go in are copied. Strings that come out belong to the object that the
+ *    function was called with, and live as long as it does.
  *  - An executor may be used from any number of threads at once. A request or a result
  *    belongs to one thread at a time. Free functions accept NULL.
  *  - The library installs no signal handler, never calls wait on a process that it did not
  *    start, and writes nothing to the standard streams. After fork() in the host, only the
- *    parent may go on using an executor.
+ *    parent may continue to use an executor.
  */
 #ifndef PYEXEC_H
 #define PYEXEC_H
@@ -43,7 +43,7 @@ extern "C" {
 
 #define PYEXEC_API __attribute__((visibility("default")))
 
-/* Host-side failures. The names in JSON, HTTP and Java are these in lower case. */
+/* Failures of the host. JSON, HTTP and Java use the same names in lower case. */
 typedef enum pyexec_code {
     PYEXEC_OK = 0,
     PYEXEC_INVALID_POLICY,
@@ -59,7 +59,7 @@ typedef enum pyexec_code {
     PYEXEC_CALL_NOT_FOUND,
 } pyexec_code;
 
-/* What failed, with the offending value, and what to do next. Always terminated. */
+/* What failed, with the wrong value, and what to do next. Both texts always end with a NUL. */
 typedef struct pyexec_error {
     pyexec_code code;
     int sys_errno;      /* errno of the system call behind it, or 0 */
@@ -73,19 +73,20 @@ typedef struct pyexec_request pyexec_request;
 typedef struct pyexec_result pyexec_result;
 typedef struct pyexec_turn pyexec_turn;
 
-/* Parts of a result, which own nothing and live as long as it does: what the script displayed, what it was refused. */
+/* Parts of a result: an object that the script displayed, and an action that the script was refused. They belong
+ * to the result and live as long as it does. */
 typedef struct pyexec_display pyexec_display;
 typedef struct pyexec_denial pyexec_denial;
 
-/* A file, and a list of them. What a result has lives as long as it does. */
+/* A file, and a list of files. Those of a result live as long as it does. */
 typedef struct pyexec_file pyexec_file;
 typedef struct pyexec_file_list pyexec_file_list;
 
-/* What is known of a session, and a list of that. */
+/* Facts about a session, and a list of them. */
 typedef struct pyexec_session_info pyexec_session_info;
 typedef struct pyexec_session_list pyexec_session_list;
 
-/* How a run ended; see docs/results.md for which of them are facts of the kernel. */
+/* How a run ended. docs/results.md says which of these are facts of the kernel. */
 typedef enum pyexec_status {
     PYEXEC_STATUS_OK = 0,
     PYEXEC_STATUS_ERROR,
@@ -97,152 +98,155 @@ typedef enum pyexec_status {
     PYEXEC_STATUS_CANCELLED,
 } pyexec_status;
 
-/* The exit codes that pyexec itself gives; docs/results.md has the whole table. */
+/* The exit codes that pyexec itself sets; docs/results.md has the whole table. */
 enum {
-    PYEXEC_EXIT_TIMEOUT = 124,   /* as timeout(1) */
-    PYEXEC_EXIT_SIGNAL = 128,    /* + the signal's number, as a shell says it */
-    PYEXEC_EXIT_CANCELLED = 130, /* as of a program that Ctrl-C has ended */
+    PYEXEC_EXIT_TIMEOUT = 124,   /* the same as timeout(1) */
+    PYEXEC_EXIT_SIGNAL = 128,    /* plus the signal's number, as in a shell */
+    PYEXEC_EXIT_CANCELLED = 130, /* the same as a program that Ctrl-C has ended */
     PYEXEC_EXIT_KILLED = 137,    /* SIGKILL */
 };
 
-/* The library's version, "MAJOR.MINOR.PATCH". */
+/* Returns the library's version, "MAJOR.MINOR.PATCH". */
 PYEXEC_API const char *pyexec_version(void);
 
-/* The name of a code as JSON has it ("invalid_policy"), or "unknown". */
+/* Returns the name of a code in JSON ("invalid_policy"), or "unknown". */
 PYEXEC_API const char *pyexec_code_name(pyexec_code code);
 
-/* The name of a status as JSON has it ("cpu_limit"), or "unknown". */
+/* Returns the name of a status in JSON ("cpu_limit"), or "unknown". */
 PYEXEC_API const char *pyexec_status_name(pyexec_status status);
 
 /* Creates an executor.
  *
  * policy_json  a JSON object with the policy's keys (docs/configuration.md), or NULL for the
- *              defaults. Keys that are left out have their defaults.
+ *              defaults. Keys that are missing have their defaults.
  * host_json    a JSON object with the keys of the configuration's [host] section, or NULL.
  * ret          the executor; free it with pyexec_executor_free().
  *
- * Starts the supervisor and the first zygote, and so takes about as long as starting the
- * interpreter and importing `preload_imports`; at most 30 seconds.
+ * Starts the supervisor and the first zygote. So it takes about as long as starting the
+ * interpreter and importing `preload_imports`: at most 30 seconds.
  * Errors: PYEXEC_INVALID_POLICY, PYEXEC_PYTHON_NOT_FOUND, PYEXEC_PYTHON_UNSUPPORTED,
  * PYEXEC_SANDBOX_UNAVAILABLE (names the missing layer and its remedy), PYEXEC_INTERNAL. */
 PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
                                    pyexec_error *error);
 
-/* The same with sessions configured: one JSON object with the optional members "policy",
- * "session" and "host" (docs/configuration.md). pyexec_executor_new() has the default sessions. */
+/* The same, with sessions configured: one JSON object with the optional members "policy", "session" and "host"
+ * (docs/configuration.md). pyexec_executor_new() uses the default [session] section. */
 PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error);
 
-/* Session ids are "PRINCIPAL/ID" from now on: callers who know nothing of each other, each with its
- * own sessions, of which it may have `max_count`, and its own folder of workspaces (ROOT/PRINCIPAL/ID;
- * none is adopted). PRINCIPAL is 1 to 64 and ID 1 to 128 of a session id's characters. Results and
- * errors name the ID alone. Call it before the first session is made. */
+/* From now on session ids are "PRINCIPAL/ID". Principals are callers that know nothing of each other: each has its
+ * own sessions, at most `max_count` of them, and its own folder of workspaces (ROOT/PRINCIPAL/ID; a folder that
+ * exists already is not used). PRINCIPAL has 1 to 64 and ID 1 to 128 of the characters of a session id. Results
+ * and errors name only the ID. Call this before the first session is made. */
 PYEXEC_API void pyexec_executor_use_principals(pyexec_executor *executor);
 
-/* Another number of sessions for one principal than `max_count`; 0: that one again. Those that it
- * has already stay. */
+/* Sets another limit of sessions for one principal than `max_count`; 0 sets `max_count` again. Existing sessions
+ * stay. */
 PYEXEC_API int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal, int64_t max_count,
                                               pyexec_error *error);
 
-/* Ends every run, waits for calls in progress in other threads to return, and removes all
- * that the executor made: processes, descriptors, mounts, cgroups. No call may start after. */
+/* Ends every run, waits until calls in other threads have returned, and removes everything that the executor made:
+ * processes, descriptors, mounts, cgroups. No call may start after this. */
 PYEXEC_API void pyexec_executor_free(pyexec_executor *executor);
 
-/* The effective policy as a JSON object. Lives as long as the executor. */
+/* Returns the policy in force as a JSON object. It lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_policy_json(pyexec_executor *executor);
 
-/* Names of the isolation layers that this executor runs without, as a JSON array;
- * "[]" unless `allow_missing` named some. Lives as long as the executor. */
+/* Returns the names of the isolation layers that this executor runs without, as a JSON array; "[]" unless
+ * `allow_missing` named some. It lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_missing_layers_json(pyexec_executor *executor);
 
-/* {"version", "python": text, "layers": [names that hold], "missing_layers": [names]} as JSON.
- * Lives as long as the executor. */
+/* Returns {"version", "python": text, "layers": [names of active layers], "missing_layers": [names]} as JSON. It
+ * lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_info_json(pyexec_executor *executor);
 
-/* The interpreter's version, such as "3.11.2 (main, …)". Lives as long as the executor. */
+/* Returns the interpreter's version, such as "3.11.2 (main, …)". It lives as long as the executor. */
 PYEXEC_API const char *pyexec_executor_python(pyexec_executor *executor);
 
-/* What one execution is asked to do. NULL: out of memory or descriptors (it holds one). */
+/* Makes a request: everything about one execution. Returns NULL when there is no memory or no descriptor (a
+ * request holds one). */
 PYEXEC_API pyexec_request *pyexec_request_new(void);
 PYEXEC_API void pyexec_request_free(pyexec_request *request);
 
-/* The script: UTF-8, at most 10 MiB, without NUL bytes (checked when it is executed). */
+/* Sets the script: UTF-8, at most 10 MiB, without NUL bytes (checked when it is executed). */
 PYEXEC_API int pyexec_request_set_code(pyexec_request *request, const char *code, size_t length);
 
-/* A partial policy, merged by key over the executor's; arrays replace. JSON object. */
+/* Sets a partial policy as a JSON object. Its keys replace those of the executor's policy; arrays are replaced,
+ * not merged. */
 PYEXEC_API int pyexec_request_set_policy(pyexec_request *request, const char *policy_json);
 
-/* The most that the request's policy may come to: a partial policy, merged over the executor's as
- * the request's own is. What the request asks for beyond it makes the execution fail with
- * PYEXEC_INVALID_POLICY; what it does not mention is lowered to it. For callers that are not
- * trusted (docs/c-api.md). JSON object. */
+/* Sets a ceiling: the most that the request's policy may allow, for callers that are not trusted (docs/c-api.md).
+ * It is a partial policy as a JSON object, merged over the executor's policy as the request's own is. If the
+ * request asks for more, the execution fails with PYEXEC_INVALID_POLICY. Values that the request does not mention
+ * are lowered to the ceiling. */
 PYEXEC_API int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json);
 
-/* A folder relative to the workspace, made if missing. */
+/* Sets the working directory: a folder relative to the workspace, made if it is missing. */
 PYEXEC_API int pyexec_request_set_working_dir(pyexec_request *request, const char *path);
 
-/* An absolute folder of the host to work in. Used, never removed. */
+/* Sets an absolute folder of the host as the workspace. It is never removed. */
 PYEXEC_API int pyexec_request_set_workspace(pyexec_request *request, const char *path);
 
-/* Where the session that this call makes sees its workspace: an absolute path, such as /home/user. Only
- * for a workspace in memory; ignored with workspace_root, and by a session that is there. */
+/* Sets where the script sees the workspace of the session that this call makes: an absolute path, such as
+ * /home/user. Only for a workspace in memory: it is ignored with workspace_root and for an existing session. */
 PYEXEC_API int pyexec_request_set_workspace_path(pyexec_request *request, const char *path);
 
-/* An environment variable of the script. A later value for the same name replaces. With a name
- * that is empty or has a '=', the execution fails with PYEXEC_INVALID_REQUEST. */
+/* Sets an environment variable of the script. A later value for the same name replaces it. If the name is empty or
+ * has a '=', the execution fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value);
 
-/* The bytes that the script reads from its standard input. Default: none. */
+/* Sets the bytes that the script reads from its standard input. Default: none. */
 PYEXEC_API int pyexec_request_set_stdin(pyexec_request *request, const void *bytes, size_t length);
 
-/* Feeds the script's standard input from a descriptor of the caller's, as the script reads.
- * Borrowed for the call; not closed. Replaces pyexec_request_set_stdin. -1: none. */
+/* Sets a descriptor of the caller from which the script's standard input is read, as fast as the script reads it.
+ * It is used during the call and not closed. It replaces pyexec_request_set_stdin(). -1: none. */
 PYEXEC_API int pyexec_request_set_stdin_fd(pyexec_request *request, int fd);
 
-/* A file put into the workspace before the run; path is relative to it. Needs file access. */
+/* Adds a file that is put into the workspace before the run. `path` is relative to the workspace. Needs file
+ * access. */
 PYEXEC_API int pyexec_request_add_file(pyexec_request *request, const char *path, const void *bytes, size_t length);
 
-/* A glob pattern; the contents of changed files that match it come with the result. */
+/* Adds a glob pattern. The result has the content of changed files that match it. */
 PYEXEC_API int pyexec_request_add_return_file(pyexec_request *request, const char *pattern);
 
-/* Keys that pyexec_request_set_json() refuses from now on with PYEXEC_INVALID_REQUEST, for callers who are not trusted
- * with them. PYEXEC_NO_HOST_WORKSPACE: `workspace`, a folder of the host. */
+/* Makes pyexec_request_set_json() refuse some keys from now on, with PYEXEC_INVALID_REQUEST, for callers that are
+ * not trusted with them. PYEXEC_NO_HOST_WORKSPACE: the key `workspace`, a folder of the host. */
 enum { PYEXEC_NO_HOST_WORKSPACE = 1 };
 PYEXEC_API void pyexec_request_restrict(pyexec_request *request, unsigned what);
 
-/* Everything of an execute request as one JSON object (docs/rpc.md, execute_once). */
+/* Sets everything of an execute request from one JSON object (docs/rpc.md, execute_once). */
 PYEXEC_API int pyexec_request_set_json(pyexec_request *request, const char *json, size_t length, pyexec_error *error);
 
-/* Output as it comes. stream is 1 or 2. Called on the thread that executes, before
- * pyexec_execute_once() returns; bytes beyond the output limits are not shown. Must not
- * call back into the executor with this request. A return other than 0 cancels the run. */
+/* A function that gets the script's output during the run. `stream` is 1 or 2. It is called on the thread that
+ * executes, before pyexec_execute_once() returns. It does not get bytes beyond the output limits. It must not call
+ * the executor with this request. If it does not return 0, the run is cancelled. */
 typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, size_t length);
 PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, void *userdata);
 
-/* Displays as they come, each as pyexec_result_display_json() has it. Called and answered like
- * pyexec_output_fn; what the script wrote before has been shown before. */
+/* A function that gets each display during the run, in the form of pyexec_result_display_json(). It is called like
+ * a pyexec_output_fn and may cancel the run in the same way. The output that the script wrote before a display
+ * comes before it. */
 typedef int (*pyexec_display_fn)(void *userdata, const char *json, size_t length);
 PYEXEC_API void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, void *userdata);
 
-/* The same with the display itself, which lives for the call only. */
+/* The same with the display itself, which lives only during the call. */
 typedef int (*pyexec_display_object_fn)(void *userdata, const pyexec_display *display);
 PYEXEC_API void pyexec_request_set_display_object(pyexec_request *request, pyexec_display_object_fn fn, void *userdata);
 
-/* A variable of the script, from JSON: `name` is a Python identifier of ASCII letters, digits and
- * '_'. In a session it stays. A later value for the same name replaces. 0, or -1: `value_json` is
- * not JSON, or out of memory. What can't be a name makes the execution fail with
- * PYEXEC_INVALID_REQUEST. */
+/* Sets a variable of the script from JSON. `name` is a Python identifier of ASCII letters, digits and '_'. In a
+ * session the variable stays. A later value for the same name replaces it. Returns 0, or -1 when `value_json` is
+ * not JSON or there is no memory. If the name can't be used, the execution fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_input(pyexec_request *request, const char *name, const char *value_json);
 
-/* Asks for the last value as JSON: tables as "records" or "split"; NULL: not at all. 0, or -1: any
+/* Asks for the last value as JSON, with tables as "records" or "split"; NULL: no JSON. Returns 0, or -1 for any
  * other word. */
 PYEXEC_API int pyexec_request_set_value_json(pyexec_request *request, const char *tables);
 
-/* A call of a session that its user does not see, as for completion: it takes no number, so that
- * execution_count and the "<cell N>" of tracebacks count the others only. */
+/* Makes this a call of a session that its user does not see, such as completion. It gets no number, so
+ * execution_count and the "<cell N>" of tracebacks count only the other calls. */
 PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 
-/* Told, on the thread that executes, when a session call has its place in its session's order:
- * from then on calls that come later run later. Must not call back into pyexec. */
+/* A function that is called on the thread that executes when a call of a session has its place in the order of the
+ * session: calls that come later run later. It must not call pyexec. */
 typedef void (*pyexec_arrived_fn)(void *userdata);
 PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata);
 
@@ -254,51 +258,54 @@ PYEXEC_API int pyexec_turn_take(pyexec_executor *executor, pyexec_turn **ret, py
 PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
 PYEXEC_API int pyexec_executor_free_turns(pyexec_executor *executor);
 
-/* Executes the request with this turn instead of one of its own. Borrowed; one execution at a time. A session's
- * call that must wait for another call of its session gives the turn back meanwhile. NULL: none. */
+/* Executes the request with this turn and not with one of its own. The turn is borrowed, and serves one execution
+ * at a time. A session's call that must wait for another call of its session gives the turn back during that time.
+ * NULL: none. */
 PYEXEC_API void pyexec_request_set_turn(pyexec_request *request, pyexec_turn *turn);
 
 /* Tools: functions of the host that the script calls (docs/tools.md).
  *
- * One call of a script, which waits for its answer. The callback gets it and owns it: it answers, at once or later and
- * from any thread, and then frees it. A call that is freed without an answer gets an error. */
+ * This is one call of a script, which waits for its answer. The callback gets the call and owns it: it answers at
+ * once, or later from any thread, and then frees the call. A call that is freed without an answer gets an error. */
 typedef struct pyexec_tool_call pyexec_tool_call;
 typedef void (*pyexec_tool_fn)(void *userdata, pyexec_tool_call *call);
 
 /* Offers a tool to the script of this request.
  *
- * name         a Python identifier of at most 128 ASCII letters, digits and '_'; no keyword, name of a built-in or
- *              leading underscore, nor `tools`, `aio` and `ToolError`. A later tool of the same name replaces.
- * schema_json  a JSON object {"description": text, "parameters": the JSON Schema of an object, "returns": a JSON Schema},
- *              each of which may be left out; or NULL.
- * callback     called on a thread of pyexec's that enforces no limit; several at once when the script has several calls
- *              under way (at most 64). What the script sends is hostile. An execution does not wait for a callback
- *              that still runs when it ends; pyexec_request_free() does, so don't call that in a callback.
+ * name         a Python identifier of at most 128 ASCII letters, digits and '_', without a leading underscore.
+ *              Keywords, names of built-ins, `tools`, `aio` and `ToolError` are refused. A later tool of the same
+ *              name replaces it.
+ * schema_json  a JSON object {"description": text, "parameters": the JSON Schema of an object,
+ *              "returns": a JSON Schema}, of which each member may be missing; or NULL.
+ * callback     called on a thread of pyexec that enforces no limit. When the script makes several calls at once,
+ *              several callbacks run at once (at most 64). Do not trust what the script sends. An execution does
+ *              not wait for a callback that still runs when it ends; pyexec_request_free() does, so do not call it
+ *              in a callback.
  *
- * Errors: PYEXEC_INVALID_REQUEST (names the tool and what is wrong; at most 256 tools). */
+ * Errors: PYEXEC_INVALID_REQUEST (names the tool and the problem; more than 256 tools). */
 PYEXEC_API int pyexec_request_add_tool(pyexec_request *request, const char *name, const char *schema_json,
                                        pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 
-/* Offers several: `tools_json` is a list of such objects, each with its "name" too. They all have this callback, which
- * asks pyexec_tool_call_name(). Errors: as above. */
+/* Offers several tools. `tools_json` is a list of such objects, which also have the tool's "name". All have the
+ * same callback; pyexec_tool_call_name() tells which tool was called. Errors: as above. */
 PYEXEC_API int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, pyexec_tool_fn callback,
                                         void *userdata, pyexec_error *error);
 
-/* The call's id, unlike that of any other call; the tool's name; its arguments, a JSON object on one line, of at most
- * 8 MiB, with integers of 64 bits, no key twice and at most 200 levels. */
+/* The id of the call, which no other call has; the tool's name; and the arguments: a JSON object on one line, at
+ * most 8 MiB, with integers of 64 bits, each key once, and at most 200 levels. */
 PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
 PYEXEC_API const char *pyexec_tool_call_name(const pyexec_tool_call *call);
 PYEXEC_API const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *length);
 
-/* Whether the script still waits for the answer: 1 or 0. */
+/* Returns 1 if the script still waits for the answer, else 0. */
 PYEXEC_API int pyexec_tool_call_waits(pyexec_tool_call *call);
 
-/* Answers: with a result, any JSON value of at most 8 MiB; with an error, which the script sees as a ToolError with this
- * text and `data` (JSON or NULL); with a refusal, which it sees as a PermissionError. From any thread. The call is still
- * to be freed.
+/* Answers a call: with a result, any JSON value of at most 8 MiB; with an error, which the script sees as a
+ * ToolError with this text and `data` (JSON or NULL); or with a refusal, which it sees as a PermissionError. From
+ * any thread. The call must still be freed.
  *
- * Errors: PYEXEC_CALL_NOT_FOUND (it was answered, or the script no longer waits), PYEXEC_INVALID_REQUEST (not JSON, or
- * too large; the call still waits). */
+ * Errors: PYEXEC_CALL_NOT_FOUND (it was answered, or the script no longer waits), PYEXEC_INVALID_REQUEST (not
+ * JSON, or too large; the call still waits). */
 PYEXEC_API int pyexec_tool_call_answer(pyexec_tool_call *call, const char *result_json, size_t length,
                                        pyexec_error *error);
 PYEXEC_API int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message, const char *data_json,
@@ -306,16 +313,15 @@ PYEXEC_API int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message
 PYEXEC_API int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error);
 PYEXEC_API void pyexec_tool_call_free(pyexec_tool_call *call);
 
-/* Stops a run that another thread is executing with this request, or the next one if none
- * is. May be called from any thread and from a signal handler. `interrupt` raises
- * KeyboardInterrupt in the script, as Ctrl-C would; `cancel` does the same, kills it 500 ms
- * later, and makes the status `cancelled`. */
+/* Stops the run that another thread executes with this request, or the next one if there is none. May be called
+ * from any thread and from a signal handler. `interrupt` raises KeyboardInterrupt in the script, as Ctrl-C does.
+ * `cancel` does the same, kills the script 500 ms later, and makes the status `cancelled`. */
 PYEXEC_API void pyexec_request_interrupt(pyexec_request *request);
 PYEXEC_API void pyexec_request_cancel(pyexec_request *request);
 
-/* Whether the code of the request's last execution was sent to a process: 1 or 0. After an execution that
- * failed with 0 the code never started; with 1 it may have run, in part or whole. For audits, and for
- * callers who try again. Call it on the thread that executed, after the execution has returned. */
+/* Returns 1 if the code of the request's last execution was sent to a process, else 0. After a failed execution, 0
+ * means that the code never started; 1 means that it may have run, partly or completely. For audits, and for
+ * callers that try again. Call it on the thread that executed, after the execution has returned. */
 PYEXEC_API int pyexec_request_was_sent(const pyexec_request *request);
 
 /* Runs one script in a fresh process, and returns when it has ended or a limit has ended it.
@@ -331,92 +337,93 @@ PYEXEC_API int pyexec_request_was_sent(const pyexec_request *request);
 PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
                                    pyexec_error *error);
 
-/* Runs code in a session, which keeps its state between calls: made by its first call, whose
- * policy it keeps. Later calls may change timeout_ms, cpu_time_seconds, the output and value
- * limits and print_last_expression. Calls of one session run one after another in order of
- * arrival, those of different sessions at once.
+/* Runs code in a session, which keeps its state between calls. Its first call makes it, and it
+ * keeps the policy of that call. Later calls may change timeout_ms, cpu_time_seconds, the output
+ * and value limits and print_last_expression. Calls of one session run one after another in
+ * order of arrival; calls of different sessions run at the same time.
  *
  * session_id  1 to 128 of A-Z a-z 0-9 . _ : -, and not "." or ".."; after
- *             pyexec_executor_use_principals() a principal's name and a '/' before it.
+ *             pyexec_executor_use_principals() with a principal's name and a '/' before it.
  *
  * Errors: those of pyexec_execute_once(), and PYEXEC_SESSION_LIMIT (all are busy),
  * PYEXEC_SESSION_NOT_FOUND (closed while this call waited). */
 PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request,
                               pyexec_result **ret, pyexec_error *error);
 
-/* Makes a session ahead of its first call, with its process ready, so that files can be put first.
+/* Makes a session before its first call, with its process ready, so that files can be written first.
  *
- * policy_json, ceiling_json  as of a request, or NULL.
+ * policy_json, ceiling_json  the same as for a request, or NULL.
  *
- * Takes the time of a run's start. Errors: those of pyexec_execute(), and PYEXEC_INVALID_REQUEST
- * with sys_errno EEXIST when there is a session of this id. */
+ * Takes as long as the start of a run. Errors: those of pyexec_execute(), and PYEXEC_INVALID_REQUEST
+ * with sys_errno EEXIST when a session with this id exists. */
 PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
                                      const char *ceiling_json, pyexec_error *error);
 
-/* Interrupts the running call as Ctrl-C would; nothing when none is running. */
+/* Interrupts the running call, as Ctrl-C does. Does nothing when no call is running. */
 PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 
-/* Ends a session and removes what is its own. A running call ends as `cancelled`, waiting ones
- * get PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */
+/* Ends a session and removes everything that belongs to it. A running call ends as `cancelled`; waiting calls get
+ * PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */
 PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 PYEXEC_API void pyexec_session_close_all(pyexec_executor *executor);
 
-/* For a server whose executors follow one another (docs/c-api.md, Restarts).
+/* For a server that restarts with a new executor (docs/c-api.md, Restarts).
  *
- * Told of each session as it begins (`ended` NULL) and ends: why, as in `restarted`, or "" when it has had no call
- * and its id none before. Called with a lock held: it must not wait, and must not call this library. */
+ * A function that is called when a session begins (`ended` NULL) and when it ends. `ended` is then the reason, as
+ * in `restarted`, or "" when the session had no call and no earlier session had its id. It is called with a lock
+ * held: it must not wait, and must not call this library. */
 typedef void (*pyexec_session_fn)(void *userdata, const char *session_id, const char *ended);
 
-/* fn NULL: nobody is told any more. When this returns, no earlier fn is being called. */
+/* Sets the function; `fn` NULL: none. When this returns, no earlier function is running. */
 PYEXEC_API int pyexec_executor_watch_sessions(pyexec_executor *executor, pyexec_session_fn fn, void *userdata,
                                               pyexec_error *error);
 
-/* Remembers why a session ended that an earlier executor had: `restarted` of the next one of this id says so. It
- * is one of the 10,000 ended ones that are remembered. Nothing happens while a session of this id is live.
+/* Records why a session of an earlier executor ended: the next session with this id gets this reason as
+ * `restarted`. It is one of the 10,000 ended sessions that are remembered. Does nothing while a session with this
+ * id is live.
  *
- * why  a reason as in `restarted`; "host_restart" for one that was live when its executor ended.
+ * why  a reason as in `restarted`; "host_restart" for a session that was live when its executor ended.
  *
- * Errors: PYEXEC_INVALID_REQUEST for an id or a reason that can't be. */
+ * Errors: PYEXEC_INVALID_REQUEST for an id or a reason that is not valid. */
 PYEXEC_API int pyexec_executor_remember_session(pyexec_executor *executor, const char *session_id, const char *why,
                                                 pyexec_error *error);
 
-/* From now on no session is made: what would make one gets PYEXEC_SHUTTING_DOWN. Those that are there go on. */
+/* From now on no session is made: a call that would make one gets PYEXEC_SHUTTING_DOWN. Existing sessions stay. */
 PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec_error *error);
 
-/* The live sessions as a JSON array of {"id", "principal", "busy", "execution_count", "age_ms",
- * "idle_ms"}; one of them, with "restarted" and its effective "policy" too; counters as a JSON
- * object (docs/c-api.md). Free them with free(). */
+/* As JSON text, which the caller gives to free(): the live sessions, an array of {"id", "principal", "busy",
+ * "execution_count", "age_ms", "idle_ms"}; one session, also with "restarted" and the "policy" in force; and the
+ * counters, an object (docs/c-api.md). */
 PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 
-/* The same as data: the live sessions, or the one of an id with `restarted` and its policy too. Free the list.
- * Errors: PYEXEC_SESSION_NOT_FOUND. */
+/* The live sessions as data, or only the one with this id, then also with `restarted` and its policy. Free the
+ * list. Errors: PYEXEC_SESSION_NOT_FOUND. */
 PYEXEC_API int pyexec_sessions(pyexec_executor *executor, const char *session_id, pyexec_session_list **ret,
                                pyexec_error *error);
 PYEXEC_API void pyexec_session_list_free(pyexec_session_list *list);
 PYEXEC_API size_t pyexec_session_list_count(const pyexec_session_list *list);
 PYEXEC_API const pyexec_session_info *pyexec_session_list_get(const pyexec_session_list *list, size_t index);
 PYEXEC_API const char *pyexec_session_info_id(const pyexec_session_info *info);
-PYEXEC_API const char *pyexec_session_info_principal(const pyexec_session_info *info); /* NULL: none */
+PYEXEC_API const char *pyexec_session_info_principal(const pyexec_session_info *info); /* NULL: no principals */
 PYEXEC_API bool pyexec_session_info_busy(const pyexec_session_info *info);
 PYEXEC_API uint64_t pyexec_session_info_execution_count(const pyexec_session_info *info);
 PYEXEC_API int64_t pyexec_session_info_age_ms(const pyexec_session_info *info);
 PYEXEC_API int64_t pyexec_session_info_idle_ms(const pyexec_session_info *info);
-PYEXEC_API const char *pyexec_session_info_restarted(const pyexec_session_info *info); /* NULL: it was not */
-/* Of one that was asked for by its id: its policy as a JSON object, and the quota of its workspace. */
+PYEXEC_API const char *pyexec_session_info_restarted(const pyexec_session_info *info); /* NULL: its state is not lost */
+/* Only for a session that was asked for by its id: its policy as a JSON object, and the quota of its workspace. */
 PYEXEC_API const char *pyexec_session_info_policy_json(const pyexec_session_info *info);
 PYEXEC_API uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info);
 
-/* The counters of pyexec_stats_json(), one call each: the key, for counters of several things the thing ("status",
- * "layer", "reason" by its value, such as "timeout"; else NULL), and the number. */
+/* The counters of pyexec_stats_json(), with one call of `fn` for each: the key, the number, and for a counter of
+ * several things the thing: the value of "status", "layer" or "reason", such as "timeout"; else NULL. */
 typedef void (*pyexec_stat_fn)(void *userdata, const char *key, const char *thing, uint64_t value);
 PYEXEC_API int pyexec_stats(pyexec_executor *executor, pyexec_stat_fn fn, void *userdata, pyexec_error *error);
 
-/* The workspace of a session: its files as a JSON array of {"path", "bytes"};
- * the bytes of one (free them with free(); at most 64 MiB); a file written or deleted. Paths are
- * relative; symbolic links are never followed. Errors: PYEXEC_SESSION_NOT_FOUND,
- * PYEXEC_INVALID_REQUEST. */
+/* The workspace of a session: its files as a JSON array of {"path", "bytes"}; the bytes of one file (at most 64
+ * MiB; the caller gives them to free()); writing a file; deleting a file. Paths are relative; symbolic links are
+ * never followed. Errors: PYEXEC_SESSION_NOT_FOUND, PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret,
                                          pyexec_error *error);
 PYEXEC_API int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path, void **ret,
@@ -426,42 +433,43 @@ PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *
 PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path,
                                           pyexec_error *error);
 
-/* One folder of the workspace ("" is the workspace itself), not what is below: a JSON object {"entries":
- * [{"name", "kind", "bytes", "mode", "modified_ns"}], "truncated"} with at most 20,000 entries; kind is "file",
- * "folder", "link" (not followed) or "other". Free it with free(). sys_errno is ENOENT when there is none.
- * And a folder made, with those above it; one that is there is no error. Errors: as above. */
+/* The first lists one folder of the workspace ("" is the workspace itself) without the folders below it: a JSON
+ * object {"entries": [{"name", "kind", "bytes", "mode", "modified_ns"}], "truncated"} with at most 20,000 entries.
+ * `kind` is "file", "folder", "link" (not followed) or "other". The caller gives it to free(). sys_errno is ENOENT
+ * when the folder does not exist. The second makes a folder, and the folders above it; an existing folder is no
+ * error. Errors: as above. */
 PYEXEC_API int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id, const char *path,
                                           char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path,
                                           pyexec_error *error);
 
-/* Both as data: all files of the workspace, or with a path the entries of one folder, whose `path` is their name.
- * Free the list. Errors: as above. */
+/* Both lists as data: all files of the workspace, or with a path the entries of one folder. An entry's `path` is
+ * its name. Free the list. Errors: as above. */
 PYEXEC_API int pyexec_session_files(pyexec_executor *executor, const char *session_id, const char *path,
                                     pyexec_file_list **ret, pyexec_error *error);
 PYEXEC_API void pyexec_file_list_free(pyexec_file_list *list);
 PYEXEC_API size_t pyexec_file_list_count(const pyexec_file_list *list);
 PYEXEC_API const pyexec_file *pyexec_file_list_get(const pyexec_file_list *list, size_t index);
 PYEXEC_API bool pyexec_file_list_truncated(const pyexec_file_list *list);
-/* Of a folder's entries: "file", "folder", "link" or "other", the permissions, and when it was changed. */
+/* Only for entries of a folder: "file", "folder", "link" or "other"; the permissions; and when it was changed. */
 PYEXEC_API const char *pyexec_file_kind(const pyexec_file *file);
 PYEXEC_API int pyexec_file_mode(const pyexec_file *file);
 PYEXEC_API int64_t pyexec_file_modified_ns(const pyexec_file *file);
 
-/* The same as a stream: a descriptor, which the caller closes, of a regular file in the workspace.
+/* The same as a stream: opens a regular file in the workspace. The caller closes the descriptor.
  *
- * write      false: for reading, *ret_bytes is its size. PYEXEC_INVALID_REQUEST has sys_errno ENOENT
- *            when there is none. True: it is made, with the folders above it, or emptied;
- *            *ret_bytes is how many bytes the quota leaves for it.
+ * write      false: opens it for reading; *ret_bytes is its size. PYEXEC_INVALID_REQUEST has sys_errno
+ *            ENOENT when there is no such file. true: makes it, with the folders above it, or empties
+ *            it; *ret_bytes is how many bytes the quota leaves for it.
  *
- * The kernel keeps the quota of a workspace in memory: write(2) fails with ENOSPC. Into a folder of
- * the host (workspace_root) the caller writes no more than *ret_bytes. The script may change the file
- * meanwhile. Errors: those of pyexec_session_read_file(). */
+ * The kernel enforces the quota of a workspace in memory: write(2) fails with ENOSPC. In a folder of
+ * the host (workspace_root) the caller must not write more than *ret_bytes. The script may change the
+ * file at the same time. Errors: those of pyexec_session_read_file(). */
 PYEXEC_API int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, const char *path, bool write,
                                         int *ret_fd, uint64_t *ret_bytes, pyexec_error *error);
 
-/* Gives a file of the workspace another path, in one step; folders above it are made, a file that
- * is there is replaced. Errors: as above. */
+/* Renames a file of the workspace in one step. Makes the folders above the new path, and replaces a file that is
+ * there. Errors: as above. */
 PYEXEC_API int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id, const char *from,
                                           const char *to, pyexec_error *error);
 
@@ -470,8 +478,8 @@ PYEXEC_API void pyexec_result_free(pyexec_result *result);
 PYEXEC_API pyexec_status pyexec_result_status(const pyexec_result *result);
 PYEXEC_API int pyexec_result_exit_code(const pyexec_result *result);
 
-/* Kept output, valid UTF-8 (bytes that were not are U+FFFD), NUL-terminated. length may be
- * NULL. `bytes` is how much the script wrote in all. */
+/* The kept output: valid UTF-8 (U+FFFD in place of other bytes), with a NUL at the end. `length` may be NULL.
+ * `bytes` is how many bytes the script wrote in all. */
 PYEXEC_API const char *pyexec_result_stdout(const pyexec_result *result, size_t *length);
 PYEXEC_API const char *pyexec_result_stderr(const pyexec_result *result, size_t *length);
 PYEXEC_API bool pyexec_result_stdout_truncated(const pyexec_result *result);
@@ -479,56 +487,59 @@ PYEXEC_API bool pyexec_result_stderr_truncated(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_stdout_bytes(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_stderr_bytes(const pyexec_result *result);
 
-/* The repr of the last expression, or NULL when there was none or it was None. */
+/* The repr of the last expression, or NULL when there was none or its value was None. */
 PYEXEC_API const char *pyexec_result_last_value(const pyexec_result *result);
-/* The same, which may have NUL characters, with its length. */
+/* The same with its length, because it may contain NUL characters. */
 PYEXEC_API const char *pyexec_result_last_value_text(const pyexec_result *result, size_t *length);
 PYEXEC_API bool pyexec_result_last_value_truncated(const pyexec_result *result);
 
-/* The last value as JSON text, when the request asked for it (`value_json`; docs/results.md has the
- * mapping). NULL: not asked for, no value, or none that can be written so, which the error says. */
+/* The last value as JSON text, if the request asked for it (`value_json`; docs/results.md says how values are
+ * written). NULL when the request did not ask, when there is no value, or when the value can't be written as JSON.
+ * The second function then tells why. */
 PYEXEC_API const char *pyexec_result_last_value_json(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_last_value_json_error(const pyexec_result *result);
 
-/* What the script displayed, in order: each {"data": {MIME type: data}, "metadata": {…},
- * "last_value": bool} as JSON text on one line. NULL: no such index. */
+/* What the script displayed, in order. In JSON each is {"data": {MIME type: data}, "metadata": {…}, "last_value":
+ * bool} on one line. NULL: there is no such index. */
 PYEXEC_API size_t pyexec_result_display_count(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_display_json(const pyexec_result *result, size_t index);
 PYEXEC_API const pyexec_display *pyexec_result_display(const pyexec_result *result, size_t index);
-/* Its forms: MIME type ("text/html") and data, which is UTF-8 for text, JSON text for JSON, and the bytes for all
- * others; NUL-terminated. NULL: no such index. `metadata` is a JSON object. */
+/* The forms of a display: MIME type ("text/html") and data. The data is UTF-8 for text, JSON text for JSON, and
+ * the bytes themselves for all other types, always with a NUL at the end. NULL: there is no such index. `metadata`
+ * is a JSON object. */
 PYEXEC_API size_t pyexec_display_form_count(const pyexec_display *display);
 PYEXEC_API const char *pyexec_display_form_type(const pyexec_display *display, size_t index);
 PYEXEC_API const char *pyexec_display_form_data(const pyexec_display *display, size_t index, size_t *length);
 PYEXEC_API const char *pyexec_display_metadata_json(const pyexec_display *display);
-/* Whether it is the last expression's value. */
+/* True if it is the value of the last expression. */
 PYEXEC_API bool pyexec_display_last_value(const pyexec_display *display);
-/* How many did not fit max_displays and max_display_bytes. */
+/* How many displays did not fit max_displays and max_display_bytes. */
 PYEXEC_API uint64_t pyexec_result_display_dropped(const pyexec_result *result);
 
-/* "Type: message" of what went wrong, or NULL. */
+/* "Type: message" of the error, or NULL. */
 PYEXEC_API const char *pyexec_result_error_repr(const pyexec_result *result);
-/* Parts of it; NULL or 0 where there is none. */
+/* The parts of the error; NULL or 0 when there is none. */
 PYEXEC_API const char *pyexec_result_error_type(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_error_message(const pyexec_result *result);
 PYEXEC_API int pyexec_result_error_line(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_error_traceback(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_error_hint(const pyexec_result *result);
 
-/* What the script was refused: the layer ("imports", "files", "network", "syscall", "processes"), what it tried, its
- * line or 0, and what to do instead. The texts may have NUL bytes; length may be NULL. NULL: no such index. */
+/* What the script was refused: the layer ("imports", "files", "network", "syscall", "processes" or "tools"), what
+ * it tried, its line or 0, and what to do instead. The texts may contain NUL bytes; `length` may be NULL. NULL:
+ * there is no such index. */
 PYEXEC_API size_t pyexec_result_denial_count(const pyexec_result *result);
 PYEXEC_API const pyexec_denial *pyexec_result_denial(const pyexec_result *result, size_t index);
 PYEXEC_API const char *pyexec_denial_layer(const pyexec_denial *denial);
 PYEXEC_API const char *pyexec_denial_what(const pyexec_denial *denial, size_t *length);
 PYEXEC_API int pyexec_denial_line(const pyexec_denial *denial);
 PYEXEC_API const char *pyexec_denial_hint(const pyexec_denial *denial, size_t *length);
-/* How many more were refused than are kept. */
+/* How many denials there were beyond those that are kept. */
 PYEXEC_API uint64_t pyexec_result_denials_dropped(const pyexec_result *result);
 
 /* Files that the script changed, sorted by path: the path in the workspace, the size, "created", "modified" or
- * "deleted", and the bytes of those that the request's return_files match (else NULL). NULL: no such index.
- * `files_truncated`: files or contents were left out. */
+ * "deleted", and the bytes if the request's return_files match (else NULL). NULL: there is no such index.
+ * `files_truncated`: some files or contents were left out. */
 PYEXEC_API size_t pyexec_result_file_count(const pyexec_result *result);
 PYEXEC_API const pyexec_file *pyexec_result_file(const pyexec_result *result, size_t index);
 PYEXEC_API const char *pyexec_file_path(const pyexec_file *file);
@@ -537,53 +548,54 @@ PYEXEC_API const char *pyexec_file_change(const pyexec_file *file);
 PYEXEC_API const char *pyexec_file_content(const pyexec_file *file, size_t *length);
 PYEXEC_API bool pyexec_result_files_truncated(const pyexec_result *result);
 
-/* The session of a call, which `id` is NULL without: whether this call made it, why the state that the id had is
- * gone (NULL: it is not), and the calls that it has had. */
+/* The session of a call; `id` is NULL for a run without one. `created`: this call made it. `restarted`: why the
+ * state that the id had is lost, or NULL. `execution_count`: how many calls it has had. */
 PYEXEC_API const char *pyexec_result_session_id(const pyexec_result *result);
 PYEXEC_API bool pyexec_result_session_created(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_session_restarted(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_session_execution_count(const pyexec_result *result);
 
-/* The name of what kept the run apart: "full", "container" or "reduced" (docs/security.md), and the names of the
- * layers that it went without. NULL: no such index. */
+/* The name of the protection that the run had: "full", "container" or "reduced" (docs/security.md); and the names
+ * of the layers that were missing. NULL: there is no such index. */
 PYEXEC_API const char *pyexec_result_tier(const pyexec_result *result);
 PYEXEC_API size_t pyexec_result_missing_layer_count(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_missing_layer(const pyexec_result *result, size_t index);
 
-/* From the kernel: milliseconds of wall and CPU time, and the process's lifetime peak of
- * resident memory, pages shared with the warm parent included. */
+/* Measured by the kernel: milliseconds of wall-clock and CPU time, and the process's maximum of resident memory,
+ * which includes pages that it shares with the warm parent. */
 PYEXEC_API double pyexec_result_wall_ms(const pyexec_result *result);
 PYEXEC_API double pyexec_result_cpu_ms(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result);
 
-/* Calls of tools: how many, and the milliseconds with at least one under way. */
+/* Calls of tools: how many there were, and for how many milliseconds at least one was without an answer. */
 PYEXEC_API uint64_t pyexec_result_tool_calls_count(const pyexec_result *result);
 PYEXEC_API double pyexec_result_tool_calls_wait_ms(const pyexec_result *result);
 
-/* The whole result object (docs/results.md) on one line. NULL: out of memory. */
+/* Returns the whole result object (docs/results.md) on one line, or NULL when there is no memory. */
 PYEXEC_API const char *pyexec_result_json(pyexec_result *result);
 
-/* What this machine offers: layers with remedies, interpreter, limits and, with selftest,
- * one escape attempt per layer, as JSON. Never fails because a layer is missing.
+/* Finds out what this machine offers, as JSON: layers with remedies, interpreter, limits and, with `selftest`, one
+ * attempt to escape per layer. A missing layer is no failure.
  *
- * ret  a JSON object; free it with free(). `ok` in it says whether runs are possible. */
+ * ret  a JSON object, which the caller gives to free(). Its `ok` says whether runs are possible. */
 PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, bool selftest, char **ret,
                              pyexec_error *error);
 
-/* Measures this machine's floors inside the executor's own zygote, `iterations` times each:
- * a bare clone of the warm interpreter with exit and wait, the same with a run's namespaces,
- * and a socket round trip to a waiting child that evaluates 1+1 without any layer: again and
- * again to one child, and once each to children of their own (a fifth as many).
+/* Measures the baselines of this machine inside the executor's own zygote, `iterations` times each: cloning the
+ * warm interpreter and waiting for its exit; the same with a run's namespaces; and a socket round trip to a
+ * waiting child without any layer, which evaluates 1+1: many times to one child, and once each to other children
+ * (a fifth as many).
  *
  * ret  a JSON object {"clone": {"p50": µs, "p90": µs, "p99": µs}, "clone_namespaces": {…},
- *      "socket_round_trip": {…}, "socket_round_trip_first": {…}}; free it with free(). */
+ *      "socket_round_trip": {…}, "socket_round_trip_first": {…}}, which the caller gives to free(). */
 PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error);
 
 /* ---- For programs that use jansson themselves ----
  *
- * The same as the functions of these names without "_object", with a json_t in place of text: nothing is written and
- * parsed again. It must be the jansson that the library is linked with. Objects that go in are shared, not copied, and
- * must not change as long as the request lives; an object that comes out is the caller's (json_decref()). */
+ * The same as the functions of these names without "_object", but with a json_t in place of text, so nothing is
+ * written and parsed again. It must be the jansson that the library is linked with. An object that goes in is
+ * shared, not copied, and must not change as long as the request lives. An object that comes out belongs to the
+ * caller (json_decref()). */
 struct json_t;
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
 PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct json_t *tools, pyexec_tool_fn callback,

@@ -109,7 +109,7 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
 int px_policy_check(const struct px_policy *policy, pyexec_error *error);
 
 /* Keeps a request's policy below a ceiling. Values that the request itself set above it (their origin is
- * PX_ORIGIN_REQUEST) are refused with invalid_request; other values are lowered. `later`: this is the policy of an
+ * PX_ORIGIN_REQUEST) are refused with invalid_policy; other values are lowered. `later`: this is the policy of an
  * existing session. Then only fields that later calls may change are lowered, and the others are refused. */
 int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error);
 

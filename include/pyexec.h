@@ -313,6 +313,20 @@ PYEXEC_API int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message
 PYEXEC_API int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error);
 PYEXEC_API void pyexec_tool_call_free(pyexec_tool_call *call);
 
+/* What a script sees of tools, as the text of a Python stub file (.pyi) for a model: a function for each, with its types,
+ * defaults and docstring. It always parses as Python, and has the parameters that inspect.signature() shows in the script.
+ *
+ * tools_json   a JSON list of objects as of pyexec_request_add_tool(), each with its "name".
+ * flags        0, or PYEXEC_STUBS_NO_DOCSTRINGS.
+ * max_bytes    the longest text, at least 1000; 0: no limit. What has no room is left out, in this order: all but the
+ *              first line of descriptions, descriptions, functions. A comment at the end of the text says so.
+ * ret          the text; free it with free().
+ *
+ * Errors: PYEXEC_INVALID_REQUEST (names the tool and what is wrong). */
+enum { PYEXEC_STUBS_NO_DOCSTRINGS = 1 };
+PYEXEC_API int pyexec_tool_stubs(const char *tools_json, unsigned flags, size_t max_bytes, char **ret,
+                                 pyexec_error *error);
+
 /* Stops the run that another thread executes with this request, or the next one if there is none. May be called
  * from any thread and from a signal handler. `interrupt` raises KeyboardInterrupt in the script, as Ctrl-C does.
  * `cancel` does the same, kills the script 500 ms later, and makes the status `cancelled`. */

@@ -33,7 +33,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_mcp, cmd_rpc, cmd_policy, cmd_doctor, cmd_bench,
-    cmd_completion, cmd_manpage;
+    cmd_tools, cmd_completion, cmd_manpage;
 
 /* The table in main.c, with the hidden commands. */
 const struct cli_command *const *cli_commands(size_t *ret_count);

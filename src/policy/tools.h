@@ -37,6 +37,12 @@ struct px_tools *px_tools_new(void);
 /* Waits for the callbacks that still run, then frees them. `tools` may be NULL. */
 void px_tools_free(struct px_tools *tools);
 
+static inline void px_drop_tools(struct px_tools **tools)
+{
+    px_tools_free(*tools);
+    *tools = NULL;
+}
+
 /* Adds a tool, or replaces the one of the same name. `schema_json` is {"description", "parameters", "returns",
  * "approval"}; all of these may be left out. Returns 0, or -1 with invalid_request. */
 int px_tools_add(struct px_tools *tools, const char *name, const char *schema_json, pyexec_tool_fn callback,

@@ -41,19 +41,33 @@ class Tool:
         self.properties = {key: value if isinstance(value, dict) else {}
                            for key, value in (schema.get("properties") or {}).items()}
         self.required = [key for key in schema.get("required", ()) if isinstance(key, str)]
+        for key in self.required:
+            self.properties.setdefault(key, {})
         named = [key for key in self.properties if is_name(key)]
         # In Python, a parameter without a default must come first.
         self.parameters = ([key for key in named if key in self.required] +
                            [key for key in named if key not in self.required])
         more = schema.get("additionalProperties")
         self.more = more is True or isinstance(more, dict)
-        self.others = [key for key in [*self.properties, *self.required] if not is_name(key)]
+        self.others = [key for key in self.properties if not is_name(key)]
         self.defaults = tuple([self.properties[key].get("default", omitted)
                                for key in self.parameters if key not in self.required])
 
 
+# Letters that Python leaves as they are: it takes two names that look alike for one. src/policy/tool_types.c has the
+# same rule, for stubs.
+LETTERS = ((0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0xFF), (0x391, 0x3A1),
+           (0x3A3, 0x3A9), (0x3B1, 0x3C9), (0x401, 0x401), (0x410, 0x44F), (0x451, 0x451), (0x3041, 0x3096),
+           (0x30A1, 0x30FA), (0x30FC, 0x30FC), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3))
+
+
+def is_letter(character):
+    return any(first <= ord(character) <= last for first, last in LETTERS)
+
+
 def is_name(key):
-    return key.isidentifier() and not load("keyword").iskeyword(key) and not key.startswith("_pyexec_")
+    return (0 < len(key) <= 100 and all(is_letter(c) or i and "0" <= c <= "9" for i, c in enumerate(key)) and
+            not load("keyword").iskeyword(key) and key != "__debug__" and not key.startswith("_pyexec_"))
 
 
 # ---- Checking the arguments ----

@@ -115,7 +115,7 @@ static void write_head(struct px_buffer *line, const struct px_rpc_job *job, con
 }
 
 /* False: no memory for it. */
-static bool send(struct px_rpc_job *job, const pyexec_tool_call *call)
+static bool send_request(struct px_rpc_job *job, const pyexec_tool_call *call)
 {
     static const char tail[] = "}}";
     size_t length;
@@ -147,7 +147,7 @@ bool px_rpc_send_call(struct px_rpc_job *job)
         return false;
     call->sent = true;
     call->users++;
-    bool sent = send(job, call->call);
+    bool sent = send_request(job, call->call);
     call->users--;
     if (!sent)
         pyexec_tool_call_fail(call->call, "the host has no memory to send this call", NULL, &ignored);

@@ -345,6 +345,7 @@ static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, con
     const char *start;
     size_t id_length = px_json_diagnose_find_id(line, length, &start);
     px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", problem->text);
+    px_error_hint(&error, "Send one JSON object a line.");
     if (!px_rpc_take_bad_answer(rpc, start, id_length, code, &error))
         px_rpc_refuse(rpc, NULL, code, problem->text);
 }
@@ -366,6 +367,7 @@ static void refuse_long_line(struct px_rpc *rpc, const char *line, size_t length
     pyexec_error error;
     size_t id_length = px_json_diagnose_find_id(line, length, &id);
     px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", why);
+    px_error_hint(&error, "Send less at once.");
     if (!px_rpc_take_bad_answer(rpc, id, id_length, PX_RPC_INVALID_REQUEST, &error))
         px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, why);
 }

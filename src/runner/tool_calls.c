@@ -55,7 +55,7 @@ struct px_tool_calls {
     bool ended;
     int wake;
     struct queue callbacks, answers;
-    size_t idle;    /* threads */
+    size_t threads, idle;
     size_t waiting; /* calls that nobody has answered */
     const char *broken;
     /* The run's thread's alone. */
@@ -303,13 +303,12 @@ const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *len
 static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     uint64_t room = PX_JSON_ROOM;
-    struct px_tools *owner = call->owner; /* the callback frees the call */
     pthread_mutex_unlock(&calls->lock);
     bool good = px_json_claim_ok(call->arguments, call->length, true, &room);
     const char *why = good ? NULL : errno == ENOMEM ? px_no_memory : "arguments of a tool call that are not JSON";
     if (good)
         call->callback(call->userdata, call);
-    px_tools_leave(owner);
+    px_tools_leave(call->owner);
     pthread_mutex_lock(&calls->lock);
     if (good)
         return;
@@ -351,6 +350,7 @@ static int start_thread(struct px_tool_calls *calls)
         return -1;
     pthread_detach(thread);
     calls->references++;
+    calls->threads++;
     return 0;
 }
 
@@ -395,7 +395,9 @@ static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
         return;
     }
     pthread_mutex_lock(&calls->lock);
-    bool started = calls->idle > calls->callbacks.count || start_thread(calls) == 0;
+    /* A script that gives its calls up and makes others gets no more threads: the others wait for those. */
+    bool started =
+        calls->idle > calls->callbacks.count || calls->threads >= PX_TOOL_CALLS_AT_ONCE || start_thread(calls) == 0;
     if (started) {
         append(&calls->callbacks, call);
         pthread_cond_signal(&calls->queued);
@@ -422,10 +424,21 @@ static const char *take_call(struct px_tool_calls *calls, struct px_tool_claim *
     return NULL;
 }
 
+/* Takes it out, where it is. */
+static void take_out(struct queue *queue, const pyexec_tool_call *call)
+{
+    struct queue rest = {0};
+    for (pyexec_tool_call *each; (each = take_first(queue));)
+        if (each != call)
+            append(&rest, each);
+    *queue = rest;
+}
+
 /* The call is over for the run. Call with the lock held. */
 static void forget(struct px_tool_calls *calls, struct px_tool_claims *claims, pyexec_tool_call *call)
 {
     pyexec_tool_call **at = &calls->all;
+    take_out(&calls->callbacks, call); /* it may have got its time limit as its answer before a thread had it */
     while (*at != call)
         at = &(*at)->next;
     *at = call->next;
@@ -434,20 +447,6 @@ static void forget(struct px_tool_calls *calls, struct px_tool_claims *claims, p
     call->state = GONE;
     if (drop(call))
         calls->references--;
-}
-
-/* Takes it out, where it is. */
-static bool take_out(struct queue *queue, const pyexec_tool_call *call)
-{
-    struct queue rest = {0};
-    bool found = false;
-    for (pyexec_tool_call *each; (each = take_first(queue));) {
-        found |= each == call;
-        if (each != call)
-            append(&rest, each);
-    }
-    *queue = rest;
-    return found;
 }
 
 static void abandon(struct px_tool_calls *calls, struct px_tool_claims *claims, uint64_t number)
@@ -459,7 +458,6 @@ static void abandon(struct px_tool_calls *calls, struct px_tool_claims *claims, 
     if (!call || call == calls->sending)
         return;
     pthread_mutex_lock(&calls->lock);
-    take_out(&calls->callbacks, call);
     take_out(&calls->answers, call);
     calls->waiting -= call->state == WAITING;
     forget(calls, claims, call);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/json_text.h"
+#include "serve/execution.h"
 #include "serve/file_routes.h"
 #include "serve/mcp_http.h"
 #include "serve/playground.h"
@@ -27,7 +28,8 @@ static void log_code(struct px_http_request *request, const json_t *body)
         px_log_hash(&request->server->log, request, json_string_value(code), json_string_length(code));
 }
 
-static int take_body(struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+static int take_body(struct px_http_request *request, pyexec_request *run, struct px_execution **ret_execution,
+                     pyexec_error *error)
 {
     json_error_t problem;
     const char *body = px_buffer_string(&request->body);
@@ -37,17 +39,20 @@ static int take_body(struct px_http_request *request, pyexec_request *run, pyexe
     if (!json_is_object(object)) /* the library says what is wrong with it */
         return pyexec_request_set_json(run, body, length, error);
     log_code(request, object);
+    if (px_execution_take(request, object, run, ret_execution, error) < 0)
+        return -1;
     return pyexec_request_set_object(run, object, error);
 }
 
-static pyexec_request *make_run(struct px_http_request *request, pyexec_error *error)
+static pyexec_request *make_run(struct px_http_request *request, struct px_execution **ret_execution,
+                                pyexec_error *error)
 {
     pyexec_request *run = pyexec_request_new();
     if (!run) {
         px_error_exhausted(error, errno, "can't make the request");
         return NULL;
     }
-    if (take_body(request, run, error) < 0) {
+    if (take_body(request, run, ret_execution, error) < 0) {
         pyexec_request_free(run);
         return NULL;
     }
@@ -79,9 +84,11 @@ static void execute(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
-    pyexec_request *run = make_run(request, &error);
+    struct px_execution *execution = NULL;
+    pyexec_request *run = make_run(request, &execution, &error);
     if (!run) {
         px_respond_error(request, &error);
+        px_execution_free(execution);
         return;
     }
     if (px_sse_wanted(request) && px_sse_begin(request) == 0) {
@@ -89,9 +96,11 @@ static void execute(struct px_http_request *request)
         pyexec_request_set_display(run, px_sse_display, request);
     }
     px_run_request(request, run, &result, &error);
+    px_execution_end(execution);
     answer_run(request, result, &error);
     pyexec_result_free(result);
     pyexec_request_free(run);
+    px_execution_free(execution);
 }
 
 /* ---- Sessions ---- */
@@ -289,6 +298,8 @@ const struct px_route px_routes[] = {
     {"PUT", "/v1/sessions/{id}/files/{path}", "file_put", "Write a file.", PX_BODY_FILE, .serve = px_file_routes_put,
      .open_body = px_file_routes_open},
     {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_file_routes_delete},
+    {"POST", "/v1/calls/{call_id}", "call_answer", "Answer a tool call of a script.", PX_BODY_JSON, .late = true,
+     .no_session = true, .serve = px_call_route_answer},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
      .serve = px_mcp_http_answer},
     {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true, .serve = healthz},

@@ -87,6 +87,7 @@ void px_http_request_release(struct px_http_request *request)
     free(request->path);
     free(request->session);
     free(request->session_key);
+    free(request->named);
     free(request->upload);
     px_mcp_http_free(request->mcp);
     json_decref(request->json);
@@ -419,7 +420,8 @@ static void dispatch(struct px_http_request *request)
     pthread_mutex_unlock(&request->lock);
     px_watch_request(server->watcher, request);
     bool runs = request->route->runs;
-    if (submit(request, runs ? server->runs : server->chores, runs ? request->session : NULL, serve_job, &error) < 0)
+    struct px_schedule *others = request->route->late ? server->late : server->chores;
+    if (submit(request, runs ? server->runs : others, runs ? request->session : NULL, serve_job, &error) < 0)
         px_respond_error(request, &error);
 }
 

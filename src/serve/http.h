@@ -61,6 +61,7 @@ struct px_http_request {
     struct px_principal *principal;
     char *path;        /* as it came, without the query; a file's part decoded */
     char *session;     /* of the path, or NULL */
+    char *named;       /* of the path, what is no session: a tool call, an execution; or NULL */
     char *session_key; /* PRINCIPAL/ID for the library */
     char *rest;        /* a file's path: inside of path, or "" */
     struct px_buffer body;
@@ -116,6 +117,8 @@ struct px_route {
     bool runs;         /* code runs: goes through the schedule */
     bool inline_;      /* answered on the connection's thread: must not wait */
     bool page;         /* for browsers: no part of the API, nor of its document */
+    bool late;         /* taken while the server drains: what runs may need it to end */
+    bool no_session;   /* the path names something else: `named` */
     void (*serve)(struct px_http_request *request);
     int (*open_body)(struct px_http_request *request, pyexec_error *error);
 };

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "serve/calls.h"
 #include "serve/server.h"
 
 static const double bounds[] = {
@@ -136,6 +137,20 @@ static void add_number(struct px_buffer *out, const char *name, const char *type
     px_buffer_printf(out, "%s %llu\n", name, value);
 }
 
+static void add_calls(struct px_server *server, struct px_buffer *out)
+{
+    struct px_call_counts counts;
+    px_calls_count(server->calls, &counts);
+    head(out, "pyexec_tool_calls_total", "counter",
+         "Tool calls that were sent to clients, by their answer; none: the script no longer waited.");
+    for (size_t i = 0; i < PX_CALL_ANSWERS; i++)
+        px_buffer_printf(out, "pyexec_tool_calls_total{answer=\"%s\"} %llu\n", px_call_answer_names[i],
+                         (unsigned long long)counts.answers[i]);
+    add_number(out, "pyexec_tool_calls_waiting", "gauge", "Tool calls that wait for their client.", counts.waiting);
+    head(out, "pyexec_tool_call_duration_seconds", "histogram", "Tool calls, from the script to their answer.");
+    add_histogram(out, "pyexec_tool_call_duration_seconds", "", "", px_calls_waits(server->calls));
+}
+
 void px_metrics_write(struct px_server *server, struct px_buffer *out)
 {
     struct px_metrics *metrics = &server->metrics;
@@ -171,6 +186,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_http_connections", "gauge", "Connections that are open.", px_watch_count(server->watcher));
     add_number(out, "pyexec_http_received_bytes_total", "counter", "Bytes of request bodies.", metrics->received_bytes);
     add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.", metrics->sent_bytes);
+    add_calls(server, out);
     add_routes(server, out);
     add_stats(server, out);
 }

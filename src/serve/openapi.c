@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "policy/fields.h"
+#include "policy/tools.h"
 #include "result/result_rows.h"
 #include "serve/server.h"
 
@@ -108,7 +109,12 @@ static const char *const request_members[] = {
 #define PX_REQUEST(key, take, type, callers, meaning) PX_REQUEST_##callers(#key ":" type " " meaning)
 #include "policy/request.def"
 #undef PX_REQUEST
-};
+    "tools:[#Tool Functions of the client's that the script calls; the answer must be events."};
+static const char *const tool_members[] = {"name:string A Python identifier.", "description:string",
+                                           "parameters:object The JSON Schema of an object.",
+                                           "returns:object A JSON Schema.", "approval:boolean False."};
+static const char *const call_answer_members[] = {"result:any", "error:#CallError", "deny:string The reason."};
+static const char *const call_error_members[] = {"message:string", "data:any"};
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};
 static const char *const sessions_members[] = {"sessions:[#Session"};
@@ -131,6 +137,9 @@ static void add_bounds(json_t *schemas)
     px_json_set(timeout, "minimum", json_incref(json_object_get(policy, "minimum")));
     px_json_set(timeout, "maximum", json_incref(json_object_get(policy, "maximum")));
     px_json_set(property(schemas, "ExecuteRequest", "value_json"), "enum", json_pack("[s, s, n]", "records", "split"));
+    px_json_set(property(schemas, "ExecuteRequest", "tools"), "maxItems", json_integer(PX_TOOLS_MAX));
+    px_json_set(json_object_get(schemas, "CallAnswer"), "minProperties", json_integer(1));
+    px_json_set(json_object_get(schemas, "CallAnswer"), "maxProperties", json_integer(1));
     px_json_set(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
 }
 
@@ -171,6 +180,9 @@ static json_t *make_schemas(const struct px_policy *policy)
         "type", "string", "additionalProperties", 0, "required", "base64");
 #define ADD(name, members, closed, required) add_object(schemas, name, members, PX_COUNT(members), closed, required)
     ADD("ExecuteRequest", request_members, true, "code");
+    ADD("Tool", tool_members, true, "name");
+    ADD("CallAnswer", call_answer_members, true, NULL);
+    ADD("CallError", call_error_members, true, "message");
     ADD("SessionRequest", session_request_members, true, NULL);
     ADD("Sessions", sessions_members, false, "sessions");
     ADD("FileList", file_list_members, false, "files");
@@ -256,7 +268,7 @@ static void add_success(json_t *responses, const struct px_route *route)
 static json_t *parameters(const struct px_route *route)
 {
     json_t *list = json_array();
-    static const char *const names[] = {"id", "path"};
+    static const char *const names[] = {"id", "path", "call_id"};
     for (size_t i = 0; i < PX_COUNT(names); i++) {
         char part[16];
         snprintf(part, sizeof part, "{%s}", names[i]);
@@ -281,9 +293,9 @@ static json_t *body_of(const struct px_route *route)
     if (strcmp(route->name, "mcp") == 0)
         return json_pack("{s:b, s:o}", "required", 1, "content",
                          content("application/json", json_pack("{s:s}", "type", "object")));
-    bool session = strcmp(route->name, "session_create") == 0;
-    return json_pack("{s:b, s:o}", "required", !session, "content",
-                     content("application/json", schema_of(session ? "SessionRequest" : "ExecuteRequest")));
+    bool session = strcmp(route->name, "session_create") == 0, call = strcmp(route->name, "call_answer") == 0;
+    const char *schema = session ? "SessionRequest" : call ? "CallAnswer" : "ExecuteRequest";
+    return json_pack("{s:b, s:o}", "required", !session, "content", content("application/json", schema_of(schema)));
 }
 
 static json_t *operation(const struct px_route *route)
@@ -299,7 +311,7 @@ static json_t *operation(const struct px_route *route)
     }
     json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary", route->summary,
                                "parameters", parameters(route), "responses", responses);
-    const char *tag = route->runs                        ? "runs"
+    const char *tag = route->runs || route->late         ? "runs"
                       : strstr(route->path, "/files")    ? "files"
                       : strstr(route->path, "/sessions") ? "sessions"
                                                          : "server";

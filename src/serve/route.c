@@ -75,9 +75,10 @@ int px_route_find(struct px_http_request *request, char *allowed, size_t size)
             continue;
         if (strcmp(px_routes[i].method, method) == 0) {
             request->route = &px_routes[i];
-            request->session = session ? strndup(session, length) : NULL;
+            char **name = px_routes[i].no_session ? &request->named : &request->session;
+            *name = session ? strndup(session, length) : NULL;
             request->rest = rest ? request->path + (rest - request->path) : NULL;
-            return session && !request->session ? -1 : 0;
+            return session && !*name ? -1 : 0;
         }
         size_t used = strlen(allowed);
         snprintf(allowed + used, size - used, "%s%s%s", used ? ", " : "", px_routes[i].method,
@@ -88,8 +89,10 @@ int px_route_find(struct px_http_request *request, char *allowed, size_t size)
 
 int px_route_decode(struct px_http_request *request)
 {
-    if ((request->session && px_decode(request->session) < 0) || (request->rest && px_decode(request->rest) < 0))
-        return -1;
+    char *const parts[] = {request->session, request->named, request->rest};
+    for (size_t i = 0; i < PX_COUNT(parts); i++)
+        if (parts[i] && px_decode(parts[i]) < 0)
+            return -1;
     return request->rest && !px_utf8_valid(request->rest, strlen(request->rest), NULL) ? -1 : 0;
 }
 

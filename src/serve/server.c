@@ -20,11 +20,13 @@
 #include "base/json.h"
 #include "base/retry.h"
 #include "mcp/mcp.h"
+#include "serve/calls.h"
 #include "serve/listen.h"
 #include "serve/openapi.h"
 
 #define CHORES 4u /* threads for lists and files */
 #define CHORES_QUEUED 1024u
+#define LATE 2u /* threads for answers to tool calls */
 #define ANSWERS_MS 1000
 #define SESSIONS_LOOK_MS 250
 
@@ -97,8 +99,10 @@ static int open_schedules(struct px_server *server, pyexec_error *error)
                                                                                           : turns,
                                                .executor = server->executor};
     const struct px_schedule_limits of_chores = {.workers = CHORES, .queue_length = CHORES_QUEUED};
-    return px_schedule_new(&of_runs, &server->runs, error) < 0 ? -1
-                                                               : px_schedule_new(&of_chores, &server->chores, error);
+    const struct px_schedule_limits of_late = {.workers = LATE, .queue_length = CHORES_QUEUED};
+    return px_schedule_new(&of_runs, &server->runs, error) < 0 || px_schedule_new(&of_late, &server->late, error) < 0
+               ? -1
+               : px_schedule_new(&of_chores, &server->chores, error);
 }
 
 static int open_server(struct px_server *server, pyexec_error *error)
@@ -116,7 +120,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
         px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
         return -1;
     server->openapi = px_openapi_make(options->policy);
-    if (!server->openapi)
+    server->calls = px_calls_new();
+    if (!server->openapi || !server->calls)
         return px_error_oom(error);
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
         (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0) ||
@@ -139,6 +144,7 @@ static void close_server(struct px_server *server)
 {
     px_schedule_end(server->runs);
     px_schedule_end(server->chores);
+    px_schedule_end(server->late);
     await_answers(server);
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].daemon) {
@@ -148,6 +154,8 @@ static void close_server(struct px_server *server)
     /* The daemons' threads submit until they end. */
     px_schedule_free(server->runs);
     px_schedule_free(server->chores);
+    px_schedule_free(server->late);
+    px_calls_free(server->calls);
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
     px_contexts_free(server->contexts);

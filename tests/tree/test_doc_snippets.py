@@ -127,6 +127,7 @@ SETUPS = {
     "langchain": with_model,
     "inspect_ai": with_model,
     "python-http": with_server,
+    "tools-http": with_server,
     "jupyter": with_notebook,
     "e2b": with_dialect,
     "dify": with_dialect,

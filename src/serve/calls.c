@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/calls.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json_text.h"
+#include "serve/execution.h"
+
+#define BUCKETS 4096u
+
+const char *const px_call_answer_names[PX_CALL_ANSWERS] = {"none", "result", "error", "denied"};
+
+struct px_calls {
+    pthread_mutex_t lock;
+    struct px_client_call *buckets[BUCKETS];
+    _Atomic uint64_t answers[PX_CALL_ANSWERS];
+    struct px_histogram waits;
+};
+
+struct px_calls *px_calls_new(void)
+{
+    struct px_calls *calls = calloc(1, sizeof *calls);
+    if (calls)
+        pthread_mutex_init(&calls->lock, NULL);
+    return calls;
+}
+
+void px_calls_free(struct px_calls *calls)
+{
+    if (!calls)
+        return;
+    pthread_mutex_destroy(&calls->lock);
+    free(calls);
+}
+
+/* FNV-1a. Ids are the library's and random: nobody chooses a bucket. */
+static struct px_client_call **bucket_of(struct px_calls *calls, const char *id)
+{
+    uint32_t hash = 2166136261u;
+    for (; *id; id++)
+        hash = (hash ^ (unsigned char)*id) * 16777619u;
+    return &calls->buckets[hash % BUCKETS];
+}
+
+/* ---- With the lock held ---- */
+
+static void unlist(struct px_calls *calls, struct px_client_call *call)
+{
+    struct px_client_call **at = bucket_of(calls, pyexec_tool_call_id(call->handle));
+    while (*at != call)
+        at = &(*at)->next_of_bucket;
+    *at = call->next_of_bucket;
+    for (at = &call->execution->calls; *at != call;)
+        at = &(*at)->next;
+    *at = call->next;
+    call->listed = false;
+}
+
+/* Puts it before `gone`, for free_all(), when that was the last reference. */
+static struct px_client_call *drop(struct px_client_call *call, struct px_client_call *gone)
+{
+    if (--call->references)
+        return gone;
+    call->next = gone;
+    return call;
+}
+
+static struct px_client_call *unlist_and_drop(struct px_calls *calls, struct px_client_call *call,
+                                              struct px_client_call *gone)
+{
+    unlist(calls, call);
+    return drop(call, gone);
+}
+
+/* Those that the script gave up. One that is being answered now counts by that answer. */
+static struct px_client_call *take_abandoned(struct px_calls *calls, const struct px_execution *execution)
+{
+    struct px_client_call *gone = NULL;
+    for (struct px_client_call *call = execution->calls, *after; call; call = after) {
+        after = call->next;
+        if (call->references == 1 && !pyexec_tool_call_waits(call->handle))
+            gone = unlist_and_drop(calls, call, gone);
+    }
+    return gone;
+}
+
+/* ---- Without it ---- */
+
+static void free_all(struct px_client_call *gone)
+{
+    for (struct px_client_call *call = gone, *after; call; call = after) {
+        after = call->next;
+        struct px_calls *calls = call->calls;
+        int64_t end = call->answer ? call->settled_ns : px_now_ns();
+        calls->answers[call->answer]++;
+        px_histogram_add(&calls->waits, end - call->since_ns);
+        pyexec_tool_call_free(call->handle);
+        free(call);
+    }
+}
+
+struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle)
+{
+    struct px_client_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        pyexec_tool_call_free(handle);
+        return NULL;
+    }
+    *call = (struct px_client_call){.calls = calls,
+                                    .execution = execution,
+                                    .handle = handle,
+                                    .references = 1,
+                                    .listed = true,
+                                    .since_ns = px_now_ns(),
+                                    .since = time(NULL)};
+    struct px_client_call **bucket = bucket_of(calls, pyexec_tool_call_id(handle));
+    pthread_mutex_lock(&calls->lock);
+    struct px_client_call *gone = take_abandoned(calls, execution);
+    call->next_of_bucket = *bucket;
+    *bucket = call;
+    call->next = execution->calls;
+    execution->calls = call;
+    pthread_mutex_unlock(&calls->lock);
+    free_all(gone);
+    return call;
+}
+
+struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_principal *principal, const char *id)
+{
+    pthread_mutex_lock(&calls->lock);
+    struct px_client_call *call = *bucket_of(calls, id);
+    while (call && (call->execution->principal != principal || strcmp(pyexec_tool_call_id(call->handle), id) != 0))
+        call = call->next_of_bucket;
+    if (call)
+        call->references++;
+    pthread_mutex_unlock(&calls->lock);
+    return call;
+}
+
+void px_call_settle(struct px_client_call *call, enum px_call_answer answer)
+{
+    struct px_calls *calls = call->calls;
+    pthread_mutex_lock(&calls->lock);
+    call->answer = answer;
+    call->settled_ns = px_now_ns();
+    if (call->listed) {
+        unlist(calls, call);
+        call->references--; /* the caller has another */
+    }
+    pthread_mutex_unlock(&calls->lock);
+}
+
+void px_call_release(struct px_client_call *call)
+{
+    struct px_calls *calls = call->calls;
+    pthread_mutex_lock(&calls->lock);
+    struct px_client_call *gone = drop(call, NULL);
+    pthread_mutex_unlock(&calls->lock);
+    free_all(gone);
+}
+
+void px_calls_drop(struct px_calls *calls, struct px_execution *execution)
+{
+    struct px_client_call *gone = NULL;
+    pthread_mutex_lock(&calls->lock);
+    while (execution->calls)
+        gone = unlist_and_drop(calls, execution->calls, gone);
+    pthread_mutex_unlock(&calls->lock);
+    free_all(gone);
+}
+
+void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle)
+{
+    size_t length;
+    const char *id = pyexec_tool_call_id(handle), *name = pyexec_tool_call_name(handle);
+    const char *arguments = pyexec_tool_call_arguments(handle, &length);
+    px_buffer_add_string(out, "\"call_id\":");
+    px_json_text_string(out, id, strlen(id));
+    px_buffer_add_string(out, ",\"name\":");
+    px_json_text_string(out, name, strlen(name));
+    px_buffer_add_string(out, ",\"arguments\":");
+    px_buffer_add(out, arguments, length);
+}
+
+void px_calls_count(struct px_calls *calls, struct px_call_counts *ret)
+{
+    *ret = (struct px_call_counts){0};
+    for (size_t i = 0; i < PX_CALL_ANSWERS; i++)
+        ret->answers[i] = calls->answers[i];
+    pthread_mutex_lock(&calls->lock);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct px_client_call *call = calls->buckets[i]; call; call = call->next_of_bucket)
+            ret->waiting += (size_t)pyexec_tool_call_waits(call->handle);
+    pthread_mutex_unlock(&calls->lock);
+}
+
+struct px_histogram *px_calls_waits(struct px_calls *calls)
+{
+    return &calls->waits;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tool calls of scripts that wait for a client's answer, found by their ids. A call belongs to the principal whose
+ * execution made it; nobody else finds it.
+ *
+ *   px_calls_add()     the script waits: the call can be found
+ *   px_calls_find()    somebody answers: it holds the call meanwhile, and says how it answered with px_call_settle()
+ *   px_calls_drop()    the execution has ended
+ *
+ * A call that its script gave up stays, unseen, until the next call of the execution or its end. */
+#ifndef PX_SERVE_CALLS_H
+#define PX_SERVE_CALLS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/buffer.h"
+#include "pyexec.h"
+#include "serve/metrics.h"
+
+struct px_calls;
+struct px_execution;
+struct px_principal;
+
+enum px_call_answer { PX_CALL_UNANSWERED, PX_CALL_RESULT, PX_CALL_ERROR, PX_CALL_DENIED, PX_CALL_ANSWERS };
+
+struct px_client_call {
+    struct px_client_call *next_of_bucket;
+    struct px_client_call *next; /* of its execution's, the newest first */
+    struct px_calls *calls;
+    struct px_execution *execution;
+    pyexec_tool_call *handle;
+    unsigned references;
+    bool listed; /* it can be found */
+    enum px_call_answer answer;
+    int64_t since_ns, settled_ns;
+    time_t since; /* for people */
+};
+
+/* NULL: out of memory. */
+struct px_calls *px_calls_new(void);
+/* There are none left. */
+void px_calls_free(struct px_calls *calls);
+
+/* Takes the handle. NULL: out of memory; the script gets an error. Hold nothing: the call may be gone at once. */
+struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle);
+
+/* The call of this id, held, for px_call_release(); NULL: there is none, or it is another principal's. */
+struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_principal *principal, const char *id);
+
+/* It has got its answer: nobody finds it any more. */
+void px_call_settle(struct px_client_call *call, enum px_call_answer answer);
+void px_call_release(struct px_client_call *call);
+
+/* Those of an execution, which adds none any more. */
+void px_calls_drop(struct px_calls *calls, struct px_execution *execution);
+
+/* Appends the members of a call that a client sees, without braces: its id, name and arguments. */
+void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle);
+
+/* For the metrics. */
+struct px_call_counts {
+    uint64_t answers[PX_CALL_ANSWERS];
+    size_t waiting;
+};
+void px_calls_count(struct px_calls *calls, struct px_call_counts *ret);
+struct px_histogram *px_calls_waits(struct px_calls *calls);
+extern const char *const px_call_answer_names[PX_CALL_ANSWERS];
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An execution that its client takes part in: the script calls the client's tools. The client reads the calls as events,
+ * and answers them with requests of their own (call_routes.c).
+ *
+ * Calls come on threads of the library, while the run's own thread shows output: `emit` keeps events whole, and none
+ * comes after the last. It is taken before all other locks. */
+#ifndef PX_SERVE_EXECUTION_H
+#define PX_SERVE_EXECUTION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/json.h"
+#include "pyexec.h"
+
+struct px_client_call;
+struct px_http_request;
+struct px_principal;
+struct px_server;
+
+struct px_execution {
+    struct px_server *server;
+    struct px_principal *principal;
+    struct px_http_request *client; /* that gets the events */
+    pthread_mutex_t emit;
+    bool ended;                   /* no call and no event any more */
+    struct px_client_call *calls; /* with the lock of the server's calls */
+};
+
+/* Takes `tools` out of the body of an execute request. With tools: makes the execution, and offers them to `run`. Else
+ * *ret stays NULL. -1: invalid_request, or out of memory. */
+int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
+                      pyexec_error *error);
+
+/* The run has ended: nothing more is called or sent for it. NULL is none. */
+void px_execution_end(struct px_execution *execution);
+
+/* After the run's request is freed, which waits for callbacks. NULL is none. */
+void px_execution_free(struct px_execution *execution);
+
+/* POST /v1/calls/{call_id}. */
+void px_call_route_answer(struct px_http_request *request);
+
+#endif

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the whole-program tests. Everything goes through the built program.
 
-Run with `make test`, or alone: /usr/bin/python3 -m pytest tests -k files
+Run with `make test` (tools/lanes.py), or alone: /usr/bin/python3 -m pytest tests -k files
 PYEXEC_BUILD names the build folder (default: build/ of this tree).
 """
 import atexit
@@ -197,12 +197,12 @@ def session_folder():
 
 @pytest.fixture(scope="session")
 def science(session_folder, pytestconfig):
-    """The python of a virtual environment with what data analysis and displays are tested with, made once for all tests."""
-    from environments import install, versions
+    """The python of a virtual environment with what data analysis and displays are tested with, where every user can read it."""
+    import environments
     folder = session_folder / "science"
-    python = install(folder, *("%s/%s/requirements.txt" % (ROOT, where) for where in ("examples/analysis", "tests/display")))
+    python = environments.copy(environments.science(), folder)
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\nscience:", *versions(python))
+        print("\nscience:", *environments.versions(python))
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return python
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import environments
 from conftest import BUILD, ROOT
-from environments import kept
 
 # Row: what holds instead, and why.
 DISPUTED = {
@@ -114,7 +114,7 @@ def test_the_cases_that_need_no_package(library, folder):
 
 @pytest.fixture(scope="module")
 def packages():
-    return kept("packages", *("%s/%s/requirements.txt" % (ROOT, where) for where in ("examples/analysis", "tests/display", "tests/run")))
+    return environments.packages()
 
 
 def cases_environment(session_folder, name):
@@ -123,7 +123,7 @@ def cases_environment(session_folder, name):
         pins = re.sub(r"^soupsieve==.*", "soupsieve", file.read(), flags=re.M)
     path = session_folder / (name + ".txt")
     path.write_text(pins)
-    return kept("cases-" + name.rpartition("-")[2], path)
+    return environments.kept("cases-" + name.rpartition("-")[2], path)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import re
 import pytest
 
 from conftest import ROOT
-from environments import kept
+from environments import packages
 from library import Executor
 
 FOLDER = ROOT + "/tests/run/everyday"
@@ -59,7 +59,7 @@ def full():
 @pytest.fixture(scope="module")
 def analysis(own):
     """The policy for data analysis, with more packages than its documentation asks for."""
-    python = kept("packages", *("%s/%s/requirements.txt" % (ROOT, where) for where in ("examples/analysis", "tests/display", "tests/run")))
+    python = packages()
     policy = own.json("policy", "--config", ROOT + "/examples/analysis/pyexec.conf")
     with Executor(dict(policy, python_bin=python), {}, {"zygotes": 1}) as made:
         yield made

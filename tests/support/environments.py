@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, ROOT
 
 
 def _run(*command, **keywords):
@@ -17,12 +17,23 @@ def _run(*command, **keywords):
         pytest.skip("what the test needs can't be installed: %s: %s" % (command[0], done.stderr.strip()[-300:]))
 
 
+SCIENCE = [os.path.join(ROOT, where, "requirements.txt") for where in ("examples/analysis", "tests/display")]
+PACKAGES = [*SCIENCE, os.path.join(ROOT, "tests/run/requirements.txt")]
+
+
 def install(folder, *pins):
     """A new virtual environment in this folder; its Python. Skips where the packages can't be had."""
     python = os.path.join(folder, "bin", "python3")
-    _run("/usr/bin/python3", "-m", "venv", folder)
+    if not os.path.exists(python):
+        _run("/usr/bin/python3", "-m", "venv", folder)
     _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *("-r" + path for path in pins))
     return python
+
+
+def copy(python, folder):
+    """A copy of its environment in this folder, which is new; the Python of the copy."""
+    _run("cp", "-a", os.path.dirname(os.path.dirname(python)), folder)
+    return os.path.join(folder, "bin", "python3")
 
 
 def _install_modules(folder, package):
@@ -55,6 +66,20 @@ def _keep(name, make, *pins):
 def kept(name, *pins):
     """The Python of an environment that stays in the build folder until the pins change."""
     return os.path.join(_keep(name, install, *pins), "bin", "python3")
+
+
+def science():
+    """The Python of the environment for data analysis and displays."""
+    return kept("science", *SCIENCE)
+
+
+def packages():
+    """Of the one with the packages of tests/run too: a copy of the first one, with what it lacks."""
+    def make(folder, *pins):
+        copy(base, folder)
+        return install(folder, *pins)
+    base = science()
+    return os.path.join(_keep("packages", make, *PACKAGES), "bin", "python3")
 
 
 def kept_modules(name, package):

@@ -15,7 +15,6 @@ import xml.etree.ElementTree as xml
 build = sys.argv[1]
 passed = failed = skipped = 0
 seconds = collections.Counter()     # of meson's tests, and of the files of pytest
-program = None                  # what Meson says of pytest as a whole, when its report is there
 logs = ["testlog.json"]
 chosen = os.environ.get("TESTS")    # only these files, and the unit tests
 if not os.environ.get("SANITIZE") and not chosen:
@@ -26,9 +25,6 @@ if not os.environ.get("SANITIZE") and not chosen:
         print("skipped: the unit tests under valgrind, which is not installed")
 for log in logs:
     for test in map(json.loads, open(os.path.join(build, "meson-logs", log))):
-        if "program" in test["name"] and os.path.exists(os.path.join(build, "pytest.xml")):
-            program = test["result"]
-            continue
         seconds[test["name"] + (", valgrind" if "valgrind" in log else "")] += test["duration"]
         if test["result"] in ("OK", "EXPECTEDFAIL"):
             passed += 1
@@ -56,20 +52,36 @@ def count_pytest(report):
             passed += 1
 
 
-if program or chosen:
-    failed_before = failed
+def status_of(part):
+    """The exit status that a part has left; "none" when it did not come to its end."""
+    try:
+        with open(os.path.join(build, part + ".status")) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return "none"
+
+
+failed_before = failed
+if os.path.exists(os.path.join(build, "pytest.xml")):
     count_pytest("pytest.xml")
-    if not chosen and program != "OK" and failed == failed_before:
-        failed += 1
-        print("failed: pytest as a whole:", program)
+for path in sorted(glob.glob(os.path.join(build, "lanes", "*.status"))):
+    name = os.path.basename(path)[:-len(".status")]
+    with open(path) as status:
+        print("%s: exit status %s" % (name, status.read().strip()))
+code = status_of("program")
+# 1 is a failed test, which is in the report; every other status is of a lane that did not come to its end.
+if code != "0" and (code != "1" or failed == failed_before):
+    failed += 1
+    print("failed: the whole-program tests as a whole (tools/lanes.py): exit status", code)
 if not chosen:
-    with open(os.path.join(build, "install.status")) as status:
-        if status.read().strip() == "0":
-            passed += 1
-        else:
-            failed += 1
-            print("failed: the installed files (tools/check-install.sh)")
-for report in sorted(glob.glob(os.path.join(build, "reports", "*"))):
+    if status_of("install") == "0":
+        passed += 1
+    else:
+        failed += 1
+        print("failed: the installed files (tools/check-install.sh)")
+for report in sorted(glob.glob(os.path.join(build, "reports", "**", "*"), recursive=True)):
+    if os.path.isdir(report):
+        continue
     failed += 1
     print("failed: a sanitizer's report:", report)
 failed_before = failed
@@ -84,22 +96,19 @@ for case in (case for report in sorted(java) for case in xml.parse(report).iter(
         print("skipped:", name)
     else:
         passed += 1
-if not chosen:
-    with open(os.path.join(build, "java.status")) as status:
-        if (status.read().strip() != "0" or not java) and failed == failed_before:
-            failed += 1
-            print("failed: mvn -f java verify as a whole")
+if not chosen and (status_of("java") != "0" or not java) and failed == failed_before:
+    failed += 1
+    print("failed: mvn -f java verify as a whole")
 if chosen:
     pass
-elif not os.path.exists(os.path.join(build, "python.status")):
+elif os.environ.get("SANITIZE"):
     skipped += 1
     print("skipped: the Python client's tests, under a sanitizer")
 else:
     failed_before = failed
     if os.path.exists(os.path.join(build, "python.xml")):
         count_pytest("python.xml")
-    with open(os.path.join(build, "python.status")) as status:
-        code = status.read().strip()
+    code = status_of("python")
     if code == "77":
         skipped += 1
         print("skipped: the Python client's tests: their packages can't be installed (%s/python.txt)" % build)

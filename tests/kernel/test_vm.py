@@ -38,7 +38,7 @@ def test_the_core_holds_on_debians_kernel_with_cgroups(kernel):
                "sh -c \"python3 -m pytest -q -p no:cacheprovider --color=no --tb=short --durations=12 -rfEs -k '%s' %s; exit \\$?\"" % (" or ".join(CORE), FILES))
     vm.make_initrd(initrd, command)
     try:
-        text = vm.boot(kernel, initrd, 900)
+        text = vm.boot(kernel, initrd, 1800)
     finally:
         os.unlink(initrd)
     print(text)

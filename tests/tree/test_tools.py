@@ -81,8 +81,11 @@ REPORT = """<testsuites><testsuite><testcase classname="tests.run.test_a" name="
 <testcase classname="tests.run.test_a" name="skipped" time="0"><skipped message="no such thing"/></testcase>%s</testsuite></testsuites>"""
 
 
-def summary(build, report, units="OK", **environment):
+def summary(build, report, units="OK", program="0", **environment):
+    """`program`: the exit status of tools/lanes.py; None: it did not come to its end."""
     (build / "meson-logs").mkdir(exist_ok=True)
+    if program:
+        (build / "program.status").write_text(program + "\n")
     (build / "meson-logs" / "testlog.json").write_text('{"name": "base/buffer", "result": "%s", "duration": 0.5}\n' % units)
     (build / "pytest.xml").write_text(report)
     (build / "times.txt").write_text("3 unit tests\n90 whole-program tests: tests/run\n")
@@ -99,13 +102,14 @@ def test_the_summary_counts_the_chosen_tests_and_says_what_took_long(tmp_path):
     assert (tmp_path / "summary.txt").read_text() == "3 passed, 0 failed, 1 skipped\n"
 
 
-@pytest.mark.parametrize("report, units, left", [
-    ('<testcase classname="tests.run.test_a" name="bad" time="1"><failure message="x"/></testcase>', "OK", None),
-    ('<testcase classname="tests.run.test_a" name="bad" time="1"><error message="x"/></testcase>', "OK", None),
-    ("", "FAIL", None), ("", "TIMEOUT", None), ("", "OK", "tsan.123")])
-def test_the_summary_fails_with_any_failure(tmp_path, report, units, left):
+@pytest.mark.parametrize("report, units, left, program", [
+    ('<testcase classname="tests.run.test_a" name="bad" time="1"><failure message="x"/></testcase>', "OK", None, "1"),
+    ('<testcase classname="tests.run.test_a" name="bad" time="1"><error message="x"/></testcase>', "OK", None, "1"),
+    ("", "FAIL", None, "0"), ("", "TIMEOUT", None, "0"), ("", "OK", "lane1/tsan.123", "0"),
+    ("", "OK", None, "1"), ("", "OK", None, "3"), ("", "OK", None, "137"), ("", "OK", None, None)])
+def test_the_summary_fails_with_any_failure(tmp_path, report, units, left, program):
     if left:
-        (tmp_path / "reports").mkdir()
+        (tmp_path / "reports" / left).parent.mkdir(parents=True)
         (tmp_path / "reports" / left).write_text("WARNING: ThreadSanitizer: data race")
-    done = summary(tmp_path, REPORT % report, units)
+    done = summary(tmp_path, REPORT % report, units, program)
     assert done.returncode == 1 and ", 1 failed, 1 skipped\n" in done.stdout, done

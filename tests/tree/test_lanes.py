@@ -1,0 +1,126 @@
+"""tools/lanes.py: each file runs once, lanes see nothing of each other, and what goes wrong in one is told."""
+import importlib.util
+import os
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as xml
+
+import pytest
+
+from conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("lanes", ROOT + "/tools/lanes.py")
+lanes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(lanes)
+apart = pytest.mark.skipif(not lanes.possible(), reason="needs root and namespaces")
+
+
+def test_every_file_runs_in_one_place():
+    rows, chosen = lanes.table(), lanes.files(["tests"])
+    assert set(rows) <= set(chosen), "a row names no file: %s" % (set(rows) - set(chosen))
+    for clients in (False, True):
+        (first, second), alone = lanes.split(chosen, rows, clients)
+        assert sorted(first + second + alone) == sorted(chosen)
+        assert {path for path, (_, place) in rows.items() if place == "alone"} == set(alone)
+        took = [sum(rows.get(path, (lanes.UNKNOWN, ""))[0] for path in lane) + clients * lanes.CLIENTS[name]
+                for lane, name in ((first, "java"), (second, "python"))]
+        assert abs(took[0] - took[1]) < 60, took
+
+
+def test_the_files_of_a_group_are_together():
+    rows = lanes.table()
+    (first, second), _ = lanes.split(lanes.files(["tests"]), rows, True)
+    for group in {place for _, place in rows.values()} - {"", "alone"}:
+        members = {path for path, (_, place) in rows.items() if place == group}
+        assert members <= set(first) or (members <= set(second) and group != "java"), group
+
+
+def run(tmp_path, *texts, **keywords):
+    """The program on a test file for each text: its process, and the folder of what it leaves."""
+    build = tmp_path / "build"
+    build.mkdir()
+    paths = []
+    for number, text in enumerate(texts):
+        paths.append(tmp_path / ("test_part%d.py" % number))
+        paths[-1].write_text(text)
+    return subprocess.Popen([ROOT + "/tools/lanes.py", build, *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True, **keywords), build
+
+
+def outcomes(build):
+    """Test → whether it passed, of the report of all lanes."""
+    return {case.get("name"): case.find("failure") is None and case.find("error") is None
+            for case in xml.parse(build / "pytest.xml").iter("testcase")}
+
+
+GOOD = "def test_good(): pass\n"
+
+
+def test_reports_are_put_together_and_a_failure_is_the_status(tmp_path):
+    process, build = run(tmp_path, GOOD, "def test_bad(): assert False, 'this is wrong'\n")
+    out = process.communicate(timeout=300)[0]
+    assert process.returncode == 1 and "this is wrong" in out, out
+    assert outcomes(build) == {"test_good": True, "test_bad": False}
+
+
+def test_a_lane_that_dies_is_told(tmp_path):
+    process, build = run(tmp_path, GOOD, "import os\ndef test_dies(): os.kill(os.getpid(), 9)\n")
+    out = process.communicate(timeout=300)[0]
+    assert process.returncode == lanes.INCOMPLETE and "has left no report" in out, out
+
+
+# Each waits for the other, so that both are there; then looks for what the other has.
+APART = """
+import glob, os, subprocess, sys, time
+mine, other = %r, %r
+def test_%s():
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        open(folder + "/lane-" + mine, "w").close()
+    sleeper = subprocess.Popen(["sleep", "600"])
+    while not open("/proc/%%d/cmdline" %% sleeper.pid).read().startswith("sleep"):     # it is between fork and exec
+        time.sleep(0.05)
+    open(%r + "/" + mine, "w").close()
+    while not os.path.exists(%r + "/" + other):
+        time.sleep(0.05)
+    names = [os.path.basename(path) for folder in ("/tmp", "/var/tmp", "/dev/shm") for path in glob.glob(folder + "/lane-*")]
+    assert names == ["lane-" + mine] * 3
+    found = [open(path).read().split("\\0")[0] for path in glob.glob("/proc/[0-9]*/cmdline")]
+    assert found.count("sleep") == 1, found
+    assert os.getpid() // 10000 == (1 if mine == "one" else 2) and os.getppid() > 1
+"""
+
+
+@apart
+def test_lanes_see_nothing_of_each_other(tmp_path):
+    met = str(tmp_path)         # of this lane's own /tmp; both see it, as a clone that lies there
+    process, build = run(tmp_path, *(APART % (mine, other, mine, met, met) for mine, other in (("one", "two"), ("two", "one"))),
+                         env=dict(os.environ, PYEXEC_SHARED=met))
+    out = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, out
+    assert outcomes(build) == {"test_one": True, "test_two": True}
+
+
+@apart
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all(tmp_path, number):
+    waits = "import subprocess\ndef test_waits(): subprocess.run(['sleep', '%d'])\n" % (70000 + os.getpid())
+    process, build = run(tmp_path, waits, waits)
+
+    def sleepers():
+        found = subprocess.run(["pgrep", "-fc", "^sleep %d$" % (70000 + os.getpid())], capture_output=True, text=True)
+        return int(found.stdout)
+    deadline = time.monotonic() + 120
+    while sleepers() < 2:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)          # as a terminal does
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=120)
+    assert process.returncode not in (0, 1)
+    deadline = time.monotonic() + 60
+    while sleepers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sleepers() == 0

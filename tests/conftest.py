@@ -279,16 +279,38 @@ def _folders_of_the_machine():
     assert not changed, "a test changed (before, after): %s" % changed
 
 
+def _ancestors(pid):
+    """The processes above one, the nearest first; as far as they are still there."""
+    while pid > 1:
+        try:
+            with open("/proc/%d/stat" % pid) as file:
+                pid = int(file.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            return
+        yield pid
+
+
+def _process(trace):
+    """The number of the process that a trace is; 0 when it is something else."""
+    return int(trace.rsplit(" ", 1)[1]) if trace.startswith(("process ", "zygote or child ")) else 0
+
+
+def new_traces(before):
+    """Traces that have come since. Not the children that a host of other tests, which was there before, begins for its pool."""
+    older = set(map(_process, before)) - {0}
+    return {trace for trace in traces() - before if not older.intersection(_ancestors(_process(trace)))}
+
+
 @pytest.fixture
 def nothing_left():
     """Fails the test when it leaves a process, mount, temporary file or cgroup behind."""
     before = traces()
     yield
     deadline = time.monotonic() + 20        # on a busy machine, the kernel takes its time to end processes
-    left = traces() - before
+    left = new_traces(before)
     while left and time.monotonic() < deadline:
         time.sleep(0.05)
-        left &= traces()        # what comes later is of another program
+        left &= new_traces(before)      # what comes later is of another program
     assert not left, sorted(left)
 
 

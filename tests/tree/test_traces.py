@@ -1,0 +1,17 @@
+"""What nothing_left of conftest.py sees."""
+from conftest import new_traces, traces
+from library import Executor
+
+
+def test_what_a_host_of_other_tests_begins_is_not_what_a_test_leaves():
+    """Such a host fills its pool whenever it finds the time; a host of the test's own is seen with all that it has."""
+    with Executor() as older:
+        older.call(None, "1")
+        before = traces()
+        for number in range(20):            # more than its pool holds
+            older.call("s%d" % number, "1")
+        assert traces() - before and new_traces(before) == set()
+        with Executor() as own:
+            own.call("s", "1")
+            kinds = {trace.rsplit(" ", 1)[0] for trace in new_traces(before)}
+            assert kinds == {"process pyexec", "process pyexec-launch", "zygote or child"}, kinds

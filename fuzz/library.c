@@ -62,6 +62,7 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
     static const char shown[] = "{\"data\":{\"text/plain\":\"5\"},\"metadata\":{},\"last_value\":false}";
     if (request->display)
         request->display(request->display_data, shown, sizeof shown - 1);
+    fuzz_call_tools(request);
     *ret = px_result_new();
     require(*ret);
     px_buffer_add(&(*ret)->streams[0].text, request->code, request->code_length);
@@ -77,7 +78,11 @@ static int no_session(const char *id, pyexec_error *error)
 int pyexec_execute(pyexec_executor *executor, const char *id, pyexec_request *request, pyexec_result **ret,
                    pyexec_error *error)
 {
-    return strlen(id) > 20 ? no_session(id, error) : pyexec_execute_once(executor, request, ret, error);
+    if (strlen(id) > 20)
+        return no_session(id, error);
+    if (request->arrived) /* the next request is read only then */
+        request->arrived(request->arrived_data);
+    return pyexec_execute_once(executor, request, ret, error);
 }
 
 int pyexec_session_interrupt(pyexec_executor *executor, const char *id, pyexec_error *error)

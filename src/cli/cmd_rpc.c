@@ -44,7 +44,8 @@ const struct cli_command cmd_rpc = {
         "The session_policy of an execute is for the session that it makes, and ignored where the "
         "session is there; policy_defaults are under both, and a ceiling lowers them; one with "
         "silent: true is not counted. With stream: true, output and displays come as notifications "
-        "`output` and `display` too. Requests run concurrently and are answered by id. The end of input is shutdown, and so "
+        "`output` and `display` too. With tools, the server sends requests `tool_call`, which the client answers "
+        "(docs/rpc.md). Requests run concurrently and are answered by id. The end of input is shutdown, and so "
         "are SIGINT, SIGTERM and SIGHUP, unless --ignore-signals is given. With --drain, the end of input waits for what runs.",
     .options = rows,
     .option_count = PX_COUNT(rows),

@@ -76,28 +76,28 @@ static void count_unsent(struct px_line_transport *lines, size_t more, size_t le
     pthread_mutex_unlock(&lines->lock);
 }
 
+void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < count; i++)
+        length += parts[i].iov_len;
+    count_unsent(lines, length, 0);
+    pthread_mutex_lock(&lines->output_lock);
+    for (size_t i = 0; i < count && !lines->output_gone; i++)
+        if (!write_line(lines, parts[i].iov_base, parts[i].iov_len)) {
+            lines->output_errno = errno;
+            lines->output_gone = true;
+        }
+    pthread_mutex_unlock(&lines->output_lock);
+    count_unsent(lines, 0, length);
+}
+
 void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *line)
 {
     px_buffer_add_byte(line, '\n');
-    if (!px_buffer_ok(line))
-        return;
-    count_unsent(lines, line->length, 0);
-    pthread_mutex_lock(&lines->output_lock);
-    if (!lines->output_gone && !write_line(lines, line->data, line->length)) {
-        lines->output_errno = errno;
-        lines->output_gone = true;
-    }
-    pthread_mutex_unlock(&lines->output_lock);
-    count_unsent(lines, 0, line->length);
-}
-
-void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count)
-{
-    pthread_mutex_lock(&lines->output_lock);
-    for (size_t i = 0; i < count && !lines->output_gone; i++)
-        if (!write_line(lines, parts[i].iov_base, parts[i].iov_len))
-            lines->output_gone = true;
-    pthread_mutex_unlock(&lines->output_lock);
+    const struct iovec whole = {line->data, line->length};
+    if (px_buffer_ok(line))
+        px_line_transport_send_parts(lines, &whole, 1);
 }
 
 /* ---- Reading ---- */
@@ -110,8 +110,8 @@ static void await_room(struct px_line_transport *lines)
     pthread_mutex_unlock(&lines->lock);
 }
 
-/* Makes room to read. Without memory for it, what has arrived of the line is passed on as `cut`, and the rest
- * of the line is dropped. The buffer never becomes larger than the longest line for which there was memory. */
+/* Makes room to read. Without memory for it, what has arrived of the line is passed on, and the rest of the
+ * line is dropped. The buffer never becomes larger than the longest line for which there was memory. */
 static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take, void *closure)
 {
     char *room = px_buffer_reserve(input, READ_BYTES);
@@ -119,7 +119,7 @@ static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take,
         return room;
     input->failed = false; /* what it holds is whole */
     if (!*dropping && input->length)
-        take(closure, input->data, input->length, true);
+        take(closure, input->data, input->length, PX_LINE_NO_MEMORY);
     *dropping = *dropping || input->length;
     input->length = 0;
     return px_buffer_reserve(input, READ_BYTES);
@@ -140,7 +140,7 @@ static void take_lines(struct px_line_transport *lines, struct px_buffer *input,
             *dropping = false;
         else if (length && !(length == 1 && *start == '\r')) {
             await_room(lines);
-            take(closure, start, length, false);
+            take(closure, start, length, PX_LINE_WHOLE);
         }
         done += length + 1;
     }
@@ -149,7 +149,7 @@ static void take_lines(struct px_line_transport *lines, struct px_buffer *input,
     if (input->length <= PX_LINE_MAX_BYTES)
         return;
     if (!*dropping)
-        take(closure, NULL, 0, false);
+        take(closure, input->data, input->length, PX_LINE_TOO_LONG);
     *dropping = true;
     px_buffer_done(input);
 }

@@ -32,12 +32,18 @@ void px_line_transport_done(struct px_line_transport *lines);
  * everything was told to end. Sends nothing when the client is gone or the line could not be made. */
 void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *line);
 
-/* Sends a line, given with its end, that consists of parts. Allocates nothing. */
+/* The same for a line, given with its end, that consists of parts. Allocates nothing. */
 void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count);
 
-/* Called for each line, without its end. NULL: the line was too long and has been dropped. `cut`: there was no
- * memory for the rest of it, which is dropped. */
-typedef void (*px_line_fn)(void *closure, const char *line, size_t length, bool cut);
+/* A line of which only the beginning is there has lost its rest. */
+enum px_line_state {
+    PX_LINE_WHOLE,
+    PX_LINE_NO_MEMORY, /* for the rest of it */
+    PX_LINE_TOO_LONG
+};
+
+/* Called for each line, without its end. */
+typedef void (*px_line_fn)(void *closure, const char *line, size_t length, enum px_line_state state);
 
 /* Reads until the end of input, until `stopping` or `stop`, or until the output is gone. It reads the next line
  * only when few bytes are still unsent. */

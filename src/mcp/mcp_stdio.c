@@ -107,15 +107,15 @@ static void start(struct stdio *stdio, struct px_mcp_call *call)
     free_run(&run->task);
 }
 
-static void take_line(void *closure, const char *line, size_t length, bool cut)
+static void take_line(void *closure, const char *line, size_t length, enum px_line_state state)
 {
     struct stdio *stdio = closure;
-    if (!line) {
+    if (state == PX_LINE_TOO_LONG) {
         send_message(stdio, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,"
                             "\"message\":\"a line is longer than 32 MiB\"}}");
         return;
     }
-    struct px_mcp_call *call = cut ? NULL : px_mcp_read(stdio->mcp, &stdio->caller, line, length);
+    struct px_mcp_call *call = state == PX_LINE_WHOLE ? px_mcp_read(stdio->mcp, &stdio->caller, line, length) : NULL;
     if (!call) {
         lose_line(stdio, line, length);
         return;

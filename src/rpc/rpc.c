@@ -330,58 +330,91 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
         methods[i].serve(rpc, id, params);
 }
 
+/* A line with an id that is no request, but correct JSON, or not: `code` is JSON-RPC's, or 0. */
 static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, const json_error_t *problem)
 {
     struct px_buffer px_auto_buffer id = {0};
     pyexec_error error;
     int code = px_json_diagnose_message(line, length, problem, &id, &error);
-    if (code)
-        px_rpc_refuse(rpc, NULL, code, problem->text);
-    else
+    if (!code && px_rpc_take_bad_answer(rpc, px_buffer_shown(&id), id.length, PX_RPC_PYEXEC_FAILED, &error))
+        return;
+    if (!code) {
         px_rpc_fail(rpc, px_buffer_shown(&id), &error);
+        return;
+    }
+    const char *start;
+    size_t id_length = px_json_diagnose_find_id(line, length, &start);
+    px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", problem->text);
+    px_error_hint(&error, "Send one JSON object a line.");
+    if (!px_rpc_take_bad_answer(rpc, start, id_length, code, &error))
+        px_rpc_refuse(rpc, NULL, code, problem->text);
 }
 
 static void lose_line(struct px_rpc *rpc, const char *line, size_t length)
 {
     const char *id;
+    pyexec_error error;
     size_t id_length = px_json_diagnose_find_id(line, length, &id);
-    px_rpc_lose(rpc, id, id_length);
+    px_error_oom(&error);
+    if (!px_rpc_take_bad_answer(rpc, id, id_length, PX_RPC_PYEXEC_FAILED, &error))
+        px_rpc_lose(rpc, id, id_length);
 }
 
-static void handle_line(void *closure, const char *line, size_t length, bool cut)
+static void refuse_long_line(struct px_rpc *rpc, const char *line, size_t length)
 {
-    struct px_rpc *rpc = closure;
-    json_error_t problem;
-    if (!line) {
-        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, "a line is longer than 32 MiB");
-        return;
-    }
-    json_t *message = cut ? NULL : px_json_read(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (cut || (!message && px_json_no_memory(&problem))) {
-        lose_line(rpc, line, length);
-        return;
-    }
-    if (!message) {
-        refuse_line(rpc, line, length, &problem);
-        return;
-    }
+    static const char why[] = "a line is longer than 32 MiB";
+    const char *id;
+    pyexec_error error;
+    size_t id_length = px_json_diagnose_find_id(line, length, &id);
+    px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", why);
+    px_error_hint(&error, "Send less at once.");
+    if (!px_rpc_take_bad_answer(rpc, id, id_length, PX_RPC_INVALID_REQUEST, &error))
+        px_rpc_refuse(rpc, NULL, PX_RPC_INVALID_REQUEST, why);
+}
+
+static bool is_valid_id(const json_t *id)
+{
+    return json_is_string(id) || json_is_number(id) || json_is_null(id);
+}
+
+/* False: there is no memory for it. */
+static bool take_message(struct px_rpc *rpc, const json_t *message)
+{
     const json_t *given = json_object_get(message, "id");
     const char *version = json_string_value(json_object_get(message, "jsonrpc"));
-    const char *method = json_string_value(json_object_get(message, "method"));
+    const json_t *named = json_object_get(message, "method");
+    const char *method = json_string_value(named);
     json_t *params = json_object_get(message, "params");
-    json_t *none = params ? NULL : json_object();
-    bool good_id = !given || json_is_string(given) || json_is_number(given) || json_is_null(given);
-    px_auto_free char *id = given && good_id ? px_json_dumps(given, PX_RPC_ID_FLAGS) : NULL;
-    if ((!params && !none) || (given && good_id && !id))
-        lose_line(rpc, line, length);
-    else if (!json_is_object(message) || !version || strcmp(version, "2.0") != 0 || !method || !good_id)
+    px_auto_json json_t *none = params ? NULL : json_object();
+    px_auto_free char *id = is_valid_id(given) ? px_json_dumps(given, PX_RPC_ID_FLAGS) : NULL;
+    if ((!params && !none) || (is_valid_id(given) && !id))
+        return false;
+    if (!named && px_rpc_take_answer(rpc, message, id))
+        return true;
+    if (!json_is_object(message) || !version || strcmp(version, "2.0") != 0 || !method || (given && !id))
         px_rpc_refuse(rpc, id, PX_RPC_INVALID_REQUEST, "not a JSON-RPC 2.0 request");
     else if (params && !json_is_object(params))
         px_rpc_refuse(rpc, id, PX_RPC_INVALID_PARAMS, "params must be an object");
     else
         dispatch(rpc, method, id, params ? params : none);
-    json_decref(none);
-    json_decref(message);
+    return true;
+}
+
+static void handle_line(void *closure, const char *line, size_t length, enum px_line_state state)
+{
+    struct px_rpc *rpc = closure;
+    json_error_t problem;
+    if (state == PX_LINE_TOO_LONG) {
+        refuse_long_line(rpc, line, length);
+        return;
+    }
+    bool whole = state == PX_LINE_WHOLE;
+    px_auto_json json_t *message =
+        whole ? px_json_read(line, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem) : NULL;
+    if (whole && !message && !px_json_no_memory(&problem))
+        refuse_line(rpc, line, length, &problem);
+    else if (!message || !take_message(rpc, message))
+        lose_line(rpc, line, length);
 }
 
 /* ---- The connection ---- */
@@ -416,8 +449,10 @@ int px_rpc_serve(int input, int output, int stop, bool drain)
     /* Without this thread, output is sent at the end of its run. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
     px_line_transport_read(&rpc.lines, input, handle_line, &rpc);
-    if (drain)
+    if (drain) {
+        px_rpc_end_answers(&rpc);
         drain_requests(&rpc);
+    }
     px_tasks_stop(&rpc.tasks);
     if (streams)
         end_stream(&rpc, streaming);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of one RPC connection, for the rpc_*.c files. An id is kept as its JSON text. NULL is the id of a
- * notification, which gets no answer. */
+/* The state of one RPC connection, and of its executions, for the rpc_*.c files. An id is kept as its JSON text. NULL is
+ * the id of a notification, which gets no answer. */
 #ifndef PX_RPC_RPC_PRIVATE_H
 #define PX_RPC_RPC_PRIVATE_H
 
@@ -13,15 +13,40 @@
 #include "jsonrpc/tasks.h"
 #include "pyexec.h"
 
+struct px_rpc_call;
+
+#define PX_RPC_CALL_CHAINS 256
+
 struct px_rpc {
     struct px_line_transport lines;
     pyexec_executor *executor;
     struct px_tasks tasks; /* its lock also protects what follows */
-    pthread_cond_t held;   /* the output that is sent as it comes */
+    pthread_cond_t held;   /* what is sent as it comes */
     bool ended;
+    bool input_ended;                              /* nobody answers any more */
+    struct px_rpc_call *calls[PX_RPC_CALL_CHAINS]; /* tool calls without an answer, by the hash of their ids */
+};
+
+/* One execution. */
+struct px_rpc_job {
+    struct px_task task; /* first */
+    struct px_rpc *rpc;
+    char *id;
+    pyexec_request *request;
+    char *session_id; /* NULL: a single run */
+    /* What is to be sent; protected by the lock of the tasks. */
+    struct px_buffer held[2]; /* for each stream: what has not been sent yet */
+    char **ready;             /* whole notifications that come first: displays, and the output before them */
+    size_t ready_count;
+    struct px_rpc_call *calls; /* its tool calls without an answer, those that come first first */
+    bool sending;              /* somebody is sending, with the lock released */
+    bool lost;                 /* something could not be sent, because there was no memory */
+    bool over;                 /* the run has ended: no tool call is sent */
+    unsigned long long seq;
 };
 
 #define PX_RPC_PYEXEC_FAILED (-32000)
+#define PX_RPC_DENIED (-32001) /* in the answer of a tool call: the caller refuses it */
 
 /* `result` is JSON and becomes part of the answer as it is. */
 void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result);
@@ -35,8 +60,45 @@ void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *tex
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
 
-/* The thread that sends their output as it comes, until `ended`. */
+/* ---- What an execution sends while it runs (rpc_stream.c) ---- */
+
+/* The thread that does, until `ended`. */
 void *px_rpc_stream(void *rpc);
+
+/* Sends the job's next notification or call, with the lock released. False: nothing is there, or somebody else is
+ * sending. Call it with the lock. */
+bool px_rpc_send_next(struct px_rpc_job *job);
+
+/* Sends a line, or one that consists of parts; used by those that have taken something from the job. */
+void px_rpc_send_line(struct px_rpc_job *job, struct px_buffer *line);
+void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t count);
+
+/* Callbacks of the library; `job` is a struct px_rpc_job. */
+int px_rpc_on_output(void *job, int stream, const char *bytes, size_t length);
+int px_rpc_on_display(void *job, const char *json, size_t length);
+
+/* Sends the rest of a run that has ended, and lets go of its calls. */
+void px_rpc_send_rest(struct px_rpc_job *job);
+
+/* ---- Tool calls: requests from the server to the client (rpc_tools.c) ---- */
+
+/* A callback of the library: the call becomes a request to the client. */
+void px_rpc_on_tool_call(void *job, pyexec_tool_call *call);
+
+/* Sends the job's next call, if there is one. Call it with the lock. */
+bool px_rpc_send_call(struct px_rpc_job *job);
+
+/* Lets go of all of them. Call it with the lock. */
+void px_rpc_end_calls(struct px_rpc_job *job);
+
+/* Takes a message without a method that answers a call, or might. False: it is no such message. */
+bool px_rpc_take_answer(struct px_rpc *rpc, const json_t *message, const char *id);
+
+/* Fails the call that a line with this id (JSON) was to answer: the line can't be used. False: no call waits for it. */
+bool px_rpc_take_bad_answer(struct px_rpc *rpc, const char *id, size_t id_length, int code, const pyexec_error *error);
+
+/* No answer can come any more: calls fail, also the later ones. */
+void px_rpc_end_answers(struct px_rpc *rpc);
 
 /* Interrupts or cancels the running request with this id; -1 when there is none. */
 int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel);

@@ -190,17 +190,22 @@ static void on_ready(struct run *run)
         send_stop(run, run->unsent_stop, px_now_ns());
 }
 
-/* Shows the displays that have come since the last were. What was written before them is on its
- * way in a pipe, and goes first. */
+/* What was written before a display or a call is on its way in a pipe, and goes first. */
+static void pass_on_output(struct run *run)
+{
+    for (int which = 0; which < 2; which++)
+        if (run->child.streams[which] >= 0 && !drain(run, which, 1 << 20))
+            px_run_context_end_stream(run->context, &run->child, which);
+}
+
+/* Shows the displays that have come since the last were. */
 static void show_displays(struct run *run, size_t shown)
 {
     const struct px_displays *displays = &run->result->claims.displays;
     const pyexec_request *request = run->context->request;
     if ((!request->display && !request->display_object) || shown == displays->count)
         return;
-    for (int which = 0; which < 2; which++)
-        if (run->child.streams[which] >= 0 && !drain(run, which, 1 << 20))
-            px_run_context_end_stream(run->context, &run->child, which);
+    pass_on_output(run);
     for (size_t i = shown; i < displays->count && !run->ending.protocol; i++) {
         struct px_buffer px_auto_buffer text = {0};
         if (request->display)
@@ -239,6 +244,8 @@ static int read_channel(struct run *run)
             on_locked(run);
         if (run->awaits_ready && claims->ready)
             on_ready(run);
+        if (run->context->request->output && claims->tools.first)
+            pass_on_output(run);
         if (run->tools.calls && (run->ending.protocol = px_tool_calls_take(run->tools.calls, &claims->tools)))
             return -1;
         show_displays(run, shown);

@@ -303,12 +303,13 @@ const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *len
 static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     uint64_t room = PX_JSON_ROOM;
+    struct px_tools *owner = call->owner; /* the callback frees the call */
     pthread_mutex_unlock(&calls->lock);
     bool good = px_json_claim_ok(call->arguments, call->length, true, &room);
     const char *why = good ? NULL : errno == ENOMEM ? px_no_memory : "arguments of a tool call that are not JSON";
     if (good)
         call->callback(call->userdata, call);
-    px_tools_leave(call->owner);
+    px_tools_leave(owner);
     pthread_mutex_lock(&calls->lock);
     if (good)
         return;

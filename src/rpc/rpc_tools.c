@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tool calls: requests from the server to the client, under the call's own id, and the client's answers.
+ *
+ * A call is listed from its callback to its answer or the end of its run. The callback does not wait for the client when
+ * somebody else is sending for its job, so that few threads of a run are ever held by a client that does not read.
+ * Answers are the client's: bounded, and each that can't be used fails its call, so that no script waits for ever. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "rpc/rpc_private.h"
+
+#define COPIED_MAX 65536 /* bytes of arguments that are sent as one piece with the rest of the line */
+
+struct px_rpc_call {
+    struct px_rpc_call *next;          /* of the job's */
+    struct px_rpc_call *next_in_chain; /* of those with this hash */
+    struct px_rpc_job *job;
+    pyexec_tool_call *call;
+    bool sent;
+    unsigned users; /* who send or answer it, with the lock released */
+    bool unlisted;
+};
+
+/* ---- The lists; call these with the lock ---- */
+
+static struct px_rpc_call **chain_of(struct px_rpc *rpc, const char *id, size_t length)
+{
+    unsigned hash = 5381;
+    for (size_t i = 0; i < length; i++)
+        hash = hash * 33 + (unsigned char)id[i];
+    return &rpc->calls[hash % PX_RPC_CALL_CHAINS];
+}
+
+static struct px_rpc_call *find(struct px_rpc *rpc, const char *id, size_t length)
+{
+    struct px_rpc_call *call = *chain_of(rpc, id, length);
+    while (call) {
+        const char *own = pyexec_tool_call_id(call->call);
+        if (strlen(own) == length && memcmp(own, id, length) == 0)
+            return call;
+        call = call->next_in_chain;
+    }
+    return NULL;
+}
+
+static void enlist(struct px_rpc_job *job, struct px_rpc_call *call)
+{
+    const char *id = pyexec_tool_call_id(call->call);
+    struct px_rpc_call **chain = chain_of(job->rpc, id, strlen(id)), **at = &job->calls;
+    call->next_in_chain = *chain;
+    *chain = call;
+    while (*at)
+        at = &(*at)->next;
+    *at = call;
+}
+
+static void unlist(struct px_rpc_call *call)
+{
+    const char *id = pyexec_tool_call_id(call->call);
+    struct px_rpc_call **at = chain_of(call->job->rpc, id, strlen(id));
+    while (*at != call)
+        at = &(*at)->next_in_chain;
+    *at = call->next_in_chain;
+    at = &call->job->calls;
+    while (*at != call)
+        at = &(*at)->next;
+    *at = call->next;
+    call->unlisted = true;
+}
+
+/* Frees one that is neither listed nor used. */
+static void release(struct px_rpc_call *call)
+{
+    if (!call->unlisted || call->users)
+        return;
+    pyexec_tool_call_free(call->call);
+    free(call);
+}
+
+/* Those whose scripts no longer wait: their arguments are not kept. */
+static void drop_abandoned(struct px_rpc_job *job)
+{
+    for (struct px_rpc_call *call = job->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->users || pyexec_tool_call_waits(call->call))
+            continue;
+        unlist(call);
+        release(call);
+    }
+}
+
+void px_rpc_end_calls(struct px_rpc_job *job)
+{
+    while (job->calls) {
+        struct px_rpc_call *call = job->calls;
+        unlist(call);
+        release(call);
+    }
+}
+
+/* ---- Calls ---- */
+
+static void write_head(struct px_buffer *line, const struct px_rpc_job *job, const pyexec_tool_call *call)
+{
+    const char *quote = job->session_id ? "\"" : "", *id = pyexec_tool_call_id(call);
+    px_buffer_printf(line,
+                     "{\"jsonrpc\":\"2.0\",\"id\":\"%s\",\"method\":\"tool_call\",\"params\":{\"request\":%s,"
+                     "\"session_id\":%s%s%s,\"call_id\":\"%s\",\"name\":\"%s\",\"arguments\":",
+                     id, job->id ? job->id : "null", quote, job->session_id ? job->session_id : "null", quote, id,
+                     pyexec_tool_call_name(call));
+}
+
+/* False: no memory for it. */
+static bool send_request(struct px_rpc_job *job, const pyexec_tool_call *call)
+{
+    static const char tail[] = "}}";
+    size_t length;
+    const char *arguments = pyexec_tool_call_arguments(call, &length);
+    struct px_buffer px_auto_buffer line = {0};
+    write_head(&line, job, call);
+    if (length <= COPIED_MAX) {
+        px_buffer_add(&line, arguments, length);
+        px_buffer_add_string(&line, tail);
+        px_rpc_send_line(job, &line);
+        return px_buffer_ok(&line);
+    }
+    const char *head = px_buffer_string(&line);
+    const struct iovec parts[] = {{(void *)(uintptr_t)head, line.length},
+                                  {(void *)(uintptr_t)arguments, length},
+                                  {(void *)(uintptr_t) "}}\n", 3}};
+    if (head)
+        px_rpc_send_parts(job, parts, PX_COUNT(parts));
+    return head != NULL;
+}
+
+bool px_rpc_send_call(struct px_rpc_job *job)
+{
+    pyexec_error ignored;
+    struct px_rpc_call *call = job->calls;
+    while (call && (call->sent || !pyexec_tool_call_waits(call->call)))
+        call = call->next;
+    if (!call)
+        return false;
+    call->sent = true;
+    call->users++;
+    bool sent = send_request(job, call->call);
+    call->users--;
+    if (!sent)
+        pyexec_tool_call_fail(call->call, "the host has no memory to send this call", NULL, &ignored);
+    release(call);
+    return true;
+}
+
+/* Answers a call that the client does not get, and frees it. */
+static void refuse_call(pyexec_tool_call *call, const char *why)
+{
+    pyexec_error ignored;
+    pyexec_tool_call_fail(call, why, NULL, &ignored);
+    pyexec_tool_call_free(call);
+}
+
+static const char input_has_ended[] = "the client has ended its input, so no answer can come";
+
+void px_rpc_on_tool_call(void *data, pyexec_tool_call *tool_call)
+{
+    struct px_rpc_job *job = data;
+    struct px_rpc *rpc = job->rpc;
+    struct px_rpc_call *call = calloc(1, sizeof *call);
+    if (rpc->lines.output_gone)
+        pyexec_request_cancel(job->request);
+    pthread_mutex_lock(&rpc->tasks.lock);
+    if (!call || job->over || rpc->input_ended) {
+        bool ended = rpc->input_ended;
+        pthread_mutex_unlock(&rpc->tasks.lock);
+        refuse_call(tool_call, ended ? input_has_ended : "the host has no memory for this call");
+        free(call);
+        return;
+    }
+    drop_abandoned(job);
+    *call = (struct px_rpc_call){.job = job, .call = tool_call};
+    enlist(job, call);
+    while (!job->over && px_rpc_send_next(job))
+        ;
+    pthread_cond_signal(&rpc->held);
+    pthread_mutex_unlock(&rpc->tasks.lock);
+}
+
+/* ---- Answers ---- */
+
+/* A notification that tells the client why its answer was not used. `id` is JSON. */
+static void tell_refused(struct px_rpc *rpc, const char *id, size_t id_length, int code, const pyexec_error *error)
+{
+    struct px_buffer px_auto_buffer line = {0};
+    px_auto_json json_t *object = json_pack("{s:i, s:s}", "code", code, "message", error->message);
+    if (code == PX_RPC_PYEXEC_FAILED)
+        px_json_set(object, "data",
+                    json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(error->code), "message", error->message,
+                              "hint", error->hint));
+    px_auto_free char *text = px_json_dumps(object, JSON_COMPACT);
+    px_buffer_add_string(&line, "{\"jsonrpc\":\"2.0\",\"method\":\"answer_refused\",\"params\":{\"call_id\":");
+    px_buffer_add(&line, id, id_length);
+    px_buffer_add_string(&line, ",\"error\":");
+    px_buffer_add_string(&line, text);
+    px_buffer_add_string(&line, "}}");
+    px_line_transport_send(&rpc->lines, &line);
+}
+
+/* Takes the call with this id out of the lists, or returns NULL. */
+static struct px_rpc_call *take_call(struct px_rpc *rpc, const char *id, size_t length)
+{
+    pthread_mutex_lock(&rpc->tasks.lock);
+    struct px_rpc_call *call = find(rpc, id, length);
+    if (call) {
+        unlist(call);
+        call->users++;
+    }
+    pthread_mutex_unlock(&rpc->tasks.lock);
+    return call;
+}
+
+static void finish(struct px_rpc *rpc, struct px_rpc_call *call)
+{
+    pthread_mutex_lock(&rpc->tasks.lock);
+    call->users--;
+    release(call);
+    pthread_mutex_unlock(&rpc->tasks.lock);
+}
+
+static void fail_unusable(pyexec_tool_call *call, const char *why)
+{
+    struct px_buffer px_auto_buffer text = {0};
+    pyexec_error ignored;
+    px_buffer_printf(&text, "the caller's answer can't be used: %s", why);
+    pyexec_tool_call_fail(call, px_buffer_shown(&text), NULL, &ignored);
+}
+
+static int refuse_form(const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s", what);
+    return px_error_hint(error,
+                         "Answer {\"jsonrpc\": \"2.0\", \"id\": the call's, \"result\": any JSON}, or with "
+                         "\"error\": {\"code\": %d to refuse, another one to fail, \"message\": text, \"data\": JSON}.",
+                         PX_RPC_DENIED);
+}
+
+static int give_error(pyexec_tool_call *call, const json_t *given, pyexec_error *error)
+{
+    const json_t *code = json_object_get(given, "code"), *message = json_object_get(given, "message");
+    const json_t *data = json_object_get(given, "data");
+    if (!json_is_integer(code) || !json_is_string(message))
+        return refuse_form("its error has no integer as code, or no text as message", error);
+    struct px_buffer px_auto_buffer text = {0};
+    px_buffer_add(&text, json_string_value(message), json_string_length(message));
+    /* The library takes C strings. */
+    for (char *nul; px_buffer_ok(&text) && text.length && (nul = memchr(text.data, '\0', text.length));)
+        *nul = ' ';
+    px_auto_free char *data_text =
+        data ? px_json_dumps(data, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    if (!px_buffer_ok(&text) || (data && !data_text))
+        return px_error_oom(error);
+    return json_integer_value(code) == PX_RPC_DENIED
+               ? pyexec_tool_call_deny(call, px_buffer_string(&text), error)
+               : pyexec_tool_call_fail(call, px_buffer_string(&text), data_text, error);
+}
+
+static int give_answer(pyexec_tool_call *call, const json_t *message, pyexec_error *error)
+{
+    const json_t *result = json_object_get(message, "result"), *failure = json_object_get(message, "error");
+    const char *version = json_string_value(json_object_get(message, "jsonrpc"));
+    if (!version || strcmp(version, "2.0") != 0)
+        return refuse_form("it is not JSON-RPC 2.0", error);
+    if (!result == !failure)
+        return refuse_form("it needs a result or an error, and not both", error);
+    if (failure)
+        return give_error(call, failure, error);
+    px_auto_free char *text = px_json_dumps(result, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));
+    return text ? pyexec_tool_call_answer(call, text, strlen(text), error) : px_error_oom(error);
+}
+
+static int no_such_call(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_CALL_NOT_FOUND, "no such tool call waits for an answer");
+    return px_error_hint(error, "It has been answered, or its script no longer waits: its time limit, or its end.");
+}
+
+bool px_rpc_take_answer(struct px_rpc *rpc, const json_t *message, const char *id)
+{
+    const json_t *given = json_object_get(message, "id");
+    bool is_answer = json_object_get(message, "result") || json_object_get(message, "error");
+    struct px_rpc_call *call =
+        json_is_string(given) ? take_call(rpc, json_string_value(given), json_string_length(given)) : NULL;
+    pyexec_error error;
+    if (!call && (!is_answer || !id))
+        return false;
+    int status = call ? give_answer(call->call, message, &error) : no_such_call(&error);
+    if (call && status < 0)
+        fail_unusable(call->call, error.message);
+    if (call)
+        finish(rpc, call);
+    if (status < 0)
+        tell_refused(rpc, id, strlen(id), PX_RPC_PYEXEC_FAILED, &error);
+    return true;
+}
+
+bool px_rpc_take_bad_answer(struct px_rpc *rpc, const char *id, size_t id_length, int code, const pyexec_error *error)
+{
+    struct px_rpc_call *call = id_length > 2 && *id == '"' ? take_call(rpc, id + 1, id_length - 2) : NULL;
+    if (!call)
+        return false;
+    fail_unusable(call->call, error->message);
+    finish(rpc, call);
+    tell_refused(rpc, id, id_length, code, error);
+    return true;
+}
+
+void px_rpc_end_answers(struct px_rpc *rpc)
+{
+    pyexec_error ignored;
+    pthread_mutex_lock(&rpc->tasks.lock);
+    rpc->input_ended = true;
+    for (size_t i = 0; i < PX_RPC_CALL_CHAINS; i++)
+        while (rpc->calls[i]) {
+            struct px_rpc_call *call = rpc->calls[i];
+            unlist(call);
+            pyexec_tool_call_fail(call->call, input_has_ended, NULL, &ignored);
+            release(call);
+        }
+    pthread_mutex_unlock(&rpc->tasks.lock);
+}

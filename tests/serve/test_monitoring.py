@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ROOT
+from conftest import ROOT
+from promtool import promtool  # noqa: F401 (a fixture)
 from serving import serving, wait_for
 
 OF_PROMETHEUS = {"instance", "job", "le"}
@@ -88,14 +89,6 @@ def test_panels_have_places_and_numbers_of_their_own():
              for x in range(position["x"], position["x"] + position["w"])
              for y in range(position["y"], position["y"] + position["h"])]
     assert len(set(cells)) == len(cells) and max(x for x, _ in cells) < 24
-
-
-@pytest.fixture(scope="module")
-def promtool():
-    done = subprocess.run([ROOT + "/tools/promtool.sh", BUILD], capture_output=True, text=True, timeout=200)
-    if done.returncode != 0:
-        pytest.skip("no promtool from Debian's archive: " + done.stderr[-200:])
-    return BUILD + "/promtool/promtool"
 
 
 def test_promtool_accepts_the_rules_and_the_dashboards_expressions(promtool, tmp_path):

@@ -3,7 +3,6 @@ schemathesis, prometheus_client (of PyPI, into an environment of their own), red
 import json
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from conftest import ROOT
 from environments import kept, versions
 from mcp_clients import clients  # noqa: F401 (a fixture)
+from promtool import promtool  # noqa: F401 (a fixture)
 from serving import serving, token_line
 
 
@@ -110,8 +110,6 @@ def test_metrics_are_parsed_and_documented(server, tools):
     assert {name: (kind, labels) for name, kind, labels in rows} == found
 
 
-def test_promtool_has_nothing_to_say(server):
-    if not shutil.which("promtool"):
-        pytest.skip("no promtool here (Debian: prometheus)")
-    done = subprocess.run(["promtool", "check", "metrics"], input=server.metrics(), capture_output=True, text=True)
+def test_promtool_has_nothing_to_say(server, promtool):
+    done = subprocess.run([promtool, "check", "metrics"], input=server.metrics(), capture_output=True, text=True)
     assert done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr

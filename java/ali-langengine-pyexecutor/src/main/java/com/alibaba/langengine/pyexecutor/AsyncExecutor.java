@@ -37,6 +37,16 @@ final class AsyncExecutor implements Executor {
         }
     }
 
+    /** Whether the executor takes the command. It never runs on this thread, unless the configured executor does that itself. */
+    boolean tryExecute(Runnable command) {
+        try {
+            executor.execute(command);
+            return true;
+        } catch (RejectedExecutionException e) {
+            return false;
+        }
+    }
+
     void close() {
         if (own != null) {
             own.shutdown();

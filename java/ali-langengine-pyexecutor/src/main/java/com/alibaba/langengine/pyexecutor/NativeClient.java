@@ -87,7 +87,7 @@ final class NativeClient implements Transport {
     }
 
     @Override
-    public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs) throws InterruptedException {
+    public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs, ToolCalls tools) throws InterruptedException {
         return send(sessionId == null ? "execute_once" : "execute", base -> {
             Map<String, Object> changed = difference(base, policy.toMap(allowsOs ? "os" : null));
             if (sessionId != null) {
@@ -98,7 +98,7 @@ final class NativeClient implements Transport {
                 request.put("policy", changed);
             }
             return request;
-        });
+        }, tools);
     }
 
     @Override
@@ -189,20 +189,20 @@ final class NativeClient implements Transport {
     }
 
     private Map<String, Object> call(String method, Map<String, Object> params) throws InterruptedException {
-        return send(method, base -> params).await();
+        return send(method, base -> params, null).await();
     }
 
     /** Sends a request; what it says may depend on the policy with which the process was initialised. */
-    private Sent send(String method, Function<Map<String, Object>, Map<String, Object>> params) throws InterruptedException {
+    private Sent send(String method, Function<Map<String, Object>, Map<String, Object>> params, ToolCalls tools) throws InterruptedException {
         Connection connection = connect();
         try {
-            return new Sent(connection.process, connection.process.send(method, params.apply(connection.policy)));
+            return new Sent(connection.process, connection.process.send(method, params.apply(connection.policy), tools));
         } catch (IOException e) {
             discard(connection);
         }
         connection = connect();
         try {
-            return new Sent(connection.process, connection.process.send(method, params.apply(connection.policy)));
+            return new Sent(connection.process, connection.process.send(method, params.apply(connection.policy), tools));
         } catch (IOException e) {
             throw new PyExecutorException("internal", connection.process.ending(), "The code never started.", e);
         }
@@ -265,7 +265,7 @@ final class NativeClient implements Transport {
         params.put("host", host.toMap());
         boolean done = false;
         try {
-            new Sent(process, process.send("initialize", params)).await();
+            new Sent(process, process.send("initialize", params, null)).await();
             done = true;
             LOG.log(System.Logger.Level.DEBUG, "Started the native program {0}, process {1}", program.path, String.valueOf(process.pid()));
             return new Connection(process, base);

@@ -7,6 +7,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -23,14 +24,19 @@ import java.util.concurrent.locks.ReentrantLock;
 final class NativeProcess {
     private static final int WORDS_MAX = 4096;
     private static final long END_SECONDS = 10;
+    /** Codes of the errors that answer a tool_call: docs/rpc.md. */
+    private static final int TOOL_FAILED = -32000;
+    private static final int TOOL_DENIED = -32001;
 
     /** A call on its way. */
     static final class Call {
         final long id;
         final CompletableFuture<Map<String, Object>> answer = new CompletableFuture<>();
+        private final ToolCalls tools;
 
-        Call(long id) {
+        Call(long id, ToolCalls tools) {
             this.id = id;
+            this.tools = tools;
         }
     }
 
@@ -75,28 +81,38 @@ final class NativeProcess {
         return process;
     }
 
-    /** Sends a request. IOException: the process is gone and has not seen it. */
-    Call send(String method, Map<String, Object> params) throws IOException {
-        Call call = new Call(nextId.incrementAndGet());
+    /**
+     * Sends a request. IOException: the process is gone and has not seen it.
+     *
+     * @param tools answers the calls of the request's script; null: it has none
+     */
+    Call send(String method, Map<String, Object> params, ToolCalls tools) throws IOException {
+        Call call = new Call(nextId.incrementAndGet(), tools);
         byte[] line = line(call.id, method, params);
         if (line.length > Transport.REQUEST_MAX) {
             throw Failures.tooLong(method);
         }
         calls.put(call.id, call);
-        writing.lock();
         try {
-            input.write(line);
-            input.flush();
+            write(line);
         } catch (IOException e) {
             calls.remove(call.id);
             throw e;
-        } finally {
-            writing.unlock();
         }
         if (ended != null) {
             fail(call);
         }
         return call;
+    }
+
+    private void write(byte[] line) throws IOException {
+        writing.lock();
+        try {
+            input.write(line);
+            input.flush();
+        } finally {
+            writing.unlock();
+        }
     }
 
     private static byte[] line(long id, String method, Map<String, Object> params) {
@@ -109,7 +125,7 @@ final class NativeProcess {
     /** Asks for the end of a call, which is answered then. No answer of its own is waited for. */
     void cancel(Call call) {
         try {
-            send("cancel", Collections.singletonMap("request", call.id));
+            send("cancel", Collections.singletonMap("request", call.id), null);
         } catch (IOException e) {
             // The process is gone, and with it the call; the reader says so.
         }
@@ -132,9 +148,47 @@ final class NativeProcess {
     private void take(String line) {
         Map<String, Object> message = Json.parseObject(line);
         Object id = message.get("id");
+        if (message.get("method") instanceof String method) {
+            takeRequest(id, method, message.get("params"));
+            return;
+        }
         Call call = id instanceof Long ? calls.remove(id) : null;
         if (call != null) {
             call.answer.complete(message);
+        }
+    }
+
+    /** A request of the server: a script calls a tool. A notification has no id, and nobody asked for one. */
+    @SuppressWarnings("unchecked")
+    private void takeRequest(Object id, String method, Object params) {
+        if (id == null) {
+            return;
+        }
+        Map<String, Object> asked = params instanceof Map ? (Map<String, Object>) params : Collections.emptyMap();
+        Call call = asked.get("request") instanceof Long request ? calls.get(request) : null;
+        if (!"tool_call".equals(method) || call == null || call.tools == null) {
+            answer(id, "\"error\":{\"code\":-32601,\"message\":\"this client takes no such request\"}");
+        } else {
+            call.tools.call(asked, answer -> answer(id, member(answer)));
+        }
+    }
+
+    /** The member of a JSON-RPC response that an answer is. */
+    private static String member(ToolCalls.Answer answer) {
+        if (answer.resultJson() != null) {
+            return "\"result\":" + answer.resultJson();
+        }
+        Map<String, Object> error = new LinkedHashMap<>();
+        boolean denied = answer.denial() != null;
+        error.put("code", denied ? TOOL_DENIED : TOOL_FAILED);
+        return "\"error\":" + ToolCalls.error(denied ? new ToolCalls.Failure(answer.denial(), null) : answer.failure(), error);
+    }
+
+    private void answer(Object id, String member) {
+        try {
+            write(("{\"jsonrpc\":\"2.0\",\"id\":" + Json.write(id) + "," + member + "}\n").getBytes(StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            // The process is gone, and with it the script that waits.
         }
     }
 

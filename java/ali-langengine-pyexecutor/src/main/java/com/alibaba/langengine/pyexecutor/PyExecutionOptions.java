@@ -7,6 +7,8 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
 
 /** What holds for one execution only. */
 public class PyExecutionOptions {
@@ -19,6 +21,7 @@ public class PyExecutionOptions {
     private List<String> returnFiles = new ArrayList<>();
     private Map<String, Object> inputs = new LinkedHashMap<>();
     private String valueJson;
+    private final Map<String, PyTool> tools = new LinkedHashMap<>();
 
     /** Nothing but the policy. */
     public PyExecutionOptions() {
@@ -168,6 +171,87 @@ public class PyExecutionOptions {
         return this;
     }
 
+    /**
+     * Offers a function of this program to the script, which calls it like any other and waits for its answer.
+     *
+     * @param name as the script calls it: an identifier, none of Python's own names (docs/tools.md)
+     * @param definition members {@code description}, {@code parameters} (a JSON Schema of an object), {@code returns} and
+     *     {@code approval}, each of which may be left out; null: none
+     * @param function is called with the arguments on a thread of {@link HostConfig#setAsyncExecutor}. They come from a script
+     *     that nobody has reviewed: check them. Its value becomes JSON as {@link #setInputs} says; that of a CompletionStage is
+     *     waited for. What it throws is an error of the script's call: see {@link PyToolException} and
+     *     {@link PyToolDeniedException}
+     * @return this
+     */
+    public PyExecutionOptions putTool(String name, Map<String, ?> definition, Function<Map<String, Object>, ?> function) {
+        tools.put(name, new PyTool(name, definition == null ? null : new LinkedHashMap<>(definition), function));
+        return this;
+    }
+
+    /**
+     * {@link #putTool(String, Map, Function)} with the definition as JSON.
+     *
+     * @param name as the script calls it
+     * @param definitionJson the object; null: none
+     * @param function that is called
+     * @return this
+     * @throws IllegalArgumentException when the definition is no JSON object
+     */
+    public PyExecutionOptions putTool(String name, String definitionJson, Function<Map<String, Object>, ?> function) {
+        try {
+            return putTool(name, definitionJson == null ? null : Json.parseObject(definitionJson), function);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException("tool '" + name + "': its definition: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * Offers a tool of a framework, which takes and gives text.
+     *
+     * @param name as the framework has it: what can't stand in a Python name becomes {@code _}, and a second tool of one name
+     *     gets {@code _2}
+     * @param description for the model; null: none
+     * @param parametersJson a JSON Schema of an object; null: none
+     * @param function is called with the arguments as JSON. The script gets the value of the JSON that it returns, or the text
+     *     when it is no JSON. For its thread and for what it throws see {@link #putTool(String, Map, Function)}
+     * @return this
+     * @throws IllegalArgumentException when the schema is no JSON object
+     */
+    public PyExecutionOptions putTextTool(String name, String description, String parametersJson, UnaryOperator<String> function) {
+        Map<String, Object> definition = new LinkedHashMap<>();
+        if (description != null) {
+            definition.put("description", description);
+        }
+        if (parametersJson != null) {
+            definition.put("parameters", Json.parseObject(parametersJson));
+        }
+        return putTool(PyTool.freeName(name, tools.keySet()), definition,
+                arguments -> PyTool.valueOf(function.apply(Json.write(arguments))));
+    }
+
+    /** @return the functions that the script may call, by name; live */
+    public Map<String, PyTool> getTools() {
+        return tools;
+    }
+
+    /**
+     * The functions that the script may call, for the description that a model reads.
+     *
+     * @return a sentence and a line for each, after a blank line; empty when there are none
+     */
+    public String describeTools() {
+        if (tools.isEmpty()) {
+            return "";
+        }
+        StringBuilder text = new StringBuilder("\n\nThe code can call these functions, many in one program:");
+        tools.values().forEach(tool -> {
+            Object description = tool.definition().get("description");
+            text.append("\n- ").append(tool.signature())
+                    .append(description == null ? "" : ": " + description.toString().strip().replaceAll("\\s+", " "));
+        });
+        return text.toString();
+    }
+
     PyExecutionOptions copy() {
         PyExecutionOptions copy = new PyExecutionOptions();
         copy.workingDirRelative = workingDirRelative;
@@ -179,6 +263,7 @@ public class PyExecutionOptions {
         copy.returnFiles = new ArrayList<>(returnFiles);
         copy.inputs = new LinkedHashMap<>(inputs);
         copy.valueJson = valueJson;
+        copy.tools.putAll(tools);
         return copy;
     }
 }

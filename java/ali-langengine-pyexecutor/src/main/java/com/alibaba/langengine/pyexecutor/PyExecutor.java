@@ -355,11 +355,15 @@ public class PyExecutor implements AutoCloseable {
         if (transport.sharesFolders() && !policy.isDisableOpen()) {
             Requests.useFolder(request);
         }
-        return transport.run(null, request, request.containsKey("env"));
+        return transport.run(null, request, request.containsKey("env"), tools(options));
     }
 
     private Transport.Pending<?> inSession(String sessionId, String code, PyExecutionOptions options) throws InterruptedException {
-        return transport.run(sessionId, Requests.of(code, options), true);
+        return transport.run(sessionId, Requests.of(code, options), true, tools(options));
+    }
+
+    private ToolCalls tools(PyExecutionOptions options) {
+        return options == null || options.getTools().isEmpty() ? null : new ToolCalls(Map.copyOf(options.getTools()), asyncExecutor);
     }
 
     private PyExecutionResult run(String sessionId, Call<Transport.Pending<?>> sending)

@@ -74,12 +74,14 @@ final class RemoteClient implements Transport {
     private final class Run implements Pending<HttpResponse<byte[]>> {
         private final String sessionId;
         private final HttpRequest request;
+        private final ToolCalls tools;
         private final CompletableFuture<HttpResponse<byte[]>> answer = new CompletableFuture<>();
         private volatile CompletableFuture<HttpResponse<byte[]>> sent;
 
-        Run(String sessionId, HttpRequest request) {
+        Run(String sessionId, HttpRequest request, ToolCalls tools) {
             this.sessionId = sessionId;
             this.request = request;
+            this.tools = tools;
             running.add(this);
             answer.whenComplete((response, failure) -> {
                 running.remove(this);
@@ -96,7 +98,7 @@ final class RemoteClient implements Transport {
             if (answer.isDone()) {
                 return;
             }
-            sent = server.send(request);
+            sent = tools == null ? server.send(request) : server.send(request, EventBody.handler(this::callTool));
             sent.whenComplete((response, failure) -> {
                 if (failure == null) {
                     answer.complete(response);
@@ -114,9 +116,19 @@ final class RemoteClient implements Transport {
             return answer;
         }
 
+        /** The answer is posted, and nothing is done about its failure: then the script's call ends without it, or with the run. */
+        private void callTool(Map<String, Object> call) {
+            String path = "/v1/calls/" + call.get("call_id");
+            tools.call(call, answer -> server.send(server.request(path).timeout(SOON).header("Content-Type", "application/json")
+                    .POST(BodyPublishers.ofString(ToolCalls.httpBody(answer))).build()));
+        }
+
         @Override
         public Map<String, Object> decode(HttpResponse<byte[]> response) {
             Map<String, Object> result = RemoteServer.object(server.content(response));
+            if (result.get("status") instanceof Long) {     // an event "error": the HTTP status of the answer had gone already
+                throw RemoteServer.failure(result, response);
+            }
             ended.merge(String.valueOf(result.get("status")), 1L, Long::sum);
             return result;
         }
@@ -186,7 +198,7 @@ final class RemoteClient implements Transport {
     }
 
     @Override
-    public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs) {
+    public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs, ToolCalls tools) {
         requireOpen();
         requireText((String) request.get("code"));
         Map<String, Object> defaults = new PyExecutionPolicy().toMap(null);
@@ -212,11 +224,15 @@ final class RemoteClient implements Transport {
         HttpRequest.Builder builder = server.request(sessionId == null ? "/v1/execute" : path(sessionId) + "/execute")
                 .header("Content-Type", "application/json").POST(BodyPublishers.ofByteArray(body));
         Object limit = request.getOrDefault("timeout_ms", now.get("timeout_ms"));
-        if (answerTimeout != null && limit instanceof Long) {
+        // The clock of a run stands still while it waits for a tool: how long its answer takes is not known.
+        if (answerTimeout != null && tools == null && limit instanceof Long) {
             builder.timeout(answerTimeout.plusMillis(Math.max(0, (Long) limit)));
         }
         started = true;
-        Run run = new Run(sessionId, builder.build());
+        if (tools != null) {
+            builder.header("Accept", "text/event-stream");
+        }
+        Run run = new Run(sessionId, builder.build(), tools);
         if (sessionId == null) {
             run.send();
         } else {

@@ -84,7 +84,12 @@ final class RemoteServer {
 
     /** Cancelling the future closes the connection, which cancels a run. */
     CompletableFuture<HttpResponse<byte[]>> send(HttpRequest request) {
-        return client.sendAsync(request, HttpResponse.BodyHandlers.ofByteArray());
+        return send(request, HttpResponse.BodyHandlers.ofByteArray());
+    }
+
+    /** The same, with a body that is taken in a way of its own. */
+    CompletableFuture<HttpResponse<byte[]>> send(HttpRequest request, HttpResponse.BodyHandler<byte[]> body) {
+        return client.sendAsync(request, body);
     }
 
     /** The answer to a small request, awaited. */
@@ -111,7 +116,12 @@ final class RemoteServer {
             throw new PyExecutorException("internal", url + " answered HTTP status " + status,
                     "It is not pyexec serve that answers so: look at what is in front of it, and at the URL.");
         }
-        throw Failures.of((String) problem.get("code"), String.valueOf(problem.get("title")), (String) problem.get("hint"),
+        throw failure(problem, response);
+    }
+
+    /** The exception that a problem object stands for. */
+    static RuntimeException failure(Map<String, Object> problem, HttpResponse<byte[]> response) {
+        return Failures.of((String) problem.get("code"), String.valueOf(problem.get("title")), (String) problem.get("hint"),
                 retryAfter(response));
     }
 

@@ -55,6 +55,7 @@ final class Requests {
         if (options.getValueJson() != null) {
             request.put("value_json", options.getValueJson());
         }
+        ToolCalls.put(request, options.getTools());
         return request;
     }
 

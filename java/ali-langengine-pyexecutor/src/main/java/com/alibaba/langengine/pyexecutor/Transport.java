@@ -23,8 +23,9 @@ interface Transport {
      * @param sessionId its session, or null for a single run
      * @param request code and options
      * @param allowsOs whether the policy allows the import of os too
+     * @param tools answers the calls of the script; null: it has none
      */
-    Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs) throws InterruptedException;
+    Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs, ToolCalls tools) throws InterruptedException;
 
     /** Whether a folder of this machine can be a single run's workspace. */
     boolean sharesFolders();

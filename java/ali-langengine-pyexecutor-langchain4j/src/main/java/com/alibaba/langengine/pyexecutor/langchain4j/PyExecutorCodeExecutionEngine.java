@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package com.alibaba.langengine.pyexecutor.langchain4j;
 
+import com.alibaba.langengine.pyexecutor.PyExecutionOptions;
 import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutionTimeoutException;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
@@ -58,7 +59,7 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
 
     @Override
     public String execute(String code) {
-        return run(null, code).toText();
+        return run(null, code, null).toText();
     }
 
     /**
@@ -70,7 +71,7 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
      */
     @Tool(name = "python_execute", value = "Runs Python code in a sandbox and returns its output, and the value of the last expression")
     public String pythonExecute(@P("Python code; the last expression's value is returned") String code, @ToolMemoryId Object memoryId) {
-        return run(memoryId, code).toText();
+        return run(memoryId, code, null).toText();
     }
 
     /**
@@ -83,10 +84,10 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
         return execute(code);
     }
 
-    PyExecutionResult run(Object memoryId, String code) {
+    PyExecutionResult run(Object memoryId, String code, PyExecutionOptions options) {
         String session = perConversation && memoryId != null ? memoryId.toString() : sessionId;
         try {
-            return session == null ? executor.executeOnce(code, null) : executor.execute(session, code, null);
+            return session == null ? executor.executeOnce(code, options) : executor.execute(session, code, options);
         } catch (PyExecutionTimeoutException e) {
             return e.getResult();
         } catch (InterruptedException e) {

@@ -37,7 +37,7 @@ public class PyExecutorImageTool {
     @Tool(name = "python_execute", value = "Runs Python code in a sandbox and returns its output, the value of the last expression, and"
             + " the images that it displays")
     public List<Content> pythonExecute(@P("Python code; the last expression's value is returned") String code, @ToolMemoryId Object memoryId) {
-        PyExecutionResult result = engine.run(memoryId, code);
+        PyExecutionResult result = engine.run(memoryId, code, null);
         List<Content> contents = new ArrayList<>();
         contents.add(TextContent.from(result.toText()));
         for (PyExecutionResult.Display display : result.getDisplays()) {

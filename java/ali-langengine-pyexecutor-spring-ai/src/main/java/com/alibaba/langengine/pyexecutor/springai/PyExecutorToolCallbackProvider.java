@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package com.alibaba.langengine.pyexecutor.springai;
 
+import com.alibaba.langengine.pyexecutor.PyExecutionOptions;
 import com.alibaba.langengine.pyexecutor.PyExecutionResult;
 import com.alibaba.langengine.pyexecutor.PyExecutionTimeoutException;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
@@ -9,6 +10,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.springframework.ai.chat.model.ToolContext;
 import org.springframework.ai.content.Media;
 import org.springframework.ai.tool.ToolCallback;
@@ -43,6 +45,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
     private final PyExecutor executor;
     private final String sessionId;
     private final boolean perConversation;
+    private final List<ToolCallback> tools;
 
     /**
      * A tool that keeps nothing between calls.
@@ -60,13 +63,14 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
      * @param sessionId the session; null: none
      */
     public PyExecutorToolCallbackProvider(PyExecutor executor, String sessionId) {
-        this(executor, sessionId, false);
+        this(executor, sessionId, false, List.of());
     }
 
-    private PyExecutorToolCallbackProvider(PyExecutor executor, String sessionId, boolean perConversation) {
+    private PyExecutorToolCallbackProvider(PyExecutor executor, String sessionId, boolean perConversation, List<ToolCallback> tools) {
         this.executor = Objects.requireNonNull(executor, "executor");
         this.sessionId = sessionId;
         this.perConversation = perConversation;
+        this.tools = tools;
     }
 
     /**
@@ -77,12 +81,47 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
      * @return a new one
      */
     public static PyExecutorToolCallbackProvider perConversation(PyExecutor executor) {
-        return new PyExecutorToolCallbackProvider(executor, null, true);
+        return new PyExecutorToolCallbackProvider(executor, null, true, List.of());
+    }
+
+    /**
+     * Has the code call other tools as functions: one program that calls many of them, in place of one turn of the model for
+     * each. The description lists them. They run in this program, with its authority, on arguments that a script gives:
+     * docs/tools.md, "Security".
+     *
+     * @param others the tools
+     * @return a new one, with these tools too
+     */
+    public PyExecutorToolCallbackProvider offering(ToolCallback... others) {
+        return new PyExecutorToolCallbackProvider(executor, sessionId, perConversation,
+                Stream.concat(tools.stream(), Stream.of(others)).toList());
+    }
+
+    /**
+     * Offers tools of Spring AI to the script of one execution.
+     *
+     * @param options of the execution
+     * @param context is given to the tools; null: none
+     * @param tools what the script may call, by the name of its definition
+     */
+    public static void putTools(PyExecutionOptions options, ToolContext context, Collection<? extends ToolCallback> tools) {
+        for (ToolCallback tool : tools) {
+            ToolDefinition definition = tool.getToolDefinition();
+            options.putTextTool(definition.name(), definition.description(), definition.inputSchema(),
+                    arguments -> context == null ? tool.call(arguments) : tool.call(arguments, context));
+        }
     }
 
     @Override
     public ToolCallback[] getToolCallbacks() {
-        return new ToolCallback[] {new InAnyContext(callback(new PythonExecute()), callback(new PythonExecuteInContext()))};
+        return new ToolCallback[] {new InAnyContext(callback(new PythonExecute()), callback(new PythonExecuteInContext()), description())};
+    }
+
+    /** What the model reads, with the functions that its code may call. */
+    private String description() {
+        PyExecutionOptions options = new PyExecutionOptions();
+        putTools(options, null, tools);
+        return DESCRIPTION + options.describeTools();
     }
 
     private static ToolCallback callback(Object tool) {
@@ -91,16 +130,18 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
 
     private String run(String code, Map<String, Object> context) throws Exception {
         Object conversation = perConversation ? context.get(CONVERSATION_ID) : null;
-        PyExecutionResult result = run(conversation == null ? sessionId : conversation.toString(), code);
+        PyExecutionOptions options = new PyExecutionOptions();
+        putTools(options, context.isEmpty() ? null : new ToolContext(context), tools);
+        PyExecutionResult result = run(conversation == null ? sessionId : conversation.toString(), code, options);
         if (context.get(IMAGES) instanceof Collection<?>) {
             addImages(result, context);
         }
         return result.toText();
     }
 
-    private PyExecutionResult run(String session, String code) throws Exception {
+    private PyExecutionResult run(String session, String code, PyExecutionOptions options) throws Exception {
         try {
-            return session == null ? executor.executeOnce(code, null) : executor.execute(session, code, null);
+            return session == null ? executor.executeOnce(code, options) : executor.execute(session, code, options);
         } catch (PyExecutionTimeoutException e) {
             return e.getResult();
         }
@@ -131,15 +172,18 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
     private static final class InAnyContext implements ToolCallback {
         private final ToolCallback without;
         private final ToolCallback with;
+        private final ToolDefinition definition;
 
-        InAnyContext(ToolCallback without, ToolCallback with) {
+        InAnyContext(ToolCallback without, ToolCallback with, String description) {
             this.without = without;
             this.with = with;
+            ToolDefinition made = without.getToolDefinition();
+            this.definition = ToolDefinition.builder().name(made.name()).description(description).inputSchema(made.inputSchema()).build();
         }
 
         @Override
         public ToolDefinition getToolDefinition() {
-            return without.getToolDefinition();
+            return definition;
         }
 
         @Override

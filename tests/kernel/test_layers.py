@@ -43,8 +43,8 @@ ATTACKS = {
     "seccomp: sockets": ([], [], "got = libc.socket(2, 1, 0) >= 0\n"),
     "seccomp: shared memory": ([], [], "got = libc.shmget(%d, 0, 0) >= 0\n" % KEY),
     "seccomp: handles on processes": ([], [], "got = libc.syscall(434, {other}, 0) >= 0\n"),
-    "rlimits: threads": (USER, [], "import threading, time\nn = 0\ntry:\n    for n in range(40): threading.Thread(target=time.sleep, args=(0.2,)).start()\n"
-                                 "except RuntimeError: pass\ngot = n > 30\n"),
+    "rlimits: threads": (USER, [], "import threading\nn, all_there = 0, threading.Event()\ntry:\n    for n in range(40): threading.Thread(target=all_there.wait).start()\n"
+                                 "except RuntimeError: pass\ngot = n > 30\nall_there.set()\n"),
     "rlimits: descriptors": ([], [], "n = 0\nwhile n < 200 and libc.dup(0) >= 0: n += 1\ngot = n > 150\n"),
     "rlimits: CPU time": ([], [], "import resource\ngot = resource.getrlimit(resource.RLIMIT_CPU)[1] == resource.RLIM_INFINITY\n"),
     "rlimits: address space": ([], [], "libc.mmap.restype = ctypes.c_void_p\n"

@@ -44,7 +44,7 @@ def test_code_that_does_not_compile(own, code, words):
     ("import asyncio\nasync def f(): asyncio.run(f())\nasyncio.run(f())", ANY, "await main()"), ("import asyncio\nasync def f(): pass\nasyncio.create_task(f())", ANY, "await main()"),
     ("async def f(): return 1\nf() + 1", [], "await it"), ("async def f(): return 1\nlen(f())", [], "await it"),
     ("input('n? ')", [], "stdin"), ("def f(n): return f(n + 1)\nf(0)", [], "loop"),
-    ("import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(1,)).start()", ANY, "16 threads may run at once (max_threads)"),
+    ("import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()", ANY, "16 threads may run at once (max_threads)"),
     ("import argparse\np = argparse.ArgumentParser()\np.add_argument('x')\np.parse_args()", ANY, "no command-line arguments"),
     ("import sys\nsys.argv[1]", ANY, "no command-line arguments"), ("import os\nos.environ['API_KEY']", ANY, "request's env"),
     ("str(10 ** 5000)", [], "hex(n)"), ("open('data.csv')", FULL, "request's files"), ("open('~/x', 'w')", FULL, "does not expand ~"),

@@ -348,7 +348,7 @@ def test_a_pool_of_workers_works(own):
     ("while True: pass", ["--cpu-time-seconds", "1", "--timeout", "1m"], "cpu_time_seconds"),
     ("x = 'x' * (1 << 40)", [], "address_space_bytes"),
     (OPEN_ALL + "open('/dev/null')", [*FULL], "max_open_files"),
-    ("import threading, time\nfor _ in range(9): threading.Thread(target=time.sleep, args=(.2,)).start()",
+    ("import threading, time\nfor _ in range(9): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
      [*ANY, "--max-threads", "2"], "max_threads"),
     ("f = open('f', 'wb', 0)\nfor _ in range(99): f.write(b'x' * 65536)", ["--files", "full", "--workspace-bytes", "64K"],
      "workspace_bytes"),

@@ -1,6 +1,7 @@
 # goal: a tree deeper than the host's stack, descriptors or paths
 # layer: host lists with bounds
 # expect: ok:depth
+# flags: --timeout 15s --cpu-time-seconds 10
 depth = 0
 try:
     while depth < 3000:

@@ -108,8 +108,8 @@ def test_code_from_files(own, tmp_path):
         assert done.returncode == 125 and str(path).encode() in done.stderr
     assert own.result("")["status"] == "ok"
     big = "x = 1\n" * 1_500_000
-    assert json.loads(own.run("run", "--json", "--cpu-time-seconds", "60", "--timeout", "60s", "--no-print-last-expression",
-                              "--address-space-bytes", "4G", "-", input=big).stdout)["status"] == "ok"
+    assert json.loads(own.run("run", "--json", "--cpu-time-seconds", "240", "--timeout", "240s", "--no-print-last-expression",
+                              "--address-space-bytes", "4G", "-", input=big, timeout=300).stdout)["status"] == "ok"
 
 
 def test_unreadable_script_file(pyexec, tmp_path):

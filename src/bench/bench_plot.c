@@ -78,7 +78,7 @@ static int add_peers(struct plot *plot, const json_t *peers, pyexec_error *error
     size_t i;
     const json_t *peer;
     if (peers && !json_is_array(peers))
-        return refuse_peers("it is no list", error);
+        return refuse_peers("it is not a list", error);
     json_array_foreach(peers, i, peer) {
         const char *key = json_string_value(json_object_get(peer, "group"));
         const char *title = json_string_value(json_object_get(peer, "title"));

@@ -45,7 +45,7 @@ static int set_sessions(struct bench_plan *plan, const char *text, pyexec_error 
     char *end;
     unsigned long count = text ? strtoul(text, &end, 10) : plan->sessions;
     if (text && (text[0] < '0' || text[0] > '9' || *end || count > SESSIONS_MAX)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "--sessions: '%s' is no count of sessions", text);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "--sessions: '%s' is not a number of sessions", text);
         return px_error_hint(error, "Give a number from 0 to %d.", SESSIONS_MAX);
     }
     plan->sessions = count;
@@ -60,7 +60,7 @@ static int open_plot(const struct bench_options *options, int *ret_fd, json_t **
     json_error_t problem;
     if (options->peers && !options->plot) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--peers is given without --plot");
-        return px_error_hint(error, "Add --plot FILE, where they are drawn.");
+        return px_error_hint(error, "Add --plot FILE: the picture is written there.");
     }
     if (options->peers && !(*ret_peers = json_load_file(options->peers, 0, &problem))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--peers %s: %s", options->peers, problem.text);

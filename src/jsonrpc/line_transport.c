@@ -13,7 +13,7 @@
 #define READ_BYTES 65536u
 #define UNSENT_MAX (16u << 20)
 #define NO_MEMORY_NS 10000000 /* pause between two attempts to get memory for a line */
-#define LAST_WORDS_MS 1000    /* how long a client may take to read an answer after everything was told to end */
+#define LAST_WORDS_MS 1000    /* how long a client may take to read an answer during the end */
 
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop)
 {
@@ -32,15 +32,15 @@ void px_line_transport_done(struct px_line_transport *lines)
 
 /* ---- Writing ---- */
 
-/* Waits until the output takes PIPE_BUF bytes: a write of that many then does not block (pipe(7)). After `stop`
- * says that everything ends, it waits only for a limited time and returns false with ETIMEDOUT. */
+/* Waits until the output takes PIPE_BUF bytes: then a write of that many bytes does not block (pipe(7)). After
+ * `stop` is readable it waits only for a limited time, and then returns false with ETIMEDOUT. */
 static bool wait_writable(const struct px_line_transport *lines)
 {
     struct pollfd fds[] = {{lines->output, POLLOUT, 0}, {lines->stop, POLLIN, 0}};
     int timeout = -1;
     for (;;) {
         int n = px_poll(fds, PX_COUNT(fds), timeout);
-        if (n < 0) { /* ENOMEM: poll(2) */
+        if (n < 0) { /* the only failure is ENOMEM (poll(2)) */
             px_sleep_ns(NO_MEMORY_NS);
             continue;
         }
@@ -110,14 +110,14 @@ static void await_room(struct px_line_transport *lines)
     pthread_mutex_unlock(&lines->lock);
 }
 
-/* Makes room to read. Without memory for it, what has arrived of the line is passed on, and the rest of the
- * line is dropped. The buffer never becomes larger than the longest line for which there was memory. */
+/* Makes room to read. Without memory, the part of the line that has arrived is passed on and the rest is dropped.
+ * The buffer never becomes larger than the longest line for which there was memory. */
 static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take, void *closure)
 {
     char *room = px_buffer_reserve(input, READ_BYTES);
     if (room)
         return room;
-    input->failed = false; /* what it holds is whole */
+    input->failed = false; /* the buffer has a whole line */
     if (!*dropping && input->length)
         take(closure, input->data, input->length, PX_LINE_NO_MEMORY);
     *dropping = *dropping || input->length;
@@ -154,7 +154,8 @@ static void take_lines(struct px_line_transport *lines, struct px_buffer *input,
     px_buffer_done(input);
 }
 
-/* Reads some bytes to `room`, which lies in the buffer. False at the end of input, and when everything ends. */
+/* Reads some bytes to `room`, a part of the buffer. Returns false at the end of input, and when everything must
+ * end. */
 static bool read_some(const struct px_line_transport *lines, int input, struct px_buffer *buffer, char *room)
 {
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client on two descriptors, with one message on each line: the code that reads whole lines, and the only
- * code that writes them. If a client does not read, its own requests wait, and nothing piles up in memory. */
+/* A client on two descriptors, with one message on each line: the code that reads whole lines, and the only code
+ * that writes them. If a client does not read, its own requests wait, so its messages do not fill the memory. */
 #ifndef PX_JSONRPC_LINE_TRANSPORT_H
 #define PX_JSONRPC_LINE_TRANSPORT_H
 
@@ -15,12 +15,12 @@
 #define PX_LINE_MAX_BYTES (32u << 20) /* docs/rpc.md */
 
 struct px_line_transport {
-    int output, stop;            /* stop: readable when everything is to end; or -1 */
+    int output, stop;            /* stop: becomes readable when everything must end; or -1 */
     pthread_mutex_t output_lock; /* whole lines */
     _Atomic bool output_gone;
-    int output_errno;     /* why it is gone; ETIMEDOUT: the client does not read */
-    bool stopping;        /* set it to read no more */
-    pthread_mutex_t lock; /* what follows */
+    int output_errno;     /* why the output failed; ETIMEDOUT: the client does not read */
+    bool stopping;        /* set it to stop reading */
+    pthread_mutex_t lock; /* protects what follows */
     pthread_cond_t room;
     size_t unsent_bytes; /* bytes of lines that wait until the client reads */
 };
@@ -28,17 +28,17 @@ struct px_line_transport {
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop);
 void px_line_transport_done(struct px_line_transport *lines);
 
-/* Sends one line, given without its end. Waits for the client as long as necessary, but only for a moment after
- * everything was told to end. Sends nothing when the client is gone or the line could not be made. */
+/* Sends one line, given without its end. Waits for the client as long as necessary; when everything must end, only
+ * for a short time. Sends nothing when the client is gone or the line could not be made. */
 void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *line);
 
 /* The same for a line, given with its end, that consists of parts. Allocates nothing. */
 void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count);
 
-/* A line of which only the beginning is there has lost its rest. */
+/* Whether the whole line arrived. In the last two states only its beginning is there, and the rest is lost. */
 enum px_line_state {
     PX_LINE_WHOLE,
-    PX_LINE_NO_MEMORY, /* for the rest of it */
+    PX_LINE_NO_MEMORY, /* there was no memory for the rest of the line */
     PX_LINE_TOO_LONG
 };
 

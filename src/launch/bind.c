@@ -76,7 +76,7 @@ static int bind_folder(const struct px_launch_bind *request, bool privileged, co
     if (status.st_dev != request->device || status.st_ino != request->inode) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the workspace '%s' was replaced while it was opened",
                      request->path);
-        return px_error_hint(error, "Try again, when nothing renames folders there.");
+        return px_error_hint(error, "Try again when no program renames folders there.");
     }
     px_auto_fd int mount = px_open_tree(folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (mount < 0)

@@ -32,7 +32,7 @@ static void send_message(void *closure, const char *message)
     px_line_transport_send(&stdio->lines, &line);
 }
 
-/* The answer when there is no memory; making it needs none. `id` is JSON. */
+/* Answers that there is no memory; this needs none itself. `id` is JSON. */
 static void lose(struct stdio *stdio, const char *id, size_t id_length)
 {
     static const char head[] = PX_RPC_LOST_HEAD, tail[] = PX_MCP_LOST_TAIL;
@@ -63,7 +63,7 @@ static void serve_run(struct px_task *task)
 {
     struct stdio_call *run = (struct stdio_call *)task;
     px_mcp_serve(run->call);
-    px_task_arrived(task); /* a refused one does not wait for others */
+    px_task_arrived(task); /* a refused call does not wait for others */
     send_answer(run->stdio, run->call);
 }
 
@@ -83,7 +83,7 @@ static bool answered(const struct px_mcp_call *call)
     return call->answer.length || !px_buffer_ok(&call->answer);
 }
 
-/* Takes the call. */
+/* Takes ownership of the call. */
 static void start(struct stdio *stdio, struct px_mcp_call *call)
 {
     pyexec_error error;

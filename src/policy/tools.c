@@ -253,7 +253,7 @@ static int add_item(struct px_tools *tools, const json_t *item, pyexec_tool_fn c
     if (!json_is_object(item))
         return refuse_list("not a list of objects", error);
     if (!json_is_string(name) || strlen(json_string_value(name)) != json_string_length(name))
-        return refuse_list("one has no name, or one that is no string without NUL characters", error);
+        return refuse_list("a tool has no name, or its name is not a string, or has NUL characters", error);
     px_auto_json json_t *definition = px_json_copy(item);
     json_object_del(definition, "name");
     px_auto_free char *text = px_json_dumps(definition, JSON_COMPACT | JSON_REAL_PRECISION(17));

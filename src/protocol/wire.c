@@ -81,7 +81,7 @@ static bool in_range(const struct px_wire_number *row, uint64_t number)
     return number >= (uint64_t)row->minimum && number <= row->maximum;
 }
 
-/* Extended to 64 bits; false when it has another size. */
+/* Extends the number to 64 bits. Returns false when it has another size. */
 static bool read_number(const struct px_wire_number *row, const struct px_wire_field *field, uint64_t *ret)
 {
     uint8_t byte;

@@ -46,7 +46,7 @@ struct hint_rule {
     "It is not in the working directory: pass it in the request's files, write it first, or correct the name; " \
     "to write it, make its folder first with os.makedirs()."
 #define READING_ONLY "This policy allows reading only (policy field allow_readonly_open): "
-#define NO_FONTS "No fonts of a system are here: "
+#define NO_FONTS "The fonts of a system are not available here: "
 #define TEXT_COLUMN \
     "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
     "numbers of it with pd.to_numeric(df[c], errors='coerce') or pd.get_dummies()."
@@ -59,7 +59,7 @@ struct hint_rule {
     "A static image of it needs a browser, which is not here: show it with fig.show(), write it with " \
     "fig.write_html('plot.html'), or draw it with matplotlib."
 #define OWN_MODULE \
-    "A module of your own can lie in the working directory when the script may read files, else put it " \
+    "Put your own module into the working directory if the script may read files; otherwise put its code " \
     "into the script."
 #define CRASHED "The interpreter or an extension module crashed. Avoid ctypes and deep native recursion."
 #define NO_EXCEL \
@@ -72,7 +72,7 @@ struct hint_rule {
 /* Rules that are tried before the interpreter's own suggestion. */
 static const struct hint_rule rules[] = {
     {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
-    {"NameError", "name '__file__'", NULL, "The script is no file: use paths relative to the working directory.",
+    {"NameError", "name '__file__'", NULL, "The script is not a file: use paths relative to the working directory.",
      ALWAYS},
     {"NameError", "name 'null'", NULL, "JSON's null, true and false are None, True and False in Python.", ALWAYS},
     {"NameError", "name 'true'", NULL, "JSON's null, true and false are None, True and False in Python.", ALWAYS},
@@ -270,10 +270,10 @@ static const struct hint_rule rules[] = {
     {"_tkinter.TclError", NULL, NULL, NO_DISPLAY, ALWAYS},
     {"_curses.error", NULL, NULL, "There is no terminal: print the results line by line.", ALWAYS},
     {"sqlite3.OperationalError", "unable to open database file", NULL,
-     READING_ONLY "use ':memory:', or read a file that is there: sqlite3.connect('file:NAME?mode=ro', uri=True).",
+     READING_ONLY "use ':memory:', or read an existing file: sqlite3.connect('file:NAME?mode=ro', uri=True).",
      READ_ONLY},
     {"sqlite3.OperationalError", "unable to open database file", NULL,
-     "Open it inside the working directory, in a folder that is there (os.makedirs() makes one), or use ':memory:'.",
+     "Open it inside the working directory, in a folder that exists (os.makedirs() makes one), or use ':memory:'.",
      ALWAYS},
     {"OSError", "into a non-existent directory", NULL, "Make the folder first: os.makedirs(folder, exist_ok=True).",
      ALWAYS},
@@ -284,23 +284,24 @@ static const struct hint_rule rules[] = {
               "font's file in the request's files.",
      ALWAYS},
     {"locale.Error", "unsupported locale", NULL,
-     "Only the locales 'C' and 'C.UTF-8' are here: format numbers and dates in the script, as with f'{x:,.2f}'.",
+     "Only the locales 'C' and 'C.UTF-8' are available: format numbers and dates in the script, as with f'{x:,.2f}'.",
      ALWAYS},
     {"ZoneInfoNotFoundError", NULL, NULL,
-     "Zones have names such as 'Europe/Berlin': print sorted(zoneinfo.available_timezones()) for those that are here.",
+     "Zones have names such as 'Europe/Berlin': print sorted(zoneinfo.available_timezones()) to see those that are "
+     "available.",
      ALWAYS},
     {"UnknownTimeZoneError", NULL, NULL,
-     "Zones have names such as 'Europe/Berlin': print pytz.all_timezones for those that are here.", ALWAYS},
+     "Zones have names such as 'Europe/Berlin': print pytz.all_timezones to see those that are available.", ALWAYS},
 };
 
 /* Rules that are tried after the interpreter's suggestion. */
 static const struct hint_rule last_rules[] = {
     /* Libraries written in C, C++ and Rust use this text. */
     {NULL, "No such file or directory", NULL, MISSING_FILE, ALWAYS},
-    {"KeyError", "[Index([", NULL, "Print df.columns for the names that are there.", ALWAYS},
+    {"KeyError", "[Index([", NULL, "Print df.columns to see the names of the columns.", ALWAYS},
     {"NameError", NULL, NULL, NAME_FIRST, ALWAYS},
-    {"AttributeError", NULL, NULL, "Print dir() of the object for what it has.", ALWAYS},
-    {"ImportError", "cannot import name", NULL, "Import the module itself, and print dir() of it for what it has.",
+    {"AttributeError", NULL, NULL, "Print dir() of the object to see its attributes.", ALWAYS},
+    {"ImportError", "cannot import name", NULL, "Import the module itself, and print dir() of it to see its names.",
      ALWAYS},
 };
 

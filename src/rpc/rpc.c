@@ -31,7 +31,7 @@ static void answer_buffer(struct px_rpc *rpc, const char *id, const struct px_bu
     px_rpc_fail(rpc, id, &error);
 }
 
-/* `text` is JSON, and is taken. With a key, it becomes this member of an object. */
+/* Answers with a JSON text, and takes ownership of it. With a key, the text becomes this member of an object. */
 static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text, const char *key,
                         const pyexec_error *error)
 {
@@ -241,7 +241,7 @@ static const struct {
     const char *name;
     void (*serve)(struct px_rpc *rpc, const char *id, const json_t *params);
     bool before_initialize;
-    const char *params; /* what it takes, separated by spaces; "*": checked elsewhere */
+    const char *params; /* the params that it accepts, separated by spaces; "*": checked elsewhere */
 } methods[] = {
     {"initialize", initialize, true, "protocol policy session host"},
     {"execute_once", px_rpc_execute, false, "*"},
@@ -272,7 +272,7 @@ static bool is_word_of(const char *words, const char *key)
     return false;
 }
 
-/* The first key that the method does not take, or NULL. */
+/* Returns the first key that the method does not accept, or NULL. */
 static const char *unknown_param(const char *allowed, json_t *params)
 {
     const char *key;
@@ -286,7 +286,7 @@ static const char *unknown_param(const char *allowed, json_t *params)
     return NULL;
 }
 
-/* Parameters that name something are C strings in the library. */
+/* The library uses these parameters as C strings, so they must not contain a NUL. */
 static int check_names(json_t *params, pyexec_error *error)
 {
     static const char *const names[] = {"session_id", "path"};
@@ -330,7 +330,8 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
         methods[i].serve(rpc, id, params);
 }
 
-/* A line with an id that is no request, but correct JSON, or not: `code` is JSON-RPC's, or 0. */
+/* Answers a line that has an id but is no request. `code` is the error code of JSON-RPC, or 0 when the line is
+ * valid JSON by the standard and jansson refuses it. */
 static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, const json_error_t *problem)
 {
     struct px_buffer px_auto_buffer id = {0};
@@ -377,7 +378,7 @@ static bool is_valid_id(const json_t *id)
     return json_is_string(id) || json_is_number(id) || json_is_null(id);
 }
 
-/* False: there is no memory for it. */
+/* Returns false when there is no memory for the message. */
 static bool take_message(struct px_rpc *rpc, const json_t *message)
 {
     const json_t *given = json_object_get(message, "id");
@@ -428,8 +429,8 @@ static void end_stream(struct px_rpc *rpc, pthread_t thread)
     pthread_join(thread, NULL);
 }
 
-/* Called after the end of input: waits until all requests are answered. Returns earlier after a shutdown
- * request, when `stop` becomes readable, and when nobody reads the output any more (a pipe without readers:
+/* Called after the end of input: waits until all requests are answered. Returns earlier after a shutdown request,
+ * when `stop` becomes readable, and when no program can read the output any more (a pipe without readers:
  * poll(2)). */
 static void drain_requests(struct px_rpc *rpc)
 {

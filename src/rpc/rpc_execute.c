@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The executions of an RPC client: one thread for each, a limited number of them. */
+/* The executions of an RPC client: each has a thread, and their number is limited. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ static void cancel_job(struct px_task *task)
     pyexec_request_cancel(((struct px_rpc_job *)task)->request);
 }
 
-/* The run, from its start to its answer. */
+/* Executes the request, from its start to its answer. */
 static void serve_job(struct px_task *task)
 {
     struct px_rpc_job *job = (struct px_rpc_job *)task;
@@ -36,7 +36,7 @@ static void serve_job(struct px_task *task)
     pyexec_result *result = NULL;
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request, &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    px_task_arrived(task); /* a refused one does not wait for others */
+    px_task_arrived(task); /* a refused request does not wait for other calls */
     px_rpc_send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && (!text || job->lost))
@@ -65,7 +65,7 @@ static int take_tools(struct px_rpc_job *job, json_t *params, pyexec_error *erro
     return 0;
 }
 
-/* The parameters that are for the transport; the library reads the others. */
+/* Reads the parameters that are for the transport; the library reads the others. */
 static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec_error *error)
 {
     const json_t *stream = json_object_get(params, "stream");

@@ -18,7 +18,7 @@ void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length)
     px_line_transport_send_parts(&rpc->lines, parts, PX_COUNT(parts));
 }
 
-/* An answer whose last member is this JSON. False: there is no memory. */
+/* Sends an answer whose last member is this JSON. Returns false when there is no memory. */
 static bool send_answer(struct px_rpc *rpc, const char *id, const char *member, const char *json)
 {
     struct px_buffer px_auto_buffer line = {0};
@@ -38,7 +38,7 @@ void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result)
     }
 }
 
-/* `error` is taken. */
+/* Takes ownership of `error`. */
 static void send_error(struct px_rpc *rpc, const char *id, json_t *error)
 {
     px_auto_free char *json = px_json_take_text(error);

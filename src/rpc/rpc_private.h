@@ -21,9 +21,9 @@ struct px_rpc {
     struct px_line_transport lines;
     pyexec_executor *executor;
     struct px_tasks tasks; /* its lock also protects what follows */
-    pthread_cond_t held;   /* what is sent as it comes */
+    pthread_cond_t held;   /* sends output during the runs */
     bool ended;
-    bool input_ended;                              /* nobody answers any more */
+    bool input_ended;                              /* no answer can come any more */
     struct px_rpc_call *calls[PX_RPC_CALL_CHAINS]; /* tool calls without an answer, by the hash of their ids */
 };
 
@@ -34,42 +34,42 @@ struct px_rpc_job {
     char *id;
     pyexec_request *request;
     char *session_id; /* NULL: a single run */
-    /* What is to be sent; protected by the lock of the tasks. */
+    /* What waits to be sent; the lock of the tasks protects it. */
     struct px_buffer held[2]; /* for each stream: what has not been sent yet */
-    char **ready;             /* whole notifications that come first: displays, and the output before them */
+    char **ready;             /* whole notifications that are sent first: displays, and the output before them */
     size_t ready_count;
-    struct px_rpc_call *calls; /* its tool calls without an answer, those that come first first */
-    bool sending;              /* somebody is sending, with the lock released */
+    struct px_rpc_call *calls; /* its tool calls without an answer, in order of arrival */
+    bool sending;              /* a thread is sending, with the lock released */
     bool lost;                 /* something could not be sent, because there was no memory */
     bool over;                 /* the run has ended: no tool call is sent */
     unsigned long long seq;
 };
 
 #define PX_RPC_PYEXEC_FAILED (-32000)
-#define PX_RPC_DENIED (-32001) /* in the answer of a tool call: the caller refuses it */
+#define PX_RPC_DENIED (-32001) /* the code in the answer of a tool call by which the caller refuses the call */
 
 /* `result` is JSON and becomes part of the answer as it is. */
 void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result);
 void px_rpc_fail(struct px_rpc *rpc, const char *id, const pyexec_error *error);
-/* The answer when there is no memory; making it needs none. `id` is JSON; "null" is no id. */
+/* Answers that there is no memory; this needs none itself. `id` is JSON; "null" is no id. */
 void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length);
-/* An error of the protocol. Without an id it is answered to null. */
+/* Answers with an error of the protocol. Without an id the answer has the id null. */
 void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text);
 
-/* Methods that take some time; each has its own thread (rpc_execute.c). */
+/* Methods that take some time. Each runs on its own thread (rpc_execute.c). */
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
 
-/* ---- What an execution sends while it runs (rpc_stream.c) ---- */
+/* ---- What an execution sends during its run (rpc_stream.c) ---- */
 
-/* The thread that does, until `ended`. */
+/* The thread that sends it, until `ended`. */
 void *px_rpc_stream(void *rpc);
 
-/* Sends the job's next notification or call, with the lock released. False: nothing is there, or somebody else is
- * sending. Call it with the lock. */
+/* Sends the job's next notification or call, with the lock released. Returns false when there is nothing to send
+ * or another thread is sending. The caller holds the lock. */
 bool px_rpc_send_next(struct px_rpc_job *job);
 
-/* Sends a line, or one that consists of parts; used by those that have taken something from the job. */
+/* Send a line, or one that consists of parts. For functions that have taken something from the job. */
 void px_rpc_send_line(struct px_rpc_job *job, struct px_buffer *line);
 void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t count);
 
@@ -77,7 +77,7 @@ void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t
 int px_rpc_on_output(void *job, int stream, const char *bytes, size_t length);
 int px_rpc_on_display(void *job, const char *json, size_t length);
 
-/* Sends the rest of a run that has ended, and lets go of its calls. */
+/* Sends the rest of a run that has ended, and releases its calls. */
 void px_rpc_send_rest(struct px_rpc_job *job);
 
 /* ---- Tool calls: requests from the server to the client (rpc_tools.c) ---- */
@@ -88,19 +88,21 @@ void px_rpc_on_tool_call(void *job, pyexec_tool_call *call);
 /* Sends the job's next call, if there is one. Call it with the lock. */
 bool px_rpc_send_call(struct px_rpc_job *job);
 
-/* Lets go of all of them. Call it with the lock. */
+/* Releases all calls of the job. The caller holds the lock. */
 void px_rpc_end_calls(struct px_rpc_job *job);
 
-/* Takes a message without a method that answers a call, or might. False: it is no such message. */
+/* Handles a message without a method if it answers a call, or may be meant to. Returns false for any other
+ * message. */
 bool px_rpc_take_answer(struct px_rpc *rpc, const json_t *message, const char *id);
 
-/* Fails the call that a line with this id (JSON) was to answer: the line can't be used. False: no call waits for it. */
+/* Fails the call that a line with this id (JSON) should answer, because the line can't be used. Returns false when
+ * no call waits for it. */
 bool px_rpc_take_bad_answer(struct px_rpc *rpc, const char *id, size_t id_length, int code, const pyexec_error *error);
 
-/* No answer can come any more: calls fail, also the later ones. */
+/* No answer can come any more: all calls fail, now and later. */
 void px_rpc_end_answers(struct px_rpc *rpc);
 
-/* Interrupts or cancels the running request with this id; -1 when there is none. */
+/* Interrupts or cancels the running request with this id. Returns -1 when there is none. */
 int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel);
 
 #endif

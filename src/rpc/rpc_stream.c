@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an execution sends while it runs: output, displays, tool calls. Another thread sends it, because the thread of a
- * run keeps the limits and must not wait for a client. No more of it is held than the limits of its run allow. */
+/* What an execution sends during its run: output, displays, tool calls. A separate thread sends it, because the
+ * thread of the run enforces the limits and must not wait for a client. The limits of the run also limit how much
+ * is held. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,8 +53,8 @@ void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t
     end_sending(job);
 }
 
-/* Sends what is held of a stream; the start of a character only at the `end`. False when there is
- * nothing to send. Called with the lock, which is released meanwhile. */
+/* Sends the held text of a stream; an incomplete character is sent only at the `end`. Returns false when there is
+ * nothing to send. The caller holds the lock, which is released during the sending. */
 static bool send_held(struct px_rpc_job *job, int stream, bool end)
 {
     struct px_buffer *held = &job->held[stream - 1];
@@ -82,7 +83,7 @@ static bool send_ready(struct px_rpc_job *job)
     return true;
 }
 
-/* What was written and shown before a call comes before it. */
+/* The output and displays from before a call are sent before it. */
 bool px_rpc_send_next(struct px_rpc_job *job)
 {
     return !job->sending &&

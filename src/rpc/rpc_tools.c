@@ -13,19 +13,19 @@
 #include "base/json.h"
 #include "rpc/rpc_private.h"
 
-#define COPIED_MAX 65536 /* bytes of arguments that are sent as one piece with the rest of the line */
+#define COPIED_MAX 65536 /* arguments of at most so many bytes are copied into the line and sent with it */
 
 struct px_rpc_call {
-    struct px_rpc_call *next;          /* of the job's */
-    struct px_rpc_call *next_in_chain; /* of those with this hash */
+    struct px_rpc_call *next;          /* list of the job */
+    struct px_rpc_call *next_in_chain; /* list of the calls with this hash */
     struct px_rpc_job *job;
     pyexec_tool_call *call;
     bool sent;
-    unsigned users; /* who send or answer it, with the lock released */
+    unsigned users; /* threads that send or answer it, with the lock released */
     bool unlisted;
 };
 
-/* ---- The lists; call these with the lock ---- */
+/* ---- The lists; the caller holds the lock ---- */
 
 static struct px_rpc_call **chain_of(struct px_rpc *rpc, const char *id, size_t length)
 {
@@ -72,7 +72,7 @@ static void unlist(struct px_rpc_call *call)
     call->unlisted = true;
 }
 
-/* Frees one that is neither listed nor used. */
+/* Frees a call that is neither in a list nor in use. */
 static void release(struct px_rpc_call *call)
 {
     if (!call->unlisted || call->users)
@@ -81,7 +81,7 @@ static void release(struct px_rpc_call *call)
     free(call);
 }
 
-/* Those whose scripts no longer wait: their arguments are not kept. */
+/* Frees calls whose scripts no longer wait, so that their arguments take no memory. */
 static void drop_abandoned(struct px_rpc_job *job)
 {
     for (struct px_rpc_call *call = job->calls, *next; call; call = next) {
@@ -114,7 +114,7 @@ static void write_head(struct px_buffer *line, const struct px_rpc_job *job, con
                      pyexec_tool_call_name(call));
 }
 
-/* False: no memory for it. */
+/* Returns false when there is no memory for it. */
 static bool send_request(struct px_rpc_job *job, const pyexec_tool_call *call)
 {
     static const char tail[] = "}}";
@@ -155,7 +155,7 @@ bool px_rpc_send_call(struct px_rpc_job *job)
     return true;
 }
 
-/* Answers a call that the client does not get, and frees it. */
+/* Answers a call that is not sent to the client, and frees it. */
 static void refuse_call(pyexec_tool_call *call, const char *why)
 {
     pyexec_error ignored;
@@ -255,7 +255,7 @@ static int give_error(pyexec_tool_call *call, const json_t *given, pyexec_error 
         return refuse_form("its error has no integer as code, or no text as message", error);
     struct px_buffer px_auto_buffer text = {0};
     px_buffer_add(&text, json_string_value(message), json_string_length(message));
-    /* The library takes C strings. */
+    /* The library takes C strings, so NUL characters become spaces. */
     for (char *nul; px_buffer_ok(&text) && text.length && (nul = memchr(text.data, '\0', text.length));)
         *nul = ' ';
     px_auto_free char *data_text =

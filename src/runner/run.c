@@ -37,7 +37,7 @@
 #include "runner/workspace.h"
 
 #define GRACE_MS 500     /* docs/results.md, Limits have two steps */
-#define NUDGE_FIRST_MS 5 /* then after twice as long, and so on */
+#define NUDGE_FIRST_MS 5 /* and then after twice the time, and so on */
 #define NEVER INT64_MAX
 
 struct run {
@@ -49,14 +49,14 @@ struct run {
     int64_t nudge_ns, nudge_wait_ns;
     int64_t cpu_limit_ns;
     long processors;
-    bool pooled; /* or a session's: locked before the run was sent */
+    bool pooled; /* or a session's child: it was locked before the run was sent */
     bool session;
     int receive_errno; /* why the host could not read from the child, or 0 */
-    bool sent;         /* the child has got something to do */
+    bool sent;         /* the child has got its run */
     bool interrupted, cancelled;
-    bool awaits_ready; /* READY will come before the child may be sent a signal */
-    int unsent_stop;   /* the signal that waits for it, or 0 */
-    unsigned threads;  /* when its result had come */
+    bool awaits_ready; /* READY must come before the child may be sent a signal */
+    int unsent_stop;   /* the signal that waits for READY, or 0 */
+    unsigned threads;  /* number of threads when its result had come */
     struct px_run_tools tools;
     struct px_input_feed input;
     char block[65536];
@@ -101,7 +101,7 @@ static void begin_stop(struct run *run, enum px_stop_cause cause, int signal, in
     run->soft_ns = run->cpu_check_ns = NEVER;
 }
 
-/* Keeps what is below the cap, counts all, and passes the kept part on as it comes. */
+/* Counts all bytes, keeps those below the cap, and passes the kept part on at once. */
 static void take_output(struct run *run, int which, const char *bytes, size_t length)
 {
     struct px_stream *stream = &run->result->streams[which];
@@ -116,14 +116,14 @@ static void take_output(struct run *run, int which, const char *bytes, size_t le
         pyexec_request_cancel(run->context->request);
 }
 
-/* Call with errno: the host's own failure, which ends the run as an error. */
+/* Call this with errno set. A failure of the host ends the run as an error. */
 static void receive_failed(struct run *run)
 {
     if (!run->receive_errno)
         run->receive_errno = errno;
 }
 
-/* Reads what is there. False when the stream has ended. */
+/* Reads the available bytes. Returns false when the stream has ended. */
 static bool drain(struct run *run, int which, size_t at_most)
 {
     size_t total = 0;
@@ -143,7 +143,7 @@ static bool drain(struct run *run, int which, size_t at_most)
 
 static void drain_all(struct run *run)
 {
-    /* At most what the pipe holds: a child that is still alive may go on writing. */
+    /* Reads at most what the pipe can hold, because a child that is still alive may continue to write. */
     for (int which = 0; which < 2; which++)
         if (run->child.streams[which] >= 0 && !drain(run, which, 2 << 20))
             px_close_fd(&run->child.streams[which]);
@@ -155,16 +155,16 @@ static void note_cpu_before(struct run *run)
     run->ending.cpu_before_ns = used > 0 ? used : 0;
 }
 
-/* The script starts to count from LOCKED: setting up is not its time. The child said itself when
- * that was, before it could lie; this thread may hear of it when all is over. A waiting child has
- * long been locked: its time began, and its CPU time was noted, when the run was sent. */
+/* The time of the script starts at LOCKED, because the set-up does not count. The child sent the time itself
+ * before it ran any code of the caller, since this thread may read the message much later. A child that waited was
+ * locked long before: its time started, and its CPU time was noted, when the run was sent. */
 static void on_locked(struct run *run)
 {
     const struct px_child_result *claims = &run->result->claims;
     int64_t now = px_now_ns();
     if (!run->pooled) {
         int64_t ago = px_clock_ns(CLOCK_REALTIME) - (int64_t)claims->locked_real_ns;
-        /* Unless the clock was set meanwhile. */
+        /* A negative or too large value means that the clock was set in between. */
         if (ago >= 0 && ago <= now - run->started_ns)
             run->started_ns = now - ago;
         run->ending.cpu_before_ns = (int64_t)claims->locked_cpu_ns;
@@ -190,7 +190,7 @@ static void on_ready(struct run *run)
         send_stop(run, run->unsent_stop, px_now_ns());
 }
 
-/* What was written before a display or a call is on its way in a pipe, and goes first. */
+/* Output that was written before a display or a call may still be in a pipe. It is passed on first. */
 static void pass_on_output(struct run *run)
 {
     for (int which = 0; which < 2; which++)
@@ -198,7 +198,7 @@ static void pass_on_output(struct run *run)
             px_run_context_end_stream(run->context, &run->child, which);
 }
 
-/* Shows the displays that have come since the last were. */
+/* Shows the displays that have come since the last call of this function. */
 static void show_displays(struct run *run, size_t shown)
 {
     const struct px_displays *displays = &run->result->claims.displays;
@@ -217,17 +217,17 @@ static void show_displays(struct run *run, size_t shown)
     }
 }
 
-/* Takes packets from the channel. -1: there will be no more. */
+/* Takes packets from the channel. Returns -1 when there will be no more. */
 static int read_channel(struct run *run)
 {
     struct px_child_result *claims = &run->result->claims;
     while (!claims->done) {
         char packet[PX_PACKET_MAX];
-        /* No control buffer: descriptors that a child sends are dropped by the kernel. */
+        /* There is no control buffer, so the kernel drops descriptors that a child sends. */
         ssize_t n = px_recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
             return 0;
-        /* The child's end closes the connection, with or without bytes that it never read. */
+        /* When the child's end closes with unread bytes, the error is ECONNRESET. */
         if (n < 0 && errno != ECONNRESET)
             receive_failed(run);
         if (n <= 0)
@@ -297,8 +297,8 @@ static void take_stop(struct run *run)
     int how = atomic_exchange(&request->stop, PX_STOP_NONE);
     if (n < 0 && how == PX_STOP_NONE)
         return;
-    /* Once: a caller that has gone says so again with each output, and what comes while the call
-     * ends would interrupt the session's next. */
+    /* Cancels only once. A caller that has gone reports it again with each output, and a second signal at the end
+     * of the call would interrupt the session's next call. */
     if (how == PX_STOP_CANCEL && !run->cancelled) {
         run->cancelled = true;
         begin_stop(run, PX_STOP_CAUSE_CANCEL, SIGINT, px_now_ns());
@@ -369,8 +369,8 @@ static void serve(struct run *run)
     }
 }
 
-/* What the kernel says: of a child that sent its result, while it lives; of another, from the
- * supervisor that waited for it. */
+/* Collects the facts of the kernel. If the child has sent its result, they are read while it lives; otherwise they
+ * come from the supervisor that waited for it. */
 static void collect_facts(struct run *run)
 {
     struct px_exit_info *ending = &run->ending;
@@ -404,7 +404,8 @@ static int collect_files(struct run *run, const struct px_snapshot *before, pyex
     if (run->child.workspace < 0)
         return 0;
     struct px_snapshot after = {0};
-    /* Only a dead child can't change what is being read; a session's stays, and its threads may. */
+    /* Files must not change while they are read, so the child of a single run is killed first. The process of a
+     * session stays, and its threads may still write. */
     if (!run->session)
         px_child_kill(&run->child);
     int result = px_snapshot_take(run->child.workspace, &after, error);
@@ -436,7 +437,7 @@ static int get_child(struct run *run, const struct px_child_options *options, py
     return px_child_start(&run->child, context->launcher, context->zygotes, &shape, mount, folder, error);
 }
 
-/* From the files put into the workspace to the last fact. */
+/* Runs the script: from putting the files into the workspace to collecting the last fact. */
 static int drive(struct run *run, const struct px_child_options *options, pyexec_error *error)
 {
     const struct px_run_context *context = run->context;
@@ -482,7 +483,7 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
 {
     struct run *run = malloc(sizeof *run);
     if (run) {
-        /* The blocks are only ever read where they were written. */
+        /* The blocks need no zeroing: they are read only where they were written before. */
         memset(run, 0, offsetof(struct run, input.block));
         run->result = px_result_new();
     }
@@ -573,8 +574,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
     run->session = true;
     if (call->locked) {
         run->pooled = run->result->claims.locked = true;
-        /* Discard output of threads and packets that arrived between calls. A packet here can only be an
-         * attack. */
+        /* Discards what threads wrote and packets that arrived between calls. Such a packet can only be an attack. */
         px_child_discard_output(&run->child);
     }
     int result = drive(run, &options, error);

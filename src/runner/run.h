@@ -19,13 +19,13 @@ struct px_run_context {
     const struct px_policy *policy; /* the request's, checked */
     pyexec_request *request;
     long processors; /* how many CPUs the threads of a run can use at once */
-    /* NULL, or called when the script begins to run in this child (with the child's CPU time) and, with NULL,
-     * when it has ended. In between the child is not moved. */
+    /* NULL, or called when the script begins to run in this child (with the child's CPU time) and, with NULL, when
+     * it has ended. The child struct does not move in between. */
     void (*watch)(void *data, const struct px_child *child, int64_t cpu_ns);
     void *watch_data;
-    const struct px_tool_list *tools; /* that the script may call, or NULL */
-    int64_t max_wait_ns;              /* for tool calls, in all */
-    int64_t wait_until_ns;            /* what only waits for tools then is cancelled; INT64_MAX: never */
+    const struct px_tool_list *tools; /* the tools that the script may call, or NULL */
+    int64_t max_wait_ns;              /* how long the run may wait for tool calls, in all */
+    int64_t wait_until_ns;            /* when to cancel a run that only waits for tools; INT64_MAX: never */
 };
 
 static inline void px_run_context_watch(const struct px_run_context *context, const struct px_child *child,
@@ -35,7 +35,8 @@ static inline void px_run_context_watch(const struct px_run_context *context, co
         context->watch(context->watch_data, child, cpu_ns);
 }
 
-/* Closes the child's stdout or stderr. Other threads, which watch the child, look at them too. */
+/* Closes the child's stdout or stderr, under a lock: other threads, which watch the child, also use these
+ * descriptors. */
 static inline void px_run_context_end_stream(const struct px_run_context *context, struct px_child *child, int which)
 {
     px_run_context_watch(context, NULL, 0);
@@ -44,7 +45,7 @@ static inline void px_run_context_end_stream(const struct px_run_context *contex
 }
 
 /* Returns 0 with a result, or -1 with an error of the host. In both cases nothing is left of the run, except
- * perhaps a killed process that is still ending. */
+ * perhaps a killed process that has not ended yet. */
 int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error);
 
 /* A call of a session. */
@@ -54,11 +55,11 @@ struct px_call {
     bool later;             /* not the first call: it knows the policy's imports */
     uint64_t number;        /* the number of the cell, from 1; 0: the call does not count */
     const char *workspace_path;
-    bool threads_left; /* out: threads of the script run on after the call */
+    bool threads_left; /* out: threads of the script continue after the call */
     int64_t cpu_ns;    /* out: CPU time of its process so far */
 };
 
-/* The same for the process of a session, which runs on afterwards unless *ret_alive says otherwise. */
+/* The same for the process of a session. It continues afterwards, unless *ret_alive is false. */
 int px_run_call(const struct px_run_context *context, struct px_call *call, pyexec_result **ret, bool *ret_alive,
                 pyexec_error *error);
 

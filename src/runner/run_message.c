@@ -21,7 +21,7 @@ struct message {
     size_t fd_count;
 };
 
-/* Where the values of the table come from. */
+/* The sources of the table's values. */
 struct run_sources {
     const struct px_child_options *options;
     const struct px_policy *policy;
@@ -103,7 +103,7 @@ static int add_file(struct message *message, uint16_t kind, const char *text, si
     return 0;
 }
 
-/* The texts that are too long for the message: their fields come before all others but INPUT. */
+/* Finds the texts that are too long for the message. Their fields come before all others except INPUT. */
 static int add_files(struct message *message, const struct run_sources *run)
 {
 #define PX_RUN_LONG(NAME, member, maximum, text, length) \
@@ -129,7 +129,7 @@ static void add_fields(struct px_buffer *fields, const struct run_sources *run)
     px_wire_add(fields, PX_RUN_END, NULL, 0);
 }
 
-/* The script's stdin. *ret_fd is -1 if it is empty: a script has an empty stdin anyway. */
+/* Makes the script's stdin. *ret_fd is -1 when it is empty, because a script has an empty stdin by default. */
 static int make_input(struct px_child *child, const pyexec_request *request, int *ret_fd)
 {
     *ret_fd = -1;
@@ -148,7 +148,7 @@ static int make_input(struct px_child *child, const pyexec_request *request, int
     return *ret_fd < 0 ? -1 : 0;
 }
 
-/* 0, or -1 with errno. */
+/* Returns 0, or -1 with errno. */
 static int write_message(struct px_child *child, const struct run_sources *run, struct message *message)
 {
     px_auto_fd int input = -1;

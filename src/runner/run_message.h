@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The run message: what a child is told about the script that it is to run (protocol/run_fields.def). */
+/* The run message: everything that a child is told about the script that it has to run (protocol/run_fields.def). */
 #ifndef PX_RUNNER_RUN_MESSAGE_H
 #define PX_RUNNER_RUN_MESSAGE_H
 

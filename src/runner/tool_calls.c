@@ -18,16 +18,16 @@
 #include "result/display_claims.h"
 
 enum state {
-    WAITING,  /* for its answer */
-    ANSWERED, /* which is on its way to the child */
+    WAITING,  /* it waits for its answer */
+    ANSWERED, /* its answer is being sent to the child */
     GONE
 };
 
 struct pyexec_tool_call {
     struct px_tool_calls *calls;
-    unsigned references; /* the run's, and the callback's */
+    unsigned references; /* of the run and of the callback */
     enum state state;
-    uint64_t number;     /* the child's */
+    uint64_t number;     /* the child's number for the call */
     int64_t deadline_ns; /* INT64_MAX: none */
     pyexec_tool_fn callback;
     void *userdata;
@@ -39,8 +39,8 @@ struct pyexec_tool_call {
     enum px_tool_answer kind;
     char *text; /* the answer */
     size_t text_length;
-    pyexec_tool_call *next;        /* of the run's */
-    pyexec_tool_call *next_queued; /* for a thread, or of the answers */
+    pyexec_tool_call *next;        /* list of the run's calls */
+    pyexec_tool_call *next_queued; /* list of calls for a thread, or of answers */
 };
 
 struct queue {
@@ -50,21 +50,21 @@ struct queue {
 
 struct px_tool_calls {
     pthread_mutex_t lock;
-    pthread_cond_t queued; /* a callback is to be called, or the run has ended */
-    size_t references;     /* the run's, its calls', its threads' */
+    pthread_cond_t queued; /* signalled when a callback must be called, or the run has ended */
+    size_t references;     /* of the run, its calls and its threads */
     bool ended;
     int wake;
     struct queue callbacks, answers;
     size_t threads, idle;
-    size_t waiting; /* calls that nobody has answered */
+    size_t waiting; /* calls without an answer */
     const char *broken;
-    /* The run's thread's alone. */
+    /* Only the run's thread uses these. */
     const struct px_tool_list *tools;
     const struct px_policy *policy;
     uint64_t random, count;
     pyexec_tool_call *all;
-    size_t unanswered;         /* `waiting`, when the run looked last */
-    pyexec_tool_call *sending; /* partly sent */
+    size_t unanswered;         /* `waiting` at the last time the run read it */
+    pyexec_tool_call *sending; /* its answer has been sent in part */
     size_t sent;
     bool sleeps;
     struct px_tool_clock clock;
@@ -110,7 +110,7 @@ struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const 
     return calls;
 }
 
-/* Call with the lock held; it is not held after. */
+/* The caller holds the lock; this function releases it. */
 static void release(struct px_tool_calls *calls)
 {
     bool last = --calls->references == 0;
@@ -122,7 +122,7 @@ static void release(struct px_tool_calls *calls)
     free(calls);
 }
 
-/* Call with the lock held. True when it was the last reference, and the call is freed. */
+/* The caller holds the lock. Returns true when this was the last reference and the call has been freed. */
 static bool drop(pyexec_tool_call *call)
 {
     if (--call->references)
@@ -133,7 +133,7 @@ static bool drop(pyexec_tool_call *call)
     return true;
 }
 
-/* Call with the lock held; it is not held after. */
+/* The caller holds the lock; this function releases it. */
 static void drop_and_release(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     if (drop(call))
@@ -164,7 +164,7 @@ void px_tool_calls_end(struct px_tool_calls *calls)
 static void wake(const struct px_tool_calls *calls)
 {
     uint64_t one = 1;
-    /* EAGAIN: it is awake already. */
+    /* EAGAIN means that the run is already being woken. */
     (void)!px_write(calls->wake, &one, sizeof one);
 }
 
@@ -174,7 +174,7 @@ static int not_found(pyexec_error *error)
     return px_error_hint(error, "It has been answered, or its script no longer waits: its time limit, or its end.");
 }
 
-/* Takes `text`, which is JSON. */
+/* Takes ownership of `text`, which is JSON. */
 static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, pyexec_error *error)
 {
     struct px_tool_calls *calls = call->calls;
@@ -204,7 +204,7 @@ static int refuse_answer(const char *what, pyexec_error *error)
     return px_error_hint(error, "Answer with JSON of at most 8 MiB and 200 levels; put larger data into a file.");
 }
 
-/* Whether it is JSON that the script gets as it is. 0, or -1 with an error. */
+/* Checks that the JSON can be passed to the script unchanged. Returns 0, or -1 with `error`. */
 static int check_answer(const char *json, size_t length, pyexec_error *error)
 {
     json_error_t problem = {0};
@@ -299,7 +299,7 @@ const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *len
 
 /* ---- Callers' threads ---- */
 
-/* Returns with the lock held. */
+/* Releases the lock during the callback, and returns with the lock held. */
 static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     uint64_t room = PX_JSON_ROOM;
@@ -328,7 +328,8 @@ static void *serve(void *argument)
     while (!calls->ended) {
         pyexec_tool_call *call = take_first(&calls->callbacks);
         if (call) {
-            /* Before the lock is given up: the tool's owner waits for it from here on. */
+            /* This comes before the lock is released, because from here on the owner of the tool waits for the
+             * callback. */
             px_tools_enter(call->owner);
             call->references++;
             call_back(calls, call);
@@ -342,7 +343,7 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* Call with the lock held. */
+/* The caller holds the lock. */
 static int start_thread(struct px_tool_calls *calls)
 {
     pthread_t thread;
@@ -384,7 +385,7 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     return call;
 }
 
-/* Has a thread call its function, or answers it here. */
+/* Lets a thread call the tool's function, or answers the call here. */
 static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     pyexec_error ignored;
@@ -396,7 +397,8 @@ static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
         return;
     }
     pthread_mutex_lock(&calls->lock);
-    /* A script that gives its calls up and makes others gets no more threads: the others wait for those. */
+    /* The number of threads is limited. If a script gives up its calls and makes new ones, the new calls wait
+     * until the callbacks of the old ones return. */
     bool started =
         calls->idle > calls->callbacks.count || calls->threads >= PX_TOOL_CALLS_AT_ONCE || start_thread(calls) == 0;
     if (started) {
@@ -425,7 +427,7 @@ static const char *take_call(struct px_tool_calls *calls, struct px_tool_claim *
     return NULL;
 }
 
-/* Takes it out, where it is. */
+/* Takes the call out of the queue, if it is in it. */
 static void take_out(struct queue *queue, const pyexec_tool_call *call)
 {
     struct queue rest = {0};
@@ -435,11 +437,11 @@ static void take_out(struct queue *queue, const pyexec_tool_call *call)
     *queue = rest;
 }
 
-/* The call is over for the run. Call with the lock held. */
+/* The run needs the call no longer. The caller holds the lock. */
 static void forget(struct px_tool_calls *calls, struct px_tool_claims *claims, pyexec_tool_call *call)
 {
     pyexec_tool_call **at = &calls->all;
-    take_out(&calls->callbacks, call); /* it may have got its time limit as its answer before a thread had it */
+    take_out(&calls->callbacks, call); /* its time limit may have answered it before a thread called its function */
     while (*at != call)
         at = &(*at)->next;
     *at = call->next;
@@ -455,7 +457,7 @@ static void abandon(struct px_tool_calls *calls, struct px_tool_claims *claims, 
     pyexec_tool_call *call = calls->all;
     while (call && call->number != number)
         call = call->next;
-    /* One whose answer was on its way, when it is no longer there. */
+    /* For a call that no longer exists, or whose answer is already being sent, there is nothing to do. */
     if (!call || call == calls->sending)
         return;
     pthread_mutex_lock(&calls->lock);
@@ -480,7 +482,8 @@ const char *px_tool_calls_take(struct px_tool_calls *calls, struct px_tool_claim
 
 /* ---- Sending ---- */
 
-/* One packet of the answer: its head with the first, then as much text as fits. -1: no room, or nobody there. */
+/* Sends one packet of the answer: the first has its head, and each has as much text as fits. Returns -1 when the
+ * channel is full or closed. */
 static int send_packet(struct px_tool_calls *calls, int channel)
 {
     const pyexec_tool_call *call = calls->sending;

@@ -89,7 +89,7 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is too long for a socket", path);
+        px_error_set(error, PYEXEC_INVALID_POLICY, "listen: '%s' is too long for the path of a socket", path);
         return px_error_hint(error, "A socket's path may have 107 bytes (unix(7)): choose a shorter one.");
     }
     strcpy(address.sun_path, path);

@@ -18,7 +18,7 @@ int px_run_request_check(struct px_http_request *request, pyexec_error *error)
     px_error_set(error, PYEXEC_OVERLOADED, "too many unread responses for this caller (limit %u MiB)",
                  PX_UNREAD_MAX >> 20);
     error->retry_after_ms = 1000;
-    return px_error_hint(error, "Read what earlier calls are answered, or close their connections.");
+    return px_error_hint(error, "Read the answers of earlier calls, or close their connections.");
 }
 
 int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)

@@ -160,15 +160,13 @@ static uint64_t open_files_limit(uint64_t wanted)
 static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request, pyexec_error *error)
 {
     struct px_limits limits = {
-        .address_space_bytes = request->address_space_bytes,
-        .cpu_seconds = request->cpu_seconds,
-        /* The limit includes the reserve until the run has been received, because the run message brings
-         * descriptors. */
-        .open_files = open_files_limit(request->open_files),
-        .open_files_reserve = 0,
-        .threads = request->threads == UINT64_MAX ? UINT64_MAX : request->threads + 1,
-        .file_bytes = request->file_bytes,
+#define PX_RLIMIT(resource, member, value) .member = request->member,
+#include "base/rlimits.def"
     };
+    /* The limit includes the reserve until the run has been received, because the run message brings descriptors. */
+    limits.open_files = open_files_limit(request->open_files);
+    if (limits.threads != UINT64_MAX)
+        limits.threads++;
     if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
     bool drop = !px_zygote_lacks(zygote, PX_LAYER_PRIVILEGES);

@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580002u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580003u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -173,8 +173,10 @@ struct px_clone_request {
     uint32_t cgroup; /* true: the last descriptor is the cgroup that the child starts in */
     uint32_t warm;   /* run constant code first, so that the copy-on-write faults happen before a request comes */
     uint64_t workspace_bytes;
-    uint64_t address_space_bytes, cpu_seconds, open_files, threads, file_bytes; /* UINT64_MAX: no limit */
-    uint32_t slot;                                                              /* index of the user id */
+/* The resource limits of the child; UINT64_MAX: no limit. */
+#define PX_RLIMIT(resource, member, value) uint64_t member;
+#include "base/rlimits.def"
+    uint32_t slot;                              /* index of the user id */
     uint32_t displays;                          /* runs show things: prepare for that after the reply */
     char workspace_path[PX_WORKSPACE_PATH_MAX]; /* absolute, in the sandbox */
 };

@@ -67,6 +67,13 @@ static uint64_t or_none(int64_t value)
     return value == PX_NONE ? UINT64_MAX : (uint64_t)value;
 }
 
+/* The host ends the run before this limit. It is for the case that the host itself hangs. */
+static uint64_t cpu_seconds_of(const struct px_child_options *options)
+{
+    int64_t seconds = options->policy->cpu_time_seconds;
+    return options->session || seconds == PX_NONE ? UINT64_MAX : (uint64_t)seconds + 2;
+}
+
 void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options)
 {
     const struct px_policy *policy = options->policy;
@@ -79,14 +86,8 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
                                                                         : PX_WORKSPACE_NONE;
     shape->workspace_write = files == PX_FILES_FULL && policy->workspace_bytes > 0;
     shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
-    shape->address_space_bytes = or_none(policy->address_space_bytes);
-    /* The host ends the run before this limit. It is for the case that the host itself hangs. */
-    shape->cpu_seconds =
-        options->session || policy->cpu_time_seconds == PX_NONE ? UINT64_MAX : (uint64_t)policy->cpu_time_seconds + 2;
-    shape->open_files = or_none(policy->max_open_files);
-    shape->threads = (uint64_t)policy->max_threads;
-    /* Slightly above the tmpfs quota, so that scripts get ENOSPC instead of EFBIG. */
-    shape->file_bytes = (uint64_t)policy->workspace_bytes + 4096;
+#define PX_RLIMIT(resource, member, value) shape->member = (uint64_t)(value);
+#include "base/rlimits.def"
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 

@@ -47,21 +47,24 @@ int px_limits_enter(const struct px_limits *limits)
         int resource;
         rlim_t value;
     } fixed[] = {
-        {RLIMIT_CORE, 0},   {RLIMIT_MEMLOCK, 0},      {RLIMIT_MSGQUEUE, 0}, {RLIMIT_NICE, 0}, /* nothing below nice 0 */
-        {RLIMIT_RTPRIO, 0}, {RLIMIT_SIGPENDING, 256}, /* each queued signal takes kernel memory */
+#define PX_RLIMIT_FIXED(resource, value) {resource, value},
+#include "base/rlimits.def"
+    };
+    const struct {
+        int resource;
+        uint64_t value;
+    } asked[] = {
+#define PX_RLIMIT(resource, member, value) {resource, limits->member},
+#include "base/rlimits.def"
     };
     for (size_t i = 0; i < PX_COUNT(fixed); i++)
         if (set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)
             return -1;
-    /* The soft limit of CPU time equals the hard one. At a soft limit the kernel sends SIGXCPU, which PID 1 of
-     * a namespace ignores unless it has a handler; at the hard limit it sends SIGKILL, which nothing ignores.
-     * (The host ends runs earlier.) */
-    if (set_limit(RLIMIT_AS, limits->address_space_bytes, limits->address_space_bytes) < 0 ||
-        set_limit(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds) < 0 ||
-        set_limit(RLIMIT_NOFILE, limits->open_files, add(limits->open_files, limits->open_files_reserve)) < 0 ||
-        set_limit(RLIMIT_NPROC, limits->threads, limits->threads) < 0 ||
-        set_limit(RLIMIT_FSIZE, limits->file_bytes, limits->file_bytes) < 0)
-        return -1;
+    for (size_t i = 0; i < PX_COUNT(asked); i++) {
+        uint64_t reserve = asked[i].resource == RLIMIT_NOFILE ? limits->open_files_reserve : 0;
+        if (set_limit(asked[i].resource, asked[i].value, add(asked[i].value, reserve)) < 0)
+            return -1;
+    }
     return 0;
 }
 

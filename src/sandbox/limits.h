@@ -7,12 +7,9 @@
 
 /* UINT64_MAX: leave the limit as it is. */
 struct px_limits {
-    uint64_t address_space_bytes;
-    uint64_t cpu_seconds;        /* hard limit; the host ends runs before it */
-    uint64_t open_files;         /* soft limit: greatest descriptor number + 1 */
-    uint64_t open_files_reserve; /* the hard limit is higher by this much (for imports) */
-    uint64_t threads;            /* threads of the process, including the main thread */
-    uint64_t file_bytes;         /* maximum size of one file */
+#define PX_RLIMIT(resource, member, value) uint64_t member;
+#include "base/rlimits.def"
+    uint64_t open_files_reserve; /* the hard limit of open files is higher by this much (for imports) */
 };
 int px_limits_enter(const struct px_limits *limits);
 

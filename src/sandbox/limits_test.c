@@ -19,7 +19,10 @@
 
 #define TEST_ID 54321 /* no other process uses it, so that counts of threads are exact */
 
-static const struct px_limits none = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX, UINT64_MAX};
+static const struct px_limits none = {
+#define PX_RLIMIT(resource, member, value) .member = UINT64_MAX,
+#include "base/rlimits.def"
+};
 
 static void run(int (*test)(void))
 {
@@ -43,7 +46,12 @@ static int numbers(void)
 {
     struct rlimit before, after;
     getrlimit(RLIMIT_STACK, &before);
-    struct px_limits limits = {1ull << 30, 7, 20, 30, 5, 1 << 20};
+    struct px_limits limits = {.address_space_bytes = 1ull << 30,
+                               .cpu_seconds = 7,
+                               .open_files = 20,
+                               .open_files_reserve = 30,
+                               .threads = 5,
+                               .file_bytes = 1 << 20};
     CHECK(px_limits_enter(&limits) == 0);
     CHECK(is_limited(RLIMIT_AS, 1ull << 30, 1ull << 30) && is_limited(RLIMIT_CPU, 7, 7));
     CHECK(is_limited(RLIMIT_NOFILE, 20, 50) && is_limited(RLIMIT_NPROC, 5, 5));
@@ -53,6 +61,22 @@ static int numbers(void)
     CHECK(is_limited(RLIMIT_NICE, 0, 0) && is_limited(RLIMIT_RTPRIO, 0, 0));
     getrlimit(RLIMIT_STACK, &after);
     CHECK(after.rlim_cur == before.rlim_cur && after.rlim_max == before.rlim_max);
+    return 0;
+}
+
+/* Each row of base/rlimits.def limits its own resource: the values differ. */
+static int rows_of_the_table(void)
+{
+    uint64_t next = 50;
+    struct px_limits limits = {
+#define PX_RLIMIT(resource, member, value) .member = next++,
+#include "base/rlimits.def"
+    };
+    CHECK(px_limits_enter(&limits) == 0);
+#define PX_RLIMIT(resource, member, value) CHECK(is_limited(resource, limits.member, limits.member));
+#include "base/rlimits.def"
+#define PX_RLIMIT_FIXED(resource, value) CHECK(is_limited(resource, value, value));
+#include "base/rlimits.def"
     return 0;
 }
 
@@ -148,6 +172,7 @@ static void test_limits(void **state)
 {
     (void)state;
     run(numbers);
+    run(rows_of_the_table);
     run(left_alone);
     run(below_hard_limit);
     run(memory_ends);

@@ -115,6 +115,7 @@ docs: all
 	$(BUILD)/pyexec policy --markdown > docs/configuration.md
 	$(BUILD)/pyexec policy --result-keys | tools/put-table.py docs/results.md result.def
 	$(BUILD)/pyexec policy --config-template > packaging/pyexec.conf
+	tools/client-types.py $(BUILD)/pyexec
 	$(BUILD)/seccomp_gen --markdown > docs/syscalls.md
 
 format:

@@ -17,6 +17,7 @@ struct policy_options {
     bool markdown;
     bool config_template;
     bool result_keys;
+    bool tables;
 };
 
 static const struct cli_option policy_rows[] = {
@@ -25,7 +26,37 @@ static const struct cli_option policy_rows[] = {
     {"markdown", 0, NULL, NULL, CLI_INTO(struct policy_options, markdown)},
     {"config-template", 0, NULL, NULL, CLI_INTO(struct policy_options, config_template)},
     {"result-keys", 0, NULL, NULL, CLI_INTO(struct policy_options, result_keys)},
+    {"tables", 0, NULL, NULL, CLI_INTO(struct policy_options, tables)},
 };
+
+static json_t *policy_table(const json_t *defaults)
+{
+    json_t *rows = json_array();
+    for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
+        const struct px_field_info *info = px_policy_field_info(field);
+        px_json_append(rows, json_pack("{s:s, s:s, s:b, s:O, s:s}", "key", info->name, "kind", info->kind, "null",
+                                       info->nullable, "default", json_object_get(defaults, info->name), "meaning",
+                                       info->meaning));
+    }
+    return rows;
+}
+
+/* policy.def and the members of a run's result as JSON, for tools/client-types.py. */
+static int print_tables(void)
+{
+    pyexec_error error;
+    px_auto_buffer struct px_buffer out = {0};
+    px_auto(px_policy_done) struct px_policy defaults = {0};
+    if (px_policy_init(&defaults, &error) < 0)
+        return cli_fail(&error);
+    json_t *values = px_policy_to_json(&defaults);
+    json_t *object = json_pack("{s:o, s:o}", "policy", policy_table(values), "result", px_result_table());
+    json_decref(values);
+    px_auto_free char *text = px_json_take_text(object);
+    px_buffer_printf(&out, "%s\n", text ? text : "");
+    out.failed = !text;
+    return cli_print(&out);
+}
 
 /* Keys, values and origins; values as JSON has them. */
 static int add_origins(const struct px_policy *policy, json_t *object, struct px_buffer *out)
@@ -81,6 +112,8 @@ static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct policy_options *options = target;
     px_auto_buffer struct px_buffer out = {0};
+    if (options->tables)
+        return print_tables();
     if (options->markdown)
         px_config_describe_markdown(&out);
     if (options->config_template)

@@ -122,3 +122,18 @@ void px_result_describe(struct px_buffer *out)
     px_buffer_add_string(out, "| key | type | says | meaning |\n|---|---|---|---|\n");
     describe(out, PX_OWNER_Result, "");
 }
+
+json_t *px_result_table(void)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < px_result_row_count; i++) {
+        const struct px_result_row *row = &px_result_rows[i];
+        const char *type = row->type == PX_TYPE_OBJECT ? "object"
+                           : row->type == PX_TYPE_LIST ? "array"
+                                                       : types[row->type].schema;
+        if (row->owner == PX_OWNER_Result)
+            px_json_append(rows, json_pack("{s:s, s:s, s:b, s:s}", "key", row->key, "type", type, "null",
+                                           row->null || types[row->type].null, "meaning", row->meaning));
+    }
+    return rows;
+}

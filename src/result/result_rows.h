@@ -75,6 +75,10 @@ extern const size_t px_result_row_count;
  * schemas when `prefix` is NULL. */
 json_t *px_result_schema(enum px_result_owner owner, const char *prefix);
 
+/* Returns the members of a run's result as a JSON array of {"key", "type", "null", "meaning"}; `type` is that of JSON
+ * Schema, "" for any. */
+json_t *px_result_table(void);
+
 /* Appends a Markdown table of the members of a run's result, for docs/results.md. */
 void px_result_describe(struct px_buffer *out);
 

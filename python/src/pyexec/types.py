@@ -16,20 +16,25 @@ Status = Literal["ok", "error", "timeout", "cpu_limit", "memory_limit", "killed"
 
 # What a script may import when the policy does not say (checked against the program by a test): lists of a
 # policy replace, so that one module more is allowed_imports=[*DEFAULT_ALLOWED_IMPORTS, "csv"].
+# made from policy.def: allowed imports
 DEFAULT_ALLOWED_IMPORTS = (
     "math", "statistics", "random", "re", "json", "itertools", "functools", "collections", "decimal", "fractions", "string",
     "textwrap", "heapq", "bisect", "array", "base64", "hashlib", "hmac", "uuid", "time", "datetime", "socket", "traceback",
 )
+# end of allowed imports
 
 # What it may not, where use_import_whitelist is false.
+# made from policy.def: banned imports
 DEFAULT_BANNED_IMPORTS = (
     "os", "sys", "subprocess", "pathlib", "shutil", "multiprocessing", "ctypes", "resource", "inspect", "builtins", "pickle",
 )
+# end of banned imports
 
 
 class Policy(TypedDict, total=False):
     """Limits and permissions; what is left out has its default (docs/configuration.md)."""
 
+    # made from policy.def: keys
     python_bin: str
     timeout_ms: int
     cpu_time_seconds: Optional[int]
@@ -54,6 +59,7 @@ class Policy(TypedDict, total=False):
     max_threads: int
     max_tool_calls: int
     tool_timeout_ms: Optional[int]
+    # end of keys
 
 
 class SessionConfig(TypedDict, total=False):
@@ -189,15 +195,17 @@ class Result:
     error_repr: Optional[str] = None
     error: Optional[ErrorInfo] = None
     display: Sequence[Display] = ()
-    display_dropped: int = 0
     files: Sequence[FileChange] = ()
-    files_truncated: bool = False
     denials: Sequence[Denial] = ()
-    denials_dropped: int = 0
-    tier: str = ""
     missing_layers: Sequence[str] = ()
     usage: Usage = Usage()
     session: Optional[SessionInfo] = None
+    # made from result.def: members
+    display_dropped: int = 0
+    files_truncated: bool = False
+    denials_dropped: int = 0
+    tier: str = ""
+    # end of members
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -31,12 +31,8 @@ public class PyExecutionPolicy {
     private volatile Duration timeout = Duration.ofSeconds(5);
     private volatile Integer cpuTimeSeconds = 2;
     private volatile Long addressSpaceBytes = 512L << 20;
-    private volatile Integer maxOpenFiles = 16;
     private volatile long maxStdoutBytes = DEFAULT_STDOUT_BYTES;
     private volatile long maxStderrBytes = DEFAULT_STDERR_BYTES;
-    private volatile long maxValueBytes = 65536;
-    private volatile int maxDisplays = 100;
-    private volatile long maxDisplayBytes = 8L << 20;
     private volatile boolean disableNetworking = true;
     private volatile boolean disableOpen = true;
     private volatile boolean allowReadonlyOpen;
@@ -47,10 +43,17 @@ public class PyExecutionPolicy {
     private volatile boolean printLastExpression = true;
     private volatile boolean isolateSite = true;
     private volatile List<String> preloadImports = Collections.emptyList();
-    private volatile long workspaceBytes = 64L << 20;
+
+    // made from policy.def: fields
+    private volatile Integer maxOpenFiles = 16;
+    private volatile long maxValueBytes = 65536;
+    private volatile int maxDisplays = 100;
+    private volatile long maxDisplayBytes = 8388608;
+    private volatile long workspaceBytes = 67108864;
     private volatile int maxThreads = 16;
     private volatile int maxToolCalls = 1000;
     private volatile Duration toolTimeout;
+    // end of fields
 
     /** The defaults. */
     public PyExecutionPolicy() {
@@ -104,16 +107,6 @@ public class PyExecutionPolicy {
         this.addressSpaceBytes = addressSpaceBytes;
     }
 
-    /** @return how many files the script may hold open at once; null is no limit */
-    public Integer getMaxOpenFiles() {
-        return maxOpenFiles;
-    }
-
-    /** @param maxOpenFiles how many files the script itself may hold open at once; null: no limit */
-    public void setMaxOpenFiles(Integer maxOpenFiles) {
-        this.maxOpenFiles = maxOpenFiles;
-    }
-
     /** @return how much standard output is kept */
     public long getMaxStdoutBytes() {
         return maxStdoutBytes;
@@ -138,36 +131,6 @@ public class PyExecutionPolicy {
      */
     public void setMaxStderrBytes(long maxStderrBytes) {
         this.maxStderrBytes = maxStderrBytes;
-    }
-
-    /** @return how much of a last value and of an error's message is kept */
-    public long getMaxValueBytes() {
-        return maxValueBytes;
-    }
-
-    /** @param maxValueBytes how much of a last value and of an error's message is kept */
-    public void setMaxValueBytes(long maxValueBytes) {
-        this.maxValueBytes = maxValueBytes;
-    }
-
-    /** @return how many displays of one execution are kept */
-    public int getMaxDisplays() {
-        return maxDisplays;
-    }
-
-    /** @param maxDisplays how many displays of one execution are kept; the rest is dropped and counted */
-    public void setMaxDisplays(int maxDisplays) {
-        this.maxDisplays = maxDisplays;
-    }
-
-    /** @return how many bytes the data of all displays of one execution may have */
-    public long getMaxDisplayBytes() {
-        return maxDisplayBytes;
-    }
-
-    /** @param maxDisplayBytes how many bytes the data of all displays of one execution may have */
-    public void setMaxDisplayBytes(long maxDisplayBytes) {
-        this.maxDisplayBytes = maxDisplayBytes;
     }
 
     /** @return whether there is no network for the script */
@@ -263,45 +226,87 @@ public class PyExecutionPolicy {
         this.preloadImports = Collections.unmodifiableList(new ArrayList<>(preloadImports));
     }
 
-    /** @return how much a script may write into its workspace */
+    // made from policy.def: accessors
+    /** @return Files that the script itself may hold open at once. Null: no limit */
+    public Integer getMaxOpenFiles() {
+        return maxOpenFiles;
+    }
+
+    /** @param maxOpenFiles Files that the script itself may hold open at once. Null: no limit */
+    public void setMaxOpenFiles(Integer maxOpenFiles) {
+        this.maxOpenFiles = maxOpenFiles;
+    }
+
+    /** @return Longest last_value_repr, last_value_json and error message kept */
+    public long getMaxValueBytes() {
+        return maxValueBytes;
+    }
+
+    /** @param maxValueBytes Longest last_value_repr, last_value_json and error message kept */
+    public void setMaxValueBytes(long maxValueBytes) {
+        this.maxValueBytes = maxValueBytes;
+    }
+
+    /** @return Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    public int getMaxDisplays() {
+        return maxDisplays;
+    }
+
+    /** @param maxDisplays Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    public void setMaxDisplays(int maxDisplays) {
+        this.maxDisplays = maxDisplays;
+    }
+
+    /** @return Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    public long getMaxDisplayBytes() {
+        return maxDisplayBytes;
+    }
+
+    /** @param maxDisplayBytes Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    public void setMaxDisplayBytes(long maxDisplayBytes) {
+        this.maxDisplayBytes = maxDisplayBytes;
+    }
+
+    /** @return Most bytes that the files of the workspace may take */
     public long getWorkspaceBytes() {
         return workspaceBytes;
     }
 
-    /** @param workspaceBytes how much a script may write into its workspace */
+    /** @param workspaceBytes Most bytes that the files of the workspace may take */
     public void setWorkspaceBytes(long workspaceBytes) {
         this.workspaceBytes = workspaceBytes;
     }
 
-    /** @return how many threads a script may have */
+    /** @return Maximum number of concurrent threads. The script can never start processes */
     public int getMaxThreads() {
         return maxThreads;
     }
 
-    /** @param maxThreads how many threads a script may have */
+    /** @param maxThreads Maximum number of concurrent threads. The script can never start processes */
     public void setMaxThreads(int maxThreads) {
         this.maxThreads = maxThreads;
     }
 
-    /** @return how many calls of tools one execution may make */
+    /** @return Calls of the caller's tools that one execution may make (docs/tools.md) */
     public int getMaxToolCalls() {
         return maxToolCalls;
     }
 
-    /** @param maxToolCalls how many calls of tools one execution may make */
+    /** @param maxToolCalls Calls of the caller's tools that one execution may make (docs/tools.md) */
     public void setMaxToolCalls(int maxToolCalls) {
         this.maxToolCalls = maxToolCalls;
     }
 
-    /** @return the longest wait for the answer of one tool call; null: no limit */
+    /** @return Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
     public Duration getToolTimeout() {
         return toolTimeout;
     }
 
-    /** @param toolTimeout the longest wait for the answer of one tool call; null: no limit */
+    /** @param toolTimeout Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
     public void setToolTimeout(Duration toolTimeout) {
         this.toolTimeout = toolTimeout;
     }
+    // end of accessors
 
     /**
      * A policy with the same values. Changes of one do not reach the other.
@@ -314,12 +319,8 @@ public class PyExecutionPolicy {
         copy.timeout = timeout;
         copy.cpuTimeSeconds = cpuTimeSeconds;
         copy.addressSpaceBytes = addressSpaceBytes;
-        copy.maxOpenFiles = maxOpenFiles;
         copy.maxStdoutBytes = maxStdoutBytes;
         copy.maxStderrBytes = maxStderrBytes;
-        copy.maxValueBytes = maxValueBytes;
-        copy.maxDisplays = maxDisplays;
-        copy.maxDisplayBytes = maxDisplayBytes;
         copy.disableNetworking = disableNetworking;
         copy.disableOpen = disableOpen;
         copy.allowReadonlyOpen = allowReadonlyOpen;
@@ -328,10 +329,16 @@ public class PyExecutionPolicy {
         copy.printLastExpression = printLastExpression;
         copy.isolateSite = isolateSite;
         copy.preloadImports = preloadImports;
+        // made from policy.def: copy
+        copy.maxOpenFiles = maxOpenFiles;
+        copy.maxValueBytes = maxValueBytes;
+        copy.maxDisplays = maxDisplays;
+        copy.maxDisplayBytes = maxDisplayBytes;
         copy.workspaceBytes = workspaceBytes;
         copy.maxThreads = maxThreads;
         copy.maxToolCalls = maxToolCalls;
         copy.toolTimeout = toolTimeout;
+        // end of copy
         copy.allowedImports.clear();
         copy.allowedImports.addAll(copy(allowedImports));
         copy.bannedImports.clear();
@@ -350,12 +357,8 @@ public class PyExecutionPolicy {
         map.put("timeout_ms", timeout == null ? null : timeout.toMillis());
         map.put("cpu_time_seconds", Objects.equals(cpuTimeSeconds, 0) ? (Integer) 1 : cpuTimeSeconds);
         map.put("address_space_bytes", Objects.equals(addressSpaceBytes, 0L) ? null : addressSpaceBytes);
-        map.put("max_open_files", maxOpenFiles);
         map.put("max_stdout_bytes", maxStdoutBytes < 0 ? DEFAULT_STDOUT_BYTES : maxStdoutBytes);
         map.put("max_stderr_bytes", maxStderrBytes < 0 ? DEFAULT_STDERR_BYTES : maxStderrBytes);
-        map.put("max_value_bytes", maxValueBytes);
-        map.put("max_displays", maxDisplays);
-        map.put("max_display_bytes", maxDisplayBytes);
         map.put("disable_networking", disableNetworking);
         map.put("disable_open", disableOpen);
         map.put("allow_readonly_open", allowReadonlyOpen);
@@ -366,10 +369,16 @@ public class PyExecutionPolicy {
         map.put("print_last_expression", printLastExpression);
         map.put("isolate_site", isolateSite);
         map.put("preload_imports", preloadImports);
+        // made from policy.def: map
+        map.put("max_open_files", maxOpenFiles);
+        map.put("max_value_bytes", maxValueBytes);
+        map.put("max_displays", maxDisplays);
+        map.put("max_display_bytes", maxDisplayBytes);
         map.put("workspace_bytes", workspaceBytes);
         map.put("max_threads", maxThreads);
         map.put("max_tool_calls", maxToolCalls);
         map.put("tool_timeout_ms", toolTimeout == null ? null : toolTimeout.toMillis());
+        // end of map
         return map;
     }
 

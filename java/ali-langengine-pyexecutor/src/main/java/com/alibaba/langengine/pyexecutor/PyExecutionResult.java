@@ -300,11 +300,6 @@ public class PyExecutionResult {
                 (String) denial.get("hint")));
     }
 
-    /** @return how many more were refused */
-    public long getDenialsDropped() {
-        return number(rest.get("denials_dropped")).longValue();
-    }
-
     /** @return the files that were made, changed or deleted */
     public List<FileChange> getFiles() {
         return list("files", file -> new FileChange((String) file.get("path"), number(file.get("bytes")).longValue(),
@@ -312,20 +307,10 @@ public class PyExecutionResult {
                         : Base64.getDecoder().decode((String) file.get("content_base64"))));
     }
 
-    /** @return whether files or contents were left out */
-    public boolean isFilesTruncated() {
-        return Boolean.TRUE.equals(rest.get("files_truncated"));
-    }
-
     /** @return what the script displayed, in order */
     public List<Display> getDisplays() {
         return list("display", item -> new Display(object(item.get("data")), object(item.get("metadata")),
                 Boolean.TRUE.equals(item.get("last_value"))));
-    }
-
-    /** @return how many displays the limits dropped */
-    public long getDisplayDropped() {
-        return number(rest.get("display_dropped")).longValue();
     }
 
     /**
@@ -343,11 +328,6 @@ public class PyExecutionResult {
         return (String) rest.get("last_value_json_error");
     }
 
-    /** @return what kept the execution apart: full, container or reduced; null from a program that does not say */
-    public String getTier() {
-        return (String) rest.get("tier");
-    }
-
     /** @return the isolation layers that this execution went without */
     public List<String> getMissingLayers() {
         List<String> layers = new ArrayList<>();
@@ -357,6 +337,28 @@ public class PyExecutionResult {
         }
         return Collections.unmodifiableList(layers);
     }
+
+    // made from result.def: accessors
+    /** @return Displays that the limits dropped */
+    public long getDisplayDropped() {
+        return number(rest.get("display_dropped")).longValue();
+    }
+
+    /** @return Whether files or contents were left out */
+    public boolean isFilesTruncated() {
+        return Boolean.TRUE.equals(rest.get("files_truncated"));
+    }
+
+    /** @return How many more were refused */
+    public long getDenialsDropped() {
+        return number(rest.get("denials_dropped")).longValue();
+    }
+
+    /** @return The name of what kept the run apart: full, container or reduced */
+    public String getTier() {
+        return (String) rest.get("tier");
+    }
+    // end of accessors
 
     /** @return what it used */
     public Usage getUsage() {

@@ -32,10 +32,6 @@ public class PyExecutorProperties {
     @PropertyText(value = "address-space-bytes", nullable = true)
     private Long addressSpaceBytes = 536870912L;
 
-    /** Files that the script itself may hold open at once; none: no limit. */
-    @PropertyText(value = "max-open-files", nullable = true)
-    private Integer maxOpenFiles = 16;
-
     /** Standard output that is kept; the rest is drained, counted and dropped. */
     @PropertyText("max-stdout-bytes")
     private long maxStdoutBytes = 1000000;
@@ -43,17 +39,6 @@ public class PyExecutorProperties {
     /** Standard error that is kept; the rest is drained, counted and dropped. */
     @PropertyText("max-stderr-bytes")
     private long maxStderrBytes = 256000;
-
-    /** Longest last value and error message kept. */
-    @PropertyText("max-value-bytes")
-    private long maxValueBytes = 65536;
-
-    /** Displays of one execution that are kept; the rest is counted and dropped. */
-    private int maxDisplays = 100;
-
-    /** Data of all displays of one execution together; what does not fit is counted and dropped. */
-    @PropertyText("max-display-bytes")
-    private long maxDisplayBytes = 8388608;
 
     /** Whether there is no network at all; else the host's. */
     private boolean disableNetworking = true;
@@ -87,19 +72,36 @@ public class PyExecutorProperties {
     /** Modules imported once in the warm parent. Adds nothing to the whitelist. */
     private List<String> preloadImports;
 
-    /** What the script may write. */
+    // made from policy.def: fields
+    /** Files that the script itself may hold open at once. None: no limit. */
+    @PropertyText(value = "max-open-files", nullable = true)
+    private Integer maxOpenFiles = 16;
+
+    /** Longest last_value_repr, last_value_json and error message kept. */
+    @PropertyText("max-value-bytes")
+    private long maxValueBytes = 65536;
+
+    /** Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped. */
+    private int maxDisplays = 100;
+
+    /** Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped. */
+    @PropertyText("max-display-bytes")
+    private long maxDisplayBytes = 8388608;
+
+    /** Most bytes that the files of the workspace may take. */
     @PropertyText("workspace-bytes")
     private long workspaceBytes = 67108864;
 
-    /** Threads that the script may run at once. */
+    /** Maximum number of concurrent threads. The script can never start processes. */
     private int maxThreads = 16;
 
-    /** How many calls of tools one execution may make. */
+    /** Calls of the caller's tools that one execution may make (docs/tools.md). */
     private int maxToolCalls = 1000;
 
-    /** Longest wait for the answer of one tool call; none: no limit. */
+    /** Longest wait for the answer of one tool call. The script gets an error then. None: no limit. */
     @PropertyText(value = "tool-timeout", nullable = true)
     private Duration toolTimeout;
+    // end of fields
 
     /** Whether sessions may be made at all. */
     private boolean sessionEnabled = true;
@@ -181,12 +183,8 @@ public class PyExecutorProperties {
         policy.setTimeout(timeout);
         policy.setCpuTimeSeconds(cpuTimeSeconds);
         policy.setAddressSpaceBytes(addressSpaceBytes);
-        policy.setMaxOpenFiles(maxOpenFiles);
         policy.setMaxStdoutBytes(maxStdoutBytes);
         policy.setMaxStderrBytes(maxStderrBytes);
-        policy.setMaxValueBytes(maxValueBytes);
-        policy.setMaxDisplays(maxDisplays);
-        policy.setMaxDisplayBytes(maxDisplayBytes);
         policy.setDisableNetworking(disableNetworking);
         policy.setDisableOpen(disableOpen);
         policy.setAllowReadonlyOpen(allowReadonlyOpen);
@@ -199,10 +197,16 @@ public class PyExecutorProperties {
         if (preloadImports != null) {
             policy.setPreloadImports(preloadImports);
         }
+        // made from policy.def: policy
+        policy.setMaxOpenFiles(maxOpenFiles);
+        policy.setMaxValueBytes(maxValueBytes);
+        policy.setMaxDisplays(maxDisplays);
+        policy.setMaxDisplayBytes(maxDisplayBytes);
         policy.setWorkspaceBytes(workspaceBytes);
         policy.setMaxThreads(maxThreads);
         policy.setMaxToolCalls(maxToolCalls);
         policy.setToolTimeout(toolTimeout);
+        // end of policy
         return policy;
     }
 
@@ -277,16 +281,6 @@ public class PyExecutorProperties {
         this.addressSpaceBytes = PropertyTextConverter.value(addressSpaceBytes);
     }
 
-    /** @return files that the script itself may hold open at once; null: no limit */
-    public Integer getMaxOpenFiles() {
-        return maxOpenFiles;
-    }
-
-    /** @param maxOpenFiles files that the script itself may hold open at once; null: no limit */
-    public void setMaxOpenFiles(Integer maxOpenFiles) {
-        this.maxOpenFiles = PropertyTextConverter.value(maxOpenFiles);
-    }
-
     /** @return standard output that is kept; the rest is drained, counted and dropped */
     public long getMaxStdoutBytes() {
         return maxStdoutBytes;
@@ -305,36 +299,6 @@ public class PyExecutorProperties {
     /** @param maxStderrBytes standard error that is kept; the rest is drained, counted and dropped */
     public void setMaxStderrBytes(long maxStderrBytes) {
         this.maxStderrBytes = maxStderrBytes;
-    }
-
-    /** @return longest last value and error message kept */
-    public long getMaxValueBytes() {
-        return maxValueBytes;
-    }
-
-    /** @param maxValueBytes longest last value and error message kept */
-    public void setMaxValueBytes(long maxValueBytes) {
-        this.maxValueBytes = maxValueBytes;
-    }
-
-    /** @return displays of one execution that are kept */
-    public int getMaxDisplays() {
-        return maxDisplays;
-    }
-
-    /** @param maxDisplays displays of one execution that are kept */
-    public void setMaxDisplays(int maxDisplays) {
-        this.maxDisplays = maxDisplays;
-    }
-
-    /** @return data of all displays of one execution together */
-    public long getMaxDisplayBytes() {
-        return maxDisplayBytes;
-    }
-
-    /** @param maxDisplayBytes data of all displays of one execution together */
-    public void setMaxDisplayBytes(long maxDisplayBytes) {
-        this.maxDisplayBytes = maxDisplayBytes;
     }
 
     /** @return whether there is no network at all; else the host's */
@@ -439,45 +403,87 @@ public class PyExecutorProperties {
         this.preloadImports = preloadImports;
     }
 
-    /** @return what the script may write */
+    // made from policy.def: accessors
+    /** @return Files that the script itself may hold open at once. Null: no limit */
+    public Integer getMaxOpenFiles() {
+        return maxOpenFiles;
+    }
+
+    /** @param maxOpenFiles Files that the script itself may hold open at once. Null: no limit */
+    public void setMaxOpenFiles(Integer maxOpenFiles) {
+        this.maxOpenFiles = PropertyTextConverter.value(maxOpenFiles);
+    }
+
+    /** @return Longest last_value_repr, last_value_json and error message kept */
+    public long getMaxValueBytes() {
+        return maxValueBytes;
+    }
+
+    /** @param maxValueBytes Longest last_value_repr, last_value_json and error message kept */
+    public void setMaxValueBytes(long maxValueBytes) {
+        this.maxValueBytes = maxValueBytes;
+    }
+
+    /** @return Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    public int getMaxDisplays() {
+        return maxDisplays;
+    }
+
+    /** @param maxDisplays Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    public void setMaxDisplays(int maxDisplays) {
+        this.maxDisplays = maxDisplays;
+    }
+
+    /** @return Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    public long getMaxDisplayBytes() {
+        return maxDisplayBytes;
+    }
+
+    /** @param maxDisplayBytes Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    public void setMaxDisplayBytes(long maxDisplayBytes) {
+        this.maxDisplayBytes = maxDisplayBytes;
+    }
+
+    /** @return Most bytes that the files of the workspace may take */
     public long getWorkspaceBytes() {
         return workspaceBytes;
     }
 
-    /** @param workspaceBytes what the script may write */
+    /** @param workspaceBytes Most bytes that the files of the workspace may take */
     public void setWorkspaceBytes(long workspaceBytes) {
         this.workspaceBytes = workspaceBytes;
     }
 
-    /** @return threads that the script may run at once */
+    /** @return Maximum number of concurrent threads. The script can never start processes */
     public int getMaxThreads() {
         return maxThreads;
     }
 
-    /** @param maxThreads threads that the script may run at once */
+    /** @param maxThreads Maximum number of concurrent threads. The script can never start processes */
     public void setMaxThreads(int maxThreads) {
         this.maxThreads = maxThreads;
     }
 
-    /** @return how many calls of tools one execution may make */
+    /** @return Calls of the caller's tools that one execution may make (docs/tools.md) */
     public int getMaxToolCalls() {
         return maxToolCalls;
     }
 
-    /** @param maxToolCalls how many calls of tools one execution may make */
+    /** @param maxToolCalls Calls of the caller's tools that one execution may make (docs/tools.md) */
     public void setMaxToolCalls(int maxToolCalls) {
         this.maxToolCalls = maxToolCalls;
     }
 
-    /** @return longest wait for the answer of one tool call; null: no limit */
+    /** @return Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
     public Duration getToolTimeout() {
         return toolTimeout;
     }
 
-    /** @param toolTimeout longest wait for the answer of one tool call; null: no limit */
+    /** @param toolTimeout Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
     public void setToolTimeout(Duration toolTimeout) {
         this.toolTimeout = PropertyTextConverter.value(toolTimeout);
     }
+    // end of accessors
 
     /** @return whether sessions may be made at all */
     public boolean isSessionEnabled() {

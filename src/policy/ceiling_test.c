@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -118,6 +119,31 @@ static void test_asked(void **state)
     }
 }
 
+/* Each number of the table is a limit that a ceiling keeps: its least value is within, one more is beyond. */
+static void test_each_number_is_kept(void **state)
+{
+    size_t numbers = 0;
+    (void)state;
+    for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
+        const struct px_field_info *info = px_policy_field_info(field);
+        if (!info->maximum)
+            continue;
+        px_auto(px_policy_done) struct px_policy good = {0};
+        px_auto(px_policy_done) struct px_policy bad = {0};
+        char ceiling[128], beyond[128], message[128];
+        pyexec_error error = {0};
+        snprintf(ceiling, sizeof ceiling, "{\"%s\":%lld}", info->name, (long long)info->minimum);
+        snprintf(beyond, sizeof beyond, "{\"%s\":%lld}", info->name, (long long)info->minimum + 1);
+        snprintf(message, sizeof message, "%s: %lld is beyond", info->name, (long long)info->minimum + 1);
+        assert_int_equal(limit("{}", ceiling, ceiling, false, &good, &error), 0);
+        assert_int_equal(limit("{}", ceiling, beyond, false, &bad, &error), -1);
+        assert_int_equal(error.code, PYEXEC_INVALID_POLICY);
+        assert_int_equal(strncmp(error.message, message, strlen(message)), 0);
+        numbers++;
+    }
+    assert_true(numbers >= 13);
+}
+
 /* The executor's own policy may be above a caller's ceiling. The caller did not ask for these values, so they are
  * lowered and not refused. */
 static void test_lowered(void **state)
@@ -185,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asked),
+        cmocka_unit_test(test_each_number_is_kept),
         cmocka_unit_test(test_lowered),
         cmocka_unit_test(test_later_calls),
     };

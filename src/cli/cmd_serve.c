@@ -134,6 +134,8 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
         .max_concurrent = settings->host.max_concurrent,
         .max_asleep = settings->host.max_asleep,
         .queue_length = settings->host.queue_length,
+        .execution_ttl_ms = settings->host.execution_ttl_ms,
+        .max_executions = settings->host.max_executions,
         .max_sessions = session->max_count,
     };
     return run(&options, error);

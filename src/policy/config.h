@@ -21,6 +21,8 @@ struct px_host {
     char *cgroup;                    /* "auto", "off" or a path */
     int64_t queue_length;            /* 256 */
     int64_t max_wait_ms;             /* 24h */
+    int64_t execution_ttl_ms;        /* 1h */
+    int64_t max_executions;          /* 1000 */
     int64_t max_concurrent;          /* 0 in the struct: 2 x CPUs */
     int64_t max_asleep;              /* 256 */
 };

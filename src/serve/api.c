@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/json_text.h"
+#include "serve/detached.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
 #include "serve/mcp_http.h"
@@ -29,7 +30,7 @@ static void log_code(struct px_http_request *request, const json_t *body)
 }
 
 static int take_body(struct px_http_request *request, pyexec_request *run, struct px_execution **ret_execution,
-                     pyexec_error *error)
+                     bool *ret_detach, pyexec_error *error)
 {
     json_error_t problem;
     const char *body = px_buffer_string(&request->body);
@@ -39,12 +40,12 @@ static int take_body(struct px_http_request *request, pyexec_request *run, struc
     if (!json_is_object(object)) /* the library says what is wrong with it */
         return pyexec_request_set_json(run, body, length, error);
     log_code(request, object);
-    if (px_execution_take(request, object, run, ret_execution, error) < 0)
+    if (px_execution_take(request, object, run, ret_execution, ret_detach, error) < 0)
         return -1;
     return pyexec_request_set_object(run, object, error);
 }
 
-static pyexec_request *make_run(struct px_http_request *request, struct px_execution **ret_execution,
+static pyexec_request *make_run(struct px_http_request *request, struct px_execution **ret_execution, bool *ret_detach,
                                 pyexec_error *error)
 {
     pyexec_request *run = pyexec_request_new();
@@ -52,7 +53,7 @@ static pyexec_request *make_run(struct px_http_request *request, struct px_execu
         px_error_exhausted(error, errno, "can't make the request");
         return NULL;
     }
-    if (take_body(request, run, ret_execution, error) < 0) {
+    if (take_body(request, run, ret_execution, ret_detach, error) < 0) {
         pyexec_request_free(run);
         return NULL;
     }
@@ -80,15 +81,20 @@ static void answer_run(struct px_http_request *request, pyexec_result *result, c
     px_sse_end(request, "error", problem ? problem : "{}");
 }
 
-static void execute(struct px_http_request *request)
+static void run_now(struct px_http_request *request)
 {
     pyexec_error error;
     pyexec_result *result = NULL;
     struct px_execution *execution = NULL;
-    pyexec_request *run = make_run(request, &execution, &error);
+    bool detach = false;
+    pyexec_request *run = make_run(request, &execution, &detach, &error);
     if (!run) {
         px_respond_error(request, &error);
         px_execution_free(execution);
+        return;
+    }
+    if (detach) {
+        px_detached_start(request, execution, run);
         return;
     }
     if (px_sse_wanted(request) && px_sse_begin(request) == 0) {
@@ -101,6 +107,28 @@ static void execute(struct px_http_request *request)
     pyexec_result_free(result);
     pyexec_request_free(run);
     px_execution_free(execution);
+}
+
+/* Without a turn, only to look whether it shall be detached. */
+static void execute(struct px_http_request *request)
+{
+    pyexec_error error;
+    px_auto_json json_t *body = NULL;
+    if (request->before_runs) {
+        json_error_t problem;
+        if (px_http_request_weigh(request, &error) < 0) {
+            px_respond_error(request, &error);
+            return;
+        }
+        body = px_json_read(px_buffer_string(&request->body), request->body.length,
+                            JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+        if (!json_is_true(json_object_get(body, "detach"))) {
+            if (px_http_request_move(request, run_now, &error) < 0)
+                px_respond_error(request, &error);
+            return;
+        }
+    }
+    run_now(request);
 }
 
 /* ---- Sessions ---- */
@@ -300,6 +328,12 @@ const struct px_route px_routes[] = {
     {"DELETE", "/v1/sessions/{id}/files/{path}", "file_delete", "Remove a file.", .serve = px_file_routes_delete},
     {"POST", "/v1/calls/{call_id}", "call_answer", "Answer a tool call of a script.", PX_BODY_JSON, .late = true,
      .no_session = true, .serve = px_call_route_answer},
+    {"GET", "/v1/executions", "execution_list", "The caller's detached executions, with calls that wait.", .late = true,
+     .serve = px_detached_route_list},
+    {"GET", "/v1/executions/{id}", "execution_get", "What became of a detached execution, or its events.", .late = true,
+     .no_session = true, .serve = px_detached_route_show},
+    {"DELETE", "/v1/executions/{id}", "execution_cancel", "Cancel a detached execution.", .late = true,
+     .no_session = true, .serve = px_detached_route_cancel},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
      .serve = px_mcp_http_answer},
     {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true, .serve = healthz},

@@ -185,6 +185,45 @@ void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle)
     px_buffer_add(out, arguments, length);
 }
 
+bool px_calls_any(struct px_calls *calls, const struct px_execution *execution)
+{
+    pthread_mutex_lock(&calls->lock);
+    bool found = false;
+    for (struct px_client_call *call = execution->calls; call && !found; call = call->next)
+        found = pyexec_tool_call_waits(call->handle);
+    pthread_mutex_unlock(&calls->lock);
+    return found;
+}
+
+static void write_call(struct px_buffer *out, const struct px_client_call *call, bool whole)
+{
+    struct tm parts;
+    char since[32] = "";
+    if (gmtime_r(&call->since, &parts))
+        strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    px_buffer_add_byte(out, '{');
+    if (whole)
+        px_call_write(out, call->handle);
+    else
+        px_buffer_printf(out, "\"call_id\":\"%s\",\"name\":\"%s\",\"arguments\":null",
+                         pyexec_tool_call_id(call->handle), pyexec_tool_call_name(call->handle));
+    px_buffer_printf(out, ",\"since\":\"%s\"}", since);
+}
+
+void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole)
+{
+    bool first = true;
+    pthread_mutex_lock(&calls->lock);
+    for (struct px_client_call *call = execution->calls; call; call = call->next) {
+        if (!pyexec_tool_call_waits(call->handle))
+            continue;
+        px_buffer_add_string(out, first ? "" : ",");
+        write_call(out, call, whole);
+        first = false;
+    }
+    pthread_mutex_unlock(&calls->lock);
+}
+
 void px_calls_count(struct px_calls *calls, struct px_call_counts *ret)
 {
     *ret = (struct px_call_counts){0};

@@ -59,6 +59,10 @@ void px_calls_drop(struct px_calls *calls, struct px_execution *execution);
 /* Appends the members of a call that a client sees, without braces: its id, name and arguments. */
 void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle);
 
+/* Whether any call of the execution waits; and all of them as objects of a list. `whole`: with their arguments. */
+bool px_calls_any(struct px_calls *calls, const struct px_execution *execution);
+void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole);
+
 /* For the metrics. */
 struct px_call_counts {
     uint64_t answers[PX_CALL_ANSWERS];

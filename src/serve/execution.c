@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "serve/calls.h"
+#include "serve/detached.h"
 #include "serve/server.h"
 #include "serve/sse.h"
 
@@ -17,7 +18,15 @@
 
 static bool is_unread(const struct px_execution *execution)
 {
-    return execution->client->kept_bytes >= UNREAD_MAX;
+    return execution->client && execution->client->kept_bytes >= UNREAD_MAX;
+}
+
+static void send_event(struct px_execution *execution, const char *name, const char *json)
+{
+    if (execution->detached)
+        px_detached_emit(execution->detached, name, json, false);
+    else
+        px_sse_send(execution->client, name, json);
 }
 
 /* pyexec_tool_fn. It can be found before the client is told: its answer may come at once. */
@@ -37,7 +46,7 @@ static void on_call(void *closure, pyexec_tool_call *handle)
         px_call_write(&event, handle);
         px_buffer_add_byte(&event, '}');
         if (px_calls_add(execution->server->calls, execution, handle))
-            px_sse_send(execution->client, "tool_call", px_buffer_string(&event));
+            send_event(execution, "tool_call", px_buffer_string(&event));
     }
     pthread_mutex_unlock(&execution->emit);
 }
@@ -48,22 +57,43 @@ static int check_events(const struct px_http_request *request, pyexec_error *err
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST,
                  "tools: their calls are sent as events, which this client does not take");
-    return px_error_hint(error, "Send \"Accept: text/event-stream\", and answer each event tool_call with "
-                                "POST /v1/calls/CALL_ID.");
+    return px_error_hint(error,
+                         "Send \"Accept: text/event-stream\" or \"detach\": true, and answer each event tool_call with "
+                         "POST /v1/calls/CALL_ID.");
 }
 
 /* ---- Life ---- */
 
-int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
-                      pyexec_error *error)
+bool px_execution_may_detach(const struct px_http_request *request)
 {
+    static const char key[] = "\"detach\"";
+    const struct px_buffer *body = &request->body;
+    return body->length && memmem(body->data, body->length, key, sizeof key - 1);
+}
+
+static int take_detach(json_t *body, bool *ret, pyexec_error *error)
+{
+    const json_t *detach = json_object_get(body, "detach");
+    *ret = json_is_true(detach);
+    if (detach && !json_is_boolean(detach)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "detach: not true or false");
+        return px_error_hint(error, "With true the execution goes on without its client: GET /v1/executions/ID.");
+    }
+    json_object_del(body, "detach");
+    return 0;
+}
+
+int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
+                      bool *ret_detach, pyexec_error *error)
+{
+    if (take_detach(body, ret_detach, error) < 0)
+        return -1;
     px_auto_json json_t *tools = json_incref(json_object_get(body, "tools"));
-    if (!tools)
-        return 0;
     json_object_del(body, "tools");
-    if (json_is_array(tools) && !json_array_size(tools))
+    bool none = !tools || (json_is_array(tools) && !json_array_size(tools));
+    if (none && !*ret_detach)
         return 0;
-    if (check_events(request, error) < 0)
+    if (!none && !*ret_detach && check_events(request, error) < 0)
         return -1;
     struct px_execution *execution = calloc(1, sizeof *execution);
     if (!execution)
@@ -73,7 +103,7 @@ int px_execution_take(struct px_http_request *request, json_t *body, pyexec_requ
     execution->client = request;
     pthread_mutex_init(&execution->emit, NULL);
     *ret = execution;
-    return pyexec_request_add_tools_object(run, tools, on_call, execution, error);
+    return none ? 0 : pyexec_request_add_tools_object(run, tools, on_call, execution, error);
 }
 
 void px_execution_end(struct px_execution *execution)

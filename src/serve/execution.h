@@ -14,6 +14,7 @@
 #include "pyexec.h"
 
 struct px_client_call;
+struct px_detached;
 struct px_http_request;
 struct px_principal;
 struct px_server;
@@ -21,16 +22,21 @@ struct px_server;
 struct px_execution {
     struct px_server *server;
     struct px_principal *principal;
-    struct px_http_request *client; /* that gets the events */
+    struct px_http_request *client; /* that gets the events; NULL: it is detached */
+    struct px_detached *detached;   /* or NULL */
     pthread_mutex_t emit;
     bool ended;                   /* no call and no event any more */
     struct px_client_call *calls; /* with the lock of the server's calls */
 };
 
-/* Takes `tools` out of the body of an execute request. With tools: makes the execution, and offers them to `run`. Else
- * *ret stays NULL. -1: invalid_request, or out of memory. */
+/* Takes `tools` and `detach` out of the body of an execute request. With one of them: makes the execution, and offers the
+ * tools to `run`. Else *ret stays NULL. *ret_detach: it shall go on without its client. -1: invalid_request, or out of
+ * memory. */
 int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
-                      pyexec_error *error);
+                      bool *ret_detach, pyexec_error *error);
+
+/* Whether the body of the request may ask for that: then it is looked at before it waits for a turn. */
+bool px_execution_may_detach(const struct px_http_request *request);
 
 /* The run has ended: nothing more is called or sent for it. NULL is none. */
 void px_execution_end(struct px_execution *execution);

@@ -14,6 +14,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/retry.h"
+#include "serve/execution.h"
 #include "serve/file_routes.h"
 #include "serve/mcp_http.h"
 #include "serve/route.h"
@@ -419,7 +420,8 @@ static void dispatch(struct px_http_request *request)
     request->suspended = true;
     pthread_mutex_unlock(&request->lock);
     px_watch_request(server->watcher, request);
-    bool runs = request->route->runs;
+    request->before_runs = request->route->runs && !request->route->dialects && px_execution_may_detach(request);
+    bool runs = request->route->runs && !request->before_runs;
     struct px_schedule *others = request->route->late ? server->late : server->chores;
     if (submit(request, runs ? server->runs : others, runs ? request->session : NULL, serve_job, &error) < 0)
         px_respond_error(request, &error);
@@ -434,7 +436,7 @@ static enum MHD_Result send_answer(struct px_http_request *request)
         return MHD_NO;
     if (request->status == MHD_HTTP_METHOD_NOT_ALLOWED)
         MHD_add_response_header(response, "Allow", px_route_allow(request));
-    if (!request->stream)
+    if (!request->stream && !request->streams)
         px_watch_deadline(request->server->watcher, request->connection,
                           px_http_patience(request->server, request->answer_bytes));
     /* A body that was not read stands in the way of the next request. */

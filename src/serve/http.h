@@ -98,6 +98,8 @@ struct px_http_request {
     pyexec_request *running; /* what to cancel then */
     struct px_sse *stream;   /* server-sent events, or NULL */
     struct px_watch *watch;
+    bool streams;               /* its answer has no end to wait for, as with `stream` */
+    bool before_runs;           /* served before it is known whether it must wait for a turn */
     struct px_mcp_request *mcp; /* of POST /mcp (mcp.c), or NULL */
     json_t *json;               /* of a dialect: the body, or NULL */
 

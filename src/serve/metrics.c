@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "serve/calls.h"
+#include "serve/detached.h"
 #include "serve/server.h"
 
 static const double bounds[] = {
@@ -151,6 +152,15 @@ static void add_calls(struct px_server *server, struct px_buffer *out)
     add_histogram(out, "pyexec_tool_call_duration_seconds", "", "", px_calls_waits(server->calls));
 }
 
+static void add_detached(struct px_server *server, struct px_buffer *out)
+{
+    size_t counts[PX_DETACHED_STATES];
+    px_detached_count(server->detached, counts);
+    head(out, "pyexec_detached_executions", "gauge", "Detached executions that are kept, by state.");
+    for (size_t i = 0; i < PX_DETACHED_STATES; i++)
+        px_buffer_printf(out, "pyexec_detached_executions{state=\"%s\"} %zu\n", px_detached_state_names[i], counts[i]);
+}
+
 void px_metrics_write(struct px_server *server, struct px_buffer *out)
 {
     struct px_metrics *metrics = &server->metrics;
@@ -187,6 +197,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_http_received_bytes_total", "counter", "Bytes of request bodies.", metrics->received_bytes);
     add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.", metrics->sent_bytes);
     add_calls(server, out);
+    add_detached(server, out);
     add_routes(server, out);
     add_stats(server, out);
 }

@@ -19,7 +19,7 @@ struct px_buffer;
     BOUND(0.01) \
     BOUND(0.025) \
     BOUND(0.05) BOUND(0.1) BOUND(0.25) BOUND(0.5) BOUND(1) BOUND(2.5) BOUND(5) BOUND(10) BOUND(30) BOUND(60)
-#define PX_METRIC_ROUTES 48
+#define PX_METRIC_ROUTES 64
 #define PX_METRIC_BUCKET_COUNT 17
 
 struct px_histogram {

@@ -109,7 +109,20 @@ static const char *const request_members[] = {
 #define PX_REQUEST(key, take, type, callers, meaning) PX_REQUEST_##callers(#key ":" type " " meaning)
 #include "policy/request.def"
 #undef PX_REQUEST
-    "tools:[#Tool Functions of the client's that the script calls; the answer must be events."};
+    "tools:[#Tool Functions of the client's that the script calls; the answer must be events, or detach true.",
+    "detach:boolean Answers at once with an execution_id, and goes on without its client."};
+static const char *const detached_members[] = {"execution_id:string", "session_id:string?"};
+static const char *const execution_members[] = {"execution_id:string",
+                                                "session_id:string?",
+                                                "state:string waiting, running or ended.",
+                                                "created_at:string",
+                                                "started_at:string?",
+                                                "ended_at:string?",
+                                                "calls:[#WaitingCall Tool calls that wait for an answer.",
+                                                "result:#Result? Once it has ended.",
+                                                "error:#Problem? Why there is no result."};
+static const char *const executions_members[] = {"executions:[#Execution"};
+static const char *const waiting_call_members[] = {"call_id:string", "name:string", "arguments:any", "since:string"};
 static const char *const tool_members[] = {"name:string A Python identifier.", "description:string",
                                            "parameters:object The JSON Schema of an object.",
                                            "returns:object A JSON Schema.", "approval:boolean False."};
@@ -181,6 +194,10 @@ static json_t *make_schemas(const struct px_policy *policy)
 #define ADD(name, members, closed, required) add_object(schemas, name, members, PX_COUNT(members), closed, required)
     ADD("ExecuteRequest", request_members, true, "code");
     ADD("Tool", tool_members, true, "name");
+    ADD("Detached", detached_members, false, "execution_id");
+    ADD("Execution", execution_members, false, "execution_id");
+    ADD("Executions", executions_members, false, "executions");
+    ADD("WaitingCall", waiting_call_members, false, "call_id");
     ADD("CallAnswer", call_answer_members, true, NULL);
     ADD("CallError", call_error_members, true, "message");
     ADD("SessionRequest", session_request_members, true, NULL);
@@ -231,6 +248,15 @@ static void add_success(json_t *responses, const struct px_route *route)
         text = "The result, whatever became of the script.";
         body = content("application/json", schema_of("Result"));
         px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+        px_json_set(responses, "202",
+                    response("It goes on detached.", content("application/json", schema_of("Detached"))));
+    } else if (strcmp(name, "execution_list") == 0) {
+        text = "The executions, without results.";
+        body = content("application/json", schema_of("Executions"));
+    } else if (strcmp(name, "execution_get") == 0) {
+        text = "What became of it.";
+        body = content("application/json", schema_of("Execution"));
+        px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
     } else if (strcmp(name, "session_create") == 0 || strcmp(name, "session_get") == 0) {
         status = strcmp(name, "session_get") == 0 ? "200" : "201";
         text = "The session.";
@@ -279,6 +305,12 @@ static json_t *parameters(const struct px_route *route)
             px_json_set(schema, "pattern", json_string(ID_PATTERN));
         px_json_append(
             list, json_pack("{s:s, s:s, s:b, s:o}", "name", names[i], "in", "path", "required", 1, "schema", schema));
+    }
+    if (strcmp(route->name, "execution_get") == 0) {
+        px_json_append(list, json_pack("{s:s, s:s, s:{s:s, s:i, s:i}}", "name", "wait_ms", "in", "query", "schema",
+                                       "type", "integer", "minimum", 0, "maximum", 300000));
+        px_json_append(list, json_pack("{s:s, s:s, s:{s:s, s:s}}", "name", "Last-Event-ID", "in", "header", "schema",
+                                       "type", "string", "pattern", "^[0-9]{1,18}$"));
     }
     return list;
 }

@@ -136,7 +136,7 @@ void px_respond_preflight(struct px_http_request *request)
     if (response) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
         MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                                "Authorization, Content-Type, Accept, Range, X-Request-Id, traceparent, "
+                                "Authorization, Content-Type, Accept, Last-Event-ID, Range, X-Request-Id, traceparent, "
                                 "MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id");
         MHD_add_response_header(response, "Access-Control-Max-Age", "600");
     }

@@ -21,6 +21,7 @@
 #include "base/retry.h"
 #include "mcp/mcp.h"
 #include "serve/calls.h"
+#include "serve/detached.h"
 #include "serve/listen.h"
 #include "serve/openapi.h"
 
@@ -123,6 +124,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->calls = px_calls_new();
     if (!server->openapi || !server->calls)
         return px_error_oom(error);
+    if (px_detached_open(server, &server->detached, error) < 0)
+        return -1;
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
         (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0) ||
         px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 || open_schedules(server, error) < 0)
@@ -155,6 +158,7 @@ static void close_server(struct px_server *server)
     px_schedule_free(server->runs);
     px_schedule_free(server->chores);
     px_schedule_free(server->late);
+    px_detached_close(server->detached);
     px_calls_free(server->calls);
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
@@ -251,6 +255,7 @@ static void drain(struct px_server *server, int signals)
         hurry = told_to_hurry(signals, 20);
     px_state_freeze(server->state);
     px_watch_cancel_all(server->watcher);
+    px_detached_cancel_all(server->detached);
 }
 
 int px_serve_run(const struct px_serve_options *options, pyexec_error *error)

@@ -21,7 +21,8 @@ struct px_server {
     struct px_principals principals;
     struct px_schedule *runs, *chores; /* code; files, lists and the like */
     struct px_schedule *late;          /* what runs may need to end, also while the server drains */
-    struct px_calls *calls;            /* of scripts, that wait for an answer */
+    struct px_detached_table *detached;
+    struct px_calls *calls; /* of scripts, that wait for an answer */
     struct px_watcher *watcher;
     struct px_state *state; /* NULL: nothing is kept for a restart */
     struct px_mcp *mcp;

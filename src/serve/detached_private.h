@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of detached executions share. */
+#ifndef PX_SERVE_DETACHED_PRIVATE_H
+#define PX_SERVE_DETACHED_PRIVATE_H
+
+#include "serve/detached.h"
+#include "serve/server.h"
+
+/* Who waits for an execution: a stream of its events, or one answer. */
+struct px_detached_waiter {
+    struct px_detached_waiter *next;
+    struct px_detached *detached;
+    struct px_http_request *request;
+    int64_t deadline_ns; /* of an answer; 0: a stream */
+    /* Of a stream, with the request's lock. */
+    uint64_t after;
+    struct px_buffer waiting;
+    int64_t sent_ns;
+};
+
+struct px_detached_table {
+    struct px_server *server;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t keeper;
+    bool stopping;
+    char node[80];
+    struct px_detached *list; /* the newest first */
+    struct px_detached_waiter *waiters;
+};
+
+/* With the table's lock held: the streams of this execution (NULL: of all) read on. */
+void px_detached_wake(struct px_detached_table *table, const struct px_detached *detached);
+
+/* Answers those who have waited long enough, or for what has come. */
+void px_detached_answer_waiters(struct px_detached_table *table);
+
+/* A comment to each stream that has been silent for long. */
+void px_detached_keep_alive(struct px_detached_table *table);
+
+void px_detached_drop(struct px_detached *gone);
+
+#endif

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detached executions: they go on without their client, who comes back for events, calls and the result."""
+import contextlib
+import json
+import socket
+
+import pytest
+
+from serving import serving, token_line, wait_for
+from test_serve_tools import ANY, LOOKUP, refused
+
+TOKENS = [token_line("alice", "a"), token_line("bob", "b")]
+
+
+@pytest.fixture(scope="module")
+def server(pyexec):
+    with serving(pyexec, "--timeout", "60s", "--cpu-time-seconds", "60", "--allow-import", "time,sys", tokens=TOKENS) as running:
+        yield running
+
+
+def start(server, code, session=None, token="a", **more):
+    path = "/v1/sessions/%s/execute" % session if session else "/v1/execute"
+    answer = server.ask("POST", path, {"code": code, "detach": True, **more}, token=token)
+    assert answer.status == 202, answer.body
+    found = answer.json()
+    assert set(found) == {"execution_id", "session_id"} and found["session_id"] == session
+    return found["execution_id"]
+
+
+def show(server, execution, query="", token="a", **headers):
+    return server.ask("GET", "/v1/executions/" + execution + query, None, headers, token=token)
+
+
+def ended(server, execution):
+    return wait_for(lambda: (found := show(server, execution, "?wait_ms=5000").json())["state"] == "ended" and found, "it does not end", 60)
+
+
+def replay(server, execution, after=None, stop=None):
+    """Its events from a stream of their own as (id, name, data); `stop`: the client goes away after so many."""
+    headers = {"Accept": "text/event-stream", "Authorization": "Bearer a"}
+    if after is not None:
+        headers["Last-Event-ID"] = str(after)
+    found, number, name = [], None, None
+    with contextlib.closing(server.connection()) as connection:
+        connection.request("GET", "/v1/executions/" + execution, None, headers)
+        response = connection.getresponse()
+        assert response.status == 200
+        while (stop is None or len(found) < stop) and (line := response.readline()):
+            key, _, text = line.decode().rstrip("\n").partition(": ")
+            if key == "id":
+                number = int(text)
+            elif key == "event":
+                name = text
+            elif key == "data":
+                found.append((number, name, json.loads(text)))
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+    return found
+
+
+def answer(server, call, body, token="a"):
+    return server.ask("POST", "/v1/calls/" + call["call_id"], body, token=token)
+
+
+def waiting(server, execution):
+    return wait_for(lambda: show(server, execution, "?wait_ms=5000").json()["calls"], "no call waits", 60)
+
+
+def test_it_is_answered_at_once_and_goes_on(server):
+    execution = start(server, "print('hello')\n6 * 7")
+    found = ended(server, execution)
+    assert found["result"]["last_value_repr"] == "42" and found["error"] is None and found["calls"] == []
+    assert found["created_at"] <= found["started_at"] <= found["ended_at"]
+    assert [name for _, name, _ in replay(server, execution)] == ["stdout", "result"]
+
+
+def test_in_a_session(server):
+    assert ended(server, start(server, "x = 20", session="s"))["result"]["session"]["id"] == "s"
+    assert ended(server, start(server, "x + 1", session="s"))["result"]["last_value_repr"] == "21"
+
+
+def test_a_script_that_fails_is_a_result_and_a_refused_one_an_error(server):
+    assert ended(server, start(server, "1/0"))["result"]["status"] == "error"
+    found = ended(server, start(server, "1", policy={"max_threads": 1000000}))
+    assert found["result"] is None and found["error"]["code"] == "invalid_policy"
+    refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": 5}, token="a"), 400, "invalid_request")
+    refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": True, "unknown": 1}, token="a"), 400, "invalid_request")
+    assert server.result("'\"detach\"'", token="a")["status"] == "ok"
+    assert server.result("1", token="a", detach=False)["status"] == "ok"
+
+
+def test_tool_calls_wait_while_nobody_is_there(server):
+    execution = start(server, "a = lookup('x')\nprint(a)\nlookup('y')", tools=[LOOKUP])
+    call, = waiting(server, execution)
+    assert (call["name"], call["arguments"]) == ("lookup", {"city": "x", "days": 1})
+    listed, = [one for one in server.ask("GET", "/v1/executions", token="a").json()["executions"] if one["execution_id"] == execution]
+    assert listed["calls"] == [call] and listed["state"] == "running"
+    refused(answer(server, call, {"result": 1}, token="b"), 404, "call_not_found")
+    assert answer(server, call, {"result": 1}).status == 204
+    refused(answer(server, call, {"result": 1}), 404, "call_not_found")
+    second = wait_for(lambda: [one for one in waiting(server, execution) if one["call_id"] != call["call_id"]], "no second call")[0]
+    assert answer(server, second, {"result": 2}).status == 204
+    assert ended(server, execution)["result"]["last_value_repr"] == "2"
+    assert sorted(name for _, name, _ in replay(server, execution)) == ["result", "stdout", "tool_call", "tool_call"]
+
+
+def test_a_client_that_is_killed_again_and_again_sees_the_same_events(server):
+    """It reads one event each time, and goes on after the last one that it has. The calls are answered in between."""
+    code = "import sys\nfor i in range(15):\n    print('line', i, flush=True)\n    any_of(i)\n    print('error', i, file=sys.stderr, flush=True)\n'end'"
+    execution = start(server, code, tools=[ANY])
+    found = []
+    while not found or found[-1][1] != "result":
+        for number, name, data in replay(server, execution, found[-1][0] if found else None, stop=1):
+            found.append((number, name, data))
+            if name == "tool_call":
+                assert answer(server, data, {"result": None}).status == 204
+    assert [number for number, _, _ in found] == list(range(1, len(found) + 1))
+    assert found == replay(server, execution) == replay(server, execution, 0)
+    assert found[3:] == replay(server, execution, 3)
+    assert "".join(data["text"] for _, name, data in found if name == "stdout") == "".join("line %d\n" % i for i in range(15))
+    assert [data["arguments"] for _, name, data in found if name == "tool_call"] == [{"value": i} for i in range(15)]
+    assert found[-1][2] == show(server, execution).json()["result"]
+
+
+def test_what_was_dropped_is_said(server):
+    code = "import sys\nfor i in range(12):\n    sys.stdout.write('x' * 1000000); sys.stdout.flush()"
+    execution = start(server, code, policy={"max_stdout_bytes": 1000000})
+    ended(server, execution)
+    whole = replay(server, execution)
+    assert whole[0][1] != "dropped" and whole[-1][1] == "result"
+    execution = start(server, "for i in range(12): any_of('x' * 1000000)", tools=[ANY])
+    answered = 0
+    while answered < 12:
+        call, = waiting(server, execution)
+        answered += answer(server, call, {"result": 1}).status == 204
+    ended(server, execution)
+    found = replay(server, execution)
+    assert found[0][1] == "dropped" and found[0][2]["events"] >= 4
+    assert found[1][0] == found[0][2]["events"] + 1 and found[-1][1] == "result" and found[-1][0] == 13
+
+
+def test_delete_cancels(server):
+    execution = start(server, "import time\nwhile True: time.sleep(0.01)")
+    wait_for(lambda: show(server, execution).json()["state"] == "running", "it does not run")
+    assert server.ask("DELETE", "/v1/executions/" + execution, token="a").status == 204
+    assert ended(server, execution)["result"]["status"] == "cancelled"
+    execution = start(server, "lookup('x')", tools=[LOOKUP])
+    call, = waiting(server, execution)
+    assert server.ask("DELETE", "/v1/executions/" + execution, token="a").status == 204
+    assert ended(server, execution)["result"]["status"] == "cancelled"
+    refused(answer(server, call, {"result": 1}), 404, "call_not_found")
+
+
+def test_it_is_its_principals_alone(server):
+    execution = start(server, "1")
+    ended(server, execution)
+    for method in ("GET", "DELETE"):
+        refused(server.ask(method, "/v1/executions/" + execution, token="b"), 404, "execution_not_found")
+        refused(server.ask(method, "/v1/executions/none", token="a"), 404, "execution_not_found")
+    assert server.ask("GET", "/v1/executions", token="b").json() == {"executions": []}
+    assert execution in {one["execution_id"] for one in server.ask("GET", "/v1/executions", token="a").json()["executions"]}
+
+
+@pytest.mark.parametrize("query, headers", [("?wait_ms=x", {}), ("?wait_ms=300001", {}), ("?wait_ms=-1", {}), ("", {"Last-Event-ID": "x"})])
+def test_what_is_no_number_is_refused(server, query, headers):
+    refused(show(server, start(server, "1"), query, **headers), 400, "invalid_request")
+
+
+def test_the_id_names_the_node(server):
+    parts = start(server, "1").split("-")
+    assert parts[0] == "e" and "-".join(parts[1:-1]) == "".join(c for c in socket.gethostname() if c.isalnum() or c in "-.")
+    assert len(parts[-1]) == 32
+
+
+def test_the_oldest_makes_room_and_when_all_run_one_more_is_refused(pyexec):
+    with serving(pyexec, "--timeout", "60s", config="[host]\nmax_executions = 2\n", tokens=TOKENS) as server:
+        first, second = start(server, "1"), None
+        ended(server, first)
+        second = start(server, "2")
+        ended(server, second)
+        third = start(server, "lookup('x')", tools=[LOOKUP])
+        refused(show(server, first), 404, "execution_not_found")
+        fourth = start(server, "lookup('x')", tools=[LOOKUP])
+        refused(show(server, second), 404, "execution_not_found")
+        refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": True}, token="a"), 503, "overloaded")
+        assert start(server, "1", token="b")
+        for execution in (third, fourth):
+            server.ask("DELETE", "/v1/executions/" + execution, token="a")
+
+
+def test_it_is_forgotten_after_its_time(pyexec):
+    with serving(pyexec, config="[host]\nexecution_ttl = 1ms\n", tokens=TOKENS) as server:
+        execution = start(server, "1")
+        wait_for(lambda: show(server, execution).status == 404, "it is kept", 60)
+
+
+def test_a_server_that_drains_lets_it_end_and_one_that_ends_cancels_it(pyexec):
+    with serving(pyexec, config="[serve]\ndrain_grace = 60s\n", tokens=TOKENS) as server:
+        execution = start(server, "lookup('x')", tools=[LOOKUP])
+        call, = waiting(server, execution)
+        server.process.terminate()
+        wait_for(lambda: server.metric("pyexec_draining") == 1, "it does not drain")
+        refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": True}, token="a"), 503, "shutting_down")
+        with contextlib.closing(server.connection()) as connection:
+            connection.request("GET", "/v1/executions/" + execution, None, {"Accept": "text/event-stream", "Authorization": "Bearer a"})
+            response = connection.getresponse()
+            assert answer(server, call, {"result": 7}).status == 204
+            assert b'"last_value_repr": "7"' in response.read().replace(b'":"', b'": "')
+        assert server.process.wait(60) == 0
+    with serving(pyexec, config="[serve]\ndrain_grace = 1ms\n", tokens=TOKENS) as server:
+        execution = start(server, "lookup('x')", tools=[LOOKUP])
+        waiting(server, execution)
+        with contextlib.closing(server.connection()) as connection:
+            connection.request("GET", "/v1/executions/" + execution, None, {"Accept": "text/event-stream", "Authorization": "Bearer a"})
+            response = connection.getresponse()
+            server.process.terminate()
+            assert b'"cancelled"' in response.read()
+        assert server.process.wait(60) == 0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's API, with the token of the person at the keyboard.
+// The server's API, with the token of the user.
 import {readEvents, type ServerEvent} from "./events.js";
 
 export interface Session {
@@ -49,7 +49,7 @@ export interface Result {
   session: {id: string; created: boolean; restarted: string | null; execution_count: number} | null;
 }
 
-/** What the server refused (RFC 9457), or `unreachable` when there was no answer. */
+/** A refusal of the server (RFC 9457), or `unreachable` when there was no answer. */
 export class Problem extends Error {
   constructor(readonly status: number, readonly code: string, title: string, readonly hint: string) {
     super(title);
@@ -62,13 +62,13 @@ const segments = (path: string) => path.split("/").map(encodeURIComponent).join(
 const ofSession = (id: string) => `v1/sessions/${encodeURIComponent(id)}`;
 
 export class Api {
-  /** Kept for this tab only; "" where the server asks for none (behind a proxy that does). */
+  /** Kept for this tab only. It is "" if the server asks for none because a proxy in front of it does. */
   private token = sessionStorage.getItem("token") ?? "";
-  /** Told of each answer that is missing, and of the first that is there again. */
+  /** Called with false for each missing answer, and with true for the first answer after that. */
   onReachable: (reachable: boolean) => void = () => {};
   onUnauthorized: () => void = () => {};
 
-  /** Whether it is another one than before. */
+  /** Returns true if the token has changed. */
   setToken(token: string): boolean {
     const other = token !== this.token;
     if (other) this.forgetToken();
@@ -77,7 +77,7 @@ export class Api {
     return other;
   }
 
-  /** Also what was kept of the session: it is this token's. */
+  /** Also forgets what was kept about the session, because it belongs to this token. */
   forgetToken(): void {
     this.token = "";
     sessionStorage.removeItem("token");
@@ -101,7 +101,7 @@ export class Api {
     this.onReachable(true);
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({}));
-    // An answer may come when another token was given already.
+    // This answer may arrive after another token was given.
     if (response.status === 401 && token === this.token) this.onUnauthorized();
     throw new Problem(response.status, problem.code ?? "", problem.title ?? `HTTP ${response.status}`, problem.hint ?? "");
   }
@@ -126,7 +126,7 @@ export class Api {
     await this.ask("POST", `${ofSession(id)}/interrupt`);
   }
 
-  /** Runs code; what it prints and shows comes as it does, `result` or `error` last. */
+  /** Runs code. Its output and displays come during the run; `result` or `error` is the last event. */
   async *execute(id: string, code: string): AsyncGenerator<ServerEvent> {
     const response = await this.ask("POST", `${ofSession(id)}/execute`, JSON.stringify({code}),
       {"Content-Type": "application/json", "Accept": "text/event-stream"});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One cell: its code, its buttons, what its last run showed.
+// One cell: its code, its buttons, and the output of its last run.
 import type {EditorView} from "@codemirror/view";
 import {button, el} from "./dom.js";
 import {editor} from "./editor.js";
@@ -9,7 +9,7 @@ import {Output} from "./output.js";
 
 export type State = "idle" | "waiting" | "running" | "ok" | "bad";
 
-/** What a cell asks of the notebook that it is in. */
+/** The functions of the notebook that a cell calls. */
 export interface Host {
   run(cell: Cell, then: "stay" | "next" | "insert"): void;
   stop(cell: Cell): void;
@@ -29,7 +29,7 @@ export class Cell {
   private position = 0;
   private number: number | null = null;
   private current: State = "idle";
-  /** The session that its output is of. */
+  /** The session that its output belongs to. */
   life: Life | null = null;
 
   constructor(code: string, host: Host, private readonly id = newId()) {
@@ -66,25 +66,25 @@ export class Cell {
     return this.current === "running" || this.current === "waiting";
   }
 
-  /** Its place among the cells, from 1. */
+  /** Sets its position among the cells, counted from 1. */
   place(number: number): void {
     this.position = number;
     this.label();
   }
 
-  /** The number of its last run in the session; null: none of this session. */
+  /** Sets the number of its last run in this session; null: it has not run in this session. */
   count(count: number | null): void {
     this.number = count;
     this.gutter.textContent = `[${count ?? " "}]`;
   }
 
-  /** For a reload; what it shows only if it is of this session. */
+  /** Returns what a reload needs. The output is included only if it belongs to this session. */
   keep(life: Life): Keeping {
     const same = this.life === life;
     return {id: this.id, code: this.code, count: this.number, state: same ? this.current : "idle", shown: same ? this.output.json : EMPTY};
   }
 
-  /** As it was before a reload. Its output waits until it is known whether the session is still the same. */
+  /** Restores the cell after a reload. Its output is shown only when it is known that the session is still the same. */
   restore(kept: KeptCell, life: Life): void {
     this.life = life;
     this.output.hold(kept.shown);
@@ -96,7 +96,7 @@ export class Cell {
     return {id: this.id, code: this.code, count: this.number, entries: [...this.output.data]};
   }
 
-  /** Its output goes. */
+  /** Removes its output. */
   empty(): void {
     this.output.clear();
     this.state = "idle";

@@ -2,7 +2,7 @@
 // Asks before something is lost.
 import {el} from "./dom.js";
 
-/** Whether the person chose the action; Escape and Cancel leave everything as it is. */
+/** Resolves to true if the user chose the action; Escape and Cancel change nothing. */
 export function confirm(title: string, text: string, action: string): Promise<boolean> {
   return new Promise(resolve => {
     const dialog = el("dialog", {"aria-labelledby": "confirm-title", "aria-describedby": "confirm-text"},

@@ -9,7 +9,7 @@ const text = (data: unknown): string => typeof data === "string" ? data : Array.
 const plain = (content: string, label: string) =>
   el("pre", {class: "plain", tabindex: 0, role: "group", "aria-label": label}, content);
 
-/** Pictures are never HTML: as an <img>, SVG has no scripts and asks for nothing. */
+/** Pictures never become HTML: in an <img>, SVG runs no scripts and sends no requests. */
 function picture(source: string, alternative: string): HTMLElement {
   return el("img", {class: "picture", src: source, alt: alternative});
 }

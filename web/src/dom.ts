@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements without HTML: text stays text, whatever it is.
+// Makes elements without HTML: text always stays text.
 
 type Child = Node | string | null | undefined | false;
 type Properties = Record<string, string | boolean | number | ((event: any) => void) | undefined>;
@@ -39,7 +39,7 @@ export function duration(ms: number): string {
   return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 360_000) / 10} h`;
 }
 
-/** Gives a file to the person, as a download of the browser. */
+/** Gives a file to the user, as a download of the browser. */
 export function download(content: Blob, name: string): void {
   const address = URL.createObjectURL(content);
   el("a", {href: address, download: name}).click();

@@ -8,7 +8,7 @@ import {EditorState, Prec} from "@codemirror/state";
 import {drawSelection, EditorView, highlightSpecialChars, keymap, lineNumbers, type KeyBinding} from "@codemirror/view";
 import {tags} from "@lezer/highlight";
 
-// The colors are the page's (style.css), so that a change of theme needs nothing here.
+// The colors come from style.css, so a change of theme needs no code here.
 const colors = HighlightStyle.define([
   {tag: [tags.keyword, tags.operatorKeyword, tags.modifier], color: "var(--code-keyword)"},
   {tag: [tags.string, tags.special(tags.string), tags.character], color: "var(--code-string)"},
@@ -61,7 +61,7 @@ export function editor(parent: HTMLElement, code: string, events: EditorEvents):
         lineNumbers(), history(), drawSelection(), highlightSpecialChars(), indentOnInput(), bracketMatching(),
         closeBrackets(), indentUnit.of("    "), python(), syntaxHighlighting(colors), look, typeOver,
         keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
-        // It can be edited, so it has the focus anyway; the attribute says so to tools that look for one.
+        // The editor can have the focus even without this attribute. Some tools look for the attribute.
         EditorView.contentAttributes.of({tabindex: "0", "aria-label": "Code; Escape leaves it", spellcheck: "false"}),
         EditorView.updateListener.of(update => { if (update.docChanged) events.changed(); }),
       ],

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Server-sent events of a fetch: EventSource can't POST.
+// Server-sent events of a fetch(), because EventSource can't send a POST request.
 
 export interface ServerEvent {
   name: string;
   data: any;
 }
 
-/** The events of a body, as the server writes them: `event:` and one line of JSON in `data:`. */
+/** Reads the events of a body in the form in which the server writes them: `event:` and one line of JSON in `data:`. */
 export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  const held: string[] = [];      // pieces of an event that is not whole: a large one comes in many
+  const held: string[] = [];      // parts of an event that is not complete yet: a large event comes in many parts
   for (;;) {
     const {done, value} = await reader.read();
     if (done) return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The session's workspace: its files, to send, fetch and delete.
+// The files of the session's workspace: upload, download and delete.
 import {Problem, type Api, type File as Listed} from "./api.js";
 import {button, download, el, size} from "./dom.js";
 
@@ -28,7 +28,7 @@ export class Files {
       this.show(await this.api.files(this.session));
     } catch (problem) {
       this.list.replaceChildren();
-      // A session without file access has no list; that is no mistake of anybody's.
+      // A session without file access has no list. This is not an error.
       if (problem instanceof Problem) this.message.textContent = `${problem.message}. ${problem.hint}`;
     }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The view follows the cell that runs, and long blocks of output follow their end, until the person scrolls away.
 //
-// A scroll position is the person's when it is not the one that was set here last. (An event alone does not tell: it comes
-// a frame later, when there may be more output already.)
+// If the scroll position is not the one that was set here last, the user has scrolled. (A scroll event alone does
+// not tell this: it comes one frame later, when there may already be more output.)
 
 const SLACK = 4, MARGIN = 12;       // pixels
 
@@ -32,7 +32,7 @@ class Block {
 export class Follow {
   private cell: HTMLElement | null = null;
   private blocks = new WeakMap<HTMLElement, Block>();
-  /** Those whose text has grown since the last frame: several may, in one. */
+  /** The blocks whose text has grown since the last frame. */
   private readonly grown = new Set<HTMLElement>();
   private follows = false;
   private drawn = false;
@@ -43,7 +43,7 @@ export class Follow {
     addEventListener("scroll", () => this.scrolled(), {passive: true});
   }
 
-  /** A cell begins to run; the first of a queue is followed wherever the view was before. */
+  /** A cell begins to run. The first cell of a queue is followed wherever the view was before. */
   begin(cell: HTMLElement, isFirst: boolean): void {
     this.size.disconnect();
     this.cell = cell;
@@ -59,7 +59,7 @@ export class Follow {
     if (!this.blocks.has(block)) this.blocks.set(block, new Block(block));
   }
 
-  /** The run has ended. Its pictures may not have their size yet. */
+  /** The run has ended. Its pictures may not be loaded yet. */
   async end(cell: HTMLElement): Promise<void> {
     await Promise.allSettled([...cell.querySelectorAll("img")].map(image => image.decode()));
     await new Promise(requestAnimationFrame);
@@ -74,7 +74,7 @@ export class Follow {
     this.grown.clear();
   }
 
-  /** What the header leaves of the window. */
+  /** The part of the window below the header. */
   private get view(): {top: number; bottom: number} {
     return {top: document.querySelector("header")!.getBoundingClientRect().bottom + MARGIN, bottom: innerHeight - MARGIN};
   }
@@ -84,7 +84,8 @@ export class Follow {
     this.drawn = true;
   }
 
-  /** Brings the cell's end into view; as it begins to run, the cell itself: all of it, or its end if it is higher. */
+  /** Brings the end of the cell into view. When the cell begins to run, the whole cell, or only its end if it is
+   * higher than the window. */
   private show(): void {
     const {top, bottom} = this.view, cell = this.cell!.getBoundingClientRect();
     const above = cell.top - top, below = cell.bottom - bottom;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTML that a script displayed, in a frame that can do nothing: no scripts, no origin, no requests, no navigation.
 //
-// What holds: the frame's sandbox; this page's Content-Security-Policy, which the frame inherits (so it may not
-// even go to another address); and its own. The cleaning below is for what none of them speaks of (a name that is
-// looked up for a link, say), and to have its styles, which the inherited policy lets in by nonce alone.
+// Three things protect the page: the frame's sandbox; this page's Content-Security-Policy, which the frame inherits,
+// so that it can't navigate to another address; and the frame's own policy. The cleaning below is for what none of
+// them covers (for example the DNS lookup for a link), and to keep the styles, which the inherited policy allows
+// only with a nonce.
 import {el} from "./dom.js";
 import {theme} from "./theme.js";
 
@@ -18,9 +19,10 @@ const nonce = () => document.querySelector<HTMLLinkElement>("#style")!.nonce;
 const DROPPED = "script, link, meta, base, iframe, frame, frameset, object, embed, template, noscript, portal";
 const ADDRESSES = ["href", "xlink:href", "ping", "action", "formaction", "background", "manifest", "srcset", "target"];
 const MOST_CHARACTERS = 4_000_000, MOST_UNCLOSED = 500;
-const MOST_HEIGHT = 420, ROW_HEIGHT = 26;      // pixels; what is higher scrolls in its frame
+const MOST_HEIGHT = 420, ROW_HEIGHT = 26;      // pixels; higher content scrolls inside its frame
 
-// As in style.css. The ground is painted: Chromium draws one of its own, darker than the cell, below what scrolls.
+// The same colors as in style.css. The background is set because Chromium's own, below content that scrolls, is
+// darker than the cell.
 const COLORS = {
   light: {ground: "#ffffff", text: "#1f2328", line: "#d5d9de", stripe: "#f5f6f8"},
   dark: {ground: "#1d2126", text: "#dfe3e8", line: "#3a414a", stripe: "#23282f"},
@@ -58,7 +60,7 @@ function styleElement(document: Document, rules: string): HTMLStyleElement {
   return style;
 }
 
-/** Styles of attributes become rules, which come last. */
+/** Turns style attributes into rules, which come last. */
 function attributeStyles(document: Document): string {
   let rules = "", count = 0;
   for (const element of document.querySelectorAll("[data-css]")) {
@@ -84,7 +86,7 @@ function page(document: Document): string {
   return "<!doctype html>" + document.documentElement.outerHTML;
 }
 
-/** Lines of a table's row: its longest cell decides. */
+/** Returns how many lines a table's row has: its longest cell decides. */
 function lines(row: HTMLTableRowElement): number {
   const cell = (one: Element) => Math.ceil(one.textContent!.trim().length / 55) + one.querySelectorAll("br").length;
   return [...row.cells].reduce((most, one) => Math.max(most, cell(one)), 1);
@@ -99,26 +101,26 @@ function height(document: Document): number {
   const blocks = outside("p, h1, h2, h3, h4, h5, h6") * 36 + outside("br, li, pre, summary") * 22;
   const pictures = [...document.querySelectorAll("img, svg")].map(one => Number(one.getAttribute("height")) || 0);
   const other = table + blocks ? 0 : outside("div") * 22;
-  // A horizontal scroll bar may come below.
+  // There may be a horizontal scroll bar below.
   const all = table + document.querySelectorAll("caption").length * 22 + blocks + other + Math.max(0, ...pictures.slice(0, 100)) + 30;
   return Math.min(Math.max(all, 60), MOST_HEIGHT);
 }
 
-/** Unclosed elements of text are what parsers take quadratic time for. */
+/** True for HTML with many unclosed elements: parsers need quadratic time for it. */
 function isTooMuch(html: string): boolean {
   const tags = "(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)\\b";
   const count = (pattern: string) => html.match(new RegExp(pattern, "gi"))?.length ?? 0;
   return html.length > MOST_CHARACTERS || count("<" + tags) - count("</" + tags) > MOST_UNCLOSED;
 }
 
-/** Whether something is to be seen without its scripts: of an interactive chart there is not. */
+/** True if nothing is visible without scripts, as with an interactive chart. */
 function isEmpty(html: string): boolean {
   const document = parse(html);
   for (const style of document.querySelectorAll("style")) style.remove();
   return !document.body.textContent!.trim() && !document.querySelector("img, svg, hr, input, meter, progress");
 }
 
-/** What is to be said of this HTML, and whether another form should be shown instead. */
+/** Returns a note about this HTML for the user, and whether another form should be shown instead. */
 export function judge(html: string): {note: string; hidden: boolean} {
   if (isTooMuch(html)) return {note: "The HTML is too large to be shown here.", hidden: true};
   if (/<script\b/i.test(html)) return {note: "The HTML has scripts, which are not run here.", hidden: isEmpty(html)};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the keys do.
+// The help for the keys.
 import {button, el} from "./dom.js";
 
 const KEYS: [string, string][] = [

@@ -9,7 +9,7 @@ import type {Entry} from "./shown.js";
 const MOST_BYTES = 20 << 20;
 
 export interface CellContent {
-  /** What names the cell in files. */
+  /** The id of the cell in notebook files. */
   id: string;
   code: string;
   count: number | null;
@@ -22,7 +22,7 @@ export const newId = () => crypto.getRandomValues(new Uint32Array(1))[0]!.toStri
 /** The notebook whose cells are saved and replaced. */
 interface Notebook {
   readonly isRunning: boolean;
-  /** Whether a person would lose something. */
+  /** True if the user would lose something. */
   readonly hasWork: boolean;
   content(): CellContent[];
   replace(cells: CellContent[]): void;

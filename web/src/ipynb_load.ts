@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads a notebook file of Jupyter (nbformat 4). The file may come from anybody: nothing of it is taken over but text,
-// and the types of outputs below, which the page shows as it shows those of a script.
+// Reads a notebook file of Jupyter (nbformat 4). The file may come from anybody. Only text and the types of outputs
+// below are taken from it, and the page shows these outputs as it shows those of a script.
 import {isId, newId, type CellContent} from "./ipynb.js";
 import type {Entry} from "./shown.js";
 
@@ -8,7 +8,7 @@ const MOST_CELLS = 500, MOST_OUTPUTS = 1000, QUOTED = 40;
 const TEXT_TYPES = ["text/html", "image/svg+xml", "text/plain"];
 const PICTURE_TYPES = ["image/png", "image/jpeg"];
 
-/** Why a file is not loaded, for the person who chose it. */
+/** Why a file is not loaded. The user who chose it sees this text. */
 export class Refused extends Error {}
 
 type Json = Record<string, unknown>;
@@ -101,7 +101,7 @@ function parse(bytes: ArrayBuffer): Json {
   return value;
 }
 
-/** What the notebook says that its language is, if that is not Python. */
+/** Returns the language of the notebook if it is not Python. */
 function otherLanguage({metadata}: Json): unknown {
   if (!isObject(metadata)) return null;
   const of = (key: string, name: string) => isObject(metadata[key]) ? (metadata[key] as Json)[name] : undefined;

@@ -6,7 +6,7 @@ import type {Ending, Entry} from "./shown.js";
 
 type Json = Record<string, unknown>;
 
-/** As Jupyter writes text: a list of lines with their ends. */
+/** Text in Jupyter's form: a list of lines with their ends. */
 const lines = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
 
 const error = (ename: string, evalue: string, traceback: string[]): Json => ({output_type: "error", ename, evalue, traceback});
@@ -56,7 +56,7 @@ function output(entry: Entry, count: number | null): Json[] {
   }
 }
 
-/** Ids stay as they were in a file that was loaded; no two are the same. */
+/** Cells keep the ids of a loaded file. No two ids are the same. */
 function ids(cells: CellContent[]): string[] {
   const used = new Set<string>();
   return cells.map(({id}) => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this tab keeps over a reload: the cells and what they showed, in its session storage.
+// What this tab keeps over a reload, in its session storage: the cells and their outputs.
 import type {State} from "./cell.js";
 import {isId, newId} from "./ipynb.js";
 import type {Entry} from "./shown.js";
@@ -12,10 +12,10 @@ export const EMPTY = "[]";
 const TOO_LARGE = "The output of this cell was too large to be kept when the page was loaded again. Run the cell to see it.";
 const CUT_OFF = "The page was loaded again while this cell ran. That cancelled the cell.";
 
-/** One session from its begin to its end: another one with the same id is another life. */
+/** One session from its beginning to its end. A later session with the same id is another life. */
 export interface Life {
   session: string;
-  /** As many runs as it had, as far as this page knows. */
+  /** The number of its runs, as far as this page knows. */
   runs: number;
 }
 
@@ -32,10 +32,10 @@ export interface Kept {
   cells: KeptCell[];
 }
 
-/** A cell to be kept; its entries as JSON, EMPTY when they are not to be kept. */
+/** A cell that is kept, with its output as JSON; EMPTY when the output is not kept. */
 export type Keeping = Omit<KeptCell, "shown"> & {shown: string};
 
-/** What an earlier page of this tab kept, or null. */
+/** Returns what an earlier page of this tab has kept, or null. */
 export function read(): Kept | null {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
@@ -71,7 +71,7 @@ function text({session, runs}: Life, cells: Keeping[], room: number): string {
   return `{"session":${JSON.stringify(session)},"runs":${runs},"cells":[${rows.join(",")}]}`;
 }
 
-/** Whether there was room for the code at least. */
+/** Returns true if there was room at least for the code. */
 function write(life: Life, cells: Keeping[]): boolean {
   for (const room of [MOST_CHARACTERS, 0]) {
     try {
@@ -93,7 +93,7 @@ export class Keeper {
     addEventListener("pagehide", () => { if (this.timer) this.now(); });
   }
 
-  /** Of what was kept, nothing stays but the cells as they are now. */
+  /** Replaces everything that was kept by the present cells. */
   replace(): void {
     sessionStorage.removeItem(KEY);
     this.now();

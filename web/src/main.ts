@@ -64,7 +64,7 @@ async function refresh(): Promise<void> {
 
 function report(problem: unknown): void {
   if (!(problem instanceof Problem)) throw problem;
-  if (problem.code === "unreachable" || problem.status === 401) return;       // said by others
+  if (problem.code === "unreachable" || problem.status === 401) return;       // other code reports it
   banner.textContent = `${problem.message}. ${problem.hint}`;
 }
 
@@ -87,7 +87,7 @@ api.onUnauthorized = () => void enter(api.hasToken ? "The server does not know t
 async function enter(message: string): Promise<void> {
   if (asking) return;
   asking = true;
-  // What another one has seen is not for this one.
+  // The user of the new token must not see the outputs of the other one.
   if (api.setToken(await token.ask(message))) notebook.dropOutputs();
   asking = false;
   await start();

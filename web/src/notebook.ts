@@ -11,13 +11,13 @@ const FIRST = `# Shift+Enter runs a cell and goes on to the next.
 sum(range(101))`;
 
 export interface NotebookEvents {
-  /** Something runs, or nothing does any more. */
+  /** Called when a cell begins to run, and when no cell runs any more. */
   busy(running: boolean): void;
   /** A run has ended. */
   ended(result: Result | null): void;
-  /** For screen readers: it is seen anyway. */
+  /** A message only for screen readers, because other users see the change. */
   say(text: string): void;
-  /** To be read by everybody. */
+  /** A message for all users. */
   tell(text: string): void;
 }
 
@@ -43,7 +43,8 @@ export class Notebook implements Host {
     this.keeper.soon();
   }
 
-  /** Cells run in this session from now on. Outputs that were kept over a reload are shown if they are of this session. */
+  /** Cells run in this session from now on. Outputs that were kept over a reload are shown if they belong to this
+   * session. */
   enter({id, execution_count}: Session): void {
     const {session, runs} = this.life;
     if (id === session && execution_count >= runs) {
@@ -56,15 +57,16 @@ export class Notebook implements Host {
     if (held.some(cell => cell.life)) this.events.tell("The session of before the reload has ended. The outputs are gone; the code is still here.");
   }
 
-  /** Another session, or another life of the same one. */
+  /** Begins another session, or another life of the same one. */
   begin(life: Life): void {
     this.life = life;
-    // What ran belongs to a session that is gone.
+    // The numbers belong to a session that has ended.
     for (const cell of this.cells) if (!cell.running) cell.count(null);
     this.changed();
   }
 
-  /** No output stays, neither in the page nor in what a reload would bring back. A cell that runs shows how it ends. */
+  /** Removes all outputs, from the page and from what a reload would restore. A cell that is running still shows how
+   * it ends. */
   dropOutputs(): void {
     this.begin({session: this.life.session, runs: 0});
     for (const cell of this.cells) if (!cell.running) cell.empty();
@@ -144,7 +146,7 @@ export class Notebook implements Host {
 
   async copy(cell: Cell): Promise<void> {
     try {
-      // Without TLS, and not on this machine, there is no clipboard.
+      // Browsers give a page no clipboard without TLS, except from this machine.
       await navigator.clipboard.writeText(cell.output.text);
       this.events.say("The output is copied");
     } catch {

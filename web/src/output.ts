@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one run of a cell has shown so far, and how it ended.
+// The output of one run of a cell so far, and how the run ended.
 import {Problem, type Denial, type Result} from "./api.js";
 import {show} from "./display.js";
 import {duration, el, size} from "./dom.js";
 import {ending, type Ending, type Entry, type Shown} from "./shown.js";
 
-const SHOWN_CHARACTERS = 2_000_000;     // of one cell's streams: the page must stay usable
+const SHOWN_CHARACTERS = 2_000_000;     // limit for the streams of one cell, so that the page stays usable
 
 const STATUSES: Record<string, string> = {
   ok: "done", error: "error", timeout: "time limit", cpu_limit: "CPU limit", memory_limit: "memory limit",
@@ -20,12 +20,12 @@ interface Block {
 
 export class Output {
   readonly element = el("div", {class: "output", role: "log", "aria-label": "Output"});
-  /** The same as data, in the order in which it came. */
+  /** The same as data, in order of arrival. */
   private entries: Entry[] = [];
   private written: string | null = null;
-  /** Of a reload: not shown before the session is known. */
+  /** True for output from before a reload: it is not shown before the session is known. */
   private held = false;
-  /** Told of each block whose text has grown. */
+  /** Called for each block whose text has grown. */
   onGrowth: (block: HTMLElement) => void = () => {};
   private last: Block | null = null;
   private stderr: Block | null = null;
@@ -56,7 +56,7 @@ export class Output {
     if (text.length > room) this.note("The page shows no more of this output.");
   }
 
-  /** What is there as text, whole. */
+  /** The complete output as text. */
   get text(): string {
     const parts = this.element.querySelectorAll("pre, .headline, .hint, .note");
     return [...parts].map(part => part.textContent!.trimEnd()).join("\n");
@@ -91,7 +91,7 @@ export class Output {
     return this.written ??= JSON.stringify(this.entries);
   }
 
-  /** Takes what a former page showed, for reveal() to show or clear() to drop. */
+  /** Takes the output of an earlier page; reveal() shows it, clear() drops it. */
   hold(entries: Entry[]): void {
     this.clear();
     this.entries = entries;
@@ -105,7 +105,7 @@ export class Output {
     try {
       for (const entry of entries) this.again(entry);
     } catch {
-      this.clear();     // not what this page wrote
+      this.clear();     // this page did not write it
     }
   }
 
@@ -142,7 +142,7 @@ export class Output {
     return block;
   }
 
-  /** Python prints it on standard error too; it is shown once, with its hint. */
+  /** Python prints the traceback on standard error too. It is shown only once, with its hint. */
   private dropTraceback(traceback: string): void {
     const block = this.stderr, text = traceback.trimEnd();
     const shown = block?.entry.text.trimEnd() ?? "";
@@ -170,7 +170,7 @@ function endingElements(end: Ending): HTMLElement[] {
 
 function errorBox({error, error_repr}: Ending): HTMLElement {
   const where = error?.line ? el("span", {class: "where"}, ` line ${error.line}`) : null;
-  // The message of what was refused ends with its hint, which stands below.
+  // The message of a refusal ends with its hint, which is already shown below.
   const hint = error?.hint ?? "", repr = error_repr ?? "";
   const headline = hint && repr.endsWith(hint) ? repr.slice(0, -hint.length).trimEnd() : repr;
   return el("div", {class: "error"}, el("p", {class: "headline"}, headline, where),

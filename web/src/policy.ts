@@ -4,7 +4,7 @@ import {duration, el, size} from "./dom.js";
 
 type Policy = Record<string, unknown>;
 
-/** What a person wants to know first. */
+/** The most important values. */
 function summary(policy: Policy): [string, string][] {
   const files = policy["disable_open"] ? "none" : policy["allow_readonly_open"] ? "read only" : "in the workspace";
   const imports = policy["use_import_whitelist"] ? "the allowed ones" : "all except the banned ones";

@@ -5,7 +5,7 @@ import type {Cell} from "./cell.js";
 import {Follow} from "./follow.js";
 import type {Life} from "./keep.js";
 
-/** What the queue asks of the notebook whose cells run. */
+/** The functions of the notebook that the queue calls. */
 interface Notebook {
   readonly life: Life;
   begin(life: Life): void;
@@ -20,7 +20,7 @@ interface Events {
 export class Queue {
   private cells: Cell[] = [];
   private readonly follow = new Follow();
-  /** The session in which the running cell runs: another may have been opened meanwhile. */
+  /** The session of the running cell. The user may have opened another one since. */
   private at = "";
 
   constructor(private readonly api: Api, private readonly notebook: Notebook, private readonly events: Events) {}
@@ -34,7 +34,7 @@ export class Queue {
     if (this.cells.length === 1) void this.work();
   }
 
-  /** What runs ends as by Ctrl-C, and what waits behind it does not begin. */
+  /** Interrupts the running cell as Ctrl-C does; the waiting cells do not begin. */
   interrupt(): void {
     this.dropWaiting();
     if (this.cells.length) this.api.interrupt(this.at).catch(() => {});
@@ -66,7 +66,7 @@ export class Queue {
       const result = await this.execute(cell);
       void this.follow.end(cell.element);
       this.events.ended(result);
-      // What comes next was meant to follow a success.
+      // The waiting cells expect that this one succeeds.
       if (result?.status !== "ok") this.dropWaiting();
     }
     this.events.busy(false);
@@ -96,7 +96,7 @@ export class Queue {
     cell.state = result?.status === "ok" ? "ok" : "bad";
     const session = result?.session, runs = session?.execution_count ?? null;
     if (life === this.notebook.life && (session?.created || session?.restarted)) {
-      // It had ended, and this run began it anew.
+      // The session had ended, and this run made a new one.
       this.notebook.begin({session: life.session, runs: 0});
       cell.life = this.notebook.life;
     }

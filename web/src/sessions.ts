@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The caller's sessions: which one the cells run in, the others, new ones.
+// The caller's sessions: the one in which the cells run, the others, and new ones.
 import {Problem, type Api, type Session} from "./api.js";
 import {button, duration, el} from "./dom.js";
 
@@ -19,7 +19,7 @@ export class Sessions {
         el("label", {for: "new-policy"}, "Options of the policy as JSON, within the limits of the server:"), this.policy));
   }
 
-  /** The session that was used before a reload, or a new one. */
+  /** Opens the session that was used before a reload, or a new one. */
   async start(): Promise<void> {
     const id = sessionStorage.getItem("session");
     const old = id && await this.api.session(id).catch((problem: Problem) => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run showed, as data: the page shows it, keeps it over a reload and shows it again from there.
+// The output of a run as data. The page shows it, and can keep it over a reload.
 import type {Denial, Display, Result} from "./api.js";
 import {size} from "./dom.js";
 
@@ -7,7 +7,7 @@ const MOST_FILES = 10;
 
 export type Shown = Display & {last_value?: boolean};
 
-/** How a run ended: of its result, what the page shows below the output. */
+/** How a run ended: the parts of its result that the page shows below the output. */
 export interface Ending {
   status: string;
   exit_code: number;
@@ -17,7 +17,7 @@ export interface Ending {
   error_repr: string | null;
   denials: Denial[];
   denials_dropped: number;
-  /** What is missing from the output, and what else a person should know. */
+  /** Notes for the user, for example about missing output. */
   losses: string[];
   notes: string[];
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Light and dark: the system's choice, until the person makes one.
+// Light or dark: the system's choice, until the user chooses.
 import {button} from "./dom.js";
 
 type Theme = "light" | "dark";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asks for the token, and asks again when it is not known.
+// Asks for the token, and asks again when the server does not know it.
 import {el} from "./dom.js";
 
 export class TokenDialog {

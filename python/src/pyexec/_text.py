@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text for models: at most TEXT_BYTES, so that one result can't fill a model's context."""
+"""Text for models. It has at most TEXT_BYTES, so that one result can't fill a model's context."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -13,9 +13,8 @@ _DISPLAYS_NAMED = 50
 
 
 def bounded(text: str) -> str:
-    """The text; when it has more than TEXT_BYTES of UTF-8, without its middle, with a line that says how much is left out.
-
-    The end is kept because errors stand there. The cuts are between characters."""
+    """The text; when it has more than TEXT_BYTES of UTF-8, without its middle, with a line that says how
+    much is left out. The end is kept because errors are there. Characters are never cut."""
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= TEXT_BYTES:
         return text
@@ -29,13 +28,15 @@ def bounded(text: str) -> str:
 
 
 def error_is_shown(result: Result) -> bool:
-    """Whether stderr shows the error: its traceback (which for a syntax error does not have error_repr in it), or error_repr."""
+    """True if stderr shows the error: its traceback, or error_repr. (The traceback of a syntax error does
+    not contain error_repr.)"""
     traceback = (result.error.traceback or "").strip("\n") if result.error is not None else ""
     return bool((traceback and traceback in result.stderr) or (result.error_repr and result.error_repr in result.stderr))
 
 
 def display_lines(result: Result) -> list[str]:
-    """What was displayed: its plain text, and its other types by name. The plain text of the last value is last_value_repr."""
+    """Lines for the displays: the plain text of each, and the names of its other types. The plain text of the
+    last value is last_value_repr."""
     lines = []
     for display in result.display[:_DISPLAYS_NAMED]:
         plain = display.data.get("text/plain")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failures of the host side, a class for each code. A script that fails is a `Result`, not an exception."""
+"""Failures of the host, with a class for each code. A script that fails gives a `Result`, not an
+exception."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ class NotFoundError(PyexecError):
 
 
 class ConflictError(PyexecError):
-    """Over HTTP: there is a session of that id."""
+    """Over HTTP: a session with this id exists."""
 
     code = "conflict"
 
@@ -87,7 +88,7 @@ class ProgramNotFoundError(PyexecError):
 
 
 class ConnectionLostError(PyexecError):
-    """`pyexec rpc` has ended, or the server does not answer. Whether the code ran is not known."""
+    """`pyexec rpc` has ended, or the server does not answer. It is not known whether the code ran."""
 
     code = "connection_lost"
 

@@ -29,7 +29,7 @@ from .errors import InvalidRequestError, PyexecError
 from .types import Policy, RequestFields, Result
 
 _PYTHON = re.compile(r"(?:/\S*/)?python(?:3(?:\.\d+)?)?")
-_FLAGS = re.compile(r"-[uBIsE]+")          # without a meaning here
+_FLAGS = re.compile(r"-[uBIsE]+")          # they have no meaning here
 _SHELL_ONLY = re.compile(r"[;&|<>`$()*?\n]")
 _SHELLS = ("bash", "sh", "/bin/bash", "/bin/sh")
 
@@ -54,7 +54,7 @@ class Command(NamedTuple):
 
 
 def parse_command(cmd: list[str]) -> Optional[Command]:
-    """None: it is not one that runs Python and nothing else."""
+    """Returns None for a command that does not run only Python."""
     if cmd and cmd[0] in _SHELLS:
         script = _shell_script(cmd[1:])
         if script is None or _SHELL_ONLY.search(script):
@@ -87,7 +87,8 @@ class _Folder:
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="pyexec-inspect-"))
 
     def relative(self, path: str) -> str:
-        """As scripts name it: relative to the folder, or with the whole path that they see too."""
+        """Accepts the paths that scripts use: relative to the folder, or the absolute path that scripts
+        see."""
         if path == self.path or path.startswith(self.path + "/"):
             path = path[len(self.path):].lstrip("/") or "."
         path = os.path.normpath(path)
@@ -120,7 +121,7 @@ class _Folder:
 
     def read(self, path: str, limit: int) -> bytes:
         with self._parent(path, False) as (at, name):
-            # Not to wait for whoever made a pipe.
+            # O_NONBLOCK, because the file may be a pipe, which open() would wait for.
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
         with open(fd, "rb") as file:
             status = os.fstat(fd)
@@ -139,7 +140,7 @@ class _Folder:
 
 @sandboxenv(name="pyexec")
 class PyexecSandboxEnvironment(SandboxEnvironment):
-    """A folder of files, over which each command is a run of its own."""
+    """A folder of files. Each command is a separate run that works on it."""
 
     def __init__(self, client: AsyncPyexec) -> None:
         super().__init__()

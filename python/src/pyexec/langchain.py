@@ -22,7 +22,7 @@ class PythonCode(BaseModel):
 
 
 def describe(policy: Mapping[str, Any]) -> str:
-    """What a model should know of this policy before its first try."""
+    """Returns what a model should know about this policy before its first call."""
     if policy.get("use_import_whitelist", True):
         imports = "It may import these modules and no others: %s." % ", ".join(policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS))
     else:
@@ -68,7 +68,7 @@ class PyexecTool(BaseTool):
         thread = (config.get("configurable") or {}).get("thread_id")
         session = self.session_id
         if session is None:
-            # Any text may name a thread; a session's id is of few characters.
+            # A thread's name may be any text, but only a few characters are allowed in a session's id.
             session = self._prefix if thread is None else "%s-%s" % (self._prefix, uuid.uuid5(uuid.NAMESPACE_OID, str(thread)).hex)
         return self._client.session(session, policy=self.policy)  # type: ignore[arg-type]
 

@@ -21,7 +21,8 @@ from ._text import bounded, cut_lines, display_lines
 from .client import Pyexec
 from .types import DEFAULT_ALLOWED_IMPORTS, Policy
 
-# What smolagents' own code in the sandbox imports beside what it promises to the model.
+# Modules that smolagents' own code imports in the sandbox, in addition to those that it allows to the
+# model.
 _SUPPORT = ("typing", "dataclasses", "pathlib", "io")
 
 # smolagents' own wrapper imports PIL, numpy and pickle; this one knows their types by name. What it writes is the
@@ -118,7 +119,8 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
             self.run_code_raise_errors(_FINAL_ANSWER)
 
     def install_packages(self, additional_imports: list[str]) -> list[str]:
-        """Nothing is installed; what a tool needs and the sandbox lacks is said before the agent begins."""
+        """Installs nothing. If a tool needs a package that the sandbox does not have, this says so before
+        the agent begins."""
         for package in additional_imports:
             name = "PIL" if package == "pillow" else package
             result = self.session.execute("import " + name)
@@ -130,7 +132,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         return additional_imports
 
     def _patch_final_answer_with_exception(self, final_answer_tool: Any) -> None:
-        """Nothing: the tool goes as it is, and _FINAL_ANSWER wraps it there."""
+        """Does nothing: the tool is sent unchanged, and _FINAL_ANSWER wraps it in the sandbox."""
 
     def cleanup(self) -> None:
         """Ends the session, and the client if it is its own. CodeAgent.cleanup() calls it."""

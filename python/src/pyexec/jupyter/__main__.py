@@ -20,7 +20,7 @@ except ModuleNotFoundError as missing:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """KEY=VALUE of the policy; a value that is no JSON is text."""
+    """Parses KEY=VALUE of the policy. A value that is not JSON is text."""
     key, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError("KEY=VALUE, as in timeout_ms=60000, not %r" % text)
@@ -31,7 +31,7 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def folder(text: str) -> str:
-    """A folder that is there, as an absolute path without links."""
+    """Returns an existing folder as an absolute path without links."""
     path = os.path.realpath(text)
     if not os.path.isdir(path):
         raise argparse.ArgumentTypeError("%r is not a folder" % text)

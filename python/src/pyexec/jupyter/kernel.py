@@ -25,11 +25,12 @@ POLICY_VARIABLE = "PYEXEC_KERNEL_POLICY"
 
 
 def policy_of(given: dict[str, Any]) -> Policy:
-    """The kernel's policy: who lists the allowed imports wants no others."""
+    """Returns the kernel's policy. A user who lists the allowed imports wants to allow no others."""
     listed = {"use_import_whitelist": True} if "allowed_imports" in given else {}
     return cast(Policy, {**DEFAULTS, **listed, **given})
 
-# What a page only shows: Jupyter's runs the HTML and JavaScript of a cell's output with its user's rights.
+# The types that a page only shows. Jupyter's page runs HTML and JavaScript in a cell's output, with the
+# rights of its user.
 STATIC_FORMS = ("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "application/json")
 
 ASIDE: Policy = {"timeout_ms": 1000, "cpu_time_seconds": 1}      # for what the front end asks beside cells
@@ -42,7 +43,7 @@ INPUT_HINT = "This kernel passes no input() to the notebook: put the value into 
 
 
 def completion_code(word: str) -> str:
-    """Prints the names that may follow this dotted name, a line each."""
+    """Prints the names that may follow this dotted name, each on its own line."""
     owner, dot, prefix = word.rpartition(".")
     names = "dir(%s)" % owner if dot else "globals(), *dir(__builtins__), *%r.split()" % KEYWORDS
     hidden = "" if prefix else " and n[0] != '_'"
@@ -50,8 +51,8 @@ def completion_code(word: str) -> str:
 
 
 class Untraced:
-    """Standard error without the traceback at its end, which Jupyter shows by a message of its own: what may be the
-    beginning of one is held until the result says."""
+    """Standard error without the traceback at its end, because Jupyter shows the traceback in a separate
+    message. Text that may be the beginning of a traceback is held until the result comes."""
 
     _BEGIN = re.compile(r"^(?:Traceback \(most recent call last\):|  \+ Exception Group Traceback|  File \"<cell)", re.M)
 
@@ -85,12 +86,12 @@ class PyexecKernel(Kernel):
                      "nbconvert_exporter": "python", "codemirror_mode": {"name": "python", "version": 3}}
     settings: Policy = DEFAULTS
     folder: Optional[str] = None    # of the user's, to work in; else the workspace is memory and ends with the kernel
-    restarted: Optional[str] = None     # why the state was lost, when something beside cells found that out
+    restarted: Optional[str] = None     # why the state was lost, if no cell has reported it yet
     rich = False        # of what is displayed, more than STATIC_FORMS
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)  # type: ignore[no-untyped-call]
-        # The notebook's process is the session's life.
+        # The session lives as long as the notebook's process.
         life: SessionConfig = {"idle_ttl": None, "hard_ttl": None}
         name = "notebook"
         if self.folder is not None:     # a session's workspace is ROOT/NAME
@@ -107,13 +108,13 @@ class PyexecKernel(Kernel):
         signal.signal(signal.SIGINT, self._on_interrupt)
 
     def pre_handler_hook(self) -> None:
-        """The base class would let Ctrl-C raise in this process's event loop."""
+        """In the base class, Ctrl-C would raise an exception in the event loop of this process."""
 
     def post_handler_hook(self) -> None:
         pass
 
     def _on_interrupt(self, *unused: object) -> None:
-        # In a thread: the lock of the pipe may be this one's, below.
+        # In a new thread, because the interrupted code of this thread may hold the lock of the pipe.
         threading.Thread(target=self._interrupt, daemon=True).start()
 
     def _interrupt(self) -> None:
@@ -170,7 +171,7 @@ class PyexecKernel(Kernel):
         return await self._ask(code, FOR_CELL)
 
     async def _run_cell(self, code: str, silent: bool) -> tuple[Result, Display]:
-        """The result, and its last value as it displays itself, when it does."""
+        """Returns the result, and the display of its last value if it has one."""
         errors, result, shown = Untraced(), None, Display()
         async for event in self.aside.stream(code, silent=silent):
             if isinstance(event, Result):
@@ -224,7 +225,7 @@ class PyexecKernel(Kernel):
     # ---- What the front end asks beside cells ----
 
     async def _ask(self, code: str, policy: Policy = ASIDE) -> str:
-        """What this code prints in the session; "" when it can't."""
+        """Returns what this code prints in the session; "" when it can't run."""
         try:
             result = await self.aside.execute(code, silent=True, policy=policy)
         except PyexecError:
@@ -238,7 +239,7 @@ class PyexecKernel(Kernel):
         found = NAME_BEFORE.search(code[:end])
         word = found.group() if found is not None else ""
         names = (await self._ask(completion_code(word))).splitlines()
-        # The list is made by what the session has, so it is not to be trusted.
+        # The script in the session can change this list, so it is not trusted.
         return {"status": "ok", "matches": [name for name in names if IDENTIFIER.match(name) and len(name) <= 200],
                 "cursor_start": end - len(word.rpartition(".")[2]), "cursor_end": end, "metadata": {}}
 

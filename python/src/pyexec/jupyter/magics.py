@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
-# What has nothing to do here; the value is the reason, for the note.
+# Magics that do nothing here. The value is the reason, for the note to the user.
 HARMLESS = {
     "matplotlib": "figures are shown anyway", "pylab": "import numpy and matplotlib.pyplot yourself; figures are shown anyway",
     "config": "there is no IPython to configure", "load_ext": "there are no extensions", "reload_ext": "there are no extensions",
@@ -122,7 +122,7 @@ HELPERS_CODE = "exec(%r, {'builtins': __builtins__})" % HELPERS
 
 
 class UsageError(Exception):
-    """A line that can't work here: what it is, and what to do."""
+    """A line that can't work here. The message says why, and what to do."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -140,12 +140,13 @@ class Cell:
 
 
 def failing_line_code(code: str) -> str:
-    """Prints the number of the line at which this code is not Python; top-level await is."""
+    """Prints the number of the line at which this code stops being Python. Top-level await counts as
+    Python."""
     return "try: compile(%r, '<cell>', 'exec', 0x2000)\nexcept SyntaxError as error: print(error.lineno)" % code
 
 
 def help_code(name: str, with_source: bool) -> str:
-    """Prints what this name of the session is; nothing when there is none."""
+    """Prints help for this name of the session, or nothing when the name does not exist."""
     return "%s\n__builtins__._pyexec_help(%r, globals(), %r, False)" % (HELPERS_CODE, name, with_source)
 
 
@@ -192,7 +193,7 @@ def _help_as_python(cell: Cell, name: str, with_source: bool) -> str:
 
 
 def _line_as_python(cell: Cell, line: str) -> Optional[str]:
-    """The line as Python; None when it is no line of IPython's either."""
+    """Returns the line as Python, or None when it is not a line of IPython."""
     found = LINE.match(line)
     if found is not None and not (found["sign"] == "%" and line.rstrip().endswith("?")):
         return found["indent"] + found["target"] + _magic_as_python(cell, found["target"], found["sign"], found["rest"])

@@ -27,7 +27,7 @@ final class AsyncExecutor implements Executor {
         executor = configured != null ? configured : own;
     }
 
-    /** A command that the executor refuses runs here and now: else its future would never complete. */
+    /** A command that the executor refuses runs on this thread at once. Otherwise its future would never complete. */
     @Override
     public void execute(Runnable command) {
         try {

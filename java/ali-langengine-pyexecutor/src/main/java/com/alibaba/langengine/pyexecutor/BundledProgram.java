@@ -24,7 +24,7 @@ import java.util.stream.Stream;
 /**
  * The native program that the jar carries, unpacked once into a folder of this user's own. What is found there is
  * compared with the jar at each start: the folder must be this user's or root's and writable by nobody else, and each
- * file must have the digest that the jar names. An unpacked one is used without writing anything.
+ * file must have the digest that the jar names. A program that is already unpacked is used without writing a file.
  */
 final class BundledProgram {
     static final String CACHE_PROPERTY = "ali.langengine.pyexecutor.cache";
@@ -126,7 +126,7 @@ final class BundledProgram {
         return folder.resolve(PROGRAM);
     }
 
-    /** Everybody may read it and run it: root can unpack it into an image for another user. */
+    /** All users may read and run it, because root may unpack it into an image for another user. */
     private void write(Path cache, Path folder) throws IOException {
         Path made = Files.createTempDirectory(cache, ".unpacking-");
         for (String name : digests.keySet()) {
@@ -138,7 +138,7 @@ final class BundledProgram {
         moveOrLeave(made, folder);
     }
 
-    /** Two processes may unpack at once; the first one's stays, and both are the same. */
+    /** Two processes may unpack at the same time. The files of the first one stay; both have the same files. */
     private static void moveOrLeave(Path made, Path folder) throws IOException {
         try {
             Files.move(made, folder, StandardCopyOption.ATOMIC_MOVE);

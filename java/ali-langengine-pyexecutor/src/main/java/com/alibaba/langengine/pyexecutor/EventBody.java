@@ -28,7 +28,7 @@ final class EventBody implements HttpResponse.BodySubscriber<byte[]> {
         this.toolCalls = toolCalls;
     }
 
-    /** Events where the answer has them; a refusal, or an answer of somebody else, is taken as it is. */
+    /** Reads events if the answer has them. A refusal, or the answer of another server, is returned unchanged. */
     static HttpResponse.BodyHandler<byte[]> handler(Consumer<Map<String, Object>> toolCalls) {
         return answer -> answer.headers().firstValue("Content-Type").orElse("").startsWith("text/event-stream")
                 ? new EventBody(toolCalls) : HttpResponse.BodySubscribers.ofByteArray();

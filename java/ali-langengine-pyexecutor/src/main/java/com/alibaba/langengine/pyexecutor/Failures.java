@@ -11,8 +11,8 @@ final class Failures {
     }
 
     /**
-     * @param code of section 2 of the protocol
-     * @param retryAfter when the call may be made again, of `overloaded`
+     * @param code an error code of the protocol (docs/rpc.md, Errors)
+     * @param retryAfter for `overloaded`: when the call may be made again; else null
      */
     static RuntimeException of(String code, String sent, String hint, Duration retryAfter) {
         String text = SessionIds.decodeIn(sent);

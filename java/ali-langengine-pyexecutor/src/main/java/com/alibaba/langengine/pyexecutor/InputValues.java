@@ -81,7 +81,7 @@ final class InputValues {
         return value == null || value instanceof Boolean || value instanceof Number || value instanceof CharSequence;
     }
 
-    /** The text of a value that has one form only; what is of no known kind is refused. */
+    /** Returns the text of a value that has only one form. A value of an unknown type is refused. */
     private static String text(Object value) {
         if (value instanceof Enum<?> constant) {
             return constant.name();

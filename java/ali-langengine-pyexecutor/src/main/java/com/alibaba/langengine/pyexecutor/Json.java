@@ -90,7 +90,7 @@ final class Json {
         out.append(separator == '{' ? "{}" : "}");
     }
 
-    /** Halves of a surrogate pair that stand alone are escaped: what they are is for the reader to refuse. */
+    /** Lone halves of a surrogate pair are escaped; the reader decides whether to refuse them. */
     private static void writeString(StringBuilder out, CharSequence string) {
         out.append('"');
         for (int i = 0; i < string.length(); i++) {

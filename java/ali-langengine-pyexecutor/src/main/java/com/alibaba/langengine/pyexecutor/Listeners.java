@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 
-/** The listeners of an executor. What one of them throws is logged and goes no further. */
+/** The listeners of an executor. An exception of a listener is logged and not passed on. */
 final class Listeners {
     private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
 

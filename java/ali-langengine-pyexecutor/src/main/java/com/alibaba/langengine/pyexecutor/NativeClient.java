@@ -280,7 +280,7 @@ final class NativeClient implements Transport {
         }
     }
 
-    /** As the original did, with the folders above it. */
+    /** Makes the folder and the folders above it, as the original did. */
     private void makeWorkspaceRoot() {
         Object root = sessionConfig.get("workspace_root");
         try {
@@ -323,7 +323,7 @@ final class NativeClient implements Transport {
         }
     }
 
-    /** What of `now` differs from `base`; keys are the same. */
+    /** Returns the members of `now` that differ from `base`. Both have the same keys. */
     private static Map<String, Object> difference(Map<String, Object> base, Map<String, Object> now) {
         Map<String, Object> changed = new LinkedHashMap<>();
         now.forEach((key, value) -> {

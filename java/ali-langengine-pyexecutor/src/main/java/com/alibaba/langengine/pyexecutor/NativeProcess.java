@@ -127,7 +127,7 @@ final class NativeProcess {
         try {
             send("cancel", Collections.singletonMap("request", call.id), null);
         } catch (IOException e) {
-            // The process is gone, and with it the call; the reader says so.
+            // The process is gone, and the call with it. The reader reports it.
         }
     }
 

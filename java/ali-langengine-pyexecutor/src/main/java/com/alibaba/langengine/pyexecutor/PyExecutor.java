@@ -283,10 +283,10 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * Has each result told, timeouts included, before the caller gets it.
+     * Calls a listener with each result, also that of a timeout, before the caller gets it.
      *
-     * @param listener is called on the calling thread, or for futures on one of {@link HostConfig#setAsyncExecutor}. What it
-     *     throws is logged
+     * @param listener is called on the calling thread, or for futures on one of {@link HostConfig#setAsyncExecutor}.
+     *     Its exceptions are logged
      */
     public void addResultListener(Consumer<PyExecutionResult> listener) {
         Objects.requireNonNull(listener, "listener");
@@ -298,7 +298,7 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * Has each execution's start and end told, also the end by a failure of the host.
+     * Calls a listener at the start and the end of each execution, also when the host failed.
      *
      * @param listener is told
      */
@@ -432,7 +432,7 @@ public class PyExecutor implements AutoCloseable {
             if (future.isDone()) {
                 cancel(sent);
             }
-            // Not on the thread that reads the answers: what follows is the caller's.
+            // This does not run on the thread that reads the answers, because the caller's code follows.
             sent.answer().whenCompleteAsync((answer, failure) -> answered(sent, answer, failure), asyncExecutor);
         }
 

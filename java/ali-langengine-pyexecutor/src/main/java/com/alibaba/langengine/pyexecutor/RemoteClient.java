@@ -49,7 +49,8 @@ final class RemoteClient implements Transport {
     /** The runs of each session, in order; the first one was sent. */
     private final Map<String, Deque<Run>> lines = new HashMap<>();
     private final Map<String, Long> ended = new ConcurrentHashMap<>();
-    /** Whether the policy's timeout was ever another than the default: then each call of a session asks for it. */
+    /** True after the policy had another timeout than the default. From then on each call of a session sends its
+     * timeout. */
     private volatile boolean asksTimeout;
     private volatile boolean started;
     private volatile boolean closed;
@@ -116,7 +117,7 @@ final class RemoteClient implements Transport {
             return answer;
         }
 
-        /** The answer is posted, and nothing is done about its failure: then the script's call ends without it, or with the run. */
+        /** Posts the answer. A failure is ignored: the script's call then ends by its time limit or with the run. */
         private void callTool(Map<String, Object> call) {
             String path = "/v1/calls/" + call.get("call_id");
             tools.call(call, answer -> server.send(server.request(path).timeout(SOON).header("Content-Type", "application/json")
@@ -181,7 +182,7 @@ final class RemoteClient implements Transport {
         }
     }
 
-    /** What waits for its session's turn when that is closed is not run. */
+    /** A run that waits for its session's turn is not executed when the session is closed. */
     private void dropWaiting(String sessionId) {
         List<Run> waiting;
         ordering.lock();
@@ -224,7 +225,7 @@ final class RemoteClient implements Transport {
         HttpRequest.Builder builder = server.request(sessionId == null ? "/v1/execute" : path(sessionId) + "/execute")
                 .header("Content-Type", "application/json").POST(BodyPublishers.ofByteArray(body));
         Object limit = request.getOrDefault("timeout_ms", now.get("timeout_ms"));
-        // The clock of a run stands still while it waits for a tool: how long its answer takes is not known.
+        // While a run waits for a tool, its clock stands still. So it is not known how long its answer takes.
         if (answerTimeout != null && tools == null && limit instanceof Long) {
             builder.timeout(answerTimeout.plusMillis(Math.max(0, (Long) limit)));
         }
@@ -380,12 +381,12 @@ final class RemoteClient implements Transport {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         } catch (ExecutionException | TimeoutException | RuntimeException e) {
-            // The server is not there, or late: its sessions end by their TTL.
+            // The server does not answer, or not in time. Its sessions end by their TTL.
         }
         running.forEach(Run::cancel);
     }
 
-    /** Such JSON would be refused as a whole, which tells nobody why. */
+    /** The server would refuse such JSON as a whole, without naming the bad value. */
     private static void requireText(String code) {
         int at = 0;
         for (int c; at < code.length(); at += Character.charCount(c)) {

@@ -105,7 +105,7 @@ final class RemoteServer {
         }
     }
 
-    /** What a good answer has, or the exception that another one stands for. */
+    /** Returns the content of a successful answer, or throws the exception that any other answer means. */
     byte[] content(HttpResponse<byte[]> response) {
         int status = response.statusCode();
         if (status >= 200 && status < 300) {
@@ -119,7 +119,7 @@ final class RemoteServer {
         throw failure(problem, response);
     }
 
-    /** The exception that a problem object stands for. */
+    /** Returns the exception for a problem object. */
     static RuntimeException failure(Map<String, Object> problem, HttpResponse<byte[]> response) {
         return Failures.of((String) problem.get("code"), String.valueOf(problem.get("title")), (String) problem.get("hint"),
                 retryAfter(response));

@@ -77,7 +77,8 @@ final class Requests {
         return text == null || text.trim().isEmpty();
     }
 
-    /** The folder below java.io.tmpdir that a working directory names, or null. What names the whole of it is not meant. */
+    /** Returns the folder below java.io.tmpdir that a working directory names, or null. java.io.tmpdir itself does
+     * not count. */
     private static Path existingFolder(String relative) {
         if (isBlank(relative) || Paths.get(relative).isAbsolute() || Paths.get(relative).normalize().toString().isEmpty()) {
             return null;

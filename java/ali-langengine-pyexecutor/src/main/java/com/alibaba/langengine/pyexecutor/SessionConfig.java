@@ -9,7 +9,7 @@ import java.util.Map;
 
 /** How sessions are kept. It is read when the executor is made. */
 public class SessionConfig {
-    /** What the native program takes; a longer one never ends a session. */
+    /** The longest TTL that the native program accepts. With a longer one a session never ends by it. */
     private static final Duration LONGEST_TTL = Duration.ofDays(365);
 
     private boolean enabled = true;

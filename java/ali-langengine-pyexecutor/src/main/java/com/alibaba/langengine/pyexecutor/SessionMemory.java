@@ -5,8 +5,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Which sessions there have been, so that the call that makes one again can say that its state went with its host:
- * a host remembers why a session ended, but not beyond its own end.
+ * Remembers which sessions there were. So a call that makes a session again can say that its state was lost when its
+ * host ended: a host remembers why a session ended, but only until its own end.
  */
 final class SessionMemory {
     private static final int REMEMBERED = 10000;

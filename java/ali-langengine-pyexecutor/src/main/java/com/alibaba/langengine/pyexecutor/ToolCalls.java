@@ -21,7 +21,7 @@ final class ToolCalls {
         this.executor = executor;
     }
 
-    /** What a call is answered with: of these three one is not null. */
+    /** The answer of a call: one of these three is not null. */
     record Answer(String resultJson, String denial, Failure failure) {
         static Answer result(Object value) {
             return new Answer(json("result", value), null, null);

@@ -37,7 +37,7 @@ interface Transport {
 
     void interrupt(String sessionId) throws InterruptedException;
 
-    /** Where there is no such session it fails with session_not_found. */
+    /** Fails with session_not_found when there is no such session. */
     void closeSession(String sessionId) throws InterruptedException;
 
     void closeAll() throws InterruptedException;
@@ -66,7 +66,7 @@ interface Transport {
     interface Pending<A> {
         CompletableFuture<A> answer();
 
-        /** The result object, or the exception that an answer stands for. */
+        /** Returns the result object, or throws the exception that the answer means. */
         Map<String, Object> decode(A answer);
 
         /** Why there is no answer. */

@@ -11,7 +11,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.springframework.boot.context.properties.bind.Binder;
 import org.springframework.core.env.Environment;
 
-/** What doctor says, for the health indicators of both generations of Spring Boot. */
+/** The answer of doctor, for the health indicators of Spring Boot 3 and 4. */
 final class Doctor {
     static final String MAX_AGE_PROPERTY = "ali.langengine.pyexecutor.health-max-age";
     private static final Duration MAX_AGE = Duration.ofSeconds(10);
@@ -23,7 +23,7 @@ final class Doctor {
         this.ok = ok;
     }
 
-    /** The last answer of doctor while it is young enough, else a new one. Many that ask at once get one answer. */
+    /** Keeps the last answer of doctor for a limited time. Calls that come at the same time share one answer. */
     static final class Cache {
         private final PyExecutor executor;
         private final long maxAgeNanos;

@@ -12,13 +12,13 @@ import org.springframework.boot.diagnostics.AbstractFailureAnalyzer;
 import org.springframework.boot.diagnostics.FailureAnalysis;
 
 /**
- * Says in place of a stack trace why no script can run: a property with a value that can't be used, by its name, or a
- * layer or an interpreter that this machine lacks, and how to get it.
+ * Explains, instead of a stack trace, why no script can run. It names the property whose value can't be used, or the
+ * layer or interpreter that this machine lacks, and how to get it.
  */
 public class PyExecutorFailureAnalyzer extends AbstractFailureAnalyzer<PyExecutorException> {
     private static final String PREFIX = "ali.langengine.pyexecutor.";
     private static final String UNVERIFIED = "To start without this check, set " + PREFIX + "verify-at-startup=false: then each call fails.";
-    /** Which property a failure is about, where its message does not name a key. */
+    /** The property that a failure is about, if its message does not name a key. */
     private static final Map<String, String> PROPERTIES = Map.of("python_not_found", "python-bin", "python_unsupported", "python-bin",
             "unreachable", "url", "unauthorized", "token");
     private static final Map<String, String> KEYS = keys();
@@ -46,7 +46,7 @@ public class PyExecutorFailureAnalyzer extends AbstractFailureAnalyzer<PyExecuto
         return hint.isEmpty() ? message : message.replace(" (" + hint + ")", "");
     }
 
-    /** A text of the native program with the keys of its policy named as Spring's properties. */
+    /** Replaces the keys of the policy in a text of the native program by the names of Spring's properties. */
     private static String named(String text) {
         StringBuilder out = new StringBuilder();
         Matcher word = Pattern.compile("(?<![A-Za-z0-9_/.-])[a-z]+(?:_[a-z]+)+(?![A-Za-z0-9_/])").matcher(text);

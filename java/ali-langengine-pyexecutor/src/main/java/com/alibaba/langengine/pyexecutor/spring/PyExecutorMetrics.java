@@ -21,7 +21,7 @@ import java.util.stream.LongStream;
  * {@code pyexec.denials} (by {@code layer}), {@code pyexec.sessions}, {@code pyexec.running} and {@code pyexec.queued}.
  */
 public class PyExecutorMetrics implements MeterBinder {
-    /** The bounds of the histograms, so that their number does not depend on the registry. */
+    /** The bounds of the histograms. They are fixed so that their number does not depend on the registry. */
     private static final Duration[] BUCKETS = LongStream.of(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000)
             .mapToObj(Duration::ofMillis).toArray(Duration[]::new);
 
@@ -63,7 +63,7 @@ public class PyExecutorMetrics implements MeterBinder {
     private static double now(PyExecutor executor, String name) {
         try {
             Object value = executor.isStarted() ? executor.stats().get(name) : Integer.valueOf(0);
-            // A server does not tell how many of its waiting calls are this executor's.
+            // A server does not tell how many of its waiting calls belong to this executor.
             return value instanceof Number number ? number.doubleValue() : Double.NaN;
         } catch (PyExecutorException e) {
             return Double.NaN;

@@ -12,7 +12,7 @@ public final class PyExecutorDemo {
     }
 
     /**
-     * Shows them.
+     * Runs the examples.
      *
      * @param args none
      * @throws Exception when the host can't run Python

@@ -16,6 +16,7 @@ from .errors import (
     OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError,
     SessionLimitError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 )
+from .tools import ToolDenied, ToolError
 from .types import (
     DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
     SessionConfig, SessionInfo, ToolUsage, Usage,
@@ -27,5 +28,5 @@ __all__ = [
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Result", "SandboxUnavailableError",
     "Session", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotFoundError", "ShuttingDownError", "Stream",
-    "ToolUsage", "UnauthorizedError", "Usage",
+    "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Usage",
 ]

@@ -4,14 +4,15 @@ task there, and cancelling it closes its connection, which cancels the run."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 from urllib.parse import quote
 
-from ._transport import Call, OnEvent, Transport, encode
+from ._transport import Call, OnCall, OnEvent, ToolCall, Transport, encode
 from .errors import ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, error_from
 from .types import Output, display_from
 
@@ -40,6 +41,7 @@ _ROUTES = {
     "read_file": _Route("GET", "/v1/sessions/{session_id}/files/{path}"),
     "write_file": _Route("PUT", "/v1/sessions/{session_id}/files/{path}"),
     "delete_file": _Route("DELETE", "/v1/sessions/{session_id}/files/{path}"),
+    "answer": _Route("POST", "/v1/calls/{call_id}", True),
     "ping": _Route("GET", "/healthz"),
 }
 
@@ -96,21 +98,21 @@ class _Connection:
             asyncio.run_coroutine_threadsafe(self._end(), self.loop)
             self.thread.join()
 
-    async def request(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent]) -> Any:
+    async def request(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent], on_call: Optional[OnCall] = None) -> Any:
         route, rest = _ROUTES[method], dict(params)
-        names = {name: _segments(rest.pop(name), name == "path") for name in ("session_id", "path") if "{%s}" % name in route.path}
+        names = {name: _segments(rest.pop(name), name == "path") for name in ("session_id", "path", "call_id") if "{%s}" % name in route.path}
         if method == "create_session":
             rest["id"] = rest.pop("session_id")
         content = rest.pop("content", None)
         if route.body:
             content = encode(rest)
         headers = {"Content-Type": "application/json"} if route.body else {}
-        if on_event is not None:
+        if on_event is not None or on_call is not None:
             headers["Accept"] = "text/event-stream"
         request = self.client.build_request(route.verb, route.path.format(**names), content=content, headers=headers)
         try:
-            if on_event is not None:
-                return await self._events(request, on_event)
+            if on_event is not None or on_call is not None:
+                return await self._events(request, on_event, on_call)
             response = await self.client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
             raise ConnectionLostError("%s: %s" % (self.url, failure or type(failure).__name__),
@@ -124,7 +126,7 @@ class _Connection:
             return response.content
         return response.json() if response.headers.get("Content-Type", "").startswith("application/json") else {}
 
-    async def _events(self, request: httpx.Request, on_event: OnEvent) -> Any:
+    async def _events(self, request: httpx.Request, on_event: Optional[OnEvent], on_call: Optional[OnCall]) -> Any:
         response = await self.client.send(request, stream=True)
         try:
             if response.status_code >= 400:
@@ -142,11 +144,27 @@ class _Connection:
                         return found
                     if name == "error":
                         raise error_from(found)
-                    self._event(name, found, on_event)
+                    if name == "tool_call" and on_call is not None:
+                        on_call(ToolCall(found["name"], found["arguments"], self._answerer(found["call_id"])))
+                    elif on_event is not None:
+                        self._event(name, found, on_event)
                     name, data = "", ""
         finally:
             await response.aclose()
         raise ConnectionLostError("%s: the events ended without a result" % self.url)
+
+    def _answerer(self, call_id: str) -> Callable[[Mapping[str, Any]], None]:
+        async def post(answer: Mapping[str, Any]) -> None:
+            try:
+                await self.request("answer", {"call_id": call_id, **answer}, None)
+            except PyexecError as failure:      # the call is gone, or the answer can't be used: then the script is told
+                if failure.code != "call_not_found" and "result" in answer:
+                    await post({"error": {"message": "the answer: %s" % failure.message}})
+
+        def answer(given: Mapping[str, Any]) -> None:
+            with contextlib.suppress(RuntimeError):     # the loop has ended
+                asyncio.run_coroutine_threadsafe(post(given), self.loop)
+        return answer
 
     @staticmethod
     def _event(name: str, data: Mapping[str, Any], on_event: OnEvent) -> None:
@@ -183,9 +201,9 @@ class HttpTransport(Transport):
     def may_block(self, params: Mapping[str, Any]) -> bool:
         return False
 
-    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
         connection = self._connected()
-        future = asyncio.run_coroutine_threadsafe(connection.request(method, params, on_event), connection.loop)
+        future = asyncio.run_coroutine_threadsafe(connection.request(method, params, on_event, on_call), connection.loop)
 
         def cancel() -> None:
             future.cancel()

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
+from .tools import Tool, Tools, make_tools
 from .types import FileEntry, Policy, Result, files_from, result_from
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ class Operation(Generic[T]):
     method: str
     params: Mapping[str, Any]
     decode: Callable[[Any], T]
+    tools: Mapping[str, Tool] = field(default_factory=dict)
 
 
 def _nothing(_: Any) -> None:
@@ -47,8 +49,16 @@ def _request(code: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, "code": code}
 
 
+def _execution(method: str, code: str, fields: Mapping[str, Any], tools: Mapping[str, Tool], **more: Any) -> Operation[Result]:
+    own = {key: value for key, value in fields.items() if key != "tools"}
+    offered = {**tools, **make_tools(fields.get("tools"))}
+    if offered:
+        more["tools"] = [tool.definition for tool in offered.values()]
+    return Operation(method, {**more, **_request(code, own)}, result_from, offered)
+
+
 def execute_once(code: str, fields: Mapping[str, Any]) -> Operation[Result]:
-    return Operation("execute_once", _request(code, fields), result_from)
+    return _execution("execute_once", code, fields, {})
 
 
 def list_sessions() -> Operation[list[Mapping[str, Any]]]:
@@ -56,15 +66,15 @@ def list_sessions() -> Operation[list[Mapping[str, Any]]]:
 
 
 class SessionOperations:
-    def __init__(self, session_id: str, policy: Optional[Policy]) -> None:
-        self.id, self.policy = session_id, plain_policy(policy)
+    def __init__(self, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
+        self.id, self.policy, self.tools = session_id, plain_policy(policy), make_tools(tools)
 
     def _of(self, method: str, decode: Callable[[Any], T], **params: Any) -> Operation[T]:
         return Operation(method, {"session_id": self.id, **params}, decode)
 
     def execute(self, code: str, fields: Mapping[str, Any]) -> Operation[Result]:
         more = {"session_policy": self.policy} if self.policy else {}
-        return self._of("execute", result_from, **_request(code, fields), **more)
+        return _execution("execute", code, fields, self.tools, session_id=self.id, **more)
 
     def create(self) -> Operation[None]:
         return self._of("create_session", _nothing, **({"policy": self.policy} if self.policy else {}))

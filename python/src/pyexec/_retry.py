@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, Optional
 
-from ._transport import Call, OnEvent, Transport
+from ._transport import Call, OnCall, OnEvent, Transport
 from .errors import OverloadedError
 
 LEAST_WAIT = 0.05       # seconds, where the other side does not say how long
@@ -27,8 +27,8 @@ class RetryingTransport(Transport):
     def start(self) -> Mapping[str, Any]:
         return self._inner.start()
 
-    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
-        attempts = _Attempts(self._inner, method, params, on_event, time.monotonic() + self._seconds)
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
+        attempts = _Attempts(self._inner, method, params, on_event, on_call, time.monotonic() + self._seconds)
         attempts.begin()
         return Call(attempts.future, attempts.cancel)
 
@@ -45,10 +45,12 @@ class RetryingTransport(Transport):
 class _Attempts:
     """One call: the attempt under way, or the timer of the next one."""
 
-    def __init__(self, inner: Transport, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent], until: float) -> None:
+    def __init__(self, inner: Transport, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent], on_call: Optional[OnCall],
+                 until: float) -> None:
         self.future: Future[Any] = Future()
         self.future.set_running_or_notify_cancel()
-        self._inner, self._method, self._params, self._on_event, self._until = inner, method, params, on_event, until
+        self._inner, self._method, self._params, self._until = inner, method, params, until
+        self._on_event, self._on_call = on_event, on_call
         self._lock = threading.Lock()
         self._call: Optional[Call] = None
         self._timer: Optional[threading.Timer] = None
@@ -56,7 +58,7 @@ class _Attempts:
         self._cancelled = False
 
     def begin(self) -> None:
-        call = self._inner.call(self._method, self._params, self._on_event)
+        call = self._inner.call(self._method, self._params, self._on_event, self._on_call)
         with self._lock:
             self._call, cancelled = call, self._cancelled
         if cancelled:

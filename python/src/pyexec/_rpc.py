@@ -17,11 +17,13 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import IO, Any, Optional
 
-from ._transport import BLOCKING_BYTES, Call, OnEvent, Transport, encode
-from .errors import ClosedError, ConnectionLostError, ProgramNotFoundError, PyexecError, error_from
+from ._transport import BLOCKING_BYTES, Call, OnCall, OnEvent, ToolCall, Transport, encode
+from .errors import ClosedError, ConnectionLostError, InvalidRequestError, ProgramNotFoundError, PyexecError, error_from
 from .types import Output, display_from
 
 PROTOCOL = 1
+DENIED = -32001         # docs/rpc.md, Tool calls
+TOOL_FAILED = -32000
 CLOSE_SECONDS = 10.0
 REMEMBERED_SESSIONS = 10000
 
@@ -54,12 +56,12 @@ class _Process:
         self.ids = itertools.count(1)
         self.lock = threading.Lock()            # of `waiting` and `lost`
         self.writing = threading.Lock()         # of standard input
-        self.waiting: dict[int, tuple[Future[Any], Optional[OnEvent]]] = {}
+        self.waiting: dict[int, tuple[Future[Any], Optional[OnEvent], Optional[OnCall]]] = {}
         self.lost: Optional[PyexecError] = None
         self.reader = threading.Thread(target=self._read, name="pyexec-rpc", daemon=True)
         self.reader.start()
 
-    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
         number = next(self.ids)
         line = encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         future: Future[Any] = Future()
@@ -67,7 +69,7 @@ class _Process:
         with self.lock:
             if self.lost is not None:
                 raise self.lost
-            self.waiting[number] = (future, on_event)
+            self.waiting[number] = (future, on_event, on_call)
         self._send(line)
         return Call(future, lambda: self._send(encode({"jsonrpc": "2.0", "method": "cancel", "params": {"request": number}})))
 
@@ -87,11 +89,14 @@ class _Process:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         method = message.get("method")
+        if method == "tool_call":
+            self._take_call(message["id"], message["params"])
+            return
         if method is not None:
             self._take_event(method, message["params"])
             return
         with self.lock:
-            future, _ = self.waiting.pop(message.get("id") or 0, (None, None))
+            future, _, _ = self.waiting.pop(message.get("id") or 0, (None, None, None))
         if future is None:
             return
         error = message.get("error")
@@ -102,13 +107,35 @@ class _Process:
 
     def _take_event(self, method: str, params: Mapping[str, Any]) -> None:
         with self.lock:
-            _, on_event = self.waiting.get(params.get("request") or 0, (None, None))
+            _, on_event, _ = self.waiting.get(params.get("request") or 0, (None, None, None))
         if on_event is None:
             return
         if method == "output":
             on_event(Output(params["stream"], params["text"], params.get("seq", 0)))
         elif method == "display":
             on_event(display_from(params["display"]))
+
+    def _take_call(self, call_id: str, params: Mapping[str, Any]) -> None:
+        with self.lock:
+            _, _, on_call = self.waiting.get(params.get("request") or 0, (None, None, None))
+
+        def answer(given: Mapping[str, Any]) -> None:
+            message: dict[str, Any] = {"jsonrpc": "2.0", "id": call_id}
+            if "deny" in given:
+                message["error"] = {"code": DENIED, "message": given["deny"]}
+            elif "error" in given:
+                message["error"] = {"code": TOOL_FAILED, **given["error"]}
+            else:
+                message["result"] = given["result"]
+            try:
+                line = encode(message)
+            except InvalidRequestError as failure:
+                line = encode({"jsonrpc": "2.0", "id": call_id, "error": {"code": TOOL_FAILED, "message": "the answer: %s" % failure.message}})
+            self._send(line)
+        if on_call is None:
+            answer({"error": {"message": "the client has no such tool"}})
+        else:
+            on_call(ToolCall(params["name"], params["arguments"], answer))
 
     def _end(self) -> None:
         """Standard output ended, and with it the process; or it said what is no JSON."""
@@ -122,7 +149,7 @@ class _Process:
         with self.lock:
             self.lost = lost
             waiting, self.waiting = self.waiting, {}
-        for future, _ in waiting.values():
+        for future, _, _ in waiting.values():
             future.set_exception(lost)
 
     def kill(self) -> None:
@@ -198,7 +225,7 @@ class RpcTransport(Transport):
         process = self._process
         return process is None or process.lost is not None or _size(params) > BLOCKING_BYTES
 
-    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
         sent = dict(params)
         if method == "create_session":      # a call that is not counted makes it
             method = "execute"
@@ -208,9 +235,9 @@ class RpcTransport(Transport):
         if on_event is not None:
             sent["stream"] = True
         try:
-            call = self._running().call(method, sent, on_event)
+            call = self._running().call(method, sent, on_event, on_call)
         except ConnectionLostError:         # just now, and this call has not been sent
-            call = self._running().call(method, sent, on_event)
+            call = self._running().call(method, sent, on_event, on_call)
         if method not in ("execute", "read_file", "close_session"):
             return call
         answer: Future[Any] = Future()

@@ -17,6 +17,19 @@ from .types import Display, Output
 Event = Union[Output, Display]
 OnEvent = Callable[[Event], None]
 
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call of a script that waits. answer() takes {"result"}, {"error": {"message", "data"}} or {"deny"}, from any thread; an
+    answer that comes too late is dropped."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    answer: Callable[[Mapping[str, Any]], None]
+
+
+OnCall = Callable[[ToolCall], None]
+
 # Beyond this a message may have to wait for its reader, which an event loop must not.
 BLOCKING_BYTES = 32 << 10
 MESSAGE_BYTES = 32 << 20    # the protocol's
@@ -57,8 +70,9 @@ class Transport(abc.ABC):
         """Connects, when it is not; blocks meanwhile. What the other side says about itself."""
 
     @abc.abstractmethod
-    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None) -> Call:
-        """Method and parameters are those of JSON-RPC, but a file's content is bytes."""
+    def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
+        """Method and parameters are those of JSON-RPC, but a file's content is bytes. on_call gets the calls of the tools among
+        the parameters, on a thread of the transport, and must not wait."""
 
     @abc.abstractmethod
     def may_block(self, params: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from ._operations import Operation, SessionOperations
 from ._transport import Call, Event, OnEvent, Transport
 from .client import RETRY_OVERLOADED, http_transport, rpc_transport
 from .errors import ConflictError, SessionNotFoundError
+from .tools import Calls, Tools
 from .types import FileEntry, Policy, RequestFields, Result, SessionConfig
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ T = TypeVar("T")
 
 
 async def _begin(transport: Transport, operation: Operation[Any], on_event: Optional[OnEvent] = None) -> Call:
+    calls = Calls(operation.tools, asyncio.get_running_loop()) if operation.tools else None
     if transport.may_block(operation.params):
-        return await asyncio.to_thread(transport.call, operation.method, operation.params, on_event)
-    return transport.call(operation.method, operation.params, on_event)
+        call = await asyncio.to_thread(transport.call, operation.method, operation.params, on_event, calls)
+    else:
+        call = transport.call(operation.method, operation.params, on_event, calls)
+    if calls is not None:
+        call.future.add_done_callback(calls.end)
+    return call
 
 
 async def _answer(call: Call, operation: Operation[T]) -> T:
@@ -73,8 +79,8 @@ class AsyncPyexec:
         """Begins when it is iterated over."""
         return AsyncStream(self._transport, operations.execute_once(code, request))
 
-    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None) -> AsyncSession:
-        return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy)
+    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> AsyncSession:
+        return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools)
 
     async def sessions(self) -> list[Mapping[str, Any]]:
         return await self._run(operations.list_sessions())
@@ -152,8 +158,8 @@ class AsyncStream(AsyncIterator[Union[Event, Result]]):
 class AsyncSession:
     """`Session` for asyncio; `async with` closes it at the end."""
 
-    def __init__(self, client: AsyncPyexec, session_id: str, policy: Optional[Policy]) -> None:
-        self._client, self._operations = client, SessionOperations(session_id, policy)
+    def __init__(self, client: AsyncPyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
+        self._client, self._operations = client, SessionOperations(session_id, policy, tools)
         self.id = session_id
         self.files = AsyncFiles(self)
 

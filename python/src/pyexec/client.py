@@ -16,6 +16,7 @@ from ._retry import RetryingTransport
 from ._rpc import RpcTransport
 from ._transport import Call, Event, OnEvent, Transport
 from .errors import ConflictError, SessionNotFoundError
+from .tools import Calls, Tools
 from .types import FileEntry, Policy, RequestFields, Result, SessionConfig
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def rpc_transport(policy: Optional[Policy], session: Optional[SessionConfig], ho
 def http_transport(url: str, token: Optional[str], retry_overloaded: float) -> Transport:
     from ._http import HttpTransport    # which needs httpx
     return RetryingTransport(HttpTransport(url, token), retry_overloaded)
+
+
+def begin(transport: Transport, operation: Operation[Any], on_event: Optional[OnEvent] = None) -> Call:
+    return transport.call(operation.method, operation.params, on_event, Calls(operation.tools) if operation.tools else None)
 
 
 class Pyexec:
@@ -95,17 +100,17 @@ class Pyexec:
         """The same as an iterator: Output and Display as they come, then the Result."""
         return Stream(self._transport, operations.execute_once(code, request))
 
-    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None) -> Session:
+    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> Session:
         """A session, which keeps its state between calls; made by its first call, with this policy over the client's.
-        Without an id it has one of its own."""
-        return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy)
+        Without an id it has one of its own. All of its calls through this object offer these tools."""
+        return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools)
 
     def sessions(self) -> list[Mapping[str, Any]]:
         """The live ones: id, busy, execution_count, age_ms, idle_ms."""
         return self._run(operations.list_sessions())
 
     def _run(self, operation: Operation[T]) -> T:
-        call = self._transport.call(operation.method, operation.params)
+        call = begin(self._transport, operation)
         try:
             return operation.decode(call.future.result())
         except BaseException:       # Ctrl-C, or what a signal handler raises
@@ -132,7 +137,7 @@ class Stream(Iterator[Union[Event, Result]]):
         self._operation = operation
         self._events: SimpleQueue[Union[Event, Future[Any]]] = SimpleQueue()
         self._result: Optional[Result] = None
-        self._call = transport.call(operation.method, operation.params, self._events.put)
+        self._call = begin(transport, operation, self._events.put)
         self._call.future.add_done_callback(self._events.put)
 
     def __next__(self) -> Union[Event, Result]:
@@ -167,8 +172,8 @@ class Stream(Iterator[Union[Event, Result]]):
 class Session:
     """One session; `with` closes it at the end. Calls run one after another, in order of arrival."""
 
-    def __init__(self, client: Pyexec, session_id: str, policy: Optional[Policy]) -> None:
-        self._client, self._operations = client, SessionOperations(session_id, policy)
+    def __init__(self, client: Pyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
+        self._client, self._operations = client, SessionOperations(session_id, policy, tools)
         self.id = session_id
         self.files = Files(self)
 

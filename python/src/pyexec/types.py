@@ -8,9 +8,12 @@ import builtins
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Optional, TypedDict, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, Optional, TypedDict, TypeVar, Union
 
 from . import _text
+
+if TYPE_CHECKING:
+    from .tools import Tools
 
 Status = Literal["ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"]
 
@@ -79,7 +82,8 @@ class RequestFields(TypedDict, total=False):
     workspace: an absolute folder of the host to work in; only where the program is started by the client.
     files: put into the workspace first, by relative path. return_files: glob patterns of changed files whose
     contents come with the result. inputs: variables of the run, JSON values. silent: of a session's call that its
-    user does not see and that takes no number; only where the program is started by the client.
+    user does not see and that takes no number; only where the program is started by the client. tools: functions that the
+    script may call, by name; in a session beside those of the session (pyexec.tools).
     """
 
     policy: Policy
@@ -94,6 +98,7 @@ class RequestFields(TypedDict, total=False):
     inputs: Mapping[str, Any]
     value_json: Literal["records", "split"]
     silent: bool
+    tools: Tools
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ import asyncio
 import contextvars
 import dataclasses
 import enum
+import re
 import threading
 from typing import Annotated, Any, Dict, List, Literal, Optional, TypedDict, Union
 
@@ -167,11 +168,11 @@ def test_results_are_json(px):
     (lambda: {}["x"], "'x'"), (lambda: 1 / 0, "division by zero"),
     (lambda: float("nan"), "tool 'f' returned what can't be written as JSON: Out of range float values"),
     (lambda: object(), "tool 'f' returned what can't be written as JSON: a value of the type object"),
-    (lambda: "x" * (9 << 20), "8 MiB"), (lambda: 1 << 70, "too "), (lambda: "\ud800", "urrogate"),
+    (lambda: "x" * (9 << 20), "8 MiB"), (lambda: 1 << 70, "too "), (lambda: "\ud800", "surrogate|Unicode"),
 ], ids=["KeyError", "ZeroDivisionError", "nan", "object", "large", "integer", "surrogate"])
 def test_what_goes_wrong_is_told_without_a_traceback(px, function, told):
     kind, text, data = value(px.execute_once(CATCH % "", tools={"f": function}))
-    assert (kind, data) == ("ToolError", None) and told in text and "Traceback" not in text
+    assert (kind, data) == ("ToolError", None) and re.search(told, text) and "Traceback" not in text
 
 
 def test_errors_with_data_and_denials(px):

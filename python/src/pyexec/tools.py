@@ -106,6 +106,7 @@ def _one_of(options: Sequence[Any]) -> tuple[dict[str, Any], Convert]:
     parts = [_type(option) for option in options]
     null = type(None) in options
     schemas = [schema for (schema, _), option in zip(parts, options) if option is not type(None)]
+    schema: dict[str, Any]
     if len(schemas) == 1 and null:
         kind = schemas[0].get("type")
         schema = {**schemas[0], "type": [kind, "null"]} if isinstance(kind, str) else \

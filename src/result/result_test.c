@@ -62,7 +62,8 @@ static const struct number_row numbers[] = {
 
 static const char *number_refusal(const struct number_row *row, uint64_t value, size_t size, size_t times)
 {
-    return refusal(row->kind, &value, size, times);
+    const uint64_t bytes[] = {value, 0}; /* a field of 9 bytes is tried too */
+    return refusal(row->kind, bytes, size, times);
 }
 
 static void test_numbers_have_their_size_and_range(void **state)

@@ -20,7 +20,7 @@
 struct px_mcp {
     pyexec_executor *executor;
     pthread_t thread;
-    pthread_mutex_t lock; /* what follows */
+    pthread_mutex_t lock; /* protects what follows */
     pthread_cond_t changed;
     struct px_mcp_call *running;
     bool ending;

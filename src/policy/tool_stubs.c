@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a script may call, as text that a model reads: the functions of src/guest/tools/tools.py, with the same
- * parameters, defaults and docstrings. The text parses as Python, whatever a definition says. */
+/* The functions that a script may call, as text for a model: the functions of src/guest/tools/tools.py, with the
+ * same parameters, defaults and docstrings. The text is valid Python, whatever a definition contains. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +12,10 @@
 #include "policy/tool_types.h"
 #include "policy/tools.h"
 
-#define SHORTEST 1000u       /* the least that a caller may ask for */
+#define SHORTEST 1000u       /* the smallest size that a caller may ask for */
 #define DEFAULT_BYTES 200u   /* a longer default is shown as `...` */
-#define BRIEF_BYTES 160u     /* of a description, when there is no room for all */
-#define NOTE_BYTES 300u      /* kept for what was left out */
+#define BRIEF_BYTES 160u     /* of a description, when there is no room for all of it */
+#define NOTE_BYTES 300u      /* reserved for the note about what was left out */
 #define LIST_MAX (16u << 20) /* of the definitions */
 
 enum detail { WHOLE, BRIEF, NONE, DETAILS };
@@ -47,9 +47,9 @@ static void stubs_done(struct stubs *stubs)
 struct shape {
     const json_t *root;
     json_t *members;  /* every argument: its name and its schema */
-    json_t *required; /* those that must be given, as an object */
-    bool more;        /* it takes arguments that the schema does not name */
-    bool others;      /* it has arguments whose names are no parameters */
+    json_t *required; /* the required ones, as an object */
+    bool more;        /* the function takes arguments that the schema does not name */
+    bool others;      /* it has arguments whose names can't be parameters */
 };
 
 static void shape_done(struct shape *shape)
@@ -79,7 +79,7 @@ static int shape_init(struct shape *shape, const json_t *definition)
             return -1;
     json_array_foreach(json_object_get(schema, "required"), i, value) {
         key = json_string_value(value);
-        /* A key with NUL can't be one of the properties. */
+        /* A key with a NUL can't be one of the properties. */
         if (strlen(key) != json_string_length(value))
             continue;
         if (json_object_set_new(shape->required, key, json_true()) < 0 ||
@@ -102,7 +102,7 @@ static void write_default(const json_t *schema, struct px_buffer *out)
     out->failed |= text.failed;
 }
 
-/* Those that must be given come first, since Python wants parameters with a default last. */
+/* Required parameters come first, because in Python a parameter without a default can't follow one with a default. */
 static void write_signature(const char *name, const struct shape *shape, const json_t *returns, unsigned *uses,
                             struct px_buffer *out)
 {
@@ -178,7 +178,7 @@ static void describe_others(const struct shape *shape, struct px_buffer *out)
         }
 }
 
-/* The same text as docstring() in tools.py makes. */
+/* Makes the same text as docstring() in tools.py. */
 static void write_description(const json_t *definition, const struct shape *shape, struct px_buffer *out)
 {
     size_t length;
@@ -301,7 +301,7 @@ static void add_head(const struct stubs *stubs, struct px_buffer *out)
     px_buffer_add_string(out, count ? "\n\n" : "\n");
 }
 
-/* Everything at one level of detail. False: it is longer than that. */
+/* Writes all functions at one level of detail. Returns false when the text is longer than `max_bytes`. */
 static bool write_all(const struct stubs *stubs, enum detail level, size_t max_bytes, struct px_buffer *out)
 {
     for (size_t i = 0; i < stubs->count; i++) {
@@ -313,7 +313,7 @@ static bool write_all(const struct stubs *stubs, enum detail level, size_t max_b
     return true;
 }
 
-/* Those that have room, and the names of the others as far as there is room for them. */
+/* Writes the functions for which there is room, and the names of as many others as possible. */
 static void write_some(const struct stubs *stubs, size_t max_bytes, struct px_buffer *out)
 {
     px_auto_buffer struct px_buffer names = {0};
@@ -333,7 +333,7 @@ static void write_some(const struct stubs *stubs, size_t max_bytes, struct px_bu
                      named ? ": " : "", px_buffer_shown(&names), named < left_out ? ", ..." : "");
 }
 
-/* At the highest level of detail that fits. */
+/* Writes all functions at the highest level of detail that fits. */
 static void write_fitting(const struct stubs *stubs, bool docstrings, size_t max_bytes, struct px_buffer *out)
 {
     static const char *const notes[DETAILS] = {

@@ -11,9 +11,9 @@
 
 #define PARAMETER_CHARACTERS_MAX 100
 #define TYPE_MAX 400        /* bytes of one type */
-#define TYPE_DEPTH_MAX 4    /* containers in containers that a type shows */
-#define TYPE_STEPS_MAX 400  /* schemas that are looked at for one type */
-#define TYPE_NESTED_MAX 64  /* one inside the other, by $ref too */
+#define TYPE_DEPTH_MAX 4    /* maximum nesting of containers that a type shows */
+#define TYPE_STEPS_MAX 400  /* maximum number of schemas that are read for one type */
+#define TYPE_NESTED_MAX 64  /* maximum nesting of schemas, also by $ref */
 #define TYPE_PARTS_MAX 16   /* of a union */
 #define TYPE_CHOICES_MAX 30 /* of an enum */
 #define TYPE_CHOICES_BYTES 300
@@ -30,7 +30,7 @@ static unsigned code_point(const unsigned char *at, size_t length)
     return code;
 }
 
-/* Letters that Python takes in identifiers and leaves as they are (it normalises names to NFKC). */
+/* Letters that Python allows in identifiers and does not change (it normalises names to NFKC). */
 static bool is_letter(unsigned code)
 {
     static const struct {
@@ -61,7 +61,7 @@ bool px_tool_type_is_parameter(const char *name, size_t length)
 
 /* ---- Values ---- */
 
-/* Characters that a reader does not see, or that change the order of those around them. */
+/* Characters that a reader does not see, or that change the order of the characters around them. */
 static bool is_hidden(unsigned code)
 {
     return code < 0x20 || (code >= 0x7F && code <= 0x9F) || code == 0xAD || (code >= 0x200B && code <= 0x200F) ||
@@ -161,7 +161,7 @@ struct writer {
     const json_t *root;
     unsigned uses, steps, nested;
     int depth_max;
-    bool over; /* the type can't be shown so: too long, or too much to look at */
+    bool over; /* the type can't be shown: it is too long, or too many schemas were read */
 };
 
 struct parts {
@@ -184,7 +184,7 @@ static void write_any(struct writer *writer, struct px_buffer *out)
     px_buffer_add_string(out, "Any");
 }
 
-/* Takes the text. */
+/* Takes ownership of the text. */
 static void add_part(struct parts *parts, struct px_buffer *text)
 {
     bool known = strcmp(px_buffer_shown(text), "Any") == 0;
@@ -208,7 +208,7 @@ static void write_union(struct writer *writer, struct parts *parts, struct px_bu
     parts_done(parts);
 }
 
-/* Literal[…], when the choices can be written so. */
+/* Appends Literal[…] if the choices can be written so. */
 static bool write_literal(struct writer *writer, const json_t *choices, struct px_buffer *out)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -281,7 +281,7 @@ static void write_container(struct writer *writer, const json_t *schema, const c
     px_buffer_add_byte(out, ']');
 }
 
-/* By one word of `type`. */
+/* Appends the type for one word of `type`. */
 static void write_kind(struct writer *writer, const json_t *schema, const char *kind, int depth, struct px_buffer *out)
 {
     static const char *const plain[][2] = {
@@ -330,7 +330,7 @@ static void write_alternatives(struct writer *writer, const json_t *list, int de
     write_union(writer, &parts, out);
 }
 
-/* The first of allOf that says a type. */
+/* Appends the type of the first schema in allOf that has one. */
 static void write_first(struct writer *writer, const json_t *list, int depth, struct px_buffer *out)
 {
     size_t i;
@@ -346,7 +346,7 @@ static void write_first(struct writer *writer, const json_t *list, int depth, st
     write_any(writer, out);
 }
 
-/* What "#/$defs/NAME" points at, or NULL. */
+/* Returns the schema that "#/$defs/NAME" refers to, or NULL. */
 static const json_t *resolve(const json_t *root, const char *reference)
 {
     const json_t *at = root;

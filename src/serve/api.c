@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The routes of the API: runs and sessions. Files are in files.c. */
+/* The routes of the API: runs and sessions. The routes of files are in file_routes.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@
 
 /* ---- Runs ---- */
 
-/* Gives the code's hash to the audit log. */
+/* Gives the hash of the code to the audit log. */
 static void log_code(struct px_http_request *request, const json_t *body)
 {
     const json_t *code = json_object_get(body, "code");
@@ -37,7 +37,7 @@ static int take_body(struct px_http_request *request, pyexec_request *run, struc
     size_t length = request->body.length;
     px_auto_json json_t *object = px_json_read(body, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     pyexec_request_restrict(run, PYEXEC_NO_HOST_WORKSPACE);
-    if (!json_is_object(object)) /* the library says what is wrong with it */
+    if (!json_is_object(object)) /* the library reports what is wrong with it */
         return pyexec_request_set_json(run, body, length, error);
     log_code(request, object);
     if (px_execution_take(request, object, run, ret_execution, ret_detach, error) < 0)
@@ -109,7 +109,7 @@ static void run_now(struct px_http_request *request)
     px_execution_free(execution);
 }
 
-/* Without a turn, only to look whether it shall be detached. */
+/* Runs without a turn, only to find out whether the execution is detached. */
 static void execute(struct px_http_request *request)
 {
     pyexec_error error;
@@ -141,7 +141,7 @@ static void answer_status(struct px_http_request *request, int status, const pye
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
-/* Appends a session without its principal, which is the caller's; with its details when it was asked for alone. */
+/* Appends a session without its principal, because that is the caller. With `alone`, also its details. */
 static void write_session(struct px_buffer *out, const pyexec_session_info *session, bool alone)
 {
     const char *id = pyexec_session_info_id(session), *restarted = pyexec_session_info_restarted(session);
@@ -212,7 +212,7 @@ static void show_session(struct px_http_request *request)
     answer_session(request, MHD_HTTP_OK);
 }
 
-/* The optional body of POST /v1/sessions: {"id": …, "policy": …}. */
+/* Reads the optional body of POST /v1/sessions: {"id": …, "policy": …}. */
 static int take_session_body(struct px_http_request *request, json_t **ret_policy, pyexec_error *error)
 {
     json_error_t problem;

@@ -27,7 +27,7 @@ static int refuse_large(pyexec_error *error)
     return -1;
 }
 
-/* As text that the library takes, for free(); NULL with an error. */
+/* Returns the value as text for the library, which the caller frees; NULL with `error`. */
 static char *write_value(const json_t *value, pyexec_error *error)
 {
     char *text = px_json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));

@@ -36,7 +36,7 @@ void px_calls_free(struct px_calls *calls)
     free(calls);
 }
 
-/* FNV-1a. Ids are the library's and random: nobody chooses a bucket. */
+/* FNV-1a. The library chooses the ids at random, so no client can fill one bucket. */
 static struct px_client_call **bucket_of(struct px_calls *calls, const char *id)
 {
     uint32_t hash = 2166136261u;
@@ -59,7 +59,7 @@ static void unlist(struct px_calls *calls, struct px_client_call *call)
     call->listed = false;
 }
 
-/* Puts it before `gone`, for free_all(), when that was the last reference. */
+/* Releases a reference. If it was the last one, puts the call in front of `gone`, the list for free_all(). */
 static struct px_client_call *drop(struct px_client_call *call, struct px_client_call *gone)
 {
     if (--call->references)
@@ -75,7 +75,7 @@ static struct px_client_call *unlist_and_drop(struct px_calls *calls, struct px_
     return drop(call, gone);
 }
 
-/* Those that the script gave up. One that is being answered now counts by that answer. */
+/* Takes the calls that the script gave up. A call that is being answered now is counted by its answer. */
 static struct px_client_call *take_abandoned(struct px_calls *calls, const struct px_execution *execution)
 {
     struct px_client_call *gone = NULL;
@@ -148,7 +148,7 @@ void px_call_settle(struct px_client_call *call, enum px_call_answer answer)
     call->settled_ns = px_now_ns();
     if (call->listed) {
         unlist(calls, call);
-        call->references--; /* the caller has another */
+        call->references--; /* the caller has a reference of its own */
     }
     pthread_mutex_unlock(&calls->lock);
 }

@@ -27,7 +27,7 @@ enum px_call_answer { PX_CALL_UNANSWERED, PX_CALL_RESULT, PX_CALL_ERROR, PX_CALL
 
 struct px_client_call {
     struct px_client_call *next_of_bucket;
-    struct px_client_call *next; /* of its execution's, the newest first */
+    struct px_client_call *next; /* next call of its execution; the newest is first */
     struct px_calls *calls;
     struct px_execution *execution;
     pyexec_tool_call *handle;
@@ -35,31 +35,34 @@ struct px_client_call {
     bool listed; /* it can be found */
     enum px_call_answer answer;
     int64_t since_ns, settled_ns;
-    time_t since; /* for people */
+    time_t since; /* time for people */
 };
 
-/* NULL: out of memory. */
+/* Returns NULL when there is no memory. */
 struct px_calls *px_calls_new(void);
-/* There are none left. */
+/* No calls may be left. */
 void px_calls_free(struct px_calls *calls);
 
-/* Takes the handle. NULL: out of memory; the script gets an error. Hold nothing: the call may be gone at once. */
+/* Takes ownership of the handle. Returns NULL when there is no memory; then the script gets an error. The caller
+ * gets no reference: the call may be freed at any time. */
 struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle);
 
-/* The call of this id, held, for px_call_release(); NULL: there is none, or it is another principal's. */
+/* Returns the call of this id with a reference for px_call_release(). NULL when there is none or it belongs to
+ * another principal. */
 struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_principal *principal, const char *id);
 
-/* It has got its answer: nobody finds it any more. */
+/* The call has got its answer, so it is not found any more. */
 void px_call_settle(struct px_client_call *call, enum px_call_answer answer);
 void px_call_release(struct px_client_call *call);
 
-/* Those of an execution, which adds none any more. */
+/* Drops the calls of an execution, which adds no more calls. */
 void px_calls_drop(struct px_calls *calls, struct px_execution *execution);
 
 /* Appends the members of a call that a client sees, without braces: its id, name and arguments. */
 void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle);
 
-/* Whether any call of the execution waits; and all of them as objects of a list. `whole`: with their arguments. */
+/* The first is true if any call of the execution waits. The second appends all of them as objects of a list, with
+ * `whole` also their arguments. */
 bool px_calls_any(struct px_calls *calls, const struct px_execution *execution);
 void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole);
 

@@ -19,9 +19,9 @@
 #include "serve/route.h"
 #include "serve/run_request.h"
 
-#define LOOK_NS (250 * PX_NS_PER_MS)  /* while somebody waits */
-#define REST_NS (5000 * PX_NS_PER_MS) /* else: for those that are too old */
-#define KEPT_MAX (128L << 20)         /* bytes of one principal's; the oldest that have ended go first */
+#define LOOK_NS (250 * PX_NS_PER_MS)  /* interval of checks while a client waits */
+#define REST_NS (5000 * PX_NS_PER_MS) /* interval of checks for executions that are too old */
+#define KEPT_MAX (128L << 20) /* bytes of one principal; the oldest executions that have ended are dropped first */
 
 /* ---- Lifetime ---- */
 
@@ -43,7 +43,8 @@ void px_detached_drop(struct px_detached *gone)
     }
 }
 
-/* With the table's lock held. Puts it before `gone` when that was the last reference. */
+/* Releases a reference. If it was the last one, puts the execution in front of `gone`. The caller holds the
+ * table's lock. */
 static struct px_detached *unhold(struct px_detached *detached, struct px_detached *gone)
 {
     if (--detached->references)
@@ -61,7 +62,7 @@ void px_detached_release(struct px_detached *detached)
     px_detached_drop(gone);
 }
 
-/* With the table's lock held. */
+/* The caller holds the table's lock. */
 static struct px_detached *take_out(struct px_detached **at, struct px_detached *gone)
 {
     struct px_detached *detached = *at;
@@ -69,7 +70,7 @@ static struct px_detached *take_out(struct px_detached **at, struct px_detached 
     return unhold(detached, gone);
 }
 
-/* The oldest that has ended, of this principal. */
+/* Finds the oldest execution of this principal that has ended. */
 static struct px_detached **find_oldest(struct px_detached_table *table, const struct px_principal *principal,
                                         const struct px_detached *but)
 {
@@ -96,7 +97,8 @@ static struct load load_of(const struct px_detached_table *table, const struct p
     return load;
 }
 
-/* Makes room for one more of this principal, or in memory. False: all are under way. With the table's lock held. */
+/* Makes room for one more execution of this principal, or for its memory. Returns false when all are still
+ * running. The caller holds the table's lock. */
 static bool make_room(struct px_detached_table *table, const struct px_principal *principal,
                       const struct px_detached *but, size_t most, struct px_detached **gone)
 {
@@ -142,7 +144,7 @@ static void *keep(void *argument)
     return NULL;
 }
 
-/* The host's name, as far as it can stand in an id. */
+/* Copies the characters of the host's name that an id may have. */
 static void name_node(struct px_detached_table *table)
 {
     char name[64] = "";
@@ -232,7 +234,7 @@ static void emit_text(struct px_detached *detached, int which, const char *bytes
     emit(detached, which == 1 ? "stdout" : "stderr", px_buffer_string(&json));
 }
 
-/* pyexec_output_fn. Whole characters only. */
+/* A pyexec_output_fn. Shows only whole characters. */
 static int show_output(void *closure, int which, const char *bytes, size_t length)
 {
     struct px_detached *detached = closure;
@@ -245,7 +247,7 @@ static int show_output(void *closure, int which, const char *bytes, size_t lengt
     return 0;
 }
 
-/* pyexec_display_fn */
+/* A pyexec_display_fn. */
 static int show_display(void *closure, const char *json, size_t length)
 {
     (void)length;
@@ -295,7 +297,7 @@ static void finish(struct px_detached *detached, const char *result, const pyexe
     pthread_mutex_unlock(&detached->execution->emit);
 }
 
-/* In the schedule of runs. */
+/* Runs in the schedule of runs. */
 static void serve(struct px_job *job)
 {
     pyexec_error error;
@@ -318,7 +320,7 @@ static void serve(struct px_job *job)
 
 /* ---- Its beginning ---- */
 
-/* The carrier has what a run needs of its request, which is answered and goes. */
+/* `carrier` gets what a run needs of its request, because the request itself is answered and freed. */
 static struct px_detached *make(struct px_http_request *request, struct px_execution *execution, pyexec_request *run)
 {
     struct px_detached_table *table = request->server->detached;
@@ -390,7 +392,7 @@ static int submit(struct px_detached *detached, pyexec_error *error)
     while (*at && *at != detached)
         at = &(*at)->next;
     if (*at)
-        take_out(at, NULL); /* the job's reference is still there */
+        take_out(at, NULL); /* the job still has a reference */
     pthread_mutex_unlock(&table->lock);
     return -1;
 }

@@ -20,45 +20,46 @@ enum px_detached_state { PX_DETACHED_WAITING, PX_DETACHED_RUNNING, PX_DETACHED_E
 
 struct px_detached {
     struct px_http_request
-        carrier; /* stands for a request, whose client is gone, in the schedule and in run_request.c */
+        carrier; /* takes the place of a request without a client, in the schedule and in run_request.c */
     struct px_detached *next;
     struct px_detached_table *table;
     struct px_execution *execution;
-    unsigned references; /* with the table's lock */
+    unsigned references; /* protected by the table's lock */
     enum px_detached_state state;
     char id[128];
     pyexec_request *run;
-    struct px_buffer held[2]; /* of each stream: the start of a character to come */
+    struct px_buffer held[2]; /* for each stream: the beginning of an incomplete character */
     uint64_t seq;
     struct px_event_log log;
-    _Atomic long kept_bytes; /* of its events and its result */
-    char *result, *problem;  /* one of them, at the end */
+    _Atomic long kept_bytes; /* bytes of its events and its result */
+    char *result, *problem;  /* one of them is set at the end */
     time_t created, started, ended;
     int64_t ended_ns;
 };
 
-/* 0, or -1 with an error. */
+/* Returns 0, or -1 with `error`. */
 int px_detached_open(struct px_server *server, struct px_detached_table **ret, pyexec_error *error);
-/* Cancels all. */
+/* Cancels all executions. */
 void px_detached_cancel_all(struct px_detached_table *table);
-/* Nothing runs any more. */
+/* Call this when no execution runs any more. */
 void px_detached_close(struct px_detached_table *table);
 
-/* Takes `run`, and `execution` (its tools; made by px_execution_take()). Answers the request. */
+/* Takes ownership of `run` and of `execution` (its tools; px_execution_take() makes it). Answers the request. */
 void px_detached_start(struct px_http_request *request, struct px_execution *execution, pyexec_request *run);
 
-/* An event of an execution that is under way; with its `emit` held. */
+/* Adds an event of an execution that is in progress. The caller holds its `emit`. */
 void px_detached_emit(struct px_detached *detached, const char *name, const char *json, bool last);
 
-/* One of the principal's by its id, held; NULL: there is none. */
+/* Returns the principal's execution with this id and a reference; NULL when there is none. */
 struct px_detached *px_detached_find(struct px_detached_table *table, const struct px_principal *principal,
                                      const char *id);
 void px_detached_release(struct px_detached *detached);
 
-/* Appends what there is of it. `whole`: with its result and its calls' arguments, however long. */
+/* Appends what is known about it. With `whole`, also its result and its calls' arguments, however long they are. */
 void px_detached_write(struct px_detached *detached, struct px_buffer *out, bool whole);
 
-/* Answers the request when it has ended, when a tool call waits, or after so long. Takes the reference. */
+/* Answers the request when the execution has ended, when a tool call waits, or after `wait_ms`. Takes the
+ * reference. */
 void px_detached_await(struct px_detached *detached, struct px_http_request *request, int64_t wait_ms);
 
 /* Answers with the events after this number. Takes the reference. */

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of detached executions share. */
+/* Types and functions that the files of detached executions share. */
 #ifndef PX_SERVE_DETACHED_PRIVATE_H
 #define PX_SERVE_DETACHED_PRIVATE_H
 
 #include "serve/detached.h"
 #include "serve/server.h"
 
-/* Who waits for an execution: a stream of its events, or one answer. */
+/* A client that waits for an execution: a stream of its events, or one answer. */
 struct px_detached_waiter {
     struct px_detached_waiter *next;
     struct px_detached *detached;
     struct px_http_request *request;
-    int64_t deadline_ns; /* of an answer; 0: a stream */
-    /* Of a stream, with the request's lock. */
+    int64_t deadline_ns; /* when an answer is due; 0: this is a stream */
+    /* Only for a stream; the request's lock protects these. */
     uint64_t after;
     struct px_buffer waiting;
     int64_t sent_ns;
@@ -25,17 +25,17 @@ struct px_detached_table {
     pthread_t keeper;
     bool stopping;
     char node[80];
-    struct px_detached *list; /* the newest first */
+    struct px_detached *list; /* the newest is first */
     struct px_detached_waiter *waiters;
 };
 
-/* With the table's lock held: the streams of this execution (NULL: of all) read on. */
+/* Lets the streams of this execution (NULL: of all) read on. The caller holds the table's lock. */
 void px_detached_wake(struct px_detached_table *table, const struct px_detached *detached);
 
-/* Answers those who have waited long enough, or for what has come. */
+/* Answers the clients that have waited long enough, or whose event has come. */
 void px_detached_answer_waiters(struct px_detached_table *table);
 
-/* A comment to each stream that has been silent for long. */
+/* Sends a comment to each stream that has been silent for a long time. */
 void px_detached_keep_alive(struct px_detached_table *table);
 
 void px_detached_drop(struct px_detached *gone);

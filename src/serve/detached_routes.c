@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /v1/executions: what became of detached executions. */
+/* /v1/executions: the state and the results of detached executions. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "serve/sse.h"
 
 #define WAIT_MAX_MS 300000
-#define ARGUMENTS_LISTED_MAX (32u << 20) /* bytes, after which arguments of calls are left out */
+#define ARGUMENTS_LISTED_MAX (32u << 20) /* bytes of arguments in a list; the arguments of further calls are left out */
 
 const char *const px_detached_state_names[PX_DETACHED_STATES] = {"waiting", "running", "ended"};
 
@@ -63,7 +63,7 @@ static struct px_detached *find(struct px_http_request *request)
     return found;
 }
 
-/* A number of the query or a header. False: it is none. */
+/* Reads a number from the query or a header. Returns false when it is none. */
 static bool read_number(const char *text, uint64_t most, uint64_t *ret)
 {
     size_t length = text ? strspn(text, "0123456789") : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who waits for a detached execution: readers of its events, and requests with wait_ms. */
+/* The clients that wait for a detached execution: readers of its events, and requests with wait_ms. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@
 
 /* ---- Streams ---- */
 
-/* Called by the connection's thread for the next bytes of the body. */
+/* Called by the connection's thread to get the next bytes of the body. */
 static ssize_t read_events(void *closure, uint64_t position, char *to, size_t size)
 {
     struct px_detached_waiter *waiter = closure;
@@ -58,7 +58,7 @@ static void free_waiter(struct px_detached_waiter *waiter)
     free(waiter);
 }
 
-/* The stream's response is gone. */
+/* Called when the stream's response is freed. */
 static void forget_reader(void *closure)
 {
     struct px_detached_waiter *waiter = closure;
@@ -152,7 +152,7 @@ static void answer(struct px_detached *detached, struct px_http_request *request
     px_respond_json(request, MHD_HTTP_OK, px_buffer_take(&text));
 }
 
-/* With the table's lock held. */
+/* The caller holds the table's lock. */
 static bool is_due(const struct px_detached_waiter *waiter, int64_t now)
 {
     return waiter->deadline_ns && (now >= waiter->deadline_ns || waiter->detached->state == PX_DETACHED_ENDED ||

@@ -13,7 +13,8 @@
 
 /* ---- What a script calls ---- */
 
-/* More than all calls that can wait at once: the client does not read, and its script gives calls up. */
+/* More bytes than all calls that can wait at once take. With so many unread bytes, the client does not read while
+ * its script gives up calls. */
 #define UNREAD_MAX (40 << 20)
 
 static bool is_unread(const struct px_execution *execution)
@@ -29,7 +30,8 @@ static void send_event(struct px_execution *execution, const char *name, const c
         px_sse_send(execution->client, name, json);
 }
 
-/* pyexec_tool_fn. It can be found before the client is told: its answer may come at once. */
+/* A pyexec_tool_fn. The call is in the table before the client is told about it, because its answer may come at
+ * once. */
 static void on_call(void *closure, pyexec_tool_call *handle)
 {
     pyexec_error ignored;

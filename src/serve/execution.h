@@ -22,26 +22,26 @@ struct px_server;
 struct px_execution {
     struct px_server *server;
     struct px_principal *principal;
-    struct px_http_request *client; /* that gets the events; NULL: it is detached */
+    struct px_http_request *client; /* the client that gets the events; NULL: the execution is detached */
     struct px_detached *detached;   /* or NULL */
     pthread_mutex_t emit;
-    bool ended;                   /* no call and no event any more */
-    struct px_client_call *calls; /* with the lock of the server's calls */
+    bool ended;                   /* no more calls and events */
+    struct px_client_call *calls; /* protected by the lock of the server's calls */
 };
 
-/* Takes `tools` and `detach` out of the body of an execute request. With one of them: makes the execution, and offers the
- * tools to `run`. Else *ret stays NULL. *ret_detach: it shall go on without its client. -1: invalid_request, or out of
- * memory. */
+/* Takes `tools` and `detach` out of the body of an execute request. With one of them it makes the execution and
+ * offers the tools to `run`; without them *ret stays NULL. *ret_detach: the execution continues without its
+ * client. Returns 0, or -1 with invalid_request or when there is no memory. */
 int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
                       bool *ret_detach, pyexec_error *error);
 
-/* Whether the body of the request may ask for that: then it is looked at before it waits for a turn. */
+/* True if the body of the request may ask for `detach`. Then it is examined before it waits for a turn. */
 bool px_execution_may_detach(const struct px_http_request *request);
 
-/* The run has ended: nothing more is called or sent for it. NULL is none. */
+/* The run has ended: no more calls and events for it. `execution` may be NULL. */
 void px_execution_end(struct px_execution *execution);
 
-/* After the run's request is freed, which waits for callbacks. NULL is none. */
+/* Call this after the run's request is freed, which waits for callbacks. `execution` may be NULL. */
 void px_execution_free(struct px_execution *execution);
 
 /* POST /v1/calls/{call_id}. */

@@ -103,7 +103,7 @@ static const struct {
     {"stderr_bytes", "pyexec_stderr_bytes_total", "", "counter", "Bytes that scripts wrote to standard error."},
 };
 
-/* pyexec_stat_fn: a counter to the lines of its metric. */
+/* A pyexec_stat_fn: adds a counter to the lines of its metric. */
 static void add_stat(void *userdata, const char *key, const char *thing, uint64_t value)
 {
     struct px_buffer *lines = userdata;

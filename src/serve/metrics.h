@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics in the text format of Prometheus 0.0.4, with base units and few labels. What the library
- * counts is read from it when asked; here is what only the server knows. */
+/* Metrics in the text format of Prometheus 0.0.4, with base units and few labels. The counters of the library are
+ * read when the page is requested. This struct has what only the server knows. */
 #ifndef PX_SERVE_METRICS_H
 #define PX_SERVE_METRICS_H
 
@@ -10,7 +10,7 @@
 struct px_server;
 struct px_buffer;
 
-/* Upper bounds in seconds of the histograms' buckets, +Inf beside them. */
+/* Upper bounds of the histograms' buckets, in seconds; +Inf is added. */
 #define PX_METRIC_BUCKETS(BOUND) \
     BOUND(0.0005) \
     BOUND(0.001) \
@@ -23,22 +23,22 @@ struct px_buffer;
 #define PX_METRIC_BUCKET_COUNT 17
 
 struct px_histogram {
-    _Atomic uint64_t buckets[PX_METRIC_BUCKET_COUNT]; /* each alone, not cumulative */
+    _Atomic uint64_t buckets[PX_METRIC_BUCKET_COUNT]; /* each bucket alone, not cumulative */
     _Atomic uint64_t nanoseconds;
 };
 
 struct px_metrics {
-    _Atomic uint64_t responses[PX_METRIC_ROUTES][6]; /* by route and class; 0: the client went */
+    _Atomic uint64_t responses[PX_METRIC_ROUTES][6]; /* by route and class; class 0: the client went away */
     struct px_histogram requests[PX_METRIC_ROUTES];  /* by route */
     struct px_histogram executions, waits;
-    _Atomic uint64_t errors[16]; /* host-side failures by code */
+    _Atomic uint64_t errors[16]; /* failures of the host, by code */
     _Atomic uint64_t received_bytes, sent_bytes;
     int64_t started_seconds;
 };
 
 void px_histogram_add(struct px_histogram *histogram, int64_t nanoseconds);
 
-/* The whole page. */
+/* Appends the whole page. */
 void px_metrics_write(struct px_server *server, struct px_buffer *out);
 
 #endif

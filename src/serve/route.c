@@ -35,7 +35,7 @@ int px_decode(char *text)
     return 0;
 }
 
-/* Matches segment by segment; "{path}" takes the rest, which is not empty. */
+/* Compares segment by segment. "{path}" matches the rest of the path, which must not be empty. */
 static bool matches(const char *pattern, const char *path, const char **ret_session, size_t *ret_length,
                     const char **ret_rest)
 {
@@ -115,9 +115,9 @@ int px_route_session(struct px_http_request *request)
     return asprintf(&request->session_key, "%s/%s", request->principal->name, id) < 0 ? -1 : 0;
 }
 
-/* ---- Against DNS rebinding: a page of another site that has its name point here ---- */
+/* ---- Against DNS rebinding: a page of another site whose name points to this server ---- */
 
-/* The name without the port, and without the brackets of an IPv6 address. */
+/* Returns the length of the name without the port, and without the brackets of an IPv6 address. */
 static size_t host_part(const char **host)
 {
     if (**host == '[') {
@@ -145,7 +145,7 @@ bool px_host_allowed(const struct px_listener *listener, const char *host)
     if (!host)
         return false;
     size_t length = host_part(&host);
-    /* A rebound name is a name: an address can't be one. */
+    /* DNS rebinding needs a name, so an address is accepted. */
     if (is_address(host, length) || same(host, length, "localhost") || same(host, length, listener->host))
         return true;
     const struct px_strings *names = &listener->server->options->config->allowed_hosts;
@@ -159,7 +159,7 @@ bool px_origin_allowed(const struct px_listener *listener, const char *origin, c
 {
     if (!origin)
         return true;
-    /* Its own page. */
+    /* The server's own page. */
     const char *after = strstr(origin, "://");
     if (after && host && strcasecmp(after + 3, host) == 0)
         return true;

@@ -82,7 +82,7 @@ static void test_calls_have_a_result(void **state)
     close(ends[1]);
 }
 
-/* No wait was asked to end before the signal came. */
+/* This wait has no time limit: only the signal ends it. */
 static void test_a_signal_can_be_meant(void **state)
 {
     (void)state;

@@ -41,7 +41,8 @@ static const struct cli_option rows[] = {
      CLI_INTO(struct serve_options, sandbox_fusion)},
 };
 
-/* In the program's folder after a build; in libexec of the same prefix after installation. */
+/* Opens the module. After a build it is in the folder of the program, after installation in libexec of the same
+ * prefix. */
 static void *open_module(pyexec_error *error)
 {
     static const char *const relative[] = {"", "/../libexec/pyexec"};

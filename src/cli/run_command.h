@@ -32,8 +32,8 @@ struct run_stream {
     int write_errno;       /* errno of the first write that failed */
     int failed_stream;     /* 1 or 2 */
     bool stderr_open_line; /* standard error's last byte was not a newline */
-    /* For each stream, what has not been read yet: a slow reader must not stop the run from reaching its
-     * limits. The policy's output limits bound it. */
+    /* For each stream, the output that our reader has not read yet. It is kept here because a slow reader must
+     * not keep the run from reaching its limits. The policy's limits of output also limit this. */
     struct px_buffer waiting[2];
 };
 void run_stream_done(struct run_stream *stream);

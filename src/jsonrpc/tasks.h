@@ -24,7 +24,7 @@ struct px_task {
 
 struct px_tasks {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* signalled when a task has ended, or when its owner waits for another event */
+    pthread_cond_t changed; /* signalled when a task ends, and for the events that its owner waits for */
     struct px_task *first;  /* protected by lock, and so are the tasks in it */
     size_t count;
 };

@@ -250,13 +250,34 @@ PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 typedef void (*pyexec_arrived_fn)(void *userdata);
 PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata);
 
-/* A turn of `max_concurrent`, for a server that has a queue of its own: it takes a turn, chooses which of its
- * callers gets it, and executes that request with it. Waits until there is one, however long the executor's own
- * queue is; free it after the execution. Errors: PYEXEC_SHUTTING_DOWN, PYEXEC_INTERNAL.
- * pyexec_executor_free_turns() says how many could be taken now without waiting. */
-PYEXEC_API int pyexec_turn_take(pyexec_executor *executor, pyexec_turn **ret, pyexec_error *error);
+/* The queue of an executor, for a server: its requests wait there as jobs, without a thread each, in one order with the
+ * executions of other threads. Principals take turns, and one of them may fill half of the queue (`[host] queue_length`).
+ * The jobs of a principal's session begin in the order in which they were added, each after the end of the one before.
+ * principal_jobs: how many jobs of one principal may be in progress; 0: no limit. pyexec_queue_new_plain() is a queue of
+ * its own, for other work than runs: `jobs` at once, up to `length` that wait. Free it before the executor, when no job
+ * waits and all turns are freed. */
+typedef struct pyexec_queue pyexec_queue;
+PYEXEC_API int pyexec_queue_new(pyexec_executor *executor, uint64_t principal_jobs, pyexec_queue **ret,
+                                pyexec_error *error);
+PYEXEC_API int pyexec_queue_new_plain(uint64_t jobs, uint64_t length, uint64_t principal_jobs, pyexec_queue **ret,
+                                      pyexec_error *error);
+PYEXEC_API void pyexec_queue_free(pyexec_queue *queue);
+
+/* The limits of one principal's jobs from now on: how many in progress (0: principal_jobs), and how many are taken each
+ * second (0: any number). */
+PYEXEC_API int pyexec_queue_limit(pyexec_queue *queue, const char *principal, int64_t max_concurrent, double rate,
+                                  pyexec_error *error);
+
+/* Adds a job; session_id may be NULL. Errors: PYEXEC_OVERLOADED with retry_after_ms, and with sys_errno EAGAIN when the
+ * principal is over its rate. */
+PYEXEC_API int pyexec_queue_add(pyexec_queue *queue, const char *principal, const char *session_id, void *job,
+                                pyexec_error *error);
+
+/* Waits until a job is next and has a turn, and returns it with its turn; call it only while jobs are in the queue. The
+ * job ends when its turn is freed. When the executor is being closed, jobs are returned too, and their executions fail
+ * with PYEXEC_SHUTTING_DOWN. */
+PYEXEC_API pyexec_turn *pyexec_queue_next(pyexec_queue *queue, void **ret_job);
 PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
-PYEXEC_API int pyexec_executor_free_turns(pyexec_executor *executor);
 
 /* Executes the request with this turn and not with one of its own. The turn is borrowed, and serves one execution
  * at a time. A session's call that must wait for another call of its session gives the turn back during that time.

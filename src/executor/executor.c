@@ -412,7 +412,7 @@ const char *pyexec_executor_python(pyexec_executor *executor)
 struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
                                   pyexec_error *error)
 {
-    struct px_turn *brought = request->turn ? &request->turn->turn : NULL;
+    struct px_turn *brought = request->turn ? &request->turn->job.turn : NULL;
     if (brought && px_turn_is_held(brought))
         return brought;
     struct px_turn *turn = brought ? brought : own;
@@ -422,31 +422,6 @@ struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_reques
 void px_executor_leave(struct px_turn *own)
 {
     px_turn_give_back(own);
-}
-
-int pyexec_turn_take(pyexec_executor *executor, pyexec_turn **ret, pyexec_error *error)
-{
-    pyexec_turn *turn = calloc(1, sizeof *turn);
-    if (!turn)
-        return px_error_oom(error);
-    if (px_turns_take(&executor->turns, &turn->turn, true, error) < 0) {
-        free(turn);
-        return -1;
-    }
-    *ret = turn;
-    return 0;
-}
-
-void pyexec_turn_free(pyexec_turn *turn)
-{
-    if (turn)
-        px_turn_give_back(&turn->turn);
-    free(turn);
-}
-
-int pyexec_executor_free_turns(pyexec_executor *executor)
-{
-    return (int)px_turns_free(&executor->turns);
 }
 
 int px_executor_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)

@@ -53,9 +53,11 @@ struct pyexec_executor {
     struct px_counters counters;
 };
 
-/* A turn that a server takes before an execution. */
+/* A job of a server, which has a turn once pyexec_queue_next() has returned it. */
 struct pyexec_turn {
-    struct px_turn turn;
+    struct px_turn_job job; /* first */
+    void *userdata;
+    char session[]; /* the id, when it has one */
 };
 
 /* Returns the request's turn, taken again if it was given back, or `own`, which is taken. Give it back with

@@ -287,7 +287,7 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
     session->references++;
     /* The call that this one waits for may itself need the turn. */
     if (request->turn && must_wait(session, ticket))
-        px_turn_give_back(&request->turn->turn);
+        px_turn_give_back(&request->turn->job.turn);
     while (must_wait(session, ticket))
         pthread_cond_wait(&session->changed, &sessions->lock);
     /* The process may have died just now, before the session monitor noticed. */

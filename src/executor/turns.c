@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "executor/turns.h"
 
+#include <errno.h>
 #include <sys/resource.h>
 
 #include "base/clock.h"
@@ -18,11 +19,6 @@
 #define DESCRIPTORS_KEPT 64
 #define END_WAIT_NS (100 * PX_NS_PER_MS)
 
-struct px_turn_waiter {
-    struct px_turn_waiter *next;
-    pthread_cond_t changed;
-};
-
 /* How many runs the limit of open files allows besides those with a turn. */
 static size_t most_asleep(size_t wanted, size_t busy_max)
 {
@@ -39,21 +35,31 @@ void px_turns_init(struct px_turns *turns)
     *turns = (struct px_turns){0};
     pthread_mutex_init(&turns->lock, NULL);
     px_cond_init(&turns->left);
+    px_cond_init(&turns->jobs);
+    px_queue_init(&turns->queue, 0, 0);
 }
 
 void px_turns_configure(struct px_turns *turns, const struct px_host *host, const struct px_policy *policy)
 {
     turns->busy_max = (size_t)host->max_concurrent;
     turns->asleep_max = most_asleep((size_t)host->max_asleep, turns->busy_max);
-    turns->queue_max = (size_t)host->queue_length;
+    turns->queue.length = (size_t)host->queue_length;
     uint64_t most = UINT64_MAX / turns->busy_max, run_bytes = most;
     if (policy->address_space_bytes != PX_NONE)
         run_bytes = (uint64_t)policy->address_space_bytes + (uint64_t)policy->workspace_bytes;
     turns->run_bytes = run_bytes < most ? run_bytes : most;
 }
 
+void px_turns_configure_plain(struct px_turns *turns, size_t count, size_t queue_length)
+{
+    turns->busy_max = count;
+    turns->queue.length = queue_length;
+}
+
 void px_turns_done(struct px_turns *turns)
 {
+    px_queue_done(&turns->queue);
+    pthread_cond_destroy(&turns->jobs);
     pthread_mutex_destroy(&turns->lock);
     pthread_cond_destroy(&turns->left);
 }
@@ -139,10 +145,12 @@ static size_t count_free(struct px_turns *turns)
     return free_turns < room ? free_turns : room;
 }
 
-static void wake_first(struct px_turns *turns)
+/* After each change of the turns or the queue: whoever is next looks whether there is a turn. */
+static void wake_next(struct px_turns *turns)
 {
-    if (turns->first_waiter)
-        pthread_cond_signal(&turns->first_waiter->changed);
+    struct px_queue_entry *next = px_queue_next(&turns->queue);
+    if (next)
+        pthread_cond_signal(((struct px_turn_waiter *)next)->changed);
 }
 
 /* ---- Taking and giving back ---- */
@@ -150,56 +158,63 @@ static void wake_first(struct px_turns *turns)
 static int refuse(const struct px_turns *turns, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_OVERLOADED, "%zu runs are in progress, %zu of them asleep, and %zu are waiting",
-                 turns->busy + turns->asleep, turns->asleep, turns->queued);
+                 turns->busy + turns->asleep, turns->asleep, turns->queue.waiting);
     return px_error_hint(error, "The code never started; try again later, or raise queue_length or max_concurrent.");
 }
 
-/* Waits at the end of the queue. The first in the queue measures the runs in progress. */
-static void await_turn(struct px_turns *turns)
+/* Sleeps until a turn may be free for the entry that is next in the queue, whose thread this is if `is_next`. */
+static void sleep_for_turn(struct px_turns *turns, pthread_cond_t *changed, bool is_next)
 {
-    struct px_turn_waiter waiter = {0};
-    px_cond_init(&waiter.changed);
-    *(turns->first_waiter ? &turns->last_waiter->next : &turns->first_waiter) = &waiter;
-    turns->last_waiter = &waiter;
-    turns->queued++;
-    while (!turns->closed && (turns->first_waiter != &waiter || !count_free(turns))) {
-        size_t in_progress = turns->busy + turns->asleep;
-        bool measures = turns->first_waiter == &waiter && in_progress < turns->busy_max + turns->asleep_max;
-        if (measures)
-            px_cond_wait_until(&waiter.changed, &turns->lock, turns->measured_ns + WINDOW_NS);
-        else
-            pthread_cond_wait(&waiter.changed, &turns->lock);
+    if (is_next && turns->busy + turns->asleep < turns->busy_max + turns->asleep_max)
+        px_cond_wait_until(changed, &turns->lock, turns->measured_ns + WINDOW_NS);
+    else
+        pthread_cond_wait(changed, &turns->lock);
+}
+
+/* Waits in the queue, as nobody in particular. */
+static void await_turn(struct px_turns *turns, struct px_queue_principal *nobody)
+{
+    pthread_cond_t changed;
+    struct px_turn_waiter waiter = {.entry.principal = nobody, .changed = &changed};
+    px_cond_init(&changed);
+    px_queue_add(&turns->queue, &waiter.entry);
+    for (;;) {
+        bool is_next = px_queue_next(&turns->queue) == &waiter.entry;
+        if (turns->closed || (is_next && count_free(turns)))
+            break;
+        sleep_for_turn(turns, &changed, is_next);
     }
-    struct px_turn_waiter **at = &turns->first_waiter, *before = NULL;
-    while (*at != &waiter) {
-        before = *at;
-        at = &before->next;
+    if (!turns->closed)
+        px_queue_begin(&turns->queue, &waiter.entry);
+    px_queue_leave(&turns->queue, &waiter.entry);
+    pthread_cond_destroy(&changed);
+}
+
+/* Call it with the lock held. */
+static int take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error)
+{
+    if (!turns->closed && (px_queue_next(&turns->queue) || !count_free(turns))) {
+        int ignored;
+        struct px_queue_principal *nobody = px_queue_principal(&turns->queue, NULL);
+        if (!nobody)
+            return px_error_oom(error);
+        if (!patient && px_queue_admit(&turns->queue, nobody, 0, &ignored) != PX_QUEUE_ADMITTED)
+            return refuse(turns, error);
+        await_turn(turns, nobody);
     }
-    *at = waiter.next;
-    if (turns->last_waiter == &waiter)
-        turns->last_waiter = before;
-    turns->queued--;
-    pthread_cond_destroy(&waiter.changed);
+    turn->turns = turns;
+    if (turns->closed)
+        return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
+    set_state(turns, turn, PX_TURN_BUSY);
+    return 0;
 }
 
 int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error)
 {
-    int result = 0;
     pthread_mutex_lock(&turns->lock);
-    bool waits = !turns->closed && (turns->first_waiter || !count_free(turns));
-    if (waits && !patient && turns->queued >= turns->queue_max) {
-        result = refuse(turns, error);
-    } else {
-        if (waits)
-            await_turn(turns);
-        turn->turns = turns;
-        if (turns->closed)
-            result = px_error_set(error, PYEXEC_SHUTTING_DOWN, "the executor is being closed");
-        else
-            set_state(turns, turn, PX_TURN_BUSY);
-        wake_first(turns);
-        pthread_cond_broadcast(&turns->left);
-    }
+    int result = take(turns, turn, patient, error);
+    wake_next(turns);
+    pthread_cond_broadcast(&turns->left);
     pthread_mutex_unlock(&turns->lock);
     return result;
 }
@@ -221,7 +236,7 @@ void px_turn_give_back(struct px_turn *turn)
         return;
     pthread_mutex_lock(&turns->lock);
     set_state(turns, turn, PX_TURN_OUT);
-    wake_first(turns);
+    wake_next(turns);
     pthread_cond_broadcast(&turns->left);
     pthread_mutex_unlock(&turns->lock);
 }
@@ -239,6 +254,98 @@ void px_turn_watch(void *data, const struct px_child *child, int64_t cpu_ns)
     pthread_mutex_unlock(&turn->turns->lock);
 }
 
+/* ---- Jobs ---- */
+
+int px_turns_limit(struct px_turns *turns, const char *principal, int64_t max_concurrent, double rate,
+                   pyexec_error *error)
+{
+    pthread_mutex_lock(&turns->lock);
+    struct px_queue_principal *found = px_queue_principal(&turns->queue, principal);
+    if (found)
+        px_queue_limit(found, max_concurrent, rate);
+    wake_next(turns);
+    pthread_mutex_unlock(&turns->lock);
+    return found ? 0 : px_error_oom(error);
+}
+
+void px_turns_limit_principals(struct px_turns *turns, int64_t most)
+{
+    pthread_mutex_lock(&turns->lock);
+    turns->queue.principal_max = most;
+    pthread_mutex_unlock(&turns->lock);
+}
+
+static int refuse_job(const struct px_turns *turns, enum px_queue_answer answer, double rate, int wait_ms,
+                      pyexec_error *error)
+{
+    if (answer == PX_QUEUE_OVER_RATE) {
+        px_error_set(error, PYEXEC_OVERLOADED, "more than %g runs per second", rate);
+        px_error_hint(error, "Wait %d ms, or have the principal's rate raised.", wait_ms);
+        error->sys_errno = EAGAIN;
+    } else {
+        px_error_set(error, PYEXEC_OVERLOADED, "%zu requests are waiting", turns->queue.waiting);
+        px_error_hint(error, "Send it again later, or raise [host] max_concurrent or queue_length.");
+        wait_ms = 1000;
+    }
+    error->retry_after_ms = wait_ms;
+    return -1;
+}
+
+static int admit(struct px_turns *turns, struct px_queue_principal *principal, pyexec_error *error)
+{
+    int wait_ms;
+    enum px_queue_answer answer = px_queue_admit(&turns->queue, principal, 0, &wait_ms);
+    if (answer == PX_QUEUE_FULL) /* unless it needs no place, which takes longer to find out */
+        answer = px_queue_admit(&turns->queue, principal, count_free(turns), &wait_ms);
+    if (answer == PX_QUEUE_ADMITTED)
+        return 0;
+    return refuse_job(turns, answer, px_queue_rate(principal), wait_ms, error);
+}
+
+int px_turns_add(struct px_turns *turns, struct px_turn_job *job, const char *principal, pyexec_error *error)
+{
+    pthread_mutex_lock(&turns->lock);
+    job->waiter.changed = &turns->jobs;
+    job->waiter.entry.principal = px_queue_principal(&turns->queue, principal);
+    int result = job->waiter.entry.principal ? admit(turns, job->waiter.entry.principal, error) : px_error_oom(error);
+    if (result == 0)
+        px_queue_add(&turns->queue, &job->waiter.entry);
+    wake_next(turns);
+    pthread_mutex_unlock(&turns->lock);
+    return result;
+}
+
+struct px_turn_job *px_turns_next(struct px_turns *turns)
+{
+    struct px_queue_entry *next;
+    pthread_mutex_lock(&turns->lock);
+    for (;;) {
+        next = px_queue_next(&turns->queue);
+        bool is_job = next && ((struct px_turn_waiter *)next)->changed == &turns->jobs;
+        if (is_job && (turns->closed || count_free(turns)))
+            break;
+        sleep_for_turn(turns, &turns->jobs, is_job);
+    }
+    struct px_turn_job *job = (struct px_turn_job *)next;
+    px_queue_begin(&turns->queue, next);
+    job->turn.turns = turns;
+    if (!turns->closed)
+        set_state(turns, &job->turn, PX_TURN_BUSY);
+    wake_next(turns);
+    pthread_mutex_unlock(&turns->lock);
+    return job;
+}
+
+void px_turn_job_end(struct px_turns *turns, struct px_turn_job *job)
+{
+    pthread_mutex_lock(&turns->lock);
+    set_state(turns, &job->turn, PX_TURN_OUT);
+    px_queue_leave(&turns->queue, &job->waiter.entry);
+    wake_next(turns);
+    pthread_cond_broadcast(&turns->left);
+    pthread_mutex_unlock(&turns->lock);
+}
+
 size_t px_turns_free(struct px_turns *turns)
 {
     pthread_mutex_lock(&turns->lock);
@@ -251,27 +358,31 @@ void px_turns_count(struct px_turns *turns, struct px_turn_counts *ret)
 {
     pthread_mutex_lock(&turns->lock);
     measure(turns);
-    *ret = (struct px_turn_counts){turns->busy, turns->asleep, turns->queued};
+    *ret = (struct px_turn_counts){turns->busy, turns->asleep, turns->queue.waiting};
     pthread_mutex_unlock(&turns->lock);
 }
 
 /* ---- The end ---- */
 
+static void wake(struct px_queue_entry *entry)
+{
+    pthread_cond_signal(((struct px_turn_waiter *)entry)->changed);
+}
+
 void px_turns_close(struct px_turns *turns)
 {
     pthread_mutex_lock(&turns->lock);
     turns->closed = true;
-    for (struct px_turn_waiter *at = turns->first_waiter; at; at = at->next)
-        pthread_cond_signal(&at->changed);
+    px_queue_each(&turns->queue, wake);
     pthread_mutex_unlock(&turns->lock);
 }
 
 bool px_turns_await_end(struct px_turns *turns)
 {
     pthread_mutex_lock(&turns->lock);
-    if (turns->first || turns->queued)
+    if (turns->first || turns->queue.waiting)
         px_cond_wait_until(&turns->left, &turns->lock, px_now_ns() + END_WAIT_NS);
-    bool ended = !turns->first && !turns->queued;
+    bool ended = !turns->first && !turns->queue.waiting;
     pthread_mutex_unlock(&turns->lock);
     return ended;
 }

@@ -266,6 +266,39 @@ static void test_closing_ends_every_wait(void **state)
     px_turns_done(&turns);
 }
 
+static void test_jobs_wait_in_the_same_queue_and_have_a_turn_each(void **state)
+{
+    struct px_turns turns;
+    struct px_turn first = {0};
+    struct waiting thread;
+    struct px_turn_job jobs[3] = {0}, late = {0};
+    pyexec_error error = {0};
+    (void)state;
+    order_length = 0;
+    start(&turns, 1, 0, 4);
+    jobs[0].waiter.entry.session = jobs[1].waiter.entry.session = "s";
+    assert_int_equal(take(&turns, &first, 0), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(px_turns_add(&turns, &jobs[i], "ann", &error), 0);
+    assert_int_equal(px_turns_add(&turns, &late, "ann", &error), -1); /* half of the queue */
+    assert_int_equal(error.code, PYEXEC_OVERLOADED);
+    assert_int_equal(px_turns_add(&turns, &jobs[2], "bob", &error), 0);
+    begin_to_wait(&turns, &thread, 7, 4);
+    px_turn_give_back(&first);
+    assert_ptr_equal(px_turns_next(&turns), &jobs[0]);
+    assert_true(px_turn_is_held(&jobs[0].turn));
+    assert_int_equal(px_turns_free(&turns), 0);
+    px_turn_job_end(&turns, &jobs[0]);
+    assert_ptr_equal(px_turns_next(&turns), &jobs[2]);
+    px_turn_job_end(&turns, &jobs[2]);
+    pthread_join(thread.thread, NULL);
+    assert_int_equal(order[0], 7);
+    px_turn_give_back(&thread.turn);
+    assert_ptr_equal(px_turns_next(&turns), &jobs[1]);
+    px_turn_job_end(&turns, &jobs[1]);
+    px_turns_done(&turns);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_without_max_asleep_a_sleeping_run_keeps_its_turn),
         cmocka_unit_test(test_turns_go_by_arrival_and_to_whom_waits_when_one_falls_asleep),
         cmocka_unit_test(test_closing_ends_every_wait),
+        cmocka_unit_test(test_jobs_wait_in_the_same_queue_and_have_a_turn_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decides which request runs next. Requests wait in the queue of their principal, the principals take turns, and
- * the calls of one session run one after another in order of arrival, without occupying a worker while they wait.
+/* The server's threads for its requests. Which request is next, and whether another is taken, is said by the library's
+ * queue (pyexec_queue_new): of the executor for runs, and one without turns for other work.
  *
  *   submitted → waiting → on a worker thread, with a turn → its `run` returns
  *
- * Workers are threads. They are made when they are needed, at most `workers`. Threads and turns are counted
- * separately: in a schedule with an executor each job takes one of the executor's turns, and a run that sleeps
- * keeps its thread but needs no turn. One free worker at a time waits for a turn, and it chooses the job when it
- * has the turn. */
+ * Workers are threads made when needed, at most `workers`. Threads and turns are two numbers: a run that sleeps keeps
+ * its thread but needs no turn. One free worker at a time waits for the next job; waiting jobs hold no worker. */
 #ifndef PX_SERVE_SCHEDULE_H
 #define PX_SERVE_SCHEDULE_H
 
@@ -17,9 +15,8 @@
 
 struct px_schedule;
 
-/* A piece of work. Its owner embeds this struct. */
+/* A piece of work; its owner embeds it. */
 struct px_job {
-    struct px_job *next;
     struct px_principal *principal;
     const char *session; /* NULL: no session. Must stay valid as long as the job */
     void (*run)(struct px_job *job);
@@ -29,25 +26,28 @@ struct px_job {
 
 struct px_schedule_limits {
     size_t workers;            /* threads */
-    size_t queue_length;       /* jobs that wait at most */
+    size_t queue_length;       /* jobs that wait at most; with an executor its own applies */
     size_t principal_jobs;     /* jobs of one principal at once, unless it has a max_concurrent; 0: no limit */
-    pyexec_executor *executor; /* the jobs take its turns, and the principals' max_concurrent and rate apply;
-                                  NULL: jobs need no turn */
+    pyexec_executor *executor; /* whose turns the jobs take, limited by the principals' max_concurrent and rate
+                                  too; NULL: they need none */
 };
 int px_schedule_new(const struct px_schedule_limits *limits, struct px_schedule **ret, pyexec_error *error);
 
-/* Refuses new work, as px_schedule_close() does, and waits until all jobs have ended. */
+/* Refuses new work, as px_schedule_close() does, and waits for what is under way. */
 void px_schedule_end(struct px_schedule *schedule);
 
-/* Also ends the schedule, and frees it. After this nobody may submit, not even to be refused. */
+/* Ends it too. Nobody may submit to it any more, not even to be refused. */
 void px_schedule_free(struct px_schedule *schedule);
 
-/* Returns 0, or -1 with `error`: overloaded with retry_after_ms when the queue is full; also with sys_errno EAGAIN
- * when the principal is over its rate. */
+/* overloaded with retry_after_ms when the queue is full, and with sys_errno EAGAIN too when the
+ * principal is over its rate. */
 int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error);
 
-/* Refuses new work from now on, with shutting_down. */
+/* No new work from now on: shutting_down. */
 void px_schedule_close(struct px_schedule *schedule);
+
+/* The principal's limits have changed, in a schedule of an executor. */
+int px_schedule_limit(struct px_schedule *schedule, const struct px_principal *principal, pyexec_error *error);
 
 struct px_schedule_counts {
     size_t waiting, running;

@@ -57,6 +57,15 @@ static void raise_open_files(void)
     }
 }
 
+/* After the token file is read again: requests that wait go by the new limits too. */
+static int limit_runs(struct px_server *server, pyexec_error *error)
+{
+    for (const struct px_principal *at = server->principals.list; at; at = at->next)
+        if (px_schedule_limit(server->runs, at, error) < 0)
+            return -1;
+    return 0;
+}
+
 /* After the token file is read. */
 static int limit_sessions(struct px_server *server, pyexec_error *error)
 {
@@ -183,7 +192,8 @@ static void reload(struct px_server *server)
 {
     pyexec_error error;
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(px_now_ns() / 1000));
-    if (px_principals_reload(&server->principals, &error) < 0 || limit_sessions(server, &error) < 0)
+    if (px_principals_reload(&server->principals, &error) < 0 || limit_sessions(server, &error) < 0 ||
+        limit_runs(server, &error) < 0)
         px_log_event(&server->log, "reload failed, the old tokens stay", error.message);
     else
         px_log_event(&server->log, "reloaded", NULL);

@@ -278,6 +278,8 @@ PYEXEC_API int pyexec_queue_add(pyexec_queue *queue, const char *principal, cons
  * with PYEXEC_SHUTTING_DOWN. */
 PYEXEC_API pyexec_turn *pyexec_queue_next(pyexec_queue *queue, void **ret_job);
 PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
+/* Ends the job before its turn is freed: its last execution is over, and another may begin. */
+PYEXEC_API void pyexec_turn_give_back(pyexec_turn *turn);
 
 /* Executes the request with this turn and not with one of its own. The turn is borrowed, and serves one execution
  * at a time. A session's call that must wait for another call of its session gives the turn back during that time.

@@ -71,9 +71,14 @@ pyexec_turn *pyexec_queue_next(pyexec_queue *queue, void **ret_job)
     return turn;
 }
 
+void pyexec_turn_give_back(pyexec_turn *turn)
+{
+    px_turn_job_end(turn->job.turn.turns, &turn->job);
+}
+
 void pyexec_turn_free(pyexec_turn *turn)
 {
     if (turn)
-        px_turn_job_end(turn->job.turn.turns, &turn->job);
+        pyexec_turn_give_back(turn);
     free(turn);
 }

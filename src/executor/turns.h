@@ -91,7 +91,8 @@ void px_turns_limit_principals(struct px_turns *turns, int64_t most);
 /* Waits until a job has its turn, and returns this job. After px_turns_close() they have none, and their executions
  * fail. Wait only while there are jobs. */
 struct px_turn_job *px_turns_next(struct px_turns *turns);
-/* The job has ended: gives its turn back, and the next of its session and of its principal may begin. */
+/* The job has ended: gives its turn back, and the next of its session and of its principal may begin. Does nothing a
+ * second time. */
 void px_turn_job_end(struct px_turns *turns, struct px_turn_job *job);
 /* The limits of a principal's jobs (px_queue_limit). Returns -1 when there is no memory. */
 int px_turns_limit(struct px_turns *turns, const char *principal, int64_t max_concurrent, double rate,

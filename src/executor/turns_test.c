@@ -289,6 +289,7 @@ static void test_jobs_wait_in_the_same_queue_and_have_a_turn_each(void **state)
     assert_true(px_turn_is_held(&jobs[0].turn));
     assert_int_equal(px_turns_free(&turns), 0);
     px_turn_job_end(&turns, &jobs[0]);
+    px_turn_job_end(&turns, &jobs[0]); /* nothing */
     assert_ptr_equal(px_turns_next(&turns), &jobs[2]);
     px_turn_job_end(&turns, &jobs[2]);
     pthread_join(thread.thread, NULL);

@@ -125,6 +125,12 @@ void px_http_request_gone(struct px_http_request *request)
     cancel(request, true);
 }
 
+void px_http_request_end_turn(const struct px_http_request *request)
+{
+    if (request->job.turn)
+        pyexec_turn_give_back(request->job.turn);
+}
+
 void px_http_request_wake(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);

@@ -155,6 +155,8 @@ void px_respond_error(struct px_http_request *request, const pyexec_error *error
 void px_respond_preflight(struct px_http_request *request);
 /* A response made by the caller. */
 void px_respond(struct px_http_request *request, int status, struct MHD_Response *response);
+/* Before the last bytes of an answer can be read: a client that has read them finds its turn free. */
+void px_http_request_end_turn(const struct px_http_request *request);
 /* Once the answer is there or a stream has begun: wakes the connection. */
 void px_http_request_wake(struct px_http_request *request);
 

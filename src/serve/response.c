@@ -34,6 +34,8 @@ void px_respond(struct px_http_request *request, int status, struct MHD_Response
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
         add_origin(request, response);
     }
+    if (!request->stream)
+        px_http_request_end_turn(request);
     pthread_mutex_lock(&request->lock);
     request->response = response;
     request->answered = request->stream == NULL;

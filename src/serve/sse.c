@@ -134,6 +134,8 @@ int px_sse_begin_bytes(struct px_http_request *request, const char *type, const 
 static void add_event(struct px_http_request *request, const struct px_buffer *event, bool last)
 {
     struct px_sse *stream = request->stream;
+    if (last)
+        px_http_request_end_turn(request);
     pthread_mutex_lock(&request->lock);
     if (!request->gone) {
         px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);

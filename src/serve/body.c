@@ -111,7 +111,7 @@ static void move_deadline(struct px_http_request *request, size_t length)
 
 bool px_body_is_late(const struct px_http_request *request)
 {
-    return !request->dispatched && request->body_deadline_ns && px_now_ns() >= request->body_deadline_ns;
+    return request->state == PX_HTTP_READING && request->body_deadline_ns && px_now_ns() >= request->body_deadline_ns;
 }
 
 void px_body_take(struct px_http_request *request, const char *bytes, size_t length)

@@ -61,7 +61,7 @@ static int print(void *closure, int which, const char *bytes, size_t length)
     if (shown)
         px_sse_output(execution->request, which, bytes, shown);
     px_buffer_add(&execution->held, bytes + shown, length - shown);
-    return execution->request->gone;
+    return px_http_request_is_lost(execution->request);
 }
 
 /* Called at the end: drops the traceback of the error from the held text and sends the rest. */
@@ -160,7 +160,7 @@ static int show(void *closure, const pyexec_display *display)
     struct execution *execution = closure;
     let_go(execution);
     send_display(execution->request, display);
-    return execution->request->gone;
+    return px_http_request_is_lost(execution->request);
 }
 
 static bool has_shown_value(const pyexec_result *result)

@@ -286,7 +286,7 @@ static int print(void *closure, int which, const char *bytes, size_t length)
     size_t shown = which == 2 ? px_e2b_find_traceback(bytes, length) : length;
     send_data(output->request, which, bytes, shown);
     px_buffer_add(&output->held, bytes + shown, length - shown);
-    return output->request->gone;
+    return px_http_request_is_lost(output->request);
 }
 
 /* Sends what a person should read beside the output that was sent already. */

@@ -48,10 +48,9 @@ static void account(struct px_http_request *request)
     /* libmicrohttpd refused it by itself, or it never came whole. */
     if (!*request->method) {
         request->status = MHD_HTTP_BAD_REQUEST;
-        request->gone = false;
     }
     size_t route = request->route ? (size_t)(request->route - px_routes) : px_route_count;
-    int class = request->gone || !request->status ? 0 : request->status / 100;
+    int class = px_http_request_is_lost(request) || !request->status ? 0 : request->status / 100;
     server->metrics.responses[route][class]++;
     server->metrics.received_bytes += request->body_bytes;
     server->metrics.sent_bytes += request->answer_bytes;
@@ -75,7 +74,7 @@ void px_http_request_release(struct px_http_request *request)
     pthread_mutex_unlock(&request->lock);
     if (!last)
         return;
-    if (request->completed)
+    if (request->state != PX_HTTP_READING)
         account(request);
     px_sse_free(request->stream);
     px_body_release(request);
@@ -96,13 +95,28 @@ void px_http_request_release(struct px_http_request *request)
     free(request);
 }
 
-static void cancel(struct px_http_request *request, bool gone)
+void px_http_request_change(struct px_http_request *request, enum px_http_event event)
+{
+    enum px_http_state state = request->state;
+    px_http_state_change(&state, event);
+    request->state = state;
+}
+
+/* With the lock held. */
+static void cancel(struct px_http_request *request)
+{
+    request->cancelled = true;
+    if (request->running)
+        pyexec_request_cancel(request->running);
+}
+
+/* Its client is gone, as the event says. */
+static void leave_alone(struct px_http_request *request, enum px_http_event event)
 {
     pthread_mutex_lock(&request->lock);
-    request->cancelled |= !gone || !request->stays;
-    request->gone |= gone && !request->answered;
-    if (request->running && request->cancelled)
-        pyexec_request_cancel(request->running);
+    px_http_request_change(request, event);
+    if (!request->stays)
+        cancel(request);
     pthread_mutex_unlock(&request->lock);
 }
 
@@ -117,12 +131,14 @@ void px_http_request_run(struct px_http_request *request, pyexec_request *run)
 
 void px_http_request_cancel(struct px_http_request *request)
 {
-    cancel(request, false);
+    pthread_mutex_lock(&request->lock);
+    cancel(request);
+    pthread_mutex_unlock(&request->lock);
 }
 
 void px_http_request_gone(struct px_http_request *request)
 {
-    cancel(request, true);
+    leave_alone(request, PX_HTTP_GO);
 }
 
 void px_http_request_end_turn(const struct px_http_request *request)
@@ -195,6 +211,23 @@ static void drop_answer(struct px_http_request *request)
         MHD_destroy_response(response);
 }
 
+/* What became of its answer. */
+static void end(struct px_http_request *request, bool sent)
+{
+    bool late = !sent && px_body_is_late(request); /* watch.c has answered */
+    if (late) {
+        request->status = MHD_HTTP_REQUEST_TIMEOUT;
+        request->outcome = "request_timeout";
+    }
+    if (sent) {
+        pthread_mutex_lock(&request->lock);
+        px_http_request_change(request, PX_HTTP_SENT);
+        pthread_mutex_unlock(&request->lock);
+    } else {
+        leave_alone(request, late || !*request->method ? PX_HTTP_SENT : PX_HTTP_BREAK);
+    }
+}
+
 /* MHD_OPTION_NOTIFY_COMPLETED: the answer is sent, or the connection has ended. */
 static void completed(void *closure, struct MHD_Connection *connection, void **context,
                       enum MHD_RequestTerminationCode how)
@@ -206,20 +239,9 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
     px_watch_deadline(server->watcher, connection, px_http_patience(server, 0));
     if (!request)
         return;
-    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
-        pthread_mutex_lock(&request->lock);
-        request->answered = false; /* it was not read */
-        pthread_mutex_unlock(&request->lock);
-        px_http_request_gone(request);
-        if (!request->status && px_body_is_late(request)) {
-            request->status = MHD_HTTP_REQUEST_TIMEOUT;
-            request->outcome = "request_timeout";
-            request->gone = false;
-        }
-    }
+    end(request, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     px_file_routes_abandon(request);
     drop_answer(request);
-    request->completed = true;
     px_http_request_release(request);
     server->in_progress--;
 }
@@ -350,7 +372,7 @@ static void serve(struct px_http_request *request, void (*answer)(struct px_http
     pyexec_error error;
     if (!request->cancelled) {
         answer(request);
-    } else if (request->gone) { /* while it waited: nobody reads it */
+    } else if (px_http_request_is_lost(request)) { /* while it waited: nobody reads it */
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
@@ -407,7 +429,9 @@ static void dispatch(struct px_http_request *request)
 {
     struct px_server *server = request->server;
     pyexec_error error;
-    request->dispatched = true;
+    pthread_mutex_lock(&request->lock);
+    px_http_request_change(request, PX_HTTP_DISPATCH);
+    pthread_mutex_unlock(&request->lock);
     px_watch_deadline(server->watcher, request->connection, 0);
     if (request->body_error.code != PYEXEC_OK && request->route->body == PX_BODY_FILE) {
         px_file_routes_answer_error(request, &request->body_error);
@@ -446,7 +470,7 @@ static enum MHD_Result send_answer(struct px_http_request *request)
         px_watch_deadline(request->server->watcher, request->connection,
                           px_http_patience(request->server, request->answer_bytes));
     /* A body that was not read stands in the way of the next request. */
-    if ((!request->dispatched && announced(request) && !is_read_first(request)) || request->ambiguous ||
+    if ((request->state == PX_HTTP_REFUSED && announced(request) && !is_read_first(request)) || request->ambiguous ||
         request->server->draining)
         MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(request->connection, (unsigned)request->status, response);
@@ -474,7 +498,7 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
         bool hopeless = request->body_error.code != PYEXEC_OK && request->body_bytes > ANSWER_BYTES_DROPPED;
         return hopeless ? MHD_NO : MHD_YES;
     }
-    if (!request->dispatched && !request->status)
+    if (request->state == PX_HTTP_READING)
         dispatch(request);
     pthread_mutex_lock(&request->lock);
     bool ready = request->status != 0 && !request->suspended;

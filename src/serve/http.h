@@ -21,6 +21,7 @@
 
 #include "base/buffer.h"
 #include "serve/dialect.h"
+#include "serve/http_state.h"
 #include "serve/principal.h"
 #include "serve/schedule.h"
 #include "serve/serve.h"
@@ -78,8 +79,6 @@ struct px_http_request {
     /* The answer. */
     bool ambiguous; /* true if the body length is ambiguous (request smuggling); the
                                            connection is then closed */
-    bool dispatched;
-    bool completed; /* the answer is sent, or the connection has ended */
     int status;     /* 0: none yet */
     struct MHD_Response *response;
     uint64_t answer_bytes;
@@ -90,13 +89,12 @@ struct px_http_request {
     int references;
     int serving; /* threads that have it, or will */
     void (*moved_to)(struct px_http_request *request);
-    bool stays;              /* its run goes on without its client */
-    bool suspended;          /* the connection sleeps */
-    bool answered;           /* with all that there is to say */
-    atomic_bool gone;        /* the client went away before; set with the lock */
-    atomic_bool cancelled;   /* the server ends, or the client is gone; the same */
-    pyexec_request *running; /* what to cancel then */
-    struct px_sse *stream;   /* server-sent events, or NULL */
+    bool stays;                       /* its run goes on without its client */
+    bool suspended;                   /* the connection sleeps */
+    atomic_bool cancelled;            /* the server ends, or the client is gone; set with the lock */
+    _Atomic enum px_http_state state; /* changed with the lock */
+    pyexec_request *running;          /* what to cancel then */
+    struct px_sse *stream;            /* server-sent events, or NULL */
     struct px_watch *watch;
     bool streams;               /* its answer has no end to wait for, as with `stream` */
     bool before_runs;           /* served before it is known whether it must wait for a turn */
@@ -159,6 +157,14 @@ void px_respond(struct px_http_request *request, int status, struct MHD_Response
 void px_http_request_end_turn(const struct px_http_request *request);
 /* Once the answer is there or a stream has begun: wakes the connection. */
 void px_http_request_wake(struct px_http_request *request);
+
+/* Something has happened to it; call it with the lock held. */
+void px_http_request_change(struct px_http_request *request, enum px_http_event event);
+/* The client went away before it had its answer. */
+static inline bool px_http_request_is_lost(const struct px_http_request *request)
+{
+    return request->state == PX_HTTP_LOST;
+}
 
 /* What runs for it is cancelled: the server ends; or its client went away. */
 void px_http_request_cancel(struct px_http_request *request);

@@ -147,7 +147,7 @@ void px_log_request(struct px_log *log, const struct px_http_request *request)
     add_caller(entry, request);
     px_json_set(entry, "method", json_string(*request->method ? request->method : "?"));
     px_json_set(entry, "route", json_string(request->route ? request->route->path : "none"));
-    px_json_set(entry, "status", json_integer(request->gone ? 499 : request->status));
+    px_json_set(entry, "status", json_integer(px_http_request_is_lost(request) ? 499 : request->status));
     if (request->outcome)
         px_json_set(entry, "outcome", json_string(request->outcome));
     px_json_set(entry, "bytes_in", json_integer((json_int_t)request->body_bytes));

@@ -38,7 +38,7 @@ void px_respond(struct px_http_request *request, int status, struct MHD_Response
         px_http_request_end_turn(request);
     pthread_mutex_lock(&request->lock);
     request->response = response;
-    request->answered = request->stream == NULL;
+    px_http_request_change(request, request->stream ? PX_HTTP_BEGIN : PX_HTTP_ANSWER);
     request->status = response ? status : MHD_HTTP_INTERNAL_SERVER_ERROR;
     pthread_mutex_unlock(&request->lock);
     px_http_request_wake(request);

@@ -137,14 +137,15 @@ static void add_event(struct px_http_request *request, const struct px_buffer *e
     if (last)
         px_http_request_end_turn(request);
     pthread_mutex_lock(&request->lock);
-    if (!request->gone) {
+    if (!px_http_request_is_lost(request)) {
         px_buffer_add(&stream->waiting, px_buffer_string(event), event->length);
         stream->lost |= !px_buffer_ok(&stream->waiting);
         if (!stream->lost)
             px_http_request_keep(request, (long)event->length);
     }
     stream->ended |= last;
-    request->answered |= last;
+    if (last)
+        px_http_request_change(request, PX_HTTP_ANSWER);
     stream->sent_ns = px_now_ns();
     pthread_mutex_unlock(&request->lock);
     px_http_request_wake(request);
@@ -218,7 +219,7 @@ int px_sse_output(void *closure, int which, const char *bytes, size_t length)
     if (whole)
         send_text(request, which, held->data, whole);
     px_buffer_consume(held, whole);
-    return request->gone;
+    return px_http_request_is_lost(request);
 }
 
 int px_sse_display(void *closure, const char *json, size_t length)
@@ -226,7 +227,7 @@ int px_sse_display(void *closure, const char *json, size_t length)
     struct px_http_request *request = closure;
     (void)length;
     send_json(request, "display", json, false);
-    return request->gone;
+    return px_http_request_is_lost(request);
 }
 
 void px_sse_end(struct px_http_request *request, const char *name, const char *json)

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/retry.h"
-#include "executor/executor.h"
+#include "executor/runtime.h"
 
 #define FIRST_PAUSE_NS 3000000 /* `pyexec bench` gives its pool as many */
 
@@ -125,10 +125,10 @@ int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret,
         json_decref(report);
         return px_error_oom(error);
     }
-    int result = px_executor_acquire(executor, &executor->policy, &kind, error);
+    int result = px_runtime_acquire(executor, &executor->policy, &kind, error);
     if (result == 0) {
         result = measure(executor, kind, report, us, count, error);
-        px_executor_release(executor, kind);
+        px_runtime_release(executor, kind);
     }
     if (result == 0) {
         *ret = px_json_take_text(TAKE_PTR(report));

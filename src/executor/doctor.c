@@ -13,7 +13,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "executor/executor.h"
+#include "executor/runtime.h"
 #include "executor/version.h"
 #include "result/result.h"
 #include "runner/interpreter.h"
@@ -160,7 +160,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy, con
     struct px_zygotes *zygotes = NULL;
     struct px_counters unused = {0};
     px_layers all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
-    int result = px_executor_ids(host, python, all, &ids, error);
+    int result = px_runtime_ids(host, python, all, &ids, error);
     if (result == 0)
         result = px_launcher_new(&ids, &launcher, error);
     doctor->untried = all;
@@ -246,7 +246,7 @@ static int examine(struct doctor *doctor, const struct px_policy *policy, const 
     report_layers(doctor, read_why(why, sizeof why));
     px_json_set(doctor->report, "details",
                 json_pack("{s:i, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup", doctor->cgroup));
-    px_layers needed = px_layers_required() & ~px_executor_allowed(host);
+    px_layers needed = px_layers_required() & ~px_runtime_allowed(host);
     bool ok = tried == 0 && !(doctor->missing & needed), held = true;
     int result = ok && with_selftest ? selftest(doctor, &held, error) : 0;
     px_json_set(doctor->report, "ok", json_boolean(ok && held));
@@ -276,9 +276,9 @@ int pyexec_doctor_object(const char *policy_json, const char *host_json, bool wi
     if (result == 0)
         result = px_host_init(&host, error);
     if (result == 0)
-        result = px_executor_load_json(policy_json, "policy", &policy_object, error);
+        result = px_runtime_load_json(policy_json, "policy", &policy_object, error);
     if (result == 0)
-        result = px_executor_load_json(host_json, "host", &host_object, error);
+        result = px_runtime_load_json(host_json, "host", &host_object, error);
     if (result == 0 && policy_object)
         result = px_policy_merge_json(&policy, policy_object, PX_ORIGIN_FLAG, error);
     if (result == 0 && host_object)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "executor/executor.h"
+#include "executor/runtime.h"
 
 struct pyexec_queue {
     struct px_turns *turns;

@@ -79,7 +79,7 @@ static void free_session(struct px_sessions *sessions, struct px_session *sessio
         px_child_done(&session->child);
     px_session_remove_folder(sessions, session);
     if (session->kind)
-        px_executor_release(sessions->executor, session->kind);
+        px_runtime_release(sessions->executor, session->kind);
     pthread_cond_destroy(&session->changed);
     discard(session);
 }
@@ -355,8 +355,8 @@ static int start(struct px_sessions *sessions, struct px_session *session, pyexe
     pyexec_executor *executor = sessions->executor;
     const char *root = executor->session_config.workspace_root;
     bool files = px_policy_files(&session->policy) != PX_FILES_NONE;
-    if (px_executor_acquire(executor, &session->policy, &session->kind, error) < 0 ||
-        px_executor_check_limits(&session->policy, session->kind->zygotes, error) < 0)
+    if (px_runtime_acquire(executor, &session->policy, &session->kind, error) < 0 ||
+        px_runtime_check_limits(&session->policy, session->kind->zygotes, error) < 0)
         return -1;
     bool mounts = !(px_zygotes_missing(session->kind->zygotes) & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
     if (files && !root && request->workspace_path)
@@ -406,7 +406,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     px_auto(px_policy_done) struct px_policy merged = {0};
     const struct px_policy *policy =
         px_request_policy(request, false, &executor->policy, &session->policy, &merged, error);
-    int result = policy ? px_executor_check(request, policy, error) : -1;
+    int result = policy ? px_runtime_check(request, policy, error) : -1;
     bool was_started = session->process;
     struct px_tool_list tools;
     if (result == 0 && request->tools)
@@ -482,12 +482,12 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
     if (!session)
         return -1;
     int result = -1;
-    struct px_turn own = {0}, *turn = px_executor_admit(executor, request, &own, error);
+    struct px_turn own = {0}, *turn = px_runtime_admit(executor, request, &own, error);
     if (turn)
         result = call(sessions, session, request, created, turn, ret, &alive, error);
     else
         alive = session->process;
-    px_executor_leave(&own);
+    px_runtime_leave(&own);
     enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
     /* No call has ended yet, so the reason why the session before it ended is still reported. */
     if (!session->calls)
@@ -496,7 +496,7 @@ int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_req
         px_run_status_cancelled(*ret);
     leave(sessions, session, alive, end);
     if (result == 0)
-        px_count_result(&executor->counters, *ret);
+        px_runtime_count(executor, *ret);
     return result;
 }
 
@@ -505,12 +505,12 @@ static int start_ahead(struct px_sessions *sessions, struct px_session *session,
                        pyexec_error *error)
 {
     struct px_turn own = {0};
-    if (!px_executor_admit(sessions->executor, request, &own, error))
+    if (!px_runtime_admit(sessions->executor, request, &own, error))
         return -1;
     int result = start(sessions, session, request, error);
     if (result == 0)
         result = px_child_await_locked(&session->child, error);
-    px_executor_leave(&own);
+    px_runtime_leave(&own);
     if (result == 0)
         reach(session, PX_SESSION_LOCKED);
     session->idle_cpu_ns = session->process ? px_child_cpu_ns(&session->child) : 0;
@@ -557,8 +557,8 @@ int pyexec_session_create(pyexec_executor *executor, const char *session_id, con
                           const char *ceiling_json, pyexec_error *error)
 {
     px_auto_json json_t *policy = NULL, *ceiling = NULL;
-    if (px_executor_load_json(policy_json, "policy", &policy, error) < 0 ||
-        px_executor_load_json(ceiling_json, "ceiling", &ceiling, error) < 0)
+    if (px_runtime_load_json(policy_json, "policy", &policy, error) < 0 ||
+        px_runtime_load_json(ceiling_json, "ceiling", &ceiling, error) < 0)
         return -1;
     return pyexec_session_create_object(executor, session_id, policy, ceiling, error);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "executor/executor.h"
+#include "executor/runtime.h"
 #include "executor/session_state.h"
 #include "runner/child.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "executor/stats.h"
-
+/* pyexec_stats() and its JSON. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,15 +7,6 @@
 #include "base/json.h"
 #include "executor/session_private.h"
 #include "result/result.h"
-
-void px_count_result(struct px_counters *counters, const pyexec_result *result)
-{
-    px_count(&counters->executions[result->status], 1);
-    for (size_t which = 0; which < 2; which++)
-        px_count(&counters->output_bytes[which], result->streams[which].bytes);
-    for (size_t i = 0; i < result->claims.denial_count; i++)
-        px_count(&counters->denials[result->claims.denials[i].layer], 1);
-}
 
 /* The function given to pyexec_stats(), which gets each number. */
 struct sink {

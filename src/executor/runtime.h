@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of pyexec_executor: one launcher, the zygotes of each kind in use, and the turns. */
-#ifndef PX_EXECUTOR_EXECUTOR_H
-#define PX_EXECUTOR_EXECUTOR_H
+/* The inside of pyexec_executor, which sessions and single runs stand on: one launcher, the zygotes of each kind in use,
+ * and the turns. It knows nothing of either. */
+#ifndef PX_EXECUTOR_RUNTIME_H
+#define PX_EXECUTOR_RUNTIME_H
 
 #include <pthread.h>
 
-#include "executor/session.h"
-#include "executor/stats.h"
 #include "executor/turns.h"
 #include "policy/config.h"
 #include "policy/request.h"
+#include "runner/counters.h"
 #include "runner/interpreter.h"
 #include "runner/launcher.h"
 #include "runner/pool.h"
@@ -28,6 +28,8 @@ struct px_zygote_group {
     int64_t checked_ns;           /* when they were last compared with it */
     bool stale;                   /* the files have changed: no other run may use these zygotes */
 };
+
+struct px_sessions;
 
 struct pyexec_executor {
     struct px_policy policy;
@@ -49,7 +51,7 @@ struct pyexec_executor {
     struct px_zygote_group kinds[PX_ZYGOTE_GROUPS_MAX];
     pthread_mutex_t start_lock; /* held while a launcher or a kind of zygotes is started */
     struct px_turns turns;
-    struct px_sessions *sessions;
+    struct px_sessions *sessions; /* session.c makes them at the first use */
     struct px_counters counters;
 };
 
@@ -61,31 +63,36 @@ struct pyexec_turn {
 };
 
 /* Returns the request's turn, taken again if it was given back, or `own`, which is taken. Give it back with
- * px_executor_leave(). NULL with an error. */
-struct px_turn *px_executor_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
-                                  pyexec_error *error);
+ * px_runtime_leave(). NULL with an error. */
+struct px_turn *px_runtime_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
+                                 pyexec_error *error);
 /* Gives back `own` if it is taken. A turn that came with the request still belongs to its owner. */
-void px_executor_leave(struct px_turn *own);
+void px_runtime_leave(struct px_turn *own);
 
-bool px_executor_closing(pyexec_executor *executor);
+bool px_runtime_closing(pyexec_executor *executor);
 
 /* Checks what a request asks for against its policy. */
-int px_executor_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error);
-int px_executor_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes, pyexec_error *error);
+int px_runtime_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error);
+int px_runtime_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes, pyexec_error *error);
 
 /* Gets the kind of zygotes for this policy, which stays until it is released. Starts what has died. */
-int px_executor_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
-                        pyexec_error *error);
-void px_executor_release(pyexec_executor *executor, struct px_zygote_group *kind);
+int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                       pyexec_error *error);
+void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind);
+/* Ends the launcher with all zygotes, which nobody uses. Another may be started. */
+void px_runtime_end(pyexec_executor *executor);
+
+/* Counts an execution that has ended. */
+void px_runtime_count(pyexec_executor *executor, const pyexec_result *result);
 
 /* The layers that [host] allow_missing names. */
-px_layers px_executor_allowed(const struct px_host *host);
+px_layers px_runtime_allowed(const struct px_host *host);
 
 /* Makes an object from text; NULL for NULL. `what` names it in invalid_policy. */
-int px_executor_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error);
+int px_runtime_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error);
 
 /* The ids for a launcher that root starts. invalid_policy for a bad uid_range. */
-int px_executor_ids(const struct px_host *host, const char *python, px_layers allow_missing,
-                    struct px_launcher_options *ret, pyexec_error *error);
+int px_runtime_ids(const struct px_host *host, const char *python, px_layers allow_missing,
+                   struct px_launcher_options *ret, pyexec_error *error);
 
 #endif

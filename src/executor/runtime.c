@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "executor/runtime.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "result/result.h"
+#include "runner/interpreter.h"
+#include "runner/run_ids.h"
+
+#define UIDS_MAX 1000000u
+
+px_layers px_runtime_allowed(const struct px_host *host)
+{
+    px_layers allowed = 0;
+    for (size_t i = 0; i < host->allow_missing.count; i++)
+        allowed |= px_layers_find(host->allow_missing.items[i]);
+    return allowed;
+}
+
+int px_runtime_ids(const struct px_host *host, const char *python, px_layers allow_missing,
+                   struct px_launcher_options *ret, pyexec_error *error)
+{
+    uid_t owner_uid;
+    gid_t owner_gid;
+    px_python_owner(python, &owner_uid, &owner_gid);
+    *ret = (struct px_launcher_options){
+        .allow_missing = allow_missing,
+        .owner_uid = owner_uid,
+        .owner_gid = owner_gid,
+        .run_uid_count = 1,
+        .cgroup = host->cgroup,
+    };
+    if (host->uid_range) {
+        uint32_t first, count;
+        if (!px_host_uid_range(host->uid_range, &first, &count) || count > UIDS_MAX)
+            return px_error_set(error, PYEXEC_INVALID_POLICY,
+                                "uid_range: '%s' is not START:COUNT with START above 0 and COUNT "
+                                "up to %u",
+                                host->uid_range, UIDS_MAX);
+        ret->run_uid = first;
+        ret->run_uid_count = count;
+        ret->run_gid = first;
+    } else {
+        ret->run_uid = ret->run_gid = px_run_ids_default();
+    }
+    /* The overflow id stands for an owner that is not mapped in this namespace. One id can't be mapped twice. */
+    if (ret->owner_uid >= ret->run_uid && ret->owner_uid < ret->run_uid + ret->run_uid_count)
+        ret->owner_uid = geteuid();
+    if (ret->owner_gid == ret->run_gid)
+        ret->owner_gid = getegid();
+    return 0;
+}
+
+int px_runtime_load_json(const char *text, const char *what, json_t **ret, pyexec_error *error)
+{
+    json_error_t problem;
+    *ret = text ? px_json_loads(text, JSON_REJECT_DUPLICATES, &problem) : NULL;
+    if (text && !*ret && px_json_no_memory(&problem))
+        return px_error_oom(error);
+    if (text && !json_is_object(*ret)) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "%s: not a JSON object: %s", what,
+                     *ret ? "another type" : problem.text);
+        json_decref(*ret);
+        *ret = NULL;
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- Zygotes by kind ---- */
+
+static void free_kind(struct px_zygote_group *kind)
+{
+    px_pool_free(kind->pool);
+    px_zygotes_free(kind->zygotes);
+    *kind = (struct px_zygote_group){0};
+}
+
+static bool in_use(const pyexec_executor *executor)
+{
+    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++)
+        if (executor->kinds[i].users)
+            return true;
+    return false;
+}
+
+/* Done once a second: warm zygotes must not be used after the interpreter was replaced or packages were
+ * installed. */
+static bool is_fresh(struct px_zygote_group *kind)
+{
+    int64_t now = px_now_ns();
+    if (!kind->stale && now - kind->checked_ns > INT64_C(1000000000)) {
+        struct px_python_stamp stamp;
+        px_python_stamp_take(px_zygotes_python(kind->zygotes), &stamp);
+        kind->stale = memcmp(&stamp, &kind->stamp, sizeof stamp) != 0;
+        kind->checked_ns = now;
+    }
+    return !kind->stale;
+}
+
+static struct px_zygote_group *find_kind(pyexec_executor *executor, const struct px_policy *policy)
+{
+    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++) {
+        struct px_zygote_group *kind = &executor->kinds[i];
+        if (!kind->zygotes || !px_zygotes_match(kind->zygotes, policy))
+            continue;
+        if (is_fresh(kind))
+            return kind;
+        if (!kind->users)
+            free_kind(kind);
+    }
+    return NULL;
+}
+
+/* A free place, or the place of the kind that has not been used for the longest time and that nobody uses. */
+static struct px_zygote_group *make_room(pyexec_executor *executor)
+{
+    struct px_zygote_group *oldest = NULL;
+    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++) {
+        struct px_zygote_group *kind = &executor->kinds[i];
+        if (!kind->zygotes)
+            return kind;
+        if (!kind->users && (!oldest || kind->used < oldest->used))
+            oldest = kind;
+    }
+    if (oldest)
+        free_kind(oldest);
+    return oldest;
+}
+
+static int start_launcher(pyexec_executor *executor, const char *python, pyexec_error *error)
+{
+    if (px_runtime_ids(&executor->host, python, executor->allow_missing, &executor->ids, error) < 0)
+        return -1;
+    return px_launcher_new(&executor->ids, &executor->launcher, error);
+}
+
+/* Call it with start_lock held and lock not held. */
+static int start_kind(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                      pyexec_error *error)
+{
+    char python[PX_PATH_MAX];
+    if (px_python_resolve(policy->python_bin, python, sizeof python, error) < 0)
+        return -1;
+    pthread_mutex_lock(&executor->lock);
+    while (executor->launcher && px_launcher_dead(executor->launcher) && in_use(executor))
+        pthread_cond_wait(&executor->changed, &executor->lock);
+    if (executor->launcher && px_launcher_dead(executor->launcher))
+        px_runtime_end(executor);
+    pthread_mutex_unlock(&executor->lock);
+    if (!executor->launcher && start_launcher(executor, python, error) < 0)
+        return -1;
+    struct px_zygotes *zygotes;
+    if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes, executor->allow_missing,
+                       &executor->ids, &executor->counters, &zygotes, error) < 0)
+        return -1;
+    struct px_pool *pool = NULL;
+    if (executor->host.pool_size > 0 && px_pool_new(executor->launcher, zygotes, (size_t)executor->host.pool_size,
+                                                    executor->host.pool_idle_ms, &pool, error) < 0) {
+        px_zygotes_free(zygotes);
+        return -1;
+    }
+    pthread_mutex_lock(&executor->lock);
+    struct px_zygote_group *kind = make_room(executor);
+    if (kind) {
+        kind->zygotes = zygotes;
+        kind->pool = pool;
+        px_python_stamp_take(python, &kind->stamp);
+        kind->checked_ns = px_now_ns();
+        kind->users = 1;
+        kind->used = ++executor->uses;
+    }
+    pthread_mutex_unlock(&executor->lock);
+    if (!kind) {
+        px_pool_free(pool);
+        px_zygotes_free(zygotes);
+        return px_error_set(error, PYEXEC_OVERLOADED,
+                            "runs of %d different interpreters or preload sets are in progress", PX_ZYGOTE_GROUPS_MAX);
+    }
+    *ret = kind;
+    return 0;
+}
+
+static struct px_zygote_group *take_kind(pyexec_executor *executor, const struct px_policy *policy)
+{
+    pthread_mutex_lock(&executor->lock);
+    struct px_zygote_group *kind = NULL;
+    if (executor->launcher && !px_launcher_dead(executor->launcher))
+        kind = find_kind(executor, policy);
+    if (kind) {
+        kind->users++;
+        kind->used = ++executor->uses;
+    }
+    pthread_mutex_unlock(&executor->lock);
+    return kind;
+}
+
+int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                       pyexec_error *error)
+{
+    *ret = take_kind(executor, policy);
+    if (*ret) {
+        px_zygotes_grow((*ret)->zygotes);
+        return 0;
+    }
+    pthread_mutex_lock(&executor->start_lock);
+    *ret = take_kind(executor, policy);
+    int result = *ret ? 0 : start_kind(executor, policy, ret, error);
+    pthread_mutex_unlock(&executor->start_lock);
+    return result;
+}
+
+void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind)
+{
+    pthread_mutex_lock(&executor->lock);
+    if (--kind->users == 0 && kind->stale)
+        free_kind(kind);
+    pthread_cond_broadcast(&executor->changed);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+struct px_turn *px_runtime_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
+                                 pyexec_error *error)
+{
+    struct px_turn *brought = request->turn ? &request->turn->job.turn : NULL;
+    if (brought && px_turn_is_held(brought))
+        return brought;
+    struct px_turn *turn = brought ? brought : own;
+    return px_turns_take(&executor->turns, turn, brought, error) == 0 ? turn : NULL;
+}
+
+void px_runtime_leave(struct px_turn *own)
+{
+    px_turn_give_back(own);
+}
+
+int px_runtime_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)
+{
+    if (request->file_count && px_policy_files(policy) == PX_FILES_NONE) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "files: the policy gives the script no file access");
+        return px_error_hint(error, "Set disable_open to false (--files read or --files full), or "
+                                    "pass the data in the code or in stdin.");
+    }
+    if (request->workspace && px_policy_files(policy) == PX_FILES_NONE) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "workspace: the policy gives the script no file access");
+        return px_error_hint(error, "Set disable_open to false (--files read or --files full).");
+    }
+    return 0;
+}
+
+/* If pyexec was started with a hard limit of CPU time, a run can't have more. */
+static int check_cpu_time(const struct px_policy *policy, pyexec_error *error)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CPU, &limit) < 0 || limit.rlim_max == RLIM_INFINITY ||
+        (policy->cpu_time_seconds != PX_NONE && (rlim_t)policy->cpu_time_seconds < limit.rlim_max))
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY,
+                 "cpu_time_seconds: pyexec was started with a limit of CPU time (RLIMIT_CPU) of "
+                 "%llu s, and no run can have more",
+                 (unsigned long long)limit.rlim_max);
+    return px_error_hint(error,
+                         "Set cpu_time_seconds to less than %llu, or start pyexec without "
+                         "that limit: `ulimit -t unlimited`, or LimitCPU= of the service.",
+                         (unsigned long long)limit.rlim_max);
+}
+
+int px_runtime_check_limits(const struct px_policy *policy, const struct px_zygotes *zygotes, pyexec_error *error)
+{
+    if (check_cpu_time(policy, error) < 0)
+        return -1;
+    uint64_t mapped = px_zygotes_ready(zygotes)->mapped_bytes;
+    /* What a script needs in addition to what is mapped: some heap and its stack. */
+    uint64_t needed = mapped + (16u << 20);
+    if (policy->address_space_bytes == PX_NONE || (uint64_t)policy->address_space_bytes >= needed)
+        return 0;
+    /* Add 1 MiB: hash randomization makes the mapped size vary between starts. */
+    uint64_t enough = needed + (1u << 20);
+    px_error_set(error, PYEXEC_INVALID_POLICY,
+                 "address_space_bytes: %" PRId64 " is less than the interpreter and its preloads "
+                 "already map: they need at least %" PRIu64,
+                 policy->address_space_bytes, enough);
+    return px_error_hint(error, "Set address_space_bytes to %" PRIu64 " or more, or preload less.", enough);
+}
+
+bool px_runtime_closing(pyexec_executor *executor)
+{
+    pthread_mutex_lock(&executor->lock);
+    bool closing = executor->closing;
+    pthread_mutex_unlock(&executor->lock);
+    return closing;
+}
+
+void px_runtime_end(pyexec_executor *executor)
+{
+    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++)
+        free_kind(&executor->kinds[i]);
+    px_launcher_free(TAKE_PTR(executor->launcher));
+}
+
+void px_runtime_count(pyexec_executor *executor, const pyexec_result *result)
+{
+    struct px_counters *counters = &executor->counters;
+    px_count(&counters->executions[result->status], 1);
+    for (size_t which = 0; which < 2; which++)
+        px_count(&counters->output_bytes[which], result->streams[which].bytes);
+    for (size_t i = 0; i < result->claims.denial_count; i++)
+        px_count(&counters->denials[result->claims.denials[i].layer], 1);
+}

@@ -257,7 +257,7 @@ def read_frame(response):
 
 
 def test_frames_of_a_command_come_while_it_runs(server):
-    message = json.dumps({"process": {"cmd": "/bin/bash", "args": ["-l", "-c", "python3 -c 'import time\nprint(1, flush=True)\ntry:\n"
+    message = json.dumps({"process": {"cmd": "/bin/bash", "args": ["-l", "-c", "python3 -c 'import time\ntry:\n    print(1, flush=True)\n"
                                                                    "    while True: time.sleep(0.01)\nexcept KeyboardInterrupt:\n    print(2)'"]}}).encode()
     with contextlib.closing(server.connection()) as connection:
         connection.request("POST", "/process.Process/Start", struct.pack(">BI", 0, len(message)) + message, {"E2b-Sandbox-Id": "frames"})

@@ -311,6 +311,7 @@ static void serve(struct px_job *job)
         pyexec_request_set_display(detached->run, show_display, detached);
         px_run_request(&detached->carrier, detached->run, &result, &error);
     }
+    px_http_request_end_turn(&detached->carrier); /* before anybody can read that it has ended */
     finish(detached, result ? pyexec_result_json(result) : NULL, &error);
     pyexec_result_free(result);
     pyexec_request_free(detached->run);

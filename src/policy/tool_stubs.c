@@ -200,8 +200,10 @@ static void write_brief(const json_t *definition, const struct shape *shape, str
     size_t length;
     const char *text = description_of(definition, &length);
     size_t line = 0, shown;
-    while (length && strchr(" \t\r\n", *text) && *text)
-        text++, length--;
+    while (length && strchr(" \t\r\n", *text) && *text) {
+        text++;
+        length--;
+    }
     while (line < length && text[line] != '\n' && text[line] != '\r')
         line++;
     shown = px_utf8_truncate(text, line, BRIEF_BYTES);

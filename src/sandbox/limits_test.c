@@ -68,10 +68,9 @@ static int numbers(void)
 static int rows_of_the_table(void)
 {
     uint64_t next = 50;
-    struct px_limits limits = {
-#define PX_RLIMIT(resource, member, value) .member = next++,
+    struct px_limits limits = {0};
+#define PX_RLIMIT(resource, member, value) limits.member = next++;
 #include "base/rlimits.def"
-    };
     CHECK(px_limits_enter(&limits) == 0);
 #define PX_RLIMIT(resource, member, value) CHECK(is_limited(resource, limits.member, limits.member));
 #include "base/rlimits.def"

@@ -12,6 +12,7 @@ struct all {
     struct px_host host;
     struct px_session_config session;
     struct px_serve_config serve;
+    struct px_mcp_config mcp;
     struct px_config into;
 };
 
@@ -21,7 +22,8 @@ static void init(struct all *all)
     require(px_policy_init(&all->policy, &error) == 0 && px_host_init(&all->host, &error) == 0);
     require(px_session_config_init(&all->session, &error) == 0);
     require(px_serve_config_init(&all->serve, &error) == 0);
-    all->into = (struct px_config){&all->policy, &all->host, &all->session, &all->serve};
+    require(px_mcp_config_init(&all->mcp, &error) == 0);
+    all->into = (struct px_config){&all->policy, &all->host, &all->session, &all->serve, &all->mcp};
 }
 
 static void done(struct all *all)
@@ -30,6 +32,7 @@ static void done(struct all *all)
     px_host_done(&all->host);
     px_session_config_done(&all->session);
     px_serve_config_done(&all->serve);
+    px_mcp_config_done(&all->mcp);
 }
 
 static void require_same(json_t *one, json_t *other)

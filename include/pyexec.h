@@ -314,6 +314,21 @@ PYEXEC_API int pyexec_request_add_tool(pyexec_request *request, const char *name
 PYEXEC_API int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, pyexec_tool_fn callback,
                                         void *userdata, pyexec_error *error);
 
+/* Tools that many requests offer, made once. A tool may be a function of a module, which the script imports under every
+ * policy, and which is a global name too: `github.create_issue(...)`, awaitable as `github.aio.create_issue(...)`.
+ *
+ * module       NULL, or a name as a tool's; it hides a module of that name that is installed. pyexec_tool_call_name() is
+ *              then "MODULE.NAME". In a module, NAME may be that of a built-in.
+ *
+ * At most 1000 tools. A request borrows them, until it is freed; one of its own of the same name wins. Free waits for
+ * callbacks that still run. Errors: as above. */
+typedef struct px_tools pyexec_tools;
+PYEXEC_API pyexec_tools *pyexec_tools_new(void);
+PYEXEC_API void pyexec_tools_free(pyexec_tools *tools);
+PYEXEC_API int pyexec_tools_add(pyexec_tools *tools, const char *module, const char *name, const char *schema_json,
+                                pyexec_tool_fn callback, void *userdata, pyexec_error *error);
+PYEXEC_API void pyexec_request_set_tools(pyexec_request *request, pyexec_tools *tools);
+
 /* The id of the call, which no other call has; the tool's name; and the arguments: a JSON object on one line, at
  * most 8 MiB, with integers of 64 bits, each key once, and at most 200 levels. */
 PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
@@ -349,6 +364,9 @@ PYEXEC_API void pyexec_tool_call_free(pyexec_tool_call *call);
 enum { PYEXEC_STUBS_NO_DOCSTRINGS = 1 };
 PYEXEC_API int pyexec_tool_stubs(const char *tools_json, unsigned flags, size_t max_bytes, char **ret,
                                  pyexec_error *error);
+/* The same of tools that requests share; a module is a class. */
+PYEXEC_API int pyexec_tools_stubs(const pyexec_tools *tools, unsigned flags, size_t max_bytes, char **ret,
+                                  pyexec_error *error);
 
 /* Stops the run that another thread executes with this request, or the next one if there is none. May be called
  * from any thread and from a signal handler. `interrupt` raises KeyboardInterrupt in the script, as Ctrl-C does.

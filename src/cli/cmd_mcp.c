@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec mcp: a Model Context Protocol server on standard input and output. */
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -12,11 +14,32 @@
 #include "cli/settings.h"
 #include "mcp/mcp.h"
 
-static int open_executor(const struct cli_arguments *arguments, struct cli_settings *settings, pyexec_executor **ret,
-                         pyexec_error *error)
+struct mcp_options {
+    const char *servers;
+};
+
+static const struct cli_option mcp_rows[] = {
+    {"mcp-servers", 0, "FILE",
+     "Other MCP servers, {\"mcpServers\": {...}}, whose tools scripts call as modules. They run with your rights, outside "
+     "of the sandbox.",
+     CLI_INTO(struct mcp_options, servers)},
+};
+
+/* The flag's path is relative to the working directory, the configuration's absolute. */
+static int take_servers(struct px_mcp_config *mcp, const char *path, pyexec_error *error)
+{
+    if (!path)
+        return 0;
+    free(mcp->servers);
+    mcp->servers = strdup(path);
+    return mcp->servers ? 0 : px_error_oom(error);
+}
+
+static int open_executor(const struct cli_arguments *arguments, struct cli_settings *settings,
+                         struct px_mcp_config *mcp, pyexec_executor **ret, pyexec_error *error)
 {
     px_auto(px_session_config_done) struct px_session_config session = {0};
-    const struct px_config into = {.session = &session};
+    const struct px_config into = {.session = &session, .mcp = mcp};
     if (cli_settings_load(settings, arguments, error) < 0 || px_session_config_init(&session, error) < 0 ||
         px_config_load_into(arguments->config, &into, error) < 0 || px_session_config_check(&session, error) < 0)
         return -1;
@@ -32,22 +55,32 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     cli_auto_executor pyexec_executor *executor = NULL;
     px_auto_fd int stop = cli_signals_for_server();
-    (void)target;
+    const struct mcp_options *options = target;
+    px_auto(px_mcp_config_done) struct px_mcp_config mcp = {0};
     cli_heap_for_server();
-    int status = open_executor(arguments, &settings, &executor, &error);
+    int status = px_mcp_config_init(&mcp, &error);
     if (status == 0)
-        status = px_mcp_stdio(executor, &settings.policy, STDIN_FILENO, STDOUT_FILENO, stop, &error);
+        status = open_executor(arguments, &settings, &mcp, &executor, &error);
+    if (status == 0)
+        status = take_servers(&mcp, options->servers, &error);
+    if (status == 0)
+        status = px_mcp_stdio(executor, &settings.policy, &mcp, STDIN_FILENO, STDOUT_FILENO, stop, &error);
     return status < 0 ? cli_fail(&error) : cli_server_status(status);
 }
 
 const struct cli_command cmd_mcp = {
     .name = "mcp",
     .summary = "MCP server on standard input and output, for agents",
-    .description = "Serves one client of the Model Context Protocol, revisions 2024-11-05 to 2026-07-28: the tools "
-                   "run_python, interrupt, reset_session, list_files, read_file and write_file. The policy given here "
-                   "is what scripts have and the most that a call may ask for. Keys of [session] and [host] are taken "
-                   "from the configuration file and the environment. The end of input ends it, and so do SIGINT, "
-                   "SIGTERM and SIGHUP. `pyexec serve` has the same at POST /mcp.",
+    .description =
+        "Serves one client of the Model Context Protocol, revisions 2024-11-05 to 2026-07-28: the tools "
+        "run_python, interrupt, reset_session, list_files, read_file and write_file. The policy given here "
+        "is what scripts have and the most that a call may ask for. Keys of [session] and [host] are taken "
+        "from the configuration file and the environment. The end of input ends it, and so do SIGINT, "
+        "SIGTERM and SIGHUP. `pyexec serve` has the same at POST /mcp. With --mcp-servers (or [mcp] servers) "
+        "scripts also call the tools of other MCP servers, so that one call runs a program over many tools.",
+    .options = mcp_rows,
+    .option_count = PX_COUNT(mcp_rows),
+    .options_size = sizeof(struct mcp_options),
     .policy_flags = true,
     .run = run,
 };

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/print.h"
+#include "mcp_client/mcp_client.h"
 
 static const struct cli_command *const commands[] = {
     &cmd_run,   &cmd_repl,   &cmd_serve, &cmd_mcp,        &cmd_rpc,     &cmd_policy,
@@ -158,6 +159,9 @@ int main(int argc, char **argv)
     }
     if (argv[1][0] == '-' || strcmp(argv[1], "help") == 0)
         return run_program(argc - 1, argv + 1);
+    /* Started by pyexec alone: the arguments are a server's command, no options of ours. */
+    if (strcmp(argv[1], "mcp-keeper") == 0)
+        return px_client_keeper(argc - 2, argv + 2);
     const struct cli_command *command = find_command(argv[1]);
     return command ? run_command(command, argc - 2, argv + 2) : unknown_command(argv[1]);
 }

@@ -187,7 +187,8 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
 {
     struct px_zygote_group *kind;
     struct px_tool_list tools;
-    if (request->tools && px_tool_list_fill(&tools, request->tools, NULL, error) < 0)
+    bool offers = request->tools || request->shared_tools;
+    if (offers && px_tool_list_fill(&tools, request->tools, request->shared_tools, error) < 0)
         return -1;
     if (px_runtime_acquire(executor, policy, &kind, error) < 0)
         return -1;
@@ -200,7 +201,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
         .processors = executor->processors,
         .watch = px_turn_watch,
         .watch_data = turn,
-        .tools = request->tools ? &tools : NULL,
+        .tools = offers ? &tools : NULL,
         .max_wait_ns = executor->host.max_wait_ms * PX_NS_PER_MS,
         .wait_until_ns = INT64_MAX,
     };

@@ -409,8 +409,9 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     int result = policy ? px_runtime_check(request, policy, error) : -1;
     bool was_started = session->process;
     struct px_tool_list tools;
-    if (result == 0 && request->tools)
-        result = px_tool_list_fill(&tools, request->tools, NULL, error);
+    bool offers = request->tools || request->shared_tools;
+    if (result == 0 && offers)
+        result = px_tool_list_fill(&tools, request->tools, request->shared_tools, error);
     if (result == 0 && !was_started)
         result = start(sessions, session, request, error);
     if (result == 0)
@@ -424,7 +425,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .processors = executor->processors,
             .watch = px_turn_watch,
             .watch_data = turn,
-            .tools = request->tools ? &tools : NULL,
+            .tools = offers ? &tools : NULL,
             .max_wait_ns = INT64_MAX,
             .wait_until_ns = px_session_hard_end(sessions, session),
         };

@@ -15,7 +15,8 @@
 #include "mcp/mcp_private.h"
 
 #define PROGRESS_NS INT64_C(1000000000)
-#define FRESH_MS 3600000 /* how long a client may cache a list, which never changes */
+#define CHANGING_MS 30000 /* the same where other servers' tools are in it */
+#define FRESH_MS 3600000  /* how long a client may cache a list, which never changes */
 
 struct px_mcp {
     pyexec_executor *executor;
@@ -283,8 +284,10 @@ pyexec_executor *px_mcp_executor(const struct px_mcp_call *call)
 
 /* ---- Methods ---- */
 
-static json_t *capabilities(void)
+static json_t *capabilities(const struct px_mcp_call *call)
 {
+    if (call->caller.clients)
+        return json_pack("{s:{s:b}}", "tools", "listChanged", 1);
     return json_pack("{s:{}}", "tools");
 }
 
@@ -299,15 +302,16 @@ static void initialize(struct px_mcp_call *call)
     for (size_t i = 0; i < PX_COUNT(legacy); i++)
         if (strcmp(legacy[i], asked) == 0)
             call->version = legacy[i];
-    px_mcp_answer(call, json_pack("{s:s, s:o, s:o, s:s}", "protocolVersion", call->version, "capabilities",
-                                  capabilities(), "serverInfo", server_info(), "instructions", px_mcp_instructions));
+    px_mcp_answer(call,
+                  json_pack("{s:s, s:o, s:o, s:s}", "protocolVersion", call->version, "capabilities",
+                            capabilities(call), "serverInfo", server_info(), "instructions", px_mcp_instructions));
 }
 
 static void discover(struct px_mcp_call *call)
 {
     px_mcp_answer(call, json_pack("{s:o, s:o, s:s, s:i, s:s}", "supportedVersions", versions(), "capabilities",
-                                  capabilities(), "instructions", px_mcp_instructions, "ttlMs", FRESH_MS, "cacheScope",
-                                  "private"));
+                                  capabilities(call), "instructions", px_mcp_instructions, "ttlMs", FRESH_MS,
+                                  "cacheScope", "private"));
 }
 
 static void ping(struct px_mcp_call *call)
@@ -325,7 +329,8 @@ static void list_tools(struct px_mcp_call *call)
     json_t *tools = px_mcp_tool_list(call);
     json_t *result = tools ? json_pack("{s:o}", "tools", tools) : NULL;
     if (result && call->modern)
-        px_json_merge(result, json_pack("{s:i, s:s}", "ttlMs", FRESH_MS, "cacheScope", "private"));
+        px_json_merge(result, json_pack("{s:i, s:s}", "ttlMs", call->caller.clients ? CHANGING_MS : FRESH_MS,
+                                        "cacheScope", "private"));
     px_mcp_answer(call, result);
 }
 
@@ -424,6 +429,7 @@ static void look_into(struct px_mcp_call *call)
     bool begins = strcmp(call->method, "initialize") == 0;
     call->modern = !begins && (json_object_get(meta, PX_MCP_META "protocolVersion") ||
                                strcmp(call->method, "server/discover") == 0);
+    call->waits = call->id && call->caller.clients && strcmp(call->method, "tools/list") == 0;
     if (!call->id || strcmp(call->method, "tools/call") != 0)
         return;
     call->tool = name ? px_mcp_tool_find(name) : NULL;
@@ -490,6 +496,7 @@ void px_mcp_call_free(struct px_mcp_call *call)
     json_decref(call->message);
     free(call->id);
     pyexec_request_free(call->request);
+    px_client_tools_drop(call->tools);
     px_buffer_done(&call->answer);
     free(call);
 }

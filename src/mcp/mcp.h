@@ -18,6 +18,8 @@
 #include <stdbool.h>
 
 #include "base/buffer.h"
+#include "mcp_client/mcp_client.h"
+#include "policy/config.h"
 #include "policy/policy.h"
 #include "pyexec.h"
 
@@ -42,6 +44,7 @@ struct px_mcp_caller {
     const char *scope;   /* the scope in which the ids of its requests are unique; NULL: it can't cancel any */
     const char *version; /* legacy: the version that client and server have agreed on */
     const struct px_policy *policy; /* the policy of its runs, for descriptions when tools/list is served */
+    struct px_clients *clients;     /* other servers, whose tools its scripts call; NULL: none */
     json_t *ceiling;                /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
@@ -67,6 +70,8 @@ struct px_mcp_call {
     bool slow, in_session;          /* the call runs code; it runs it in a session */
     json_t *progress_token;         /* NULL: the client does not want progress */
     pyexec_request *request;        /* of a call that runs code */
+    bool waits;                     /* for other servers: it is to be served on a thread of its own */
+    struct px_client_tools *tools;  /* the tools of other servers that the request offers, or NULL */
     struct px_buffer answer;        /* one JSON message */
     int code;                       /* the code of an answer that is an error; else 0 */
     bool withdrawn;                 /* the client cancelled it and wants no answer */
@@ -102,7 +107,7 @@ bool px_mcp_is_legacy(const char *version);
 /* MCP on a pair of descriptors, with one message on each line. Serves until the end of input, or until `stop` (a
  * descriptor, or -1) is readable, and then ends all runs. Returns 0, the errno with which the output failed, or -1
  * with `error`. */
-int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, int input, int output, int stop,
-                 pyexec_error *error);
+int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_mcp_config *config,
+                 int input, int output, int stop, pyexec_error *error);
 
 #endif

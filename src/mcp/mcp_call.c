@@ -90,6 +90,19 @@ int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, py
 
 /* ---- run_python ---- */
 
+/* The tools of other servers. One that is still starting is waited for. */
+static int offer_tools(struct px_mcp_call *call, pyexec_error *error)
+{
+    if (!call->caller.clients)
+        return 0;
+    px_clients_wait(call->caller.clients, PX_MCP_CLIENTS_WAIT_MS);
+    call->tools = px_clients_tools(call->caller.clients);
+    if (!call->tools)
+        return px_error_oom(error);
+    pyexec_request_set_tools(call->request, call->tools->tools);
+    return 0;
+}
+
 static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_error *error)
 {
     if (!call->request)
@@ -98,7 +111,7 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
     if (pyexec_request_set_object(call->request, arguments, error) < 0)
         return -1;
     pyexec_request_set_ceiling_object(call->request, call->caller.ceiling);
-    return 0;
+    return offer_tools(call, error);
 }
 
 static void answer_result(struct px_mcp_call *call, pyexec_result *result)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MCP with one client on a pair of descriptors. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,12 +10,14 @@
 #include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
 #include "mcp/mcp.h"
+#include "mcp_client/mcp_client.h"
 
 struct stdio {
     struct px_line_transport lines;
     struct px_tasks tasks;
     struct px_mcp *mcp;
     struct px_mcp_caller caller;
+    atomic_bool listed; /* the client knows a list of tools */
 };
 
 /* A run on its own thread. */
@@ -63,6 +66,8 @@ static void serve_run(struct px_task *task)
 {
     struct stdio_call *run = (struct stdio_call *)task;
     px_mcp_serve(run->call);
+    if (run->call->waits)
+        atomic_store(&run->stdio->listed, true);
     px_task_arrived(task); /* a refused call does not wait for others */
     send_answer(run->stdio, run->call);
 }
@@ -120,7 +125,7 @@ static void take_line(void *closure, const char *line, size_t length, enum px_li
         lose_line(stdio, line, length);
         return;
     }
-    if (call->slow && !answered(call)) {
+    if ((call->slow || call->waits) && !answered(call)) {
         start(stdio, call);
         return;
     }
@@ -133,8 +138,28 @@ static void take_line(void *closure, const char *line, size_t length, enum px_li
     px_mcp_call_free(call);
 }
 
-int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, int input, int output, int stop,
-                 pyexec_error *error)
+/* The model's client may ask for the list of tools again. */
+static void tools_changed(void *closure)
+{
+    struct stdio *stdio = closure;
+    if (atomic_load(&stdio->listed))
+        send_message(stdio, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}");
+}
+
+static int open_clients(struct stdio *stdio, const struct px_mcp_config *config, pyexec_error *error)
+{
+    if (!config || !config->servers)
+        return 0;
+    const struct px_clients_config clients = {.path = config->servers,
+                                              .call_timeout_ms = config->call_timeout_ms,
+                                              .start_timeout_ms = config->start_timeout_ms,
+                                              .changed = tools_changed,
+                                              .closure = stdio};
+    return px_clients_open(&clients, &stdio->caller.clients, error);
+}
+
+int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_mcp_config *config,
+                 int input, int output, int stop, pyexec_error *error)
 {
     px_auto_json json_t *ceiling = json_object();
     if (!ceiling)
@@ -150,10 +175,13 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, int 
         return -1;
     px_line_transport_init(&stdio.lines, output, stop);
     px_tasks_init(&stdio.tasks);
-    px_line_transport_read(&stdio.lines, input, take_line, &stdio);
+    int status = open_clients(&stdio, config, error);
+    if (status == 0)
+        px_line_transport_read(&stdio.lines, input, take_line, &stdio);
     px_tasks_stop(&stdio.tasks);
+    px_clients_free(stdio.caller.clients);
     px_mcp_free(stdio.mcp);
     px_tasks_done(&stdio.tasks);
     px_line_transport_done(&stdio.lines);
-    return stdio.lines.output_errno;
+    return status < 0 ? -1 : stdio.lines.output_errno;
 }

@@ -7,6 +7,8 @@
 #include "mcp/mcp_private.h"
 #include "result/result_rows.h"
 
+#define CLIENTS_STUBS_BYTES 12000u /* of signatures in the description; more would fill the model's context */
+
 const char px_mcp_instructions[] =
     "Runs Python in a sandbox. Give run_python a session_id of your choice to keep variables, imports and "
     "files between calls; calls without one start from nothing. A failed script says what to do differently.";
@@ -80,6 +82,32 @@ static void describe_limits(struct px_buffer *out, const struct px_policy *polic
                      (long long)policy->max_stdout_bytes);
 }
 
+/* The tools of other MCP servers that scripts call: all of them, or how to find them. */
+static void describe_clients(struct px_buffer *out, const struct px_mcp_call *call)
+{
+    pyexec_error error;
+    px_auto_free char *stubs = NULL;
+    struct px_clients *clients = call->caller.clients;
+    if (!clients)
+        return;
+    px_clients_wait(clients, PX_MCP_CLIENTS_WAIT_MS);
+    struct px_client_tools *tools = px_clients_tools(clients);
+    if (!tools || (tools->count && pyexec_tools_stubs(tools->tools, 0, CLIENTS_STUBS_BYTES, &stubs, &error) < 0)) {
+        out->failed = true;
+    } else if (tools->count) {
+        px_buffer_printf(
+            out,
+            "\nOne script can call many tools of other MCP servers, in loops and several at once, and only "
+            "what it prints or returns comes back. They are modules, imported already:\n%s"
+            "tools.search(\"words\") finds tools with their signatures, help(MODULE.NAME) describes one.\n\n",
+            tools->names);
+        px_buffer_add_string(out, stubs);
+    }
+    if (tools && *tools->problems)
+        px_buffer_printf(out, "\nNot available now:\n%s", tools->problems);
+    px_client_tools_drop(tools);
+}
+
 static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
 {
     const struct px_policy *policy = call->caller.policy;
@@ -96,6 +124,7 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
     describe_imports(out, policy);
     describe_files(out, policy);
     describe_limits(out, policy);
+    describe_clients(out, call);
 }
 
 static json_t *run_annotations(const struct px_mcp_call *call)

@@ -69,12 +69,23 @@ int px_serve_config_init(struct px_serve_config *serve, pyexec_error *error);
 void px_serve_config_done(struct px_serve_config *serve);
 int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text, pyexec_error *error);
 
+/* Other MCP servers: the [mcp] section (mcp.def). */
+struct px_mcp_config {
+    char *servers; /* NULL, or an absolute path */
+    int64_t call_timeout_ms, start_timeout_ms;
+};
+
+int px_mcp_config_init(struct px_mcp_config *mcp, pyexec_error *error);
+void px_mcp_config_done(struct px_mcp_config *mcp);
+int px_mcp_config_set_text(struct px_mcp_config *mcp, const char *name, const char *text, pyexec_error *error);
+
 /* Where the values of the sections go. A section whose pointer is NULL is checked too, and then dropped. */
 struct px_config {
     struct px_policy *policy;
     struct px_host *host;
     struct px_session_config *session;
     struct px_serve_config *serve;
+    struct px_mcp_config *mcp;
 };
 
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The [host], [session] and [serve] sections: their structs, and functions for their tables. */
+/* The [host], [session], [serve] and [mcp] sections: their structs, and functions for their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"
 #include "policy/fields.h"
@@ -109,4 +109,34 @@ void px_serve_config_done(struct px_serve_config *serve)
 int px_serve_config_set_text(struct px_serve_config *serve, const char *name, const char *text, pyexec_error *error)
 {
     return px_table_set_text(&px_serve_config_table, serve, name, text, error);
+}
+
+static const struct px_field mcp_fields[] = {
+#define PX_MCP_FIELD(kind, member, key, ...) PX_ROW(struct px_mcp_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/mcp.def"
+#undef PX_MCP_FIELD
+};
+
+const struct px_table px_mcp_config_table = {
+    .name = "mcp",
+    .about = "Other MCP servers, whose tools scripts call.",
+    .hint = KEYS_HINT,
+    .fields = mcp_fields,
+    .count = PX_COUNT(mcp_fields),
+    .size = sizeof(struct px_mcp_config),
+};
+
+int px_mcp_config_init(struct px_mcp_config *mcp, pyexec_error *error)
+{
+    return px_table_init(&px_mcp_config_table, mcp, error);
+}
+
+void px_mcp_config_done(struct px_mcp_config *mcp)
+{
+    px_table_done(&px_mcp_config_table, mcp);
+}
+
+int px_mcp_config_set_text(struct px_mcp_config *mcp, const char *name, const char *text, pyexec_error *error)
+{
+    return px_table_set_text(&px_mcp_config_table, mcp, name, text, error);
 }

@@ -21,6 +21,7 @@ struct fixture {
     struct px_host host;
     struct px_session_config session;
     struct px_serve_config serve;
+    struct px_mcp_config mcp;
     struct px_config all;
     pyexec_error error;
 };
@@ -29,9 +30,10 @@ static int setup(void **state)
 {
     static struct fixture f;
     *state = &f;
-    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve};
+    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
-           px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error);
+           px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error) |
+           px_mcp_config_init(&f.mcp, &f.error);
 }
 
 static int teardown(void **state)
@@ -41,6 +43,7 @@ static int teardown(void **state)
     px_host_done(&f->host);
     px_session_config_done(&f->session);
     px_serve_config_done(&f->serve);
+    px_mcp_config_done(&f->mcp);
     return 0;
 }
 

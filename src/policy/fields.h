@@ -68,7 +68,8 @@ struct px_table {
     size_t size; /* of the struct */
 };
 
-extern const struct px_table px_policy_table, px_host_table, px_session_config_table, px_serve_config_table;
+extern const struct px_table px_policy_table, px_host_table, px_session_config_table, px_serve_config_table,
+    px_mcp_config_table;
 
 static inline void *px_field_in(const struct px_field *field, void *base)
 {

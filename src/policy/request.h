@@ -42,7 +42,8 @@ struct pyexec_request {
     char *inputs_text; /* the inputs as text, after they have been checked */
     size_t inputs_length;
     enum px_value_json value_json;
-    struct px_tools *tools; /* or NULL */
+    struct px_tools *tools;              /* or NULL */
+    const struct px_tools *shared_tools; /* or NULL; borrowed */
     pyexec_output_fn output;
     void *output_data;
     pyexec_display_fn display;

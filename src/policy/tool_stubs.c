@@ -22,7 +22,7 @@ enum detail { WHOLE, BRIEF, NONE, DETAILS };
 
 /* One function: its text at each level of detail. */
 struct stub {
-    const char *name;
+    const char *name, *module; /* NULL: a global function */
     struct px_buffer text[DETAILS];
 };
 
@@ -237,12 +237,14 @@ static void add_literal(struct px_buffer *out, const char *indent, const struct 
     px_buffer_add_string(out, "\"\"\"\n");
 }
 
-static void add_function(struct px_buffer *out, const struct px_buffer *signature, const struct px_buffer *text)
+static void add_function(struct px_buffer *out, bool in_module, const struct px_buffer *signature,
+                         const struct px_buffer *text)
 {
+    px_buffer_add_string(out, in_module ? "    " : "");
     px_buffer_add(out, signature->data, signature->length);
     px_buffer_add_string(out, text->length ? "\n" : " ...\n");
     if (text->length)
-        add_literal(out, "    ", text);
+        add_literal(out, in_module ? "        " : "    ", text);
     out->failed |= signature->failed || text->failed;
 }
 
@@ -251,14 +253,15 @@ static int stub_init(struct stub *stub, json_t *definition, unsigned *uses, pyex
     px_auto(shape_done) struct shape shape = {0};
     px_auto_buffer struct px_buffer signature = {0}, whole = {0}, brief = {0}, none = {0};
     stub->name = json_string_value(json_object_get(definition, "name"));
+    stub->module = json_string_value(json_object_get(definition, "module"));
     if (shape_init(&shape, definition) < 0)
         return px_error_oom(error);
     write_signature(stub->name, &shape, json_object_get(definition, "returns"), uses, &signature);
     write_description(definition, &shape, &whole);
     write_brief(definition, &shape, &brief);
-    add_function(&stub->text[WHOLE], &signature, &whole);
-    add_function(&stub->text[BRIEF], &signature, &brief);
-    add_function(&stub->text[NONE], &signature, &none);
+    add_function(&stub->text[WHOLE], stub->module, &signature, &whole);
+    add_function(&stub->text[BRIEF], stub->module, &signature, &brief);
+    add_function(&stub->text[NONE], stub->module, &signature, &none);
     for (size_t level = 0; level < DETAILS; level++)
         if (!px_buffer_ok(&stub->text[level]))
             return px_error_oom(error);
@@ -266,6 +269,14 @@ static int stub_init(struct stub *stub, json_t *definition, unsigned *uses, pyex
 }
 
 /* ---- All functions ---- */
+
+static int take_definitions(struct stubs *stubs, const struct px_tools *tools, pyexec_error *error)
+{
+    stubs->list = json_array();
+    for (size_t i = 0; i < tools->count; i++)
+        px_json_append(stubs->list, px_json_loads(tools->items[i]->definition, JSON_ALLOW_NUL, NULL));
+    return json_array_size(stubs->list) == tools->count ? 0 : px_error_oom(error);
+}
 
 static int read_list(struct stubs *stubs, const char *tools_json, pyexec_error *error)
 {
@@ -283,35 +294,48 @@ static int read_list(struct stubs *stubs, const char *tools_json, pyexec_error *
         px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: not JSON: line %d: %.200s", problem.line, problem.text);
         return px_error_hint(error, "Give a JSON list, as a request's tools.");
     }
-    if (px_tools_add_list(tools, list, NULL, NULL, error) < 0)
-        return -1;
-    stubs->list = json_array();
-    for (size_t i = 0; i < tools->count; i++)
-        px_json_append(stubs->list, px_json_loads(tools->items[i]->definition, JSON_ALLOW_NUL, NULL));
-    return json_array_size(stubs->list) == tools->count ? 0 : px_error_oom(error);
+    return px_tools_add_list(tools, list, NULL, NULL, error) < 0 ? -1 : take_definitions(stubs, tools, error);
 }
 
 static void add_head(const struct stubs *stubs, struct px_buffer *out)
 {
+    bool modules = stubs->count && stubs->items[0].module;
     static const char *const names[] = {"Any", "Literal", "NotRequired", "TypedDict"};
     size_t count = 0;
-    px_buffer_add_string(out, "# Functions that the script can call. Several at once: await tools.aio.NAME(...). A "
-                              "failed call raises ToolError.\n");
+    px_buffer_printf(out,
+                     "# Functions that the script can call. Several at once: await %s.aio.NAME(...). A failed call "
+                     "raises ToolError.\n",
+                     modules ? "MODULE" : "tools");
     for (size_t i = 0; i < PX_COUNT(names); i++)
         if (stubs->uses & (1u << i))
             px_buffer_printf(out, "%s%s", count++ ? ", " : "from typing import ", names[i]);
     px_buffer_add_string(out, count ? "\n\n" : "\n");
 }
 
+/* Adds a function, and before the first one of a module its class. Returns false when the text gets longer than
+ * `max_bytes`. */
+static bool add_stub(const struct stub *stub, enum detail level, size_t max_bytes, const char **module,
+                     struct px_buffer *out)
+{
+    const struct px_buffer *text = &stub->text[level];
+    bool begins = stub->module && (!*module || strcmp(*module, stub->module) != 0);
+    size_t head = begins ? strlen(stub->module) + strlen("\nclass :  # import \n") + strlen(stub->module) : 0;
+    if (out->length + text->length + head > max_bytes)
+        return false;
+    if (begins)
+        px_buffer_printf(out, "\nclass %s:  # import %s\n", stub->module, stub->module);
+    px_buffer_add(out, text->data, text->length);
+    *module = stub->module;
+    return true;
+}
+
 /* Writes all functions at one level of detail. Returns false when the text is longer than `max_bytes`. */
 static bool write_all(const struct stubs *stubs, enum detail level, size_t max_bytes, struct px_buffer *out)
 {
-    for (size_t i = 0; i < stubs->count; i++) {
-        const struct px_buffer *text = &stubs->items[i].text[level];
-        if (out->length + text->length > max_bytes)
+    const char *module = NULL;
+    for (size_t i = 0; i < stubs->count; i++)
+        if (!add_stub(&stubs->items[i], level, max_bytes, &module, out))
             return false;
-        px_buffer_add(out, text->data, text->length);
-    }
     return true;
 }
 
@@ -319,13 +343,11 @@ static bool write_all(const struct stubs *stubs, enum detail level, size_t max_b
 static void write_some(const struct stubs *stubs, size_t max_bytes, struct px_buffer *out)
 {
     px_auto_buffer struct px_buffer names = {0};
+    const char *module = NULL;
     size_t left_out = 0, named = 0;
     for (size_t i = 0; i < stubs->count; i++) {
-        const struct px_buffer *text = &stubs->items[i].text[NONE];
-        if (out->length + text->length <= max_bytes) {
-            px_buffer_add(out, text->data, text->length);
+        if (add_stub(&stubs->items[i], NONE, max_bytes, &module, out))
             continue;
-        }
         left_out++;
         if (names.length + strlen(stubs->items[i].name) + 2 > NOTE_BYTES - 100)
             continue;
@@ -356,27 +378,44 @@ static void write_fitting(const struct stubs *stubs, bool docstrings, size_t max
     write_some(stubs, room, out);
 }
 
-int pyexec_tool_stubs(const char *tools_json, unsigned flags, size_t max_bytes, char **ret, pyexec_error *error)
+static int check_size(size_t max_bytes, pyexec_error *error)
 {
-    px_auto(stubs_done) struct stubs stubs = {0};
+    if (!max_bytes || max_bytes >= SHORTEST)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "max_bytes: %zu is less than %u", max_bytes, SHORTEST);
+    return px_error_hint(error, "Give at least %u, or 0 for no limit.", SHORTEST);
+}
+
+static int write_stubs(struct stubs *stubs, unsigned flags, size_t max_bytes, char **ret, pyexec_error *error)
+{
     px_auto_buffer struct px_buffer text = {0};
     size_t i;
     json_t *definition;
-    if (max_bytes && max_bytes < SHORTEST) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "max_bytes: %zu is less than %u", max_bytes, SHORTEST);
-        return px_error_hint(error, "Give at least %u, or 0 for no limit.", SHORTEST);
-    }
-    if (read_list(&stubs, tools_json, error) < 0)
-        return -1;
-    stubs.items = calloc(json_array_size(stubs.list) + 1, sizeof *stubs.items);
-    if (!stubs.items)
+    stubs->items = calloc(json_array_size(stubs->list) + 1, sizeof *stubs->items);
+    if (!stubs->items)
         return px_error_oom(error);
-    json_array_foreach(stubs.list, i, definition) {
-        stubs.count++;
-        if (stub_init(&stubs.items[i], definition, &stubs.uses, error) < 0)
+    json_array_foreach(stubs->list, i, definition) {
+        stubs->count++;
+        if (stub_init(&stubs->items[i], definition, &stubs->uses, error) < 0)
             return -1;
     }
-    write_fitting(&stubs, !(flags & PYEXEC_STUBS_NO_DOCSTRINGS), max_bytes ? max_bytes : SIZE_MAX, &text);
+    write_fitting(stubs, !(flags & PYEXEC_STUBS_NO_DOCSTRINGS), max_bytes ? max_bytes : SIZE_MAX, &text);
     *ret = px_buffer_take(&text);
     return *ret ? 0 : px_error_oom(error);
+}
+
+int pyexec_tool_stubs(const char *tools_json, unsigned flags, size_t max_bytes, char **ret, pyexec_error *error)
+{
+    px_auto(stubs_done) struct stubs stubs = {0};
+    if (check_size(max_bytes, error) < 0 || read_list(&stubs, tools_json, error) < 0)
+        return -1;
+    return write_stubs(&stubs, flags, max_bytes, ret, error);
+}
+
+int pyexec_tools_stubs(const pyexec_tools *tools, unsigned flags, size_t max_bytes, char **ret, pyexec_error *error)
+{
+    px_auto(stubs_done) struct stubs stubs = {0};
+    if (check_size(max_bytes, error) < 0 || take_definitions(&stubs, tools, error) < 0)
+        return -1;
+    return write_stubs(&stubs, flags, max_bytes, ret, error);
 }

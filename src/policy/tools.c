@@ -12,6 +12,7 @@
 
 #define SCHEMA_MAX (256u << 10) /* bytes of one definition */
 #define SCHEMA_DEPTH_MAX 64
+#define OWN_TOOLS_MAX 256 /* of a request */
 
 /* Built-in names of Python 3.8 to 3.14, and ours. A tool with such a name would hide it from the script. */
 static const char builtin_names[] =
@@ -42,6 +43,7 @@ struct px_tools *px_tools_new(void)
         return NULL;
     pthread_mutex_init(&tools->lock, NULL);
     pthread_cond_init(&tools->quiet, NULL);
+    tools->most = OWN_TOOLS_MAX;
     return tools;
 }
 
@@ -114,6 +116,18 @@ static int check_name(const char *name, pyexec_error *error)
     return is_listed(own_names, name) ? refuse_name(name, "is a name of pyexec's", error) : 0;
 }
 
+/* In a module a name hides nothing of the script's. */
+static int check_names(const char *module, const char *name, pyexec_error *error)
+{
+    if (!module)
+        return check_name(name, error);
+    if (check_name(module, error) < 0)
+        return -1;
+    if (name[0] == '_' || !px_inputs_is_identifier(name) || px_inputs_is_keyword(name) || strcmp(name, "aio") == 0)
+        return refuse_name(name, "begins with an underscore, or is 'aio', a keyword or not an identifier", error);
+    return strlen(module) + 1 + strlen(name) > PX_TOOL_NAME_MAX ? refuse_name(name, "is too long", error) : 0;
+}
+
 static int refuse(const char *name, const char *key, const char *wanted, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: %.100s: %s: not %s", name, key, wanted);
@@ -169,7 +183,7 @@ static int check_definition(const char *name, json_t *definition, pyexec_error *
 }
 
 /* Returns the definition as one line of text, with the name; NULL with `error`. */
-static char *make_definition(const char *name, const char *schema_json, pyexec_error *error)
+static char *make_definition(const char *module, const char *name, const char *schema_json, pyexec_error *error)
 {
     size_t length = schema_json ? strlen(schema_json) : 0;
     json_error_t problem = {0};
@@ -191,6 +205,8 @@ static char *make_definition(const char *name, const char *schema_json, pyexec_e
         return NULL;
     json_object_del(definition, "approval");
     px_json_set(definition, "name", json_string(name));
+    if (module)
+        px_json_set(definition, "module", json_string(module));
     char *text = px_json_dumps(definition, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (!text)
         px_error_oom(error);
@@ -205,8 +221,8 @@ static int put(struct px_tools *tools, struct px_tool *tool, pyexec_error *error
             tools->items[i] = tool;
             return 0;
         }
-    if (tools->count == PX_TOOLS_MAX) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %d", PX_TOOLS_MAX);
+    if (tools->count == tools->most) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %zu", tools->most);
         return px_error_hint(error, "Offer fewer, or one that takes the name of what it shall do.");
     }
     struct px_tool **items = realloc(tools->items, (tools->count + 1) * sizeof(struct px_tool *));
@@ -217,17 +233,19 @@ static int put(struct px_tools *tools, struct px_tool *tool, pyexec_error *error
     return 0;
 }
 
-int px_tools_add(struct px_tools *tools, const char *name, const char *schema_json, pyexec_tool_fn callback,
-                 void *userdata, pyexec_error *error)
+int px_tools_add(struct px_tools *tools, const char *module, const char *name, const char *schema_json,
+                 pyexec_tool_fn callback, void *userdata, pyexec_error *error)
 {
-    if (check_name(name, error) < 0)
+    char whole[2 * PX_TOOL_NAME_MAX];
+    if (check_names(module, name, error) < 0)
         return -1;
-    char *definition = make_definition(name, schema_json, error);
+    snprintf(whole, sizeof whole, "%s%s%s", module ? module : "", module ? "." : "", name);
+    char *definition = make_definition(module, name, schema_json, error);
     if (!definition)
         return -1;
     struct px_tool *tool = calloc(1, sizeof *tool);
     if (tool)
-        *tool = (struct px_tool){strdup(name), definition, strlen(definition), callback, userdata, tools};
+        *tool = (struct px_tool){strdup(whole), definition, strlen(definition), callback, userdata, tools};
     if (!tool || !tool->name) {
         free(definition);
         free(tool);
@@ -257,7 +275,8 @@ static int add_item(struct px_tools *tools, const json_t *item, pyexec_tool_fn c
     px_auto_json json_t *definition = px_json_copy(item);
     json_object_del(definition, "name");
     px_auto_free char *text = px_json_dumps(definition, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    return text ? px_tools_add(tools, json_string_value(name), text, callback, userdata, error) : px_error_oom(error);
+    return text ? px_tools_add(tools, NULL, json_string_value(name), text, callback, userdata, error)
+                : px_error_oom(error);
 }
 
 int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn callback, void *userdata,
@@ -297,7 +316,31 @@ int pyexec_request_add_tool(pyexec_request *request, const char *name, const cha
 {
     if (!request->tools && !(request->tools = px_tools_new()))
         return px_error_oom(error);
-    return px_tools_add(request->tools, name, schema_json, callback, userdata, error);
+    return px_tools_add(request->tools, NULL, name, schema_json, callback, userdata, error);
+}
+
+pyexec_tools *pyexec_tools_new(void)
+{
+    struct px_tools *tools = px_tools_new();
+    if (tools)
+        tools->most = PX_TOOLS_MAX - OWN_TOOLS_MAX;
+    return tools;
+}
+
+void pyexec_tools_free(pyexec_tools *tools)
+{
+    px_tools_free(tools);
+}
+
+int pyexec_tools_add(pyexec_tools *tools, const char *module, const char *name, const char *schema_json,
+                     pyexec_tool_fn callback, void *userdata, pyexec_error *error)
+{
+    return px_tools_add(tools, module, name, schema_json, callback, userdata, error);
+}
+
+void pyexec_request_set_tools(pyexec_request *request, pyexec_tools *tools)
+{
+    request->shared_tools = tools;
 }
 
 /* ---- The tools of one execution ---- */

@@ -14,8 +14,8 @@
 struct px_tools;
 
 struct px_tool {
-    char *name;
-    char *definition; /* {"name", "description", "parameters", "returns"} as JSON text */
+    char *name;       /* for a function of a module "MODULE.NAME" */
+    char *definition; /* {"name", "module", "description", "parameters", "returns"} as JSON text */
     size_t length;
     pyexec_tool_fn callback;
     void *userdata;
@@ -25,7 +25,7 @@ struct px_tool {
 /* The tools of one owner, who may not free them while one of their callbacks runs. */
 struct px_tools {
     struct px_tool **items;
-    size_t count, bytes;
+    size_t count, most;
     pthread_mutex_t lock;
     pthread_cond_t quiet;
     size_t running; /* callbacks; each runs on a thread of its own */
@@ -43,10 +43,10 @@ static inline void px_drop_tools(struct px_tools **tools)
     *tools = NULL;
 }
 
-/* Adds a tool, or replaces the one of the same name. `schema_json` is {"description", "parameters", "returns",
+/* Adds a tool, or replaces the one of the same name. `module` is NULL for a global function. `schema_json` is {"description", "parameters", "returns",
  * "approval"}; all of these may be left out. Returns 0, or -1 with invalid_request. */
-int px_tools_add(struct px_tools *tools, const char *name, const char *schema_json, pyexec_tool_fn callback,
-                 void *userdata, pyexec_error *error);
+int px_tools_add(struct px_tools *tools, const char *module, const char *name, const char *schema_json,
+                 pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 
 /* The same for each definition of a list. The definitions contain their names. */
 int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn callback, void *userdata,

@@ -34,7 +34,7 @@
 #define PX_FORMS_MAX (PX_DISPLAYS_MAX * PX_DISPLAY_FORMS_MAX)
 #define PX_MIME_MAX 127                       /* bytes in the name of a MIME type (RFC 6838 allows 127 for each part) */
 #define PX_METADATA_MAX (64u << 10)           /* bytes of JSON in one display */
-#define PX_TOOLS_MAX 256                      /* tools in one execution */
+#define PX_TOOLS_MAX 1256                     /* tools in one execution, with those of modules */
 #define PX_TOOL_NAME_MAX 128                  /* bytes */
 #define PX_TOOLS_TEXT_MAX (4u << 20)          /* bytes of all definitions together, as JSON */
 #define PX_TOOL_VALUE_MAX (8u << 20)          /* bytes of the arguments of one call, or of its answer */

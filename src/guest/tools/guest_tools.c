@@ -433,11 +433,17 @@ PyMethodDef *px_tools_functions(size_t *ret_count)
 
 /* ---- A run ---- */
 
-static bool published; /* the script's names include names of tools */
+static bool published;    /* the script's names include names of tools */
+static PyObject *modules; /* names of modules of tools, a set */
 
 bool px_tools_has_module(const char *name)
 {
-    return state.run && strcmp(name, "tools") == 0;
+    if (!state.run || strcmp(name, "tools") == 0)
+        return state.run != NULL;
+    px_auto_object PyObject *key = modules ? PyUnicode_FromString(name) : NULL;
+    bool found = key && PySet_Contains(modules, key) == 1;
+    PyErr_Clear();
+    return found;
 }
 
 int px_tools_begin(const struct px_script *run, PyObject *names)
@@ -446,11 +452,12 @@ int px_tools_begin(const struct px_script *run, PyObject *names)
         return 0;
     published = run->tools_length > 0;
     state.run = published ? run : NULL;
-    px_auto_object PyObject *none =
+    px_drop_object(&modules);
+    modules =
         px_embedded_call("tools_begin", Py_BuildValue("(s#O)", run->tools, (Py_ssize_t)run->tools_length, names), NULL);
-    if (!none)
+    if (!modules)
         state.run = NULL;
-    return none ? 0 : -1;
+    return modules ? 0 : -1;
 }
 
 void px_tools_end(void)

@@ -6,7 +6,9 @@ RESULT, ERROR, DENIED, ENDED = 0, 1, 2, 3
 ARGUMENTS_MAX = 8 << 20
 ANNOTATIONS = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict, "null": None}
 
-offered = {}  # the tools of this run, by name
+offered = {}  # the definitions of this run's tools, or the Tools that were made of them, by name
+searched = []  # the definitions
+tool_modules = {}  # the modules of tools, by name
 published = {}  # the functions that were added to the script's names, by name
 watched = {}  # how many calls wait in each event loop
 
@@ -32,10 +34,17 @@ class Omitted:
 omitted = Omitted()
 
 
+def wire_name(definition):
+    """The name by which the host knows it."""
+    return "%s.%s" % (definition["module"], definition["name"]) if "module" in definition else definition["name"]
+
+
 class Tool:
     def __init__(self, definition):
         schema = definition.get("parameters") or {}
         self.name = definition["name"]
+        self.module = definition.get("module")
+        self.wire = wire_name(definition)
         self.description = definition.get("description", "")
         self.returns = definition.get("returns")
         self.properties = {key: value if isinstance(value, dict) else {}
@@ -148,11 +157,11 @@ def arguments_of(tool, given, more):
     """Checks the arguments of a call and returns them as JSON text."""
     for key in more:
         if not tool.more and key not in tool.others:
-            raise TypeError("%s() got an unexpected keyword argument %r" % (tool.name, key))
+            raise TypeError("%s() got an unexpected keyword argument %r" % (tool.wire, key))
     given.update(more)
     for key in tool.others:
         if key in tool.required and key not in given:
-            raise TypeError("%s() needs the argument %r: pass it as **{%r: ...}" % (tool.name, key, key))
+            raise TypeError("%s() needs the argument %r: pass it as **{%r: ...}" % (tool.wire, key, key))
     # Generated code often passes None for a value that it does not have.
     given = {key: value for key, value in given.items() if value is not omitted and not (
         value is None and key not in tool.required and not takes_null(tool.properties.get(key, {})))}
@@ -160,14 +169,14 @@ def arguments_of(tool, given, more):
         text = encode(given, "records", ARGUMENTS_MAX)
     except Unrepresentable as error:
         why = "more than 8 MiB of JSON" if str(error).startswith("too large") else str(error)
-        raise TypeError("%s(): the arguments can't be written as JSON: %s" % (tool.name, why)) from None
+        raise TypeError("%s(): the arguments can't be written as JSON: %s" % (tool.wire, why)) from None
     except RecursionError:
-        raise TypeError("%s(): the arguments can't be written as JSON: nested too deeply" % tool.name) from None
+        raise TypeError("%s(): the arguments can't be written as JSON: nested too deeply" % tool.wire) from None
     plain = given
     if any(kind_of(value) is None or isinstance(value, (list, dict)) for value in given.values()):
         plain = load("json").loads(text)
     for key, value in plain.items():
-        check("%s(): %s" % (tool.name, key), value, tool.properties.get(key))
+        check("%s(): %s" % (tool.wire, key), value, tool.properties.get(key))
     return text
 
 
@@ -190,6 +199,8 @@ def current(name):
     tool = offered.get(name)
     if tool is None:
         raise ToolError("tool %r is not offered to this execution" % name, name)
+    if not isinstance(tool, Tool):
+        tool = offered[name] = Tool(tool)
     return tool
 
 
@@ -265,7 +276,7 @@ def source_of(tool, is_async):
         parts.append("**_pyexec_more")
     given = "{%s}" % ", ".join(["%r: %s" % (key, key) for key in tool.parameters])
     return "%sdef %s(%s):\n    return %s_pyexec_call(%r, %s%s)\n" % (
-        "async " if is_async else "", tool.name, ", ".join(parts), "await " if is_async else "", tool.name, given,
+        "async " if is_async else "", tool.name, ", ".join(parts), "await " if is_async else "", tool.wire, given,
         ", _pyexec_more" if more else "")
 
 
@@ -294,7 +305,7 @@ def make_functions(tools, is_async):
         kinds = {key: annotation(tool.properties[key]) for key in tool.parameters}
         kinds["return"] = annotation(tool.returns)
         function.__annotations__ = {key: kind for key, kind in kinds.items() if kind is not omitted}
-        function.__module__ = "tools.aio" if is_async else "tools"
+        function.__module__ = (tool.module or "tools") + (".aio" if is_async else "")
         functions[tool.name] = function
     return functions
 
@@ -306,31 +317,122 @@ def make_module(name, doc, functions):
     return module
 
 
-def tools_begin(text, names):
-    """Called before the script's code. When the script has given a name another value, it keeps that
-    value."""
+# ---- Modules of tools ----
+
+def make_tool_module(name, doc, definitions, is_async):
+    """Its functions are made when one of them is asked for: there may be many, and a script uses few."""
+    module = type(load("sys"))(name, doc)
+    names = [definition["name"] for definition in definitions]
+
+    def build(wanted):
+        if wanted not in names:
+            raise AttributeError("module %r has no tool %r; tools.search('words') finds tools" % (name, wanted))
+        module.__dict__.update(make_functions([Tool(definition) for definition in definitions], is_async))
+        return module.__dict__[wanted]
+    module.__getattr__ = build
+    module.__all__ = names
+    module.__dir__ = lambda: sorted({*module.__dict__, *names} - {"__getattr__", "__dir__"})
+    return module
+
+
+def make_tool_modules(definitions):
+    """Name: module, with its awaitable form in `aio`."""
+    of = {}
+    for definition in definitions:
+        of.setdefault(definition["module"], []).append(definition)
+    made = {}
+    for name, own in of.items():
+        module = make_tool_module(name, "Tools of the MCP server %r." % name, own, False)
+        module.aio = make_tool_module(name + ".aio", "The tools of %r, as functions to await." % name, own, True)
+        module.__path__ = []
+        made[name], made[name + ".aio"] = module, module.aio
+    return made
+
+
+def signature_text(tool):
+    def kind(schema):
+        found = annotation(schema)
+        return "" if found is omitted else getattr(found, "__name__", repr(found))
+    first_default = len(tool.parameters) - len(tool.defaults)
+    parts = []
+    for i, key in enumerate(tool.parameters):
+        text, hint = key, kind(tool.properties[key])
+        text += ": " + hint if hint else ""
+        parts.append(text + (" = " + shown(tool.defaults[i - first_default]) if i >= first_default else ""))
+    if tool.more or tool.others:
+        parts.append("**_pyexec_more")
+    returns = kind(tool.returns)
+    return "%s(%s)%s" % (tool.wire, ", ".join(parts), " -> " + returns if returns else "")
+
+
+class Found(list):
+    """What a search found, each with its signature and the first line of its description."""
+
+    def __repr__(self):
+        return "\n".join(self) or "no tool has these words; there are %s" % ", ".join(
+            "%s (%d tools)" % (name, len(module.__all__)) for name, module in tool_modules.items() if "." not in name)
+
+
+def search(words, limit=10):
+    """Finds tools by words of their names and descriptions: the best first, at most `limit`."""
+    wanted = str(words).lower().replace("_", " ").split()
+    scores = []
+    for i, definition in enumerate(searched):
+        name = ("%s %s" % (definition.get("module", ""), definition["name"])).lower().replace("_", " ")
+        described = definition.get("description", "").lower()
+        score = sum(3 * (word in name) + (word in described) for word in wanted)
+        if score or not wanted:
+            scores.append((-score, i))
+    found = Found()
+    for _, i in sorted(scores)[:limit]:
+        tool = Tool(searched[i])
+        line = tool.description.strip().split("\n")[0]
+        found.append(signature_text(tool) + ("\n    " + line if line else ""))
+    return found
+
+
+search.__module__ = "tools"
+
+
+def remove_published(names):
+    """What the run before had."""
     sys = load("sys")
-    ours = {**published, "ToolError": ToolError}
-    for name, function in ours.items():
-        if names.get(name) is function:
+    for name, value in {**published, "ToolError": ToolError}.items():
+        if names.get(name) is value:
             del names[name]
     if getattr(sys.modules.get("tools"), "ToolError", None) is ToolError:
         sys.modules.pop("tools", None)
         sys.modules.pop("tools.aio", None)
-    offered.clear()
-    published.clear()
+    for name, module in tool_modules.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+    for kept in (offered, published, tool_modules, searched):
+        kept.clear()
+
+
+def tools_begin(text, names):
+    """Before the script's code. A name that the script gave another value keeps it. The names of the modules of tools."""
+    sys = load("sys")
+    remove_published(names)
     if not text:
-        return
-    tools = [Tool(definition) for definition in load("json").loads(text)]
-    offered.update({tool.name: tool for tool in tools})
+        return frozenset()
+    definitions = load("json").loads(text)
+    searched.extend(definitions)
+    offered.update({wire_name(definition): definition for definition in definitions})
+    tools = [Tool(definition) for definition in definitions if "module" not in definition]
     published.update(make_functions(tools, False))
-    for name, function in [*published.items(), ("ToolError", ToolError)]:
-        names.setdefault(name, function)
+    tool_modules.update(make_tool_modules([definition for definition in definitions if "module" in definition]))
     aio = make_module("tools.aio", "The caller's tools, as functions to await.", make_functions(tools, True))
-    module = make_module("tools", "The caller's tools.", {**published, "ToolError": ToolError})
+    module = make_module("tools", "The caller's tools.", {"search": search, **published, "ToolError": ToolError})
     module.aio = aio
     module.__path__ = []
-    sys.modules["tools"], sys.modules["tools.aio"] = module, aio
+    sys.modules.update({"tools": module, "tools.aio": aio, **tool_modules})
+    published.update({name: made for name, made in tool_modules.items() if "." not in name})
+    if tool_modules:
+        published.setdefault("tools", module)
+    for name, value in [*published.items(), ("ToolError", ToolError)]:
+        names.setdefault(name, value)
+    return frozenset(name for name in tool_modules if "." not in name)
 
 
 def tools_end():

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mcp_client/mcp_client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "mcp_client/client_private.h"
+
+static int make_servers(struct px_clients *clients, pyexec_error *error)
+{
+    clients->servers = calloc(clients->entries.count + 1, sizeof *clients->servers);
+    if (!clients->servers)
+        return px_error_oom(error);
+    for (size_t i = 0; i < clients->entries.count; i++) {
+        struct px_client_server *server = &clients->servers[i];
+        server->clients = clients;
+        server->entry = &clients->entries.items[i];
+        server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (server->wake < 0)
+            return px_error_exhausted(error, errno, "can't make the descriptor of an MCP server");
+        server->process = (struct px_client_process){0, -1, -1, -1, -1};
+        pthread_mutex_init(&server->lock, NULL);
+        px_cond_init(&server->changed);
+        clients->count++;
+    }
+    px_client_name_modules(clients->servers, clients->count);
+    return 0;
+}
+
+static void stop_servers(struct px_clients *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        px_client_server_stop(&clients->servers[i]);
+    for (size_t i = 0; i < count; i++)
+        pthread_join(clients->servers[i].thread, NULL);
+}
+
+static void free_clients(struct px_clients *clients)
+{
+    px_client_set_free(clients->set);
+    for (size_t i = 0; i < clients->count; i++) {
+        struct px_client_server *server = &clients->servers[i];
+        px_close_fd(&server->wake);
+        json_decref(server->tools);
+        json_decref(server->told);
+        px_buffer_done(&server->errors);
+        pthread_mutex_destroy(&server->lock);
+        pthread_cond_destroy(&server->changed);
+    }
+    free(clients->servers);
+    px_client_entries_done(&clients->entries);
+    pthread_mutex_destroy(&clients->lock);
+    free(clients);
+}
+
+int px_clients_open(const struct px_clients_config *config, struct px_clients **ret, pyexec_error *error)
+{
+    struct px_clients *clients = calloc(1, sizeof *clients);
+    if (!clients)
+        return px_error_oom(error);
+    pthread_mutex_init(&clients->lock, NULL);
+    clients->config = *config;
+    int status = px_client_entries_read(config->path, &clients->entries, error);
+    if (status == 0)
+        status = make_servers(clients, error);
+    for (size_t i = 0; i < clients->count && status == 0; i++)
+        if ((status = px_client_server_start(&clients->servers[i], error)) < 0)
+            stop_servers(clients, i);
+    if (status < 0)
+        free_clients(clients);
+    else
+        *ret = clients;
+    return status;
+}
+
+void px_clients_free(struct px_clients *clients)
+{
+    if (!clients)
+        return;
+    stop_servers(clients, clients->count);
+    free_clients(clients);
+}
+
+void px_clients_wait(struct px_clients *clients, int64_t ms)
+{
+    for (size_t i = 0; i < clients->count; i++) {
+        struct px_client_server *server = &clients->servers[i];
+        pthread_mutex_lock(&server->lock);
+        /* One that starts again has tools already: its calls wait for it. */
+        while (server->state == PX_CLIENT_STARTING && !server->tools &&
+               px_cond_wait_until(&server->changed, &server->lock, server->started_ns + ms * 1000000) == 0)
+            ;
+        pthread_mutex_unlock(&server->lock);
+    }
+}
+
+void px_clients_changed(struct px_clients *clients)
+{
+    pthread_mutex_lock(&clients->lock);
+    struct px_client_set *old = TAKE_PTR(clients->set);
+    pthread_mutex_unlock(&clients->lock);
+    if (old)
+        px_client_tools_drop(&old->shown);
+    if (clients->config.changed)
+        clients->config.changed(clients->config.closure);
+}
+
+struct px_client_tools *px_clients_tools(struct px_clients *clients)
+{
+    pthread_mutex_lock(&clients->lock);
+    if (!clients->set)
+        clients->set = px_client_set_new(clients);
+    struct px_client_tools *tools = clients->set ? &clients->set->shown : NULL;
+    if (tools)
+        tools->references++;
+    pthread_mutex_unlock(&clients->lock);
+    return tools;
+}
+
+void px_client_tools_drop(struct px_client_tools *tools)
+{
+    if (!tools)
+        return;
+    struct px_clients *clients = tools->clients;
+    pthread_mutex_lock(&clients->lock);
+    bool last = --tools->references == 0;
+    pthread_mutex_unlock(&clients->lock);
+    if (last)
+        px_client_set_free((struct px_client_set *)tools);
+}

@@ -216,11 +216,11 @@ static void test_unknown_kinds_and_the_order(void **state)
     assert_string_equal(refusal(PX_RESULT_NONE, NULL, 0, 1), "a field of unknown kind");
     assert_string_equal(refusal(PX_RESULT_KINDS, NULL, 0, 1), "a field of unknown kind");
     assert_string_equal(refusal(UINT16_MAX, NULL, 0, 1), "a field of unknown kind");
-    for (uint16_t kind = 1; kind < PX_RESULT_KINDS; kind++) {
+    for (int kind = 1; kind < PX_RESULT_KINDS; kind++) {
         if (kind == PX_RESULT_LOCKED || kind == PX_RESULT_SETUP_ERROR)
             continue;
         pyexec_result *result = px_result_new();
-        assert_int_equal(put(result, kind, NULL, 0, &why), -1);
+        assert_int_equal(put(result, (uint16_t)kind, NULL, 0, &why), -1);
         assert_string_equal(why, "a field before the sandbox was locked");
         pyexec_result_free(result);
     }

@@ -339,22 +339,22 @@ public class PyExecutionResult {
     }
 
     // made from result.def: accessors
-    /** @return Displays that the limits dropped */
+    /** @return How many displays were dropped because of the limits */
     public long getDisplayDropped() {
         return number(rest.get("display_dropped")).longValue();
     }
 
-    /** @return Whether files or contents were left out */
+    /** @return True if some files or contents were left out */
     public boolean isFilesTruncated() {
         return Boolean.TRUE.equals(rest.get("files_truncated"));
     }
 
-    /** @return How many more were refused */
+    /** @return How many more actions were refused */
     public long getDenialsDropped() {
         return number(rest.get("denials_dropped")).longValue();
     }
 
-    /** @return The name of what kept the run apart: full, container or reduced */
+    /** @return How complete the sandbox of the run was: full, container or reduced */
     public String getTier() {
         return (String) rest.get("tier");
     }

@@ -123,7 +123,7 @@ def test_the_last_of_two_tools_with_one_name_is_shown():
 
 
 def test_what_is_no_list_of_tools_is_refused():
-    assert "tools: not a list" in refusal({}) and "not a list of objects" in refusal([1]) and "one has no name" in refusal([{}])
+    assert "tools: not a list" in refusal({}) and "not a list of objects" in refusal([1]) and "has no name" in refusal([{}])
     assert "'class' can't be a tool's name: it is a keyword" in refusal([{"name": "class"}])
     assert "tools: f: parameters: not an object" in refusal([{"name": "f", "parameters": 5}])
     assert "max_bytes: 999 is less than 1000" in refusal([], "--max-bytes", "999")

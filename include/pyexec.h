@@ -297,7 +297,7 @@ typedef void (*pyexec_tool_fn)(void *userdata, pyexec_tool_call *call);
  *
  * name         a Python identifier of at most 128 ASCII letters, digits and '_', without a leading underscore.
  *              Keywords, names of built-ins, `tools`, `aio` and `ToolError` are refused. A later tool of the same
- *              name replaces it.
+ *              name replaces it. A tool called `input` answers the script's input() (docs/tools.md).
  * schema_json  a JSON object {"description": text, "parameters": the JSON Schema of an object,
  *              "returns": a JSON Schema}, of which each member may be missing; or NULL.
  * callback     called on a thread of pyexec that enforces no limit. When the script makes several calls at once,

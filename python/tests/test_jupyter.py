@@ -316,9 +316,64 @@ def test_no_process_is_left(specs, end):
         kernel.manager.shutdown_kernel(now=True)
 
 
-def test_input_is_refused_in_words(kernel):
-    reply = kernel.run("name = input('who? ')", allow_stdin=True)[1]
-    assert reply["ename"] == "EOFError" and "passes no input()" in reply["traceback"][-1]
+def test_without_a_front_end_that_can_ask_input_is_refused_in_words(kernel):
+    for code in ("name = input('who? ')", "import getpass\ngetpass.getpass()"):
+        reply = kernel.run(code, allow_stdin=False)[1]
+        assert reply["ename"] == "EOFError"
+    assert "front end does not support input()" in kernel.run("input()", allow_stdin=False)[1]["traceback"][-1]
+
+
+def asked(kernel):
+    return kernel.client.get_stdin_msg(timeout=60)["content"]
+
+
+def printed(messages):
+    return "".join(content["text"] for kind, content in messages if kind == "stream")
+
+
+def test_input_asks_the_front_end(kernel):
+    number = kernel.client.execute("print('first')\na = input('who? ')\nb = input()\nprint(a, b)", allow_stdin=True)
+    assert asked(kernel) == {"prompt": "who? ", "password": False}
+    kernel.client.input("Ann\u00e9")
+    assert asked(kernel) == {"prompt": "", "password": False}
+    kernel.client.input("")
+    messages, reply = kernel.finish(number)
+    assert reply["status"] == "ok" and printed(messages) == "first\nAnn\u00e9 \n"
+
+
+def test_getpass_is_not_shown(kernel):
+    number = kernel.client.execute("import getpass\nlen(getpass.getpass('key: '))", allow_stdin=True)
+    assert asked(kernel) == {"prompt": "key: ", "password": True}
+    kernel.client.input("secret")
+    messages, reply = kernel.finish(number)
+    assert reply["status"] == "ok" and [content["data"]["text/plain"] for kind, content in messages if kind == "execute_result"] == ["6"]
+
+
+def test_the_end_of_input_is_an_eof_error(kernel):
+    number = kernel.client.execute("try: input()\nexcept EOFError: print('over')", allow_stdin=True)
+    asked(kernel)
+    kernel.client.input("\x04")
+    assert printed(kernel.finish(number)[0]) == "over\n"
+
+
+def test_input_of_a_thread_asks_too(kernel):
+    code = "import threading\ngot = []\nt = threading.Thread(target=lambda: got.append(input('?')))\nt.start()\nt.join()\nprint(got)"
+    number = kernel.client.execute(code, allow_stdin=True)
+    asked(kernel)
+    kernel.client.input("x")
+    assert printed(kernel.finish(number)[0]) == "['x']\n"
+
+
+def test_an_interrupt_ends_a_wait_for_input(kernel):
+    number = kernel.client.execute("kept = 5\ninput()", allow_stdin=True)
+    asked(kernel)
+    kernel.manager.interrupt_kernel()
+    assert kernel.finish(number)[1]["ename"] == "KeyboardInterrupt"
+    kernel.client.input("too late")
+    number = kernel.client.execute("print(kept, input('again? '))", allow_stdin=True)
+    assert asked(kernel)["prompt"] == "again? "
+    kernel.client.input("yes")
+    assert printed(kernel.finish(number)[0]) == "5 yes\n"
 
 
 def test_completion_and_inspection_come_from_the_session(kernel):

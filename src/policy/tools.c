@@ -14,7 +14,8 @@
 #define SCHEMA_DEPTH_MAX 64
 #define OWN_TOOLS_MAX 256 /* of a request */
 
-/* Built-in names of Python 3.8 to 3.14, and ours. A tool with such a name would hide it from the script. */
+/* Built-in names of Python 3.8 to 3.14, and ours. A tool with such a name would hide it from the script. The exception is
+ * PX_TOOL_INPUT, which is meant to. */
 static const char builtin_names[] =
     " ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError "
     "BrokenPipeError BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError "
@@ -111,7 +112,7 @@ static int check_name(const char *name, pyexec_error *error)
         return refuse_name(name, "is not a Python identifier", error);
     if (px_inputs_is_keyword(name))
         return refuse_name(name, "is a keyword of Python", error);
-    if (is_listed(builtin_names, name))
+    if (is_listed(builtin_names, name) && strcmp(name, PX_TOOL_INPUT) != 0)
         return refuse_name(name, "is the name of a built-in", error);
     return is_listed(own_names, name) ? refuse_name(name, "is a name of pyexec's", error) : 0;
 }

@@ -11,6 +11,9 @@
 #include "protocol/wire.h"
 #include "pyexec.h"
 
+/* The tool that answers the script's input() and getpass.getpass(). */
+#define PX_TOOL_INPUT "input"
+
 struct px_tools;
 
 struct px_tool {

@@ -137,6 +137,38 @@ def test_tools_that_can_not_be_are_refused(caller, tools, word):
     assert word in error["message"]
 
 
+# ---- input() ----
+
+def test_a_tool_called_input_answers_input_and_getpass(caller):
+    code = "import getpass\nprint('before', end='')\nx = input('who? ')\ny = getpass.getpass()\nx, y, input() + str(input(5)), 'ToolError' in globals()"
+    number = caller.start(code, tools=[{"name": "input"}], stream=True)
+    asked = []
+    for answer in ("Ann", "secret", "a", "b"):
+        call = caller.tool_call()
+        asked.append((call["params"]["name"], call["params"]["arguments"]["prompt"], call["params"]["arguments"]["password"]))
+        caller.answer(call, result=answer)
+    assert caller.value(number) == ("Ann", "secret", "ab", False)
+    assert asked == [("input", "who? ", False), ("input", "Password: ", True), ("input", "", False), ("input", "5", False)]
+
+
+def test_input_without_the_tool_reads_standard_input_again(caller):
+    number = caller.start("input()", method="execute", session_id="s", tools=[{"name": "input"}])
+    caller.answer(caller.tool_call(), result="from the client")
+    assert caller.value(number) == "from the client"
+    number = caller.start("input()", method="execute", session_id="s", stdin="from stdin\n")
+    assert caller.value(number) == "from stdin"
+
+
+def test_input_fails_as_its_caller_says(caller):
+    number = caller.start("try: input()\nexcept EOFError as error: print(error)\ntry: input()\nexcept RuntimeError as error: print(error)\ninput()",
+                          tools=[{"name": "input"}])
+    caller.answer(caller.tool_call(), error={"code": 1, "message": "no more", "data": "EOF"})
+    caller.answer(caller.tool_call(), error={"code": 1, "message": "nobody is there"})
+    caller.answer(caller.tool_call(), error={"code": -32001, "message": "no"})
+    result = caller.wait(number)["result"]
+    assert (result["stdout"], result["error_repr"]) == ("no more\nnobody is there\n", "PermissionError: tool 'input' denied: no")
+
+
 # ---- Answers that can't be used ----
 
 BAD = [

@@ -260,6 +260,51 @@ async def call_async(name, given, more=()):
     return result_of(name, answer)
 
 
+# ---- input() ----
+
+INPUT_TOOL = "input"
+input_replaced = []  # (module, name, what was there, what is there), while a run offers the tool `input`
+
+
+def ask_for_line(prompt, password):
+    try:
+        load("sys").stdout.flush()
+    except Exception:
+        pass
+    text = encode({"prompt": str(prompt), "password": password}, "records", ARGUMENTS_MAX)
+    try:
+        return str(result_of(INPUT_TOOL, tool_call(INPUT_TOOL, text)))
+    except ToolError as error:
+        if error.data == "EOF":
+            raise EOFError(str(error)) from None
+        raise
+
+
+def replace_for_run(module, name, function):
+    input_replaced.append((module, name, getattr(module, name), function))
+    setattr(module, name, function)
+
+
+def input_begin():
+    def input(prompt="", /):
+        """Asks the caller for a line of text."""
+        return ask_for_line(prompt, False)
+
+    def getpass(prompt="Password: ", stream=None):
+        """Asks the caller for a text that is not shown."""
+        return ask_for_line(prompt, True)
+    input.__module__ = "builtins"
+    replace_for_run(load("builtins"), "input", input)
+    replace_for_run(load("getpass"), "getpass", getpass)
+
+
+def input_end():
+    for module, name, before, ours in input_replaced:
+        if getattr(module, name, None) is ours:
+            setattr(module, name, before)
+    input_replaced.clear()
+
+
 # ---- Functions ----
 
 def annotation(schema):
@@ -410,13 +455,23 @@ def remove_published(names):
         kept.clear()
 
 
+def is_input(definition):
+    return definition["name"] == INPUT_TOOL and "module" not in definition
+
+
 def tools_begin(text, names):
     """Before the script's code. A name that the script gave another value keeps it. The names of the modules of tools."""
     sys = load("sys")
     remove_published(names)
+    input_end()
     if not text:
         return frozenset()
-    definitions = load("json").loads(text)
+    everything = load("json").loads(text)
+    definitions = [definition for definition in everything if not is_input(definition)]
+    if len(definitions) < len(everything):
+        input_begin()
+    if not definitions:
+        return frozenset()
     searched.extend(definitions)
     offered.update({wire_name(definition): definition for definition in definitions})
     tools = [Tool(definition) for definition in definitions if "module" not in definition]

@@ -3,6 +3,7 @@
 process, nor is it parsed here: what is not Python is found by the session (magics.py)."""
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -14,6 +15,7 @@ from ipykernel.kernelbase import Kernel
 
 from ..client import Pyexec, Session
 from ..errors import PyexecError
+from ..tools import ToolError, Tools
 from ..types import Display, Policy, Result, SessionConfig
 from .magics import HELPERS_CODE, MAY_HAVE_MAGIC, Cell, UsageError, as_python, help_code, span
 
@@ -39,7 +41,8 @@ NAME_BEFORE = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
 IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
 KEYWORDS = ("and as assert async await break class continue def del elif else except False finally for from global if import in is "
             "lambda None nonlocal not or pass raise return True try while with yield")
-INPUT_HINT = "This kernel passes no input() to the notebook: put the value into the cell."
+INPUT_HINT = "This front end does not support input(): put the value into the cell."
+INPUT_SECONDS = 0.02    # between two looks for an answer of the front end
 
 
 def completion_code(word: str) -> str:
@@ -133,7 +136,7 @@ class PyexecKernel(Kernel):
             return self._ok({})
         try:
             cell = await self._as_python(code, silent)
-            result, shown = await self._run_cell(cell.code, silent)
+            result, shown = await self._run_cell(cell.code, silent, allow_stdin)
         except UsageError as failure:
             return self._fail(silent, "UsageError", str(failure), [str(failure)], failure.hint)
         except PyexecError as failure:
@@ -170,10 +173,11 @@ class PyexecKernel(Kernel):
     async def _ask_for_cell(self, code: str) -> str:
         return await self._ask(code, FOR_CELL)
 
-    async def _run_cell(self, code: str, silent: bool) -> tuple[Result, Display]:
+    async def _run_cell(self, code: str, silent: bool, allow_stdin: bool) -> tuple[Result, Display]:
         """Returns the result, and the display of its last value if it has one."""
         errors, result, shown = Untraced(), None, Display()
-        async for event in self.aside.stream(code, silent=silent):
+        tools: Tools = {"input": self._ask_front_end} if allow_stdin else {}
+        async for event in self.aside.stream(code, silent=silent, tools=tools):
             if isinstance(event, Result):
                 result = event
             elif isinstance(event, Display):
@@ -186,6 +190,24 @@ class PyexecKernel(Kernel):
         assert result is not None
         self._write(silent, "stderr", errors.rest(result))
         return result, shown
+
+    async def _ask_front_end(self, prompt: str = "", password: bool = False) -> str:
+        """input() and getpass.getpass() of the cell. Cancelled when the cell ends, after an interrupt say."""
+        assert self.session is not None
+        while self.stdin_socket.poll(0):        # answers to what nobody asks any more
+            self.stdin_socket.recv_multipart()
+        ident = self._parent_ident["shell"] if hasattr(self, "_parent_ident") else self._get_shell_context_var(self._shell_parent_ident)
+        parent = self.get_parent("shell")       # type: ignore[no-untyped-call]
+        self.session.send(self.stdin_socket, "input_request", {"prompt": prompt, "password": password}, parent, ident=ident)
+        reply = None
+        while reply is None:
+            while not self.stdin_socket.poll(0):
+                await asyncio.sleep(INPUT_SECONDS)
+            _, reply = self.session.recv(self.stdin_socket)
+        value = reply["content"].get("value", "")
+        if value == "\x04":
+            raise ToolError("the notebook ended its input", "EOF")
+        return str(value)
 
     async def _expression(self, text: str) -> dict[str, Any]:
         result = await self.aside.execute(text, silent=True, policy=ASIDE)

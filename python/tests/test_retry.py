@@ -22,7 +22,7 @@ class Refusing(Transport):
         super().__init__()
         self.times, self.refusals, self.failure, self.retry_after, self.cancelled = [], refusals, failure, retry_after, 0
 
-    def call(self, method, params, on_event=None):
+    def call(self, method, params, on_event=None, on_call=None):
         self.times.append(time.monotonic())
         answer = Future()
         if len(self.times) <= self.refusals:

@@ -22,7 +22,13 @@ public record PyTool(String name, Map<String, Object> definition, Function<Map<S
     private static final Map<String, String> TYPES = Map.of("string", "str", "integer", "int", "number", "float", "boolean", "bool",
             "array", "list", "object", "dict", "null", "None");
 
-    /** Checks that name and function are there, and copies the definition. */
+    /**
+     * Checks that name and function are there, and copies the definition.
+     *
+     * @param name as the script calls it
+     * @param definition its members; null: none
+     * @param function that is called with the arguments
+     */
     public PyTool {
         Objects.requireNonNull(name, "name");
         Objects.requireNonNull(function, "function");

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dialect_clients import dialect_client  # noqa: F401
-from serving import serving, token_line, wait_for
+from serving import dial, serving, token_line, wait_for
 
 ALL = ["--e2b", "--dify-sandbox", "--sandbox-fusion"]
 LIMITS = ["--files", "full", "--allow-import", "os", "--timeout", "2s", "--cpu-time-seconds", "1"]
@@ -182,6 +182,18 @@ def test_files_of_the_e2b_sdk_stay_inside_and_are_bounded(server, dialect_client
     assert seen["links"] == [["file_link", "symlink"], ["link", "symlink"]] and seen["tree"] == [False, True]
     assert seen["full"][0] == "nothing" and seen["full"][-1] == "NotEnoughSpaceException" and set(seen["full"]) == {"nothing", "NotEnoughSpaceException"}
     assert seen["too_large"][0] != "nothing" and "32 MiB" in seen["too_large"][1]
+
+
+def test_a_client_that_sends_a_file_that_is_too_large_can_read_why(server):
+    """It sends all of it before it reads. Were the connection ended at the answer, sending would break off."""
+    head = b"POST /files?path=large HTTP/1.1\r\nHost: %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+    with dial(server.tcp) as sock:
+        sock.sendall(head % (server.tcp.encode(), 33 << 20))
+        for _ in range(33):
+            time.sleep(0.01)        # time for the server to close
+            sock.sendall(bytes(1 << 20))
+        got = sock.recv(65536)
+    assert b" 413 " in got.split(b"\r\n")[0] and b"32 MiB" in got, got
 
 
 def test_commands_of_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811

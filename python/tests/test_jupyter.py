@@ -376,6 +376,24 @@ def test_an_interrupt_ends_a_wait_for_input(kernel):
     assert printed(kernel.finish(number)[0]) == "5 yes\n"
 
 
+def test_a_restart_ends_a_wait_for_input_and_leaves_nothing(kernel):
+    kernel.client.execute("x = 1\ninput()", allow_stdin=True)
+    asked(kernel)
+    before = children(kernel.manager.provisioner.pid)
+    kernel.client.stop_channels()
+    kernel.manager.restart_kernel()
+    kernel.connect()
+    assert kernel.run("x")[1]["ename"] == "NameError" and kernel.value("2") == "2"
+    end = time.monotonic() + 60
+    while before and any(os.path.exists("/proc/%d" % pid) for pid in before):
+        assert time.monotonic() < end, before
+        time.sleep(0.05)
+    number = kernel.client.execute("print(input('now? '))", allow_stdin=True)
+    assert asked(kernel)["prompt"] == "now? "
+    kernel.client.input("yes")
+    assert printed(kernel.finish(number)[0]) == "yes\n"
+
+
 def test_completion_and_inspection_come_from_the_session(kernel):
     kernel.run("class Thing:\n 'a thing'\n weight = 1\n def weigh(self): 'weighs'\nthing = Thing()\nétat = 1")
     before = kernel.value("1")

@@ -30,9 +30,7 @@ final class AsyncExecutor implements Executor {
     /** A command that the executor refuses runs on this thread at once. Otherwise its future would never complete. */
     @Override
     public void execute(Runnable command) {
-        try {
-            executor.execute(command);
-        } catch (RejectedExecutionException e) {
+        if (!tryExecute(command)) {
             command.run();
         }
     }

@@ -68,7 +68,7 @@ public record PyTool(String name, Map<String, Object> definition, Function<Map<S
         return value instanceof Map<?, ?> map ? map : Map.of();
     }
 
-    /** A name for Python that none of these has. */
+    /** Makes a Python name from the name of a tool. The result is different from every name in {@code taken}. */
     static String freeName(String name, Set<String> taken) {
         String word = name.replaceAll("[^A-Za-z0-9_]", "_");
         String plain = word.isEmpty() || !Character.isLetter(word.charAt(0)) ? "tool_" + word : word;

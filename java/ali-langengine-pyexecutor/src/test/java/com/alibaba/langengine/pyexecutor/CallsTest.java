@@ -13,24 +13,11 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 
 /** Threads and futures that wait for calls. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class CallsTest {
+class CallsTest extends OnHost {
     private static final String FOREVER = "import time\nwhile True: time.sleep(0.05)";
-    private final Host host = host();
-
-    Host host() {
-        return new Host.Local();
-    }
-
-    @AfterAll
-    void end() throws Exception {
-        host.close();
-    }
 
     private PyExecutor executor() throws Exception {
         PyExecutionPolicy policy = new PyExecutionPolicy();

@@ -24,21 +24,14 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What callers of the original rely on, one by one. Single runs. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class ParityTest {
+class ParityTest extends OnHost {
     private final PyExecutionPolicy policyOfAll = new PyExecutionPolicy();
-    private final Host host = host();
     private PyExecutor executor;
-
-    Host host() {
-        return new Host.Local();
-    }
 
     @BeforeAll
     void open() throws Exception {
@@ -48,7 +41,6 @@ class ParityTest {
     @AfterAll
     void close() throws Exception {
         executor.close();
-        host.close();
     }
 
     private PyExecutionResult run(String code) throws Exception {

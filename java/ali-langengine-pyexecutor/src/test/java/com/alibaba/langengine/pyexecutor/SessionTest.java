@@ -19,22 +19,14 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 
 /** What callers of the original rely on, one by one. Sessions. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class SessionTest {
-    private final Host host = host();
+class SessionTest extends OnHost {
     private PyExecutionPolicy policy;
     private PyExecutor executor;
-
-    Host host() {
-        return new Host.Local();
-    }
 
     @BeforeEach
     void open() throws Exception {
@@ -45,11 +37,6 @@ class SessionTest {
     @AfterEach
     void close() {
         executor.close();
-    }
-
-    @AfterAll
-    void end() throws Exception {
-        host.close();
     }
 
     private String value(String session, String code) throws Exception {

@@ -15,27 +15,14 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 
 /** Functions of this program that scripts call. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class ToolsTest {
+class ToolsTest extends OnHost {
     private static final String WEATHER = """
             {"description": "The weather of a city.",
              "parameters": {"type": "object", "required": ["city"],
                             "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}}}}""";
-    private final Host host = host();
-
-    Host host() {
-        return new Host.Local();
-    }
-
-    @AfterAll
-    void end() throws Exception {
-        host.close();
-    }
 
     private PyExecutor executor() throws Exception {
         return host.executor(new PyExecutionPolicy(), new SessionConfig());
@@ -111,8 +98,7 @@ class ToolsTest {
 
     @Test
     void whatAToolThrowsIsAnErrorOfTheScriptsCall() throws Exception {
-        String code = "try:\n    x()\nexcept RuntimeException as e:\n    pass\n".replace("RuntimeException", "RuntimeError")
-                + "    r = (type(e).__name__, str(e), e.tool, e.data)\nr";
+        String code = "try:\n    x()\nexcept RuntimeError as e:\n    pass\n    r = (type(e).__name__, str(e), e.tool, e.data)\nr";
         assertEquals("('ToolError', 'no such city', 'x', {'near': ['Rom']})", called(arguments -> {
             throw new PyToolException("no such city", Map.of("near", List.of("Rom")));
         }, code).getLastValueRepr());

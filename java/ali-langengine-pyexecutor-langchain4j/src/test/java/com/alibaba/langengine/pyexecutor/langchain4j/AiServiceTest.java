@@ -7,47 +7,21 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import com.alibaba.langengine.pyexecutor.SessionConfig;
 import com.alibaba.langengine.pyexecutor.spring.PyExecutorAutoConfiguration;
-import dev.langchain4j.agent.tool.ToolExecutionRequest;
-import dev.langchain4j.agent.tool.ToolSpecification;
-import dev.langchain4j.data.message.AiMessage;
-import dev.langchain4j.data.message.ChatMessage;
 import dev.langchain4j.data.message.Content;
 import dev.langchain4j.data.message.ImageContent;
 import dev.langchain4j.data.message.TextContent;
-import dev.langchain4j.data.message.ToolExecutionResultMessage;
-import dev.langchain4j.data.message.UserMessage;
 import dev.langchain4j.memory.chat.MessageWindowChatMemory;
-import dev.langchain4j.model.chat.ChatModel;
-import dev.langchain4j.model.chat.request.ChatRequest;
-import dev.langchain4j.model.chat.response.ChatResponse;
 import dev.langchain4j.service.AiServices;
 import dev.langchain4j.service.MemoryId;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.core.env.MapPropertySource;
 
-/** LangChain4j's own loop with a model that runs what the user says, and answers what the tool said. */
+/** LangChain4j's own loop with a model that runs what the user says. */
 class AiServiceTest {
-    private final List<ToolExecutionResultMessage> results = new ArrayList<>();
-    private final List<ToolSpecification> tools = new ArrayList<>();
-
-    private final ChatModel model = new ChatModel() {
-        @Override
-        public ChatResponse doChat(ChatRequest request) {
-            tools.addAll(request.toolSpecifications());
-            ChatMessage last = request.messages().get(request.messages().size() - 1);
-            if (last instanceof ToolExecutionResultMessage result) {
-                results.add(result);
-                return ChatResponse.builder().aiMessage(AiMessage.from("done")).build();
-            }
-            String code = ((UserMessage) last).singleText().replace("\n", "\\n").replace("\"", "\\\"");
-            return ChatResponse.builder().aiMessage(AiMessage.from(ToolExecutionRequest.builder().id("1").name("python_execute")
-                    .arguments("{\"code\": \"" + code + "\"}").build())).build();
-        }
-    };
+    private final EchoModel model = new EchoModel();
 
     interface Assistant {
         String chat(@MemoryId Object conversation, @dev.langchain4j.service.UserMessage String code);
@@ -60,7 +34,7 @@ class AiServiceTest {
 
     private List<Content> said(Assistant assistant, Object conversation, String code) {
         assistant.chat(conversation, code);
-        return results.get(results.size() - 1).contents();
+        return model.lastResult().contents();
     }
 
     @Test
@@ -72,7 +46,7 @@ class AiServiceTest {
             assertEquals(List.of(TextContent.from("1")), said(assistant, "ann@example.com", "x"));
             assertEquals(List.of(TextContent.from("2")), said(assistant, 42, "x"));
             assertEquals(2, ((Number) executor.stats().get("sessions")).intValue());
-            assertEquals(List.of("code"), List.copyOf(tools.get(0).parameters().properties().keySet()));
+            assertEquals(List.of("code"), List.copyOf(model.tools.get(0).parameters().properties().keySet()));
         }
     }
 

@@ -1,0 +1,19 @@
+package com.alibaba.langengine.pyexecutor;
+
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.TestInstance;
+
+/** Tests that hold on this machine and at a server: a subclass of each names another host. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+abstract class OnHost {
+    final Host host = host();
+
+    Host host() {
+        return new Host.Local();
+    }
+
+    @AfterAll
+    void endHost() throws Exception {
+        host.close();
+    }
+}

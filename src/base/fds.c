@@ -128,6 +128,15 @@ int px_memory_file(const char *name, const void *bytes, size_t length)
     return TAKE_FD(fd);
 }
 
+bool px_wake(int eventfd)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+    bool woken = px_write(eventfd, &one, sizeof one) == (ssize_t)sizeof one;
+    errno = saved;
+    return woken;
+}
+
 ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t size)
 {
     px_auto_fd int fd = px_openat(dirfd, path, O_RDONLY | O_CLOEXEC, 0);

@@ -32,6 +32,10 @@ ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t ma
 /* Closes each and sets it to -1. */
 void px_close_fds(int *fds, size_t count);
 
+/* Wakes who polls an eventfd(2). True if this call did it; false if the eventfd was readable already (EAGAIN), or if it
+ * is no eventfd. Keeps errno, and is async-signal-safe. */
+bool px_wake(int eventfd);
+
 /* Makes a sealed, read-only memory file with these bytes, at offset 0. Returns -1 with errno. */
 int px_memory_file(const char *name, const void *bytes, size_t length);
 

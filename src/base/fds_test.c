@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -179,6 +180,23 @@ static void test_write_all(void **state)
     assert_true(px_now_ns() > 0);
 }
 
+static void test_wake(void **state)
+{
+    (void)state;
+    uint64_t count;
+    px_auto_fd int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    errno = ENOENT;
+    assert_true(px_wake(fd));
+    assert_true(px_wake(fd));
+    assert_int_equal(read(fd, &count, sizeof count), sizeof count);
+    assert_int_equal(count, 2);
+    count = UINT64_MAX - 1; /* as far as an eventfd counts: eventfd(2) */
+    assert_int_equal(write(fd, &count, sizeof count), sizeof count);
+    assert_false(px_wake(fd));
+    assert_false(px_wake(-1));
+    assert_int_equal(errno, ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_read_all_stops_above_the_limit),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_write_all),
+        cmocka_unit_test(test_wake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,3 +65,22 @@ bool px_name_is_dunder(const char *name)
     size_t length = strlen(name);
     return strncmp(name, "__", 2) == 0 || (length >= 2 && strcmp(name + length - 2, "__") == 0);
 }
+
+bool px_word_is_listed(const char *words, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = words; *at; at += strcspn(at, " ")) {
+        at += strspn(at, " ");
+        if (length > 0 && strcspn(at, " ") == length && memcmp(at, word, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool px_name_is_keyword(const char *name)
+{
+    return px_word_is_listed("False None True and as assert async await break class continue def del elif else except "
+                             "finally for from global if import in is lambda nonlocal not or pass raise return try "
+                             "while with yield",
+                             name);
+}

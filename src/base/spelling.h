@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finding the names of options, keys and modules that somebody misspelt. */
+/* Names: whether a list has one, whether Python reserves it, and which one a misspelt name was meant to be. */
 #ifndef PX_BASE_SPELLING_H
 #define PX_BASE_SPELLING_H
 
@@ -16,6 +16,12 @@ struct px_spelling {
 
 /* Compares one candidate. It must stay valid until the search ends. */
 void px_spelling_offer(struct px_spelling *nearest, const char *candidate);
+
+/* True if `word` is one of `words`, which spaces separate. An empty word is never listed. */
+bool px_word_is_listed(const char *words, const char *word);
+
+/* True if the name is a keyword of every Python from 3.8 on; `match`, `case` and `type` can be names. */
+bool px_name_is_keyword(const char *name);
 
 /* True if the name begins or ends with two underscores; block_dunder_imports is about these. */
 bool px_name_is_dunder(const char *name);

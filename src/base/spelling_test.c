@@ -45,11 +45,40 @@ static void test_dunder(void **state)
     assert_false(px_name_is_dunder("_"));
 }
 
+static void test_listed_words(void **state)
+{
+    (void)state;
+    static const char words[] = " run  serve rpc";
+    assert_true(px_word_is_listed(words, "run"));
+    assert_true(px_word_is_listed(words, "serve"));
+    assert_true(px_word_is_listed(words, "rpc"));
+    assert_false(px_word_is_listed(words, "ru"));
+    assert_false(px_word_is_listed(words, "un"));
+    assert_false(px_word_is_listed(words, "runs"));
+    assert_false(px_word_is_listed(words, "serve rpc"));
+    assert_false(px_word_is_listed(words, ""));
+    assert_false(px_word_is_listed("", "run"));
+    assert_false(px_word_is_listed(" ", " "));
+}
+
+static void test_keywords(void **state)
+{
+    (void)state;
+    assert_true(px_name_is_keyword("False"));
+    assert_true(px_name_is_keyword("lambda"));
+    assert_true(px_name_is_keyword("yield"));
+    assert_false(px_name_is_keyword("false"));
+    assert_false(px_name_is_keyword("match"));
+    assert_false(px_name_is_keyword("print"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_dunder),
+        cmocka_unit_test(test_listed_words),
+        cmocka_unit_test(test_keywords),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

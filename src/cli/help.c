@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/spelling.h"
 #include "base/wrap.h"
 #include "policy/policy.h"
 
@@ -24,16 +25,6 @@ const struct cli_exit_row cli_exit_rows[] = {
     {"141", "nobody reads pyexec's standard output any more", NULL},
     {NULL, NULL, NULL},
 };
-
-/* True if a name is in a list whose names are separated by spaces. */
-static bool is_listed(const char *list, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *at = list; (at = strstr(at, name)); at += length)
-        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
-            return true;
-    return false;
-}
 
 static void pad(struct px_buffer *out, size_t count)
 {
@@ -133,7 +124,7 @@ static void add_exit_statuses(struct px_buffer *out, const char *command)
 {
     px_buffer_add_string(out, "\nExit status:\n");
     for (const struct cli_exit_row *row = cli_exit_rows; row->meaning; row++) {
-        if (row->commands && !is_listed(row->commands, command))
+        if (row->commands && !px_word_is_listed(row->commands, command))
             continue;
         px_buffer_printf(out, "  %-7s", row->status);
         cli_help_wrap(out, 9, row->meaning);

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fds.h"
 #include "base/retry.h"
 #include "base/thread.h"
 #include "executor/session_private.h"
@@ -165,9 +166,7 @@ void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *se
         timer_settime(session->cpu_timer, 0, &limit, NULL);
     }
     int64_t when = expiry(&sessions->executor->session_config, session);
-    uint64_t one = 1;
-    /* EAGAIN means that the thread is already being woken. */
-    if (when < sessions->sleeps_until && px_write(sessions->wake, &one, sizeof one) > 0)
+    if (when < sessions->sleeps_until && px_wake(sessions->wake))
         sessions->sleeps_until = when;
 }
 
@@ -227,13 +226,11 @@ int px_session_monitor_start(struct px_sessions *sessions, pyexec_error *error)
 
 void px_session_monitor_stop(struct px_sessions *sessions)
 {
-    uint64_t one = 1;
     if (sessions->monitor_runs) {
         pthread_mutex_lock(&sessions->lock);
         sessions->stopping = true;
         pthread_mutex_unlock(&sessions->lock);
-        /* EAGAIN means that the thread is already being woken. */
-        (void)!px_write(sessions->wake, &one, sizeof one);
+        px_wake(sessions->wake);
         pthread_join(sessions->monitor, NULL);
     }
     px_close_fd(&sessions->signals);

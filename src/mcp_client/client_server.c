@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fds.h"
 #include "base/retry.h"
 #include "base/thread.h"
 #include "base/utf8.h"
@@ -483,18 +484,12 @@ int px_client_server_start(struct px_client_server *server, pyexec_error *error)
     return failed ? px_error_exhausted(error, failed, "can't start a thread for an MCP server") : 0;
 }
 
-static void wake(const struct px_client_server *server)
-{
-    uint64_t one = 1;
-    (void)!px_write(server->wake, &one, sizeof one);
-}
-
 void px_client_server_stop(struct px_client_server *server)
 {
     pthread_mutex_lock(&server->lock);
     server->ending = true;
     pthread_mutex_unlock(&server->lock);
-    wake(server);
+    px_wake(server->wake);
 }
 
 void px_client_server_call(struct px_client_server *server, const char *tool, pyexec_tool_call *call)
@@ -511,5 +506,5 @@ void px_client_server_call(struct px_client_server *server, const char *tool, py
     request->next = server->queue;
     server->queue = request;
     pthread_mutex_unlock(&server->lock);
-    wake(server);
+    px_wake(server->wake);
 }

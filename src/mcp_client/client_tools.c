@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/spelling.h"
 #include "mcp_client/client_private.h"
 
 #define MODULE_NAME_MAX 48
@@ -34,22 +35,6 @@ static const char standard_modules[] =
     "unicodedata unittest urllib uu uuid venv warnings wave weakref webbrowser wsgiref xdrlib xml xmlrpc "
     "zipapp zipfile zipimport zlib zoneinfo ";
 
-static bool is_listed(const char *names, const char *name)
-{
-    char wanted[MODULE_NAME_MAX + 48];
-    snprintf(wanted, sizeof wanted, " %s ", name);
-    return strstr(names, wanted) != NULL;
-}
-
-/* Keywords that a name made of letters can be. */
-static bool is_keyword(const char *name)
-{
-    static const char keywords[] = " False None True and as assert async await break class continue def del elif else "
-                                   "except finally for from global if import in is lambda nonlocal not or pass raise "
-                                   "return try while with yield ";
-    return is_listed(keywords, name);
-}
-
 /* `name` with everything that Python does not take in a name as '_', at most `size` - 1 bytes. */
 static void map_name(const char *name, const char *before_digit, char *ret, size_t size)
 {
@@ -77,7 +62,7 @@ static bool module_is_taken(const struct px_client_server *servers, size_t befor
     pyexec_error ignored;
     pyexec_tools *trial = pyexec_tools_new();
     bool taken = !trial || pyexec_tools_add(trial, name, "f", NULL, NULL, NULL, &ignored) < 0 ||
-                 is_listed(standard_modules, name);
+                 px_word_is_listed(standard_modules, name);
     pyexec_tools_free(trial);
     for (size_t i = 0; i < before && !taken; i++)
         taken = strcmp(servers[i].module, name) == 0;
@@ -153,7 +138,7 @@ static void name_tool(const struct making *making, const char *module, const cha
 {
     char name[TOOL_NAME_MAX + 1];
     map_name(original, "tool_", name, sizeof name - 1);
-    if (is_keyword(name))
+    if (px_name_is_keyword(name))
         strcat(name, "_");
     snprintf(ret, size, "%s", name);
     for (int n = 2; n < NAMES_TRIED && name_is_taken(making, module, ret); n++)

@@ -11,14 +11,6 @@
 #define INPUT_DEPTH_MAX 200 /* Python's own parser stops at its recursion limit */
 #define INPUT_NAME_MAX 255
 
-/* The keywords of every Python from 3.8 on; `match`, `case` and `type` can be names. */
-static const char *const keywords[] = {
-    "False", "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break",
-    "class", "continue", "def",   "del",    "elif", "else",   "except", "finally",  "for",
-    "from",  "global",   "if",    "import", "in",   "is",     "lambda", "nonlocal", "not",
-    "or",    "pass",     "raise", "return", "try",  "while",  "with",   "yield",
-};
-
 static const char *const tables[PX_VALUE_JSON_KINDS] = {
     [PX_VALUE_JSON_RECORDS] = "records",
     [PX_VALUE_JSON_SPLIT] = "split",
@@ -79,17 +71,9 @@ bool px_inputs_is_identifier(const char *name)
     return length && length <= INPUT_NAME_MAX && strspn(name, letters) == length && !(name[0] >= '0' && name[0] <= '9');
 }
 
-bool px_inputs_is_keyword(const char *name)
-{
-    for (size_t i = 0; i < PX_COUNT(keywords); i++)
-        if (strcmp(keywords[i], name) == 0)
-            return true;
-    return false;
-}
-
 static int check_name(const char *name, pyexec_error *error)
 {
-    if (px_inputs_is_keyword(name)) {
+    if (px_name_is_keyword(name)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "inputs: '%s' is a keyword of Python", name);
         return px_error_hint(error, "Choose another name for the variable.");
     }

@@ -13,7 +13,6 @@ int px_inputs_take_value_json(pyexec_request *request, const char *key, json_t *
 
 /* True for a name of a variable: ASCII letters, digits and underscores, and no digit first. */
 bool px_inputs_is_identifier(const char *name);
-bool px_inputs_is_keyword(const char *name);
 
 /* Checks that each input can be a variable, and makes inputs_text. Returns 0, or -1 with invalid_request. */
 int px_inputs_check(pyexec_request *request, pyexec_error *error);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/request.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +8,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fds.h"
 #include "base/json.h"
 #include "base/paths.h"
-#include "base/retry.h"
 #include "base/utf8.h"
 #include "policy/inputs.h"
 #include "protocol/launch.h"
@@ -240,15 +239,10 @@ int pyexec_request_was_sent(const pyexec_request *request)
 
 static void stop(pyexec_request *request, enum px_stop how)
 {
-    uint64_t one = 1;
-    int saved = errno;
     int before = atomic_load(&request->stop);
     while (before < (int)how && !atomic_compare_exchange_weak(&request->stop, &before, (int)how))
         ;
-    /* EAGAIN means that the eventfd is readable already. */
-    if (px_write(request->wake, &one, sizeof one) < 0)
-        errno = saved;
-    errno = saved;
+    px_wake(request->wake);
 }
 
 void pyexec_request_interrupt(pyexec_request *request)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/spelling.h"
 #include "base/utf8.h"
 #include "policy/inputs.h"
 
@@ -55,7 +56,7 @@ bool px_tool_type_is_parameter(const char *name, size_t length)
         if (!n || ++characters > PARAMETER_CHARACTERS_MAX || !(is_letter(code) || (i && code >= '0' && code <= '9')))
             return false;
     }
-    return length && !px_inputs_is_keyword(name) && strcmp(name, "__debug__") != 0 &&
+    return length && !px_name_is_keyword(name) && strcmp(name, "__debug__") != 0 &&
            strncmp(name, "_pyexec_", strlen("_pyexec_")) != 0;
 }
 

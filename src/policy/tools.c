@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/spelling.h"
 #include "base/utf8.h"
 #include "policy/inputs.h"
 
@@ -97,24 +98,17 @@ static int refuse_name(const char *name, const char *why, pyexec_error *error)
                          PX_TOOL_NAME_MAX);
 }
 
-static bool is_listed(const char *names, const char *name)
-{
-    char wanted[PX_TOOL_NAME_MAX + 3];
-    snprintf(wanted, sizeof wanted, " %s ", name);
-    return strstr(names, wanted) != NULL;
-}
-
 static int check_name(const char *name, pyexec_error *error)
 {
     if (name[0] == '_')
         return refuse_name(name, "begins with an underscore", error);
     if (strlen(name) > PX_TOOL_NAME_MAX || !px_inputs_is_identifier(name))
         return refuse_name(name, "is not a Python identifier", error);
-    if (px_inputs_is_keyword(name))
+    if (px_name_is_keyword(name))
         return refuse_name(name, "is a keyword of Python", error);
-    if (is_listed(builtin_names, name) && strcmp(name, PX_TOOL_INPUT) != 0)
+    if (px_word_is_listed(builtin_names, name) && strcmp(name, PX_TOOL_INPUT) != 0)
         return refuse_name(name, "is the name of a built-in", error);
-    return is_listed(own_names, name) ? refuse_name(name, "is a name of pyexec's", error) : 0;
+    return px_word_is_listed(own_names, name) ? refuse_name(name, "is a name of pyexec's", error) : 0;
 }
 
 /* In a module a name hides nothing of the script's. */
@@ -124,7 +118,7 @@ static int check_names(const char *module, const char *name, pyexec_error *error
         return check_name(name, error);
     if (check_name(module, error) < 0)
         return -1;
-    if (name[0] == '_' || !px_inputs_is_identifier(name) || px_inputs_is_keyword(name) || strcmp(name, "aio") == 0)
+    if (name[0] == '_' || !px_inputs_is_identifier(name) || px_name_is_keyword(name) || strcmp(name, "aio") == 0)
         return refuse_name(name, "begins with an underscore, or is 'aio', a keyword or not an identifier", error);
     return strlen(module) + 1 + strlen(name) > PX_TOOL_NAME_MAX ? refuse_name(name, "is too long", error) : 0;
 }

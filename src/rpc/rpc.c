@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/retry.h"
+#include "base/spelling.h"
 #include "pyexec.h"
 #include "rpc/rpc_private.h"
 
@@ -261,17 +262,6 @@ static const struct {
     {"shutdown", shut_down, true, ""},
 };
 
-static bool is_word_of(const char *words, const char *key)
-{
-    size_t length = strlen(key);
-    for (const char *at = words; *at; at += strcspn(at, " ")) {
-        at += strspn(at, " ");
-        if (length > 0 && strcspn(at, " ") == length && memcmp(at, key, length) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Returns the first key that the method does not accept, or NULL. */
 static const char *unknown_param(const char *allowed, json_t *params)
 {
@@ -280,7 +270,7 @@ static const char *unknown_param(const char *allowed, json_t *params)
     if (*allowed == '*')
         return NULL;
     json_object_foreach(params, key, value) {
-        if (!is_word_of(allowed, key))
+        if (!px_word_is_listed(allowed, key))
             return key;
     }
     return NULL;

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fds.h"
 #include "base/json.h"
 #include "base/retry.h"
 #include "base/thread.h"
@@ -161,13 +162,6 @@ void px_tool_calls_end(struct px_tool_calls *calls)
 
 /* ---- Answers, from any thread ---- */
 
-static void wake(const struct px_tool_calls *calls)
-{
-    uint64_t one = 1;
-    /* EAGAIN means that the run is already being woken. */
-    (void)!px_write(calls->wake, &one, sizeof one);
-}
-
 static int not_found(pyexec_error *error)
 {
     px_error_set(error, PYEXEC_CALL_NOT_FOUND, "no such tool call waits for an answer");
@@ -189,7 +183,7 @@ static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, py
         call->text_length = strlen(text);
         calls->waiting--;
         append(&calls->answers, call);
-        wake(calls);
+        px_wake(calls->wake);
     }
     pthread_mutex_unlock(&calls->lock);
     if (waits)
@@ -315,7 +309,7 @@ static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
         return;
     if (!calls->ended) {
         calls->broken = why;
-        wake(calls);
+        px_wake(calls->wake);
     }
     if (drop(call))
         calls->references--;

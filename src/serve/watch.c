@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fds.h"
 #include "base/retry.h"
 #include "serve/http.h"
 #include "serve/sse.h"
@@ -44,13 +45,6 @@ struct px_watcher {
     size_t count;
     struct px_watch *watches;
 };
-
-static void wake(struct px_watcher *watcher)
-{
-    uint64_t one = 1;
-    /* EAGAIN means that the thread is already being woken. */
-    (void)!px_write(watcher->wake, &one, sizeof one);
-}
 
 /* The lock is held while events are read, so that each belongs to a request that is still watched. */
 static void take_events(struct px_watcher *watcher)
@@ -152,7 +146,7 @@ void px_watcher_free(struct px_watcher *watcher)
     pthread_mutex_lock(&watcher->lock);
     watcher->stopping = true;
     pthread_mutex_unlock(&watcher->lock);
-    wake(watcher);
+    px_wake(watcher->wake);
     pthread_join(watcher->thread, NULL);
     px_close_fd(&watcher->epoll);
     px_close_fd(&watcher->wake);
@@ -184,7 +178,7 @@ void px_watch_connection(void *closure, struct MHD_Connection *connection, void 
         watcher->count++;
         *context = entry;
         if (!watcher->ticking)
-            wake(watcher);
+            px_wake(watcher->wake);
     } else if (code == MHD_CONNECTION_NOTIFY_CLOSED && entry) {
         *(entry->previous ? &entry->previous->next : &watcher->connections) = entry->next;
         if (entry->next)

@@ -263,8 +263,8 @@ PYEXEC_API int pyexec_queue_new_plain(uint64_t jobs, uint64_t length, uint64_t p
                                       pyexec_error *error);
 PYEXEC_API void pyexec_queue_free(pyexec_queue *queue);
 
-/* The limits of one principal's jobs from now on: how many in progress (0: principal_jobs), and how many are taken each
- * second (0: any number). */
+/* Sets the limits of one principal's jobs, which hold from now on. max_concurrent: how many of them may be in progress
+ * (0: principal_jobs). rate: how many of them the queue accepts in a second (0: any number). */
 PYEXEC_API int pyexec_queue_limit(pyexec_queue *queue, const char *principal, int64_t max_concurrent, double rate,
                                   pyexec_error *error);
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The event loop of top-level await: one loop for a run, and one for all calls of a session. It runs only
-# during a call; tasks that are not finished wait for the next call.
+# during a call. A task that is not finished when the call ends goes on in the next call.
 
 kept_loop = None
 

@@ -7,8 +7,8 @@
 #include "guest/script.h"
 #include "guest/traceback/source.h"
 
-/* Puts the source of this call in front of the sources of earlier cells, and sometimes drops old cells: the newest
- * 500 always stay, as long as they have less than 4 MiB in all. Returns NULL when there is no memory. */
+/* Keeps the source of this call, in front of the sources of earlier cells. When many cells are kept, the oldest ones are
+ * dropped; the newest 500 always stay, as long as they have less than 4 MiB in all. Returns NULL without memory. */
 struct px_source *px_session_history_add(const struct px_script *run);
 
 /* The values that the variables had before the call set them. */

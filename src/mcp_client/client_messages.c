@@ -50,7 +50,7 @@ void px_client_message_answer(struct px_buffer *out, const json_t *message)
 
 /* ---- Answers ---- */
 
-/* The texts of the content, one below the other. False: there is other content too. */
+/* Appends the texts of the content, each on a line of its own. Returns false if the content has more than texts. */
 static bool add_texts(const json_t *content, struct px_buffer *out)
 {
     size_t i;

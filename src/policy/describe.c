@@ -17,7 +17,7 @@ static const char *default_of(const struct px_field *field)
     return *field->info.default_text ? field->info.default_text : "empty";
 }
 
-/* Appends the meaning, what is accepted, and the default, each on a new line. */
+/* Appends what the field means and which values it accepts. Each begins on a new line. */
 static void describe_field(struct px_buffer *out, const char *prefix, const struct px_field *field)
 {
     px_auto_buffer struct px_buffer line = {0};

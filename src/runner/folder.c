@@ -91,8 +91,8 @@ static bool move_to_top(struct removal *removal, int parent, const char *name)
     return false;
 }
 
-/* Removes the content depth first, with one descriptor for each level. Takes ownership of `fd`. Folders that are
- * too deep are moved to the top, for the next pass. */
+/* Removes everything in the folder `fd`, and takes ownership of `fd`. Each level of folders needs one open descriptor,
+ * so folders that are too deep are moved to the top, and the next pass removes them. */
 static void remove_below(struct removal *removal, int fd, int depth)
 {
     DIR *folder = fdopendir(fd);

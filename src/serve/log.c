@@ -84,7 +84,7 @@ static void add_pair(struct px_buffer *line, const char *key, const json_t *valu
     px_buffer_printf(line, "%s%s=%s", line->length ? " " : "", key, plain ? text : quoted ? quoted : "?");
 }
 
-/* Written in place of a line for which there is no memory. */
+/* The server writes one of these texts when it has no memory to make the line of an event. */
 static const char lost_json[] = "{\"event\":\"a line is lost: out of memory\"}\n";
 static const char lost_text[] = "event=\"a line is lost: out of memory\"\n";
 

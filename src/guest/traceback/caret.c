@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "guest/pyobject_access.h"
 
-#define CARET_LINE_MAX 4096     /* longest line that is shown whole and marked */
+#define CARET_LINE_MAX 4096     /* bytes of the longest line that is shown whole, with marks below it */
 #define SEGMENT_MAX (64u << 10) /* longest expression whose parts are marked */
 #define SEGMENT_LINES_MAX 2000
 #define STEPS_MAX 200000 /* instructions visited to find positions, for each traceback */

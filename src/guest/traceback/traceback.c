@@ -18,7 +18,7 @@
 #include "guest/traceback/syntax.h"
 #include "protocol/wire.h"
 
-#define FRAMES_MAX 1000    /* of one exception; Python has the same limit */
+#define FRAMES_MAX 1000    /* frames that are shown of one exception; Python has the same limit */
 #define REPEAT_MAX 3       /* equal frames in a row before the rest is only counted */
 #define CHAIN_MAX 20       /* exceptions linked by __cause__ and __context__ */
 #define GROUP_DEPTH_MAX 10 /* Python has the same limit */

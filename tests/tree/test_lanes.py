@@ -70,6 +70,33 @@ def test_a_lane_that_dies_is_told(tmp_path):
     assert process.returncode == lanes.INCOMPLETE and "has left no report" in out, out
 
 
+# Fails the first time that it runs.
+UNSTABLE = """
+import os
+def test_unstable%d():
+    path = %r
+    if not os.path.exists(path):
+        open(path, "w").close()
+        assert False, "the first time"
+"""
+
+
+def test_what_fails_once_runs_again_and_is_named(tmp_path):
+    process, build = run(tmp_path, GOOD, UNSTABLE % (0, str(tmp_path / "ran")), env=dict(os.environ, PYEXEC_SHARED=str(tmp_path)))
+    out = process.communicate(timeout=300)[0]
+    assert process.returncode == 0 and "the first time" in out and "once more" in out, out
+    case = next(case for case in xml.parse(build / "pytest.xml").iter("testcase") if case.get("name") == "test_unstable0")
+    assert [element.tag for element in case] == ["unstable"] and "the first time" in case[0].get("message")
+
+
+@pytest.mark.parametrize("number, keywords", [(lanes.AGAIN + 1, {}), (1, {"SANITIZE": "-fsanitize=address"})])
+def test_many_failures_or_those_under_a_sanitizer_are_not_run_again(tmp_path, number, keywords):
+    texts = [UNSTABLE % (part, str(tmp_path / ("ran%d" % part))) for part in range(number)]
+    process, build = run(tmp_path, *texts, env={**os.environ, "PYEXEC_SHARED": str(tmp_path), **keywords})
+    out = process.communicate(timeout=300)[0]
+    assert process.returncode == 1 and list(outcomes(build).values()) == [False] * number, out
+
+
 # Each waits for the other, so that both are there; then looks for what the other has.
 APART = """
 import glob, os, subprocess, sys, time

@@ -102,6 +102,18 @@ def test_the_summary_counts_the_chosen_tests_and_says_what_took_long(tmp_path):
     assert (tmp_path / "summary.txt").read_text() == "3 passed, 0 failed, 1 skipped\n"
 
 
+def test_the_summary_ends_with_what_failed_and_why(tmp_path):
+    done = summary(tmp_path, REPORT % """<testcase classname="tests.run.test_a" name="bad" time="1"><failure message="assert 1 == 2&#10;more"/></testcase>
+        <testcase classname="tests.run.test_a" name="shaky" time="1"><unstable message="too late">long</unstable></testcase>
+        <testcase classname="A" name="java" time="1"><flakyFailure message="lost"/></testcase>""", program="1")
+    assert done.returncode == 1 and done.stdout.endswith("""
+unstable, passed when it ran once more: tests.run.test_a::shaky: too late
+unstable, passed when it ran once more: A::java: lost
+failed: tests.run.test_a::bad: assert 1 == 2
+5 passed, 1 failed, 1 skipped
+"""), done.stdout
+
+
 @pytest.mark.parametrize("report, units, left, program", [
     ('<testcase classname="tests.run.test_a" name="bad" time="1"><failure message="x"/></testcase>', "OK", None, "1"),
     ('<testcase classname="tests.run.test_a" name="bad" time="1"><error message="x"/></testcase>', "OK", None, "1"),

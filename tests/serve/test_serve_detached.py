@@ -2,7 +2,10 @@
 """Detached executions: they go on without their client, who comes back for events, calls and the result."""
 import contextlib
 import json
+import os
+import signal
 import socket
+import traceback
 
 import pytest
 
@@ -120,6 +123,107 @@ def test_a_client_that_is_killed_again_and_again_sees_the_same_events(server):
     assert "".join(data["text"] for _, name, data in found if name == "stdout") == "".join("line %d\n" % i for i in range(15))
     assert [data["arguments"] for _, name, data in found if name == "tool_call"] == [{"value": i} for i in range(15)]
     assert found[-1][2] == show(server, execution).json()["result"]
+
+
+# Where a client dies: after so many bytes of the answer's head, of an event that it has not kept, between keeping an event
+# and what it does next, or around the answer to a call.
+PLACES = ["before it asks", "asked", "half a head", "head", "half an event", "event unkept", "event kept", "call kept", "half an answer",
+          "answer sent"]
+
+
+class MortalClient:
+    """A client in a process of its own that kills itself at a place. What it wrote into `kept` outlives it: whole events, a line each."""
+
+    def __init__(self, server, execution, place):
+        self.server, self.execution, self.place = server, execution, place
+
+    def at(self, place):
+        if place == self.place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def answer(self, call):
+        body = json.dumps({"result": None}).encode()
+        head = "POST /v1/calls/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+        data = (head % (call["call_id"], len(body))).encode() + body
+        with contextlib.closing(self.server.connection()) as connection:
+            connection.connect()
+            connection.sock.sendall(data[:-5])
+            self.at("half an answer")
+            connection.sock.sendall(data[-5:])
+            self.at("answer sent")
+            assert connection.sock.recv(100).split()[1] in (b"204", b"404")
+
+    def live(self, after, keep):
+        """Answers what waits, as one that has come back does, and reads on."""
+        self.at("before it asks")
+        for call in show(self.server, self.execution).json()["calls"]:
+            self.answer(call)
+        with contextlib.closing(self.server.connection()) as connection:
+            connection.connect()
+            connection.sock.sendall(("GET /v1/executions/%s HTTP/1.0\r\nAuthorization: Bearer a\r\nAccept: text/event-stream\r\n"
+                                     "Last-Event-ID: %d\r\n\r\n" % (self.execution, after)).encode())
+            self.at("asked")
+            stream = connection.sock.makefile("rb", buffering=0)
+            stream.read(7)
+            self.at("half a head")
+            while stream.readline().strip():
+                pass
+            self.at("head")
+            self.read(stream, keep)
+
+    def read(self, stream, keep):
+        event = b""
+        while byte := stream.read(1):
+            event += byte
+            if event.endswith(b'{"'):
+                self.at("half an event")
+            if not event.endswith(b"\n\n"):
+                continue
+            fields = dict(line.split(": ", 1) for line in event.decode().splitlines() if line and line[0] != ":")
+            event = b""
+            if not fields:
+                continue
+            self.at("event unkept")
+            os.write(keep, json.dumps([int(fields["id"]), fields["event"], json.loads(fields["data"])]).encode() + b"\n")
+            self.at("event kept")
+            if fields["event"] == "tool_call":
+                self.at("call kept")
+                self.answer(json.loads(fields["data"]))
+
+
+def live(server, execution, kept, place=None):
+    """One life of a client in a new process; how it ended."""
+    after = [json.loads(line)[0] for line in kept.read_text().splitlines()][-1:] or [0]
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            with open(kept, "ab", buffering=0) as file:
+                MortalClient(server, execution, place).live(after[0], file.fileno())
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_client_that_is_killed_100_times_at_different_places_has_every_event_once(server, tmp_path):
+    code = "import sys\nfor i in range(200):\n    print('line', i, flush=True)\n    any_of(i)\n    print('error', i, file=sys.stderr, flush=True)\n'end'"
+    execution = start(server, code, tools=[ANY])
+    kept = tmp_path / "kept"
+    kept.touch()
+    endings = [live(server, execution, kept, PLACES[i % len(PLACES)]) for i in range(100)]
+    assert endings == [-signal.SIGKILL] * 100
+    assert live(server, execution, kept) == 0
+    found = [tuple(json.loads(line)) for line in kept.read_text().splitlines()]
+    assert [number for number, _, _ in found] == list(range(1, len(found) + 1))
+    assert found == replay(server, execution) == replay(server, execution, 0)
+    assert [data["arguments"] for _, name, data in found if name == "tool_call"] == [{"value": i} for i in range(200)]
+    for stream, word in (("stdout", "line"), ("stderr", "error")):
+        assert "".join(data["text"] for _, name, data in found if name == stream) == "".join("%s %d\n" % (word, i) for i in range(200))
+    last = found[-1][2]
+    assert last == show(server, execution).json()["result"] and last["usage"]["tool_calls"]["count"] == 200
 
 
 def test_what_was_dropped_is_said(server):

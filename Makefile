@@ -36,7 +36,7 @@ check: all
 	@tools/bootstrap.sh test
 	@tools/check.sh $(BUILD)
 
-# What takes hours: sanitizers, every fault, long fuzzing, a soak; writes docs/nightly.md. Some of it: make nightly PARTS='fuzz soak'
+# What takes hours: sanitizers, every fault, kills, long fuzzing, a soak; writes docs/nightly.md. Some of it: make nightly PARTS='fuzz soak'
 nightly: all
 	@tools/bootstrap.sh test
 	@tools/nightly.py $(PARTS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What takes too long for every commit: the suite under sanitizers, every fault, long fuzzing, a soak.
+"""What takes too long for every commit: the suite under sanitizers, every fault, kills at each point, long fuzzing, a soak.
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 
@@ -60,6 +60,14 @@ def faults():
     return "`%s`, without strides" % path, output.strip().splitlines()[-1], status == 0
 
 
+def kills():
+    """kill -9 of caller, server and script at each point, 50 times."""
+    path = "tests/serve/test_serve_kills.py"
+    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
+                         PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    return "`%s`, each point 50 times" % path, output.strip().splitlines()[-1], status == 0
+
+
 def fuzz(minutes):
     targets = sorted(os.listdir(os.path.join(ROOT, "fuzz", "seeds")))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -84,11 +92,12 @@ def page(commit, rows, parts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, fuzz, soak")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, fuzz, soak")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
+             "kills": kills,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))

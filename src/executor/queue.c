@@ -7,13 +7,13 @@
 #include "base/clock.h"
 
 struct px_queue_principal {
-    char *name; /* NULL: nobody in particular */
+    char *name; /* NULL: for entries without a principal */
     int64_t max_concurrent;
     double rate, tokens;
     int64_t refilled_ns;
     int64_t running;
     size_t waiting;
-    struct px_queue_entry *first, *last; /* that wait */
+    struct px_queue_entry *first, *last; /* waiting entries */
 };
 
 void px_queue_init(struct px_queue *queue, size_t length, int64_t principal_max)
@@ -77,7 +77,8 @@ double px_queue_rate(const struct px_queue_principal *principal)
 
 /* ---- Admission ---- */
 
-/* A token bucket that holds one second's worth, at least one. 0, or ms until the next token. */
+/* A token bucket that holds the tokens of one second, but at least one token. Takes a token and returns 0, or returns
+ * the milliseconds until the next token. */
 static int over_rate(struct px_queue_principal *principal)
 {
     double rate = principal->rate;
@@ -132,8 +133,8 @@ static bool session_is_busy(const struct px_queue *queue, const struct px_queue_
     return false;
 }
 
-/* The first of the principal's that may begin. A later call of the same session is never reached before an earlier
- * one: what keeps the earlier waiting keeps it waiting too. */
+/* Returns the principal's first entry that may begin. A later call of a session never overtakes an earlier one: while
+ * the session is busy, both must wait. */
 static struct px_queue_entry *next_of(const struct px_queue *queue, const struct px_queue_principal *principal)
 {
     int64_t most = principal->max_concurrent ? principal->max_concurrent : principal->name ? queue->principal_max : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue as servers use it: jobs that wait without a thread each. */
+/* The queue as servers use it: waiting jobs hold no thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 
 struct pyexec_queue {
     struct px_turns *turns;
-    struct px_turns own; /* of a queue without an executor */
+    struct px_turns own; /* used by a queue without an executor */
 };
 
 int pyexec_queue_new(pyexec_executor *executor, uint64_t principal_jobs, pyexec_queue **ret, pyexec_error *error)

@@ -16,10 +16,10 @@
 #define WINDOW_ASLEEP_NS (20 * PX_NS_PER_MS)
 
 #define DESCRIPTORS_OF_A_RUN 8 /* descriptors of the host for each run: six, and two more while it starts */
-#define DESCRIPTORS_KEPT 64
+#define DESCRIPTORS_KEPT 64    /* for everything else in the host's process */
 #define END_WAIT_NS (100 * PX_NS_PER_MS)
 
-/* How many runs the limit of open files allows besides those with a turn. */
+/* Returns how many runs the limit of open files allows besides those with a turn. */
 static size_t most_asleep(size_t wanted, size_t busy_max)
 {
     struct rlimit limit;
@@ -82,7 +82,7 @@ static void unlist_turn(struct px_turns *turns, struct px_turn *turn)
         turn->next->previous = turn->previous;
 }
 
-/* The only place that changes a state. */
+/* No other function changes a state. */
 static void set_state(struct px_turns *turns, struct px_turn *turn, enum px_turn_state state)
 {
     size_t *const counts[] = {[PX_TURN_OUT] = NULL, [PX_TURN_BUSY] = &turns->busy, [PX_TURN_ASLEEP] = &turns->asleep};
@@ -131,7 +131,7 @@ static void measure(struct px_turns *turns)
     turns->has_memory = has_memory(turns);
 }
 
-/* How many turns are free. Nothing is measured while fewer runs than max_concurrent are in progress. */
+/* Returns how many turns are free. Nothing is measured while fewer than max_concurrent runs are in progress. */
 static size_t count_free(struct px_turns *turns)
 {
     size_t in_progress = turns->busy + turns->asleep;
@@ -145,7 +145,8 @@ static size_t count_free(struct px_turns *turns)
     return free_turns < room ? free_turns : room;
 }
 
-/* After each change of the turns or the queue: whoever is next looks whether there is a turn. */
+/* Call this after each change of the turns or the queue: it wakes the thread that is next, which then checks whether a
+ * turn is free. */
 static void wake_next(struct px_turns *turns)
 {
     struct px_queue_entry *next = px_queue_next(&turns->queue);
@@ -162,7 +163,8 @@ static int refuse(const struct px_turns *turns, pyexec_error *error)
     return px_error_hint(error, "The code never started; try again later, or raise queue_length or max_concurrent.");
 }
 
-/* Sleeps until a turn may be free for the entry that is next in the queue, whose thread this is if `is_next`. */
+/* Sleeps until something has changed. `is_next`: the next turn is for this thread. Then, if more runs may be in
+ * progress, it also wakes after the measuring interval, because nothing wakes it when a process begins to sleep. */
 static void sleep_for_turn(struct px_turns *turns, pthread_cond_t *changed, bool is_next)
 {
     if (is_next && turns->busy + turns->asleep < turns->busy_max + turns->asleep_max)
@@ -171,7 +173,7 @@ static void sleep_for_turn(struct px_turns *turns, pthread_cond_t *changed, bool
         pthread_cond_wait(changed, &turns->lock);
 }
 
-/* Waits in the queue, as nobody in particular. */
+/* Waits in the queue, as an entry without a principal. */
 static void await_turn(struct px_turns *turns, struct px_queue_principal *nobody)
 {
     pthread_cond_t changed;
@@ -190,7 +192,7 @@ static void await_turn(struct px_turns *turns, struct px_queue_principal *nobody
     pthread_cond_destroy(&changed);
 }
 
-/* Call it with the lock held. */
+/* Call this with the lock held. */
 static int take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error)
 {
     if (!turns->closed && (px_queue_next(&turns->queue) || !count_free(turns))) {
@@ -295,7 +297,8 @@ static int admit(struct px_turns *turns, struct px_queue_principal *principal, p
 {
     int wait_ms;
     enum px_queue_answer answer = px_queue_admit(&turns->queue, principal, 0, &wait_ms);
-    if (answer == PX_QUEUE_FULL) /* unless it needs no place, which takes longer to find out */
+    /* A job that can begin at once needs no place in the queue. This is checked last because it may measure. */
+    if (answer == PX_QUEUE_FULL)
         answer = px_queue_admit(&turns->queue, principal, count_free(turns), &wait_ms);
     if (answer == PX_QUEUE_ADMITTED)
         return 0;

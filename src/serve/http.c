@@ -21,11 +21,10 @@
 #include "serve/server.h"
 #include "serve/sse.h"
 
-#define HEADERS_BYTES 16384u             /* of a connection: request line, headers, and ours */
-#define REFUSED_BODY_BYTES 65536u        /* so much is read of a body that nobody wants */
-#define ANSWER_BYTES_DROPPED (64u << 20) /* of a body that is refused: then the connection ends */
+#define HEADERS_BYTES 16384u             /* memory of a connection: request line, headers, headers of the answer */
+#define REFUSED_BODY_BYTES 65536u        /* a refused body up to this size is read and dropped */
+#define ANSWER_BYTES_DROPPED (64u << 20) /* after this many bytes of a refused body, the connection is closed */
 
-/* What a connection may take for its next headers, or for so many bytes of a body or an answer. */
 int64_t px_http_patience(const struct px_server *server, uint64_t bytes)
 {
     return server->options->config->idle_timeout_ms * INT64_C(1000000) +
@@ -41,11 +40,11 @@ void px_http_request_hold(struct px_http_request *request)
     pthread_mutex_unlock(&request->lock);
 }
 
-/* At the end of both the answer and the run, which may outlive it. */
+/* Counts and logs the request. Called when both its answer and its run have ended: a run can outlast the answer. */
 static void account(struct px_http_request *request)
 {
     struct px_server *server = request->server;
-    /* libmicrohttpd refused it by itself, or it never came whole. */
+    /* libmicrohttpd itself refused the request, or its headers never came whole. */
     if (!*request->method) {
         request->status = MHD_HTTP_BAD_REQUEST;
     }
@@ -110,7 +109,7 @@ static void cancel(struct px_http_request *request)
         pyexec_request_cancel(request->running);
 }
 
-/* Its client is gone, as the event says. */
+/* The client is gone; the event says how. */
 static void leave_alone(struct px_http_request *request, enum px_http_event event)
 {
     pthread_mutex_lock(&request->lock);
@@ -177,8 +176,8 @@ char *px_random_name(const char *prefix)
     return asprintf(&name, "%s%s", prefix, digits) < 0 ? NULL : name;
 }
 
-/* MHD_OPTION_URI_LOG_CALLBACK: called with the request's target as it came; what it returns is
- * the request from now on. */
+/* For MHD_OPTION_URI_LOG_CALLBACK: called with the request's target as the client sent it. The other callbacks get the
+ * returned pointer as their `*context`. */
 static void *new_request(void *closure, const char *uri, struct MHD_Connection *connection)
 {
     struct px_listener *listener = closure;
@@ -211,7 +210,7 @@ static void drop_answer(struct px_http_request *request)
         MHD_destroy_response(response);
 }
 
-/* What became of its answer. */
+/* The connection is done with the request. `sent`: the whole answer was sent. */
 static void end(struct px_http_request *request, bool sent)
 {
     bool late = !sent && px_body_is_late(request); /* watch.c has answered */
@@ -248,7 +247,7 @@ static void completed(void *closure, struct MHD_Connection *connection, void **c
 
 /* ---- Headers ---- */
 
-/* An id of the client's that can stand in a log line, or one of our own. */
+/* Takes the client's id if it is harmless in a log line, or makes one. */
 static void take_id(struct px_http_request *request)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-";
@@ -260,7 +259,7 @@ static void take_id(struct px_http_request *request)
         make_hex(request->id, 8);
 }
 
-/* W3C Trace Context, version 00 and what may follow it: 00-TRACE-PARENT-FLAGS. */
+/* W3C Trace Context: VERSION-TRACE-PARENT-FLAGS. Versions after 00 begin in the same way; ff is invalid. */
 static void take_trace(struct px_http_request *request)
 {
     const char *given = px_http_request_header(request, "traceparent");
@@ -274,7 +273,7 @@ static void take_trace(struct px_http_request *request)
     make_hex(request->span, 8);
 }
 
-/* The length that the client says the body has; UINT64_MAX: chunked. */
+/* Returns the length of the body that the headers announce. UINT64_MAX: unknown, because the body is chunked. */
 static uint64_t announced(const struct px_http_request *request)
 {
     const char *length = px_http_request_header(request, "Content-Length");
@@ -308,8 +307,9 @@ static bool authenticate(struct px_http_request *request)
     return request->principal != NULL;
 }
 
-/* A client that is cut off while it sends may not see why: a small body is read first, and dropped. The SDKs of the
- * dialects send a whole file before they read an answer; of a known client's file more is read. */
+/* True if the body of a refused request is read before the answer is sent. A client whose connection is closed while it
+ * sends may not see the answer, so a small body is read and dropped. The SDKs of the dialects send a whole file before
+ * they read an answer, so for a known client of a dialect the limit is higher. */
 static bool is_read_first(const struct px_http_request *request)
 {
     bool is_file = request->route && request->route->dialects && request->principal;
@@ -317,7 +317,7 @@ static bool is_read_first(const struct px_http_request *request)
     return length && length <= most && !request->ambiguous && !px_http_request_header(request, "Expect");
 }
 
-/* All that can be refused before the body. */
+/* Checks the headers, and refuses a request that can be refused without its body. */
 static void begin(struct px_http_request *request, const char *version)
 {
     const char *host = px_http_request_header(request, "Host");
@@ -358,7 +358,7 @@ static void begin(struct px_http_request *request, const char *version)
 
 /* ---- The route ---- */
 
-/* When the last handler is done, stop watching the connection. */
+/* One handler is done with the request. After the last one the connection is no longer watched. */
 static void finish(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
@@ -374,7 +374,7 @@ static void serve(struct px_http_request *request, void (*answer)(struct px_http
     pyexec_error error;
     if (!request->cancelled) {
         answer(request);
-    } else if (px_http_request_is_lost(request)) { /* while it waited: nobody reads it */
+    } else if (px_http_request_is_lost(request)) { /* the client went away while the request waited */
         px_respond_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         px_error_set(&error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
@@ -395,7 +395,7 @@ static void serve_moved(struct px_job *job)
     serve(request, request->moved_to);
 }
 
-/* While the server waits for its sessions, no other code begins. */
+/* While the server waits for its sessions to end, only calls of sessions begin to run. */
 static int check_draining(const struct px_http_request *request, const struct px_schedule *schedule,
                           const char *session, pyexec_error *error)
 {
@@ -404,7 +404,7 @@ static int check_draining(const struct px_http_request *request, const struct px
     return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
 }
 
-/* On failure it is as if nothing had been submitted. */
+/* Adds the request to a schedule. On failure nothing has changed, and the caller answers the request. */
 static int submit(struct px_http_request *request, struct px_schedule *schedule, const char *session,
                   void (*run)(struct px_job *job), pyexec_error *error)
 {
@@ -471,7 +471,7 @@ static enum MHD_Result send_answer(struct px_http_request *request)
     if (!request->stream && !request->streams)
         px_watch_deadline(request->server->watcher, request->connection,
                           px_http_patience(request->server, request->answer_bytes));
-    /* A body that was not read stands in the way of the next request. */
+    /* The unread rest of a body stands before the next request on this connection, so no next request is possible. */
     if ((request->state == PX_HTTP_REFUSED && announced(request) && !is_read_first(request)) || request->ambiguous ||
         request->server->draining)
         MHD_add_response_header(response, "Connection", "close");
@@ -508,7 +508,7 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
     return ready ? send_answer(request) : MHD_YES;
 }
 
-/* The path and the query are decoded by us, who refuse what is malformed. */
+/* Keeps libmicrohttpd from decoding the path and the query: px_decode() does it, and refuses malformed ones. */
 static size_t leave_encoded(void *closure, struct MHD_Connection *connection, char *text)
 {
     (void)closure;
@@ -529,7 +529,7 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
 {
     struct px_server *server = listener->server;
     unsigned most = (unsigned)server->options->config->max_connections;
-    /* After the watcher, which tells the client why. */
+    /* One second later than the watcher, which tells the client the reason before it closes the connection. */
     unsigned idle = (unsigned)((server->options->config->idle_timeout_ms + 999) / 1000) + 1;
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, listener,

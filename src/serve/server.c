@@ -27,11 +27,11 @@
 
 #define CHORES 4u /* threads for lists and files */
 #define CHORES_QUEUED 1024u
-#define LATE 2u /* threads for answers to tool calls */
+#define LATE 2u /* threads for requests that are accepted while the server drains */
 #define ANSWERS_MS 1000
 #define SESSIONS_LOOK_MS 250
 
-/* Blocked before the first thread is there. */
+/* Blocks the signals before the first thread starts, so that every thread inherits the mask, and returns a signalfd. */
 static int catch_signals(pyexec_error *error)
 {
     sigset_t set;
@@ -47,7 +47,7 @@ static int catch_signals(pyexec_error *error)
     return fd;
 }
 
-/* Every session has four descriptors, every connection one. */
+/* Every session and every connection needs descriptors. The default soft limit of 1024 is too low for many of them. */
 static void raise_open_files(void)
 {
     struct rlimit limit;
@@ -57,7 +57,7 @@ static void raise_open_files(void)
     }
 }
 
-/* After the token file is read again: requests that wait go by the new limits too. */
+/* Called after the token file is read again: the new limits apply to waiting requests too. */
 static int limit_runs(struct px_server *server, pyexec_error *error)
 {
     for (const struct px_principal *at = server->principals.list; at; at = at->next)
@@ -66,7 +66,7 @@ static int limit_runs(struct px_server *server, pyexec_error *error)
     return 0;
 }
 
-/* After the token file is read. */
+/* Called after the token file is read. */
 static int limit_sessions(struct px_server *server, pyexec_error *error)
 {
     for (struct px_principal *at = server->principals.list; at; at = at->next)
@@ -75,8 +75,8 @@ static int limit_sessions(struct px_server *server, pyexec_error *error)
     return 0;
 }
 
-/* A run with the network reaches the loopback address too: it must not be a caller there, for whom the
- * sessions of others are its own. */
+/* A script with network access can connect to this server's TCP port too. Without tokens it would be the same principal as
+ * every other caller, and could use their sessions. */
 static int check_network(const struct px_server *server, pyexec_error *error)
 {
     if (server->principals.path || server->options->policy->disable_networking)
@@ -94,8 +94,9 @@ static int check_network(const struct px_server *server, pyexec_error *error)
     return 0;
 }
 
-/* A thread for each run in progress, and one that waits for the next turn. Of several principals
- * one may have half of them, or as many as there are turns: another finds some when all of its runs sleep. */
+/* The schedule of runs has a thread for each run in progress, and one that waits for the next turn. If there are
+ * tokens, one principal may use half of the threads, or as many as there are turns if that is more. So threads are left
+ * for the others when all runs of one principal sleep. */
 static int open_schedules(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
@@ -145,7 +146,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     return 0;
 }
 
-/* Until the answers of what has ended are sent. */
+/* Waits until the answers of ended requests are sent, but not longer than ANSWERS_MS. */
 static void await_answers(const struct px_server *server)
 {
     for (int i = 0; i < ANSWERS_MS / 10 && server->in_progress; i++)
@@ -163,7 +164,7 @@ static void close_server(struct px_server *server)
             MHD_stop_daemon(server->listeners[i].daemon);
             server->listeners[i].fd = -1;
         }
-    /* The daemons' threads submit until they end. */
+    /* The schedules are freed after the daemons are stopped: the daemons' threads submit requests until then. */
     px_schedule_free(server->runs);
     px_schedule_free(server->chores);
     px_schedule_free(server->late);
@@ -187,7 +188,7 @@ static void announce(struct px_server *server)
     sd_notify(0, "READY=1");
 }
 
-/* systemd's notify-reload protocol: sd_notify(3). */
+/* Follows systemd's notify-reload protocol: sd_notify(3). */
 static void reload(struct px_server *server)
 {
     pyexec_error error;
@@ -234,8 +235,8 @@ static bool has_sessions(struct px_server *server)
     return found;
 }
 
-/* Clients finish their sessions, and nothing new begins. systemd is told to wait: TimeoutStopSec= is for the rest.
- * True: a second signal came. */
+/* Waits while clients finish their sessions; no new session begins. Meanwhile it tells systemd to extend the time limit,
+ * so that TimeoutStopSec= covers only the rest of the shutdown. Returns true when a second signal came. */
 static bool await_sessions(struct px_server *server, int signals)
 {
     pyexec_error error;
@@ -251,7 +252,7 @@ static bool await_sessions(struct px_server *server, int signals)
     return false;
 }
 
-/* Waits until nothing runs or waits, up to the grace period; a second signal cuts it short. */
+/* Waits until no request runs or waits, but not longer than the grace period. A second signal ends the waiting. */
 static void drain(struct px_server *server, int signals)
 {
     server->draining = true;

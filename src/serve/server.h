@@ -19,24 +19,25 @@ struct px_server {
     const struct px_serve_options *options;
     pyexec_executor *executor;
     struct px_principals principals;
-    struct px_schedule *runs, *chores; /* code; files, lists and the like */
-    struct px_schedule *late;          /* what runs may need to end, also while the server drains */
+    struct px_schedule *runs;   /* requests that run code */
+    struct px_schedule *chores; /* requests for files, lists and similar work */
+    struct px_schedule *late;   /* requests that a running script may need to end; accepted while the server drains */
     struct px_detached_table *detached;
-    struct px_calls *calls; /* of scripts, that wait for an answer */
+    struct px_calls *calls; /* tool calls of scripts that wait for an answer */
     struct px_watcher *watcher;
     struct px_state *state; /* NULL: nothing is kept for a restart */
     struct px_mcp *mcp;
-    unsigned dialects;            /* that are enabled */
-    struct px_contexts *contexts; /* of E2B's */
+    unsigned dialects;            /* bits of the enabled dialects */
+    struct px_contexts *contexts; /* E2B's code contexts */
     struct px_metrics metrics;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];
     size_t listener_count;
     _Atomic bool draining;
-    _Atomic long spools;       /* archives in temporary files */
-    _Atomic long bodies_bytes; /* that are reserved for requests' bodies */
+    _Atomic long spools;       /* temporary files that hold archives */
+    _Atomic long bodies_bytes; /* bytes reserved for the bodies of requests */
     _Atomic long in_progress;  /* requests that have begun and are not completed */
-    char *openapi;             /* the document, made at start */
+    char *openapi;             /* the OpenAPI document, made when the server starts */
 };
 
 /* The route table (api.c). */

@@ -1,6 +1,7 @@
 """smolagents' CodeAgent with a scripted model: fixed messages, no network."""
 import datetime
 import decimal
+import os
 
 import pytest
 from smolagents import CodeAgent, Tool, tool
@@ -8,7 +9,7 @@ from smolagents.default_tools import FinalAnswerTool
 from smolagents.models import ChatMessage, Model
 from smolagents.utils import AgentError
 
-from pyexec.smolagents import PyexecExecutor
+from pyexec.smolagents import PyexecExecutor, _caller
 
 
 class Scripted(Model):
@@ -109,15 +110,122 @@ class Needy(Tool):
         return requests.__name__
 
 
-def test_what_a_tool_needs_and_the_sandbox_lacks_is_said_first(executor):
+def test_what_a_tool_as_source_needs_and_the_sandbox_lacks_is_said_first(rpc):
+    executor = PyexecExecutor(client=rpc, host_tools=False)
     with pytest.raises(AgentError, match="needs the package 'requests'.*isolate_site"):
         executor.send_tools({"needy": Needy()})
+    inner = CodeAgent([], Scripted("1"), executor=PyexecExecutor(client=rpc), name="inner", description="x", verbosity_level=0)
+    with pytest.raises(AgentError, match="where tools as source can't call them: inner"):
+        executor.send_tools({"inner": inner})
 
 
-def test_managed_agents_are_refused_in_words(executor):
+def test_tools_as_source_run_in_the_sandbox(rpc):
+    executor = PyexecExecutor(client=rpc, host_tools=False)
+    executor.send_tools({"discount": discount, "final_answer": FinalAnswerTool()})
+    output = executor("final_answer((discount(30.0, 50), {1}))")
+    assert output.is_final_answer and output.output == (15.0, {1})
+
+
+class Diary(Tool):
+    """A tool that no sandbox could have: a closure over this process, and no source that could be sent."""
+
+    name, description, output_type = "diary", "Writes an entry. Returns how many there are.", "integer"
+    inputs = {"entry": {"type": "string", "description": "what to write"},
+              "tags": {"type": "array", "description": "of the entry", "nullable": True}}
+
+    def __init__(self):
+        super().__init__()
+        self.entries, self.secret = [], object()
+
+    def forward(self, entry, tags=None):
+        if not entry:
+            raise ValueError("an entry has words")
+        self.entries.append((os.getpid(), entry, tags))
+        return len(self.entries)
+
+
+def test_tools_run_in_this_process(executor):
+    diary = Diary()
+    agent = CodeAgent([diary], Scripted("n = [diary('a'), diary(entry='b', tags=['x']), diary('c', ['y', 'z'])]\nprint(n)", "final_answer(n)"),
+                      executor=executor, verbosity_level=0)
+    assert agent.run("go") == [1, 2, 3]
+    assert diary.entries == [(os.getpid(), "a", None), (os.getpid(), "b", ["x"]), (os.getpid(), "c", ["y", "z"])]
+
+
+def test_a_tools_signature_types_and_errors_in_the_script(executor):
+    executor.send_tools({"diary": Diary(), "final_answer": FinalAnswerTool()})
+    shown = executor("help(diary)").logs
+    assert "diary(entry: str, tags=None) -> int" in shown and "Writes an entry." in shown and "what to write" in shown
+    assert executor("try:\n    diary('')\nexcept ToolError as error:\n    said = str(error)\nsaid").output == "'an entry has words'"
+    with pytest.raises(AgentError, match="ToolError: an entry has words"):
+        executor("diary('')")
+    with pytest.raises(AgentError, match="TypeError.*entry"):
+        executor("diary(5)")
+    with pytest.raises(AgentError, match="diary"):
+        executor("diary('a', max_steps=1)")
+
+
+def test_arguments_that_a_tool_does_not_declare_never_reach_it():
+    """What pyexec checks in the script is no wall: the adapter checks again."""
+    with pytest.raises(TypeError, match=r"diary\(\) takes no argument 'sanitize_inputs_outputs'"):
+        _caller(Diary())(entry="a", sanitize_inputs_outputs=True)
+
+
+def test_a_result_that_is_no_json_is_an_error_in_words(executor):
+    @tool
+    def thing() -> object:
+        """A thing."""
+        return object()
+    executor.send_tools({"thing": thing})
+    with pytest.raises(AgentError, match="tool 'thing' returned what can't be written as JSON: a value of the type object"):
+        executor("thing()")
+
+
+def test_a_managed_agent_is_a_function_too(executor, rpc):
+    inner = CodeAgent([], Scripted("final_answer('eight')"), executor=PyexecExecutor(client=rpc), name="helper", description="Helps.",
+                      verbosity_level=0)
+    outer = CodeAgent([], Scripted("report = helper('count', additional_args={'n': 8})", "final_answer(report)"), executor=executor,
+                      managed_agents=[inner], verbosity_level=0)
+    assert "eight" in outer.run("go") and "'n': 8" in inner.model.told[0]
+
+
+def test_a_managed_agent_with_the_same_executor_is_refused_in_words(executor):
     inner = CodeAgent([], Scripted("1"), executor=executor, name="inner", description="x", verbosity_level=0)
-    with pytest.raises(AgentError, match="managed agents run in this process"):
+    with pytest.raises(AgentError, match="'inner' has this executor too"):
         CodeAgent([], Scripted("1"), executor=executor, managed_agents=[inner], verbosity_level=0, max_steps=1).run("go")
+
+
+def test_a_name_that_a_script_can_not_have_is_refused(executor):
+    named = Diary()
+    named.name = "open"
+    with pytest.raises(AgentError, match="'open' can't be a function of the script"):
+        executor.send_tools({"open": named})
+
+
+class Checked(FinalAnswerTool):
+    """An application's own: it checks the answer in this process."""
+
+    def forward(self, answer):
+        if answer < 0:
+            raise ValueError("the answer is not negative")
+        return answer * 2
+
+
+def test_the_hosts_own_final_answer_is_asked(executor):
+    executor.send_tools({"final_answer": Checked()})
+    with pytest.raises(AgentError, match="final_answer failed: the answer is not negative"):
+        executor("final_answer(-1)")
+    assert executor("final_answer(answer=4)").output == 8
+    with pytest.raises(AgentError, match="final_answer failed"):
+        executor("class FinalAnswerException(BaseException): pass\nraise FinalAnswerException('safe:5')")
+
+
+def test_tools_and_final_answer_stay_when_the_state_is_lost(executor):
+    executor.send_tools({"diary": Diary(), "final_answer": FinalAnswerTool()})
+    with pytest.raises(AgentError, match="timeout"):
+        executor("import time\ntry:\n time.sleep(60)\nfinally:\n time.sleep(60)")
+    assert "restarted (timeout)" in executor("diary('a')").logs
+    assert executor("final_answer(diary('b'))").output == 2
 
 
 def test_its_own_client_ends_with_it():

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """smolagents: `CodeAgent(tools, model, executor=PyexecExecutor())` runs the agent's code in a pyexec session.
 
-As with smolagents' own remote executors, tools are sent as source and run inside the sandbox: one that talks to the
-host, the network or a secret of this process can't work there. Nothing is installed either: what a tool imports must
-be in the sandbox's interpreter, and allowed by the policy.
+The agent's tools and managed agents stay in this process: the code calls them as functions, with JSON as arguments and
+results (docs/tools.md). With `host_tools=False` tools are sent as source and run inside the sandbox, as with smolagents'
+own remote executors.
 """
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import inspect
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from smolagents.local_python_executor import BASE_BUILTIN_MODULES, CodeOutput
@@ -17,9 +19,11 @@ from smolagents.remote_executors import RemotePythonExecutor
 from smolagents.tools import Tool
 from smolagents.utils import AgentError
 
+from ._adapters import ScriptTools, add_tool, plain_error
 from ._text import bounded, cut_lines, display_lines
 from .client import Pyexec
-from .types import DEFAULT_ALLOWED_IMPORTS, Policy
+from .tools import encode_value
+from .types import DEFAULT_ALLOWED_IMPORTS, Policy, Result
 
 # Modules that smolagents' own code imports in the sandbox, in addition to those that it allows to the
 # model.
@@ -71,8 +75,12 @@ def _final_answer_of(tool):
         raise FinalAnswerException("safe:" + json.dumps(safe(tool(*args, **kwargs))))
     return final_answer
 
-final_answer = _final_answer_of(final_answer)
+final_answer = _final_answer_of(TOOL)
 '''
+_IN_SANDBOX = _FINAL_ANSWER.replace("TOOL", "final_answer")                             # its source has been sent
+_ON_HOST = _FINAL_ANSWER.replace("TOOL", "lambda *args, **kwargs: [list(args), kwargs]")    # the host calls it with these
+
+_JSON_TYPES = ("string", "boolean", "integer", "number", "array", "object", "null")
 
 
 class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
@@ -82,10 +90,11 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
     as additional_authorized_imports, which is what its prompt says.
     policy: of the session, over the client's; with allowed_imports in it, it is the whole list.
     client: one to share; else the executor has its own, and cleanup() closes it.
+    host_tools: the tools run in this process. False: their source is sent, and they run in the sandbox.
     """
 
     def __init__(self, additional_imports: Sequence[str] = (), logger: Optional[AgentLogger] = None, *,
-                 client: Optional[Pyexec] = None, policy: Optional[Policy] = None) -> None:
+                 client: Optional[Pyexec] = None, policy: Optional[Policy] = None, host_tools: bool = True) -> None:
         super().__init__(list(additional_imports), logger or AgentLogger(level=LogLevel.OFF))
         tops = (name.split(".")[0] for name in additional_imports)
         self._client, self._owned = client or Pyexec(), client is None
@@ -94,29 +103,82 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         # A final answer comes as a message of an exception, which is bounded like a value.
         whole: Policy = {"allowed_imports": list(allowed), "max_value_bytes": 4 << 20}
         whole.update(policy or {})
+        self._policy, self._host_tools = whole, host_tools
+        self._final_answer: Any = None          # the host's tool, when it has one
+        self._prelude = ""                      # what a session without its state needs first
+        self._prepared = True
         self.session = self._client.session(policy=whole)
 
     def run_code_raise_errors(self, code: str) -> CodeOutput:
+        lost = self._prepare()
         result = self.session.execute(code)
+        self._note(result)
         if result.error is not None and result.error.type == self.FINAL_ANSWER_EXCEPTION:
             answer = self._deserialize_final_answer(result.error.message, self.allow_pickle)
+            if self._final_answer is not None:
+                answer = self._answer_on_host(answer)
             return CodeOutput(output=answer, logs=bounded(result.stdout), is_final_answer=True)
         if not result.ok:
             raise AgentError(result.explain(), self.logger)
         logs = "\n".join([result.stdout + result.stderr, *display_lines(result), *cut_lines(result)])
-        if result.session is not None and result.session.restarted:
-            logs += "\nThe session had been restarted (%s): variables of earlier steps are gone." % result.session.restarted
+        lost = lost or (result.session.restarted if result.session is not None else None)
+        if lost:
+            logs += "\nThe session had been restarted (%s): variables of earlier steps are gone." % lost
         value = None if result.last_value_repr is None else bounded(result.last_value_repr)
         return CodeOutput(output=value, logs=bounded(logs), is_final_answer=False)
 
+    def _note(self, result: Result) -> None:
+        """After any of these the next call begins without the state of this one."""
+        if result.status not in ("ok", "error") or (result.session is not None and result.session.restarted):
+            self._prepared = False
+
+    def _prepare(self) -> Optional[str]:
+        """Gives a session that is new, or has lost its state, its final_answer. Returns why the state was lost."""
+        if self._prepared or not self._prelude:
+            return None
+        result = self.session.execute(self._prelude)
+        if not result.ok:
+            raise AgentError(result.explain(), self.logger)
+        self._prepared = True
+        return result.session.restarted if result.session is not None else None
+
+    def _answer_on_host(self, sent: Any) -> Any:
+        """The value of the host's final_answer tool. The arguments are what the script sent: nobody has checked them."""
+        try:
+            args, kwargs = sent
+            return _call(self._final_answer, *args, **kwargs)
+        except Exception as error:
+            raise AgentError("final_answer failed: %s" % plain_error(error), self.logger) from error
+
     def send_tools(self, tools: dict[str, Any]) -> None:
+        if self._host_tools:
+            self._offer(tools)
+            return
         foreign = [name for name, tool in tools.items() if not isinstance(tool, Tool)]
         if foreign:
-            raise AgentError("managed agents run in this process, where the sandbox can't call them: %s" % ", ".join(foreign),
-                             self.logger)
+            raise AgentError("managed agents run in this process, where tools as source can't call them: %s. Leave host_tools=False out"
+                             % ", ".join(foreign), self.logger)
         super().send_tools(tools)
         if "final_answer" in tools:
-            self.run_code_raise_errors(_FINAL_ANSWER)
+            self.run_code_raise_errors(_IN_SANDBOX)
+
+    def _offer(self, tools: Mapping[str, Any]) -> None:
+        """The tools and managed agents as functions of the host, which each call of the session offers."""
+        own: ScriptTools = {}
+        for name, tool in tools.items():
+            if name == "final_answer":
+                continue
+            if getattr(tool, "python_executor", None) is self:
+                raise AgentError("the managed agent %r has this executor too, and would wait for itself. Give it one of its own" % name,
+                                 self.logger)
+            if add_tool(own, name, tool.description, _parameters(tool), _caller(tool), _returns(tool)) != name:
+                raise AgentError("the tool %r can't be a function of the script: its name is a built-in of Python, or no name of Python's. "
+                                 "Give it another name" % name, self.logger)
+        self._final_answer = tools.get("final_answer")
+        self._prelude = _ON_HOST if self._final_answer is not None else ""
+        self._prepared = False
+        self.session = self._client.session(self.session.id, policy=self._policy, tools=own)
+        self._prepare()
 
     def install_packages(self, additional_imports: list[str]) -> list[str]:
         """Installs nothing. If a tool needs a package that the sandbox does not have, this says so before
@@ -132,7 +194,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         return additional_imports
 
     def _patch_final_answer_with_exception(self, final_answer_tool: Any) -> None:
-        """Does nothing: the tool is sent unchanged, and _FINAL_ANSWER wraps it in the sandbox."""
+        """Does nothing: the tool is sent unchanged, and _IN_SANDBOX wraps it there."""
 
     def cleanup(self) -> None:
         """Ends the session, and the client if it is its own. CodeAgent.cleanup() calls it."""
@@ -140,3 +202,49 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
             self.session.close()
         if self._owned:
             self._client.close()
+
+
+def _call(tool: Any, *args: Any, **kwargs: Any) -> Any:
+    """Calls a tool or a managed agent with the arguments that it declares. Theirs has more, as an agent's max_steps, which
+    are not for scripts."""
+    for name in kwargs:
+        if name not in tool.inputs:
+            raise TypeError("%s() takes no argument %.100r" % (tool.name, name))
+    return tool(*args, **kwargs)
+
+
+def _caller(tool: Any) -> Any:
+    return lambda **arguments: _call(tool, **arguments)
+
+
+def _parameters(tool: Any) -> dict[str, Any]:
+    """The JSON Schema of `inputs`, in the order of forward()."""
+    forward = inspect.signature(tool.forward).parameters if hasattr(tool, "forward") else {}
+    names = [name for name in forward if name in tool.inputs]
+    properties, required = {}, []
+    for name in names + [name for name in tool.inputs if name not in names]:
+        given = tool.inputs[name]
+        properties[name] = _schema(given)
+        default = forward[name].default if name in forward else ... if given.get("nullable") else inspect.Parameter.empty
+        if default is inspect.Parameter.empty:
+            required.append(name)
+        else:
+            with contextlib.suppress(ValueError):       # no JSON: the tool has it
+                properties[name]["default"] = json.loads(encode_value(default))
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _schema(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A value of another type than JSON's ("any", "image") is not checked."""
+    kinds = [given.get("type")] if isinstance(given.get("type"), str) else list(given.get("type") or ())
+    schema = {key: value for key, value in given.items() if key in ("description", "items", "properties", "enum")}
+    if not kinds or not set(kinds) <= set(_JSON_TYPES):
+        return schema
+    if given.get("nullable") and "null" not in kinds:
+        kinds.append("null")
+    return {**schema, "type": kinds[0] if len(kinds) == 1 else kinds}
+
+
+def _returns(tool: Any) -> dict[str, Any]:
+    kind = getattr(tool, "output_type", None)
+    return dict(getattr(tool, "output_schema", None) or ({"type": kind} if kind in _JSON_TYPES else {}))

@@ -3,12 +3,15 @@ import asyncio
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.tools import StructuredTool, ToolException
+from langchain_core.tools import tool as as_tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from pyexec import Result
-from pyexec.langchain import PyexecTool
+from pyexec.langchain import PyexecTool, script_tools
 
 
 class Scripted(GenericFakeChatModel):
@@ -93,3 +96,75 @@ def test_its_own_client_ends_with_it():
 def test_the_model_gets_a_bounded_text(rpc):
     message = PyexecTool(client=rpc).invoke({"type": "tool_call", "id": "1", "name": "python", "args": {"code": "print('å' * 40000)\n'end'"}})
     assert len(message.content.encode()) < 20_100 and "bytes left out" in message.content and message.content.endswith("'end'")
+
+
+PRICES = {"tea": 3, "rice": 2}
+
+
+@as_tool
+def price(item: str, amount: int = 1) -> dict:
+    """The price of an item.
+
+    Args:
+        item: its name
+        amount: how many
+    """
+    if item not in PRICES:
+        raise ToolException("there is no " + item)
+    return {"item": item, "price": PRICES[item] * amount}
+
+
+async def _stock(item: str) -> int:
+    await asyncio.sleep(0)
+    return len(item)
+
+stock = StructuredTool.from_function(coroutine=_stock, name="warehouse-stock", description="How many there are.")
+PROGRAM = "sum(price(item, amount=2)['price'] for item in ['tea', 'rice']), warehouse_stock('rice')"
+
+
+class Calls(BaseCallbackHandler):
+    def __init__(self):
+        self.names = []
+
+    def on_tool_start(self, serialized, input_str, **more):
+        self.names.append(serialized["name"])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_one_program_calls_many_tools(rpc, asynchronous):
+    """The tool is sync or async, and so is the agent; callbacks see the calls of the program."""
+    program = PyexecTool(tools=[price, stock], client=rpc)
+    agent, calls = create_agent(scripted(PROGRAM), [program]), Calls()
+    given = {"messages": "go"}, {"callbacks": [calls]}
+    messages = (asyncio.run(agent.ainvoke(*given)) if asynchronous else agent.invoke(*given))["messages"]
+    assert [message.content for message in messages if message.type == "tool"] == ["(10, 4)"]
+    assert calls.names == ["python", "price", "price", "warehouse-stock"]
+
+
+def test_the_description_lists_the_functions(rpc):
+    text = PyexecTool(tools=[price, stock], client=rpc).description
+    assert "- price(item: str, amount: int = 1): The price of an item." in text
+    assert "- warehouse_stock(item: str): How many there are. The tool is called 'warehouse-stock' elsewhere." in text
+    assert "asyncio.gather" in text and "asyncio" not in PyexecTool(tools=[price], policy={"use_import_whitelist": True}).description
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_errors_of_tools_are_exceptions_in_words(rpc, asynchronous):
+    @as_tool
+    def longest(word: str) -> str:
+        """One word."""
+        raise RuntimeError("no words")
+    tools = script_tools([price, longest], asynchronous=asynchronous)
+    code = "try: %s\nexcept Exception as error: said = type(error).__name__, str(error)\nsaid"
+
+    def said(call):
+        async def main():
+            return await rpc.aio().execute_once(code % call, tools=tools)
+        return (asyncio.run(main()) if asynchronous else rpc.execute_once(code % call, tools=tools)).last_value_repr
+    assert said("price('milk')") == "('ToolError', 'there is no milk')"
+    assert said("longest('a')") == "('ToolError', 'no words')"
+    assert said("price(5)").startswith("('TypeError', ")
+    with pytest.raises(Exception) as hostile:       # what the script does not check, the tool does
+        answer = tools["price"][1](item="tea", amount="many")
+        asyncio.run(answer)
+    assert str(hostile.value) == "amount: Input should be a valid integer, unable to parse string as an integer"

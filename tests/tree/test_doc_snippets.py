@@ -61,6 +61,18 @@ codes = ["import numpy\nnumpy.mean([1, 2, 6])", "import statistics\nstatistics.m
 calls = [AIMessage("", tool_calls=[{"name": "python", "args": {"code": code}, "id": code, "type": "tool_call"}]) for code in codes]
 model = Scripted(messages=iter([*calls, AIMessage("The mean is 3.")]))
 ''',
+    "langchain-tools": r'''
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+
+class Scripted(GenericFakeChatModel):
+    def bind_tools(self, tools, **unused):
+        return self
+
+code = "2 * price('tea') + sum(price('rice') for i in range(3))"
+call = AIMessage("", tool_calls=[{"name": "python", "args": {"code": code}, "id": "1", "type": "tool_call"}])
+model = Scripted(messages=iter([call, AIMessage("13 euros.")]))
+''',
     "inspect_ai": r'''
 from inspect_ai.model import ModelAPI, ModelOutput, get_model, modelapi
 
@@ -125,6 +137,7 @@ def with_notebook(folder, code, own, name):
 SETUPS = {
     "smolagents": with_model,
     "langchain": with_model,
+    "langchain-tools": with_model,
     "inspect_ai": with_model,
     "python-http": with_server,
     "tools-http": with_server,

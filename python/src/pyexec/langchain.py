@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LangChain: `create_agent(model, [PyexecTool()])` gives the model a Python that keeps its state."""
+"""LangChain: `create_agent(model, [PyexecTool()])` gives the model a Python that keeps its state.
+
+With `PyexecTool(tools=[search, mail])` the code can call these tools: the model writes one program for many calls.
+"""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Literal, Optional
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel, Field, PrivateAttr
 
+from ._adapters import ScriptTools, add_tool, describe_policy, describe_tools
 from .client import Pyexec, Session
 from .errors import PyexecError
-from .types import DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Policy, Result
+from .types import Policy, Result
 
 
 class PythonCode(BaseModel):
@@ -21,26 +26,30 @@ class PythonCode(BaseModel):
     code: str = Field(description="Python code. The value of its last expression is returned, as is what it prints.")
 
 
-def describe(policy: Mapping[str, Any]) -> str:
-    """Returns what a model should know about this policy before its first call."""
-    if policy.get("use_import_whitelist", True):
-        imports = "It may import these modules and no others: %s." % ", ".join(policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS))
-    else:
-        banned = ", ".join(policy.get("banned_imports", DEFAULT_BANNED_IMPORTS))
-        imports = "It may import modules, but none of: %s." % banned if banned else "It may import any module that is there."
-    files = "It has no files."
-    if not policy.get("disable_open", True):
-        files = "Files: open() with relative paths%s." % (", for reading" if policy.get("allow_readonly_open") else "")
-    network = "no network" if policy.get("disable_networking", True) else "the network"
-    return (
-        "Runs Python code in a sandbox that keeps variables between calls. The value of the last expression is returned, so print() "
-        "is not needed for it. %s %s It has %s, and %g s for each call. Read the hint of an error: it says what to do instead."
-        % (imports, files, network, policy.get("timeout_ms", 5000) / 1000))
+def script_tools(tools: Sequence[BaseTool], config: Optional[RunnableConfig] = None, asynchronous: bool = False) -> ScriptTools:
+    """LangChain's tools as functions for a script: `px.execute_once(code, tools=script_tools([search]))`. They run in this
+    process, with the callbacks of this config, and check their arguments themselves."""
+    offered: ScriptTools = {}
+    for tool in tools:
+        function = convert_to_openai_function(tool)
+        add_tool(offered, tool.name, function.get("description"), function.get("parameters"), _caller(tool, config, asynchronous))
+    return offered
+
+
+def _caller(tool: BaseTool, config: Optional[RunnableConfig], asynchronous: bool) -> Any:
+    async def call_async(**arguments: Any) -> Any:
+        return await tool.ainvoke(arguments, config)
+
+    def call(**arguments: Any) -> Any:
+        return tool.invoke(arguments, config)
+    only_async = isinstance(tool, StructuredTool) and tool.func is None
+    return call_async if asynchronous or only_async else call
 
 
 class PyexecTool(BaseTool):
     """A LangChain tool, for sync and async agents. The message's artifact is the pyexec `Result`.
 
+    tools: that the code can call as functions. They run in this process.
     policy: of the sessions, over the client's. client: one to share; else the tool has its own, closed by close().
     session_id: the session to use; else each thread of a LangGraph checkpointer (`configurable.thread_id`) has one, and
     calls without a thread share one of the tool's.
@@ -55,14 +64,16 @@ class PyexecTool(BaseTool):
     session_id: Optional[str] = None
     _client: Pyexec = PrivateAttr()
     _owned: bool = PrivateAttr()
+    _tools: list[BaseTool] = PrivateAttr()
     _prefix: str = PrivateAttr(default_factory=lambda: "lc-" + uuid.uuid4().hex[:12])
 
-    def __init__(self, *, client: Optional[Pyexec] = None, policy: Optional[Policy] = None, session_id: Optional[str] = None,
-                 **more: Any) -> None:
+    def __init__(self, *, tools: Sequence[BaseTool] = (), client: Optional[Pyexec] = None, policy: Optional[Policy] = None,
+                 session_id: Optional[str] = None, **more: Any) -> None:
         used, given = client or Pyexec(), dict[str, Any](policy or {})
-        more.setdefault("description", describe({**used.policy, **given}))
+        whole = {**used.policy, **given}
+        more.setdefault("description", describe_policy(whole) + describe_tools(script_tools(tools), whole))
         super().__init__(policy=given, session_id=session_id, **more)
-        self._owned, self._client = client is None, used
+        self._owned, self._client, self._tools = client is None, used, list(tools)
 
     def _session(self, config: RunnableConfig) -> Session:
         thread = (config.get("configurable") or {}).get("thread_id")
@@ -74,15 +85,15 @@ class PyexecTool(BaseTool):
 
     def _run(self, code: str, config: RunnableConfig) -> tuple[str, Result]:
         try:
-            result = self._session(config).execute(code)
+            result = self._session(config).execute(code, tools=script_tools(self._tools, config))
         except PyexecError as failure:
             raise ToolException(str(failure)) from failure
         return result.explain() or "(no output)", result
 
     async def _arun(self, code: str, config: RunnableConfig) -> tuple[str, Result]:
-        session = self._session(config)
+        session = self._client.aio().session(self._session(config).id, policy=self.policy)  # type: ignore[arg-type]
         try:
-            result = await self._client.aio().session(session.id, policy=self.policy).execute(code)  # type: ignore[arg-type]
+            result = await session.execute(code, tools=script_tools(self._tools, config, asynchronous=True))
         except PyexecError as failure:
             raise ToolException(str(failure)) from failure
         return result.explain() or "(no output)", result

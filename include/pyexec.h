@@ -299,7 +299,7 @@ typedef void (*pyexec_tool_fn)(void *userdata, pyexec_tool_call *call);
  *              Keywords, names of built-ins, `tools`, `aio` and `ToolError` are refused. A later tool of the same
  *              name replaces it. A tool called `input` answers the script's input() (docs/tools.md).
  * schema_json  a JSON object {"description": text, "parameters": the JSON Schema of an object,
- *              "returns": a JSON Schema}, of which each member may be missing; or NULL.
+ *              "returns": a JSON Schema, "approval": true or false}, of which each member may be missing; or NULL.
  * callback     called on a thread of pyexec that enforces no limit. When the script makes several calls at once,
  *              several callbacks run at once (at most 64). Do not trust what the script sends. An execution does
  *              not wait for a callback that still runs when it ends; pyexec_request_free() does, so do not call it
@@ -328,6 +328,17 @@ PYEXEC_API void pyexec_tools_free(pyexec_tools *tools);
 PYEXEC_API int pyexec_tools_add(pyexec_tools *tools, const char *module, const char *name, const char *schema_json,
                                 pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 PYEXEC_API void pyexec_request_set_tools(pyexec_request *request, pyexec_tools *tools);
+
+/* Sets who decides about the calls of tools with "approval": true. Such a call is held: the approver gets it first, as a
+ * callback does, and owns it. It allows the call, and then the tool's callback gets it too; or it answers the call, as a
+ * rule with a refusal. Both at once or later, from any thread; then it frees the call. Set the approver before the tools
+ * are added: without one, a tool with "approval": true is PYEXEC_INVALID_REQUEST. */
+PYEXEC_API int pyexec_request_set_approver(pyexec_request *request, pyexec_tool_fn approver, void *userdata,
+                                           pyexec_error *error);
+
+/* Allows a call that is held. The call must still be freed.
+ * Errors: PYEXEC_CALL_NOT_FOUND (it is not held, it was answered, or the script no longer waits). */
+PYEXEC_API int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error);
 
 /* The id of the call, which no other call has; the tool's name; and the arguments: a JSON object on one line, at
  * most 8 MiB, with integers of 64 bits, each key once, and at most 200 levels. */

@@ -127,7 +127,7 @@ static int refuse(const char *name, const char *key, const char *wanted, pyexec_
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: %.100s: %s: not %s", name, key, wanted);
     return px_error_hint(error, "A tool is {\"name\", \"description\", \"parameters\": the JSON Schema of an object, "
-                                "\"returns\": a JSON Schema}; only the name is required.");
+                                "\"returns\": a JSON Schema, \"approval\": true or false}; only the name is required.");
 }
 
 static int check_parameters(const char *name, const json_t *schema, pyexec_error *error)
@@ -157,7 +157,7 @@ static bool is_known(const char *key)
     return false;
 }
 
-static int check_definition(const char *name, json_t *definition, pyexec_error *error)
+static int check_definition(const char *name, json_t *definition, bool approver, pyexec_error *error)
 {
     const char *key;
     json_t *value;
@@ -169,8 +169,10 @@ static int check_definition(const char *name, json_t *definition, pyexec_error *
             return -1;
         if (strcmp(key, "returns") == 0 && !json_is_object(value))
             return refuse(name, key, "an object", error);
-        if (strcmp(key, "approval") == 0 && !json_is_false(value))
-            return refuse(name, key, "false: this version has no approvals", error);
+        if (strcmp(key, "approval") == 0 && !json_is_boolean(value))
+            return refuse(name, key, "true or false", error);
+        if (strcmp(key, "approval") == 0 && json_is_true(value) && !approver)
+            return refuse(name, key, "false: nobody approves calls here", error);
         if (!is_known(key))
             return refuse(name, key, "known in a tool", error);
     }
@@ -178,7 +180,8 @@ static int check_definition(const char *name, json_t *definition, pyexec_error *
 }
 
 /* Returns the definition as one line of text, with the name; NULL with `error`. */
-static char *make_definition(const char *module, const char *name, const char *schema_json, pyexec_error *error)
+static char *make_definition(const char *module, const char *name, const char *schema_json, bool approver,
+                             bool *ret_approval, pyexec_error *error)
 {
     size_t length = schema_json ? strlen(schema_json) : 0;
     json_error_t problem = {0};
@@ -196,8 +199,9 @@ static char *make_definition(const char *module, const char *name, const char *s
         refuse(name, "the definition", "a JSON object", error);
         return NULL;
     }
-    if (check_definition(name, definition, error) < 0)
+    if (check_definition(name, definition, approver, error) < 0)
         return NULL;
+    *ret_approval = json_is_true(json_object_get(definition, "approval"));
     json_object_del(definition, "approval");
     px_json_set(definition, "name", json_string(name));
     if (module)
@@ -234,13 +238,14 @@ int px_tools_add(struct px_tools *tools, const char *module, const char *name, c
     char whole[2 * PX_TOOL_NAME_MAX];
     if (check_names(module, name, error) < 0)
         return -1;
+    bool approval = false;
     snprintf(whole, sizeof whole, "%s%s%s", module ? module : "", module ? "." : "", name);
-    char *definition = make_definition(module, name, schema_json, error);
+    char *definition = make_definition(module, name, schema_json, tools->approver != NULL, &approval, error);
     if (!definition)
         return -1;
     struct px_tool *tool = calloc(1, sizeof *tool);
     if (tool)
-        *tool = (struct px_tool){strdup(whole), definition, strlen(definition), callback, userdata, tools};
+        *tool = (struct px_tool){strdup(whole), definition, strlen(definition), approval, callback, userdata, tools};
     if (!tool || !tool->name) {
         free(definition);
         free(tool);
@@ -304,6 +309,15 @@ int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, py
     if (!list)
         return px_json_no_memory(&problem) ? px_error_oom(error) : refuse_list("not JSON", error);
     return pyexec_request_add_tools_object(request, list, callback, userdata, error);
+}
+
+int pyexec_request_set_approver(pyexec_request *request, pyexec_tool_fn approver, void *userdata, pyexec_error *error)
+{
+    if (!request->tools && !(request->tools = px_tools_new()))
+        return px_error_oom(error);
+    request->tools->approver = approver;
+    request->tools->approver_data = userdata;
+    return 0;
 }
 
 int pyexec_request_add_tool(pyexec_request *request, const char *name, const char *schema_json, pyexec_tool_fn callback,

@@ -20,6 +20,7 @@ struct px_tool {
     char *name;       /* for a function of a module "MODULE.NAME" */
     char *definition; /* {"name", "module", "description", "parameters", "returns"} as JSON text */
     size_t length;
+    bool approval; /* its calls are held for the owner's approver */
     pyexec_tool_fn callback;
     void *userdata;
     struct px_tools *owner;
@@ -31,6 +32,8 @@ struct px_tools {
     size_t count, most;
     pthread_mutex_t lock;
     pthread_cond_t quiet;
+    pyexec_tool_fn approver; /* NULL: none */
+    void *approver_data;
     size_t running; /* callbacks; each runs on a thread of its own */
 };
 
@@ -46,8 +49,8 @@ static inline void px_drop_tools(struct px_tools **tools)
     *tools = NULL;
 }
 
-/* Adds a tool, or replaces the one of the same name. `module` is NULL for a global function. `schema_json` is {"description", "parameters", "returns",
- * "approval"}; all of these may be left out. Returns 0, or -1 with invalid_request. */
+/* Adds a tool, or replaces the one of the same name. `module` is NULL for a global function. `schema_json` is
+ * {"description", "parameters", "returns", "approval"}; all of these may be left out. Returns 0, or -1 with invalid_request. */
 int px_tools_add(struct px_tools *tools, const char *module, const char *name, const char *schema_json,
                  pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 

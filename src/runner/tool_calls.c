@@ -15,8 +15,8 @@
 #include "base/json.h"
 #include "base/retry.h"
 #include "base/thread.h"
-#include "base/utf8.h"
 #include "result/display_claims.h"
+#include "runner/tool_answer.h"
 
 enum state {
     WAITING,  /* it waits for its answer */
@@ -28,7 +28,10 @@ struct pyexec_tool_call {
     struct px_tool_calls *calls;
     unsigned references; /* of the run and of the callback */
     enum state state;
-    uint64_t number;     /* the child's number for the call */
+    uint64_t number; /* the child's number for the call */
+    unsigned
+        handles; /* how many functions of the caller have it or will get it; at 0 a call that waits gets an error */
+    bool held;   /* it needs approval, and has none yet */
     int64_t deadline_ns; /* INT64_MAX: none */
     pyexec_tool_fn callback;
     void *userdata;
@@ -89,6 +92,16 @@ static pyexec_tool_call *take_first(struct queue *queue)
         queue->count--;
     }
     return call;
+}
+
+/* Takes the call out of the queue, if it is in it. */
+static void take_out(struct queue *queue, const pyexec_tool_call *call)
+{
+    struct queue rest = {0};
+    for (pyexec_tool_call *each; (each = take_first(queue));)
+        if (each != call)
+            append(&rest, each);
+    *queue = rest;
 }
 
 /* ---- Lifetime ---- */
@@ -192,61 +205,23 @@ static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, py
     return not_found(error);
 }
 
-static int refuse_answer(const char *what, pyexec_error *error)
-{
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "the answer of a tool call is %s", what);
-    return px_error_hint(error, "Answer with JSON of at most 8 MiB and 200 levels; put larger data into a file.");
-}
-
-/* Checks that the JSON can be passed to the script unchanged. Returns 0, or -1 with `error`. */
-static int check_answer(const char *json, size_t length, pyexec_error *error)
-{
-    json_error_t problem = {0};
-    if (length > PX_TOOL_VALUE_MAX)
-        return refuse_answer("larger than 8 MiB", error);
-    if (strlen(json) != length || px_json_memory_estimate(json, length).depth > 200)
-        return refuse_answer("not JSON, or nested too deeply", error);
-    px_auto_json json_t *value =
-        px_json_read(json, length, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &problem);
-    if (value)
-        return 0;
-    return px_json_no_memory(&problem) ? px_error_oom(error) : refuse_answer("not JSON", error);
-}
-
 int pyexec_tool_call_answer(pyexec_tool_call *call, const char *result_json, size_t length, pyexec_error *error)
 {
-    return check_answer(result_json, length, error) < 0
+    return px_tool_answer_check(result_json, length, error) < 0
                ? -1
                : give(call, PX_TOOL_RESULT, strndup(result_json, length), error);
 }
 
-static json_t *clean_string(const char *text)
-{
-    struct px_buffer px_auto_buffer repaired = {0};
-    px_utf8_repair(&repaired, text, strlen(text));
-    return json_stringn(px_buffer_shown(&repaired),
-                        px_utf8_truncate(px_buffer_shown(&repaired), repaired.length, 65536));
-}
-
 int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message, const char *data_json, pyexec_error *error)
 {
-    struct px_buffer px_auto_buffer text = {0};
-    if (data_json && check_answer(data_json, strlen(data_json), error) < 0)
-        return -1;
-    px_auto_json json_t *string = clean_string(message);
-    px_auto_free char *quoted = px_json_dumps(string, JSON_ENCODE_ANY);
-    px_buffer_add_string(&text, "{\"message\":");
-    px_buffer_add_string(&text, quoted);
-    px_buffer_add_string(&text, ",\"data\":");
-    px_buffer_add_string(&text, data_json ? data_json : "null");
-    px_buffer_add_byte(&text, '}');
-    return give(call, PX_TOOL_ERROR, px_buffer_take(&text), error);
+    return data_json && px_tool_answer_check(data_json, strlen(data_json), error) < 0
+               ? -1
+               : give(call, PX_TOOL_ERROR, px_tool_answer_error(message, data_json), error);
 }
 
 static int deny(pyexec_tool_call *call, const char *reason, const char *hint, pyexec_error *error)
 {
-    return give(call, PX_TOOL_DENIED,
-                px_json_take_text(json_pack("{s:o, s:s}", "reason", clean_string(reason), "hint", hint)), error);
+    return give(call, PX_TOOL_DENIED, px_tool_answer_denial(reason, hint), error);
 }
 
 int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error)
@@ -267,9 +242,12 @@ void pyexec_tool_call_free(pyexec_tool_call *call)
     pyexec_error ignored;
     if (!call)
         return;
-    if (pyexec_tool_call_waits(call))
-        pyexec_tool_call_fail(call, "the host gave no answer", NULL, &ignored);
     struct px_tool_calls *calls = call->calls;
+    pthread_mutex_lock(&calls->lock);
+    bool last = --call->handles == 0;
+    pthread_mutex_unlock(&calls->lock);
+    if (last && pyexec_tool_call_waits(call))
+        pyexec_tool_call_fail(call, "the host gave no answer", NULL, &ignored);
     pthread_mutex_lock(&calls->lock);
     drop_and_release(calls, call);
 }
@@ -298,11 +276,13 @@ static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     uint64_t room = PX_JSON_ROOM;
     struct px_tools *owner = call->owner; /* the callback frees the call */
+    pyexec_tool_fn callback = call->held ? owner->approver : call->callback;
+    void *userdata = call->held ? owner->approver_data : call->userdata;
     pthread_mutex_unlock(&calls->lock);
     bool good = px_json_claim_ok(call->arguments, call->length, true, &room);
     const char *why = good ? NULL : errno == ENOMEM ? px_no_memory : "arguments of a tool call that are not JSON";
     if (good)
-        call->callback(call->userdata, call);
+        callback(userdata, call);
     px_tools_leave(owner);
     pthread_mutex_lock(&calls->lock);
     if (good)
@@ -363,6 +343,8 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     }
     *call = (pyexec_tool_call){.calls = calls,
                                .references = 1,
+                               .handles = 1,
+                               .held = tool->approval,
                                .number = claim->number,
                                .callback = tool->callback,
                                .userdata = tool->userdata,
@@ -379,6 +361,33 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     return call;
 }
 
+/* Lets a thread call the function that the call is for. Returns false when no thread can be started for it; it is in the
+ * queue all the same, for a thread that becomes free. The caller holds the lock. */
+static bool queue_callback(struct px_tool_calls *calls, pyexec_tool_call *call)
+{
+    /* The number of threads is limited. If a script gives up its calls and makes new ones, the new calls wait
+     * until the callbacks of the old ones return. */
+    bool has_thread =
+        calls->idle > calls->callbacks.count || calls->threads >= PX_TOOL_CALLS_AT_ONCE || start_thread(calls) == 0;
+    append(&calls->callbacks, call);
+    pthread_cond_signal(&calls->queued);
+    return has_thread;
+}
+
+int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error)
+{
+    struct px_tool_calls *calls = call->calls;
+    pthread_mutex_lock(&calls->lock);
+    bool allows = call->state == WAITING && call->held;
+    if (allows) {
+        call->held = false;
+        call->handles++;
+        queue_callback(calls, call); /* without a new thread: the one that called the approver comes back for it */
+    }
+    pthread_mutex_unlock(&calls->lock);
+    return allows ? 0 : not_found(error);
+}
+
 /* Lets a thread call the tool's function, or answers the call here. */
 static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
@@ -391,16 +400,11 @@ static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
         return;
     }
     pthread_mutex_lock(&calls->lock);
-    /* The number of threads is limited. If a script gives up its calls and makes new ones, the new calls wait
-     * until the callbacks of the old ones return. */
-    bool started =
-        calls->idle > calls->callbacks.count || calls->threads >= PX_TOOL_CALLS_AT_ONCE || start_thread(calls) == 0;
-    if (started) {
-        append(&calls->callbacks, call);
-        pthread_cond_signal(&calls->queued);
-    }
+    bool has_thread = queue_callback(calls, call);
+    if (!has_thread)
+        take_out(&calls->callbacks, call);
     pthread_mutex_unlock(&calls->lock);
-    if (!started)
+    if (!has_thread)
         pyexec_tool_call_fail(call, "the host has no thread for this call; try again", NULL, &ignored);
 }
 
@@ -419,16 +423,6 @@ static const char *take_call(struct px_tool_calls *calls, struct px_tool_claim *
         return px_no_memory;
     begin(calls, call);
     return NULL;
-}
-
-/* Takes the call out of the queue, if it is in it. */
-static void take_out(struct queue *queue, const pyexec_tool_call *call)
-{
-    struct queue rest = {0};
-    for (pyexec_tool_call *each; (each = take_first(queue));)
-        if (each != call)
-            append(&rest, each);
-    *queue = rest;
 }
 
 /* The run needs the call no longer. The caller holds the lock. */

@@ -16,6 +16,7 @@ static int refuse(const char *what, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s", what);
     return px_error_hint(error, "Send {\"result\": any JSON}, {\"error\": {\"message\": text, \"data\": any JSON}} or "
+                                "{\"deny\": the reason}; for a call that waits for approval {\"allow\": true} or "
                                 "{\"deny\": the reason}.");
 }
 
@@ -77,6 +78,17 @@ static int give_denial(struct px_client_call *call, const json_t *value, pyexec_
                           : refuse("deny: not a text, or one with a NUL character", error);
 }
 
+/* The same call comes again as one to be answered, under the same id. So this one must be out of the table before. */
+static int allow(struct px_client_call *call, const json_t *value, pyexec_error *error)
+{
+    if (!json_is_true(value))
+        return refuse("allow: not true; to refuse the call send {\"deny\": the reason}", error);
+    if (!call->held)
+        return refuse("allow: this call needs no approval", error);
+    px_call_unlist(call);
+    return pyexec_tool_call_allow(call->handle, error);
+}
+
 static const struct {
     const char *key;
     enum px_call_answer answer;
@@ -85,6 +97,7 @@ static const struct {
     {"result", PX_CALL_RESULT, give_result},
     {"error", PX_CALL_ERROR, give_error},
     {"deny", PX_CALL_DENIED, give_denial},
+    {"allow", PX_CALL_ALLOWED, allow},
 };
 
 static int give(struct px_client_call *call, const json_t *answer, pyexec_error *error)
@@ -93,6 +106,8 @@ static int give(struct px_client_call *call, const json_t *answer, pyexec_error 
         const json_t *value = json_object_get(answer, kinds[i].key);
         if (!value || json_object_size(answer) != 1)
             continue;
+        if (call->held && kinds[i].answer < PX_CALL_DENIED)
+            return refuse("this call waits for approval: send {\"allow\": true} or {\"deny\": the reason}", error);
         if (kinds[i].give(call, value, error) < 0)
             return -1;
         px_call_settle(call, kinds[i].answer);

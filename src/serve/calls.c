@@ -11,7 +11,7 @@
 
 #define BUCKETS 4096u
 
-const char *const px_call_answer_names[PX_CALL_ANSWERS] = {"none", "result", "error", "denied"};
+const char *const px_call_answer_names[PX_CALL_ANSWERS] = {"none", "result", "error", "denied", "allowed"};
 
 struct px_calls {
     pthread_mutex_t lock;
@@ -102,7 +102,8 @@ static void free_all(struct px_client_call *gone)
     }
 }
 
-struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle)
+struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle,
+                                    bool held)
 {
     struct px_client_call *call = calloc(1, sizeof *call);
     if (!call) {
@@ -114,6 +115,7 @@ struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution 
                                     .handle = handle,
                                     .references = 1,
                                     .listed = true,
+                                    .held = held,
                                     .since_ns = px_now_ns(),
                                     .since = time(NULL)};
     struct px_client_call **bucket = bucket_of(calls, pyexec_tool_call_id(handle));
@@ -140,17 +142,29 @@ struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_pri
     return call;
 }
 
+/* The caller holds the lock, and has a reference of its own. */
+static void unlist_once(struct px_client_call *call)
+{
+    if (call->listed) {
+        unlist(call->calls, call);
+        call->references--;
+    }
+}
+
+void px_call_unlist(struct px_client_call *call)
+{
+    pthread_mutex_lock(&call->calls->lock);
+    unlist_once(call);
+    pthread_mutex_unlock(&call->calls->lock);
+}
+
 void px_call_settle(struct px_client_call *call, enum px_call_answer answer)
 {
-    struct px_calls *calls = call->calls;
-    pthread_mutex_lock(&calls->lock);
+    pthread_mutex_lock(&call->calls->lock);
     call->answer = answer;
     call->settled_ns = px_now_ns();
-    if (call->listed) {
-        unlist(calls, call);
-        call->references--; /* the caller has a reference of its own */
-    }
-    pthread_mutex_unlock(&calls->lock);
+    unlist_once(call);
+    pthread_mutex_unlock(&call->calls->lock);
 }
 
 void px_call_release(struct px_client_call *call)
@@ -207,7 +221,7 @@ static void write_call(struct px_buffer *out, const struct px_client_call *call,
     else
         px_buffer_printf(out, "\"call_id\":\"%s\",\"name\":\"%s\",\"arguments\":null",
                          pyexec_tool_call_id(call->handle), pyexec_tool_call_name(call->handle));
-    px_buffer_printf(out, ",\"since\":\"%s\"}", since);
+    px_buffer_printf(out, ",\"since\":\"%s\",\"approval\":%s}", since, call->held ? "true" : "false");
 }
 
 void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole)
@@ -232,7 +246,7 @@ void px_calls_count(struct px_calls *calls, struct px_call_counts *ret)
     pthread_mutex_lock(&calls->lock);
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct px_client_call *call = calls->buckets[i]; call; call = call->next_of_bucket)
-            ret->waiting += (size_t)pyexec_tool_call_waits(call->handle);
+            *(call->held ? &ret->held : &ret->waiting) += (size_t)pyexec_tool_call_waits(call->handle);
     pthread_mutex_unlock(&calls->lock);
 }
 

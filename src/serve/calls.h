@@ -23,7 +23,14 @@ struct px_calls;
 struct px_execution;
 struct px_principal;
 
-enum px_call_answer { PX_CALL_UNANSWERED, PX_CALL_RESULT, PX_CALL_ERROR, PX_CALL_DENIED, PX_CALL_ANSWERS };
+enum px_call_answer {
+    PX_CALL_UNANSWERED,
+    PX_CALL_RESULT,
+    PX_CALL_ERROR,
+    PX_CALL_DENIED,
+    PX_CALL_ALLOWED,
+    PX_CALL_ANSWERS
+};
 
 struct px_client_call {
     struct px_client_call *next_of_bucket;
@@ -33,6 +40,7 @@ struct px_client_call {
     pyexec_tool_call *handle;
     unsigned references;
     bool listed; /* it can be found */
+    bool held;   /* until it is allowed or denied */
     enum px_call_answer answer;
     int64_t since_ns, settled_ns;
     time_t since; /* time for people */
@@ -43,13 +51,17 @@ struct px_calls *px_calls_new(void);
 /* No calls may be left. */
 void px_calls_free(struct px_calls *calls);
 
-/* Takes ownership of the handle. Returns NULL when there is no memory; then the script gets an error. The caller
- * gets no reference: the call may be freed at any time. */
-struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle);
+/* Takes ownership of the handle. `held`: it waits for approval. Returns NULL when there is no memory; then the script
+ * gets an error. The caller gets no reference: the call may be freed at any time. */
+struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution *execution, pyexec_tool_call *handle,
+                                    bool held);
 
 /* Returns the call of this id with a reference for px_call_release(). NULL when there is none or it belongs to
  * another principal. */
 struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_principal *principal, const char *id);
+
+/* From now on the call is not found. */
+void px_call_unlist(struct px_client_call *call);
 
 /* The call has got its answer, so it is not found any more. */
 void px_call_settle(struct px_client_call *call, enum px_call_answer answer);
@@ -69,7 +81,7 @@ void px_calls_write(struct px_calls *calls, const struct px_execution *execution
 /* For the metrics. */
 struct px_call_counts {
     uint64_t answers[PX_CALL_ANSWERS];
-    size_t waiting;
+    size_t waiting, held;
 };
 void px_calls_count(struct px_calls *calls, struct px_call_counts *ret);
 struct px_histogram *px_calls_waits(struct px_calls *calls);

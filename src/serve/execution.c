@@ -30,12 +30,10 @@ static void send_event(struct px_execution *execution, const char *name, const c
         px_sse_send(execution->client, name, json);
 }
 
-/* A pyexec_tool_fn. The call is in the table before the client is told about it, because its answer may come at
- * once. */
-static void on_call(void *closure, pyexec_tool_call *handle)
+/* The call is in the table before the client is told about it, because its answer may come at once. */
+static void take_call(struct px_execution *execution, pyexec_tool_call *handle, bool held)
 {
     pyexec_error ignored;
-    struct px_execution *execution = closure;
     pthread_mutex_lock(&execution->emit);
     if (execution->ended || !pyexec_tool_call_waits(handle)) {
         pyexec_tool_call_free(handle);
@@ -47,10 +45,22 @@ static void on_call(void *closure, pyexec_tool_call *handle)
         px_buffer_add_byte(&event, '{');
         px_call_write(&event, handle);
         px_buffer_add_byte(&event, '}');
-        if (px_calls_add(execution->server->calls, execution, handle))
-            send_event(execution, "tool_call", px_buffer_string(&event));
+        if (px_calls_add(execution->server->calls, execution, handle, held))
+            send_event(execution, held ? "tool_approval" : "tool_call", px_buffer_string(&event));
     }
     pthread_mutex_unlock(&execution->emit);
+}
+
+/* pyexec_tool_fn */
+static void on_call(void *execution, pyexec_tool_call *handle)
+{
+    take_call(execution, handle, false);
+}
+
+/* pyexec_tool_fn */
+static void on_held(void *execution, pyexec_tool_call *handle)
+{
+    take_call(execution, handle, true);
 }
 
 static int check_events(const struct px_http_request *request, pyexec_error *error)
@@ -105,7 +115,11 @@ int px_execution_take(struct px_http_request *request, json_t *body, pyexec_requ
     execution->client = request;
     pthread_mutex_init(&execution->emit, NULL);
     *ret = execution;
-    return none ? 0 : pyexec_request_add_tools_object(run, tools, on_call, execution, error);
+    if (none)
+        return 0;
+    return pyexec_request_set_approver(run, on_held, execution, error) < 0
+               ? -1
+               : pyexec_request_add_tools_object(run, tools, on_call, execution, error);
 }
 
 void px_execution_end(struct px_execution *execution)

@@ -143,11 +143,13 @@ static void add_calls(struct px_server *server, struct px_buffer *out)
     struct px_call_counts counts;
     px_calls_count(server->calls, &counts);
     head(out, "pyexec_tool_calls_total", "counter",
-         "Tool calls that were sent to clients, by their answer; none: the script no longer waited.");
+         "Tool calls that were sent to clients, by their answer; none: the script no longer waited; allowed: they "
+         "were approved, and count again by their answer.");
     for (size_t i = 0; i < PX_CALL_ANSWERS; i++)
         px_buffer_printf(out, "pyexec_tool_calls_total{answer=\"%s\"} %llu\n", px_call_answer_names[i],
                          (unsigned long long)counts.answers[i]);
     add_number(out, "pyexec_tool_calls_waiting", "gauge", "Tool calls that wait for their client.", counts.waiting);
+    add_number(out, "pyexec_tool_calls_held", "gauge", "Tool calls that wait for approval.", counts.held);
     head(out, "pyexec_tool_call_duration_seconds", "histogram", "Tool calls, from the script to their answer.");
     add_histogram(out, "pyexec_tool_call_duration_seconds", "", "", px_calls_waits(server->calls));
 }

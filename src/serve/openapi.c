@@ -122,11 +122,13 @@ static const char *const execution_members[] = {"execution_id:string",
                                                 "result:#Result? Once it has ended.",
                                                 "error:#Problem? Why there is no result."};
 static const char *const executions_members[] = {"executions:[#Execution"};
-static const char *const waiting_call_members[] = {"call_id:string", "name:string", "arguments:any", "since:string"};
-static const char *const tool_members[] = {"name:string A Python identifier.", "description:string",
-                                           "parameters:object The JSON Schema of an object.",
-                                           "returns:object A JSON Schema.", "approval:boolean False."};
-static const char *const call_answer_members[] = {"result:any", "error:#CallError", "deny:string The reason."};
+static const char *const waiting_call_members[] = {"call_id:string", "name:string", "arguments:any", "since:string",
+                                                   "approval:boolean It is held until it is allowed or denied."};
+static const char *const tool_members[] = {
+    "name:string A Python identifier.", "description:string", "parameters:object The JSON Schema of an object.",
+    "returns:object A JSON Schema.", "approval:boolean True: each call is held until it is allowed or denied."};
+static const char *const call_answer_members[] = {"result:any", "error:#CallError", "deny:string The reason.",
+                                                  "allow:boolean True, for a call that is held."};
 static const char *const call_error_members[] = {"message:string", "data:any"};
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};

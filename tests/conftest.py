@@ -39,6 +39,7 @@ os.environ["TMPDIR"] = tempfile.tempdir = TEMPORARY
 FOLDER = "pyexec-folder-%s-" % os.path.basename(TEMPORARY)[12:]       # tests name cgroups after their folder
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
+OPTIONAL = ["pyexec-mcp-http"]  # where the build found libcurl
 COPY = "/nowhere"               # of the program, once made
 SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has
@@ -108,7 +109,8 @@ class Program:
 def _readable_copy(folder, replaced={}):
     """A copy of the program where every user can reach it, some of its parts from elsewhere in the build."""
     os.chmod(folder, 0o755)
-    for name in PARTS:
+    optional = [name for name in OPTIONAL if os.path.exists(os.path.join(BUILD, name))]
+    for name in PARTS + optional:
         shutil.copy(os.path.join(BUILD, replaced.get(name, name)), os.path.join(folder, name))
         os.chmod(os.path.join(folder, name), 0o755)
     return folder

@@ -5,7 +5,8 @@
 set -eu
 
 packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjansson-dev
-libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libssl-dev libsystemd-dev python3 python3-dev"
+libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsystemd-dev
+python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
         podman crun qemu-system-x86 busybox-static valgrind systemd lintian clang-format-14 clang-tidy-14

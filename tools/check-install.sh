@@ -25,6 +25,12 @@ for file in include/pyexec.h share/man/man1/pyexec.1 libexec/pyexec/pyexec-launc
     share/zsh/site-functions/_pyexec share/fish/vendor_completions.d/pyexec.fish; do
     test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
+# The program for MCP servers over HTTP, where libcurl is.
+if [ -e "$build/pyexec-mcp-http" ]; then
+    test -x "$prefix/libexec/pyexec/pyexec-mcp-http" || { echo "not installed: pyexec-mcp-http"; exit 1; }
+    echo '{"mcpServers": {"a": {"url": "http://127.0.0.1:1/"}}}' >"$root/servers.json"
+    "$prefix/bin/pyexec" mcp --mcp-servers "$root/servers.json" </dev/null || { echo "pyexec-mcp-http is not found"; exit 1; }
+fi
 # The server: its module, which loads, its units, which name the installed program, and its monitoring.
 if [ -e "$build/pyexec_serve.so" ]; then
     for file in libexec/pyexec/pyexec_serve.so lib/systemd/system/pyexec.socket lib/sysusers.d/pyexec.conf \

@@ -15,12 +15,15 @@
 #include "mcp_client/client_private.h"
 
 #define FILE_BYTES_MAX (1u << 20)
-#define HINT "Write {\"mcpServers\": {\"NAME\": {\"command\": \"...\", \"args\": [], \"env\": {}}}}."
+#define SECRET_MIN 8 /* bytes of a value that answers are cleared of; a shorter one would change many texts */
+#define HINT \
+    "Write {\"mcpServers\": {\"NAME\": {\"command\": \"...\", \"args\": [], \"env\": {}}}}, or {\"url\": \"...\", " \
+    "\"headers\": {}} for a server over HTTP."
 
 /* Of pyexec's own environment, what a server gets without being asked for; the MCP SDKs give the same. */
 static const char *const inherited[] = {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG"};
 
-static int refuse(const char *name, const char *what, pyexec_error *error)
+int px_client_entry_refuse(const char *name, const char *what, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "mcpServers: %.100s: %s", name, what);
     return px_error_hint(error, HINT);
@@ -38,14 +41,14 @@ void px_client_entries_done(struct px_client_entries *entries)
     for (size_t i = 0; i < entries->count; i++) {
         free(entries->items[i].name);
         free(entries->items[i].folder);
+        free(entries->items[i].greeting);
         free_list(entries->items[i].arguments);
         free_list(entries->items[i].environment);
     }
     free(entries->items);
 }
 
-/* ${NAME} and ${NAME:-DEFAULT} become values of pyexec's environment, as other clients do it. For free(). */
-static char *expand(const char *text)
+char *px_client_entry_expand(const char *text, json_t *values, struct px_buffer *missing)
 {
     px_auto_buffer struct px_buffer out = {0};
     while (*text) {
@@ -61,13 +64,22 @@ static char *expand(const char *text)
         const char *value = name ? getenv(name) : NULL;
         px_buffer_add_string(&out, value ? value : other ? other + 2 : "");
         out.failed |= !name;
+        if (values && value && strlen(value) >= SECRET_MIN)
+            px_json_append(values, json_string(value));
+        if (missing && name && !value && !other && !missing->length)
+            px_buffer_add_string(missing, name);
         text = end + 1;
     }
     px_buffer_add(&out, "", 0);
     return px_buffer_ok(&out) ? strdup(px_buffer_shown(&out)) : NULL;
 }
 
-static bool is_text(const json_t *value)
+static char *expand(const char *text)
+{
+    return px_client_entry_expand(text, NULL, NULL);
+}
+
+bool px_client_entry_is_text(const json_t *value)
 {
     return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
 }
@@ -78,22 +90,22 @@ static int read_arguments(struct px_client_entry *entry, const json_t *object, p
     size_t i;
     json_t *argument;
     if (json_object_get(object, "url"))
-        return refuse(entry->name, "url: servers over HTTP are not served; only those with a command", error);
-    if (!is_text(command) || !*json_string_value(command) || (list && !json_is_array(list)))
-        return refuse(entry->name, "command is not a string, or args not a list", error);
+        return px_client_http_read(entry, object, error);
+    if (!px_client_entry_is_text(command) || !*json_string_value(command) || (list && !json_is_array(list)))
+        return px_client_entry_refuse(entry->name, "command is not a string, or args not a list", error);
     entry->arguments = calloc(json_array_size(list) + 2, sizeof(char *));
     if (!entry->arguments || !(entry->arguments[0] = expand(json_string_value(command))))
         return px_error_oom(error);
     json_array_foreach(list, i, argument) {
-        if (!is_text(argument))
-            return refuse(entry->name, "args are not strings", error);
+        if (!px_client_entry_is_text(argument))
+            return px_client_entry_refuse(entry->name, "args are not strings", error);
         if (!(entry->arguments[i + 1] = expand(json_string_value(argument))))
             return px_error_oom(error);
     }
     return 0;
 }
 
-static int put_variable(struct px_client_entry *entry, size_t *count, const char *name, const char *value,
+int px_client_entry_put(struct px_client_entry *entry, size_t *count, const char *name, const char *value,
                         pyexec_error *error)
 {
     size_t length = strlen(name), i = 0;
@@ -116,20 +128,23 @@ static int read_environment(struct px_client_entry *entry, const json_t *object,
     const char *name;
     size_t count = 0;
     if (given && !json_is_object(given))
-        return refuse(entry->name, "env is not an object", error);
-    entry->environment = calloc(PX_COUNT(inherited) + json_object_size(given) + 1, sizeof(char *));
+        return px_client_entry_refuse(entry->name, "env is not an object", error);
+    entry->environment =
+        calloc(PX_COUNT(inherited) + PX_CLIENT_HTTP_VARIABLES + json_object_size(given) + 1, sizeof(char *));
     if (!entry->environment)
         return px_error_oom(error);
     for (size_t i = 0; i < PX_COUNT(inherited); i++)
-        if (getenv(inherited[i]) && put_variable(entry, &count, inherited[i], getenv(inherited[i]), error) < 0)
+        if (getenv(inherited[i]) && px_client_entry_put(entry, &count, inherited[i], getenv(inherited[i]), error) < 0)
             return -1;
+    if (entry->greeting)
+        return px_client_http_environment(entry, &count, error);
     json_object_foreach(given, name, value) {
-        if (!is_text(value) || !*name || strchr(name, '='))
-            return refuse(entry->name, "env has a name or a value that can't be a variable's", error);
+        if (!px_client_entry_is_text(value) || !*name || strchr(name, '='))
+            return px_client_entry_refuse(entry->name, "env has a name or a value that can't be a variable's", error);
         px_auto_free char *expanded = expand(json_string_value(value));
         if (!expanded)
             return px_error_oom(error);
-        if (put_variable(entry, &count, name, expanded, error) < 0)
+        if (px_client_entry_put(entry, &count, name, expanded, error) < 0)
             return -1;
     }
     return 0;
@@ -139,11 +154,11 @@ static int read_entry(struct px_client_entry *entry, const char *name, const jso
 {
     const json_t *folder = json_object_get(object, "cwd");
     entry->name = strdup(name);
-    entry->folder = is_text(folder) ? expand(json_string_value(folder)) : strdup("");
+    entry->folder = px_client_entry_is_text(folder) ? expand(json_string_value(folder)) : strdup("");
     if (!entry->name || !entry->folder)
         return px_error_oom(error);
-    if (!json_is_object(object) || (folder && !json_is_null(folder) && !is_text(folder)))
-        return refuse(name, "not an object, or its cwd is not a string", error);
+    if (!json_is_object(object) || (folder && !json_is_null(folder) && !px_client_entry_is_text(folder)))
+        return px_client_entry_refuse(name, "not an object, or its cwd is not a string", error);
     return read_arguments(entry, object, error) < 0 ? -1 : read_environment(entry, object, error);
 }
 

@@ -23,6 +23,7 @@ struct px_client_entry {
     char **arguments;   /* the command first; NULL-terminated */
     char **environment; /* NAME=VALUE; NULL-terminated */
     char *folder;       /* "" for that of pyexec */
+    char *greeting;     /* over HTTP: the first line for pyexec-mcp-http, with secrets; else NULL */
 };
 
 struct px_client_entries {
@@ -32,6 +33,22 @@ struct px_client_entries {
 
 int px_client_entries_read(const char *path, struct px_client_entries *ret, pyexec_error *error);
 void px_client_entries_done(struct px_client_entries *entries);
+
+/* invalid_request: something is wrong with a server's entry. */
+int px_client_entry_refuse(const char *name, const char *what, pyexec_error *error);
+/* ${NAME} and ${NAME:-DEFAULT} become values of pyexec's environment, as other clients do it. `values` gets those values that
+ * may be secrets, `missing` the name of a variable that is not there and has no default; each may be NULL. For free(). */
+char *px_client_entry_expand(const char *text, json_t *values, struct px_buffer *missing);
+/* True if it is a string without NUL. */
+bool px_client_entry_is_text(const json_t *value);
+/* Sets NAME=VALUE in its environment, which has room; `count` variables are there. */
+int px_client_entry_put(struct px_client_entry *entry, size_t *count, const char *name, const char *value,
+                        pyexec_error *error);
+
+/* An entry with a url (client_http.c): its command and greeting. */
+int px_client_http_read(struct px_client_entry *entry, const json_t *object, pyexec_error *error);
+int px_client_http_environment(struct px_client_entry *entry, size_t *count, pyexec_error *error);
+#define PX_CLIENT_HTTP_VARIABLES 12
 
 /* ---- A server's process (client_process.c) ---- */
 

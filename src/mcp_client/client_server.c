@@ -24,6 +24,7 @@
 #define START_AGAIN_NS INT64_C(1000000000) /* between two starts */
 #define WAITING_LOOK_NS INT64_C(500000000) /* how often it is looked whether scripts still wait */
 #define SERVER_READ_BYTES 65536u
+#define SERVER_ENDED "ended"
 
 static const char *const legacy[] = {"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"};
 
@@ -119,7 +120,7 @@ static void add_last_words(const struct px_client_server *server, struct px_buff
         if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7F)
             text.data[i] = ' ';
     if (text.length)
-        px_buffer_printf(out, "; it said: %s", px_buffer_shown(&text));
+        px_buffer_printf(out, server->entry->greeting ? ": %s" : "; it said: %s", px_buffer_shown(&text));
 }
 
 static void drain_errors(struct px_client_server *server);
@@ -129,8 +130,9 @@ static void go_down(struct px_client_server *server, const char *why)
 {
     px_auto_buffer struct px_buffer text = {0};
     int status = px_client_process_end(&server->process);
-    px_buffer_printf(&text, "MCP server '%s' %s", server->entry->name, why);
-    if (status >= 0 && WIFEXITED(status) && strncmp(why, "ended", 5) == 0)
+    bool ended = strcmp(why, SERVER_ENDED) == 0, http = server->entry->greeting;
+    px_buffer_printf(&text, "MCP server '%s' %s", server->entry->name, http && ended ? "is not usable" : why);
+    if (!http && ended && status >= 0 && WIFEXITED(status))
         px_buffer_printf(&text, " (exit status %d)", WEXITSTATUS(status));
     add_last_words(server, &text);
     px_buffer_done(&server->in);
@@ -165,6 +167,10 @@ static void start_process(struct px_client_server *server)
     if (px_client_process_start(&server->process, server->entry, &error) < 0) {
         go_down(server, error.message);
         return;
+    }
+    if (server->entry->greeting) {
+        px_buffer_add_string(&server->out, server->entry->greeting);
+        px_buffer_add_byte(&server->out, '\n');
     }
     ask(server, PX_CLIENT_INITIALIZE, "initialize", initialize_params());
 }
@@ -305,7 +311,7 @@ static void take_output(struct px_client_server *server)
     ssize_t n = room ? px_read(server->process.output, room, SERVER_READ_BYTES) : -1;
     if (!room || (n < 0 && errno != EAGAIN) || n == 0) {
         drain_errors(server);
-        go_down(server, room ? "ended" : "was ended: pyexec has no memory for what it sent");
+        go_down(server, room ? SERVER_ENDED : "was ended: pyexec has no memory for what it sent");
         return;
     }
     if (n < 0)

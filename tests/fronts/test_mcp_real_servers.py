@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Code mode with MCP servers of npm and PyPI, at the versions that tests/mcp/servers pins."""
 import ast
+import contextlib
 import glob
 import json
 import os
+import socket
+import subprocess
+import time
 
 import pytest
 
+from conftest import BUILD
 from environments import kept, kept_modules
 from mcp_clients import PINS
 from mcp_stdio import Client, text
@@ -81,3 +86,53 @@ def test_a_server_written_with_the_python_sdk(own, python, tmp_path, nothing_lef
     assert "def count(part: str)" in told and "How many of a part are in stock." in told
     assert {name: int(number) for name, number in values[0].items()} == {"bolt": 120, "nut": 80, "washer": 300}
     assert values[1]["nut"] == 90 and values[2]["nut"] == 81
+
+
+# ---- Over HTTP ----
+
+@contextlib.contextmanager
+def listening(*command, **environment):
+    """The address of a server that was started with {port} replaced by a free port."""
+    for _ in range(3):                       # the port may be taken meanwhile
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        process = subprocess.Popen([part.replace("{port}", str(port)) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, env={**os.environ, **{name: text.replace("{port}", str(port)) for name, text in environment.items()}})
+        deadline = time.monotonic() + 120
+        ready = False
+        while not ready and process.poll() is None:
+            assert time.monotonic() < deadline
+            with socket.socket() as trial:
+                ready = trial.connect_ex(("127.0.0.1", port)) == 0
+            time.sleep(0.05)
+        if ready:
+            break
+    assert ready
+    try:
+        yield "http://127.0.0.1:%d/mcp" % port
+    finally:
+        process.kill()
+        process.wait()
+
+
+over_http = pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-mcp-http"), reason="this build has no libcurl")
+
+
+@over_http
+def test_the_everything_server_of_npm_over_http(own, tmp_path, nothing_left):
+    command, *arguments = node_server("@modelcontextprotocol/server-everything")
+    with listening(command, *arguments, "streamableHttp", PORT="{port}") as url:
+        told, (values,) = use(own, tmp_path, {"everything": {"type": "http", "url": url}},
+                              "[everything.echo(message=str(n)) for n in range(10)], everything.get_sum(2, 3)")
+    assert "class everything:  # import everything" in told and all(str(n) in values[0][n] for n in range(10)) and "5" in values[1]
+
+
+@over_http
+def test_a_server_written_with_the_python_sdk_over_http(own, python, tmp_path, nothing_left):
+    code = "def plain(x): return x['result'] if isinstance(x, dict) and 'result' in x else x\n" \
+           "{part: plain(stock.count(part)) for part in plain(stock.parts())}, stock.order('nut', number=1)"
+    with listening(python, SERVERS + "/sdk_server.py", "{port}") as url:
+        told, (values,) = use(own, tmp_path, {"stock": {"url": url, "headers": {"Authorization": "Bearer ${HOME}"}}}, code)
+    assert "def count(part: str)" in told and values[1]["nut"] == 81
+    assert {name: int(number) for name, number in values[0].items()} == {"bolt": 120, "nut": 80, "washer": 300}

@@ -298,7 +298,6 @@ def test_no_process_of_a_server_is_left(own, tmp_path, nothing_left, how, behavi
     ("{", "line 1"), ("[]", "mcpServers is not an object"), ('{"mcpServers": {"a": 5}}', "a: not an object"),
     ('{"mcpServers": {"a": {}}}', "command is not a string"), ('{"mcpServers": {"a": {"command": "x", "args": [1]}}}', "args are not strings"),
     ('{"mcpServers": {"a": {"command": "x", "env": {"A": 1}}}}', "env has a name or a value"),
-    ('{"mcpServers": {"a": {"url": "http://localhost/mcp"}}}', "servers over HTTP are not served"),
 ])
 def test_a_bad_file_of_servers_is_refused_at_the_start(tmp_path, content, why):
     path = tmp_path / "servers.json"

@@ -1,4 +1,7 @@
-"""A server written with the official Python SDK, whatever its version."""
+"""A server written with the official Python SDK, whatever its version: over stdio, or over HTTP at the port that is given."""
+import inspect
+import sys
+
 try:
     from mcp.server.fastmcp import FastMCP as Server
 except ImportError:
@@ -26,4 +29,10 @@ def order(part: str, number: int = 10) -> dict[str, int]:
     return {part: STOCK[part] + number}
 
 
-server.run()
+if len(sys.argv) < 2:
+    server.run()
+elif "port" in inspect.signature(server.run_streamable_http_async).parameters:
+    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+else:
+    server.settings.host, server.settings.port = "127.0.0.1", int(sys.argv[1])
+    server.run("streamable-http")

@@ -20,8 +20,14 @@ const char *pyexec_version(void)
 int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error)
 {
     json_t *config = json_loads(config_json, JSON_REJECT_DUPLICATES, NULL);
-    require(json_is_object(config));
+    int result = pyexec_executor_open_object(config, ret, error);
     json_decref(config);
+    return result;
+}
+
+int pyexec_executor_open_object(json_t *config, pyexec_executor **ret, pyexec_error *error)
+{
+    require(json_is_object(config));
     *ret = calloc(1, sizeof **ret);
     return *ret ? 0 : px_error_oom(error);
 }

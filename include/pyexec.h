@@ -130,7 +130,7 @@ PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_jso
                                    pyexec_error *error);
 
 /* The same, with sessions configured: one JSON object with the optional members "policy", "session" and "host"
- * (docs/configuration.md). pyexec_executor_new() uses the default [session] section. */
+ * (docs/configuration.md), or NULL for the defaults. pyexec_executor_new() uses the default [session] section. */
 PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error);
 
 /* From now on session ids are "PRINCIPAL/ID". Principals are callers that know nothing of each other: each has its
@@ -656,6 +656,16 @@ PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, boo
  *      "socket_round_trip": {…}, "socket_round_trip_first": {…}}, which the caller gives to free(). */
 PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error);
 
+/* The same as data: percentiles in µs. */
+typedef struct pyexec_floor {
+    double p50, p90, p99;
+} pyexec_floor;
+typedef struct pyexec_floors {
+    pyexec_floor clone, clone_namespaces, socket_round_trip, socket_round_trip_first;
+} pyexec_floors;
+PYEXEC_API int pyexec_floors_measure(pyexec_executor *executor, int iterations, pyexec_floors *ret,
+                                     pyexec_error *error);
+
 /* ---- For programs that use jansson themselves ----
  *
  * The same as the functions of these names without "_object", but with a json_t in place of text, so nothing is
@@ -663,13 +673,14 @@ PYEXEC_API int pyexec_measure_floors(pyexec_executor *executor, int iterations, 
  * shared, not copied, and must not change as long as the request lives. An object that comes out belongs to the
  * caller (json_decref()). */
 struct json_t;
+PYEXEC_API int pyexec_executor_open_object(struct json_t *config, pyexec_executor **ret, pyexec_error *error);
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
 PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct json_t *tools, pyexec_tool_fn callback,
                                                void *userdata, pyexec_error *error);
 PYEXEC_API void pyexec_request_set_ceiling_object(pyexec_request *request, struct json_t *policy);
 PYEXEC_API int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, struct json_t *policy,
                                             struct json_t *ceiling, pyexec_error *error);
-PYEXEC_API int pyexec_doctor_object(const char *policy_json, const char *host_json, bool selftest, struct json_t **ret,
+PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
                                     pyexec_error *error);
 
 #ifdef __cplusplus

@@ -14,19 +14,17 @@
 int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool, const json_t *policy_changes,
                        pyexec_executor **ret, pyexec_error *error)
 {
-    px_auto_free char *policy = NULL, *host = NULL;
     struct cli_settings changed = *settings; /* a copy that borrows the strings; only numbers change */
     changed.host.zygotes = zygotes;
     if (!pool)
         changed.host.pool_size = 0;
-    if (cli_settings_json(&changed, &policy, &host, error) < 0)
+    px_auto_json json_t *config = cli_settings_config(&changed, NULL, error);
+    if (!config)
         return -1;
-    json_t *config = json_pack("{s:o, s:{s:i}, s:o}", "policy", px_json_loads(policy, 0, NULL), "session", "max_count",
-                               0, "host", px_json_loads(host, 0, NULL));
-    if (config && policy_changes)
+    px_json_set(config, "session", json_pack("{s:i}", "max_count", 0));
+    if (policy_changes)
         px_json_merge(json_object_get(config, "policy"), json_incref((json_t *)(uintptr_t)policy_changes));
-    px_auto_free char *text = px_json_take_text(config);
-    return text ? pyexec_executor_open(text, ret, error) : px_error_oom(error);
+    return json_is_object(config) ? pyexec_executor_open_object(config, ret, error) : px_error_oom(error);
 }
 
 pyexec_request *bench_request(pyexec_error *error)

@@ -87,34 +87,29 @@ struct floor_rounds {
 
 static const struct {
     enum bench_row row;
-    const char *key;
+    size_t offset; /* of the pyexec_floor in pyexec_floors */
 } floors[] = {
-    {BENCH_FLOOR_CLONE, "clone"},
-    {BENCH_FLOOR_NAMESPACES, "clone_namespaces"},
-    {BENCH_FLOOR_ROUND_TRIP, "socket_round_trip"},
-    {BENCH_FLOOR_FIRST_TRIP, "socket_round_trip_first"},
+    {BENCH_FLOOR_CLONE, offsetof(pyexec_floors, clone)},
+    {BENCH_FLOOR_NAMESPACES, offsetof(pyexec_floors, clone_namespaces)},
+    {BENCH_FLOOR_ROUND_TRIP, offsetof(pyexec_floors, socket_round_trip)},
+    {BENCH_FLOOR_FIRST_TRIP, offsetof(pyexec_floors, socket_round_trip_first)},
 };
 
 static int measure_floors(struct floor_rounds *rounds, pyexec_executor *executor, int iterations, pyexec_error *error)
 {
-    px_auto_free char *text = NULL;
-    if (pyexec_measure_floors(executor, iterations, &text, error) < 0)
+    pyexec_floors measured;
+    if (pyexec_floors_measure(executor, iterations, &measured, error) < 0)
         return -1;
-    json_t *object = px_json_loads(text, 0, NULL);
-    int status = object ? 0 : px_error_set(error, PYEXEC_INTERNAL, "bench: floors are no JSON");
-    for (size_t i = 0; i < PX_COUNT(floors) && status == 0; i++) {
-        const json_t *floor = json_object_get(object, floors[i].key);
-        double p50 = json_number_value(json_object_get(floor, "p50"));
-        double p90 = json_number_value(json_object_get(floor, "p90"));
-        double p99 = json_number_value(json_object_get(floor, "p99"));
+    for (size_t i = 0; i < PX_COUNT(floors); i++) {
+        const pyexec_floor *floor = (const pyexec_floor *)((const char *)&measured + floors[i].offset);
         size_t from = rounds[i].p50.count;
-        if (bench_samples_add(&rounds[i].p50, p50, error) < 0 || bench_samples_add(&rounds[i].p90, p90, error) < 0 ||
-            bench_samples_add(&rounds[i].p99, p99, error) < 0 ||
+        if (bench_samples_add(&rounds[i].p50, floor->p50, error) < 0 ||
+            bench_samples_add(&rounds[i].p90, floor->p90, error) < 0 ||
+            bench_samples_add(&rounds[i].p99, floor->p99, error) < 0 ||
             bench_samples_end_round(&rounds[i].p50, from, error) < 0)
-            status = -1;
+            return -1;
     }
-    json_decref(object);
-    return status;
+    return 0;
 }
 
 /* Copies the rounds of the baselines into their rows. */
@@ -241,10 +236,8 @@ static void measure_preloaded(struct bench *bench, const struct bench_plan *plan
 /* Finds the real interpreter, so that the time of a launcher script does not count as Python's. */
 static int find_python(struct bench *bench, const struct cli_settings *settings, pyexec_error *error)
 {
-    px_auto_free char *policy = NULL, *host = NULL;
     json_t *doctor;
-    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
-        pyexec_doctor_object(policy, host, false, &doctor, error) < 0)
+    if (cli_settings_examine(settings, false, &doctor, error) < 0)
         return -1;
     const char *path = json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
     bench->python = strdup(path && *path ? path : settings->policy.python_bin);

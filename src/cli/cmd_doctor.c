@@ -196,12 +196,10 @@ static int run(const struct cli_arguments *arguments, void *target)
         px_error_hint(&error, "Give --fix, with --yes and --unit if you want them, and without --json.");
         return cli_fail(&error);
     }
-    px_auto_free char *policy = NULL, *host = NULL;
     json_t *doctor;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     if (cli_settings_load(&settings, arguments, &error) < 0 ||
-        cli_settings_json(&settings, &policy, &host, &error) < 0 ||
-        pyexec_doctor_object(policy, host, true, &doctor, &error) < 0)
+        cli_settings_examine(&settings, true, &doctor, &error) < 0)
         return cli_fail(&error);
     int status = report(doctor, options->json, &error);
     return status < 0 ? cli_fail(&error) : status;

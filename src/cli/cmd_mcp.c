@@ -43,10 +43,7 @@ static int open_executor(const struct cli_arguments *arguments, struct cli_setti
     if (cli_settings_load(settings, arguments, error) < 0 || px_session_config_init(&session, error) < 0 ||
         px_config_load_into(arguments->config, &into, error) < 0 || px_session_config_check(&session, error) < 0)
         return -1;
-    px_auto_free char *text =
-        px_json_take_text(json_pack("{s:o, s:o, s:o}", "policy", px_policy_to_json(&settings->policy), "host",
-                                    px_host_to_json(&settings->host), "session", px_session_config_to_json(&session)));
-    return text ? pyexec_executor_open(text, ret, error) : px_error_oom(error);
+    return cli_settings_open(settings, &session, ret, error);
 }
 
 static int run(const struct cli_arguments *arguments, void *target)

@@ -75,12 +75,10 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
 /* What scripts can read because of the interpreter: this is known only after one was started. */
 static int add_importable(const struct cli_settings *settings, struct px_buffer *out, pyexec_error *error)
 {
-    px_auto_free char *policy = NULL, *host = NULL;
     json_t *doctor;
     if (settings->policy.isolate_site)
         return 0;
-    if (cli_settings_json(settings, &policy, &host, error) < 0 ||
-        pyexec_doctor_object(policy, host, false, &doctor, error) < 0)
+    if (cli_settings_examine(settings, false, &doctor, error) < 0)
         return -1;
     json_t *python = json_object_get(doctor, "python");
     const char *problem = json_string_value(json_object_get(json_object_get(python, "error"), "message"));

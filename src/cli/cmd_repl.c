@@ -294,13 +294,13 @@ static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *e
 static int open_executor(struct repl *repl, struct cli_settings *settings, pyexec_error *error)
 {
     settings->host.zygotes = 1;
-    json_t *policy = px_policy_to_json(&settings->policy);
-    json_t *config = json_pack("{s:O, s:o, s:{s:i, s:n, s:n}}", "policy", policy, "host",
-                               px_host_to_json(&settings->host), "session", "max_count", 1, "idle_ttl", "hard_ttl");
-    px_auto_free char *text = px_json_take_text(config);
-    int result = text ? set_policies(repl, policy, error) : px_error_oom(error);
-    json_decref(policy);
-    if (result < 0 || pyexec_executor_open(text, &repl->executor, error) < 0)
+    px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
+    if (!config || set_policies(repl, json_object_get(config, "policy"), error) < 0)
+        return -1;
+    px_json_set(config, "session", json_pack("{s:i, s:n, s:n}", "max_count", 1, "idle_ttl", "hard_ttl"));
+    if (!json_is_object(config))
+        return px_error_oom(error);
+    if (pyexec_executor_open_object(config, &repl->executor, error) < 0)
         return -1;
     return execute_quietly(repl, "pass", repl->cell_policy, NULL, error);
 }

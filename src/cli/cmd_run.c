@@ -60,10 +60,7 @@ static int fail(bool json, const pyexec_error *error)
 static int new_executor(struct cli_settings *settings, pyexec_executor **ret, pyexec_error *error)
 {
     settings->host.zygotes = 1;
-    px_auto_free char *policy = NULL, *host = NULL;
-    if (cli_settings_json(settings, &policy, &host, error) < 0)
-        return -1;
-    return pyexec_executor_new(policy, host, ret, error);
+    return cli_settings_open(settings, NULL, ret, error);
 }
 
 static int print_json(pyexec_result *result)

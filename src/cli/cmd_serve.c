@@ -117,11 +117,9 @@ static int load(const struct cli_arguments *arguments, const struct serve_option
 static int serve(const struct cli_settings *settings, const struct px_session_config *session,
                  const struct px_serve_config *config, pyexec_error *error)
 {
-    px_auto_free char *text =
-        px_json_take_text(json_pack("{s:o, s:o, s:o}", "policy", px_policy_to_json(&settings->policy), "host",
-                                    px_host_to_json(&settings->host), "session", px_session_config_to_json(session)));
-    if (!text)
-        return px_error_oom(error);
+    px_auto_json json_t *executor = cli_settings_config(settings, session, error);
+    if (!executor)
+        return -1;
     void *module = open_module(error);
     if (!module)
         return -1;
@@ -129,7 +127,7 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
     if (!run)
         return px_error_set(error, PYEXEC_INTERNAL, "the server's module is of another version");
     const struct px_serve_options options = {
-        .executor_json = text,
+        .executor = executor,
         .policy = &settings->policy,
         .config = config,
         .max_concurrent = settings->host.max_concurrent,

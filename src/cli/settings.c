@@ -35,13 +35,36 @@ void cli_settings_done(struct cli_settings *settings)
     px_host_done(&settings->host);
 }
 
-int cli_settings_json(const struct cli_settings *settings, char **ret_policy, char **ret_host, pyexec_error *error)
+json_t *cli_settings_config(const struct cli_settings *settings, const struct px_session_config *session,
+                            pyexec_error *error)
 {
-    px_auto_free char *policy = px_json_take_text(px_policy_to_json(&settings->policy));
-    px_auto_free char *host = px_json_take_text(px_host_to_json(&settings->host));
-    if (!policy || !host)
-        return px_error_oom(error);
-    *ret_policy = TAKE_PTR(policy);
-    *ret_host = TAKE_PTR(host);
-    return 0;
+    json_t *config = json_object(), *section;
+    const char *name;
+    px_json_set(config, "policy", px_policy_to_json(&settings->policy));
+    px_json_set(config, "host", px_host_to_json(&settings->host));
+    if (session)
+        px_json_set(config, "session", px_session_config_to_json(session));
+    bool whole = json_is_object(config);
+    json_object_foreach(config, name, section)
+        whole &= json_is_object(section);
+    if (whole)
+        return config;
+    json_decref(config);
+    px_error_oom(error);
+    return NULL;
+}
+
+int cli_settings_open(const struct cli_settings *settings, const struct px_session_config *session,
+                      pyexec_executor **ret, pyexec_error *error)
+{
+    px_auto_json json_t *config = cli_settings_config(settings, session, error);
+    return config ? pyexec_executor_open_object(config, ret, error) : -1;
+}
+
+int cli_settings_examine(const struct cli_settings *settings, bool selftest, json_t **ret, pyexec_error *error)
+{
+    px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
+    return config ? pyexec_doctor_object(json_object_get(config, "policy"), json_object_get(config, "host"), selftest,
+                                         ret, error)
+                  : -1;
 }

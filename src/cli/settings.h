@@ -16,7 +16,15 @@ struct cli_settings {
 int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error);
 void cli_settings_done(struct cli_settings *settings);
 
-/* Both as JSON texts for pyexec_executor_new(); the caller frees them. It fails only when there is no memory. */
-int cli_settings_json(const struct cli_settings *settings, char **ret_policy, char **ret_host, pyexec_error *error);
+/* Returns a new object for pyexec_executor_open_object(), or NULL with an error. `session` may be NULL. */
+json_t *cli_settings_config(const struct cli_settings *settings, const struct px_session_config *session,
+                            pyexec_error *error);
+
+/* Creates an executor with these settings. `session` may be NULL. */
+int cli_settings_open(const struct cli_settings *settings, const struct px_session_config *session,
+                      pyexec_executor **ret, pyexec_error *error);
+
+/* Calls pyexec_doctor_object() with these settings. */
+int cli_settings_examine(const struct cli_settings *settings, bool selftest, json_t **ret, pyexec_error *error);
 
 #endif

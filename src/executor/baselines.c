@@ -22,10 +22,10 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static json_t *percentiles(double *us, size_t count)
+static pyexec_floor percentiles(double *us, size_t count)
 {
     qsort(us, count, sizeof *us, ascending);
-    return json_pack("{s:f, s:f, s:f}", "p50", us[count / 2], "p90", us[count * 9 / 10], "p99", us[count * 99 / 100]);
+    return (pyexec_floor){us[count / 2], us[count * 9 / 10], us[count * 99 / 100]};
 }
 
 static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, size_t count, pyexec_error *error)
@@ -96,44 +96,55 @@ static int measure_first(pyexec_executor *executor, struct px_zygote_group *kind
     return 0;
 }
 
-static int measure(pyexec_executor *executor, struct px_zygote_group *kind, json_t *report, double *us, size_t count,
-                   pyexec_error *error)
+static int measure(pyexec_executor *executor, struct px_zygote_group *kind, pyexec_floors *ret, double *us,
+                   size_t count, pyexec_error *error)
 {
-    size_t firsts = (count + 4) / 5; /* these take long */
+    size_t firsts = (count + 4) / 5; /* they take long */
     if (measure_clone(kind, PX_CLONE_BASELINE, us, count, error) < 0)
         return -1;
-    px_json_set(report, "clone", percentiles(us, count));
+    ret->clone = percentiles(us, count);
     if (measure_clone(kind, PX_CLONE_BASELINE_NAMESPACES, us, count, error) < 0)
         return -1;
-    px_json_set(report, "clone_namespaces", percentiles(us, count));
+    ret->clone_namespaces = percentiles(us, count);
     if (measure_repeated(executor, kind, us, count, error) < 0)
         return -1;
-    px_json_set(report, "socket_round_trip", percentiles(us, count));
+    ret->socket_round_trip = percentiles(us, count);
     if (measure_first(executor, kind, us, firsts, error) < 0)
         return -1;
-    px_json_set(report, "socket_round_trip_first", percentiles(us, firsts));
+    ret->socket_round_trip_first = percentiles(us, firsts);
     return 0;
 }
 
-int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error)
+int pyexec_floors_measure(pyexec_executor *executor, int iterations, pyexec_floors *ret, pyexec_error *error)
 {
     size_t count = iterations < 1 ? 1 : (size_t)iterations;
     struct px_zygote_group *kind;
     px_auto_free double *us = calloc(count, sizeof *us);
-    json_t *report = json_object();
-    if (!us || !report) {
-        json_decref(report);
+    if (!us)
         return px_error_oom(error);
-    }
-    int result = px_runtime_acquire(executor, &executor->policy, &kind, error);
-    if (result == 0) {
-        result = measure(executor, kind, report, us, count, error);
-        px_runtime_release(executor, kind);
-    }
-    if (result == 0) {
-        *ret = px_json_take_text(TAKE_PTR(report));
-        result = *ret ? 0 : px_error_oom(error);
-    }
-    json_decref(report);
+    if (px_runtime_acquire(executor, &executor->policy, &kind, error) < 0)
+        return -1;
+    int result = measure(executor, kind, ret, us, count, error);
+    px_runtime_release(executor, kind);
     return result;
+}
+
+static json_t *floor_json(const pyexec_floor *floor)
+{
+    return json_pack("{s:f, s:f, s:f}", "p50", floor->p50, "p90", floor->p90, "p99", floor->p99);
+}
+
+int pyexec_measure_floors(pyexec_executor *executor, int iterations, char **ret, pyexec_error *error)
+{
+    pyexec_floors floors;
+    if (pyexec_floors_measure(executor, iterations, &floors, error) < 0)
+        return -1;
+    char *text = px_json_take_text(json_pack("{s:o, s:o, s:o, s:o}", "clone", floor_json(&floors.clone),
+                                             "clone_namespaces", floor_json(&floors.clone_namespaces),
+                                             "socket_round_trip", floor_json(&floors.socket_round_trip),
+                                             "socket_round_trip_first", floor_json(&floors.socket_round_trip_first)));
+    if (!text)
+        return px_error_oom(error);
+    *ret = text;
+    return 0;
 }

@@ -20,7 +20,7 @@
 
 struct doctor {
     json_t *report;
-    const char *policy_json, *host_json;
+    json_t *policy, *host; /* the caller's, or NULL */
     px_layers missing;
     px_layers untried; /* the launcher or the interpreter did not start */
     int landlock_abi;
@@ -97,18 +97,21 @@ static int attempt_one(pyexec_executor *executor, size_t i, json_t *list, pyexec
 
 static int selftest(struct doctor *doctor, bool *ret_held, pyexec_error *error)
 {
-    json_t *policy = doctor->policy_json ? px_json_loads(doctor->policy_json, 0, NULL) : json_object();
+    json_t *policy = doctor->policy ? px_json_copy(doctor->policy) : json_object();
     json_t *list = json_array();
     px_json_set(policy, "use_import_whitelist", json_false());
     px_json_set(policy, "banned_imports", json_array());
-    char *policy_json = px_json_take_text(policy);
+    px_auto_json json_t *config = json_pack("{s:o}", "policy", policy);
+    if (config && doctor->host)
+        px_json_set(config, "host", json_incref(doctor->host));
     pyexec_executor *executor = NULL;
-    int result = pyexec_executor_new(policy_json, doctor->host_json, &executor, error);
+    int result = json_is_object(config) && json_is_object(policy)
+                     ? pyexec_executor_open_object(config, &executor, error)
+                     : px_error_oom(error);
     for (size_t i = 0; result == 0 && i < PX_COUNT(attempts); i++)
         if (!(doctor->missing & PX_LAYER_BIT(attempts[i].layer)))
             result = attempt_one(executor, i, list, error);
     pyexec_executor_free(executor);
-    free(policy_json);
     size_t i;
     json_t *item;
     json_array_foreach(list, i, item)
@@ -255,8 +258,12 @@ static int examine(struct doctor *doctor, const struct px_policy *policy, const 
 
 int pyexec_doctor(const char *policy_json, const char *host_json, bool with_selftest, char **ret, pyexec_error *error)
 {
+    px_auto_json json_t *policy = NULL;
+    px_auto_json json_t *host = NULL;
     json_t *report;
-    if (pyexec_doctor_object(policy_json, host_json, with_selftest, &report, error) < 0)
+    if (px_runtime_load_json(policy_json, "policy", &policy, error) < 0 ||
+        px_runtime_load_json(host_json, "host", &host, error) < 0 ||
+        pyexec_doctor_object(policy, host, with_selftest, &report, error) < 0)
         return -1;
     char *text = px_json_take_text(report);
     if (!text)
@@ -265,20 +272,15 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
     return 0;
 }
 
-int pyexec_doctor_object(const char *policy_json, const char *host_json, bool with_selftest, json_t **ret,
+int pyexec_doctor_object(json_t *policy_object, json_t *host_object, bool with_selftest, json_t **ret,
                          pyexec_error *error)
 {
-    struct doctor doctor = {.report = json_object(), .policy_json = policy_json, .host_json = host_json};
+    struct doctor doctor = {.report = json_object(), .policy = policy_object, .host = host_object};
     struct px_policy policy = {0};
     struct px_host host = {0};
-    json_t *policy_object = NULL, *host_object = NULL;
     int result = px_policy_init(&policy, error);
     if (result == 0)
         result = px_host_init(&host, error);
-    if (result == 0)
-        result = px_runtime_load_json(policy_json, "policy", &policy_object, error);
-    if (result == 0)
-        result = px_runtime_load_json(host_json, "host", &host_object, error);
     if (result == 0 && policy_object)
         result = px_policy_merge_json(&policy, policy_object, PX_ORIGIN_FLAG, error);
     if (result == 0 && host_object)
@@ -291,8 +293,6 @@ int pyexec_doctor_object(const char *policy_json, const char *host_json, bool wi
         result = px_error_oom(error);
     if (result == 0)
         *ret = TAKE_PTR(doctor.report);
-    json_decref(policy_object);
-    json_decref(host_object);
     json_decref(doctor.report);
     px_policy_done(&policy);
     px_host_done(&host);

@@ -136,12 +136,20 @@ int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_e
 
 int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error)
 {
-    static const char *const sections[] = {"policy", "session", "host"};
-    json_t *config = NULL, *value;
-    const char *key;
+    px_auto_json json_t *config = NULL;
     if (px_runtime_load_json(config_json, "configuration", &config, error) < 0)
         return -1;
+    return pyexec_executor_open_object(config, ret, error);
+}
+
+int pyexec_executor_open_object(json_t *config, pyexec_executor **ret, pyexec_error *error)
+{
+    static const char *const sections[] = {"policy", "session", "host"};
+    json_t *value;
+    const char *key;
     int result = 0;
+    if (config && !json_is_object(config))
+        return px_error_set(error, PYEXEC_INVALID_POLICY, "configuration: not a JSON object");
     json_object_foreach(config, key, value) {
         size_t i = 0;
         while (i < PX_COUNT(sections) && strcmp(key, sections[i]) != 0)
@@ -153,7 +161,6 @@ int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_
     if (result == 0)
         result = new_executor(json_object_get(config, "policy"), json_object_get(config, "session"),
                               json_object_get(config, "host"), ret, error);
-    json_decref(config);
     return result;
 }
 

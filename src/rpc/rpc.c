@@ -67,11 +67,9 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
         px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: protocol must be %d", PROTOCOL);
         return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.", PROTOCOL);
     }
-    json_t *config = px_json_copy(params);
+    px_auto_json json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
-    px_auto_free char *text = config ? px_json_dumps(config, JSON_COMPACT) : NULL;
-    json_decref(config);
-    return text ? pyexec_executor_open(text, &rpc->executor, error) : px_error_oom(error);
+    return config ? pyexec_executor_open_object(config, &rpc->executor, error) : px_error_oom(error);
 }
 
 static void initialize(struct px_rpc *rpc, const char *id, const json_t *params)

@@ -10,8 +10,8 @@
 #include "pyexec.h"
 
 struct px_serve_options {
-    const char *executor_json;      /* for pyexec_executor_open() */
-    const struct px_policy *policy; /* the policy that is also in executor_json */
+    json_t *executor;               /* for pyexec_executor_open_object() */
+    const struct px_policy *policy; /* the policy that is also in `executor` */
     const struct px_serve_config *config;
     int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
     int64_t max_asleep;     /* runs that sleep, in addition to these */

@@ -124,7 +124,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->dialects = px_dialects(config);
     if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
         px_principals_init(&server->principals, config->token_file, error) < 0 || px_listen_all(server, error) < 0 ||
-        pyexec_executor_open(options->executor_json, &server->executor, error) < 0)
+        pyexec_executor_open_object(options->executor, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
     if (limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||

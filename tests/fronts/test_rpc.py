@@ -154,10 +154,13 @@ def test_before_initialize(own):
     out, _ = process.communicate(b'{"jsonrpc":"2.0","id":1,"method":"execute_once","params":{"code":"1"}}\n'
                                  b'{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"protocol":9}}\n'
                                  b'{"jsonrpc":"2.0","id":3,"method":"initialize","params":{"protocol":1,"policy":{"python_bin":"/no/such"}}}\n'
-                                 b'{"jsonrpc":"2.0","id":4,"method":"shutdown"}\n', 20)
+                                 b'{"jsonrpc":"2.0","id":4,"method":"initialize","params":{"protocol":1,"policy":'
+                                 b'{"python_bin":"/usr/bin/python3\\u0000x"}}}\n'
+                                 b'{"jsonrpc":"2.0","id":5,"method":"shutdown"}\n', 20)
     answers = [json.loads(line) for line in out.splitlines()]
-    assert [answer["error"]["data"]["code"] for answer in answers[:3]] == ["invalid_request", "invalid_request", "python_not_found"]
-    assert answers[3]["result"] == {} and process.returncode == 0
+    assert [answer["error"]["data"]["code"] for answer in answers[:4]] == ["invalid_request", "invalid_request", "python_not_found",
+                                                                         "invalid_policy"]
+    assert answers[4]["result"] == {} and process.returncode == 0
 
 
 @pytest.mark.parametrize("end", ["eof", "kill", "closed output"])

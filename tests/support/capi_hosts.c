@@ -268,6 +268,28 @@ static void refused(void)
     pyexec_result_free(NULL);
 }
 
+/* No configuration is the default one, as text and as an object. A text that is no object is refused. */
+static void no_configuration(void)
+{
+    pyexec_error error = {0};
+    pyexec_executor *executor = NULL;
+    static const char *bad[] = {"", "[]", "null", "{\"serve\": {}}", "{\"policy\": null}", "{\"host\": []}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (pyexec_executor_open(bad[i], &executor, &error) == 0 || error.code != PYEXEC_INVALID_POLICY || executor)
+            DIE("%s: %s\n", bad[i], pyexec_code_name(error.code));
+    setenv("PATH", "/usr/bin:/bin", 1); /* where the default interpreter is found */
+    for (int object = 0; object < 2; object++) {
+        if ((object ? pyexec_executor_open_object(NULL, &executor, &error)
+                    : pyexec_executor_open(NULL, &executor, &error)) < 0)
+            DIE("%s (%s)\n", error.message, error.hint);
+        if (!strstr(pyexec_executor_policy_json(executor), "\"python_bin\":\"python3\""))
+            DIE("%s\n", pyexec_executor_policy_json(executor));
+        expect(executor, "6 * 7", PYEXEC_STATUS_OK);
+        pyexec_executor_free(executor);
+        executor = NULL;
+    }
+}
+
 int main(int count, char **arguments)
 {
     static const struct {
@@ -283,6 +305,7 @@ int main(int count, char **arguments)
         {"freed-with-a-queue", freed_with_a_queue},
         {"overloaded", overloaded},
         {"refused", refused},
+        {"no-configuration", no_configuration},
     };
     const char *name = count > 1 ? arguments[1] : "";
     if (strcmp(name, "no-streams") == 0) {

@@ -10,7 +10,8 @@ from library import Failure
 class Driver:
     def __init__(self, program, uid=None, **configuration):
         configuration.setdefault("policy", {})["python_bin"] = "/usr/bin/python3"
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        command = [program] if isinstance(program, str) else program
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         **{} if uid in (None, os.getuid()) else {"user": uid, "group": uid, "extra_groups": []})
         self._say(json.dumps(configuration))
 

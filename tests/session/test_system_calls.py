@@ -1,0 +1,74 @@
+"""How many system calls a call of a session costs when nothing else goes on: counted, not timed."""
+import os
+import struct
+import subprocess
+
+import pytest
+
+from driver import Driver
+from json_lines import JsonLines
+
+CALLS, ROUNDS = 50, 5
+
+
+class Counted:
+    """A program under tests/support/count_calls.c."""
+
+    def __init__(self, counter, folder):
+        self.counter, self.file = counter, os.path.join(folder, "counts")
+        with open(self.file, "wb") as file:
+            file.write(bytes(16))
+
+    def command(self, *command):
+        return [self.counter, self.file, *command]
+
+    def counts(self):
+        with open(self.file, "rb") as file:
+            return struct.unpack("2Q", file.read())
+
+    def per_call(self, call):
+        """What one call costs the host and its processes. The least of some rounds: in the others a thread of the host may have
+        refilled the pool, or a lock was taken when a call wanted it."""
+        call()
+        rounds = []
+        for _ in range(ROUNDS):
+            before = self.counts()
+            for _ in range(CALLS):
+                call()
+            rounds.append([(now - then) / CALLS for now, then in zip(self.counts(), before)])
+        return [min(numbers) for numbers in zip(*rounds)]
+
+
+@pytest.fixture
+def counted(compile_host, tmp_path):
+    if os.environ.get("SANITIZE"):
+        pytest.skip("a sanitizer makes system calls of its own")
+    made = Counted(compile_host("count_calls.c"), tmp_path)
+    tried = subprocess.run(made.command("/bin/true"), capture_output=True, text=True)
+    if tried.returncode == 77:
+        pytest.skip("no tracing of processes here: " + tried.stderr)
+    assert tried.returncode == 0 and sum(made.counts()) > 5
+    return made
+
+
+def test_a_call_through_the_c_api_costs_few_system_calls(counted, compile_host, nothing_left):
+    with Driver(counted.command(compile_host("capi_driver.c"))) as driver:
+        host, script = counted.per_call(lambda: driver.call("s", "6 * 7"))
+    # The driver itself reads a line and writes one. The host made 21 and the session's process 6 or 7 when this was written:
+    # one or two more can have a reason, three more are a step that each call pays for.
+    assert 10 < host - 2 <= 23.5, (host, script)
+    assert 4 <= script <= 8.5, script
+
+
+def test_a_call_through_rpc_costs_few_system_calls(counted, own, nothing_left):
+    class Program:
+        @staticmethod
+        def popen(*arguments, **keywords):
+            return subprocess.Popen(counted.command(own.path, *arguments), cwd="/", **keywords)
+
+    with JsonLines(Program, "rpc") as client:
+        client.ask("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3"})
+        host, script = counted.per_call(lambda: client.ask("execute", session_id="s", code="6 * 7"))
+    # 39, of which 18 hand the line to a thread and the answer back; how often two threads meet at a lock differs.
+    assert 20 < host <= 44, host
+    assert 4 <= script <= 8.5, script

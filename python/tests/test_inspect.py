@@ -4,14 +4,15 @@ import os
 
 import pytest
 from inspect_ai import Task, eval
+from inspect_ai.approval import ApprovalPolicy, auto_approver
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageTool, ModelAPI, ModelOutput, get_model, modelapi
 from inspect_ai.scorer import includes
 from inspect_ai.solver import generate, use_tools
-from inspect_ai.tool import python
+from inspect_ai.tool import ToolDef, ToolError, python, tool
 from inspect_ai.util import OutputLimitExceededError, SandboxEnvironmentSpec, SandboxUnavailableError, SandboxUserUnsupportedError
 
-from pyexec.inspect_ai import PyexecConfig, PyexecSandboxEnvironment, parse_command
+from pyexec.inspect_ai import PyexecConfig, PyexecSandboxEnvironment, parse_command, python_program
 
 CONFIG = PyexecConfig(policy={"use_import_whitelist": False, "banned_imports": []})
 
@@ -153,3 +154,78 @@ def test_a_cancelled_exec_ends_its_run():
         await asyncio.sleep(2)
         assert sorted(os.listdir(box._folder.path)) == ["began"]
     inside(scenario)
+
+
+@tool
+def price():
+    async def execute(item: str, amount: int = 1) -> int:
+        """The price of an item.
+
+        Args:
+            item: its name
+            amount: how many
+        """
+        if item == "milk":
+            raise ToolError("there is no milk")
+        if item == "fire":
+            raise RuntimeError("the shop is on fire")
+        return {"tea": 3, "rice": 2}[item] * amount
+    return execute
+
+
+@tool
+def note():
+    async def execute(text: str) -> str:
+        """Writes a note.
+
+        Args:
+            text: of the note
+        """
+        return "x" * 40_000 + text
+    return execute
+
+
+def sample_with(tools, *codes, sandbox=None, tmp_path, **more):
+    model = get_model("scripted/model", outputs=[*(ModelOutput.for_tool_call("scripted/model", "python", {"code": code}) for code in codes),
+                                                 ModelOutput.from_content("scripted/model", "done")])
+    task = Task(dataset=[Sample("go", files={"given.txt": "of the sample"} if sandbox else None)],
+                solver=[use_tools(python_program(tools)), generate()], sandbox=sandbox)
+    log, = eval(task, model=model, log_dir=str(tmp_path), display="none", **more)
+    return log
+
+
+def answers(log):
+    assert log.status == "success", log.error
+    return [message.text for message in log.samples[0].messages if isinstance(message, ChatMessageTool)]
+
+
+def test_one_program_calls_many_tools(tmp_path):
+    """The calls are in the transcript. A result is text, as the model's own call has it, and whole."""
+    log = sample_with([price(), note()], "[int(price(item, amount=2)) for item in ['tea', 'rice']], len(note('end'))",
+                      "try: price('milk')\nexcept ToolError as error: said = str(error)\nsaid", "price(5)", tmp_path=tmp_path)
+    counted, said, wrong = answers(log)
+    assert counted == "([6, 4], 40003)" and said == "'there is no milk'" and "TypeError" in wrong
+    events = [event.function for event in log.samples[0].events if event.event == "tool"]
+    assert events.count("price") == 3 and events.count("note") == 1 and events.count("python") == 3
+
+
+def test_a_program_has_the_samples_files(tmp_path):
+    log = sample_with([price()], "open('given.txt').read() + str(price('tea'))", sandbox="pyexec", tmp_path=tmp_path)
+    assert answers(log) == ["'of the sample3'"]
+
+
+def test_the_description_lists_the_functions():
+    definition = ToolDef(python_program([price()]))
+    assert definition.name == "python" and "- price(item: str, amount: int = 1): The price of an item." in definition.description
+
+
+def test_approval_policies_hold_for_the_calls_of_a_program(tmp_path):
+    policies = [ApprovalPolicy(auto_approver("reject"), "note"), ApprovalPolicy(auto_approver("approve"), "*")]
+    log = sample_with([price(), note()], "price('tea')", "note('a')", tmp_path=tmp_path, approval=policies)
+    allowed, denied = answers(log)
+    assert allowed == "'3'" and "PermissionError: tool 'note' denied" in denied
+
+
+def test_what_is_fatal_for_a_sample_stays_fatal(tmp_path):
+    log = sample_with([price()], "try: price('fire')\nexcept Exception: pass", tmp_path=tmp_path)
+    assert log.status == "error" and "the shop is on fire" in log.error.message

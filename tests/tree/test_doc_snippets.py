@@ -92,7 +92,40 @@ class Scripted(ModelAPI):
 
 model = get_model("scripted/model")
 ''',
+    "pydantic-ai": r'''
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import FunctionModel
+
+def answer(messages, info):
+    returned = [part.content for part in messages[-1].parts if part.part_kind == "tool-return"]
+    code = "2 * price('tea') + sum(price('rice') for i in range(3))"
+    return ModelResponse([TextPart(returned[0] + " euros.") if returned else ToolCallPart("python", {"code": code})])
+
+model = FunctionModel(answer)
+''',
+    "openai-agents": r'''
+import json
+from agents import Model, ModelResponse, Usage
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+
+class Scripted(Model):
+    async def get_response(self, system_instructions, input, *rest, **more):
+        code = json.dumps({"code": "2 * price('tea') + sum(price('rice') for i in range(3))"})
+        item = ResponseFunctionToolCall(type="function_call", call_id="1", name="python", arguments=code)
+        if not isinstance(input, str) and input[-1].get("type") == "function_call_output":
+            text = ResponseOutputText(type="output_text", text=input[-1]["output"] + " euros.", annotations=[])
+            item = ResponseOutputMessage(id="m", type="message", role="assistant", status="completed", content=[text])
+        return ModelResponse(output=[item], usage=Usage(), response_id=None)
+
+    def stream_response(self, *unused, **more):
+        raise NotImplementedError
+
+model = Scripted()
+''',
 }
+MODELS["inspect_ai-tools"] = MODELS["inspect_ai"].replace(
+    "import statistics\\nprint(statistics.mean(map(int, open('data.txt').read().split())))",
+    "2 * float(price('tea')) + sum(float(price('rice')) for i in range(3))").replace('"3")', '"13.0 euros")')
 
 
 @contextlib.contextmanager
@@ -139,6 +172,9 @@ SETUPS = {
     "langchain": with_model,
     "langchain-tools": with_model,
     "inspect_ai": with_model,
+    "inspect_ai-tools": with_model,
+    "pydantic-ai": with_model,
+    "openai-agents": with_model,
     "python-http": with_server,
     "tools-http": with_server,
     "jupyter": with_notebook,

@@ -6,7 +6,8 @@
     with Pyexec(policy={"timeout_ms": 2000}) as px:
         print(px.execute_once("6 * 7").last_value_repr)     # 42
 
-`AsyncPyexec` is the same for asyncio. Adapters: pyexec.smolagents, pyexec.langchain, pyexec.inspect_ai, pyexec.jupyter.
+`AsyncPyexec` is the same for asyncio. Adapters: pyexec.smolagents, pyexec.langchain, pyexec.pydantic_ai, pyexec.openai_agents,
+pyexec.inspect_ai, pyexec.jupyter.
 """
 from ._transport import Event
 from .aio import AsyncFiles, AsyncPyexec, AsyncSession, AsyncStream

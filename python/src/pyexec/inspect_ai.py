@@ -4,6 +4,8 @@
 There is no shell and no other program in the sandbox: exec() runs `python3 -c CODE`, `python3 FILE …` and `python3 -`
 (the `python` tool's way of calling bash included), each in a fresh process over the sample's files, and answers any
 other command with 127 and what can be done instead.
+
+`use_tools(python_program([search(), calculator()]))` gives the model a tool whose code calls these tools as functions.
 """
 from __future__ import annotations
 
@@ -16,17 +18,24 @@ import shlex
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Optional, Union, overload
 
+from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, execute_tools
+from inspect_ai.tool import Tool, ToolCall, ToolDef, ToolParam, ToolParams, tool
 from inspect_ai.util import ExecResult, OutputLimitExceededError, SandboxEnvironment, SandboxEnvironmentConfigType
-from inspect_ai.util import SandboxEnvironmentLimits, SandboxUnavailableError, SandboxUserUnsupportedError, sandboxenv
+from inspect_ai.util import SandboxEnvironmentLimits, SandboxUnavailableError, SandboxUserUnsupportedError, sandbox, sandboxenv
 from pydantic import BaseModel, ConfigDict
 
+from ._adapters import CODE_SCHEMA, ScriptTools, add_tool, describe_policy, describe_tools
 from ._text import error_is_shown
 from .aio import AsyncPyexec
 from .errors import InvalidRequestError, PyexecError
+from .tools import ToolDenied, ToolError
 from .types import Policy, RequestFields, Result
+
+POLICY: Policy = {"disable_open": False, "timeout_ms": 60_000, "cpu_time_seconds": 60}      # when nothing else is given
 
 _PYTHON = re.compile(r"(?:/\S*/)?python(?:3(?:\.\d+)?)?")
 _FLAGS = re.compile(r"-[uBIsE]+")          # they have no meaning here
@@ -150,8 +159,7 @@ class PyexecSandboxEnvironment(SandboxEnvironment):
     async def sample_init(cls, task_name: str, config: Optional[SandboxEnvironmentConfigType],
                           metadata: dict[str, str]) -> dict[str, SandboxEnvironment]:
         settings = config if isinstance(config, PyexecConfig) else PyexecConfig()
-        policy: Policy = {"disable_open": False, "timeout_ms": 60_000, "cpu_time_seconds": 60}
-        policy.update(settings.policy)  # type: ignore[typeddict-item]
+        policy: Policy = {**POLICY, **settings.policy}  # type: ignore[typeddict-item]
         client = AsyncPyexec(policy=policy, program=settings.program)
         await client.start()
         return {"default": cls(client)}
@@ -245,3 +253,70 @@ def _exec_result(result: Result) -> ExecResult[str]:
         if result.error.hint and result.error.hint not in stderr:
             stderr += "Hint: %s\n" % result.error.hint
     return ExecResult(result.exit_code == 0, result.exit_code, result.stdout, stderr)
+
+
+@tool
+def python_program(tools: Sequence[Union[Tool, ToolDef]], policy: Optional[dict[str, Any]] = None, program: Optional[str] = None) -> Tool:
+    """A tool `python`, whose code calls other tools as functions: one program in place of a call of the model for each.
+
+    Each call begins anew. In a sample whose sandbox is "pyexec" it has the sample's files and that sandbox's policy; else each
+    call starts a pyexec of its own, which is slower.
+    The calls of the tools are in the transcript, and under the approval and review policies, as the model's own.
+
+    Args:
+      tools: What the code can call. They run where inspect_ai runs.
+      policy: Of pyexec, over this module's POLICY; in a sample with a sandbox of pyexec, over its policy.
+      program: The path of `pyexec`, else as in PATH.
+
+    Returns:
+      The tool.
+    """
+    definitions = [one if isinstance(one, ToolDef) else ToolDef(one) for one in tools]
+    whole: Policy = {**POLICY, **(policy or {})}  # type: ignore[typeddict-item]
+
+    async def execute(code: str) -> str:
+        given: Any = policy or {}
+        fatal: list[Exception] = []
+        offered = _script_tools(definitions, fatal)
+        box = _box()
+        if box is not None:
+            result = await box._client.execute_once(code, tools=offered, workspace=box._folder.path, policy=given)
+        else:
+            async with AsyncPyexec(policy=whole, program=program) as client:
+                result = await client.execute_once(code, tools=offered)
+        if fatal:       # as when the model calls this tool: what is no ToolError ends the sample
+            raise fatal[0]
+        return result.explain() or "(no output)"
+    return ToolDef(
+        execute, name="python", parallel=True,
+        description=describe_policy(whole, keeps_state=False) + describe_tools(_script_tools(definitions, []), whole),
+        parameters=ToolParams(properties={"code": ToolParam(**CODE_SCHEMA["properties"]["code"])}, required=["code"])).as_tool()
+
+
+def _box() -> Optional[PyexecSandboxEnvironment]:
+    """The sample's sandbox, if that is pyexec's."""
+    with contextlib.suppress(ProcessLookupError, TypeError):        # there is none; it is another one
+        return sandbox().as_type(PyexecSandboxEnvironment)
+    return None
+
+
+def _script_tools(definitions: Sequence[ToolDef], fatal: list[Exception]) -> ScriptTools:
+    offered: ScriptTools = {}
+    for definition in definitions:
+        add_tool(offered, definition.name, definition.description, definition.parameters.model_dump(exclude_none=True), _caller(definition, fatal))
+    return offered
+
+
+def _caller(definition: ToolDef, fatal: list[Exception]) -> Any:
+    async def call(**arguments: Any) -> Any:
+        asked = ChatMessageAssistant(content="", tool_calls=[ToolCall("pyexec_" + uuid.uuid4().hex, definition.name, arguments)])
+        try:
+            messages = (await execute_tools([asked], [definition], max_output=0)).messages
+        except Exception as error:
+            fatal.append(error)
+            raise
+        answer = next(one for one in messages if isinstance(one, ChatMessageTool))
+        if answer.error is None:
+            return answer.text
+        raise ToolDenied(answer.error.message) if answer.error.type == "approval" else ToolError(answer.error.message)
+    return call

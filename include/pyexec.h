@@ -321,7 +321,8 @@ PYEXEC_API int pyexec_request_add_tools(pyexec_request *request, const char *too
  *              then "MODULE.NAME". In a module, NAME may be that of a built-in.
  *
  * At most 1000 tools. A request borrows them, until it is freed; one of its own of the same name wins. Free waits for
- * callbacks that still run. Errors: as above. */
+ * callbacks that still run. A call of a tool with "approval": true is held for the approver of the request, and denied
+ * when it has none. Errors: as above. */
 typedef struct px_tools pyexec_tools;
 PYEXEC_API pyexec_tools *pyexec_tools_new(void);
 PYEXEC_API void pyexec_tools_free(pyexec_tools *tools);
@@ -331,8 +332,8 @@ PYEXEC_API void pyexec_request_set_tools(pyexec_request *request, pyexec_tools *
 
 /* Sets who decides about the calls of tools with "approval": true. Such a call is held: the approver gets it first, as a
  * callback does, and owns it. It allows the call, and then the tool's callback gets it too; or it answers the call, as a
- * rule with a refusal. Both at once or later, from any thread; then it frees the call. Set the approver before the tools
- * are added: without one, a tool with "approval": true is PYEXEC_INVALID_REQUEST. */
+ * rule with a refusal. Both at once or later, from any thread; then it frees the call. Set the approver before tools are
+ * added to the request: without one, a tool with "approval": true is PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_approver(pyexec_request *request, pyexec_tool_fn approver, void *userdata,
                                            pyexec_error *error);
 

@@ -240,7 +240,7 @@ int px_tools_add(struct px_tools *tools, const char *module, const char *name, c
         return -1;
     bool approval = false;
     snprintf(whole, sizeof whole, "%s%s%s", module ? module : "", module ? "." : "", name);
-    char *definition = make_definition(module, name, schema_json, tools->approver != NULL, &approval, error);
+    char *definition = make_definition(module, name, schema_json, tools->shared || tools->approver, &approval, error);
     if (!definition)
         return -1;
     struct px_tool *tool = calloc(1, sizeof *tool);
@@ -331,8 +331,10 @@ int pyexec_request_add_tool(pyexec_request *request, const char *name, const cha
 pyexec_tools *pyexec_tools_new(void)
 {
     struct px_tools *tools = px_tools_new();
-    if (tools)
+    if (tools) {
         tools->most = PX_TOOLS_MAX - OWN_TOOLS_MAX;
+        tools->shared = true;
+    }
     return tools;
 }
 
@@ -362,12 +364,13 @@ const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const c
     return NULL;
 }
 
-int px_tool_list_fill(struct px_tool_list *list, const struct px_tools *first, const struct px_tools *second,
+int px_tool_list_fill(struct px_tool_list *list, struct px_tools *first, const struct px_tools *second,
                       pyexec_error *error)
 {
     const struct px_tools *const both[] = {first, second};
     size_t bytes = 0;
     list->count = 0;
+    list->approver = first && first->approver ? first : NULL;
     for (size_t which = 0; which < PX_COUNT(both); which++)
         for (size_t i = 0; both[which] && i < both[which]->count; i++) {
             const struct px_tool *tool = both[which]->items[i];

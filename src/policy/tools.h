@@ -20,7 +20,7 @@ struct px_tool {
     char *name;       /* for a function of a module "MODULE.NAME" */
     char *definition; /* {"name", "module", "description", "parameters", "returns"} as JSON text */
     size_t length;
-    bool approval; /* its calls are held for the owner's approver */
+    bool approval; /* its calls are held for the approver of the request */
     pyexec_tool_fn callback;
     void *userdata;
     struct px_tools *owner;
@@ -32,7 +32,8 @@ struct px_tools {
     size_t count, most;
     pthread_mutex_t lock;
     pthread_cond_t quiet;
-    pyexec_tool_fn approver; /* NULL: none */
+    bool shared;             /* by requests, each of which has an approver of its own, or none */
+    pyexec_tool_fn approver; /* of the request that owns the tools; NULL: none */
     void *approver_data;
     size_t running; /* callbacks; each runs on a thread of its own */
 };
@@ -66,11 +67,12 @@ void px_tools_leave(struct px_tools *tools);
 struct px_tool_list {
     const struct px_tool *items[PX_TOOLS_MAX];
     size_t count;
+    struct px_tools *approver; /* has the approver; NULL: nobody approves calls */
 };
 
-/* A tool of `first` hides one of the same name in `second`; both may be NULL. Returns 0, or -1 with
+/* A tool of `first`, which are the request's own, hides one of the same name in `second`; both may be NULL. Returns 0, or -1 with
  * invalid_request when there are too many or they are too large together. */
-int px_tool_list_fill(struct px_tool_list *list, const struct px_tools *first, const struct px_tools *second,
+int px_tool_list_fill(struct px_tool_list *list, struct px_tools *first, const struct px_tools *second,
                       pyexec_error *error);
 const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const char *name);
 

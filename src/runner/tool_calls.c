@@ -28,14 +28,13 @@ struct pyexec_tool_call {
     struct px_tool_calls *calls;
     unsigned references; /* of the run and of the callback */
     enum state state;
-    uint64_t number; /* the child's number for the call */
-    unsigned
-        handles; /* how many functions of the caller have it or will get it; at 0 a call that waits gets an error */
-    bool held;   /* it needs approval, and has none yet */
+    uint64_t number;     /* the child's number for the call */
+    unsigned handles;    /* owners among the functions of the caller; at 0 a call that waits gets an error */
     int64_t deadline_ns; /* INT64_MAX: none */
     pyexec_tool_fn callback;
     void *userdata;
     struct px_tools *owner;
+    struct px_tools *approver; /* whose approver must allow the call first; NULL: nobody, or it has been allowed */
     char id[40];
     char name[PX_TOOL_NAME_MAX + 1];
     char *arguments;
@@ -271,13 +270,19 @@ const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *len
 
 /* ---- Callers' threads ---- */
 
+/* Whose function gets the call next. */
+static struct px_tools *next_owner(const pyexec_tool_call *call)
+{
+    return call->approver ? call->approver : call->owner;
+}
+
 /* Releases the lock during the callback, and returns with the lock held. */
 static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     uint64_t room = PX_JSON_ROOM;
-    struct px_tools *owner = call->owner; /* the callback frees the call */
-    pyexec_tool_fn callback = call->held ? owner->approver : call->callback;
-    void *userdata = call->held ? owner->approver_data : call->userdata;
+    struct px_tools *approver = call->approver, *owner = next_owner(call); /* the callback frees the call */
+    pyexec_tool_fn callback = approver ? approver->approver : call->callback;
+    void *userdata = approver ? approver->approver_data : call->userdata;
     pthread_mutex_unlock(&calls->lock);
     bool good = px_json_claim_ok(call->arguments, call->length, true, &room);
     const char *why = good ? NULL : errno == ENOMEM ? px_no_memory : "arguments of a tool call that are not JSON";
@@ -304,7 +309,7 @@ static void *serve(void *argument)
         if (call) {
             /* This comes before the lock is released, because from here on the owner of the tool waits for the
              * callback. */
-            px_tools_enter(call->owner);
+            px_tools_enter(next_owner(call));
             call->references++;
             call_back(calls, call);
         } else {
@@ -344,11 +349,11 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     *call = (pyexec_tool_call){.calls = calls,
                                .references = 1,
                                .handles = 1,
-                               .held = tool->approval,
                                .number = claim->number,
                                .callback = tool->callback,
                                .userdata = tool->userdata,
                                .owner = tool->owner,
+                               .approver = tool->approval ? calls->tools->approver : NULL,
                                .arguments = arguments,
                                .length = length,
                                .deadline_ns = INT64_MAX};
@@ -378,9 +383,9 @@ int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error)
 {
     struct px_tool_calls *calls = call->calls;
     pthread_mutex_lock(&calls->lock);
-    bool allows = call->state == WAITING && call->held;
+    bool allows = call->state == WAITING && call->approver;
     if (allows) {
-        call->held = false;
+        call->approver = NULL;
         call->handles++;
         queue_callback(calls, call); /* without a new thread: the one that called the approver comes back for it */
     }
@@ -389,7 +394,7 @@ int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error)
 }
 
 /* Lets a thread call the tool's function, or answers the call here. */
-static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
+static void begin(struct px_tool_calls *calls, pyexec_tool_call *call, bool needs_approval)
 {
     pyexec_error ignored;
     char text[200];
@@ -397,6 +402,10 @@ static void begin(struct px_tool_calls *calls, pyexec_tool_call *call)
     if (calls->count > (uint64_t)most) {
         snprintf(text, sizeof text, "this execution has made max_tool_calls=%" PRId64 " calls", most);
         deny(call, text, "Make fewer calls, or raise the policy's max_tool_calls.", &ignored);
+        return;
+    }
+    if (needs_approval && !call->approver) {
+        deny(call, "it needs approval, and nobody approves calls here", "Go on without this tool.", &ignored);
         return;
     }
     pthread_mutex_lock(&calls->lock);
@@ -421,7 +430,7 @@ static const char *take_call(struct px_tool_calls *calls, struct px_tool_claim *
     pthread_mutex_unlock(&calls->lock);
     if (!call)
         return px_no_memory;
-    begin(calls, call);
+    begin(calls, call, tool->approval);
     return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "serve/execution.h"
+#include "serve/http.h"
 
 #define BUCKETS 4096u
 
@@ -199,12 +200,19 @@ void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle)
     px_buffer_add(out, arguments, length);
 }
 
+/* The caller holds the lock. */
+static bool any_waits(const struct px_execution *execution)
+{
+    const struct px_client_call *call = execution->calls;
+    while (call && !pyexec_tool_call_waits(call->handle))
+        call = call->next;
+    return call != NULL;
+}
+
 bool px_calls_any(struct px_calls *calls, const struct px_execution *execution)
 {
     pthread_mutex_lock(&calls->lock);
-    bool found = false;
-    for (struct px_client_call *call = execution->calls; call && !found; call = call->next)
-        found = pyexec_tool_call_waits(call->handle);
+    bool found = any_waits(execution);
     pthread_mutex_unlock(&calls->lock);
     return found;
 }
@@ -224,10 +232,10 @@ static void write_call(struct px_buffer *out, const struct px_client_call *call,
     px_buffer_printf(out, ",\"since\":\"%s\",\"approval\":%s}", since, call->held ? "true" : "false");
 }
 
-void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole)
+/* The caller holds the lock. */
+static void write_calls(const struct px_execution *execution, struct px_buffer *out, bool whole)
 {
     bool first = true;
-    pthread_mutex_lock(&calls->lock);
     for (struct px_client_call *call = execution->calls; call; call = call->next) {
         if (!pyexec_tool_call_waits(call->handle))
             continue;
@@ -235,6 +243,35 @@ void px_calls_write(struct px_calls *calls, const struct px_execution *execution
         write_call(out, call, whole);
         first = false;
     }
+}
+
+void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole)
+{
+    pthread_mutex_lock(&calls->lock);
+    write_calls(execution, out, whole);
+    pthread_mutex_unlock(&calls->lock);
+}
+
+void px_calls_write_attached(struct px_calls *calls, const struct px_principal *principal, struct px_buffer *out,
+                             size_t most)
+{
+    bool first = true;
+    pthread_mutex_lock(&calls->lock);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct px_client_call *call = calls->buckets[i]; call; call = call->next_of_bucket) {
+            const struct px_execution *execution = call->execution;
+            /* Each execution once: with the first call of its list. */
+            if (execution->calls != call || execution->principal != principal || execution->detached ||
+                !any_waits(execution))
+                continue;
+            const char *session = execution->client->session;
+            px_buffer_add_string(out, first ? "{\"session_id\":" : ",{\"session_id\":");
+            px_json_text_string(out, session, session ? strlen(session) : 0);
+            px_buffer_add_string(out, ",\"calls\":[");
+            write_calls(execution, out, out->length < most);
+            px_buffer_add_string(out, "]}");
+            first = false;
+        }
     pthread_mutex_unlock(&calls->lock);
 }
 

@@ -78,6 +78,11 @@ void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle);
 bool px_calls_any(struct px_calls *calls, const struct px_execution *execution);
 void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole);
 
+/* Appends the principal's executions that are not detached and have calls that wait, as objects of a list. When `out` has
+ * grown to `most` bytes, further arguments are left out. */
+void px_calls_write_attached(struct px_calls *calls, const struct px_principal *principal, struct px_buffer *out,
+                             size_t most);
+
 /* For the metrics. */
 struct px_call_counts {
     uint64_t answers[PX_CALL_ANSWERS];

@@ -130,6 +130,8 @@ void px_detached_route_list(struct px_http_request *request)
         px_detached_write(found[i], &text, false);
         px_detached_release(found[i]);
     }
+    px_buffer_add_string(&text, "],\"attached\":[");
+    px_calls_write_attached(request->server->calls, request->principal, &text, ARGUMENTS_LISTED_MAX);
     px_buffer_add_string(&text, "]}");
     text.failed |= !found;
     free(found);

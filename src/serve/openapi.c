@@ -121,7 +121,9 @@ static const char *const execution_members[] = {"execution_id:string",
                                                 "calls:[#WaitingCall Tool calls that wait for an answer.",
                                                 "result:#Result? Once it has ended.",
                                                 "error:#Problem? Why there is no result."};
-static const char *const executions_members[] = {"executions:[#Execution"};
+static const char *const attached_members[] = {"session_id:string? Null for a single run.", "calls:[#WaitingCall"};
+static const char *const executions_members[] = {"executions:[#Execution Those that are detached.",
+                                                 "attached:[#Attached The others, as long as calls of theirs wait."};
 static const char *const waiting_call_members[] = {"call_id:string", "name:string", "arguments:any", "since:string",
                                                    "approval:boolean It is held until it is allowed or denied."};
 static const char *const tool_members[] = {
@@ -198,6 +200,7 @@ static json_t *make_schemas(const struct px_policy *policy)
     ADD("Tool", tool_members, true, "name");
     ADD("Detached", detached_members, false, "execution_id");
     ADD("Execution", execution_members, false, "execution_id");
+    ADD("Attached", attached_members, false, "session_id");
     ADD("Executions", executions_members, false, "executions");
     ADD("WaitingCall", waiting_call_members, false, "call_id");
     ADD("CallAnswer", call_answer_members, true, NULL);

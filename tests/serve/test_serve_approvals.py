@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tools with approval: each call is held until somebody allows or denies it, and only then reaches its client."""
 import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from serving import serving
-from test_serve_detached import TOKENS, answer, ended, start, waiting
+import serving as serving_module
+from serving import serving, wait_for
+from test_serve_detached import TOKENS, answer, ended, replay, start, waiting
 from test_serve_tools import LOOKUP, Run, refused
 
 SEND = dict(LOOKUP, name="send", approval=True)
@@ -13,7 +19,7 @@ SEND = dict(LOOKUP, name="send", approval=True)
 
 @pytest.fixture(scope="module")
 def server(pyexec):
-    with serving(pyexec, "--timeout", "60s", tokens=TOKENS) as running:
+    with serving(pyexec, "--timeout", "60s", "--allow-import", "asyncio", tokens=TOKENS) as running:
         yield running
 
 
@@ -66,3 +72,67 @@ def test_an_approval_after_the_end(server):
     run.result()
     refused(run.answer(held, {"allow": True}), 404, "call_not_found")
     run.close()
+
+
+CLIENT = """
+import json, sys
+sys.path.insert(0, sys.argv[2])
+from serving import Connection, events
+connection = Connection(sys.argv[1])
+headers = {"Authorization": "Bearer a"}
+connection.request("POST", "/v1/sessions/pay/execute", json.dumps({"code": "x = 40 + send('whole')", "detach": True, "tools": [json.loads(sys.argv[3])]}), headers)
+execution = json.loads(connection.getresponse().read())["execution_id"]
+connection.request("GET", "/v1/executions/" + execution, None, {**headers, "Accept": "text/event-stream"})
+for name, data in events(connection.getresponse()):
+    print(json.dumps([execution, name, data]), flush=True)
+"""
+
+
+def test_an_approval_waits_while_its_client_dies_and_another_one_comes(server):
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, server.socket, os.path.dirname(serving_module.__file__), json.dumps(SEND)],
+                              stdout=subprocess.PIPE, text=True)
+    execution, name, held = json.loads(client.stdout.readline())
+    assert name == "tool_approval"
+    client.kill()
+    assert client.wait(60) == -signal.SIGKILL
+    client.stdout.close()
+    # The other client knows nothing but its token.
+    listed, = [one for one in server.ask("GET", "/v1/executions", token="a").json()["executions"] if one["state"] != "ended"]
+    call, = listed["calls"]
+    assert listed["execution_id"] == execution and (call["call_id"], call["approval"]) == (held["call_id"], True)
+    assert (call["name"], call["arguments"]) == ("send", {"city": "whole", "days": 1})
+    assert answer(server, call, {"allow": True}).status == 204
+    call, = waiting(server, execution)
+    assert answer(server, call, {"result": 2}).status == 204
+    assert ended(server, execution)["result"]["status"] == "ok"
+    assert [name for _, name, _ in replay(server, execution)] == ["tool_approval", "tool_call", "result"]
+    assert server.result("x", session="pay", token="a")["last_value_repr"] == "42"
+
+
+def test_an_approval_waits_while_its_client_dies_and_another_one_refuses(server):
+    execution = start(server, "try: send('a')\nexcept PermissionError as error: print(error)", tools=[SEND])
+    assert replay(server, execution, stop=1)[0][1] == "tool_approval"
+    call, = waiting(server, execution)
+    assert answer(server, call, {"deny": "nobody asked for it"}).status == 204
+    assert ended(server, execution)["result"]["stdout"] == "tool 'send' denied: nobody asked for it\n"
+
+
+def test_calls_of_attached_runs_are_listed_too(server):
+    def attached(token="a"):
+        return server.ask("GET", "/v1/executions", token=token).json()["attached"]
+    assert attached() == []
+    with contextlib.closing(Run(server, "send('x')", session="seen", tools=[SEND])) as run, \
+            contextlib.closing(Run(server, "import asyncio, tools\nawait asyncio.gather(tools.aio.lookup('y'), tools.aio.send('z'))",
+                                   tools=[SEND, LOOKUP])) as other:
+        held = run.next("tool_approval")
+        first, second = other.next("tool_approval", "tool_call"), other.next("tool_approval", "tool_call")
+        found = sorted(attached(), key=lambda one: len(one["calls"]))
+        assert [one["session_id"] for one in found] == ["seen", None]
+        assert [{key: call[key] for key in held} for call in found[0]["calls"]] == [held]
+        assert sorted(call["call_id"] for call in found[1]["calls"]) == sorted([first["call_id"], second["call_id"]])
+        assert {(call["name"], call["arguments"]["city"], call["approval"]) for call in found[1]["calls"]} == {("lookup", "y", False), ("send", "z", True)}
+        assert attached("b") == []
+        assert run.answer(held, {"deny": "no"}).status == 204
+        assert run.result()["error"]["type"] == "PermissionError"
+        assert [one["session_id"] for one in attached()] == [None]
+    wait_for(lambda: attached() == [], "a call of a run whose client is gone is listed")

@@ -25,16 +25,6 @@ static const struct cli_option mcp_rows[] = {
      CLI_INTO(struct mcp_options, servers)},
 };
 
-/* The flag's path is relative to the working directory, the configuration's absolute. */
-static int take_servers(struct px_mcp_config *mcp, const char *path, pyexec_error *error)
-{
-    if (!path)
-        return 0;
-    free(mcp->servers);
-    mcp->servers = strdup(path);
-    return mcp->servers ? 0 : px_error_oom(error);
-}
-
 static int open_executor(const struct cli_arguments *arguments, struct cli_settings *settings,
                          struct px_mcp_config *mcp, pyexec_executor **ret, pyexec_error *error)
 {
@@ -59,7 +49,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (status == 0)
         status = open_executor(arguments, &settings, &mcp, &executor, &error);
     if (status == 0)
-        status = take_servers(&mcp, options->servers, &error);
+        status = cli_mcp_servers(&mcp, options->servers, &error);
     if (status == 0)
         status = px_mcp_stdio(executor, &settings.policy, &mcp, STDIN_FILENO, STDOUT_FILENO, stop, &error);
     return status < 0 ? cli_fail(&error) : cli_server_status(status);

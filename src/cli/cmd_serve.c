@@ -16,7 +16,7 @@
 
 struct serve_options {
     struct cli_list listen;
-    const char *token_file, *log_format, *audit_log, *state_dir;
+    const char *token_file, *log_format, *audit_log, *state_dir, *mcp_servers;
     bool no_playground;
     bool e2b, dify_sandbox, sandbox_fusion;
 };
@@ -31,6 +31,9 @@ static const struct cli_option rows[] = {
     {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
     {"state-dir", 0, "FOLDER", "Keeps the ids of sessions there, so that a call after a restart is told of it.",
      CLI_INTO(struct serve_options, state_dir)},
+    {"mcp-servers", 0, "FILE",
+     "Other MCP servers, {\"mcpServers\": {...}}, for the principals whose line in the token file says mcp_servers=NAME,NAME.",
+     CLI_INTO(struct serve_options, mcp_servers)},
     {"no-playground", 0, NULL, "Nothing at /: no page to try pyexec with.",
      CLI_INTO(struct serve_options, no_playground)},
     {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).",
@@ -104,18 +107,20 @@ static int set_flags(struct px_serve_config *config, const struct serve_options 
 
 static int load(const struct cli_arguments *arguments, const struct serve_options *options,
                 struct cli_settings *settings, struct px_session_config *session, struct px_serve_config *config,
-                pyexec_error *error)
+                struct px_mcp_config *mcp, pyexec_error *error)
 {
-    const struct px_config into = {.session = session, .serve = config};
+    const struct px_config into = {.session = session, .serve = config, .mcp = mcp};
     if (cli_settings_load(settings, arguments, error) < 0 || px_session_config_init(session, error) < 0 ||
-        px_serve_config_init(config, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
-        px_session_config_check(session, error) < 0)
+        px_serve_config_init(config, error) < 0 || px_mcp_config_init(mcp, error) < 0 ||
+        px_config_load_into(arguments->config, &into, error) < 0 || px_session_config_check(session, error) < 0)
+        return -1;
+    if (cli_mcp_servers(mcp, options->mcp_servers, error) < 0)
         return -1;
     return set_flags(config, options, error);
 }
 
 static int serve(const struct cli_settings *settings, const struct px_session_config *session,
-                 const struct px_serve_config *config, pyexec_error *error)
+                 const struct px_serve_config *config, const struct px_mcp_config *mcp, pyexec_error *error)
 {
     px_auto_json json_t *executor = cli_settings_config(settings, session, error);
     if (!executor)
@@ -130,6 +135,7 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
         .executor = executor,
         .policy = &settings->policy,
         .config = config,
+        .mcp = mcp,
         .max_concurrent = settings->host.max_concurrent,
         .max_asleep = settings->host.max_asleep,
         .queue_length = settings->host.queue_length,
@@ -146,9 +152,10 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto(cli_settings_done) struct cli_settings settings = {0};
     px_auto(px_session_config_done) struct px_session_config session = {0};
     px_auto(px_serve_config_done) struct px_serve_config config = {0};
+    px_auto(px_mcp_config_done) struct px_mcp_config mcp = {0};
     cli_heap_for_server();
-    if (load(arguments, target, &settings, &session, &config, &error) == 0 &&
-        serve(&settings, &session, &config, &error) == 0)
+    if (load(arguments, target, &settings, &session, &config, &mcp, &error) == 0 &&
+        serve(&settings, &session, &config, &mcp, &error) == 0)
         return CLI_EXIT_OK;
     return cli_fail(&error);
 }
@@ -159,7 +166,7 @@ const struct cli_command cmd_serve = {
     .description = "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
                    "socket are the principal `local`; others need a token. The policy given here is every "
                    "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
-                   "SIGTERM drains. Keys of [session], [host] and [serve] are taken from the configuration "
+                   "SIGTERM drains. Keys of [session], [host], [serve] and [mcp] are taken from the configuration "
                    "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
     .options = rows,
     .option_count = PX_COUNT(rows),

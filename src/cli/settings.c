@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/settings.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -67,4 +70,13 @@ int cli_settings_examine(const struct cli_settings *settings, bool selftest, jso
     return config ? pyexec_doctor_object(json_object_get(config, "policy"), json_object_get(config, "host"), selftest,
                                          ret, error)
                   : -1;
+}
+
+int cli_mcp_servers(struct px_mcp_config *mcp, const char *path, pyexec_error *error)
+{
+    if (!path)
+        return 0;
+    free(mcp->servers);
+    mcp->servers = strdup(path);
+    return mcp->servers ? 0 : px_error_oom(error);
 }

@@ -286,7 +286,7 @@ pyexec_executor *px_mcp_executor(const struct px_mcp_call *call)
 
 static json_t *capabilities(const struct px_mcp_call *call)
 {
-    if (call->caller.clients)
+    if (call->caller.clients && call->caller.told_of_changes)
         return json_pack("{s:{s:b}}", "tools", "listChanged", 1);
     return json_pack("{s:{}}", "tools");
 }

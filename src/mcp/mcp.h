@@ -32,6 +32,9 @@
 /* Error codes of the modern revision; all others are those of JSON-RPC. */
 enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_UNSUPPORTED_VERSION = -32022 };
 
+/* How long a request waits for other servers to start. */
+#define PX_MCP_CLIENTS_WAIT_MS 20000
+
 struct px_mcp;
 
 /* Also starts the thread that sends progress. The executor must live longer. */
@@ -45,6 +48,7 @@ struct px_mcp_caller {
     const char *version; /* legacy: the version that client and server have agreed on */
     const struct px_policy *policy; /* the policy of its runs, for descriptions when tools/list is served */
     struct px_clients *clients;     /* other servers, whose tools its scripts call; NULL: none */
+    bool told_of_changes;           /* it is told when their tools change */
     json_t *ceiling;                /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);

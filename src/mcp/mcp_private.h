@@ -5,9 +5,6 @@
 
 #include "mcp/mcp.h"
 
-/* How long a request waits for other servers to start. */
-#define PX_MCP_CLIENTS_WAIT_MS 20000
-
 struct px_mcp_tool {
     const char *name, *title, *annotations;
     const char *description;    /* NULL: the description is made from the policy */

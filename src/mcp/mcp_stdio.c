@@ -17,6 +17,7 @@ struct stdio {
     struct px_tasks tasks;
     struct px_mcp *mcp;
     struct px_mcp_caller caller;
+    struct px_clients_file *servers;
     atomic_bool listed; /* the client knows a list of tools */
 };
 
@@ -150,7 +151,9 @@ static int open_clients(struct stdio *stdio, const struct px_mcp_config *config,
 {
     if (!config || !config->servers)
         return 0;
-    const struct px_clients_config clients = {.path = config->servers,
+    if (px_clients_file_read(config->servers, &stdio->servers, error) < 0)
+        return -1;
+    const struct px_clients_config clients = {.file = stdio->servers,
                                               .call_timeout_ms = config->call_timeout_ms,
                                               .start_timeout_ms = config->start_timeout_ms,
                                               .changed = tools_changed,
@@ -169,6 +172,7 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
                                      .version = PX_MCP_ASSUMED,
                                      .policy = policy,
                                      .ceiling = ceiling,
+                                     .told_of_changes = true,
                                      .notify = send_message}};
     stdio.caller.closure = &stdio;
     if (px_mcp_new(executor, &stdio.mcp, error) < 0)
@@ -180,6 +184,7 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
         px_line_transport_read(&stdio.lines, input, take_line, &stdio);
     px_tasks_stop(&stdio.tasks);
     px_clients_free(stdio.caller.clients);
+    px_clients_file_free(stdio.servers);
     px_mcp_free(stdio.mcp);
     px_tasks_done(&stdio.tasks);
     px_line_transport_done(&stdio.lines);

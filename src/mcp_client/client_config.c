@@ -3,6 +3,7 @@
  * is the operator's; keys that other clients have (such as autoApprove) are ignored. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ static void free_list(char **list)
     free(list);
 }
 
-void px_client_entries_done(struct px_client_entries *entries)
+static void free_entries(struct px_client_entries *entries)
 {
     for (size_t i = 0; i < entries->count; i++) {
         free(entries->items[i].name);
@@ -181,7 +182,7 @@ static int read_entries(struct px_client_entries *entries, json_t *servers, pyex
     return 0;
 }
 
-int px_client_entries_read(const char *path, struct px_client_entries *ret, pyexec_error *error)
+static int read_file(const char *path, struct px_client_entries *ret, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer text = {0};
     json_error_t problem = {0};
@@ -201,4 +202,40 @@ int px_client_entries_read(const char *path, struct px_client_entries *ret, pyex
     if (read_entries(ret, servers ? servers : json_object_get(file, "servers"), error) < 0)
         return px_error_wrap(error, "%.300s", path);
     return 0;
+}
+
+int px_clients_file_read(const char *path, struct px_clients_file **ret, pyexec_error *error)
+{
+    struct px_clients_file *file = calloc(1, sizeof *file);
+    if (!file)
+        return px_error_oom(error);
+    if (read_file(path, &file->entries, error) < 0) {
+        px_clients_file_free(file);
+        return -1;
+    }
+    *ret = file;
+    return 0;
+}
+
+void px_clients_file_free(struct px_clients_file *file)
+{
+    if (file)
+        free_entries(&file->entries);
+    free(file);
+}
+
+bool px_clients_file_has(const struct px_clients_file *file, const char *names, char *missing, size_t size)
+{
+    for (const char *at = names, *end; *at; at = *end ? end + 1 : end) {
+        end = strchrnul(at, ',');
+        size_t length = (size_t)(end - at), i = 0;
+        while (i < file->entries.count &&
+               (strlen(file->entries.items[i].name) != length || memcmp(file->entries.items[i].name, at, length) != 0))
+            i++;
+        if (i == file->entries.count) {
+            snprintf(missing, size, "%.*s", (int)(length < 100 ? length : 100), at);
+            return false;
+        }
+    }
+    return true;
 }

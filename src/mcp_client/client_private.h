@@ -31,8 +31,9 @@ struct px_client_entries {
     size_t count;
 };
 
-int px_client_entries_read(const char *path, struct px_client_entries *ret, pyexec_error *error);
-void px_client_entries_done(struct px_client_entries *entries);
+struct px_clients_file {
+    struct px_client_entries entries;
+};
 
 /* invalid_request: something is wrong with a server's entry. */
 int px_client_entry_refuse(const char *name, const char *what, pyexec_error *error);
@@ -140,7 +141,6 @@ struct px_client_set {
 struct px_clients {
     pthread_mutex_t lock; /* the set's references, and `set` */
     struct px_clients_config config;
-    struct px_client_entries entries;
     struct px_client_server *servers;
     size_t count;
     struct px_client_set *set; /* NULL: to be made */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -11,15 +12,31 @@
 #include "base/error.h"
 #include "mcp_client/client_private.h"
 
+/* Commas separate the names. */
+static bool is_named(const char *names, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = names, *end; *at; at = *end ? end + 1 : end) {
+        end = strchrnul(at, ',');
+        if ((size_t)(end - at) == length && memcmp(at, name, length) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int make_servers(struct px_clients *clients, pyexec_error *error)
 {
-    clients->servers = calloc(clients->entries.count + 1, sizeof *clients->servers);
+    const struct px_client_entries *entries = &clients->config.file->entries;
+    const char *only = clients->config.only;
+    clients->servers = calloc(entries->count + 1, sizeof *clients->servers);
     if (!clients->servers)
         return px_error_oom(error);
-    for (size_t i = 0; i < clients->entries.count; i++) {
-        struct px_client_server *server = &clients->servers[i];
+    for (size_t i = 0; i < entries->count; i++) {
+        if (only && !is_named(only, entries->items[i].name))
+            continue;
+        struct px_client_server *server = &clients->servers[clients->count];
         server->clients = clients;
-        server->entry = &clients->entries.items[i];
+        server->entry = &entries->items[i];
         server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (server->wake < 0)
             return px_error_exhausted(error, errno, "can't make the descriptor of an MCP server");
@@ -53,7 +70,6 @@ static void free_clients(struct px_clients *clients)
         pthread_cond_destroy(&server->changed);
     }
     free(clients->servers);
-    px_client_entries_done(&clients->entries);
     pthread_mutex_destroy(&clients->lock);
     free(clients);
 }
@@ -65,9 +81,8 @@ int px_clients_open(const struct px_clients_config *config, struct px_clients **
         return px_error_oom(error);
     pthread_mutex_init(&clients->lock, NULL);
     clients->config = *config;
-    int status = px_client_entries_read(config->path, &clients->entries, error);
-    if (status == 0)
-        status = make_servers(clients, error);
+    int status = make_servers(clients, error);
+    clients->config.only = NULL; /* the caller's */
     for (size_t i = 0; i < clients->count && status == 0; i++)
         if ((status = px_client_server_start(&clients->servers[i], error)) < 0)
             stop_servers(clients, i);

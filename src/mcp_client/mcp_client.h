@@ -2,7 +2,8 @@
 /* Other MCP servers, whose tools scripts call: "code mode" (docs/mcp.md).
  *
  *     struct px_clients *clients;
- *     px_clients_open(&config, &clients, &error);         // starts all servers, without waiting for them
+ *     px_clients_file_read(path, &file, &error);
+ *     px_clients_open(&config, &clients, &error);         // starts the servers, without waiting for them
  *     px_clients_wait(clients, ms);                       // until each has told its tools, or failed
  *     struct px_client_tools *tools = px_clients_tools(clients);
  *     pyexec_request_set_tools(request, tools->tools);    // a script of this request can call them
@@ -23,15 +24,25 @@
 
 struct px_clients;
 
+/* The file of servers, read once. It must live longer than the clients that are opened from it. */
+struct px_clients_file;
+
+/* invalid_request: the file can't be read, or is not a file of servers. */
+int px_clients_file_read(const char *path, struct px_clients_file **ret, pyexec_error *error);
+void px_clients_file_free(struct px_clients_file *file);
+/* `names` has names with commas between them. True if each is that of a server; else `missing`, of `size` bytes, gets the
+ * first that is not. */
+bool px_clients_file_has(const struct px_clients_file *file, const char *names, char *missing, size_t size);
+
 struct px_clients_config {
-    const char *path; /* of the file of servers */
+    const struct px_clients_file *file;
+    const char *only; /* names of the servers to start, with commas between them; NULL: all */
     int64_t call_timeout_ms, start_timeout_ms;
     void (*changed)(
         void *closure); /* the tools are other ones than before; called on a thread of a server. NULL: nobody */
     void *closure;
 };
 
-/* invalid_request: the file can't be read, or is not a file of servers. */
 int px_clients_open(const struct px_clients_config *config, struct px_clients **ret, pyexec_error *error);
 /* Ends all processes. No request that was given their tools may be in use. */
 void px_clients_free(struct px_clients *clients);

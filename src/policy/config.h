@@ -72,7 +72,8 @@ int px_serve_config_set_text(struct px_serve_config *serve, const char *name, co
 /* Other MCP servers: the [mcp] section (mcp.def). */
 struct px_mcp_config {
     char *servers; /* NULL, or an absolute path */
-    int64_t call_timeout_ms, start_timeout_ms;
+    struct px_strings local_servers;
+    int64_t idle_timeout_ms, call_timeout_ms, start_timeout_ms;
 };
 
 int px_mcp_config_init(struct px_mcp_config *mcp, pyexec_error *error);

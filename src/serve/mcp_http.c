@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "jsonrpc/json_diagnose.h"
 #include "mcp/mcp.h"
+#include "serve/mcp_servers.h"
 #include "serve/route.h"
 #include "serve/run_request.h"
 #include "serve/server.h"
@@ -18,6 +20,8 @@
 
 struct px_mcp_request {
     struct px_mcp_call *call;
+    struct px_mcp_servers *servers; /* of the server */
+    struct px_principal_servers *held;
     char *prefix, *scope;
     json_t *ceiling;
     struct px_policy policy;
@@ -28,6 +32,7 @@ void px_mcp_http_free(struct px_mcp_request *mcp)
     if (!mcp)
         return;
     px_mcp_call_free(mcp->call);
+    px_mcp_servers_give(mcp->servers, mcp->held);
     free(mcp->prefix);
     free(mcp->scope);
     json_decref(mcp->ceiling);
@@ -164,6 +169,7 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
     struct px_mcp_request *mcp = calloc(1, sizeof *mcp);
     if (!mcp)
         return NULL;
+    mcp->servers = server->mcp_servers;
     mcp->ceiling = px_principals_ceiling(&server->principals, request->principal);
     bool good = mcp->ceiling && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
                 (!client || asprintf(&mcp->scope, "%s/%s", principal, client) >= 0);
@@ -198,7 +204,10 @@ static void fail(struct px_http_request *request, const pyexec_error *error)
 {
     request->outcome = pyexec_code_name(error->code);
     request->server->metrics.errors[error->code]++;
-    px_mcp_fail(request->mcp->call, error);
+    if (request->mcp->call->slow)
+        px_mcp_fail(request->mcp->call, error);
+    else
+        px_mcp_refuse(request->mcp->call, PX_RPC_INTERNAL_ERROR, "%s. %s", error->message, error->hint);
     answer(request);
 }
 
@@ -225,6 +234,12 @@ static void run(struct px_http_request *request)
     answer(request);
 }
 
+/* tools/list waits for other servers. */
+static void list(struct px_http_request *request)
+{
+    serve(request);
+}
+
 static void start(struct px_http_request *request)
 {
     struct px_mcp_call *call = request->mcp->call;
@@ -234,8 +249,16 @@ static void start(struct px_http_request *request)
     pthread_mutex_lock(&request->lock);
     request->stays = !call->modern;
     pthread_mutex_unlock(&request->lock);
-    if (px_http_request_move(request, run, &error) == 0)
-        return;
+    bool lists = !call->slow;
+    if (px_run_request_servers(request, &request->mcp->held, &error) == 0) {
+        call->caller.clients = px_principal_servers_clients(request->mcp->held);
+        if (lists && !call->caller.clients) {
+            serve(request);
+            return;
+        }
+        if (px_http_request_move(request, lists ? list : run, &error) == 0)
+            return;
+    }
     fail(request, &error);
 }
 
@@ -257,7 +280,7 @@ void px_mcp_http_answer(struct px_http_request *request)
         check_headers(request, call);
     if (call->answer.length || !px_mcp_check(call))
         answer(request);
-    else if (call->slow)
+    else if (call->slow || (call->id && strcmp(call->method, "tools/list") == 0))
         start(request);
     else
         serve(request);

@@ -24,7 +24,8 @@
 #define FILE_MAX_BYTES (4u << 20)
 #define NAME_HINT "Use 1 to 64 letters, digits, dots, dashes and underscores; `local` and `loopback` are taken."
 #define HASH_HINT "Write NAME sha256:HEX, HEX being the 64 digits that `printf %s TOKEN | sha256sum` prints."
-#define PAIR_HINT "After the hash come key=value pairs: rate, max_concurrent, max_sessions, or a key of the policy."
+#define PAIR_HINT \
+    "After the hash come key=value pairs: rate, max_concurrent, max_sessions, mcp_servers, or a key of the policy."
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* Reports an error in a line, with a hint that says what is right. */
@@ -42,6 +43,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(pyexec_error *error, con
 static void free_principal(struct px_principal *principal)
 {
     json_decref(principal->ceiling);
+    free(principal->servers);
     free(principal);
 }
 
@@ -76,6 +78,11 @@ static int parse_setting(struct px_principal *principal, struct px_policy *ceili
                          pyexec_error *error)
 {
     double number = 0;
+    if (strcmp(key, "mcp_servers") == 0) {
+        free(principal->servers);
+        principal->servers = strdup(value);
+        return principal->servers ? 0 : px_error_oom(error);
+    }
     bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 || strcmp(key, "max_sessions") == 0;
     if (own && parse_number(value, 1e6, &number) < 0)
         return refuse(error, "Give one, at most 1000000.", "%s: '%.60s' is not a number above 0", key, value);
@@ -213,6 +220,9 @@ static void adopt(struct px_principals *principals, struct px_principal *fresh)
             json_t *ceiling = old->ceiling;
             old->ceiling = fresh->ceiling;
             fresh->ceiling = ceiling;
+            char *servers = old->servers;
+            old->servers = fresh->servers;
+            fresh->servers = servers;
             free_principal(fresh);
         } else {
             fresh->next = principals->list;
@@ -266,6 +276,7 @@ void px_principals_done(struct px_principals *principals)
     }
     json_decref(principals->local.ceiling);
     json_decref(principals->loopback.ceiling);
+    free(principals->local.servers);
     pthread_mutex_destroy(&principals->lock);
 }
 
@@ -298,6 +309,14 @@ json_t *px_principals_ceiling(struct px_principals *principals, const struct px_
     json_t *ceiling = json_incref(principal->ceiling);
     pthread_mutex_unlock(&principals->lock);
     return ceiling;
+}
+
+char *px_principals_servers(struct px_principals *principals, const struct px_principal *principal)
+{
+    pthread_mutex_lock(&principals->lock);
+    char *names = strdup(principal->servers ? principal->servers : "");
+    pthread_mutex_unlock(&principals->lock);
+    return names;
 }
 
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,

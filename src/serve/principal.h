@@ -4,8 +4,8 @@
  *   NAME sha256:HEX [key=value…]
  *
  * HEX is the SHA-256 of the bearer token. A key is one of the policy, written as for a flag, and sets the
- * principal's ceiling, which applies on top of the server's policy; or it is max_concurrent, max_sessions or rate
- * (runs per second). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
+ * principal's ceiling, which applies on top of the server's policy; or it is max_concurrent, max_sessions, rate
+ * (runs per second) or mcp_servers (names, with commas between them). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
  * loopback address, when there is no file, are `loopback`.
  *
  * A table is read as a whole and replaced as a whole (SIGHUP). Principals are never freed before the end, because
@@ -29,6 +29,7 @@ struct px_principal {
     unsigned char token_hash[32];
     bool gone;       /* no longer in the file */
     json_t *ceiling; /* a partial policy, which never changes; {}: only the server's */
+    char *servers;   /* names of MCP servers whose tools its runs call, with commas between them; NULL: none */
     /* A reload changes these while the schedules read them. 0: the server's limit for max_concurrent and max_sessions,
      * and no limit for rate. */
     _Atomic int64_t max_concurrent, max_sessions;
@@ -60,6 +61,9 @@ struct px_principal *px_principals_find_token(struct px_principals *principals, 
 
 /* Returns the principal's ceiling, which the caller gives to json_decref(). */
 json_t *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal);
+
+/* Returns the names of the MCP servers that it may use, for free(): "" for none. NULL: no memory. */
+char *px_principals_servers(struct px_principals *principals, const struct px_principal *principal);
 
 /* Lowers the limits of a request to the principal's ceiling. */
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,

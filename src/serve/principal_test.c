@@ -53,7 +53,8 @@ static void test_a_token_finds_its_principal_alone(void **state)
     struct px_principals principals;
     char text[400], header[80];
     (void)state;
-    snprintf(text, sizeof text, "# who\n\n  ann sha256:%s\r\nbob  sha256:%s\trate=2.5 max_concurrent=3 max_sessions=4",
+    snprintf(text, sizeof text,
+             "# who\n\n  ann sha256:%s\r\nbob  sha256:%s\trate=2.5 max_concurrent=3 max_sessions=4 mcp_servers=a,b",
              hash("a-token"), hash("b-token"));
     load(&principals, text);
     struct px_principal *ann = px_principals_find(&principals, "Bearer a-token");
@@ -64,6 +65,9 @@ static void test_a_token_finds_its_principal_alone(void **state)
     assert_string_equal(bob->name, "bob");
     assert_ptr_equal(px_principals_find_token(&principals, "b-token"), bob);
     assert_true(ann->rate == 0 && ann->max_concurrent == 0 && ann->max_sessions == 0);
+    px_auto_free char *none = px_principals_servers(&principals, ann), *two = px_principals_servers(&principals, bob);
+    assert_string_equal(none, "");
+    assert_string_equal(two, "a,b");
     assert_true(bob->rate == 2.5 && bob->max_concurrent == 3 && bob->max_sessions == 4);
     static const char *const bad[] = {NULL,
                                       "",

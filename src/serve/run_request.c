@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "mcp/mcp.h"
 #include "policy/policy.h"
+#include "serve/mcp_servers.h"
 #include "serve/server.h"
 
 int px_run_request_check(struct px_http_request *request, pyexec_error *error)
@@ -21,6 +23,62 @@ int px_run_request_check(struct px_http_request *request, pyexec_error *error)
     return px_error_hint(error, "Read the answers of earlier calls, or close their connections.");
 }
 
+int px_run_request_servers(struct px_http_request *request, struct px_principal_servers **ret, pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    *ret = NULL;
+    if (!server->mcp_servers)
+        return 0;
+    px_auto_free char *names = px_principals_servers(&server->principals, request->principal);
+    return names ? px_mcp_servers_take(server->mcp_servers, request->principal->name, names, ret, error)
+                 : px_error_oom(error);
+}
+
+/* The tools of other servers for one run. */
+struct offer {
+    struct px_principal_servers *held;
+    struct px_client_tools *tools;
+};
+
+static int make_offer(struct px_http_request *request, pyexec_request *run, struct offer *ret, pyexec_error *error)
+{
+    if (px_run_request_servers(request, &ret->held, error) < 0)
+        return -1;
+    struct px_clients *clients = px_principal_servers_clients(ret->held);
+    if (!clients)
+        return 0;
+    px_clients_wait(clients, PX_MCP_CLIENTS_WAIT_MS);
+    ret->tools = px_clients_tools(clients);
+    if (!ret->tools)
+        return px_error_oom(error);
+    pyexec_request_set_tools(run, ret->tools->tools);
+    return 0;
+}
+
+static void end_offer(struct px_http_request *request, pyexec_request *run, const struct offer *offer)
+{
+    if (offer->tools)
+        pyexec_request_set_tools(run, NULL);
+    px_client_tools_drop(offer->tools);
+    px_mcp_servers_give(request->server->mcp_servers, offer->held);
+}
+
+static int execute(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    struct offer offer = {0};
+    int status = make_offer(request, run, &offer, error);
+    px_http_request_run(request, run);
+    int64_t began = px_now_ns();
+    if (status == 0)
+        status = request->session_key ? pyexec_execute(server->executor, request->session_key, run, ret, error)
+                                      : pyexec_execute_once(server->executor, run, ret, error);
+    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
+    px_http_request_run(request, NULL);
+    end_offer(request, run, &offer);
+    return status;
+}
+
 int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
 {
     struct px_server *server = request->server;
@@ -29,13 +87,8 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
     if (px_run_request_check(request, error) < 0)
         return -1;
     px_principals_limit(&server->principals, request->principal, run);
-    px_http_request_run(request, run);
     pyexec_request_set_turn(run, request->job.turn);
-    int64_t began = px_now_ns();
-    int status = request->session_key ? pyexec_execute(server->executor, request->session_key, run, &result, error)
-                                      : pyexec_execute_once(server->executor, run, &result, error);
-    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
-    px_http_request_run(request, NULL);
+    int status = execute(request, run, &result, error);
     if (pyexec_request_was_sent(run))
         px_log_run(&server->log, request, result, error);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;

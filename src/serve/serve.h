@@ -13,6 +13,7 @@ struct px_serve_options {
     json_t *executor;               /* for pyexec_executor_open_object() */
     const struct px_policy *policy; /* the policy that is also in `executor` */
     const struct px_serve_config *config;
+    const struct px_mcp_config *mcp;
     int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
     int64_t max_asleep;     /* runs that sleep, in addition to these */
     int64_t queue_length;

@@ -23,6 +23,7 @@
 #include "serve/calls.h"
 #include "serve/detached.h"
 #include "serve/listen.h"
+#include "serve/mcp_servers.h"
 #include "serve/openapi.h"
 
 #define CHORES 4u /* threads for lists and files */
@@ -116,6 +117,33 @@ static int open_schedules(struct px_server *server, pyexec_error *error)
                : px_schedule_new(&of_chores, &server->chores, error);
 }
 
+/* The principal `local` has no line in the token file: [mcp] local_servers says what it may use. */
+static int open_mcp_servers(struct px_server *server, pyexec_error *error)
+{
+    const struct px_mcp_config *config = server->options->mcp;
+    px_auto_buffer struct px_buffer names = {0};
+    for (size_t i = 0; i < config->local_servers.count; i++)
+        px_buffer_printf(&names, "%s%s", i ? "," : "", config->local_servers.items[i]);
+    if (names.length && !(server->principals.local.servers = px_buffer_take(&names)))
+        return px_error_oom(error);
+    if (px_mcp_servers_new(config, &server->mcp_servers, error) < 0 ||
+        px_mcp_servers_check(server->mcp_servers, "local", server->principals.local.servers, error) < 0)
+        return -1;
+    for (const struct px_principal *at = server->principals.list; at; at = at->next)
+        if (px_mcp_servers_check(server->mcp_servers, at->name, at->servers, error) < 0)
+            return -1;
+    return 0;
+}
+
+/* After the token file is read again: a name that is no server's gives nothing, which the operator is to know. */
+static void check_mcp_servers(struct px_server *server)
+{
+    pyexec_error error;
+    for (const struct px_principal *at = server->principals.list; at; at = at->next)
+        if (!at->gone && px_mcp_servers_check(server->mcp_servers, at->name, at->servers, &error) < 0)
+            px_log_event(&server->log, "reloaded, but", error.message);
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
@@ -127,7 +155,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
         pyexec_executor_open_object(options->executor, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
-    if (limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
+    if (open_mcp_servers(server, error) < 0 || limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
         px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
         return -1;
     server->openapi = px_openapi_make(options->policy);
@@ -172,6 +200,7 @@ static void close_server(struct px_server *server)
     px_calls_free(server->calls);
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
+    px_mcp_servers_free(server->mcp_servers);
     px_contexts_free(server->contexts);
     px_state_close(server->state);
     pyexec_executor_free(server->executor);
@@ -198,6 +227,7 @@ static void reload(struct px_server *server)
         px_log_event(&server->log, "reload failed, the old tokens stay", error.message);
     else
         px_log_event(&server->log, "reloaded", NULL);
+    check_mcp_servers(server);
     if (px_log_reopen(&server->log, server->options->config->audit_log, &error) < 0)
         px_log_event(&server->log, "reload failed, the old audit log stays", error.message);
     sd_notify(0, "READY=1");

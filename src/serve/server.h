@@ -27,8 +27,9 @@ struct px_server {
     struct px_watcher *watcher;
     struct px_state *state; /* NULL: nothing is kept for a restart */
     struct px_mcp *mcp;
-    unsigned dialects;            /* bits of the enabled dialects */
-    struct px_contexts *contexts; /* E2B's code contexts */
+    struct px_mcp_servers *mcp_servers; /* NULL: none */
+    unsigned dialects;                  /* bits of the enabled dialects */
+    struct px_contexts *contexts;       /* E2B's code contexts */
     struct px_metrics metrics;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];

@@ -174,6 +174,13 @@ int pyexec_session_delete_file(pyexec_executor *executor, const char *id, const 
     return px_request_check_path(path, "path", error);
 }
 
+int pyexec_session_create_tools_object(pyexec_executor *executor, const char *id, json_t *policy, json_t *ceiling,
+                                       json_t *tools, pyexec_tool_fn callback, void *userdata, pyexec_error *error)
+{
+    (void)executor, (void)policy, (void)ceiling, (void)tools, (void)callback, (void)userdata;
+    return strlen(id) > 20 ? no_session(id, error) : 0;
+}
+
 int pyexec_session_create_object(pyexec_executor *executor, const char *id, json_t *policy, json_t *ceiling,
                                  pyexec_error *error)
 {

@@ -341,6 +341,10 @@ PYEXEC_API int pyexec_request_set_approver(pyexec_request *request, pyexec_tool_
  * Errors: PYEXEC_CALL_NOT_FOUND (it is not held, it was answered, or the script no longer waits). */
 PYEXEC_API int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error);
 
+/* Sets the function that gets the calls of a session's tools that have none of their own. See
+ * pyexec_session_create_tools(). NULL: none. */
+PYEXEC_API void pyexec_request_set_tool_callback(pyexec_request *request, pyexec_tool_fn callback, void *userdata);
+
 /* The id of the call, which no other call has; the tool's name; and the arguments: a JSON object on one line, at
  * most 8 MiB, with integers of 64 bits, each key once, and at most 200 levels. */
 PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
@@ -426,6 +430,17 @@ PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id,
 PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
                                      const char *ceiling_json, pyexec_error *error);
 
+/* The same, with tools for all calls of the session; a call's own tools replace those of the same name for this call.
+ *
+ * tools_json  as for pyexec_request_add_tools(), or NULL.
+ * callback    called with `userdata` for their calls. NULL: the callback of the request that is executed, from
+ *             pyexec_request_set_tool_callback(); a request without one is then refused.
+ *
+ * `userdata` must live until the session has ended and all requests that were executed in it are freed. */
+PYEXEC_API int pyexec_session_create_tools(pyexec_executor *executor, const char *session_id, const char *policy_json,
+                                           const char *ceiling_json, const char *tools_json, pyexec_tool_fn callback,
+                                           void *userdata, pyexec_error *error);
+
 /* Interrupts the running call, as Ctrl-C does. Does nothing when no call is running. */
 PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 
@@ -479,8 +494,10 @@ PYEXEC_API uint64_t pyexec_session_info_execution_count(const pyexec_session_inf
 PYEXEC_API int64_t pyexec_session_info_age_ms(const pyexec_session_info *info);
 PYEXEC_API int64_t pyexec_session_info_idle_ms(const pyexec_session_info *info);
 PYEXEC_API const char *pyexec_session_info_restarted(const pyexec_session_info *info); /* NULL: its state is not lost */
-/* Only for a session that was asked for by its id: its policy as a JSON object, and the quota of its workspace. */
+/* Only for a session that was asked for by its id: its policy as a JSON object, its tools as a JSON list of their
+ * definitions, and the quota of its workspace. */
 PYEXEC_API const char *pyexec_session_info_policy_json(const pyexec_session_info *info);
+PYEXEC_API const char *pyexec_session_info_tools_json(const pyexec_session_info *info);
 PYEXEC_API uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info);
 
 /* The counters of pyexec_stats_json(), with one call of `fn` for each: the key, the number, and for a counter of
@@ -681,6 +698,9 @@ PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct j
 PYEXEC_API void pyexec_request_set_ceiling_object(pyexec_request *request, struct json_t *policy);
 PYEXEC_API int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, struct json_t *policy,
                                             struct json_t *ceiling, pyexec_error *error);
+PYEXEC_API int pyexec_session_create_tools_object(pyexec_executor *executor, const char *session_id,
+                                                  struct json_t *policy, struct json_t *ceiling, struct json_t *tools,
+                                                  pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
                                     pyexec_error *error);
 

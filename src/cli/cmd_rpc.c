@@ -39,7 +39,7 @@ const struct cli_command cmd_rpc = {
     .summary = "JSON-RPC 2.0 on standard input and output, one message a line",
     .description =
         "Serves one language client: initialize {protocol: 1, policy, session, host}, then "
-        "execute_once, execute, interrupt, cancel, close_session, close_all, list_sessions, "
+        "execute_once, execute, interrupt, cancel, create_session, close_session, close_all, list_sessions, "
         "list_files, read_file, write_file, delete_file, doctor, stats, ping and shutdown. "
         "The session_policy of an execute is for the session that it makes, and ignored where the "
         "session is there; policy_defaults are under both, and a ceiling lowers them; one with "

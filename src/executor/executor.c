@@ -194,8 +194,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
 {
     struct px_zygote_group *kind;
     struct px_tool_list tools;
-    bool offers = request->tools || request->shared_tools;
-    if (offers && px_tool_list_fill(&tools, request->tools, request->shared_tools, error) < 0)
+    if (px_tools_inherit(request, NULL, error) < 0 || px_tool_list_fill(&tools, request, error) < 0)
         return -1;
     if (px_runtime_acquire(executor, policy, &kind, error) < 0)
         return -1;
@@ -208,7 +207,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
         .processors = executor->processors,
         .watch = px_turn_watch,
         .watch_data = turn,
-        .tools = offers ? &tools : NULL,
+        .tools = tools.count ? &tools : NULL,
         .max_wait_ns = executor->host.max_wait_ms * PX_NS_PER_MS,
         .wait_until_ns = INT64_MAX,
     };

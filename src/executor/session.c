@@ -64,6 +64,7 @@ static void discard(struct px_session *session)
     if (!session)
         return;
     px_policy_done(&session->policy);
+    px_tools_free(session->tools);
     free(session->key);
     free(session->history_key);
     free(session);
@@ -409,9 +410,10 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     int result = policy ? px_runtime_check(request, policy, error) : -1;
     bool was_started = session->process;
     struct px_tool_list tools;
-    bool offers = request->tools || request->shared_tools;
-    if (result == 0 && offers)
-        result = px_tool_list_fill(&tools, request->tools, request->shared_tools, error);
+    if (result == 0)
+        result = px_tools_inherit(request, session->tools, error);
+    if (result == 0)
+        result = px_tool_list_fill(&tools, request, error);
     if (result == 0 && !was_started)
         result = start(sessions, session, request, error);
     if (result == 0)
@@ -425,7 +427,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
             .processors = executor->processors,
             .watch = px_turn_watch,
             .watch_data = turn,
-            .tools = offers ? &tools : NULL,
+            .tools = tools.count ? &tools : NULL,
             .max_wait_ns = INT64_MAX,
             .wait_until_ns = px_session_hard_end(sessions, session),
         };
@@ -518,7 +520,9 @@ static int start_ahead(struct px_sessions *sessions, struct px_session *session,
     return result;
 }
 
-static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_request *request, pyexec_error *error)
+/* Takes ownership of the tools when it succeeds. */
+static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_request *request, struct px_tools **tools,
+                        pyexec_error *error)
 {
     struct px_session *session = NULL;
     bool created;
@@ -530,6 +534,8 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     } else {
         session = enter(sessions, key, request, &created, error);
     }
+    if (session)
+        session->tools = TAKE_PTR(*tools);
     pthread_mutex_unlock(&sessions->lock);
     if (!session)
         return -1;
@@ -538,28 +544,52 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     return result;
 }
 
-int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, json_t *policy, json_t *ceiling,
-                                 pyexec_error *error)
+int pyexec_session_create_tools_object(pyexec_executor *executor, const char *session_id, json_t *policy,
+                                       json_t *ceiling, json_t *tools, pyexec_tool_fn callback, void *userdata,
+                                       pyexec_error *error)
 {
     struct px_sessions *sessions = NULL;
     if (check_session(executor, session_id, error) == 0)
         sessions = px_sessions_get(executor, error);
     if (!sessions)
         return -1;
+    px_auto(px_drop_tools) struct px_tools *own = NULL;
+    if (tools && !(own = px_tools_new()))
+        return px_error_oom(error);
+    if (own)
+        own->shared = true; /* whether somebody approves calls is known at each execution */
+    if (tools && px_tools_add_list(own, tools, callback, userdata, error) < 0)
+        return -1;
+    if (own && !own->count)
+        px_drop_tools(&own);
     px_auto(px_request_done) pyexec_request *request = pyexec_request_new();
     if (!request)
         return px_error_exhausted(error, errno, "can't make the request");
     request->policy = json_incref(policy);
     request->ceiling = json_incref(ceiling);
-    return create_ahead(sessions, session_id, request, error);
+    return create_ahead(sessions, session_id, request, &own, error);
+}
+
+int pyexec_session_create_object(pyexec_executor *executor, const char *session_id, json_t *policy, json_t *ceiling,
+                                 pyexec_error *error)
+{
+    return pyexec_session_create_tools_object(executor, session_id, policy, ceiling, NULL, NULL, NULL, error);
+}
+
+int pyexec_session_create_tools(pyexec_executor *executor, const char *session_id, const char *policy_json,
+                                const char *ceiling_json, const char *tools_json, pyexec_tool_fn callback,
+                                void *userdata, pyexec_error *error)
+{
+    px_auto_json json_t *policy = NULL, *ceiling = NULL, *tools = NULL;
+    if (px_runtime_load_json(policy_json, "policy", &policy, error) < 0 ||
+        px_runtime_load_json(ceiling_json, "ceiling", &ceiling, error) < 0 ||
+        (tools_json && px_tools_read_list(tools_json, &tools, error) < 0))
+        return -1;
+    return pyexec_session_create_tools_object(executor, session_id, policy, ceiling, tools, callback, userdata, error);
 }
 
 int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
                           const char *ceiling_json, pyexec_error *error)
 {
-    px_auto_json json_t *policy = NULL, *ceiling = NULL;
-    if (px_runtime_load_json(policy_json, "policy", &policy, error) < 0 ||
-        px_runtime_load_json(ceiling_json, "ceiling", &ceiling, error) < 0)
-        return -1;
-    return pyexec_session_create_object(executor, session_id, policy, ceiling, error);
+    return pyexec_session_create_tools(executor, session_id, policy_json, ceiling_json, NULL, NULL, NULL, error);
 }

@@ -73,6 +73,7 @@ static void info_done(struct pyexec_session_info *info)
     free(info->id);
     free(info->principal);
     free(info->policy_json);
+    free(info->tools_json);
     px_policy_done(&info->policy);
 }
 
@@ -105,6 +106,14 @@ const pyexec_session_info *pyexec_session_list_get(const pyexec_session_list *li
     return index < list->count ? &list->items[index] : NULL;
 }
 
+static int describe_details(const struct px_session *session, struct pyexec_session_info *ret, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    px_tools_write(session->tools, &text);
+    ret->tools_json = px_buffer_take(&text);
+    return ret->tools_json ? px_policy_copy(&ret->policy, &session->policy, error) : px_error_oom(error);
+}
+
 /* The caller holds the lock. */
 static int describe(const struct px_session *session, bool alone, struct pyexec_session_info *ret, pyexec_error *error)
 {
@@ -122,7 +131,7 @@ static int describe(const struct px_session *session, bool alone, struct pyexec_
     };
     if (!principal || !ret->id || (name && !ret->principal))
         return px_error_oom(error);
-    return alone ? px_policy_copy(&ret->policy, &session->policy, error) : 0;
+    return alone ? describe_details(session, ret, error) : 0;
 }
 
 /* Stops the given session, or all sessions if it is NULL. The caller holds the lock. */
@@ -161,6 +170,11 @@ const char *pyexec_session_info_policy_json(const pyexec_session_info *info)
     if (!own->policy_json && own->policy.python_bin)
         own->policy_json = px_json_take_text(px_policy_to_json(&own->policy));
     return own->policy_json;
+}
+
+const char *pyexec_session_info_tools_json(const pyexec_session_info *info)
+{
+    return info->tools_json;
 }
 
 uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info)

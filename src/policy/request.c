@@ -38,6 +38,7 @@ void pyexec_request_free(pyexec_request *request)
     if (!request)
         return;
     px_tools_free(request->tools);
+    px_tools_free(request->session_tools);
     free(request->code);
     json_decref(request->ceiling);
     json_decref(request->policy);

@@ -44,6 +44,9 @@ struct pyexec_request {
     enum px_value_json value_json;
     struct px_tools *tools;              /* or NULL */
     const struct px_tools *shared_tools; /* or NULL; borrowed */
+    struct px_tools *session_tools;      /* copies of the tools of the session that it is executed in; or NULL */
+    pyexec_tool_fn tool_callback;        /* for tools that have none of their own; or NULL */
+    void *tool_callback_data;
     pyexec_output_fn output;
     void *output_data;
     pyexec_display_fn display;

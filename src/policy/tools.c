@@ -300,14 +300,21 @@ int pyexec_request_add_tools_object(pyexec_request *request, json_t *tools, pyex
     return px_tools_add_list(request->tools, tools, callback, userdata, error);
 }
 
+int px_tools_read_list(const char *tools_json, json_t **ret, pyexec_error *error)
+{
+    json_error_t problem = {0};
+    *ret = px_json_read(tools_json, strlen(tools_json), JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (*ret)
+        return 0;
+    return px_json_no_memory(&problem) ? px_error_oom(error) : refuse_list("not JSON", error);
+}
+
 int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, pyexec_tool_fn callback, void *userdata,
                              pyexec_error *error)
 {
-    json_error_t problem = {0};
-    px_auto_json json_t *list =
-        px_json_read(tools_json, strlen(tools_json), JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (!list)
-        return px_json_no_memory(&problem) ? px_error_oom(error) : refuse_list("not JSON", error);
+    px_auto_json json_t *list = NULL;
+    if (px_tools_read_list(tools_json, &list, error) < 0)
+        return -1;
     return pyexec_request_add_tools_object(request, list, callback, userdata, error);
 }
 
@@ -364,26 +371,33 @@ const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const c
     return NULL;
 }
 
-int px_tool_list_fill(struct px_tool_list *list, struct px_tools *first, const struct px_tools *second,
-                      pyexec_error *error)
+static int add_to_list(struct px_tool_list *list, const struct px_tools *tools, size_t *bytes, pyexec_error *error)
 {
-    const struct px_tools *const both[] = {first, second};
+    size_t before = list->count;
+    for (size_t i = 0; tools && i < tools->count; i++) {
+        const struct px_tool *tool = tools->items[i];
+        if (before && px_tool_list_find(list, tool->name))
+            continue;
+        *bytes += tool->length + 1;
+        if (list->count == PX_TOOLS_MAX || *bytes + 2 > PX_TOOLS_TEXT_MAX) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %d, or more than %u bytes together",
+                         PX_TOOLS_MAX, PX_TOOLS_TEXT_MAX);
+            return px_error_hint(error, "Offer fewer tools, or shorter schemas.");
+        }
+        list->items[list->count++] = tool;
+    }
+    return 0;
+}
+
+int px_tool_list_fill(struct px_tool_list *list, const pyexec_request *request, pyexec_error *error)
+{
+    const struct px_tools *const all[] = {request->tools, request->shared_tools, request->session_tools};
     size_t bytes = 0;
     list->count = 0;
-    list->approver = first && first->approver ? first : NULL;
-    for (size_t which = 0; which < PX_COUNT(both); which++)
-        for (size_t i = 0; both[which] && i < both[which]->count; i++) {
-            const struct px_tool *tool = both[which]->items[i];
-            if (which == 1 && px_tool_list_find(list, tool->name))
-                continue;
-            bytes += tool->length + 1;
-            if (list->count == PX_TOOLS_MAX || bytes + 2 > PX_TOOLS_TEXT_MAX) {
-                px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %d, or more than %u bytes together",
-                             PX_TOOLS_MAX, PX_TOOLS_TEXT_MAX);
-                return px_error_hint(error, "Offer fewer tools, or shorter schemas.");
-            }
-            list->items[list->count++] = tool;
-        }
+    list->approver = request->tools && request->tools->approver ? request->tools : NULL;
+    for (size_t i = 0; i < PX_COUNT(all); i++)
+        if (add_to_list(list, all[i], &bytes, error) < 0)
+            return -1;
     return 0;
 }
 
@@ -396,4 +410,69 @@ void px_tool_list_write(const struct px_tool_list *list, struct px_buffer *out)
         px_buffer_add(out, list->items[i]->definition, list->items[i]->length);
     }
     px_buffer_add_byte(out, ']');
+}
+
+void px_tools_write(const struct px_tools *tools, struct px_buffer *out)
+{
+    px_buffer_add_byte(out, '[');
+    for (size_t i = 0; tools && i < tools->count; i++) {
+        const struct px_tool *tool = tools->items[i];
+        px_buffer_add_string(out, i ? "," : "");
+        px_buffer_add(out, tool->definition, tool->length - 1);
+        px_buffer_add_string(out, tool->approval ? ",\"approval\":true}" : "}");
+    }
+    px_buffer_add_byte(out, ']');
+}
+
+/* ---- The tools of a session ---- */
+
+void pyexec_request_set_tool_callback(pyexec_request *request, pyexec_tool_fn callback, void *userdata)
+{
+    request->tool_callback = callback;
+    request->tool_callback_data = userdata;
+}
+
+static int copy_tool(struct px_tools *tools, const struct px_tool *from, pyexec_tool_fn callback, void *userdata,
+                     pyexec_error *error)
+{
+    struct px_tool *tool = calloc(1, sizeof *tool);
+    if (!tool)
+        return px_error_oom(error);
+    *tool = (struct px_tool){
+        strdup(from->name), strdup(from->definition), from->length, from->approval, callback, userdata, tools};
+    if (tool->name && tool->definition && put(tools, tool, error) == 0)
+        return 0;
+    if (tool->name && tool->definition) {
+        free_tool(tool);
+        return -1;
+    }
+    free_tool(tool);
+    return px_error_oom(error);
+}
+
+static int refuse_session(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST,
+                 "the session has tools, and this request does not say who answers their calls");
+    return px_error_hint(error, "Over HTTP, send \"Accept: text/event-stream\" or \"detach\": true. In C, use "
+                                "pyexec_request_set_tool_callback().");
+}
+
+int px_tools_inherit(pyexec_request *request, const struct px_tools *session_tools, pyexec_error *error)
+{
+    px_drop_tools(&request->session_tools);
+    if (!session_tools)
+        return 0;
+    if (!(request->session_tools = px_tools_new()))
+        return px_error_oom(error);
+    for (size_t i = 0; i < session_tools->count; i++) {
+        const struct px_tool *tool = session_tools->items[i];
+        pyexec_tool_fn callback = tool->callback ? tool->callback : request->tool_callback;
+        if (!callback)
+            return refuse_session(error);
+        if (copy_tool(request->session_tools, tool, callback,
+                      tool->callback ? tool->userdata : request->tool_callback_data, error) < 0)
+            return -1;
+    }
+    return 0;
 }

@@ -59,6 +59,9 @@ int px_tools_add(struct px_tools *tools, const char *module, const char *name, c
 int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn callback, void *userdata,
                       pyexec_error *error);
 
+/* Reads such a list from text. */
+int px_tools_read_list(const char *tools_json, json_t **ret, pyexec_error *error);
+
 /* Called before and after each callback. */
 void px_tools_enter(struct px_tools *tools);
 void px_tools_leave(struct px_tools *tools);
@@ -70,13 +73,18 @@ struct px_tool_list {
     struct px_tools *approver; /* has the approver; NULL: nobody approves calls */
 };
 
-/* A tool of `first`, which are the request's own, hides one of the same name in `second`; both may be NULL. Returns 0, or -1 with
- * invalid_request when there are too many or they are too large together. */
-int px_tool_list_fill(struct px_tool_list *list, struct px_tools *first, const struct px_tools *second,
-                      pyexec_error *error);
+/* The request's own tools hide those of the same name that it shares with other requests, and both hide those of its
+ * session. Returns 0, or -1 with invalid_request when there are too many or they are too large together. */
+int px_tool_list_fill(struct px_tool_list *list, const pyexec_request *request, pyexec_error *error);
 const struct px_tool *px_tool_list_find(const struct px_tool_list *list, const char *name);
 
-/* Returns the definitions as a JSON array. */
+/* Copies the session's tools, which may be NULL, into the request. A tool without a callback gets the request's. The
+ * request has the copies until it is freed, or executed again. Returns 0, or -1 with invalid_request when the request
+ * has no callback either. */
+int px_tools_inherit(pyexec_request *request, const struct px_tools *session_tools, pyexec_error *error);
+
+/* Writes the definitions as a JSON array. */
+void px_tools_write(const struct px_tools *tools, struct px_buffer *out);
 void px_tool_list_write(const struct px_tool_list *list, struct px_buffer *out);
 
 #endif

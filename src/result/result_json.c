@@ -155,6 +155,7 @@ static void write_forms(struct px_buffer *out, const pyexec_display *display)
 /* JSON of the child is written unchanged, so that each number keeps its digits. */
 #define PX_WRITE_any(value) px_buffer_add_string(out, (value) ? (value) : "null")
 #define PX_WRITE_object(value) px_buffer_add_string(out, value)
+#define PX_WRITE_Tools(value) px_buffer_add_string(out, value)
 #define PX_WRITE_forms(value) write_forms(out, value)
 #define PX_WRITE_layers(value) write_layers(out, value)
 #define PX_WRITE_Policy(value) write_policy(out, value)

@@ -69,6 +69,8 @@ static json_t *member_schema(const struct px_result_row *row, const char *prefix
         px_json_set(schema, "enum", statuses());
     if (row->type == PX_TYPE_count)
         px_json_set(schema, "minimum", json_integer(0));
+    if (row->type == PX_TYPE_Tools && prefix)
+        px_json_set(schema, "items", json_pack("{s:o}", "$ref", json_sprintf("%sTool", prefix)));
     if (row->type == PX_TYPE_layers)
         px_json_set(schema, "items", json_pack("{s:s}", "type", "string"));
     return schema;

@@ -48,6 +48,7 @@ enum px_result_owner {
     TYPE(forms, "object", false) \
     TYPE(object, "object", false) \
     TYPE(layers, "array", false) \
+    TYPE(Tools, "array", false) \
     TYPE(Policy, "object", false)
 
 enum px_result_type {

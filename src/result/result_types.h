@@ -14,6 +14,7 @@ struct pyexec_session_info {
     const char *restarted;
     struct px_policy policy; /* only when one session was asked for; else empty */
     char *policy_json;       /* made when it is first asked for */
+    char *tools_json;        /* the tools of all its calls, a list; only when one session was asked for */
 };
 
 /* the C type of each owner */

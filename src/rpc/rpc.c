@@ -247,6 +247,7 @@ static const struct {
     {"execute", px_rpc_execute_session, false, "*"},
     {"interrupt", interrupt, false, "session_id request"},
     {"cancel", cancel, false, "request"},
+    {"create_session", px_rpc_create_session, false, "session_id policy tools"},
     {"close_session", close_session, false, "session_id"},
     {"close_all", close_all, false, ""},
     {"list_sessions", list_sessions, false, ""},

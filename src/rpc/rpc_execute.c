@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "rpc/rpc_private.h"
@@ -62,6 +63,7 @@ static int take_tools(struct px_rpc_job *job, json_t *params, pyexec_error *erro
     if (tools && pyexec_request_add_tools_object(job->request, tools, px_rpc_on_tool_call, job, error) < 0)
         return -1;
     json_object_del(params, "tools");
+    pyexec_request_set_tool_callback(job->request, px_rpc_on_tool_call, job);
     return 0;
 }
 
@@ -136,6 +138,70 @@ void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params)
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     execute(rpc, id, params, true);
+}
+
+/* ---- create_session ---- */
+
+struct create_job {
+    struct px_rpc_job job;
+    json_t *params;
+};
+
+static void free_create(struct px_task *task)
+{
+    json_decref(((struct create_job *)task)->params);
+    free_job(task);
+}
+
+/* It may wait for a turn, so later requests do not wait for it. */
+static void serve_create(struct px_task *task)
+{
+    struct create_job *create = (struct create_job *)task;
+    struct px_rpc *rpc = create->job.rpc;
+    pyexec_error error;
+    int status = pyexec_session_create_tools_object(rpc->executor, create->job.session_id,
+                                                    json_object_get(create->params, "policy"), NULL,
+                                                    json_object_get(create->params, "tools"), NULL, NULL, &error);
+    px_task_arrived(task);
+    if (status < 0)
+        px_rpc_fail(rpc, create->job.id, &error);
+    else
+        px_rpc_answer(rpc, create->job.id, "{}");
+}
+
+static int prepare_create(struct create_job *create, const char *id, json_t *params, pyexec_error *error)
+{
+    const char *session = json_string_value(json_object_get(params, "session_id"));
+    const json_t *policy = json_object_get(params, "policy");
+    if (!session || (policy && !json_is_object(policy))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, session ? "policy: not an object" : "session_id: missing");
+        return px_error_hint(error, "Send {\"session_id\": text, \"policy\": object, \"tools\": list}.");
+    }
+    create->params = json_incref(params);
+    create->job.id = id ? strdup(id) : NULL;
+    create->job.session_id = strdup(session);
+    create->job.request = pyexec_request_new();
+    if (!create->job.request)
+        return px_error_exhausted(error, errno, "can't make the request's descriptor");
+    return create->job.session_id && (!id || create->job.id) ? 0 : px_error_oom(error);
+}
+
+void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    px_auto_json json_t *own = px_json_copy(params);
+    struct create_job *create = calloc(1, sizeof *create);
+    if (!create || !own) {
+        px_error_oom(&error);
+    } else {
+        create->job.rpc = rpc;
+        create->job.task = (struct px_task){.run = serve_create, .cancel = cancel_job, .free = free_create};
+        if (prepare_create(create, id, own, &error) == 0 && px_tasks_start(&rpc->tasks, &create->job.task, &error) == 0)
+            return;
+    }
+    px_rpc_fail(rpc, id, &error);
+    if (create)
+        free_create(&create->job.task);
 }
 
 int px_rpc_stop(struct px_rpc *rpc, const char *id, bool cancel)

@@ -59,6 +59,7 @@ void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *tex
 /* Methods that take some time. Each runs on its own thread (rpc_execute.c). */
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
+void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params);
 
 /* ---- What an execution sends during its run (rpc_stream.c) ---- */
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/json_text.h"
+#include "base/spelling.h"
 #include "serve/detached.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
@@ -156,6 +157,8 @@ static void write_session(struct px_buffer *out, const pyexec_session_info *sess
         px_json_text_string(out, restarted, restarted ? strlen(restarted) : 0);
         px_buffer_add_string(out, ",\"policy\":");
         px_buffer_add_string(out, pyexec_session_info_policy_json(session));
+        px_buffer_add_string(out, ",\"tools\":");
+        px_buffer_add_string(out, pyexec_session_info_tools_json(session));
     }
     px_buffer_add_byte(out, '}');
 }
@@ -212,30 +215,33 @@ static void show_session(struct px_http_request *request)
     answer_session(request, MHD_HTTP_OK);
 }
 
-/* Reads the optional body of POST /v1/sessions: {"id": …, "policy": …}. */
-static int take_session_body(struct px_http_request *request, json_t **ret_policy, pyexec_error *error)
+/* Reads the optional body of POST /v1/sessions: {"id": …, "policy": …, "tools": …}. */
+static int take_session_body(struct px_http_request *request, json_t **ret, pyexec_error *error)
 {
     json_error_t problem;
-    px_auto_json json_t *object =
-        request->body.length
-            ? px_json_read(px_buffer_string(&request->body), request->body.length, JSON_REJECT_DUPLICATES, &problem)
-            : json_object();
-    json_t *policy = json_object_get(object, "policy"), *value;
-    const char *id = json_string_value(json_object_get(object, "id")), *key;
-    bool good = json_is_object(object) && (!policy || json_is_object(policy)) && (id || !json_object_get(object, "id"));
+    px_auto_json json_t *object = request->body.length
+                                      ? px_json_read(px_buffer_string(&request->body), request->body.length,
+                                                     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem)
+                                      : json_object();
+    const json_t *policy = json_object_get(object, "policy"), *given = json_object_get(object, "id");
+    const char *id = json_string_value(given), *key;
+    json_t *value;
+    bool good = json_is_object(object) && (!policy || json_is_object(policy)) && (id || !given) &&
+                json_string_length(given) == (id ? strlen(id) : 0);
     json_object_foreach(object, key, value)
-        good = good && (strcmp(key, "id") == 0 || strcmp(key, "policy") == 0);
+        good = good && px_word_is_listed("id policy tools", key);
     if (!good) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not {\"id\": text, \"policy\": object}");
-        return px_error_hint(error, "Both members may be left out; there are no others.");
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "the body is not {\"id\": text, \"policy\": object, \"tools\": list}");
+        return px_error_hint(error, "All members may be left out; there are no others.");
     }
     if (id)
         request->session = strdup(id);
     else
         request->session = px_random_name("s-");
-    *ret_policy = json_incref(policy);
     if (!request->session)
         return px_error_oom(error);
+    *ret = json_incref(object);
     if (px_route_session(request) == 0)
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "id: not a valid session id");
@@ -245,13 +251,15 @@ static int take_session_body(struct px_http_request *request, json_t **ret_polic
 static void create_session(struct px_http_request *request)
 {
     pyexec_error error;
-    px_auto_json json_t *policy = NULL;
-    if (take_session_body(request, &policy, &error) < 0) {
+    px_auto_json json_t *body = NULL;
+    if (take_session_body(request, &body, &error) < 0) {
         px_respond_error(request, &error);
         return;
     }
     px_auto_json json_t *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
-    int status = pyexec_session_create_object(request->server->executor, request->session_key, policy, ceiling, &error);
+    int status = pyexec_session_create_tools_object(request->server->executor, request->session_key,
+                                                    json_object_get(body, "policy"), ceiling,
+                                                    json_object_get(body, "tools"), NULL, NULL, &error);
     if (status == 0)
         answer_session(request, MHD_HTTP_CREATED);
     else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)

@@ -103,7 +103,8 @@ int px_execution_take(struct px_http_request *request, json_t *body, pyexec_requ
     px_auto_json json_t *tools = json_incref(json_object_get(body, "tools"));
     json_object_del(body, "tools");
     bool none = !tools || (json_is_array(tools) && !json_array_size(tools));
-    if (none && !*ret_detach)
+    bool inherits = request->session_key && px_sse_wanted(request); /* a session may have tools of its own */
+    if (none && !*ret_detach && !inherits)
         return 0;
     if (!none && !*ret_detach && check_events(request, error) < 0)
         return -1;
@@ -115,11 +116,10 @@ int px_execution_take(struct px_http_request *request, json_t *body, pyexec_requ
     execution->client = request;
     pthread_mutex_init(&execution->emit, NULL);
     *ret = execution;
-    if (none)
-        return 0;
-    return pyexec_request_set_approver(run, on_held, execution, error) < 0
-               ? -1
-               : pyexec_request_add_tools_object(run, tools, on_call, execution, error);
+    pyexec_request_set_tool_callback(run, on_call, execution); /* also of a session's tools */
+    if (pyexec_request_set_approver(run, on_held, execution, error) < 0)
+        return -1;
+    return none ? 0 : pyexec_request_add_tools_object(run, tools, on_call, execution, error);
 }
 
 void px_execution_end(struct px_execution *execution)

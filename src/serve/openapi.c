@@ -133,7 +133,7 @@ static const char *const call_answer_members[] = {"result:any", "error:#CallErro
                                                   "allow:boolean True, for a call that is held."};
 static const char *const call_error_members[] = {"message:string", "data:any"};
 static const char *const session_request_members[] = {
-    "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy"};
+    "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy", "tools:[#Tool"};
 static const char *const sessions_members[] = {"sessions:[#Session"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",

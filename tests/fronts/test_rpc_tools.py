@@ -356,3 +356,42 @@ def test_limits_hold_while_nobody_reads_the_calls(caller):
     threading.Event().wait(3)       # both are long over; reading begins only now
     assert caller.wait(number)["result"]["status"] == "cpu_limit"
     assert caller.value(other) == 42
+
+
+# ---- A session's own tools ----
+
+def test_tools_of_a_session_are_called_in_each_of_its_executions(caller):
+    assert caller.call("create_session", session_id="s", tools=TOOLS, policy={"timeout_ms": 50000})["result"] == {}
+    for i in range(3):
+        number = caller.start("lookup('Rome', days=%d)" % i, method="execute", session_id="s", tools=[])
+        call = caller.tool_call()
+        assert (call["params"]["request"], call["params"]["session_id"], call["params"]["arguments"]) == (number, "s", {"city": "Rome", "days": i})
+        caller.answer(call, result=i)
+        assert caller.wait(number)["result"]["last_value_repr"] == str(i)
+    own = [{"name": "lookup", "parameters": {"type": "object", "properties": {"other": {}}}}]
+    number = caller.send("execute", session_id="s", code="lookup(other=1), anything(x=2)", tools=own)
+    calls = [caller.tool_call()]
+    caller.answer(calls[0], result="a")
+    calls.append(caller.tool_call())
+    caller.answer(calls[1], result="b")
+    assert [call["params"]["arguments"] for call in calls] == [{"other": 1}, {"x": 2}]
+    assert caller.value(number) == ("a", "b")
+    number = caller.send("execute", session_id="s", code="lookup('Rome')")
+    caller.answer(caller.tool_call(), result=5)
+    assert caller.value(number) == 5
+    assert "NameError" in caller.call("execute", session_id="other", code="lookup")["result"]["error_repr"]
+
+
+@pytest.mark.parametrize("params, word", [({}, "session_id"), ({"session_id": "t", "tools": {}}, "list"), ({"session_id": "t", "policy": 1}, "policy"),
+                                          ({"session_id": "t", "tools": [{"name": "class"}]}, "class"), ({"session_id": "t", "more": 1}, "more"),
+                                          ({"session_id": "a/b"}, "a/b"), ({"session_id": "t", "policy": {"unknown": 1}}, "unknown")])
+def test_a_session_that_can_not_be_made_is_refused(caller, params, word):
+    error = caller.call("create_session", **params)["error"]
+    assert word in error["message"], error
+    assert caller.call("list_sessions")["result"]["sessions"] == []
+
+
+def test_a_session_is_made_once(caller):
+    assert caller.call("create_session", session_id="s")["result"] == {}
+    assert "already" in caller.call("create_session", session_id="s")["error"]["message"]
+    assert caller.call("execute", session_id="s", code="1")["result"]["session"]["execution_count"] == 1

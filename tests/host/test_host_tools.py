@@ -14,10 +14,10 @@ class Tools:
     def __init__(self, program, uid):
         self.program, self.uid = program, uid
 
-    def all(self, *scripts, session="", timeout=120, settings=None, **policy):
+    def all(self, *scripts, session="", made=(), timeout=120, settings=None, **policy):
         """For each script its result, and what the callbacks said while it ran."""
         configuration = {"policy": {"python_bin": "/usr/bin/python3", "timeout_ms": 20000, "cpu_time_seconds": 20, **policy}, **(settings or {})}
-        done = subprocess.run([self.program, json.dumps(configuration), session], text=True, capture_output=True, timeout=timeout,
+        done = subprocess.run([self.program, json.dumps(configuration), session, *made], text=True, capture_output=True, timeout=timeout,
                               input="".join(script + "\0" for script in scripts),
                               **{} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []})
         assert done.returncode == 0, done.stderr
@@ -385,3 +385,25 @@ def test_a_child_that_reads_no_answers_is_timed(tools, prelude):
     script = prelude + "import time\nfor i in range(3): send(i + 1, b'large', b'{}')\ntime.sleep(100)"
     result = tools(script, timeout_ms=2000, allowed_imports=["socket", "struct", "time"], address_space_bytes=1 << 30)
     assert result["status"] == "timeout" and result["usage"]["wall_ms"] < 60000
+
+
+# ---- A session's own tools ----
+
+MADE = ["bad list: invalid_request", "again: invalid_request",
+        '[{"parameters":{"properties":{"n":{}}},"name":"city"},{"name":"lookup"}]']
+
+
+def test_tools_of_a_session_are_there_in_all_its_calls(tools, nothing_left):
+    scripts = ["# no tools\ncity(n=1)", "# no tools\nlookup()", "lookup('Paris')", "# no tools\nimport tools\ntools.city(n=[2]), city(n=3)"]
+    (first, said), *others = tools.all(*scripts, session="s", made=["own"])
+    assert said == MADE
+    assert [eval(value(result)) for result in (first, *(result for result, _ in others))] == [
+        {"n": 1}, {}, {"city": "Paris", "unit": "C"}, ({"n": [2]}, {"n": 3})]
+
+
+def test_tools_of_a_session_without_a_callback_use_the_requests(tools, nothing_left):
+    scripts = ["# no tools\ncity(n=1)", "# nobody answers\ncity(n=1)", "lookup('Paris')", "# no tools\nlookup()"]
+    (first, _), (refused, _), (own, _), (last, said) = tools.all(*scripts, session="s", made=["lent"])
+    assert first["error_repr"] == last["error_repr"] == "tools.ToolError: no such city" and said == ["fail: ok"]
+    assert refused["failed"] == "invalid_request" and "tools" in refused["message"]
+    assert eval(value(own)) == {"city": "Paris", "unit": "C"}

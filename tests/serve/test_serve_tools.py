@@ -314,3 +314,60 @@ def test_the_metrics_count_calls_by_their_answers(server):
             run.answer(run.call(), body)
         run.result()
     assert [calls(server, answer) - before[answer] for answer in ("result", "error", "denied", "none")] == [2, 1, 1, 0]
+
+
+# ---- A session's own tools ----
+
+def test_tools_of_a_session_stay_for_its_calls_and_are_shown(server):
+    made = server.ask("POST", "/v1/sessions", {"id": "own", "tools": [LOOKUP, ANY]}, token="a")
+    assert made.status == 201
+    assert {one["name"]: one for one in made.json()["tools"]} == {"lookup": LOOKUP, "any_of": ANY}
+    for i in range(2):
+        with contextlib.closing(Run(server, "lookup('a', days=%d)" % i, tools=(), session="own")) as run:
+            call = run.call()
+            assert (call["name"], call["arguments"]) == ("lookup", {"city": "a", "days": i})
+            run.answer(call, {"result": i})
+            assert run.result()["last_value_repr"] == str(i)
+    other = {"name": "lookup", "parameters": {"type": "object", "properties": {"other": {}}}}
+    with contextlib.closing(Run(server, "lookup(other=1), any_of(2)", tools=[other], session="own")) as run:
+        for expected in ({"other": 1}, {"value": 2}):
+            call = run.call()
+            assert call["arguments"] == expected
+            run.answer(call, {"result": 0})
+        assert run.result()["last_value_repr"] == "(0, 0)"
+    shown = server.ask("GET", "/v1/sessions/own", token="a").json()
+    assert shown["tools"] == made.json()["tools"] and shown["execution_count"] == 3
+    detached = server.ask("POST", "/v1/sessions/own/execute", {"code": "any_of(5)", "detach": True}, token="a").json()["execution_id"]
+    call, = wait_for(lambda: server.ask("GET", "/v1/executions/%s?wait_ms=5000" % detached, token="a").json()["calls"], "no call", 60)
+    assert server.ask("POST", "/v1/calls/" + call["call_id"], {"result": 6}, token="a").status == 204
+    ended = wait_for(lambda: server.ask("GET", "/v1/executions/%s?wait_ms=5000" % detached, token="a").json()["result"], "no end", 60)
+    assert ended["last_value_repr"] == "6"
+
+
+def test_a_client_that_can_not_answer_gets_no_execution_in_such_a_session(server):
+    assert server.ask("POST", "/v1/sessions", {"id": "mute", "tools": [ANY]}, token="a").status == 201
+    refused(server.execute("x = 1", "mute", token="a"), 400, "invalid_request")
+    assert "event-stream" in server.execute("x = 1", "mute", token="a").json()["hint"]
+    assert server.ask("GET", "/v1/sessions/mute", token="a").json()["execution_count"] == 0
+
+
+@pytest.mark.parametrize("tools", [{}, 1, [1], [{}], [{"name": "class"}], [{"name": "f", "parameters": []}]])
+def test_bad_tools_of_a_session_are_refused(server, tools):
+    refused(server.ask("POST", "/v1/sessions", {"id": "bad", "tools": tools}, token="a"), 400, "invalid_request")
+    assert server.ask("GET", "/v1/sessions/bad", token="a").status == 404
+
+
+def test_a_session_without_tools_shows_none(server):
+    assert server.ask("POST", "/v1/sessions", {"id": "none", "tools": []}, token="a").json()["tools"] == []
+    assert server.result("1", "none", token="a")["status"] == "ok"
+
+
+def test_a_sessions_tool_that_needs_approval_is_held(server):
+    asked = {**ANY, "approval": True}
+    assert server.ask("POST", "/v1/sessions", {"id": "held", "tools": [asked]}, token="a").json()["tools"] == [asked]
+    with contextlib.closing(Run(server, "any_of(1)", tools=(), session="held")) as run:
+        held = run.next("tool_approval")
+        assert run.answer(held, {"allow": True}).status == 204
+        call = run.call()
+        assert call["call_id"] == held["call_id"] and run.answer(call, {"result": 2}).status == 204
+        assert run.result()["last_value_repr"] == "2"

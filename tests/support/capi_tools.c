@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tools through the C API: capi_tools CONFIGURATION SESSION ("" for single runs); scripts on standard input, each ended
- * by a NUL. Prints a result a line, before it what callbacks had to say, each line beginning with '#'. */
+ * by a NUL. With a third argument the session is made first, with tools of its own: "own" with a callback, "lent" without.
+ * Prints a result a line, before it what callbacks had to say, each line beginning with '#'. */
 #define _GNU_SOURCE
 #include <err.h>
 #include <pthread.h>
 #include <pyexec.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +218,24 @@ static void refusals(void)
     pyexec_request_free(request);
 }
 
+/* Makes the session with the tools `city` and `lookup`, which the requests have too. */
+static void make_session(pyexec_executor *executor, const char *id, bool own)
+{
+    pyexec_error error;
+    static const char list[] =
+        "[{\"name\": \"city\", \"parameters\": {\"properties\": {\"n\": {}}}}, {\"name\": \"lookup\"}]";
+    say("bad list",
+        pyexec_session_create_tools(executor, id, NULL, NULL, "[{\"name\": \"class\"}]", NULL, NULL, &error), &error);
+    if (pyexec_session_create_tools(executor, id, NULL, NULL, list, own ? echo : NULL, NULL, &error) < 0)
+        errx(1, "%s", error.message);
+    say("again", pyexec_session_create_tools(executor, id, NULL, NULL, list, NULL, NULL, &error), &error);
+    pyexec_session_list *sessions = NULL;
+    if (pyexec_sessions(executor, id, &sessions, &error) < 0)
+        errx(1, "%s", error.message);
+    printf("# %s\n", pyexec_session_info_tools_json(pyexec_session_list_get(sessions, 0)));
+    pyexec_session_list_free(sessions);
+}
+
 int main(int argc, char **argv)
 {
     pyexec_error error;
@@ -228,12 +248,15 @@ int main(int argc, char **argv)
         return refusals(), 0;
     if (argc < 3 || pyexec_executor_open(argv[1], &executor, &error) < 0)
         errx(1, "%s", argc < 3 ? "arguments" : error.message);
+    bool lent = argc > 3 && strcmp(argv[3], "lent") == 0;
+    if (argc > 3)
+        make_session(executor, argv[2], !lent);
     while ((length = getdelim(&code, &size, '\0', stdin)) > 0) {
         pyexec_result *result = NULL;
         pyexec_request *request = running = pyexec_request_new();
         pyexec_request_set_code(request, code, strlen(code));
         /* A script that begins so gets none. */
-        for (size_t i = 0; strncmp(code, "# no tools", 10) != 0 && i < sizeof tools / sizeof *tools; i++)
+        for (size_t i = 0; strncmp(code, "# no", 4) != 0 && i < sizeof tools / sizeof *tools; i++)
             if (pyexec_request_add_tool(request, tools[i].name, tools[i].schema, tools[i].callback, NULL, &error) < 0)
                 errx(1, "%s: %s", tools[i].name, error.message);
         if (strncmp(code, "# a list", 8) == 0 &&
@@ -241,6 +264,8 @@ int main(int argc, char **argv)
                 request, "[{\"name\": \"one\"}, {\"name\": \"two\", \"parameters\": {\"properties\": {\"n\": {}}}}]",
                 echo, NULL, &error) < 0)
             errx(1, "%s", error.message);
+        if (lent && strncmp(code, "# nobody", 8) != 0)
+            pyexec_request_set_tool_callback(request, fail, NULL);
         int failed = *argv[2] ? pyexec_execute(executor, argv[2], request, &result, &error)
                               : pyexec_execute_once(executor, request, &result, &error);
         free_held();

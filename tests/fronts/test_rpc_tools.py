@@ -395,3 +395,19 @@ def test_a_session_is_made_once(caller):
     assert caller.call("create_session", session_id="s")["result"] == {}
     assert "already" in caller.call("create_session", session_id="s")["error"]["message"]
     assert caller.call("execute", session_id="s", code="1")["result"]["session"]["execution_count"] == 1
+
+
+# ---- A module that the tools hide ----
+
+HIDDEN = [("import tools\ntools.helper()", {"tools.py": "def helper(): pass"}), ("from tools import helper", {"tools.py": "def helper(): pass"}),
+          ("import tools.text", {"tools/__init__.py": "", "tools/text.py": ""}), ("from tools import text", {"tools/text.py": ""})]
+
+
+@pytest.mark.parametrize("code, files", HIDDEN)
+def test_a_hint_says_that_the_tools_hide_a_module_of_the_workspace(caller, code, files):
+    params = {"code": code, "files": files, "policy": {"disable_open": False}}
+    error = caller.call("execute_once", tools=TOOLS, **params)["result"]["error"]
+    assert "hides the module tools of the working directory" in error["hint"] and "another name" in error["hint"], error
+    assert caller.call("execute_once", **params)["result"]["status"] == "ok"
+    error = caller.call("execute_once", tools=TOOLS, code=code)["result"]["error"]
+    assert "hides" not in (error["hint"] or ""), error

@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -199,13 +201,60 @@ static void add_for_missing_file(struct px_buffer *to, PyObject *exception, cons
                              "earlier runs.");
 }
 
+/* ---- The module `tools` ---- */
+
+static bool has_tools(const char *folder)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/tools.py", *folder ? folder : ".");
+    if (stat(path, &status) == 0 && S_ISREG(status.st_mode))
+        return true;
+    path[strlen(path) - strlen(".py")] = '\0';
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* Returns where a module is that the caller's tools hide: a folder of sys.path; NULL: nowhere. */
+static const char *find_hidden(void)
+{
+    PyObject *folders = PySys_GetObject("path"); /* borrowed */
+    if (has_tools("."))
+        return "the working directory";
+    for (Py_ssize_t i = 0; folders && PyList_Check(folders) && i < PyList_Size(folders); i++) {
+        px_auto_buffer struct px_buffer folder = {0};
+        px_pyobject_text(&folder, PyList_GetItem(folders, i), PATH_MAX / 2);
+        if (has_tools(px_buffer_shown(&folder)))
+            return "sys.path";
+    }
+    return NULL;
+}
+
+static bool lacks_tool(const char *message)
+{
+    return strstr(message, "module 'tools' has no attribute") || strstr(message, "No module named 'tools.") ||
+           (strstr(message, "cannot import name") && strstr(message, "from 'tools'"));
+}
+
+static void add_for_hidden_module(struct px_buffer *to, const char *message, const struct px_script *run)
+{
+    const char *where = run->tools_length && lacks_tool(message) ? find_hidden() : NULL;
+    if (where)
+        px_buffer_printf(to,
+                         "`tools` is the module of the caller's tools here, and hides the module tools of %s: give "
+                         "that file another name, such as my_tools.py, and import it.",
+                         where);
+}
+
 void px_advice_add(struct px_buffer *to, PyObject *exception, const char *message, const struct px_script *run,
                    struct px_source *sources)
 {
-    if (PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError))
+    if (PyErr_GivenExceptionMatches(exception, PyExc_SyntaxError)) {
         add_for_syntax(to, exception, message, run, sources);
-    else if (PyErr_GivenExceptionMatches(exception, PyExc_FileNotFoundError))
+    } else if (PyErr_GivenExceptionMatches(exception, PyExc_FileNotFoundError)) {
         add_for_missing_file(to, exception, run);
-    else
-        px_newer_add(to, exception, message, "");
+    } else {
+        add_for_hidden_module(to, message, run);
+        if (!to->length)
+            px_newer_add(to, exception, message, "");
+    }
 }

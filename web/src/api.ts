@@ -49,6 +49,16 @@ export interface Result {
   session: {id: string; created: boolean; restarted: string | null; execution_count: number} | null;
 }
 
+/** A tool call of a script that waits: for approval, or for the answer of its client. */
+export interface WaitingCall {
+  call_id: string;
+  name: string;
+  arguments: unknown;
+  since: string;
+  approval: boolean;
+  session_id: string | null;
+}
+
 /** A refusal of the server (RFC 9457), or `unreachable` when there was no answer. */
 export class Problem extends Error {
   constructor(readonly status: number, readonly code: string, title: string, readonly hint: string) {
@@ -57,6 +67,12 @@ export class Problem extends Error {
 }
 
 const UNREACHABLE = new Problem(0, "unreachable", "The server can't be reached.", "It may have ended: start it again.");
+
+/** Keeps each number as it was written: the reader of 9007199254740993 must not see 9007199254740992. */
+function keepDigits(_key: string, value: unknown, context?: {source?: string}): unknown {
+  const raw = (JSON as {rawJSON?: (text: string) => unknown}).rawJSON;
+  return typeof value === "number" && raw && context?.source ? raw(context.source) : value;
+}
 
 const segments = (path: string) => path.split("/").map(encodeURIComponent).join("/");
 const ofSession = (id: string) => `v1/sessions/${encodeURIComponent(id)}`;
@@ -158,6 +174,20 @@ export class Api {
 
   async deleteFile(id: string, path: string): Promise<void> {
     await this.ask("DELETE", `${ofSession(id)}/files/${segments(path)}`);
+  }
+
+  /** False while the server does not know the token of this page. */
+  mayAsk = false;
+
+  /** Of all runs of the user; those of detached runs are there for any client. */
+  async waitingCalls(): Promise<WaitingCall[]> {
+    const text = await (await this.ask("GET", "v1/executions")).text();
+    const {executions, attached} = JSON.parse(text, keepDigits) as Record<string, {session_id: string | null; calls: WaitingCall[]}[]>;
+    return [...attached!, ...executions!].flatMap(one => one.calls.map(call => ({...call, session_id: one.session_id})));
+  }
+
+  async answerCall(id: string, answer: unknown): Promise<void> {
+    await this.ask("POST", `v1/calls/${encodeURIComponent(id)}`, JSON.stringify(answer), {"Content-Type": "application/json"});
   }
 
   async isAlive(): Promise<boolean> {

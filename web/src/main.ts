@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page: puts its parts together and keeps them in step with the server.
 import {Api, Problem, type Session} from "./api.js";
+import {Calls} from "./calls.js";
 import {confirm} from "./confirm.js";
 import {button, el} from "./dom.js";
 import {Files} from "./files.js";
@@ -24,6 +25,7 @@ const tell = (text: string) => { notice.textContent = text; };
 
 const limits = new Limits();
 const files = new Files(api, say);
+const calls = new Calls(api, say);
 const sessions = new Sessions(api, entered);
 const notebook = new Notebook(api, {
   say,
@@ -87,6 +89,7 @@ api.onUnauthorized = () => void enter(api.hasToken ? "The server does not know t
 async function enter(message: string): Promise<void> {
   if (asking) return;
   asking = true;
+  api.mayAsk = false;
   // The user of the new token must not see the outputs of the other one.
   if (api.setToken(await token.ask(message))) notebook.dropOutputs();
   asking = false;
@@ -97,6 +100,7 @@ let lost = false;
 api.onReachable = reachable => {
   if (reachable || lost) return;
   lost = true;
+  api.mayAsk = false;
   banner.textContent = "The server can't be reached. The page connects again as soon as the server answers.";
   const timer = setInterval(async () => {
     if (!await api.isAlive()) return;
@@ -115,6 +119,7 @@ async function start(): Promise<void> {
     banner.textContent = "";
     forget.hidden = !api.hasToken;
     document.body.dataset["ready"] = "true";
+    api.mayAsk = true;
   } catch (problem) {
     report(problem);
   }
@@ -127,9 +132,10 @@ document.body.replaceChildren(
     ...notebookFiles.elements, themeToggle(), helpButton(),
     banner, el("div", {class: "told"}, notice, button("✕", "Close the message", () => tell(""), {class: "icon"}))),
   el("div", {class: "columns"},
-    el("main", {}, notebook.element, button("+ Cell", "Add a cell", () => notebook.add(), {class: "add"})),
+    el("main", {}, calls.element, notebook.element, button("+ Cell", "Add a cell", () => notebook.add(), {class: "add"})),
     el("aside", {"aria-label": "Session"}, files.element, limits.element, sessions.element,
       el("p", {class: "muted"}, el("a", {href: "openapi.json"}, "API"), " · ", el("a", {href: "playground/licenses.txt"}, "Licenses")),
       forget)),
   live, ...document.querySelectorAll("dialog"));
 void start();
+void calls.watch();

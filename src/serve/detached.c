@@ -360,7 +360,7 @@ static struct px_detached *make(struct px_http_request *request, struct px_execu
 
 static int refuse_full(size_t most, pyexec_error *error)
 {
-    px_error_set(error, PYEXEC_OVERLOADED, "%zu detached executions of this caller are under way", most);
+    px_error_set(error, PYEXEC_OVERLOADED, "%zu detached executions of this caller are in progress", most);
     error->retry_after_ms = 1000;
     return px_error_hint(error, "Wait until one has ended, cancel one, or have [host] max_executions raised.");
 }

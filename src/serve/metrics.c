@@ -74,7 +74,8 @@ static void add_routes(struct px_server *server, struct px_buffer *out)
                                  route < px_route_count ? px_routes[route].name : "none", classes[class],
                                  (unsigned long long)count);
         }
-    head(out, "pyexec_http_request_duration_seconds", "histogram", "From the request's headers to its answer.");
+    head(out, "pyexec_http_request_duration_seconds", "histogram",
+         "Duration of HTTP requests, from the headers to the answer.");
     for (size_t route = 0; route < px_route_count; route++)
         if (histogram_count(&metrics->requests[route]))
             add_histogram(out, "pyexec_http_request_duration_seconds", "route", px_routes[route].name,
@@ -84,21 +85,21 @@ static void add_routes(struct px_server *server, struct px_buffer *out)
 static const struct {
     const char *key, *name, *label, *type, *help;
 } stat_metrics[] = {
-    {"executions", "pyexec_executions_total", "status", "counter", "Runs by how they ended."},
-    {"asleep", "pyexec_asleep", "", "gauge", "Runs under way that sleep, and so hold no turn."},
-    {"pool_ready", "pyexec_pool_ready", "", "gauge", "Children that wait, locked and warmed, for a run."},
-    {"forks", "pyexec_forks_total", "", "counter", "Children cloned: runs', sessions' and the pool's."},
+    {"executions", "pyexec_executions_total", "status", "counter", "Runs that ended, by status."},
+    {"asleep", "pyexec_asleep", "", "gauge", "Runs in progress that sleep, and so hold no turn."},
+    {"pool_ready", "pyexec_pool_ready", "", "gauge", "Warm children, already locked, that wait for a run."},
+    {"forks", "pyexec_forks_total", "", "counter", "Children that were cloned, for runs, sessions and the pool."},
     {"pool_hits", "pyexec_pool_hits_total", "", "counter", "Runs that found a child in the pool."},
-    {"pool_misses", "pyexec_pool_misses_total", "", "counter", "Runs that found none in the pool."},
-    {"pool_refills", "pyexec_pool_refills_total", "", "counter", "Children put into the pool."},
-    {"zygote_starts", "pyexec_zygote_starts_total", "", "counter", "Warm parents started."},
+    {"pool_misses", "pyexec_pool_misses_total", "", "counter", "Runs that found no child in the pool."},
+    {"pool_refills", "pyexec_pool_refills_total", "", "counter", "Children that were put into the pool."},
+    {"zygote_starts", "pyexec_zygote_starts_total", "", "counter", "Warm parents (zygotes) that were started."},
     {"zygote_restarts", "pyexec_zygote_restarts_total", "", "counter",
-     "Warm parents started in the place of one that died or was worn out."},
+     "Warm parents that replaced one that died or had cloned 10,000 children."},
     {"sessions", "pyexec_sessions", "", "gauge", "Sessions that are open."},
-    {"sessions_busy", "pyexec_sessions_busy", "", "gauge", "Sessions with a call under way."},
-    {"sessions_opened", "pyexec_sessions_opened_total", "", "counter", "Sessions made."},
-    {"sessions_ended", "pyexec_sessions_ended_total", "reason", "counter", "Sessions ended, by reason."},
-    {"denials", "pyexec_denials_total", "layer", "counter", "What scripts were refused, by layer, as they report it."},
+    {"sessions_busy", "pyexec_sessions_busy", "", "gauge", "Sessions with a call in progress."},
+    {"sessions_opened", "pyexec_sessions_opened_total", "", "counter", "Sessions that were made."},
+    {"sessions_ended", "pyexec_sessions_ended_total", "reason", "counter", "Sessions that ended, by reason."},
+    {"denials", "pyexec_denials_total", "layer", "counter", "Denials that scripts reported, by layer."},
     {"stdout_bytes", "pyexec_stdout_bytes_total", "", "counter", "Bytes that scripts wrote to standard output."},
     {"stderr_bytes", "pyexec_stderr_bytes_total", "", "counter", "Bytes that scripts wrote to standard error."},
 };
@@ -150,7 +151,8 @@ static void add_calls(struct px_server *server, struct px_buffer *out)
                          (unsigned long long)counts.answers[i]);
     add_number(out, "pyexec_tool_calls_waiting", "gauge", "Tool calls that wait for their client.", counts.waiting);
     add_number(out, "pyexec_tool_calls_held", "gauge", "Tool calls that wait for approval.", counts.held);
-    head(out, "pyexec_tool_call_duration_seconds", "histogram", "Tool calls, from the script to their answer.");
+    head(out, "pyexec_tool_call_duration_seconds", "histogram",
+         "Duration of tool calls, from the script's call to the answer.");
     add_histogram(out, "pyexec_tool_call_duration_seconds", "", "", px_calls_waits(server->calls));
 }
 
@@ -169,20 +171,20 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     struct px_schedule_counts counts;
     struct px_state_counts state;
     px_schedule_count(server->runs, &counts);
-    head(out, "pyexec_build_info", "gauge", "The version that runs.");
+    head(out, "pyexec_build_info", "gauge", "The version of the server.");
     px_buffer_printf(out, "pyexec_build_info{version=\"%s\"} 1\n", pyexec_version());
     add_number(out, "pyexec_start_time_seconds", "gauge", "When the server started, since the epoch.",
                (unsigned long long)metrics->started_seconds);
-    add_number(out, "pyexec_draining", "gauge", "1 once the server takes no more work.", server->draining);
+    add_number(out, "pyexec_draining", "gauge", "1 while the server drains and accepts no new work.", server->draining);
     px_state_count(server->state, &state);
     add_number(out, "pyexec_state_kept", "gauge",
-               "1 while sessions would be known after a restart: state_dir is written.", state.kept);
+               "1 while state_dir is written, so that sessions are known after a restart.", state.kept);
     add_number(out, "pyexec_state_write_failures_total", "counter", "Writes to state_dir that failed.", state.failures);
     add_number(out, "pyexec_sessions_lost", "gauge", "Sessions that ended with the server before its last start.",
                state.lost);
-    add_number(out, "pyexec_queue_length", "gauge", "Runs that wait.", counts.waiting);
-    add_number(out, "pyexec_running", "gauge", "Runs under way.", counts.running);
-    head(out, "pyexec_refused_total", "counter", "Runs that were not taken.");
+    add_number(out, "pyexec_queue_length", "gauge", "Runs that wait for a turn.", counts.waiting);
+    add_number(out, "pyexec_running", "gauge", "Runs in progress.", counts.running);
+    head(out, "pyexec_refused_total", "counter", "Runs that were refused, by reason.");
     px_buffer_printf(out,
                      "pyexec_refused_total{reason=\"queue\"} %llu\n"
                      "pyexec_refused_total{reason=\"rate\"} %llu\n",
@@ -191,7 +193,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     for (int code = PYEXEC_INVALID_POLICY; code <= PYEXEC_CALL_NOT_FOUND; code++)
         px_buffer_printf(out, "pyexec_errors_total{code=\"%s\"} %llu\n", pyexec_code_name((pyexec_code)code),
                          (unsigned long long)metrics->errors[code]);
-    head(out, "pyexec_execution_duration_seconds", "histogram", "Runs, from their turn to their result.");
+    head(out, "pyexec_execution_duration_seconds", "histogram", "Duration of runs, from the turn to the result.");
     add_histogram(out, "pyexec_execution_duration_seconds", "", "", &metrics->executions);
     head(out, "pyexec_queue_duration_seconds", "histogram", "How long runs waited for their turn.");
     add_histogram(out, "pyexec_queue_duration_seconds", "", "", &metrics->waits);

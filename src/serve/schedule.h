@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's threads for its requests. Which request is next, and whether another is taken, is said by the library's
- * queue (pyexec_queue_new): of the executor for runs, and one without turns for other work.
+/* The server's threads for its requests. The library's queue (pyexec_queue_new) decides which request is next, and whether
+ * another one is accepted. Runs use the queue of the executor, and other work a queue of its own.
  *
  *   submitted → waiting → on a worker thread, with a turn → its `run` returns
  *
- * Workers are threads made when needed, at most `workers`. Threads and turns are two numbers: a run that sleeps keeps
- * its thread but needs no turn. One free worker at a time waits for the next job; waiting jobs hold no worker. */
+ * Workers are threads that are made when needed, at most `workers`. There can be more threads than turns, because a run
+ * that sleeps keeps its thread but needs no turn. Only one free worker waits for the next job; waiting jobs hold no worker. */
 #ifndef PX_SERVE_SCHEDULE_H
 #define PX_SERVE_SCHEDULE_H
 
@@ -15,7 +15,7 @@
 
 struct px_schedule;
 
-/* A piece of work; its owner embeds it. */
+/* A piece of work. Its owner embeds it in a struct. */
 struct px_job {
     struct px_principal *principal;
     const char *session; /* NULL: no session. Must stay valid as long as the job */
@@ -26,24 +26,24 @@ struct px_job {
 
 struct px_schedule_limits {
     size_t workers;            /* threads */
-    size_t queue_length;       /* jobs that wait at most; with an executor its own applies */
+    size_t queue_length;       /* how many jobs may wait; with an executor, the executor's limit applies instead */
     size_t principal_jobs;     /* jobs of one principal at once, unless it has a max_concurrent; 0: no limit */
-    pyexec_executor *executor; /* whose turns the jobs take, limited by the principals' max_concurrent and rate
-                                  too; NULL: they need none */
+    pyexec_executor *executor; /* the jobs take turns of this executor, and the principals' max_concurrent and rate
+                                  apply; NULL: jobs need no turn of an executor */
 };
 int px_schedule_new(const struct px_schedule_limits *limits, struct px_schedule **ret, pyexec_error *error);
 
-/* Refuses new work, as px_schedule_close() does, and waits for what is under way. */
+/* Refuses new work, as px_schedule_close() does, and waits until all workers have ended. */
 void px_schedule_end(struct px_schedule *schedule);
 
-/* Ends it too. Nobody may submit to it any more, not even to be refused. */
+/* Ends the schedule too. After this call nobody may submit a job, not even to be refused. */
 void px_schedule_free(struct px_schedule *schedule);
 
-/* overloaded with retry_after_ms when the queue is full, and with sys_errno EAGAIN too when the
- * principal is over its rate. */
+/* Adds a job. Returns -1 with overloaded and retry_after_ms when the queue is full or the principal is over its rate; for
+ * the rate, sys_errno is EAGAIN. */
 int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error);
 
-/* No new work from now on: shutting_down. */
+/* Refuses new work from now on, with shutting_down. */
 void px_schedule_close(struct px_schedule *schedule);
 
 /* The principal's limits have changed, in a schedule of an executor. */

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from typing import Any, Optional
 
-# It is the session's id too.
+# The name is also the id of the session.
 FOLDER_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
 try:
@@ -36,20 +36,20 @@ def folder(text: str) -> str:
     if not os.path.isdir(path):
         raise argparse.ArgumentTypeError("%r is not a folder" % text)
     if FOLDER_NAME.match(os.path.basename(path)) is None:
-        raise argparse.ArgumentTypeError("the folder's name may have letters, digits and . _ - alone (128 at most), not %r" % os.path.basename(path))
+        raise argparse.ArgumentTypeError("the folder's name may only have letters, digits and . _ : - (at most 128 characters), not %r" % os.path.basename(path))
     return path
 
 
 def try_it(options: argparse.Namespace) -> None:
-    """Says now what each cell would say: no program, a key that the policy does not have, a machine that refuses. No more
-    than says: a kernel may be installed on a machine that it is not to run on."""
+    """Runs one cell and prints a warning if that fails: no program, an unknown policy key, a machine that can't run scripts.
+    It is only a warning, because a kernel may be installed on a machine on which it will not run."""
     from ..client import Pyexec
     from ..errors import PyexecError
     try:
         with Pyexec(program=options.program, policy=policy_of(dict(options.set))) as px:
             px.execute_once("None")
     except PyexecError as error:
-        print("warning: it can't run here yet: %s" % error, file=sys.stderr)
+        print("warning: the kernel can't run here yet: %s" % error, file=sys.stderr)
 
 
 def install(options: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Client of pyexec, which runs unreviewed Python behind kernel walls.
+"""Client of pyexec, which runs unreviewed Python code in a kernel sandbox.
 
     from pyexec import Pyexec
 

@@ -26,8 +26,8 @@ CONNECT_SECONDS = 10.0
 
 class _Route(NamedTuple):
     verb: str
-    path: str           # with the parameters that it names taken out of the body
-    body: bool = False  # the rest of the parameters, as JSON
+    path: str           # a parameter that it names is not in the body
+    body: bool = False  # the other parameters are sent as JSON
 
 
 _ROUTES = {
@@ -47,7 +47,7 @@ _ROUTES = {
 
 
 def _segments(text: str, many: bool) -> str:
-    """A name as part of a URL. What a URL would take for steps to somewhere else is refused, and never sent."""
+    """Encodes a name as part of a URL. Refuses '.', '..' and empty parts, because in a URL they would lead to another path."""
     parts = text.split("/") if many else [text]
     if not all(part not in ("", ".", "..") for part in parts):
         raise InvalidRequestError("'%s': outside sandbox, or no name" % text, "Give a relative path without '.', '..' and empty parts."
@@ -67,7 +67,7 @@ def _problem(response: httpx.Response, body: bytes) -> PyexecError:
 
 
 class _Connection:
-    """The thread, its loop and the client."""
+    """The thread, its event loop and httpx's client."""
 
     def __init__(self, url: str, token: Optional[str]) -> None:
         socket = url[len("unix:"):] if url.startswith("unix:") else None
@@ -157,7 +157,7 @@ class _Connection:
         async def post(answer: Mapping[str, Any]) -> None:
             try:
                 await self.request("answer", {"call_id": call_id, **answer}, None)
-            except PyexecError as failure:      # the call is gone, or the answer can't be used: then the script is told
+            except PyexecError as failure:      # if the answer can't be used, the script gets an error instead
                 if failure.code != "call_not_found" and "result" in answer:
                     await post({"error": {"message": "the answer: %s" % failure.message}})
 
@@ -191,7 +191,7 @@ class HttpTransport(Transport):
                 raise ClosedError("the client is closed", "Connect again.")
             if self._connection is None:
                 self._connection = _Connection(self._url, self._token)
-                self._ended = weakref.finalize(self, self._connection.close)    # also at exit
+                self._ended = weakref.finalize(self, self._connection.close)    # also called when the interpreter exits
             return self._connection
 
     def start(self) -> Mapping[str, Any]:
@@ -219,7 +219,7 @@ class HttpTransport(Transport):
             connection.close()
 
     def after_fork(self) -> None:
-        """The loop's thread is not in the child; its sockets are closed with its objects."""
+        """The loop's thread does not exist in the child. The sockets are closed when their objects are freed."""
         self._lock = threading.Lock()
         self._connection = None
         if self._ended is not None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the clients can ask: methods with their parameters, and what comes of the answers. Both clients are made of
-these; they differ in how they wait."""
+"""The operations of the clients: each has a method, its parameters and the conversion of its answer. Both clients use them,
+and differ only in how they wait."""
 from __future__ import annotations
 
 import base64
@@ -31,7 +31,7 @@ def _file(content: Union[str, bytes]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Sets and tuples of a policy as JSON has them; a set in order, so that equal policies are one."""
+    """Converts sets and tuples to lists for JSON. A set is sorted, so that equal policies have the same JSON."""
     return sorted(value) if isinstance(value, (set, frozenset)) else list(value) if isinstance(value, tuple) else value
 
 
@@ -40,7 +40,7 @@ def plain_policy(policy: Optional[Policy]) -> dict[str, Any]:
 
 
 def _request(code: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """None of a member means that it is not given."""
+    """Makes the params of a request. A field that is None is left out."""
     params = {key: _plain(value) for key, value in fields.items() if value is not None}
     if "policy" in params:
         params["policy"] = plain_policy(params["policy"])

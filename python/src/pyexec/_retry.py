@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that are refused as overloaded are made again: their code never started."""
+"""Repeats calls that were refused as overloaded. This is safe because their code never started."""
 from __future__ import annotations
 
 import random
@@ -12,13 +12,13 @@ from typing import Any, Optional
 from ._transport import Call, OnCall, OnEvent, Transport
 from .errors import OverloadedError
 
-LEAST_WAIT = 0.05       # seconds, where the other side does not say how long
-SPREAD = 0.5            # of the wait, at random: callers who were refused together do not come back together
+LEAST_WAIT = 0.05       # seconds; used if the refusal has no time
+SPREAD = 0.5            # up to this part of the wait is added at random, so that refused callers do not all repeat at once
 
 
 class RetryingTransport(Transport):
-    """Over another transport. An overloaded call is made again after the time that the error says, as long as that
-    is within `seconds` of the first try; then its error is raised."""
+    """Adds repetition to another transport. A call that is refused as overloaded is repeated after the time in the error, if
+    that is within `seconds` of the first attempt. Otherwise the error is raised."""
 
     def __init__(self, inner: Transport, seconds: float) -> None:
         super().__init__()
@@ -39,11 +39,11 @@ class RetryingTransport(Transport):
         self._inner.close()
 
     def after_fork(self) -> None:
-        """The transport below forgets what is the parent's, and the parent's threads and timers are not here."""
+        """Does nothing: the inner transport has its own after_fork(), and the parent's threads and timers do not exist here."""
 
 
 class _Attempts:
-    """One call: the attempt under way, or the timer of the next one."""
+    """One call: the attempt in progress, or the timer of the next attempt."""
 
     def __init__(self, inner: Transport, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent], on_call: Optional[OnCall],
                  until: float) -> None:
@@ -90,7 +90,7 @@ class _Attempts:
             self.future.set_result(answer.result())
 
     def _wait(self, refusal: OverloadedError) -> bool:
-        """Whether there will be another attempt."""
+        """Starts the timer of the next attempt. Returns False if there will be no other attempt."""
         wait = max(refusal.retry_after or 0, LEAST_WAIT) * (1 + SPREAD * random.random())
         timer = threading.Timer(wait, self._again)
         timer.daemon = True

@@ -29,7 +29,7 @@ REMEMBERED_SESSIONS = 10000
 
 
 def find_program(program: Optional[str] = None) -> str:
-    """The path of `pyexec`: the argument, else the environment variable PYEXEC, else as in PATH."""
+    """Returns the path of `pyexec`: the argument, or the environment variable PYEXEC, or the program in PATH."""
     wanted = program or os.environ.get("PYEXEC") or "pyexec"
     found = shutil.which(wanted)
     if found is None:
@@ -43,10 +43,10 @@ class _Process:
     """One `pyexec rpc`, from its start to its end."""
 
     def __init__(self, program: str) -> None:
-        # No file has a buffer, and so a lock that a forked child would find held.
+        # The files are unbuffered. A buffered file has a lock, which could be held for ever in a forked child.
         self.errors: IO[bytes] = tempfile.TemporaryFile(buffering=0)
         try:
-            # This process decides what the Ctrl-C of a terminal and the signals of a service manager mean.
+            # Ctrl-C and the signals of a service manager reach this process too, and it decides what happens to its calls.
             self.popen = subprocess.Popen([program, "rpc", "--ignore-signals"], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                           stderr=self.errors, start_new_session=True)
         except OSError as failure:
@@ -54,8 +54,8 @@ class _Process:
             raise ProgramNotFoundError("can't start '%s': %s" % (program, failure.strerror),
                                        "Check that it is the program `pyexec` for this machine.") from failure
         self.ids = itertools.count(1)
-        self.lock = threading.Lock()            # of `waiting` and `lost`
-        self.writing = threading.Lock()         # of standard input
+        self.lock = threading.Lock()            # protects `waiting` and `lost`
+        self.writing = threading.Lock()         # held while a line is written to standard input
         self.waiting: dict[int, tuple[Future[Any], Optional[OnEvent], Optional[OnCall]]] = {}
         self.lost: Optional[PyexecError] = None
         self.reader = threading.Thread(target=self._read, name="pyexec-rpc", daemon=True)
@@ -65,7 +65,7 @@ class _Process:
         number = next(self.ids)
         line = encode({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()   # it is the answer's to complete, also when it is cancelled
+        future.set_running_or_notify_cancel()   # future.cancel() then fails: only the answer completes the future
         with self.lock:
             if self.lost is not None:
                 raise self.lost
@@ -75,7 +75,7 @@ class _Process:
 
     def _send(self, line: bytes) -> None:
         assert self.popen.stdin is not None
-        with self.writing, contextlib.suppress(OSError, ValueError):    # the reader finds out that it ended
+        with self.writing, contextlib.suppress(OSError, ValueError):    # if the process has ended, the reader reports it
             rest = memoryview(line + b"\n")
             while rest:
                 rest = rest[self.popen.stdin.write(rest):]
@@ -153,7 +153,7 @@ class _Process:
             future.set_exception(lost)
 
     def kill(self) -> None:
-        """It has had its time, or ends anyway."""
+        """Waits for a second until the process ends, and then kills it."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(1)
         self.popen.kill()
@@ -164,11 +164,11 @@ class _Process:
                     stream.close()
 
     def close(self) -> None:
-        """The end of its input is its shutdown, which cancels what runs."""
+        """Closes its input: the process then cancels all runs and ends."""
         with self.writing, contextlib.suppress(OSError, ValueError):
             assert self.popen.stdin is not None
             self.popen.stdin.close()
-        if threading.current_thread() is self.reader:       # which goes on to the end by itself
+        if threading.current_thread() is self.reader:       # the reader can't wait for itself
             return
         self.reader.join(CLOSE_SECONDS)
         if self.reader.is_alive():
@@ -176,12 +176,13 @@ class _Process:
             self.reader.join()
 
     def forget(self) -> None:
-        """In a forked child: our copies of the descriptors, without which the parent could not end it."""
+        """For a forked child: closes its copies of the descriptors. While they are open, the process would not see the end of
+        its input when the parent closes it."""
         for stream in (self.popen.stdin, self.popen.stdout, self.errors):
             with contextlib.suppress(OSError):
                 if stream is not None:
                     stream.close()
-        self.popen.returncode = 0       # not a child of this process: nothing to wait for
+        self.popen.returncode = 0       # it is not a child of this process, so Popen must not wait for it
 
 
 class RpcTransport(Transport):
@@ -192,7 +193,7 @@ class RpcTransport(Transport):
         self._process: Optional[_Process] = None
         self._info: Mapping[str, Any] = {}
         self._closed = False
-        self._sessions: dict[str, bool] = {}    # ids that had an answer: whether the state is lost since
+        self._sessions: dict[str, bool] = {}    # ids of sessions that had a result; True: the state was lost after it
         self._ended: Optional[weakref.finalize[Any, Any]] = None
 
     def start(self) -> Mapping[str, Any]:
@@ -218,7 +219,7 @@ class RpcTransport(Transport):
             raise
         if self._ended is not None:
             self._ended.detach()
-        self._ended = weakref.finalize(self, process.close)     # also at exit
+        self._ended = weakref.finalize(self, process.close)     # also called when the interpreter exits
         return process
 
     def may_block(self, params: Mapping[str, Any]) -> bool:
@@ -227,7 +228,7 @@ class RpcTransport(Transport):
 
     def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
         sent = dict(params)
-        if method == "create_session":      # a call that is not counted makes it
+        if method == "create_session":      # rpc has no such method: an empty silent call makes the session
             method = "execute"
             sent = {"session_id": params["session_id"], "code": "", "silent": True, "session_policy": params.get("policy", {})}
         elif method == "write_file":
@@ -236,7 +237,7 @@ class RpcTransport(Transport):
             sent["stream"] = True
         try:
             call = self._running().call(method, sent, on_event, on_call)
-        except ConnectionLostError:         # just now, and this call has not been sent
+        except ConnectionLostError:         # the process has just ended, and this call was not sent
             call = self._running().call(method, sent, on_event, on_call)
         if method not in ("execute", "read_file", "close_session"):
             return call
@@ -260,7 +261,7 @@ class RpcTransport(Transport):
         answer.set_result(found)
 
     def _note_session(self, session: str, result: Any) -> None:
-        """The process that had the state is gone: only this side knows."""
+        """Sets `restarted` in the first result of a session whose process was lost. The new process does not know of it."""
         lost = self._sessions.pop(session, False)
         self._sessions[session] = False
         if len(self._sessions) > REMEMBERED_SESSIONS:
@@ -288,7 +289,7 @@ class RpcTransport(Transport):
 
 
 def _size(value: Any) -> int:
-    """About as many bytes as the message will have."""
+    """Estimates how many bytes the message will have."""
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, Mapping):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seam between the clients and the ways to reach pyexec: a call is a future that events may come before."""
+"""What all ways to reach pyexec have in common: a call is a future, and events may come before its result."""
 from __future__ import annotations
 
 import abc
@@ -20,8 +20,8 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call of a script that waits. answer() takes {"result"}, {"error": {"message", "data"}} or {"deny"}, from any thread; an
-    answer that comes too late is dropped."""
+    """A tool call of a script, which waits for the answer. answer() takes {"result"}, {"error": {"message", "data"}} or
+    {"deny"}. It may be called from any thread. An answer that comes too late is dropped."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -30,15 +30,15 @@ class ToolCall:
 
 OnCall = Callable[[ToolCall], None]
 
-# Beyond this a message may have to wait for its reader, which an event loop must not.
+# Writing a message of more bytes may block until the other side reads. An event loop must not block.
 BLOCKING_BYTES = 32 << 10
-MESSAGE_BYTES = 32 << 20    # the protocol's
+MESSAGE_BYTES = 32 << 20    # the limit of the protocol
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """A message as JSON. What could not be read as JSON, or only in part, has no id that an answer could name, so that the call
-    would wait for ever: it is refused here. All else is the other side's to refuse, in its own words: non-ASCII is
-    written as escapes, so that a lone surrogate gets there."""
+    """Returns a message as JSON. A message that is not JSON or is too long is refused here: the other side could not read its
+    id, so no answer could name it, and the call would wait for ever. The other side refuses all other errors itself. For that,
+    non-ASCII characters are written as escapes, because a lone surrogate can't be encoded as UTF-8."""
     try:
         line = json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii")
     except ValueError as failure:
@@ -52,7 +52,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class Call:
-    """A request under way. Events come on a thread of the transport, all of them before the future is done.
+    """A request in progress. Events come on a thread of the transport, all of them before the future is done.
     cancel() asks for the end of the run, and does not wait for it."""
 
     future: Future[Any]
@@ -60,31 +60,31 @@ class Call:
 
 
 class Transport(abc.ABC):
-    """Thread-safe. A forked child begins with a connection of its own, and so without the parent's sessions."""
+    """Thread-safe. A forked child makes its own connection, so it has none of the parent's sessions."""
 
     def __init__(self) -> None:
         _alive.add(self)
 
     @abc.abstractmethod
     def start(self) -> Mapping[str, Any]:
-        """Connects, when it is not; blocks meanwhile. What the other side says about itself."""
+        """Connects if there is no connection, and blocks meanwhile. Returns what the other side says about itself."""
 
     @abc.abstractmethod
     def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
-        """Method and parameters are those of JSON-RPC, but a file's content is bytes. on_call gets the calls of the tools among
-        the parameters, on a thread of the transport, and must not wait."""
+        """Sends a request. Method and parameters are those of JSON-RPC, but the content of a file is bytes. on_call gets the calls
+        of tools that the parameters offer, on a thread of the transport, and must not block."""
 
     @abc.abstractmethod
     def may_block(self, params: Mapping[str, Any]) -> bool:
-        """Whether call() might not return at once."""
+        """Returns True if call() might block."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Ends what runs, and all that the transport made. No call may start after."""
+        """Cancels all runs, and ends everything that the transport has made. No call may start after this."""
 
     @abc.abstractmethod
     def after_fork(self) -> None:
-        """In a forked child: forgets what is the parent's."""
+        """Called in a forked child: forgets the connection, which belongs to the parent."""
 
 
 _alive: weakref.WeakSet[Transport] = weakref.WeakSet()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client for asyncio. It has the calls of `pyexec.client`, and what is said of them holds here; cancelling a task
-cancels its run."""
+"""The client for asyncio. It has the methods of `pyexec.client`, which are documented there. Cancelling a task cancels its
+run."""
 from __future__ import annotations
 
 import asyncio
@@ -45,7 +45,7 @@ async def _answer(call: Call, operation: Operation[T]) -> T:
 
 
 class AsyncPyexec:
-    """`Pyexec` for asyncio. It may be used from several event loops; each call belongs to the one that awaits it."""
+    """`Pyexec` for asyncio. It may be used from several event loops; each call belongs to the loop that awaits it."""
 
     def __init__(self, *, policy: Optional[Policy] = None, session: Optional[SessionConfig] = None,
                  host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None,
@@ -76,7 +76,7 @@ class AsyncPyexec:
         return await self._execute(operations.execute_once(code, request), on_event)
 
     def stream(self, code: str, **request: Unpack[RequestFields]) -> AsyncStream:
-        """Begins when it is iterated over."""
+        """The run begins when the iteration begins."""
         return AsyncStream(self._transport, operations.execute_once(code, request))
 
     def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> AsyncSession:
@@ -99,7 +99,7 @@ class AsyncPyexec:
 
 
 class AsyncStream(AsyncIterator[Union[Event, Result]]):
-    """The events of a run, and its result last. Closing it before cancels the run."""
+    """Yields the events of a run, and its result last. If the stream is closed before the result, the run is cancelled."""
 
     def __init__(self, transport: Transport, operation: Operation[Result]) -> None:
         self._transport, self._operation = transport, operation
@@ -111,7 +111,7 @@ class AsyncStream(AsyncIterator[Union[Event, Result]]):
         loop = asyncio.get_running_loop()
 
         def put(event: Optional[Event]) -> None:
-            with contextlib.suppress(RuntimeError):         # the loop is closed: nobody reads
+            with contextlib.suppress(RuntimeError):         # the loop is closed, so nobody reads the events
                 loop.call_soon_threadsafe(self._events.put_nowait, event)
         self._call = await _begin(self._transport, self._operation, put)
         self._call.future.add_done_callback(lambda _: put(None))
@@ -128,7 +128,7 @@ class AsyncStream(AsyncIterator[Union[Event, Result]]):
             raise
         if event is not None:
             return event
-        self._events.put_nowait(None)   # so that it ends again when asked again
+        self._events.put_nowait(None)   # if decode() raises, the next call raises the same exception and does not block
         self._result = self._operation.decode(call.future.result())
         return self._result
 
@@ -200,7 +200,7 @@ class AsyncFiles:
         try:
             await self._run(self._operations.write_file(path, content))
         except SessionNotFoundError:
-            with contextlib.suppress(ConflictError):        # made by somebody else meanwhile
+            with contextlib.suppress(ConflictError):        # another caller has made the session meanwhile
                 await self._run(self._operations.create())
             await self._run(self._operations.write_file(path, content))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client that waits."""
+"""The synchronous client: its methods block until the answer is there."""
 from __future__ import annotations
 
 import contextlib
@@ -35,7 +35,7 @@ def rpc_transport(policy: Optional[Policy], session: Optional[SessionConfig], ho
 
 
 def http_transport(url: str, token: Optional[str], retry_overloaded: float) -> Transport:
-    from ._http import HttpTransport    # which needs httpx
+    from ._http import HttpTransport    # imported only here, because it needs httpx
     return RetryingTransport(HttpTransport(url, token), retry_overloaded)
 
 
@@ -44,45 +44,45 @@ def begin(transport: Transport, operation: Operation[Any], on_event: Optional[On
 
 
 class Pyexec:
-    """Runs code in pyexec: in a `pyexec rpc` of its own, or (`connect`) in a running `pyexec serve`.
+    """Runs code in pyexec. It starts its own `pyexec rpc`, or uses a running `pyexec serve` (`connect`).
 
-    policy, session, host: the defaults of runs, of sessions, and of the process (docs/configuration.md).
-    program: the path of `pyexec`, else the environment variable PYEXEC, else as in PATH.
-    retry_overloaded: for so many seconds a call that is refused as overloaded is made again, after the time that the
-    refusal says; its code never started. Then it raises OverloadedError. 0: at once.
+    policy, session, host: settings of runs, of sessions, and of the process (docs/configuration.md).
+    program: the path of `pyexec`. Without it, the environment variable PYEXEC or the program in PATH is used.
+    retry_overloaded: how many seconds a call that was refused as overloaded is repeated, each time after the time in the
+    refusal; its code never started. After that it raises OverloadedError. 0: the call is not repeated.
 
-    For any number of threads. The process starts with the first call (or `start`, or `with`); when it has died, the
-    calls that it had raise ConnectionLostError and the next one starts it again. A forked child gets one of its own.
-    Ctrl-C cancels the run that is waited for. Everything ends with close(), or with the interpreter.
+    Any number of threads may use it. The process starts with the first call (or `start`, or `with`). When it has died, the
+    calls in progress raise ConnectionLostError, and the next call starts it again. A forked child starts its own process.
+    Ctrl-C cancels the run for which its thread waits. Everything ends with close(), or with the interpreter.
     """
 
     def __init__(self, *, policy: Optional[Policy] = None, session: Optional[SessionConfig] = None,
                  host: Optional[Mapping[str, Any]] = None, program: Optional[str] = None,
                  retry_overloaded: float = RETRY_OVERLOADED) -> None:
         self._transport = rpc_transport(policy, session, host, program, retry_overloaded)
-        self.policy: Mapping[str, Any] = plain_policy(policy)       # what was given; over HTTP the server's is not known
+        self.policy: Mapping[str, Any] = plain_policy(policy)       # as the caller gave it; empty over HTTP
 
     @classmethod
     def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED) -> Self:
-        """A client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT"; needs pyexec-client[http]."""
+        """Makes a client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT". Needs pyexec-client[http]."""
         client = cls.__new__(cls)
         client._transport, client.policy = http_transport(url, token, retry_overloaded), {}
         return client
 
     def aio(self) -> AsyncPyexec:
-        """The same connection, with the same sessions, for asyncio. Close one of the two."""
+        """Returns a client for asyncio with the same connection and the same sessions. Close only one of the two clients."""
         from .aio import AsyncPyexec
         other = AsyncPyexec.__new__(AsyncPyexec)
         other._transport = self._transport
         return other
 
     def start(self) -> Mapping[str, Any]:
-        """Starts or reaches the other side, if that has not been done. What it says of itself: version, python, layers
-        (over HTTP nothing)."""
+        """Starts `pyexec rpc`, or connects to the server, if that has not been done. Returns what `pyexec rpc` says about itself:
+        version, python, layers. Over HTTP the returned mapping is empty."""
         return self._transport.start()
 
     def close(self) -> None:
-        """Cancels what runs, and ends the process, or the connections."""
+        """Cancels all runs, and ends the process or the connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -93,27 +93,27 @@ class Pyexec:
         self.close()
 
     def execute_once(self, code: str, *, on_event: Optional[OnEvent] = None, **request: Unpack[RequestFields]) -> Result:
-        """One run in a fresh process. With on_event, output and displays are given to it as they come, on this thread."""
+        """Runs code in a new process. on_event gets output and displays during the run, on this thread."""
         return self._execute(operations.execute_once(code, request), on_event)
 
     def stream(self, code: str, **request: Unpack[RequestFields]) -> Stream:
-        """The same as an iterator: Output and Display as they come, then the Result."""
+        """Does the same as an iterator: it yields Output and Display during the run, then the Result."""
         return Stream(self._transport, operations.execute_once(code, request))
 
     def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> Session:
-        """A session, which keeps its state between calls; made by its first call, with this policy over the client's.
-        Without an id it has one of its own. All of its calls through this object offer these tools."""
+        """Returns a session, which keeps its state between calls. Its first call makes it. The keys of `policy` replace those of
+        the client's policy. Without session_id it gets a random id. All calls through this object offer these tools."""
         return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools)
 
     def sessions(self) -> list[Mapping[str, Any]]:
-        """The live ones: id, busy, execution_count, age_ms, idle_ms."""
+        """Lists the sessions that live: id, busy, execution_count, age_ms, idle_ms."""
         return self._run(operations.list_sessions())
 
     def _run(self, operation: Operation[T]) -> T:
         call = begin(self._transport, operation)
         try:
             return operation.decode(call.future.result())
-        except BaseException:       # Ctrl-C, or what a signal handler raises
+        except BaseException:       # also Ctrl-C, and exceptions of signal handlers
             if not call.future.done():
                 call.cancel()
             raise
@@ -129,9 +129,10 @@ class Pyexec:
 
 
 class Stream(Iterator[Union[Event, Result]]):
-    """The events of a run, which has begun, and its result last. Closing it before cancels the run."""
+    """Yields the events of a run, which has already begun, and its result last. If the stream is closed before the result, the
+    run is cancelled."""
 
-    _call: Optional[Call] = None        # for __del__, when there never was one
+    _call: Optional[Call] = None        # for __del__, if begin() raised
 
     def __init__(self, transport: Transport, operation: Operation[Result]) -> None:
         self._operation = operation
@@ -146,12 +147,12 @@ class Stream(Iterator[Union[Event, Result]]):
         event = self._events.get()
         if not isinstance(event, Future):
             return event
-        self._events.put(event)         # so that it ends again when asked again
+        self._events.put(event)         # if decode() or the future raises, the next call raises again and does not block
         self._result = self._operation.decode(event.result())
         return self._result
 
     def result(self) -> Result:
-        """The result; what has not been iterated over is skipped."""
+        """Waits for the result and returns it. Events that were not read are skipped."""
         while self._result is None:
             next(self)
         return self._result
@@ -170,7 +171,7 @@ class Stream(Iterator[Union[Event, Result]]):
 
 
 class Session:
-    """One session; `with` closes it at the end. Calls run one after another, in order of arrival."""
+    """A session. The end of a `with` block closes it. Calls run one after another, in order of arrival."""
 
     def __init__(self, client: Pyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
         self._client, self._operations = client, SessionOperations(session_id, policy, tools)
@@ -184,11 +185,11 @@ class Session:
         return Stream(self._client._transport, self._operations.execute(code, request))
 
     def interrupt(self) -> None:
-        """Stops the running call as Ctrl-C would; the state stays."""
+        """Stops the running call as Ctrl-C would. The state stays."""
         self._client._run(self._operations.interrupt())
 
     def close(self) -> None:
-        """Ends it, if it is there; a running call ends as `cancelled`."""
+        """Ends the session if it exists. A running call ends as `cancelled`."""
         try:
             self._client._run(self._operations.close())
         except SessionNotFoundError:
@@ -214,11 +215,11 @@ class Files:
         return self._run(self._operations.read_file(path))
 
     def write(self, path: str, content: Union[str, bytes]) -> None:
-        """Folders on the way are made, and the session too when it is not there."""
+        """Writes a file. Missing folders in the path are made, and also the session if it does not exist."""
         try:
             self._run(self._operations.write_file(path, content))
         except SessionNotFoundError:
-            with contextlib.suppress(ConflictError):        # made by somebody else meanwhile
+            with contextlib.suppress(ConflictError):        # another caller has made the session meanwhile
                 self._run(self._operations.create())
             self._run(self._operations.write_file(path, content))
 

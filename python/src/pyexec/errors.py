@@ -8,10 +8,11 @@ from typing import Any, Optional
 
 
 class PyexecError(Exception):
-    """What failed. Codes that this version does not know are raised as this class itself.
+    """The base class of all errors. A code that this version does not know is raised as this class.
 
     code: the name in the protocol ("invalid_policy"); message: what failed, with the value;
-    hint: what to do next, or ""; retry_after: seconds, or None; with it, the code never started.
+    hint: what to do next, or ""; retry_after: seconds after which the call may be repeated, or None. If it is set, the code never
+    started.
     """
 
     code = "internal"

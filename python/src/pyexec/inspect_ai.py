@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """inspect_ai: `sandbox="pyexec"` in a task (found by its entry point).
 
-There is no shell and no other program in the sandbox: exec() runs `python3 -c CODE`, `python3 FILE …` and `python3 -`
-(the `python` tool's way of calling bash included), each in a fresh process over the sample's files, and answers any
-other command with 127 and what can be done instead.
+There is no shell and no other program in the sandbox. exec() runs `python3 -c CODE`, `python3 FILE` and `python3 -`, also in
+the form in which the `python` tool calls them through bash. Each command runs in a new process with the sample's files. Every
+other command gets the exit status 127 and a text that says what to do instead.
 
 `use_tools(python_program([search(), calculator()]))` gives the model a tool whose code calls these tools as functions.
 """
@@ -55,7 +55,7 @@ class PyexecConfig(BaseModel):
 
 
 class Command(NamedTuple):
-    """A command that Python can serve: its code (None: it is on standard input), or its file, and sys.argv."""
+    """A command that runs Python: its code or its file (if both are None, the code is on standard input), and sys.argv."""
 
     code: Optional[str]
     file: Optional[str]
@@ -90,7 +90,7 @@ def _shell_script(arguments: list[str]) -> Optional[str]:
 
 
 class _Folder:
-    """The sample's files, in a folder of the host that scripts write to: no symbolic link on a path is followed."""
+    """The sample's files, in a folder of the host. Scripts write to it too, so no symbolic link in a path is followed."""
 
     def __init__(self) -> None:
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="pyexec-inspect-"))
@@ -217,7 +217,7 @@ class PyexecSandboxEnvironment(SandboxEnvironment):
             return _refused(2, "can't pass arguments to a script: %s. Put them into the code, env or a file" % shlex.join(arguments[1:]))
         try:
             return _exec_result(await self._client.execute_once(code, **request))
-        except InvalidRequestError as failure:      # the command's: a NUL byte, say
+        except InvalidRequestError as failure:      # the command is invalid, for example has a NUL byte
             return _refused(2, str(failure))
         except PyexecError as failure:
             raise SandboxUnavailableError(str(failure)) from failure

@@ -21,7 +21,7 @@ from .types import Policy, Result
 
 
 class PythonCode(BaseModel):
-    """What the model sends."""
+    """The arguments that the model sends."""
 
     code: str = Field(description="Python code. The value of its last expression is returned, as is what it prints.")
 
@@ -49,10 +49,11 @@ def _caller(tool: BaseTool, config: Optional[RunnableConfig], asynchronous: bool
 class PyexecTool(BaseTool):
     """A LangChain tool, for sync and async agents. The message's artifact is the pyexec `Result`.
 
-    tools: that the code can call as functions. They run in this process.
-    policy: of the sessions, over the client's. client: one to share; else the tool has its own, closed by close().
-    session_id: the session to use; else each thread of a LangGraph checkpointer (`configurable.thread_id`) has one, and
-    calls without a thread share one of the tool's.
+    tools: tools that the code can call as functions. They run in this process.
+    policy: the policy of the sessions; its keys replace those of the client's policy.
+    client: a client to share. Without it the tool makes its own client, and close() closes it.
+    session_id: the session to use. Without it each thread of a LangGraph checkpointer (`configurable.thread_id`) has a session,
+    and calls without a thread share one session.
     """
 
     name: str = "python"

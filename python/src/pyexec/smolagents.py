@@ -2,7 +2,7 @@
 """smolagents: `CodeAgent(tools, model, executor=PyexecExecutor())` runs the agent's code in a pyexec session.
 
 The agent's tools and managed agents stay in this process: the code calls them as functions, with JSON as arguments and
-results (docs/tools.md). With `host_tools=False` tools are sent as source and run inside the sandbox, as with smolagents'
+results (docs/tools.md). With `host_tools=False` tools are sent as source code and run inside the sandbox, as with smolagents'
 own remote executors.
 """
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .types import DEFAULT_ALLOWED_IMPORTS, Policy, Result
 # model.
 _SUPPORT = ("typing", "dataclasses", "pathlib", "io")
 
-# smolagents' own wrapper imports PIL, numpy and pickle; this one knows their types by name. What it writes is the
-# format of its SafeSerializer.
+# smolagents' own wrapper imports PIL, numpy and pickle. This wrapper recognises the types of these libraries by name. It
+# writes the format of smolagents' SafeSerializer.
 _FINAL_ANSWER = '''
 def _final_answer_of(tool):
     import base64, io, json
@@ -86,11 +86,12 @@ _JSON_TYPES = ("string", "boolean", "integer", "number", "array", "object", "nul
 class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
     """A smolagents PythonExecutor with one session, which keeps its state between the agent's steps and runs.
 
-    additional_imports: modules that code may import beside those of the client's policy and smolagents' defaults; give the agent the same
-    as additional_authorized_imports, which is what its prompt says.
-    policy: of the session, over the client's; with allowed_imports in it, it is the whole list.
-    client: one to share; else the executor has its own, and cleanup() closes it.
-    host_tools: the tools run in this process. False: their source is sent, and they run in the sandbox.
+    additional_imports: modules that the code may import in addition to those of the client's policy and smolagents' defaults. Give
+    the agent the same list as additional_authorized_imports, because its prompt shows that list.
+    policy: the policy of the session; its keys replace those of the client's policy. If it has allowed_imports, this is the
+    whole list.
+    client: a client to share. Without it the executor makes its own client, and cleanup() closes it.
+    host_tools: True: the tools run in this process. False: their source code is sent, and they run in the sandbox.
     """
 
     def __init__(self, additional_imports: Sequence[str] = (), logger: Optional[AgentLogger] = None, *,
@@ -100,12 +101,12 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         self._client, self._owned = client or Pyexec(), client is None
         known = self._client.policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS)
         allowed = dict.fromkeys([*known, *BASE_BUILTIN_MODULES, *_SUPPORT, *tops])
-        # A final answer comes as a message of an exception, which is bounded like a value.
+        # The final answer is sent as the message of an exception. The policy limits its length like that of a value.
         whole: Policy = {"allowed_imports": list(allowed), "max_value_bytes": 4 << 20}
         whole.update(policy or {})
         self._policy, self._host_tools = whole, host_tools
-        self._final_answer: Any = None          # the host's tool, when it has one
-        self._prelude = ""                      # what a session without its state needs first
+        self._final_answer: Any = None          # this program's tool, if it has one
+        self._prelude = ""                      # code that a session without state must run first
         self._prepared = True
         self.session = self._client.session(policy=whole)
 
@@ -197,7 +198,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         """Does nothing: the tool is sent unchanged, and _IN_SANDBOX wraps it there."""
 
     def cleanup(self) -> None:
-        """Ends the session, and the client if it is its own. CodeAgent.cleanup() calls it."""
+        """Ends the session, and closes the client if the executor made it. CodeAgent.cleanup() calls this."""
         with contextlib.suppress(Exception):
             self.session.close()
         if self._owned:

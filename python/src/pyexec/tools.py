@@ -3,7 +3,7 @@
 
     px.execute_once("lookup('Paris')", tools={"lookup": lookup})
 
-The schema of a function comes from its type hints and its docstring; a pair (schema, function) has its own.
+The schema of a function comes from its type hints and its docstring. A pair (schema, function) brings its own schema.
 """
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _UNION = (Union, getattr(types, "UnionType", Union))
 
 
 class ToolDenied(Exception):
-    """Raised by a tool that refuses a call: the script gets a PermissionError with this reason."""
+    """A tool raises this to refuse a call. The script gets a PermissionError with this reason."""
 
 
 class ToolError(Exception):
-    """Raised by a tool that fails: the script gets a ToolError with this message and, as `.data`, this JSON value. Any other
-    exception is told with its message alone."""
+    """A tool raises this when it fails. The script gets a ToolError with this message and, as `.data`, this JSON value. For any
+    other exception the script gets a ToolError that only has the message."""
 
     def __init__(self, message: str, data: Any = None) -> None:
         super().__init__(message)
         self.data = data
 
 
-# ---- Types: their JSON Schema, and what JSON becomes of them ----
+# ---- Types: their JSON Schema, and the conversion from JSON ----
 
-Convert = Callable[[str, Any], Any]     # what it is called in an error, and a value of JSON
+Convert = Callable[[str, Any], Any]     # arguments: a name for error messages, and a JSON value
 
 
 def _wrong(where: str, wanted: str, value: Any) -> TypeError:
@@ -207,7 +207,8 @@ _FIELD = re.compile(r"^:(param|parameter|arg|argument|return|returns)\s*([^:]*):
 
 
 def _describe(text: str) -> tuple[str, dict[str, str], str]:
-    """A docstring in Google's or reStructuredText's way: what the function does, its parameters, what it returns."""
+    """Parses a docstring in the style of Google or reStructuredText. Returns what the function does, its parameters, and what it
+    returns."""
     summary: list[str] = []
     parameters: dict[str, str] = {}
     returned = section = current = ""
@@ -245,7 +246,7 @@ def _describe(text: str) -> tuple[str, dict[str, str], str]:
 # ---- Tools ----
 
 def _inner(function: Function) -> Any:
-    """What has the hints and the docstring."""
+    """Returns the function below partials and decorators, which has the type hints and the docstring."""
     while hasattr(function, "func"):        # functools.partial
         function = function.func
     function = inspect.unwrap(function)
@@ -297,7 +298,7 @@ class Tool:
                 try:
                     schema = {**schema, "default": json.loads(encode_value(parameter.default))}
                 except ValueError:
-                    pass        # left out, and the function has it
+                    pass        # not in the schema: the function itself applies its default
             properties[parameter.name] = schema
         parameters: dict[str, Any] = {"type": "object", "properties": properties}
         if required:
@@ -310,7 +311,8 @@ class Tool:
         return {**result, **({"returns": returns} if returns else {})}
 
     def call(self, arguments: Mapping[str, Any]) -> Any:
-        """Calls the function. The arguments are what a script sent: nobody has checked them."""
+        """Checks the arguments, which an untrusted script sent, against the type hints, and calls the function. A tool with its own
+        schema gets them unchecked."""
         if self._converts is None:
             return self.function(**arguments)
         given = {}
@@ -346,7 +348,7 @@ def _json_of(value: Any) -> Any:
 
 
 def encode_value(value: Any) -> str:
-    """JSON, or ValueError."""
+    """Returns the value as JSON. Raises ValueError if it has no JSON form."""
     try:
         return json.dumps(value, default=_json_of, allow_nan=False, separators=(",", ":"))
     except (TypeError, RecursionError) as failure:
@@ -380,8 +382,8 @@ async def _await(value: Any) -> Any:
 
 
 class Calls:
-    """The calls of one execution: functions run on threads, and async ones in the event loop, or, when there is none, each on a
-    thread with a loop of its own."""
+    """The tool calls of one execution. Functions run on threads, and async functions in the event loop. Without an event loop,
+    each async function runs on a thread with its own loop."""
 
     def __init__(self, tools: Mapping[str, Tool], loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         self._tools, self._loop = tools, loop
@@ -390,7 +392,7 @@ class Calls:
         self._context = contextvars.copy_context()
 
     def __call__(self, call: ToolCall) -> None:
-        """On a thread of the transport, which must not wait."""
+        """Called on a thread of the transport, which must not block."""
         tool = self._tools.get(call.name)
         if tool is None:
             call.answer({"error": {"message": "the client has no tool %r" % call.name}})
@@ -433,7 +435,7 @@ class Calls:
             call.answer(answer)
 
     def end(self, _: Any = None) -> None:
-        """The execution is over: nobody waits for what still runs in the loop."""
+        """Called after the execution: cancels the async functions that still run, because nobody waits for them."""
         def cancel() -> None:
             self._ended = True
             for task in list(self._tasks):

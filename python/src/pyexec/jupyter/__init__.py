@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jupyter: a kernel whose notebook is a pyexec session. `python -m pyexec.jupyter install` makes it known."""
+"""A Jupyter kernel in which each notebook is a pyexec session. `python -m pyexec.jupyter install` installs it."""

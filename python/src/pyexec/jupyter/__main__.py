@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m pyexec.jupyter install …: makes a kernelspec; python -m pyexec.jupyter launch -f FILE: is the kernel."""
+"""python -m pyexec.jupyter install … installs a kernelspec. python -m pyexec.jupyter launch -f FILE runs the kernel."""
 from __future__ import annotations
 
 import argparse

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel: Jupyter's messages on one side, a session of `pyexec rpc` on the other. No code of a notebook runs in this
-process, nor is it parsed here: what is not Python is found by the session (magics.py)."""
+"""The kernel: it gets Jupyter's messages, and runs cells in a session of `pyexec rpc`. This process neither runs nor parses
+code of a notebook: the session itself finds lines that are not Python (magics.py)."""
 from __future__ import annotations
 
 import asyncio
@@ -19,8 +19,8 @@ from ..tools import ToolError, Tools
 from ..types import Display, Policy, Result, SessionConfig
 from .magics import HELPERS_CODE, MAY_HAVE_MAGIC, Cell, UsageError, as_python, help_code, span
 
-# What a person at a notebook needs beside a script's defaults: notebooks import whatever the interpreter has, and the
-# sandbox does not depend on what a script imports. The kernelspec and POLICY_VARIABLE (a JSON object) change it.
+# Defaults for a person at a notebook. A notebook may import everything that the interpreter has, because the sandbox does
+# not depend on the imports of a script. The kernelspec and POLICY_VARIABLE (a JSON object) can change these values.
 DEFAULTS: Policy = {"timeout_ms": 60_000, "cpu_time_seconds": 60, "disable_open": False, "isolate_site": False,
                     "use_import_whitelist": False, "banned_imports": []}
 POLICY_VARIABLE = "PYEXEC_KERNEL_POLICY"
@@ -35,14 +35,14 @@ def policy_of(given: dict[str, Any]) -> Policy:
 # rights of its user.
 STATIC_FORMS = ("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "application/json")
 
-ASIDE: Policy = {"timeout_ms": 1000, "cpu_time_seconds": 1}      # for what the front end asks beside cells
-FOR_CELL: Policy = {"timeout_ms": 30_000, "cpu_time_seconds": 10}   # for what a cell waits for
+ASIDE: Policy = {"timeout_ms": 1000, "cpu_time_seconds": 1}      # for requests of the front end other than cells
+FOR_CELL: Policy = {"timeout_ms": 30_000, "cpu_time_seconds": 10}   # for code that must run before a cell can begin
 NAME_BEFORE = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
 IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
 KEYWORDS = ("and as assert async await break class continue def del elif else except False finally for from global if import in is "
             "lambda None nonlocal not or pass raise return True try while with yield")
 INPUT_HINT = "This front end does not support input(): put the value into the cell."
-INPUT_SECONDS = 0.02    # between two looks for an answer of the front end
+INPUT_SECONDS = 0.02    # the pause between two checks for an answer of the front end
 
 
 def completion_code(word: str) -> str:
@@ -88,9 +88,9 @@ class PyexecKernel(Kernel):
     language_info = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py", "pygments_lexer": "python3",
                      "nbconvert_exporter": "python", "codemirror_mode": {"name": "python", "version": 3}}
     settings: Policy = DEFAULTS
-    folder: Optional[str] = None    # of the user's, to work in; else the workspace is memory and ends with the kernel
+    folder: Optional[str] = None    # the user's folder to work in. None: the workspace is in memory and ends with the kernel
     restarted: Optional[str] = None     # why the state was lost, if no cell has reported it yet
-    rich = False        # of what is displayed, more than STATIC_FORMS
+    rich = False        # True: displays of other types than STATIC_FORMS are sent too
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)  # type: ignore[no-untyped-call]
@@ -192,9 +192,9 @@ class PyexecKernel(Kernel):
         return result, shown
 
     async def _ask_front_end(self, prompt: str = "", password: bool = False) -> str:
-        """input() and getpass.getpass() of the cell. Cancelled when the cell ends, after an interrupt say."""
+        """Answers input() and getpass.getpass() of the cell. It is cancelled when the cell ends, for example by an interrupt."""
         assert self.session is not None
-        while self.stdin_socket.poll(0):        # answers to what nobody asks any more
+        while self.stdin_socket.poll(0):        # drops answers to earlier questions that nobody waits for
             self.stdin_socket.recv_multipart()
         ident = self._parent_ident["shell"] if hasattr(self, "_parent_ident") else self._get_shell_context_var(self._shell_parent_ident)
         parent = self.get_parent("shell")       # type: ignore[no-untyped-call]
@@ -244,10 +244,10 @@ class PyexecKernel(Kernel):
             data, metadata = self._forms(display)
             self._send("display_data", {"data": data, "metadata": metadata, "transient": {}})
 
-    # ---- What the front end asks beside cells ----
+    # ---- Requests of the front end other than cells ----
 
     async def _ask(self, code: str, policy: Policy = ASIDE) -> str:
-        """Returns what this code prints in the session; "" when it can't run."""
+        """Runs this code in the session and returns its output, or "" when it can't run."""
         try:
             result = await self.aside.execute(code, silent=True, policy=policy)
         except PyexecError:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of a notebook that are IPython's and not Python's: `%magic`, `%%magic`, `!command`, `x = !command` and `name?`.
-Which lines these are is found by the session's own compiler, because a line of a text can begin with % too; no code is
-parsed in this process."""
+"""Lines of a notebook that are IPython and not Python: `%magic`, `%%magic`, `!command`, `x = !command` and `name?`. The
+session's compiler finds these lines, because a line inside a string can begin with % too. No code is parsed in this process."""
 from __future__ import annotations
 
 import re
@@ -27,12 +26,12 @@ KNOWN = ("This kernel knows %time, %%time, %timeit and %%timeit, and ignores %ma
          "and the docstring of name, name?? its source.")
 
 LINE = re.compile(r"(?P<indent>[ \t]*)(?P<target>(?:(?:[^=!%#?]+=)+[ \t]*)?)(?P<sign>%|!)(?P<rest>.*)\Z")
-# The names are IPython's: dotted, with numbers as indices.
+# IPython accepts these names: dotted, with numbers as indices.
 HELP = re.compile(r"(?P<indent>[ \t]*)(?P<before>\?{0,2})[ \t]*(?P<name>%{0,2}[\w*]*(?:\.[\w*]+|\[-?\d+\])*)(?P<after>\?{0,2})[ \t;]*\Z")
 CELL = re.compile(r"\s*%%(?P<name>\w*)[ \t]*(?P<line>[^\n]*)(?:\n|\Z)")
 MAY_HAVE_MAGIC = re.compile(r"^[ \t]*[%!?]|=[ \t]*[%!]|\?[ \t;]*$", re.M)
 
-# Runs in the session before a cell that needs it: functions among the builtins, as IPython's magics are.
+# Runs in the session before a cell that needs it. It adds functions to the builtins, as IPython does for its magics.
 HELPERS = '''
 def value_of(source, names):
     try:
@@ -122,7 +121,7 @@ HELPERS_CODE = "exec(%r, {'builtins': __builtins__})" % HELPERS
 
 
 class UsageError(Exception):
-    """A line that can't work here. The message says why, and what to do."""
+    """Raised for a line that can't work here. The message says why, and what to do."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -131,10 +130,10 @@ class UsageError(Exception):
 
 @dataclass
 class Cell:
-    """A cell as Python: its lines keep their numbers."""
+    """A cell converted to Python. Its lines keep their numbers."""
 
     code: str
-    timed: bool = False             # %%time: the host's figures follow the output
+    timed: bool = False             # True for %%time: the times that the host measured are shown after the output
     needs_helpers: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -204,7 +203,7 @@ def _line_as_python(cell: Cell, line: str) -> Optional[str]:
 
 
 def _whole_cell(code: str) -> Cell:
-    """The cell without a %%magic at its head."""
+    """Returns the cell without the %%magic in its first line."""
     found = CELL.match(code)
     if found is None or code.rstrip().endswith("?") and "\n" not in code.strip():
         return Cell(code)
@@ -217,7 +216,8 @@ def _whole_cell(code: str) -> Cell:
 
 
 async def as_python(code: str, ask: Callable[[str], Awaitable[str]]) -> Cell:
-    """Raises UsageError. ask: what this code prints in the session."""
+    """Converts a cell to Python. Raises UsageError for a line that can't work here. `ask` runs code in the session and returns
+    its output."""
     cell = _whole_cell(code)
     for _ in MAY_HAVE_MAGIC.findall(cell.code):
         number = (await ask(failing_line_code(cell.code))).strip()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes in and what comes out. Names are those of the protocol; docs/results.md and docs/configuration.md say
-what they mean. Fields of a later version that are not known here are ignored, and are in `Result.raw`."""
+"""Types of requests and results. The names are those of the protocol; docs/results.md and docs/configuration.md explain
+them. Members of a later version that are unknown here are only in `Result.raw`."""
 from __future__ import annotations
 
 import base64
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"]
 
-# What a script may import when the policy does not say (checked against the program by a test): lists of a
-# policy replace, so that one module more is allowed_imports=[*DEFAULT_ALLOWED_IMPORTS, "csv"].
+# The modules that a script may import by default (a test compares them with the program). A list in a policy replaces the
+# default, so to allow one more module, set allowed_imports=[*DEFAULT_ALLOWED_IMPORTS, "csv"].
 # made from policy.def: allowed imports
 DEFAULT_ALLOWED_IMPORTS = (
     "math", "statistics", "random", "re", "json", "itertools", "functools", "collections", "decimal", "fractions", "string",
@@ -26,7 +26,7 @@ DEFAULT_ALLOWED_IMPORTS = (
 )
 # end of allowed imports
 
-# What it may not, where use_import_whitelist is false.
+# The modules that a script may not import by default, if use_import_whitelist is false.
 # made from policy.def: banned imports
 DEFAULT_BANNED_IMPORTS = (
     "os", "sys", "subprocess", "pathlib", "shutil", "multiprocessing", "ctypes", "resource", "inspect", "builtins", "pickle",
@@ -35,7 +35,7 @@ DEFAULT_BANNED_IMPORTS = (
 
 
 class Policy(TypedDict, total=False):
-    """Limits and permissions; what is left out has its default (docs/configuration.md)."""
+    """Limits and permissions. Keys that are left out have their defaults (docs/configuration.md)."""
 
     # made from policy.def: keys
     python_bin: str
@@ -79,11 +79,13 @@ class SessionConfig(TypedDict, total=False):
 class RequestFields(TypedDict, total=False):
     """The optional members of one execution.
 
-    workspace: an absolute folder of the host to work in; only where the program is started by the client.
-    files: put into the workspace first, by relative path. return_files: glob patterns of changed files whose
-    contents come with the result. inputs: variables of the run, JSON values. silent: of a session's call that its
-    user does not see and that takes no number; only where the program is started by the client. tools: functions that the
-    script may call, by name; in a session beside those of the session (pyexec.tools).
+    workspace: an absolute folder of the host to work in; only if the client starts the program.
+    files: files to write into the workspace before the run, by relative path.
+    return_files: glob patterns. The result has the contents of changed files that match.
+    inputs: variables of the run, as JSON values.
+    silent: True for a call of a session that the user does not see, and that gets no number; only if the client starts the
+    program.
+    tools: functions that the script may call, by name; in a session in addition to those of the session (pyexec.tools).
     """
 
     policy: Policy
@@ -103,7 +105,7 @@ class RequestFields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Output:
-    """A piece of standard output or standard error, as it comes."""
+    """A part of standard output or standard error, during the run."""
 
     stream: Literal["stdout", "stderr"]
     text: str
@@ -112,8 +114,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Display:
-    """Something shown: MIME type → value; binary types in base64, JSON types unpacked. last_value: it is what
-    `last_value_repr` is the repr of."""
+    """Something that the script displayed. data: content by MIME type, in base64 for binary types, as Python values for JSON types.
+    last_value: True if it is the value of the last expression."""
 
     data: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -131,7 +133,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class Denial:
-    """Something that was refused; hint says what to do instead."""
+    """A refused action. hint says what to do instead."""
 
     layer: str = ""
     what: str = ""
@@ -141,7 +143,7 @@ class Denial:
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that the run made, changed or deleted; content for those that match `return_files`."""
+    """A file that the run made, changed or deleted. It has a content if it matches `return_files`."""
 
     path: str = ""
     bytes: int = 0
@@ -157,7 +159,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class ToolUsage:
-    """Calls of the caller's tools, and the time with at least one under way."""
+    """Calls of the caller's tools, and the time in which at least one call had no answer yet."""
 
     count: int = 0
     wait_ms: float = 0.0
@@ -173,7 +175,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """restarted: None, or why the state that this id had is gone ("timeout", "host_restart", …)."""
+    """The session of a call. restarted: None, or why the earlier state of this id is lost ("timeout", "host_restart", …)."""
 
     id: str = ""
     created: bool = False
@@ -183,7 +185,7 @@ class SessionInfo:
 
 @dataclass(frozen=True)
 class Result:
-    """How one execution ended. Statuses, and which fields are facts of the host: docs/results.md."""
+    """The result of one execution. docs/results.md explains the statuses, and which fields are facts of the host."""
 
     status: str = ""
     exit_code: int = 0
@@ -218,9 +220,10 @@ class Result:
         return self.status == "ok"
 
     def explain(self) -> str:
-        """Text for a model or a person, in the order of a terminal: what was printed, the value, displays, the error, notes, the hint.
+        """Returns a text for a model or a person, in the order of a terminal: what was printed, the value, displays, the error,
+        notes, the hint.
 
-        At most 20,000 bytes: of a longer text the middle is left out, and a line says how many bytes."""
+        It has at most 20,000 bytes. If it is longer, the middle is left out, and a line says how many bytes are missing."""
         return _text.explain(self)
 
 
@@ -228,7 +231,7 @@ T = TypeVar("T")
 
 
 def _known(cls: type[T], data: Mapping[str, Any]) -> T:
-    """The dataclass, from the members that it knows."""
+    """Makes the dataclass from the members that it knows."""
     names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
     return cls(**{name: data[name] for name in names if name in data})
 

@@ -14,8 +14,9 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * What scripts may do and use. It is read at each {@link PyExecutor#executeOnce} and at each session's creation;
- * the timeout is read at each call of a session too. Values are checked then: one out of range is a {@link PyExecutorException} {@code invalid_policy}.
+ * What scripts may do, and their limits. It is read at each {@link PyExecutor#executeOnce} and when a session is made; the timeout
+ * is also read at each call of a session. Values are checked then: a value out of range is a {@link PyExecutorException} with the
+ * code {@code invalid_policy}.
  */
 public class PyExecutionPolicy {
     private static final List<String> DEFAULT_ALLOWED_IMPORTS = Arrays.asList("math", "statistics", "random", "re", "json",
@@ -70,8 +71,8 @@ public class PyExecutionPolicy {
     }
 
     /**
-     * @param pythonBin the interpreter, by path or looked up in PATH: CPython 3.8 or later. Unless it is set, the
-     *     environment variable {@code PYTHON_BIN}, else {@code python3}
+     * @param pythonBin the interpreter: a path, or a name in PATH. CPython 3.8 or later. If it is not set, the
+     *     environment variable {@code PYTHON_BIN}, or else {@code python3}
      */
     public void setPythonBin(String pythonBin) {
         this.pythonBin = pythonBin;
@@ -87,106 +88,106 @@ public class PyExecutionPolicy {
         this.timeout = timeout;
     }
 
-    /** @return the CPU limit of one execution; null is none */
+    /** @return the CPU time limit of one execution; null: no limit */
     public Integer getCpuTimeSeconds() {
         return cpuTimeSeconds;
     }
 
-    /** @param cpuTimeSeconds the CPU limit of one execution; null: none; 0: one second, as the original took it */
+    /** @param cpuTimeSeconds the CPU time limit of one execution; null: no limit; 0: one second, as in the original */
     public void setCpuTimeSeconds(Integer cpuTimeSeconds) {
         this.cpuTimeSeconds = cpuTimeSeconds;
     }
 
-    /** @return the address-space limit of the script's process; null is none */
+    /** @return the address-space limit of the script's process; null: no limit */
     public Long getAddressSpaceBytes() {
         return addressSpaceBytes;
     }
 
-    /** @param addressSpaceBytes the address-space limit of the script's process, at least 64 MiB; null and 0: none */
+    /** @param addressSpaceBytes the address-space limit of the script's process, at least 64 MiB; null and 0: no limit */
     public void setAddressSpaceBytes(Long addressSpaceBytes) {
         this.addressSpaceBytes = addressSpaceBytes;
     }
 
-    /** @return how much standard output is kept */
+    /** @return how many bytes of standard output are kept */
     public long getMaxStdoutBytes() {
         return maxStdoutBytes;
     }
 
     /**
-     * @param maxStdoutBytes how much standard output is kept; the rest is dropped, and the result says so. A negative
-     *     number: the default
+     * @param maxStdoutBytes how many bytes of standard output are kept; the rest is dropped, and the result says so. A negative
+     *     number means the default
      */
     public void setMaxStdoutBytes(long maxStdoutBytes) {
         this.maxStdoutBytes = maxStdoutBytes;
     }
 
-    /** @return how much standard error is kept */
+    /** @return how many bytes of standard error are kept */
     public long getMaxStderrBytes() {
         return maxStderrBytes;
     }
 
     /**
-     * @param maxStderrBytes how much standard error is kept; the rest is dropped, and the result says so. A negative
-     *     number: the default
+     * @param maxStderrBytes how many bytes of standard error are kept; the rest is dropped, and the result says so. A negative
+     *     number means the default
      */
     public void setMaxStderrBytes(long maxStderrBytes) {
         this.maxStderrBytes = maxStderrBytes;
     }
 
-    /** @return whether there is no network for the script */
+    /** @return true if the script has no network */
     public boolean isDisableNetworking() {
         return disableNetworking;
     }
 
-    /** @param disableNetworking true: no network at all; false: the host's */
+    /** @param disableNetworking true: no network; false: the host's network */
     public void setDisableNetworking(boolean disableNetworking) {
         this.disableNetworking = disableNetworking;
     }
 
-    /** @return whether there is no file access for the script */
+    /** @return true if the script has no file access */
     public boolean isDisableOpen() {
         return disableOpen;
     }
 
-    /** @param disableOpen true: no file access, by {@code open()} or any other way */
+    /** @param disableOpen true: no file access, neither with {@code open()} nor in another way */
     public void setDisableOpen(boolean disableOpen) {
         this.disableOpen = disableOpen;
     }
 
-    /** @return whether file access is for reading only */
+    /** @return true if the script may only read files */
     public boolean isAllowReadonlyOpen() {
         return allowReadonlyOpen;
     }
 
     /**
-     * @param allowReadonlyOpen with {@code disableOpen} false: true gives reading inside the working directory, false
-     *     full access inside it
+     * @param allowReadonlyOpen used when {@code disableOpen} is false. True: the script may read inside the working directory;
+     *     false: it may also write there
      */
     public void setAllowReadonlyOpen(boolean allowReadonlyOpen) {
         this.allowReadonlyOpen = allowReadonlyOpen;
     }
 
-    /** @return whether only {@link #getAllowedImports()} may be imported */
+    /** @return true if only {@link #getAllowedImports()} may be imported */
     public boolean isUseImportWhitelist() {
         return useImportWhitelist;
     }
 
-    /** @param useImportWhitelist true: only the allowed imports; false: all but the banned ones */
+    /** @param useImportWhitelist true: only the allowed imports; false: everything except the banned imports */
     public void setUseImportWhitelist(boolean useImportWhitelist) {
         this.useImportWhitelist = useImportWhitelist;
     }
 
-    /** @return the modules that may be imported under the whitelist; live, to be changed in place */
+    /** @return the modules that may be imported when the whitelist is on; changes of this set change the policy */
     public Set<String> getAllowedImports() {
         return allowedImports;
     }
 
-    /** @return the modules that may not be imported when the whitelist is off; live, to be changed in place */
+    /** @return the modules that may not be imported when the whitelist is off; changes of this set change the policy */
     public Set<String> getBannedImports() {
         return bannedImports;
     }
 
-    /** @return whether names that begin or end with two underscores can't be imported */
+    /** @return true if names that begin or end with two underscores can't be imported */
     public boolean isBlockDunderImports() {
         return blockDunderImports;
     }
@@ -196,17 +197,17 @@ public class PyExecutionPolicy {
         this.blockDunderImports = blockDunderImports;
     }
 
-    /** @return whether the last expression's value is wanted */
+    /** @return true if the result has the last expression's value */
     public boolean isPrintLastExpression() {
         return printLastExpression;
     }
 
-    /** @param printLastExpression whether the repr of a last expression becomes {@link PyExecutionResult#getLastValueRepr()} */
+    /** @param printLastExpression true: the repr of the last expression is {@link PyExecutionResult#getLastValueRepr()} */
     public void setPrintLastExpression(boolean printLastExpression) {
         this.printLastExpression = printLastExpression;
     }
 
-    /** @return whether the interpreter runs without site-packages */
+    /** @return true if the interpreter runs without site-packages */
     public boolean isIsolateSite() {
         return isolateSite;
     }
@@ -221,97 +222,97 @@ public class PyExecutionPolicy {
         return preloadImports;
     }
 
-    /** @param preloadImports modules that are imported once, before any script; adds nothing to what may be imported */
+    /** @param preloadImports modules that are imported once, before any script; this does not allow scripts to import them */
     public void setPreloadImports(Collection<String> preloadImports) {
         this.preloadImports = Collections.unmodifiableList(new ArrayList<>(preloadImports));
     }
 
     // made from policy.def: accessors
-    /** @return Files that the script itself may hold open at once. Null: no limit */
+    /** @return How many files the script itself may have open at the same time. Null: no limit */
     public Integer getMaxOpenFiles() {
         return maxOpenFiles;
     }
 
-    /** @param maxOpenFiles Files that the script itself may hold open at once. Null: no limit */
+    /** @param maxOpenFiles How many files the script itself may have open at the same time. Null: no limit */
     public void setMaxOpenFiles(Integer maxOpenFiles) {
         this.maxOpenFiles = maxOpenFiles;
     }
 
-    /** @return Longest last_value_repr, last_value_json and error message kept */
+    /** @return The greatest length of last_value_repr, last_value_json and the error message */
     public long getMaxValueBytes() {
         return maxValueBytes;
     }
 
-    /** @param maxValueBytes Longest last_value_repr, last_value_json and error message kept */
+    /** @param maxValueBytes The greatest length of last_value_repr, last_value_json and the error message */
     public void setMaxValueBytes(long maxValueBytes) {
         this.maxValueBytes = maxValueBytes;
     }
 
-    /** @return Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    /** @return How many displays are kept: display(), figures, a last value with a rich form. Others are counted and dropped */
     public int getMaxDisplays() {
         return maxDisplays;
     }
 
-    /** @param maxDisplays Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    /** @param maxDisplays How many displays are kept: display(), figures, a last value with a rich form. Others are counted and dropped */
     public void setMaxDisplays(int maxDisplays) {
         this.maxDisplays = maxDisplays;
     }
 
-    /** @return Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    /** @return The size of all displays of one execution together, as the result contains them. A display that does not fit is counted and dropped */
     public long getMaxDisplayBytes() {
         return maxDisplayBytes;
     }
 
-    /** @param maxDisplayBytes Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    /** @param maxDisplayBytes The size of all displays of one execution together, as the result contains them. A display that does not fit is counted and dropped */
     public void setMaxDisplayBytes(long maxDisplayBytes) {
         this.maxDisplayBytes = maxDisplayBytes;
     }
 
-    /** @return Most bytes that the files of the workspace may take */
+    /** @return How many bytes the files of the workspace may have together (docs/security.md: the quota of a host folder) */
     public long getWorkspaceBytes() {
         return workspaceBytes;
     }
 
-    /** @param workspaceBytes Most bytes that the files of the workspace may take */
+    /** @param workspaceBytes How many bytes the files of the workspace may have together (docs/security.md: the quota of a host folder) */
     public void setWorkspaceBytes(long workspaceBytes) {
         this.workspaceBytes = workspaceBytes;
     }
 
-    /** @return Maximum number of concurrent threads. The script can never start processes */
+    /** @return How many threads the script may have at the same time. It can never start processes */
     public int getMaxThreads() {
         return maxThreads;
     }
 
-    /** @param maxThreads Maximum number of concurrent threads. The script can never start processes */
+    /** @param maxThreads How many threads the script may have at the same time. It can never start processes */
     public void setMaxThreads(int maxThreads) {
         this.maxThreads = maxThreads;
     }
 
-    /** @return Calls of the caller's tools that one execution may make (docs/tools.md) */
+    /** @return How many calls of the caller's tools one execution may make (docs/tools.md) */
     public int getMaxToolCalls() {
         return maxToolCalls;
     }
 
-    /** @param maxToolCalls Calls of the caller's tools that one execution may make (docs/tools.md) */
+    /** @param maxToolCalls How many calls of the caller's tools one execution may make (docs/tools.md) */
     public void setMaxToolCalls(int maxToolCalls) {
         this.maxToolCalls = maxToolCalls;
     }
 
-    /** @return Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
+    /** @return How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit */
     public Duration getToolTimeout() {
         return toolTimeout;
     }
 
-    /** @param toolTimeout Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
+    /** @param toolTimeout How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit */
     public void setToolTimeout(Duration toolTimeout) {
         this.toolTimeout = toolTimeout;
     }
     // end of accessors
 
     /**
-     * A policy with the same values. Changes of one do not reach the other.
+     * Makes a policy with the same values. Later changes of one policy do not change the other.
      *
-     * @return a new one
+     * @return a new policy
      */
     public PyExecutionPolicy copy() {
         PyExecutionPolicy copy = new PyExecutionPolicy();
@@ -346,7 +347,7 @@ public class PyExecutionPolicy {
         return copy;
     }
 
-    /** The policy as the protocol has it, with one more allowed import or null. */
+    /** Returns the policy in the form of the protocol. `alsoAllowed` is one more allowed import, or null. */
     Map<String, Object> toMap(String alsoAllowed) {
         List<String> allowed = copy(allowedImports);
         if (alsoAllowed != null && useImportWhitelist && !allowed.contains(alsoAllowed)) {

@@ -12,16 +12,16 @@ import java.util.Objects;
 import java.util.function.Function;
 
 /**
- * What an execution gave. The limits and kills, the counts of bytes, the files and the usage are facts of the host;
- * whether it was ok or an error, the value, the error and the denials are what the script's own process said.
+ * The result of an execution. Limits, kills, counts of bytes, files and usage are facts of the host. The status ok or error, the
+ * value, the error and the denials are claims of the script's own process.
  */
 public class PyExecutionResult {
 
     /** How an execution ended. */
     public enum Status {
-        /** It ended, or called {@code sys.exit(0)}. */
+        /** The script ended, or called {@code sys.exit(0)}. */
         OK,
-        /** An exception that nobody caught. */
+        /** An uncaught exception, or an exit code other than 0. */
         ERROR,
         /** The wall-clock limit; thrown as {@link PyExecutionTimeoutException}. */
         TIMEOUT,
@@ -29,7 +29,7 @@ public class PyExecutionResult {
         CPU_LIMIT,
         /** The memory limit. */
         MEMORY_LIMIT,
-        /** A SIGKILL that was not pyexec's: the out-of-memory killer, an operator. */
+        /** A SIGKILL that pyexec did not send, for example from the out-of-memory killer or an operator. */
         KILLED,
         /** A fatal signal, or an end without a result. */
         CRASHED,
@@ -50,10 +50,10 @@ public class PyExecutionResult {
     }
 
     /**
-     * Something that was refused.
+     * A refused action.
      *
-     * @param layer imports, files, network, syscall or processes
-     * @param what was tried
+     * @param layer imports, files, network, syscall, processes or tools
+     * @param what the action that was refused
      * @param line the script's line, or null
      * @param hint what to do instead, or null
      */
@@ -66,7 +66,7 @@ public class PyExecutionResult {
      * @param path relative to the workspace
      * @param bytes its size
      * @param change created, modified or deleted
-     * @param content what is in it, when {@link PyExecutionOptions#setReturnFiles} asked for it, else null
+     * @param content the content, if {@link PyExecutionOptions#setReturnFiles} asked for it; else null
      */
     public record FileChange(String path, long bytes, String change, byte[] content) {
         @Override
@@ -84,7 +84,7 @@ public class PyExecutionResult {
     /**
      * What the script displayed: {@code display(x)}, a figure, a last value with a rich form.
      *
-     * @param data content by MIME type: a String, any JSON for those of JSON, base64 for other binary ones
+     * @param data content by MIME type: any JSON for JSON types, and a String for all others, in base64 for binary types
      * @param metadata of the content
      * @param lastValue whether it is the last expression's value
      */
@@ -94,8 +94,8 @@ public class PyExecutionResult {
          * The bytes of a binary type such as {@code image/png}.
          *
          * @param type of the content
-         * @return them, or null when it has no such content
-         * @throws IllegalArgumentException when it is not base64
+         * @return the bytes, or null if there is no content of this type
+         * @throws IllegalArgumentException if the content is not base64
          */
         public byte[] bytes(String type) {
             return data.get(type) instanceof String text ? Base64.getMimeDecoder().decode(text) : null;
@@ -103,11 +103,11 @@ public class PyExecutionResult {
     }
 
     /**
-     * What it used.
+     * The time and memory that the execution used.
      *
-     * @param wallMillis time that passed
+     * @param wallMillis wall-clock time
      * @param cpuMillis CPU time
-     * @param peakMemoryBytes peak of the process, pages shared with the warm parent included
+     * @param peakMemoryBytes the most memory that the process had, including pages that it shares with the warm parent
      * @param toolCalls calls of the caller's tools
      */
     public record Usage(double wallMillis, double cpuMillis, long peakMemoryBytes, ToolUsage toolCalls) {
@@ -117,7 +117,7 @@ public class PyExecutionResult {
      * Calls of the caller's tools.
      *
      * @param count how many the script made
-     * @param waitMillis time with at least one under way
+     * @param waitMillis time in which at least one call had no answer yet
      */
     public record ToolUsage(long count, double waitMillis) {
     }
@@ -127,9 +127,9 @@ public class PyExecutionResult {
      *
      * @param id its id
      * @param created whether this call made it
-     * @param restarted null, or why the state that this id had is gone: killed, crashed, timeout, cpu_limit,
+     * @param restarted null, or why the earlier state of this id is lost: killed, crashed, timeout, cpu_limit,
      *     memory_limit, idle_ttl, hard_ttl, evicted, closed or host_restart
-     * @param executionCount how many calls it has had
+     * @param executionCount how many calls the session has had
      */
     public record Session(String id, boolean created, String restarted, long executionCount) {
     }
@@ -147,9 +147,9 @@ public class PyExecutionResult {
     private final Session session;
 
     /**
-     * A result with the fields of the original only.
+     * Makes a result that has only the fields of the original library.
      *
-     * @param exitCode 0, or how it failed
+     * @param exitCode 0, or a number that says how it failed
      * @param stdout standard output
      * @param stdoutTruncated whether some of it was dropped
      * @param stderr standard error
@@ -173,7 +173,7 @@ public class PyExecutionResult {
         this.session = null;
     }
 
-    /** From the protocol's object. `sessionId` is null for a single run; `sessions` are those that its executor has had. */
+    /** Makes a result from the object of the protocol. `sessionId` is null for a single run. `sessions` are those that the executor has had. */
     PyExecutionResult(Map<String, Object> map, String sessionId, SessionMemory sessions) {
         Map<String, Object> of = object(map.get("session"));
         this.exitCode = ((Number) map.get("exit_code")).intValue();
@@ -195,7 +195,7 @@ public class PyExecutionResult {
                 number(of.get("execution_count")).longValue());
     }
 
-    /** As the original had it: nothing written is null in a session, and "" in a single run. */
+    /** As in the original: if nothing was written, the text is null in a session, and "" in a single run. */
     private static String stream(Object text, Map<String, Object> session) {
         return session != null && "".equals(text) ? null : (String) text;
     }
@@ -272,12 +272,12 @@ public class PyExecutionResult {
         return status == Status.OK;
     }
 
-    /** @return how much was written to standard output in all */
+    /** @return how many bytes were written to standard output */
     public long getStdoutBytes() {
         return number(rest.get("stdout_bytes")).longValue();
     }
 
-    /** @return how much was written to standard error in all */
+    /** @return how many bytes were written to standard error */
     public long getStderrBytes() {
         return number(rest.get("stderr_bytes")).longValue();
     }
@@ -314,21 +314,21 @@ public class PyExecutionResult {
     }
 
     /**
-     * The last expression's value as JSON, when {@link PyExecutionOptions#setValueJson} asked for it.
+     * The last expression's value as JSON, if {@link PyExecutionOptions#setValueJson} asked for it.
      *
-     * @return a Map, List, String, Long, Double or Boolean; null for None, and when it was not asked for, is not there or
-     *     {@link #getLastValueJsonError()} says why it can't be
+     * @return a Map, List, String, Long, Double or Boolean. Null for None, if it was not asked for, if there is no value, and if it
+     *     has no JSON form: {@link #getLastValueJsonError()} then says why
      */
     public Object getLastValueJson() {
         return rest.get("last_value_json");
     }
 
-    /** @return why the value can't be had as JSON, or null */
+    /** @return why the value has no JSON, or null */
     public String getLastValueJsonError() {
         return (String) rest.get("last_value_json_error");
     }
 
-    /** @return the isolation layers that this execution went without */
+    /** @return the isolation layers that this execution did not have */
     public List<String> getMissingLayers() {
         List<String> layers = new ArrayList<>();
         List<?> items = (List<?>) rest.get("missing_layers");
@@ -360,7 +360,7 @@ public class PyExecutionResult {
     }
     // end of accessors
 
-    /** @return what it used */
+    /** @return the time and memory that the execution used */
     public Usage getUsage() {
         Map<String, Object> usage = object(rest.get("usage"));
         if (usage == null) {
@@ -379,9 +379,9 @@ public class PyExecutionResult {
     }
 
     /**
-     * What a model or a person is to read: standard output, standard error with the traceback, the last value, what was displayed
-     * and the hint, as far as there is something of each. It has at most 20,000 bytes of UTF-8: of a longer text the middle is
-     * left out, and a line says how many bytes.
+     * A text for a model or a person: standard output, standard error with the traceback, the last value, what was displayed
+     * and the hint. Empty parts are left out. It has at most 20,000 bytes of UTF-8. If it is longer, the middle is left out, and
+     * a line says how many bytes are missing.
      *
      * @return a text that is not empty
      */

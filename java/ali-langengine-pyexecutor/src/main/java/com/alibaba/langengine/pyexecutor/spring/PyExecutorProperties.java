@@ -11,50 +11,50 @@ import java.util.Set;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 
 /**
- * The policy's keys, and those of sessions and host. As text, sizes are bytes or an integer with K, M or G;
- * durations are Spring's or an integer with ms, s, m or h; {@code none} is no limit, which is null here.
+ * The keys of the policy, of sessions and of the host. Written as text, a size is a number of bytes or an integer with K, M
+ * or G, and a duration has Spring's form or is an integer with ms, s, m or h. {@code none} means no limit, which is null here.
  */
 @ConfigurationProperties("ali.langengine.pyexecutor")
 public class PyExecutorProperties {
     /**
-     * Interpreter, by path or looked up in PATH: CPython 3.8 or later, with the GIL; a virtual environment's bin/python too. Unless it is set, the environment variable PYTHON_BIN, else python3.
+     * The interpreter: a path, or a name in PATH. CPython 3.8 or later, with the GIL; bin/python of a virtual environment works too. If it is not set, the environment variable PYTHON_BIN, or else python3.
      */
     private String pythonBin = new PyExecutionPolicy().getPythonBin();
 
     /** Wall-clock limit of one execution. */
     private Duration timeout = Duration.ofSeconds(5);
 
-    /** CPU limit of one execution, not of the session's life; none: no limit. */
+    /** CPU time limit of one execution, not of the whole life of a session. None: no limit. */
     @PropertyText(value = "cpu-time-seconds", nullable = true)
     private Integer cpuTimeSeconds = 2;
 
-    /** Address-space limit of the process, as bytes or with K, M or G; none: no limit. */
+    /** Address-space limit of the process, in bytes or with K, M or G. None: no limit. */
     @PropertyText(value = "address-space-bytes", nullable = true)
     private Long addressSpaceBytes = 536870912L;
 
-    /** Standard output that is kept; the rest is drained, counted and dropped. */
+    /** How much of standard output is kept. The rest is read, counted and dropped. */
     @PropertyText("max-stdout-bytes")
     private long maxStdoutBytes = 1000000;
 
-    /** Standard error that is kept; the rest is drained, counted and dropped. */
+    /** How much of standard error is kept. The rest is read, counted and dropped. */
     @PropertyText("max-stderr-bytes")
     private long maxStderrBytes = 256000;
 
-    /** Whether there is no network at all; else the host's. */
+    /** True: there is no network. False: the host's network. */
     private boolean disableNetworking = true;
 
-    /** Whether there is no file access for the script, by open() or any other way. */
+    /** True: the script has no file access, neither with open() nor in another way. */
     private boolean disableOpen = true;
 
     /**
-     * With disable-open false: true gives reading inside the working directory, false full access inside it. Never outside it.
+     * Used when disable-open is false. True: the script may read inside the working directory. False: it may also write there. It never has access to other folders.
      */
     private boolean allowReadonlyOpen = false;
 
-    /** Whether only allowed-imports may be imported; else all but banned-imports. */
+    /** True: the script may import only allowed-imports. False: it may import everything except banned-imports. */
     private boolean useImportWhitelist = true;
 
-    /** Modules that the script may import under the whitelist. Replaces the default set. */
+    /** Modules that the script may import when the whitelist is on. Replaces the default set. */
     private Set<String> allowedImports = new LinkedHashSet<>();
 
     /** Modules that the script may not import when the whitelist is off. Replaces the default set. */
@@ -63,42 +63,42 @@ public class PyExecutorProperties {
     /** Whether imports of names that begin or end with two underscores are refused. */
     private boolean blockDunderImports = true;
 
-    /** Whether the repr of a last expression becomes the last value. */
+    /** True: if the last statement is an expression whose value is not None, its repr is the last value. */
     private boolean printLastExpression = true;
 
     /** Whether the interpreter runs without site-packages and PYTHON* variables. */
     private boolean isolateSite = true;
 
-    /** Modules imported once in the warm parent. Adds nothing to the whitelist. */
+    /** Modules that the warm parent imports once, so that runs need not. This does not allow the script to import them. */
     private List<String> preloadImports;
 
     // made from policy.def: fields
-    /** Files that the script itself may hold open at once. None: no limit. */
+    /** How many files the script itself may have open at the same time. None: no limit. */
     @PropertyText(value = "max-open-files", nullable = true)
     private Integer maxOpenFiles = 16;
 
-    /** Longest last_value_repr, last_value_json and error message kept. */
+    /** The greatest length of last_value_repr, last_value_json and the error message. */
     @PropertyText("max-value-bytes")
     private long maxValueBytes = 65536;
 
-    /** Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped. */
+    /** How many displays are kept: display(), figures, a last value with a rich form. Others are counted and dropped. */
     private int maxDisplays = 100;
 
-    /** Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped. */
+    /** The size of all displays of one execution together, as the result contains them. A display that does not fit is counted and dropped. */
     @PropertyText("max-display-bytes")
     private long maxDisplayBytes = 8388608;
 
-    /** Most bytes that the files of the workspace may take. */
+    /** How many bytes the files of the workspace may have together (docs/security.md: the quota of a host folder). */
     @PropertyText("workspace-bytes")
     private long workspaceBytes = 67108864;
 
-    /** Maximum number of concurrent threads. The script can never start processes. */
+    /** How many threads the script may have at the same time. It can never start processes. */
     private int maxThreads = 16;
 
-    /** Calls of the caller's tools that one execution may make (docs/tools.md). */
+    /** How many calls of the caller's tools one execution may make (docs/tools.md). */
     private int maxToolCalls = 1000;
 
-    /** Longest wait for the answer of one tool call. The script gets an error then. None: no limit. */
+    /** How long one tool call may wait for its answer. After this time the script gets an error. None: no limit. */
     @PropertyText(value = "tool-timeout", nullable = true)
     private Duration toolTimeout;
     // end of fields
@@ -106,27 +106,27 @@ public class PyExecutorProperties {
     /** Whether sessions may be made at all. */
     private boolean sessionEnabled = true;
 
-    /** Most sessions at once; the least recently used idle one makes room. 0: no limit. */
+    /** How many sessions may exist at once. If there are more, the least recently used idle session ends. 0: no limit. */
     private int sessionMaxCount = 50;
 
-    /** A session ends when its last call ended so long ago; none: never. */
+    /** A session ends this long after the end of its last call. None: never. */
     @PropertyText(value = "session-idle-ttl", nullable = true)
     private Duration sessionIdleTtl = Duration.ofMinutes(10);
 
-    /** A session ends when it is so old; none: never. */
+    /** A session ends this long after it was made. None: never. */
     @PropertyText(value = "session-hard-ttl", nullable = true)
     private Duration sessionHardTtl = Duration.ofHours(1);
 
     /**
-     * Host folder in which each session has its workspace. Unless it is set, workspaces are in memory, with the kernel keeping the quota.
+     * Host folder in which each session has its workspace. If it is not set, workspaces are in memory, and the kernel enforces the quota.
      */
     private String workspaceRoot;
 
-    /** Path of the native program pyexec. Unless it is set, looked up in PATH, else the one in the jar. */
+    /** Path of the native program pyexec. If it is not set, the program in PATH is used, or else the program in the jar. */
     private String executable;
 
     /**
-     * Isolation layers that runs may go without where the machine refuses them; each is named in every result.
+     * Isolation layers that runs may lack when the machine refuses them. Every result names the missing layers.
      */
     private List<String> allowMissing;
 
@@ -154,15 +154,15 @@ public class PyExecutorProperties {
     @PropertyText(value = "answer-timeout", nullable = true)
     private Duration answerTimeout = Duration.ofMinutes(5);
 
-    /** How long a call that is refused as overloaded is made again; its code never started. 0: not at all. */
+    /** How long a call that was refused as overloaded is repeated; its code never started. 0: it is not repeated. */
     private Duration retryOverloaded = Duration.ofSeconds(10);
 
     /**
-     * Whether the application fails to start when this machine can't run scripts; else the first call fails.
+     * True: the application fails to start when this machine can't run scripts. False: the first call fails.
      */
     private boolean verifyAtStartup = true;
 
-    /** An empty set that was set is empty; one that was not is the default set. */
+    /** Sets that were set, even empty ones, replace the default set. */
     private boolean setsAllowedImports;
     private boolean setsBannedImports;
 
@@ -171,7 +171,7 @@ public class PyExecutorProperties {
     }
 
     /**
-     * The policy that these properties are.
+     * Makes the policy from these properties.
      *
      * @return a new one
      */
@@ -211,7 +211,7 @@ public class PyExecutorProperties {
     }
 
     /**
-     * How sessions are kept, as these properties say.
+     * Makes the configuration of sessions from these properties.
      *
      * @return a new one
      */
@@ -223,7 +223,7 @@ public class PyExecutorProperties {
     }
 
     /**
-     * What concerns this machine, as these properties say.
+     * Makes the configuration of this machine from these properties.
      *
      * @return a new one
      */
@@ -241,12 +241,12 @@ public class PyExecutorProperties {
         }
     }
 
-    /** @return interpreter, by path or looked up in PATH: CPython 3.8 or later, with the GIL; a virtual environment's bin/python too */
+    /** @return the interpreter: a path, or a name in PATH. CPython 3.8 or later, with the GIL; bin/python of a virtual environment works too */
     public String getPythonBin() {
         return pythonBin;
     }
 
-    /** @param pythonBin interpreter, by path or looked up in PATH: CPython 3.8 or later, with the GIL; a virtual environment's bin/python too */
+    /** @param pythonBin the interpreter: a path, or a name in PATH. CPython 3.8 or later, with the GIL; bin/python of a virtual environment works too */
     public void setPythonBin(String pythonBin) {
         this.pythonBin = pythonBin;
     }
@@ -261,12 +261,12 @@ public class PyExecutorProperties {
         this.timeout = timeout;
     }
 
-    /** @return CPU limit of one execution, not of the session's life; null: no limit */
+    /** @return CPU time limit of one execution, not of the whole life of a session; null: no limit */
     public Integer getCpuTimeSeconds() {
         return cpuTimeSeconds;
     }
 
-    /** @param cpuTimeSeconds CPU limit of one execution, not of the session's life; null: no limit */
+    /** @param cpuTimeSeconds CPU time limit of one execution, not of the whole life of a session; null: no limit */
     public void setCpuTimeSeconds(Integer cpuTimeSeconds) {
         this.cpuTimeSeconds = PropertyTextConverter.value(cpuTimeSeconds);
     }
@@ -281,78 +281,78 @@ public class PyExecutorProperties {
         this.addressSpaceBytes = PropertyTextConverter.value(addressSpaceBytes);
     }
 
-    /** @return standard output that is kept; the rest is drained, counted and dropped */
+    /** @return how much of standard output is kept; the rest is read, counted and dropped */
     public long getMaxStdoutBytes() {
         return maxStdoutBytes;
     }
 
-    /** @param maxStdoutBytes standard output that is kept; the rest is drained, counted and dropped */
+    /** @param maxStdoutBytes how much of standard output is kept; the rest is read, counted and dropped */
     public void setMaxStdoutBytes(long maxStdoutBytes) {
         this.maxStdoutBytes = maxStdoutBytes;
     }
 
-    /** @return standard error that is kept; the rest is drained, counted and dropped */
+    /** @return how much of standard error is kept; the rest is read, counted and dropped */
     public long getMaxStderrBytes() {
         return maxStderrBytes;
     }
 
-    /** @param maxStderrBytes standard error that is kept; the rest is drained, counted and dropped */
+    /** @param maxStderrBytes how much of standard error is kept; the rest is read, counted and dropped */
     public void setMaxStderrBytes(long maxStderrBytes) {
         this.maxStderrBytes = maxStderrBytes;
     }
 
-    /** @return whether there is no network at all; else the host's */
+    /** @return true: there is no network; false: the host's network */
     public boolean isDisableNetworking() {
         return disableNetworking;
     }
 
-    /** @param disableNetworking whether there is no network at all; else the host's */
+    /** @param disableNetworking true: there is no network; false: the host's network */
     public void setDisableNetworking(boolean disableNetworking) {
         this.disableNetworking = disableNetworking;
     }
 
-    /** @return whether there is no file access for the script, by open() or any other way */
+    /** @return true: the script has no file access, neither with open() nor in another way */
     public boolean isDisableOpen() {
         return disableOpen;
     }
 
-    /** @param disableOpen whether there is no file access for the script, by open() or any other way */
+    /** @param disableOpen true: the script has no file access, neither with open() nor in another way */
     public void setDisableOpen(boolean disableOpen) {
         this.disableOpen = disableOpen;
     }
 
-    /** @return with disable-open false: true gives reading inside the working directory, false full access inside it */
+    /** @return used when disable-open is false. True: the script may read inside the working directory; false: it may also write there */
     public boolean isAllowReadonlyOpen() {
         return allowReadonlyOpen;
     }
 
-    /** @param allowReadonlyOpen with disable-open false: true gives reading inside the working directory, false full access inside it */
+    /** @param allowReadonlyOpen used when disable-open is false. True: the script may read inside the working directory; false: it may also write there */
     public void setAllowReadonlyOpen(boolean allowReadonlyOpen) {
         this.allowReadonlyOpen = allowReadonlyOpen;
     }
 
-    /** @return whether only allowed-imports may be imported; else all but banned-imports */
+    /** @return true: the script may import only allowed-imports; false: everything except banned-imports */
     public boolean isUseImportWhitelist() {
         return useImportWhitelist;
     }
 
-    /** @param useImportWhitelist whether only allowed-imports may be imported; else all but banned-imports */
+    /** @param useImportWhitelist true: the script may import only allowed-imports; false: everything except banned-imports */
     public void setUseImportWhitelist(boolean useImportWhitelist) {
         this.useImportWhitelist = useImportWhitelist;
     }
 
-    /** @return modules that the script may import under the whitelist; empty when it was not set: the default set */
+    /** @return modules that the script may import when the whitelist is on; empty if it was not set, and then the default set is used */
     public Set<String> getAllowedImports() {
         return allowedImports;
     }
 
-    /** @param allowedImports modules that the script may import under the whitelist */
+    /** @param allowedImports modules that the script may import when the whitelist is on */
     public void setAllowedImports(Set<String> allowedImports) {
         setsAllowedImports |= allowedImports != this.allowedImports;
         this.allowedImports = allowedImports;
     }
 
-    /** @return modules that the script may not import when the whitelist is off; empty when it was not set: the default set */
+    /** @return modules that the script may not import when the whitelist is off; empty if it was not set, and then the default set is used */
     public Set<String> getBannedImports() {
         return bannedImports;
     }
@@ -373,12 +373,12 @@ public class PyExecutorProperties {
         this.blockDunderImports = blockDunderImports;
     }
 
-    /** @return whether the repr of a last expression becomes the last value */
+    /** @return true: if the last statement is an expression whose value is not None, its repr is the last value */
     public boolean isPrintLastExpression() {
         return printLastExpression;
     }
 
-    /** @param printLastExpression whether the repr of a last expression becomes the last value */
+    /** @param printLastExpression true: if the last statement is an expression whose value is not None, its repr is the last value */
     public void setPrintLastExpression(boolean printLastExpression) {
         this.printLastExpression = printLastExpression;
     }
@@ -393,93 +393,93 @@ public class PyExecutorProperties {
         this.isolateSite = isolateSite;
     }
 
-    /** @return modules imported once in the warm parent */
+    /** @return modules that the warm parent imports once */
     public List<String> getPreloadImports() {
         return preloadImports;
     }
 
-    /** @param preloadImports modules imported once in the warm parent */
+    /** @param preloadImports modules that the warm parent imports once */
     public void setPreloadImports(List<String> preloadImports) {
         this.preloadImports = preloadImports;
     }
 
     // made from policy.def: accessors
-    /** @return Files that the script itself may hold open at once. Null: no limit */
+    /** @return How many files the script itself may have open at the same time. Null: no limit */
     public Integer getMaxOpenFiles() {
         return maxOpenFiles;
     }
 
-    /** @param maxOpenFiles Files that the script itself may hold open at once. Null: no limit */
+    /** @param maxOpenFiles How many files the script itself may have open at the same time. Null: no limit */
     public void setMaxOpenFiles(Integer maxOpenFiles) {
         this.maxOpenFiles = PropertyTextConverter.value(maxOpenFiles);
     }
 
-    /** @return Longest last_value_repr, last_value_json and error message kept */
+    /** @return The greatest length of last_value_repr, last_value_json and the error message */
     public long getMaxValueBytes() {
         return maxValueBytes;
     }
 
-    /** @param maxValueBytes Longest last_value_repr, last_value_json and error message kept */
+    /** @param maxValueBytes The greatest length of last_value_repr, last_value_json and the error message */
     public void setMaxValueBytes(long maxValueBytes) {
         this.maxValueBytes = maxValueBytes;
     }
 
-    /** @return Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    /** @return How many displays are kept: display(), figures, a last value with a rich form. Others are counted and dropped */
     public int getMaxDisplays() {
         return maxDisplays;
     }
 
-    /** @param maxDisplays Displays (display(), figures, a last value with a rich form) that are kept; the rest is counted and dropped */
+    /** @param maxDisplays How many displays are kept: display(), figures, a last value with a rich form. Others are counted and dropped */
     public void setMaxDisplays(int maxDisplays) {
         this.maxDisplays = maxDisplays;
     }
 
-    /** @return Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    /** @return The size of all displays of one execution together, as the result contains them. A display that does not fit is counted and dropped */
     public long getMaxDisplayBytes() {
         return maxDisplayBytes;
     }
 
-    /** @param maxDisplayBytes Data of all displays of one execution together, as the result has it; what does not fit is counted and dropped */
+    /** @param maxDisplayBytes The size of all displays of one execution together, as the result contains them. A display that does not fit is counted and dropped */
     public void setMaxDisplayBytes(long maxDisplayBytes) {
         this.maxDisplayBytes = maxDisplayBytes;
     }
 
-    /** @return Most bytes that the files of the workspace may take */
+    /** @return How many bytes the files of the workspace may have together (docs/security.md: the quota of a host folder) */
     public long getWorkspaceBytes() {
         return workspaceBytes;
     }
 
-    /** @param workspaceBytes Most bytes that the files of the workspace may take */
+    /** @param workspaceBytes How many bytes the files of the workspace may have together (docs/security.md: the quota of a host folder) */
     public void setWorkspaceBytes(long workspaceBytes) {
         this.workspaceBytes = workspaceBytes;
     }
 
-    /** @return Maximum number of concurrent threads. The script can never start processes */
+    /** @return How many threads the script may have at the same time. It can never start processes */
     public int getMaxThreads() {
         return maxThreads;
     }
 
-    /** @param maxThreads Maximum number of concurrent threads. The script can never start processes */
+    /** @param maxThreads How many threads the script may have at the same time. It can never start processes */
     public void setMaxThreads(int maxThreads) {
         this.maxThreads = maxThreads;
     }
 
-    /** @return Calls of the caller's tools that one execution may make (docs/tools.md) */
+    /** @return How many calls of the caller's tools one execution may make (docs/tools.md) */
     public int getMaxToolCalls() {
         return maxToolCalls;
     }
 
-    /** @param maxToolCalls Calls of the caller's tools that one execution may make (docs/tools.md) */
+    /** @param maxToolCalls How many calls of the caller's tools one execution may make (docs/tools.md) */
     public void setMaxToolCalls(int maxToolCalls) {
         this.maxToolCalls = maxToolCalls;
     }
 
-    /** @return Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
+    /** @return How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit */
     public Duration getToolTimeout() {
         return toolTimeout;
     }
 
-    /** @param toolTimeout Longest wait for the answer of one tool call. The script gets an error then. Null: no limit */
+    /** @param toolTimeout How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit */
     public void setToolTimeout(Duration toolTimeout) {
         this.toolTimeout = PropertyTextConverter.value(toolTimeout);
     }
@@ -495,32 +495,32 @@ public class PyExecutorProperties {
         this.sessionEnabled = sessionEnabled;
     }
 
-    /** @return most sessions at once; the least recently used idle one makes room */
+    /** @return how many sessions may exist at once; if there are more, the least recently used idle session ends */
     public int getSessionMaxCount() {
         return sessionMaxCount;
     }
 
-    /** @param sessionMaxCount most sessions at once; the least recently used idle one makes room */
+    /** @param sessionMaxCount how many sessions may exist at once; if there are more, the least recently used idle session ends */
     public void setSessionMaxCount(int sessionMaxCount) {
         this.sessionMaxCount = sessionMaxCount;
     }
 
-    /** @return a session ends when its last call ended so long ago; null: never */
+    /** @return a session ends this long after the end of its last call; null: never */
     public Duration getSessionIdleTtl() {
         return sessionIdleTtl;
     }
 
-    /** @param sessionIdleTtl a session ends when its last call ended so long ago; null: never */
+    /** @param sessionIdleTtl a session ends this long after the end of its last call; null: never */
     public void setSessionIdleTtl(Duration sessionIdleTtl) {
         this.sessionIdleTtl = PropertyTextConverter.value(sessionIdleTtl);
     }
 
-    /** @return a session ends when it is so old; null: never */
+    /** @return a session ends this long after it was made; null: never */
     public Duration getSessionHardTtl() {
         return sessionHardTtl;
     }
 
-    /** @param sessionHardTtl a session ends when it is so old; null: never */
+    /** @param sessionHardTtl a session ends this long after it was made; null: never */
     public void setSessionHardTtl(Duration sessionHardTtl) {
         this.sessionHardTtl = PropertyTextConverter.value(sessionHardTtl);
     }
@@ -545,52 +545,52 @@ public class PyExecutorProperties {
         this.executable = executable;
     }
 
-    /** @return isolation layers that runs may go without where the machine refuses them; each is named in every result */
+    /** @return isolation layers that runs may lack when the machine refuses them; every result names the missing layers */
     public List<String> getAllowMissing() {
         return allowMissing;
     }
 
-    /** @param allowMissing isolation layers that runs may go without where the machine refuses them; each is named in every result */
+    /** @param allowMissing isolation layers that runs may lack when the machine refuses them; every result names the missing layers */
     public void setAllowMissing(List<String> allowMissing) {
         this.allowMissing = allowMissing;
     }
 
-    /** @return calls that may wait for a free place; more are refused as overloaded */
+    /** @return how many calls may wait for a turn; others are refused as overloaded */
     public Integer getQueueLength() {
         return queueLength;
     }
 
-    /** @param queueLength calls that may wait for a free place; more are refused as overloaded */
+    /** @param queueLength how many calls may wait for a turn; others are refused as overloaded */
     public void setQueueLength(Integer queueLength) {
         this.queueLength = queueLength;
     }
 
-    /** @return executions that may use the CPUs at once */
+    /** @return how many executions may use the CPUs at once */
     public Integer getMaxConcurrent() {
         return maxConcurrent;
     }
 
-    /** @param maxConcurrent executions that may use the CPUs at once */
+    /** @param maxConcurrent how many executions may use the CPUs at once */
     public void setMaxConcurrent(Integer maxConcurrent) {
         this.maxConcurrent = maxConcurrent;
     }
 
-    /** @return executions that may be in progress beside them while they sleep */
+    /** @return how many more executions may be in progress while they sleep */
     public Integer getMaxAsleep() {
         return maxAsleep;
     }
 
-    /** @param maxAsleep executions that may be in progress beside them while they sleep */
+    /** @param maxAsleep how many more executions may be in progress while they sleep */
     public void setMaxAsleep(Integer maxAsleep) {
         this.maxAsleep = maxAsleep;
     }
 
-    /** @return URL of a pyexec serve that runs the scripts, or null: this machine does */
+    /** @return URL of a pyexec serve that runs the scripts; null: this machine runs them */
     public String getUrl() {
         return url;
     }
 
-    /** @param url URL of a pyexec serve that runs the scripts, or null: this machine does */
+    /** @param url URL of a pyexec serve that runs the scripts; null: this machine runs them */
     public void setUrl(String url) {
         this.url = url;
     }
@@ -605,42 +605,42 @@ public class PyExecutorProperties {
         this.token = token;
     }
 
-    /** @return what stands before session ids at the server; null: a random one */
+    /** @return prefix of session ids on the server; null: a random prefix */
     public String getSessionPrefix() {
         return sessionPrefix;
     }
 
-    /** @param sessionPrefix what stands before session ids at the server; null: a random one */
+    /** @param sessionPrefix prefix of session ids on the server; null: a random prefix */
     public void setSessionPrefix(String sessionPrefix) {
         this.sessionPrefix = sessionPrefix;
     }
 
-    /** @return how long an answer of the server may take beyond a run's own limit; null: no limit */
+    /** @return how long an answer of the server may take beyond the time limit of the run; null: no limit */
     public Duration getAnswerTimeout() {
         return answerTimeout;
     }
 
-    /** @param answerTimeout how long an answer of the server may take beyond a run's own limit; null: no limit */
+    /** @param answerTimeout how long an answer of the server may take beyond the time limit of the run; null: no limit */
     public void setAnswerTimeout(Duration answerTimeout) {
         this.answerTimeout = PropertyTextConverter.value(answerTimeout);
     }
 
-    /** @return how long a call that is refused as overloaded is made again */
+    /** @return how long a call that was refused as overloaded is repeated */
     public Duration getRetryOverloaded() {
         return retryOverloaded;
     }
 
-    /** @param retryOverloaded how long a call that is refused as overloaded is made again; null or 0: not at all */
+    /** @param retryOverloaded how long a call that was refused as overloaded is repeated; null or 0: it is not repeated */
     public void setRetryOverloaded(Duration retryOverloaded) {
         this.retryOverloaded = PropertyTextConverter.value(retryOverloaded);
     }
 
-    /** @return whether the application fails to start when this machine can't run scripts; else the first call fails */
+    /** @return true: the application fails to start when this machine can't run scripts; false: the first call fails */
     public boolean isVerifyAtStartup() {
         return verifyAtStartup;
     }
 
-    /** @param verifyAtStartup whether the application fails to start when this machine can't run scripts; else the first call fails */
+    /** @param verifyAtStartup true: the application fails to start when this machine can't run scripts; false: the first call fails */
     public void setVerifyAtStartup(boolean verifyAtStartup) {
         this.verifyAtStartup = verifyAtStartup;
     }

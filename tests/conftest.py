@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-# `meson test` sets it, and a copy of the program would load the library of the build folder.
+# `meson test` sets it. With it, a copy of the program would load the library of the build folder.
 os.environ.pop("LD_LIBRARY_PATH", None)
 
 # What this process ignores or blocks, all that it starts ignores or blocks too: a shell's background job has
@@ -30,7 +30,7 @@ signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
-# Helpers, and tests whose tables other tests use.
+# Helpers, and tests that have tables which other tests use.
 sys.path += sorted(glob.glob(os.path.join(ROOT, "tests", "*", "")))
 # Temporary files of the tests and of what they start, apart from those of other programs (see traces()).
 TEMPORARY = tempfile.mkdtemp(prefix="pyexec-test-")
@@ -39,15 +39,15 @@ os.environ["TMPDIR"] = tempfile.tempdir = TEMPORARY
 FOLDER = "pyexec-folder-%s-" % os.path.basename(TEMPORARY)[12:]       # tests name cgroups after their folder
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
-OPTIONAL = ["pyexec-mcp-http"]  # where the build found libcurl
-COPY = "/nowhere"               # of the program, once made
+OPTIONAL = ["pyexec-mcp-http"]  # built only if libcurl was found
+COPY = "/nowhere"               # the copy of the program, when it has been made
 SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has
 
 
 @atexit.register
 def _remove_temporary(creator=os.getpid()):
-    """Not in a forked copy of this process, and not through a mount that a test left there."""
+    """Removes the folder, but not in a forked copy of this process, and not through a mount that a test left there."""
     with open("/proc/self/mounts") as file:
         if os.getpid() == creator and TEMPORARY not in file.read():
             shutil.rmtree(TEMPORARY, ignore_errors=True)
@@ -73,7 +73,7 @@ class Program:
         return subprocess.Popen([self.path, *arguments], env=environment, **keywords)
 
     def run(self, *arguments, input=b"", timeout=60, **keywords):
-        """The finished process, with bytes in stdout and stderr."""
+        """Runs the program and returns the finished process, with bytes in stdout and stderr."""
         if isinstance(input, str):
             input = input.encode()
         keywords.setdefault("stdout", subprocess.PIPE)
@@ -88,26 +88,26 @@ class Program:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def result(self, code, *flags, **keywords):
-        """The result object of `pyexec run --json`."""
+        """Returns the result object of `pyexec run --json`."""
         done = self.run("run", "--json", *flags, "-c", code, **keywords)
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
     def json(self, *arguments, **keywords):
-        """What the program prints, as JSON."""
+        """Returns the output of the program, parsed as JSON."""
         done = self.run(*arguments, **keywords)
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
     def error(self, code, *flags, **keywords):
-        """The error object of a run that never began."""
+        """Returns the error object of a run that never began."""
         done = self.run("run", "--json", *flags, "-c", code, **keywords)
         assert done.returncode == 125, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
 
 def _readable_copy(folder, replaced={}):
-    """A copy of the program where every user can reach it, some of its parts from elsewhere in the build."""
+    """Copies the program to a place where every user can reach it. Some of its parts come from other folders of the build."""
     os.chmod(folder, 0o755)
     optional = [name for name in OPTIONAL if os.path.exists(os.path.join(BUILD, name))]
     for name in PARTS + optional:
@@ -153,7 +153,7 @@ def pyexec(request, _copy):
 
 @pytest.fixture(scope="session", params=[user + guard for guard in ("", "-unguarded") for user in USERS])
 def any_pyexec(request, _copy):
-    """The same, and again without the Python-level guard: what holds then is the kernel's doing."""
+    """The same, and then without the Python-level guard: everything that is still refused is refused by the kernel."""
     user, _, unguarded = request.param.partition("-")
     if unguarded:
         _copy = _variant(_copy, "unguarded", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so"})
@@ -182,7 +182,7 @@ def bare(request, _copy):
 
 @pytest.fixture
 def open_folder():
-    """A folder that every user can reach; pytest's own are private."""
+    """A folder that every user can reach. The folders of pytest are private."""
     path = pathlib.Path(tempfile.mkdtemp(prefix=FOLDER))
     os.chmod(path, 0o755)
     yield path
@@ -199,7 +199,7 @@ def session_folder():
 
 @pytest.fixture(scope="session")
 def science(session_folder, pytestconfig):
-    """The python of a virtual environment with what data analysis and displays are tested with, where every user can read it."""
+    """The python of a virtual environment with the packages for data analysis and displays, where every user can read it."""
     import environments
     folder = session_folder / "science"
     python = environments.copy(environments.science(), folder)
@@ -210,7 +210,7 @@ def science(session_folder, pytestconfig):
 
 
 def _ours():
-    """The files of this build and of its copy, as /proc/PID/maps names them."""
+    """Returns the names of this build's files and of its copy, as in /proc/PID/maps."""
     keys = set()
     for guest in glob.glob(COPY + "/**/pyexec_guest.abi3.so", recursive=True) + [BUILD + "/pyexec_guest.abi3.so"]:
         try:
@@ -222,7 +222,7 @@ def _ours():
 
 
 def _processes():
-    """Processes of this build alone: another one may be in use on this machine at the same time."""
+    """Returns only processes of this build: another build may be in use on this machine at the same time."""
     ours = _ours()
     for folder in glob.glob("/proc/[0-9]*"):
         try:
@@ -233,7 +233,7 @@ def _processes():
             if program.startswith((COPY + "/", BUILD + "/")) and os.path.basename(program).startswith("pyexec"):
                 yield "process %s %s" % (os.path.basename(program), folder[6:])
                 continue
-            # A compiler at work on the extension has its name in the command line too.
+            # A compiler that compiles the extension has this name in its command line too.
             if program and "py" not in os.path.basename(program):
                 continue
             with open(folder + "/cmdline", "rb") as file:
@@ -242,25 +242,25 @@ def _processes():
             try:
                 with open(folder + "/maps") as file:
                     maps = file.read()
-                if "pyexec_guest" not in maps:      # it is about to load it from there
+                if "pyexec_guest" not in maps:      # the process is about to load the extension
                     maps = os.readlink(folder + "/fd/4")
             except PermissionError:
                 maps = None
         except OSError:
             continue
-        # It has our extension, or one that can't be seen, and so may be ours.
+        # The process has loaded our extension, or one whose path can't be seen and so may be ours.
         if maps is None or maps.startswith((COPY + "/", BUILD + "/")) or any(" %s " % key in maps for key in ours):
             yield "zygote or child " + folder[6:]
 
 
 def traces():
-    """What a run could leave behind on this machine."""
+    """Returns everything that a run could leave behind on this machine."""
     found = set(_processes())
     with open("/proc/self/mounts") as file:
         found |= {"mount " + line.strip() for line in file if "/containers/" not in line}
     found |= {"file %s/%s" % (TEMPORARY, name) for name in os.listdir(TEMPORARY)
               if not name.startswith(("pyexec-test-", "pyexec-folder-", "pytest-", "tmp", "cc", "pip-"))}
-    # Other programs of this machine make files too: only names of our own count.
+    # Other programs of this machine make files too, so only our names count.
     for folder in ("/tmp", "/var/tmp", "/dev/shm"):
         found |= {"file %s/%s" % (folder, name) for name in os.listdir(folder)
                   if name.startswith("pyexec") and not name.startswith(("pyexec-test-", "pyexec-folder-"))}
@@ -282,7 +282,7 @@ def _folders_of_the_machine():
 
 
 def _ancestors(pid):
-    """The processes above one, the nearest first; as far as they are still there."""
+    """Returns the ancestors of a process, the nearest first, as far as they still exist."""
     while pid > 1:
         try:
             with open("/proc/%d/stat" % pid) as file:
@@ -293,7 +293,7 @@ def _ancestors(pid):
 
 
 def _process(trace):
-    """The number of the process that a trace is; 0 when it is something else."""
+    """Returns the PID of a trace that is a process, or 0."""
     return int(trace.rsplit(" ", 1)[1]) if trace.startswith(("process ", "zygote or child ")) else 0
 
 
@@ -312,7 +312,7 @@ def nothing_left():
     left = new_traces(before)
     while left and time.monotonic() < deadline:
         time.sleep(0.05)
-        left &= new_traces(before)      # what comes later is of another program
+        left &= new_traces(before)      # a trace that appears later belongs to another program
     assert not left, sorted(left)
 
 
@@ -329,7 +329,7 @@ def _nothing_reported():
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder with the corpus and HumanEval; skips where it is not."""
+    """The folder with the corpus and HumanEval. Without it the test is skipped."""
     if not os.path.isdir(SHARED):
         pytest.skip("no shared folder with the corpus and data at " + SHARED)
     return SHARED

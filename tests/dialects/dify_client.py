@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def execute(code, language="python3", preload="", **more):
-    """CodeExecutor.execute_code"""
+    """Does what CodeExecutor.execute_code does."""
     body = {"language": language, "code": code, "preload": preload, "enable_network": True, **more}
     response = httpx.post(target["url"] + "/v1/sandbox/run", json=body, headers=HEADERS, timeout=(10, 60, None, None))
     if response.status_code == 503:
@@ -47,7 +47,7 @@ def node(code, **inputs):
 
 
 def dependencies(path="", language="python3"):
-    """CodeExecutor._get_dependencies"""
+    """Does what CodeExecutor._get_dependencies does."""
     response = httpx.get(target["url"] + "/v1/sandbox/dependencies" + path, params={"language": language}, headers=HEADERS)
     return [response.status_code, response.json()]
 

@@ -1,4 +1,4 @@
-"""What E2B's own SDK sees of a server, as JSON: argv[1] is {"url": …}, or {} for the port that its debug mode has.
+"""Prints as JSON what E2B's own SDK gets from a server. argv[1] is {"url": …}, or {} for the port of its debug mode.
 With "api_key" the SDK makes its sandboxes by the server's API, as it does by E2B's cloud."""
 import asyncio
 import importlib.metadata
@@ -36,7 +36,7 @@ def raised(call, *arguments, **keywords):
 
 
 def streamed(sandbox):
-    """Each callback with its time since the start."""
+    """Records each callback with its time since the start."""
     seen, start = [], time.monotonic()
 
     def note(kind, what):
@@ -125,7 +125,7 @@ async def asynchronous():
 
 
 def sandboxes(first):
-    """Two sandboxes have nothing in common; kill() ends one."""
+    """Two sandboxes share nothing, and kill() ends only one."""
     second = Sandbox.create()
     context = first.create_code_context()
     for sandbox, name in ((first, "first"), (second, "second")):
@@ -182,7 +182,7 @@ def info(entry):
 
 
 def files(sandbox):
-    """files.* and run_code see one folder."""
+    """files.* and run_code use the same folder."""
     def text(path):
         return sandbox.files.read(path)
     unborn = sandbox.files.exists("a.txt")

@@ -1,4 +1,4 @@
-"""What the sandbox_fusion package sees of a server, as JSON; and verl, which calls the same path with requests
+"""Prints as JSON what the sandbox_fusion package gets from a server, and what verl gets, which calls the same path with requests
 (verl/utils/reward_score/sandbox_fusion/utils.py, call_sandbox_api). argv[1] is {"url": …}."""
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""`pyexec mcp`: what goes over the wire, in both eras; the official SDKs are in test_mcp_sdk.py."""
+"""`pyexec mcp`: its messages in both eras of the protocol; the official SDKs are in test_mcp_sdk.py."""
 import base64
 import json
 import os
@@ -36,7 +36,7 @@ def test_each_legacy_version_is_agreed_to(own, version):
         assert client.info["capabilities"] == {"tools": {}} and client.info["serverInfo"]["name"] == "pyexec"
         result = client.ask("tools/list")["result"]
         assert [tool["name"] for tool in result["tools"]] == TOOLS
-        assert result.keys() == {"tools"}       # nothing of the modern era
+        assert result.keys() == {"tools"}       # no member of the modern era
         assert client.ask("ping")["result"] == {}
 
 

@@ -27,7 +27,7 @@ def message(method, params, number=1):
 
 
 def modern(method, name=None, **more):
-    """A modern request's body and headers."""
+    """Makes the body and headers of a modern request."""
     headers = {**MODERN, "Mcp-Method": method, **({"Mcp-Name": name} if name else {})}
     return message(method, {**({"name": name} if name else {}), **more, "_meta": {**META, **more.get("_meta", {})}}), headers
 
@@ -46,7 +46,7 @@ def call(server, tool, headers=None, token=None, **arguments):
 
 @contextlib.contextmanager
 def open_call(server, body, headers, token=None):
-    """A call whose answer is still to come."""
+    """Starts a call and does not wait for its answer."""
     connection = server.connection(server.tcp if token else None)
     headers = {"Accept": "application/json, text/event-stream", **headers, **({"Authorization": "Bearer " + token} if token else {})}
     connection.request("POST", "/mcp", json.dumps(body), headers)
@@ -178,7 +178,7 @@ def test_progress_needs_a_client_that_takes_events(server):
     assert post(server, body, {**headers, "Accept": "application/json"}).headers["Content-Type"] == "application/json"
 
 
-# ---- Clients that go, and that take back ----
+# ---- Clients that disconnect, and clients that cancel ----
 
 @pytest.mark.parametrize("token", [{}, {"_meta": {"progressToken": 1}}], ids=["json", "events"])
 def test_a_modern_client_that_goes_away_cancels_its_run(server, token):

@@ -40,7 +40,7 @@ def described(client):
 
 @pytest.fixture
 def start(own, tmp_path, nothing_left, monkeypatch):
-    """A client of a `pyexec mcp` with these servers."""
+    """Starts a `pyexec mcp` with these servers and returns its client."""
     clients = []
     monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", os.environ.get("PYEXEC_MCP_START_TIMEOUT", "300s"))
 
@@ -111,7 +111,7 @@ def test_a_lost_session_is_begun_again_and_the_call_is_made_once(start, server, 
     client = start({"shop": entry(server)})
     assert run(client, "shop.say('a')") == "a"
     real, server.tools["new"] = server.answer, server.tools["say"]
-    if how == "400":        # as servers made after the examples of the TypeScript SDK
+    if how == "400":        # servers that follow the examples of the TypeScript SDK do this
         def answer(request):
             if request.method not in ("initialize", None) and request.headers["Mcp-Session-Id"] not in server.alive:
                 return request.error(400, -32000, "Bad Request: No valid session ID provided")
@@ -244,7 +244,7 @@ def test_no_secret_is_shown_to_scripts_in_messages_or_to_other_processes(start, 
             with open("/proc/%s/environ" % pid, "rb") as file:
                 assert secret.encode() not in file.read()
         except PermissionError:
-            pass        # so much the better
+            pass        # this is allowed too
 
 
 def command(pid):
@@ -259,7 +259,7 @@ def command(pid):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate of an authority that nobody knows, for 127.0.0.1."""
+    """Makes a certificate for 127.0.0.1, signed by an unknown authority."""
     folder = tmp_path_factory.mktemp("tls")
     folder.chmod(0o755)
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"),

@@ -39,7 +39,7 @@ def python():
 
 
 def use(own, tmp_path, servers, *codes):
-    """The description of run_python, and the values of these scripts."""
+    """Returns the description of run_python, and the values of these scripts."""
     path = tmp_path / "servers.json"
     path.write_text(json.dumps({"mcpServers": servers}))
     with Client(own, "--mcp-servers", str(path), "--timeout", "60s") as client:
@@ -92,8 +92,8 @@ def test_a_server_written_with_the_python_sdk(own, python, tmp_path, nothing_lef
 
 @contextlib.contextmanager
 def listening(*command, **environment):
-    """The address of a server that was started with {port} replaced by a free port."""
-    for _ in range(3):                       # the port may be taken meanwhile
+    """Starts a server, with {port} in its command replaced by a free port, and returns its address."""
+    for _ in range(3):                       # another program may have taken the port
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -27,7 +27,7 @@ def http(own):
 
 @pytest.fixture(scope="module")
 def reports(own, http, clients):
-    """What each client saw in the scenario of tests/mcp/client.py."""
+    """Returns what each client got in the scenario of tests/mcp/client.py."""
     def run(form):
         transport, sdk, mode = form
         if transport == "stdio":
@@ -82,7 +82,7 @@ def test_a_client_meets_every_tool(seen):
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_a_session_over_two_connections_is_one_where_the_server_is(reports, transport):
-    """Over HTTP it is the server's; on stdio each client has a server of its own."""
+    """Over HTTP the clients share the server; on stdio each client has its own server."""
     for form, report in reports.items():
         if form[0] == transport == "http":
             assert value(report["two_connections"]) == "'of the first'"
@@ -110,7 +110,7 @@ def test_the_inspector_over_http(http, clients):
 
 
 def test_the_conformance_suite(http, clients, capsys):
-    """Fails on what the baseline does not name, and on what it names and passes."""
+    """Fails for a check that fails and is not in the baseline, and for a check in the baseline that passes."""
     done = subprocess.run([clients.node, "--import", PINS + "/auth.mjs",
                            clients.script("@modelcontextprotocol/conformance", "dist/index.js"), "server", "--url",
                            "http://%s/mcp" % http.tcp, "--expected-failures", PINS + "/baseline.yml"],

@@ -22,7 +22,7 @@ def entry(*behaviour, **more):
 
 @pytest.fixture
 def start(own, tmp_path, nothing_left, monkeypatch):
-    """A client of a `pyexec mcp` with these servers."""
+    """Starts a `pyexec mcp` with these servers and returns its client."""
     clients = []
     monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", os.environ.get("PYEXEC_MCP_START_TIMEOUT", "300s"))
 

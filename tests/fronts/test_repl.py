@@ -14,7 +14,7 @@ import pytest
 
 
 class Terminal:
-    """The repl on a terminal of its own."""
+    """Runs the repl on its own terminal."""
 
     def __init__(self, program, home, *flags):
         self.master, slave = pty.openpty()
@@ -35,7 +35,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def expect(self, text, timeout=20):
-        """What came before the text, which must come."""
+        """Waits for the text, and returns the output before it."""
         deadline = time.monotonic() + timeout
         while text not in self.seen:
             assert select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0], (text, self.seen)
@@ -49,7 +49,7 @@ class Terminal:
         return before
 
     def cell(self, *lines):
-        """What running the lines printed."""
+        """Runs the lines and returns the output."""
         for line in lines:
             self.send(line + "\n")
             self.expect("\r\n")         # the echo
@@ -142,7 +142,7 @@ def test_interrupts(terminal):
     repl.expect("... ")
     repl.send("\x03")
     assert "KeyboardInterrupt" in repl.expect(">>> ")
-    for _ in range(3):                          # each cell has its own count of them
+    for _ in range(3):                          # each cell counts them separately
         repl.send("while True: n += 1\n\n")
         time.sleep(0.5)
         repl.send("\x03")
@@ -158,7 +158,7 @@ def test_interrupts(terminal):
 
 def test_a_second_interrupt_ends_what_does_not_stop(terminal):
     repl = terminal("--timeout", "60s", "--cpu-time-seconds", "60")
-    repl.send("sum(range(10 ** 13))\n")         # C code that doesn't look
+    repl.send("sum(range(10 ** 13))\n")         # C code that does not check for signals
     time.sleep(0.5)
     repl.send("\x03")
     time.sleep(0.5)
@@ -191,7 +191,7 @@ def test_completion(terminal):
     repl.expect("<class 'ZeroDivisionError'>")
     repl.expect(">>> ")
     assert repl.cell("5") == "5\n"
-    repl.send("contin\t_ = 7\n")                # keywords too; and `_` is still the last value
+    repl.send("contin\t_ = 7\n")                # keywords are completed too, and `_` is still the last value
     repl.expect(">>> ")
     assert repl.cell("_") == "5\n"
 

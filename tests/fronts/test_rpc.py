@@ -66,7 +66,7 @@ def test_output_is_streamed_on_request(client):
 
 
 def test_a_silent_call_is_not_counted(client):
-    """What a front end asks for itself, completion say: the user's cells keep their numbers."""
+    """Silent calls, such as completion for a front end, do not change the numbers of the user's cells."""
     assert client.call("execute", session_id="s", code="", silent=True)["result"]["session"]["created"]
     assert client.call("execute", session_id="s", code="1/0")["result"]["error"]["traceback"].count('"<cell 1>"') == 1
     assert client.call("execute", session_id="s", code="2", silent=True)["result"]["last_value_repr"] == "2"
@@ -98,7 +98,7 @@ def test_an_interrupt_that_comes_late_does_not_reach_the_next_call(client):
         client.send("interrupt", request=first)
         assert client.wait(second)["result"]["last_value_repr"] == "2"
         interrupted += client.wait(first)["result"]["status"] == "error"
-    # And one that is sent as soon as its call is, after such a call, is not lost.
+    # After such a call, an interrupt that is sent directly after its call is not lost.
     running = client.send("execute", session_id="s", code="import time\ntime.sleep(60)")
     time.sleep(0.05)
     client.send("interrupt", request=running)
@@ -183,7 +183,7 @@ def test_the_end_leaves_nothing(own, nothing_left, end):
 
 
 def test_calls_of_a_session_run_in_the_order_of_their_lines(client):
-    """Each has a thread of its own, and the first of them may be the last to get a processor."""
+    """Each request has its own thread, and the kernel may run the thread of the first request last."""
     client.call("execute", session_id="s", code="seen = []")
     for _ in range(10):
         client.call("execute", session_id="s", code="seen.clear()")

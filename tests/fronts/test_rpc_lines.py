@@ -16,7 +16,7 @@ import pytest
 from serving import wait_for
 from test_rpc import Client
 
-# A sanitizer's own memory is no measure.
+# With a sanitizer, memory can't be measured.
 SANITIZED = bool(os.environ.get("SANITIZE"))
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "disable_open": False}
 
@@ -28,7 +28,7 @@ def client(own):
 
 
 def call_line(client, line):
-    """The answer to a line as it stands; ID becomes a new id."""
+    """Sends a line unchanged, except that ID becomes a new id, and returns the answer."""
     client.next += 1
     client.line(line.replace(b"ID", b"%d" % client.next))
     return client.wait(client.next)
@@ -119,7 +119,7 @@ def test_a_notification_is_never_answered(own):
     assert [json.loads(answer)["id"] for answer in answers] == [5]
 
 
-# Many of them
+# ---- Many bad lines ----
 
 VALID = [
     b'{"jsonrpc":"2.0","id":"bad","method":"execute_once","params":{"code":"1 + 1","policy":{"timeout_ms":500},"env":{"A":"b"}}}',
@@ -149,7 +149,7 @@ def mutate(random_, line):
         else:
             other = random_.choice(VALID)
             line[at:] = other[random_.randrange(len(other)):]
-    # No line of these may end the program.
+    # None of these lines may end the program.
     return bytes(line).replace(b"\n", b" ").replace(b"shutdown", b"shutdowm")
 
 
@@ -188,14 +188,14 @@ def test_thousands_of_mutated_lines_disturb_nothing(own, nothing_left, open_fold
 
 
 def test_requests_whose_answers_nobody_reads_wait(own, nothing_left):
-    """Neither memory nor threads grow with them, and once read every one of them is answered."""
+    """Neither memory nor threads grow with the number of lines, and after the client has read, each line has its answer."""
     count, size = 10000, 20000
     client = Client(own, policy=OPEN)
     line = json.dumps({"jsonrpc": "2.0", "id": "many", "method": "execute_once", "params": {"code": "print('x' * %d)" % size}}).encode()
     sender = threading.Thread(target=lambda: client.line(b"\n".join([line] * count)))
     sender.start()
     peak, quiet = 0, 0
-    while quiet < 10:               # until it takes no more
+    while quiet < 10:               # until the program accepts no more lines
         before = memory_kib(client.process.pid)
         time.sleep(0.1)
         quiet = quiet + 1 if memory_kib(client.process.pid) == before else 0
@@ -213,7 +213,7 @@ def test_requests_whose_answers_nobody_reads_wait(own, nothing_left):
 
 
 def test_limits_hold_while_a_client_does_not_read_the_stream(own, nothing_left):
-    """The run is over at its limit, not when the client comes back; and then nothing of its output is missing."""
+    """The run ends at its time limit, not when the client reads again; and then no output is missing."""
     with Client(own, policy=dict(OPEN, cpu_time_seconds=None)) as client:
         number = client.send("execute_once", code="print('é' * 300000)\nwhile True: pass", stream=True, timeout_ms=300)
         time.sleep(3)
@@ -223,7 +223,7 @@ def test_limits_hold_while_a_client_does_not_read_the_stream(own, nothing_left):
 
 
 def test_output_comes_though_the_script_goes_on(own, nothing_left):
-    """Whatever the pipe could not take at once follows when the client reads, not with the next output."""
+    """Output that did not fit into the pipe is sent when the client reads, not with the next output."""
     with Client(own, policy=OPEN) as client:
         number = client.send("execute_once", code="print('x' * 500000, end='')\nimport time\ntime.sleep(60)", stream=True, timeout_ms=60000)
         time.sleep(0.5)
@@ -237,7 +237,7 @@ def test_output_comes_though_the_script_goes_on(own, nothing_left):
 # Signals
 
 def unread(stream):
-    """The bytes that wait in its pipe."""
+    """Returns how many bytes wait in its pipe."""
     return int.from_bytes(fcntl.ioctl(stream, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
@@ -253,7 +253,7 @@ def test_a_signal_ends_it_as_the_end_of_input_does(own, nothing_left, open_folde
     if not reads:
         for _ in range(5):
             client.send("execute_once", code="print('x' * 200000)")
-        # Until the pipe is full: nobody reads it any more.
+        # Fills the pipe: nobody reads it any more.
         wait_for(lambda: unread(client.process.stdout) > 60000, "output")
     client.process.send_signal(number)
     if reads:
@@ -275,7 +275,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(own, nothing_left)
 
 
 def processes_of(process):
-    """The process and those below it, by PID."""
+    """Returns the PIDs of the process and of those below it."""
     found, below = [], [process.pid]
     while below:
         pid = below.pop()
@@ -289,7 +289,7 @@ def processes_of(process):
 
 
 def test_a_client_s_rpc_ignores_signals_to_its_group_and_service(pyexec, nothing_left):
-    """A terminal signals the process group; systemd signals every process of the service, with SIGTERM and SIGHUP."""
+    """A terminal sends signals to the process group. systemd sends SIGTERM and SIGHUP to every process of the service."""
     client = Client(pyexec, options=["--ignore-signals"], start_new_session=True, policy={**OPEN, "timeout_ms": 60000})
     code = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n'done'"
     running = client.send("execute", session_id="s", code="import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [])")
@@ -316,7 +316,7 @@ def test_a_client_s_rpc_ignores_signals_to_its_group_and_service(pyexec, nothing
 # ---- --drain ----
 
 def test_drain_finishes_the_requests_in_progress_at_the_end_of_input(pyexec, nothing_left):
-    """Queued calls of a session too, and runs that have not started when the input ends."""
+    """This includes queued calls of a session, and runs that have not started when the input ends."""
     requests = [{"id": 0, "method": "initialize", "params": {"protocol": 1}}]
     requests += [{"id": 1 + i, "method": "execute_once", "params": {"code": "import time\ntime.sleep(0.1)\n%d" % i}}
                  for i in range(12)]
@@ -331,7 +331,7 @@ def test_drain_finishes_the_requests_in_progress_at_the_end_of_input(pyexec, not
 
 
 def test_a_drain_ends_by_a_signal_by_shutdown_and_without_a_reader(pyexec, nothing_left):
-    """What runs is cancelled then: nothing_left sees that no process stays."""
+    """Then all runs are cancelled: nothing_left checks that no process stays."""
     def begin():
         client = Client(pyexec, options=["--drain"], policy={**OPEN, "timeout_ms": 600000})
         return client, client.begin("execute_once", "import time\ntime.sleep(500)")

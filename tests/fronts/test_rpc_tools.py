@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tool calls over JSON-RPC: requests of the server, and clients that answer them well, badly, late, or never."""
+"""Tool calls over JSON-RPC: requests of the server, and clients that answer them correctly, wrongly, late, or never."""
 import json
 import os
 import subprocess
@@ -21,7 +21,7 @@ class Caller(Client):
         return self.send(method, code=code, tools=tools, **params)
 
     def of(self, method):
-        """The next message of the server's own with this method."""
+        """Returns the server's next request or notification with this method."""
         while True:
             for message in self.held:
                 if message.get("method") == method:
@@ -328,7 +328,7 @@ def test_a_drain_fails_calls_that_nobody_can_answer(pyexec, nothing_left):
 # ---- Clients that do not read ----
 
 def test_calls_that_nobody_reads_are_bounded(caller):
-    """A script that makes large calls and gives them up: memory and threads do not grow with them."""
+    """A script makes many large calls and abandons them. Memory and threads do not grow with their number."""
     code = ("import asyncio, tools\n"
             "async def one(i):\n"
             "    task = asyncio.ensure_future(tools.aio.anything(x='a' * (1 << 20)))\n"
@@ -353,7 +353,7 @@ def test_limits_hold_while_nobody_reads_the_calls(caller):
     number = caller.start("import threading\nfor i in range(8): threading.Thread(target=anything, kwargs={'x': 'a' * (3 << 20)}, daemon=True).start()\n"
                           "while True: pass", policy={"cpu_time_seconds": 1})
     other = caller.start("6 * 7", tools=[])
-    threading.Event().wait(3)       # both are long over; reading begins only now
+    threading.Event().wait(3)       # both have ended long before; the client begins to read only now
     assert caller.wait(number)["result"]["status"] == "cpu_limit"
     assert caller.value(other) == 42
 

@@ -1,5 +1,5 @@
 """Programs that were compiled with libpyexec 0.1 run with this library: it has the same soname, the same functions with
-the same parameters, and the same layout of what is public. tests/support/abi-0.1.txt lists them."""
+the same parameters, and the same layout of the public struct. tests/support/abi-0.1.txt lists them."""
 import re
 import subprocess
 
@@ -11,7 +11,7 @@ LIBRARY = BUILD + "/libpyexec.so.0"
 
 
 def listed():
-    """Declarations, and (expression, number) of the layout."""
+    """Returns the declarations, and the layout as (expression, number)."""
     with open(ROOT + "/tests/support/abi-0.1.txt") as file:
         lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
     declarations = [line for line in lines if line.endswith(";")]
@@ -23,20 +23,20 @@ def name_of(declaration):
 
 
 def declared():
-    """The declarations of the header, each on one line and without comments."""
+    """Returns the declarations of the header, each on one line and without comments."""
     with open(ROOT + "/include/pyexec.h") as file:
         text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
     return [" ".join(found.replace("PYEXEC_API ", "").split()) for found in re.findall(r"^(?:PYEXEC_API|typedef) [^;{]*;", text, re.M)]
 
 
 def exported():
-    """Symbol → its version, of the functions that the library exports."""
+    """Returns symbol → version of the functions that the library exports."""
     out = subprocess.run(["nm", "-D", "--defined-only", "--with-symbol-versions", LIBRARY], capture_output=True, text=True, check=True).stdout
     return dict(re.findall(r" T (\w+)@@(\w+)$", out, re.M))
 
 
 def lost(declarations):
-    """What the list has and these declarations do not."""
+    """Returns the entries of the list that these declarations do not have."""
     return [line for line in listed()[0] if line not in declarations]
 
 
@@ -51,7 +51,7 @@ def test_declarations_of_0_1_are_unchanged():
 
 
 def test_a_changed_declaration_is_noticed():
-    """The comparison itself: another type of one parameter, and a function that is gone."""
+    """Tests the comparison: it finds a changed parameter type and a removed function."""
     changed = [line.replace("int stream", "long stream") for line in declared() if "pyexec_version(" not in line]
     assert lost(changed) == ["const char *pyexec_version(void);",
                              "typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, size_t length);"]
@@ -64,7 +64,7 @@ def test_functions_of_0_1_are_exported_with_their_version():
 
 
 def test_exactly_the_functions_of_the_header_are_exported():
-    """A function that is not declared could not be called with care, and would have to stay all the same."""
+    """A function without a declaration can't be called correctly, but the ABI would have to keep it."""
     assert set(exported()) == {name_of(line) for line in declared() if not line.startswith("typedef")}
 
 

@@ -1,4 +1,4 @@
-"""libpyexec in hosts that are unlike a plain program, and HumanEval through its accessors.
+"""libpyexec in unusual host programs, and HumanEval through its accessors.
 
 Threads, cycles, SIGCHLD, waitpid(-1), cancel and interrupt are in test_embedding.py.
 """
@@ -22,7 +22,7 @@ def test_host(hosts, scenario, nothing_left):
 
 
 def test_humaneval_through_the_accessors_with_the_default_bans(compile_host, shared, expected, capsys):  # noqa: F811
-    # The default bans are those of a cautious host; no problem needs what they refuse.
+    # The default bans stay in force: no problem needs a banned module.
     scripts = [(task, solved, code.encode()) for task, solved, code in problems(shared)]
     done = subprocess.run([compile_host("capi_humaneval.c")], capture_output=True, timeout=300,
                           input=b"".join(b"%d\n%s" % (len(code), code) for _, _, code in scripts))

@@ -16,7 +16,7 @@ from conftest import BUILD, ROOT
 RELEASE = "ce7ca67"             # 0.1.0
 PROGRAM = os.path.abspath(BUILD) + "/pyexec"
 
-# Tests of 0.1 that say what was deliberately changed since: name → reason. There are none yet.
+# Tests of 0.1 for behaviour that was changed on purpose since then: name → reason. There are none yet.
 PYTHON_CHANGED = {}
 JAVA_CHANGED = {}
 # Its fixture counts processes that it did not start where a server of other tests fills its pool. It runs alone.
@@ -25,7 +25,7 @@ ALONE = "tests/test_client.py::test_a_server_that_is_not_there_ran_nothing"
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
-    """The folder of the released files."""
+    """Returns the folder with the released files."""
     if os.environ.get("SANITIZE"):
         pytest.skip("the plain build runs them")
     folder = tmp_path_factory.mktemp("released")
@@ -41,7 +41,7 @@ def test_the_python_client_of_0_1(released):
     if made.returncode == 77:
         pytest.skip("the client's packages can't be had: " + made.stderr[-300:])
     python = made.stdout.strip()
-    # The environment's own client is the new one.
+    # The client that is installed in the environment is the new one.
     environment = dict(os.environ, PYEXEC_BUILD=os.path.abspath(BUILD), PYTHONPATH=str(released / "python" / "src"))
     where = subprocess.run([python, "-c", "import pyexec; print(pyexec.__file__)"], env=environment, capture_output=True, text=True, check=True).stdout
     assert where.startswith(str(released)), where
@@ -54,7 +54,7 @@ def test_the_python_client_of_0_1(released):
 
 
 def java_results(folder):
-    """Test → "ok", or what failed."""
+    """Returns test → "ok" or the failure."""
     results = {}
     for path in glob.glob(str(folder / "**" / "surefire-reports" / "TEST-*.xml"), recursive=True):
         for case in xml.etree.ElementTree.parse(path).iter("testcase"):

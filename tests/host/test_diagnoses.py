@@ -1,4 +1,4 @@
-"""A failure has the error code of its cause: what the machine lacks is not the interpreter's, the policy's or the script's fault."""
+"""A failure has the error code of its cause: when the machine lacks something, neither the interpreter nor the policy nor the script is blamed."""
 import ctypes
 import json
 import os
@@ -11,7 +11,7 @@ from conftest import ROOT
 from test_kills import SLEEP, find
 from test_host_limits import AS_LONER
 
-# Stands still for as long as the file is there; then it is Python.
+# Waits as long as the file exists, and then executes Python.
 WAITING_PYTHON = r"""
 #include <signal.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ def test_a_zygote_that_is_killed_again_is_no_fault_of_the_interpreter(pyexec, wa
 
 @pytest.mark.parametrize("limit", range(1, 7))
 def test_no_room_for_a_process_is_overload(own, limit, nothing_left):
-    """Each of the host's processes and threads is once the one that there is no room for."""
+    """The limit of processes is reached in turn at each process and thread that the host starts."""
     done = subprocess.run(["prlimit", "--nproc=%d" % limit, *AS_LONER, own.path, "run", "--json", "-c", "6 * 7"],
                           capture_output=True, timeout=60, env=dict(os.environ, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3"))
     answer = json.loads(done.stdout)
@@ -72,7 +72,7 @@ def test_no_room_for_a_process_is_overload(own, limit, nothing_left):
 
 
 def in_namespace_without_setgroups(program):
-    """Runs it as root of a user namespace that has all ids, but may not change groups (user_namespaces(7))."""
+    """Runs the command as root of a user namespace that has all ids but must not change groups (user_namespaces(7))."""
     unshared, mapped = os.pipe(), os.pipe()
     def enter():
         os.setgroups([4])
@@ -132,7 +132,7 @@ def fail_call(session_folder):
 
 @pytest.mark.parametrize("call", ["recv", "read"])
 def test_what_the_host_cannot_receive_is_its_own_error(own, call, fail_call, nothing_left):
-    """Fails one call after the other until a run needs no more of them."""
+    """Makes one call after the other fail, until the run makes no further call."""
     found = []
     for number in range(1, 200):
         done = own.run("run", "--json", "-c", "print('x' * 200000)\n6 * 7",

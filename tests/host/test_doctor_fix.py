@@ -20,7 +20,7 @@ OPEN = {"user/max_user_namespaces": "100", "user/max_pid_namespaces": "100", "ke
 
 @pytest.fixture
 def fix(_copy, open_folder):
-    """Runs doctor --fix on a machine with these settings; returns what it did and how the files are afterwards."""
+    """Runs doctor --fix on a machine with these settings. Returns the output, and the files afterwards."""
     for name in ("sys/user", "sys/kernel", "etc", "run", "bin"):
         os.makedirs(open_folder / name)
     parser = open_folder / "bin/apparmor_parser"
@@ -127,7 +127,7 @@ def test_a_service_gets_its_cgroup_from_systemd(_copy):
         assert "Delegate=yes" in shown and {"cpu", "memory", "pids"} <= set(shown.split("DelegateControllers=")[1].split()), shown
         with open(machine.path("/.dockerenv"), "w"):
             pass
-        # Docker has its own /etc/hosts mounted; without that the file is a leftover of an image.
+        # Docker mounts its own /etc/hosts. Without this mount, the file is only left over from an image.
         done = machine.run("/opt/fix/pyexec", "doctor", "--fix")
         assert "docker run" not in done.stdout, done
         done = machine.run("sh", "-c", "mount --bind /etc/hosts /etc/hosts && /opt/fix/pyexec doctor --fix --yes --unit other.service")

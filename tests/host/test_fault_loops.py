@@ -56,7 +56,7 @@ def test_the_c_api(host, shim, nothing_left, scenario, kind, mode, stride):
     assert done.returncode == 0, done.stdout[:4000] + done.stderr
 
 
-# ---- Programs: the control block is a file that they map ----
+# ---- Programs: they map a file that has the control block ----
 
 CONTROL = struct.Struct("=IIIIQQQ240s")
 
@@ -159,7 +159,7 @@ def loop(client, control, once, kind, mode, stride):
         print("%s %s session=%s: %d calls" % (kind, mode, session, n))
 
 
-# Not read, write and poll: what fails of a server's own input and output is its end.
+# Not read, write and poll: if a server's own input or output fails, the server ends.
 SERVER_KINDS = ["open", "receive", "send", "map", "socket", "pipe", "fcntl", "eventfd", "memfd", "stat"]
 
 
@@ -214,7 +214,7 @@ def test_the_mount_of_a_workspace_is_of_its_own_request(shim, control, nothing_l
 # ---- The HTTP server ----
 
 def test_nor_is_a_session_s_folder_another_s(shim, control, nothing_left, open_folder):
-    """As above, of `pyexec serve` with folders below workspace_root."""
+    """The same for `pyexec serve` with folders below workspace_root."""
     (open_folder / "root").mkdir()
     (open_folder / "conf").write_text("[session]\nworkspace_root = %s/root\nmax_count = 1000\n" % open_folder)
     path = str(open_folder / "socket")
@@ -226,7 +226,7 @@ def test_nor_is_a_session_s_folder_another_s(shim, control, nothing_left, open_f
             threading.Thread(target=server.stderr.read, daemon=True).start()
 
             def write(name):
-                """A new session leaves its name in its folder."""
+                """A new session writes its name into its folder."""
                 answer = post(path, json.dumps({"code": "open('name', 'w').write('%s')" % name}).encode(), "/v1/sessions/%s/execute" % name)
                 return answer and answer[0] == 200 and answer[1]["status"] == "ok"
             assert write("first")
@@ -249,7 +249,7 @@ def test_nor_is_a_session_s_folder_another_s(shim, control, nothing_left, open_f
 
 
 def post(path, body, route="/v1/execute"):
-    """The status and the JSON of the answer; None where the connection was closed without one."""
+    """Returns the status and the JSON of the answer; None if the connection was closed without an answer."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(60)
         client.connect(path)
@@ -300,7 +300,7 @@ def test_the_http_server(shim, control, nothing_left, open_folder, kind, mode):
 
 # ---- One run of the program, from its first allocation on ----
 
-# Of these, one call that fails may be one that only makes a run quicker.
+# Some of these calls only make a run faster, so their failure may not change the result.
 @pytest.mark.parametrize("mode", ["once", "onward"])
 @pytest.mark.parametrize("kind", ["memory", "open", "read", "receive", "send", "poll", "map", "socket", "pipe", "fcntl", "eventfd", "memfd"])
 def test_the_program(shim, control, nothing_left, kind, mode):

@@ -1,4 +1,4 @@
-"""Sessions and their folders when something is killed, stopped, closed, flooded, deleted or set back underneath."""
+"""Sessions and their folders when processes are killed or stopped, descriptors closed, pipes flooded, files deleted, or the clock is set back."""
 import os
 import shutil
 import signal
@@ -18,7 +18,7 @@ SLEEP = "import time\ntime.sleep(30)"
 
 @pytest.fixture
 def executor(nothing_left):
-    """With one zygote and no pool, so that the other process below the supervisor is the session's."""
+    """Uses one zygote and no pool, so the other process below the supervisor is that of the session."""
     with Executor(OPEN, {"max_count": 0}, {"zygotes": 1, "pool_size": 0}) as made:
         yield made
 
@@ -30,7 +30,7 @@ def below(executor):
 
 
 def send(executor, number):
-    """To the session's process, which is the youngest."""
+    """Sends the signal to the session's process, which is the youngest."""
     os.kill(below(executor)[-1], number)
 
 
@@ -55,7 +55,7 @@ def test_killed_while_idle(executor):
         time.sleep(0.002 * i)
         while i >= 15 and session in below(executor):
             time.sleep(0.01)
-        # It takes the kernel a moment to end a process; a call that comes within it can only say so.
+        # The kernel needs a moment to end a process. A call during this moment can only report that the process was killed.
         if executor.call("s", "1")["status"] == "killed":
             assert i < 15
             starts_anew(executor, "killed")
@@ -81,7 +81,7 @@ def test_killed_in_a_call(executor, code):
 
 
 def test_killed_at_any_moment_of_sending_its_result(executor):
-    """16 MiB of value take a while to send: the call has its whole result, or says that it was killed."""
+    """It takes some time to send a value of 16 MiB. The call returns the whole result, or says that the process was killed."""
     for i in range(12):
         executor.call("s", "x = 1")
         thread = threading.Timer(0.004 * i, send, [executor, signal.SIGKILL])
@@ -112,7 +112,7 @@ def test_a_stopped_process_meets_the_limit_of_the_call(executor, idle):
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_script_that_closes_a_descriptor(executor, number):
-    """Its own streams only it can lose; without the channel (3) there is no result."""
+    """If the script closes its standard streams, only its output is lost. If it closes the channel (3), there is no result."""
     executor.call("s", "x = 1")
     result = executor.call("s", "import os\nos.close(%d)\nx" % number, timeout_ms=1000)
     if number < 3:
@@ -162,7 +162,7 @@ def test_a_workspace_made_read_only_underneath(open_folder, nothing_left):
     try:
         with Executor(FULL, {"workspace_root": str(open_folder)}) as executor:
             assert executor.call("s", "open('f', 'w').write('x')")["status"] == "ok"
-            # The superblock's flag, which holds for every mount of it.
+            # This is a flag of the superblock, so it applies to all its mounts.
             subprocess.run(["mount", "-o", "remount,ro", open_folder], check=True)
             result = executor.call("s", "open('g', 'w')")
             assert result["status"] == "error" and "Read-only file system" in result["error_repr"], result

@@ -1,5 +1,5 @@
-"""When the host itself has no more: the error names the limit and how to raise it, what is open goes on,
-and nothing is left over once there is room again."""
+"""The host itself reaches a limit: the error names the limit and how to raise it, open sessions continue, and nothing is
+left when there is room again."""
 import os
 import resource
 import subprocess
@@ -15,7 +15,7 @@ AS_LONER = ["setpriv", "--reuid=%d" % LONER, "--regid=%d" % LONER, "--clear-grou
 
 
 def below_limit(name, value):
-    """A command prefix: in a user namespace of its own, where this sysctl is this low (namespaces(7))."""
+    """Returns a command prefix that makes a user namespace with this low value of the sysctl (namespaces(7))."""
     return ["unshare", "-Ur", "sh", "-c", 'echo %d > /proc/sys/user/%s; exec "$@"' % (value, name), "sh"]
 
 
@@ -29,7 +29,7 @@ def open_until_refused(executor, at_most=100):
 
 
 def call_when_there_is_room(executor, session, code):
-    """The kernel frees what a killed process had a little later."""
+    """The kernel frees the resources of a killed process a little later."""
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -75,7 +75,7 @@ def descriptors(executor):
 
 
 def children(executor):
-    """How many processes are below it."""
+    """Returns how many processes are below it."""
     below, found = [str(executor.pid)], 0
     while below:
         done = subprocess.run(["ps", "-o", "pid=", "--ppid", ",".join(below)], stdout=subprocess.PIPE)
@@ -87,13 +87,13 @@ def children(executor):
 @pytest.mark.parametrize("session", [True, False], ids=["session", "run"])
 @pytest.mark.parametrize("files", ["none", "full"])
 def test_whatever_descriptor_is_the_one_too_many(own, session, files, nothing_left):
-    """The limit one higher each time, until the call has what it needs."""
+    """Raises the limit by one each time, until the call succeeds."""
     policy = {"disable_open": False, "allow_readonly_open": False} if files == "full" else {}
-    # Nothing that comes and goes in the background.
+    # No process or thread starts and ends in the background.
     with Executor(policy=policy, session=MANY, host={"zygotes": 1, "pool_size": 0}, program=own.path) as executor:
         executor.call("first", "x = 1")
         at_first = children(executor)
-        before = min(descriptors(executor) for _ in range(20))      # a request has one until it is freed
+        before = min(descriptors(executor) for _ in range(20))      # a request holds a descriptor until it is freed
         _, hard = resource.prlimit(executor.pid, resource.RLIMIT_NOFILE)
         refused = 0
         for room in range(40):
@@ -118,7 +118,7 @@ def test_whatever_descriptor_is_the_one_too_many(own, session, files, nothing_le
 
 @pytest.mark.parametrize("call", ["workspace", "kept session", "new session"])
 def test_with_folders_of_the_host_too(own, call, open_folder, nothing_left):
-    """Lost mounts gave an error with the code "ok" and no text; missing descriptors were the folder's fault, or a defect."""
+    """Earlier, lost mounts gave an error with the code "ok" and no text, and missing descriptors were reported as a problem of the folder or as a defect."""
     (open_folder / "root").mkdir()
     (open_folder / "folder").mkdir()
     (open_folder / "folder" / "f").write_text("mine")

@@ -15,7 +15,7 @@ class Tools:
         self.program, self.uid = program, uid
 
     def all(self, *scripts, session="", made=(), timeout=120, settings=None, **policy):
-        """For each script its result, and what the callbacks said while it ran."""
+        """Returns for each script its result, and what the callbacks printed while it ran."""
         configuration = {"policy": {"python_bin": "/usr/bin/python3", "timeout_ms": 20000, "cpu_time_seconds": 20, **policy}, **(settings or {})}
         done = subprocess.run([self.program, json.dumps(configuration), session, *made], text=True, capture_output=True, timeout=timeout,
                               input="".join(script + "\0" for script in scripts),
@@ -170,7 +170,7 @@ def test_names_and_definitions_that_no_tool_can_have(compile_host):
     assert all(line.endswith(": invalid_request") for line in lines), lines
 
 
-# ---- At once ----
+# ---- Several calls at the same time ----
 
 def test_calls_under_gather_run_at_once(tools):
     script = "import asyncio, tools, time\nbegan = time.monotonic()\nanswers = await asyncio.gather(*[tools.aio.later(i) for i in range(200)])\n" \
@@ -219,7 +219,7 @@ def test_a_cancelled_task_gives_its_call_up(tools):
 # ---- Time ----
 
 def test_the_clock_stands_still_while_the_script_only_waits(tools):
-    # The tool's own time limit ends each wait; together they are longer than the script's.
+    # The tool's time limit ends each wait. All waits together are longer than the script's time limit.
     result = tools("for i in range(4):\n    try: never()\n    except ToolError: pass\n'through'", timeout_ms=1000, tool_timeout_ms=700)
     assert value(result) == "'through'" and result["usage"]["wall_ms"] > 2500 and result["usage"]["tool_calls"]["wait_ms"] > 2500
 

@@ -41,7 +41,7 @@ def children(pid):
 
 
 def by_age(found):
-    """Oldest first: by the time of birth, as ids come round."""
+    """Sorts by start time, oldest first, because PIDs are reused."""
     def birth(pid):
         try:
             with open("/proc/%d/stat" % pid) as file:
@@ -52,7 +52,7 @@ def by_age(found):
 
 
 def find(role, cli, wait=30):
-    """The process of that role below the program, when it has come to be."""
+    """Waits for the process with this role below the program, and returns it."""
     deadline = time.monotonic() + wait
     while time.monotonic() < deadline:
         outer = children(cli)
@@ -66,7 +66,7 @@ def find(role, cli, wait=30):
 
 
 def begin(program, code, *flags):
-    """A run whose script is known to run: it says go, first of all or where it does so itself."""
+    """Starts a run and waits until its script runs: the script prints go, at its beginning or at its own place."""
     if "'go'" not in code:
         code = "print('go', flush=True)\n" + code
     cli = program.popen("run", *flags, "-c", code, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -76,7 +76,7 @@ def begin(program, code, *flags):
 
 
 def end(cli):
-    """What a process may ignore, or a run outlive, the program's own end does."""
+    """The end of the program also ends processes that ignore signals, and runs that could outlast it."""
     try:
         cli.wait(0.5)
     except subprocess.TimeoutExpired:
@@ -124,7 +124,7 @@ def test_a_killed_child_is_reported_as_killed(own):
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 @pytest.mark.parametrize("role", ROLES)
 def test_killed_as_soon_as_it_is_there(pyexec, role, number, nothing_left):
-    # At once, and with a workspace, an interpreter to find and output in flight.
+    # A run that ends at once, a run with a workspace, a search for the interpreter, and output on its way.
     cli = pyexec.popen("run", "--timeout", "3s", "--files", "full", "-c", "open('a', 'w').write('x' * 100000)\nwhile True: print('x' * 1000)",
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -168,14 +168,14 @@ def test_an_early_interrupt_is_not_lost(own, delay_ms, nothing_left):
     time.sleep(delay_ms / 1000)
     cli.send_signal(signal.SIGINT)
     try:
-        assert cli.wait(15) != 0        # its own limit comes after 20 s
+        assert cli.wait(15) != 0        # its time limit is 20 s
     finally:
         cli.kill()
         cli.wait()
 
 
 def test_an_interrupt_just_before_a_system_call_is_not_lost(own, nothing_left):
-    """Python looks for signals between instructions: not between this sum and the sleep that has it as argument."""
+    """Python checks for signals between instructions, but not between this sum and the call of sleep with the sum as its argument."""
     code = "import time\nprint('go', flush=True)\ntime.sleep(20 + 0 * (b'ab' * (20 << 20))[-1] + 0 * (b'ab' * (20 << 20))[-1])"
     cli = own.popen("run", "--timeout", "20s", "-c", code, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert cli.stdout.readline() == b"go\n"

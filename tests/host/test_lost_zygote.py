@@ -24,7 +24,7 @@ def ptrace(request, pid, address, data):
 
 
 def kill_at_its_next_fork(zygote):
-    """Kills the zygote when it has made a child and before it runs on. The id of the child, which then runs."""
+    """Kills the zygote when it has made a child and before it continues. Returns the id of the child, which then runs."""
     while True:
         _, status = os.waitpid(zygote, WALL)
         assert os.WIFSTOPPED(status), status

@@ -1,4 +1,4 @@
-"""Callers that know nothing of each other in one executor: pyexec_executor_use_principals()."""
+"""Callers in one executor that are separated from each other: pyexec_executor_use_principals()."""
 import os
 import stat
 import subprocess
@@ -21,7 +21,7 @@ def open_driver(compile_host, nothing_left):
     return open
 
 
-# The kernel's view: the guard refuses a look outside of the working directory anyway.
+# This asks the kernel, because the guard refuses access outside of the working directory anyway.
 SEES = "import ctypes\nlibc = ctypes.CDLL(None)\n[libc.open(path.encode(), 0) >= 0 for path in %r]"
 FULL = {"disable_open": False, "use_import_whitelist": False, "banned_imports": []}
 
@@ -85,7 +85,7 @@ def test_each_has_max_count_sessions_and_makes_room_among_its_own(open_driver):
         assert {(s["principal"], s["id"]) for s in driver.do("sessions")} == \
             {("alice", "1"), ("alice", "2"), ("bob", "2"), ("bob", "3")}
         assert driver.call("bob/1", "1")["session"]["restarted"] == "evicted"
-        # A name that begins like another's is another's still.
+        # A name that begins with another principal's name belongs to a different principal.
         driver.call("bo/1", "1")
         assert len(driver.do("sessions")) == 5
 
@@ -146,10 +146,10 @@ def test_a_successor_says_why_the_sessions_of_the_executor_before_it_ended(open_
         assert named(failure) == ("session_not_found", "there is no session 's'; the last one of this id has ended: host_restart")
         assert driver.call("alice/s", "1")["session"] == {"id": "s", "created": True, "restarted": "host_restart", "execution_count": 1}
         assert driver.call("alice/s", "1")["session"]["restarted"] is None
-        driver.do("remember", "alice/s", "closed")      # of a live one the executor knows better
+        driver.do("remember", "alice/s", "closed")      # ignored, because this session is live
         assert driver.do("session", "alice/s")["restarted"] == "host_restart"
         assert driver.call("alice/t", "1")["session"]["restarted"] == "idle_ttl"
-        # Nothing is known of it to another principal.
+        # Another principal gets no information about it.
         assert driver.call("bob/s", "1")["session"]["restarted"] is None
         with pytest.raises(Failure) as failure:
             driver.do("session", "bob/t")

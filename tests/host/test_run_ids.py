@@ -1,4 +1,4 @@
-"""As which users of the host runs run."""
+"""The user ids that runs have on the host."""
 import os
 import subprocess
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root gives runs a
 
 
 def ids_below(ancestor):
-    """Effective user and group ids of all processes below one."""
+    """Returns the effective user and group ids of all processes below this one."""
     parents, ids = {}, {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -28,7 +28,7 @@ def ids_below(ancestor):
 
 
 def ids_of_a_run(own, *flags, **keywords):
-    """Those that are there while a script runs, without root's."""
+    """Returns the ids that exist while a script runs, without root."""
     process = own.popen("run", *flags, "--timeout", "60s", "-c", "import sys\nprint('runs', flush=True)\nsys.stdin.read()",
                         "--any-import", stdin=subprocess.PIPE, stdout=subprocess.PIPE, **keywords)
     with process:
@@ -42,7 +42,7 @@ def test_no_run_is_nobody(own, nothing_left):
 
 
 def test_an_id_that_an_account_has_is_left_out(own, tmp_path, nothing_left):
-    """In a mount namespace with an /etc/passwd and an /etc/subuid of its own."""
+    """Runs in a mount namespace with its own /etc/passwd and /etc/subuid."""
     with open("/etc/passwd") as file:
         (tmp_path / "passwd").write_text(file.read() + "taken:x:1900000000:1:::\n")
     (tmp_path / "subuid").write_text("taken:1900065000:65536\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stubs of tools (`pyexec tools`): text that always parses, and that says what the functions in the script are."""
+"""Stubs of tools (`pyexec tools`): the text always parses, and describes the functions that the script has."""
 import ast
 import inspect
 import json
@@ -195,7 +195,7 @@ def definition_of(random, name):
 
 @pytest.fixture(scope="module")
 def guest():
-    """What src/guest/tools/tools.py makes of definitions, as in a script."""
+    """Makes functions from definitions with src/guest/tools/tools.py, as in a script."""
     names = {"load": __import__, "__name__": "guest"}
     with open(ROOT + "/src/guest/tools/tools.py") as file:
         exec(compile(file.read(), "tools.py", "exec"), names)
@@ -208,7 +208,7 @@ def same_default(shown, real, omitted):
 
 
 def as_docstring(text):
-    """With the lines after the first one indented, and the closing quotes on a line of their own."""
+    """Indents the lines after the first one, and puts the closing quotes on their own line."""
     first, *rest = text.split("\n") if text else [None]
     return "\n".join([first, *("    " + line if line else "" for line in rest), "    "]) if rest else first
 

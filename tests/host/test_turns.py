@@ -21,7 +21,7 @@ SPIN = "print('go', flush=True)\nwhile True: pass"
 
 
 class Rpc:
-    """Through `pyexec rpc`; what it answers is read whenever something is asked."""
+    """Runs through `pyexec rpc`. Its answers are read whenever something is asked."""
 
     def __init__(self, program, host, code, number, **policy):
         self.client = JsonLines(program, "rpc")
@@ -54,7 +54,7 @@ class Rpc:
 
 
 class Http:
-    """Through `pyexec serve`, with events, so that a run's output comes as it writes it."""
+    """Runs through `pyexec serve`, with events, so that output arrives when the run writes it."""
 
     def __init__(self, program, host, code, number, **policy):
         self.stack, self.code = contextlib.ExitStack(), code
@@ -66,7 +66,7 @@ class Http:
 
     def run(self, number):
         connection = self.connections[number] = self.server.connection(timeout=600)
-        with contextlib.suppress(OSError, ValueError, AttributeError):     # what an ended connection gives
+        with contextlib.suppress(OSError, ValueError, AttributeError):     # errors of a connection that has ended
             connection.request("POST", "/v1/execute", json.dumps({"code": self.code}), {"Accept": "text/event-stream"})
             for name, _ in events(connection.getresponse()):
                 self.begun += [number] if name == "stdout" else []
@@ -89,7 +89,7 @@ class Http:
 
 
 class C:
-    """Through the C API, a thread for each execution."""
+    """Runs through the C API, with a thread for each execution."""
 
     program = None
 
@@ -178,7 +178,7 @@ def test_a_run_that_uses_the_cpu_beside_a_sleep_holds_its_turn(own, code):
 
 
 def test_runs_that_wake_keep_others_waiting_until_fewer_are_busy(own):
-    """Three that sleep wake at once: they go on, and the fourth starts when the last of them has ended."""
+    """Three sleeping runs wake at the same time and continue. The fourth starts when the last of them has ended."""
     wake = ("import os, time\nprint('go', flush=True)\nwhile not os.path.exists('wake'): time.sleep(0.05)\n"
             "while not os.path.exists('end'): pass")
     with JsonLines(own, "rpc") as client:
@@ -217,7 +217,7 @@ def test_one_principal_leaves_others_places_to_sleep_in(own):
 
 
 def test_a_session_made_ahead_and_its_call_do_not_wait_for_each_other(own):
-    """Both need the one turn: whoever has the session waits for the turn, whoever has the turn for the session."""
+    """Both calls need the only turn: one call has the session and waits for the turn, the other has the turn and waits for the session."""
     with serving(own, config="[host]\nmax_concurrent = 1\nmax_asleep = 0\n") as server:
         for i in range(20):
             made, ran = server.connection(), server.connection()

@@ -1,5 +1,5 @@
-"""Runs in cgroups of their own, where the host lets pyexec make them: what bounds them, what the kernel
-says when it ends one, and that no cgroup outlives its run.
+"""Runs in their own cgroups, if the host lets pyexec make them: their limits, what the kernel reports when it
+ends a run, and that no cgroup outlives its run.
 
 Needs root and a cgroup v2 tree with the memory controller; tests/kernel/test_vm.py boots a kernel that has one."""
 import glob
@@ -17,7 +17,7 @@ from library import Executor
 
 ROOT = "/sys/fs/cgroup"
 SLEEP = "import time\ntime.sleep(60)"
-SLOW = {"PYEXEC_POLICY_TIMEOUT": "2m", "PYEXEC_POLICY_CPU_TIME_SECONDS": "60"}     # by emulation
+SLOW = {"PYEXEC_POLICY_TIMEOUT": "2m", "PYEXEC_POLICY_CPU_TIME_SECONDS": "60"}     # long limits, because the machine is emulated
 
 
 def read(*path):
@@ -57,7 +57,7 @@ def leaves(top):
 
 @pytest.fixture
 def top():
-    """A folder as a service manager delegates one: the program lives in a subgroup of it."""
+    """A folder that is delegated as by a service manager: the program is in a subgroup of it."""
     path = "%s/pxtest-%d" % (ROOT, os.getpid())
     write("+memory +pids +cpu", ROOT, "cgroup.subtree_control")
     os.makedirs(path + "/host")
@@ -68,7 +68,7 @@ def top():
 
 
 class Below(Program):
-    """The program in the subgroup, as root or as the user that the folder was given to."""
+    """Runs the program in the subgroup, as root or as the user who owns the folder."""
 
     def __init__(self, program, top):
         super().__init__(program.folder, program.uid)
@@ -119,7 +119,7 @@ def test_a_limit_above_the_run_is_told_as_a_memory_limit(below, top, nothing_lef
 
 @real
 def test_what_the_address_space_limit_does_not_see_is_bounded(below, top, nothing_left):
-    """Bytes in pipes are the kernel's memory, of which the limits inside count nothing."""
+    """Bytes in pipes are memory of the kernel, which the limits inside do not count."""
     code = ("import os\nkept = []\nfor n in range(1000):\n    r, w = os.pipe()\n    os.set_blocking(w, False)\n    kept.append((r, w))\n"
             "    try: os.write(w, bytes(65536))\n    except BlockingIOError: pass\nx = b'x' * (32 << 20)\nprint(len(kept))")
     flags = ["--any-import", "--address-space-bytes", "64M", "--max-open-files", "3000", "--workspace-bytes", "0"]
@@ -153,7 +153,7 @@ def test_one_that_is_ended_for_memory_disturbs_no_other(top, nothing_left):
             for _ in range(12):
                 assert executor.call(None, "1 + 1")["last_value_repr"] == "2"
             executor.close_all()
-            assert eventually(lambda: len(leaves(top)) <= 2), leaves(top)       # the pool's
+            assert eventually(lambda: len(leaves(top)) <= 2), leaves(top)       # cgroups of the pool
     finally:
         write(str(os.getpid()), ROOT, "cgroup.procs")
 

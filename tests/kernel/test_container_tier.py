@@ -1,5 +1,5 @@
-"""The tier `container`: what holds where a container gives no namespaces, with Docker's default profile as the
-seccomp filter that refuses them. docs/security.md lists the attacks that it does not stop."""
+"""The tier `container`: which attacks are stopped in a container without namespaces. Docker's default profile,
+as a seccomp filter, refuses the namespaces. docs/security.md lists the attacks that it does not stop."""
 import json
 import os
 import re
@@ -81,7 +81,7 @@ def test_the_word_does_not_stand_for_what_must_remain(_copy, profile):
 
 
 def test_what_holds_and_what_does_not(contained, user, open_folder, nothing_left):
-    """The table of docs/security.md, from native code. The victim is of the run's own id, the worst case."""
+    """The table of docs/security.md, tried from native code. The victim has the same id as the run, which is the worst case."""
     bait = open_folder / "bait"
     bait.write_text("secret")
     os.chmod(bait, 0o644)
@@ -101,7 +101,7 @@ def test_what_holds_and_what_does_not(contained, user, open_folder, nothing_left
 
 
 def ids_of_a_run(user):
-    """Of its scripts, and how to start a process with it."""
+    """Returns the id of its scripts, and a command that starts a process with this id."""
     run_uid = 1900000000 if user == "root" else ORDINARY if os.getuid() == 0 else os.getuid()
     return run_uid, {"user": run_uid, "group": run_uid, "extra_groups": []} if os.getuid() == 0 else {}
 
@@ -139,7 +139,7 @@ print(json.dumps(done))
 
 
 def try_changes(contained, user, open_folder, python):
-    """The files are of the run's own id, the worst case; one is a module that scripts may read."""
+    """The files belong to the run's own id, which is the worst case. One is a module that scripts may read."""
     run_uid, _ = ids_of_a_run(user)
     bait, module = open_folder / "bait", python[1] / "own_module.py"
     for path in (bait, module):
@@ -208,7 +208,7 @@ def look(contained, user, open_folder):
 
 
 def test_processes_uptime_and_links_can_be_seen(contained, user, open_folder, nothing_left):
-    """The rows of docs/security.md that say "not held" say the truth."""
+    """The rows of docs/security.md with "not held" are true: these attacks succeed."""
     found, victim = look(contained, user, open_folder)
     assert (found["group"], found["priority"], found["none"], found["link"]) == (victim, os.getpriority(os.PRIO_PROCESS, 0), -1, "where/it/leads"), found
     assert abs(found["uptime"] - time.clock_gettime(time.CLOCK_BOOTTIME)) < 600
@@ -239,9 +239,9 @@ def test_files_are_refused_in_plain_words(contained):
 
 
 def test_corpus(contained, open_folder, corpus):  # noqa: F811
-    """Two scripts of each area; with PYEXEC_TIER_CORPUS=all every script."""
+    """Runs two scripts of each area; with PYEXEC_TIER_CORPUS=all every script."""
     for path in ("/tmp/corpus_host_secret.txt", "/tmp/corpus_host.sock", "/dev/shm/corpus_host_shm"):
-        if os.getuid() == 0 and os.path.lexists(path):      # of a runner as another user
+        if os.getuid() == 0 and os.path.lexists(path):      # left by a runner of another user
             os.unlink(path)
     count = None if os.environ.get("PYEXEC_TIER_CORPUS") == "all" else 2
     for area in AREAS:
@@ -250,7 +250,7 @@ def test_corpus(contained, open_folder, corpus):  # noqa: F811
     done = contained(sys.executable, str(corpus.parent / "run_corpus.py"), "--cmd", contained.program +
                      " run --json --allow-missing container --python-bin /usr/bin/python3", ".", cwd=open_folder)
     failures = re.findall(r"^FAIL (\S+) +(.*)", done.stdout, re.M)
-    # Threads are counted with all processes of the user, of which the machine of the tests has others.
+    # Threads are counted together with all processes of the user, and this machine has others.
     unexpected = [(name, why) for name, why in failures if "needs the layer 'mount_namespace'" not in why and name != "ben_30_threads.py"]
     assert not unexpected, unexpected
     assert int(re.search(r"^(\d+) passed", done.stdout, re.M)[1]) >= len(AREAS), done.stdout

@@ -43,12 +43,12 @@ PROFILES = {
 }
 
 
-# What RestrictSUIDSGID= does too: no layer is missing, but files are out of reach.
+# RestrictSUIDSGID= has this effect too: no layer is missing, but files can't be accessed.
 WITHOUT_FILES = {"systemd RestrictSUIDSGID": (refusing(["openat2"], errno.ENOSYS), "")}
 
 
 def install(rules):
-    """A seccomp filter on this process: (number, mask of argument 0 or None, errno), else allow."""
+    """Installs a seccomp filter in this process from rows (number, mask of argument 0 or None, errno). It allows all other calls."""
     def instruction(code, value, yes=0, no=0):
         return struct.pack("HBBI", code, yes, no, value)
     load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06
@@ -68,7 +68,7 @@ def install(rules):
 
 @pytest.fixture
 def confined(_copy):
-    """Runs the program under a profile, as an ordinary user or root of nothing."""
+    """Runs the program under a profile, as an ordinary user or as root without capabilities."""
     def run(profile, *arguments, uid=ORDINARY):
         ids = {"user": uid, "group": uid, "extra_groups": []} if os.getuid() == 0 else {}
         return subprocess.run([_copy + "/pyexec", *arguments], capture_output=True, timeout=60, cwd="/", **ids,
@@ -120,7 +120,7 @@ def test_a_call_that_files_need_is_named_when_it_is_refused(confined, profile, n
 @pytest.mark.skipif(os.getuid() != 0, reason="a container's root is made from root")
 @pytest.mark.parametrize("profile", ["docker", "podman"])
 def test_root_of_a_container_is_told_the_same(_copy, profile):
-    """Root with the capabilities that Docker leaves it, which CAP_SYS_ADMIN is not one of."""
+    """Runs as root with Docker's default capabilities, which do not include CAP_SYS_ADMIN."""
     first = PROFILES[profile][1].split(",")[0]
     done = subprocess.run(["setpriv", "--bounding-set=-sys_admin,-sys_ptrace,-net_admin", "--inh-caps=-all", _copy + "/pyexec", "run",
                            "--json", "--python-bin", "/usr/bin/python3", "-c", "1"], capture_output=True, timeout=60, cwd="/",
@@ -138,12 +138,12 @@ def test_an_interpreter_that_does_not_start_leaves_layers_untried(own):
 
 @pytest.fixture(scope="module")
 def podman(_copy):
-    """Runs the program by Podman in this machine's own tree, as a container's user."""
+    """Runs the program in Podman, with this machine's file tree, as a user of the container."""
     if os.getuid() != 0 or not shutil.which("podman"):
         pytest.skip("needs root and podman")
 
     def run(options, *arguments):
-        # crun refuses a machine with both cgroup versions; in a mount namespace it sees one.
+        # crun refuses a machine with both cgroup versions. In a mount namespace it sees only one of them.
         script = ("mount -t cgroup2 none /sys/fs/cgroup; exec podman --cgroup-manager cgroupfs run --rm --network none"
                   " --cgroups=disabled --ulimit nofile=1024:1024 --ulimit nproc=2048:2048 %s --rootfs /:O \"$@\"" % options)
         return subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *arguments], capture_output=True, timeout=120)
@@ -160,7 +160,7 @@ HARD = "--user 1000:1000 --cap-drop ALL --security-opt no-new-privileges"
 def test_podman_by_default(podman, _copy, options):
     done = podman(options, _copy + "/pyexec", "run", "--json", "-c", "6 * 7")
     answer = json.loads(done.stdout)
-    if done.returncode == 125:          # else this Podman's profile lets all of it through
+    if done.returncode == 125:          # otherwise the profile of this Podman allows all these calls
         assert answer["code"] == "sandbox_unavailable" and OPTIONS[0] in answer["hint"], answer
     else:
         assert (answer["last_value_repr"], answer["missing_layers"]) == ("42", []), answer

@@ -40,7 +40,7 @@ def read(name):
 
 @pytest.fixture(scope="module")
 def native(session_folder):
-    """attack.c as a library and as bare machine code."""
+    """Compiles attack.c as a library and as machine code."""
     made = {}
     source, flags = os.path.join(HERE, "attack.c"), ["-O2", "-fPIC", "-fcf-protection=none", "-fno-stack-protector", "-ffreestanding", "-nostdlib"]
     for name, more in (("attack.so", ["-shared"]), ("attack.o", ["-c"])):
@@ -54,7 +54,7 @@ def native(session_folder):
 
 @pytest.fixture(scope="module")
 def bait(session_folder):
-    """What scripts look for: a secret file, listeners, a segment, and (per user) a process to signal."""
+    """Makes what scripts look for: a secret file, listeners, a memory segment, and for each user a process to signal."""
     secret = session_folder / "secret.txt"
     secret.write_text(SECRET)
     os.chmod(secret, 0o644)
@@ -80,7 +80,7 @@ def victim(any_pyexec):
 
 
 def check_facts(result):
-    """What holds of every result, whatever a script sent."""
+    """Checks what is true of every result, whatever the script sent."""
     status, error, code = result["status"], result["error"], result["exit_code"]
     assert (status == "ok") == (error is None) == (result["error_repr"] is None), result
     assert code == 0 if status == "ok" else 0 < code < 256, result

@@ -1,5 +1,5 @@
-"""Attacks that need more than one run: a session's process between its calls, what it leaves for the
-host, and what it can do to the program that serves it."""
+"""Attacks that need more than one run: by a session's process between its calls, by files that it leaves for the
+host, and against the program that serves it."""
 import os
 import resource
 import threading
@@ -17,7 +17,7 @@ FORGED = PRELUDE + "send(field(OUTCOME, b'\\0'), field(EXIT_CODE, bytes(4)), fie
 
 
 def spent_ms(process):
-    """CPU time of the program itself, without what it runs."""
+    """Returns the CPU time of the program itself, without its child processes."""
     with open("/proc/%d/stat" % process) as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) * 1000 // os.sysconf("SC_CLK_TCK")
@@ -51,7 +51,7 @@ def test_a_forged_end_changes_only_that_session(nothing_left):
         assert executor.call("s", FORGED + "for _ in range(500): send(field(VALUE, b'FORGED'), field(OUTCOME, b'\\0'), field(DONE))\n")["status"] == "ok"
         assert executor.call("other", "x")["last_value_repr"] == "'mine'"
         time.sleep(0.3)
-        for _ in range(5):      # of its own it may say anything; it must only answer, or be ended
+        for _ in range(5):      # the result of its own call may be anything, but the call must return or be ended
             assert executor.call("s", "1", timeout_ms=500)["status"] in ("ok", "crashed", "timeout")
         assert executor.call("other", "x")["last_value_repr"] == "'mine'"
 
@@ -107,7 +107,7 @@ for n in range(8): threading.Thread(target=swap, args=(n,), daemon=True).start()
 
 
 def test_the_folder_of_a_closed_session_is_removed_whatever_it_does(open_folder, nothing_left):
-    """Threads make folders and links while the session ends: nothing outside changes, nothing stays."""
+    """Threads make folders and links while the session ends. Nothing outside of the session changes, and nothing stays."""
     victim = open_folder / "victim"
     victim.write_text("")
     os.chmod(victim, 0o644)
@@ -126,7 +126,7 @@ def test_the_folder_of_a_closed_session_is_removed_whatever_it_does(open_folder,
 
 
 def test_folders_by_the_hundred_thousand_do_not_hold_the_host(nothing_left):
-    """They are no files, and are bounded by what the host looks at all the same."""
+    """They are not files, but the host's limit of examined entries applies to them too."""
     with Executor({**OPEN, "workspace_bytes": 4 << 30, "cpu_time_seconds": 20, "timeout_ms": 20000}) as executor:
         made = executor.call("s", "import os\nfor i in range(150): os.mkdir('%d' % i)\nfor i in range(150):\n"
                                   "    for j in range(1000): os.mkdir('%d/%d' % (i, j))\n1")
@@ -170,7 +170,7 @@ n > 0
 @pytest.mark.parametrize("files", [4096, None])
 @pytest.mark.parametrize("limit, hard", [(1024, 1024), (8192, 8192), (1024, 20000)])
 def test_descriptors_in_flight_do_not_keep_others_out(files, limit, hard, own, nothing_left):
-    """They are counted for the user of all runs, who is the service's too when it is not root."""
+    """The kernel counts them for the user of all runs. If the service is not root, it has the same user."""
     def ordinary():
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, min(hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
     with Executor({**OPEN, "max_open_files": files, "cpu_time_seconds": 10}, program=own.path, preexec_fn=ordinary,

@@ -1,4 +1,4 @@
-"""The quota of folders of the host, which pyexec keeps itself: what a script of native code hides from its counting."""
+"""The quota of folders of the host, which pyexec itself enforces, and how native code can hide bytes from its counting."""
 import contextlib
 import os
 
@@ -15,7 +15,7 @@ fd = os.open("file", os.O_CREAT | os.O_RDWR, 0o600)
 reserved = [mode for mode in range(1, 128) if libc.fallocate(fd, mode, ctypes.c_long(0), ctypes.c_long(16 << 20)) == 0]
 [mode for mode in reserved if os.fstat(fd).st_blocks * 512 > 1 << 20], os.fstat(fd).st_blocks * 512 > 1 << 20
 """
-# A file whose parent is so many folders below the workspace, in the working directory's own path of less than PATH_MAX.
+# Makes a file whose parent is this many folders below the workspace. The path of the working directory stays below PATH_MAX.
 DEEP = """
 import os
 top = os.open(".", os.O_RDONLY)
@@ -39,7 +39,7 @@ def disk_bytes(folder):
 
 @pytest.fixture
 def executor(pyexec, open_folder, nothing_left):
-    """Sessions below open_folder, with a quota of QUOTA bytes."""
+    """Makes sessions below open_folder, with a quota of QUOTA bytes."""
     user = {} if pyexec.uid == os.getuid() else {"user": pyexec.uid, "group": pyexec.uid, "extra_groups": []}
     os.chown(open_folder, pyexec.uid, pyexec.uid)
     with Executor(dict(OPEN, workspace_bytes=QUOTA, max_open_files=256, cpu_time_seconds=60, timeout_ms=120000), {"workspace_root": str(open_folder)}, program=pyexec.path, cwd="/", **user) as made:
@@ -67,7 +67,7 @@ def test_nor_in_a_workspace_of_the_callers(executor, open_folder, pyexec):
 
 
 def test_space_can_be_reserved_as_a_files_size_and_given_back(executor):
-    """What os.posix_fallocate does, and a hole."""
+    """The effect of os.posix_fallocate, and of a hole."""
     code = ("import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nfd = os.open('f', os.O_CREAT | os.O_RDWR, 0o600)\n"
             "os.posix_fallocate(fd, 0, 65536)\nbefore = os.fstat(fd)\n"
             "hole = libc.fallocate(fd, 3, ctypes.c_long(0), ctypes.c_long(65536))\n"
@@ -78,7 +78,7 @@ def test_space_can_be_reserved_as_a_files_size_and_given_back(executor):
 
 @pytest.mark.parametrize("depth, counted", [(63, True), (64, True), (65, False), (200, False)])
 def test_files_below_too_many_folders_make_a_session_full(executor, depth, counted):
-    """They can't be counted, so they may have any size."""
+    """They can't be counted, so their size is not limited."""
     result = executor.call("s", DEEP % (depth, 10))
     assert (denials(result) == []) == counted, result
     if counted:
@@ -104,7 +104,7 @@ def test_a_session_with_uncounted_files_is_full_until_they_are_gone(executor):
 
 @pytest.mark.parametrize("more", [LIFT + DEEP % (70, QUOTA), "1"], ids=["it grows", "it only stays"])
 def test_a_full_session_that_leaves_its_files_uncounted_is_ended(executor, open_folder, more):
-    """Growth that can't be counted is as bad as growth."""
+    """Growth that can't be counted is treated as growth above the quota."""
     executor.call("s", DEEP % (70, 10))
     with contextlib.suppress(Failure):
         executor.call("s", more)

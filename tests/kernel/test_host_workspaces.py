@@ -1,4 +1,4 @@
-"""Host workspaces: where they are seen, and that no run sees the path of another's."""
+"""Host workspaces: the path at which the script sees them, and that no run sees the path of another run's workspace."""
 import os
 import pathlib
 import shutil
@@ -45,7 +45,7 @@ def executor(pyexec, python):
 
 
 def test_a_run_leaves_neither_a_name_nor_an_inode_to_the_next(pyexec, place, workspaces, nothing_left):
-    """One inode of the root that all runs share was lost for each new path: after 4,066 there was none left."""
+    """Earlier, each new path took an inode of the root that all runs share: after 4,066 paths none was left."""
     top, python = place
     look = "TOP = %r\n" % str(top) + LOOK
     names = {pathlib.Path(path).parent.name for path in workspaces}
@@ -66,7 +66,7 @@ def test_a_run_leaves_neither_a_name_nor_an_inode_to_the_next(pyexec, place, wor
 
 
 def test_everything_else_is_seen_as_without_a_workspace(pyexec, place, workspaces):
-    """The run's own tree shows what the shared one has, read-only."""
+    """The run's own tree has the content of the shared tree, read-only."""
     top, python = place
     path = workspaces[0]
     code = "top, above = %r, %r\n" % (str(top), os.path.dirname(path)) + LIBC + LIST + """

@@ -1,4 +1,4 @@
-"""The kernel is the wall: raw system calls, past every Python-level check."""
+"""The kernel stops attacks: raw system calls that bypass every Python-level check."""
 import os
 import platform
 import socket
@@ -164,7 +164,7 @@ def test_a_number_that_no_call_has(own):
     ("sc(172, 3)", "iopl"), ("sc(154, 0, 0, 0)", "modify_ldt"), ("sc(133, 0, 0, 0)", "mknod"),
 ])
 def test_what_only_administrators_do(pyexec, call, name):
-    """Killed and named, or refused with an errno: both hold, nothing else does."""
+    """The call must be refused with an errno, or end the run with a denial that names it."""
     result = pyexec.result(LIBC + call, *ANY)
     if result["status"] == "crashed":
         assert result["exit_code"] == 159 and name in result["denials"][-1]["what"], result
@@ -199,13 +199,13 @@ def test_no_socket_of_any_family(own, domain, kind, protocol):
 @pytest.mark.parametrize("domain, kind", [(1, 1), (16, 3), (17, 3), (2, 3), (40, 1)])
 def test_with_the_network_only_internet_sockets(own, domain, kind):
     result = own.result(LIBC + "libc.socket(%d, %d, 0)" % (domain, kind), *ANY, "--network")
-    if (domain, kind) == (16, 3):       # netlink route, which getaddrinfo() asks
+    if (domain, kind) == (16, 3):       # netlink route, which getaddrinfo() uses
         return
     assert result["status"] == "crashed" or result["last_value_repr"] == "-1", result
 
 
 def test_a_socketpair_leads_nowhere(pyexec):
-    """A connected stream pair is all there is: its ends can't be bound or connected to anything else."""
+    """The script can only make a connected pair of stream sockets, whose ends can't be bound or connected to anything else."""
     path = "\0pyexec-kernel-%d" % os.getpid()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path), listener.listen()
@@ -245,7 +245,7 @@ def test_the_host_name_is_not_the_hosts(pyexec):
 
 
 def test_the_environment_of_the_host_is_nowhere(pyexec):
-    """Not in os.environ, not in environ of the C library, and not on the stack, where execve put it."""
+    """It is not in os.environ, not in environ of the C library, and not on the stack, where execve put it."""
     code = LIBC + ("import os\ne = ctypes.POINTER(ctypes.c_char_p).in_dll(libc, 'environ')\nn, c = 0, []\n"
                    "while e and e[n]: c.append(e[n]); n += 1\n"
                    "word = b'corpus-' + b'secret-' + b'value'\n"
@@ -263,7 +263,7 @@ def test_the_environment_of_the_host_is_nowhere(pyexec):
 
 
 def test_no_proc_and_no_sys(pyexec):
-    """But for what some libraries ask of /proc/self: its maps are there, and empty (src/guest/library_dirs.c)."""
+    """There is only what some libraries need of /proc/self: its maps exist and are empty (src/guest/library_dirs.c)."""
     code = LIBC + ("libc.read(libc.open(b'/proc/self/maps', 0), ctypes.create_string_buffer(9), 9), "
                    "[p for p in (b'/proc', b'/proc/self', b'/proc/1', b'/sys', b'/sys/kernel') if libc.open(p + b'/', 0x10000) >= 0 "
                    "and libc.open(p + b'/version', 0) + libc.open(p + b'/status', 0) + libc.open(p + b'/mm', 0) > -3]")
@@ -293,7 +293,7 @@ def test_the_files_of_python_cannot_be_written(pyexec):
 
 
 def test_descriptors_of_a_run_are_what_they_say(own):
-    """0 is no terminal and no host file, 1 and 2 are write-only pipes, 3 is the channel."""
+    """Descriptor 0 is neither a terminal nor a file of the host, 1 and 2 are write-only pipes, and 3 is the channel."""
     code = ("import os, stat, fcntl\nf = []\nfor n in range(64):\n    try: s = os.fstat(n)\n    except OSError: continue\n"
             "    f.append((n, stat.S_ISDIR(s.st_mode), os.isatty(n)))\nf")
     result = own.result(code, *ANY)

@@ -1,4 +1,4 @@
-"""The kernel's layers with the guard walked around: what native code can still try, in every depth of file access."""
+"""The kernel's layers when the guard is bypassed: what native code can try, at every level of file access."""
 import json
 import os
 import subprocess
@@ -9,7 +9,7 @@ ANY = ["--any-import"]
 LIBC = ("import ctypes, os, mmap\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.syscall.restype = ctypes.c_long\n"
         "def sc(*a): return libc.syscall(*[ctypes.c_long(x) for x in a])\n"
         "def at(data): return ctypes.addressof(ctypes.create_string_buffer(data, max(len(data), 1)))\n")
-# getdents64, so that no Python-level listing is asked.
+# Uses getdents64, to bypass every Python-level listing.
 LIST = ("def ls(path):\n    fd, b, out = libc.open(path, 0o200000), ctypes.create_string_buffer(1 << 16), []\n    if fd < 0: return None\n"
         "    while True:\n        n = sc(217, fd, ctypes.addressof(b), len(b))\n        if n <= 0: return sorted(set(out) - {'.', '..'})\n"
         "        i = 0\n        while i < n:\n            size = int.from_bytes(b.raw[i + 16:i + 18], 'little')\n"
@@ -19,14 +19,14 @@ EMPTY = ["data", "home", "media", "mnt", "opt", "run", "srv", "tmp", "var"]
 
 
 def holds(result, value="-1"):
-    """Refused with an errno, or ended and named: nothing else."""
+    """The call must be refused with an errno, or end the run with a denial that names it."""
     if result["status"] == "crashed":
         assert result["exit_code"] == 159 and result["denials"][-1]["layer"] == "syscall" and result["denials"][-1]["hint"], result
         return
     assert (result["status"], result["last_value_repr"]) == ("ok", value), result
 
 
-# What there is to see
+# ---- What a script can see ----
 
 @pytest.mark.parametrize("files", FILES)
 def test_the_tree_has_only_what_python_needs(pyexec, files):
@@ -34,7 +34,7 @@ def test_the_tree_has_only_what_python_needs(pyexec, files):
                           " b'/work', b'/boot', b'/data', b'/media', b'/mnt', b'/opt', b'/srv')]")
     result = pyexec.result(code, *ANY, "--files", files)
     root, dev, etc, usr, proc, own, *rest = eval(result["last_value_repr"])
-    # Empty folders in which workspaces of the host may lie are there for all runs (src/sandbox/root.c).
+    # All runs have the empty folders in which workspaces of the host may be mounted (src/sandbox/root.c).
     assert set(root) <= {"dev", "etc", "lib", "lib64", "proc", "usr", "workspace", *EMPTY}, root
     # The program's path, an empty command line and no mappings; no process can be looked at (src/guest/library_dirs.c).
     assert proc == ["self"] and sorted(own) == ["cmdline", "exe", "maps"], (proc, own)
@@ -74,7 +74,7 @@ def test_devices_are_four_and_harmless(pyexec):
         assert all(is_char and major == 1 for _, is_char, major in eval(result["last_value_repr"])), result
 
 
-# Native code that comes as a file
+# ---- Native code that comes as a file ----
 
 COPY = ("src = next(p for p in (b'/lib/x86_64-linux-gnu/libz.so.1', b'/usr/lib/x86_64-linux-gnu/libz.so.1', b'/lib64/libz.so.1') if libc.access(p, 4) == 0)\n"
         "fd, data, b = libc.open(src, 0), b'', ctypes.create_string_buffer(1 << 16)\nwhile True:\n    n = libc.read(fd, b, len(b))\n"
@@ -100,7 +100,7 @@ def test_a_file_of_the_workspace_is_never_code(pyexec, line):
     assert result["status"] in ("error", "crashed") or "chmod" in line, result
 
 
-# System calls, each on its own
+# ---- System calls, each in its own run ----
 
 CALLS = {
     "ids and bounds": ["sc(105, 0)", "sc(106, 0)", "sc(113, 0, 0)", "sc(117, 0, 0, 0)", "sc(122, 0)", "sc(116, 0, 0)", "sc(126, at(bytes(8)), at(bytes(24)))"],
@@ -134,7 +134,7 @@ def test_a_call_that_no_script_needs_is_refused(own, call):
 
 @pytest.mark.parametrize("theme", CALLS)
 def test_calls_that_are_not_fatal_fail_for_each_user(pyexec, theme):
-    """All of a theme in one process; those that end it were tried above."""
+    """Tries all calls of a group in one process. Calls that end the process were tried above."""
     code = LIBC + "r = []\nfor c in %r:\n    r.append(eval(c))\nset(r)" % CALLS[theme]
     holds(pyexec.result(code, *ANY), "{-1}")
 
@@ -144,7 +144,7 @@ def test_the_process_is_not_dumpable_and_has_no_new_privileges(pyexec):
 
 
 def test_limits_of_the_kernel_cannot_be_raised(pyexec):
-    """prlimit64 with each resource: what is finite stays at most what it was."""
+    """prlimit64 with each resource: a finite limit can't be raised."""
     code = LIBC + ("bad = []\nfor r in range(16):\n    old, new, now = (ctypes.c_ulong * 2)(), (ctypes.c_ulong * 2)(*[2 ** 64 - 1] * 2), (ctypes.c_ulong * 2)()\n"
                    "    a = ctypes.addressof\n    if sc(302, 0, r, 0, a(old)) != 0: continue\n    sc(302, 0, r, a(new), 0)\n    sc(302, 0, r, 0, a(now))\n"
                    "    if now[1] > old[1]: bad.append(r)\nbad")
@@ -160,7 +160,7 @@ def test_x32_calls_end_the_run(pyexec, number):
 @pytest.mark.parametrize("code", ["sc(0x40000000 | 39)", "m = mmap.mmap(-1, 4096, 0x22, 7)\nn = m.write(b'\\xb8\\x14\\0\\0\\0\\xcd\\x80\\xc3')\n"
                                   "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()"], ids=["x32", "int 0x80"])
 def test_a_call_of_another_architecture_is_explained_rightly(own, code):
-    """A call outside the filter ends the run with a denial that names it; no false reason either way."""
+    """A call that the filter does not have ends the run with a denial that names it. There is no wrong reason."""
     result = own.result(LIBC + code, *ANY)
     assert (result["status"], result["exit_code"]) == ("crashed", 159), result
     assert "while SIGSYS was blocked" not in result["error_repr"], result["error_repr"]
@@ -175,10 +175,10 @@ def test_32_bit_calls_die_for_every_number(own):
         assert result["status"] in ("crashed", "killed") and result["stdout"] == "" and result["exit_code"] > 128, (number, result)
 
 
-# Runs at the same time
+# ---- Runs at the same time ----
 
 def test_two_runs_at_once_see_nothing_of_each_other(pyexec, nothing_left):
-    """One plants files, shared memory and a memory pattern, and waits; the other looks."""
+    """One run makes files, shared memory and a memory pattern, and waits. The other run searches for them."""
     mark = "mark-%d" % os.getpid()
     plant = LIBC + "open('f', 'w').write(%r)\nprint('ready', flush=True)\nimport time\ntime.sleep(1.5)\nopen('f').read()" % mark
     first = pyexec.popen("run", "--json", *ANY, "--files", "full", "-c", plant, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

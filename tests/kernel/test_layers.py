@@ -75,7 +75,7 @@ def bait(session_folder):
 
 @pytest.fixture
 def victims(bare):
-    """A process of the caller's user, and one of the user that a run has without a user namespace."""
+    """Starts a process of the caller's user, and one of the user that a run has without a user namespace."""
     options = {} if bare.uid == os.getuid() else {"user": bare.uid, "group": bare.uid, "extra_groups": []}
     run = {"user": 1900000000, "group": 1900000000, "extra_groups": []} if bare.uid == 0 else options
     made = {"victim": subprocess.Popen(["sleep", "600"], cwd="/", **options), "other": subprocess.Popen(["sleep", "600"], cwd="/", **run)}
@@ -86,7 +86,7 @@ def victims(bare):
 
 
 def attack(program, kept, code):
-    """What came of it with these layers and no others."""
+    """Runs the attack with only these layers and returns the outcome."""
     left_out = [name for name in LAYERS if name not in kept and name not in (NOT_USED, "workspace_quota")]
     result = program.result(C + code, "--any-import", "--allow-missing", ",".join(left_out))
     assert set(left_out) <= set(result["missing_layers"]) and not set(kept) & set(result["missing_layers"]), result
@@ -127,7 +127,7 @@ def test_the_quota_alone_stops(bare, open_folder, nothing_left):
 
 
 def test_the_launcher_that_is_installed_has_no_such_switch(pyexec):
-    """What may be missing is there all the same, and is not reported as missing."""
+    """A layer that may be missing is used if the machine has it, and is then not reported as missing."""
     names = ",".join(name for name in LAYERS if name != NOT_USED)
     result = pyexec.result("1", "--allow-missing", names)
     assert result["missing_layers"] == [], result

@@ -1,5 +1,5 @@
-"""Bombs: what one of them takes is bounded, sessions beside it keep answering, and it leaves nothing.
-How long they wait is measured by neighbours.py, not here."""
+"""Scripts that try to use up the machine: their resources are limited, other sessions still answer, and nothing is
+left. neighbours.py measures how long the others wait; this file does not."""
 import os
 import time
 
@@ -26,7 +26,7 @@ def test_sessions_answer_beside_a_bomb(name, nothing_left):
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_after_a_bomb_nothing_is_left(name, nothing_left):
-    """No process, mount, file or cgroup (nothing_left), no descriptor, and no memory of the host's own."""
+    """The run leaves no process, mount, file or cgroup (nothing_left), no descriptor, and no memory in the host."""
     with Executor({**OPEN, "cpu_time_seconds": 1}, host={"pool_size": 0}) as executor:
         executor.call(None, "1")
         rounds = iter([False, True])

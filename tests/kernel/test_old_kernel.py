@@ -12,8 +12,8 @@ import pytest
 from conftest import BUILD, ROOT
 
 FILES = ("kernel/test_kernel.py", "kernel/test_escape.py", "run/test_limits.py", "run/test_files.py", "session/test_sessions.py")
-# One selection for all files. The escapes run without the guard, where the kernel alone holds them. Long tests of what no
-# kernel changes are left out.
+# One selection for all files. The escapes run without the guard, so only the kernel stops them. Long tests that do
+# not depend on the kernel are left out.
 CHOSEN = ("(no_network or writes_outside or files_of_python or ids_and_capabilities or no_proc or signals_reach or no_process_of_the_host "
           "or descriptors_are or blocking_the_trap or no_set_id or quota_is_the or threads_are_bounded or limit or memory or session "
           "or (test_escape and ordinary and unguarded)) and not 10000 and not idle_host and not 200_mixed and not humaneval")
@@ -21,7 +21,7 @@ CHOSEN = ("(no_network or writes_outside or files_of_python or ids_and_capabilit
 
 @pytest.fixture(scope="module")
 def old_kernel(tmp_path_factory):
-    """The wrapper: a program and its arguments follow."""
+    """Returns the wrapper command, to which a program and its arguments are added."""
     target = str(tmp_path_factory.mktemp("old") / "old_kernel")
     subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O1", ROOT + "/tests/support/old_kernel.c", "-o", target], check=True)
     probe = subprocess.run([target, "true"], capture_output=True, text=True)

@@ -47,7 +47,7 @@ def make_project(folder, outside):
 
 
 def make_venv(folder, python="/usr/bin/python3"):
-    """What `python -m venv --without-pip` makes, in no time: the interpreter and its site-packages."""
+    """Makes what `python -m venv --without-pip` makes, but faster: the interpreter and its site-packages."""
     version = ".".join(os.path.basename(os.path.realpath(python)).lstrip("python").split("."))
     site = folder / "lib" / ("python" + version) / "site-packages"
     site.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def test_a_virtual_environment_in_the_project_folder_itself(pyexec, project):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make folders of /usr/src")
 def test_a_project_below_the_prefix_of_the_interpreter(pyexec, venv, open_folder):
-    """/usr/src/app, where images of Docker have it, is no part of the standard library of /usr."""
+    """/usr/src/app, where Docker images have the project, does not count as part of the standard library of /usr."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pyexec-folder-", dir="/usr/src"))
     try:
         os.chmod(folder, 0o755)
@@ -128,7 +128,7 @@ def test_a_src_folder_gives_nothing_above_it(pyexec, open_folder, venv):
 
 
 def editable(site, mapping, namespaces={}):
-    """As `pip install -e` does with setuptools 64 and later: its own template."""
+    """As `pip install -e` does with setuptools 64 and later, from its own template."""
     code = "import setuptools.command.editable_wheel as e, json, sys\nprint(e._finder_template('p-1', *json.loads(sys.argv[1])))"
     done = subprocess.run(["/usr/bin/python3", "-c", code, json.dumps([{k: str(v) for k, v in mapping.items()}, namespaces])], check=True, capture_output=True, text=True)
     (site / "__editable___p_1_finder.py").write_text(done.stdout)
@@ -186,7 +186,7 @@ def test_folders_of_the_system_and_homes_are_never_shown(pyexec, project, venv):
 
 
 def test_an_extension_in_a_project_folder_does_not_bring_the_folder(pyexec, project, venv):
-    """Folders of mapped libraries are shown: of this one only the libraries."""
+    """Folders of mapped libraries are visible, but in this folder only the libraries."""
     python, site = venv
     source = project.parent / "native.c"
     source.write_text('#include <Python.h>\nstatic PyModuleDef m = {PyModuleDef_HEAD_INIT, "native", 0, -1};\nPyMODINIT_FUNC PyInit_native(void) { return PyModule_Create(&m); }\n')
@@ -253,7 +253,7 @@ def test_the_version_of_a_package_from_its_metadata(pyexec, project, venv):
 
 
 def test_of_a_folder_with_a_loaded_library_libraries_alone_are_seen(own, project, venv, open_folder):
-    """Files called like one (x.sock, x.sops.json) were seen too, and what a link called like one leads to."""
+    """Earlier, files with similar names (x.sock, x.sops.json) were visible too, and also the target of a link with such a name."""
     python, site = venv
     subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "/dev/null", "-o", str(project / "libown.so")], check=True)
     shutil.copy(project / "libown.so", project / "libother.so.1.2")

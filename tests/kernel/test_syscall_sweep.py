@@ -19,15 +19,15 @@ NUMBERS = 1024
 X32 = 0x40000000
 ALL = (1 << 64) - 1
 HIGH = 0xdeadbeef00000000
-ZEROES, ONES = 0x100020000000, 0x100020001000       # a page of each, where nothing else is mapped
+ZEROES, ONES = 0x100020000000, 0x100020001000       # the addresses of a page of zeroes and a page of ones, in a free part of the address space
 PATTERNS = [[value] * 6 for value in (0, 2, ALL, HIGH, ZEROES, ONES)]
-# New kernels let these past every filter, so that a probe does not kill a program: docs/syscalls.md.
+# New kernels execute these calls despite every filter, so that a probe does not kill a program: docs/syscalls.md.
 UPROBES = (335, 336)
 # pthread_create's flags and no stack: a second thread on the first one's. Threads have tests of their own.
 THREAD = [56, 0x3d0f00]
 ENDS = {"exit", "exit_group", "rt_sigreturn"}
 WAIT = {"pause", "select", "pselect6", "poll", "ppoll"}
-# Where the kernel itself answers a call that is allowed as the list answers one that is not.
+# Allowed calls that the kernel itself answers in the same way as the list answers a refused call.
 SAME = {("madvise", errno.EINVAL), ("futex", errno.ENOSYS), ("mmap", errno.ENOMEM), ("fchmod", errno.EPERM),
         ("fallocate", errno.EOPNOTSUPP)}
 
@@ -62,14 +62,14 @@ def calls_by_number():
         calls[X32 | number] = [[X32 | number] + [0] * 6]
     for number in (ALL, ALL - 1, ALL - 100, 1 << 31, 1 << 31 | 101):
         calls[number] = [[number] + [0] * 6]
-    # The kernel takes the lower half of the number alone, and so must the filter.
+    # The kernel uses only the lower half of the number, and the filter must do the same.
     for number in (41, 101, 272, 435):
         calls[HIGH | number] = [[HIGH | number] + [0] * 6]
     return calls
 
 
 def verdicts(calls, network):
-    """{call: (action, errno, name)} of the list."""
+    """Returns {call: (action, errno, name)} from the list."""
     lines = "".join(" ".join(map(hex, call)) + "\n" for call in calls)
     words = [line.split() for line in generator("--verdicts", "online" if network else "offline", input=lines)]
     assert len(words) == len(calls)
@@ -77,7 +77,7 @@ def verdicts(calls, network):
 
 
 def observed(executor, calls, waits):
-    """What became of each call: ("returned", value, errno), or ("ended", the result)."""
+    """Returns the outcome of each call: ("returned", value, errno), or ("ended", the result)."""
     outcomes = []
     while len(outcomes) < len(calls):
         part = calls[len(outcomes):][:300]
@@ -99,12 +99,12 @@ def is_named(what, name, number):
 
 
 def disagreement(call, verdict, refusals, outcome):
-    """What is wrong, or None."""
+    """Returns what is wrong, or None."""
     action, number, name = verdict
     if outcome[0] == "returned":
         value, error = outcome[1:]
         if action == "errno":
-            # Errno 0 says that it was done (seccomp(2)): an advice that changes nothing.
+            # Errno 0 reports success without making the call (seccomp(2)). The call is only an advice.
             answer = (-1, number) if number else (0, 0)
             return None if (value, error) == answer else "not refused with errno %d" % number
         if action == "allow":
@@ -125,7 +125,7 @@ def disagreement(call, verdict, refusals, outcome):
     return None
 
 
-# The answers of a call that was not made. An honest caller falls back on each.
+# The answers of a call that was not made. An honest program has a fallback for each of them.
 REFUSALS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES, errno.EINVAL}
 
 
@@ -136,7 +136,7 @@ def was_refused(outcome, answers=REFUSALS):
 
 
 def unneeded(number, outcomes, names, allowed):
-    """What the list written by hand has against these outcomes of one number, or None."""
+    """Compares these outcomes of one number with the list written by hand. Returns what differs, or None."""
     name, taken = names.get(number), [outcome for outcome in outcomes if not was_refused(outcome)]
     if name in allowed:
         # EINVAL and the like are the kernel's answers to these arguments. Threads have tests of their own.

@@ -1,5 +1,4 @@
-"""Two tenants of one program, side by side and one after another, under different policies: nothing of one
-is seen by the other."""
+"""Two tenants of one program, side by side and one after another, under different policies: neither can see anything of the other."""
 import secrets
 import subprocess
 import sys
@@ -112,7 +111,7 @@ def test_what_one_run_plants_no_other_finds(one, other, policy, pool, nothing_le
 
 
 def test_the_search_finds_what_is_there():
-    """As its own control: a session that planted finds its own."""
+    """The control: a session that stores marks finds its own marks."""
     with Executor(OPEN) as executor:
         executor.call("a", PLANT)
         found = executor.call("a", FIND)["last_value_repr"]
@@ -120,7 +119,7 @@ def test_the_search_finds_what_is_there():
         assert "'%s'" % name in found, (name, found)
 
 
-# Reads all of its own memory that lies near anything known: a page that is not there is EFAULT to write(2).
+# Reads all of its own memory near known addresses. For a page that does not exist, write(2) fails with EFAULT.
 SCAN = C + """
 import re, gc
 r, w = os.pipe()
@@ -157,7 +156,7 @@ sorted(found)
 
 @pytest.mark.parametrize("who", [None, "b"], ids=["run", "session"])
 def test_no_memory_of_another_run(who, nothing_left):
-    """Neither of what it was given nor of what its zygote was asked: code, variables, input, files, names."""
+    """The memory has nothing of another run, neither of its request nor of the requests to its zygote: code, variables, input, files, names."""
     secret = "tenantsecret-" + secrets.token_hex(6)
     limits = {"timeout_ms": 20000, "cpu_time_seconds": 15}
     with Executor({**OPEN, **limits}, host={"pool_size": 2}) as executor:

@@ -10,7 +10,7 @@ import pytest
 import vm
 from conftest import BUILD, ROOT
 
-# What stands for the layers there; test_cgroup.py runs whole.
+# The tests that are run there for the layers. All of test_cgroup.py runs.
 CORE = ("cgroup no_network writes_outside files_of_python ids_and_capabilities no_proc signals_reach no_process_of_the_host "
         "descriptors_are 32_bit_calls blocking_the_trap host_name_is environment_of_the_host no_set_id "
         "quota_is_the threads_are_bounded").split() + ["(test_doctor and ordinary)"]
@@ -34,7 +34,7 @@ def kernel():
 def test_the_core_holds_on_debians_kernel_with_cgroups(kernel):
     initrd = BUILD + "/vm/initrd"
     command = ("export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60\nuname -r\n"
-               # Scripts that signal their host's parent must not find process 1, which they are themselves.
+               # Scripts that send signals to the parent of their host must not find process 1, which is the script itself.
                "sh -c \"python3 -m pytest -q -p no:cacheprovider --color=no --tb=short --durations=12 -rfEs -k '%s' %s; exit \\$?\"" % (" or ".join(CORE), FILES))
     vm.make_initrd(initrd, command)
     try:

@@ -1,4 +1,4 @@
-"""One scenario through the official Python SDK, told on standard output as JSON: client.py TARGET.
+"""Runs one scenario through the official Python SDK and prints it as JSON: client.py TARGET.
 
 TARGET is JSON: {"command", "args", "env"} or {"url", "token"}, and "mode": legacy, auto or a revision.
 tests/mcp/client.mjs is the same through the TypeScript SDK.
@@ -38,7 +38,7 @@ def told(result):
 
 
 async def one(client, seen):
-    """Every tool, with what it answers."""
+    """Calls every tool."""
     seen["version"] = client.protocol_version
     seen["server"] = client.server_info.name
     tools = (await client.list_tools()).tools
@@ -87,7 +87,7 @@ async def interrupted(client, seen):
 
 
 async def cancelled(client, seen):
-    """A session whose call is given up is free at once; its loop would go on for two seconds of CPU time."""
+    """A session whose call is cancelled is free at once; its loop would run for two seconds of CPU time."""
     await client.call_tool("run_python", {"session_id": "c", "code": "x = 1"})
     endless = asyncio.create_task(client.call_tool("run_python", {"session_id": "c", "code": "while True: pass"}))
     await asyncio.sleep(0.5)
@@ -100,7 +100,7 @@ async def cancelled(client, seen):
 
 
 async def together(target, seen):
-    """Two clients at once; over HTTP they share what is of one principal."""
+    """Two clients at the same time. Over HTTP they share the sessions of their principal."""
     async with connect(target) as first, connect(target) as second:
         await asyncio.gather(*(client.call_tool("run_python", {"session_id": "both", "code": "n = %d" % i})
                                for i, client in enumerate((first, second))))

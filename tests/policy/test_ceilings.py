@@ -52,7 +52,7 @@ def test_defaults_of_the_caller_are_lowered_and_what_it_asks_for_is_refused(driv
     for session, extra, bytes in (("", {}, 50), ("d", {}, 50), ("e", {"session_policy": {"max_value_bytes": 60}}, 60)):
         assert kept(session, long, ceiling=ceiling, policy_defaults=own, **extra) == bytes
         assert "import 're' not" in driver.call(session, "import re", ceiling=ceiling, policy_defaults=own)["error_repr"]
-    # Those of a session are of when it was made.
+    # A session keeps the limits with which it was made.
     assert kept("d", long, ceiling=ceiling, policy_defaults={"max_value_bytes": 70}) == 50
     assert kept("", long, {"max_value_bytes": 80}, ceiling, policy_defaults=own) == 80
     assert kept("", long, policy_defaults={"max_value_bytes": 90}) == 90
@@ -67,6 +67,6 @@ def test_it_holds_for_a_session_s_making_and_later_calls(driver):
     driver.call("s", "x = 1", {"disable_open": False}, ceiling)
     assert refused(driver, "s", "x", {"timeout_ms": 3001}, ceiling)[0].startswith("timeout_ms: 3001")
     assert driver.call("s", "x", {"timeout_ms": 3000}, ceiling)["last_value_repr"] == "1"
-    # The ceiling came down: what the session has can't be lowered any more.
+    # The ceiling is lower now, but the limits of the session can't be lowered any more.
     assert refused(driver, "s", "x", ceiling={"timeout_ms": 3000})[0].startswith("disable_open: full file access")
     assert driver.call("s", "x", ceiling=ceiling)["last_value_repr"] == "1"

@@ -1,4 +1,4 @@
-"""The policy: every field in each form, refused when bad, and where its value is from."""
+"""The policy: every field in each form, bad values are refused, and where a value comes from."""
 import json
 import os
 import subprocess
@@ -22,7 +22,7 @@ DEFAULTS = {
     "max_tool_calls": 1000, "tool_timeout_ms": None,
 }
 
-# Field: texts that are accepted with their values, then texts that are not.
+# Field: accepted texts with their values, then texts that are refused.
 FIELDS = {
     "python_bin": ({"python3": "python3", "/opt/my python": "/opt/my python"}, [""]),
     "timeout": ({"1ms": 1, "1500ms": 1500, "5s": 5000, "2m": 120000, "24h": 86400000, "86400s": 86400000},
@@ -66,7 +66,7 @@ def flag_of(name):
 
 
 def policy(program, *flags, env=None):
-    """The effective policy; the interpreter is the test's, unless it says otherwise."""
+    """Returns the effective policy. The interpreter is that of the tests, unless the test sets one."""
     done = program.run("policy", *flags, env=dict(os.environ, **(env or {})))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -112,7 +112,7 @@ def test_good_values_by_flag(own, name, text, value):
 @pytest.mark.parametrize("name", FIELDS)
 def test_good_values_by_file_and_environment(own, configuration, name):
     for text, value in FIELDS[name][0].items():
-        if name != "python_bin":        # which the tests' environment sets
+        if name != "python_bin":        # the environment of the tests sets it
             assert policy(own, *configuration("[policy]\n%s = %s\n" % (name, text)))[key_of(name)] == value, text
         assert policy(own, env={"PYEXEC_POLICY_" + name.upper(): text})[key_of(name)] == value, text
 
@@ -288,7 +288,7 @@ def test_bad_configuration_names_file_and_line(own, configuration, text, word):
     assert word in error["message"] + error["hint"]
 
 
-# What none and the rest mean to a run; the limits themselves are in test_limits.py
+# The effect of none and other values on a run; test_limits.py tests the limits themselves
 
 def test_none_is_no_limit(pyexec):
     result = pyexec.result("import resource\n[resource.getrlimit(r)[0] for r in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]",
@@ -353,7 +353,7 @@ def test_generated_files_are_up_to_date(own, path, arguments):
 
 @pytest.fixture
 def with_etc(own, tmp_path):
-    """Runs the program in a mount namespace of its own, in which /etc/pyexec/pyexec.conf has this text."""
+    """Runs the program in its own mount namespace, in which /etc/pyexec/pyexec.conf has this text."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("this machine gives no mount namespace")
 

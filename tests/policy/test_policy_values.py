@@ -157,7 +157,7 @@ def test_a_bad_request_is_invalid_request(executor, request_):
 
 
 def test_every_bad_request_has_a_hint(executor):
-    """STYLE: what failed, with the value, and what to do next."""
+    """A message says what failed, with the value, and a hint says what to do next."""
     failures = [fails(executor, "invalid_request", **dict(request)) for request in REQUESTS]
     assert [str(failure)[:120] for failure in failures if not failure.hint] == []
 
@@ -170,7 +170,7 @@ def test_a_bad_short_form_is_invalid_policy(executor, request_):
 
 @pytest.mark.parametrize("code", ["'\ud800'", "# \udcff"], ids=ascii)
 def test_lone_surrogates_in_code_are_invalid_request(own, code):
-    """As json.dumps writes them; the answer has the id of its request."""
+    """Writes requests with json.dumps; each answer has the id of its request."""
     lines = [{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocol": 1, "policy": {"python_bin": "/usr/bin/python3"}}},
              {"jsonrpc": "2.0", "id": 2, "method": "execute_once", "params": {"code": code}}]
     done = own.run("rpc", input="".join(json.dumps(line) + "\n" for line in lines))

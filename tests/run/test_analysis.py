@@ -24,7 +24,7 @@ def source(name):
 
 @pytest.fixture(scope="session")
 def data(session_folder):
-    """The files by name, as make_data.py makes them."""
+    """Returns the files that make_data.py makes, by name."""
     folder = session_folder / "analysis"
     subprocess.run(["/usr/bin/python3", FOLDER + "/make_data.py", folder], check=True)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -32,7 +32,7 @@ def data(session_folder):
 
 @pytest.fixture(scope="session")
 def configuration(session_folder):
-    """The configuration file, where every user can read it."""
+    """Copies the configuration file to a place where every user can read it."""
     path = session_folder / "pyexec.conf"
     with open(FOLDER + "/pyexec.conf") as file:
         path.write_text(file.read())
@@ -46,7 +46,7 @@ def flags(science, configuration):
 
 @pytest.fixture(scope="module")
 def executor(pyexec, science, configuration):
-    """One warm parent of this user's for all programs."""
+    """This user has one warm parent for all programs."""
     policy = json.loads(pyexec.run("policy", "--config", configuration).stdout)
     user = {} if pyexec.uid == os.getuid() else {"user": pyexec.uid, "group": pyexec.uid, "extra_groups": []}
     with Executor(dict(policy, python_bin=science), {}, {"zygotes": 1}, pyexec.path, cwd="/", **user) as made:
@@ -83,12 +83,12 @@ def test_a_run(executor, data, science, name):
 
 
 def test_all_in_one_session(executor, data, science):
-    """One after another: what one leaves (names, figures, files) does not disturb the next."""
+    """Programs run one after another. What a program leaves (names, figures, files) does not disturb the next one."""
     for name in PROGRAMS:
         result = executor.call("analyst", **request(name, data))
-        # What it overwrites with the same data is no news.
+        # A file that is overwritten with the same data does not count as changed.
         result["files"] = [file for file in result["files"] if file["path"] not in data]
-        if name == "markdown_report":       # there are more tables now
+        if name == "markdown_report":       # more tables exist by then
             assert "files summarised" in result["stdout"] and [file["path"] for file in result["files"]] == ["overview.md"]
         else:
             check(name, result, data, science)
@@ -108,7 +108,7 @@ def test_a_command(pyexec, flags, data, science, open_folder, nothing_left, name
 
 
 def test_the_documented_commands(own, science, open_folder):
-    """Those of docs/data-analysis.md after the installation."""
+    """Runs the examples of docs/data-analysis.md that come after the installation."""
     with open(ROOT + "/docs/data-analysis.md") as file:
         lines = re.search("```sh\n(.*?)```", file.read(), re.S)[1].splitlines(keepends=True)
     (open_folder / "venv").symlink_to(os.path.dirname(os.path.dirname(science)))
@@ -121,7 +121,7 @@ def test_the_documented_commands(own, science, open_folder):
 
 @pytest.mark.parametrize("name", ["stock_risk", "wine_classifier"])
 def test_a_run_without_preloads(own, flags, data, science, session_folder, name):
-    """Slower, but the same comes out."""
+    """It is slower, but the result is the same."""
     inputs = [part for file in data for part in ("--file", str(session_folder / "analysis" / file))]
     done = own.run("run", "--json", *flags, "--preload-imports", "", *inputs, "--value-json", "records", "--return-files", "*", "-",
                    input=source(name))
@@ -144,7 +144,7 @@ COLUMNS = "The columns are: 'date', 'region', 'product', 'units', 'unit_price'."
     (SALES + "df.dropna(subset=['unit'])", "Did you mean: 'units'?"), (SALES + "df.loc[:, 'regin']", "Did you mean: 'region'?"),
     (SALES + "df.drop(columns=['Region'])", "Did you mean: 'region'?"), (SALES + "df.merge(df, on='id')", COLUMNS),
     (SALES + "df.regoin", "Did you mean: 'region'?"),
-    # What is not there
+    # Missing names and files
     ("df = pd.read_csv('sales.csv')", "import pandas as pd"), ("import pandas as pd\npd.read_csv('sale.csv')", "request's files"),
     ("import pandas as pd\npd.read_csv('/mnt/data/sales.csv')", "relative"), ("import pandas as pd\npd.read_csv('https://example.com/a.csv')", "no network"),
     ("import seaborn as sns", "matplotlib.pyplot"), ("import polars", "not installed"), (SALES + "df.to_excel('a.xlsx')", "df.to_csv()"),
@@ -160,13 +160,13 @@ COLUMNS = "The columns are: 'date', 'region', 'product', 'units', 'unit_price'."
     (SENSORS + FIT % "df[['humidity']], df['temperature']", "dropna"), (SALES + FIT % "df['units'], df['unit_price']", "df[['a']]"),
     ("import pandas as pd\npd.DataFrame({'a': [1]}).merge(pd.DataFrame({'a': ['1']}), on='a')", "astype(str)"),
     ("import pandas as pd\npd.to_datetime(pd.Series(['2025-01-01', '3 March 2025']))", "format='mixed'"),
-    # Other versions' ways
+    # Code for other versions of a library
     (SALES + "df.append({'units': 1}, ignore_index=True)", "pd.concat"), (SALES + "df.iteritems()", "df.items()"), (SALES + "df.ix[0]", "df.iloc"),
     (SALES + "df.applymap(str)", "df.map"), (SENSORS + "df.fillna(method='ffill')", "df.ffill()"),
     ("import numpy as np\nnp.zeros(3, dtype=np.float)", "np.float64"), ("import numpy as np\nnp.trapz([1, 2])", "np.trapezoid"),
     (SENSORS + "df.set_index(pd.to_datetime(df['timestamp'])).resample('M').size()", "'ME'"),
     ("import matplotlib.pyplot as plt\nplt.style.use('seaborn')", "plt.style.available"),
-    # Shapes and truths
+    # Wrong shapes, and the truth value of arrays
     (SALES + "df[df['units'] > 3 and df['units'] < 5]", "Write & for and"), ("import numpy as np\nif np.ones(3) > 0: pass", ".any()"),
     ("import numpy as np\nnp.ones(3) + np.ones(4)", ".shape"), ("import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [1, 2])", "len()"),
     ("import pandas as pd\npd.DataFrame({'a': [1, 1], 'b': [2, 2], 'c': [1, 2]}).pivot(index='a', columns='b', values='c')", "pivot_table"),
@@ -184,7 +184,7 @@ def test_a_missing_row_is_no_missing_column(executor, data, code):
 
 @pytest.mark.parametrize("columns", ["1 / 0", "itertools.count()", "(yield)", "['a' * 10 ** 6] * 10 ** 6", "[Nasty()]", "exit_now()"])
 def test_a_table_that_only_looks_like_one(own, columns):
-    """Its columns are the script's code."""
+    """The names of the columns look like the script's code."""
     code = ("import itertools, os\ndef exit_now(): raise SystemExit(3)\nclass Nasty:\n    def __repr__(self): raise KeyboardInterrupt\n"
             "source = \"class DataFrame:\\n    columns = property(lambda self: %s)\\n    def fail(self): raise KeyError('colum')\"\n"
             "exec(compile(source, '/x/pandas/frame.py', 'exec'))\nDataFrame().fail()" % columns)

@@ -1,4 +1,4 @@
-"""What can be wrong from the start: interpreters, code, files, streams, machines."""
+"""Everything that can be wrong before a run: interpreters, code, files, streams, machines."""
 import json
 import os
 import shutil
@@ -178,7 +178,7 @@ def test_limits_hold_while_nobody_reads(own, nothing_left):
                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as slow:
         time.sleep(3)
         deadline, more = time.monotonic() + 20, 1
-        while more >= 0.1 and time.monotonic() < deadline:      # on a busy machine it has begun late
+        while more >= 0.1 and time.monotonic() < deadline:      # on a busy machine the script may have begun late
             before = cpu_seconds_below(slow.pid)
             time.sleep(1)
             more = cpu_seconds_below(slow.pid) - before
@@ -187,7 +187,7 @@ def test_limits_hold_while_nobody_reads(own, nothing_left):
 
 
 def cpu_seconds_below(pid):
-    """CPU time of the live descendants of a process."""
+    """Returns the CPU time of the living descendants of a process."""
     parents, used = {}, {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:

@@ -1,4 +1,4 @@
-"""pyexec bench: everything is measured, or it says why not. How fast is no test's business."""
+"""pyexec bench: it measures everything, or says why not. No test compares the speed."""
 import json
 import math
 import resource
@@ -38,7 +38,7 @@ def test_every_row_and_goal_is_there(pyexec, nothing_left):
     report = bench(pyexec, "--sessions", "30")
     assert set(report["us"]) == ROWS
     for name, row in report["us"].items():
-        if row or name != "bubblewrap":     # which may be missing
+        if row or name != "bubblewrap":     # it may be missing
             check_percentiles(row)
     sessions = report["sessions"]
     check_percentiles(sessions["call_us"])
@@ -98,14 +98,14 @@ def test_a_count_of_sessions_is_a_number(own, count):
 def test_the_medians_are_drawn_with_those_of_others(own, tmp_path):
     peers, plot = tmp_path / "peers.json", tmp_path / "plot.svg"
     peers.write_text(json.dumps([{"group": "session", "title": "a <kernel> & more", "us": 12345}]))
-    plot.write_text("x" * 100000)       # the old one, and longer
+    plot.write_text("x" * 100000)       # an older file, which is longer
     report = bench(own, "--sessions", "0", "--plot", plot, "--peers", peers)
     root = ElementTree.fromstring(plot.read_text())
     texts = [text.text for text in root.iter(SVG + "text")]
     assert "a <kernel> & more" in texts and "12.3 ms" not in texts and "12 ms" in texts
     kinds = [rect.get("class") for rect in root.iter(SVG + "rect")]
     assert kinds.count("floor") == 4 and kinds.count("ours") == 5 and kinds.count("peer") == 3 + bool(report["us"]["bubblewrap"])
-    # The axis is logarithmic: what takes ten times as long is longer by the same amount.
+    # The axis is logarithmic: ten times the time makes a bar longer by a constant amount.
     widths = dict(zip([text.text for text in root.iter(SVG + "text") if text.get("class") == "label"],
                       [float(rect.get("width")) for rect in root.iter(SVG + "rect") if rect.get("height") == "14"]))
     decade = (widths["a <kernel> & more"] - widths["execute of 1+1 in a session"]) / math.log10(12345 / report["us"]["session"]["p50"])

@@ -12,7 +12,7 @@ import pytest
 import environments
 from conftest import BUILD, ROOT
 
-# Row: what holds instead, and why.
+# Row: what is expected instead, and why.
 DISPUTED = {
     "stdin_lines": ("stdin", "its input in_lines.txt is not among the cases: it is '1 2\\n3 4\\n', as the check says"),
     "stdin_open0": ("stdin", "the same"),
@@ -23,12 +23,12 @@ LINES = "1 2\n3 4\n"
 LARGE = {"lib_polars", "lib_polars_lazy", "lib_cv2", "lib_cv2_imshow", "lib_skimage", "lib_numba", "lib_numba_cache", "lib_xgboost_default",
          "lib_lightgbm", "lib_ortools_mip", "lib_z3", "lib_plotly_png"}
 ALL = os.environ.get("PYEXEC_CASES") == "all"
-# The default of 5 s is no property of a row, and a busy machine is no fault of a library. CPU time and memory stay at the defaults.
+# The time limit is raised, because a busy machine is not the fault of a library. CPU time and memory stay at the defaults.
 PATIENCE = ["--timeout", "60s"]
 
 
 def rows(folder):
-    """Name, flags and row of each case."""
+    """Yields the name, flags and row of each case."""
     with open(os.path.join(folder, "INDEX.tsv"), encoding="utf-8") as file:
         for row in file.read().splitlines()[1:]:
             path, front, flags, opts, check, words = row.split("\t")[:6]
@@ -49,7 +49,7 @@ def folder(shared):
 
 @pytest.fixture(scope="module")
 def place(folder, session_folder):
-    """A copy of the cases by links, with room for what is installed beside them."""
+    """Makes a folder with links to the cases, into which packages can be installed."""
     place = session_folder / "cases"
     place.mkdir()
     for name in os.listdir(folder):
@@ -59,7 +59,7 @@ def place(folder, session_folder):
 
 @pytest.fixture(scope="module")
 def library(place, own):
-    """The folder's own runner, with the program under test."""
+    """Runs the runner of that folder with the program under test."""
     before = {name: os.environ.get(name) for name in ("PYEXEC", "PYEXEC_POLICY_PYTHON_BIN")}
     os.environ.update(PYEXEC=own.path, PYEXEC_POLICY_PYTHON_BIN="/usr/bin/python3")
     spec = importlib.util.spec_from_file_location("cases_lib", place / "lib.py")
@@ -82,7 +82,7 @@ def use_python(library, python, *sets):
 
 
 def run(library, name, row):
-    """What is wrong with the case, or None."""
+    """Returns what is wrong with the case, or None."""
     path, front, flags, opts, check, words = row
     if name in DISPUTED:
         opts = ["stdin=" + LINES.encode("unicode_escape").decode().replace(" ", "\\x20") if o.startswith("stdin=") else o for o in opts]
@@ -118,7 +118,7 @@ def packages():
 
 
 def cases_environment(session_folder, name):
-    """With the versions of the cases' own list, but for those that no index has."""
+    """Installs the versions that the cases name, except versions that no index has."""
     with open(os.path.join(ROOT, os.pardir, "shared/cases/%s.txt" % name)) as file:
         pins = re.sub(r"^soupsieve==.*", "soupsieve", file.read(), flags=re.M)
     path = session_folder / (name + ".txt")
@@ -145,7 +145,7 @@ def test_the_cases_of_torch_and_the_like(library, folder, session_folder):
 
 
 def test_the_cases_of_the_kernel(library, folder, place, own, python):
-    """With the Python client's own environment, which has Jupyter's client."""
+    """Uses the environment of the Python client, which has Jupyter's client."""
     made = subprocess.run([ROOT + "/tools/python-venv.sh", BUILD], capture_output=True, text=True)
     if made.returncode == 77:
         pytest.skip("the packages of the Python client can't be installed: " + made.stderr[-300:])

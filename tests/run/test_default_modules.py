@@ -15,7 +15,7 @@ def name_of(python):
 
 
 def program():
-    """Tries each line on its own; its last value names those that fail."""
+    """Makes a script that tries each line separately, and whose last value names the lines that fail."""
     lines = ["failed = []"]
     for module, checks in MODULES.items():
         lines.append("import " + module)

@@ -110,7 +110,7 @@ def test_getattr_that_raises_is_nobodys_news(own):
 
 
 def test_display_stays_what_it_is(own):
-    """What a script does to names of its own does not stop the next display."""
+    """Changes that a script makes to its own names do not stop the next display."""
     code = "import json\njson.loads = json.dumps = None\nimport builtins\nfor n in ('repr', 'isinstance', 'getattr', 'str', 'type'): setattr(builtins, n, None)\n"
     result = own.result(code + RICH + "display(Rich())", "--any-import")
     assert result["status"] == "ok" and "application/json" in shown(result)[0], result
@@ -233,7 +233,7 @@ def test_no_more_than_the_bytes_allowed(own):
     result = own.result("display('x' * 600)\ndisplay('y' * 600)\ndisplay('z')", "--max-display-bytes", "1000")
     assert [data["text/plain"][1] for data in shown(result)] == ["x", "z"] and result["display_dropped"] == 1
     assert "max_display_bytes=1000" in result["stderr"]
-    # Binary data counts as its base64.
+    # Binary data counts with the length of its base64.
     code = klass("A", _repr_png_="return b'p' * 75", __repr__="return ''") + "display(A())"
     assert own.result(code, "--max-display-bytes", "100")["display_dropped"] == 0
     assert own.result(code, "--max-display-bytes", "99")["display_dropped"] == 1
@@ -267,7 +267,7 @@ def test_json_that_is_none_never_breaks_the_run(own, value):
     assert result["status"] == "ok" and result["last_value_repr"] == "'end'" and len(result["display"]) + result["display_dropped"] == 1, result
 
 
-# Hostile objects end like any other code
+# Hostile objects end in the same way as other code
 
 @pytest.mark.parametrize("how", ["display(A())", "A()"])
 @pytest.mark.parametrize("body, flags, status", [

@@ -22,7 +22,7 @@ def flags(science):
 
 @pytest.fixture(scope="module")
 def executor(science):
-    """One warm parent with all of them: most tests are about what is displayed, not about loading."""
+    """One warm parent has all libraries, because most tests are about displays and not about loading."""
     policy = {"python_bin": science, "isolate_site": False, "preload_imports": PRELOADS.split(","), "allowed_imports": NAMES + ["io", "math"],
               "address_space_bytes": 2 << 30, "timeout_ms": 60000, "cpu_time_seconds": 30}
     with Executor(policy, host={"zygotes": 1}) as made:
@@ -40,7 +40,7 @@ def pixels(data):
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
-# matplotlib, cold: what it looks for when it is imported, at each depth of file access
+# matplotlib without preloading: what its import does at each level of file access
 
 @pytest.mark.parametrize("files", ["none", "read", "full"])
 def test_matplotlib_without_a_folder_of_its_own(pyexec, flags, files, nothing_left):
@@ -56,12 +56,12 @@ def test_matplotlib_in_a_folder_of_the_callers(own, flags):
 
 
 def test_matplotlib_is_pillows_and_pandas_too(own, flags):
-    """What libraries bring along: pandas' own plotting, at none."""
+    """What libraries bring along: pandas' own plotting, without file access."""
     result = own.result("import pandas as pd\npd.DataFrame({'a': [1, 3, 2]}).plot(title='t')", *flags)
     assert len(clean(result)) == 1 and result["last_value_repr"].startswith("<Axes")
 
 
-# matplotlib, warm
+# matplotlib with preloading
 
 @pytest.mark.parametrize("code, count", [
     ("", 1), ("plt.show()", 1), ("plt.show()\nplt.show()", 1), ("plt.close()", 0), ("plt.close('all')\nfig", 1), ("fig", 1), ("display(fig)", 1),
@@ -91,7 +91,7 @@ def test_a_font_that_is_missing_is_told_once(executor):
 
 
 def test_numba_keeps_no_cache_of_a_cells_functions(own):
-    """A module in numba's place, with the classes that its caching module has."""
+    """Makes a module that stands for numba, with the classes of its caching module."""
     names = ("class _Cache: pass\nclass NullCache(_Cache): pass\nclass FunctionCache(_Cache):\n"
              "    def __init__(self, function): self.function = function\n")
     code = ("import os\nos.makedirs('numba/core')\nfor name in ('numba', 'numba/core'): open(name + '/__init__.py', 'w').close()\n"
@@ -157,7 +157,7 @@ def test_plotly(executor):
 
 
 def test_plotly_html_does_not_read_the_whole_of_its_script(executor):
-    """Megabytes for each figure, for a hash of what the page loads from elsewhere. A class may have HTML of its own."""
+    """A figure's HTML has a hash of a script that the page loads from elsewhere, and could have megabytes. A class may have its own HTML."""
     code = ("import plotly.graph_objects as go, plotly.io._html as html\ndef refuse(): raise RuntimeError('read')\nhtml.get_plotlyjs = refuse\n"
             "class Mine(go.Figure):\n    def _repr_html_(self): return 'mine'\ndisplay(go.Figure(go.Bar(y=[2, 3, 1])))\nMine()")
     cheap, own_html = clean(executor.call(None, code))

@@ -51,7 +51,7 @@ def named(programs):
 
 @pytest.fixture(scope="module")
 def full():
-    """Files and all imports of the standard library; else the default limits."""
+    """Allows files and all imports of the standard library. All other limits are the defaults."""
     with Executor(FULL) as made:
         yield made
 
@@ -99,7 +99,7 @@ def test_with_packages(analysis, program):
 
 
 def test_with_the_default_policy():
-    """What computes alone works; all else is refused with what to do instead, before the list of what is allowed."""
+    """Programs that only compute work. Others are refused with what to do instead, before the list of allowed modules."""
     refused = 0
     with Executor() as executor:
         for program in PROGRAMS:

@@ -1,4 +1,4 @@
-"""Files: three depths, by every way in, with the guard and without it (ctypes)."""
+"""Files: three levels of access, with every way to open a file, with the guard and without it (ctypes)."""
 import base64
 import json
 import os
@@ -29,7 +29,7 @@ CASES = [
 ]
 
 
-# sqlite3.connect has no mode, and f is no database.
+# sqlite3.connect has no mode, and f is not a database.
 @pytest.mark.parametrize("way, files, mode, path, phrase", [
     (way, *case) for way in WAYS for case in CASES
     if way != "sqlite3" or (case[3] != "write forbidden" and case[2] != "f")])
@@ -48,7 +48,7 @@ def test_every_way_to_open(own, tmp_path, way, files, mode, path, phrase):
 
 
 def reach(path):
-    """Lets every user in, down to this folder of pytest."""
+    """Gives every user access to this folder of pytest and the folders above it."""
     for folder in (path, path.parent, path.parent.parent):
         os.chmod(folder, 0o755)
 
@@ -242,7 +242,7 @@ def test_tricks_do_not_reach_the_host(own, trick):
 
 
 def test_links_inside_the_workspace(own):
-    """Hard links work; symlinks can be made and read, and no open follows them (nosymfollow)."""
+    """Hard links work. Symbolic links can be made and read, but opening a file never follows them (nosymfollow)."""
     code = ("import os\nopen('f', 'w').write('x')\nos.symlink('f', 'l')\nos.mkdir('d')\nos.symlink('../f', 'd/l')\n"
             "os.link('f', 'h')\ntry: open('l')\nexcept OSError as e: print(e.errno)\n"
             "os.readlink('l'), os.readlink('d/l'), open('h').read(), os.path.exists('/etc/passwd')")
@@ -288,7 +288,7 @@ def test_allowed_modules_read_their_own_data(own, files):
     assert result["last_value_repr"] == "'2:00:00'" and result["denials"] == [], result
 
 
-# ---- in and out ----
+# ---- files into a run and out of it ----
 
 def test_file_names(own, tmp_path):
     for name in ("b", "a"):
@@ -368,7 +368,7 @@ def test_return_globs(own, glob, expected):
     "import socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('p')",
 ])
 def test_odd_things_left_behind_do_not_disturb(pyexec, tmp_path, what):
-    """FIFOs, links, sparse, unreadable and very deep things: no hang, no memory, nothing of the host."""
+    """FIFOs, links, sparse files, unreadable files and very deep folders: nothing hangs, takes memory or shows anything of the host."""
     os.chown(tmp_path, pyexec.uid, pyexec.uid)
     reach(tmp_path)
     process = pyexec.popen("run", "--json", *ANY, "--files", "full", "--return-files", "*", "--output", str(tmp_path),

@@ -19,7 +19,7 @@ for path in ('top', 'a/one', 'a/b/two', 'a/b/c/three'):
     open(path, 'w').write('x')
 """
 FILES = ["a/b/c/three", "a/b/two", "a/one", "top"]
-# Without reading, without searching, without both, read-only; the inner ones first, while they can be reached.
+# Folders without read permission, without search permission, without both, and read-only. The inner folders come first, while they can be reached.
 MODES = ["os.chmod('.', 0)", "os.chmod('.', 0o400)", "os.chmod('.', 0o500)", "os.chmod('.', 0o200)",
          "for path in ('a/b/c', 'a/b', 'a', '.'): os.chmod(path, 0)",
          "for path in ('a/b/c', 'a/b', 'a'): os.chmod(path, 0o400)",
@@ -56,7 +56,7 @@ def server(pyexec, host_root):
 
 
 def limit_descriptors(server, soft):
-    """As its own user: root of a container may not."""
+    """The program runs as its own user, because root of a container does not have this permission."""
     subprocess.run(["prlimit", "--pid", str(server.process.pid), "--nofile=%d:" % soft], check=True,
                    **{"user": server.program.uid, "group": server.program.uid} if os.getuid() == 0 else {})
 
@@ -107,7 +107,7 @@ def test_a_folder_of_the_caller_is_given_back(pyexec, host_root):
 
 
 def test_a_run_after_which_the_host_fails_is_audited(server, host_root):
-    """The code ran, and then the server can open nothing: not even the folder that it lists."""
+    """The code ran, but then the server can't open any file, not even the folder that it must list."""
     code = "import os, time\nopen('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)"
     answers = []
     caller = threading.Thread(target=lambda: answers.append(server.execute(code, "s")))

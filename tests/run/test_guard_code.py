@@ -40,7 +40,7 @@ def test_a_name_of_the_interpreter_imports_no_module(own, way, name):
 
 
 def test_code_of_the_import_system_with_other_names(own):
-    """Its own function, whose globals lead to open()."""
+    """Uses a function of a module, whose globals lead to open()."""
     code = REACH + """
 class Modules: get = staticmethod(open)
 class System: modules = Modules
@@ -75,7 +75,7 @@ names['_find_and_load'](random._os.__file__)"""
 
 
 def test_a_library_of_c_is_not_loaded_past_the_policy(pyexec):
-    """uuid has loaded ctypes for itself in some versions; a preloaded library has."""
+    """In some versions uuid has loaded ctypes for itself; here a preloaded library has loaded it."""
     code = "import random\nctypes = random._os.sys.modules['_ctypes']\nctypes.dlopen(None, 2)"
     result = pyexec.result(code, "--preload-imports", "ctypes")
     assert "native libraries can't be loaded" in result["error_repr"], result

@@ -14,7 +14,7 @@ PYTHONS = ["/usr/bin/python3", *BUILDS]
 
 @pytest.fixture(scope="module", params=PYTHONS, ids=lambda path: str(path).split("/")[-3])
 def every(request):
-    """An executor of each interpreter of this machine."""
+    """Makes an executor for each interpreter of this machine."""
     with Executor(dict(FULL, python_bin=request.param)) as executor:
         executor.version = tuple(map(int, executor.call(None, "import sys\n'%d.%d' % sys.version_info[:2]")["last_value_repr"].strip("'").split(".")))
         yield executor
@@ -22,7 +22,7 @@ def every(request):
 
 @pytest.fixture
 def session(every, request):
-    """The calls of a session of its own; each gives its result."""
+    """Returns a function that calls a new session and returns the result."""
     name = request.node.name.split("[")[0]
     yield lambda code, **more: every.call(name, code, **more)
     every.close(name)
@@ -61,7 +61,7 @@ def test_await_at_the_top_of_a_run(every):
 
 
 def test_a_session_goes_on_after_it_has_damaged_asyncio(own):
-    """Each later call failed before its first line."""
+    """Earlier, each later call failed before its first line."""
     with Executor({"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}, program=own.path) as executor:
         for code in ("import asyncio\nawait asyncio.sleep(0)\nasyncio.get_event_loop().close()", "await asyncio.sleep(0)",
                      "import sys\nsys.modules['asyncio'] = None", "async def g(): return 7\nawait g()"):
@@ -97,7 +97,7 @@ def test_tasks_rest_between_calls_and_end_silently(session):
 
 
 def test_a_cell_that_a_limit_ended_does_not_go_on_in_the_next(session):
-    # The loop is there before the limit counts: to import asyncio takes a busy machine longer.
+    # The loop exists before the limit counts, because importing asyncio takes longer on a busy machine.
     session("import asyncio\nn = 0\nawait asyncio.sleep(0)")
     result = session("try:\n    while True:\n        n += 1\n        await asyncio.sleep(0.01)\nfinally:\n    print('cleaned')", timeout_ms=1000)
     assert result["status"] == "timeout" and result["stdout"] == "cleaned\n", result
@@ -150,7 +150,7 @@ def test_inspect_says_as_before_what_has_no_source(every):
     assert "builtin_function_or_method" in every.call(None, "import inspect\ninspect.getfile(len)")["error_repr"]
 
 
-# ---- Modules of the script's own ----
+# ---- The script's own modules ----
 
 def test_a_module_in_the_working_directory(every, session):
     assert session("open('own_module.py', 'w').write('def twice(x):\\n    return 2 * x\\n')\nimport own_module\nown_module.twice(3)")["last_value_repr"] == "6"
@@ -250,7 +250,7 @@ def test_the_preset_of_imports(own):
     default, preset = (set(own.json("policy", *flags)["allowed_imports"]) for flags in ((), ("--imports", "safe-stdlib")))
     assert default < preset and not preset & {"os", "sys", "subprocess", "pathlib", "shutil", "ctypes", "importlib", "threading", "multiprocessing", "pickle", "inspect"}
     assert set(own.json("policy", "--imports", "default")["allowed_imports"]) == default
-    # What HumanEval's prompts, solutions and tests import.
+    # The modules that HumanEval's prompts, solutions and tests import.
     assert {"typing", "math", "random", "copy", "string", "collections", "re", "hashlib"} <= preset
     result = own.result("import %s" % ", ".join(sorted(preset)), "--imports", "safe-stdlib")
     assert (result["status"], result["denials"]) == ("ok", []), result
@@ -262,7 +262,7 @@ def test_the_preset_of_imports(own):
 
 @pytest.fixture(scope="module")
 def holder(session_folder):
-    """The python of an environment with a package that keeps files of its own open, as matplotlib does with fonts."""
+    """Returns the python of an environment with a package that keeps its own files open, as matplotlib does with fonts."""
     folder = session_folder / "holder"
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(folder)], check=True)
     package = next((folder / "lib").glob("python3.*")) / "site-packages" / "holder"
@@ -290,6 +290,6 @@ def test_what_libraries_keep_open_is_not_the_scripts(pyexec, holder):
     code = COUNT + "import holder\nbefore = count()\nkept = holder.hold(40)\nheld = count()\nkept.clear()\nbefore, held, count(), len(holder.hold(60))"
     before, held, after, more = eval(pyexec.result(code, *flags)["last_value_repr"])
     assert before == held == after and before[0] >= 16 and more == 60, (before, held, after, more)
-    # They have a bound too, and the script's own open() of such a file is refused as ever.
+    # The number of such files is limited too, and the script's own open() of such a file is still refused.
     assert "16 may be open at once" in pyexec.result("import holder\nholder.hold(100)", *flags)["error"]["hint"]
     assert "outside sandbox" in pyexec.result("import holder\nopen(holder.__file__)", *flags)["error_repr"]

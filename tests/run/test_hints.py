@@ -70,7 +70,7 @@ def test_what_a_sandbox_does_not_have(own, code, flags, words):
     ("import datetime\ndatetime(2026, 1, 1)", "in the module"), ("for row in {'a': 1}:\n    row['a']", "not a dict"),
     ("d = {1: 1, 2: 2}\nfor k in d:\n    del d[k]", "list("), ("n = 1\ndef f():\n    n += 1\nf()", "global"),
     ("b'\\xff\\xfe'.decode()", "latin-1"), ("float('1,5')", "replace(',', '')"), ("d = {'a': 1}\nf'{d['a']'", "quotes"),
-    # As pandas says it.
+    # The message of pandas.
     ("class DataFrame: pass\nDataFrame().append(1)", "pd.concat"), ("raise KeyError(\"None of [Index(['x'], dtype='object')] are in the [columns]\")", "df.columns"),
 ])
 def test_what_generated_code_often_gets_wrong(own, code, words):
@@ -106,7 +106,7 @@ def test_other_refusals_are_not_taken_for_it(own, code):
 
 @pytest.fixture
 def package(open_folder):
-    """Flags for an interpreter with a package that looks at the machine, as pandas and joblib do."""
+    """Returns flags for an interpreter with a package that reads facts about the machine, as pandas and joblib do."""
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", "--symlinks", str(open_folder / "v")], check=True)
     site = next((open_folder / "v/lib").iterdir()) / "site-packages"
     (site / "prober.py").write_text(
@@ -219,7 +219,7 @@ def test_the_cause_is_named(own, code, flags, words):
 
 
 def raising(kind, message):
-    """An error that a library raises, by its qualified name."""
+    """Raises an error of a library, given by its qualified name."""
     module, _, name = kind.rpartition(".")
     return "class %s(Exception): __module__ = %r\nraise %s(%r)" % (name, module or "builtins", name, message)
 

@@ -1,4 +1,4 @@
-"""Every interpreter that this machine has, where it may lie."""
+"""Every interpreter of this machine, at every place where interpreters are installed."""
 import glob
 import os
 import shutil
@@ -79,7 +79,7 @@ def test_virtual_environment(pyexec, venv):
 
 
 def test_virtual_environment_behind_a_link(pyexec, venv, open_folder):
-    """As deployments have it: current -> 2026-11. Its packages read files of their own by either name."""
+    """As in deployments, current -> 2026-11 is a link. The packages read their own files by either name."""
     package = venv / "lib" / ("python3.%d" % __import__("sys").version_info[1]) / "site-packages" / "linked"
     package.mkdir()
     (package / "data.txt").write_text("data")

@@ -1,4 +1,4 @@
-"""Limits: that each one ends or refuses what goes over it, exactly where it says, and how it is told."""
+"""Limits: each limit ends or refuses everything above it, exactly at its value, and the result says so."""
 import json
 import os
 import resource
@@ -58,7 +58,7 @@ def test_the_wall_as_each_user(pyexec, nothing_left):
 
 
 def test_waiting_for_input_ends(own):
-    """A standard input that stays open and silent is read before the run or by it: no hang either way."""
+    """A standard input that stays open and silent is read before the run or by the run. Nothing hangs in either case."""
     read, write = os.pipe()
     process = own.popen("run", "--json", "--timeout", "200ms", "-c", "input()", stdin=read, stdout=subprocess.PIPE)
     os.close(read)
@@ -328,7 +328,7 @@ def test_runs_at_once_do_not_share_their_thread_limit(pyexec):
 
 
 def test_ended_threads_are_free_again(own):
-    """A moment after join(): the kernel counts a thread until it is gone, and Python does not wait for that."""
+    """A short time after join(): the kernel counts a thread until it is gone, and Python does not wait for that."""
     code = ("import threading, time\nfor _ in range(50):\n    t = threading.Thread(target=int)\n    t.start()\n    t.join()\n"
             "    time.sleep(0.005)\n1")
     result = own.result(code, *ANY, "--max-threads", "1")
@@ -370,7 +370,7 @@ THREADS = "import threading, concurrent.futures, _thread\n"
 ])
 @pytest.mark.parametrize("preloads", ["", "threading,concurrent.futures"])
 def test_a_thread_that_has_ended_does_not_count(pyexec, code, preloads):
-    """join() returns before the kernel has let go of the thread."""
+    """join() returns before the kernel has removed the thread."""
     result = pyexec.result(THREADS + code, *ANY, "--max-threads", "1", "--preload-imports", preloads, "--timeout", "30s")
     assert result["status"] == "ok", result["error"]
 
@@ -382,7 +382,7 @@ def test_threads_that_run_do_count(pyexec):
     assert (result["last_value_repr"], result["stdout"]) == ("3", "can't start new thread\n"), result
 
 
-# ---- limits that the caller has ----
+# ---- limits of the calling process ----
 
 def lower(kind, value):
     return lambda: resource.setrlimit(kind, (value, value))

@@ -1,4 +1,4 @@
-"""Imports: the default modules whole, and every way to import what is not allowed."""
+"""Imports: the default modules work completely, and every way to import another module is refused."""
 import json
 
 import pytest
@@ -6,7 +6,7 @@ import pytest
 ALTERNATIVES = "array, base64, bisect, collections, datetime, decimal, fractions, functools, hashlib, heapq, hmac, itertools, json"
 BAN = ["--use-import-whitelist=false"]
 
-# Lines that use each module of the default set; each must be true or equal.
+# Lines that use each module of the default set. Each expression must be true, or the two values equal.
 MODULES = {
     "math": ["math.sqrt(9) == 3", "math.comb(5, 2) == 10", "math.isclose(math.pi, 3.14159265, rel_tol=1e-8)", "math.inf > 1"],
     "statistics": ["statistics.stdev([1, 2, 3]) == 1", "statistics.median([1, 3]) == 2", "statistics.NormalDist(0, 1).cdf(0) == 0.5",
@@ -189,7 +189,7 @@ def test_what_is_not_banned_works(own, code):
     ("import importlib\nimportlib.__import__('os')", ["--allow-import", "importlib"], "ImportError: import 'os' not allowed"),
     ("import importlib.util\nimportlib.util.find_spec('json').name", ["--allow-import", "importlib"], None),
     ("import json", ["--allowed-imports", ""], "ImportError: import 'json' not allowed"),
-    ("import os", ["--allow-import", "os"], None),                      # the ban list is of the other mode
+    ("import os", ["--allow-import", "os"], None),                      # the ban list belongs to the other mode
     ("import os, sys, pickle, inspect", ["--any-import"], None),
     ("import os", ["--banned-imports", "json", *BAN], None),
     ("import json", ["--banned-imports", "json", *BAN], "ImportError: import 'json' banned"),
@@ -254,7 +254,7 @@ def test_future_has_its_effect_and_its_errors(own):
     assert own.result("x = 1\nfrom __future__ import division")["error"]["type"] == "SyntaxError"
 
 
-# What a refusal does to a script
+# The effect of a refusal on a script
 
 def test_a_caught_refusal_is_an_ordinary_import_error(own):
     result = own.result("try:\n    import numpy\nexcept ImportError as e:\n    x = (type(e).__name__, e.name, str(e)[:26])\nx")

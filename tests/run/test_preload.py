@@ -1,4 +1,4 @@
-"""Preloaded modules: numpy and pandas whole, no state that two runs share, and preloads that misbehave."""
+"""Preloaded modules: numpy and pandas work completely, runs share no state, and preloads that misbehave."""
 import os
 import random
 import subprocess
@@ -10,7 +10,7 @@ from library import Executor
 ANY = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
 RUNS = 50
 
-# Each must differ in every run, whatever the warm parent has imported and used.
+# Each value must differ in every run, whatever the warm parent has imported and used.
 SOURCES = {
     "random.random()": "random", "random.Random().random()": "random", "random.SystemRandom().random()": "random",
     "random.getrandbits(64)": "random", "random.sample(range(10**9), 2)": "random", "str(uuid.uuid4())": "uuid",
@@ -26,7 +26,7 @@ NUMPY = {
 
 @pytest.fixture(scope="session")
 def environment(session_folder):
-    """A virtual environment without packages, for modules of the tests."""
+    """Makes a virtual environment without packages, for modules of the tests."""
     folder = session_folder / "preloads"
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", folder], check=True)
     return folder
@@ -54,7 +54,7 @@ def flags(science):
             "--allow-import", "numpy,pandas,io", "--address-space-bytes", "2G"]
 
 
-# Fresh state
+# New state in every run
 
 def differ(executor, sources, sessions, preloaded=()):
     code = "import %s\n[%s]" % (", ".join(sorted(set(sources.values()))), ", ".join("repr(%s)" % source for source in sources))
@@ -79,7 +79,7 @@ def test_50_runs_of_one_warm_parent_draw_50_values(preloads, pool, sessions):
 def test_50_runs_with_numpy_preloaded_draw_50_values(science, sessions):
     policy = dict(ANY, python_bin=science, isolate_site=False, preload_imports=["numpy", "numpy.random", "random"], address_space_bytes=2 << 30)
     with Executor(policy, {"max_count": 0}, {"zygotes": 1}) as executor:
-        # Some releases of numpy import it at its first use only.
+        # Some releases of numpy import it only at its first use.
         assert executor.call(None, "import sys\n'numpy.random.mtrand' in sys.modules")["last_value_repr"] == "True"
         differ(executor, {**SOURCES, **NUMPY}, sessions)
 
@@ -149,7 +149,7 @@ def test_numpy_and_pandas_read_and_write_the_workspace(pyexec, flags):
     for line in ("np.load('/etc/passwd')", "np.fromfile('/etc/passwd')", "np.loadtxt('/etc/passwd')", "pd.read_csv('/etc/passwd')"):
         result = pyexec.result("import numpy as np\nimport pandas as pd\n" + line, *flags, "--files", "full")
         assert result["status"] == "error" and "root:" not in str(result), (line, result)
-        # numpy.loadtxt() asks whether there is such a file first, and there is none.
+        # numpy.loadtxt() first checks whether such a file exists, and it does not.
         assert "outside sandbox" in result["error_repr"] or "loadtxt" in line, (line, result)
 
 

@@ -25,7 +25,7 @@ def problems(shared):
 
 
 def plain_line(code):
-    """The line of the innermost frame of the code itself, as plain Python reports it."""
+    """Returns the line of the innermost frame of the code itself, as plain Python reports it."""
     done = subprocess.run([sys.executable, "-I", "-"], input=code, capture_output=True, text=True)
     error = done.stderr.strip().splitlines()[-1].split(":")[0]
     return error, int(re.findall(r'File "<stdin>", line (\d+)', done.stderr)[-1])
@@ -76,7 +76,7 @@ def humaneval(compile_host):
 
 @pytest.fixture(scope="session")
 def corpus(shared, session_folder):
-    """The scripts without their runner, which would stop at itself."""
+    """Returns the scripts without their runner, which would recognise itself and stop."""
     folder = session_folder / "corpus"
     folder.mkdir(mode=0o755, exist_ok=True)
     source = os.path.join(shared, "corpus")
@@ -90,8 +90,8 @@ def corpus(shared, session_folder):
 
 
 def run_corpus(program, corpus, pattern, python, **options):
-    """The scripts that the pattern names do what they should, each in one `pyexec run`."""
-    # What a runner as another user has left: nobody else may open it again (proc(5), protected_regular).
+    """The scripts that match the pattern do what they should, each in one `pyexec run`."""
+    # A runner of another user may have left this file. Nobody else may open it again (proc(5), protected_regular).
     for path in ("/tmp/corpus_host_secret.txt", "/tmp/corpus_host.sock", "/dev/shm/corpus_host_shm"):
         if os.getuid() == 0 and os.path.lexists(path):
             os.unlink(path)
@@ -101,7 +101,7 @@ def run_corpus(program, corpus, pattern, python, **options):
     assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.M), done.stdout + done.stderr
 
 
-# The guard is the same code for every user; what holds without it is the kernel's doing, for each.
+# The guard is the same code for every user. Without it only the kernel stops attacks, so this runs for each user.
 @pytest.mark.parametrize("any_pyexec", [USERS[0], *(user + "-unguarded" for user in USERS)], indirect=True)
 @pytest.mark.parametrize("area", AREAS)
 def test_corpus(any_pyexec, corpus, area):

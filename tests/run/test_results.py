@@ -1,4 +1,4 @@
-"""The result object: every key, always; values, errors, streams, denials and usage. And runs without --json."""
+"""The result object: it always has every key; values, errors, streams, denials and usage; and runs without --json."""
 import json
 import re
 
@@ -10,13 +10,13 @@ KEYS = ["status", "exit_code", "stdout", "stdout_truncated", "stdout_bytes", "st
         "display", "display_dropped", "files", "files_truncated", "denials",
         "denials_dropped", "tier", "missing_layers", "usage", "session"]
 STATUSES = {"ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"}
-# Goes on after each exception. In CPython 3.11 the jump of a `while 1` inside is not covered by the try.
+# This continues after each exception. In CPython 3.11 the try does not cover the jump of a `while 1` inside.
 STUBBORN = "x = 1\nwhile x:\n  try:\n    while x: x += 1\n  except BaseException: pass"
 LAYERS = {"imports", "files", "network", "syscall", "processes"}
 
 
 def check(result):
-    """What holds for every result."""
+    """Checks what is true of every result."""
     assert list(result) == KEYS and result["status"] in STATUSES
     assert type(result["exit_code"]) is int and (result["exit_code"] == 0) == (result["status"] == "ok")
     for stream in ("stdout", "stderr"):

@@ -1,4 +1,4 @@
-"""Values out as JSON and in as variables, by docs/results.md. Those of numpy and pandas: test_display_libraries.py."""
+"""Values as JSON in results, and as variables of a run, as in docs/results.md. Those of numpy and pandas: test_display_libraries.py."""
 import json
 
 import pytest
@@ -99,7 +99,7 @@ def test_a_script_changes_nothing_of_it(executor):
     assert executor.call(None, code, value_json="records")["last_value_json"] == {"a": "b"}
 
 
-# In
+# Variables
 
 VALUES = [None, True, 5, -5, 2 ** 53 + 1, 2 ** 63 - 1, -2 ** 63, 0.1, -0.0, 1e308, 5e-324, 1 / 3, "", "é\u2028\x00\U0001f600", [], {}, [[1, "a", None]],
           {"a": {"b": [1.5]}, "": 1, "class": 2}]

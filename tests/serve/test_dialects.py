@@ -1,5 +1,5 @@
 """Other servers' dialects, with the clients that they have: E2B's code interpreter SDK, sandbox-fusion, and the requests
-that Dify makes. The scripts in tests/dialects say what those see; here is what they should."""
+that Dify makes. The scripts in tests/dialects print what these clients get; this file checks it."""
 import base64
 import contextlib
 import json
@@ -19,7 +19,7 @@ ROUTES = [("POST", "/execute"), ("POST", "/contexts"), ("GET", "/contexts"), ("D
           ("DELETE", "/sandboxes/mine"), ("POST", "/sandboxes/mine/timeout"), ("GET", "/files?path=x"), ("POST", "/files?path=x"), ("POST", "/filesystem.Filesystem/Stat"),
           ("POST", "/process.Process/Start"), ("POST", "/process.Process/List"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
           ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code")]
-# Of those that do not answer 200 to an empty body.
+# The statuses of routes that do not answer 200 to an empty body.
 ANSWERS = {("POST", "/v2/sandboxes"): (201,), ("DELETE", "/sandboxes/mine"): (204, 404), ("POST", "/sandboxes/mine/timeout"): (400,), ("GET", "/files?path=x"): (404,),
            ("POST", "/files?path=x"): (400,), ("POST", "/filesystem.Filesystem/Stat"): (400,), ("POST", "/process.Process/List"): (501,)}
 OPEN = [("GET", "/health"), ("GET", "/v1/ping")]
@@ -28,7 +28,7 @@ BODIES = {"/execute": {"code": "6 * 7"}, "/v1/sandbox/run": {"language": "python
 
 
 def route_of(path):
-    """As the log names it."""
+    """Returns the name of a route as in the log."""
     for part, name in (("e2b-default", "{id}"), ("/mine", "/{id}"), ("m/Stat", "m/{call}"), ("s/List", "s/{call}")):
         path = path.replace(part, name)
     return path.partition("?")[0]
@@ -69,7 +69,7 @@ def test_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
     name, value, traceback = seen["error"]["error"]
     assert (name, value) == ("ZeroDivisionError", "division by zero") and "return 1 / 0" in traceback and "line 3" in traceback
     assert seen["syntax"]["error"][0] == "SyntaxError" and "x ==== 1" in seen["syntax"]["error"][2]
-    assert seen["error"]["stderr"] == seen["syntax"]["stderr"] == seen["timeout"]["stderr"] == ""     # not there too
+    assert seen["error"]["stderr"] == seen["syntax"]["stderr"] == seen["timeout"]["stderr"] == ""     # the traceback is not on stderr too
     assert seen["caught"]["stderr"].startswith("before\nTraceback (most") and seen["caught"]["stderr"].endswith("division by zero\nafter\n")
     assert seen["caught"]["error"] is None and good(seen["caught"] | {"stderr": ""}, "3")
     assert seen["both"]["stderr"].count("ZeroDivisionError") == 1 and seen["both"]["error"][0] == "KeyError"
@@ -185,12 +185,12 @@ def test_files_of_the_e2b_sdk_stay_inside_and_are_bounded(server, dialect_client
 
 
 def test_a_client_that_sends_a_file_that_is_too_large_can_read_why(server):
-    """It sends all of it before it reads. Were the connection ended at the answer, sending would break off."""
+    """The SDK sends the whole file before it reads. If the server closed the connection after its answer, sending would fail."""
     head = b"POST /files?path=large HTTP/1.1\r\nHost: %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
     with dial(server.tcp) as sock:
         sock.sendall(head % (server.tcp.encode(), 33 << 20))
         for _ in range(33):
-            time.sleep(0.01)        # time for the server to close
+            time.sleep(0.01)        # gives the server time to close the connection
             sock.sendall(bytes(1 << 20))
         got = sock.recv(65536)
     assert b" 413 " in got.split(b"\r\n")[0] and b"32 MiB" in got, got
@@ -250,7 +250,7 @@ def test_the_end_of_an_e2b_sandbox_ends_all_its_sessions_and_cancels_what_runs(s
         wait_for(lambda: count() == 0, "a session is left")
         assert b"cancelled" in response.read()
     assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": sandbox}).status == 404
-    assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": "own"}).status == 200       # it begins anew
+    assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": "own"}).status == 200       # it begins again without state
     assert server.ask("DELETE", "/sandboxes/own").status == 204
 
 
@@ -338,7 +338,7 @@ def test_a_password_is_compared_to_its_end(guarded):
 
 
 def test_a_list_of_e2b_is_bounded_in_bytes(own):
-    """20,000 entries below a path of 900 bytes, each of which JSON writes with six, were 125 MB."""
+    """The answer for 20,000 entries below a path of 900 bytes had 125 MB, because JSON writes each byte with six."""
     code = ("import os\nfor i in range(4):\n    os.mkdir(name := '\\x01' * 220 + str(i))\n    os.chdir(name)\n"
             "for i in range(8000): open('%05d' % i, 'w').close()\n")
     with serving(own, "--e2b", "--any-import", "--files", "full", "--timeout", "100s", "--cpu-time-seconds", "60") as running:
@@ -349,7 +349,7 @@ def test_a_list_of_e2b_is_bounded_in_bytes(own):
 
 
 def test_the_e2b_sdk_in_debug_mode_alone(own, dialect_client):  # noqa: F811
-    """E2B_DEBUG=true is all that it is told: the ports are the SDK's."""
+    """The SDK gets only E2B_DEBUG=true, and uses its own ports."""
     for port in (49999, 49983):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -468,7 +468,7 @@ def test_sandbox_fusion_as_verl_calls_it(fusion):
     seen = fusion
     (status, memory), (_, more), (_, tiny) = seen["memory"], seen["memory_more"], seen["memory_tiny"]
     assert status == 200 and ran(memory, "Failed", code=1) and "MemoryError" in memory["run_result"]["stderr"]
-    assert ran(more)                                    # above the ceiling (512 MiB) is the ceiling
+    assert ran(more)                                    # a value above the ceiling (512 MiB) becomes the ceiling
     assert tiny["status"] == "SandboxError" and "address_space_bytes" in tiny["message"] and tiny["run_result"] is None
     assert seen["unknown"][0] == 422 and seen["unknown"][1]["detail"][0]["loc"] == ["body", "language"]
     assert seen["missing"]["detail"] == [{"type": "missing", "loc": ["body", "code"], "msg": "Field required"}]
@@ -551,7 +551,7 @@ def test_the_wrapper_that_verl_puts_around_a_function(own):
         assert ran(server.ask("POST", "/run_code", body).json(), out="3\n")
 
 
-# ---- What nobody should send ----
+# ---- Malformed requests ----
 
 ODD = [None, True, 0, -1, 1.5, 1e300, "", "\0", "\ud800", "x" * 100000, "../x", "/etc/passwd", [], [[]], [None], {}, {"": ""}, {"a": {"b": []}}, {"=": "x"},
        {"../x": "eA=="}, {"x": "***"}, {"x/": "eA=="}, ["[", "\\", "*" * 5000, "../x", ""]]
@@ -573,7 +573,7 @@ def test_odd_values_are_answered(server, path):
     assert server.result("1 + 1")["last_value_repr"] == "2"
 
 
-# ---- Who may ----
+# ---- Who may call ----
 
 def call(server, method, path, **more):
     return server.ask(method, path, BODIES.get(path), **more)
@@ -616,7 +616,7 @@ def test_without_a_token_file_no_other_address_is_taken(own, open_folder, addres
 
 
 def test_runs_with_the_network_are_no_callers_without_a_token(own):
-    """They reach the loopback address too, and with it the contexts of others."""
+    """Scripts with network reach the loopback address too, and could use the contexts of others."""
     done = own.run("serve", "--e2b", "--network", "--listen", "127.0.0.1:0", timeout=20)
     assert done.returncode == 125 and b"token_file" in done.stderr and b"disable_networking" in done.stderr, done.stderr
     with serving(own, "--e2b", "--network", tcp=True, tokens=[token_line("alice", "alice")]) as server:
@@ -630,7 +630,7 @@ def test_with_a_token_file_every_caller_needs_a_token(guarded, method, path):
                     {"E2B-Traffic-Access-Token": "no"}, {"Authorization": "Basic %%"}, {"Authorization": "Basic YWxpY2U="}):
         assert guarded.ask(method, query, BODIES.get(path), headers=headers, address=guarded.tcp).status == 401, headers
     assert guarded.ask(method, query, BODIES.get(path), token="alice", address=guarded.tcp).status in ANSWERS.get((method, path), (200,))
-    # A wrong token beside is not passed over, nor another dialect's header taken.
+    # A second, wrong token is not ignored, and the header of another dialect is not accepted.
     assert guarded.ask(method, query, BODIES.get(path), headers={"X-Api-Key": "alice"}, token="no", address=guarded.tcp).status == 401
     own_header = "X-Api-Key" if "sandbox" in path else "E2B-Traffic-Access-Token"
     expected = (401,) if path == "/run_code" else ANSWERS.get((method, path), (200,))
@@ -657,6 +657,6 @@ def test_rates_hold_and_runs_are_audited(guarded):
 
 
 def test_the_document_is_of_pyexec_s_own_routes(server):
-    """Others describe theirs."""
+    """The document of pyexec does not describe the routes of dialects."""
     paths = server.ask("GET", "/openapi.json").json()["paths"]
     assert "/v1/execute" in paths and not {path for _, path in ROUTES + OPEN} & set(paths)

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for what /metrics has: each metric, label and value that they name."""
+"""/metrics has each metric, label and value that the dashboard and the alerts name."""
 import json
 import os
 import re
@@ -19,7 +19,7 @@ def dashboard():
 
 
 def expressions():
-    """Every PromQL expression of both files, by where it stands."""
+    """Returns every PromQL expression of both files, by its place."""
     for panel in dashboard()["panels"]:
         for target in panel["targets"]:
             yield panel["title"] + " " + target["refId"], target["expr"].replace("$__rate_interval", "5m")
@@ -33,7 +33,7 @@ def expressions():
 
 @pytest.fixture(scope="module")
 def samples(own):
-    """Of a server that has served a bit of everything: metric → label → values."""
+    """Returns metric → label → values of a server that has served requests of every kind."""
     with serving(own, config="[session]\nmax_count = 1\n[host]\nmax_concurrent = 1\nqueue_length = 0\n") as server:
         busy = server.connection()
         busy.request("POST", "/v1/execute", json.dumps({"code": "import time\nend = time.time() + 3\nwhile time.time() < end: pass"}))
@@ -55,7 +55,7 @@ def samples(own):
 
 
 def selectors(expression):
-    """Each metric that is named, with its matchers."""
+    """Returns each metric in the expression, with its matchers."""
     for name, matchers in re.findall(r"\b(pyexec_[a-z_]+|up)\b(?:\{([^}]*)\})?", expression):
         yield name, re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers)
 
@@ -136,7 +136,7 @@ def test_each_alert_fires_when_it_should_and_only_there(promtool, tmp_path):
     text = SERIES % ROOT + "".join("      - {eval_time: 25m, alertname: %s, exp_alerts: []}\n" % name for name in alerts)
     (tmp_path / "test.yml").write_text(text)
     done = subprocess.run([promtool, "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True)
-    # Each is reported as not expected, with the labels that it fired with.
+    # promtool reports each alert as not expected, with the labels with which it fired.
     got = dict(re.findall(r"alertname: (\w+), time: 25m, *\n +exp:\[.*?\],? *\n +got:\[(.*?)\]\n", done.stdout + done.stderr, re.S))
     assert set(got) == set(alerts), done.stdout + done.stderr
     assert all('instance="a"' in text and 'instance="b"' not in text for text in got.values()), got

@@ -1,4 +1,4 @@
-"""The playground at / of `pyexec serve`: in headless Chromium, used as a person does."""
+"""The playground at / of `pyexec serve`: in headless Chromium, used as a person uses it."""
 import gzip
 import json
 import os
@@ -27,7 +27,7 @@ def png(color, width=40, height=30):
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """The packages of web/package.json, those for tests too."""
+    """Installs the packages of web/package.json, with those for tests."""
     if not shutil.which("npm"):
         pytest.skip("there is no npm to install axe-core and TypeScript with")
     folder = str(tmp_path_factory.mktemp("web"))
@@ -50,7 +50,7 @@ def test_the_page_and_its_parts(server):
     assert page.status == 200 and "unsafe" not in policy and "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy and "http" not in policy
     assert page.headers["Referrer-Policy"] == "no-referrer" and page.headers["X-Content-Type-Options"] == "nosniff"
-    # Each visit has nonces of its own, one for the scripts and one for the styles.
+    # Each visit has new nonces, one for scripts and one for styles.
     nonces = re.findall(r"'nonce-(\w{32})'", policy + server.ask("GET", "/").headers["Content-Security-Policy"])
     assert len(set(nonces)) == 4
     assert set(re.findall(rb'nonce="(\w+)"', page.body)) == {nonce.encode() for nonce in nonces[:2]} and b"{{" not in page.body
@@ -91,7 +91,7 @@ def test_it_can_be_switched_off(own):
 
 
 def test_a_build_without_npm_says_so(tmp_path):
-    """The script that bundles it, where there is no npm: the build goes on, or says why not."""
+    """The script that bundles the page, without npm: the build continues, or says why it fails."""
     os.symlink("/usr/bin/realpath", tmp_path / "realpath")
     os.symlink("/usr/bin/dirname", tmp_path / "dirname")
     command = ["/bin/sh", ROOT + "/tools/playground.sh"]
@@ -139,7 +139,7 @@ def test_events_are_read_however_they_are_cut(packages):
     assert done.stdout == "all cuts\n", done.stderr
 
 
-# ---- Coming in ----
+# ---- Entering the token ----
 
 def test_the_token_is_asked_for_and_a_wrong_one_is_told(browser, server):
     from selenium.webdriver.common.keys import Keys
@@ -155,7 +155,7 @@ def test_the_token_is_asked_for_and_a_wrong_one_is_told(browser, server):
     wait_for(lambda: page.value("document.body.dataset.ready"), "the right token does not do")
     assert page.value("document.querySelector('dialog[open]')") is None
     assert "42" in page.run("6 * 7")
-    # In this tab alone, and not in the page.
+    # Only in this tab, and not in the page itself.
     assert TOKEN not in page.value("document.documentElement.outerHTML + JSON.stringify({...localStorage}) + document.cookie")
     page.click("Forget the token")
     wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "it is not forgotten")
@@ -395,7 +395,7 @@ LOADED = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": 1, 
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(page, packages, theme, width, tmp_path):
-    """With every kind of output, and in the dialogs."""
+    """Checks the page with every kind of output, and in the dialogs."""
     with page.browser.sized(width):
         check_with_axe(page, packages, theme, width, tmp_path)
 
@@ -421,7 +421,7 @@ def check_with_axe(page, packages, theme, width, folder):
         page.driver.execute_script(axe)
         found = page.value("(async () => (await axe.run({exclude: ['iframe']})).violations)()")
         assert not found, json.dumps([[one["id"], one["help"], [node["html"][:150] for node in one["nodes"][:3]]] for one in found], indent=1)
-    # Through the driver, not the page: its own policy lets no other script in.
+    # Through the driver, because the page's own policy allows no other script.
     check()
     page.click("Keys")
     check()

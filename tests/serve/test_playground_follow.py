@@ -8,7 +8,7 @@ from serving import wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-# Each goes on when the test has written its file, so that the test knows what there was before.
+# Each cell continues when the test has written a file, so the test knows the state of the page before that.
 WAIT = """
 import time
 def wait(name):
@@ -28,12 +28,12 @@ def go(page, server, name):
 
 
 def drawn(page):
-    """Whatever was going to scroll in answer to what is there now has done it."""
+    """Waits until the page has scrolled to its present content."""
     page.browser.value("for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame)")
 
 
 def end_is_seen(page, index):
-    """The lower edge of the cell is in the window, below the header."""
+    """Returns True if the lower edge of the cell is in the window, below the header."""
     return page.value("""(() => {
         const end = document.querySelectorAll('.cell')[args[0]].getBoundingClientRect().bottom;
         return end > document.querySelector('header').getBoundingClientRect().bottom && end <= innerHeight;
@@ -49,7 +49,7 @@ def wait_at_its_end(page, block):
 
 
 def wheel(page, by):
-    """Over the middle of the page, as a person turns it."""
+    """Turns the mouse wheel over the middle of the page."""
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
     before = page.value("scrollY")
@@ -108,7 +108,7 @@ def test_it_stops_when_the_person_scrolls_away_and_goes_on_at_the_end(page, serv
     wait_for(lambda: "more" in page.output(index), "it does not print")
     drawn(page)
     assert page.value("scrollY") == place
-    # Back at the end, it follows again.
+    # When the person has scrolled back to the end, the view follows again.
     wheel(page, 10_000)
     page.value("document.querySelectorAll('.cell')[args[0]].scrollIntoView({block: 'end', behavior: 'instant'})", index)
     wait_for(lambda: end_is_seen(page, index), "the end is not there")

@@ -1,4 +1,4 @@
-"""What a hostile script can bring to the playground's page: text, HTML, pictures, names, errors. No script of it runs,
+"""What a hostile script can put into the playground's page: text, HTML, pictures, names, errors. No script of it runs,
 no request leaves, nothing of the page changes."""
 import json
 import urllib.request
@@ -11,7 +11,7 @@ from serving import wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-# SITE is another web site; each must never run, and never ask for anything there.
+# SITE is another web site. None of these may run, or request anything there.
 TEXTS = ["<script>window.pwned = 1</script>", "<img src=SITE/img onerror=window.pwned=1>", "</pre></section><svg onload=window.pwned=1>",
          "\" onmouseover=window.pwned=1 x=\"", "javascript:window.pwned=1", "{{style}}{{script}}", "\u202egnp.exe\u2066", "\x1b]8;;SITE/osc\x07link\x1b]8;;\x07"]
 HTML = """
@@ -48,7 +48,7 @@ def elsewhere():
 
 @pytest.fixture
 def page(browser, server, elsewhere):
-    """Entered; afterwards nothing has run, nothing was asked for, and the page is still the page."""
+    """Opens the page and enters the token. At the end it checks that no script ran, nothing was requested, and the page is unchanged."""
     address, asked = elsewhere
     browser.logs()
     browser.requested.clear()
@@ -56,7 +56,7 @@ def page(browser, server, elsewhere):
     yield page
     settle(page)
     assert page.value("window.pwned ?? null") is None
-    # What is asked of the other site would be seen.
+    # The test sees requests to the other site.
     urllib.request.urlopen(address + "/seen").close()
     assert asked == ["/seen"]
     asked.clear()
@@ -86,7 +86,7 @@ def settle(page):
 
 
 def shown(bundle):
-    """Code whose last value is shown as this."""
+    """Returns code whose last value is displayed in this form."""
     return "class Shown:\n    def __repr__(self): return 'shown'\n    def _repr_mimebundle_(self, **more): return %r\nShown()" % (bundle,)
 
 
@@ -109,7 +109,7 @@ def test_html_does_nothing(page, elsewhere):
     page.driver.switch_to.frame(frame)
     try:
         assert page.find("#styled").text == "text"
-        # Clicks of a person do nothing either.
+        # Clicks do nothing either.
         for name in ("top", "own", "new", "js", "submit"):
             page.find("#" + name).click()
             print(name)
@@ -137,7 +137,7 @@ def test_names_of_files_and_sessions_do_nothing(page, elsewhere, server):
         wait_for(lambda: page.value("document.querySelectorAll('aside button[aria-label^=Delete]').length") == left, "it is not deleted")
     for name in names:
         assert server.ask("POST", "/v1/sessions", {"id": name}, address=server.tcp, token=TOKEN).status == 400
-    # One that was put into this tab's store.
+    # A token that somebody put into this tab's storage.
     page.leave()
     page.store("session", "<img src=x onerror=window.pwned=1>/../..")
     page.store("cells", json.dumps(TEXTS))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notebook files of the playground: what it saves is valid for Jupyter's own package, and what it loads is shown or refused."""
+"""Notebook files of the playground: files that it saves are valid for Jupyter's own package, and files that it loads are shown or refused."""
 import json
 import os
 import subprocess
@@ -36,12 +36,12 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def python():
-    """Of an environment with nbformat."""
+    """Returns the Python of an environment with nbformat."""
     return kept("playground-venv", ROOT + "/tests/serve/requirements.txt")
 
 
 def saved(page, name="notebook.ipynb"):
-    """The path of the file, once it is whole, and what is in it."""
+    """Waits until the file is complete, and returns its path and content."""
     path = os.path.join(page.browser.downloads, name)
     if os.path.exists(path):
         os.remove(path)
@@ -95,7 +95,7 @@ def test_what_is_saved_is_valid_and_has_every_output(page, python):
     assert outputs[3][0]["data"]["application/json"] == {"a": [1]}
     assert [one["output_type"] for one in outputs[4]] == ["execute_result"]
     assert outputs[5][-1]["ename"] == "ImportError" and "Allowed modules" in "\n".join(outputs[5][-1]["traceback"])
-    # The traceback is there once: as the error, and not on standard error too.
+    # The traceback appears only as the error, and not on standard error too.
     assert [one["output_type"] for one in outputs[6]] == ["stream", "error"] and outputs[6][1]["ename"] == "ZeroDivisionError"
     assert "dropped" in "".join(outputs[7][-1]["text"])
     assert len({one["id"] for one in file["cells"]}) == len(file["cells"])
@@ -116,12 +116,12 @@ def test_a_saved_file_is_loaded_again_and_saved_the_same(page, python):
     assert "ZeroDivisionError" in page.text(".output") and page.find("iframe").is_displayed()
     second = saved(page)[1]
     for one in first["cells"] + second["cells"]:
-        one["execution_count"] = None                # of another session: not run in this one
+        one["execution_count"] = None                # from another session: this cell did not run in the present one
         for output in one["outputs"]:
             output.pop("execution_count", None)
             output.get("data", {}).pop("application/json", None)
     assert second == first
-    # What it says now can run.
+    # The code in it can run.
     assert "42" in page.run("6 * 7")
 
 
@@ -138,7 +138,7 @@ def test_notebooks_of_jupyter_are_loaded(page, tmp_path):
     assert page.count() == 3 and "# # Title\n#\n# text" in page.text(".cm-content")
     shown = page.output(2)
     assert "a\nb" in shown and "E: v" in shown and "\x1b" not in shown and "plain" in shown and "[7]" not in page.text(".count")
-    # Saved under its own name.
+    # It is saved with its own name.
     assert saved(page, "made elsewhere.ipynb")[1]["cells"][2]["id"] == "a"
 
 
@@ -210,5 +210,5 @@ def test_nothing_of_a_hostile_file_runs(page, tmp_path):
     page.browser.value("for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame)")
     assert page.value("window.pwned ?? null") is None and page.value("document.querySelectorAll('script').length") <= 1
     assert "42" in page.run("6 * 7")
-    # Its id is not taken over.
+    # The id in the file is not used.
     assert attack not in [one["id"] for one in saved(page, "hostile.ipynb")[1]["cells"]]

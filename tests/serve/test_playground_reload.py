@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the playground's page keeps over a reload, and what it must not keep."""
+"""What the playground's page keeps when it is reloaded, and what it must not keep."""
 import json
 
 import pytest
@@ -20,7 +20,7 @@ KINDS = [
 
 
 def outputs(page):
-    """Of all cells: the text, the kinds of elements with their attributes, and the labels."""
+    """Returns the text of all cells, the kinds of elements with their attributes, and the labels."""
     return page.value("""[...document.querySelectorAll('.cell')].map(cell => [cell.getAttribute('aria-label'),
         cell.querySelector('.count').textContent, cell.querySelector('.output').innerText,
         cell.querySelector('.output').innerHTML.replace(/nonce[-=](&quot;|")?\\w+/g, '')])""")
@@ -49,7 +49,7 @@ def test_every_kind_of_output_outlives_reloads(page, server):
         assert page.find("td").text == "a cell"
     finally:
         page.driver.switch_to.default_content()
-    # They are shown again, not made again.
+    # They are shown again; the code does not run again.
     assert page.text("header bdi") == session and run_count(server, session) == len(KINDS)
     assert page.text(".notice") == ""
 
@@ -178,7 +178,7 @@ def test_another_token_does_not_see_the_outputs(page, server):
     from selenium.webdriver.common.keys import Keys
     session = page.text("header bdi")
     page.run("print('of ' + 'alice')")
-    # Bob has a session with the same id, and more runs in it.
+    # Bob has a session with the same id, in which more code has run.
     for _ in range(3):
         server.result("1", session, address=server.tcp, token="another")
     page.leave()

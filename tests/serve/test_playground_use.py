@@ -10,14 +10,14 @@ PLOT = "display({'image/svg+xml': %r, 'text/plain': 'a plot'}, raw=True)" % SVG
 
 
 def table(rows, cell="cell"):
-    """Code that shows a table with the caption that pandas writes below."""
+    """Returns code that shows a table with the caption that pandas writes below it."""
     row = "<tr>" + "<td>%s</td>" % cell * 4 + "</tr>"
     html = "<div><table><thead><tr><th>a</th></tr></thead><tbody>%s</tbody></table><p>%d rows × 4 columns</p></div>" % (row * rows, rows)
     return "display({'text/html': %r}, raw=True)" % html
 
 
 def inside(page, expression):
-    """The value of an expression of the last cell's frame, whose own scripts never run."""
+    """Evaluates an expression in the frame of the last cell, whose own scripts never run."""
     page.driver.switch_to.frame(page.last("iframe"))
     try:
         return page.driver.execute_script("return " + expression)
@@ -59,7 +59,7 @@ def test_a_table_fits_its_frame(page, code):
     wait_for(lambda: inside(page, "document.querySelector('table') !== null"), "no table")
     needed, shown = inside(page, "[document.documentElement.scrollHeight, innerHeight]")
     assert needed <= shown
-    # Nor is it mostly empty.
+    # It is not mostly empty either.
     assert inside(page, "document.body.getBoundingClientRect().height") >= shown / 2 - 20
 
 
@@ -85,7 +85,7 @@ def test_a_plot_with_dark_lines_is_seen_in_the_dark(page):
         context.drawImage(bitmap, 0, 0);
         return [...context.getImageData(30, 35, 1, 1).data];
     })()""", picture.screenshot_as_base64)
-    # The ground of a picture without one: light under black lines, and not as glaring as white.
+    # The background of a picture without a background: light below black lines, but not as bright as white.
     assert all(200 < one < 245 for one in pixel[:3]), pixel
 
 

@@ -26,7 +26,7 @@ def server(own):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """The module's server outlives each test; what it leaves is seen by test_serve_life.py."""
+    """All tests of this file share a server; test_serve_life.py tests what a server leaves behind."""
 
 
 def running(server):
@@ -187,7 +187,7 @@ def stream(server, code, session=None, **more):
 
 
 def test_events_come_as_the_script_prints(server):
-    """The first is here before the script ends: it waits for what only comes after."""
+    """The first event arrives before the script ends: the script waits for something that happens only after the event."""
     with stream(server, "import time\nprint('first', flush=True)\nwhile True: time.sleep(0.01)", "live") as response:
         assert next(events(response)) == ("stdout", {"seq": 0, "text": "first\n"})
         assert server.ask("POST", "/v1/sessions/live/interrupt").status == 204
@@ -219,7 +219,7 @@ def test_a_character_split_over_writes_arrives_whole(server):
 
 
 def test_a_failure_before_the_script_starts(server):
-    """As a status when the request is bad, as an event when the policy is."""
+    """An invalid request is answered with a status, and an invalid policy with an event."""
     answer = server.ask("POST", "/v1/execute", {"cod": 1}, {"Accept": "text/event-stream"})
     assert answer.status == 400
     with stream(server, "1", policy={"timeout_ms": 10**6}) as response:
@@ -279,7 +279,7 @@ def test_a_client_that_goes_while_it_waits_for_its_turn(own):
         assert narrow.metric('pyexec_executions_total{status="ok"}') == 0
 
 
-# ---- What is written down ----
+# ---- Logs ----
 
 def test_request_ids_and_traces(server):
     given = "trace-1:2/3=4"
@@ -346,14 +346,14 @@ def test_metrics_count_what_happens(server):
     before = [count(name) for name in names]
     server.result("1")
     server.ask("POST", "/v1/execute", b"{")
-    # A request is counted when it is over, which its client may see first.
+    # A request is counted when it is over. Its client may get the answer before that.
     wait_for(lambda: [count(name) - was for name, was in zip(names, before)] == [1, 1, 1, 1], names)
 
 
 # ---- The guide ----
 
 def test_the_examples_of_the_guide_work_as_they_stand(own):
-    """docs/http.md; each that answers with an error fails its command."""
+    """Runs the commands of docs/http.md. A command fails when the server answers with an error."""
     with open(os.path.join(ROOT, "docs", "http.md")) as file:
         lines = [line[4:].rstrip() for line in file if re.match("    .*pc (?!=)", line) and "alias" not in line]
     assert len(lines) > 15

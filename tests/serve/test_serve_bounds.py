@@ -1,4 +1,4 @@
-"""What one client of `pyexec serve` can take from the others, or from whoever reads the log."""
+"""Resources that one client of `pyexec serve` could take from the others, and text that it could put into the log."""
 import contextlib
 import json
 import time
@@ -61,7 +61,7 @@ def test_one_principal_leaves_room_for_the_bodies_of_others(own):
 
 @pytest.mark.parametrize("path", ["/v1/execute", "/v1/sessions/s/files/f"])
 def test_a_body_that_came_fast_may_not_rest(own, path):
-    """A quarter of a megabyte at once bought a minute of silence; a byte now and then prolonged it."""
+    """Earlier, a quarter of a megabyte sent at once allowed a minute of silence, and a byte now and then extended it."""
     with serving(own, "--files", "full", config="[serve]\nidle_timeout = 1s\n") as server:
         server.ask("POST", "/v1/sessions", {"id": "s"})
         method = "POST" if path == "/v1/execute" else "PUT"

@@ -1,4 +1,4 @@
-"""`pyexec serve` and pages of other sites: what a browser's fetch() may, and may not."""
+"""`pyexec serve` and pages of other sites: what a browser's fetch() can do, and what it can't."""
 import time
 
 import pytest
@@ -8,14 +8,14 @@ from playground import TOKEN, site
 from serving import serving, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-# One that a browser must ask about first, and one that it may send at once.
+# A request that needs a preflight, and a request that the browser may send at once.
 ASKED = "{method: 'POST', headers: {Authorization: 'Bearer %s', 'Content-Type': 'application/json'}, body: '{\"code\": \"6 * 7\"}'}" % TOKEN
 SIMPLE = "{method: 'POST', mode: 'no-cors', body: '{\"code\": \"6 * 7\"}'}"
 
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """The module's browser outlives each test."""
+    """All tests of this file share a browser."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_a_foreign_page_is_refused(own, browser):
         wait_for(lambda: ("POST", 403) in statuses(server), "it was not refused")
         for path in ("/", "/openapi.json", "/healthz", "/playground/main.js"):
             assert "Failed to fetch" in browser.run("await fetch(args[0])", "http://%s%s" % (server.tcp, path))[1]
-        # Nor may it show the playground in a frame, to have people click in there.
+        # It may not show the playground in a frame either, to make people click there.
         browser.said.clear()
         browser.value("document.body.innerHTML = `<iframe src='${args[0]}'></iframe>`", "http://%s/" % server.tcp)
         wait_for(lambda: browser.logs() or any("frame-ancestors" in line for line in browser.said), "it is framed")
@@ -46,7 +46,7 @@ def test_a_foreign_page_is_refused(own, browser):
 
 
 def test_a_page_whose_name_points_here_is_refused(own):
-    """DNS rebinding: to the browser it is one site, so that no Origin tells."""
+    """DNS rebinding: for the browser it is the same site, so it sends no Origin."""
     with serving(own, tcp=True, tokens=[token_line("alice", TOKEN)]) as server:
         port = server.tcp.rpartition(":")[2]
         with browsing("--host-resolver-rules=MAP rebound.test 127.0.0.1") as browser:
@@ -65,7 +65,7 @@ def test_a_page_of_allowed_origins_runs_code_and_reads_events(own, browser):
         got = browser.value("const answer = await fetch(args[0], {headers: {Authorization: 'Bearer wrong'}}); "
                             "return [answer.status, (await answer.json()).code]", base + "/v1/sessions")
         assert got == [401, "unauthorized"]
-        # The first event is read while the script waits for what comes after.
+        # The first event is read while the script waits for something that happens later.
         got = browser.value("""
             const headers = {Authorization: 'Bearer ' + args[1], Accept: 'text/event-stream'};
             const body = JSON.stringify({code: "print('first', flush=True)\\nimport time\\nwhile True: time.sleep(0.01)"});
@@ -77,7 +77,7 @@ def test_a_page_of_allowed_origins_runs_code_and_reads_events(own, browser):
             for (let part; !(part = await reader.read()).done;) text += part.value;
             return text""", base, TOKEN)
         assert got.startswith("event: stdout\n") and "event: result\n" in got and "KeyboardInterrupt" in got
-        # A fetch that is given up ends what it runs.
+        # A fetch that is aborted ends its run.
         browser.driver.execute_script("window.given = new AbortController(); fetch(arguments[0], {method: 'POST', signal: given.signal, "
                                       "headers: {Authorization: 'Bearer ' + arguments[1]}, body: JSON.stringify({code: 'import time\\n"
                                       "time.sleep(60)', timeout_ms: 5000})}).catch(() => {})", base + "/v1/execute", TOKEN)

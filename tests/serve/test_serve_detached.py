@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detached executions: they go on without their client, who comes back for events, calls and the result."""
+"""Detached executions: they continue without their client, which comes back for events, calls and the result."""
 import contextlib
 import json
 import os
@@ -39,7 +39,7 @@ def ended(server, execution):
 
 
 def replay(server, execution, after=None, stop=None):
-    """Its events from a stream of their own as (id, name, data); `stop`: the client goes away after so many."""
+    """Reads its events from a new stream as (id, name, data). `stop`: the client disconnects after this many events."""
     headers = {"Accept": "text/event-stream", "Authorization": "Bearer a"}
     if after is not None:
         headers["Last-Event-ID"] = str(after)
@@ -108,7 +108,7 @@ def test_tool_calls_wait_while_nobody_is_there(server):
 
 
 def test_a_client_that_is_killed_again_and_again_sees_the_same_events(server):
-    """It reads one event each time, and goes on after the last one that it has. The calls are answered in between."""
+    """It reads one event each time, and continues after the last event that it has. The calls are answered in between."""
     code = "import sys\nfor i in range(15):\n    print('line', i, flush=True)\n    any_of(i)\n    print('error', i, file=sys.stderr, flush=True)\n'end'"
     execution = start(server, code, tools=[ANY])
     found = []
@@ -154,7 +154,7 @@ class MortalClient:
             assert connection.sock.recv(100).split()[1] in (b"204", b"404")
 
     def live(self, after, keep):
-        """Answers what waits, as one that has come back does, and reads on."""
+        """Answers the waiting calls, as a client that has come back does, and continues to read."""
         self.at("before it asks")
         for call in show(self.server, self.execution).json()["calls"]:
             self.answer(call)
@@ -192,7 +192,7 @@ class MortalClient:
 
 
 def live(server, execution, kept, place=None):
-    """One life of a client in a new process; how it ended."""
+    """Runs a client in a new process, and returns how it ended."""
     after = [json.loads(line)[0] for line in kept.read_text().splitlines()][-1:] or [0]
     pid = os.fork()
     if not pid:

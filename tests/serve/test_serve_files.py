@@ -21,7 +21,7 @@ def server(own):
 
 @pytest.fixture(scope="module", params=["memory", "folder"])
 def both(request, own, session_folder):
-    """Workspaces in memory, whose quota the kernel keeps, and in folders of the host, where pyexec does."""
+    """Workspaces in memory, where the kernel enforces the quota, and in folders of the host, where pyexec does."""
     config = "[session]\nworkspace_root = %s\n" % session_folder if request.param == "folder" else ""
     with serving(own, "--files", "full", "--workspace-bytes", "8M", "--any-import", config=config) as running:
         yield running
@@ -29,7 +29,7 @@ def both(request, own, session_folder):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """As in test_serve.py."""
+    """The same fixture as in test_serve.py."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def _box(server):
 
 
 class Box:
-    """A session's workspace."""
+    """Requests to the workspace of a session."""
 
     def __init__(self, server, path):
         self.server, self.path, self.id = server, path, path.rsplit("/", 1)[1]
@@ -129,7 +129,7 @@ def test_links_and_special_files_of_a_script_lead_nowhere(any_box):
     assert any_box.ask("PUT", "/out/pyexec-was-here", b"x").status == 400
     assert any_box.ask("PUT", "/folder", b"x").status == 400
     assert not os.path.exists("/etc/pyexec-was-here")
-    # A new file takes the link's own place.
+    # A new file replaces the link itself.
     assert any_box.ask("PUT", "/secret", b"mine").status == 204 and any_box.ask("GET", "/secret").body == b"mine"
     with open("/etc/passwd") as file:
         assert "mine" != file.read()
@@ -191,7 +191,7 @@ def test_an_upload_that_breaks_off_changes_nothing(any_box, framing):
 
 
 def test_a_file_is_replaced_in_one_step(box):
-    """Who has it open reads the old one to its end."""
+    """A client that has the old file open reads it to its end."""
     box.ask("PUT", "/f", b"old" * 100)
     box.server.result("handle = open('f')\nstart = handle.read(3)", box.id)
     box.ask("PUT", "/f", b"new")
@@ -283,7 +283,7 @@ def test_an_archive_does_not_write_through_links_of_the_script(box):
 
 
 def test_an_archive_is_held_to_the_quota(any_box):
-    """By its real bytes, by those that it only speaks of, and before it fills the disk."""
+    """An archive is refused for its real bytes, for the sizes in its headers, and before it fills the disk."""
     assert any_box.ask("PUT", "", tar_of(*(("f%d" % i, bytes(MIB)) for i in range(9)))).status == 507
     for name in any_box.names():
         any_box.ask("DELETE", "/" + name)
@@ -322,7 +322,7 @@ def test_a_truncated_archive_is_refused(box):
     assert box.ask("PUT", "", tar_of(("f", b"x" * 5000))[:3000]).status == 400
 
 
-# ---- Constant memory ----
+# ---- Files take constant memory ----
 
 def test_a_large_file_passes_in_constant_memory(own):
     size = 200 * MIB

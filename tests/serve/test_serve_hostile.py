@@ -1,4 +1,4 @@
-"""`pyexec serve` against clients that mean no good: smuggling, floods, slow ones, great numbers of them."""
+"""`pyexec serve` against hostile clients: request smuggling, floods, slow clients, very many clients."""
 import contextlib
 import json
 import os
@@ -25,7 +25,7 @@ def server(own):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """As in test_serve.py."""
+    """The same fixture as in test_serve.py."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: smuggled\r\n\r\n"
     (["Transfer-Encoding : chunked"], b"0\r\n\r\n" + SMUGGLED), (["Content-Length : 13"], BODY + SMUGGLED),
 ], ids=lambda value: str(value)[:60] if isinstance(value, list) else "")
 def test_a_length_that_can_be_read_in_two_ways_is_refused_and_ends_the_connection(server, lines, body):
-    """So that no proxy in front can be made to see other requests than this server does."""
+    """A proxy in front of this server must not see other requests than the server does."""
     got = statuses(raw(server.socket, post(*lines, body=body)))
     # libmicrohttpd 0.9.75 sends the head of its own error pages twice.
     assert len(set(got)) <= 1 and len(got) <= 2 and all(400 <= status < 500 or status == 501 for status in got), got
@@ -170,7 +170,7 @@ def threads(server):
                                    post("Transfer-Encoding: chunked", body=b"1\r\n{")],
                          ids=["nothing", "headers", "body", "chunk"])
 def test_a_slow_client_is_cut_off_though_it_sends_on(server, start):
-    """Each byte of its would make a mere idle time-out begin anew."""
+    """Each byte would restart a simple idle timeout."""
     with dial(server.socket, 10) as sock:
         sock.sendall(start)
         sock.setblocking(False)
@@ -224,7 +224,7 @@ def executions(server):
 
 
 def test_slow_readers_block_no_thread(own):
-    """Of events and of files: their answers wait in bounded memory and in the file, and others go on."""
+    """Clients that do not read events or files: their answers wait in limited memory and in the file, and other clients are served."""
     with serving(own, "--files", "full", "--max-stdout-bytes", "4M", "--timeout", "20s",
                  config="[host]\nmax_concurrent = 2\n") as server:
         server.ask("POST", "/v1/sessions", {"id": "s"})

@@ -39,17 +39,17 @@ DETACHED = "print('begin', flush=True)\nvalue = any_of(2)\nprint('after', flush=
 
 
 def value_of(call):
-    """What this caller answers."""
+    """The answers of this caller."""
     given = call["arguments"]["value"]
     return given if isinstance(given, int) else "y" * 100000
 
 
 class Lost(Exception):
-    """The connection has ended before the answer."""
+    """Raised when the connection has ended before the answer."""
 
 
 class Exchange:
-    """One request on a connection of its own, sent and read as slowly as one likes."""
+    """Sends one request on its own connection. The test can send and read it in parts."""
 
     def __init__(self, address, method, path, body=None, accept="application/json"):
         data = json.dumps(body).encode() if body is not None else b""
@@ -93,7 +93,7 @@ class Exchange:
             raise Lost from error
 
     def json(self):
-        """Its status, and the body; one that is cut short is as good as none."""
+        """Returns the status and the body. An answer that is cut off counts as no answer."""
         status, body = self.status(), self.rest()
         try:
             return status, json.loads(body) if body else None
@@ -136,7 +136,7 @@ class Caller:
         self.say(answered=call["call_id"], first=first, second=self.ask(*arguments)[0])
 
     def event(self, stream, half=None):
-        """The next event; what stops in the middle of one of this name."""
+        """Returns the next event. `stop`: a name, to stop in the middle of such an event."""
         name = None
         while True:
             line = stream.line()
@@ -148,7 +148,7 @@ class Caller:
                 return name, json.loads(line[6:])
 
     def call(self, stream, half=None):
-        """The next call, or None when the run has ended instead."""
+        """Returns the next call, or None when the run has ended."""
         while True:
             name, data = self.event(stream, half)
             if name == "tool_call":
@@ -214,7 +214,7 @@ class Caller:
         return path
 
     def waiting(self, path, stops=False):
-        """Its record, when a call waits or it has ended."""
+        """Returns the record of the execution, when a call waits or the execution has ended."""
         while True:
             with self.exchange("GET", path + "?wait_ms=30000") as exchange:
                 exchange.send()
@@ -258,7 +258,7 @@ class Caller:
 
 
 def start_caller(server, session, point):
-    """The process, what it says, and where it is told to go on."""
+    """Starts the caller. Returns its process, its output, and the pipe through which it is told to continue."""
     says, saying = os.pipe()
     going, go = os.pipe()
     pid = os.fork()
@@ -279,13 +279,13 @@ def start_caller(server, session, point):
 
 
 def scripts(server):
-    """The processes of scripts; there is one zygote and no pool."""
+    """Returns the processes of scripts. There is one zygote and no pool."""
     supervisor = [pid for outer in children(server.process.pid) for pid in children(outer)]
     return by_age(pid for parent in supervisor for pid in children(parent))[1:]
 
 
 def below(pid):
-    """All processes below one, with the time of their birth, so that a number that comes again is another process."""
+    """Returns all processes below one process with their start times, so that a reused PID counts as another process."""
     found = []
     for child in children(pid):
         with contextlib.suppress(OSError), open("/proc/%d/stat" % child) as file:
@@ -309,7 +309,7 @@ def kill(server, who, caller):
 
 
 def go_through(server, session, point, who):
-    """Everything that the caller said, and how it ended."""
+    """Returns everything that the caller printed, and how it ended."""
     pid, says, go = start_caller(server, session, point)
     try:
         with says:
@@ -329,7 +329,7 @@ def go_through(server, session, point, who):
     finally:
         os.close(go)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)        # only when something above went wrong
+            os.kill(pid, signal.SIGKILL)        # needed only if something above failed
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return heard, status
 
@@ -377,7 +377,7 @@ def check_detached(server, execution, who):
 
 
 def check_server(server, session, heard, who, older):
-    """It goes on, and knows nothing of what is over."""
+    """The server continues, and has no record of calls that are over."""
     checked = set()
 
     def nothing_runs():     # what was sent just before the caller died may begin only now

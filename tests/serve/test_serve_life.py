@@ -66,7 +66,7 @@ def test_the_default_socket_is_the_users_own(pyexec, open_folder):
 
 @pytest.mark.parametrize("runtime", ["", "relative", "/nonexistent", "/etc"])
 def test_the_default_socket_needs_no_runtime_folder(pyexec, open_folder, runtime):
-    """As after `su`: XDG_RUNTIME_DIR is not set, or is another user's. The log says where the server listens."""
+    """As after `su`: XDG_RUNTIME_DIR is not set, or belongs to another user. The log says where the server listens."""
     if pyexec.uid == 0 or os.path.exists("/run/user/%d" % pyexec.uid):
         pytest.skip("this user has another default folder")
     os.chmod(open_folder, 0o1777)
@@ -219,7 +219,7 @@ def test_sockets_passed_by_systemd(own, open_folder):
     finally:
         process.terminate()
         process.wait(20)
-    # The socket is systemd's, and stays.
+    # The socket belongs to systemd, and stays.
     assert os.path.exists(path)
 
 
@@ -249,7 +249,7 @@ def test_what_is_no_socket_is_refused(own):
 # ---- The end ----
 
 def test_requests_that_come_while_it_closes_are_refused(own):
-    """When all that ran is done, it waits a second for what is half sent."""
+    """When all runs have ended, the server waits up to a second until their answers are sent."""
     with serving(own) as server:
         half, kept = server.connection(), [server.connection() for _ in range(20)]
         half.putrequest("POST", "/v1/execute")
@@ -286,10 +286,10 @@ def test_sigterm_lets_what_runs_finish_and_takes_no_more(own):
         assert (refused.status, refused.json()["code"]) == (503, "shutting_down")
         assert refused.headers["Retry-After"] and refused.headers["Connection"] == "close"
         assert server.process.poll() is None
-        server.process.send_signal(signal.SIGHUP)       # not a reason to hurry
+        server.process.send_signal(signal.SIGHUP)       # does not shorten the wait
         time.sleep(0.3)
         assert server.process.poll() is None
-        server.process.send_signal(signal.SIGTERM)      # but this is
+        server.process.send_signal(signal.SIGTERM)      # shortens the wait
         assert running.getresponse().status == 200
         assert server.process.wait(20) == 0
         kept.close()
@@ -346,4 +346,4 @@ def test_after_kill_9_only_a_stale_socket_is_left_and_the_next_start_takes_its_p
         finally:
             again.terminate()
             assert again.wait(20) == 0
-    # `nothing_left` looks for processes, mounts and files of the one that was killed.
+    # `nothing_left` checks for processes, mounts and files of the server that was killed.

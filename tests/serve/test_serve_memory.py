@@ -1,4 +1,4 @@
-"""`pyexec serve` against bodies and results that are small as text and large once parsed, or slow to look through."""
+"""`pyexec serve` against bodies and results that are small as text, but large when parsed or slow to examine."""
 import contextlib
 import json
 import os
@@ -30,11 +30,11 @@ def server(own):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """As in test_serve.py."""
+    """The same fixture as in test_serve.py."""
 
 
 def most(server):
-    """Bytes that the server has ever had in memory."""
+    """Returns the most bytes that the server has had in memory."""
     with open("/proc/%d/status" % server.process.pid) as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
@@ -95,7 +95,7 @@ LARGE = {"code": "class Rich:\n    def _repr_html_(self): return 'x' * 8000000\n
 
 
 def test_answers_that_nobody_reads_are_bounded(own):
-    """Each waits for more than half an hour: who leaves too many unread gets no more runs, and others do."""
+    """Each answer waits for more than half an hour. A client with too many unread answers gets no further runs; other clients do."""
     tokens = [token_line("alice", "alice"), token_line("bob", "bob")]
     with serving(own, "--e2b", "--any-import", tcp=True, tokens=tokens) as server, contextlib.ExitStack() as unread:
         server.result("1")
@@ -121,7 +121,7 @@ def test_answers_that_nobody_reads_are_bounded(own):
     ("/mcp", *({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_python", "arguments": {
         "code": code, "session_id": "s"}}} for code in ("import time\ntime.sleep(3)", "1")))])
 def test_parsed_bodies_that_wait_are_bounded(own, path, slow, large):
-    """Of 4 MB each, and some 100 MB once parsed; all for one session, whose calls wait for each other."""
+    """Each body has 4 MB, and about 100 MB when parsed. All are for one session, whose calls wait for each other."""
     body = json.dumps({**large, "more": [1] * 1700000}).encode()
 
     def send(unread, body):

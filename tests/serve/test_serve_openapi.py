@@ -1,4 +1,4 @@
-"""`pyexec serve`: the OpenAPI document and the metrics, judged by other people's tools: openapi-spec-validator,
+"""`pyexec serve`: the OpenAPI document and the metrics, checked with tools of other projects: openapi-spec-validator,
 schemathesis, prometheus_client (of PyPI, into an environment of their own), redocly (of npm) and promtool (of Debian)."""
 import json
 import os
@@ -16,7 +16,7 @@ from serving import serving, token_line
 
 @pytest.fixture(scope="module")
 def tools():
-    """The bin folder of an environment with the packages."""
+    """Returns the bin folder of an environment with the packages."""
     python = kept("openapi-tools", os.path.join(ROOT, "tests", "support", "openapi-requirements.txt"))
     print(*versions(python))
     return os.path.dirname(python)
@@ -100,7 +100,7 @@ def families(server, tools):
 
 
 def test_metrics_are_parsed_and_documented(server, tools):
-    """docs/operations.md has each with its type and labels, and no other."""
+    """docs/operations.md lists each metric with its type and labels, and no others."""
     found = {}
     for name, kind, help_, labels in families(server, tools):
         assert help_ and name.startswith("pyexec_"), name

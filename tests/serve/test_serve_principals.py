@@ -1,4 +1,4 @@
-"""`pyexec serve`: tokens, principals that see nothing of each other, ceilings, rate, turns, Host and Origin."""
+"""`pyexec serve`: tokens, separation of principals, ceilings, rates, turns, Host and Origin."""
 import hashlib
 import json
 import os
@@ -20,7 +20,7 @@ def server(own):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """As in test_serve.py."""
+    """The same fixture as in test_serve.py."""
 
 
 def as_alice(server, method, path, body=None, **more):
@@ -62,7 +62,7 @@ def test_a_token_is_compared_to_its_last_digit(own):
         assert status(token) == 200
         for wrong in (token[:-1] + "e", token[:-2] + "ee", token[:-1], token + "f", token[:-8] + "0" * 8, token.upper(), token[:-32] + "0" * 32):
             assert status(wrong) == 401, wrong
-        # The hash in the file is compared whole too.
+        # The hash in the file must be complete too.
         for line in others:
             server.write_tokens(line)
             server.reload()
@@ -139,7 +139,7 @@ def test_a_token_file_that_others_may_write_is_refused(own, open_folder, mode):
     assert done.returncode == 125 and b"chmod 600" in done.stderr
 
 
-# ---- Each alone ----
+# ---- Separation of principals ----
 
 def test_sessions_and_files_of_another_are_not_there(server):
     assert as_alice(server, "POST", "/v1/sessions/box/execute", {"code": "mine = 1"}).status == 200
@@ -152,7 +152,7 @@ def test_sessions_and_files_of_another_are_not_there(server):
         assert (answer.status, answer.json()["code"]) == (404, "session_not_found"), (method, path)
     assert as_bob(server, "GET", "/v1/sessions").json() == {"sessions": []}
     assert server.ask("GET", "/v1/sessions").json() == {"sessions": []}
-    # The same id is another session.
+    # For another principal, the same id is another session.
     assert as_bob(server, "POST", "/v1/sessions/box/execute", {"code": "mine"}).json()["error"]["type"] == "NameError"
     assert as_bob(server, "GET", "/v1/sessions/box/files").json() == {"files": []}
     assert as_alice(server, "GET", "/v1/sessions/box/files/f").body == b"of alice"
@@ -184,7 +184,7 @@ def test_a_rate_is_429_with_retry_after(own):
         answer = as_alice(server, "POST", "/v1/execute", {"code": "1"})
         assert (answer.status, answer.json()["code"]) == (429, "overloaded")
         assert 1 <= int(answer.headers["Retry-After"]) <= 10 and "rate" in answer.json()["hint"]
-        # Only runs count, and only one's own.
+        # Only runs count, and only those of the principal itself.
         for _ in range(3):
             assert as_alice(server, "GET", "/v1/sessions").status == 200
         assert as_bob(server, "POST", "/v1/execute", {"code": "1"}).status == 200
@@ -195,7 +195,7 @@ def test_a_rate_is_429_with_retry_after(own):
 
 
 def test_max_sessions_of_a_principal(own):
-    """At its limit the oldest idle one makes room, as the server's own max_count does."""
+    """At the principal's limit its oldest idle session ends, as with the server's own max_count."""
     with serving(own, *LONG, tcp=True, tokens=[ALICE + " max_sessions=2", BOB]) as server:
         def names(ask):
             return sorted(one["id"] for one in ask(server, "GET", "/v1/sessions").json()["sessions"])
@@ -233,14 +233,14 @@ def test_max_concurrent_of_a_principal(own):
         wait_for(lambda: server.metric("pyexec_queue_length") == 2, "not queued")
         assert server.metric("pyexec_running") == 1
         assert as_bob(server, "POST", "/v1/execute", {"code": "1"}).status == 200
-        # What is not a run does not wait for it.
+        # Requests that are not runs do not wait for a turn.
         assert as_alice(server, "GET", "/v1/sessions").status == 200
         for connection in busy:
             connection.close()
 
 
 def test_turns_are_fair_and_a_full_queue_is_503(own):
-    """One that fills the queue first can't keep another's calls from every second place."""
+    """A principal that fills the queue first can't keep the calls of another principal from every second turn."""
     with serving(own, *LONG, tcp=True, tokens=[ALICE, BOB],
                  config="[host]\nmax_concurrent = 1\nqueue_length = 20\n") as server:
         blocker = server.connection()

@@ -64,7 +64,7 @@ def find(server, session, **more):
     return server.ask("GET", "/v1/sessions/" + session, **more).json()["title"]
 
 
-# ---- What clients are told ----
+# ---- What clients are told after a restart ----
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGKILL])
 def test_the_first_call_with_an_id_of_the_former_life_is_told(pyexec, folder, signal_):
@@ -109,7 +109,7 @@ def test_sessions_that_ended_before_keep_their_own_reason(pyexec, folder):
 
 
 def test_sessions_that_the_end_of_the_server_cuts_short_are_told_of_the_restart(pyexec, folder):
-    """Their call is cancelled at the end of the grace period; nobody closed them."""
+    """The calls of these sessions are cancelled at the end of the grace period; nobody closed the sessions."""
     with serving(pyexec, "--state-dir", folder, "--timeout", "60s", "--cpu-time-seconds", "60",
                  config="[serve]\ndrain_grace = 300ms\n") as server:
         connection = server.connection()
@@ -275,7 +275,7 @@ def test_damaged_lines_are_said_and_the_others_hold(pyexec, folder):
 
 
 def test_the_file_is_bounded(pyexec, folder):
-    """As many ids as a file of the greatest size has, of which the last 10,000 are remembered."""
+    """Writes as many ids as a file of the greatest size can have. The last 10,000 are remembered."""
     write(folder, HEAD + "".join("+ local/%0120d\n" % number for number in range(100000)), pyexec.uid)
     with serving(pyexec, "--state-dir", folder) as server:
         assert server.metric("pyexec_sessions_lost") == 10000
@@ -374,7 +374,7 @@ def test_whenever_it_is_killed_the_file_is_whole(pyexec, folder, kill_shim, call
         names = ["one", "two", "three"] + ["s-%d" % number for number in range(40)]
 
         def dies():
-            # Each begins a session; several beginnings may be one write.
+            # Each request begins a session. Several beginnings may be written at once.
             with contextlib.suppress(OSError, ValueError, AssertionError):
                 while names:
                     server.result("1", names[0], timeout=5)
@@ -384,7 +384,7 @@ def test_whenever_it_is_killed_the_file_is_whole(pyexec, folder, kill_shim, call
         assert server.process.returncode == -signal.SIGKILL
     with serving(pyexec, "--state-dir", folder) as server:
         assert not server.lines(event=UNREADABLE)
-        # Half a line, when half a line was written; never more.
+        # At most half a line is there, if half a line was written.
         damaged = json.dumps(server.lines(event="the state file is damaged"))
         assert damaged == "[]" or (" 1 lines" in damaged and (call, when) == ("write", "before"))
         assert (restarted(server, "live"), restarted(server, "ended")) == ("host_restart", "idle_ttl")
@@ -481,7 +481,7 @@ def test_a_second_signal_ends_the_wait_for_sessions(pyexec):
     with serving(pyexec, config=WAITS) as server:
         server.result("1", "s")
         drain(server)
-        server.process.send_signal(signal.SIGHUP)       # not a reason to hurry
+        server.process.send_signal(signal.SIGHUP)       # does not shorten the wait
         assert server.result("1", "s")["status"] == "ok"
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0

@@ -21,7 +21,7 @@ def server(pyexec):
 
 
 class Run:
-    """One that is under way, whose events are read one after another."""
+    """An execution in progress, whose events are read one after another."""
 
     def __init__(self, server, code, tools=(LOOKUP, ANY), session=None, token="a", **more):
         self.server, self.token = server, token
@@ -35,7 +35,7 @@ class Run:
         self.seen = []
 
     def next(self, *names):
-        """The data of the next event of these names."""
+        """Returns the data of the next event with one of these names."""
         for name, data in self.events:
             if name:
                 self.seen.append((name, data))
@@ -118,7 +118,7 @@ def test_values_arrive_as_they_were_sent(server, value):
         assert run.result()["last_value_repr"] == (repr(value) if value is not None else None)
 
 
-# ---- Answers that are none ----
+# ---- Answers that are refused ----
 
 def refused(answer, status, code):
     problem = answer.json()
@@ -177,7 +177,7 @@ def test_a_call_is_its_principals_alone(server):
 
 
 def test_ids_of_calls_can_not_be_guessed(server):
-    """Those of other executions have nothing in common but their form."""
+    """The ids of other executions have only their form in common."""
     found = []
     for _ in range(3):
         with contextlib.closing(Run(server, "lookup('a')")) as run:
@@ -248,7 +248,7 @@ def test_a_client_that_reads_slowly_loses_nothing(server):
 
 
 def test_what_a_client_does_not_read_is_bounded(own):
-    """A script whose calls nobody reads, and that gives them up and calls again, has its calls refused in the end."""
+    """A script makes calls that nobody reads, abandons them and calls again. In the end its calls are refused."""
     code = """
 import asyncio, tools
 async def main():

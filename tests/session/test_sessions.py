@@ -45,7 +45,7 @@ def test_state_lasts(nothing_left):
 @pytest.mark.parametrize("code", ["len(big)", "#" * 20_000 + "\nlen(big)"], ids=["short code", "long code"])
 @pytest.mark.parametrize("stdin", ["", "in"], ids=["no input", "input"])
 def test_long_inputs_reach_a_session_that_has_all_of_its_descriptors_open(code, stdin, nothing_left):
-    """They come as memory files, for which the child lends itself descriptors."""
+    """They arrive as memory files, for which the child has reserved descriptors."""
     hoard = "import os\nn = []\ntry:\n    while len(n) < 99: n.append(os.open('/dev/null', os.O_RDONLY))\nexcept OSError: pass\nlen(n)"
     with Executor(dict(FULL, max_open_files=8)) as executor:
         assert value(executor, "s", hoard) == "8"
@@ -218,7 +218,7 @@ def test_interrupt_keeps_the_state(executor):
 
 
 def test_an_interrupt_stays_with_its_call(executor):
-    """It may come when its call has just ended; the next one must not see it."""
+    """An interrupt may arrive when its call has just ended. The next call must not get it."""
     value(executor, "s", "1")
     for i in range(300):
         call = threading.Thread(target=executor.call, args=("s", "sum(range(%d))" % (i * 40)))
@@ -364,7 +364,7 @@ def test_an_idle_host_uses_no_cpu():
 
 def test_10000_open_and_close_cycles_leave_nothing(capsys, nothing_left):
     def state():
-        time.sleep(0.5)         # for what is being torn down
+        time.sleep(0.5)         # for processes that are still ending
         with open("/proc/%d/status" % executor.pid) as file:
             memory = int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
         with open("/proc/self/mounts") as file:
@@ -385,7 +385,7 @@ def test_10000_open_and_close_cycles_leave_nothing(capsys, nothing_left):
         after = state()
         with capsys.disabled():
             print("\n10,000 sessions opened and closed in %.0f s; descriptors, KiB, mounts, processes: %s, then %s" % (elapsed, before, after))
-        # The reasons of the last 10,000 ends are kept. A sanitizer keeps what is freed.
+        # The reasons of the last 10,000 ends are kept. A sanitizer keeps freed memory too.
         grown = after[1] - before[1] if "san" not in BUILD else 0
         assert after[0] <= before[0] and grown < 3000 and after[2:] == before[2:], (before, after)
         stats = executor.stats()
@@ -475,7 +475,7 @@ def test_workspaces_do_not_see_each_others_names(open_folder):
 
 
 def test_a_session_policy_holds_for_the_call_that_makes_the_session(nothing_left):
-    """A client need not know whether its session is still there."""
+    """A client does not have to know whether its session still exists."""
     with Executor() as executor:
         asked = {"session_policy": {"allowed_imports": ["os"], "timeout_ms": 300}}
         assert executor.call("s", "import os\n1", **asked)["last_value_repr"] == "1"

@@ -1,4 +1,4 @@
-"""Sessions made ahead of their first call, looked at, and their files as streams: the C API below pyexec serve."""
+"""Sessions that are made before their first call, their description, and their files as streams: the C API that pyexec serve uses."""
 import os
 
 import pytest
@@ -130,7 +130,7 @@ def test_the_quota_of_a_host_folder_is_counted(program, open_folder, user):
         driver.do("create", "s")
         assert int(driver.do("stream", "s", "f", "write", "x" * 1000)) == 1 << 20
         assert int(driver.do("stream", "s", "g", "write", "")) == (1 << 20) - 1000
-        # The file that is replaced does not count.
+        # The bytes of a file that is replaced do not count.
         assert int(driver.do("stream", "s", "f", "write", "")) == 1 << 20
         driver.call("s", "with open('big', 'w') as file:\n    file.write('x' * ((1 << 20) - 10))")
         driver.do("write", "s", "g", "x" * 10)

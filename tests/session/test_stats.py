@@ -1,4 +1,4 @@
-"""The counters that a server's metrics are made of: pyexec_stats_json()."""
+"""The counters from which a server makes its metrics: pyexec_stats_json()."""
 import os
 import signal
 import threading
@@ -75,7 +75,7 @@ def test_a_busy_session_is_counted():
         thread = threading.Thread(target=executor.call, args=("s", "import time\ntime.sleep(3)"))
         thread.start()
         deadline = time.monotonic() + 20
-        while executor.stats()["running"] == 0 and time.monotonic() < deadline:     # the session is busy before that
+        while executor.stats()["running"] == 0 and time.monotonic() < deadline:     # a session becomes busy before its run counts as running
             time.sleep(0.02)
         assert executor.stats()["sessions_busy"] == 1 and executor.stats()["running"] == 1
         executor.interrupt("s")

@@ -21,7 +21,7 @@ print(json.dumps({"format": image.format, "size": image.size, "common": counts[0
 
 
 class Outcome:
-    """One result, and the data that the program had."""
+    """One result, and the data of the program."""
 
     def __init__(self, result, data, python):
         assert (result["status"], result["exit_code"], result["denials"], result["stderr"]) == ("ok", 0, [], ""), result
@@ -42,14 +42,14 @@ class Outcome:
         return list(csv.DictReader(self.files[name].decode().splitlines()))
 
     def picture(self, data):
-        """Decoded by Pillow; a plot is neither blank nor one block of colour."""
+        """Decodes the image with Pillow. A plot is neither blank nor one block of colour."""
         done = subprocess.run([self.python, "-c", PICTURE], input=data, capture_output=True, check=True)
         facts = json.loads(done.stdout)
         assert len(facts["colours"]) > 20 and facts["share"] < 0.99, facts["share"]
         return facts
 
     def plots(self, count=1):
-        """The figures that are displayed, white but for what is drawn."""
+        """Returns the displayed figures. They are white except for the drawing."""
         shown = [display["data"] for display in self.result["display"] if not display["last_value"]]
         assert [sorted(data) for data in shown] == [["image/png", "text/plain"]] * count, self.result["display"]
         facts = [self.picture(base64.b64decode(data["image/png"])) for data in shown]
@@ -263,7 +263,7 @@ def html_report(o):
     assert "Total revenue: %s" % format(sum(map(revenue, o.rows("sales.csv"))), ",.2f") in html and html.count("<tr>") == 6
     plot = o.picture(base64.b64decode(re.search(r'base64,([^"]+)"', html)[1]))
     assert has_colour(plot, (0x44, 0x72, 0xc4), 0) and plot["common"] == [255, 255, 255]
-    o.nothing_shown()           # it closes its figure
+    o.nothing_shown()           # the program closes its figure
 
 
 def stock_risk(o):

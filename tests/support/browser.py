@@ -12,7 +12,7 @@ import pytest
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,900"]
 
-# Before any script of a page, in frames too. Violations within a frame without scripts are seen in the console.
+# This runs before any script of a page, in frames too. Violations in a frame without scripts appear in the console.
 WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", event =>
@@ -21,7 +21,7 @@ document.addEventListener("securitypolicyviolation", event =>
 
 
 def needed():
-    """The modules of selenium; skips where a part of it all is not there."""
+    """Returns the modules of selenium. Skips the test if selenium, Chromium or its driver is missing."""
     for program in ("chromium", "chromedriver"):
         if not shutil.which(program):
             pytest.skip("no %s here (tools/bootstrap.sh test installs it)" % program)
@@ -38,7 +38,7 @@ class Browser:
         self.driver.get(address)
 
     def run(self, script, *arguments):
-        """What a function body gives, also of a promise."""
+        """Runs a function body and returns its value, also the value of a promise."""
         return self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
             "(async (...args) => { %s })(...[...arguments].slice(0, -1))"
@@ -50,7 +50,7 @@ class Browser:
         return value
 
     def logs(self):
-        """Reads what there is: requests of any frame as addresses, and lines of the console."""
+        """Reads the requests of all frames, as addresses, and the lines of the console."""
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
@@ -65,7 +65,7 @@ class Browser:
 
     @contextlib.contextmanager
     def sized(self, width, height=900):
-        """The page in a view of this size; a window of Chromium can't be as narrow as a telephone."""
+        """Shows the page in a view of this size, because a window of Chromium can't be as narrow as a telephone."""
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                                     {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
         try:
@@ -74,7 +74,7 @@ class Browser:
             self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def shot(self, name, width=None):
-        """Where PYEXEC_SHOTS names a folder, a picture for people: of what is seen, or of the whole page at a width."""
+        """If PYEXEC_SHOTS names a folder, saves a picture there: of the visible part, or of the whole page at a given width."""
         folder = os.environ.get("PYEXEC_SHOTS")
         if not folder:
             return

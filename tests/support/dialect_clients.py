@@ -15,7 +15,7 @@ CLIENTS = os.path.join(ROOT, "tests", "dialects")
 
 @pytest.fixture(scope="session")
 def dialect_client():
-    """Runs a script of tests/dialects with an argument (as JSON) and gives what it prints (JSON)."""
+    """Runs a script of tests/dialects with an argument (as JSON) and returns its output (JSON)."""
     python = kept("dialect-clients", os.path.join(CLIENTS, "requirements.txt"))
 
     def run(script, argument, **environment):

@@ -35,7 +35,7 @@ class Driver:
         raise failure
 
     def do(self, function, *arguments):
-        """What the function gives back, parsed where it is JSON. JSON arguments may be given as objects."""
+        """Calls the function and returns its value, parsed if it is JSON. JSON arguments may be given as objects."""
         answer = self._say("\t".join([function, *(a if isinstance(a, str) else json.dumps(a) for a in arguments)]))
         return json.loads(answer) if answer[:1] in ("{", "[") else answer
 

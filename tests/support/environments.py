@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests use from PyPI and npm, at the versions that files of pins (requirements.txt, package.json) give."""
+"""The packages of tests from PyPI and npm, with the versions that are pinned in requirements.txt or package.json."""
 import fcntl
 import hashlib
 import os
@@ -22,7 +22,7 @@ PACKAGES = [*SCIENCE, os.path.join(ROOT, "tests/run/requirements.txt")]
 
 
 def install(folder, *pins):
-    """A new virtual environment in this folder; its Python. Skips where the packages can't be had."""
+    """Makes a virtual environment in this folder and returns its Python. Skips the test if the packages can't be installed."""
     python = os.path.join(folder, "bin", "python3")
     if not os.path.exists(python):
         _run("/usr/bin/python3", "-m", "venv", folder)
@@ -31,7 +31,7 @@ def install(folder, *pins):
 
 
 def copy(python, folder):
-    """A copy of its environment in this folder, which is new; the Python of the copy."""
+    """Copies the environment of this Python into a new folder, and returns the Python of the copy."""
     _run("cp", "-a", os.path.dirname(os.path.dirname(python)), folder)
     return os.path.join(folder, "bin", "python3")
 
@@ -53,7 +53,7 @@ def _keep(name, make, *pins):
     folder = os.path.join(os.path.abspath(BUILD), name)
     stamp = os.path.join(folder, "stamp")
     wanted = hashlib.sha256(b"".join(open(path, "rb").read() for path in pins)).hexdigest()
-    with open(folder + ".lock", "w") as lock:       # the tests of another lane may want it too
+    with open(folder + ".lock", "w") as lock:       # the tests of another lane may use it at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(stamp) or open(stamp).read() != wanted:
             shutil.rmtree(folder, ignore_errors=True)
@@ -64,17 +64,17 @@ def _keep(name, make, *pins):
 
 
 def kept(name, *pins):
-    """The Python of an environment that stays in the build folder until the pins change."""
+    """Returns the Python of an environment that stays in the build folder until the pins change."""
     return os.path.join(_keep(name, install, *pins), "bin", "python3")
 
 
 def science():
-    """The Python of the environment for data analysis and displays."""
+    """Returns the Python of the environment for data analysis and displays."""
     return kept("science", *SCIENCE)
 
 
 def packages():
-    """Of the one with the packages of tests/run too: a copy of the first one, with what it lacks."""
+    """Returns the Python of an environment that also has the packages of tests/run: a copy of the first one, with more packages."""
     def make(folder, *pins):
         copy(base, folder)
         return install(folder, *pins)
@@ -83,5 +83,5 @@ def packages():
 
 
 def kept_modules(name, package):
-    """A folder with node_modules, which stays in the same way."""
+    """Returns a folder with node_modules, which stays in the same way."""
     return _keep(name, _install_modules, package)

@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server:
-    """A server of one era, with sessions or without; `answer` may be replaced whole."""
+    """A server of one era, with sessions or without. A test may replace `answer` completely."""
 
     def __init__(self, modern=False, sessions=True, events=False, context=None):
         self.modern, self.sessions, self.events = modern, sessions, events
@@ -109,7 +109,7 @@ class Server:
         self.tools = {"say": lambda r: r.text(str(r.arguments.get("text")))}
         self.listed = None
         self.get = lambda request: request.send(405)
-        self.over = threading.Event()       # the test has ended: nobody waits any more
+        self.over = threading.Event()       # set when the test has ended, so nobody waits any more
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.http.owner = self
@@ -125,7 +125,7 @@ class Server:
         return self
 
     def stop(self):
-        """Nobody listens any more, and no connection is left."""
+        """Stops listening, and closes all connections."""
         self.http.shutdown()
         self.http.server_close()
         self.thread.join()

@@ -38,7 +38,7 @@ class JsonLines:
             self.held.append(self.read())
 
     def begin(self, method, code, **params):
-        """Sends a call whose script is known to run then, by the first output that it streams. Its id."""
+        """Sends a call and waits for its first output, so that its script runs. Returns the id of the call."""
         number = self.send(method, code="print('go', flush=True)\n" + code, stream=True, **params)
         while True:
             message = self.read()

@@ -60,7 +60,7 @@ class Executor:
         return slot[0]["result"]
 
     def call(self, session, code, **request):
-        """The result object of one call; session None: a single run."""
+        """Makes one call and returns the result object. session None: a single run."""
         if session is None:
             return self._do("execute_once", code=code, **request)
         return self._do("execute", session_id=session, code=code, **request)

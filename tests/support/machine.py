@@ -40,7 +40,7 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/syste
 
 
 def impossible():
-    """Why no such machine can be made here, or an empty text."""
+    """Returns why such a machine can't be made here, or an empty text."""
     if os.getuid() != 0 or not os.path.exists("/lib/systemd/systemd"):
         return "needs root and systemd"
     script = """set -e; mount -t tmpfs none /mnt; cd /mnt; mkdir upper work root cgroup
@@ -60,7 +60,7 @@ class Machine:
         self.pid = None
 
     def wait(self, seconds=60):
-        """Until systemd has started what it has to; what it says of that."""
+        """Waits until systemd has started all units, and returns the state that it reports."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             self.pid = self._systemd()
@@ -71,7 +71,7 @@ class Machine:
         return "not started: " + self.log.read()[-2000:]
 
     def _systemd(self):
-        """Its process 1, as this machine counts: the child of the unshare that its own shell became."""
+        """Returns the PID that its process 1 has on this machine: the child of the unshare, into which its shell turned by exec."""
         with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as file:
             for pid in map(int, file.read().split()):
                 with open("/proc/%d/comm" % pid) as comm:

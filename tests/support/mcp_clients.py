@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests use from npm (the official MCP clients, a linter) and the Python MCP client, at the versions that tests/mcp/ pins."""
+"""The packages that tests use from npm (the official MCP clients, a linter) and the Python MCP client, with the versions that tests/mcp/ pins."""
 import glob
 import os
 

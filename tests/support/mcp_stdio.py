@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of `pyexec mcp` that says what it likes."""
+"""A client of `pyexec mcp` that can send any message, valid or not."""
 from json_lines import JsonLines
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}

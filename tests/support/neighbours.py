@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""How long well-behaved sessions wait for an answer while one script beside them misbehaves.
+"""Measures how long ordinary sessions wait for an answer while another script tries to use up the machine.
 
 tests/support/neighbours.py [--seconds N] [--sessions N] [--json] [BOMB …]     or `make bench-neighbours`
 
@@ -20,7 +20,7 @@ from library import Executor, Failure                           # noqa: E402
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False, "disable_open": False}
 AGAIN = "\nwhile True:\n    try:\n        n = 0\n        while True: deed()\n    except (Exception, MemoryError): hold.clear()\n"
 
-# Each does its worst again and again until a limit ends it.
+# Each script does this again and again until a limit ends it.
 BOMBS = {
     "fork": "import ctypes, os\nhold = []\nlibc = ctypes.CDLL(None)\ndef deed(): libc.fork(), libc.vfork(), os.fork()" + AGAIN,
     "thread": "import threading\nhold = []\ndef deed():\n    t = threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True)\n    t.start()" + AGAIN,
@@ -43,7 +43,7 @@ def percentile(items, percent):
 
 
 def explode(executor, name, until):
-    """The bomb again and again; how its runs ended."""
+    """Runs the bomb again and again. Returns how its runs ended."""
     ends = set()
     while not until():
         try:
@@ -54,7 +54,7 @@ def explode(executor, name, until):
 
 
 def serve(executor, sessions, seconds):
-    """Milliseconds of every call of so many sessions, a call each every 50 ms."""
+    """Returns the milliseconds of every call. Each of the sessions makes a call every 50 ms."""
     times, wrong, stop = [], [], time.monotonic() + seconds
 
     def one(number):
@@ -75,7 +75,7 @@ def serve(executor, sessions, seconds):
 
 
 def beside(executor, name, sessions, seconds):
-    """(times quiet, times beside the bomb, how its runs ended)"""
+    """Returns (times without the bomb, times with the bomb, how its runs ended)."""
     quiet = serve(executor, sessions, seconds)
     done, ends = [], []
     bomb = threading.Thread(target=lambda: ends.append(explode(executor, name, lambda: done)))

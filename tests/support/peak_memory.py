@@ -1,4 +1,4 @@
-"""How much memory a program takes at most."""
+"""Measures the most memory that a program has."""
 import contextlib
 import threading
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The playground as a person uses it: cells, buttons and keys of the page, in a real browser."""
+"""Uses the playground as a person does: cells, buttons and keys of the page, in a real browser."""
 import contextlib
 import http.server
 import threading
@@ -15,7 +15,7 @@ FLAGS = ["--files", "full", "--timeout", "60s", "--cpu-time-seconds", "60", "--a
 
 @contextlib.contextmanager
 def playing(own, *flags, others=()):
-    """A server with the page, for alice, whose token is TOKEN; skips where it was built without."""
+    """A server with the page, for alice, whose token is TOKEN. Skips the test if pyexec was built without the page."""
     with serving(own, *flags, tcp=True, tokens=[token_line("alice", TOKEN), *others]) as running:
         if b"not part of this build" in running.ask("GET", "/").body:
             pytest.skip("built without the playground: npm, or its registry, was not there")
@@ -26,7 +26,7 @@ def playing(own, *flags, others=()):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """The module's server and browser outlive each test."""
+    """All tests of a file share the server and the browser."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def browser(server):
 
 @pytest.fixture
 def page(browser, server):
-    """Entered; in normal use nothing that the page does is against its own policy."""
+    """Opens the page and enters the token. In normal use the page never violates its own policy."""
     page = Page(browser, server).enter()
     yield page
     assert browser.violations() == []
@@ -55,17 +55,17 @@ class Page:
         self.browser, self.server, self.driver = browser, server, browser.driver
         self.address = "http://%s/" % server.tcp
 
-    # ---- Coming in ----
+    # ---- Entering the token ----
 
     def enter(self, token=TOKEN):
-        """A fresh tab's state, with a token that was given before."""
+        """Makes the state of a new tab, with a token that was entered before."""
         self.leave()
         self.browser.value("sessionStorage.clear(); localStorage.clear()")
         self.store("token", token)
         return self.load()
 
     def leave(self):
-        """For another page of the same server, which has no scripts: the tab's state stays as it is now."""
+        """Opens another page of the same server, which has no scripts, so the state of the tab stays as it is now."""
         self.browser.open(self.address + "playground/licenses.txt")
 
     def store(self, name, text):
@@ -90,7 +90,7 @@ class Page:
         return self.driver.find_element("css selector", selector)
 
     def click(self, label):
-        """A button by what a screen reader says. The page may replace a list between finding and clicking."""
+        """Clicks a button, found by its name for screen readers. The page may replace a list between finding and clicking."""
         from selenium.common.exceptions import StaleElementReferenceException
 
         def clicked():
@@ -102,14 +102,14 @@ class Page:
         wait_for(clicked, "%s is always replaced" % label)
 
     def restart(self):
-        """The session, by the button and the step that confirms it."""
+        """Restarts the session with the button and the confirmation."""
         self.click("Restart the session")
         self.find("#confirm").click()
 
     # ---- Keys ----
 
     def keys(self, *keys):
-        """Pressed where the focus is; a tuple is pressed together."""
+        """Presses keys where the focus is. The keys of a tuple are pressed together."""
         from selenium.webdriver.common.action_chains import ActionChains
         chain = ActionChains(self.driver)
         for key in keys:
@@ -121,7 +121,7 @@ class Page:
         chain.perform()
 
     def insert(self, text):
-        """As pasted or committed by an input method: nothing is indented."""
+        """Inserts text as pasting or an input method does: nothing is indented automatically."""
         self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
 
     # ---- Cells ----
@@ -130,7 +130,7 @@ class Page:
         return len(self.driver.find_elements("css selector", ".cell"))
 
     def start(self, code):
-        """A new cell that runs; its index."""
+        """Adds a cell and runs it. Returns its index."""
         from selenium.webdriver.common.keys import Keys
         self.click("Add a cell")
         self.insert(code)
@@ -148,7 +148,7 @@ class Page:
         return self.state(index)
 
     def run(self, code, state="ok"):
-        """What a cell with this code shows."""
+        """Runs a cell with this code and returns what it shows."""
         index = self.start(code)
         assert self.ended(index) == state, self.output(index)
         return self.output(index)
@@ -185,7 +185,7 @@ def listening(handler):
 
 @contextlib.contextmanager
 def proxy(socket_path, prefix):
-    """What is below the prefix is asked of the server, as a proxy in front of it does; its address."""
+    """Starts a proxy that forwards paths below the prefix to the server, and returns its address."""
     class Proxy(Handler):
         def answer(self):
             length = int(self.headers.get("Content-Length") or 0)

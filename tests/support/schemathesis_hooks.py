@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What schemathesis does not know of the media types of `pyexec serve` (SCHEMATHESIS_HOOKS)."""
+"""Tells schemathesis about the media types of `pyexec serve` (SCHEMATHESIS_HOOKS)."""
 import schemathesis
 
 

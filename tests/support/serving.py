@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`pyexec serve` as the tests use it: started on sockets of its own, and spoken to as HTTP clients do."""
+"""Starts `pyexec serve` on its own sockets, and sends requests as HTTP clients do."""
 import contextlib
 import hashlib
 import http.client
@@ -14,7 +14,7 @@ import time
 
 
 class Connection(http.client.HTTPConnection):
-    """Over a UNIX socket, or HOST:PORT."""
+    """An HTTP connection over a UNIX socket, or to HOST:PORT."""
 
     def __init__(self, address, timeout=60):
         self.address = address
@@ -46,7 +46,7 @@ class Answer:
 
 
 def raw(address, data, timeout=10):
-    """All that comes back for these bytes, until the server closes or says nothing for the time."""
+    """Sends these bytes and returns the answer, until the server closes the connection or is silent for this time."""
     with dial(address, timeout) as sock:
         try:
             sock.sendall(data)
@@ -62,7 +62,7 @@ def raw(address, data, timeout=10):
 
 
 def statuses(data):
-    """The status codes in what raw() got."""
+    """Returns the status codes in the answer of raw()."""
     return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", data)]
 
 
@@ -71,7 +71,7 @@ def token_line(name, token, *settings):
 
 
 class Server:
-    """A running server; `address` is where it listens first, `tcp` where on TCP."""
+    """A running server. `address` is its first address, and `tcp` its TCP address."""
 
     def __init__(self, program, process, folder, log_path):
         self.program, self.process, self.folder, self.log_path = program, process, folder, log_path
@@ -84,7 +84,7 @@ class Server:
             return file.read()
 
     def lines(self, **wanted):
-        """Log lines (JSON) that have these members."""
+        """Returns the log lines (JSON) that have these members."""
         found = []
         for line in self.log().splitlines():
             with contextlib.suppress(ValueError):
@@ -194,7 +194,7 @@ def serving(program, *flags, tcp=False, tokens=None, config=None, env=None, read
                     server.process.kill()
                     server.process.wait()
                     raise
-            # Of a sanitized build.
+            # For a build with sanitizers.
             assert "Sanitizer" not in server.log() and "runtime error:" not in server.log(), server.log()[-8000:]
 
 
@@ -210,7 +210,7 @@ def _await_ready(server, tcp):
 
 
 def events(response):
-    """The server-sent events of a response, as (name, data) pairs and comments as (None, text)."""
+    """Yields the server-sent events of a response as pairs (name, data), and comments as (None, text)."""
     name = None
     while line := response.readline():
         line = line.rstrip(b"\n").decode()

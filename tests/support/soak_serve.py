@@ -25,7 +25,7 @@ CODES = ["1 + 1", "1 / 0", "print('x' * 100000)", "import subprocess", "while Tr
 
 
 class Own:
-    """The program, as serving() wants it."""
+    """The program, in the form that serving() needs."""
 
     def __init__(self, path):
         self.path, self.uid = path, os.getuid()
@@ -35,7 +35,7 @@ class Own:
 
 
 def below(pid):
-    """All processes below this one."""
+    """Returns all processes below this one."""
     found, todo = [], [pid]
     while todo:
         for task in pathlib.Path("/proc/%d/task" % todo.pop()).glob("*/children"):
@@ -49,7 +49,7 @@ def below(pid):
 
 
 def mounts():
-    """Of this mount namespace, but for those of other programs' containers."""
+    """Returns the mounts of this mount namespace, without those of other programs' containers."""
     return sum("/containers/" not in line for line in pathlib.Path("/proc/self/mounts").read_text().splitlines())
 
 
@@ -63,7 +63,7 @@ def figures(server):
 
 
 class Client(threading.Thread):
-    """One caller; `counts` is shared."""
+    """Runs one caller. All callers share `counts`."""
 
     def __init__(self, server, counts, end, seed):
         super().__init__()
@@ -101,7 +101,7 @@ class Client(threading.Thread):
         return self.ask("GET", path + "/d/f1", headers={"Range": "bytes=100-"})
 
     def break_off(self):
-        """In the middle of a request, of its body, or of the run."""
+        """Breaks the connection in the middle of a request, of its body, or of the run."""
         body = json.dumps({"code": "while True: pass"}).encode()
         data = b"POST /v1/execute HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         if self.random.random() < 0.3:
@@ -131,7 +131,7 @@ class Client(threading.Thread):
 
 
 def kill_one(server, counts):
-    """A process that runs scripts, or a zygote: never the launcher, which is the executor itself."""
+    """Kills a process that runs scripts, or a zygote. It never kills the launcher, because the executor depends on it."""
     victims = []
     for pid in below(server.process.pid):
         try:
@@ -162,7 +162,7 @@ def main():
     with serving(program, "--files", "full", "--workspace-bytes", "4M", "--any-import", "--timeout", "1s", config=config,
                  env={"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}) as server:
         counts, rows = {}, []
-        for length in (min(30, minutes * 6), minutes * 60):    # the first warms up
+        for length in (min(30, minutes * 6), minutes * 60):    # the first part only warms up
             end = time.monotonic() + length
             clients = [Client(server, counts, end, seed) for seed in range(8)]
             for client in clients:

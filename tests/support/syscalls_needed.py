@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What CPython, glibc and common packages need of the kernel, written by hand from their sources and manual pages, and
-not from src/sandbox/syscalls.def, which it judges. A call that is not here must be refused, whatever its arguments. Who
-adds a rule to the list adds the need here."""
+not from src/sandbox/syscalls.def, which it judges. A call that is not here must be
+refused, whatever its arguments. If you add a rule to the list, add the reason here."""
 import errno
 import re
 
-# Each group: why, and the calls. Architecture: x86-64.
+# Each group has a reason and its calls. Architecture: x86-64.
 NEEDED = {
     "io: open files, pipes and sockets are read and written": "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2"
         " lseek close close_range dup dup2 dup3 fcntl ioctl sendfile copy_file_range pipe pipe2",
@@ -40,10 +40,10 @@ REFUSED = [
     ("clone", [0x10000000]),            # CLONE_NEWUSER
     ("clone", [0x00020000]),            # CLONE_NEWNS
     ("clone", [0x40000000]),            # CLONE_NEWNET
-    ("clone", [17]),                    # a process: SIGCHLD and nothing else
+    ("clone", [17]),                    # a new process: only SIGCHLD as flags
     ("chmod", [0x100020000000, 0o4755]), ("fchmod", [0, 0o2755]),          # set-id bits
     ("prctl", [22, 1]), ("prctl", [4, 1]), ("prctl", [36, 1]),              # seccomp, dumpable, child subreaper
-    ("rt_sigaction", [31]),                                               # SIGSYS, the guard's own
+    ("rt_sigaction", [31]),                                               # SIGSYS, which the guard handles
     ("prlimit64", [1]),                                                   # other processes
     ("mmap", [0, 4096, 1, 0x40002, -1], errno.ENOMEM),                    # MAP_HUGETLB: pages that all programs share
     ("ioctl", [999, 0x5412], errno.ENOTTY), ("ioctl", [999, 0x541c], errno.ENOTTY),     # TIOCSTI, TIOCLINUX: type into a terminal
@@ -58,7 +58,7 @@ REFUSED_ONLINE = [("socket", [family, kind]) for family in (1, 17, 38, 40) for k
 
 
 def numbers(header="/usr/include/x86_64-linux-gnu/asm/unistd_64.h"):
-    """{name: number} of the kernel's own header."""
+    """Returns {name: number} from the kernel's own header."""
     with open(header) as file:
         found = {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
     return {"fchmodat2": 452, **found}      # Linux 6.6; older headers lack it
@@ -70,7 +70,7 @@ def needed(network):
 
 
 def refused(network):
-    """([number, arguments…], the exact error or None) of calls that must be refused."""
+    """Returns ([number, arguments…], the exact error or None) for calls that must be refused."""
     known = numbers()
     for name, arguments, *error in REFUSED + (REFUSED_ONLINE if network else REFUSED_OFFLINE):
         yield [known[name], *(argument % (1 << 64) for argument in arguments), *[0] * (6 - len(arguments))], *(error or [None])

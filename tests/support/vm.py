@@ -37,13 +37,13 @@ reboot -f
 
 
 def libraries(path):
-    """What a program or library is linked with."""
+    """Returns the libraries with which a program or library is linked."""
     out = subprocess.run(["ldd", path], capture_output=True, text=True).stdout
     return re.findall(r"(/[^\s()]+) \(0x", out)
 
 
 class Archive:
-    """A cpio archive in the kernel's form (newc)."""
+    """Returns a cpio archive in the format of the kernel (newc)."""
 
     def __init__(self):
         self.out, self.names = io.BytesIO(), set()
@@ -92,7 +92,7 @@ class Archive:
 
 def make_initrd(path, command):
     archive = Archive()
-    # Debian's merged /usr.
+    # In Debian these folders are links into /usr.
     for name in ("bin", "lib", "lib64", "sbin"):
         if os.path.islink("/" + name):
             archive._entry("usr/" + name, stat.S_IFDIR | 0o755, b"")
@@ -116,7 +116,7 @@ def make_initrd(path, command):
 
 
 def boot(kernel, initrd, timeout):
-    """What it printed."""
+    """Returns the output of the machine."""
     command = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
                "-m", "1500M", "-no-reboot", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
                "-append", "console=ttyS0 loglevel=0 panic=-1 rdinit=/init random.trust_cpu=on"]

@@ -1,4 +1,4 @@
-"""What the compiler and the linker were asked for is in the built files."""
+"""The built files have the properties that the compiler and linker options ask for."""
 import glob
 import json
 import os
@@ -61,7 +61,7 @@ def test_objects_are_marked_for_control_flow_enforcement():
     with open(BUILD + "/compile_commands.json") as file:
         if "-fcf-protection" not in file.read():
             pytest.skip("this compiler has no -fcf-protection")
-    # The linked file is marked only where the C library's start files are too.
+    # The linked file has the mark only if the C library's start files have it too.
     for room in ("pyexec-launch.p", "pyexec_guest.abi3.so.p", "pyexec.p", "libpyexec-core.a.p"):
         objects = glob.glob("%s/%s/*.o" % (BUILD, room))
         assert objects, room

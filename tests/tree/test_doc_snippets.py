@@ -130,14 +130,14 @@ MODELS["inspect_ai-tools"] = MODELS["inspect_ai"].replace(
 
 @contextlib.contextmanager
 def with_model(folder, code, own, name):
-    """my_model.py, with a model that says what is written there."""
+    """Writes my_model.py, with a model that gives prepared answers."""
     (folder / "my_model.py").write_text(MODELS[name])
     yield code
 
 
 @contextlib.contextmanager
 def with_server(folder, code, own, name):
-    """`pyexec serve` at another socket than the snippet's."""
+    """Starts `pyexec serve` on another socket than that of the snippet."""
     with serving(own, "--files", "full", env={"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}) as server:
         assert "unix:/run/user/1000/pyexec.sock" in code
         yield code.replace("unix:/run/user/1000/pyexec.sock", "unix:" + server.socket)
@@ -166,7 +166,7 @@ def with_notebook(folder, code, own, name):
     assert done["cells"][0]["outputs"][0]["data"]["text/plain"] in ("6.283185307179586", ["6.283185307179586"])
 
 
-# What a snippet needs beside an empty folder: a context that yields its code, perhaps changed.
+# What a snippet needs in addition to an empty folder: a context that yields its code, possibly changed.
 SETUPS = {
     "smolagents": with_model,
     "langchain": with_model,
@@ -182,12 +182,12 @@ SETUPS = {
     "dify": with_dialect,
     "sandboxfusion": with_dialect,
 }
-DIALECTS = {"e2b", "dify", "sandboxfusion"}     # with an environment of their own (tests/support/dialect_clients.py)
+DIALECTS = {"e2b", "dify", "sandboxfusion"}     # these have their own environment (tests/support/dialect_clients.py)
 
 
 @pytest.fixture(scope="session")
 def integrations():
-    """The interpreter of an environment with the client and the frameworks; skips where they can't be installed."""
+    """Returns the interpreter of an environment with the client and the frameworks. Skips the test if they can't be installed."""
     done = subprocess.run([ROOT + "/tools/python-venv.sh", BUILD], capture_output=True, text=True, timeout=600)
     if done.returncode == 77:
         pytest.skip("the packages can't be installed: " + done.stderr[-300:])
@@ -218,6 +218,6 @@ def test_snippet(name, own, request, tmp_path, nothing_left):
         assert done.returncode == 0, "%s: %s\n%s" % (page, done.stdout, done.stderr)
         if ("output", name) in BLOCKS:
             printed = [line for line in done.stdout.splitlines() if line.strip()]
-            # Agents tell of their steps in their own way; what the snippet prints is last.
+            # Agents print their steps first; the output of the snippet comes last.
             wanted = BLOCKS["output", name][2].splitlines()
             assert printed[-len(wanted):] == wanted, done.stdout

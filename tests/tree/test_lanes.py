@@ -1,4 +1,4 @@
-"""tools/lanes.py: each file runs once, lanes see nothing of each other, and what goes wrong in one is told."""
+"""tools/lanes.py: each file runs once, lanes are separated from each other, and failures in a lane are reported."""
 import importlib.util
 import os
 import signal
@@ -37,7 +37,7 @@ def test_the_files_of_a_group_are_together():
 
 
 def run(tmp_path, *texts, **keywords):
-    """The program on a test file for each text: its process, and the folder of what it leaves."""
+    """Runs the program on one test file for each text. Returns its process and the folder with its reports."""
     build = tmp_path / "build"
     build.mkdir()
     paths = []
@@ -49,7 +49,7 @@ def run(tmp_path, *texts, **keywords):
 
 
 def outcomes(build):
-    """Test → whether it passed, of the report of all lanes."""
+    """Returns test → whether it passed, from the report of all lanes."""
     return {case.get("name"): case.find("failure") is None and case.find("error") is None
             for case in xml.parse(build / "pytest.xml").iter("testcase")}
 
@@ -70,7 +70,7 @@ def test_a_lane_that_dies_is_told(tmp_path):
     assert process.returncode == lanes.INCOMPLETE and "has left no report" in out, out
 
 
-# Fails the first time that it runs.
+# This test fails the first time that it runs.
 UNSTABLE = """
 import os
 def test_unstable%d():
@@ -97,7 +97,7 @@ def test_many_failures_or_those_under_a_sanitizer_are_not_run_again(tmp_path, nu
     assert process.returncode == 1 and list(outcomes(build).values()) == [False] * number, out
 
 
-# Each waits for the other, so that both are there; then looks for what the other has.
+# Each test waits for the other, so that both run; then it checks what it can see of the other.
 APART = """
 import glob, os, subprocess, sys, time
 mine, other = %r, %r

@@ -1,5 +1,5 @@
 """The Debian packages: built from a copy of the tree, checked by lintian, installed into a machine with a real
-systemd, and used there as their users would."""
+systemd, and used there as users do."""
 import glob
 import json
 import os
@@ -16,7 +16,7 @@ from machine import Machine, impossible
 from serving import Connection, token_line, wait_for
 
 SOCKET = "/run/pyexec/pyexec.sock"
-# A path of the host that only a sandbox without walls would open.
+# A path of the host that only a sandbox without isolation would open.
 PROBE = "import ctypes\nctypes.CDLL(None).open(b'/etc/passwd', 0)"
 
 
@@ -46,7 +46,7 @@ def machine(debs):
 
 
 def ask(machine, method, path, body=None, headers={}):
-    """Status and body; the socket is reached through the machine's own file tree."""
+    """Returns status and body. The socket is reached through the machine's own file tree."""
     connection = Connection(machine.path(SOCKET))
     connection.request(method, path, json.dumps(body) if body is not None else None, headers)
     answer = connection.getresponse()
@@ -67,7 +67,7 @@ def unit(machine, *names):
 
 
 def reset(machine):
-    """Only the socket's unit is active, as after the installation."""
+    """Makes only the socket's unit active, as after the installation."""
     machine.run("systemctl", "stop", "pyexec.service", "pyexec.socket")
     machine.run("systemctl", "reset-failed", "pyexec.service", "pyexec.socket")     # so many starts in ten seconds
     assert machine.run("systemctl", "start", "pyexec.socket").returncode == 0

@@ -27,7 +27,7 @@ except ImportError:
     pass
 1 / 0
 """
-# What the clients call otherwise, by the key of the result.
+# Members that have another name in the clients, by the key of the result.
 JAVA_NAMES = {"display": "Displays", "usage": "Usage"}
 JAVA_RECORDS = {"error": ("PyError", {}), "denials": ("Denial", {}), "files": ("FileChange", {"content_base64": "content"}),
                 "display": ("Display", {}), "session": ("Session", {}),
@@ -37,7 +37,7 @@ PYTHON_OBJECTS = {"error": types.ErrorInfo, "denials": types.Denial, "files": ty
 
 
 def rpc(*requests):
-    """The answers of `pyexec rpc` to these requests."""
+    """Returns the answers of `pyexec rpc` to these requests."""
     lines = "".join(json.dumps({"jsonrpc": "2.0", "id": i, "method": method, "params": params}) + "\n" for i, (method, params) in enumerate(requests))
     done = subprocess.run([BUILD + "/pyexec", "rpc", "--drain"], input=lines, capture_output=True, text=True, timeout=540)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -46,7 +46,7 @@ def rpc(*requests):
 
 @pytest.fixture(scope="module")
 def result():
-    """One of a session's call that has every part: an error, a denial, a file, a display."""
+    """Returns the result of a session's call that has every part: an error, a denial, a file, a display."""
     policy = {"disable_open": False, "python_bin": "/usr/bin/python3"}
     answers = rpc(("initialize", {"protocol": 1, "policy": policy}),
                   ("execute", {"session_id": "s", "code": CODE, "return_files": ["*"]}))
@@ -56,7 +56,7 @@ def result():
 
 
 def parts(result):
-    """Key → an object of it, for members that are objects or lists of them."""
+    """Returns key → an object, for members that are objects or lists of objects."""
     found = {key: value[0] if isinstance(value, list) else value for key, value in result.items() if isinstance(value, (dict, list)) and value}
     return {key: value for key, value in found.items() if isinstance(value, dict)}
 
@@ -114,7 +114,7 @@ def test_the_web_page_knows_no_other_members(result):
 
 
 def schema_matches(schema, value, path=""):
-    """What differs between a schema whose parts are inline and a value."""
+    """Returns the differences between a schema, whose parts are inline, and a value."""
     if "anyOf" in schema:
         schema = schema["anyOf"][0]
     if isinstance(value, dict):
@@ -157,7 +157,7 @@ def test_the_document_is_as_made():
 
 
 def test_a_missing_member_is_noticed(result):
-    """The comparison with schemas itself."""
+    """Tests the comparison with schemas itself."""
     assert schema_matches({"type": "object", "properties": {"a": {"type": "string"}}}, {"a": 1, "b": None}) != []
     assert os.path.exists(JAVA)
 

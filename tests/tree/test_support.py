@@ -1,4 +1,4 @@
-"""docs/support.md says only what tests of this repository run."""
+"""docs/support.md contains only what tests of this repository run."""
 import os
 import platform
 import re
@@ -44,7 +44,7 @@ def test_debians_python_is_the_one_that_the_tests_run():
 
 
 def test_this_machine_is_listed():
-    """A run of the tests elsewhere is news: it belongs on the page, with its date."""
+    """If the tests ran on another system, this belongs on the page, with its date."""
     kernel = "Linux " + ".".join(platform.release().split(".")[:2])
     if kernel not in section("Kernels"):
         pytest.skip("%s is not on docs/support.md; add it when the tests pass here" % kernel)
@@ -58,6 +58,6 @@ def test_each_row_names_tests_that_exist():
 
 
 def test_nothing_is_called_supported():
-    """The page tells of runs. A promise would need somebody who keeps it."""
+    """The page reports test runs. It makes no promises, because nobody could keep them."""
     assert "**untested**" in PAGE and not re.search(r"\bsupport(s|ed)\b", PAGE, re.I)
     assert len(re.findall(r"^- ", section("Untested"), re.M)) >= 6

@@ -1,4 +1,4 @@
-"""The tools that set up, build and test: what a newcomer's machine may do to them."""
+"""The tools that set up, build and test, on machines with unusual settings."""
 import os
 import shutil
 import signal
@@ -40,7 +40,7 @@ def test_bootstrap_does_not_repeat_what_failed_otherwise(tmp_path):
 
 
 def test_a_copied_build_folder_is_built_anew(tmp_path):
-    """On a project of one file with our Makefile: in the copy ninja would go on to build the original."""
+    """Uses a project of one file with our Makefile, because in a copy of the tree ninja would build the original."""
     first, copy = tmp_path / "first", tmp_path / "copy"
     (first / "tools").mkdir(parents=True)
     shutil.copy(ROOT + "/Makefile", first)
@@ -66,7 +66,7 @@ def test_a_copied_build_folder_is_built_anew(tmp_path):
 
 @pytest.mark.parametrize("file, choice", [("test_mcp.py", "signal_ends_it"), ("test_rpc_lines.py", "a_signal_ends_it and SIGHUP")])
 def test_signal_tests_pass_where_signals_are_ignored_and_blocked(file, choice):
-    """As under nohup, in a shell's background job, or below a supervisor that blocks signals."""
+    """As with nohup, in a background job of a shell, or below a supervisor that blocks signals."""
     def ignore():
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -82,7 +82,7 @@ REPORT = """<testsuites><testsuite><testcase classname="tests.run.test_a" name="
 
 
 def summary(build, report, units="OK", program="0", **environment):
-    """`program`: the exit status of tools/lanes.py; None: it did not come to its end."""
+    """`program`: the exit status of tools/lanes.py; None: it did not finish."""
     (build / "meson-logs").mkdir(exist_ok=True)
     if program:
         (build / "program.status").write_text(program + "\n")

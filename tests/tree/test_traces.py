@@ -1,4 +1,4 @@
-"""What nothing_left of conftest.py sees."""
+"""Tests which traces nothing_left of conftest.py finds."""
 from conftest import new_traces, traces
 from library import Executor
 
@@ -8,7 +8,7 @@ def test_what_a_host_of_other_tests_begins_is_not_what_a_test_leaves():
     with Executor() as older:
         older.call(None, "1")
         before = traces()
-        for number in range(20):            # more than its pool holds
+        for number in range(20):            # more children than its pool has
             older.call("s%d" % number, "1")
         assert traces() - before and new_traces(before) == set()
         with Executor() as own:

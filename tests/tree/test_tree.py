@@ -14,7 +14,7 @@ SOURCES = sorted(glob.glob(ROOT + "/src/**/*.[ch]", recursive=True))
 
 
 def rooms():
-    """Room → the rooms whose headers it may include, from the table in src/README.md."""
+    """Returns room → the rooms whose headers it may include, from the table in src/README.md."""
     with open(ROOT + "/src/README.md") as file:
         rows = re.findall(r"^\| (\w+) \| [^|]+ \| ([^|]+) \|$", file.read(), re.M)
     return {room: set(may.strip().split(", ")) for room, may in rows if room != "room"}
@@ -110,7 +110,7 @@ INTERRUPTIBLE = ("open openat openat2 creat read readv pread preadv write writev
 
 
 def test_calls_that_a_signal_interrupts_go_through_base():
-    """base/retry.h repeats them. What stays: flock(2) that does not wait, and pause(2), which the trap's handler repeats."""
+    """base/retry.h repeats these calls after EINTR. Allowed are flock(2) that does not wait, and pause(2), which the trap's handler repeats."""
     raw = []
     for path in SOURCES:
         if path.endswith(("_test.c", "_test.h")) or path.startswith(ROOT + "/src/base/"):
@@ -141,7 +141,7 @@ def test_json_is_read_and_written_by_what_sees_failures():
         raw += [(os.path.relpath(path, ROOT), call) for call in re.findall(
             r"<jansson\.h>|(?<!\w)json_(?:copy|deep_copy|loads|loadb|loadf|load_callback|dumps|dumpb|dumpf|dump_file|object_set|array_append|"
             r"object_update_new|object_update_missing_new)\(", text)]
-    assert raw == [("src/policy/request_json.c", "json_object_set(")]        # which looks at its result
+    assert raw == [("src/policy/request_json.c", "json_object_set(")]        # it checks the returned value
 
 
 def test_exit_statuses_have_names_and_macros_too():
@@ -165,7 +165,7 @@ def test_files_stay_short():
 
 
 def test_every_invalid_request_is_given_a_hint():
-    """What its caller did wrong, only the place that found it can say how to do right."""
+    """An error that its caller caused needs a hint, and only the place that finds the error can give it."""
     without = []
     for path in [path for path in SOURCES if path.endswith(".c")]:
         with open(path) as file:
@@ -239,7 +239,7 @@ def test_pages_for_developers_name_files_and_functions_that_exist():
 
 
 def test_clang_format_changes_no_file():
-    """`make format` mends it. Another version of clang-format lays some lines out differently."""
+    """`make format` corrects the layout. Another version of clang-format formats some lines differently."""
     if not shutil.which("clang-format-14"):
         pytest.skip("needs clang-format-14")
     code = [path for folder in ("src", "include", "fuzz", "tools", "tests", "examples")
@@ -258,7 +258,7 @@ FRONTS = ("cli", "bench", "rpc", "mcp", "serve", "jsonrpc")
 
 
 def test_no_front_parses_json_of_the_library():
-    """Fronts have results, sessions, files, counters and policies as data (pyexec.h). What they parse are their own constants, and
+    """Fronts get results, sessions, files, counters and policies as data (pyexec.h). They parse only their own constants, and
     what a client sent (px_json_read)."""
     parsed = set()
     for path in SOURCES:

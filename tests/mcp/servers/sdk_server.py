@@ -1,4 +1,4 @@
-"""A server written with the official Python SDK, whatever its version: over stdio, or over HTTP at the port that is given."""
+"""A server that uses the official Python SDK, in any of its versions. It serves stdio, or HTTP on the given port."""
 import inspect
 import sys
 

@@ -29,7 +29,8 @@ static inline void require_error(const pyexec_error *error, pyexec_code code)
     require(!strpbrk(error->message, "\n\r\x1B"));
 }
 
-/* A run calls each of the request's tools once (tool_calls.c). And how many calls nobody has freed. */
+/* A run calls each of the request's tools once (tool_calls.c). A call of no run. And how many calls nobody has freed. */
+pyexec_tool_call *fuzz_call_new(void);
 void fuzz_call_tools(pyexec_request *request);
 size_t fuzz_calls_held(void);
 

@@ -104,6 +104,18 @@ size_t fuzz_calls_held(void)
     return read_locked(&held);
 }
 
+pyexec_tool_call *fuzz_call_new(void)
+{
+    pyexec_tool_call *call = calloc(1, sizeof *call);
+    require(call);
+    *call = (pyexec_tool_call){.id = "c", .name = "t", .waits = true};
+    pthread_mutex_lock(&lock);
+    waiting++;
+    held++;
+    pthread_mutex_unlock(&lock);
+    return call;
+}
+
 void fuzz_call_tools(pyexec_request *request)
 {
     struct pollfd polled = {request->wake, POLLIN, 0};

@@ -89,8 +89,9 @@ struct px_client_server {
     enum px_client_state state;
     int64_t started_ns;
     bool ending;
-    json_t *tools; /* as the server told them; NULL: none yet */
-    bool cut;      /* it told more */
+    bool retry, retried; /* it is to be started again although no call came; it was, so that nobody waits for it */
+    json_t *tools;       /* as the server told them; NULL: none yet */
+    bool cut;            /* it told more */
     char problem[600];
     struct px_client_request *queue; /* calls that are not sent yet, the last one first */
     /* The thread's own. */
@@ -98,16 +99,36 @@ struct px_client_server {
     struct px_buffer in, out, errors;
     struct px_client_request *waiting;
     int64_t last_id, tried_ns;
+    bool up; /* there is a process, or what stands for one */
     bool modern, listing;
-    json_t *told; /* of a list that is not complete */
+    int64_t probe_at_ns, relist_at_ns, listed_ns; /* 0: not */
+    json_t *told;                                 /* of a list that is not complete */
     size_t told_bytes, pages, unasked_bytes;
 };
 
 int px_client_server_start(struct px_client_server *server, pyexec_error *error);
 void px_client_server_stop(struct px_client_server *server);
 
+/* On its thread. */
+void px_client_set_state(struct px_client_server *server, enum px_client_state state, const char *problem);
+/* Ends the process, and tells all who wait why. */
+void px_client_go_down(struct px_client_server *server, const char *why);
+
 /* From any thread. Takes the call. */
 void px_client_server_call(struct px_client_server *server, const char *tool, pyexec_tool_call *call);
+
+/* ---- The protocol with it (client_protocol.c), on its thread ---- */
+
+void px_client_protocol_start(struct px_client_server *server);
+/* What is due without a message of the server. */
+void px_client_protocol_tick(struct px_client_server *server);
+/* Takes the lines of server->in that are complete. */
+void px_client_take_lines(struct px_client_server *server);
+/* It waits for its response from now on. Takes `arguments`. */
+void px_client_send_call(struct px_client_server *server, struct px_client_request *request, json_t *arguments);
+void px_client_request_free(struct px_client_request *request);
+void px_client_request_fail(struct px_client_request *request, const char *text);
+void px_client_fail_all(struct px_client_request *list, const char *text);
 
 /* ---- Messages (client_messages.c) ---- */
 

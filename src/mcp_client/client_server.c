@@ -26,71 +26,9 @@
 #define SERVER_READ_BYTES 65536u
 #define SERVER_ENDED "ended"
 
-static const char *const legacy[] = {"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"};
-
-/* ---- Requests ---- */
-
-static void free_request(struct px_client_request *request)
-{
-    pyexec_tool_call_free(request->call);
-    free(request->tool);
-    free(request);
-}
-
-static void fail_call(struct px_client_request *request, const char *text)
-{
-    pyexec_error ignored;
-    if (request->call)
-        (void)!pyexec_tool_call_fail(request->call, text, NULL, &ignored);
-}
-
-static void fail_all(struct px_client_request *list, const char *text)
-{
-    while (list) {
-        struct px_client_request *request = list;
-        list = request->next;
-        fail_call(request, text);
-        free_request(request);
-    }
-}
-
-/* It waits for its response from now on. Takes `params`. */
-static void send_request(struct px_client_server *server, struct px_client_request *request, const char *method,
-                         json_t *params, int64_t timeout_ms)
-{
-    request->id = ++server->last_id;
-    request->deadline_ns = px_now_ns() + timeout_ms * 1000000;
-    request->next = server->waiting;
-    server->waiting = request;
-    px_client_message_request(&server->out, server->modern, request->id, method, params);
-}
-
-static void ask(struct px_client_server *server, enum px_client_request_kind kind, const char *method, json_t *params)
-{
-    struct px_client_request *request = calloc(1, sizeof *request);
-    if (!request) {
-        server->out.failed = true;
-        json_decref(params);
-        return;
-    }
-    request->kind = kind;
-    send_request(server, request, method, params, server->clients->config.start_timeout_ms);
-}
-
-static struct px_client_request *take_waiting(struct px_client_server *server, int64_t id)
-{
-    struct px_client_request **at = &server->waiting;
-    while (*at && (*at)->id != id)
-        at = &(*at)->next;
-    struct px_client_request *request = *at;
-    if (request)
-        *at = request->next;
-    return request;
-}
-
 /* ---- State ---- */
 
-static void set_state(struct px_client_server *server, enum px_client_state state, const char *problem)
+void px_client_set_state(struct px_client_server *server, enum px_client_state state, const char *problem)
 {
     pthread_mutex_lock(&server->lock);
     server->state = state;
@@ -126,10 +64,11 @@ static void add_last_words(const struct px_client_server *server, struct px_buff
 static void drain_errors(struct px_client_server *server);
 
 /* Ends the process, and tells all who wait why. */
-static void go_down(struct px_client_server *server, const char *why)
+void px_client_go_down(struct px_client_server *server, const char *why)
 {
     px_auto_buffer struct px_buffer text = {0};
     int status = px_client_process_end(&server->process);
+    server->up = false;
     bool ended = strcmp(why, SERVER_ENDED) == 0, http = server->entry->greeting;
     px_buffer_printf(&text, "MCP server '%s' %s", server->entry->name, http && ended ? "is not usable" : why);
     if (!http && ended && status >= 0 && WIFEXITED(status))
@@ -137,20 +76,13 @@ static void go_down(struct px_client_server *server, const char *why)
     add_last_words(server, &text);
     px_buffer_done(&server->in);
     px_buffer_done(&server->out);
-    json_decref(server->told);
-    server->told = NULL;
+    px_drop_json(&server->told);
     pthread_mutex_lock(&server->lock);
     struct px_client_request *queue = TAKE_PTR(server->queue);
     pthread_mutex_unlock(&server->lock);
-    fail_all(TAKE_PTR(server->waiting), px_buffer_shown(&text));
-    fail_all(queue, px_buffer_shown(&text));
-    set_state(server, PX_CLIENT_DOWN, px_buffer_shown(&text));
-}
-
-static json_t *initialize_params(void)
-{
-    return json_pack("{s:s, s:{}, s:{s:s, s:s}}", "protocolVersion", legacy[0], "capabilities", "clientInfo", "name",
-                     "pyexec", "version", pyexec_version());
+    px_client_fail_all(TAKE_PTR(server->waiting), px_buffer_shown(&text));
+    px_client_fail_all(queue, px_buffer_shown(&text));
+    px_client_set_state(server, PX_CLIENT_DOWN, px_buffer_shown(&text));
 }
 
 static void start_process(struct px_client_server *server)
@@ -162,145 +94,16 @@ static void start_process(struct px_client_server *server)
     server->started_ns = server->tried_ns;
     pthread_mutex_unlock(&server->lock);
     px_buffer_done(&server->errors);
-    server->modern = false;
-    server->unasked_bytes = 0;
     if (px_client_process_start(&server->process, server->entry, &error) < 0) {
-        go_down(server, error.message);
+        px_client_go_down(server, error.message);
         return;
     }
     if (server->entry->greeting) {
         px_buffer_add_string(&server->out, server->entry->greeting);
         px_buffer_add_byte(&server->out, '\n');
     }
-    ask(server, PX_CLIENT_INITIALIZE, "initialize", initialize_params());
-}
-
-/* ---- The list of tools ---- */
-
-static void ask_for_list(struct px_client_server *server, const char *cursor)
-{
-    if (!cursor) {
-        json_decref(server->told);
-        server->told = json_array();
-        server->told_bytes = server->pages = 0;
-    }
-    server->listing = true;
-    json_t *params = json_object();
-    if (cursor)
-        px_json_set(params, "cursor", json_string(cursor));
-    ask(server, PX_CLIENT_LIST, "tools/list", params);
-}
-
-static void finish_list(struct px_client_server *server, bool cut)
-{
-    pthread_mutex_lock(&server->lock);
-    json_decref(server->tools);
-    server->tools = TAKE_PTR(server->told);
-    server->cut = cut;
-    pthread_mutex_unlock(&server->lock);
-    server->listing = false;
-    set_state(server, PX_CLIENT_READY, "");
-}
-
-static void take_list(struct px_client_server *server, const json_t *result)
-{
-    size_t i;
-    json_t *tool;
-    bool full = false;
-    const char *cursor = json_string_value(json_object_get(result, "nextCursor"));
-    json_array_foreach(json_object_get(result, "tools"), i, tool) {
-        px_auto_free char *text = px_json_dumps(tool, JSON_ENCODE_ANY | JSON_COMPACT);
-        size_t length = text ? strlen(text) : PX_CLIENT_TOOLS_BYTES;
-        full |=
-            json_array_size(server->told) == PX_CLIENT_TOOLS_MAX || server->told_bytes + length > PX_CLIENT_TOOLS_BYTES;
-        if (full)
-            break;
-        server->told_bytes += length;
-        px_json_append(server->told, json_incref(tool));
-    }
-    if (cursor && !full && ++server->pages < PX_CLIENT_PAGES_MAX)
-        ask_for_list(server, cursor);
-    else
-        finish_list(server, full || cursor);
-}
-
-/* ---- Messages of the server ---- */
-
-static bool is_legacy(const char *version)
-{
-    for (size_t i = 0; version && i < PX_COUNT(legacy); i++)
-        if (strcmp(version, legacy[i]) == 0)
-            return true;
-    return false;
-}
-
-/* The answer to `initialize`, or to the question of a server without it. */
-static void take_start(struct px_client_server *server, enum px_client_request_kind kind, const json_t *result)
-{
-    if (kind == PX_CLIENT_INITIALIZE && result &&
-        is_legacy(json_string_value(json_object_get(result, "protocolVersion")))) {
-        px_client_message_notify(&server->out, "notifications/initialized", json_object());
-        ask_for_list(server, NULL);
-    } else if (kind == PX_CLIENT_INITIALIZE && !result) {
-        server->modern = true;
-        ask(server, PX_CLIENT_DISCOVER, "server/discover", json_object());
-    } else if (kind == PX_CLIENT_DISCOVER && result) {
-        ask_for_list(server, NULL);
-    } else {
-        go_down(server, "speaks no revision of MCP that pyexec knows");
-    }
-}
-
-static void take_response(struct px_client_server *server, const json_t *message)
-{
-    const json_t *result = json_object_get(message, "result"), *error = json_object_get(message, "error");
-    const json_t *id = json_object_get(message, "id");
-    struct px_client_request *request = json_is_integer(id) ? take_waiting(server, json_integer_value(id)) : NULL;
-    if (!request)
-        return; /* a second answer, or to nothing */
-    server->unasked_bytes = 0;
-    enum px_client_request_kind kind = request->kind;
-    if (kind == PX_CLIENT_CALL && result)
-        px_client_message_result(request->call, result);
-    else if (kind == PX_CLIENT_CALL)
-        px_client_message_error(request->call, server->entry->name, error);
-    free_request(request);
-    if (kind == PX_CLIENT_LIST && result)
-        take_list(server, result);
-    else if (kind == PX_CLIENT_LIST)
-        finish_list(server, true);
-    else if (kind != PX_CLIENT_CALL)
-        take_start(server, kind, result);
-}
-
-static void take_line(struct px_client_server *server, const char *line, size_t length)
-{
-    json_error_t problem = {0};
-    px_auto_json json_t *message = px_json_read(line, length, JSON_ALLOW_NUL, &problem);
-    const char *method = json_string_value(json_object_get(message, "method"));
-    if (!json_is_object(message))
-        return; /* not of the protocol: servers print to standard output by mistake */
-    if (!method)
-        take_response(server, message);
-    else if (json_object_get(message, "id"))
-        px_client_message_answer(&server->out, message);
-    else if (strcmp(method, "notifications/tools/list_changed") == 0 && !server->listing)
-        ask_for_list(server, NULL);
-}
-
-static void take_lines(struct px_client_server *server)
-{
-    size_t done = 0;
-    char *end;
-    while (server->process.keeper && done < server->in.length &&
-           (end = memchr(server->in.data + done, '\n', server->in.length - done))) {
-        size_t length = (size_t)(end - (server->in.data + done));
-        take_line(server, server->in.data + done, length);
-        if (!server->in.data)
-            return; /* it went down */
-        done += length + 1;
-    }
-    px_buffer_consume(&server->in, done);
+    server->up = true;
+    px_client_protocol_start(server);
 }
 
 /* ---- The pipes ---- */
@@ -311,7 +114,7 @@ static void take_output(struct px_client_server *server)
     ssize_t n = room ? px_read(server->process.output, room, SERVER_READ_BYTES) : -1;
     if (!room || (n < 0 && errno != EAGAIN) || n == 0) {
         drain_errors(server);
-        go_down(server, room ? SERVER_ENDED : "was ended: pyexec has no memory for what it sent");
+        px_client_go_down(server, room ? SERVER_ENDED : "was ended: pyexec has no memory for what it sent");
         return;
     }
     if (n < 0)
@@ -319,11 +122,11 @@ static void take_output(struct px_client_server *server)
     server->in.length += (size_t)n;
     server->in.data[server->in.length] = '\0';
     server->unasked_bytes += (size_t)n;
-    take_lines(server);
+    px_client_take_lines(server);
     if (server->in.length > PX_CLIENT_LINE_MAX)
-        go_down(server, "was ended: it sent a line longer than 16 MiB");
-    else if (server->process.keeper && server->unasked_bytes > SERVER_UNASKED_MAX)
-        go_down(server, "was ended: it sent 64 MiB without answering");
+        px_client_go_down(server, "was ended: it sent a line longer than 16 MiB");
+    else if (server->up && server->unasked_bytes > SERVER_UNASKED_MAX)
+        px_client_go_down(server, "was ended: it sent 64 MiB without answering");
 }
 
 static void drain_errors(struct px_client_server *server)
@@ -356,8 +159,8 @@ static void give_up(struct px_client_server *server, struct px_client_request *r
 {
     px_client_message_notify(&server->out, "notifications/cancelled",
                              json_pack("{s:I, s:s}", "requestId", (json_int_t)request->id, "reason", why));
-    fail_call(request, why);
-    free_request(request);
+    px_client_request_fail(request, why);
+    px_client_request_free(request);
 }
 
 /* Requests whose time is over, and those of scripts that no longer wait. */
@@ -374,7 +177,7 @@ static void keep_time(struct px_client_server *server)
             continue;
         }
         if (request->kind != PX_CLIENT_CALL) {
-            go_down(server, "was ended: it did not answer within start_timeout");
+            px_client_go_down(server, "was ended: it did not answer within start_timeout");
             return;
         }
         *at = request->next;
@@ -392,6 +195,10 @@ static int next_wait_ms(const struct px_client_server *server)
         if (request->call && now + WAITING_LOOK_NS < next)
             next = now + WAITING_LOOK_NS;
     }
+    if (server->up && server->probe_at_ns && server->probe_at_ns < next)
+        next = server->probe_at_ns;
+    if (server->up && server->relist_at_ns && server->relist_at_ns < next && !server->listing)
+        next = server->relist_at_ns;
     return next == INT64_MAX ? -1 : next <= now ? 0 : (int)((next - now) / 1000000) + 1;
 }
 
@@ -413,14 +220,12 @@ static void send_calls(struct px_client_server *server, struct px_client_request
         const char *text = pyexec_tool_call_arguments(request->call, &length);
         json_t *arguments = px_json_loadb(text, length, JSON_ALLOW_NUL, NULL);
         if (!arguments || server->out.length + length > SERVER_OUT_MAX) {
-            fail_call(request, "the server does not read its input, or there is no memory for the call");
+            px_client_request_fail(request, "the server does not read its input, or there is no memory for the call");
             json_decref(arguments);
-            free_request(request);
+            px_client_request_free(request);
             continue;
         }
-        send_request(server, request, "tools/call",
-                     json_pack("{s:s, s:o}", "name", request->tool, "arguments", arguments),
-                     server->clients->config.call_timeout_ms);
+        px_client_send_call(server, request, arguments);
     }
 }
 
@@ -433,12 +238,13 @@ static void take_calls(struct px_client_server *server)
     enum px_client_state state = server->state;
     bool soon = state == PX_CLIENT_DOWN && px_now_ns() - server->tried_ns < START_AGAIN_NS;
     struct px_client_request *queue = state == PX_CLIENT_READY || soon ? TAKE_PTR(server->queue) : NULL;
-    bool wanted = server->queue != NULL;
+    bool wanted = server->queue != NULL || server->retry;
+    server->retry = false;
     pthread_mutex_unlock(&server->lock);
     if (state == PX_CLIENT_DOWN && wanted)
         start_process(server);
     if (soon)
-        fail_all(queue, server->problem);
+        px_client_fail_all(queue, server->problem);
     else
         send_calls(server, queue);
 }
@@ -446,7 +252,7 @@ static void take_calls(struct px_client_server *server)
 static void wait_and_serve(struct px_client_server *server)
 {
     struct px_client_process *process = &server->process;
-    bool up = process->keeper > 0;
+    bool up = server->up;
     struct pollfd polled[] = {{server->wake, POLLIN, 0},
                               {up ? process->output : -1, POLLIN, 0},
                               {up ? process->errors : -1, POLLIN, 0},
@@ -459,11 +265,13 @@ static void wait_and_serve(struct px_client_server *server)
         send_some(server);
     if (up && polled[1].revents)
         take_output(server);
-    if (process->keeper > 0 && !px_buffer_ok(&server->out))
-        go_down(server, "was ended: pyexec has no memory for what it sends");
+    if (server->up && !px_buffer_ok(&server->out))
+        px_client_go_down(server, "was ended: pyexec has no memory for what it sends");
     else if (server->out.length > SERVER_OUT_MAX + PX_CLIENT_LINE_MAX)
-        go_down(server, "was ended: it does not read its input");
+        px_client_go_down(server, "was ended: it does not read its input");
     keep_time(server);
+    if (server->up)
+        px_client_protocol_tick(server);
     take_calls(server);
 }
 
@@ -479,7 +287,7 @@ static void *serve(void *argument)
             break;
         wait_and_serve(server);
     }
-    go_down(server, "is ended with pyexec");
+    px_client_go_down(server, "is ended with pyexec");
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fds.h"
 #include "mcp_client/client_private.h"
 
 /* Commas separate the names. */
@@ -101,13 +102,26 @@ void px_clients_free(struct px_clients *clients)
     free_clients(clients);
 }
 
+/* One that has never told its tools is tried again now and then: calls, which start a server again, can't come for it. Call
+ * with its lock held. */
+static void retry(struct px_client_server *server)
+{
+    int64_t pause_ns = server->clients->config.start_timeout_ms * PX_NS_PER_MS;
+    if (server->state != PX_CLIENT_DOWN || server->tools || px_now_ns() - server->started_ns < pause_ns)
+        return;
+    server->started_ns = px_now_ns();
+    server->retry = server->retried = true;
+    px_wake(server->wake);
+}
+
 void px_clients_wait(struct px_clients *clients, int64_t ms)
 {
     for (size_t i = 0; i < clients->count; i++) {
         struct px_client_server *server = &clients->servers[i];
         pthread_mutex_lock(&server->lock);
         /* One that starts again has tools already: its calls wait for it. */
-        while (server->state == PX_CLIENT_STARTING && !server->tools &&
+        retry(server);
+        while (server->state == PX_CLIENT_STARTING && !server->tools && !server->retried &&
                px_cond_wait_until(&server->changed, &server->lock, server->started_ns + ms * 1000000) == 0)
             ;
         pthread_mutex_unlock(&server->lock);

@@ -114,7 +114,7 @@ def test_sessions_keep_their_modules_over_calls(start):
 def test_the_description_has_the_signatures_of_few_tools(start):
     told = described(start({"shop": entry()}))
     print(told)
-    assert "They are modules, imported already:\nshop: 25 tools of the MCP server 'shop'\n" in told
+    assert "They are modules, imported already:\nshop: 26 tools of the MCP server 'shop'\n" in told
     assert "class shop:  # import shop\n" in told and "    def echo(text: str, times: int = 1) -> dict:\n" in told and "Gives back what it is given." in told
     ast.parse(told[told.index("# Functions that"):])
 
@@ -133,7 +133,7 @@ def test_of_many_tools_it_says_how_to_find_them(start):
 
 # ---- Both eras ----
 
-@pytest.mark.parametrize("era", ["old", "modern", "pages"])
+@pytest.mark.parametrize("era", ["old", "modern", "pages", "deaf", "slow-start"])
 def test_servers_of_each_era(start, era):
     client = start({"shop": entry(era)})
     assert value(client.call("run_python", code="shop.say('a'), shop.create_issue_3()")) == ("a", "create-issue")
@@ -158,6 +158,27 @@ def test_a_command_that_is_not_there_is_told(start):
 def test_a_silent_server_is_given_up(start, monkeypatch):
     monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", "500ms")
     assert "did not answer within start_timeout" in described(start({"shop": entry("silent")}))
+
+
+def test_a_server_that_could_not_start_is_tried_again(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", "15s")
+    client = start({"shop": entry("dead", str(tmp_path / "now")), "other": entry()})
+    assert "I can't start" in described(client) and "class shop" not in described(client)
+    (tmp_path / "now").touch()
+    deadline = time.monotonic() + 300
+    while not all("class " + name in described(client) for name in ("shop", "other")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert value(client.call("run_python", code="shop.say('a'), other.say('b')")) == ("a", "b")
+
+
+def test_notices_of_changes_that_are_none_announce_nothing(start):
+    client = start({"shop": entry()})
+    described(client)
+    assert value(client.call("run_python", code="shop.flaps()")) == "nothing has changed"
+    client.held.clear()
+    assert value(client.call("run_python", code="[shop.flaps() and shop.slow(n) for n in range(4)], shop.say('a')"))[1] == "a"
+    assert client.held == []
 
 
 def test_a_server_that_dies_fails_its_call_and_is_started_again_by_the_next(start):
@@ -312,3 +333,26 @@ def test_the_configuration_names_the_file_too(own, tmp_path, nothing_left):
     (tmp_path / "pyexec.conf").write_text("[mcp]\nservers = %s/servers.json\n" % tmp_path)
     with Client(own, "--config", str(tmp_path / "pyexec.conf")) as client:
         assert value(client.call("run_python", code="shop.say('a'), 'off' in globals()")) == ("a", False)
+
+
+# ---- pyexec tools --mcp-servers ----
+
+def stubs(own, path, *flags, **environment):
+    return subprocess.run([own.path, "tools", "--mcp-servers", str(path), *flags], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "PYEXEC_MCP_START_TIMEOUT": "300s", **environment})
+
+
+def test_tools_prints_the_stubs_of_servers_and_names_those_that_are_not_there(own, tmp_path, nothing_left):
+    path = tmp_path / "servers.json"
+    path.write_text(json.dumps({"mcpServers": {"shop": entry(), "my-io": entry("modern")}}))
+    done = stubs(own, path)
+    assert done.returncode == 0 and not done.stderr, done
+    assert "class shop:  # import shop" in done.stdout and "class my_io:" in done.stdout and "Gives back what it is given." in done.stdout
+    ast.parse(done.stdout)
+    short = stubs(own, path, "--no-docstrings", "--max-bytes", "1000").stdout
+    assert len(short) <= 1000 and "Gives back" not in short
+    path.write_text(json.dumps({"mcpServers": {"shop": entry(), "gone": entry("dead")}}))
+    done = stubs(own, path)
+    assert done.returncode == 125 and "class shop" in done.stdout and "MCP server 'gone' ended (exit status 4); it said: I can't start" in done.stderr
+    both = stubs(own, path, "tools.json")
+    assert both.returncode == 125 and "both a file of tools and --mcp-servers" in both.stderr

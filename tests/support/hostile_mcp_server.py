@@ -7,7 +7,7 @@ import sys
 import time
 
 BEHAVIOUR = set(sys.argv[1:])
-MODERN = "modern" in BEHAVIOUR
+MODERN = "modern" in BEHAVIOUR or "deaf" in BEHAVIOUR
 
 
 def is_(word):
@@ -32,7 +32,7 @@ TOOLS = [
     tool("mixed", "Text and an image."), tool("hangs"), tool("dies"), tool("twice"), tool("garbage"), tool("floods"), tool("long-line"),
     tool("large", "A large result.", None, ["bytes"], bytes={"type": "integer"}), tool("environment"), tool("starts-children"),
     tool("create.issue"), tool("create/issue"), tool("create-issue"), tool("import"), tool("1st"), tool("aio"), tool("list"), tool("asks"),
-    tool("more-tools"), tool("cancelled"), tool("slow", "Half a second.", None, ["n"], n={"type": "integer"}),
+    tool("more-tools"), tool("flaps"), tool("cancelled"), tool("slow", "Half a second.", None, ["n"], n={"type": "integer"}),
 ]
 if is_("lies"):
     TOOLS = [{"name": "no_schema"}, {"name": "list_schema", "inputSchema": []}, {"name": 5}, {}, 7, {"name": "odd", "inputSchema": {"type": "object", "properties": [1]}},
@@ -105,6 +105,10 @@ def call(name, arguments, id):
         TOOLS.append(tool("new_one", "It came later."))
         send({"method": "notifications/tools/list_changed"})
         return text("there is one more")
+    if name == "flaps":
+        for _ in range(500):
+            send({"method": "notifications/tools/list_changed"})
+        return text("nothing has changed")
     if name == "cancelled":
         return text(json.dumps(cancelled))
     return text(name)
@@ -116,6 +120,10 @@ def answer(message):
         cancelled.append(params.get("requestId"))
     if id is None or method is None:
         return
+    if method == "initialize" and is_("deaf"):
+        return          # as a server that knows only 2026-07-28, and ignores what it does not know
+    if method == "initialize" and is_("slow-start"):
+        answer(json.loads(sys.stdin.readline()))        # not before it is asked for something else, too
     if method == "initialize" and not MODERN:
         version = "1999-01-01" if is_("unknown-version") else "2024-11-05" if is_("old") else "2025-11-25"
         send({"id": id, "result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "hostile", "version": "1"}}})
@@ -135,7 +143,7 @@ def answer(message):
         send({"id": id, "error": {"code": -32601, "message": "Method not found"}})
 
 
-if is_("dead"):
+if is_("dead") and not any(map(os.path.exists, BEHAVIOUR)):      # until a file is there
     print("I can't start", file=sys.stderr, flush=True)
     sys.exit(4)
 if is_("silent"):

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Server-sent events of an MCP server over HTTP: in pieces of any length they are the same events as in one. */
+#include "base/cleanup.h"
+#include "fuzz.h"
+#include "mcp_http/bridge_events.h"
+
+static void keep(void *closure, const char *data, size_t length)
+{
+    require(data[length] == '\0');
+    px_buffer_add(closure, data, length);
+    px_buffer_add(closure, "\0|", 2);
+}
+
+static void feed(const char *bytes, size_t length, size_t piece, struct px_buffer *ret)
+{
+    struct px_bridge_events events = {0};
+    for (size_t at = 0; at < length; at += piece) {
+        size_t left = length - at;
+        require(px_bridge_events_feed(&events, bytes + at, left < piece ? left : piece, keep, ret) == 0);
+    }
+    px_bridge_events_done(&events);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    px_auto_buffer struct px_buffer whole = {0}, pieces = {0};
+    const char *bytes = (const char *)data;
+    if (size < 2)
+        return 0;
+    feed(bytes + 1, size - 1, size, &whole);
+    feed(bytes + 1, size - 1, 1 + data[0] % 7u, &pieces);
+    require(whole.length == pieces.length);
+    require(!whole.length || memcmp(whole.data, pieces.data, whole.length) == 0);
+    return 0;
+}

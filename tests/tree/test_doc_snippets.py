@@ -122,6 +122,24 @@ class Scripted(Model):
 
 model = Scripted()
 ''',
+    "anthropic": r'''
+import json
+import anthropic
+import httpx2
+
+def answer(request):
+    messages = json.loads(request.content)["messages"]
+    code = ("import json\nteas = json.loads(await price({'item': 'tea'}))['price'] * 2\n"
+            "print(teas + json.loads(await price(item='rice'))['price'] * 3)")
+    block, stop = {"type": "tool_use", "id": "toolu_1", "name": "code_execution", "input": {"code": code}}, "tool_use"
+    if len(messages) > 1:
+        total = float(json.loads(messages[-1]["content"][0]["content"])["stdout"])
+        block, stop = {"type": "text", "text": "%d euros." % total}, "end_turn"
+    return httpx2.Response(200, json={"id": "msg_1", "type": "message", "role": "assistant", "model": "scripted", "content": [block],
+                                      "stop_reason": stop, "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}})
+
+client = anthropic.Anthropic(api_key="x", http_client=httpx2.Client(transport=httpx2.MockTransport(answer)))
+''',
 }
 MODELS["inspect_ai-tools"] = MODELS["inspect_ai"].replace(
     "import statistics\\nprint(statistics.mean(map(int, open('data.txt').read().split())))",
@@ -175,6 +193,7 @@ SETUPS = {
     "inspect_ai-tools": with_model,
     "pydantic-ai": with_model,
     "openai-agents": with_model,
+    "anthropic": with_model,
     "python-http": with_server,
     "tools-http": with_server,
     "jupyter": with_notebook,

@@ -7,7 +7,7 @@
         print(px.execute_once("6 * 7").last_value_repr)     # 42
 
 `AsyncPyexec` is the same for asyncio. Adapters: pyexec.smolagents, pyexec.langchain, pyexec.pydantic_ai, pyexec.openai_agents,
-pyexec.inspect_ai, pyexec.jupyter.
+pyexec.anthropic, pyexec.inspect_ai, pyexec.jupyter.
 """
 from ._transport import Event
 from .aio import AsyncFiles, AsyncPyexec, AsyncSession, AsyncStream

@@ -94,12 +94,12 @@ def describe_policy(policy: Mapping[str, Any], keeps_state: bool = True) -> str:
            "no network" if policy.get("disable_networking", True) else "the network", policy.get("timeout_ms", 5000) / 1000))
 
 
-def describe_tools(tools: Mapping[str, tuple[Mapping[str, Any], Any]], policy: Mapping[str, Any]) -> str:
-    """A paragraph for the description that a model reads: a line for each function. Empty when there are none."""
+def describe_tools(tools: Mapping[str, tuple[Mapping[str, Any], Any]], policy: Mapping[str, Any], intro: str = "") -> str:
+    """A paragraph for the description that a model reads: a line for each function, below an introduction. Empty when there are none."""
     if not tools:
         return ""
     at_once = "; several at once: import asyncio, tools, then await asyncio.gather(tools.aio.NAME(...), ...)" if _may_gather(policy) else ""
-    lines = ["\n\nThe code can call these functions, many in one program%s. One that fails raises ToolError." % at_once]
+    lines = [intro or "\n\nThe code can call these functions, many in one program%s. One that fails raises ToolError." % at_once]
     for name, (definition, _) in tools.items():
         text = " ".join(str(definition.get("description", "")).split())
         lines.append("- %s%s%s" % (name, _signature(definition), ": " + text if text else ""))

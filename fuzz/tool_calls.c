@@ -79,6 +79,11 @@ int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_err
     return give(call, error);
 }
 
+int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error)
+{
+    return give(call, error);
+}
+
 void pyexec_tool_call_free(pyexec_tool_call *call)
 {
     pyexec_error ignored;

@@ -85,6 +85,8 @@ void px_rpc_send_rest(struct px_rpc_job *job);
 
 /* A callback of the library: the call becomes a request to the client. */
 void px_rpc_on_tool_call(void *job, pyexec_tool_call *call);
+/* The same for a call that needs approval: the request asks for it. */
+void px_rpc_on_approval(void *job, pyexec_tool_call *call);
 
 /* Sends the job's next call, if there is one. Call it with the lock. */
 bool px_rpc_send_call(struct px_rpc_job *job);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tool calls: requests from the server to the client, under the call's own id, and the client's answers.
+/* Tool calls: requests from the server to the client, under the call's own id, and the client's answers. A call that needs
+ * approval is a request tool_approval first, whose id is the call's with APPROVAL before it.
  *
  * A call is listed from its callback to its answer or the end of its run. The callback does not wait for the client when
  * somebody else is sending for its job, so that few threads of a run are ever held by a client that does not read.
  * Answers are the client's: bounded, and each that can't be used fails its call, so that no script waits for ever. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,8 @@
 #include "base/json.h"
 #include "rpc/rpc_private.h"
 
+#define APPROVAL "approve-"
+
 #define COPIED_MAX 65536 /* arguments of at most so many bytes are copied into the line and sent with it */
 
 struct px_rpc_call {
@@ -20,7 +24,8 @@ struct px_rpc_call {
     struct px_rpc_call *next_in_chain; /* list of the calls with this hash */
     struct px_rpc_job *job;
     pyexec_tool_call *call;
-    bool sent;
+    char id[64]; /* of the request */
+    bool approval, sent;
     unsigned users; /* threads that send or answer it, with the lock released */
     bool unlisted;
 };
@@ -39,8 +44,7 @@ static struct px_rpc_call *find(struct px_rpc *rpc, const char *id, size_t lengt
 {
     struct px_rpc_call *call = *chain_of(rpc, id, length);
     while (call) {
-        const char *own = pyexec_tool_call_id(call->call);
-        if (strlen(own) == length && memcmp(own, id, length) == 0)
+        if (strlen(call->id) == length && memcmp(call->id, id, length) == 0)
             return call;
         call = call->next_in_chain;
     }
@@ -49,8 +53,7 @@ static struct px_rpc_call *find(struct px_rpc *rpc, const char *id, size_t lengt
 
 static void enlist(struct px_rpc_job *job, struct px_rpc_call *call)
 {
-    const char *id = pyexec_tool_call_id(call->call);
-    struct px_rpc_call **chain = chain_of(job->rpc, id, strlen(id)), **at = &job->calls;
+    struct px_rpc_call **chain = chain_of(job->rpc, call->id, strlen(call->id)), **at = &job->calls;
     call->next_in_chain = *chain;
     *chain = call;
     while (*at)
@@ -60,8 +63,7 @@ static void enlist(struct px_rpc_job *job, struct px_rpc_call *call)
 
 static void unlist(struct px_rpc_call *call)
 {
-    const char *id = pyexec_tool_call_id(call->call);
-    struct px_rpc_call **at = chain_of(call->job->rpc, id, strlen(id));
+    struct px_rpc_call **at = chain_of(call->job->rpc, call->id, strlen(call->id));
     while (*at != call)
         at = &(*at)->next_in_chain;
     *at = call->next_in_chain;
@@ -104,22 +106,23 @@ void px_rpc_end_calls(struct px_rpc_job *job)
 
 /* ---- Calls ---- */
 
-static void write_head(struct px_buffer *line, const struct px_rpc_job *job, const pyexec_tool_call *call)
+static void write_head(struct px_buffer *line, const struct px_rpc_job *job, const struct px_rpc_call *call)
 {
-    const char *quote = job->session_id ? "\"" : "", *id = pyexec_tool_call_id(call);
+    const char *quote = job->session_id ? "\"" : "";
     px_buffer_printf(line,
-                     "{\"jsonrpc\":\"2.0\",\"id\":\"%s\",\"method\":\"tool_call\",\"params\":{\"request\":%s,"
+                     "{\"jsonrpc\":\"2.0\",\"id\":\"%s\",\"method\":\"%s\",\"params\":{\"request\":%s,"
                      "\"session_id\":%s%s%s,\"call_id\":\"%s\",\"name\":\"%s\",\"arguments\":",
-                     id, job->id ? job->id : "null", quote, job->session_id ? job->session_id : "null", quote, id,
-                     pyexec_tool_call_name(call));
+                     call->id, call->approval ? "tool_approval" : "tool_call", job->id ? job->id : "null", quote,
+                     job->session_id ? job->session_id : "null", quote, pyexec_tool_call_id(call->call),
+                     pyexec_tool_call_name(call->call));
 }
 
 /* Returns false when there is no memory for it. */
-static bool send_request(struct px_rpc_job *job, const pyexec_tool_call *call)
+static bool send_request(struct px_rpc_job *job, const struct px_rpc_call *call)
 {
     static const char tail[] = "}}";
     size_t length;
-    const char *arguments = pyexec_tool_call_arguments(call, &length);
+    const char *arguments = pyexec_tool_call_arguments(call->call, &length);
     struct px_buffer px_auto_buffer line = {0};
     write_head(&line, job, call);
     if (length <= COPIED_MAX) {
@@ -147,7 +150,7 @@ bool px_rpc_send_call(struct px_rpc_job *job)
         return false;
     call->sent = true;
     call->users++;
-    bool sent = send_request(job, call->call);
+    bool sent = send_request(job, call);
     call->users--;
     if (!sent)
         pyexec_tool_call_fail(call->call, "the host has no memory to send this call", NULL, &ignored);
@@ -165,9 +168,8 @@ static void refuse_call(pyexec_tool_call *call, const char *why)
 
 static const char input_has_ended[] = "the client has ended its input, so no answer can come";
 
-void px_rpc_on_tool_call(void *data, pyexec_tool_call *tool_call)
+static void take_new_call(struct px_rpc_job *job, pyexec_tool_call *tool_call, bool approval)
 {
-    struct px_rpc_job *job = data;
     struct px_rpc *rpc = job->rpc;
     struct px_rpc_call *call = calloc(1, sizeof *call);
     if (rpc->lines.output_gone)
@@ -181,12 +183,23 @@ void px_rpc_on_tool_call(void *data, pyexec_tool_call *tool_call)
         return;
     }
     drop_abandoned(job);
-    *call = (struct px_rpc_call){.job = job, .call = tool_call};
+    *call = (struct px_rpc_call){.job = job, .call = tool_call, .approval = approval};
+    snprintf(call->id, sizeof call->id, "%s%s", approval ? APPROVAL : "", pyexec_tool_call_id(tool_call));
     enlist(job, call);
     while (!job->over && px_rpc_send_next(job))
         ;
     pthread_cond_signal(&rpc->held);
     pthread_mutex_unlock(&rpc->tasks.lock);
+}
+
+void px_rpc_on_tool_call(void *job, pyexec_tool_call *call)
+{
+    take_new_call(job, call, false);
+}
+
+void px_rpc_on_approval(void *job, pyexec_tool_call *call)
+{
+    take_new_call(job, call, true);
 }
 
 /* ---- Answers ---- */
@@ -267,8 +280,21 @@ static int give_error(pyexec_tool_call *call, const json_t *given, pyexec_error 
                : pyexec_tool_call_fail(call, px_buffer_string(&text), data_text, error);
 }
 
-static int give_answer(pyexec_tool_call *call, const json_t *message, pyexec_error *error)
+static int give_decision(pyexec_tool_call *call, const json_t *decision, pyexec_error *error)
 {
+    const json_t *deny = json_object_get(decision, "deny");
+    bool one = json_object_size(decision) == 1;
+    if (one && json_is_true(json_object_get(decision, "allow")))
+        return pyexec_tool_call_allow(call, error);
+    if (one && json_is_string(deny) && strlen(json_string_value(deny)) == json_string_length(deny))
+        return pyexec_tool_call_deny(call, json_string_value(deny), error);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "its result is not {\"allow\": true} or {\"deny\": the reason}");
+    return px_error_hint(error, "Answer tool_approval with one of these.");
+}
+
+static int give_answer(const struct px_rpc_call *waiting, const json_t *message, pyexec_error *error)
+{
+    pyexec_tool_call *call = waiting->call;
     const json_t *result = json_object_get(message, "result"), *failure = json_object_get(message, "error");
     const char *version = json_string_value(json_object_get(message, "jsonrpc"));
     if (!version || strcmp(version, "2.0") != 0)
@@ -277,6 +303,8 @@ static int give_answer(pyexec_tool_call *call, const json_t *message, pyexec_err
         return refuse_form("it needs a result or an error, and not both", error);
     if (failure)
         return give_error(call, failure, error);
+    if (waiting->approval)
+        return give_decision(call, result, error);
     px_auto_free char *text = px_json_dumps(result, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));
     return text ? pyexec_tool_call_answer(call, text, strlen(text), error) : px_error_oom(error);
 }
@@ -296,7 +324,7 @@ bool px_rpc_take_answer(struct px_rpc *rpc, const json_t *message, const char *i
     pyexec_error error;
     if (!call && (!is_answer || !id))
         return false;
-    int status = call ? give_answer(call->call, message, &error) : no_such_call(&error);
+    int status = call ? give_answer(call, message, &error) : no_such_call(&error);
     if (call && status < 0)
         fail_unusable(call->call, error.message);
     if (call)

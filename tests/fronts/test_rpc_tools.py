@@ -411,3 +411,68 @@ def test_a_hint_says_that_the_tools_hide_a_module_of_the_workspace(caller, code,
     assert caller.call("execute_once", **params)["result"]["status"] == "ok"
     error = caller.call("execute_once", tools=TOOLS, code=code)["result"]["error"]
     assert "hides" not in (error["hint"] or ""), error
+
+
+# ---- Approvals ----
+
+SEND = {"name": "send", "approval": True, "parameters": {"type": "object", "properties": {"to": {"type": "string"}}}}
+
+
+def test_a_call_that_needs_approval_is_asked_for_first(caller):
+    number = caller.start("send('Ada')", tools=[SEND])
+    asked = caller.of("tool_approval")
+    call_id = asked["params"]["call_id"]
+    assert asked == {"jsonrpc": "2.0", "id": "approve-" + call_id, "method": "tool_approval", "params": {
+        "request": number, "session_id": None, "call_id": call_id, "name": "send", "arguments": {"to": "Ada"}}}
+    assert [message for message in caller.held if message.get("method") == "tool_call"] == []
+    caller.answer(call_id, result="too early")
+    assert caller.refused()[1]["data"]["code"] == "call_not_found"
+    caller.answer(asked, result={"allow": True})
+    call = caller.tool_call()
+    assert (call["id"], call["params"]) == (call_id, asked["params"])
+    caller.answer(asked, result={"allow": True})
+    assert caller.refused()[1]["data"]["code"] == "call_not_found"
+    caller.answer(call, result="sent")
+    assert caller.value(number) == "sent"
+
+
+@pytest.mark.parametrize("decision", [{"result": {"deny": "not now"}}, {"error": {"code": -32001, "message": "not now"}}])
+def test_a_call_is_denied(caller, decision):
+    number = caller.start("try: send('Ada')\nexcept PermissionError as error: value = str(error)\nvalue", tools=[SEND])
+    caller.answer(caller.of("tool_approval"), **decision)
+    assert caller.value(number) == "tool 'send' denied: not now"
+    assert [message for message in caller.held if message.get("method") == "tool_call"] == []
+
+
+@pytest.mark.parametrize("decision", [{"result": True}, {"result": {"allow": False}}, {"result": {"allow": True, "deny": "x"}}, {"result": {}},
+                                      {"result": {"deny": "a\0b"}}, {"result": None}, {"error": {"code": -32601, "message": "Method not found"}}])
+def test_what_is_no_decision_allows_nothing(caller, decision):
+    number = caller.start("try: send('Ada')\nexcept ToolError as error: value = str(error)\nvalue", tools=[SEND])
+    caller.answer(caller.of("tool_approval"), **decision)
+    value = caller.value(number)
+    assert value == "Method not found" if "error" in decision else "is not {\"allow\": true} or {\"deny\": the reason}" in value
+    assert [message for message in caller.held if message.get("method") == "tool_call"] == []
+
+
+def test_decisions_come_in_any_order_and_after_the_end(caller):
+    number = caller.start("import asyncio, tools\nvalues = await asyncio.gather(*[tools.aio.send(str(i)) for i in range(20)])\nvalues", tools=[SEND])
+    asked = [caller.of("tool_approval") for _ in range(20)]
+    for one in reversed(asked):
+        caller.answer(one, result={"allow": True})
+    for _ in range(20):
+        call = caller.tool_call()
+        caller.answer(call, result=call["params"]["arguments"]["to"])
+    assert caller.value(number) == [str(i) for i in range(20)]
+    number = caller.start("send('Ada')", tools=[SEND])
+    asked = caller.of("tool_approval")
+    caller.send("cancel", request=number)
+    assert caller.wait(number)["result"]["status"] == "cancelled"
+    caller.answer(asked, result={"allow": True})
+    assert caller.refused() == (asked["id"], caller_error(asked))
+
+
+def caller_error(asked):
+    """What answer_refused says when no such call waits."""
+    message = "no such tool call waits for an answer"
+    return {"code": -32000, "message": message, "data": {
+        "code": "call_not_found", "message": message, "hint": "It has been answered, or its script no longer waits: its time limit, or its end."}}

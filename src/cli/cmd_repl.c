@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/handles.h"
 #include "cli/print.h"
+#include "cli/repl_ask.h"
 #include "cli/repl_read.h"
 #include "cli/run_command.h"
 
@@ -148,7 +149,7 @@ static void complete(void *userdata, const char *word, struct px_buffer *names)
 
 struct output {
     struct run_stream stream;
-    bool open_line; /* standard output's last byte was not a newline */
+    atomic_bool open_line; /* standard output's last byte was not a newline */
 };
 
 static void output_done(struct output *output)
@@ -164,11 +165,20 @@ static int write_output(void *userdata, int stream, const char *bytes, size_t le
     return run_stream_write(&output->stream, stream, bytes, length);
 }
 
-/* True if the cell may read standard input. Reading takes more than the cell needs, so cells that do not ask
+/* True if the cell may read standard input itself. Reading takes more than the cell needs, so cells that do not ask
  * for it get none: what was typed or pasted meanwhile is the next cell. */
-static bool may_read_input(const char *code)
+static bool may_read_stdin(const char *code)
 {
-    return strstr(code, "input") || strstr(code, "stdin");
+    return strstr(code, "stdin") || strstr(code, "fileinput");
+}
+
+/* What a cell that was typed may read: standard input itself, or lines by input() and getpass.getpass(). */
+static int offer_terminal(pyexec_request *request, const char *code, struct output *output, pyexec_error *error)
+{
+    if (!may_read_stdin(code))
+        return pyexec_request_add_tool(request, "input", NULL, repl_ask, &output->open_line, error);
+    pyexec_request_set_stdin_fd(request, STDIN_FILENO);
+    return 0;
 }
 
 static void say_exit(const pyexec_result *result)
@@ -207,8 +217,8 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
         px_error_oom(&error);
         return cli_fail(&error);
     }
-    if (interactive && may_read_input(px_buffer_string(cell)))
-        pyexec_request_set_stdin_fd(request, STDIN_FILENO);
+    if (interactive && offer_terminal(request, px_buffer_string(cell), &output, &error) < 0)
+        return cli_fail(&error);
     pyexec_request_set_output(request, write_output, &output);
     pyexec_request_set_display_object(request, run_display_write, &output.stream);
     repl_signals_hold(request);
@@ -351,7 +361,8 @@ const struct cli_command cmd_repl = {
     .description = "Reads Python as its prompt does and runs it in one sandboxed session, which keeps its "
                    "state; limits hold for each cell. Ctrl-C interrupts the running cell and keeps the "
                    "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
-                   "completes names, Ctrl-D leaves. History is in $XDG_STATE_HOME/pyexec/history "
+                   "completes names, Ctrl-D leaves. input() and getpass.getpass() ask at the terminal; the "
+                   "time that they wait does not count. History is in $XDG_STATE_HOME/pyexec/history "
                    "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
     .policy_flags = true,
     .run = run,

@@ -253,6 +253,71 @@ def test_a_cell_that_asks_for_input(terminal):
     repl.expect("\n2\r\n")
 
 
+def test_input_asks_the_user_wherever_it_is_called(terminal):
+    """In a function of an earlier cell too; what is typed or pasted after the line is the next cell."""
+    repl = terminal()
+    repl.cell("def ask(): return [input(word) for word in ('one> ', 'two> ')]", "")
+    repl.send("print('before'); ask()\n")
+    assert "before" in repl.expect("one> ")
+    repl.send("Ada\n")
+    repl.expect("two> ")
+    repl.send("ü \"x\"\n6 * 7\n")
+    repl.expect("['Ada', 'ü \"x\"']")
+    repl.expect("\n42\r\n")
+
+
+def test_the_time_of_a_cell_stands_still_while_the_user_thinks(terminal):
+    repl = terminal("--timeout", "3s")
+    repl.send("len(input('name> '))\n")
+    repl.expect("name> ")
+    repl.expect("name> ")
+    time.sleep(5)
+    repl.send("Ada\n")
+    repl.expect("\n3\r\n")
+
+
+def test_ctrl_c_and_ctrl_d_while_a_cell_asks(terminal):
+    repl = terminal()
+    repl.cell("kept = 1", )
+    repl.send("input('name> ')\n")
+    repl.expect("name> ")
+    repl.expect("name> ")
+    repl.send("half\x03")
+    repl.expect("KeyboardInterrupt")
+    repl.expect(">>> ")
+    repl.send("input('name> ')\n")
+    repl.expect("name> ")
+    repl.expect("name> ")
+    repl.send("\x04")
+    repl.expect("EOFError")
+    repl.expect(">>> ")
+    assert repl.cell("kept") == "1\n"
+
+
+def test_a_password_is_not_shown(terminal):
+    repl = terminal("--any-import")
+    repl.send("from getpass import getpass; len(getpass('secret> ')), input('name> ')\n")
+    repl.expect("secret> ")
+    repl.expect("secret> ")
+    hidden = time.monotonic() + 20
+    while termios.tcgetattr(repl.master)[3] & termios.ECHO and time.monotonic() < hidden:
+        time.sleep(0.01)
+    repl.send("tell nobody\n")
+    assert "nobody" not in repl.expect("name> ")
+    repl.send("Ada\n")
+    assert "Ada" in repl.expect("(11, 'Ada')")
+
+
+def test_a_signal_ends_it_while_a_cell_asks_for_a_password(terminal):
+    repl = terminal("--any-import")
+    repl.send("from getpass import getpass; getpass('secret> ')\n")
+    repl.expect("secret> ")
+    repl.expect("secret> ")
+    repl.process.send_signal(signal.SIGTERM)
+    assert repl.process.wait(20) == 128 + signal.SIGTERM
+    assert termios.tcgetattr(repl.master)[3] & termios.ECHO
+
+
 def test_a_signal_ends_it_with_the_terminal_as_it_was(terminal):
     repl = terminal()
     before = termios.tcgetattr(repl.master)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -137,6 +138,12 @@ bool px_wake(int eventfd)
     return woken;
 }
 
+bool px_wake_take(int eventfd)
+{
+    uint64_t count;
+    return px_read(eventfd, &count, sizeof count) == (ssize_t)sizeof count;
+}
+
 ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t size)
 {
     px_auto_fd int fd = px_openat(dirfd, path, O_RDONLY | O_CLOEXEC, 0);
@@ -153,4 +160,13 @@ ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t siz
     }
     buffer[length] = '\0';
     return (ssize_t)length;
+}
+
+uint64_t px_number_after(const char *text, const char *name, uint64_t absent)
+{
+    size_t length = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)); at += length)
+        if (at == text || at[-1] == '\n')
+            return strtoull(at + length, NULL, 10);
+    return absent;
 }

@@ -36,10 +36,16 @@ void px_close_fds(int *fds, size_t count);
  * is no eventfd. Keeps errno, and is async-signal-safe. */
 bool px_wake(int eventfd);
 
+/* Takes the wake-ups so far from an eventfd that does not block. True if there were any. */
+bool px_wake_take(int eventfd);
+
 /* Makes a sealed, read-only memory file with these bytes, at offset 0. Returns -1 with errno. */
 int px_memory_file(const char *name, const void *bytes, size_t length);
 
 /* Reads the first bytes of a small file below `dirfd` and adds a NUL. Returns the length, or -1 with errno. */
 ssize_t px_read_small_file(int dirfd, const char *path, char *buffer, size_t size);
+
+/* Returns the number after `name` on the line that begins with it, as in /proc/PID/status, or `absent`. */
+uint64_t px_number_after(const char *text, const char *name, uint64_t absent);
 
 #endif

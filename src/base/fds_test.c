@@ -185,11 +185,11 @@ static void test_wake(void **state)
     (void)state;
     uint64_t count;
     px_auto_fd int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_true(px_wake(fd));
+    assert_true(px_wake(fd));
+    assert_true(px_wake_take(fd));
+    assert_false(px_wake_take(fd));
     errno = ENOENT;
-    assert_true(px_wake(fd));
-    assert_true(px_wake(fd));
-    assert_int_equal(read(fd, &count, sizeof count), sizeof count);
-    assert_int_equal(count, 2);
     count = UINT64_MAX - 1; /* as far as an eventfd counts: eventfd(2) */
     assert_int_equal(write(fd, &count, sizeof count), sizeof count);
     assert_false(px_wake(fd));
@@ -197,9 +197,26 @@ static void test_wake(void **state)
     assert_int_equal(errno, ENOENT);
 }
 
+static void test_number_after(void **state)
+{
+    (void)state;
+    static const char text[] = "Name:\tThreads: 9\nNSpid:\t7\nPid:\t-1\nThreads:\t12\nVmHWM:\t  3456 kB\noom_kill 2\n"
+                               "max 18446744073709551615\nEmpty:";
+    assert_int_equal(px_number_after(text, "Threads:", 0), 12); /* a process may be called so */
+    assert_int_equal((int)px_number_after(text, "Pid:", 0), -1);
+    assert_int_equal(px_number_after(text, "VmHWM:", 0), 3456);
+    assert_int_equal(px_number_after(text, "oom ", 5), 5);
+    assert_int_equal(px_number_after(text, "oom_kill ", 5), 2);
+    assert_int_equal(px_number_after(text, "max ", 0), UINT64_MAX);
+    assert_int_equal(px_number_after("Pid: 8", "Pid:", 0), 8);
+    assert_int_equal(px_number_after(text, "Empty:", 5), 0);
+    assert_int_equal(px_number_after("", "Pid:", 5), 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_number_after),
         cmocka_unit_test(test_message_without_fds),
         cmocka_unit_test(test_message_with_fds),
         cmocka_unit_test(test_surplus_fds_are_closed),

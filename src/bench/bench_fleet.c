@@ -129,7 +129,7 @@ static int stay_idle(struct host *host)
 
 static int take_memory(struct host *host)
 {
-    host->rss_kib = bench_proc_kib("/proc/self/status", "\nVmRSS:");
+    host->rss_kib = bench_proc_kib("/proc/self/status", "VmRSS:");
     bench_memory_take(&host->memory);
     return 0;
 }

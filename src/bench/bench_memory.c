@@ -25,8 +25,8 @@ static bool read_process(const char *name, struct process *ret)
     snprintf(path, sizeof path, "/proc/%s/status", name);
     if (!isdigit((unsigned char)name[0]) || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
         return false;
-    const char *parent = strstr(text, "\nPPid:"), *ids = strstr(text, "\nNSpid:");
-    *ret = (struct process){.pid = atoi(name), .parent = parent ? atoi(parent + 6) : 0};
+    const char *ids = strstr(text, "\nNSpid:");
+    *ret = (struct process){.pid = atoi(name), .parent = (pid_t)px_number_after(text, "PPid:", 0)};
     for (ids = ids ? ids + 7 : ""; *ids && *ids != '\n'; ids++)
         ret->depth += isdigit((unsigned char)ids[0]) && !isdigit((unsigned char)ids[1]);
     return true;
@@ -88,10 +88,7 @@ pid_t *bench_processes_below(size_t *ret_count)
 double bench_proc_kib(const char *path, const char *key)
 {
     char text[8192];
-    if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
-        return 0;
-    const char *at = strstr(text, key);
-    return at ? strtod(at + strlen(key), NULL) : 0;
+    return px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ? 0 : (double)px_number_after(text, key, 0);
 }
 
 void bench_memory_take(struct bench_memory *ret)
@@ -108,11 +105,11 @@ void bench_memory_take(struct bench_memory *ret)
     for (size_t i = 0; i < below && ret->processes < SAMPLE_MAX; i++) {
         char path[48];
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", all[i].pid);
-        double pss = all[i].depth == deepest ? bench_proc_kib(path, "\nPss:") : 0;
+        double pss = all[i].depth == deepest ? bench_proc_kib(path, "Pss:") : 0;
         if (!(pss > 0))
             continue;
         pss_kib[ret->processes] = pss;
-        private_kib[ret->processes++] = bench_proc_kib(path, "\nPrivate_Dirty:");
+        private_kib[ret->processes++] = bench_proc_kib(path, "Private_Dirty:");
     }
     ret->private_kib = bench_percentile(private_kib, ret->processes, 50);
     ret->pss_kib = bench_percentile(pss_kib, ret->processes, 50);

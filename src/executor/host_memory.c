@@ -13,8 +13,8 @@
 /* Returns the number of kB after a name, in bytes; UINT64_MAX when the name is not there. */
 static uint64_t kilobytes_after(const char *text, const char *name)
 {
-    const char *at = strstr(text, name);
-    return at ? strtoull(at + strlen(name), NULL, 10) * 1024 : UINT64_MAX;
+    uint64_t kilobytes = px_number_after(text, name, UINT64_MAX);
+    return kilobytes == UINT64_MAX ? UINT64_MAX : kilobytes * 1024;
 }
 
 static uint64_t read_number(const char *folder, const char *file)
@@ -32,10 +32,7 @@ static uint64_t read_reclaimable(const char *folder)
 {
     char path[640], text[4096];
     snprintf(path, sizeof path, "%s/memory.stat", folder);
-    if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
-        return 0;
-    const char *at = strstr(text, "\ninactive_file ");
-    return at ? strtoull(at + 15, NULL, 10) : 0;
+    return px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ? 0 : px_number_after(text, "inactive_file ", 0);
 }
 
 static void apply_cgroup(const char *folder, struct px_host_memory *memory)

@@ -99,11 +99,10 @@ static void look_after(struct px_sessions *sessions, struct px_session *session)
 static void take_events(struct px_sessions *sessions)
 {
     struct epoll_event event;
-    uint64_t drained;
     while (px_epoll_wait(sessions->epoll, &event, 1, 0) == 1) {
         if (event.data.ptr)
             look_after(sessions, event.data.ptr);
-        else if (px_read(sessions->wake, &drained, sizeof drained) < 0)
+        else if (!px_wake_take(sessions->wake))
             break;
     }
 }

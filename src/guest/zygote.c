@@ -138,10 +138,7 @@ static int hide_start(void)
 static uint64_t proc_number(const struct px_zygote *zygote, const char *file, const char *key)
 {
     char text[4096];
-    if (px_read_small_file(zygote->proc, file, text, sizeof text) < 0)
-        return 0;
-    const char *at = strstr(text, key);
-    return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+    return px_read_small_file(zygote->proc, file, text, sizeof text) < 0 ? 0 : px_number_after(text, key, 0);
 }
 
 /* Calls gc.freeze(): the garbage collector then no longer writes to these objects. Its writes would copy their

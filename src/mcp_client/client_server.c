@@ -232,8 +232,7 @@ static void send_calls(struct px_client_server *server, struct px_client_request
 /* Takes the calls that came. Those for a server that just failed to start get the reason at once. */
 static void take_calls(struct px_client_server *server)
 {
-    uint64_t ignored;
-    (void)!px_read(server->wake, &ignored, sizeof ignored);
+    px_wake_take(server->wake);
     pthread_mutex_lock(&server->lock);
     enum px_client_state state = server->state;
     bool soon = state == PX_CLIENT_DOWN && px_now_ns() - server->tried_ns < START_AGAIN_NS;

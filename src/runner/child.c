@@ -99,8 +99,7 @@ static pid_t host_pid(int pidfd)
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
     if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
         return errno == EMFILE || errno == ENFILE ? -1 : 0;
-    const char *at = strstr(text, "\nPid:");
-    int pid = at ? atoi(at + 5) : 0;
+    int pid = (int)px_number_after(text, "Pid:", 0); /* -1 after its end */
     return pid > 0 ? pid : 0;
 }
 
@@ -270,12 +269,6 @@ int64_t px_child_cpu_ns(const struct px_child *child)
     return px_child_alive(child) ? used : -1;
 }
 
-static uint64_t number_after(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-    return at ? strtoull(at + strlen(name), NULL, 10) : 0;
-}
-
 /* The kernel adds what a process uses on another CPU only when that one stops or its timer ticks
  * (thread_group_cputime() in kernel/sched/cputime.c). A script shorter than a tick, at most 10 ms, may seem
  * to have used nothing until its child waits for the next. */
@@ -297,8 +290,8 @@ bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct 
     ret->cpu_ns = read_cpu_above(child, cpu_before_ns);
     if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 || !px_child_alive(child))
         return false;
-    ret->threads = (unsigned)number_after(text, "\nThreads:");
-    ret->peak_bytes = number_after(text, "\nVmHWM:") * 1024;
+    ret->threads = (unsigned)px_number_after(text, "Threads:", 0);
+    ret->peak_bytes = px_number_after(text, "VmHWM:", 0) * 1024;
     return ret->peak_bytes != 0;
 }
 

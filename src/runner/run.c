@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fds.h"
 #include "base/retry.h"
 #include "base/utf8.h"
 #include "result/run_status.h"
@@ -291,11 +292,10 @@ static void keep_deadlines(struct run *run, int64_t now)
 
 static void take_stop(struct run *run)
 {
-    uint64_t drained;
     pyexec_request *request = run->context->request;
-    ssize_t n = px_read(request->wake, &drained, sizeof drained);
+    bool woken = px_wake_take(request->wake);
     int how = atomic_exchange(&request->stop, PX_STOP_NONE);
-    if (n < 0 && how == PX_STOP_NONE)
+    if (!woken && how == PX_STOP_NONE)
         return;
     /* Cancels only once. A caller that has gone reports it again with each output, and a second signal at the end
      * of the call would interrupt the session's next call. */

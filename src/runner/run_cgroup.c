@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,20 +58,14 @@ int px_run_cgroup_make(int base, uint64_t number, const struct px_clone_request 
     return -1;
 }
 
-static uint64_t count_of(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-    return at ? strtoull(at + strlen(key), NULL, 10) : 0;
-}
-
 enum px_oom px_run_cgroup_oom(int base, uint64_t number)
 {
-    char name[NAME_SIZE], path[NAME_SIZE + 24], text[512] = "\n";
+    char name[NAME_SIZE], path[NAME_SIZE + 24], text[512];
     put_name(name, number);
     snprintf(path, sizeof path, "%s/memory.events", name);
-    if (px_read_small_file(base, path, text + 1, sizeof text - 1) < 0 || !count_of(text, "\noom_kill "))
+    if (px_read_small_file(base, path, text, sizeof text) < 0 || !px_number_after(text, "oom_kill ", 0))
         return PX_OOM_NONE;
-    return count_of(text, "\noom ") ? PX_OOM_OWN : PX_OOM_ABOVE;
+    return px_number_after(text, "oom ", 0) ? PX_OOM_OWN : PX_OOM_ABOVE;
 }
 
 void px_run_cgroup_remove(int base, uint64_t number)

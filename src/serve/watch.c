@@ -50,11 +50,10 @@ struct px_watcher {
 static void take_events(struct px_watcher *watcher)
 {
     struct epoll_event event;
-    uint64_t drained;
     while (px_epoll_wait(watcher->epoll, &event, 1, 0) == 1) {
         struct px_watch *watch = event.data.ptr;
         if (!watch) {
-            if (px_read(watcher->wake, &drained, sizeof drained) < 0)
+            if (!px_wake_take(watcher->wake))
                 break;
             continue;
         }
@@ -115,6 +114,14 @@ static void *watch(void *argument)
     return NULL;
 }
 
+static void release(struct px_watcher *watcher)
+{
+    px_close_fd(&watcher->epoll);
+    px_close_fd(&watcher->wake);
+    pthread_mutex_destroy(&watcher->lock);
+    free(watcher);
+}
+
 int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *error)
 {
     struct px_watcher *watcher = calloc(1, sizeof *watcher);
@@ -130,9 +137,7 @@ int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *e
             ? errno
             : pthread_create(&watcher->thread, NULL, watch, watcher);
     if (failed) {
-        px_close_fd(&watcher->epoll);
-        px_close_fd(&watcher->wake);
-        free(watcher);
+        release(watcher);
         return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't watch connections");
     }
     *ret = watcher;
@@ -148,10 +153,7 @@ void px_watcher_free(struct px_watcher *watcher)
     pthread_mutex_unlock(&watcher->lock);
     px_wake(watcher->wake);
     pthread_join(watcher->thread, NULL);
-    px_close_fd(&watcher->epoll);
-    px_close_fd(&watcher->wake);
-    pthread_mutex_destroy(&watcher->lock);
-    free(watcher);
+    release(watcher);
 }
 
 /* ---- Connections ---- */

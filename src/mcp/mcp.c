@@ -246,6 +246,13 @@ static void withdraw(struct px_mcp_call *notification)
     pthread_mutex_unlock(&mcp->lock);
 }
 
+static void release(struct px_mcp *mcp)
+{
+    pthread_mutex_destroy(&mcp->lock);
+    pthread_cond_destroy(&mcp->changed);
+    free(mcp);
+}
+
 int px_mcp_new(pyexec_executor *executor, struct px_mcp **ret, pyexec_error *error)
 {
     struct px_mcp *mcp = calloc(1, sizeof *mcp);
@@ -256,7 +263,7 @@ int px_mcp_new(pyexec_executor *executor, struct px_mcp **ret, pyexec_error *err
     px_cond_init(&mcp->changed);
     int failed = pthread_create(&mcp->thread, NULL, tell_all, mcp);
     if (failed) {
-        free(mcp);
+        release(mcp);
         return px_error_exhausted(error, failed, "can't start a thread for progress");
     }
     *ret = mcp;
@@ -272,9 +279,7 @@ void px_mcp_free(struct px_mcp *mcp)
     pthread_cond_signal(&mcp->changed);
     pthread_mutex_unlock(&mcp->lock);
     pthread_join(mcp->thread, NULL);
-    pthread_mutex_destroy(&mcp->lock);
-    pthread_cond_destroy(&mcp->changed);
-    free(mcp);
+    release(mcp);
 }
 
 pyexec_executor *px_mcp_executor(const struct px_mcp_call *call)

@@ -118,6 +118,15 @@ static void *fill(void *argument)
     return NULL;
 }
 
+static void release(struct px_pool *pool)
+{
+    for (size_t i = 0; i < SHAPES_MAX; i++)
+        free(pool->shapes[i].children);
+    pthread_cond_destroy(&pool->changed);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
 int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size, int64_t idle_ms,
                 struct px_pool **ret, pyexec_error *error)
 {
@@ -128,22 +137,16 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
     pool->zygotes = zygotes;
     pool->size = size > SIZE_MAX_PER_SHAPE ? SIZE_MAX_PER_SHAPE : size;
     pool->idle_ns = idle_ms * 1000000;
-    for (size_t i = 0; i < SHAPES_MAX; i++)
-        if (!(pool->shapes[i].children = calloc(pool->size, sizeof(struct px_child)))) {
-            while (i-- > 0)
-                free(pool->shapes[i].children);
-            free(pool);
-            return px_error_oom(error);
-        }
     px_cond_init(&pool->changed);
     pthread_mutex_init(&pool->lock, NULL);
+    for (size_t i = 0; i < SHAPES_MAX; i++)
+        if (!(pool->shapes[i].children = calloc(pool->size, sizeof(struct px_child)))) {
+            release(pool);
+            return px_error_oom(error);
+        }
     int failed = px_thread_create(&pool->filler, fill, pool);
     if (failed) {
-        for (size_t i = 0; i < SHAPES_MAX; i++)
-            free(pool->shapes[i].children);
-        pthread_cond_destroy(&pool->changed);
-        pthread_mutex_destroy(&pool->lock);
-        free(pool);
+        release(pool);
         return px_error_exhausted(error, failed, "can't start a thread");
     }
     *ret = pool;
@@ -159,13 +162,9 @@ void px_pool_free(struct px_pool *pool)
     pthread_cond_signal(&pool->changed);
     pthread_mutex_unlock(&pool->lock);
     pthread_join(pool->filler, NULL);
-    for (size_t i = 0; i < SHAPES_MAX; i++) {
+    for (size_t i = 0; i < SHAPES_MAX; i++)
         empty(&pool->shapes[i]);
-        free(pool->shapes[i].children);
-    }
-    pthread_cond_destroy(&pool->changed);
-    pthread_mutex_destroy(&pool->lock);
-    free(pool);
+    release(pool);
 }
 
 /* Returns the place of the shape, or the place of the shape that was last asked for the longest time ago. */

@@ -157,6 +157,13 @@ static void name_node(struct px_detached_table *table)
         snprintf(table->node, sizeof table->node, "node");
 }
 
+static void release(struct px_detached_table *table)
+{
+    pthread_cond_destroy(&table->changed);
+    pthread_mutex_destroy(&table->lock);
+    free(table);
+}
+
 int px_detached_open(struct px_server *server, struct px_detached_table **ret, pyexec_error *error)
 {
     struct px_detached_table *table = calloc(1, sizeof *table);
@@ -168,7 +175,7 @@ int px_detached_open(struct px_server *server, struct px_detached_table **ret, p
     name_node(table);
     int failed = px_thread_create(&table->keeper, keep, table);
     if (failed) {
-        free(table);
+        release(table);
         return px_error_errno(error, PYEXEC_INTERNAL, failed, "can't keep executions");
     }
     *ret = table;
@@ -199,9 +206,7 @@ void px_detached_close(struct px_detached_table *table)
         gone = take_out(&table->list, gone);
     pthread_mutex_unlock(&table->lock);
     px_detached_drop(gone);
-    pthread_cond_destroy(&table->changed);
-    pthread_mutex_destroy(&table->lock);
-    free(table);
+    release(table);
 }
 
 /* ---- Events ---- */

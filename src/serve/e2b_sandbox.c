@@ -365,6 +365,15 @@ static void *end_sandboxes(void *argument)
     return NULL;
 }
 
+static void release(struct px_contexts *contexts)
+{
+    list_free(contexts->contexts);
+    list_free(contexts->sandboxes);
+    pthread_cond_destroy(&contexts->changed);
+    pthread_mutex_destroy(&contexts->lock);
+    free(contexts);
+}
+
 int px_contexts_new(pyexec_executor *executor, struct px_contexts **ret, pyexec_error *error)
 {
     struct px_contexts *contexts = calloc(1, sizeof *contexts);
@@ -375,7 +384,7 @@ int px_contexts_new(pyexec_executor *executor, struct px_contexts **ret, pyexec_
     px_cond_init(&contexts->changed);
     int failed = px_thread_create(&contexts->timer, end_sandboxes, contexts);
     if (failed) {
-        free(contexts);
+        release(contexts);
         return px_error_exhausted(error, failed, "can't start a thread");
     }
     *ret = contexts;
@@ -391,11 +400,7 @@ void px_contexts_free(struct px_contexts *contexts)
     pthread_cond_broadcast(&contexts->changed);
     pthread_mutex_unlock(&contexts->lock);
     pthread_join(contexts->timer, NULL);
-    list_free(contexts->contexts);
-    list_free(contexts->sandboxes);
-    pthread_cond_destroy(&contexts->changed);
-    pthread_mutex_destroy(&contexts->lock);
-    free(contexts);
+    release(contexts);
 }
 
 /* ---- E2B's API: making a sandbox, setting its timeout, ending it ---- */

@@ -118,16 +118,16 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
         sessions->most = json_object();
         sessions->ended = json_object();
         sessions->history = calloc(PX_HISTORY_MAX, sizeof *sessions->history);
-        if (!sessions->most || !sessions->ended || !sessions->folders || !sessions->history ||
-            px_session_monitor_start(sessions, error) < 0) {
+        bool whole = sessions->most && sessions->ended && sessions->folders && sessions->history;
+        if ((whole ? px_session_monitor_start(sessions, error) : px_error_oom(error)) < 0) {
             px_sessions_free(sessions);
             sessions = NULL;
         }
         executor->sessions = sessions;
+    } else if (!sessions) {
+        px_error_oom(error);
     }
     pthread_mutex_unlock(&executor->lock);
-    if (!sessions)
-        px_error_oom(error);
     return sessions;
 }
 

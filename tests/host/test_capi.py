@@ -15,7 +15,8 @@ def hosts(compile_host):
 
 
 @pytest.mark.parametrize("scenario", ["maker-thread-ends", "interrupted-before", "cancelled-before", "output-cancels", "no-streams",
-                                      "all-signals-blocked", "out-of-descriptors", "freed-with-a-queue", "overloaded", "refused", "no-configuration"])
+                                      "all-signals-blocked", "out-of-descriptors", "no-descriptors-for-sessions", "freed-with-a-queue", "overloaded",
+                                      "refused", "no-configuration"])
 def test_host(hosts, scenario, nothing_left):
     done = subprocess.run([hosts, scenario], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr

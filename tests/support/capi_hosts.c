@@ -191,6 +191,28 @@ static void out_of_descriptors(void)
     pyexec_executor_free(executor);
 }
 
+/* The first use of sessions needs descriptors: the error says that it is these that lack, and of what limit. */
+static void no_descriptors_for_sessions(void)
+{
+    pyexec_error error = {0};
+    pyexec_executor *executor = make(NULL);
+    struct rlimit limit = {64, 64};
+    int taken[64], count = 0;
+    char *text = NULL;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    while (count < 64 && (taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    if (pyexec_sessions_json(executor, &text, &error) == 0 || error.code != PYEXEC_OVERLOADED ||
+        !strstr(error.hint, "RLIMIT_NOFILE"))
+        DIE("%s: %s (%s)\n", pyexec_code_name(error.code), error.message, error.hint);
+    while (count > 0)
+        close(taken[--count]);
+    if (pyexec_sessions_json(executor, &text, &error) < 0 || strcmp(text, "[]") != 0)
+        DIE("%s\n", error.message);
+    free(text);
+    pyexec_executor_free(executor);
+}
+
 static void *until_closed(void *executor)
 {
     pyexec_status status = PYEXEC_STATUS_OK;
@@ -302,6 +324,7 @@ int main(int count, char **arguments)
         {"output-cancels", output_cancels},
         {"all-signals-blocked", all_signals_blocked},
         {"out-of-descriptors", out_of_descriptors},
+        {"no-descriptors-for-sessions", no_descriptors_for_sessions},
         {"freed-with-a-queue", freed_with_a_queue},
         {"overloaded", overloaded},
         {"refused", refused},

@@ -693,6 +693,7 @@ PYEXEC_API int pyexec_floors_measure(pyexec_executor *executor, int iterations, 
 struct json_t;
 PYEXEC_API int pyexec_executor_open_object(struct json_t *config, pyexec_executor **ret, pyexec_error *error);
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
+PYEXEC_API int pyexec_request_set_policy_object(pyexec_request *request, struct json_t *policy);
 PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct json_t *tools, pyexec_tool_fn callback,
                                                void *userdata, pyexec_error *error);
 PYEXEC_API void pyexec_request_set_ceiling_object(pyexec_request *request, struct json_t *policy);

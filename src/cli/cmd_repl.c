@@ -22,16 +22,16 @@
 
 struct repl {
     pyexec_executor *executor;
-    char *cell_policy; /* the part of the policy that later calls may change */
-    char *completion_policy;
+    json_t *cell_policy; /* the part of the policy that later calls may change */
+    json_t *completion_policy;
     char restarted[32]; /* why the state is gone, if not said yet; else "" */
 };
 
 static void repl_done(struct repl *repl)
 {
     pyexec_executor_free(repl->executor);
-    free(repl->cell_policy);
-    free(repl->completion_policy);
+    json_decref(repl->cell_policy);
+    json_decref(repl->completion_policy);
 }
 
 static void free_reader(struct repl_reader **reader)
@@ -59,13 +59,13 @@ static void say_restart(struct repl *repl)
 }
 
 /* Runs our own code in the session, without output. `result` may be NULL on return. */
-static int execute_quietly(struct repl *repl, const char *code, const char *policy, pyexec_result **ret,
+static int execute_quietly(struct repl *repl, const char *code, json_t *policy, pyexec_result **ret,
                            pyexec_error *error)
 {
     cli_auto_request pyexec_request *request = pyexec_request_new();
     cli_auto_result pyexec_result *result = NULL;
     if (!request || pyexec_request_set_code(request, code, strlen(code)) < 0 ||
-        pyexec_request_set_policy(request, policy) < 0)
+        pyexec_request_set_policy_object(request, policy) < 0)
         return px_error_exhausted(error, errno, "can't make the request");
     pyexec_request_set_silent(request, 1);
     if (pyexec_execute(repl->executor, SESSION, request, &result, error) < 0)
@@ -213,7 +213,7 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     cli_auto_request pyexec_request *request = pyexec_request_new();
     cli_auto_result pyexec_result *result = NULL;
     if (!request || !px_buffer_ok(cell) || pyexec_request_set_code(request, px_buffer_string(cell), cell->length) < 0 ||
-        pyexec_request_set_policy(request, repl->cell_policy) < 0) {
+        pyexec_request_set_policy_object(request, repl->cell_policy) < 0) {
         px_error_oom(&error);
         return cli_fail(&error);
     }
@@ -289,15 +289,13 @@ static json_t *call_policy(const json_t *policy)
 
 static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *error)
 {
-    json_t *cell = call_policy(policy), *completion = px_json_deep_copy(cell);
-    json_int_t timeout = json_integer_value(json_object_get(policy, "timeout_ms"));
-    if (timeout > COMPLETION_MS)
+    repl->cell_policy = call_policy(policy);
+    json_t *completion = repl->completion_policy = px_json_copy(repl->cell_policy);
+    if (json_integer_value(json_object_get(policy, "timeout_ms")) > COMPLETION_MS)
         px_json_set(completion, "timeout_ms", json_integer(COMPLETION_MS));
     px_json_set(completion, "max_stdout_bytes", json_integer(16 << 10));
     px_json_set(completion, "print_last_expression", json_false());
-    repl->cell_policy = px_json_take_text(cell);
-    repl->completion_policy = px_json_take_text(completion);
-    return repl->cell_policy && repl->completion_policy ? 0 : px_error_oom(error);
+    return json_is_object(repl->cell_policy) && json_is_object(completion) ? 0 : px_error_oom(error);
 }
 
 /* One session that waits for its user for ever. */

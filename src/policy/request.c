@@ -91,9 +91,9 @@ int pyexec_request_set_code(pyexec_request *request, const char *code, size_t le
     return replace(&request->code, &request->code_length, code, length);
 }
 
-static int replace_object(json_t **slot, const char *text)
+/* Takes ownership of the value. */
+static int replace_object(json_t **slot, json_t *object)
 {
-    json_t *object = px_json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(object)) {
         json_decref(object);
         return -1;
@@ -105,12 +105,17 @@ static int replace_object(json_t **slot, const char *text)
 
 int pyexec_request_set_policy(pyexec_request *request, const char *policy_json)
 {
-    return replace_object(&request->policy, policy_json);
+    return replace_object(&request->policy, px_json_loads(policy_json, JSON_REJECT_DUPLICATES, NULL));
+}
+
+int pyexec_request_set_policy_object(pyexec_request *request, json_t *policy)
+{
+    return replace_object(&request->policy, px_json_copy(policy));
 }
 
 int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json)
 {
-    return replace_object(&request->ceiling, policy_json);
+    return replace_object(&request->ceiling, px_json_loads(policy_json, JSON_REJECT_DUPLICATES, NULL));
 }
 
 void pyexec_request_set_ceiling_object(pyexec_request *request, json_t *policy)

@@ -93,7 +93,7 @@ static int64_t at_most(int64_t limit, double wanted)
 
 /* Returns the policy of the run. A limit above the caller's ceiling is lowered to it. NULL when there is no
  * memory. */
-static char *policy_of(struct px_http_request *request, const json_t *body)
+static json_t *policy_of(struct px_http_request *request, const json_t *body)
 {
     pyexec_error ignored;
     px_auto(px_policy_done) struct px_policy policy = {0};
@@ -107,7 +107,7 @@ static char *policy_of(struct px_http_request *request, const json_t *body)
     if (megabytes > 0)
         px_json_set(own, "address_space_bytes",
                     json_integer(at_most(policy.address_space_bytes, megabytes * (1 << 20))));
-    return px_json_take_text(own);
+    return own;
 }
 
 static int add_files(pyexec_request *run, json_t *files, pyexec_error *error)
@@ -146,8 +146,8 @@ static int add_wanted(pyexec_request *run, const json_t *paths, pyexec_error *er
 static int prepare(struct px_http_request *request, pyexec_request *run, const json_t *body, pyexec_error *error)
 {
     const json_t *stdin_text = json_object_get(body, "stdin");
-    px_auto_free char *policy = policy_of(request, body);
-    if (!policy || pyexec_request_set_policy(run, policy) < 0 ||
+    px_auto_json json_t *policy = policy_of(request, body);
+    if (pyexec_request_set_policy_object(run, policy) < 0 ||
         (json_is_string(stdin_text) &&
          pyexec_request_set_stdin(run, json_string_value(stdin_text), json_string_length(stdin_text)) < 0))
         return px_error_oom(error);

@@ -309,7 +309,8 @@ static bool authenticate(struct px_http_request *request)
 
 /* True if the body of a refused request is read before the answer is sent. A client whose connection is closed while it
  * sends may not see the answer, so a small body is read and dropped. The SDKs of the dialects send a whole file before
- * they read an answer, so for a known client of a dialect the limit is higher. */
+ * they read an answer, so for a known client of a dialect the limit is higher. It is not higher for all clients: one that
+ * waits for the answer before it sends a large body would wait until the server gives up. */
 static bool is_read_first(const struct px_http_request *request)
 {
     bool is_file = request->route && request->route->dialects && request->principal;

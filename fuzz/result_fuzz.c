@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a child sends: packets, each after its length in two bytes (the lower first), until the
- * protocol is broken or nothing is left. Whatever was taken in must make a result that is JSON. */
+/* The input is what a child sends: packets, each after its length in two bytes (the lower byte first), until the
+ * protocol is broken or the input ends. Whatever was taken in must make a result that is JSON. */
 #include "base/cleanup.h"
 #include "fuzz.h"
 #include "result/result.h"

@@ -47,7 +47,7 @@ static void require_message(const char *line, size_t length)
     json_decref(message);
 }
 
-/* Whether the input may have ended it before the last line. */
+/* True if the input may have ended the server before the last line. */
 static bool may_shut_down(const uint8_t *data, size_t size)
 {
     return memmem(data, size, "shutdown", 8) || memmem(data, size, "\\u", 2);

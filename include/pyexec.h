@@ -59,7 +59,7 @@ typedef enum pyexec_code {
     PYEXEC_CALL_NOT_FOUND,
 } pyexec_code;
 
-/* What failed, with the wrong value, and what to do next. Both texts always end with a NUL. */
+/* The message says what failed, with the wrong value. The hint says what to do next. Both texts always end with a NUL. */
 typedef struct pyexec_error {
     pyexec_code code;
     int sys_errno;      /* errno of the system call behind it, or 0 */
@@ -367,8 +367,8 @@ PYEXEC_API int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message
 PYEXEC_API int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error);
 PYEXEC_API void pyexec_tool_call_free(pyexec_tool_call *call);
 
-/* What a script sees of tools, as the text of a Python stub file (.pyi) for a model: a function for each, with its types,
- * defaults and docstring. It always parses as Python, and has the parameters that inspect.signature() shows in the script.
+/* Describes tools as a script sees them, as the text of a Python stub file (.pyi) for a model: a function for each
+ * tool, with its types, defaults and docstring. It always parses as Python, and has the parameters that inspect.signature() shows in the script.
  *
  * tools_json   a JSON list of objects as of pyexec_request_add_tool(), each with its "name".
  * flags        0, or PYEXEC_STUBS_NO_DOCSTRINGS.
@@ -552,8 +552,7 @@ PYEXEC_API int64_t pyexec_file_modified_ns(const pyexec_file *file);
 PYEXEC_API int pyexec_session_open_file(pyexec_executor *executor, const char *session_id, const char *path, bool write,
                                         int *ret_fd, uint64_t *ret_bytes, pyexec_error *error);
 
-/* Renames a file of the workspace in one step. Makes the folders above the new path, and replaces a file that is
- * there. Errors: as above. */
+/* Renames a file of the workspace in one step. Makes the folders above the new path, and replaces an existing file. Errors: as above. */
 PYEXEC_API int pyexec_session_rename_file(pyexec_executor *executor, const char *session_id, const char *from,
                                           const char *to, pyexec_error *error);
 

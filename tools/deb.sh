@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Builds the Debian packages from a copy of the tree: tools/deb.sh FOLDER leaves them in FOLDER.
-# debhelper, lintian and what control names must be there (tools/bootstrap.sh deb).
+# debhelper, lintian and the build dependencies of debian/control must be installed (tools/bootstrap.sh deb).
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:?usage: tools/deb.sh FOLDER}

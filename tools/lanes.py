@@ -43,7 +43,7 @@ UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagati
 
 
 def table():
-    """File → its seconds, and its place: "alone", the name of a group, or an empty text."""
+    """Returns file → its seconds and its place: "alone", the name of a group, or an empty text."""
     rows = {}
     with open(TABLE) as file:
         for line in file:
@@ -54,7 +54,7 @@ def table():
 
 
 def files(paths):
-    """The test files of these files and folders, as paths below the tree."""
+    """Returns the test files in these files and folders, as paths below the tree."""
     found = []
     for path in paths:
         full = os.path.join(ROOT, path)
@@ -132,7 +132,7 @@ def _needed(build, chosen):
 
 
 class Lane:
-    """Commands that run one after another; `needed`: in namespaces of their own, with these folders."""
+    """Runs commands one after another. `needed`: in their own namespaces, with these folders."""
     def __init__(self, name, build, commands, environment, needed=None):
         self.name, self.out = name, open(os.path.join(build, "lanes", name + ".txt"), "w")
         self.folder = self.reports = None
@@ -168,7 +168,7 @@ class Lane:
             self._show(seen, last=True)
 
     def _show(self, seen, last=False):
-        """Prints the whole lines that are new, each with the lane's name."""
+        """Prints the new complete lines, each with the lane's name."""
         place, text = seen.tell(), seen.read()
         whole = text if last else text[:text.rfind("\n") + 1]
         if whole != text:
@@ -207,13 +207,13 @@ def terminate(*_):
 
 
 def possible():
-    """Whether lanes can have namespaces here."""
+    """Returns True if lanes can have namespaces here."""
     script = "mount -t proc proc /proc && mount --bind /tmp /var/tmp && mount -t tmpfs none /dev/shm"
     return os.getuid() == 0 and shutil.which("unshare") and subprocess.run([*UNSHARE, "sh", "-c", script], capture_output=True).returncode == 0
 
 
 def failed_tests(build, name):
-    """How many tests of a lane failed; pytest leaves their names in its cache."""
+    """Returns how many tests of a lane failed. pytest writes their names to its cache."""
     with contextlib.suppress(OSError, ValueError), open(os.path.join(build, "lanes", name + ".cache", "v", "cache", "lastfailed")) as file:
         return len(json.load(file))
     return 0

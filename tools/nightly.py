@@ -32,7 +32,7 @@ HEAD = """# Nightly
 
 
 def run(command, **environment):
-    """Its status and output, at low priority."""
+    """Runs the command at low priority. Returns its status and output."""
     done = subprocess.run(["nice", "-n", "19", *command], cwd=ROOT, env={**os.environ, **environment}, text=True, errors="replace",
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
@@ -83,7 +83,7 @@ def soak(minutes):
 
 
 def page(commit, rows, parts):
-    """docs/nightly.md with the rows so far."""
+    """Writes docs/nightly.md with the rows so far."""
     text = HEAD % {"commit": commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
                    "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0]}
     with open(PAGE, "w") as file:

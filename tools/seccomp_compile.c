@@ -169,7 +169,7 @@ static size_t compile_test(struct emitter *e, const struct px_test *test, size_t
     return emit_load(e, argument_offset(test->argument, true));
 }
 
-/* Whether two calls' rows decide alike, so that their code can be one. */
+/* True if the rows of two calls make the same decisions, so that both can share their code. */
 static bool same_rows(const struct emitter *e, const struct px_row *left, const struct px_row *right, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -262,7 +262,7 @@ static size_t find_segments(const struct px_rules *rules, bool online, enum px_p
         else
             segments[count++] = next;
     }
-    segments[count - 1].weight += 20; /* numbers of kernels newer than libseccomp */
+    segments[count - 1].weight += 20; /* includes calls of newer kernels that libseccomp does not know */
     segments[count++] = (struct segment){.first = X32_BIT, .weight = 1, .value = SECCOMP_RET_TRAP};
     return count;
 }

@@ -415,7 +415,7 @@ static int print_edge(void *data, uint32_t number, const uint64_t arguments[6])
     return putchar('\n') == EOF;
 }
 
-/* What no rule looks at is -1: no descriptor, no address. */
+/* An argument that no rule examines is -1, which is neither a descriptor nor an address. */
 static int write_edges(const struct px_rules *rules)
 {
     int failed = 0;

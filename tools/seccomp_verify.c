@@ -27,7 +27,7 @@ static bool is_setup(const struct px_rules *rules, uint32_t number)
     return false;
 }
 
-/* What seccomp(2) is to return, read straight from the rows. */
+/* Returns the value that seccomp(2) must return, computed directly from the rows. */
 static uint32_t decide(const struct px_rules *rules, bool online, enum px_part part, uint32_t arch, uint32_t number,
                        const uint64_t arguments[6])
 {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # clang-tidy over our sources with .clang-tidy's checks, each finding an error: tools/tidy.sh BUILD
-# Its version is pinned: another one finds other things. Exits 77, which counts as skipped, when it is not there.
+# Its version is pinned, because other versions report other problems. Without it the exit status is 77, which counts as skipped.
 set -eu
 build=$(cd "${1:-build}" && pwd)
 cd "$(dirname "$0")/.."

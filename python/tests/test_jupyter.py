@@ -63,7 +63,7 @@ class Kernel:
         self.client.wait_for_ready(timeout=30)
 
     def finish(self, number):
-        """What came of a cell on IOPub, and its reply."""
+        """Runs a cell. Returns its messages on IOPub and its reply."""
         messages = []
         while True:
             message = self.client.get_iopub_msg(timeout=30)

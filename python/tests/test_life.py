@@ -206,7 +206,7 @@ def test_nothing_is_left_however_it_ends(end):
 
 
 def test_as_an_ordinary_user(tmp_path_factory):
-    """Where the suite runs as root: the same client as somebody else."""
+    """If the suite runs as root, tests the same client as an ordinary user."""
     if os.getuid() != 0:
         pytest.skip("these tests run as an ordinary user already")
     import shutil

@@ -166,7 +166,7 @@ def test_a_tools_signature_types_and_errors_in_the_script(executor):
 
 
 def test_arguments_that_a_tool_does_not_declare_never_reach_it():
-    """What pyexec checks in the script is no wall: the adapter checks again."""
+    """The checks in the script can be bypassed, so the adapter checks again."""
     with pytest.raises(TypeError, match=r"diary\(\) takes no argument 'sanitize_inputs_outputs'"):
         _caller(Diary())(entry="a", sanitize_inputs_outputs=True)
 

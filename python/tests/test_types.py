@@ -1,4 +1,4 @@
-"""What the package says of the protocol is what the program says; and the package is typed, for 3.9 and later."""
+"""The package describes the protocol as the program does, and is typed for Python 3.9 and later."""
 import glob
 import json
 import os

@@ -47,7 +47,7 @@ __attribute__((format(printf, 4, 0))) static void fill(pyexec_error *error, pyex
 {
     error->code = code;
     error->sys_errno = sys_errno;
-    /* About as long as a few runs take. */
+    /* In this time a few runs usually end. */
     error->retry_after_ms = code == PYEXEC_OVERLOADED ? 50 : 0;
     vsnprintf(error->message, sizeof error->message, format, args);
     snprintf(error->hint, sizeof error->hint, "%s", (size_t)code < CODE_COUNT ? codes[code].hint : "");
@@ -114,7 +114,7 @@ static const char *exhausted_hint(int sys_errno)
         return "This user, container or machine may have no more processes: raise RLIMIT_NPROC "
                "(ulimit -u), pids.max of the cgroup (TasksMax= in a unit of systemd), or the "
                "sysctls kernel.pid_max and kernel.threads-max; or close sessions. A thread also "
-               "fails so where RLIMIT_AS (ulimit -v) leaves no room for its stack.";
+               "fails with this error if RLIMIT_AS (ulimit -v) leaves no room for its stack.";
     case ENOSPC:
         return "Raise the sysctls user.max_user_namespaces, user.max_pid_namespaces and "
                "user.max_mnt_namespaces (namespaces(7)), or close sessions: each takes one of each.";

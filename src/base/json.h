@@ -86,7 +86,7 @@ static inline json_t *px_json_deep_copy(const json_t *json)
 }
 
 /* Without memory for a key, jansson 2.14 writes the object without that key. Here the text is collected in a
- * buffer of ours, so that this is noticed. */
+ * px_buffer, which reports missing memory. */
 static inline int px_json_keep_text(const char *bytes, size_t length, void *text)
 {
     px_buffer_add(text, bytes, length);

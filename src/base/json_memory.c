@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-/* What jansson 2.14 takes on a 64-bit machine, with malloc's own bytes: a number and its place in an array; a
+/* The memory that jansson 2.14 uses on a 64-bit machine, including malloc's own bytes: a number and its place in an array; a
  * string without its characters; an empty array or object; a member without the characters of its key. */
 enum { VALUE = 64, STRING = 64, ARRAY = 128, OBJECT = 256, MEMBER = 112 };
 

@@ -12,7 +12,7 @@ struct px_json_memory {
     size_t token; /* length of the longest string (with its quotes) or number */
 };
 
-/* Takes any text. For a text that is not JSON it gives a number too, which then means nothing. */
+/* Accepts any text. For a text that is not JSON the returned numbers have no meaning. */
 struct px_json_memory px_json_memory_estimate(const char *text, size_t length);
 
 #endif

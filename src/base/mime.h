@@ -16,7 +16,7 @@ enum px_mime {
  * parameters. */
 enum px_mime px_mime_of(const char *name, size_t length);
 
-/* How much of max_display_bytes the data uses: its length in the result, that is in base64, or with a text's
+/* Returns how much of max_display_bytes the data uses: its length in the result, that is in base64, or with a text's
  * characters escaped. */
 size_t px_mime_cost(enum px_mime mime, const char *data, size_t length);
 

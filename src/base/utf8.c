@@ -28,7 +28,7 @@ static size_t lead(unsigned char byte, unsigned char *ret_low, unsigned char *re
     return 0;
 }
 
-/* How many bytes from `bytes` on are the valid beginning of a sequence. *ret_wanted is the full length of that
+/* Returns how many bytes from `bytes` on are the valid beginning of a sequence. *ret_wanted is the full length of that
  * sequence (0: not a lead byte). */
 static size_t well_formed(const unsigned char *bytes, size_t length, size_t *ret_wanted)
 {

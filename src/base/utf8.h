@@ -20,7 +20,7 @@ size_t px_utf8_truncate(const char *bytes, size_t length, size_t limit);
 /* Appends `bytes`. Each maximal part that is not valid becomes one U+FFFD, as with Python's errors="replace". */
 void px_utf8_repair(struct px_buffer *buffer, const char *bytes, size_t length);
 
-/* How many bytes at the end may be the start of a sequence whose rest has not arrived yet (0 to 3). */
+/* Returns how many bytes at the end may be the start of a sequence whose rest has not arrived yet (0 to 3). */
 size_t px_utf8_incomplete_tail(const char *bytes, size_t length);
 
 #endif

@@ -34,7 +34,7 @@ struct bench_samples {
     size_t count;
     double *round_p50; /* one for each round, for ratios within a round */
     size_t rounds;
-    double p50, p90, p99; /* of all samples; set by bench_summarise */
+    double p50, p90, p99; /* percentiles of all samples; set by bench_summarise */
 };
 
 /* Medians, in KiB, of the processes below this one that run scripts. */
@@ -48,7 +48,7 @@ struct bench_fleet {
     size_t wanted, opened, processes;
     double opened_per_second;
     double idle_cpu_us;  /* for each second: CPU time of the hosts and all processes below them */
-    double host_rss_kib; /* of one host */
+    double host_rss_kib; /* resident memory of one host */
     double machine_kib;  /* how much available memory the machine loses for each session, including the kernel's part */
     struct bench_memory memory;
     struct bench_samples calls; /* one call to each session, one after another */
@@ -76,7 +76,7 @@ struct bench {
     char *python; /* path of the real executable */
 };
 
-/* How much to measure. */
+/* The number of measurements. */
 struct bench_plan {
     size_t rounds;
     size_t programs;    /* starts of each program in a round */

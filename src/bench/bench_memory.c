@@ -16,7 +16,7 @@
 
 struct process {
     pid_t pid, parent;
-    int depth; /* of its PID namespace, as this process sees it */
+    int depth; /* how deep its PID namespace is nested, as this process sees it */
 };
 
 static bool read_process(const char *name, struct process *ret)

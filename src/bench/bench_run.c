@@ -55,7 +55,7 @@ static int measure_program(struct bench_samples *samples, const char *const *arg
     return bench_samples_end_round(samples, from, error);
 }
 
-/* Waits until the pool is full: that is what a service has that is not at its limit. */
+/* Waits until the pool is full, because the pool of a service that is not overloaded is full. */
 static void let_pool_fill(void)
 {
     px_sleep_ns(3000000);
@@ -87,7 +87,7 @@ struct floor_rounds {
 
 static const struct {
     enum bench_row row;
-    size_t offset; /* of the pyexec_floor in pyexec_floors */
+    size_t offset; /* place of the pyexec_floor in pyexec_floors */
 } floors[] = {
     {BENCH_FLOOR_CLONE, offsetof(pyexec_floors, clone)},
     {BENCH_FLOOR_NAMESPACES, offsetof(pyexec_floors, clone_namespaces)},

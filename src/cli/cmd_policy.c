@@ -72,7 +72,7 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
     return 0;
 }
 
-/* What scripts can read because of the interpreter: this is known only after one was started. */
+/* The files that scripts can read because of the interpreter. They are known only after an interpreter was started. */
 static int add_importable(const struct cli_settings *settings, struct px_buffer *out, pyexec_error *error)
 {
     json_t *doctor;

@@ -141,8 +141,8 @@ const struct cli_command cmd_tools = {
     .description =
         "Reads a JSON list of tools, each an object with name, description, parameters and returns as in a "
         "request, and prints the functions that a script sees: their types, defaults and docstrings, as the "
-        "text of a Python stub file (.pyi). A model that shall write such scripts needs it in its prompt. With "
-        "--mcp-servers they are the tools of those servers, in modules; one that is not there is named on "
+        "text of a Python stub file (.pyi). Put it into the prompt of a model that writes such scripts. With "
+        "--mcp-servers it prints the tools of those servers, in modules. If a server can't be used, it is named on "
         "standard error, and the exit status is 125.",
     .operands = "[FILE | -]",
     .max_operands = 1,

@@ -159,7 +159,7 @@ int main(int argc, char **argv)
     }
     if (argv[1][0] == '-' || strcmp(argv[1], "help") == 0)
         return run_program(argc - 1, argv + 1);
-    /* Started by pyexec alone: the arguments are a server's command, no options of ours. */
+    /* Only pyexec starts this command. Its arguments are the command of a server, not options of pyexec. */
     if (strcmp(argv[1], "mcp-keeper") == 0)
         return px_client_keeper(argc - 2, argv + 2);
     const struct cli_command *command = find_command(argv[1]);

@@ -31,7 +31,7 @@ struct cli_option {
     size_t offset;
 };
 
-/* Where the value of a row goes. The type of the member says which kind of option it is. */
+/* The variable that gets the value of a row. The type of the member says which kind of option it is. */
 #define CLI_INTO(type, member) \
     _Generic(((type *)0)->member, bool: CLI_SWITCH, const char *: CLI_TEXT, \
              struct cli_list: CLI_LIST), \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether what was typed at the prompt is complete. */
+/* Finds out whether the input at the prompt is complete. */
 #ifndef PX_CLI_REPL_SCAN_H
 #define PX_CLI_REPL_SCAN_H
 
@@ -9,7 +9,7 @@
  * string, no backslash at the end, and a block ends with an empty line. */
 bool repl_is_complete(const char *text);
 
-/* Whether the byte may be part of a name: a letter, digit or underscore, or part of a character beyond ASCII. */
+/* True if the byte may be part of a name: a letter, digit or underscore, or part of a character beyond ASCII. */
 bool repl_is_word_byte(char c);
 
 #endif

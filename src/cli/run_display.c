@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run displays: as text where the script's output goes, and as files. File names that are written take
+/* Displays of a run: as text in the script's output, and as files. File names that are written take
  * only letters, digits and dots from the script: those of a type without a known ending. */
 #include <ctype.h>
 #include <errno.h>

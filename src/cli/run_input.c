@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes into a run. Everything here belongs to the user: files of the host are read with the user's rights,
+/* The input of a run. Everything here belongs to the user: files of the host are read with the user's rights,
  * into memory, within limits. */
 #include <errno.h>
 #include <fcntl.h>
@@ -123,7 +123,7 @@ static int add_file(pyexec_request *request, const char *text, int64_t quota, py
     return 0;
 }
 
-/* Its value is JSON, so a text needs quotes of its own. */
+/* Its value is JSON, so a text needs its own quotes. */
 static int set_input(pyexec_request *request, const char *text, pyexec_error *error)
 {
     const char *equals = strchr(text, '=');

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run prints without --json. Everything printed here comes from the script and is printed as it came,
+/* The output of a run without --json. Everything printed here comes from the script and is printed as it came,
  * except pyexec's own messages at the end. */
 #include <errno.h>
 #include <inttypes.h>

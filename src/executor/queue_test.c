@@ -38,7 +38,7 @@ static char begin(struct px_queue *queue, struct item **ret)
     return item->name;
 }
 
-/* The names in the order in which they begin, each after the end of the one before. */
+/* Returns the names in the order in which they begin. Each one begins after the end of the one before. */
 static void assert_order(struct px_queue *queue, const char *expected)
 {
     char names[32] = "";
@@ -122,7 +122,7 @@ static void test_one_principal_fills_half_of_the_queue(void **state)
         add(&queue, &items[i], 'a', "ann", NULL);
     }
     assert_int_equal(admit(&queue, "ann", 0), PX_QUEUE_FULL);
-    assert_int_equal(admit(&queue, "ann", 9), PX_QUEUE_FULL); /* its own come first */
+    assert_int_equal(admit(&queue, "ann", 9), PX_QUEUE_FULL); /* its own waiting entries fill its half of the queue */
     assert_int_equal(admit(&queue, NULL, 0), PX_QUEUE_ADMITTED);
     for (size_t i = 2; i < 4; i++)
         add(&queue, &items[i], 'b', "bob", NULL);
@@ -130,7 +130,7 @@ static void test_one_principal_fills_half_of_the_queue(void **state)
     assert_int_equal(admit(&queue, "eve", 4), PX_QUEUE_FULL);
     assert_int_equal(admit(&queue, "eve", 5), PX_QUEUE_ADMITTED); /* it needs no place */
     assert_int_equal(admit(&queue, NULL, 0), PX_QUEUE_FULL);
-    px_queue_leave(&queue, &items[3].entry); /* it waits no longer */
+    px_queue_leave(&queue, &items[3].entry); /* this entry no longer waits */
     assert_int_equal(admit(&queue, "eve", 0), PX_QUEUE_ADMITTED);
     add(&queue, &items[4], 'e', "eve", NULL);
     assert_order(&queue, "abea");

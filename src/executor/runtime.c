@@ -278,7 +278,7 @@ int px_runtime_check_limits(const struct px_policy *policy, const struct px_zygo
     if (check_cpu_time(policy, error) < 0)
         return -1;
     uint64_t mapped = px_zygotes_ready(zygotes)->mapped_bytes;
-    /* What a script needs in addition to what is mapped: some heap and its stack. */
+    /* The memory that a script needs in addition to the mapped memory: some heap and its stack. */
     uint64_t needed = mapped + (16u << 20);
     if (policy->address_space_bytes == PX_NONE || (uint64_t)policy->address_space_bytes >= needed)
         return 0;

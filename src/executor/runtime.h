@@ -15,8 +15,8 @@
 #include "runner/pool.h"
 #include "runner/zygotes.h"
 
-/* How many kinds of zygotes are kept at once. When there are more, the unused one whose last use is the longest
- * ago ends. */
+/* The number of kinds of zygotes that are kept at once. If there are more, the least recently used kind ends, unless a
+ * run uses it. */
 #define PX_ZYGOTE_GROUPS_MAX 8
 
 struct px_zygote_group {
@@ -24,7 +24,7 @@ struct px_zygote_group {
     struct px_pool *pool;
     unsigned users;               /* runs that are using it */
     uint64_t used;                /* number of its last use */
-    struct px_python_stamp stamp; /* of the interpreter's files when it was started */
+    struct px_python_stamp stamp; /* stamp of the interpreter's files when it was started */
     int64_t checked_ns;           /* when they were last compared with it */
     bool stale;                   /* the files have changed: no other run may use these zygotes */
 };
@@ -37,7 +37,7 @@ struct pyexec_executor {
     struct px_session_config session_config;
     bool principals; /* session ids are "PRINCIPAL/ID" */
     px_layers allow_missing;
-    px_layers missing; /* of the first kind */
+    px_layers missing; /* layers that the first kind lacks */
     long processors;
     char *policy_json, *missing_json, *info_json;
     char python_text[96]; /* "3.11.2 (main, …)" */
@@ -79,7 +79,7 @@ int px_runtime_check_limits(const struct px_policy *policy, const struct px_zygo
 int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
                        pyexec_error *error);
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind);
-/* Ends the launcher with all zygotes, which nobody uses. Another may be started. */
+/* Ends the launcher and all zygotes. No run may use them. Afterwards another launcher may be started. */
 void px_runtime_end(pyexec_executor *executor);
 
 /* Counts an execution that has ended. */

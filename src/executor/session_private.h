@@ -38,7 +38,7 @@ struct px_session {
     const char *id;                     /* the id inside of `key` */
     char *history_key;                  /* a copy of the key, for the history of ended sessions */
     struct px_policy policy;
-    struct px_tools *tools;       /* of all its calls, or NULL; they do not change */
+    struct px_tools *tools;       /* tools of all its calls, or NULL; they do not change */
     struct px_zygote_group *kind; /* held while the session lives */
     struct px_child child;
     enum px_session_process process;

@@ -41,7 +41,7 @@ static inline bool px_session_state_is_over(enum px_session_state state)
     return state == PX_SESSION_ENDING || state == PX_SESSION_ENDED;
 }
 
-/* How far its process is. It never goes back. */
+/* The progress of its process. It never returns to an earlier state. */
 enum px_session_process {
     PX_SESSION_NO_PROCESS,
     PX_SESSION_STARTED, /* the process exists */

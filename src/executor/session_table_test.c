@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "executor/session_private.h"
 
-#define COUNT (3 * PX_SESSION_BUCKETS) /* so many that buckets are shared */
+#define COUNT (3 * PX_SESSION_BUCKETS) /* more than the buckets, so that some share a bucket */
 
 struct table {
     struct px_sessions sessions;

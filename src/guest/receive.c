@@ -93,9 +93,9 @@ enum run_form { RUN_MARK = 1, RUN_TEXT, RUN_FILE, RUN_NUMBER, RUN_LIST };
 static const struct run_row {
     enum run_form form;
     uint32_t count;               /* how often the field may come */
-    size_t offset;                /* in struct intake, of a mark or a text */
-    uint64_t maximum;             /* bytes of a text */
-    struct px_wire_number number; /* of a number, in struct px_script */
+    size_t offset;                /* place of the mark or text in struct intake */
+    uint64_t maximum;             /* the most bytes of a text */
+    struct px_wire_number number; /* for a number: its place in struct px_script, its type and range */
     int (*take)(struct intake *in, const struct px_wire_field *field);
 } rows[PX_RUN_KINDS] = {
 #define PX_RUN_MARK(NAME, member) \

@@ -7,7 +7,7 @@
 #include "guest/script.h"
 #include "guest/traceback/source.h"
 
-/* What is sent: the members of child_fields.def. The other members decide which of them are sent. */
+/* The members of child_fields.def are sent. The other members decide which of them are sent. */
 struct px_report {
 #define PX_CHILD_NUMBER(NAME, wire, type, member, ...) type member;
 #define PX_CHILD_TEXT(NAME, member, ...) struct px_buffer member;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a session keeps between calls, besides the state of the interpreter itself: the sources of earlier cells,
+/* Data that a session keeps between calls in addition to the state of the interpreter: the sources of earlier cells,
  * for tracebacks, and the environment from before a call. */
 #ifndef PX_GUEST_SESSION_HISTORY_H
 #define PX_GUEST_SESSION_HISTORY_H

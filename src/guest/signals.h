@@ -22,7 +22,7 @@ bool px_signals_allow(bool allow);
 /* Drops the signals that have come and were not handled yet. */
 void px_signals_drop(void);
 
-/* How many limits have raised so far; and raising the exception of the last one again. */
+/* px_signals_fired() returns how many limits have raised an exception so far. px_signals_raise_last() raises the exception of the last one again. */
 unsigned px_signals_fired(void);
 void px_signals_raise_last(void);
 

@@ -35,7 +35,7 @@ void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *l
 /* The same for a line, given with its end, that consists of parts. Allocates nothing. */
 void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count);
 
-/* Whether the whole line arrived. In the last two states only its beginning is there, and the rest is lost. */
+/* Says whether the whole line arrived. In the last two states only its beginning was kept, and the rest is lost. */
 enum px_line_state {
     PX_LINE_WHOLE,
     PX_LINE_NO_MEMORY, /* there was no memory for the rest of the line */

@@ -310,7 +310,7 @@ int main(void)
     size_t count;
     ssize_t n = px_receive_fds(PX_LAUNCH_OUTER_FD, &start, sizeof start, &host_process, 1, &count);
     if (n != sizeof start || start.magic != PX_LAUNCH_MAGIC || count != 1) {
-        fputs("pyexec-launch: libpyexec starts this program; it does nothing by hand\n", stderr);
+        fputs("pyexec-launch: only libpyexec starts this program; use pyexec instead\n", stderr);
         return LAUNCH_EXIT_BY_HAND;
     }
     fcntl(PX_LAUNCH_SUPERVISOR_FD, F_SETFD, FD_CLOEXEC);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a process gets before it becomes a zygote: the whole file tree read-only, a /dev of five nodes, its own
+/* A process gets these before it becomes a zygote: the whole file tree read-only, a /dev of five nodes, its own
  * host name, no inherited descriptor, and an environment with no variable of the caller. It runs the operator's
  * interpreter and preloads, and never a caller's code. */
 #include "launch/zygote_exec.h"

@@ -15,7 +15,7 @@
 #include "mcp/mcp_private.h"
 
 #define PROGRESS_NS INT64_C(1000000000)
-#define CHANGING_MS 30000 /* the same where other servers' tools are in it */
+#define CHANGING_MS 30000 /* the same, if the list has tools of other servers */
 #define FRESH_MS 3600000  /* how long a client may cache a list, which never changes */
 
 struct px_mcp {

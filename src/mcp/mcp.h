@@ -41,14 +41,14 @@ struct px_mcp;
 int px_mcp_new(pyexec_executor *executor, struct px_mcp **ret, pyexec_error *error);
 void px_mcp_free(struct px_mcp *mcp);
 
-/* Who sent a message, as the transport knows it. All of it must live longer than the call. */
+/* The sender of a message, as far as the transport knows. Everything here must live longer than the call. */
 struct px_mcp_caller {
     const char *prefix;  /* put before the ids of its sessions: "" or "PRINCIPAL/" */
     const char *scope;   /* the scope in which the ids of its requests are unique; NULL: it can't cancel any */
     const char *version; /* legacy: the version that client and server have agreed on */
     const struct px_policy *policy; /* the policy of its runs, for descriptions when tools/list is served */
     struct px_clients *clients;     /* other servers, whose tools its scripts call; NULL: none */
-    bool told_of_changes;           /* it is told when their tools change */
+    bool told_of_changes;           /* the client gets a notification when the tools of other servers change */
     json_t *ceiling;                /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
@@ -73,8 +73,8 @@ struct px_mcp_call {
     const struct px_mcp_tool *tool; /* the tool that tools/call names, if it exists */
     bool slow, in_session;          /* the call runs code; it runs it in a session */
     json_t *progress_token;         /* NULL: the client does not want progress */
-    pyexec_request *request;        /* of a call that runs code */
-    bool waits;                     /* for other servers: it is to be served on a thread of its own */
+    pyexec_request *request;        /* the run of a call that runs code */
+    bool waits;                     /* the call waits for other servers, so it must be served on its own thread */
     struct px_client_tools *tools;  /* the tools of other servers that the request offers, or NULL */
     struct px_buffer answer;        /* one JSON message */
     int code;                       /* the code of an answer that is an error; else 0 */

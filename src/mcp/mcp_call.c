@@ -356,7 +356,7 @@ static const char read_output[] =
     "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT ",\"content\":{\"type\":"
     "\"string\"},\"content_base64\":{\"type\":\"string\"}},\"required\":[\"path\",\"bytes\"]}";
 static const char write_input[] =
-    "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session; it is made if it is not there.\"}," PATH
+    "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session. It is made if it does not exist.\"}," PATH
     ",\"content\":{\"type\":\"string\",\"description\":\"Text.\"},\"content_base64\":{\"type\":\"string\","
     "\"description\":\"Or bytes.\"}},\"required\":[\"session_id\",\"path\"],\"additionalProperties\":false}";
 static const char write_output[] =

@@ -108,7 +108,7 @@ static void what_is_no_image_is_shown_as_its_text(void **state)
         "[{\"type\":\"text\",\"text\":\"(no output)\"},{\"type\":\"text\",\"text\":\"table\"}]");
 }
 
-/* What a child claims may be anything that is JSON. */
+/* A child can claim any JSON. */
 static void displays_of_other_types_are_left_out(void **state)
 {
     (void)state;

@@ -10,7 +10,7 @@
 
 #define PX_CONFIG_PATH "/etc/pyexec/pyexec.conf"
 
-/* How the executor itself runs: the [host] section. Its table is host.def: PX_HOST_FIELD(kind, member, key,
+/* Settings of the executor itself: the [host] section. Its table is host.def: PX_HOST_FIELD(kind, member, key,
  * default, minimum, maximum, nullable, meaning). */
 struct px_host {
     struct px_strings allow_missing; /* layer names */
@@ -35,7 +35,7 @@ json_t *px_host_to_json(const struct px_host *host);
 /* Reads the two numbers of a uid_range that has been checked. Returns false for any other text. */
 bool px_host_uid_range(const char *text, uint32_t *ret_start, uint32_t *ret_count);
 
-/* How sessions live: the [session] section (session.def). */
+/* Settings of sessions: the [session] section (session.def). */
 struct px_session_config {
     bool enabled;
     int64_t max_count;                /* 0: no limit */
@@ -51,7 +51,7 @@ json_t *px_session_config_to_json(const struct px_session_config *session);
 /* Checks for contradictions between keys. Call it after the last merge. */
 int px_session_config_check(const struct px_session_config *session, pyexec_error *error);
 
-/* How the server runs: the [serve] section (serve.def). */
+/* Settings of the server: the [serve] section (serve.def). */
 struct px_serve_config {
     struct px_strings listen; /* unix:PATH or HOST:PORT */
     char *token_file;         /* NULL, or an absolute path */
@@ -80,7 +80,7 @@ int px_mcp_config_init(struct px_mcp_config *mcp, pyexec_error *error);
 void px_mcp_config_done(struct px_mcp_config *mcp);
 int px_mcp_config_set_text(struct px_mcp_config *mcp, const char *name, const char *text, pyexec_error *error);
 
-/* Where the values of the sections go. A section whose pointer is NULL is checked too, and then dropped. */
+/* The structs that get the values of the sections. A section whose pointer is NULL is checked too, and then dropped. */
 struct px_config {
     struct px_policy *policy;
     struct px_host *host;

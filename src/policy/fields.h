@@ -8,7 +8,7 @@
 #include "policy/config.h"
 #include "policy/policy.h"
 
-/* The maximum length of one value: sets are searched name by name. */
+/* The maximum length of one value. It is limited because a set is searched name by name. */
 #define PX_FIELD_NAME_MAX 255
 #define PX_NAMES_MAX 1024
 #define PX_STRING_MAX 4096
@@ -60,12 +60,12 @@ struct px_field {
     }
 
 struct px_table {
-    const char *name;  /* of the configuration's section */
+    const char *name;  /* name of the section in the configuration */
     const char *about; /* one sentence for the configuration file */
     const char *hint;  /* where its keys are documented */
     const struct px_field *fields;
     size_t count;
-    size_t size; /* of the struct */
+    size_t size; /* size of the struct in bytes */
 };
 
 extern const struct px_table px_policy_table, px_host_table, px_session_config_table, px_serve_config_table,

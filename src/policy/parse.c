@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "policy/fields.h"
 
-/* How many bytes of a value a message shows. */
+/* The number of bytes of a value that a message shows. */
 #define SHOWN_BYTES 80
 
 const char *px_show(const char *bytes, size_t length, char shown[PX_SHOWN_MAX])

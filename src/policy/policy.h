@@ -44,7 +44,7 @@ typedef bool px_field_boolean;
 typedef struct px_strings px_field_names; /* set of top-level module names */
 typedef struct px_strings px_field_list;
 
-/* Where a value comes from, the weakest first (`pyexec policy --origin`). */
+/* The origin of a value, the one with the lowest priority first (`pyexec policy --origin`). */
 enum px_origin {
     PX_ORIGIN_DEFAULT,
     PX_ORIGIN_FILE,
@@ -127,7 +127,7 @@ struct px_field_info {
     const char *name;         /* "cpu_time_seconds" */
     const char *alias;        /* "timeout" for timeout_ms, else NULL */
     const char *kind;         /* "integer", "size", "duration", "boolean", "names", "list", "string" */
-    const char *default_text; /* as a flag would give it */
+    const char *default_text; /* in the form of a flag's value */
     const char *meaning;      /* one or two sentences */
     int64_t minimum, maximum; /* numbers only */
     bool nullable;

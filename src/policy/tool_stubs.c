@@ -14,9 +14,9 @@
 
 #define SHORTEST 1000u       /* the smallest size that a caller may ask for */
 #define DEFAULT_BYTES 200u   /* a longer default is shown as `...` */
-#define BRIEF_BYTES 160u     /* of a description, when there is no room for all of it */
+#define BRIEF_BYTES 160u     /* length of a description when there is no room for all of it */
 #define NOTE_BYTES 300u      /* reserved for the note about what was left out */
-#define LIST_MAX (16u << 20) /* of the definitions */
+#define LIST_MAX (16u << 20) /* the most bytes of all definitions */
 
 enum detail { WHOLE, BRIEF, NONE, DETAILS };
 

@@ -15,8 +15,8 @@
 #define TYPE_DEPTH_MAX 4    /* maximum nesting of containers that a type shows */
 #define TYPE_STEPS_MAX 400  /* maximum number of schemas that are read for one type */
 #define TYPE_NESTED_MAX 64  /* maximum nesting of schemas, also by $ref */
-#define TYPE_PARTS_MAX 16   /* of a union */
-#define TYPE_CHOICES_MAX 30 /* of an enum */
+#define TYPE_PARTS_MAX 16   /* the most parts of a union */
+#define TYPE_CHOICES_MAX 30 /* the most choices of an enum */
 #define TYPE_CHOICES_BYTES 300
 
 /* ---- Names ---- */

@@ -13,7 +13,7 @@
 
 #define SCHEMA_MAX (256u << 10) /* bytes of one definition */
 #define SCHEMA_DEPTH_MAX 64
-#define OWN_TOOLS_MAX 256 /* of a request */
+#define OWN_TOOLS_MAX 256 /* the most tools of one request */
 
 /* Built-in names of Python 3.8 to 3.14, and ours. A tool with such a name would hide it from the script. The exception is
  * PX_TOOL_INPUT, which is meant to. */

@@ -52,7 +52,7 @@ enum px_result_field {
     PX_RESULT_KINDS
 };
 
-/* How the script ended, as the child says. */
+/* How the script ended. This is a claim of the child. */
 enum px_outcome {
     PX_OUTCOME_OK,
     PX_OUTCOME_ERROR,   /* an uncaught exception, or sys.exit(n) with n not 0 */
@@ -61,7 +61,7 @@ enum px_outcome {
     PX_OUTCOME_KINDS
 };
 
-/* What refused something; also the `layer` of a denial in the result. */
+/* The part of pyexec that refused an action. It is also the `layer` of a denial in the result. */
 enum px_denial_layer {
     PX_DENIAL_IMPORTS,
     PX_DENIAL_FILES,
@@ -75,7 +75,7 @@ const char *px_denial_layer_name(enum px_denial_layer layer);
 
 /* The byte of the DISPLAY field. */
 enum {
-    PX_DISPLAY_SHOWN,      /* by display() or a library */
+    PX_DISPLAY_SHOWN,      /* shown by display() or by a library */
     PX_DISPLAY_LAST_VALUE, /* the value of the last expression */
     PX_DISPLAY_KINDS
 };
@@ -113,7 +113,7 @@ enum {
     PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_DROP_STOP << 1) - 1,
 };
 
-/* Whether the last value is sent as JSON, and how JSON writes tables. */
+/* Says whether the last value is sent as JSON, and how JSON writes tables. */
 enum px_value_json { PX_VALUE_JSON_NONE, PX_VALUE_JSON_RECORDS, PX_VALUE_JSON_SPLIT, PX_VALUE_JSON_KINDS };
 
 /* How a tool call ended. The text of its answer is the result, an object {"message", "data"}, or {"reason",

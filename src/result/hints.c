@@ -182,7 +182,7 @@ static const struct hint_rule rules[] = {
      MEMORY_LIMITED},
     {"RuntimeError", "can't start new thread", NULL, "Use fewer threads: {max_threads} may run at once (max_threads).",
      ALWAYS},
-    /* Libraries put the loader's message into errors of their own. */
+    /* Libraries put the loader's message into their own errors. */
     {NULL, "failed to map segment", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
     {NULL, "cannot allocate memory in static TLS", NULL, TOO_LITTLE_TO_LOAD, MEMORY_LIMITED},
     {"cv2.error", "The function is not implemented", NULL,

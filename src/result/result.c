@@ -147,11 +147,11 @@ enum text_check { UTF8, LATER };
 
 static const struct child_row {
     enum child_form form;
-    size_t size;                  /* of all its fields together */
-    uint32_t count;               /* how often it may come */
-    size_t offset;                /* of a text or a mark */
-    enum text_check check;        /* of a text */
-    struct px_wire_number number; /* of a number */
+    size_t size;                  /* the most bytes of all its fields together */
+    uint32_t count;               /* how often the field may come */
+    size_t offset;                /* place of the text or mark in the struct */
+    enum text_check check;        /* for a text: how it is checked */
+    struct px_wire_number number; /* for a number: its type and range */
     const char *(*take)(struct px_child_result *claims, const struct px_wire_field *field);
 } rows[PX_RESULT_KINDS] = {
 #define PX_CHILD_NUMBER(NAME, wire, type, member, minimum, maximum, when) \

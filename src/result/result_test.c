@@ -30,8 +30,8 @@ static pyexec_result *locked_result(void)
     return result;
 }
 
-/* What is wrong with `times` such fields, each of `length` bytes, for a fresh result; NULL: nothing. The result is
- * refused at the last one and not before. */
+/* Sends `times` such fields, each of `length` bytes, to a new result. Returns what is wrong with them, or NULL. Only
+ * the last field may be refused. */
 static const char *refusal(uint16_t kind, const void *bytes, size_t length, size_t times)
 {
     const char *why = NULL;

@@ -5,7 +5,7 @@
 
 #include "result/result.h"
 
-/* What the kernel's OOM killer did in a run's cgroup. */
+/* The action of the kernel's OOM killer in a run's cgroup. */
 enum px_oom {
     PX_OOM_NONE,
     PX_OOM_OWN,   /* at the run's own memory.max */

@@ -13,7 +13,7 @@
 struct px_tool_claim {
     struct px_tool_claim *next;
     uint64_t number;
-    bool abandons; /* gives up the call of this number; nothing else is set */
+    bool abandons; /* the script abandons the call with this number; no other member is set */
     char name[PX_TOOL_NAME_MAX + 1];
     struct px_buffer arguments;
 };

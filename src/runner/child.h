@@ -23,12 +23,12 @@ struct px_child {
     int workspace;       /* the workspace, or -1 */
     pid_t pid;           /* its number in the supervisor's PID namespace */
     pid_t host_pid;      /* its number in this process's PID namespace, or 0 when it can't be seen */
-    clockid_t cpu_clock; /* of host_pid */
+    clockid_t cpu_clock; /* the CPU clock of host_pid */
     bool ended;          /* somebody has waited for its exit, or forgotten it */
     bool stopped;        /* for a session: a signal was sent that the next call must not see */
 };
 
-/* What a run wants of its child. */
+/* What a run needs from its child. */
 struct px_child_options {
     const struct px_policy *policy;
     const pyexec_request *request;
@@ -40,7 +40,7 @@ struct px_child_options {
     bool drop_stop;                   /* px_child.stopped after the call before */
 };
 
-/* What must be known before the clone. If two runs have the same shape, a waiting child can serve either.
+/* The values that must be known before the clone. If two runs have the same shape, a waiting child can serve either.
  * Padding bytes are zero, so that memcmp() can compare shapes. */
 void px_child_shape(struct px_clone_request *shape, const struct px_child_options *options);
 
@@ -84,7 +84,7 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
  * reads. */
 void px_child_discard_output(const struct px_child *child);
 
-/* Whether it still runs. */
+/* Returns true if it still runs. */
 bool px_child_alive(const struct px_child *child);
 
 /* Waits until the process of a session has locked its sandbox, before its first call. */

@@ -12,7 +12,8 @@
 struct px_counters {
     _Atomic uint64_t forks; /* children that zygotes cloned */
     _Atomic uint64_t zygote_starts;
-    _Atomic uint64_t zygote_restarts;        /* how many of them replaced a child that had died or was used up */
+    _Atomic uint64_t
+        zygote_restarts; /* how many of them replaced a zygote that had died or had made its 10,000 clones */
     _Atomic uint64_t pool_hits, pool_misses; /* runs that found a waiting child, and runs that did not */
     _Atomic uint64_t pool_refills;           /* children that were put into a pool */
     _Atomic uint64_t executions[PYEXEC_STATUS_CANCELLED + 1];

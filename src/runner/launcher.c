@@ -34,7 +34,7 @@
 #define OPEN_FILES_MIN 128 /* while it starts, the zygote moves its descriptors to 64 and higher numbers */
 #define WAITER_LISTS 1024
 
-/* What is known about the exit of one process. At most one thread waits for it. */
+/* The known facts about the exit of one process. At most one thread waits for it. */
 struct waiter {
     struct waiter *next;
     pid_t pid;
@@ -306,8 +306,7 @@ static int handshake(struct px_launcher *launcher, const struct px_launcher_opti
     launcher->pidfd = fds[0];
     launcher->cgroup = fds[1];
     if (n != sizeof started || started.magic != PX_LAUNCH_MAGIC)
-        return px_error_set(error, PYEXEC_INTERNAL,
-                            "pyexec-launch is of another version than libpyexec, or was killed");
+        return px_error_set(error, PYEXEC_INTERNAL, "pyexec-launch has another version than libpyexec, or was killed");
     launcher->missing = started.missing;
     launcher->privileged = started.privileged;
     memcpy(launcher->cgroup_text, started.cgroup_text, sizeof launcher->cgroup_text);

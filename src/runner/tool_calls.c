@@ -26,7 +26,7 @@ enum state {
 
 struct pyexec_tool_call {
     struct px_tool_calls *calls;
-    unsigned references; /* of the run and of the callback */
+    unsigned references; /* held by the run and by the callback */
     enum state state;
     uint64_t number;     /* the child's number for the call */
     unsigned handles;    /* owners among the functions of the caller; at 0 a call that waits gets an error */
@@ -54,7 +54,7 @@ struct queue {
 struct px_tool_calls {
     pthread_mutex_t lock;
     pthread_cond_t queued; /* signalled when a callback must be called, or the run has ended */
-    size_t references;     /* of the run, its calls and its threads */
+    size_t references;     /* held by the run, its calls and its threads */
     bool ended;
     int wake;
     struct queue callbacks, answers;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host does in a workspace. A hostile child may write below the same folder at the same time. So nothing
+/* Operations of the host in a workspace. A hostile child may write below the same folder at the same time. So nothing
  * here follows a link, leaves the folder, waits for a FIFO, or trusts a size. */
 #ifndef PX_RUNNER_WORKSPACE_H
 #define PX_RUNNER_WORKSPACE_H
@@ -57,7 +57,7 @@ int px_workspace_room(int folder, uint64_t quota, uint64_t *ret, pyexec_error *e
 /* Sets invalid_request, because writing the file failed. */
 int px_workspace_full(const char *path, int sys_errno, pyexec_error *error);
 
-/* Writes a file and replaces the one that is there. Makes the folders above it. */
+/* Writes a file, and replaces an existing file. Makes the folders above it. */
 int px_workspace_write(int folder, const char *path, const void *bytes, size_t length, pyexec_error *error);
 
 /* Reads a regular file of at most `limit` bytes. */

@@ -170,7 +170,7 @@ static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *l
     px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
                  hangs ? "hangs at start" : "does not start as a Python", how, colon, text);
     return px_error_hint(error,
-                         "pyexec needs CPython 3.8 or later, with the GIL and working: try "
+                         "pyexec needs a working CPython 3.8 or later, with the GIL: try "
                          "`%s -I -S -c pass`.",
                          zygotes->python);
 }
@@ -243,7 +243,7 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *ag
     int result = greet(zygotes, launched.socket, error);
     if (result == 0)
         result = await_ready(zygotes, &launched, &ready, again, error);
-    if (launched.pid) /* or another thread has asked for its exit */
+    if (launched.pid) /* otherwise another thread has asked for its exit already */
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
     zygote->pidfd = launched.pidfd;

@@ -29,7 +29,7 @@ const char *px_zygotes_python(const struct px_zygotes *zygotes);
 /* The facts about the first zygote. */
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes);
 
-/* What it counts in. */
+/* The counters that it uses. */
 struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes);
 
 /* The layers that this kind lacks, those of the launcher included. */

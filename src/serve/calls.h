@@ -39,7 +39,7 @@ struct px_client_call {
     struct px_execution *execution;
     pyexec_tool_call *handle;
     unsigned references;
-    bool listed; /* it can be found */
+    bool listed; /* in the table, so it can be found */
     bool held;   /* until it is allowed or denied */
     enum px_call_answer answer;
     int64_t since_ns, settled_ns;

@@ -10,7 +10,7 @@ struct px_event {
     struct px_event *next;
     uint64_t number;
     size_t length;
-    char *text; /* as it is sent */
+    char *text; /* in the form in which it is sent */
 };
 
 void px_event_log_init(struct px_event_log *log)

@@ -177,9 +177,9 @@ void px_http_request_gone(struct px_http_request *request);
 
 /* `serve` says which run px_http_request_cancel() has to cancel; NULL: the run has ended. */
 void px_http_request_run(struct px_http_request *request, pyexec_request *run);
-/* For `serve` on a worker that holds no turn, when it finds that this request must run code. The request is added to the
- * schedule of runs, among the calls of request->session, and `run` is called there. When this fails, the caller must
- * answer the request. */
+/* A `serve` function calls this when it runs without a turn and finds that the request must run code. Adds the request
+ * to the schedule of runs, among the calls of request->session; `run` is then called there. If this fails, the caller
+ * must answer the request. */
 int px_http_request_move(struct px_http_request *request, void (*run)(struct px_http_request *request),
                          pyexec_error *error);
 

@@ -19,7 +19,7 @@
 #include "base/utf8.h"
 #include "serve/http.h"
 
-#define SESSION_BYTES_MAX 128 /* of an id, as the client sent it */
+#define SESSION_BYTES_MAX 128 /* the longest session id that a client can send */
 
 int px_log_open(struct px_log *log, bool json, const char *audit_path, pyexec_error *error)
 {

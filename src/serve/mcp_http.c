@@ -20,7 +20,7 @@
 
 struct px_mcp_request {
     struct px_mcp_call *call;
-    struct px_mcp_servers *servers; /* of the server */
+    struct px_mcp_servers *servers; /* the MCP servers of the HTTP server */
     struct px_principal_servers *held;
     char *prefix, *scope;
     json_t *ceiling;

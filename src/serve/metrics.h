@@ -28,8 +28,9 @@ struct px_histogram {
 };
 
 struct px_metrics {
-    _Atomic uint64_t responses[PX_METRIC_ROUTES][6]; /* by route and class; class 0: the client went away */
-    struct px_histogram requests[PX_METRIC_ROUTES];  /* by route */
+    _Atomic uint64_t
+        responses[PX_METRIC_ROUTES][6]; /* counted by route and class of status; class 0: the client went away */
+    struct px_histogram requests[PX_METRIC_ROUTES]; /* by route */
     struct px_histogram executions, waits;
     _Atomic uint64_t errors[16]; /* failures of the host, by code */
     _Atomic uint64_t received_bytes, sent_bytes;

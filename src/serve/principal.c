@@ -182,7 +182,7 @@ static int parse_file(char *text, const char *path, struct px_principal **ret, p
 static int unreadable(const char *path, int sys_errno, pyexec_error *error)
 {
     px_error_errno(error, PYEXEC_INVALID_POLICY, sys_errno, "token_file: can't read '%s'", path);
-    return px_error_hint(error, "Give a file of at most 4 MiB that user %u may read, one NAME sha256:HEX a line.",
+    return px_error_hint(error, "Give a file of at most 4 MiB that user %u may read. Each line is NAME sha256:HEX.",
                          (unsigned)geteuid());
 }
 
@@ -194,7 +194,7 @@ static int read_file(const char *path, struct px_buffer *ret, pyexec_error *erro
         return unreadable(path, errno, error);
     if (ret->length && strlen(px_buffer_string(ret)) != ret->length) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: '%s' has NUL bytes", path);
-        return px_error_hint(error, "Write it as text, one NAME sha256:HEX a line.");
+        return px_error_hint(error, "Write it as text. Each line is NAME sha256:HEX.");
     }
     if (status.st_mode & (S_IWGRP | S_IWOTH)) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: others may write to '%s'", path);

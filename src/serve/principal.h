@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who calls: principals with their tokens and ceilings, from the token file. A line of the file is
+/* Principals with their tokens and ceilings, from the token file. A line of the file is
  *
  *   NAME sha256:HEX [key=value…]
  *

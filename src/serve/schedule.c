@@ -33,7 +33,7 @@ static void hand_on(struct px_schedule *schedule)
     if (schedule->free_workers)
         pthread_cond_signal(&schedule->work);
     else if (schedule->workers < schedule->limits.workers)
-        (void)!start_worker(schedule); /* else this one does, later */
+        (void)!start_worker(schedule); /* if this fails, this worker takes the next job later */
 }
 
 /* Waits until the queue says which job is next. The job may be freed when it has run. */

@@ -17,7 +17,7 @@ struct px_serve_options {
     int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
     int64_t max_asleep;     /* runs that sleep, in addition to these */
     int64_t queue_length;
-    int64_t execution_ttl_ms; /* how long a detached one is kept after its end */
+    int64_t execution_ttl_ms; /* how long a detached execution is kept after its end */
     int64_t max_executions;   /* detached, of one principal */
     int64_t max_sessions;     /* sessions of one principal; 0: no limit */
 };

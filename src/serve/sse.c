@@ -15,14 +15,14 @@
 #define LINES_SILENCE_NS (5 * INT64_C(1000000000)) /* E2B's server waits as long */
 #define SSE_BLOCK_BYTES 16384
 
-/* How much waits for the client is limited by the policy's limits of output, since only kept bytes are sent. So
- * the run never waits for its reader. */
+/* The policy's limits of output also limit how much waits for the client, because only kept bytes are sent. So the run
+ * never waits for its reader. */
 struct px_sse {
     struct px_buffer waiting;
     size_t taken;             /* bytes of `waiting` that the client has got */
     struct px_buffer held[2]; /* for each stream: the beginning of an incomplete character */
     bool lines;               /* true: lines of JSON for E2B's clients; false: server-sent events */
-    const char *silence;      /* what is sent during silence; NULL: what fits the form above */
+    const char *silence;      /* text that is sent during silence; NULL: the comment or line of the form above */
     size_t silence_length;
     unsigned long long seq;
     bool ended;

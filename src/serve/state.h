@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the server remembers over a restart ([serve] state_dir): which sessions the restart has ended, so that the
+/* The information that the server keeps over a restart ([serve] state_dir): which sessions the restart has ended, so that the
  * next call to each of them gets `restarted: host_restart`.
  *
  *   executor → tables of px_state, in memory → its thread → the file (state_file.h)

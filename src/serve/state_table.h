@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is kept about sessions over a restart of the server: which are live, and why others ended. The text form is
- * below; of two lines about a session the later one is valid.
+/* The information about sessions that is kept over a restart of the server: which sessions are live, and why others
+ * ended. The text form is below. If two lines are about the same session, the later line is valid.
  *
  *   pyexec sessions 1
  *   + PRINCIPAL/ID

@@ -296,7 +296,7 @@ def frame(message):
 
 
 def test_a_nul_cuts_no_path_and_no_command_of_e2b(server):
-    """What is behind it is not read by C: "keep\\0.bak" would have been "keep"."""
+    """C does not read the part after a NUL: "keep\\0.bak" would have been "keep"."""
     headers = {"E2b-Sandbox-Id": "nul"}
 
     def call(name, **body):

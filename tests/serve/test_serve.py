@@ -252,7 +252,7 @@ def test_a_client_that_goes_cancels_its_run(server, accept, session):
 
 
 def test_a_client_that_goes_interrupts_once(server):
-    """What its call prints then has nobody to go to, which must not be told as another interrupt: that would come when
+    """Nobody can get the output that its call prints then. This must not cause another interrupt, which would arrive when
     the next call of the session has begun."""
     code = ("import time\ncount = 0\ntry:\n    print('begun', flush=True)\n    time.sleep(20)\nexcept KeyboardInterrupt:\n    count = 1\n"
             "    try:\n        for i in range(10):\n            print('going', flush=True)\n            time.sleep(0.02)\n"

@@ -62,7 +62,7 @@ class Exchange:
         self.file = self.socket.makefile("rb")
 
     def send(self, part=1.0):
-        """Up to this part of all."""
+        """Sends the request up to this part of its length."""
         length = int(len(self.data) * part)
         try:
             self.socket.sendall(self.data[:length])

@@ -58,7 +58,7 @@ static bool fail(const char *what, const char *detail)
     return false;
 }
 
-/* Judges a failure: it must be the host's, and say what failed. */
+/* Checks a failure: it must have a code for errors of the host, and say what failed. */
 static bool judge(const pyexec_error *error)
 {
     char text[1400];

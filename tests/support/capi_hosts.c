@@ -80,7 +80,7 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* A stop that comes before the run, or while its process is being made, is that run's. */
+/* A stop that comes before the run, or while its process is being made, stops this run. */
 static void stopped_before(int cancel)
 {
     pyexec_executor *executor = make(NULL);

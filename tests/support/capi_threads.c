@@ -62,7 +62,7 @@ static void in_a_session(pyexec_executor *executor, const char *code)
     pyexec_request_free(request);
 }
 
-/* What a process holds that an executor has begun and ended in. */
+/* Resources of a process in which an executor was made and freed. */
 struct held {
     int descriptors, threads;
     long resident_kib;
@@ -96,7 +96,7 @@ static void cycles(int count)
 
 static void grows_by_nothing(void)
 {
-    cycles(30); /* what malloc keeps, of each thread's arena, grows no more */
+    cycles(30); /* the memory that malloc keeps for each thread's arena no longer grows */
     struct held before = held();
     cycles(60);
     struct held after = held();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What else a host may do around libpyexec: each argument names a scenario of test_embedding.py;
- * prints "ok" when it holds. */
+/* Other things that a host may do with libpyexec. Each argument names a scenario of test_embedding.py; the program
+ * prints "ok" when the scenario succeeds. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>

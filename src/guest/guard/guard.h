@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guard: the policy of imports and files inside the interpreter, and reports of refusals. It enforces the
- * policy on ordinary code and gives helpful errors, but it is not the wall: a script with native code, or a
- * patient one without it, gets around it. The kernel layers must be enough without it. The zygote installs it
+ * policy on ordinary code and gives helpful errors, but it is not the wall: a script with native code can bypass it,
+ * and a clever script without native code can too. The kernel layers must be enough without it. The zygote installs it
  * (px_guard_install), but it does nothing until the child switches it on (px_guard_arm), just before the first
  * byte of the script is compiled. */
 #ifndef PX_GUEST_GUARD_GUARD_H

@@ -13,7 +13,7 @@
 
 static PyObject *real_rename; /* _imp._fix_co_filename */
 
-/* Which code is responsible for the event. */
+/* The code that is responsible for the event. */
 enum actor { BY_NOBODY, BY_SCRIPT, BY_LIBRARY, BY_IMPORT };
 
 struct walk {

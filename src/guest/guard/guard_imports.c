@@ -22,7 +22,7 @@ static PyObject *name_importlib;
 static __thread bool own;  /* true while this thread imports for the sandbox itself */
 static __thread int depth; /* how many imports that the policy allowed are running on this thread */
 
-/* What to use instead, for the modules that generated code imports most. */
+/* Advice on what to use instead of the modules that generated code imports most often. */
 static const struct {
     const char *names; /* each with a space before and after it */
     const char *advice;

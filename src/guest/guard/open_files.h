@@ -16,7 +16,7 @@ uint64_t px_open_files_reserve(void);
 /* Called in the child: the limit of this run is in force from here on. */
 void px_open_files_arm(const struct px_script *run);
 
-/* An import that loads a module begins (1) or has ended (-1). */
+/* Counts the imports in progress that load a module: 1 when an import begins, -1 when it has ended. */
 void px_open_files_import(int step);
 
 /* A library is about to read a file of the interpreter's folders. */

@@ -38,7 +38,7 @@ static struct {
     const struct px_script *run; /* NULL: no run that has tools */
     uint64_t last;               /* number of the last call */
     struct tool_waiter *first;
-    size_t calls, bytes; /* of the calls that were sent and have no answer yet */
+    size_t calls, bytes; /* calls that were sent and have no answer yet, and their bytes */
     struct tool_waiter *reader;
     pthread_t reader_thread;
     struct tool_waiter *coming;   /* the call whose answer has arrived in part */

@@ -411,7 +411,7 @@ def signature_text(tool):
 
 
 class Found(list):
-    """What a search found, each with its signature and the first line of its description."""
+    """The tools that a search found, each with its signature and the first line of its description."""
 
     def __repr__(self):
         return "\n".join(self) or "no tool has these words; there are %s" % ", ".join(

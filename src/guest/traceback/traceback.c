@@ -23,7 +23,7 @@
 #define CHAIN_MAX 20       /* exceptions linked by __cause__ and __context__ */
 #define GROUP_DEPTH_MAX 10 /* Python has the same limit */
 #define GROUP_WIDTH_MAX 15 /* Python has the same limit */
-#define EXCEPTIONS_MAX 100 /* in one traceback */
+#define EXCEPTIONS_MAX 100 /* the most exceptions in one traceback */
 #define NOTES_MAX 100
 #define TRACEBACK_MESSAGE_MAX (64u << 10)
 #define TRACEBACK_NAME_MAX 512
@@ -268,7 +268,7 @@ struct format {
     PyObject *top, *top_message;
     PyObject *seen[EXCEPTIONS_MAX]; /* only compared, never used */
     size_t seen_count;
-    int depth; /* how many groups this is in */
+    int depth; /* how many exception groups contain this exception */
     bool need_close;
 };
 

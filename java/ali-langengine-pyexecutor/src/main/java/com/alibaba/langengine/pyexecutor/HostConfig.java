@@ -95,7 +95,7 @@ public class HostConfig {
     }
 
     /**
-     * @param maxAsleep how many executions may be in progress beside {@code maxConcurrent} while they sleep; 0: one that sleeps counts too
+     * @param maxAsleep how many executions may be in progress in addition to {@code maxConcurrent} while they sleep; 0: one that sleeps counts too
      * @return this
      */
     public HostConfig setMaxAsleep(Integer maxAsleep) {

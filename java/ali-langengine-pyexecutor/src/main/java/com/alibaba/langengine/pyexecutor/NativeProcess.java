@@ -47,7 +47,7 @@ final class NativeProcess {
     private final AtomicLong nextId = new AtomicLong();
     private final Map<Long, Call> calls = new ConcurrentHashMap<>();
     private final CompletableFuture<String> lastWords = new CompletableFuture<>();
-    /** How it ended, once it has. */
+    /** How the process ended; null while it runs. */
     private volatile String ended;
 
     NativeProcess(NativeProgram program) {
@@ -122,7 +122,7 @@ final class NativeProcess {
         return out.append("}\n").toString().getBytes(StandardCharsets.UTF_8);
     }
 
-    /** Asks for the end of a call, which is answered then. No answer of its own is waited for. */
+    /** Asks for the end of a call, which then gets its answer. This request itself has no answer. */
     void cancel(Call call) {
         try {
             send("cancel", Collections.singletonMap("request", call.id), null);

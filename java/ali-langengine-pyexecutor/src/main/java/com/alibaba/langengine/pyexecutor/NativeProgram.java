@@ -18,7 +18,7 @@ final class NativeProgram {
     static final String VARIABLE = "PYEXEC_EXECUTABLE";
 
     final Path path;
-    /** Whether it is the jar's own, with its supervisor and guest extension beside it. */
+    /** True if it is the program of the jar, with its launcher and guest extension beside it. */
     final boolean bundled;
 
     NativeProgram(Path path, boolean bundled) {

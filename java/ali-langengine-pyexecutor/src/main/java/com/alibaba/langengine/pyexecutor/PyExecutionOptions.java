@@ -162,8 +162,9 @@ public class PyExecutionOptions {
     }
 
     /**
-     * @param tables {@code "records"}: the last value is wanted as JSON ({@link PyExecutionResult#getLastValueJson()}), and a
-     *     table in it is a list of objects; {@code "split"}: its columns, index and data apart; null: no JSON
+     * @param tables {@code "records"}: the result has the last value as JSON ({@link
+     *     PyExecutionResult#getLastValueJson()}), with a table as a list of objects; {@code "split"}: with a table as
+     *     separate columns, index and data; null: no JSON
      * @return this
      */
     public PyExecutionOptions setValueJson(String tables) {

@@ -319,7 +319,7 @@ public class PyExecutor implements AutoCloseable {
         return transport;
     }
 
-    /** Those of the ids whose sessions are there. */
+    /** Returns those of the ids whose sessions exist. */
     Set<String> liveSessions(Collection<String> ids) {
         return ids.isEmpty() || !transport.isStarted() ? Set.of() : call(() -> transport.live(ids));
     }

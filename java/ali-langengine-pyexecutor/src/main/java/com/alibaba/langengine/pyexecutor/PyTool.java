@@ -23,7 +23,7 @@ public record PyTool(String name, Map<String, Object> definition, Function<Map<S
             "array", "list", "object", "dict", "null", "None");
 
     /**
-     * Checks that name and function are there, and copies the definition.
+     * Checks that name and function are not null, and copies the definition.
      *
      * @param name as the script calls it
      * @param definition its members; null: none

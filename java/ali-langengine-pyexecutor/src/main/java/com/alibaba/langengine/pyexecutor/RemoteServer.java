@@ -87,7 +87,7 @@ final class RemoteServer {
         return send(request, HttpResponse.BodyHandlers.ofByteArray());
     }
 
-    /** The same, with a body that is taken in a way of its own. */
+    /** The same, but the caller says how the body is read. */
     CompletableFuture<HttpResponse<byte[]>> send(HttpRequest request, HttpResponse.BodyHandler<byte[]> body) {
         return client.sendAsync(request, body);
     }

@@ -28,7 +28,7 @@ public class SessionManager {
     }
 
     /**
-     * The session with this id. One that is not there, or has ended, is made.
+     * Returns the session with this id. Makes it if it does not exist or has ended.
      *
      * @param sessionId any text
      * @return the session, started

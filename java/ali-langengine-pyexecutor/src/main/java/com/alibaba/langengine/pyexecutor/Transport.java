@@ -14,7 +14,7 @@ import java.util.concurrent.ExecutionException;
  * Objects are those of the protocol. Failures are the exceptions that {@link PyExecutor} documents.
  */
 interface Transport {
-    /** Longest request that either of them takes. */
+    /** The maximum length of a request, for both transports. */
     int REQUEST_MAX = 32 << 20;
 
     /**
@@ -42,7 +42,7 @@ interface Transport {
 
     void closeAll() throws InterruptedException;
 
-    /** Those of the ids whose sessions are there. */
+    /** Returns those of the ids whose sessions exist. */
     Set<String> live(Collection<String> sessionIds) throws InterruptedException;
 
     /** The native program's process, or null. */

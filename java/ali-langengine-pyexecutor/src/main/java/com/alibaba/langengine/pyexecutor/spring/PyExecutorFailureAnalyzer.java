@@ -41,7 +41,7 @@ public class PyExecutorFailureAnalyzer extends AbstractFailureAnalyzer<PyExecuto
         return new FailureAnalysis(what + " (" + code + "): " + named(message), (hint.isEmpty() ? "" : named(hint) + "\n") + UNVERIFIED, cause);
     }
 
-    /** The hint is the action's: {@link PyExecutorException} adds it to its message too. */
+    /** The hint is shown as the action: {@link PyExecutorException} adds it to its message too. */
     private static String withoutHint(String message, String hint) {
         return hint.isEmpty() ? message : message.replace(" (" + hint + ")", "");
     }

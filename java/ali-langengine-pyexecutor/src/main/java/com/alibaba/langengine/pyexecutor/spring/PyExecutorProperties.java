@@ -136,7 +136,7 @@ public class PyExecutorProperties {
     /** Executions that may use the CPUs at once. Default: twice the number of CPUs. */
     private Integer maxConcurrent;
 
-    /** Executions that may be in progress beside them while they sleep. Default: 256. */
+    /** How many more executions may be in progress while they sleep. Default: 256. */
     private Integer maxAsleep;
 
     /** URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH]. Unless it is set, this machine does. */

@@ -131,9 +131,9 @@ class Calls(BaseCallbackHandler):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_one_program_calls_many_tools(rpc, asynchronous):
+def test_one_program_calls_many_tools(px, asynchronous):
     """The tool is sync or async, and so is the agent; callbacks see the calls of the program."""
-    program = PyexecTool(tools=[price, stock], client=rpc)
+    program = PyexecTool(tools=[price, stock], client=px)
     agent, calls = create_agent(scripted(PROGRAM), [program]), Calls()
     given = {"messages": "go"}, {"callbacks": [calls]}
     messages = (asyncio.run(agent.ainvoke(*given)) if asynchronous else agent.invoke(*given))["messages"]
@@ -154,7 +154,9 @@ def test_errors_of_tools_are_exceptions_in_words(rpc, asynchronous):
     def longest(word: str) -> str:
         """One word."""
         raise RuntimeError("no words")
-    tools = script_tools([price, longest], asynchronous=asynchronous)
+    handled = [StructuredTool.from_function(price.func, name=name, description="as price", handle_tool_error=handler, handle_validation_error=True)
+               for name, handler in (("same", True), ("fixed", "not now"), ("worded", lambda error: "sorry, " + str(error)))]
+    tools = script_tools([price, longest, *handled], asynchronous=asynchronous)
     code = "try: %s\nexcept Exception as error: said = type(error).__name__, str(error)\nsaid"
 
     def said(call):
@@ -163,6 +165,8 @@ def test_errors_of_tools_are_exceptions_in_words(rpc, asynchronous):
         return (asyncio.run(main()) if asynchronous else rpc.execute_once(code % call, tools=tools)).last_value_repr
     assert said("price('milk')") == "('ToolError', 'there is no milk')"
     assert said("longest('a')") == "('ToolError', 'no words')"
+    assert [said("%s('milk')" % tool.name) for tool in handled] == [
+        "('ToolError', 'there is no milk')", "('ToolError', 'not now')", "('ToolError', 'sorry, there is no milk')"]
     assert said("price(5)").startswith("('TypeError', ")
     with pytest.raises(Exception) as hostile:       # what the script does not check, the tool does
         answer = tools["price"][1](item="tea", amount="many")

@@ -67,8 +67,8 @@ def run(tool, *codes, context=None):
     return [item.output for item in done.new_items if item.type == "tool_call_output_item"]
 
 
-def test_one_program_calls_many_tools(rpc):
-    tool = python_tool([price, process], client=rpc)
+def test_one_program_calls_many_tools(px):
+    tool = python_tool([price, process], client=px)
     code = "[price(item, amount=2)['price'] for item in ['tea', 'rice']], process()"
     gathered = "import asyncio, tools\n[one['price'] for one in await asyncio.gather(*(tools.aio.price('tea') for i in range(3)))]"
     assert run(tool, code, gathered) == ["([7.0, 4.0], %d)" % os.getpid(), "[3.5, 3.5, 3.5]"]

@@ -58,8 +58,8 @@ PROGRAM = "[price(item, amount=2)['price'] for item in ['tea', 'rice']], process
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_one_program_calls_many_tools(rpc, asynchronous):
-    agent = Agent(Scripted(PROGRAM, "price('tea')"), toolsets=[PyexecToolset([price, process], client=rpc)], deps_type=dict)
+def test_one_program_calls_many_tools(px, asynchronous):
+    agent = Agent(Scripted(PROGRAM, "price('tea')"), toolsets=[PyexecToolset([price, process], client=px)], deps_type=dict)
     result = asyncio.run(agent.run("go", deps=DEPS)) if asynchronous else agent.run_sync("go", deps=DEPS)
     assert texts(result) == ["([7.0, 4.0], %d)" % os.getpid(), "{'name': 'tea', 'price': 3.5}"] and result.output == "done"
 

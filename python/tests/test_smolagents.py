@@ -144,8 +144,8 @@ class Diary(Tool):
         return len(self.entries)
 
 
-def test_tools_run_in_this_process(executor):
-    diary = Diary()
+def test_tools_run_in_this_process(px):
+    diary, executor = Diary(), PyexecExecutor(client=px)
     agent = CodeAgent([diary], Scripted("n = [diary('a'), diary(entry='b', tags=['x']), diary('c', ['y', 'z'])]\nprint(n)", "final_answer(n)"),
                       executor=executor, verbosity_level=0)
     assert agent.run("go") == [1, 2, 3]
@@ -213,11 +213,14 @@ class Checked(FinalAnswerTool):
 
 def test_the_hosts_own_final_answer_is_asked(executor):
     executor.send_tools({"final_answer": Checked()})
-    with pytest.raises(AgentError, match="final_answer failed: the answer is not negative"):
+    with pytest.raises(AgentError, match="ToolError: the answer is not negative"):
         executor("final_answer(-1)")
-    assert executor("final_answer(answer=4)").output == 8
-    with pytest.raises(AgentError, match="final_answer failed"):
+    mended = executor("try:\n    final_answer(-1)\nexcept ToolError:\n    final_answer(answer=4)")
+    assert mended.is_final_answer and mended.output == 8
+    with pytest.raises(AgentError, match="FinalAnswerException"):
         executor("class FinalAnswerException(BaseException): pass\nraise FinalAnswerException('safe:5')")
+    with pytest.raises(AgentError, match="takes no argument 'sanitize_inputs_outputs'"):
+        executor("final_answer(1, sanitize_inputs_outputs=True)")
 
 
 def test_tools_and_final_answer_stay_when_the_state_is_lost(executor):

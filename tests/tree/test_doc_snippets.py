@@ -207,7 +207,7 @@ DIALECTS = {"e2b", "dify", "sandboxfusion"}     # these have their own environme
 @pytest.fixture(scope="session")
 def integrations():
     """Returns the interpreter of an environment with the client and the frameworks. Skips the test if they can't be installed."""
-    done = subprocess.run([ROOT + "/tools/python-venv.sh", BUILD], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([ROOT + "/tools/python-venv.sh", BUILD], capture_output=True, text=True, timeout=1200)
     if done.returncode == 77:
         pytest.skip("the packages can't be installed: " + done.stderr[-300:])
     assert done.returncode == 0, done.stderr

@@ -128,5 +128,5 @@ def _declared(name: str, schema: Any, required: bool) -> str:
     kind = _TYPES.get(str(part.get("type")))
     declared = "%s: %s" % (name, kind) if kind else name
     default = part.get("default", ...)
-    plain = default is None or isinstance(default, (bool, int, float, str))
-    return declared if required else "%s = %s" % (declared, repr(default) if plain else "...")
+    shown = repr(default) if default is None or isinstance(default, (bool, int, float, str)) else "..."
+    return declared if required else "%s = %s" % (declared, shown if len(shown) <= 100 else "...")

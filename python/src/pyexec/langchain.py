@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 from ._adapters import ScriptTools, add_tool, describe_policy, describe_tools
 from .client import Pyexec, Session
 from .errors import PyexecError
+from .tools import ToolError
 from .types import Policy, Result
 
 
@@ -37,13 +38,28 @@ def script_tools(tools: Sequence[BaseTool], config: Optional[RunnableConfig] = N
 
 
 def _caller(tool: BaseTool, config: Optional[RunnableConfig], asynchronous: bool) -> Any:
+    # With handlers of its own a tool returns the text of an error as if it were a result.
+    raising = tool.model_copy(update={"handle_tool_error": False, "handle_validation_error": False})
+
     async def call_async(**arguments: Any) -> Any:
-        return await tool.ainvoke(arguments, config)
+        try:
+            return await raising.ainvoke(arguments, config)
+        except ToolException as error:
+            raise ToolError(_words(tool, error)) from error
 
     def call(**arguments: Any) -> Any:
-        return tool.invoke(arguments, config)
+        try:
+            return raising.invoke(arguments, config)
+        except ToolException as error:
+            raise ToolError(_words(tool, error)) from error
     only_async = isinstance(tool, StructuredTool) and tool.func is None
     return call_async if asynchronous or only_async else call
+
+
+def _words(tool: BaseTool, error: ToolException) -> str:
+    """What the tool's own handler makes of its error, for the model."""
+    handler = tool.handle_tool_error
+    return handler if isinstance(handler, str) else str(handler(error)) if callable(handler) else str(error)
 
 
 class PyexecTool(BaseTool):

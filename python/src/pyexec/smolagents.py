@@ -16,10 +16,11 @@ from typing import Any, Optional
 from smolagents.local_python_executor import BASE_BUILTIN_MODULES, CodeOutput
 from smolagents.monitoring import AgentLogger, LogLevel
 from smolagents.remote_executors import RemotePythonExecutor
+from smolagents.serialization import SafeSerializer
 from smolagents.tools import Tool
 from smolagents.utils import AgentError
 
-from ._adapters import ScriptTools, add_tool, plain_error
+from ._adapters import ScriptTools, add_tool
 from ._text import bounded, cut_lines, display_lines
 from .client import Pyexec
 from .tools import encode_value
@@ -72,13 +73,16 @@ def _final_answer_of(tool):
         raise TypeError("final_answer can't pass on a %s: give text, numbers, lists, dicts, dates, bytes, arrays or images" % kind)
 
     def final_answer(*args, **kwargs):
-        raise FinalAnswerException("safe:" + json.dumps(safe(tool(*args, **kwargs))))
+        raise FinalAnswerException(ANSWER)
     return final_answer
 
 final_answer = _final_answer_of(TOOL)
 '''
-_IN_SANDBOX = _FINAL_ANSWER.replace("TOOL", "final_answer")                             # its source has been sent
-_ON_HOST = _FINAL_ANSWER.replace("TOOL", "lambda *args, **kwargs: [list(args), kwargs]")    # the host calls it with these
+# The tool's source code has been sent, and the message of the exception is the answer.
+_IN_SANDBOX = _FINAL_ANSWER.replace("TOOL", "final_answer").replace("ANSWER", '"safe:" + json.dumps(safe(tool(*args, **kwargs)))')
+# The tool of this program gets the arguments as text, and keeps the answer. The exception only ends the script.
+_ON_HOST = _FINAL_ANSWER.replace("TOOL", "__import__('tools').final_answer").replace("ANSWER", "tool(sent=json.dumps(safe([args, kwargs])))")
+_SENT = {"type": "object", "properties": {"sent": {"type": "string"}}, "required": ["sent"]}
 
 _JSON_TYPES = ("string", "boolean", "integer", "number", "array", "object", "null")
 
@@ -101,24 +105,28 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         self._client, self._owned = client or Pyexec(), client is None
         known = self._client.policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS)
         allowed = dict.fromkeys([*known, *BASE_BUILTIN_MODULES, *_SUPPORT, *tops])
-        # The final answer is sent as the message of an exception. The policy limits its length like that of a value.
-        whole: Policy = {"allowed_imports": list(allowed), "max_value_bytes": 4 << 20}
+        whole: Policy = {"allowed_imports": list(allowed)}
+        if not host_tools:
+            # The final answer is then the message of an exception. The policy limits its length like that of a value.
+            whole["max_value_bytes"] = 4 << 20
         whole.update(policy or {})
         self._policy, self._host_tools = whole, host_tools
         self._final_answer: Any = None          # this program's tool, if it has one
+        self._answers: list[Any] = []           # what this tool has returned for this step
         self._prelude = ""                      # code that a session without state must run first
         self._prepared = True
         self.session = self._client.session(policy=whole)
 
     def run_code_raise_errors(self, code: str) -> CodeOutput:
         lost = self._prepare()
+        self._answers.clear()
         result = self.session.execute(code)
         self._note(result)
         if result.error is not None and result.error.type == self.FINAL_ANSWER_EXCEPTION:
-            answer = self._deserialize_final_answer(result.error.message, self.allow_pickle)
-            if self._final_answer is not None:
-                answer = self._answer_on_host(answer)
-            return CodeOutput(output=answer, logs=bounded(result.stdout), is_final_answer=True)
+            if self._final_answer is None:
+                self._answers.append(self._deserialize_final_answer(result.error.message, self.allow_pickle))
+            if self._answers:       # otherwise the script raised this exception itself
+                return CodeOutput(output=self._answers[-1], logs=bounded(result.stdout), is_final_answer=True)
         if not result.ok:
             raise AgentError(result.explain(), self.logger)
         logs = "\n".join([result.stdout + result.stderr, *display_lines(result), *cut_lines(result)])
@@ -143,13 +151,10 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         self._prepared = True
         return result.session.restarted if result.session is not None else None
 
-    def _answer_on_host(self, sent: Any) -> Any:
-        """The value of the host's final_answer tool. The arguments are what the script sent: nobody has checked them."""
-        try:
-            args, kwargs = sent
-            return _call(self._final_answer, *args, **kwargs)
-        except Exception as error:
-            raise AgentError("final_answer failed: %s" % plain_error(error), self.logger) from error
+    def _take_answer(self, sent: str) -> None:
+        """Calls this program's final_answer tool. The arguments come from the script, and nobody has checked them."""
+        args, kwargs = SafeSerializer.from_json_safe(json.loads(sent))
+        self._answers.append(_call(self._final_answer, *args, **kwargs))
 
     def send_tools(self, tools: dict[str, Any]) -> None:
         if self._host_tools:
@@ -176,6 +181,8 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
                 raise AgentError("the tool %r can't be a function of the script: its name is a built-in of Python, or no name of Python's. "
                                  "Give it another name" % name, self.logger)
         self._final_answer = tools.get("final_answer")
+        if self._final_answer is not None:
+            add_tool(own, "final_answer", self._final_answer.description, _SENT, self._take_answer)
         self._prelude = _ON_HOST if self._final_answer is not None else ""
         self._prepared = False
         self.session = self._client.session(self.session.id, policy=self._policy, tools=own)

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 
 #include "base/buffer.h"
+#include "mcp/mcp_approval.h"
 #include "mcp_client/mcp_client.h"
 #include "policy/config.h"
 #include "policy/policy.h"
@@ -46,10 +47,11 @@ struct px_mcp_caller {
     const char *prefix;  /* put before the ids of its sessions: "" or "PRINCIPAL/" */
     const char *scope;   /* the scope in which the ids of its requests are unique; NULL: it can't cancel any */
     const char *version; /* legacy: the version that client and server have agreed on */
-    const struct px_policy *policy; /* the policy of its runs, for descriptions when tools/list is served */
-    struct px_clients *clients;     /* other servers, whose tools its scripts call; NULL: none */
-    bool told_of_changes;           /* the client gets a notification when the tools of other servers change */
-    json_t *ceiling;                /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
+    const struct px_policy *policy;     /* the policy of its runs, for descriptions when tools/list is served */
+    struct px_clients *clients;         /* other servers, whose tools its scripts call; NULL: none */
+    bool told_of_changes;               /* the client gets a notification when the tools of other servers change */
+    struct px_mcp_approvals *approvals; /* asks its user for approval of tool calls; NULL: it can't be asked */
+    json_t *ceiling;                    /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
     /* NULL, or called for a run: with its code when it begins, when it is sent to a process, and when it has

@@ -100,7 +100,7 @@ static int offer_tools(struct px_mcp_call *call, pyexec_error *error)
     if (!call->tools)
         return px_error_oom(error);
     pyexec_request_set_tools(call->request, call->tools->tools);
-    return 0;
+    return pyexec_request_set_approver(call->request, px_mcp_approve, call, error);
 }
 
 static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_error *error)

@@ -18,6 +18,7 @@ struct stdio {
     struct px_mcp *mcp;
     struct px_mcp_caller caller;
     struct px_clients_file *servers;
+    struct px_mcp_approvals approvals;
     atomic_bool listed; /* the client knows a list of tools */
 };
 
@@ -126,14 +127,20 @@ static void take_line(void *closure, const char *line, size_t length, enum px_li
         lose_line(stdio, line, length);
         return;
     }
+    if (px_mcp_approvals_take(&stdio->approvals, call->message)) {
+        px_mcp_call_free(call);
+        return;
+    }
     if ((call->slow || call->waits) && !answered(call)) {
         start(stdio, call);
         return;
     }
     if (!answered(call)) {
         px_mcp_serve(call);
-        if (strcmp(call->method, "initialize") == 0)
+        if (strcmp(call->method, "initialize") == 0) {
             stdio->caller.version = call->version;
+            stdio->caller.approvals = px_mcp_can_elicit(call->params) ? &stdio->approvals : NULL;
+        }
     }
     send_answer(stdio, call);
     px_mcp_call_free(call);
@@ -179,6 +186,7 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
         return -1;
     px_line_transport_init(&stdio.lines, output, stop);
     px_tasks_init(&stdio.tasks);
+    px_mcp_approvals_init(&stdio.approvals);
     int status = open_clients(&stdio, config, error);
     if (status == 0)
         px_line_transport_read(&stdio.lines, input, take_line, &stdio);
@@ -187,6 +195,7 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
     px_clients_file_free(stdio.servers);
     px_mcp_free(stdio.mcp);
     px_tasks_done(&stdio.tasks);
+    px_mcp_approvals_done(&stdio.approvals);
     px_line_transport_done(&stdio.lines);
     return status < 0 ? -1 : stdio.lines.output_errno;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of servers, in the form that MCP clients share: {"mcpServers": {NAME: {"command", "args", "env", "cwd"}}}. It
- * is the operator's; keys that other clients have (such as autoApprove) are ignored. */
+/* The file of servers, in the form that MCP clients share: {"mcpServers": {NAME: {"command", "args", "env", "cwd", "approval"}}}.
+ * It is the operator's; keys that other clients have (such as autoApprove) are ignored. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,6 +43,7 @@ static void free_entries(struct px_client_entries *entries)
         free(entries->items[i].name);
         free(entries->items[i].folder);
         free(entries->items[i].greeting);
+        json_decref(entries->items[i].approval);
         free_list(entries->items[i].arguments);
         free_list(entries->items[i].environment);
     }
@@ -151,6 +152,20 @@ static int read_environment(struct px_client_entry *entry, const json_t *object,
     return 0;
 }
 
+/* Here a value of another form is refused, and not ignored: calls would be made without approval. */
+static int read_approval(struct px_client_entry *entry, const json_t *object, pyexec_error *error)
+{
+    size_t i;
+    json_t *approval = json_object_get(object, "approval"), *name;
+    bool good = !approval || json_is_boolean(approval) || json_is_array(approval);
+    json_array_foreach(approval, i, name)
+        good = good && px_client_entry_is_text(name);
+    if (!good)
+        return px_client_entry_refuse(entry->name, "approval is not true, false or a list of names of tools", error);
+    entry->approval = json_incref(approval);
+    return 0;
+}
+
 static int read_entry(struct px_client_entry *entry, const char *name, const json_t *object, pyexec_error *error)
 {
     const json_t *folder = json_object_get(object, "cwd");
@@ -160,7 +175,9 @@ static int read_entry(struct px_client_entry *entry, const char *name, const jso
         return px_error_oom(error);
     if (!json_is_object(object) || (folder && !json_is_null(folder) && !px_client_entry_is_text(folder)))
         return px_client_entry_refuse(name, "not an object, or its cwd is not a string", error);
-    return read_arguments(entry, object, error) < 0 ? -1 : read_environment(entry, object, error);
+    if (read_approval(entry, object, error) < 0 || read_arguments(entry, object, error) < 0)
+        return -1;
+    return read_environment(entry, object, error);
 }
 
 static int read_entries(struct px_client_entries *entries, json_t *servers, pyexec_error *error)

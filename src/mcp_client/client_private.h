@@ -24,6 +24,7 @@ struct px_client_entry {
     char **environment; /* NAME=VALUE; NULL-terminated */
     char *folder;       /* "" for that of pyexec */
     char *greeting;     /* over HTTP: the first line for pyexec-mcp-http, with secrets; else NULL */
+    json_t *approval;   /* the tools whose calls need approval: true for all, a list of names, or NULL for none */
 };
 
 struct px_client_entries {

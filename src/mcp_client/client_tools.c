@@ -95,7 +95,17 @@ static json_t *parameters_of(const json_t *tool)
     return json_incref(schema);
 }
 
-static char *definition_of(const json_t *tool, const char *name, bool schemas)
+static bool needs_approval(const struct px_client_entry *entry, const char *original)
+{
+    size_t i;
+    json_t *name;
+    json_array_foreach(entry->approval, i, name)
+        if (strcmp(json_string_value(name), original) == 0)
+            return true;
+    return json_is_true(entry->approval);
+}
+
+static char *definition_of(const json_t *tool, const char *name, bool schemas, bool approval)
 {
     px_auto_buffer struct px_buffer text = {0};
     const json_t *described = json_object_get(tool, "description");
@@ -109,6 +119,7 @@ static char *definition_of(const json_t *tool, const char *name, bool schemas)
                   schemas ? parameters_of(tool) : json_pack("{s:s, s:b}", "type", "object", "additionalProperties", 1));
     if (definition && schemas && json_is_object(returns))
         px_json_set(definition, "returns", json_incref(returns));
+    px_json_set(definition, "approval", json_boolean(approval));
     return px_json_take_text(definition);
 }
 
@@ -161,7 +172,7 @@ static bool add_tool(struct making *making, struct px_client_server *server, con
     bool added = false;
     /* A schema that is too large or that no function can have: it takes what the script gives. */
     for (int schemas = 1; schemas >= 0 && !added && item->name; schemas--) {
-        px_auto_free char *definition = definition_of(tool, name, schemas);
+        px_auto_free char *definition = definition_of(tool, name, schemas, needs_approval(server->entry, item->name));
         size_t length = definition ? strlen(definition) + 100 : PX_CLIENT_TOOLS_BYTES;
         added = making->bytes + length < PX_CLIENT_TOOLS_BYTES &&
                 pyexec_tools_add(set->shown.tools, server->module, name, definition, call_tool, item, &error) == 0;
@@ -173,6 +184,21 @@ static bool add_tool(struct making *making, struct px_client_server *server, con
     else
         free(item->name);
     return added;
+}
+
+/* A name that is spelled wrong would leave a tool without approval. Call with the server's lock held. */
+static void report_unknown(struct making *making, const struct px_client_server *server)
+{
+    size_t i, j;
+    json_t *name, *tool;
+    json_array_foreach(server->entry->approval, i, name) {
+        bool known = !server->tools;
+        json_array_foreach(server->tools, j, tool)
+            known = known || json_equal(json_object_get(tool, "name"), name);
+        if (!known)
+            px_buffer_printf(&making->problems, "MCP server '%s' has no tool '%.100s', which approval names\n",
+                             server->entry->name, json_string_value(name));
+    }
 }
 
 /* Call with the server's lock held. */
@@ -190,6 +216,7 @@ static void add_server(struct making *making, struct px_client_server *server)
                          server->module);
     else if (*server->problem)
         px_buffer_printf(&making->problems, "%s\n", server->problem);
+    report_unknown(making, server);
     if (server->cut || added < count)
         px_buffer_printf(&making->problems, "MCP server '%s' has more tools than can be offered\n",
                          server->entry->name);

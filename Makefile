@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run check test nightly test-python cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -73,6 +73,10 @@ bench-mcp: all
 # The Python client beside the C API, and our Jupyter kernel beside ipykernel.
 bench-clients: all
 	bench/clients.py $(BUILD)
+
+# Tool calls through each client, and sessions that wait in one.
+bench-tools: all
+	bench/tools.py $(BUILD)
 
 # What clients of other servers take beside POST /v1/execute; needs an idle machine.
 bench-dialects: all

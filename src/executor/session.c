@@ -359,6 +359,8 @@ static int start(struct px_sessions *sessions, struct px_session *session, pyexe
     if (px_runtime_acquire(executor, &session->policy, &session->kind, error) < 0 ||
         px_runtime_check_limits(&session->policy, session->kind->zygotes, error) < 0)
         return -1;
+    if (session->tools || request->shared_tools || (request->tools && request->tools->count))
+        px_zygotes_expect_displays(session->kind->zygotes);
     bool mounts = !(px_zygotes_missing(session->kind->zygotes) & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
     if (files && !root && request->workspace_path)
         snprintf(session->workspace_path, sizeof session->workspace_path, "%s", request->workspace_path);

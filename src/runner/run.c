@@ -493,6 +493,8 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
         return NULL;
     }
     run->context = context;
+    if (context->tools)
+        px_zygotes_expect_displays(context->zygotes); /* now: a run with tools may take long */
     run->result->claims.displays.max_count = (uint64_t)context->policy->max_displays;
     run->result->claims.displays.max_bytes = (uint64_t)context->policy->max_display_bytes;
     run->child.ended = true;
@@ -506,7 +508,7 @@ static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error
     const struct px_run_context *context = run->context;
     struct px_child_result *claims = &run->result->claims;
     px_displays_finish(&claims->displays);
-    if (claims->displays.count || context->request->value_json || context->request->inputs_length || context->tools)
+    if (claims->displays.count || context->request->value_json || context->request->inputs_length)
         px_zygotes_expect_displays(context->zygotes);
     if (result == 0 && run->receive_errno)
         result =

@@ -35,7 +35,7 @@ struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes);
 /* The layers that this kind lacks, those of the launcher included. */
 px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
 
-/* Called when runs of this kind show displays or return values: what this needs is then prepared in the
+/* Called when runs of this kind show displays, return values or have tools: what this needs is then prepared in the
  * zygotes, so that no run has to. Other kinds do not pay for it: the more memory a zygote has, the more its
  * children copy. */
 void px_zygotes_expect_displays(struct px_zygotes *zygotes);

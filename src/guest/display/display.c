@@ -305,12 +305,14 @@ int px_display_prepare(void)
 
 void px_display_prepare_ahead(void)
 {
-    static const char *const modules[] = {"json", "binascii"};
+    static const char *const modules[] = {"json", "binascii", "keyword"};
     for (size_t i = 0; i < PX_COUNT(modules); i++) {
         px_auto_object PyObject *module = px_guard_import(modules[i]);
         PyErr_Clear();
     }
     px_auto_object PyObject *none = px_embedded_call("preloaded", PyTuple_New(0), NULL);
+    PyErr_Clear();
+    px_auto_object PyObject *warm = px_embedded_call("tools_warm", PyTuple_New(0), NULL);
     PyErr_Clear();
 }
 

@@ -75,8 +75,10 @@ def is_letter(character):
 
 
 def is_name(key):
-    return (0 < len(key) <= 100 and all(is_letter(c) or i and "0" <= c <= "9" for i, c in enumerate(key)) and
-            not load("keyword").iskeyword(key) and key != "__debug__" and not key.startswith("_pyexec_"))
+    # Of an ASCII name no letter is looked at here: that would touch memory which the processes of scripts share.
+    spelled = key.isidentifier() if key.isascii() else all(is_letter(c) or i and "0" <= c <= "9" for i, c in enumerate(key))
+    return (spelled and 0 < len(key) <= 100 and not load("keyword").iskeyword(key) and key != "__debug__" and
+            not key.startswith("_pyexec_"))
 
 
 # ---- Checking the arguments ----
@@ -362,6 +364,21 @@ def make_module(name, doc, functions):
     return module
 
 
+def make_aio(tools):
+    """Its functions are made when one of them is asked for: most scripts use none."""
+    module = type(load("sys"))("tools.aio", "The caller's tools, as functions to await.")
+
+    def build(wanted):
+        if wanted not in module.__all__:
+            raise AttributeError("module 'tools.aio' has no attribute %r" % wanted)
+        module.__dict__.update(make_functions(tools, True))
+        return module.__dict__[wanted]
+    module.__getattr__ = build
+    module.__all__ = [tool.name for tool in tools]
+    module.__dir__ = lambda: sorted({*module.__dict__, *module.__all__} - {"__getattr__", "__dir__"})
+    return module
+
+
 # ---- Modules of tools ----
 
 def make_tool_module(name, doc, definitions, is_async):
@@ -477,7 +494,7 @@ def tools_begin(text, names):
     tools = [Tool(definition) for definition in definitions if "module" not in definition]
     published.update(make_functions(tools, False))
     tool_modules.update(make_tool_modules([definition for definition in definitions if "module" in definition]))
-    aio = make_module("tools.aio", "The caller's tools, as functions to await.", make_functions(tools, True))
+    aio = make_aio(tools)
     module = make_module("tools", "The caller's tools.", {"search": search, **published, "ToolError": ToolError})
     module.aio = aio
     module.__path__ = []
@@ -497,3 +514,11 @@ def tools_end():
         except Exception:
             pass
     watched.clear()
+
+
+def tools_warm():
+    """In the zygote: what each run with tools does first, so that its children share the memory of it."""
+    names = {}
+    tools_begin('[{"name": "warm", "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}}}]', names)
+    arguments_of(current("warm"), {"n": 1}, {})
+    tools_begin("", names)

@@ -10,6 +10,7 @@ import pytest
 
 from mcp_clients import PINS, clients   # noqa: F401
 from serving import serving, token_line
+from test_mcp_servers import entry
 
 FORMS = [(transport, sdk, mode) for transport in ("stdio", "http")
          for sdk, mode in (("python", "auto"), ("python", "legacy"), ("typescript", "auto"), ("typescript", "v1"))]
@@ -123,3 +124,19 @@ def test_the_conformance_suite(http, clients, capsys):
         print("\nconformance %s (revisions up to 2025-11-25): %s; %s" % (
             version, re.search(r"Total: (.*)", done.stdout).group(1), ", ".join(dict.fromkeys(passed))))
     assert {"server-initialize", "ping", "tools-list", "dns-rebinding-protection"} <= set(passed)
+
+
+def test_the_sdks_user_approves_calls_of_other_servers_tools(own, clients, tmp_path):
+    path = tmp_path / "servers.json"
+    path.write_text(json.dumps({"mcpServers": {"shop": entry(approval=["say"])}}))
+    target = {"command": own.path, "args": ["mcp", "--mcp-servers", str(path), "--timeout", "60s"],
+              "env": {"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3", "PYEXEC_MCP_START_TIMEOUT": "300s"}}
+    done = subprocess.run([clients.python, PINS + "/approve.py", json.dumps(target)], env=clients.environment(),
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert [message.splitlines()[:2] for message in seen["asked"]] == [
+        ["A script wants to call shop.say with these arguments:", '{"text":"%s"}' % action] for action in ("accept", "decline", "cancel")]
+    denied = "PermissionError: tool 'shop.say' denied: "
+    assert seen["runs"][:3] == [["'accept'", None], [None, denied + "the user did not allow it"], [None, denied + "the user did not allow it"]]
+    assert seen["runs"][3][1].startswith(denied + "it needs the user's approval, for which this MCP client can't be asked")

@@ -33,9 +33,11 @@ static void use_tools(struct px_client_server *server, size_t *calls)
 {
     pyexec_error error;
     px_auto_free char *stubs = NULL;
+    bool fresh = !server->clients->set;
     struct px_client_tools *tools = px_clients_tools(server->clients);
     require(tools && tools->count <= PX_CLIENT_TOOLS_MAX);
-    require(pyexec_tools_stubs(tools->tools, 0, 4000, &stubs, &error) == 0 && strlen(stubs) <= 4000);
+    if (fresh)
+        require(pyexec_tools_stubs(tools->tools, 0, 4000, &stubs, &error) == 0 && strlen(stubs) <= 4000);
     if (tools->count && *calls < CALLS_MAX) {
         const struct px_client_set *set = (const struct px_client_set *)tools;
         struct px_client_request *request = calloc(1, sizeof *request);

@@ -19,7 +19,7 @@
 #define HEADER_BYTES_MAX 16384u
 #define SECRET_LENGTH_MIN 8u
 
-/* What libcurl reads: proxies and authorities, which belong to the machine. */
+/* What libcurl reads: proxies and authorities, which belong to the machine. And what a sanitized build reads. */
 static const char *const variables[PX_CLIENT_HTTP_VARIABLES] = {
     "http_proxy", "https_proxy",  "HTTPS_PROXY",   "all_proxy",    "ALL_PROXY",    "no_proxy",
     "NO_PROXY",   "SSL_CERT_DIR", "SSL_CERT_FILE", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"};

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What takes too long for every commit: the suite under sanitizers, every fault, kills at each point, long fuzzing, a soak.
+"""Runs the tests that take too long for every commit: the suite under sanitizers, every fault, kills at each point, long fuzzing, a soak.
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 

@@ -130,7 +130,7 @@ static int compare_values(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-/* The accumulator is one of the values; runs of three and more take two comparisons. */
+/* Compares the accumulator with the values. Three or more consecutive values need only two comparisons. */
 static size_t compile_values(struct emitter *e, const struct px_test *test, size_t yes, size_t no)
 {
     uint32_t values[PX_TEST_VALUES];

@@ -185,7 +185,7 @@ static struct px_known find_names(void)
 
 #define NO_SUCH_CALL (-2)
 
-/* The number, -1 when this architecture lacks the call, NO_SUCH_CALL when all do. */
+/* Returns the number of the call. -1: this architecture lacks the call; NO_SUCH_CALL: all architectures lack it. */
 static int find_number(const char *call)
 {
     for (size_t i = 0; i < NEWER_COUNT; i++)

@@ -195,7 +195,7 @@ int px_rules_edges(const struct px_rules *all, uint32_t number, uint64_t fill, p
     for (unsigned argument = 0; argument < 6; argument++) {
         find_interesting(&rules, number, argument, true, &set);
         for (size_t i = 0; i < set.count; i++) {
-            /* The other arguments as some row wants them, so that this one decides. */
+            /* Sets the other arguments as some row needs them, so that this argument decides. */
             uint64_t arguments[6] = {fill, fill, fill, fill, fill, fill};
             for (size_t r = 0; r < rules.row_count; r++)
                 for (size_t t = 0; t < rules.rows[r].test_count; t++)

@@ -36,7 +36,7 @@ def test_a_session_keeps_its_state(px):
         assert result.last_value_repr == "10" and result.session.id == session.id and result.session.execution_count == 2
         assert session.id in [one["id"] for one in px.sessions()]
     assert session.id not in [one["id"] for one in px.sessions()]
-    session.close()     # twice is fine
+    session.close()     # a second close does nothing
     assert session.execute("a").session.restarted == "closed"
     session.close()
 

@@ -36,7 +36,7 @@ enum px_layer px_layer_find(const char *name);
  * unknown name. */
 px_layers px_layers_find(const char *name);
 
-/* What a script gains when the layers of PX_TIER_CONTAINER are missing; for hints. */
+/* A text for hints: what a script can do when the layers of PX_TIER_CONTAINER are missing. */
 #define PX_TIER_CONTAINER_LOSS \
     "scripts run as the container's own user beside its other processes, and only Landlock, seccomp and rlimits " \
     "keep them apart; docs/security.md says what is lost"

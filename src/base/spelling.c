@@ -14,8 +14,7 @@ static char folded(char c)
     return c == '-' ? '_' : c;
 }
 
-/* Edit distance with neighbouring letters exchanged counting as one (three rows of the
- * table are enough). */
+/* The edit distance. Two exchanged neighbouring letters count as one edit, so three rows of the table are needed. */
 static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t rows[3][NAME_MAX_LENGTH + 1];

@@ -222,7 +222,7 @@ static int take_step(struct host *hosts, size_t count, size_t step, pyexec_error
     int result = 0;
     for (size_t i = 0; i < count; i++) {
         if (px_send(hosts[i].socket, "g", 1, MSG_NOSIGNAL) != 1)
-            result = px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: a process is gone");
+            result = px_error_errno(error, PYEXEC_INTERNAL, errno, "bench: a process has ended unexpectedly");
         else if (!steps[step].at_once && await_step(&hosts[i], error) < 0)
             result = -1;
     }

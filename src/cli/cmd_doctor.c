@@ -193,7 +193,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (options->fix || options->yes || options->unit) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s",
                      options->fix ? "--fix has no JSON" : "--yes and --unit need --fix");
-        px_error_hint(&error, "Give --fix, with --yes and --unit if you want them, and without --json.");
+        px_error_hint(&error, "Use --yes and --unit only together with --fix, and --fix without --json.");
         return cli_fail(&error);
     }
     json_t *doctor;

@@ -172,7 +172,7 @@ static bool may_read_stdin(const char *code)
     return strstr(code, "stdin") || strstr(code, "fileinput");
 }
 
-/* What a cell that was typed may read: standard input itself, or lines by input() and getpass.getpass(). */
+/* Lets a cell from a terminal read standard input itself, or single lines with input() and getpass.getpass(). */
 static int offer_terminal(pyexec_request *request, const char *code, struct output *output, pyexec_error *error)
 {
     if (!may_read_stdin(code))

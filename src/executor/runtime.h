@@ -25,7 +25,7 @@ struct px_zygote_group {
     unsigned users;               /* runs that are using it */
     uint64_t used;                /* number of its last use */
     struct px_python_stamp stamp; /* stamp of the interpreter's files when it was started */
-    int64_t checked_ns;           /* when they were last compared with it */
+    int64_t checked_ns;           /* when the files were last compared with the stamp */
     bool stale;                   /* the files have changed: no other run may use these zygotes */
 };
 

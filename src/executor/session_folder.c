@@ -12,7 +12,7 @@
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
-#define NO_FOLDER "It must be a folder, no symbolic link, and open to pyexec's user."
+#define NO_FOLDER "It must be a folder and not a symbolic link, and pyexec's user must have access to it."
 
 /* The name of the session's principal, or "". */
 static const char *principal_of(const struct px_session *session, char name[128])

@@ -207,7 +207,7 @@ static const struct {
     const char *what, *hint;
 } refusals[] = {
     {json_error_invalid_syntax, "half of a surrogate pair",
-     "Write text without lone surrogates: a character beyond U+FFFF as both halves."},
+     "Send text without lone surrogates. Write a character beyond U+FFFF as both halves."},
     {json_error_invalid_utf8, "bytes that are not UTF-8", "Send text as UTF-8, and other bytes as base64."},
     {json_error_numeric_overflow, "a number that is too large",
      "Send integers of at most 64 bits and real numbers that a double can hold."},

@@ -13,7 +13,7 @@
 #define READ_BYTES 65536u
 #define UNSENT_MAX (16u << 20)
 #define NO_MEMORY_NS 10000000 /* pause between two attempts to get memory for a line */
-#define LAST_WORDS_MS 1000    /* how long a client may take to read an answer during the end */
+#define LAST_WORDS_MS 1000    /* how long a client may take to read an answer while the program ends */
 
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop)
 {

@@ -186,7 +186,7 @@ static const char *explain(int problem)
 {
     switch (problem) {
     case EBUSY:
-        return "processes live in it, so it can't hand its controllers on";
+        return "processes are in it, so it can't pass its controllers on";
     case EOPNOTSUPP:
         return "it lacks the memory or the pids controller";
     case EMEDIUMTYPE:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cgroup v2 folder of one launcher, if the host allows one:
  *
- *     TOP            the operator's: the own cgroup if it is delegated, or [host] cgroup
- *     TOP/pyexec-…   ours, locked by flock(2) while it is in use
+ *     TOP            belongs to the operator: this process's cgroup if it is delegated, or [host] cgroup
+ *     TOP/pyexec-…   belongs to pyexec, and is locked by flock(2) while it is in use
  *         warm       supervisor and zygotes
  *         run-N      one child, started there by CLONE_INTO_CGROUP; the host makes and removes it
  *

@@ -197,8 +197,8 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     close(gate);
     bool mapped = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
     if (mapped) {
-        /* The ids become those of the run. With this bit, the capabilities over the own namespace stay
-         * (capabilities(7)). */
+        /* The ids become those of the run. Because of this bit, the process keeps its capabilities in its own user
+         * namespace (capabilities(7)). */
         prctl(PR_SET_SECUREBITS, 1 << 2 /* SECBIT_NO_SETUID_FIXUP */, 0, 0, 0);
         if (setresgid(1, 1, 1) < 0 || setresuid(1, 1, 1) < 0)
             _exit(EXIT_FAILURE);

@@ -58,7 +58,7 @@ static void describe_files(struct px_buffer *out, const struct px_policy *policy
     if (policy->disable_open) {
         px_buffer_add_string(out, "Files: none, open() is refused.");
     } else if (policy->allow_readonly_open) {
-        px_buffer_add_string(out, "Files: those in the working directory may be read, and none written.");
+        px_buffer_add_string(out, "Files: files in the working directory may be read; no file may be written.");
     } else {
         px_buffer_add_string(out, "Files: may be read and written in the working directory, up to ");
         add_size(out, policy->workspace_bytes);

@@ -292,7 +292,7 @@ static int read_list(struct stubs *stubs, const char *tools_json, pyexec_error *
         return px_error_oom(error);
     if (!list) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: not JSON: line %d: %.200s", problem.line, problem.text);
-        return px_error_hint(error, "Give a JSON list, as a request's tools.");
+        return px_error_hint(error, "Give a JSON list of tools, in the same form as tools of a request.");
     }
     return px_tools_add_list(tools, list, NULL, NULL, error) < 0 ? -1 : take_definitions(stubs, tools, error);
 }

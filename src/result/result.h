@@ -44,7 +44,7 @@ struct px_child_result {
     size_t denial_count;
     struct px_displays displays;
     struct px_tool_claims tools;
-    pyexec_error setup; /* from SETUP_ERROR */
+    pyexec_error setup; /* set by the field SETUP_ERROR */
 };
 
 /* The C types for the types of PX_RESULT_FIELD. Texts are constants. */

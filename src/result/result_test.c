@@ -156,7 +156,7 @@ static void test_texts_are_utf8(void **state)
         if (texts[i].check == UTF8)
             assert_string_equal(why, "text that is not UTF-8");
     }
-    /* Only the value's JSON, which px_json_claim_ok() looks at. */
+    /* Only the JSON of the value is checked later, by px_json_claim_ok(). */
     assert_int_equal(later, 1);
 }
 

@@ -343,7 +343,7 @@ int px_workspace_make_folder(int folder, const char *path, const char *what, pye
 static int not_regular(const char *path, const char *what, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%s' is not a regular file", what, path);
-    return px_error_hint(error, "Name a file; no folder, pipe, socket or device.");
+    return px_error_hint(error, "Give the path of a file, not of a folder, pipe, socket or device.");
 }
 
 int px_workspace_full(const char *path, int sys_errno, pyexec_error *error)

@@ -44,7 +44,7 @@ int px_workspace_make_folder(int folder, const char *path, const char *what, pye
 /* Opens a regular file for writing. Creates or empties it, and makes the folders above it. */
 int px_workspace_open_write(int folder, const char *path, pyexec_error *error);
 
-/* Renames in one step and replaces what is there. Makes the folders above `to`. */
+/* Renames in one step, and replaces an existing file. Makes the folders above `to`. */
 int px_workspace_rename(int folder, const char *from, const char *to, pyexec_error *error);
 
 /* Opens a regular file for reading; *ret_bytes is its size. */

@@ -10,7 +10,7 @@
 int px_landlock_abi(void);
 
 struct px_landlock_rules {
-    int root;                   /* O_PATH descriptor of what is readable, or -1 */
+    int root;                   /* O_PATH descriptor of the folder that may be read, or -1 */
     const char *const *paths;   /* NULL, or other paths that may be read; one that does not exist stays unreadable */
     const char *const *folders; /* NULL, or folders that may be listed, with all folders below them */
     int workspace;              /* O_PATH descriptor, or -1 */

@@ -335,10 +335,10 @@ static void begin(struct px_http_request *request, const char *version)
                            "on a line of its own that ends in CR LF, without a blank before the colon.");
     else if (!px_host_allowed(request->listener, host))
         px_respond_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden", "the Host header names another server",
-                           "Name it in [serve] allowed_hosts if it is this one.");
+                           "If this server has that name, add it to [serve] allowed_hosts.");
     else if (!px_origin_allowed(request->listener, origin, host))
         px_respond_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
-                           "Name it in [serve] allowed_origins.");
+                           "To accept it, add it to [serve] allowed_origins.");
     else if (origin && strcmp(request->method, "OPTIONS") == 0)
         px_respond_preflight(request);
     else if (px_route_find(request, allowed, sizeof allowed) < 0)

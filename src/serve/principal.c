@@ -167,7 +167,7 @@ static int parse_file(char *text, const char *path, struct px_principal **ret, p
             return px_error_wrap(error, "%s: line %u", path, number);
         bool named = find_named(*ret, principal->name);
         if (named || has_token(*ret, principal->token_hash)) {
-            px_error_set(error, PYEXEC_INVALID_POLICY, "%s: line %u: %s%s%s is there twice", path, number,
+            px_error_set(error, PYEXEC_INVALID_POLICY, "%s: line %u: %s%s%s appears twice", path, number,
                          named ? "'" : "the token of '", principal->name, "'");
             px_error_hint(error, "Give each principal one line and a token of its own.");
             free_principal(principal);

@@ -147,7 +147,7 @@ static void test_a_bad_line_is_refused_with_its_number(void **state)
         {"eve", "max_concurrent=", "max_concurrent"},
         {"eve", "tiemout=2s", "tiemout"},
         {"eve", "timeout=soon", "timeout"},
-        {"ann", "", "'ann' is there twice"},
+        {"ann", "", "'ann' appears twice"},
     };
     (void)state;
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
@@ -197,7 +197,7 @@ static void test_a_token_belongs_to_one(void **state)
     snprintf(text, sizeof text, "ann sha256:%s\nbob sha256:%s\n", hash("a"), hash("a"));
     write_file(text, strlen(text));
     assert_int_equal(px_principals_init(&principals, path, &error), -1);
-    assert_non_null(strstr(error.message, "line 2: the token of 'bob' is there twice"));
+    assert_non_null(strstr(error.message, "line 2: the token of 'bob' appears twice"));
     px_principals_done(&principals);
 }
 

@@ -172,7 +172,7 @@ def test_output_nobody_reads_does_not_outlive_a_signal(own, number, nothing_left
 
 
 def test_limits_hold_while_nobody_reads(own, nothing_left):
-    # The script fills the pipe and computes on; the limit of 1 s ends it although nobody reads for 4 s.
+    # The script fills the pipe and continues to compute; the limit of 1 s ends it although nobody reads for 4 s.
     code = "import threading\nthreading.Thread(target=lambda: print('x' * 500000), daemon=True).start()\nwhile True: pass"
     with own.popen("run", "--timeout", "1s", "--cpu-time-seconds", "60", "--any-import", "-c", code, stdin=subprocess.DEVNULL,
                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as slow:

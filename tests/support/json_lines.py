@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of a program that speaks JSON-RPC on its standard streams, one message a line."""
+"""A client of a program that speaks JSON-RPC on its standard streams, one message on each line."""
 import json
 import subprocess
 

@@ -5,8 +5,8 @@ import java.time.Duration;
 import java.util.concurrent.ThreadLocalRandom;
 
 /**
- * The further attempts of one call that is refused as overloaded: each after the time that the refusal says, and up to half
- * of it more at random, so that callers who were refused together do not come back together. The code never started.
+ * Repeats a call that was refused as overloaded. Each attempt waits for the time in the refusal, and for a random part of
+ * up to half of it, so that refused callers do not all repeat at once. The code of such a call never started.
  */
 final class OverloadRetry {
     private static final long LEAST_NANOS = Duration.ofMillis(50).toNanos();

@@ -15,7 +15,7 @@ import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Threads;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** A Python started for each call, with no limits and no walls: the least that such an executor can cost. */
+/** Starts a Python for each call, without limits and without a sandbox: the lowest possible cost of such an executor. */
 @BenchmarkMode({Mode.SampleTime, Mode.Throughput})
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
 @Fork(1)

@@ -31,7 +31,7 @@ if [ -e "$build/pyexec-mcp-http" ]; then
     echo '{"mcpServers": {"a": {"url": "http://127.0.0.1:1/"}}}' >"$root/servers.json"
     "$prefix/bin/pyexec" mcp --mcp-servers "$root/servers.json" </dev/null || { echo "pyexec-mcp-http is not found"; exit 1; }
 fi
-# The server: its module, which loads, its units, which name the installed program, and its monitoring.
+# The server: its module can be loaded, its units name the installed program, and its monitoring files are there.
 if [ -e "$build/pyexec_serve.so" ]; then
     for file in libexec/pyexec/pyexec_serve.so lib/systemd/system/pyexec.socket lib/sysusers.d/pyexec.conf \
         share/pyexec/grafana-dashboard.json share/pyexec/prometheus-rules.yml share/pyexec/pyexec.conf; do

@@ -7,7 +7,7 @@ build=$(cd "$2" && pwd)
 cd "$(dirname "$0")/.." || exit 1
 
 run_java() {
-    # The jar carries a program of its own, built for older systems; another build is tested in its place.
+    # The jar has its own program, which is built for older systems. If BUILD is another build, its program is tested instead.
     executable=
     [ "$build" -ef build ] || executable=$build/pyexec
     # Java 21 pins a virtual thread where later ones do not. Without it that test is of those that are here.

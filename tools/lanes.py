@@ -93,7 +93,7 @@ def inside(folder, reports, needed, commands):
         os.makedirs(os.path.join(folder, "tmp", os.path.basename(reports)))
         subprocess.run(["mount", "--bind", os.path.join(reports, os.path.basename(folder)),
                         os.path.join(folder, "tmp", os.path.basename(reports))], check=True)
-    # What lies in a folder that this hides, as a clone in /tmp does.
+    # Folders inside a folder that this hides, such as a clone in /tmp.
     for path in needed:
         for part, hidden in (("tmp", "/tmp/"), ("var", "/var/tmp/")):
             if path.startswith(hidden):
@@ -124,7 +124,7 @@ def inside(folder, reports, needed, commands):
 # ---- Outside ----
 
 def _needed(build, chosen):
-    """Folders that the tests use, wherever they are."""
+    """Returns the folders that the tests use, wherever they are."""
     shared = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
     others = sorted({os.path.dirname(os.path.join(ROOT, path)) for path in chosen if path.startswith("..")})
     paths = [os.path.realpath(path) for path in (ROOT, build, shared, os.path.expanduser("~"), *others)]

@@ -31,7 +31,7 @@ static const struct cli_option bench_rows[] = {
     {"sessions", 0, "COUNT", "Idle sessions to open and call (default: 1000; 0: none). 10000 take about 10 GB.",
      CLI_INTO(struct bench_options, sessions)},
     {"plot", 0, "FILE", "Also draw the medians, as an SVG.", CLI_INTO(struct bench_options, plot)},
-    {"peers", 0, "FILE", "Figures of others to draw beside them (JSON, made by bench/peers.py).",
+    {"peers", 0, "FILE", "Results of other programs, to draw beside these (JSON, made by bench/peers.py).",
      CLI_INTO(struct bench_options, peers)},
 };
 

@@ -84,7 +84,7 @@ static void add_choices(struct px_buffer *out, const char *argument)
         px_buffer_add_byte(out, *argument == '|' ? ' ' : *argument);
 }
 
-/* Text within single quotes of any of the shells. `special` are more characters that need a backslash there. */
+/* Writes text inside single quotes, for each of the shells. `special`: other characters that need a backslash there. */
 static void add_quoted(struct px_buffer *out, const char *text, const char *special)
 {
     for (; *text; text++) {

@@ -94,7 +94,7 @@ static int flag_add(struct cli_arguments *arguments, struct cli_flag flag, pyexe
     return 0;
 }
 
-/* The row with this long name, or with this letter when the name is NULL. */
+/* Returns the row with this long name, or with this letter when the name is NULL. */
 static bool find_row(const struct parser *parser, const char *name, char letter, struct option_target *ret)
 {
     const struct {

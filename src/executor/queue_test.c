@@ -26,7 +26,7 @@ static void add(struct px_queue *queue, struct item *item, char name, const char
     assert_int_equal(item->entry.state, PX_QUEUE_WAITING);
 }
 
-/* The next begins. '-': none may. */
+/* Begins the next entry and returns its letter, or '-' when none may begin. */
 static char begin(struct px_queue *queue, struct item **ret)
 {
     struct item *item = (struct item *)px_queue_next(queue);

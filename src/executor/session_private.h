@@ -70,7 +70,7 @@ struct px_session {
 struct px_sessions {
     pyexec_executor *executor;
     pthread_mutex_t lock;
-    struct px_session *buckets[PX_SESSION_BUCKETS]; /* the table of live ones, by the hash of the key */
+    struct px_session *buckets[PX_SESSION_BUCKETS]; /* the table of live sessions, by the hash of the key */
     struct px_session *oldest, *newest;
     size_t count;
     bool refusing;           /* no new sessions are made */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Model Context Protocol, without a transport: a message goes in, its answer and notifications come
  * out. Both eras are served side by side: revisions up to 2025-11-25, which begin with `initialize`,
- * and 2026-07-28, of which each request says all about itself. No state is kept between messages:
+ * and 2026-07-28, in which each request contains everything that the server must know. No state is kept between messages:
  * sessions of the sandbox are an argument of the tools.
  *
  *     struct px_mcp_call *call = px_mcp_read(mcp, &caller, bytes, length);

@@ -81,7 +81,7 @@ static const struct hint_rule rules[] = {
     {"NameError", "name 'pd'", NULL, "Import it first: import pandas as pd.", ALWAYS},
     {"NameError", "name 'plt'", NULL, "Import it first: import matplotlib.pyplot as plt.", ALWAYS},
     {"ImportError", "import '__main__' not allowed", "from .",
-     "The script is no package, so relative imports fail: put the code into the script.", ALWAYS},
+     "The script is not a package, so relative imports fail: put the code into the script.", ALWAYS},
     {"SyntaxError", NULL, "^!", NO_INSTALLING, ALWAYS},
     {"SyntaxError", NULL, "pip install", NO_INSTALLING, ALWAYS},
     {"SyntaxError", NULL, "^%", NOT_A_NOTEBOOK "leave the line out.", ALWAYS},

@@ -286,7 +286,7 @@ static int host_failed(const char *path, int sys_errno, pyexec_error *error)
     if (sys_errno != EIO)
         return px_error_exhausted(error, sys_errno, what);
     px_error_errno(error, PYEXEC_INTERNAL, sys_errno, "%s", what);
-    return px_error_hint(error, "The file system of the workspace or its disk fails: look into the kernel's log.");
+    return px_error_hint(error, "The file system or the disk of the workspace has an error: read the kernel's log.");
 }
 
 static int path_failed(const char *path, const char *what, int sys_errno, pyexec_error *error)

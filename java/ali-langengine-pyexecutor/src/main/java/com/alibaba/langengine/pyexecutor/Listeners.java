@@ -17,7 +17,7 @@ final class Listeners {
         all.add(listener);
     }
 
-    /** An execution whose end is told. */
+    /** An execution whose end the listeners get. */
     static final class Watched {
         private final String sessionId;
         private final List<Consumer<PyExecutionEnd>> ends = new ArrayList<>();

@@ -13,7 +13,7 @@ final class OverloadRetry {
 
     private final long endNanos;
 
-    /** @param bound from now on; null or zero: no further attempt */
+    /** @param bound the time in which attempts may begin, from now on; null or zero: no further attempt */
     OverloadRetry(Duration bound) {
         endNanos = System.nanoTime() + (bound == null ? 0 : bound.toNanos());
     }

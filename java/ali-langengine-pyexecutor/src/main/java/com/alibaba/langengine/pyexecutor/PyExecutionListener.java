@@ -4,8 +4,8 @@ package com.alibaba.langengine.pyexecutor;
 import java.util.function.Consumer;
 
 /**
- * Is told of each execution's start and end. An exception that it throws is logged; it changes neither the result nor what
- * other listeners are told.
+ * Gets the start and the end of each execution. An exception that it throws is logged, and affects neither the result nor
+ * other listeners.
  */
 @FunctionalInterface
 public interface PyExecutionListener {

@@ -9,9 +9,20 @@ from playground import TOKEN, browser, nothing_left, page, server       # noqa: 
 from serving import wait_for
 from test_serve_tools import Run
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = pytest.mark.usefixtures("nothing_left", "no_call_left")
 PAY = {"name": "pay", "approval": True, "parameters": {"type": "object", "additionalProperties": True}}
 LOOKUP = {"name": "lookup", "parameters": {"type": "object", "additionalProperties": True}}
+
+
+@pytest.fixture
+def no_call_left(server):
+    """The next test must not see a call of this one, whose client has gone away just now."""
+    yield
+
+    def waiting():
+        found = server.ask("GET", "/v1/executions", token=TOKEN).json()
+        return [call for one in found["executions"] + found["attached"] for call in one["calls"]]
+    wait_for(lambda: not waiting(), "a call still waits", 60)
 
 
 def calls(page):

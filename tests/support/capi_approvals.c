@@ -17,7 +17,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pyexec_tool_call *kept[256];
 static size_t kept_count;
 static pyexec_request *running;
-static atomic_int allowed_late;
+static atomic_int allowed_late, late_threads;
 
 static void say(const char *what, int result, const pyexec_error *error)
 {
@@ -90,12 +90,14 @@ static void *allow_later(void *data)
     usleep(20000);
     allowed_late += pyexec_tool_call_allow(call, &error) == 0;
     pyexec_tool_call_free(call);
+    late_threads--;
     return NULL;
 }
 
 static void later(pyexec_tool_call *call)
 {
     pthread_t thread;
+    late_threads++;
     if (pthread_create(&thread, NULL, allow_later, call))
         errx(1, "a thread");
     pthread_detach(thread);
@@ -180,7 +182,9 @@ int main(int argc, char **argv)
         if (pyexec_execute_once(executor, request, &result, &error) < 0)
             errx(1, "%s", error.message);
         allow_kept();
-        pyexec_request_free(request); /* waits for the functions */
+        pyexec_request_free(request); /* waits for the functions, but not for the threads that they started */
+        while (late_threads)
+            usleep(1000);
         if (allowed_late)
             printf("# allowed later: %d\n", allowed_late);
         puts(pyexec_result_json(result));

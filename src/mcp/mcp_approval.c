@@ -45,22 +45,28 @@ bool px_mcp_can_elicit(const json_t *params)
 
 /* ---- Questions ---- */
 
+/* The character of two or three bytes at this place, which is U+0800 or above, or U+061C; else 0. */
+static unsigned look_at(const unsigned char *at, const unsigned char *end)
+{
+    if (end - at >= 2 && at[0] == 0xd8 && at[1] == 0x9c)
+        return 0x061c;
+    if (end - at >= 3 && at[0] >= 0xe0 && at[0] <= 0xef)
+        return (at[0] & 15u) << 12 | (at[1] & 63u) << 6 | (at[2] & 63u);
+    return 0;
+}
+
 /* Characters of JSON text that can't be seen, or that change the order of others, become escapes: what the user reads must
  * be what is sent. These are U+061C, U+200B to U+200F, U+2028 to U+202E, U+2060 to U+206F and U+FEFF. */
 static void add_visible(struct px_buffer *out, const char *text, size_t length)
 {
     const unsigned char *at = (const unsigned char *)text, *end = at + length;
     while (at < end) {
-        unsigned code = 0, size = 0;
-        if (end - at >= 2 && at[0] == 0xd8 && at[1] == 0x9c)
-            code = 0x061c, size = 2;
-        else if (end - at >= 3 && at[0] >= 0xe0 && at[0] <= 0xef)
-            code = (unsigned)(at[0] & 15) << 12 | (unsigned)(at[1] & 63) << 6 | (at[2] & 63u), size = 3;
+        unsigned code = look_at(at, end);
         bool hidden = code == 0x061c || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
                       (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
         if (hidden) {
             px_buffer_printf(out, "\\u%04x", code);
-            at += size;
+            at += code < 0x800 ? 2 : 3;
         } else {
             px_buffer_add_byte(out, (char)*at++);
         }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "rpc/rpc_private.h"
@@ -170,15 +169,18 @@ static void serve_create(struct px_task *task)
         px_rpc_answer(rpc, create->job.id, "{}");
 }
 
-static int prepare_create(struct create_job *create, const char *id, json_t *params, pyexec_error *error)
+/* The params are a copy of its own: the thread of the task works with them. */
+static int prepare_create(struct create_job *create, const char *id, const json_t *given, pyexec_error *error)
 {
+    json_t *params = create->params = px_json_deep_copy(given);
+    if (!params)
+        return px_error_oom(error);
     const char *session = json_string_value(json_object_get(params, "session_id"));
     const json_t *policy = json_object_get(params, "policy");
     if (!session || (policy && !json_is_object(policy))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, session ? "policy: not an object" : "session_id: missing");
         return px_error_hint(error, "Send {\"session_id\": text, \"policy\": object, \"tools\": list}.");
     }
-    create->params = json_incref(params);
     create->job.id = id ? strdup(id) : NULL;
     create->job.session_id = strdup(session);
     create->job.request = pyexec_request_new();
@@ -190,14 +192,14 @@ static int prepare_create(struct create_job *create, const char *id, json_t *par
 void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params)
 {
     pyexec_error error;
-    px_auto_json json_t *own = px_json_copy(params);
     struct create_job *create = calloc(1, sizeof *create);
-    if (!create || !own) {
+    if (!create) {
         px_error_oom(&error);
     } else {
         create->job.rpc = rpc;
         create->job.task = (struct px_task){.run = serve_create, .cancel = cancel_job, .free = free_create};
-        if (prepare_create(create, id, own, &error) == 0 && px_tasks_start(&rpc->tasks, &create->job.task, &error) == 0)
+        if (prepare_create(create, id, params, &error) == 0 &&
+            px_tasks_start(&rpc->tasks, &create->job.task, &error) == 0)
             return;
     }
     px_rpc_fail(rpc, id, &error);

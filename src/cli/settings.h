@@ -27,8 +27,8 @@ int cli_settings_open(const struct cli_settings *settings, const struct px_sessi
 /* Calls pyexec_doctor_object() with these settings. */
 int cli_settings_examine(const struct cli_settings *settings, bool selftest, json_t **ret, pyexec_error *error);
 
-/* The file of MCP servers of a flag, whose path is relative to the working directory; that of the configuration is absolute.
- * NULL: the flag was not given. */
+/* The file of MCP servers that a flag names. Its path may be relative to the working directory; a path in the
+ * configuration is absolute. NULL: the flag was not given. */
 int cli_mcp_servers(struct px_mcp_config *mcp, const char *path, pyexec_error *error);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One value at a time: every kind, from text and from JSON, good and bad. */
+/* Parses one value at a time: every kind, from text and from JSON, valid and invalid. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

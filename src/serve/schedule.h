@@ -46,7 +46,7 @@ int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_
 /* Refuses new work from now on, with shutting_down. */
 void px_schedule_close(struct px_schedule *schedule);
 
-/* The principal's limits have changed, in a schedule of an executor. */
+/* Call this when the limits of a principal have changed. It only has an effect in a schedule with an executor. */
 int px_schedule_limit(struct px_schedule *schedule, const struct px_principal *principal, pyexec_error *error);
 
 struct px_schedule_counts {

@@ -137,7 +137,7 @@ def through_java(build, folder, code):
     subprocess.run(["javac", "-cp", classes, "-d", folder, os.path.join(folder, "ToolCalls.java")], check=True)
     done = subprocess.run(["java", "-cp", "%s:%s" % (classes, folder), "ToolCalls", code, json.dumps({"parameters": TOOL["parameters"]})],
                           stdout=subprocess.PIPE, text=True, check=True,
-                          env={**os.environ, "PYEXEC": os.path.join(build, "pyexec"), "PYTHON_BIN": "/usr/bin/python3"})
+                          env={**os.environ, "PYEXEC_EXECUTABLE": os.path.join(build, "pyexec"), "PYTHON_BIN": "/usr/bin/python3"})
     return done.stdout.splitlines()[-1]
 
 

@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a tool call takes, by the script's own clock: a script calls a tool that answers at once, 10,000 times in one run, through
-the C API, `pyexec rpc`, HTTP (events, and a request for each answer), the Python client and, where it is built, the Java client.
-And what 1,000 sessions take that all wait in a tool call: memory (PSS) and CPU time of all processes. The load of the machine is
-printed beside the figures. Best as root, who may read the memory of all processes. About two minutes.
+"""Measures how long a tool call takes, and what sessions need that wait in a tool call.
+
+First, one run calls a tool 10,000 times, and the tool answers at once. The script measures the time of each call. This is done
+through the C API, `pyexec rpc`, HTTP (events, and a request for each answer), the Python client and, if it is built, the Java client.
+Then 1,000 sessions wait in a tool call. The memory (PSS) and the CPU time of all their processes are measured.
+The load of the machine is printed with the figures. Run it as root, because other users may not read the memory of all processes.
+It takes about two minutes.
 
     bench/tools.py [BUILD] [--json] [--calls N] [--sessions N] [--only NAME,…]      NAME: c, rpc, http, python, java, waiting
 """
@@ -85,7 +88,7 @@ class Rpc:
 
 
 def through_rpc(build, folder, code):
-    """As small a client as there can be: the call's id is the only thing that it reads."""
+    """The smallest possible client: of each call it reads only the id."""
     rpc = Rpc(build)
     rpc.send(2, "execute_once", code=code, tools=[TOOL])
     call = re.compile(rb'"id":("c-[^"]*"),"method":"tool_call"')
@@ -131,7 +134,7 @@ def through_python(build, folder, code):
 def through_java(build, folder, code):
     classes = ROOT / "java/ali-langengine-pyexecutor/target/classes"
     if not classes.is_dir():
-        return None     # mvn -f java package makes them
+        return None     # `mvn -f java package` compiles them
     with open(os.path.join(folder, "ToolCalls.java"), "w") as file:
         file.write(JAVA)
     subprocess.run(["javac", "-cp", classes, "-d", folder, os.path.join(folder, "ToolCalls.java")], check=True)
@@ -148,7 +151,7 @@ WAYS = {"c": ("C API", through_c), "rpc": ("rpc", through_rpc), "http": ("HTTP",
 # ---- Waiting sessions ----
 
 def below(pid):
-    """The process and all below it."""
+    """Returns the ids of this process and of all its descendants."""
     found = [pid]
     with contextlib.suppress(OSError):
         for task in os.listdir("/proc/%d/task" % pid):

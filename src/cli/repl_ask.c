@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads a line from the terminal for the script, while the main thread waits for the cell. The terminal is in its
- * ordinary mode then: it edits the line itself, and read(2) gives at most one. So what is typed or pasted after the
- * line is the next cell.
+ * usual mode then: the kernel handles the editing of the line, and read(2) returns at most one line. So the text that is typed
+ * or pasted after that line becomes the next cell.
  *
- * The script's arguments are not trusted; its prompt is written as it came, like everything that it prints. */
+ * The script's arguments are not trusted. Its prompt is written unchanged, like all of its output. */
 #include "cli/repl_ask.h"
 
 #include <errno.h>
@@ -21,10 +21,10 @@
 #include "base/retry.h"
 #include "cli/print.h"
 
-#define ASK_LINE_MAX 4096 /* as termios(3) says of a terminal's line */
+#define ASK_LINE_MAX 4096 /* termios(3): the longest line of a terminal */
 #define ASK_POLL_MS 50
 
-/* Threads of the script may ask at once: the user answers one after another. */
+/* Several threads of the script may ask at the same time. The user answers one question after another. */
 static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER;
 
 static void unlock(pthread_mutex_t **mutex)
@@ -32,15 +32,16 @@ static void unlock(pthread_mutex_t **mutex)
     pthread_mutex_unlock(*mutex);
 }
 
-/* Opens the terminal a second time, so that reads of it never wait: O_NONBLOCK belongs to the open file, and that of
- * standard input is the shell's too. A Ctrl-C between poll(2) and read(2) drops the line, and a read(2) that waits
- * would then take the next cell. */
+/* Opens the terminal a second time with O_NONBLOCK, so that read(2) never waits: if a Ctrl-C deletes the line between poll(2)
+ * and read(2), a read(2) that waits would take the next cell. O_NONBLOCK is not set on standard input, because the shell shares
+ * this open file. */
 static int open_terminal(void)
 {
     return px_open("/proc/self/fd/0", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0);
 }
 
-/* Returns the length of the line with its newline; 0: Ctrl-D, or the terminal is gone; -1: the script no longer waits. */
+/* Returns the length of the line with its newline. Returns 0 after Ctrl-D or when the terminal can't be read, and -1 when the
+ * script no longer waits. */
 static ssize_t read_line(pyexec_tool_call *call, int fd, char line[ASK_LINE_MAX])
 {
     struct pollfd input = {.fd = fd, .events = POLLIN};
@@ -54,7 +55,7 @@ static ssize_t read_line(pyexec_tool_call *call, int fd, char line[ASK_LINE_MAX]
     return -1;
 }
 
-/* The same without showing what is typed. */
+/* The same, but the terminal does not show the characters that are typed. */
 static ssize_t read_password(pyexec_tool_call *call, int fd, char line[ASK_LINE_MAX])
 {
     struct termios shown, hidden;

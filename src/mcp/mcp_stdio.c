@@ -70,7 +70,7 @@ static void serve_run(struct px_task *task)
     px_mcp_serve(run->call);
     if (run->call->waits)
         atomic_store(&run->stdio->listed, true);
-    px_task_arrived(task); /* a refused call does not wait for others */
+    px_task_arrived(task); /* later tasks wait for this; a call that is refused early has not called it yet */
     send_answer(run->stdio, run->call);
 }
 

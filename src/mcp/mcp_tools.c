@@ -120,7 +120,7 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
                      value ? " and the value of the last expression, which needs no print()" : "");
     if (policy->max_displays > 0)
         px_buffer_add_string(out,
-                             "matplotlib figures, and what display(x) is given, come back as images and tables.\n");
+                             "matplotlib figures and the arguments of display() come back as images and tables.\n");
     describe_imports(out, policy);
     describe_files(out, policy);
     describe_limits(out, policy);

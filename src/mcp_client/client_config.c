@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file of servers, in the form that MCP clients share: {"mcpServers": {NAME: {"command", "args", "env", "cwd", "approval"}}}.
- * It is the operator's; keys that other clients have (such as autoApprove) are ignored. */
+ * The operator writes it. Keys of other clients (such as autoApprove) are ignored. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,12 +16,12 @@
 #include "mcp_client/client_private.h"
 
 #define FILE_BYTES_MAX (1u << 20)
-#define SECRET_MIN 8 /* bytes of a value that answers are cleared of; a shorter one would change many texts */
+#define SECRET_MIN 8 /* bytes; a shorter value is not treated as a secret: replacing it would change many other texts */
 #define HINT \
     "Write {\"mcpServers\": {\"NAME\": {\"command\": \"...\", \"args\": [], \"env\": {}}}}, or {\"url\": \"...\", " \
     "\"headers\": {}} for a server over HTTP."
 
-/* Of pyexec's own environment, what a server gets without being asked for; the MCP SDKs give the same. */
+/* The variables of pyexec's environment that every server gets. The MCP SDKs pass on the same variables. */
 static const char *const inherited[] = {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG"};
 
 int px_client_entry_refuse(const char *name, const char *what, pyexec_error *error)
@@ -152,7 +152,7 @@ static int read_environment(struct px_client_entry *entry, const json_t *object,
     return 0;
 }
 
-/* Here a value of another form is refused, and not ignored: calls would be made without approval. */
+/* An invalid value is refused. If it were ignored, calls would be made without approval. */
 static int read_approval(struct px_client_entry *entry, const json_t *object, pyexec_error *error)
 {
     size_t i;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server over HTTP: {"url", "headers"}. Its command is pyexec-mcp-http (src/mcp_http), which gets address and headers in
- * its first line of input, and not in its arguments or environment, where other programs of the user could see them. */
+/* A server over HTTP: {"url", "headers"}. Its command is pyexec-mcp-http (src/mcp_http). That program gets the address and the
+ * headers in its first line of input, because other programs of the user can see its arguments and environment. */
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,16 +19,17 @@
 #define HEADER_BYTES_MAX 16384u
 #define SECRET_LENGTH_MIN 8u
 
-/* What libcurl reads: proxies and authorities, which belong to the machine. And what a sanitized build reads. */
+/* Variables that libcurl reads: the machine's proxies and certificate authorities. The last three are for sanitizers. */
 static const char *const variables[PX_CLIENT_HTTP_VARIABLES] = {
     "http_proxy", "https_proxy",  "HTTPS_PROXY",   "all_proxy",    "ALL_PROXY",    "no_proxy",
     "NO_PROXY",   "SSL_CERT_DIR", "SSL_CERT_FILE", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"};
 
-/* Headers that the protocol has, in lower case. */
+/* Headers that the protocol sets, in lower case. An entry must not set them. */
 static const char own_headers[] = "accept connection content-length content-type expect host mcp-method mcp-name "
                                   "mcp-protocol-version mcp-session-id te trailer transfer-encoding upgrade ";
 
-/* In the folder of pyexec after a build, and in libexec of the same prefix after installation. For free(). */
+/* After a build the program is in the folder of pyexec; after installation it is in libexec of the same prefix. The caller
+ * frees the path. */
 static char *find_program(void)
 {
     static const char *const relative[] = {"", "/../libexec/pyexec"};
@@ -63,7 +64,8 @@ __attribute__((format(printf, 3, 4))) static int refuse(const struct px_client_e
     return px_client_entry_refuse(entry->name, text, error);
 }
 
-/* The text with variables in it replaced. NULL, with *error: it is not text, has line ends, or a variable is not there. */
+/* Returns the text with its variables replaced. Returns NULL and sets *error when it is not a string, has control characters,
+ * or a variable is not set. */
 static char *expand(const struct px_client_entry *entry, const char *what, const json_t *value, json_t *secrets,
                     pyexec_error *error)
 {
@@ -102,7 +104,7 @@ static bool is_secret_name(const char *name)
     return false;
 }
 
-/* The value of a header that may be a secret, and what follows its first word ("Bearer ..."). */
+/* Adds the value of a header to the secrets, and also the part after its first word ("Bearer ..."). */
 static void note_secret(json_t *secrets, const char *value)
 {
     const char *space = strchr(value, ' ');
@@ -154,7 +156,7 @@ static int read_headers(const struct px_client_entry *entry, json_t *given, json
     return 0;
 }
 
-/* Only the transport of a POST for each message is served. */
+/* Only Streamable HTTP is supported: a POST for each message. */
 static int check_type(const struct px_client_entry *entry, const json_t *object, pyexec_error *error)
 {
     static const char *const keys[] = {"type", "transport"};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keeper of one MCP server: a process of its own, with one thread. It starts the server, and ends it with every process
- * that the server has started, also those that were put into the background: they all become children of the keeper when
- * their parents end (PR_SET_CHILD_SUBREAPER). It does so when the server itself ends, and when pyexec is gone. */
+/* The keeper of one MCP server: a separate process with one thread. It starts the server. When the server ends, or when pyexec
+ * has ended, the keeper ends every process that the server has started. It also finds those in the background: a process whose
+ * parent ends becomes a child of the keeper (PR_SET_CHILD_SUBREAPER). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include "base/retry.h"
 #include "mcp_client/mcp_client.h"
 
-#define KEEPER_GRACE_MS 1000 /* after the end of input, and again after SIGTERM */
+#define KEEPER_GRACE_MS 1000 /* the time to end by itself, after the end of input and again after SIGTERM */
 
 enum { FAILED = 127 };
 
@@ -39,7 +39,7 @@ static void run_server(char **argv, const char *folder, int life)
     _exit(FAILED);
 }
 
-/* Signals every descendant of this process, each parent before its children. Returns how many there were. */
+/* Sends the signal to every descendant of this process, to each parent before its children. Returns how many they are. */
 static size_t signal_children_of(pid_t parent, int number, int depth)
 {
     char path[64], text[16384];
@@ -63,7 +63,8 @@ static size_t signal_children_of(pid_t parent, int number, int depth)
     return count;
 }
 
-/* Reaps what has ended. True while there are children; *status is the server's when it is among them. */
+/* Reaps the children that have ended. Sets *status and *ended if the server is one of them. Returns true while there are children
+ * that have not ended. */
 static bool reap(pid_t server, int *status, bool *ended)
 {
     int one;
@@ -76,7 +77,7 @@ static bool reap(pid_t server, int *status, bool *ended)
     return pid == 0;
 }
 
-/* Waits for children to end. True: there are none left. */
+/* Waits until all children have ended, for at most `ms`. Returns true if none is left. */
 static bool none_left(pid_t server, int *status, bool *ended, int signals, int64_t ms)
 {
     int64_t deadline = px_now_ns() + ms * 1000000;
@@ -119,7 +120,7 @@ int px_client_keeper(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &handled, NULL);
     fcntl(life, F_SETFD, FD_CLOEXEC);
     int signals = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    /* A terminal's Ctrl-C is for pyexec, which ends its servers in order. */
+    /* In a session of its own, so that a Ctrl-C at the terminal reaches only pyexec, which ends its servers itself. */
     setsid();
     if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return FAILED;

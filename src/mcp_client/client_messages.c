@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON-RPC as a client of MCP writes it, and what a script gets of an answer. */
+/* Writes the JSON-RPC messages of an MCP client, and makes a script's result of an answer. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -14,7 +14,7 @@ static json_t *client_info(void)
     return json_pack("{s:s, s:s}", "name", "pyexec", "version", pyexec_version());
 }
 
-/* Takes the message. */
+/* Takes ownership of the message. */
 static void add_line(struct px_buffer *out, json_t *message)
 {
     px_auto_free char *text = px_json_take_text(message);
@@ -50,7 +50,8 @@ void px_client_message_answer(struct px_buffer *out, const json_t *message)
 
 /* ---- Answers ---- */
 
-/* Appends the texts of the content, each on a line of its own. Returns false if the content has more than texts. */
+/* Appends the texts of the content, each on a line of its own. Returns false if the content also has blocks
+ * that are not text. */
 static bool add_texts(const json_t *content, struct px_buffer *out)
 {
     size_t i;
@@ -79,7 +80,7 @@ static void fail(pyexec_tool_call *call, const char *text, const json_t *data)
         (void)!pyexec_tool_call_fail(call, text, NULL, &error);
 }
 
-/* A value for the script. */
+/* Answers the script's call with this value. */
 static void answer(pyexec_tool_call *call, const json_t *value)
 {
     pyexec_error error;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server's process. Between pyexec and the server stands a keeper (client_keeper.c): it ends the server and all that the
- * server has started when the descriptor `life` is closed, which the kernel does whatever ends pyexec. */
+/* A server's process. pyexec does not start the server itself, but a keeper (client_keeper.c), which starts it. The keeper ends
+ * the server and all processes that the server has started when the descriptor `life` is closed. The kernel closes it when
+ * pyexec ends, also when pyexec is killed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +22,7 @@
 #define KEEPER_END_NS INT64_C(5000000000)
 
 struct pipes {
-    int ends[4][2]; /* input, output, errors, life: to read, to write */
+    int ends[4][2]; /* the pipes input, output, errors, life; [0] is the end to read, [1] the end to write */
 };
 
 static void pipes_done(struct pipes *pipes)
@@ -31,7 +32,7 @@ static void pipes_done(struct pipes *pipes)
             px_close_fd(&pipes->ends[i][end]);
 }
 
-/* argv of the keeper; the strings are not owned. */
+/* Returns the argv of the keeper. The caller frees the array, but not its strings. */
 static char **keeper_arguments(const struct px_client_entry *entry)
 {
     static const char *const head[] = {"pyexec", "mcp-keeper", "3"};
@@ -106,7 +107,7 @@ int px_client_process_end(struct px_client_process *process)
     int64_t deadline = px_now_ns() + KEEPER_END_NS;
     pid_t done;
     while ((done = px_waitpid(process->keeper, &status, WNOHANG)) == 0) {
-        /* It gives the server two seconds to end. */
+        /* The keeper itself needs two seconds at most, the time that the server has to end. */
         if (px_now_ns() > deadline && !killed) {
             kill(process->keeper, SIGKILL);
             killed = true;

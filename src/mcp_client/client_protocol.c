@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The protocol with one server: the start in either era, the list of tools, answers to calls. What a server sends comes here
- * as bytes, from wherever (client_server.c, fuzz/servers_fuzz.c). */
+/* The protocol with one server: the start, the list of tools, answers to calls. The start is `initialize` for older revisions of
+ * MCP and `server/discover` for 2026-07-28 (`modern`). Another file passes the server's bytes on: client_server.c, or
+ * fuzz/servers_fuzz.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +9,8 @@
 #include "base/clock.h"
 #include "mcp_client/client_private.h"
 
-#define PROBE_MS 3000                 /* after so much silence a server is asked in the other era too */
-#define RELIST_NS INT64_C(1000000000) /* between two lists of a server that says that it changed */
+#define PROBE_MS 3000 /* a server that is silent for so long after `initialize` gets `server/discover` too */
+#define RELIST_NS INT64_C(1000000000) /* the shortest time between two requests for a list that has changed */
 
 static const char *const legacy[] = {"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"};
 
@@ -39,7 +40,7 @@ void px_client_fail_all(struct px_client_request *list, const char *text)
     }
 }
 
-/* It waits for its response from now on. Takes `params`. */
+/* Sends the request; from now on it waits for its response. Takes ownership of `params`. */
 static void send_request(struct px_client_server *server, struct px_client_request *request, const char *method,
                          json_t *params, int64_t timeout_ms)
 {
@@ -105,7 +106,7 @@ void px_client_protocol_start(struct px_client_server *server)
     ask(server, PX_CLIENT_INITIALIZE, "initialize", initialize_params());
 }
 
-/* Asks a server that is silent after `initialize` whether it is one of 2026-07-28, which may not know that method. */
+/* Sends `server/discover` to a server that is silent after `initialize`: a server of 2026-07-28 may not know `initialize`. */
 static void probe(struct px_client_server *server)
 {
     bool starts = false;
@@ -181,7 +182,7 @@ static bool is_legacy(const char *version)
     return false;
 }
 
-/* What is due without a message of the server. */
+/* Sends the requests that are due at this time. */
 void px_client_protocol_tick(struct px_client_server *server)
 {
     int64_t now = px_now_ns();
@@ -200,7 +201,7 @@ static void keep_waiting(struct px_client_server *server, struct px_client_reque
     server->waiting = request;
 }
 
-/* The answer to `initialize`, or to the question of a server without it. */
+/* Handles the answer to `initialize` or to `server/discover`. */
 static void take_start(struct px_client_server *server, enum px_client_request_kind kind, const json_t *result)
 {
     bool initializes = kind == PX_CLIENT_INITIALIZE;
@@ -209,7 +210,7 @@ static void take_start(struct px_client_server *server, enum px_client_request_k
         px_client_message_notify(&server->out, "notifications/initialized", json_object());
         ask_for_list(server, NULL);
     } else if (initializes && !result && other) {
-        keep_waiting(server, TAKE_PTR(other)); /* it was asked already */
+        keep_waiting(server, TAKE_PTR(other)); /* `server/discover` was already sent */
     } else if (initializes && !result) {
         server->modern = true;
         ask(server, PX_CLIENT_DISCOVER, "server/discover", json_object());
@@ -217,7 +218,7 @@ static void take_start(struct px_client_server *server, enum px_client_request_k
         server->modern = true;
         ask_for_list(server, NULL);
     } else if (!initializes && other) {
-        keep_waiting(server, TAKE_PTR(other)); /* one with `initialize`, which takes its time */
+        keep_waiting(server, TAKE_PTR(other)); /* the server may know `initialize`, and answer it slowly */
     } else {
         px_client_go_down(server, "speaks no revision of MCP that pyexec knows");
     }
@@ -231,7 +232,7 @@ static void take_response(struct px_client_server *server, const json_t *message
     const json_t *id = json_object_get(message, "id");
     struct px_client_request *request = json_is_integer(id) ? take_waiting(server, json_integer_value(id)) : NULL;
     if (!request)
-        return; /* a second answer, or to nothing */
+        return; /* a second answer, or an answer to no request */
     server->unasked_bytes = 0;
     enum px_client_request_kind kind = request->kind;
     if (kind == PX_CLIENT_CALL && result)
@@ -253,7 +254,7 @@ static void take_line(struct px_client_server *server, const char *line, size_t 
     px_auto_json json_t *message = px_json_read(line, length, JSON_ALLOW_NUL, &problem);
     const char *method = json_string_value(json_object_get(message, "method"));
     if (!json_is_object(message))
-        return; /* not of the protocol: servers print to standard output by mistake */
+        return; /* not a message: some servers print to standard output by mistake */
     if (!method)
         take_response(server, message);
     else if (json_object_get(message, "id"))
@@ -271,7 +272,7 @@ void px_client_take_lines(struct px_client_server *server)
         size_t length = (size_t)(end - (server->in.data + done));
         take_line(server, server->in.data + done, length);
         if (!server->in.data)
-            return; /* it went down */
+            return; /* px_client_go_down() was called */
         done += length + 1;
     }
     px_buffer_consume(&server->in, done);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One server, from its start to its end, on a thread of its own. The thread sends calls, takes answers, keeps the time, and
+/* One server, from its start to its end, on its own thread. The thread sends calls, receives answers, enforces the timeouts, and
  * starts the process again when a call comes for a server that has ended. */
 #include <errno.h>
 #include <poll.h>
@@ -19,10 +19,10 @@
 #include "base/utf8.h"
 #include "mcp_client/client_private.h"
 
-#define SERVER_OUT_MAX (64u << 20)         /* bytes that the server does not read */
-#define SERVER_UNASKED_MAX (64u << 20)     /* bytes between two answers */
-#define START_AGAIN_NS INT64_C(1000000000) /* between two starts */
-#define WAITING_LOOK_NS INT64_C(500000000) /* how often it is looked whether scripts still wait */
+#define SERVER_OUT_MAX (64u << 20)         /* bytes that wait because the server does not read its input */
+#define SERVER_UNASKED_MAX (64u << 20)     /* bytes that a server may send between two answers */
+#define START_AGAIN_NS INT64_C(1000000000) /* the shortest time between two starts */
+#define WAITING_LOOK_NS INT64_C(500000000) /* how often the thread checks that scripts still wait */
 #define SERVER_READ_BYTES 65536u
 #define SERVER_ENDED "ended"
 
@@ -42,7 +42,7 @@ void px_client_set_state(struct px_client_server *server, enum px_client_state s
         px_clients_changed(server->clients);
 }
 
-/* Its last words, on one line. */
+/* Appends the end of its standard error, on one line. */
 static void add_last_words(const struct px_client_server *server, struct px_buffer *out)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -63,7 +63,7 @@ static void add_last_words(const struct px_client_server *server, struct px_buff
 
 static void drain_errors(struct px_client_server *server);
 
-/* Ends the process, and tells all who wait why. */
+/* Ends the process, and fails all calls that wait, with this reason. */
 void px_client_go_down(struct px_client_server *server, const char *why)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -150,7 +150,7 @@ static void send_some(struct px_client_server *server)
     if (n > 0)
         px_buffer_consume(&server->out, (size_t)n);
     else if (n < 0 && errno != EAGAIN)
-        px_buffer_done(&server->out); /* its end is seen where its output ends */
+        px_buffer_done(&server->out); /* the server has closed its input; take_output() sees when it ends */
 }
 
 /* ---- Time ---- */
@@ -163,7 +163,7 @@ static void give_up(struct px_client_server *server, struct px_client_request *r
     px_client_request_free(request);
 }
 
-/* Requests whose time is over, and those of scripts that no longer wait. */
+/* Ends requests whose timeout is over, and calls whose scripts no longer wait. */
 static void keep_time(struct px_client_server *server)
 {
     char text[200];
@@ -229,7 +229,7 @@ static void send_calls(struct px_client_server *server, struct px_client_request
     }
 }
 
-/* Takes the calls that came. Those for a server that just failed to start get the reason at once. */
+/* Sends the calls that have arrived. If the server failed to start a moment ago, they fail at once with that reason. */
 static void take_calls(struct px_client_server *server)
 {
     px_wake_take(server->wake);

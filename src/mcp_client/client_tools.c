@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tools of servers as functions of modules: names that Python takes, and definitions from what servers say of themselves. */
+/* Makes functions in modules of the servers' tools: names that Python allows, and definitions from the servers' lists. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #define TOOL_NAME_MAX 76
 #define NAMES_TRIED 1000
 
-/* Top-level modules of Python 3.8 to 3.14: a server's module would hide them from the script. */
+/* Top-level modules of Python 3.8 to 3.14. A server's module with such a name would hide the standard module from the script. */
 static const char standard_modules[] =
     " "
     "abc aifc annotationlib argparse array ast asynchat asyncio asyncore atexit audioop base64 bdb "
@@ -35,7 +35,7 @@ static const char standard_modules[] =
     "unicodedata unittest urllib uu uuid venv warnings wave weakref webbrowser wsgiref xdrlib xml xmlrpc "
     "zipapp zipfile zipimport zlib zoneinfo ";
 
-/* `name` with everything that Python does not take in a name as '_', at most `size` - 1 bytes. */
+/* Copies the name, at most `size` - 1 bytes. Characters that Python does not allow in a name become '_'. */
 static void map_name(const char *name, const char *before_digit, char *ret, size_t size)
 {
     size_t length = 0;
@@ -46,7 +46,7 @@ static void map_name(const char *name, const char *before_digit, char *ret, size
     for (; *name && length + 1 < size; name++) {
         bool good = (*name >= '0' && *name <= '9') || (*name >= 'A' && *name <= 'Z') ||
                     (*name >= 'a' && *name <= 'z') || *name == '_';
-        /* A name may not begin with '_', nor consist of it. */
+        /* The result must not begin with '_'. */
         if (good || length)
             ret[length++] = good ? *name : '_';
     }
@@ -82,7 +82,7 @@ void px_client_name_modules(struct px_client_server *servers, size_t count)
 
 /* ---- Definitions ---- */
 
-/* The schema of its arguments, when it can be one. */
+/* Returns the schema of the tool's arguments. If the server's is unusable, the new one allows any arguments. */
 static json_t *parameters_of(const json_t *tool)
 {
     json_t *schema = json_object_get(tool, "inputSchema");
@@ -133,7 +133,7 @@ static void call_tool(void *data, pyexec_tool_call *call)
 
 struct making {
     struct px_client_set *set;
-    json_t *taken; /* "module.name" of those that are there */
+    json_t *taken; /* "MODULE.NAME" of the tools added so far */
     size_t bytes;
     struct px_buffer problems, names;
 };
@@ -156,7 +156,7 @@ static void name_tool(const struct making *making, const char *module, const cha
         snprintf(ret, size, "%s_%d", name, n);
 }
 
-/* False: there is no room for it, or no name. */
+/* Returns false if there is no room for the tool, or if it has no name. */
 static bool add_tool(struct making *making, struct px_client_server *server, const json_t *tool)
 {
     pyexec_error error;
@@ -170,7 +170,7 @@ static bool add_tool(struct making *making, struct px_client_server *server, con
     struct px_client_tool *item = &set->items[set->shown.count];
     *item = (struct px_client_tool){server, strdup(json_string_value(original))};
     bool added = false;
-    /* A schema that is too large or that no function can have: it takes what the script gives. */
+    /* If the schema is too large or no function can have it, the tool is added without: then it accepts any arguments. */
     for (int schemas = 1; schemas >= 0 && !added && item->name; schemas--) {
         px_auto_free char *definition = definition_of(tool, name, schemas, needs_approval(server->entry, item->name));
         size_t length = definition ? strlen(definition) + 100 : PX_CLIENT_TOOLS_BYTES;
@@ -186,7 +186,8 @@ static bool add_tool(struct making *making, struct px_client_server *server, con
     return added;
 }
 
-/* A name that is spelled wrong would leave a tool without approval. Call with the server's lock held. */
+/* Reports names in `approval` that no tool has: a spelling mistake would leave a tool without approval. The caller holds the
+ * server's lock. */
 static void report_unknown(struct making *making, const struct px_client_server *server)
 {
     size_t i, j;
@@ -201,7 +202,7 @@ static void report_unknown(struct making *making, const struct px_client_server 
     }
 }
 
-/* Call with the server's lock held. */
+/* The caller holds the server's lock. */
 static void add_server(struct making *making, struct px_client_server *server)
 {
     size_t i, added = 0, count = json_array_size(server->tools);

@@ -83,7 +83,7 @@ int px_clients_open(const struct px_clients_config *config, struct px_clients **
     pthread_mutex_init(&clients->lock, NULL);
     clients->config = *config;
     int status = make_servers(clients, error);
-    clients->config.only = NULL; /* the caller's */
+    clients->config.only = NULL; /* the text belongs to the caller, and is not used any more */
     for (size_t i = 0; i < clients->count && status == 0; i++)
         if ((status = px_client_server_start(&clients->servers[i], error)) < 0)
             stop_servers(clients, i);
@@ -102,8 +102,8 @@ void px_clients_free(struct px_clients *clients)
     free_clients(clients);
 }
 
-/* One that has never told its tools is tried again now and then: calls, which start a server again, can't come for it. Call
- * with its lock held. */
+/* A server that ended is started again by the next call. A server that has sent no list yet can't get calls, so it is started
+ * again here, at most once in each start_timeout. The caller holds its lock. */
 static void retry(struct px_client_server *server)
 {
     int64_t pause_ns = server->clients->config.start_timeout_ms * PX_NS_PER_MS;
@@ -119,7 +119,7 @@ void px_clients_wait(struct px_clients *clients, int64_t ms)
     for (size_t i = 0; i < clients->count; i++) {
         struct px_client_server *server = &clients->servers[i];
         pthread_mutex_lock(&server->lock);
-        /* One that starts again has tools already: its calls wait for it. */
+        /* There is no need to wait for a server that has sent its list before: its tools are known, and its calls wait for it. */
         retry(server);
         while (server->state == PX_CLIENT_STARTING && !server->tools && !server->retried &&
                px_cond_wait_until(&server->changed, &server->lock, server->started_ns + ms * 1000000) == 0)

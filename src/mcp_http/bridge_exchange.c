@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request of HTTP, with libcurl. Redirects are followed to the same scheme, host and port only, since the headers have
- * secrets; certificates are verified; no answer is decompressed; nothing is unbounded. */
+/* One HTTP request, with libcurl. A redirect is followed only to the same scheme, host and port, because the headers have
+ * secrets. Certificates are verified. Responses are not decompressed, and their size is limited. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #define AGAIN_MS 30000L
 #define END_MS 800L
 #define REDIRECTS_MAX 3
-#define ERROR_TEXT_MAX (64u << 10)          /* of a body that comes with an error */
+#define ERROR_TEXT_MAX (64u << 10)          /* bytes that are kept of the body of an HTTP error */
 #define AFTER_ANSWER_NS INT64_C(2000000000) /* how long a stream may stay open after its answer */
 
 struct px_bridge_exchange *px_bridge_exchange_new(struct px_bridge *bridge, enum px_bridge_kind kind, char *body,
@@ -68,7 +68,7 @@ void px_bridge_exchange_free(struct px_bridge_exchange *exchange)
     free(exchange);
 }
 
-/* ---- What is sent ---- */
+/* ---- The request ---- */
 
 static bool is_plain(const char *value, size_t length)
 {
@@ -130,7 +130,7 @@ static bool make_headers(struct px_bridge_exchange *exchange)
     return good;
 }
 
-/* ---- What comes ---- */
+/* ---- The response ---- */
 
 static size_t break_off(struct px_bridge_exchange *exchange, const char *why)
 {
@@ -138,7 +138,7 @@ static size_t break_off(struct px_bridge_exchange *exchange, const char *why)
     return 0;
 }
 
-/* Copies a header's value if the line is that header. */
+/* Returns true if the line is the header `name`, and copies its value. A value that is too long becomes "". */
 static bool read_header(const char *line, size_t length, const char *name, char *ret, size_t size)
 {
     size_t head = strlen(name);
@@ -282,9 +282,9 @@ int px_bridge_exchange_send(struct px_bridge_exchange *exchange)
     return -1;
 }
 
-/* ---- Its end ---- */
+/* ---- The end of a request ---- */
 
-/* True if the other address has the same scheme, host and port. */
+/* Returns true if both addresses have the same scheme, host and port. */
 static bool has_same_origin(const char *url, const char *other)
 {
     static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
@@ -304,7 +304,7 @@ static bool has_same_origin(const char *url, const char *other)
     return same;
 }
 
-/* True: it is sent again. */
+/* Sends the request again if the response is a redirect that may be followed. Returns true if it did. */
 static bool follow(struct px_bridge_exchange *exchange)
 {
     char *target = NULL;
@@ -321,7 +321,7 @@ static bool follow(struct px_bridge_exchange *exchange)
     return px_bridge_exchange_send(exchange) == 0;
 }
 
-/* libcurl's own words, which have no more of the server than its name. */
+/* The text is libcurl's or pyexec's. Of the server it has at most the name. */
 static const char *describe(const struct px_bridge_exchange *exchange, CURLcode code)
 {
     if (exchange->fault)

@@ -17,13 +17,13 @@
 
 #define BRIDGE_LINE_MAX (64u << 20)
 #define EXCHANGES_MAX 1024u
-#define BODIES_MAX (128u << 20) /* bytes of all messages that are under way; then no more are read */
+#define BODIES_MAX (128u << 20) /* bytes of all messages in progress; above this no further line is handled */
 #define BRIDGE_READ_BYTES 65536u
 #define BRIDGE_TICK_MS 200
 
 enum { GOOD = 0, FAILED = 1 };
 
-/* scheme://host:port, which messages may show: a path or a query can have secrets. */
+/* Returns scheme://host:port for error messages. They must not show the path and the query, which can have secrets. */
 static char *place_of(const char *url)
 {
     CURLU *handle = curl_url();
@@ -119,7 +119,7 @@ static void take_ended(struct px_bridge *bridge)
     }
 }
 
-/* Breaks off what goes on after its answer, and listens again when it is time. */
+/* Ends transfers that stay open after their answer, and sends the next GET when it is due. */
 static void keep_time(struct px_bridge *bridge)
 {
     int64_t now = px_now_ns();
@@ -155,7 +155,7 @@ static void serve(struct px_bridge *bridge)
     }
 }
 
-/* Tells the server that its session is over; it may take a moment. */
+/* Tells the server that the session has ended. Takes at most END_MS. */
 static void end_session(struct px_bridge *bridge)
 {
     int running = 1;
@@ -185,12 +185,12 @@ static void close_bridge(struct px_bridge *bridge)
     free(bridge->place);
 }
 
-/* The headers are secrets: no core has them, and no other program of the user can look into this one. */
+/* The headers are secrets. So this program writes no core dump, and other programs of the same user can't read its memory. */
 static void hide(void)
 {
     const struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
-#ifndef PX_SANITIZED /* whose leak checker looks into the program */
+#ifndef PX_SANITIZED /* the leak checker of the sanitizers must read this program's memory */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What lines and answers mean. */
+/* Handles the lines of pyexec and the messages of the server. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +12,9 @@
 #include "mcp_http/bridge.h"
 
 #define BRIDGE_META "io.modelcontextprotocol/"
-#define TRIES_MAX 2                         /* of a message, each in a session of its own */
-#define LISTEN_AGAIN_NS INT64_C(5000000000) /* after the server has ended a GET that it served */
+#define TRIES_MAX 2 /* how often a message is sent again, each time in a new session */
+#define LISTEN_AGAIN_NS \
+    INT64_C(5000000000) /* the pause before the next GET, after the server ended the stream of the last one */
 #define CANCELLED "notifications/cancelled"
 #define CHANGED "notifications/tools/list_changed"
 
@@ -30,7 +31,8 @@ void px_bridge_fail(struct px_bridge *bridge, const char *format, ...)
 
 /* ---- Lines for pyexec ---- */
 
-/* Appends the text without the secrets, on one line. Line ends are only between the values of JSON. */
+/* Appends the JSON text as one line, with the secrets replaced. Line ends can be replaced too: in valid JSON they are only
+ * between values. */
 static void add_clean(struct px_bridge *bridge, const char *text, size_t length)
 {
     size_t i, start = bridge->out.length;
@@ -52,7 +54,7 @@ static void add_clean(struct px_bridge *bridge, const char *text, size_t length)
     px_buffer_add_byte(&bridge->out, '\n');
 }
 
-/* Takes the message. */
+/* Takes ownership of the message. */
 static void add_message(struct px_bridge *bridge, json_t *message)
 {
     px_auto_free char *text = message ? px_json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
@@ -68,8 +70,8 @@ static bool is_call(const struct px_bridge_exchange *exchange)
     return exchange->method && strcmp(exchange->method, "tools/call") == 0;
 }
 
-/* Answers the request of pyexec's with an error. One of the start is said on standard error too: these are the last words of
- * a server that can't be used. */
+/* Answers pyexec's request with an error. If the request is not a tool call, the error is also written to standard error:
+ * pyexec shows the last output there when a server can't be used. */
 static void give_error(struct px_bridge_exchange *exchange, const char *why)
 {
     px_auto_buffer struct px_buffer text = {0};
@@ -83,7 +85,7 @@ static void give_error(struct px_bridge_exchange *exchange, const char *why)
 
 /* ---- Sessions ---- */
 
-/* From the answer to initialize, which began a session. */
+/* Reads the session id and the revision from the answer to `initialize`. */
 static void begin_session(struct px_bridge_exchange *exchange, const json_t *result)
 {
     struct px_bridge *bridge = exchange->bridge;
@@ -118,7 +120,8 @@ static void start_again(struct px_bridge *bridge)
         again->id = json_incref(json_object_get(message, "id"));
 }
 
-/* A new session is there: what waited for it is sent, and the list of tools may be another one. */
+/* The new session has started. Sends `initialized`; the messages that wait are sent when that has ended. Tells pyexec to read
+ * the list of tools again, because it may be different now. */
 static void go_on(struct px_bridge *bridge)
 {
     static const char initialized[] = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\",\"params\":{}}";
@@ -136,7 +139,8 @@ static void resend_waiting(struct px_bridge *bridge)
             px_bridge_fail(bridge, "pyexec has no memory for a message");
 }
 
-/* True if the answer says that the session is gone: 404, or what servers of the TypeScript SDK's examples say. */
+/* Returns true if the response says that the session no longer exists: 404, or 400 with the word "session", which servers made
+ * from the examples of the TypeScript SDK send. */
 static bool lost_session(const struct px_bridge_exchange *exchange, const json_t *message)
 {
     const char *said = json_string_value(json_object_get(json_object_get(message, "error"), "message"));
@@ -145,7 +149,7 @@ static bool lost_session(const struct px_bridge_exchange *exchange, const json_t
     return exchange->status == 404 || (exchange->status == 400 && said && strcasestr(said, "session"));
 }
 
-/* True: the message waits for a new session, and is then sent again. */
+/* Lets the message wait for a new session, in which it is sent again. Returns false if it was sent too often. */
 static bool wait_for_session(struct px_bridge_exchange *exchange)
 {
     struct px_bridge *bridge = exchange->bridge;
@@ -172,7 +176,7 @@ void px_bridge_listen(struct px_bridge *bridge)
         px_bridge_exchange_free(listening);
 }
 
-/* ---- From the server ---- */
+/* ---- Messages of the server ---- */
 
 static void take_answer(struct px_bridge_exchange *exchange, json_t *message, const char *text, size_t length)
 {
@@ -238,7 +242,7 @@ static void tell_failure(struct px_bridge_exchange *exchange, const char *why)
     bool no_mcp = !why && (exchange->status == 400 || exchange->status == 404 || exchange->status == 405 ||
                            exchange->status == 406 || exchange->status == 415);
     if (is_call(exchange) || no_mcp)
-        give_error(exchange, text); /* without MCP of this era: pyexec tries the other one */
+        give_error(exchange, text); /* the server may not support this revision: pyexec tries the other one */
     else
         px_bridge_fail(bridge, "%s: %s", bridge->place, text);
 }
@@ -277,7 +281,7 @@ void px_bridge_finish(struct px_bridge_exchange *exchange, const char *why)
     struct px_bridge *bridge = exchange->bridge;
     bool barrier = exchange->barrier;
     if (exchange->kind == PX_BRIDGE_LISTEN) {
-        /* 405: it has no such stream. */
+        /* A server without this stream answers with 405. */
         bool served = exchange->status == 200 && exchange->is_events;
         bridge->listen_at_ns = served ? px_now_ns() + LISTEN_AGAIN_NS : 0;
         px_bridge_exchange_free(exchange);
@@ -310,7 +314,7 @@ static bool cancel(struct px_bridge *bridge, const json_t *params)
     return false;
 }
 
-/* Headers that repeat what the message says (2026-07-28). */
+/* Adds the headers that repeat parts of the message (2026-07-28). */
 static void add_own_headers(struct px_bridge_exchange *exchange, const json_t *params, const json_t *version)
 {
     const json_t *name = json_object_get(params, "name");

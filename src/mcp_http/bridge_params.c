@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arguments that a tool of 2026-07-28 wants in headers too: "x-mcp-header" in the schema of a parameter. A tool whose
- * schema has it where it can't be is not offered, as the protocol says. */
+/* In revision 2026-07-28 a tool can require an argument as a header too: the schema of the parameter has the mark
+ * "x-mcp-header". The protocol says that a tool with a mark in any other place must not be offered. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #define HEADERS_OF_TOOL_MAX 64u
 #define SAFE_INTEGER INT64_C(9007199254740991)
 
-/* How many marks there are below, wherever they are. A parameter of that name is none. */
+/* Counts the marks in this value, in any place. A parameter that is named x-mcp-header is not a mark. */
 static size_t count_marks(const json_t *value, int depth)
 {
     const char *key;
@@ -45,7 +45,7 @@ static bool is_listed(const json_t *list, const char *header)
     return false;
 }
 
-/* Adds [header, path...] for each mark of a parameter. Returns how many marks it took. */
+/* Adds [HEADER, STEP, ...] to the list for each valid mark. Returns how many it added. */
 static size_t collect(const json_t *schema, const json_t *path, json_t *list, int depth)
 {
     const char *name;

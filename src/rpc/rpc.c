@@ -32,7 +32,7 @@ static void answer_buffer(struct px_rpc *rpc, const char *id, const struct px_bu
     px_rpc_fail(rpc, id, &error);
 }
 
-/* Answers with a JSON text, and takes ownership of it. With a key, the text becomes this member of an object. */
+/* Answers with this JSON text, and takes ownership of it. With a key, the answer is {KEY: TEXT}. */
 static void answer_text(struct px_rpc *rpc, const char *id, int status, char *text, const char *key,
                         const pyexec_error *error)
 {
@@ -240,7 +240,7 @@ static const struct {
     const char *name;
     void (*serve)(struct px_rpc *rpc, const char *id, const json_t *params);
     bool before_initialize;
-    const char *params; /* the params that it accepts, separated by spaces; "*": checked elsewhere */
+    const char *params; /* the params that it accepts, separated by spaces; "*": the method itself checks them */
 } methods[] = {
     {"initialize", initialize, true, "protocol policy session host"},
     {"execute_once", px_rpc_execute, false, "*"},
@@ -436,7 +436,7 @@ int px_rpc_serve(int input, int output, int stop, bool drain)
     px_line_transport_init(&rpc.lines, output, stop);
     px_tasks_init(&rpc.tasks);
     pthread_cond_init(&rpc.held, NULL);
-    /* Without this thread, output is sent at the end of its run. */
+    /* If the thread can't be started, the output of a run is sent when the run ends. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
     px_line_transport_read(&rpc.lines, input, handle_line, &rpc);
     if (drain) {

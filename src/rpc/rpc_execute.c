@@ -11,7 +11,7 @@
 static void free_job(struct px_task *task)
 {
     struct px_rpc_job *job = (struct px_rpc_job *)task;
-    pyexec_request_free(job->request); /* waits for callbacks, which use the job */
+    pyexec_request_free(job->request); /* waits until no callback runs, because callbacks use the job */
     free(job->id);
     free(job->session_id);
     px_buffer_done(&job->held[0]);
@@ -27,7 +27,7 @@ static void cancel_job(struct px_task *task)
     pyexec_request_cancel(((struct px_rpc_job *)task)->request);
 }
 
-/* Executes the request, from its start to its answer. */
+/* Runs the script, and sends the answer. */
 static void serve_job(struct px_task *task)
 {
     struct px_rpc_job *job = (struct px_rpc_job *)task;
@@ -36,7 +36,7 @@ static void serve_job(struct px_task *task)
     pyexec_result *result = NULL;
     int status = job->session_id ? pyexec_execute(rpc->executor, job->session_id, job->request, &result, &error)
                                  : pyexec_execute_once(rpc->executor, job->request, &result, &error);
-    px_task_arrived(task); /* a refused request does not wait for other calls */
+    px_task_arrived(task); /* later tasks wait for this; a request that is refused early has not called it yet */
     px_rpc_send_rest(job);
     const char *text = status == 0 ? pyexec_result_json(result) : NULL;
     if (status == 0 && (!text || job->lost))
@@ -67,7 +67,7 @@ static int take_tools(struct px_rpc_job *job, json_t *params, pyexec_error *erro
     return 0;
 }
 
-/* Reads the parameters that are for the transport; the library reads the others. */
+/* Reads the parameters that are only for this front. The library reads the others. */
 static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec_error *error)
 {
     const json_t *stream = json_object_get(params, "stream");
@@ -153,7 +153,7 @@ static void free_create(struct px_task *task)
     free_job(task);
 }
 
-/* It may wait for a turn, so later requests do not wait for it. */
+/* Creating a session may have to wait in the queue. So it has its own thread, and later requests are handled meanwhile. */
 static void serve_create(struct px_task *task)
 {
     struct create_job *create = (struct create_job *)task;
@@ -169,7 +169,7 @@ static void serve_create(struct px_task *task)
         px_rpc_answer(rpc, create->job.id, "{}");
 }
 
-/* The params are a copy of its own: the thread of the task works with them. */
+/* Copies the params, because the thread of the task uses them when the caller has already freed the message. */
 static int prepare_create(struct create_job *create, const char *id, const json_t *given, pyexec_error *error)
 {
     json_t *params = create->params = px_json_deep_copy(given);

@@ -20,23 +20,23 @@ struct px_rpc_call;
 struct px_rpc {
     struct px_line_transport lines;
     pyexec_executor *executor;
-    struct px_tasks tasks; /* its lock also protects what follows */
-    pthread_cond_t held;   /* sends output during the runs */
+    struct px_tasks tasks; /* tasks.lock also protects the members below */
+    pthread_cond_t held;   /* signalled when there is something to send; see px_rpc_stream() */
     bool ended;
-    bool input_ended;                              /* no answer can come any more */
+    bool input_ended;                              /* the client can't send answers any more */
     struct px_rpc_call *calls[PX_RPC_CALL_CHAINS]; /* tool calls without an answer, by the hash of their ids */
 };
 
 /* One execution. */
 struct px_rpc_job {
-    struct px_task task; /* first */
+    struct px_task task; /* must be the first member */
     struct px_rpc *rpc;
     char *id;
     pyexec_request *request;
-    char *session_id; /* NULL: a single run */
-    /* What waits to be sent; the lock of the tasks protects it. */
-    struct px_buffer held[2]; /* for each stream: what has not been sent yet */
-    char **ready;             /* whole notifications that are sent first: displays, and the output before them */
+    char *session_id; /* NULL: a single run without a session */
+    /* Data to send. tasks.lock protects it. */
+    struct px_buffer held[2]; /* for stdout and stderr: the output that has not been sent yet */
+    char **ready; /* complete notifications, which are sent before `held`: displays, and the output before them */
     size_t ready_count;
     struct px_rpc_call *calls; /* its tool calls without an answer, in order of arrival */
     bool sending;              /* a thread is sending, with the lock released */
@@ -48,29 +48,30 @@ struct px_rpc_job {
 #define PX_RPC_PYEXEC_FAILED (-32000)
 #define PX_RPC_DENIED (-32001) /* the code in the answer of a tool call by which the caller refuses the call */
 
-/* `result` is JSON and becomes part of the answer as it is. */
+/* Sends an answer. `result` is JSON, and is copied into the answer unchanged. */
 void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result);
 void px_rpc_fail(struct px_rpc *rpc, const char *id, const pyexec_error *error);
-/* Answers that there is no memory; this needs none itself. `id` is JSON; "null" is no id. */
+/* Answers that there is no memory, without allocating any. `id` is JSON; "null": the request has no id. */
 void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length);
 /* Answers with an error of the protocol. Without an id the answer has the id null. */
 void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text);
 
-/* Methods that take some time. Each runs on its own thread (rpc_execute.c). */
+/* Methods that can take long. Each request runs on its own thread (rpc_execute.c). */
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params);
 
 /* ---- What an execution sends during its run (rpc_stream.c) ---- */
 
-/* The thread that sends it, until `ended`. */
+/* The main function of the sending thread. It returns when `ended` is set. */
 void *px_rpc_stream(void *rpc);
 
 /* Sends the job's next notification or call, with the lock released. Returns false when there is nothing to send
  * or another thread is sending. The caller holds the lock. */
 bool px_rpc_send_next(struct px_rpc_job *job);
 
-/* Send a line, or one that consists of parts. For functions that have taken something from the job. */
+/* Send a line, or a line that consists of parts. The caller holds the lock, has already removed the data from the job, and
+ * loses the lock during the sending. */
 void px_rpc_send_line(struct px_rpc_job *job, struct px_buffer *line);
 void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t count);
 
@@ -85,7 +86,7 @@ void px_rpc_send_rest(struct px_rpc_job *job);
 
 /* A callback of the library: the call becomes a request to the client. */
 void px_rpc_on_tool_call(void *job, pyexec_tool_call *call);
-/* The same for a call that needs approval: the request asks for it. */
+/* The same for a call that needs approval: the request asks the client to allow it. */
 void px_rpc_on_approval(void *job, pyexec_tool_call *call);
 
 /* Sends the job's next call, if there is one. Call it with the lock. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an execution sends during its run: output, displays, tool calls. A separate thread sends it, because the
- * thread of the run enforces the limits and must not wait for a client. The limits of the run also limit how much
- * is held. */
+ * thread of the run enforces the limits and must not wait for a client. The output
+ * that waits to be sent is limited by the limits of the run. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,8 +53,8 @@ void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t
     end_sending(job);
 }
 
-/* Sends the held text of a stream; an incomplete character is sent only at the `end`. Returns false when there is
- * nothing to send. The caller holds the lock, which is released during the sending. */
+/* Sends the text of a stream that waits. An incomplete character at its end waits for the rest, unless `end` is set. Returns
+ * false when there is nothing to send. The caller holds the lock, which is released during the sending. */
 static bool send_held(struct px_rpc_job *job, int stream, bool end)
 {
     struct px_buffer *held = &job->held[stream - 1];
@@ -68,7 +68,7 @@ static bool send_held(struct px_rpc_job *job, int stream, bool end)
     return true;
 }
 
-/* The same for the first of the whole notifications. */
+/* Sends the first of the complete notifications, in the same way. */
 static bool send_ready(struct px_rpc_job *job)
 {
     if (!job->ready_count)
@@ -83,7 +83,7 @@ static bool send_ready(struct px_rpc_job *job)
     return true;
 }
 
-/* The output and displays from before a call are sent before it. */
+/* Calls come last, so the client gets the output and displays before a call first. */
 bool px_rpc_send_next(struct px_rpc_job *job)
 {
     return !job->sending &&

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tool calls: requests from the server to the client, under the call's own id, and the client's answers. A call that needs
- * approval is a request tool_approval first, whose id is the call's with APPROVAL before it.
+/* Tool calls. The server sends each call as a request to the client, with the call's own id, and the client answers it. If the
+ * call needs approval, the request `tool_approval` is sent first; its id is APPROVAL and then the call's id.
  *
- * A call is listed from its callback to its answer or the end of its run. The callback does not wait for the client when
- * somebody else is sending for its job, so that few threads of a run are ever held by a client that does not read.
- * Answers are the client's: bounded, and each that can't be used fails its call, so that no script waits for ever. */
+ * A call is in the lists from its callback until its answer or the end of its run. The callback sends the call itself, unless
+ * another thread is already sending for this job: then that thread sends it. So a client that does not read blocks few threads.
+ * Answers come from the client and are not trusted: their size is limited, and an unusable answer fails its call, so that no
+ * script waits for ever. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,16 +18,16 @@
 
 #define APPROVAL "approve-"
 
-#define COPIED_MAX 65536 /* arguments of at most so many bytes are copied into the line and sent with it */
+#define COPIED_MAX 65536 /* bytes; longer arguments are not copied into the line, but sent as a separate part */
 
 struct px_rpc_call {
-    struct px_rpc_call *next;          /* list of the job */
-    struct px_rpc_call *next_in_chain; /* list of the calls with this hash */
+    struct px_rpc_call *next;          /* next in the list of the job */
+    struct px_rpc_call *next_in_chain; /* next in the list of calls with the same hash */
     struct px_rpc_job *job;
     pyexec_tool_call *call;
-    char id[64]; /* of the request */
+    char id[64]; /* the id of the request to the client */
     bool approval, sent;
-    unsigned users; /* threads that send or answer it, with the lock released */
+    unsigned users; /* threads that are sending or answering it without the lock */
     bool unlisted;
 };
 
@@ -117,7 +118,7 @@ static void write_head(struct px_buffer *line, const struct px_rpc_job *job, con
                      pyexec_tool_call_name(call->call));
 }
 
-/* Returns false when there is no memory for it. */
+/* Sends the call to the client. Returns false when there is no memory. */
 static bool send_request(struct px_rpc_job *job, const struct px_rpc_call *call)
 {
     static const char tail[] = "}}";
@@ -158,7 +159,7 @@ bool px_rpc_send_call(struct px_rpc_job *job)
     return true;
 }
 
-/* Answers a call that is not sent to the client, and frees it. */
+/* Fails a call that is not sent to the client, and frees it. */
 static void refuse_call(pyexec_tool_call *call, const char *why)
 {
     pyexec_error ignored;
@@ -204,7 +205,7 @@ void px_rpc_on_approval(void *job, pyexec_tool_call *call)
 
 /* ---- Answers ---- */
 
-/* A notification that tells the client why its answer was not used. `id` is JSON. */
+/* Sends a notification that tells the client why its answer was not used. `id` is JSON. */
 static void tell_refused(struct px_rpc *rpc, const char *id, size_t id_length, int code, const pyexec_error *error)
 {
     struct px_buffer px_auto_buffer line = {0};
@@ -222,7 +223,7 @@ static void tell_refused(struct px_rpc *rpc, const char *id, size_t id_length, i
     px_line_transport_send(&rpc->lines, &line);
 }
 
-/* Takes the call with this id out of the lists, or returns NULL. */
+/* Removes the call with this id from the lists and returns it. Returns NULL when there is none. */
 static struct px_rpc_call *take_call(struct px_rpc *rpc, const char *id, size_t length)
 {
     pthread_mutex_lock(&rpc->tasks.lock);

@@ -37,7 +37,7 @@ void px_calls_free(struct px_calls *calls)
     free(calls);
 }
 
-/* FNV-1a. The library chooses the ids at random, so no client can fill one bucket. */
+/* The hash is FNV-1a. The library chooses the ids at random, so no client can make all its calls use one bucket. */
 static struct px_client_call **bucket_of(struct px_calls *calls, const char *id)
 {
     uint32_t hash = 2166136261u;
@@ -46,7 +46,7 @@ static struct px_client_call **bucket_of(struct px_calls *calls, const char *id)
     return &calls->buckets[hash % BUCKETS];
 }
 
-/* ---- With the lock held ---- */
+/* ---- Functions for callers that hold the lock ---- */
 
 static void unlist(struct px_calls *calls, struct px_client_call *call)
 {
@@ -60,7 +60,8 @@ static void unlist(struct px_calls *calls, struct px_client_call *call)
     call->listed = false;
 }
 
-/* Releases a reference. If it was the last one, puts the call in front of `gone`, the list for free_all(). */
+/* Releases a reference. If it was the last one, adds the call to the front of `gone`, the list for free_all(). Returns the
+ * list. */
 static struct px_client_call *drop(struct px_client_call *call, struct px_client_call *gone)
 {
     if (--call->references)
@@ -76,7 +77,8 @@ static struct px_client_call *unlist_and_drop(struct px_calls *calls, struct px_
     return drop(call, gone);
 }
 
-/* Takes the calls that the script gave up. A call that is being answered now is counted by its answer. */
+/* Removes the calls for which the script no longer waits, and returns them as a list. A call with a second reference stays: it
+ * is being answered now, and is counted by that answer. */
 static struct px_client_call *take_abandoned(struct px_calls *calls, const struct px_execution *execution)
 {
     struct px_client_call *gone = NULL;
@@ -88,7 +90,7 @@ static struct px_client_call *take_abandoned(struct px_calls *calls, const struc
     return gone;
 }
 
-/* ---- Without it ---- */
+/* ---- Functions for callers that do not hold the lock ---- */
 
 static void free_all(struct px_client_call *gone)
 {
@@ -143,7 +145,7 @@ struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_pri
     return call;
 }
 
-/* The caller holds the lock, and has a reference of its own. */
+/* Removes the call from the lists, if it is in them. The caller holds the lock, and has its own reference. */
 static void unlist_once(struct px_client_call *call)
 {
     if (call->listed) {
@@ -260,7 +262,7 @@ void px_calls_write_attached(struct px_calls *calls, const struct px_principal *
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct px_client_call *call = calls->buckets[i]; call; call = call->next_of_bucket) {
             const struct px_execution *execution = call->execution;
-            /* Each execution once: with the first call of its list. */
+            /* Write each execution only once: when its first call is found. */
             if (execution->calls != call || execution->principal != principal || execution->detached ||
                 !any_waits(execution))
                 continue;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tool calls of scripts that wait for a client's answer, found by their ids. A call belongs to the principal whose
- * execution made it; nobody else finds it.
+/* A table of the tool calls that wait for a client's answer. Calls are found by their ids. A call belongs to the principal whose
+ * execution made it; no other principal can find it.
  *
- *   px_calls_add()     the script waits: the call can be found
- *   px_calls_find()    somebody answers: it holds the call meanwhile, and says how it answered with px_call_settle()
- *   px_calls_drop()    the execution has ended
+ *   px_calls_add()     a script has made a call, and waits: adds it to the table
+ *   px_calls_find()    a client answers: gets the call with a reference; px_call_settle() then stores the kind of answer
+ *   px_calls_drop()    the execution has ended: removes its calls
  *
- * A call that its script gave up stays, unseen, until the next call of the execution or its end. */
+ * When a script no longer waits for a call, the call stays in the table, and is not shown, until the execution makes another
+ * call or ends. */
 #ifndef PX_SERVE_CALLS_H
 #define PX_SERVE_CALLS_H
 
@@ -39,16 +40,16 @@ struct px_client_call {
     struct px_execution *execution;
     pyexec_tool_call *handle;
     unsigned references;
-    bool listed; /* in the table, so it can be found */
-    bool held;   /* until it is allowed or denied */
+    bool listed; /* it is in the table, so it can be found */
+    bool held;   /* it waits for approval */
     enum px_call_answer answer;
     int64_t since_ns, settled_ns;
-    time_t since; /* time for people */
+    time_t since; /* the time of day when the call was made */
 };
 
 /* Returns NULL when there is no memory. */
 struct px_calls *px_calls_new(void);
-/* No calls may be left. */
+/* All calls must have been removed before. */
 void px_calls_free(struct px_calls *calls);
 
 /* Takes ownership of the handle. `held`: it waits for approval. Returns NULL when there is no memory; then the script
@@ -60,26 +61,26 @@ struct px_client_call *px_calls_add(struct px_calls *calls, struct px_execution 
  * another principal. */
 struct px_client_call *px_calls_find(struct px_calls *calls, const struct px_principal *principal, const char *id);
 
-/* From now on the call is not found. */
+/* Removes the call from the table. */
 void px_call_unlist(struct px_client_call *call);
 
-/* The call has got its answer, so it is not found any more. */
+/* Stores the kind of the answer that the call has got, and removes the call from the table. */
 void px_call_settle(struct px_client_call *call, enum px_call_answer answer);
 void px_call_release(struct px_client_call *call);
 
-/* Drops the calls of an execution, which adds no more calls. */
+/* Removes the calls of an execution. The execution must not add more calls. */
 void px_calls_drop(struct px_calls *calls, struct px_execution *execution);
 
-/* Appends the members of a call that a client sees, without braces: its id, name and arguments. */
+/* Appends the id, the name and the arguments of a call, as members of a JSON object without its braces. */
 void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle);
 
-/* The first is true if any call of the execution waits. The second appends all of them as objects of a list, with
- * `whole` also their arguments. */
+/* px_calls_any() returns true if a call of the execution waits. px_calls_write() appends all calls that wait, as JSON objects
+ * with commas between them. Without `whole` their arguments are null. */
 bool px_calls_any(struct px_calls *calls, const struct px_execution *execution);
 void px_calls_write(struct px_calls *calls, const struct px_execution *execution, struct px_buffer *out, bool whole);
 
-/* Appends the principal's executions that are not detached and have calls that wait, as objects of a list. When `out` has
- * grown to `most` bytes, further arguments are left out. */
+/* Appends the principal's executions that are not detached and have calls that wait, as JSON objects with
+ * commas between them. After `most` bytes in `out`, arguments are written as null. */
 void px_calls_write_attached(struct px_calls *calls, const struct px_principal *principal, struct px_buffer *out,
                              size_t most);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the adapters share: a framework's tool as a tool of pyexec, and the words that a model reads about both."""
+"""Functions that the adapters share: they make a pyexec tool of a framework's tool, and write the descriptions for the model."""
 from __future__ import annotations
 
 import builtins
@@ -25,8 +25,9 @@ _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool
 
 def add_tool(tools: ScriptTools, name: str, description: Optional[str], parameters: Optional[Mapping[str, Any]],
              function: Callable[..., Any], returns: Optional[Mapping[str, Any]] = None) -> str:
-    """Adds a framework's tool to those that a script may call, and returns its name there. The function, sync or async, gets
-    the arguments by name. A name that Python can't have is changed, and the description says what it was."""
+    """Adds a framework's tool to `tools`, the tools that a script may call. Returns its name in the script: a name that Python
+    does not allow is changed, and the description then has the original name. The function may be async. It gets the arguments by
+    name."""
     free = _free_name(name, tools)
     text = (description or "").strip()
     if free != name:
@@ -50,7 +51,7 @@ def _free_name(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose errors a script reads in plain words."""
+    """Wraps the function: its exceptions go through plain_error()."""
     if inspect.iscoroutinefunction(function):
         @functools.wraps(function)
         async def call_async(**arguments: Any) -> Any:
@@ -70,7 +71,7 @@ def _in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def plain_error(error: Exception) -> Exception:
-    """The error; that of pydantic without its addresses and types: the argument, and what is wrong with it."""
+    """Returns the error. A ValidationError of pydantic becomes a ToolError that only says which argument is wrong, and why."""
     errors = getattr(error, "errors", None)
     if callable(errors) and type(error).__name__ == "ValidationError":
         return ToolError("; ".join("%s: %s" % (".".join(map(str, one["loc"])) or "the arguments", one["msg"]) for one in errors()))
@@ -78,7 +79,7 @@ def plain_error(error: Exception) -> Exception:
 
 
 def describe_policy(policy: Mapping[str, Any], keeps_state: bool = True) -> str:
-    """What a model should know about this policy before its first call."""
+    """Returns a text that tells a model about the limits of this policy, before its first call."""
     if policy.get("use_import_whitelist", True):
         imports = "It may import these modules and no others: %s." % ", ".join(policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS))
     else:
@@ -95,7 +96,7 @@ def describe_policy(policy: Mapping[str, Any], keeps_state: bool = True) -> str:
 
 
 def describe_tools(tools: Mapping[str, tuple[Mapping[str, Any], Any]], policy: Mapping[str, Any], intro: str = "") -> str:
-    """A paragraph for the description that a model reads: a line for each function, below an introduction. Empty when there are none."""
+    """Returns a paragraph for the description that a model reads: an introduction, and a line for each tool. Empty without tools."""
     if not tools:
         return ""
     at_once = "; several at once: import asyncio, tools, then await asyncio.gather(tools.aio.NAME(...), ...)" if _may_gather(policy) else ""
@@ -113,7 +114,7 @@ def _may_gather(policy: Mapping[str, Any]) -> bool:
 
 
 def _signature(definition: Mapping[str, Any]) -> str:
-    """As Python has it: parameters that are required first."""
+    """Returns the signature in Python's syntax, which needs required parameters first."""
     schema = definition.get("parameters", {})
     properties, required = schema.get("properties") or {}, schema.get("required") or ()
     parts = [_declared(name, part, name in required) for name, part in properties.items()]

@@ -4,10 +4,11 @@
     messages = PyexecMessages(anthropic.Anthropic().messages.create)
     answer = run_tools(messages.create, {"price": price}, model=…, max_tokens=…, messages=[…])
 
-`PyexecMessages.create()` takes and returns what the API does: the tool `code_execution`, `allowed_callers`, `server_tool_use`,
-`tool_use` with a `caller`, `container`, `code_execution_tool_result`. The model gets a tool of the client's own instead, and its
-code runs in a session of pyexec, which waits while the program answers a call. `run_tools()` is the loop that answers, for this
-and for the API itself. Nothing is imported from the package `anthropic`: messages may be its objects, or dicts.
+`PyexecMessages.create()` accepts the same requests as the API, and returns the same kinds of responses: the tool `code_execution`,
+`allowed_callers`, `server_tool_use`, `tool_use` with a `caller`, `container`, `code_execution_tool_result`. The model gets an
+ordinary tool in place of the API's code execution. The code that it sends runs in a session of pyexec, and waits there while your
+program answers a tool call. `run_tools()` is a loop that answers these calls; it also works with the API's own `create()`. This
+module does not import the package `anthropic`: messages may be objects of that package, or dicts.
 """
 from __future__ import annotations
 
@@ -31,14 +32,14 @@ from .errors import OverloadedError, PyexecError
 from .tools import Tool, ToolDenied, ToolError, Tools, encode_value, make_tools
 from .types import DEFAULT_ALLOWED_IMPORTS, Policy, Result
 
-CODE_EXECUTION = "code_execution_20260120"      # what responses call the caller, whichever version the request declares
+CODE_EXECUTION = "code_execution_20260120"      # the type of `caller` in responses, also if the request has another version
 _PREFIX = "code_execution_"
-_SETTLED = 0.02         # seconds without a further call: those that a script makes at once are in one response
-_IDLE = datetime.timedelta(minutes=5)           # `expires_at`: when a container is left alone
+_SETTLED = 0.02         # a response waits so many seconds for more calls, to have all calls that the script makes at once
+_IDLE = datetime.timedelta(minutes=5)           # for `expires_at`: how long a container lives after its last response
 POLICY: Policy = {"allowed_imports": [*DEFAULT_ALLOWED_IMPORTS, "asyncio"], "tool_timeout_ms": 240_000}
 
-# Functions as the API makes them: awaitable, and called with keywords or with one dict. A name to which the script gave another
-# value keeps that.
+# Makes functions like those of the API: they are awaitable, and called with keywords or with one dict. If the script has given
+# the name of a tool another value, the name keeps this value.
 _FUNCTIONS = '''
 def _offer(names):
     import tools
@@ -64,7 +65,7 @@ _INTRO = ("\n\nThe code can call these functions, many in one program. They are 
 
 
 class _Run:
-    """Code of the model that runs in pyexec, and the calls that wait for the program."""
+    """Code of the model that runs in pyexec, and its calls that wait for an answer of the program."""
 
     def __init__(self, session: Session, block_id: str, code: Any, tools: Sequence[Mapping[str, Any]]) -> None:
         self.id, self.pending = block_id, dict[str, Future[Any]]()
@@ -100,7 +101,8 @@ class _Run:
         return call
 
     def wait(self) -> Any:
-        """The next calls, as blocks; or the result, or the exception that there is none."""
+        """Waits for calls of the code, and returns them as a list of blocks. When the code has ended, returns its result, or the
+        exception if it could not run."""
         blocks: list[Any] = []
         with contextlib.suppress(Empty):
             while True:
@@ -113,7 +115,7 @@ class _Run:
         return blocks
 
     def answer(self, results: Sequence[tuple[str, str, bool]]) -> None:
-        """Ids of calls, with text, and whether it is an error."""
+        """Answers calls. Each item is the id of a call, the text of the answer, and whether the text is an error."""
         for name, text, failed in results:
             answer = self.pending.pop(name)
             if failed:
@@ -122,7 +124,7 @@ class _Run:
                 answer.set_result(text)
 
     def end(self) -> None:
-        """Nobody answers what still waits: a call of a thread that the code has left."""
+        """Fails the calls that still wait: calls of threads that still ran when the code ended."""
         with self._lock:
             self._ended = True
         with contextlib.suppress(Empty):
@@ -140,12 +142,12 @@ class _Container:
     id: str
     session: Session
     run: Optional[_Run] = None
-    waiting: list[tuple[str, Any]] = dataclasses.field(default_factory=list)    # code that the model wrote, and that has not begun
-    direct: set[str] = dataclasses.field(default_factory=set)                   # calls of the model's own without an answer
-    blocks: list[Any] = dataclasses.field(default_factory=list)                 # that no response has had
-    template: Any = None                                                        # the model's last message
-    tokens: dict[str, int] = dataclasses.field(default_factory=dict)            # that no response has counted
-    expires: Optional[datetime.datetime] = None                                 # None: it is in use, or has run no code
+    waiting: list[tuple[str, Any]] = dataclasses.field(default_factory=list)    # code of the model that has not started
+    direct: set[str] = dataclasses.field(default_factory=set)                   # ids of the model's own calls that have no answer
+    blocks: list[Any] = dataclasses.field(default_factory=list)                 # blocks for the next response
+    template: Any = None                                                        # the last message of the model
+    tokens: dict[str, int] = dataclasses.field(default_factory=dict)            # tokens to report in the next response
+    expires: Optional[datetime.datetime] = None                                 # None: a request uses it, or it has run no code yet
 
     def close(self) -> None:
         if self.run is not None:
@@ -155,10 +157,12 @@ class _Container:
 
 
 class PyexecMessages:
-    """`create()` of the Messages API, whose code execution runs in pyexec.
+    """Has the same `create()` as the Messages API, but runs the code in pyexec.
 
-    create: asks the model, as `client.messages.create` does; an async one for acreate(). It never sees the code execution tool.
-    policy: of the containers, over this module's POLICY. client: one to share; else it has its own, closed by close().
+    create: the function that asks the model, for example `client.messages.create`; for acreate() an async function. It never gets
+    the API's code execution tool.
+    policy: the policy of the containers; its keys replace those of this module's POLICY.
+    client: a client to share. Without it the object makes its own client, and close() closes it.
     """
 
     def __init__(self, create: Callable[..., Any], *, client: Optional[Pyexec] = None, policy: Optional[Policy] = None) -> None:
@@ -191,7 +195,7 @@ class PyexecMessages:
             self._client.close()
 
     def _steps(self, request: dict[str, Any]) -> Generator[Any, Any, Any]:
-        """Yields requests for the model, which get its message, and code that runs, which gets what its wait() returns."""
+        """Yields requests for the model, and expects the model's message. Yields runs of code, and expects the value of their wait()."""
         tools = [_plain(tool) for tool in request.get("tools") or ()]
         code_tool = next((tool for tool in tools if str(tool.get("type")).startswith(_PREFIX)), None)
         if code_tool is None:
@@ -230,11 +234,11 @@ class PyexecMessages:
             return _Container("container_" + uuid.uuid4().hex, self._client.session(policy=self._policy))
         if name not in self._containers:
             raise ValueError("there is no container %.100r here, or it has expired: leave it out, and one is made" % (name,))
-        self._containers[name].expires = None       # it is in use
+        self._containers[name].expires = None       # a request uses it
         return self._containers[name]
 
     def _model_tools(self, code_tool: Mapping[str, Any], called: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """The tools as the model gets them: those for code alone are in the description of the code execution tool."""
+        """Returns the tools for the model. Tools that only code may call are left out: the description of `code_execution` lists them."""
         functions: ScriptTools = {}
         for tool in called:
             add_tool(functions, tool["name"], tool.get("description"), tool.get("input_schema"), str)
@@ -246,7 +250,7 @@ class PyexecMessages:
         return [own, *direct]
 
     def _respond(self, container: _Container, stop_reason: str) -> Any:
-        """A message of the API with the blocks that have come since the last one; of the same type as the model's."""
+        """Returns a response with the blocks since the last response. It has the same type as the model's message."""
         blocks, container.blocks = container.blocks, []
         tokens, container.tokens = container.tokens, {}
         message = _plain(container.template)
@@ -260,7 +264,7 @@ class PyexecMessages:
 
 
 def _plain(thing: Any) -> dict[str, Any]:
-    """A message, a block or a tool as a dict: given so, or as an object of the package `anthropic`."""
+    """Returns a message, a block or a tool as a dict. The argument is a dict, or an object of the package `anthropic`."""
     if isinstance(thing, Mapping):
         return dict(thing)
     made = thing.model_dump(mode="json", exclude_none=True) if hasattr(thing, "model_dump") else thing.to_dict()
@@ -284,7 +288,7 @@ def _text_of(content: Any) -> str:
 
 
 def _take_answers(container: _Container, last: Mapping[str, Any]) -> None:
-    """The tool_result blocks of the last message, for the code that waits and for the model."""
+    """Checks the tool_result blocks of the last message, and gives the code that waits the answers to its calls."""
     results = {block["tool_use_id"]: block for block in last["content"] if block.get("type") == "tool_result"}
     waiting = container.run.pending if container.run is not None else {}
     if waiting and len(results) != len(last["content"]):
@@ -298,7 +302,7 @@ def _take_answers(container: _Container, last: Mapping[str, Any]) -> None:
 
 
 def _take_message(container: _Container, message: Mapping[str, Any]) -> bool:
-    """The model's blocks, as the API says them. False if it is the end: it has no code to run."""
+    """Adds the model's blocks to the next response, in the form of the API. Returns False if the message has no code to run."""
     for key in ("input_tokens", "output_tokens"):
         container.tokens[key] = container.tokens.get(key, 0) + ((message.get("usage") or {}).get(key) or 0)
     stopped = message["stop_reason"] != "tool_use"
@@ -308,7 +312,7 @@ def _take_message(container: _Container, message: Mapping[str, Any]) -> bool:
                 block["caller"] = {"type": "direct"}
                 container.direct.add(block["id"])
             container.blocks.append(block)
-        elif not stopped:       # else it was cut while it was written
+        elif not stopped:       # otherwise the model was stopped while it wrote the code
             made = {"type": "server_tool_use", "id": "srvtoolu_" + uuid.uuid4().hex, "name": "code_execution", "input": block["input"]}
             container.blocks.append(made)
             container.waiting.append((made["id"], block["input"].get("code")))
@@ -331,7 +335,7 @@ def _result_block(block_id: str, found: Any) -> dict[str, Any]:
 
 
 def _model_messages(messages: Sequence[Mapping[str, Any]], blocks: Sequence[Any]) -> list[dict[str, Any]]:
-    """The conversation as the model knows it: code is a call of a tool and its result; the calls of code are left out."""
+    """Returns the conversation for the model: a run of code is an ordinary tool call with a result, and calls by code are left out."""
     made: list[dict[str, Any]] = []
     hidden = set()
 
@@ -356,10 +360,11 @@ def _model_messages(messages: Sequence[Mapping[str, Any]], blocks: Sequence[Any]
     return made
 
 
-# ---- The loop of a program ----
+# ---- The loop for programs ----
 
 def programmatic_tools(functions: Tools) -> list[dict[str, Any]]:
-    """The list `tools` of a request: code execution, and these functions for its code, with the schemas of their type hints."""
+    """Returns the list `tools` of a request: code execution, and these functions, which only code may call. Their schemas are made from
+    their type hints."""
     made: list[dict[str, Any]] = [{"type": CODE_EXECUTION, "name": "code_execution"}]
     for name, tool in make_tools(functions).items():
         made.append({"name": name, "description": tool.definition.get("description", ""), "input_schema": tool.definition["parameters"],
@@ -368,10 +373,11 @@ def programmatic_tools(functions: Tools) -> list[dict[str, Any]]:
 
 
 def run_tools(create: Callable[..., Any], functions: Tools, *, messages: list[Any], **request: Any) -> Any:
-    """Asks until the model has ended its turn, and answers the calls of tools with these functions: the model's own, and
-    those of its code. Returns the last message; `messages` has got all others, and that one, for the next turn.
+    """Asks the model until it has ended its turn. Answers its tool calls, and those of its code, with these functions. Returns the
+    last message. All messages of the turn, also the last one, are added to `messages`.
 
-    create: of the Messages API, or of PyexecMessages. tools: in the request, else programmatic_tools(functions).
+    create: `create()` of the Messages API or of PyexecMessages. tools: the tools of the request; without it
+    programmatic_tools(functions).
     """
     steps, answer = _loop(functions, messages, request), None
     with ThreadPoolExecutor(8, thread_name_prefix="pyexec-tool") as threads:
@@ -384,7 +390,7 @@ def run_tools(create: Callable[..., Any], functions: Tools, *, messages: list[An
 
 
 async def arun_tools(create: Callable[..., Any], functions: Tools, *, messages: list[Any], **request: Any) -> Any:
-    """run_tools() with an async create, as PyexecMessages.acreate. Async functions run in this event loop."""
+    """The same as run_tools() for an async create, such as PyexecMessages.acreate. Async functions run in this event loop."""
     steps, answer = _loop(functions, messages, request), None
     while True:
         try:
@@ -412,7 +418,8 @@ def _loop(functions: Tools, messages: list[Any], request: dict[str, Any]) -> Gen
 
 
 async def _answer(tool: Optional[Tool], call: Mapping[str, Any]) -> dict[str, Any]:
-    """The tool_result block for a call. Its input is the model's or a script's: the function's hints check it."""
+    """Calls the tool and returns the tool_result block. The input comes from the model or a script, and is checked against the
+    type hints."""
     block = {"type": "tool_result", "tool_use_id": call["id"]}
     try:
         if tool is None:

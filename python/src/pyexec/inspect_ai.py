@@ -35,7 +35,7 @@ from .errors import InvalidRequestError, PyexecError
 from .tools import ToolDenied, ToolError
 from .types import Policy, RequestFields, Result
 
-POLICY: Policy = {"disable_open": False, "timeout_ms": 60_000, "cpu_time_seconds": 60}      # when nothing else is given
+POLICY: Policy = {"disable_open": False, "timeout_ms": 60_000, "cpu_time_seconds": 60}      # the keys of a config's policy replace these
 
 _PYTHON = re.compile(r"(?:/\S*/)?python(?:3(?:\.\d+)?)?")
 _FLAGS = re.compile(r"-[uBIsE]+")          # they have no meaning here
@@ -257,16 +257,17 @@ def _exec_result(result: Result) -> ExecResult[str]:
 
 @tool
 def python_program(tools: Sequence[Union[Tool, ToolDef]], policy: Optional[dict[str, Any]] = None, program: Optional[str] = None) -> Tool:
-    """A tool `python`, whose code calls other tools as functions: one program in place of a call of the model for each.
+    """A tool `python`, whose code can call other tools as functions. So one program replaces many tool calls of the model.
 
-    Each call begins anew. In a sample whose sandbox is "pyexec" it has the sample's files and that sandbox's policy; else each
-    call starts a pyexec of its own, which is slower.
-    The calls of the tools are in the transcript, and under the approval and review policies, as the model's own.
+    Each call runs in a new process. If the sample's sandbox is "pyexec", the code has the sample's files and that sandbox's policy.
+    Otherwise each call starts its own pyexec, which is slower.
+    The tool calls of the code are handled like calls of the model: they are in the transcript, and approval and review policies
+    apply to them.
 
     Args:
-      tools: What the code can call. They run where inspect_ai runs.
-      policy: Of pyexec, over this module's POLICY; in a sample with a sandbox of pyexec, over its policy.
-      program: The path of `pyexec`, else as in PATH.
+      tools: The tools that the code can call. They run in the process of inspect_ai.
+      policy: Its keys replace those of the policy of the sample's sandbox, or of this module's POLICY if that is not "pyexec".
+      program: The path of `pyexec`. Without it `pyexec` is found through PATH.
 
     Returns:
       The tool.
@@ -284,7 +285,7 @@ def python_program(tools: Sequence[Union[Tool, ToolDef]], policy: Optional[dict[
         else:
             async with AsyncPyexec(policy=whole, program=program) as client:
                 result = await client.execute_once(code, tools=offered)
-        if fatal:       # as when the model calls this tool: what is no ToolError ends the sample
+        if fatal:       # the same as for a call of the model: an exception that is not a ToolError ends the sample
             raise fatal[0]
         return result.explain() or "(no output)"
     return ToolDef(
@@ -294,8 +295,8 @@ def python_program(tools: Sequence[Union[Tool, ToolDef]], policy: Optional[dict[
 
 
 def _box() -> Optional[PyexecSandboxEnvironment]:
-    """The sample's sandbox, if that is pyexec's."""
-    with contextlib.suppress(ProcessLookupError, TypeError):        # there is none; it is another one
+    """Returns the sample's sandbox if it is "pyexec", else None."""
+    with contextlib.suppress(ProcessLookupError, TypeError):        # there is no sandbox; it is another kind
         return sandbox().as_type(PyexecSandboxEnvironment)
     return None
 

@@ -28,7 +28,7 @@ class PythonCode(BaseModel):
 
 
 def script_tools(tools: Sequence[BaseTool], config: Optional[RunnableConfig] = None, asynchronous: bool = False) -> ScriptTools:
-    """LangChain's tools as functions for a script: `px.execute_once(code, tools=script_tools([search]))`. They run in this
+    """Makes functions for a script of LangChain's tools: `px.execute_once(code, tools=script_tools([search]))`. They run in this
     process, with the callbacks of this config, and check their arguments themselves."""
     offered: ScriptTools = {}
     for tool in tools:
@@ -57,7 +57,7 @@ def _caller(tool: BaseTool, config: Optional[RunnableConfig], asynchronous: bool
 
 
 def _words(tool: BaseTool, error: ToolException) -> str:
-    """What the tool's own handler makes of its error, for the model."""
+    """Returns the text for the model that the tool's own error handler makes of the error."""
     handler = tool.handle_tool_error
     return handler if isinstance(handler, str) else str(handler(error)) if callable(handler) else str(error)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """openai-agents: `Agent(tools=[python_tool([search, mail])])`: the model writes one program that calls these tools.
 
-They are the SDK's FunctionTools, which run in this process; the program calls them as functions (docs/tools.md).
+The tools are FunctionTools of the SDK, and run in this process. The model's program calls them as functions (docs/tools.md).
 """
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ SessionOf = Union[None, str, Callable[[ToolContext[Any]], str]]
 
 def python_tool(tools: Sequence[FunctionTool] = (), *, client: Optional[Pyexec] = None, policy: Optional[Policy] = None,
                 session: SessionOf = None, name: str = "python") -> FunctionTool:
-    """A FunctionTool with the parameter `code`, whose code calls these tools.
+    """Returns a FunctionTool with the parameter `code`. The code can call these tools.
 
-    client: one to share; else the tool starts its own, which ends with this process. policy: over the client's.
-    session: the id of a session that keeps variables between calls, or a function that gives it, from the context; else each
-    call is a process of its own.
+    client: a client to share. Without it the tool makes its own client, which ends with this process.
+    policy: its keys replace those of the client's policy.
+    session: the id of a session that keeps variables between calls, or a function that gets the context and returns the id.
+    Without it each call runs in a new process.
     """
     for tool in tools:
         if tool.tool_input_guardrails or tool.tool_output_guardrails:
@@ -75,7 +76,8 @@ def _script_tools(tools: Sequence[FunctionTool], context: Optional[ToolContext[A
 
 
 def _loosened(schema: dict[str, Any]) -> dict[str, Any]:
-    """A strict schema requires every parameter: here, not those that have a default or may be null."""
+    """A strict schema requires every parameter. In the schema that is returned, a parameter is optional if it has a default or may be
+    null."""
     properties = {name: {**part, "default": None} if _may_be_null(part) and "default" not in part else part
                   for name, part in (schema.get("properties") or {}).items()}
     return {**schema, "properties": properties, "required": [name for name, part in properties.items() if "default" not in part]}
@@ -87,7 +89,7 @@ def _may_be_null(part: dict[str, Any]) -> bool:
 
 
 def _caller(tool: FunctionTool, context: Any) -> Any:
-    # With None, what the tool raises is raised here, too. With the SDK's own function it would be a text, as if it were a result.
+    # With None the exception of the tool is raised here. With the SDK's function it would become a text that looks like a result.
     raising = set_function_tool_failure_error_function(copy.copy(tool), None)
 
     async def call(**arguments: Any) -> Any:
@@ -98,7 +100,7 @@ def _caller(tool: FunctionTool, context: Any) -> Any:
         try:
             return await invoke_function_tool(function_tool=raising, context=own, arguments=text)
         except Exception as error:
-            # Its own words for the model, which may say less than the exception.
+            # The tool has its own function that makes the error text for the model. That text may say less than the exception.
             words = await maybe_invoke_function_tool_failure_error_function(function_tool=tool, context=own, error=error)
             raise ToolError(words or str(plain_error(error)) or type(error).__name__) from error
     return call

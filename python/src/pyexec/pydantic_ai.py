@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """pydantic-ai: `Agent(model, toolsets=[PyexecToolset([search, mail])])`: the model writes one program that calls these tools.
 
-The tools run in this process; the program calls them as functions (docs/tools.md). A tool that needs an approval, or whose
-result comes from elsewhere, stays a tool of the model's own.
+The tools run in this process, and the model's program calls them as functions (docs/tools.md). A tool that needs an approval, or
+that is run outside of the agent, can't be called by the program: the model calls it directly.
 """
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ _RETRIES = 3
 
 @dataclass
 class PyexecToolset(WrapperToolset[AgentDepsT]):
-    """A toolset with one tool, `python`, whose code calls the tools of another toolset, or of a list of functions and Tools.
+    """A toolset with one tool, `python`. Its code can call the tools of `wrapped`.
 
-    policy: of the sessions, over the client's. client: one to share; else the toolset has its own, closed by close().
-    session_id: the session to use; else each run of the agent has one, which ends with the run.
+    wrapped: another toolset, or a list of functions and Tools.
+    policy: the policy of the sessions; its keys replace those of the client's policy.
+    client: a client to share. Without it the toolset makes its own client, and close() closes it.
+    session_id: the session to use. Without it each run of the agent has its own session, which ends with the run.
     """
 
-    wrapped: Any = ()                   # a toolset, or functions and Tools
+    wrapped: Any = ()                   # a toolset, or a list of functions and Tools
     policy: Optional[Policy] = None
     client: Optional[Pyexec] = None
     session_id: Optional[str] = None
     tool_name: str = "python"
-    _run: Optional[str] = None          # the session of this run of the agent
+    _run: Optional[str] = None          # the id of the session for this run of the agent
 
     def __post_init__(self) -> None:
         if not isinstance(self.wrapped, AbstractToolset):

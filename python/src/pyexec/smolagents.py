@@ -26,8 +26,8 @@ from .client import Pyexec
 from .tools import encode_value
 from .types import DEFAULT_ALLOWED_IMPORTS, Policy, Result
 
-# Modules that smolagents' own code imports in the sandbox, in addition to those that it allows to the
-# model.
+# Modules that smolagents' own code imports in the sandbox, in addition to those that it allows the
+# model to import.
 _SUPPORT = ("typing", "dataclasses", "pathlib", "io")
 
 # smolagents' own wrapper imports PIL, numpy and pickle. This wrapper recognises the types of these libraries by name. It
@@ -125,7 +125,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
         if result.error is not None and result.error.type == self.FINAL_ANSWER_EXCEPTION:
             if self._final_answer is None:
                 self._answers.append(self._deserialize_final_answer(result.error.message, self.allow_pickle))
-            if self._answers:       # otherwise the script raised this exception itself
+            if self._answers:       # otherwise the script itself raised an exception with this name
                 return CodeOutput(output=self._answers[-1], logs=bounded(result.stdout), is_final_answer=True)
         if not result.ok:
             raise AgentError(result.explain(), self.logger)
@@ -213,8 +213,8 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
 
 
 def _call(tool: Any, *args: Any, **kwargs: Any) -> Any:
-    """Calls a tool or a managed agent with the arguments that it declares. Theirs has more, as an agent's max_steps, which
-    are not for scripts."""
+    """Calls a tool or a managed agent. Refuses keyword arguments that it does not declare, because its function may have more
+    parameters, such as an agent's max_steps, which scripts must not set."""
     for name in kwargs:
         if name not in tool.inputs:
             raise TypeError("%s() takes no argument %.100r" % (tool.name, name))
@@ -237,13 +237,13 @@ def _parameters(tool: Any) -> dict[str, Any]:
         if default is inspect.Parameter.empty:
             required.append(name)
         else:
-            with contextlib.suppress(ValueError):       # no JSON: the tool has it
+            with contextlib.suppress(ValueError):       # the default has no JSON form; the tool itself applies it
                 properties[name]["default"] = json.loads(encode_value(default))
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def _schema(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A value of another type than JSON's ("any", "image") is not checked."""
+    """Returns {} for a type that JSON does not have ("any", "image"): such a value is not checked."""
     kinds = [given.get("type")] if isinstance(given.get("type"), str) else list(given.get("type") or ())
     schema = {key: value for key, value in given.items() if key in ("description", "items", "properties", "enum")}
     if not kinds or not set(kinds) <= set(_JSON_TYPES):

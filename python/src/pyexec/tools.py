@@ -36,7 +36,7 @@ _UNION = (Union, getattr(types, "UnionType", Union))
 
 
 class ToolDenied(Exception):
-    """A tool raises this to refuse a call. The script gets a PermissionError with this reason."""
+    """A tool raises this exception to refuse a call. The script gets a PermissionError with this reason."""
 
 
 class ToolError(Exception):
@@ -177,7 +177,7 @@ def _class(kind: type) -> tuple[dict[str, Any], Convert]:
 
 
 def _type(hint: Any) -> tuple[dict[str, Any], Convert]:
-    """A schema, {} where any JSON will do, and what makes the value of the type, or raises TypeError."""
+    """Returns a schema, which is {} if any JSON is allowed, and a function that converts JSON to the type or raises TypeError."""
     origin, given = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         schema, convert = _type(given[0])

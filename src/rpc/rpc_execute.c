@@ -59,8 +59,9 @@ static int check_flag(const char *name, const json_t *value, pyexec_error *error
 static int take_tools(struct px_rpc_job *job, json_t *params, pyexec_error *error)
 {
     json_t *tools = json_object_get(params, "tools");
-    if (tools && (pyexec_request_set_approver(job->request, px_rpc_on_approval, job, error) < 0 ||
-                  pyexec_request_add_tools_object(job->request, tools, px_rpc_on_tool_call, job, error) < 0))
+    /* Also without tools of its own: the session may have some that need approval. */
+    if (pyexec_request_set_approver(job->request, px_rpc_on_approval, job, error) < 0 ||
+        (tools && pyexec_request_add_tools_object(job->request, tools, px_rpc_on_tool_call, job, error) < 0))
         return -1;
     json_object_del(params, "tools");
     pyexec_request_set_tool_callback(job->request, px_rpc_on_tool_call, job);

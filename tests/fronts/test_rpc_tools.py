@@ -436,6 +436,17 @@ def test_a_call_that_needs_approval_is_asked_for_first(caller):
     assert caller.value(number) == "sent"
 
 
+@pytest.mark.parametrize("own", [{}, {"tools": []}, {"tools": [{"name": "other"}]}])
+def test_a_sessions_tool_that_needs_approval_is_asked_for_first(caller, own):
+    assert caller.call("create_session", session_id="s", tools=[SEND])["result"] == {}
+    number = caller.send("execute", session_id="s", code="send('Ada')", **own)
+    asked = caller.of("tool_approval")
+    assert (asked["params"]["request"], asked["params"]["session_id"]) == (number, "s")
+    caller.answer(asked, result={"allow": True})
+    caller.answer(caller.tool_call(), result="sent")
+    assert caller.value(number) == "sent"
+
+
 @pytest.mark.parametrize("decision", [{"result": {"deny": "not now"}}, {"error": {"code": -32001, "message": "not now"}}])
 def test_a_call_is_denied(caller, decision):
     number = caller.start("try: send('Ada')\nexcept PermissionError as error: value = str(error)\nvalue", tools=[SEND])

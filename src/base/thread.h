@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 
 /* As pthread_create(3): returns 0 or an errno. Inline so that only the rooms that use threads need to link it. */
 static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *argument)
@@ -16,6 +17,29 @@ static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *a
     int failed = pthread_create(ret, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failed;
+}
+
+/* Threads that end at any time, in any number: each joins the one that ended before it, and their owner joins the last
+ * one. So none is left when the owner is freed, and no more than one ended thread waits to be joined. The owner's lock
+ * guards the struct. {0}: none has ended. Detached threads would still be on their way out when the program, or the
+ * module with their code, is gone. */
+struct px_ended_threads {
+    pthread_t last;
+    bool any;
+};
+
+/* The last step of a thread with the lock held. It then releases the lock and joins what this returns. */
+static inline struct px_ended_threads px_threads_leave(struct px_ended_threads *ended)
+{
+    struct px_ended_threads before = *ended;
+    *ended = (struct px_ended_threads){pthread_self(), true};
+    return before;
+}
+
+static inline void px_threads_join(struct px_ended_threads ended)
+{
+    if (ended.any)
+        pthread_join(ended.last, NULL);
 }
 
 #endif

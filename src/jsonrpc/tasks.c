@@ -15,6 +15,7 @@ void px_tasks_init(struct px_tasks *tasks)
 
 void px_tasks_done(struct px_tasks *tasks)
 {
+    px_threads_join(tasks->ended);
     pthread_mutex_destroy(&tasks->lock);
     pthread_cond_destroy(&tasks->changed);
 }
@@ -32,11 +33,13 @@ static void *serve(void *argument)
     *at = task->next;
     pthread_mutex_unlock(&tasks->lock);
     release(task);
-    /* After the count has become 0, the owner may be freed at any moment. */
+    /* When the count is 0, nobody waits for tasks any more: the memory of this one must be free by then. */
     pthread_mutex_lock(&tasks->lock);
     tasks->count--;
+    struct px_ended_threads before = px_threads_leave(&tasks->ended);
     pthread_cond_broadcast(&tasks->changed);
     pthread_mutex_unlock(&tasks->lock);
+    px_threads_join(before);
     return NULL;
 }
 
@@ -72,7 +75,6 @@ int px_tasks_start(struct px_tasks *tasks, struct px_task *task, pyexec_error *e
         tasks->first = task;
         tasks->count++;
         pthread_attr_init(&attributes);
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         pthread_attr_setstacksize(&attributes, STACK_BYTES);
         failed = pthread_create(&thread, &attributes, serve, task);
         pthread_attr_destroy(&attributes);

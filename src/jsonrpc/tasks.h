@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/thread.h"
 #include "pyexec.h"
 
 struct px_tasks;
@@ -27,9 +28,11 @@ struct px_tasks {
     pthread_cond_t changed; /* signalled when a task ends, and for the events that its owner waits for */
     struct px_task *first;  /* protected by lock, and so are the tasks in it */
     size_t count;
+    struct px_ended_threads ended;
 };
 
 void px_tasks_init(struct px_tasks *tasks);
+/* Waits until the last thread is gone. No task may be in progress. */
 void px_tasks_done(struct px_tasks *tasks);
 
 /* Starts the task; always called from the same thread. Fails with `overloaded` when too many tasks are in progress

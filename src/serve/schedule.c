@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 
 #define WORKER_STACK (2u << 20)                   /* the deepest JSON that is accepted needs a quarter of it, twice */
 #define WORKER_IDLE_NS (30 * INT64_C(1000000000)) /* a worker that has no job for this long ends */
@@ -16,7 +17,8 @@ struct px_schedule {
     struct px_schedule_limits limits;
     pyexec_queue *queue;
     size_t workers, free_workers;
-    bool takes_job; /* a worker waits for the next job */
+    struct px_ended_threads ended; /* workers */
+    bool takes_job;                /* a worker waits for the next job */
     struct px_schedule_counts counts;
     bool closed, ending;
 };
@@ -75,8 +77,10 @@ static void *work(void *argument)
             break;
     }
     schedule->workers--;
+    struct px_ended_threads before = px_threads_leave(&schedule->ended);
     pthread_cond_broadcast(&schedule->idle);
     pthread_mutex_unlock(&schedule->lock);
+    px_threads_join(before);
     return NULL;
 }
 
@@ -86,7 +90,6 @@ static int start_worker(struct px_schedule *schedule)
     pthread_attr_t attributes;
     pthread_t thread;
     pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, WORKER_STACK);
     int failed = pthread_create(&thread, &attributes, work, schedule);
     if (!failed)
@@ -133,7 +136,10 @@ void px_schedule_end(struct px_schedule *schedule)
     pthread_cond_broadcast(&schedule->work);
     while (schedule->workers)
         pthread_cond_wait(&schedule->idle, &schedule->lock);
+    struct px_ended_threads ended = schedule->ended;
+    schedule->ended.any = false;
     pthread_mutex_unlock(&schedule->lock);
+    px_threads_join(ended);
 }
 
 void px_schedule_free(struct px_schedule *schedule)

@@ -261,7 +261,7 @@ def test_it_is_its_principals_alone(server):
     for method in ("GET", "DELETE"):
         refused(server.ask(method, "/v1/executions/" + execution, token="b"), 404, "execution_not_found")
         refused(server.ask(method, "/v1/executions/none", token="a"), 404, "execution_not_found")
-    assert server.ask("GET", "/v1/executions", token="b").json() == {"executions": []}
+    assert server.ask("GET", "/v1/executions", token="b").json() == {"executions": [], "attached": []}
     assert execution in {one["execution_id"] for one in server.ask("GET", "/v1/executions", token="a").json()["executions"]}
 
 

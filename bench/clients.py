@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What clients add, measured by turns in one run: the Python client over `pyexec rpc` and over HTTP on a UNIX socket, sync and
-async, beside the C API; and a cell's round trip through our Jupyter kernel beside ipykernel's. About a minute.
+"""Measures how much time clients add. In each round it measures every row once: the Python client over `pyexec rpc` and over HTTP on
+a UNIX socket, sync and async, compared with the C API; and a cell in our Jupyter kernel, compared with ipykernel. It takes about a
+minute.
 
     bench/clients.py [BUILD] [--json]
 """
@@ -31,7 +32,7 @@ def clients(build, folder):
     library = compile_library_caller(build, folder)
     loop = asyncio.new_event_loop()
 
-    def awaited(call):      # the loop's start and end are not part of the call
+    def awaited(call):      # the start and the end of the event loop are not measured
         async def measured():
             begun = time.perf_counter()
             await call("1 + 1")
@@ -59,7 +60,7 @@ def clients(build, folder):
 
 
 class Notebook:
-    """A kernel and its client; round_trip() is a cell from its sending to idle and its reply."""
+    """A kernel and its client. round_trip() sends a cell, and waits for its reply and for the status idle."""
 
     def __init__(self, name):
         from jupyter_client.manager import KernelManager

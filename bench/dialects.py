@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What other servers' clients take beside POST /v1/execute, in one run: E2B's SDK (`run_code`) and the bare POST /execute
-below it, the sandbox-fusion client and the bare POST /run_code, dify-sandbox's route. One server on a loopback address with
-tokens; bare requests over one kept connection. p50 and p90 in microseconds, as JSON.
+"""Measures the time of calls with the clients of other servers, compared with POST /v1/execute: E2B's SDK (`run_code`) and the
+POST /execute that it sends, the sandbox-fusion client and its POST /run_code, and the route of dify-sandbox. There is one server on
+a loopback address with tokens. The plain requests use one connection that stays open. Prints p50 and p90 in microseconds, as JSON.
 
 usage: bench/dialects.py PATH/TO/pyexec [--python /usr/bin/python3] [--calls 300]
-The clients come from the environment that the tests have made, else by pip into one beside the program.
+The clients are in the virtual environment beside the program that the tests make. If it does not exist, it is made here with pip.
 """
 import argparse
 import hashlib
@@ -25,7 +25,8 @@ TOKEN = "bench"
 
 
 def inside_the_clients_environment(pyexec):
-    """Starts this again there, and never returns, unless it is there already."""
+    """Returns if this Python is that of the clients' virtual environment. Otherwise makes the environment if it does not exist, and
+    starts this program again with its Python."""
     folder = os.path.join(os.path.dirname(pyexec), "dialect-clients")
     if os.path.realpath(sys.prefix) == os.path.realpath(folder):
         return
@@ -93,7 +94,7 @@ def main():
     inside_the_clients_environment(pyexec)
     with tempfile.TemporaryDirectory() as folder:
         server, address = start(pyexec, folder)
-        server.stderr.close()           # its log goes nowhere
+        server.stderr.close()           # reads the log of the server and drops it
         connection = http.client.HTTPConnection(address)
         try:
             figures = measure({

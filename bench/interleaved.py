@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls measured one after another in each round, so that all of them have the same neighbours; and what is shown of them."""
+"""Measures several kinds of calls. Each round makes one call of each kind, so that other programs of the machine disturb all kinds
+alike."""
 import statistics
 import time
 
@@ -11,7 +12,7 @@ def spread(values):
 
 
 def measure(calls, count, check=lambda answer: None):
-    """p50 and p90 of each in microseconds, by name. What `check` does with an answer is not part of the call's time."""
+    """Returns p50 and p90 of each call in microseconds, by name. The time of `check`, which checks each answer, is not counted."""
     samples = {name: [] for name in calls}
     for i in range(count + WARM_UP):
         for name, call in calls.items():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A tool call of MCP beside POST /v1/execute, in one run: over stdio (`pyexec mcp`) and HTTP (`pyexec serve` on a
-UNIX socket, one kept connection), legacy and modern, single runs and calls of a session; and the cold start of
-`pyexec mcp` up to its first answer. p50 and p90 in microseconds, as JSON.
+"""Measures the time of an MCP tool call, compared with POST /v1/execute: over stdio (`pyexec mcp`) and over HTTP (`pyexec serve` on
+a UNIX socket, with one connection that stays open), with an older revision and with 2026-07-28, as single runs and in a session.
+Also measures a start of `pyexec mcp` until its first answer. Prints p50 and p90 in microseconds, as JSON.
 
 usage: bench/mcp.py PATH/TO/pyexec [--python /usr/bin/python3] [--calls 300]
 """

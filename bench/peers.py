@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""pyexec beside others on this machine, in one run: a Jupyter kernel (jupyter_client with ipykernel, installed into
-a virtual environment of this script's own) and bubblewrap with a new Python. What is missing says why.
+"""Compares pyexec with other programs on this machine: a Jupyter kernel (jupyter_client with ipykernel, which are installed into a
+virtual environment for this script) and bubblewrap with a new Python. If one of them can't be measured, the reason is printed.
 
 usage: bench/peers.py PATH/TO/pyexec [--python /usr/bin/python3] [--venv FOLDER] [--quick] [--plot FILE.svg]
 """
@@ -67,7 +67,7 @@ def last_line(text):
 
 
 def make_environment(python, folder):
-    """The environment's Python, or None with the reason."""
+    """Makes the virtual environment. Returns the path of its Python, or None and the reason."""
     inside = os.path.join(folder, "bin/python")
     steps = [[python, "-m", "venv", folder], [inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PINNED]]
     for step in steps:
@@ -86,7 +86,7 @@ def measure_kernels(python, folder, count, calls):
 
 
 def measure_bubblewrap(python, count):
-    """The median of whole runs of one line, in microseconds."""
+    """Returns the median time of a run of one line in microseconds, from the start of bwrap to its end; or None and the reason."""
     if not shutil.which("bwrap"):
         return None, "bwrap is not installed"
     command = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-all",
@@ -102,7 +102,7 @@ def measure_bubblewrap(python, count):
 
 
 def measure_pyexec(program, python, quick, plot, peers):
-    """Bubblewrap is a row of its own there."""
+    """Runs `pyexec bench`, which also measures bubblewrap, as a separate row."""
     command = [program, "bench", "--json", "--python-bin", python] + (["--quick"] if quick else [])
     if plot:
         command += ["--plot", plot, "--peers", peers]

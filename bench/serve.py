@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What HTTP adds, measured on one machine in one run: POST /v1/execute over a kept-alive UNIX socket beside the C API,
-a session's call, requests per second at saturation (with wrk, where there is one), the first event after a print, and
-memory per idle connection. Bounded: about a minute.
+"""Measures how much time HTTP adds: POST /v1/execute over a UNIX socket that stays connected, compared with the C API; a call of a
+session; the most requests per second (with wrk, if it is installed); the time from a print to its event; and the memory of an idle
+connection. It takes about a minute.
 
     bench/serve.py [BUILD] [--json]
 """
@@ -77,7 +77,8 @@ def library_call(caller):
 
 
 def by_turns(rounds, samplers, pause=0):
-    """p50 and p99 of each, which gives the microseconds of one call, after a pause; the first block is for warming up."""
+    """Returns p50 and p99 of each sampler. A sampler makes one call and returns its microseconds; there is a pause before each call.
+    The first block of calls is not counted, because it only warms up the server."""
     samples = {name: [] for name in samplers}
     for done in range(-BLOCK, rounds, BLOCK):
         for name, sample in samplers.items():
@@ -90,8 +91,8 @@ def by_turns(rounds, samplers, pause=0):
 
 
 def latencies(server, library):
-    """At rest (a pause before each call, in which the warm pool fills again) and back to back, where every run also waits
-    for its interpreter's fork. The library's caller prints a line at a time (stdbuf)."""
+    """Measures calls with a pause before each, in which the pool fills again (at_rest), and without pauses (back_to_back): then each
+    run also waits until an interpreter is forked for it. stdbuf makes the library's caller print each line at once."""
     found = {}
     with dial(server.socket) as sock, subprocess.Popen(["stdbuf", "-oL", library], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
         for pause, how in ((PAUSE, "at_rest"), (0, "back_to_back")):
@@ -105,7 +106,7 @@ def latencies(server, library):
 
 
 def saturated(server, seconds=8):
-    """Requests per second, and by whom they were sent."""
+    """Returns the requests per second, and the name of the program that sent them."""
     if shutil.which("wrk"):
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
             script.write(WRK)
@@ -132,7 +133,7 @@ def saturated(server, seconds=8):
 
 
 def first_events(server):
-    """From the clock that the script prints to the event's arrival."""
+    """Measures the time from a print of the script to the arrival of its event. The script prints its clock."""
     body = json.dumps({"code": "import time\nprint(time.time(), flush=True)\ntime.sleep(0.02)"}).encode()
     samples = []
     for _ in range(200):

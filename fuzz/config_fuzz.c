@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration: after 'f' a file's bytes, after 'e' variables of the environment, each ended by a
- * NUL. What is accepted must survive the way through JSON; errors must be fit to be shown. */
+/* Reads configuration. If the input begins with 'f', the rest is a file; if it begins with 'e', the rest is variables of the
+ * environment, each ended by a NUL. A configuration that is accepted must be the same after it was written as JSON and read again.
+ * An error must be one line of printable UTF-8. */
 #include "base/cleanup.h"
 #include "fuzz.h"
 #include "policy/config.h"
@@ -73,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct all all;
     if (!size)
         return 0;
-    /* Of exactly its length, so that reading on is seen. */
+    /* A copy of exactly this length, so that AddressSanitizer reports each read beyond its end. */
     px_auto_free char *bytes = malloc(size - 1 ? size - 1 : 1);
     px_auto_free char *text = calloc(1, size);
     require(bytes && text);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Server-sent events of an MCP server over HTTP: in pieces of any length they are the same events as in one. */
+/* Parses server-sent events of an MCP server over HTTP. The events must be the same when the bytes come in pieces and when they
+ * come at once. */
 #include "base/cleanup.h"
 #include "fuzz.h"
 #include "mcp_http/bridge_events.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the fuzz targets share. A target aborts when something that must hold does not. */
+/* Functions that the fuzz targets share. A target calls require() for each condition that must be true, and aborts if one is not. */
 #ifndef PX_FUZZ_FUZZ_H
 #define PX_FUZZ_FUZZ_H
 
@@ -19,7 +19,7 @@ static inline void require(bool holds)
         abort();
 }
 
-/* An error of this code, that can be shown: with message and hint, on one line, in UTF-8. */
+/* Requires that the error has this code, a message and a hint, each one line of UTF-8. */
 static inline void require_error(const pyexec_error *error, pyexec_code code)
 {
     require(error->code == code);
@@ -29,7 +29,7 @@ static inline void require_error(const pyexec_error *error, pyexec_code code)
     require(!strpbrk(error->message, "\n\r\x1B"));
 }
 
-/* A run calls each of the request's tools once (tool_calls.c). A call of no run. And how many calls nobody has freed. */
+/* tool_calls.c: calls each tool of the request once; makes a call that belongs to no run; returns how many calls are not freed. */
 pyexec_tool_call *fuzz_call_new(void);
 void fuzz_call_tools(pyexec_request *request);
 size_t fuzz_calls_held(void);

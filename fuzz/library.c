@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A library whose executor runs nothing, for targets that serve clients: requests are taken and checked by the
- * real code, and a run writes its code. */
+/* A replacement of the library for targets that serve clients. The real code checks each request, but the executor runs nothing: the
+ * output of a run is its code. */
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -55,7 +55,7 @@ const char *pyexec_executor_policy_json(pyexec_executor *executor)
     return "{}";
 }
 
-/* A run that writes its code and displays something. */
+/* The output of this run is its code, and it has one display. */
 int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error)
 {
     (void)executor;
@@ -75,7 +75,7 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
     return 0;
 }
 
-/* As the real ones take ids: C strings, that end up in messages. */
+/* The error has the id in its message, like the error of the real library. */
 static int no_session(const char *id, pyexec_error *error)
 {
     return px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "session_id: '%.140s' is no session", id);
@@ -86,7 +86,7 @@ int pyexec_execute(pyexec_executor *executor, const char *id, pyexec_request *re
 {
     if (strlen(id) > 20)
         return no_session(id, error);
-    if (request->arrived) /* the next request is read only then */
+    if (request->arrived) /* the server reads the next request only after this */
         request->arrived(request->arrived_data);
     return pyexec_execute_once(executor, request, ret, error);
 }

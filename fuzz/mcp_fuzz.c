@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of an MCP client, served as `pyexec mcp` does. Each answer must be one, in its era's form, and the line
- * after them all must be answered too. */
+/* The input is lines of an MCP client, which are handled as in `pyexec mcp`. Each line of the output must be a valid message, and
+ * the last request, which is added to the input, must get its answer. */
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,7 +12,8 @@
 
 #define LAST "\n{\"jsonrpc\":\"2.0\",\"id\":\"the last\",\"method\":\"ping\"}\n"
 
-/* An id is echoed as it stands, and may be what the parser refuses. */
+/* An answer repeats the id of its request unchanged. If the id has a number or an escape that jansson refuses, jansson also refuses
+ * the answer. Requires that this is the reason. */
 static void require_refused_id(const json_error_t *problem)
 {
     enum json_error_code code = json_error_code(problem);
@@ -20,7 +21,7 @@ static void require_refused_id(const json_error_t *problem)
             (code == json_error_invalid_syntax && strstr(problem->text, "Unicode")));
 }
 
-/* Of tools/call: something to read, and structured content unless it failed. */
+/* A result of tools/call must have content, and also structured content unless the call failed. */
 static void require_result(json_t *result)
 {
     json_t *content = json_object_get(result, "content"), *block;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Policies from JSON and from text. The first byte says which; the rest is the input (for text:
- * NAME=VALUE). Beyond not crashing, what is accepted must hold:
- * it passes its own check, survives the way through JSON, and errors are printable UTF-8. */
+/* Reads a policy from JSON, or one field from text (NAME=VALUE). The first byte of the input chooses. A policy that is accepted must
+ * pass px_policy_check(), and must be the same after it was written as JSON and read again. An error must be printable UTF-8. */
 #include "base/cleanup.h"
 #include "fuzz.h"
 #include "policy/policy.h"
 
-/* Written out and read again it is the same policy. */
+/* Requires that the policy is the same after it was written as JSON and read again. */
 static void require_round_trip(const struct px_policy *policy)
 {
     pyexec_error error;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gives a fuzz target the files of a folder, as libFuzzer would: the seeds, as a test that any
- * compiler can build. */
+/* Calls a fuzz target with each file of a folder, as libFuzzer does. It makes the seeds a test, for compilers without libFuzzer. */
 #include <dirent.h>
 #include <err.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The input is what a child sends: packets, each after its length in two bytes (the lower byte first), until the
- * protocol is broken or the input ends. Whatever was taken in must make a result that is JSON. */
+/* The input is the packets of a child. Before each packet is its length in two bytes, the lower byte first. They are read until one
+ * is invalid or the input ends. The result of all valid packets must be valid JSON. */
 #include "base/cleanup.h"
 #include "fuzz.h"
 #include "result/result.h"
@@ -13,7 +13,7 @@ static const size_t sizes[] = {
 #include "protocol/child_fields.def"
 };
 
-/* Half of them are answered at once. */
+/* Takes the tool calls. Every second one is answered at once. */
 static void take_tool_calls(struct px_tool_claims *tools)
 {
     require(tools->outstanding <= PX_TOOL_CALLS_AT_ONCE && tools->bytes <= PX_TOOL_ARGUMENTS_AT_ONCE);
@@ -32,7 +32,7 @@ static void take_packets(pyexec_result *result, const uint8_t *data, size_t size
     while (size >= 2) {
         size_t length = data[0] | (size_t)data[1] << 8;
         length = length < size - 2 ? length : size - 2;
-        /* Of exactly its length, so that reading on is seen. */
+        /* A copy of exactly this length, so that AddressSanitizer reports each read beyond its end. */
         px_auto_free char *packet = malloc(length ? length : 1);
         const char *why = NULL;
         require(packet);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of an RPC client, served as `pyexec rpc` does, over a library whose executor runs nothing:
- * requests are taken and checked by the real code. Each answer must be one, and the line after
- * them all must be answered too. */
+/* The input is lines of an RPC client, which are handled as in `pyexec rpc`, with the library of library.c. Each line of the output
+ * must be a valid message, and the last request, which is added to the input, must get its answer. */
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,7 +16,8 @@
 
 /* ---- The client ---- */
 
-/* An id is echoed as it stands, and may be what the parser refuses. */
+/* An answer repeats the id of its request unchanged. If the id has a number or an escape that jansson refuses, jansson also refuses
+ * the answer. Requires that this is the reason. */
 static void require_refused_id(const json_error_t *problem)
 {
     enum json_error_code code = json_error_code(problem);
@@ -47,7 +47,7 @@ static void require_message(const char *line, size_t length)
     json_decref(message);
 }
 
-/* True if the input may have ended the server before the last line. */
+/* Returns true if the input may have a shutdown request, so that the last request gets no answer. */
 static bool may_shut_down(const uint8_t *data, size_t size)
 {
     return memmem(data, size, "shutdown", 8) || memmem(data, size, "\\u", 2);

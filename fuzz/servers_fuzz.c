@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an MCP server sends to pyexec, its client: the start, lists of tools, answers to calls. Between the lines scripts make
- * calls of its tools, whose ids are 3, 4 and so on. Nothing is answered twice, and nothing is left. */
+/* The input is the lines that an MCP server sends to pyexec, its client: the start, lists of tools, answers to calls. Between the
+ * lines scripts call its tools; these requests have the ids 3, 4 and so on. At the end no request and no call may be left. */
 #include <sys/eventfd.h>
 
 #include "base/cleanup.h"
@@ -28,7 +28,7 @@ static void init_server(struct px_client_server *server, struct px_clients *clie
     px_client_protocol_start(server);
 }
 
-/* What scripts see of its tools, and what is sent for a call of the first of them. */
+/* Writes the stubs of the tools, and sends a call of the first tool. */
 static void use_tools(struct px_client_server *server, size_t *calls)
 {
     pyexec_error error;
@@ -51,7 +51,7 @@ static void use_tools(struct px_client_server *server, size_t *calls)
     px_client_tools_drop(tools);
 }
 
-/* What goes to the server is JSON-RPC, a message on each line. */
+/* Requires that each line for the server is a JSON-RPC message. */
 static void require_output(struct px_client_server *server)
 {
     require(px_buffer_ok(&server->out));
@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         px_buffer_add(&server.in, data + at, length);
         px_client_take_lines(&server);
         if (server.relist_at_ns)
-            server.relist_at_ns = 1; /* long ago */
+            server.relist_at_ns = 1; /* a time in the past, so that the list is due at once */
         if (server.up)
             px_client_protocol_tick(&server);
         if (server.up && server.state == PX_CLIENT_READY)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state file of `pyexec serve`. Whatever is in it: what is read is bounded, and is the same when it is written
+/* Reads a state file of `pyexec serve`. The table that is read must be within its limits, and must be the same after it was written
  * and read again. */
 #include "base/cleanup.h"
 #include "fuzz.h"
@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct px_state_table table, again;
     struct px_buffer px_auto_buffer text = {0};
     size_t bad = 0;
-    /* Of exactly its length, so that reading on is seen. */
+    /* A copy of exactly this length, so that AddressSanitizer reports each read beyond its end. */
     px_auto_free char *bytes = malloc(size ? size : 1);
     require(bytes && px_state_table_init(&table) == 0 && px_state_table_init(&again) == 0);
     memcpy(bytes, data, size);

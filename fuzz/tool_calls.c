@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tool calls for targets that serve clients: a run calls each of its tools once, and waits until all are answered or
- * the request is stopped. */
+/* Tool calls for targets that serve clients. A run calls each of its tools once, and waits until all calls are answered or the
+ * request is stopped. */
 #include <poll.h>
 #include <pthread.h>
 
@@ -16,7 +16,7 @@ struct pyexec_tool_call {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static size_t waiting, held; /* calls of all runs: without an answer, not freed */
+static size_t waiting, held; /* calls of all runs: those without an answer, and those that are not freed */
 
 const char *pyexec_tool_call_id(const pyexec_tool_call *call)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UTF-8: the first byte is where to cut, the rest is text, or not. */
+/* The first byte of the input is the place where the rest is cut. The rest may be valid UTF-8 or not. */
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "fuzz.h"
 
-/* As a stream is repaired: whole characters as they come, their beginnings kept for the next. */
+/* Repairs the text in parts, as a stream is repaired. An incomplete character at the end of a part waits for the next part. */
 static void repair_in_parts(struct px_buffer *out, const char *text, size_t length, size_t step)
 {
     struct px_buffer px_auto_buffer held = {0};
@@ -31,7 +31,7 @@ static void check_truncate(const char *text, size_t length, size_t limit)
         return;
     require(px_utf8_valid(text, kept, NULL));
     require(kept == length || kept + 3 >= limit);
-    /* A prefix less its incomplete tail is the same cut. */
+    /* px_utf8_incomplete_tail() of the prefix must give the same length. */
     size_t prefix = limit < length ? limit : length;
     require(prefix - px_utf8_incomplete_tail(text, prefix) == kept);
 }
@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!size)
         return 0;
     size_t length = size - 1, cut = data[0], offset = 0;
-    /* Of exactly its length, so that reading on is seen. */
+    /* A copy of exactly this length, so that AddressSanitizer reports each read beyond its end. */
     px_auto_free char *text = malloc(length ? length : 1);
     require(text);
     memcpy(text, data + 1, length);

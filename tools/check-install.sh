@@ -8,7 +8,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 chmod 755 "$root"
-# Paths on the way that are made stay readable by the id that runs get.
+# Runs have another user id, which must be able to read the installed files.
 umask 022
 DESTDIR="$root" meson install -C "$build" --no-rebuild --quiet
 prefix=$root/usr/local
@@ -25,7 +25,7 @@ for file in include/pyexec.h share/man/man1/pyexec.1 libexec/pyexec/pyexec-launc
     share/zsh/site-functions/_pyexec share/fish/vendor_completions.d/pyexec.fish; do
     test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
-# The program for MCP servers over HTTP, if libcurl is there.
+# The program for MCP servers over HTTP, if it was built (with libcurl).
 if [ -e "$build/pyexec-mcp-http" ]; then
     test -x "$prefix/libexec/pyexec/pyexec-mcp-http" || { echo "not installed: pyexec-mcp-http"; exit 1; }
     echo '{"mcpServers": {"a": {"url": "http://127.0.0.1:1/"}}}' >"$root/servers.json"

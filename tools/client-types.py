@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the types of the Python and Java clients from policy.def and result.def: client-types.py PROGRAM [--check].
 
-PROGRAM is build/pyexec, whose `policy --tables` has both tables as JSON. In the client's files a made part stands between
-`made from policy.def: NAME` and `end of NAME` (result.def alike). It has each row that the rest of the file does not
-write by hand; a row that needs code of its own (another type, a default that is not the table's) is written by hand.
-With --check nothing is written: the exit status is 1 when a file is not as it would be made."""
+PROGRAM is build/pyexec; its `policy --tables` prints both tables as JSON. A generated part of a client's file is between
+`made from policy.def: NAME` and `end of NAME` (for result.def with that name). It has all rows of the table that are not written by
+hand in the rest of the file. A row is written by hand when it needs other code, for example another type or another default.
+With --check nothing is written: the exit status is 1 when a file differs from the generated text."""
 import html
 import json
 import os
@@ -21,11 +21,11 @@ NUMBERS = ("integer", "size", "duration")
 
 
 class Unfit(Exception):
-    """A row that can't be made."""
+    """Raised when the code of a row can't be generated."""
 
 
 def part(text, table, name):
-    """The start and end of a made part, its marks not included, and how far it is indented."""
+    """Returns the start and the end of a generated part, without its two marks, and its indentation."""
     found = re.search(r"^( *)(?:#|//) made from %s: %s\n(.*?)^ *(?:#|//) end of %s$" % (re.escape(table), name, name), text, re.M | re.S)
     if not found:
         raise Unfit("the part '%s' of %s is missing" % (name, table))
@@ -38,7 +38,7 @@ def fill(text, table, name, lines):
 
 
 def by_hand(text):
-    """The file without its made parts."""
+    """Returns the file without its generated parts."""
     return re.sub(r"(made from [\w.]+: ([\w ]+)\n).*?(end of \2$)", r"\1\3", text, flags=re.M | re.S)
 
 
@@ -180,7 +180,7 @@ MAKERS = {PYTHON: make_python, POLICY: make_policy, PROPERTIES: make_properties,
 
 
 def made(tables, root=ROOT):
-    """Path → (text as it is, text as it is made)."""
+    """Returns path → (the text of the file, the generated text)."""
     texts = {}
     for path, make in MAKERS.items():
         with open(os.path.join(root, path), encoding="utf-8") as file:

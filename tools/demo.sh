@@ -24,7 +24,7 @@ show() {
     fi
 }
 
-# As one would type it.
+# Prints the command as a user would type it.
 quoted() {
     if [[ $1 == *[$'\n'\']* ]]; then
         printf '%q' "$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""embed.py OUTPUT NAME... : Python sources as one C array each."""
+"""embed.py OUTPUT NAME... : writes each Python source as a C array."""
 import os
 import sys
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Runs each fuzz target for some seconds (60), at low priority: tools/fuzz.sh SECONDS [TARGET…].
-# What they find worth keeping stays in build-fuzz/corpus, a failing input in build-fuzz/TARGET-….
+# New inputs that reach more code are kept in build-fuzz/corpus, a failing input in build-fuzz/TARGET-….
 # Exits 77, which counts as skipped, when there is no clang with libFuzzer.
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ if ! ls "$runtime"/libclang_rt.fuzzer* >/dev/null 2>&1; then
     echo "skipped: fuzzing needs clang with libFuzzer (Debian: tools/bootstrap.sh fuzz)" >&2
     exit 77
 fi
-# Several may be started at once, as by `meson test`: one of them builds.
+# `meson test` starts this script several times at once. Only one of them builds.
 mkdir -p "$build"
 exec 9>"$build/lock"
 flock 9

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The whole-program tests, in two lanes side by side; then, one after another, the files that need the machine to themselves.
+"""Runs the whole-program tests in two lanes at the same time. Then runs the files that need the machine to themselves, one by one.
 
     tools/lanes.py [--clients] BUILD [PATH…]
 
-Each lane runs pytest on its own files, in namespaces of its own (processes, mounts, IPC) with its own /tmp, /var/tmp and
-/dev/shm: what a test looks for on "the machine" is its lane's alone. tests/lanes.txt says which files run alone and why, and
-how long files take; the lanes follow from it, the same each time. With --clients the Java client's tests end the first lane and
-the Python client's the second one. Without root, or where no namespace can be made, all runs in one lane, in order.
+Each lane runs pytest on its own files, in its own namespaces (processes, mounts, IPC), with its own /tmp, /var/tmp and /dev/shm. So
+a test that searches "the machine" for processes or files finds only those of its lane. tests/lanes.txt says which files run alone
+and why, and how many seconds files take. The lanes are made from these numbers, and are the same each time. With --clients the first
+lane also runs the tests of the Java client, and the second lane those of the Python client. Without root, or if namespaces can't be
+made, all files run in one lane, in order.
 
-Up to five failed tests are run once more at the end, with nothing beside them. One that passes then counts as passed, and is
-named as unstable in the summary: it is a fault to look for, of the test or of the program. With a sanitizer none is run again.
+If at most five tests failed, they are run once more at the end, while nothing else runs. A test that passes then counts as passed,
+and the summary names it as unstable: the test or the program has a fault. With a sanitizer no test is run again.
 
-Each lane leaves BUILD/lanes/NAME.xml, and what it printed in NAME.txt. PATH: files or folders of tests/, in place of all.
+Each lane writes BUILD/lanes/NAME.xml, and its output to NAME.txt. PATH: files or folders of tests/ to run, instead of all.
 """
 import argparse
 import contextlib
@@ -32,13 +33,13 @@ import xml.etree.ElementTree as xml
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLE = os.path.join(ROOT, "tests", "lanes.txt")
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q"]
-AGAIN = 5                       # failed tests that are run once more; with more of them something is broken
-# Files that are not in the table, as a new one, count as this many seconds.
+AGAIN = 5                       # at most so many failed tests are run once more; if more fail, something is broken
+# A file that is not in the table, such as a new one, counts as so many seconds.
 UNKNOWN = 5
 CLIENTS = {"java": 190, "python": 165}
-LONGEST = 3600                  # seconds of one lane, longer than any good run
-SANITIZED = 6                   # times as long
-INCOMPLETE = 3                  # the exit status when a lane did not come to its end; 1 is a failed test, as of pytest
+LONGEST = 3600                  # the most seconds for one lane; a lane without a fault needs less
+SANITIZED = 6                   # how many times longer it may take with a sanitizer
+INCOMPLETE = 3                  # the exit status when a lane did not finish; 1 means that a test failed, as in pytest
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private", "--ipc", "--"]
 
 
@@ -63,7 +64,7 @@ def files(paths):
 
 
 def split(chosen, rows, clients):
-    """The files of the two lanes and those that run alone. Files of one group are in one lane; "java" is the first one's."""
+    """Returns the files of the two lanes, and those that run alone. Files of one group are in the same lane, and "java" in the first."""
     groups, alone = {}, []
     for path in chosen:
         seconds, place = rows.get(path, (UNKNOWN, ""))
@@ -87,13 +88,13 @@ def split(chosen, rows, clients):
 # ---- Inside a lane ----
 
 def inside(folder, reports, needed, commands):
-    """The first process of a lane: it mounts what is the lane's own, and runs the commands one after another."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # of a terminal: pytest ends, and then this
+    """The first process of a lane. It mounts the lane's own folders, and runs the commands one after another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # a Ctrl-C of the terminal ends pytest, and then this process ends
     if reports:                                         # see tools/sanitizers.sh
         os.makedirs(os.path.join(folder, "tmp", os.path.basename(reports)))
         subprocess.run(["mount", "--bind", os.path.join(reports, os.path.basename(folder)),
                         os.path.join(folder, "tmp", os.path.basename(reports))], check=True)
-    # Folders inside a folder that this hides, such as a clone in /tmp.
+    # Folders inside /tmp or /var/tmp that the tests need, such as a clone in /tmp; the mounts below would hide them.
     for path in needed:
         for part, hidden in (("tmp", "/tmp/"), ("var", "/var/tmp/")):
             if path.startswith(hidden):
@@ -105,14 +106,14 @@ def inside(folder, reports, needed, commands):
     subprocess.run(["mount", "--rbind", os.path.join(folder, "var"), "/var/tmp"], check=True)
     subprocess.run(["mount", "--rbind", os.path.join(folder, "tmp"), "/tmp"], check=True)
     os.chdir(ROOT)
-    # Numbers of processes as on a machine that has run for a while, and others than in the next lane: scripts know themselves
-    # by small ones, and tests make names of theirs. Nor is this process, number 1, the parent of pytest.
+    # Process ids begin at a large number, which is different in each lane: scripts in the sandbox have small ids, and tests use their
+    # ids in names. For the same reason a shell is the parent of pytest, and not this process, which has the id 1.
     with contextlib.suppress(OSError), open("/proc/sys/kernel/ns_last_pid", "w") as file:
         file.write("%d" % (10000 * int(folder[-1])))
     failed = 0
     for command in commands:
         child = subprocess.Popen(["sh", "-c", '"$@"; exit $?', "sh", *command], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-        while True:                                     # others lose their parents, and become this process's
+        while True:                                     # other processes become children of this one when their parents end
             pid, status = os.waitpid(-1, 0)
             if pid == child.pid:
                 break
@@ -124,7 +125,7 @@ def inside(folder, reports, needed, commands):
 # ---- Outside ----
 
 def _needed(build, chosen):
-    """Returns the folders that the tests use, wherever they are."""
+    """Returns the paths of the folders that the tests use."""
     shared = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
     others = sorted({os.path.dirname(os.path.join(ROOT, path)) for path in chosen if path.startswith("..")})
     paths = [os.path.realpath(path) for path in (ROOT, build, shared, os.path.expanduser("~"), *others)]
@@ -132,7 +133,7 @@ def _needed(build, chosen):
 
 
 class Lane:
-    """Runs commands one after another. `needed`: in their own namespaces, with these folders."""
+    """Runs commands one after another. With `needed` they run in their own namespaces, with these folders."""
     def __init__(self, name, build, commands, environment, needed=None):
         self.name, self.out = name, open(os.path.join(build, "lanes", name + ".txt"), "w")
         self.folder = self.reports = None
@@ -160,7 +161,7 @@ class Lane:
             for command in self.commands:
                 self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=self.out,
                                                 stderr=subprocess.STDOUT)
-                # A file, not a pipe: a pipe ends only when the last process that has it does.
+                # The output is a file and not a pipe: reading a pipe ends only when the last process that has it open ends.
                 while self.process.poll() is None:
                     time.sleep(0.2)
                     self._show(seen)
@@ -174,7 +175,7 @@ class Lane:
         if whole != text:
             seen.seek(place)
             whole = "".join(seen.readline() for _ in range(whole.count("\n")))
-        with contextlib.suppress(BrokenPipeError):      # it is all in the file
+        with contextlib.suppress(BrokenPipeError):      # the output is also in the file
             for line in whole.splitlines():
                 print("%s| %s" % (self.name, line), flush=True)
 
@@ -187,7 +188,7 @@ class Lane:
             self.status = max(self.status, 124)
 
     def end(self):
-        """With all its processes, when it has namespaces."""
+        """Ends the lane, and all its processes if it has namespaces."""
         self.commands = []
         if self.process and self.process.poll() is None:
             self.process.kill()
@@ -199,7 +200,7 @@ class Lane:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM."""
+    """Raised by SIGTERM."""
 
 
 def terminate(*_):
@@ -220,7 +221,7 @@ def failed_tests(build, name):
 
 
 def cases(root):
-    """Class and name of each test → its elements: one, or two when its end failed as well."""
+    """Returns (class, name) of each test → its elements: two if both the test and its teardown failed, else one."""
     found = {}
     for case in root.iter("testcase"):
         found.setdefault((case.get("classname"), case.get("name")), []).append(case)
@@ -232,9 +233,9 @@ def wrong(case):
 
 
 def merge(build, names):
-    """One report of all lanes, pytest.xml; how many tests failed, and the names of lanes that have left no report.
+    """Writes pytest.xml, one report of all lanes. Returns how many tests failed, and the names of lanes without a report.
 
-    What failed and then passed in the lane "again" becomes `unstable` there. `names`: also "again-NAME".
+    A failure of a test that passed in the lane "again" becomes `unstable` in the report. `names` also has names "again-NAME".
     """
     whole, again, missing = xml.Element("testsuites"), {}, []
     for name in names:
@@ -256,7 +257,8 @@ def merge(build, names):
 
 
 def run_again(build, ran, environment, until):
-    """Runs what failed once more, when it is little. `ran`: lane → its files. The lanes whose tests ran again, and the new lane or None."""
+    """Runs the failed tests once more if they are few. `ran`: lane → its files. Returns the lanes whose tests ran again, and the new lane
+    or None."""
     failed = {name: count for name in ran if (count := failed_tests(build, name))}
     if not 0 < sum(failed.values()) <= AGAIN or os.environ.get("SANITIZE"):
         return [], None
@@ -268,9 +270,10 @@ def run_again(build, ran, environment, until):
 
 
 def pytest_command(build, name, members, prefix=""):
-    """pytest on these files, as a list of at most one command; it leaves its report and its cache in BUILD/lanes.
+    """Returns the pytest command for these files, in a list that is empty without files. pytest writes its report and its cache to
+    BUILD/lanes.
 
-    With a prefix, which its report's name gets, it runs what failed the time before.
+    With a prefix it only runs the tests that failed the last time, and the name of the report begins with the prefix.
     """
     folder = os.path.join(build, "lanes")
     options = ["-o", "cache_dir=%s/%s.cache" % (folder, name), "--junitxml", "%s/%s%s.xml" % (folder, prefix, name)]
@@ -286,7 +289,8 @@ def run(build, paths, clients):
     chosen = files(paths)
     apart = possible()
     lanes, alone = split(chosen, table(), clients) if apart else ([], chosen)
-    # Their exit status is in a file of its own. Sanitizers have seen the same server and RPC in the whole-program tests.
+    # client-tests.sh writes its exit status to a file. With sanitizers the Python client's tests are left out: the whole-program tests
+    # have used the same server and RPC already.
     names = [name for name in CLIENTS if clients and (name == "java" or not os.environ.get("SANITIZE"))]
     extra = [[["sh", "-c", 'tools/client-tests.sh "$@" || true', "sh", name, build]] if name in names else [] for name in CLIENTS]
     until = time.monotonic() + LONGEST * (SANITIZED if os.environ.get("SANITIZE") else 1)
@@ -309,7 +313,7 @@ def run(build, paths, clients):
         again, lane = run_again(build, ran, environment, until)
         running += [lane] if lane else []
     except KeyboardInterrupt as ending:
-        # Each pytest got a terminal's signal too, and says where it was.
+        # A Ctrl-C at the terminal also reached each pytest, which prints where it was.
         for lane in running:
             lane.thread.join(0 if isinstance(ending, Terminated) else 10)
             lane.end()
@@ -317,7 +321,7 @@ def run(build, paths, clients):
         status = 130
     for lane in running:
         lane.close()
-        # 1 is a failed test, which the report has.
+        # 1 means that a test failed; the report has it.
         status = max(status, lane.status if lane.status != 1 else 0)
         with open(os.path.join(build, "lanes", lane.name + ".status"), "w") as file:
             file.write("%d\n" % lane.status)

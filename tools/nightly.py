@@ -4,9 +4,9 @@
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 
-Runs the parts, all by default, at low priority, one after another, and writes docs/nightly.md: the commit, the date, and of
-each part what ran, its result and its time. A part that did not run is in it too, and says so. `--minutes` is the time of each
-fuzz target and of the soak (60); `--tests` has the sanitizers run these whole-program tests alone.
+Runs the named parts, by default all, one after another at low priority. Writes docs/nightly.md with the commit, the date, and a row
+for each part: what ran, the result and the time. A part that did not run has a row that says so. `--minutes` is the time of each fuzz
+target and of the soak (default 60). With `--tests` the sanitizers run only these whole-program tests.
 """
 import argparse
 import concurrent.futures
@@ -39,7 +39,7 @@ def run(command, **environment):
 
 
 def sanitized(name, paths):
-    """The suite under a sanitizer, or the unit tests and some of the whole-program tests."""
+    """Runs the suite under a sanitizer; with --tests only the unit tests and these whole-program tests."""
     status, output = run(["make", name], **({"TESTS": " ".join(paths)} if paths else {}))
     build = os.path.join(ROOT, "build-" + name)
     with open(build + "/nightly.txt", "w") as file:
@@ -53,7 +53,7 @@ def sanitized(name, paths):
 
 
 def faults():
-    """Each call of the host that can fail does so, without the strides of `make test`."""
+    """Makes each call of the host that can fail do so. `make test` does this only for some of the calls."""
     path = "tests/host/test_fault_loops.py"
     status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
                          PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
@@ -61,7 +61,7 @@ def faults():
 
 
 def kills():
-    """kill -9 of caller, server and script at each point, 50 times."""
+    """Kills the caller, the server and the script with SIGKILL at each point, 50 times."""
     path = "tests/serve/test_serve_kills.py"
     status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
                          PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")

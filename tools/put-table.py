@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Puts standard input into a document: put-table.py FILE TABLE, between <!-- TABLE --> and <!-- end of TABLE -->."""
+"""put-table.py FILE TABLE: writes standard input into the document FILE, between <!-- TABLE --> and <!-- end of TABLE -->."""
 import sys
 
 path, name = sys.argv[1:]

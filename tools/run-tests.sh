@@ -5,7 +5,7 @@
 # the Python client's tests. In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports
 # to is a failure. With TESTS (files or folders of tests/) it runs the unit tests and those alone.
 build=${1:-build}
-# What an earlier run has left must not be counted.
+# Files of an earlier run must not be counted.
 rm -rf "$build/times.txt" "$build/pytest.xml" "$build/python.xml" "$build"/*.status "$build/summary.txt" "$build"/meson-logs/testlog* "$build/reports"
 [ -z "${SANITIZE:-}" ] || . tools/sanitizers.sh
 # Notes how many seconds have passed since the part before: took NAME. tools/test-summary.py prints them.

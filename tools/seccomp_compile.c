@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The compiler of the system call filter: rows → ranges of numbers → an optimal search tree.
  *
- * Why not libseccomp's own code generator (seccomp_export_bpf): it has one default action, so
- * that "errno ENOTTY for other requests" of one call beside "trap" for other calls can't be
- * said, nor two tests of one argument. And installing is on the path of every run: there the
- * kernel translates each instruction, and since Linux 5.11 runs the filter once for every
- * number to fill its cache of unconditional allows (seccomp_cache_prepare). Ranges of numbers
- * beat single ones. Measured on a 2-core virtual machine, Linux 6.18, best tenth of 1,000:
+ * libseccomp's own code generator (seccomp_export_bpf) is not used for two reasons. First, it has only one default action. So it
+ * can't express "errno ENOTTY for other requests" of one call together with "trap" for other calls, nor two tests of one argument.
+ * Second, every run installs the filter, and this must be fast: the kernel then translates each instruction, and since Linux 5.11
+ * it runs the filter once for every number to fill its cache of calls that are always allowed (seccomp_cache_prepare). A program
+ * that tests ranges of numbers is shorter than one that tests single numbers. Measured on a 2-core virtual machine, Linux 6.18, best tenth of 1,000:
  *
  *     libseccomp, the calls without tests only    278 instructions, 252 µs
  *     the same, SCMP_FLTATR_CTL_OPTIMIZE 2        348 instructions,  82 µs
@@ -14,11 +13,11 @@
  *     this, online, all tests                     286 instructions,  67 µs
  *     this, the child's part only                  61 instructions,  23 µs
  *
- * libseccomp's tables give the names and numbers, and px_program_verify() checks each program
- * by running it against a separate reading of the rows.
+ * The names and numbers come from libseccomp's tables. px_program_verify() runs each program and compares its answers with the
+ * rows, which it reads without this compiler.
  *
- * Programs are written backwards, from the last instruction to the first: a jump can then
- * only lead to code that exists, and its distance is known. Positions count from the end. */
+ * Programs are written backwards, from the last instruction to the first. So the target of a jump already exists, and its distance
+ * is known. Positions are counted from the end. */
 #include "seccomp_compile.h"
 
 #include <linux/seccomp.h>
@@ -27,7 +26,7 @@
 #include <string.h>
 
 #define X32_BIT 0x40000000u
-#define REACH 255 /* jt and jf are bytes */
+#define REACH 255 /* the longest conditional jump, because jt and jf are bytes */
 #define SEGMENTS_MAX 600
 #define TEST_SIZE_MAX 64
 
@@ -84,8 +83,8 @@ static size_t distance(const struct emitter *e, size_t target)
     return e->length - target - 1;
 }
 
-/* A position within reach that leads to `target`, for an instruction that comes at most
- * `slack` instructions before what is now the first. */
+/* Returns a position from which the program continues at `target`, and which a conditional jump can reach. The jump will be written
+ * with at most `slack` other instructions between it and the present first instruction. */
 static size_t within_reach(struct emitter *e, size_t target, size_t slack)
 {
     if (distance(e, target) + slack <= REACH)
@@ -100,7 +99,7 @@ static size_t emit_jump(struct emitter *e, uint16_t comparison, uint32_t k, size
     return emit(e, BPF_JMP | BPF_K | comparison, k, distance(e, yes), distance(e, no));
 }
 
-/* A return of this value near the front of what is there. */
+/* Returns the position of an instruction that returns this value and that a jump written now can reach. */
 static size_t emit_return(struct emitter *e, uint32_t value)
 {
     for (size_t i = e->return_count; i-- > 0;)
@@ -203,13 +202,13 @@ static size_t compile_rows(struct emitter *e, const struct px_row *rows, size_t 
 
 /* ---- Numbers ---- */
 
-/* Neighbouring numbers that decide alike. */
+/* Consecutive numbers with the same decision. */
 struct segment {
     uint32_t first;
-    uint32_t weight;           /* how many numbers the kernel will ask for */
-    const struct px_row *rows; /* with tests, or NULL */
+    uint32_t weight;           /* how many numbers it has: the kernel runs the filter for each */
+    const struct px_row *rows; /* rows with tests, or NULL */
     size_t row_count;
-    uint32_t value; /* without */
+    uint32_t value; /* the decision, if there are no rows with tests */
 };
 
 static const struct px_row *rows_of(const struct px_rules *rules, uint32_t number, size_t *ret_count)
@@ -238,7 +237,7 @@ static struct segment segment_of(const struct px_rules *rules, bool online, enum
     if (!rows) {
         segment.value = number < rules->known.count && rules->known.names[number]
                             ? SECCOMP_RET_TRAP
-                            : SECCOMP_RET_ERRNO | 38u /* ENOSYS, asm-generic */;
+                            : SECCOMP_RET_ERRNO | 38u /* ENOSYS, from asm-generic/errno.h */;
         return segment;
     }
     segment.value = px_row_return(&rows[count - 1], online);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the rows of syscalls.def to a BPF program, and back by checking it. Build time only. */
+/* Compiles the rows of syscalls.def to a BPF program, and checks the program against the rows. Used only at build time. */
 #ifndef PX_TOOLS_SECCOMP_COMPILE_H
 #define PX_TOOLS_SECCOMP_COMPILE_H
 
@@ -12,7 +12,7 @@
 #define PX_ROW_TESTS 3
 #define PX_PROGRAM_MAX 2048
 
-/* (argument & mask) is one of the values; `wide`: and its upper half is zero. */
+/* True if (argument & mask) is one of the values; with `wide` the argument's upper half must also be zero. */
 struct px_test {
     unsigned argument;
     bool wide;
@@ -29,8 +29,8 @@ enum px_action_kind {
 };
 struct px_action {
     enum px_action_kind kind;
-    unsigned value;   /* of errno */
-    const char *name; /* as px_syscall_rule has it */
+    unsigned value;   /* the errno of PX_ACTION_ERRNO */
+    const char *name; /* the same as in px_syscall_rule */
 };
 
 struct px_row {
@@ -39,21 +39,21 @@ struct px_row {
     size_t test_count;
     struct px_test tests[PX_ROW_TESTS];
     const char *condition, *reason;
-    int number; /* on the target architecture, or -1 when it lacks the call */
-    bool setup; /* PX_SETUP has it */
+    int number; /* on the target architecture; -1: it does not have this call */
+    bool setup; /* the row is in PX_SETUP */
 };
 
 /* Which part of the filter: see the end of syscalls.def. */
 enum px_part {
     PX_PART_WHOLE,
-    PX_PART_ZYGOTE, /* set-up calls allowed */
-    PX_PART_CHILD,  /* all but set-up calls allowed */
+    PX_PART_ZYGOTE, /* allows the set-up calls */
+    PX_PART_CHILD,  /* allows all calls except the set-up calls */
 };
 
 /* Every number of the target that libseccomp knows. */
 struct px_known {
-    const char *const *names; /* NULL where unknown */
-    uint32_t count;           /* greatest known number + 1 */
+    const char *const *names; /* NULL for a number that is not known */
+    uint32_t count;           /* the greatest known number + 1 */
 };
 
 struct px_rules {
@@ -74,19 +74,19 @@ uint32_t px_row_return(const struct px_row *row, bool online);
 /* Fills *ret_program. 0, or -1 with a message on stderr. */
 int px_rules_compile(const struct px_rules *rules, bool online, enum px_part part, struct px_program *ret_program);
 
-/* What the whole filter is to answer to a call of the target, read straight from the rows. */
+/* Returns the decision that the whole filter must make about a call, computed directly from the rows. */
 uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t number, const uint64_t arguments[6]);
 
-/* Calls `each` with arguments at and around every value that a test of this call names; what no
- * test looks at is `fill`. Stops when `each` returns other than 0, and returns that. */
+/* Calls `each` with arguments that are equal to, or next to, each value in the tests of this call. Arguments that no test examines
+ * are `fill`. Stops when `each` does not return 0, and returns its value. */
 typedef int px_edge(void *data, uint32_t number, const uint64_t arguments[6]);
 int px_rules_edges(const struct px_rules *rules, uint32_t number, uint64_t fill, px_edge *each, void *data);
 
-/* Runs the program on every number with arguments at and around every value that a test
- * names, and compares with the rows. 0, or -1 with the difference on stderr. */
+/* Runs the program for every number, with arguments that are equal to, or next to, each value in the tests, and compares its
+ * answers with the rows. Returns 0, or -1 after it has written the difference to stderr. */
 int px_program_verify(const struct px_rules *rules, bool online, enum px_part part, const struct px_program *program);
 
-/* The same for the two parts together against the whole. */
+/* The same for the two parts: together they must make the decisions of the whole filter. */
 int px_parts_verify(const struct px_rules *rules, bool online, const struct px_program *zygote,
                     const struct px_program *child);
 

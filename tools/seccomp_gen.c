@@ -3,12 +3,12 @@
  *
  *     seccomp_gen OUTPUT.c        the two BPF programs, the names of the calls, the rules
  *     seccomp_gen --markdown      docs/syscalls.md on standard output
- *     seccomp_gen --edges         calls at and around what the rules test, one a line
+ *     seccomp_gen --edges         calls whose arguments are equal to, or next to, the values in the rules, one on each line
  *     seccomp_gen --verdicts offline|online
  *                                 the list's answer to each such line of standard input
  *
- * libseccomp gives the calls of the architecture, their numbers and names; the running
- * library (sandbox/seccomp.c) needs only what is written here. */
+ * The numbers and names of the architecture's calls come from libseccomp. The library itself (sandbox/seccomp.c) does not need
+ * libseccomp: it uses the output of this program. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -33,7 +33,7 @@
 
 #include "seccomp_compile.h"
 
-/* Not in every C library's headers; the same on x86-64 and aarch64. */
+/* Some C libraries' headers do not have these. They are the same on x86-64 and aarch64. */
 #define PX_TCGETS2 0x802C542Au
 #define PX_FICLONE 0x40049409u
 #define PX_RENAME_NOREPLACE 1u
@@ -125,8 +125,8 @@ static const struct setup {
 };
 #define SETUP_COUNT (sizeof setups / sizeof setups[0])
 
-/* Calls newer than Debian 12's libseccomp may know. From 424 on numbers are the same on all
- * architectures (the kernel's scripts/syscall.tbl). */
+/* Calls that Debian 12's libseccomp may not know. Numbers from 424 are the same on all architectures (the kernel's
+ * scripts/syscall.tbl). */
 static const struct newer {
     const char *call;
     int number;
@@ -203,8 +203,8 @@ static int complain(const char *call, const char *what)
     return -1;
 }
 
-/* Numbers the rows, and checks that each call is known somewhere, that its rows stand
- * together, and that the last of them, only, has no test. */
+/* Sets the numbers of the rows. Checks that some architecture has each call, that all rows of a call are consecutive, and that only
+ * the last of them has no test. */
 static int number_rows(void)
 {
     for (size_t i = 0; i < ROW_COUNT; i++) {
@@ -256,8 +256,8 @@ static void write_program(FILE *out, const char *name, const struct px_program *
     fprintf(out, "};\n\n");
 }
 
-/* One string and offsets into it: a table of pointers would cost a relocation per call each
- * time the library is loaded. */
+/* Writes one string with all names, and offsets into it. A table of pointers would need a relocation for each call whenever the
+ * library is loaded. */
 static void write_names(FILE *out, const struct px_known *known)
 {
     fprintf(out, "static const char name_text[] =\n    \"\\0\"\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks a compiled filter against the rows it was made of, by running it: a second reading
- * of syscalls.def, row after row, beside the compiler's tree. A difference fails the build. */
+/* Checks a compiled filter: runs it, and compares its answers with the rows of syscalls.def. The answers of the rows are computed
+ * here, one row after another, without the compiler's tree. A difference fails the build. */
 #include "seccomp_compile.h"
 
 #include <errno.h>
@@ -57,8 +57,8 @@ uint32_t px_rules_decide(const struct px_rules *rules, bool online, uint32_t num
     return decide(rules, online, PX_PART_WHOLE, rules->audit_arch, number, arguments);
 }
 
-/* The instructions that the compiler uses, as the kernel runs them. 0xffffffff: it left the
- * program or met another instruction. */
+/* Runs the program like the kernel, but only knows the instructions that the compiler uses. Returns 0xffffffff when the program
+ * jumps out of its end or has another instruction. */
 static uint32_t run(const struct px_program *program, const struct seccomp_data *data)
 {
     uint32_t a = 0;
@@ -100,13 +100,13 @@ static uint32_t run(const struct px_program *program, const struct seccomp_data 
 struct check {
     const struct px_rules *rules;
     const struct px_program *program;
-    const struct px_program *second; /* or NULL */
+    const struct px_program *second; /* the second part, or NULL */
     bool online;
     enum px_part part;
 };
 
-/* Of two filters the kernel takes the answer that comes first in seccomp(2)'s list, which is
- * the lesser one of the actions as signed numbers. */
+/* If there are two filters, the kernel uses the answer whose action comes first in the list of seccomp(2). That is the smaller
+ * action, compared as signed numbers. */
 static uint32_t stricter(uint32_t left, uint32_t right)
 {
     return (int32_t)(left & SECCOMP_RET_ACTION_FULL) <= (int32_t)(right & SECCOMP_RET_ACTION_FULL) ? left : right;
@@ -131,8 +131,8 @@ static int check_one(const struct check *check, uint32_t arch, uint32_t number, 
     return -1;
 }
 
-/* Values of interest of one argument: what the tests of this call name, their neighbours,
- * single bits of difference, and all of these with the upper half set. */
+/* The values of one argument to test: the values in the tests of this call, their neighbours, values that differ from them in one
+ * bit, and all of these with bits in the upper half. */
 #define INTERESTING_MAX 4096
 struct interesting {
     size_t count;
@@ -173,7 +173,7 @@ static void find_interesting(const struct px_rules *rules, uint32_t number, unsi
     }
 }
 
-/* The rows of one call only, so that the many decisions about it are quick. */
+/* Returns only the rows of one call, so that the many decisions about this call are fast. */
 static struct px_rules rules_of(const struct px_rules *rules, uint32_t number)
 {
     struct px_rules of = *rules;
@@ -195,7 +195,7 @@ int px_rules_edges(const struct px_rules *all, uint32_t number, uint64_t fill, p
     for (unsigned argument = 0; argument < 6; argument++) {
         find_interesting(&rules, number, argument, true, &set);
         for (size_t i = 0; i < set.count; i++) {
-            /* Sets the other arguments as some row needs them, so that this argument decides. */
+            /* Gives the other arguments values that the tests accept, so that only this argument decides. */
             uint64_t arguments[6] = {fill, fill, fill, fill, fill, fill};
             for (size_t r = 0; r < rules.row_count; r++)
                 for (size_t t = 0; t < rules.rows[r].test_count; t++)
@@ -215,7 +215,7 @@ static int check_edge(void *data, uint32_t number, const uint64_t arguments[6])
     return check_one(check, check->rules->audit_arch, number, arguments);
 }
 
-/* All triples of the first three arguments' values, then each argument's single bits. */
+/* Checks all combinations of the values of the first three arguments, and then the values of each argument alone. */
 static int check_call(const struct check *all, uint32_t number)
 {
     static struct interesting sets[3];

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Adds up what the test tools of a build folder have counted, and exits 1 when any failed.
+"""Adds up the results of all test tools in a build folder, and exits with 1 if a test failed.
 
 First come the skipped tests, the seconds of each part, and the slowest files and tests. Then come the failed tests with the first
 line of the reason, at the end because a CI server may show only that, and the tests that passed only when they ran once more
@@ -15,12 +15,12 @@ import sys
 import xml.etree.ElementTree as xml
 
 build = sys.argv[1]
-chosen = os.environ.get("TESTS")    # only these files, and the unit tests
+chosen = os.environ.get("TESTS")    # counts only these files, and the unit tests
 sanitized = os.environ.get("SANITIZE")
 passed = skipped = 0
-failures, unstable = [], []         # a line for each
-seconds = collections.Counter()     # of meson's tests, and of the files of pytest
-SHOWN, LONGEST = 20, 160            # lines of failures at the end, characters of a reason
+failures, unstable = [], []         # a line for each such test
+seconds = collections.Counter()     # of each test of meson, and of each file of pytest
+SHOWN, LONGEST = 20, 160            # how many failures are listed at the end, and how many characters of a reason
 
 
 def skip(name, reason=""):
@@ -30,7 +30,7 @@ def skip(name, reason=""):
 
 
 def status_of(part):
-    """The exit status that a part has left; "none" when it did not come to its end."""
+    """Returns the exit status that a part has written, or "none" if it did not finish."""
     try:
         with open(os.path.join(build, part + ".status")) as file:
             return file.read().strip()
@@ -39,18 +39,19 @@ def status_of(part):
 
 
 def first(case, *tags):
-    """The first element of a test's report with one of these tags."""
+    """Returns the first element of a test's report that has one of these tags."""
     return next((element for element in case if element.tag in tags), None)
 
 
 def told(name, element):
-    """The line about a test that failed: its name and the first line of the reason."""
+    """Returns the line about a failed test: its name and the first line of the reason."""
     lines = (element.get("message") or element.text or "").strip().splitlines()
     return "%s: %s" % (name, lines[0][:LONGEST] if lines else "no reason given")
 
 
 def count_case(name, case):
-    """Adds one test of a report of pytest or Maven. The names for "passed when it ran again" are tools/lanes.py's and Maven's."""
+    """Adds one test of a report of pytest or Maven. For a test that passed when it ran again, tools/lanes.py and Maven have different
+    tags."""
     global passed
     if (element := first(case, "failure", "error")) is not None:
         failures.append(told(name, element))
@@ -92,7 +93,7 @@ def count_programs():
     if os.path.exists(os.path.join(build, "pytest.xml")):
         count_pytest("pytest.xml")
     code = status_of("program")
-    # 1 is a failed test, which is in the report; every other status is of a lane that did not come to its end.
+    # 1 means that a test failed, which the report has. Any other status means that a lane did not finish.
     if code != "0" and (code != "1" or len(failures) == before):
         parts = ["%s %s" % (os.path.basename(path)[:-len(".status")], open(path).read().strip())
                  for path in sorted(glob.glob(os.path.join(build, "lanes", "*.status")))]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tools/trace-syscalls.sh traces: one section of ordinary work per call, named by its argument."""
+"""The program that tools/trace-syscalls.sh traces. Its argument names the section of ordinary work to run."""
 import importlib
 import os
 import sys

@@ -205,7 +205,7 @@ def test_auto_uses_what_is_marked_as_delegated(below, top, nothing_left):
 def test_a_folder_with_processes_can_not_be_used(below, top):
     write("+memory +pids", top, "cgroup.subtree_control")
     error = below.error("1", env={"PYEXEC_HOST_CGROUP": top + "/host"})
-    assert error["code"] == "sandbox_unavailable" and "processes live in it" in error["message"], error
+    assert error["code"] == "sandbox_unavailable" and "processes are in it" in error["message"], error
 
 
 def test_a_path_that_can_not_be_used_is_refused_by_name(pyexec, nothing_left):

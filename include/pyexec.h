@@ -223,8 +223,8 @@ typedef int (*pyexec_output_fn)(void *userdata, int stream, const char *bytes, s
 PYEXEC_API void pyexec_request_set_output(pyexec_request *request, pyexec_output_fn fn, void *userdata);
 
 /* A function that gets each display during the run, in the form of pyexec_result_display_json(). It is called like
- * a pyexec_output_fn and may cancel the run in the same way. The output that the script wrote before a display
- * comes before it. */
+ * a pyexec_output_fn and may cancel the run in the same way. Output that the script wrote before a display
+ * is passed on before the display. */
 typedef int (*pyexec_display_fn)(void *userdata, const char *json, size_t length);
 PYEXEC_API void pyexec_request_set_display(pyexec_request *request, pyexec_display_fn fn, void *userdata);
 
@@ -241,7 +241,7 @@ PYEXEC_API int pyexec_request_set_input(pyexec_request *request, const char *nam
  * other word. */
 PYEXEC_API int pyexec_request_set_value_json(pyexec_request *request, const char *tables);
 
-/* Makes this a call of a session that its user does not see, such as completion. It gets no number, so
+/* For calls of a session that the user does not see, such as completion. Such a call gets no number, so
  * execution_count and the "<cell N>" of tracebacks count only the other calls. */
 PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 
@@ -250,12 +250,12 @@ PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 typedef void (*pyexec_arrived_fn)(void *userdata);
 PYEXEC_API void pyexec_request_set_arrived(pyexec_request *request, pyexec_arrived_fn fn, void *userdata);
 
-/* The queue of an executor, for a server: its requests wait there as jobs, without a thread each, in one order with the
- * executions of other threads. Principals take turns, and one of them may fill half of the queue (`[host] queue_length`).
- * The jobs of a principal's session begin in the order in which they were added, each after the end of the one before.
- * principal_jobs: how many jobs of one principal may be in progress; 0: no limit. pyexec_queue_new_plain() is a queue of
- * its own, for other work than runs: `jobs` at once, up to `length` that wait. Free it before the executor, when no job
- * waits and all turns are freed. */
+/* The queue of an executor, for a server. Its requests wait there as jobs, and need no thread while they wait. Executions of other
+ * threads wait in the same order. Principals take turns, and one principal may fill half of the queue (`[host] queue_length`).
+ * The jobs of a session begin in the order in which they were added, each after the end of the one before.
+ * principal_jobs: how many jobs of one principal may be in progress; 0: no limit. pyexec_queue_new_plain() makes a separate
+ * queue for work other than runs: `jobs` are in progress at once, and up to `length` wait. Free a queue before the executor,
+ * when no job waits and all turns are freed. */
 typedef struct pyexec_queue pyexec_queue;
 PYEXEC_API int pyexec_queue_new(pyexec_executor *executor, uint64_t principal_jobs, pyexec_queue **ret,
                                 pyexec_error *error);
@@ -263,13 +263,13 @@ PYEXEC_API int pyexec_queue_new_plain(uint64_t jobs, uint64_t length, uint64_t p
                                       pyexec_error *error);
 PYEXEC_API void pyexec_queue_free(pyexec_queue *queue);
 
-/* Sets the limits of one principal's jobs, which hold from now on. max_concurrent: how many of them may be in progress
+/* Sets the limits of one principal's jobs from now on. max_concurrent: how many of them may be in progress
  * (0: principal_jobs). rate: how many of them the queue accepts in a second (0: any number). */
 PYEXEC_API int pyexec_queue_limit(pyexec_queue *queue, const char *principal, int64_t max_concurrent, double rate,
                                   pyexec_error *error);
 
 /* Adds a job; session_id may be NULL. Errors: PYEXEC_OVERLOADED with retry_after_ms, and with sys_errno EAGAIN when the
- * principal is over its rate. */
+ * principal exceeds its rate. */
 PYEXEC_API int pyexec_queue_add(pyexec_queue *queue, const char *principal, const char *session_id, void *job,
                                 pyexec_error *error);
 
@@ -281,9 +281,9 @@ PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
 /* Ends the job before its turn is freed: its last execution is over, and another may begin. */
 PYEXEC_API void pyexec_turn_give_back(pyexec_turn *turn);
 
-/* Executes the request with this turn and not with one of its own. The turn is borrowed, and serves one execution
- * at a time. A session's call that must wait for another call of its session gives the turn back during that time.
- * NULL: none. */
+/* Executes the request with this turn; the request does not wait for another one. The turn is borrowed, and can be used by one
+ * execution at a time. A call that must wait for another call of its session gives the turn back during that time. NULL: no
+ * turn. */
 PYEXEC_API void pyexec_request_set_turn(pyexec_request *request, pyexec_turn *turn);
 
 /* Tools: functions of the host that the script calls (docs/tools.md).
@@ -314,15 +314,15 @@ PYEXEC_API int pyexec_request_add_tool(pyexec_request *request, const char *name
 PYEXEC_API int pyexec_request_add_tools(pyexec_request *request, const char *tools_json, pyexec_tool_fn callback,
                                         void *userdata, pyexec_error *error);
 
-/* Tools that many requests offer, made once. A tool may be a function of a module, which the script imports under every
- * policy, and which is a global name too: `github.create_issue(...)`, awaitable as `github.aio.create_issue(...)`.
+/* A set of tools that is made once, and that many requests can offer. A tool may be a function of a module. The module is a global
+ * name, and every policy allows its import: `github.create_issue(...)`, awaitable as `github.aio.create_issue(...)`.
  *
- * module       NULL, or a name as a tool's; it hides a module of that name that is installed. pyexec_tool_call_name() is
- *              then "MODULE.NAME". In a module, NAME may be that of a built-in.
+ * module       NULL, or a name with the same rules as a tool's name. The module hides an installed module with this name.
+ *              pyexec_tool_call_name() is then "MODULE.NAME". In a module, NAME may be the name of a built-in.
  *
- * At most 1000 tools. A request borrows them, until it is freed; one of its own of the same name wins. Free waits for
- * callbacks that still run. A call of a tool with "approval": true is held for the approver of the request, and denied
- * when it has none. Errors: as above. */
+ * A set has at most 1000 tools. A request borrows the set until the request is freed. If the request itself has a tool with the
+ * same name, that tool is used. pyexec_tools_free() waits for callbacks that still run. A call of a tool with "approval": true
+ * waits for the approver of the request, and is denied if there is no approver. Errors: as above. */
 typedef struct px_tools pyexec_tools;
 PYEXEC_API pyexec_tools *pyexec_tools_new(void);
 PYEXEC_API void pyexec_tools_free(pyexec_tools *tools);
@@ -330,23 +330,23 @@ PYEXEC_API int pyexec_tools_add(pyexec_tools *tools, const char *module, const c
                                 pyexec_tool_fn callback, void *userdata, pyexec_error *error);
 PYEXEC_API void pyexec_request_set_tools(pyexec_request *request, pyexec_tools *tools);
 
-/* Sets who decides about the calls of tools with "approval": true. Such a call is held: the approver gets it first, as a
- * callback does, and owns it. It allows the call, and then the tool's callback gets it too; or it answers the call, as a
- * rule with a refusal. Both at once or later, from any thread; then it frees the call. Set the approver before tools are
- * added to the request: without one, a tool with "approval": true is PYEXEC_INVALID_REQUEST. */
+/* Sets the approver: a function that decides about the calls of tools with "approval": true. The approver gets such a call first,
+ * and owns it like a callback. It allows the call, and then the tool's callback gets it too. Or it answers the call, usually with a
+ * refusal. It may do this at once or later, from any thread; then it frees the call. Set the approver before tools are added to
+ * the request: without an approver, adding a tool with "approval": true fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_approver(pyexec_request *request, pyexec_tool_fn approver, void *userdata,
                                            pyexec_error *error);
 
-/* Allows a call that is held. The call must still be freed.
- * Errors: PYEXEC_CALL_NOT_FOUND (it is not held, it was answered, or the script no longer waits). */
+/* Allows a call that waits for the approver. The call must still be freed.
+ * Errors: PYEXEC_CALL_NOT_FOUND (it does not wait for approval, it was answered, or the script no longer waits). */
 PYEXEC_API int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error);
 
-/* Sets the function that gets the calls of a session's tools that have none of their own. See
- * pyexec_session_create_tools(). NULL: none. */
+/* Sets the function that gets the calls of those tools of a session that have no callback of their own. See
+ * pyexec_session_create_tools(). NULL: no function. */
 PYEXEC_API void pyexec_request_set_tool_callback(pyexec_request *request, pyexec_tool_fn callback, void *userdata);
 
-/* The id of the call, which no other call has; the tool's name; and the arguments: a JSON object on one line, at
- * most 8 MiB, with integers of 64 bits, each key once, and at most 200 levels. */
+/* The id of the call, which no other call has; the name of the tool; and the arguments: a JSON object of at most 8 MiB on one line,
+ * with integers of 64 bits, without duplicate keys, and with at most 200 levels. */
 PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
 PYEXEC_API const char *pyexec_tool_call_name(const pyexec_tool_call *call);
 PYEXEC_API const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *length);
@@ -355,8 +355,8 @@ PYEXEC_API const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, 
 PYEXEC_API int pyexec_tool_call_waits(pyexec_tool_call *call);
 
 /* Answers a call: with a result, any JSON value of at most 8 MiB; with an error, which the script sees as a
- * ToolError with this text and `data` (JSON or NULL); or with a refusal, which it sees as a PermissionError. From
- * any thread. The call must still be freed.
+ * ToolError with this text and `data` (JSON or NULL); or with a refusal, which it sees as a PermissionError. May
+ * be called from any thread. The call must still be freed.
  *
  * Errors: PYEXEC_CALL_NOT_FOUND (it was answered, or the script no longer waits), PYEXEC_INVALID_REQUEST (not
  * JSON, or too large; the call still waits). */
@@ -372,15 +372,15 @@ PYEXEC_API void pyexec_tool_call_free(pyexec_tool_call *call);
  *
  * tools_json   a JSON list of objects as of pyexec_request_add_tool(), each with its "name".
  * flags        0, or PYEXEC_STUBS_NO_DOCSTRINGS.
- * max_bytes    the longest text, at least 1000; 0: no limit. What has no room is left out, in this order: all but the
- *              first line of descriptions, descriptions, functions. A comment at the end of the text says so.
+ * max_bytes    the longest text, at least 1000; 0: no limit. If the text is too long, descriptions are cut
+ *              after their first line; then they are left out, and then functions. A comment at the end says so.
  * ret          the text; free it with free().
  *
- * Errors: PYEXEC_INVALID_REQUEST (names the tool and what is wrong). */
+ * Errors: PYEXEC_INVALID_REQUEST (names the tool and the problem). */
 enum { PYEXEC_STUBS_NO_DOCSTRINGS = 1 };
 PYEXEC_API int pyexec_tool_stubs(const char *tools_json, unsigned flags, size_t max_bytes, char **ret,
                                  pyexec_error *error);
-/* The same of tools that requests share; a module is a class. */
+/* The same for a set of tools. A module becomes a class. */
 PYEXEC_API int pyexec_tools_stubs(const pyexec_tools *tools, unsigned flags, size_t max_bytes, char **ret,
                                   pyexec_error *error);
 
@@ -430,13 +430,14 @@ PYEXEC_API int pyexec_execute(pyexec_executor *executor, const char *session_id,
 PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *session_id, const char *policy_json,
                                      const char *ceiling_json, pyexec_error *error);
 
-/* The same, with tools for all calls of the session; a call's own tools replace those of the same name for this call.
+/* The same, with tools for all calls of the session. If the request of a call has a tool with the same name, that tool is used in
+ * this call.
  *
- * tools_json  as for pyexec_request_add_tools(), or NULL.
- * callback    called with `userdata` for their calls. NULL: the callback of the request that is executed, from
- *             pyexec_request_set_tool_callback(); a request without one is then refused.
+ * tools_json  the same as for pyexec_request_add_tools(), or NULL.
+ * callback    called with `userdata` when a script calls these tools. NULL: the function that pyexec_request_set_tool_callback()
+ *             has set for the request is called; a request without such a function is refused.
  *
- * `userdata` must live until the session has ended and all requests that were executed in it are freed. */
+ * `userdata` must stay valid until the session has ended and all requests that were executed in it are freed. */
 PYEXEC_API int pyexec_session_create_tools(pyexec_executor *executor, const char *session_id, const char *policy_json,
                                            const char *ceiling_json, const char *tools_json, pyexec_tool_fn callback,
                                            void *userdata, pyexec_error *error);
@@ -470,7 +471,7 @@ PYEXEC_API int pyexec_executor_watch_sessions(pyexec_executor *executor, pyexec_
 PYEXEC_API int pyexec_executor_remember_session(pyexec_executor *executor, const char *session_id, const char *why,
                                                 pyexec_error *error);
 
-/* From now on no session is made: a call that would make one gets PYEXEC_SHUTTING_DOWN. Existing sessions stay. */
+/* From now on no new session is made: a call that needs a new session fails with PYEXEC_SHUTTING_DOWN. Existing sessions stay. */
 PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec_error *error);
 
 /* As JSON text, which the caller gives to free(): the live sessions, an array of {"id", "principal", "busy",

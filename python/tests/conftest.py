@@ -1,4 +1,4 @@
-"""Fixtures of the client's tests: the built program (PYEXEC_BUILD), a server, and clients over each transport."""
+"""Fixtures of the client's tests: the program in the build folder (PYEXEC_BUILD), a server, and a client for each transport."""
 import importlib.metadata
 import os
 import signal
@@ -19,7 +19,7 @@ os.environ["PYEXEC"] = PROGRAM = os.path.join(BUILD, "pyexec")
 # `python3` of the sandbox; the environment of these tests is not for scripts.
 os.environ["PATH"] = "/usr/bin:/bin"
 
-# What this process ignores or blocks, all that it starts does too (nohup, a shell's background job).
+# A signal that this process ignores or blocks (nohup, a background job of a shell) is also ignored in all processes that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
     signal.signal(number, signal.SIG_DFL)
@@ -79,7 +79,7 @@ def rpc():
 
 
 def children(of=None):
-    """Processes below this one (or another), zombies included."""
+    """Returns the processes below this one (or below another), with zombies."""
     parents = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -97,14 +97,14 @@ def children(of=None):
 
 @pytest.fixture(autouse=True)
 def _no_process_left(request):
-    """Fails the test that leaves a process; the server's is the session's."""
+    """Fails a test that leaves a process. The server is not counted, because it lives for the whole test session."""
     if "server" in request.fixturenames or "px" in request.fixturenames or "make_async" in request.fixturenames:
         yield
         return
     before = children()
 
     def left():
-        """Not what the server of other tests begins: it fills its pool when the machine lets it."""
+        """Processes that the server of other tests starts are not counted: it fills its pool at any time."""
         return children() - before - set().union(*map(children, before))
     yield
     deadline = time.monotonic() + 20

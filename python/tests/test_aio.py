@@ -73,7 +73,7 @@ def test_an_interrupt_keeps_the_state(make_async):
 
 
 def test_the_loop_goes_on_while_it_starts_and_sends(make_async):
-    """Neither the process's start nor a large message holds up other tasks."""
+    """The start of the process and a large message do not block other tasks."""
     async def scenario(px):
         ticks, late = 0, 0.0
 
@@ -88,7 +88,7 @@ def test_the_loop_goes_on_while_it_starts_and_sends(make_async):
         ticking.cancel()
         assert result.last_value_repr == str(8 << 20) and ticks > 3 and late < 1, (ticks, late)
 
-    async def main():       # not started before
+    async def main():       # it was not started before
         px = make_async()
         await scenario(px)
         await px.close()

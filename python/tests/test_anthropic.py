@@ -1,4 +1,4 @@
-"""Programmatic tool calling with a scripted model behind the real client of the package `anthropic`: no network."""
+"""Programmatic tool calling with the real client of the package `anthropic`. The model is scripted, and there is no network."""
 import asyncio
 import datetime
 import json
@@ -37,7 +37,7 @@ def code(source, number=1):
 
 
 class Scripted:
-    """A server of the Messages API that says these, and keeps what it was asked. An answer is a list of blocks."""
+    """A server of the Messages API that gives these answers, and keeps the requests. An answer is a list of blocks."""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
@@ -67,7 +67,7 @@ print(sum(row["price"] for row in rows))"""
 
 
 def told(asked, number=-1):
-    """The results of tools in a message of a request."""
+    """Returns the tool_result blocks in a message of a request."""
     return [json.loads(block["content"]) for block in asked["messages"][number]["content"] if block["type"] == "tool_result"]
 
 
@@ -112,7 +112,7 @@ def test_responses_have_the_shapes_of_the_api(rpc):
     assert result.type == "code_execution_tool_result" and result.tool_use_id == began.id and result.content.type == "code_execution_result"
     assert (result.content.stdout, result.content.return_code, result.content.content) == ("'3.5'\n", 0, [])
     assert last.text == "done" and ended.stop_reason == "end_turn"
-    # What the code made is still there for the next turn.
+    # The variables of the code still exist in the next turn.
     messages += [ended.to_param(), {"role": "user", "content": "and now?"}]
     again = containers.create(messages=messages, tools=tools, container={"id": paused.container.id}, **ASK)
     assert again.content[1].content.stdout == "3\n" and again.content[-1].text == "still there"
@@ -145,7 +145,7 @@ def test_errors_of_tools_are_exceptions_in_the_code(rpc):
 
 
 def test_calls_of_the_model_beside_its_code(rpc):
-    """A call of the model's own waits for the program as ever; its answer and that of the code go to the model together."""
+    """A direct call of the model waits for the program as usual. The model gets its answer together with the result of the code."""
     tools = programmatic_tools({"price": price}) + [{"name": "weather", "input_schema": {"type": "object"}}]
     for source, wanted in (("await price(item='tea')", "price"), ("6 * 7", None)):
         model = Scripted([code(source), {"type": "tool_use", "id": "toolu_w", "name": "weather", "input": {}}], [text("done")])
@@ -180,7 +180,7 @@ def test_async():
 
 
 def test_a_call_that_the_code_leaves_behind_holds_nothing(rpc):
-    """It may reach the program, or not: the code does not wait for it."""
+    """The call may reach the program or not, because the code does not wait for it."""
     model = Scripted([code("import asyncio\ntask = asyncio.create_task(price(item='tea'))\nawait asyncio.sleep(0)\n6 * 7")], [text("done")])
     containers = PyexecMessages(model.create(), client=rpc)
     run_tools(containers.create, {"price": price}, messages=[{"role": "user", "content": "go"}], **ASK)
@@ -263,7 +263,7 @@ def test_a_request_without_code_execution_is_the_models(rpc):
 
 
 def test_the_loop_is_that_of_the_api_itself():
-    """Against an API that runs the code itself: the container is passed on, and every call of a response answered in one message."""
+    """With an API that runs the code itself, the container is passed on, and all calls of a response are answered in one message."""
     asked = []
 
     def create(**request):

@@ -1,4 +1,4 @@
-"""The client that waits, over each transport."""
+"""The synchronous client, with each transport."""
 import time
 
 import pytest
@@ -103,7 +103,7 @@ def test_a_stream_may_be_skipped_or_called_back(px):
         assert result.last_value_repr == "3" and got == [Output("stdout", "x\n", 0)]
         with pytest.raises(InvalidRequestError):
             list(session.stream("\0"))
-        with pytest.raises(ZeroDivisionError):      # of the callback: the run is cancelled
+        with pytest.raises(ZeroDivisionError):      # the error of the callback; the run is cancelled
             session.execute("import time\nprint(1, flush=True)\ntime.sleep(20)", on_event=lambda event: 1 / 0)
         begun = time.monotonic()
         assert session.execute("4").last_value_repr == "4" and time.monotonic() - begun < 3
@@ -117,7 +117,7 @@ def test_a_stream_that_is_closed_cancels_its_run(px):
         begun = time.monotonic()
         assert session.execute("x").last_value_repr == "1" and time.monotonic() - begun < 3
         for event in session.stream("import time\nprint(1, flush=True)\ntime.sleep(20)"):
-            break       # nobody has it any more
+            break       # no variable refers to it any more
         del event
         begun = time.monotonic()
         assert session.execute("x").last_value_repr == "1" and time.monotonic() - begun < 3

@@ -1,4 +1,4 @@
-"""Tools: functions of this program that scripts call, sync and async, and what their types and docstrings become."""
+"""Tools: functions of this program that scripts call, sync and async, and the schemas that are made from their types and docstrings."""
 import asyncio
 import contextvars
 import dataclasses
@@ -138,7 +138,7 @@ def test_arguments_become_what_the_hints_say(px):
     ({"city": "a", "self": 1}, "lookup() takes no argument 'self'"), ({"city": "a", "rates": []}, "rates must be object, not []"),
 ])
 def test_arguments_that_a_script_must_not_send_do_not_reach_the_function(arguments, text):
-    """The checks in the script are help alone: native code passes them."""
+    """The checks in the script only help honest code: native code can bypass them."""
     with pytest.raises(TypeError) as failure:
         Tool("lookup", lookup).call(arguments)
     assert str(failure.value) == text
@@ -192,7 +192,7 @@ def test_calls_of_a_script_run_at_once_on_threads(px):
     code = "import asyncio, tools\nawait asyncio.gather(*[tools.aio.f(i) for i in range(8)])"
 
     def f(i: int) -> int:
-        together.wait(60)       # none returns before all have come
+        together.wait(60)       # no call returns before all calls have arrived
         return i
     assert value(px.execute_once(code, tools={"f": f})) == list(range(8))
 

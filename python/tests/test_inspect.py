@@ -1,4 +1,4 @@
-"""inspect_ai: an evaluation with a scripted model, and the environment's own calls."""
+"""inspect_ai: an evaluation with a scripted model, and calls of the sandbox environment itself."""
 import asyncio
 import os
 
@@ -19,7 +19,7 @@ CONFIG = PyexecConfig(policy={"use_import_whitelist": False, "banned_imports": [
 
 @modelapi(name="scripted")
 class Scripted(ModelAPI):
-    """Says these. (inspect_ai's own mock model counts tokens with a table from the network.)"""
+    """A model that gives these answers. (inspect_ai's own mock model needs a table from the network to count tokens.)"""
 
     def __init__(self, model_name, base_url=None, api_key=None, config=None, outputs=()):
         super().__init__(model_name, base_url, api_key, [], config)
@@ -46,7 +46,7 @@ def inside(scenario, config=CONFIG):
 
 
 def test_an_evaluation_in_three_turns(tmp_path):
-    """The python tool of inspect_ai; the sandbox is found by its entry point. An error is mended from its hint."""
+    """Uses the python tool of inspect_ai. The sandbox is found by its entry point. The model corrects an error with the help of its hint."""
     def call(code):
         return ModelOutput.for_tool_call("scripted/model", "python", {"code": code})
     model = get_model("scripted/model", outputs=[
@@ -71,7 +71,7 @@ def test_commands_that_are_python():
     for stdin in (["python3"], ["python3.11", "-"], ["/usr/bin/python3", "-u", "-"], ["bash", "--login", "-c", "python3 -"],
                   ["sh", "-c", "python3"]):
         assert parse_command(stdin) == (None, None, ["-"]), stdin
-    assert parse_command(["bash", "-lc", "python3 -c 'print(1)'"]) is None      # brackets may be a shell's
+    assert parse_command(["bash", "-lc", "python3 -c 'print(1)'"]) is None      # brackets can have a meaning in a shell
     for other in ([], ["ls"], ["bash", "-c", "ls"], ["bash", "-c", "python3 x.py; ls"], ["bash", "-c", "python3 $X"], ["bash"],
                   ["python3", "-m", "pip"], ["python3", "-c"], ["bash", "-c", "python3 'x"], ["/evil/python3x", "a"]):
         assert parse_command(other) is None, other
@@ -125,7 +125,7 @@ def test_files():
 
 
 def test_files_never_lead_out_of_the_folder(tmp_path):
-    """The folder is the host's, and what the script made of it is not to be followed."""
+    """The folder is on the host, so a symbolic link that the script made in it is not followed."""
     secret = tmp_path / "secret"
     secret.write_text("secret")
 
@@ -200,7 +200,7 @@ def answers(log):
 
 
 def test_one_program_calls_many_tools(tmp_path):
-    """The calls are in the transcript. A result is text, as the model's own call has it, and whole."""
+    """The calls are in the transcript. A result is the same text as for a call of the model, and is not cut."""
     log = sample_with([price(), note()], "[int(price(item, amount=2)) for item in ['tea', 'rice']], len(note('end'))",
                       "try: price('milk')\nexcept ToolError as error: said = str(error)\nsaid", "price(5)", tmp_path=tmp_path)
     counted, said, wrong = answers(log)

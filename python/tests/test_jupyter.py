@@ -1,4 +1,4 @@
-"""The kernel: notebooks by nbclient, and its life by jupyter_client."""
+"""The kernel: nbclient runs notebooks, and jupyter_client starts, interrupts and ends it."""
 import os
 import signal
 import subprocess
@@ -50,7 +50,7 @@ def specs(prefix, monkeypatch):
 
 
 class Kernel:
-    """One that runs, and a client of it."""
+    """A kernel that runs, and a client of it."""
 
     def __init__(self, specs, name="pyexec", **keywords):
         self.manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
@@ -267,7 +267,7 @@ def test_an_interrupt_keeps_the_state(kernel):
         messages, reply = kernel.finish(number)
         assert reply["ename"] == "KeyboardInterrupt" and messages[-1][0] == "error"
     assert kernel.value("x + 1") == "42"
-    kernel.manager.interrupt_kernel()       # with nothing to interrupt
+    kernel.manager.interrupt_kernel()       # nothing runs that it could interrupt
     time.sleep(0.2)
     assert kernel.value("x") == "41"
 
@@ -285,7 +285,7 @@ def test_a_lost_state_is_said(kernel):
     rpc = [pid for pid in children(kernel.manager.provisioner.pid) if _name(pid) == "pyexec"]
     os.kill(rpc[0], signal.SIGKILL)
     messages, reply = kernel.run("import time\ntime.sleep(1)")
-    assert reply["status"] in ("ok", "error")       # the first may still meet the dead process
+    assert reply["status"] in ("ok", "error")       # the first call may still be sent to the dead process
     messages += kernel.run("x")[0]
     assert "restarted (host_restart)" in "".join(content["text"] for kind, content in messages if kind == "stream")
     assert messages[-1][1]["ename"] == "NameError"
@@ -433,7 +433,7 @@ def test_displays_are_shown(kernel):
 
 
 def test_nothing_is_shown_that_a_page_runs_unless_it_was_asked_for(specs):
-    """Jupyter trusts what a cell that it ran displays: script of it could start another kernel."""
+    """Jupyter trusts the displays of cells that it ran: JavaScript in them could start another kernel."""
     book = notebook("class Rich:\n    def _repr_mimebundle_(self, include=None, exclude=None):\n"
                     "        kinds = 'html', 'markdown', 'latex', 'plain'\n"
                     "        return ({**{'text/' + kind: '<script>' for kind in kinds}, 'image/svg+xml': '<svg/>', 'image/png': b'png',\n"

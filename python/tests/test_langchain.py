@@ -60,7 +60,7 @@ def test_each_thread_has_a_session(tool):
     agent = create_agent(scripted("x = 1", "x"), [tool], checkpointer=InMemorySaver())
 
     def ask(thread):
-        agent.nodes     # one model for both threads: its messages go in order
+        agent.nodes     # both threads use one model, which gives its messages in order
         return agent.invoke({"messages": "go"}, {"configurable": {"thread_id": thread}})
     ask("a / ü")
     tool.invoke({"code": "y = 2"}, {"configurable": {"thread_id": "a / ü"}})
@@ -132,7 +132,7 @@ class Calls(BaseCallbackHandler):
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_one_program_calls_many_tools(px, asynchronous):
-    """The tool is sync or async, and so is the agent; callbacks see the calls of the program."""
+    """The tool may be sync or async, and so may the agent. Callbacks see the tool calls of the program."""
     program = PyexecTool(tools=[price, stock], client=px)
     agent, calls = create_agent(scripted(PROGRAM), [program]), Calls()
     given = {"messages": "go"}, {"callbacks": [calls]}
@@ -168,7 +168,7 @@ def test_errors_of_tools_are_exceptions_in_words(rpc, asynchronous):
     assert [said("%s('milk')" % tool.name) for tool in handled] == [
         "('ToolError', 'there is no milk')", "('ToolError', 'not now')", "('ToolError', 'sorry, there is no milk')"]
     assert said("price(5)").startswith("('TypeError', ")
-    with pytest.raises(Exception) as hostile:       # what the script does not check, the tool does
+    with pytest.raises(Exception) as hostile:       # the tool checks what the script does not check
         answer = tools["price"][1](item="tea", amount="many")
         asyncio.run(answer)
     assert str(hostile.value) == "amount: Input should be a valid integer, unable to parse string as an integer"

@@ -1,4 +1,4 @@
-"""The child process: found, dead, interrupted, forked, shared by threads, and gone at the end."""
+"""The child process: how it is found, dies, is interrupted, forked and shared by threads, and that it ends."""
 import concurrent.futures
 import os
 import signal
@@ -112,7 +112,7 @@ def test_ctrl_c_cancels_the_run_that_is_waited_for(px):
 
 
 def test_ctrl_c_of_a_terminal_does_not_end_the_process():
-    """It goes to the foreground's whole process group."""
+    """A Ctrl-C goes to the whole process group in the foreground."""
     with python("""
         import os, signal
         from pyexec import Pyexec

@@ -15,7 +15,7 @@ from pyexec.openai_agents import python_tool
 
 
 class Scripted(Model):
-    """Calls `python` with these codes, and keeps the tools that it was offered."""
+    """A model that calls `python` with these programs, one after another, and keeps the tools that it was offered."""
 
     def __init__(self, *codes):
         self.codes, self.offered = list(codes), []
@@ -91,7 +91,7 @@ def test_parameters_that_a_strict_schema_requires_may_be_left_out(rpc):
 
 
 def test_errors_of_tools_are_exceptions_in_words(rpc):
-    """Those that the tool's own failure_error_function gives, where it has one."""
+    """The error texts come from the tool's own failure_error_function, if it has one."""
     @function_tool
     def hidden() -> str:
         raise RuntimeError("a secret of the database")

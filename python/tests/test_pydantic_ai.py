@@ -36,7 +36,7 @@ async def process(day: set[str]) -> int:
 
 
 class Scripted(FunctionModel):
-    """Calls `python` with these codes, and keeps the tools that it was offered."""
+    """A model that calls `python` with these programs, one after another, and keeps the tools that it was offered."""
 
     def __init__(self, *codes, tool="python"):
         self.codes, self.offered = list(codes), []

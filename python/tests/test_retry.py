@@ -1,4 +1,4 @@
-"""Calls that are refused as overloaded are made again, for a bounded time."""
+"""A call that is refused as overloaded is repeated for a limited time."""
 import asyncio
 import threading
 import time
@@ -16,7 +16,7 @@ UNTIL_TOLD = "import os\nprint('go', flush=True)\nwhile not os.path.exists('end'
 
 
 class Refusing(Transport):
-    """Refuses so many calls, then answers "done"; or fails with another error."""
+    """Refuses this number of calls, and then answers "done"; or fails with another error."""
 
     def __init__(self, refusals, failure=None, retry_after=0.01):
         super().__init__()
@@ -65,7 +65,7 @@ def test_no_attempt_is_made_beyond_the_bound():
     never = Refusing(1000)
     with pytest.raises(OverloadedError):
         RetryingTransport(never, 0).call("execute_once", {}).future.result(60)
-    long = Refusing(1000, retry_after=3600)     # longer than the bound: no use to wait
+    long = Refusing(1000, retry_after=3600)     # longer than the limit, so it does not wait
     with pytest.raises(OverloadedError):
         RetryingTransport(long, 60).call("execute_once", {}).future.result(60)
     assert len(never.times) == len(long.times) == 1
@@ -90,7 +90,7 @@ def test_a_call_that_waits_for_its_next_attempt_can_be_cancelled():
 
 
 def busy(px):
-    """A run that has the only turn, and what ends it."""
+    """A run that has the only turn, and a function that ends it."""
     stream = px.session("busy").stream(UNTIL_TOLD)
     next(stream)
     return stream, lambda: px.session("busy").files.write("end", b"")

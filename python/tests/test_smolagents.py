@@ -13,7 +13,7 @@ from pyexec.smolagents import PyexecExecutor, _caller
 
 
 class Scripted(Model):
-    """Says these, and keeps what it was told."""
+    """A model that gives these answers, and keeps the messages that it got."""
 
     def __init__(self, *answers):
         super().__init__(model_id="scripted")
@@ -52,7 +52,7 @@ def test_three_turns_with_an_error_mended_from_its_hint(executor):
     assert "import 'os' not allowed" in second and "use open() with paths inside the working directory" in second
     assert "mean 30" in third
     assert [step.error is not None for step in agent.memory.steps if hasattr(step, "error") and hasattr(step, "code_action")] == [True, False, False]
-    # Another run of the same agent, over the same state.
+    # Another run of the same agent, with the same state.
     model.answers = ["final_answer(mean)"]
     assert agent.run("again", reset=False) == 30.0
 
@@ -76,7 +76,7 @@ def test_a_final_answer_that_can_not_be_sent_says_so(executor):
 
 
 def test_what_a_script_raises_under_that_name_is_data_at_most(executor):
-    """The exception can be forged, about this very run alone; nothing is unpickled."""
+    """A script can forge the exception, but this changes only the answer of its own run, and nothing is unpickled."""
     forged = executor("class FinalAnswerException(Exception): pass\nraise FinalAnswerException('safe:[1]')")
     assert forged.is_final_answer and forged.output == [1]
     with pytest.raises(Exception, match="[Pp]ickle"):
@@ -127,7 +127,7 @@ def test_tools_as_source_run_in_the_sandbox(rpc):
 
 
 class Diary(Tool):
-    """A tool that no sandbox could have: a closure over this process, and no source that could be sent."""
+    """A tool that can't run in a sandbox: a closure of this process, whose source can't be sent."""
 
     name, description, output_type = "diary", "Writes an entry. Returns how many there are.", "integer"
     inputs = {"entry": {"type": "string", "description": "what to write"},
@@ -203,7 +203,7 @@ def test_a_name_that_a_script_can_not_have_is_refused(executor):
 
 
 class Checked(FinalAnswerTool):
-    """An application's own: it checks the answer in this process."""
+    """A final_answer tool of an application, which checks the answer in this process."""
 
     def forward(self, answer):
         if answer < 0:

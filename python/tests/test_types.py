@@ -1,4 +1,4 @@
-"""The package describes the protocol as the program does, and is typed for Python 3.9 and later."""
+"""The types of the package agree with the program, and are valid for Python 3.9 and later."""
 import glob
 import json
 import os
@@ -31,7 +31,7 @@ def test_the_requests_fields_are_the_programs(rpc):
     for name in ("code", "session_policy"):
         assert name in failure.value.hint
     known = failure.value.hint.partition("has ")[2].partition(";")[0].split(", ")
-    # `silent` and `tools` are the transport's own; the other two are what a client has for all of its calls.
+    # `silent` and `tools` are only used by transports; the other two are settings of a client for all its calls.
     assert set(known) - {"code", "session_policy", "policy_defaults"} == set(RequestFields.__annotations__) - {"silent", "tools"}
     with open(os.path.join(ROOT, "src", "policy", "session.def")) as file:
         assert all('"%s"' % key in text for text in [file.read()] for key in SessionConfig.__annotations__)
@@ -77,7 +77,7 @@ OTHERS = sorted(path for path in glob.glob(os.path.expanduser("~/.pyenv/versions
 @pytest.mark.skipif(not OTHERS, reason="no other interpreters (pyenv builds)")
 @pytest.mark.parametrize("interpreter", OTHERS)
 def test_other_interpreters(interpreter):
-    """The core needs the standard library alone."""
+    """The core needs only the standard library."""
     code = """
 import asyncio
 from pyexec import AsyncPyexec, Pyexec

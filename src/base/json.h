@@ -150,7 +150,7 @@ static inline size_t px_json_feed(void *to, size_t size, void *data)
     return length;
 }
 
-/* Returns NULL with errno ENOMEM, or with 0 when jansson itself is to say what is wrong with the text. */
+/* Returns NULL with errno ENOMEM when there is no memory, and NULL with errno 0 when jansson must report the error in the text. */
 static inline json_t *px_json_load_padded(const char *text, size_t length, size_t token, size_t flags)
 {
     size_t padding = (token + 16) / 16 * 16 + 6;

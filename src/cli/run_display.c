@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Displays of a run: as text in the script's output, and as files. File names that are written take
- * only letters, digits and dots from the script: those of a type without a known ending. */
+/* Displays of a run: as text in the script's output, and as files. Names of these files have text of the script only if the type
+ * has no known ending, and then only letters, digits and dots. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

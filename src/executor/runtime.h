@@ -62,7 +62,7 @@ struct pyexec_turn {
     char session[]; /* the id, when it has one */
 };
 
-/* Returns the request's turn, taken again if it was given back, or `own`, which is taken. Give it back with
+/* Takes a turn and returns it: the turn that was set for the request (taken again if it was given back), or else `own`. Give it back with
  * px_runtime_leave(). NULL with an error. */
 struct px_turn *px_runtime_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
                                  pyexec_error *error);

@@ -176,8 +176,8 @@ struct px_clone_request {
 /* The resource limits of the child; UINT64_MAX: no limit. */
 #define PX_RLIMIT(resource, member, value) uint64_t member;
 #include "base/rlimits.def"
-    uint32_t slot;                              /* index of the user id */
-    uint32_t displays;                          /* runs show things: prepare for that after the reply */
+    uint32_t slot;     /* index of the user id */
+    uint32_t displays; /* runs may have displays: the zygote prepares for them after its reply */
     char workspace_path[PX_WORKSPACE_PATH_MAX]; /* absolute, in the sandbox */
 };
 

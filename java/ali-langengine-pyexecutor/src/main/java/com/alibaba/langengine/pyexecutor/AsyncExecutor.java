@@ -8,8 +8,8 @@ import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Completes the futures of an executor: on the caller's Executor, or on threads of its own. Those are used again, and
- * end when they had nothing to do for a few seconds, so that none holds a class loader for long.
+ * Completes the futures of an executor: on the caller's Executor, or on threads of its own. Its own threads are
+ * used again, and end after a few seconds without work, so that no thread keeps a class loader in memory for long.
  */
 final class AsyncExecutor implements Executor {
     private static final long IDLE_SECONDS = 2;

@@ -22,9 +22,9 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The native program that the jar carries, unpacked once into a folder of this user's own. What is found there is
- * compared with the jar at each start: the folder must be this user's or root's and writable by nobody else, and each
- * file must have the digest that the jar names. A program that is already unpacked is used without writing a file.
+ * The native program in the jar, which is unpacked once into a folder of this user. At each start the folder is checked: it
+ * must belong to this user or to root, nobody else may write to it, and each file must have the digest that the jar
+ * names. A program that is already unpacked is used without writing a file.
  */
 final class BundledProgram {
     static final String CACHE_PROPERTY = "ali.langengine.pyexecutor.cache";
@@ -67,7 +67,7 @@ final class BundledProgram {
         return Paths.get(System.getProperty("java.io.tmpdir"), "pyexec-java-" + user);
     }
 
-    /** `root` is the system's: what decides whether the program fits is below it. */
+    /** `root` is the root of the file system. The files that show whether the program fits this system are below it. */
     static Path unpack(Path cache, Path root, String platform) {
         String resources = "native/" + platform + "/";
         if (BundledProgram.class.getResource(resources + "SHA256SUMS") == null) {

@@ -6,7 +6,7 @@ import java.util.List;
 
 /**
  * One session, with the methods that the original's class of this name had. It is here so that code written for the
- * original compiles and works; new code calls {@link PyExecutor#execute}. What differs: {@link #getProcess} is not a
+ * original compiles and works; new code calls {@link PyExecutor#execute}. Two things differ: {@link #getProcess} is not a
  * process of this session alone, and {@link #setLastUsedEpochMs} does not change when the session ends.
  */
 public class DaemonSession {
@@ -65,7 +65,7 @@ public class DaemonSession {
      *
      * @param code Python
      * @param options of this call; null: none
-     * @param policy its timeout holds for this call, unless the options have one; null: the session's own
+     * @param policy its timeout is used for this call, unless the options have one; null: the policy of the session
      * @return its result
      * @throws Exception as {@link PyExecutor#execute}
      */
@@ -114,7 +114,8 @@ public class DaemonSession {
         return lastUsedEpochMs;
     }
 
-    /** @param lastUsedEpochMs what {@link #getLastUsedEpochMs} says until the next call; the session's own end stays as it is */
+    /** @param lastUsedEpochMs the value of {@link #getLastUsedEpochMs} until the next call; the time when the session ends does not
+     *     change */
     public void setLastUsedEpochMs(long lastUsedEpochMs) {
         this.lastUsedEpochMs = lastUsedEpochMs;
     }

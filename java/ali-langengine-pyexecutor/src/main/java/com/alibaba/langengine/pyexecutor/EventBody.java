@@ -13,7 +13,7 @@ import java.util.concurrent.Flow;
 import java.util.function.Consumer;
 
 /**
- * The body of an execution whose script may call tools: server-sent events. Calls of tools are given away as they come; the
+ * The body of an execution whose script may call tools: server-sent events. Each tool call is passed on when it arrives. The
  * body is the data of the last event, {@code result} or {@code error}.
  */
 final class EventBody implements HttpResponse.BodySubscriber<byte[]> {
@@ -79,7 +79,7 @@ final class EventBody implements HttpResponse.BodySubscriber<byte[]> {
         line.write(bytes, from, bytes.length - from);
     }
 
-    /** A field of an event, or the empty line that ends it. Others, and comments, are passed over. */
+    /** A field of an event, or the empty line that ends it. Other fields, and comments, are ignored. */
     private void takeLine() {
         byte[] bytes = line.toByteArray();
         line.reset();

@@ -3,7 +3,7 @@ package com.alibaba.langengine.pyexecutor;
 
 import java.time.Duration;
 
-/** The exceptions that errors of pyexec become. */
+/** Makes exceptions of the errors of pyexec. */
 final class Failures {
     private static final String OUTSIDE = "outside sandbox: ";
 

@@ -11,8 +11,8 @@ import java.util.Map;
 import java.util.concurrent.Executor;
 
 /**
- * Where scripts run: on this machine, with the native program found and bounded as said here (read when it starts), or
- * at a {@code pyexec serve}, which has its own bounds (read when the executor is made).
+ * Where scripts run. On this machine, these settings say where the native program is and which limits it has; they are read
+ * when it starts. On a {@code pyexec serve}, which has its own limits, they are read when the executor is made.
  */
 public class HostConfig {
     private String executable;
@@ -95,7 +95,7 @@ public class HostConfig {
     }
 
     /**
-     * @param maxAsleep how many executions may be in progress in addition to {@code maxConcurrent} while they sleep; 0: one that sleeps counts too
+     * @param maxAsleep how many executions may be in progress in addition to {@code maxConcurrent} while they sleep; 0: executions that sleep also count for {@code maxConcurrent}
      * @return this
      */
     public HostConfig setMaxAsleep(Integer maxAsleep) {
@@ -109,9 +109,9 @@ public class HostConfig {
     }
 
     /**
-     * @param url {@code http[s]://HOST[:PORT][/PATH]} of a {@code pyexec serve} that is to run the scripts; null: this
-     *     machine does. The system property {@code ali.langengine.pyexecutor.url} and the environment variable
-     *     {@code PYEXEC_URL} come before it
+     * @param url {@code http[s]://HOST[:PORT][/PATH]} of the {@code pyexec serve} that runs the scripts; null: this machine runs
+     *     them. The system property {@code ali.langengine.pyexecutor.url} and the environment variable {@code PYEXEC_URL}
+     *     override it
      * @return this
      */
     public HostConfig setUrl(String url) {
@@ -126,7 +126,7 @@ public class HostConfig {
 
     /**
      * @param token the bearer token for the server. The system property {@code ali.langengine.pyexecutor.token} and the
-     *     environment variable {@code PYEXEC_TOKEN} come before it
+     *     environment variable {@code PYEXEC_TOKEN} override it
      * @return this
      */
     public HostConfig setToken(String token) {
@@ -134,15 +134,15 @@ public class HostConfig {
         return this;
     }
 
-    /** @return what stands before session ids at the server; null is a random one */
+    /** @return the prefix of session ids on the server; null is a random one */
     public String getSessionPrefix() {
         return sessionPrefix;
     }
 
     /**
-     * @param sessionPrefix what stands before session ids at the server, where all sessions of a token are in one place.
-     *     Null: a random prefix, so that they are this executor's alone and end when it is closed. Executors with the same
-     *     prefix and token share sessions, which stay when one of them is closed; an empty one is the ids as they are
+     * @param sessionPrefix the prefix of session ids on the server, where all sessions of a token share one set of ids. Null: a
+     *     random prefix, so that the sessions belong to this executor only, and end when it is closed. Executors with the same
+     *     prefix and token share sessions, which stay when one of them is closed. With an empty prefix the ids are unchanged
      * @return this
      */
     public HostConfig setSessionPrefix(String sessionPrefix) {
@@ -180,14 +180,14 @@ public class HostConfig {
         return this;
     }
 
-    /** @return the client that speaks to the server, or null */
+    /** @return the client for the server, or null */
     public HttpClient getHttpClient() {
         return httpClient;
     }
 
     /**
-     * @param httpClient speaks to the server, with certificates and proxies of its own; it should not follow redirects,
-     *     which could take the token elsewhere. Null: one with Java's defaults
+     * @param httpClient the client for the server, with its own certificates and proxies. It should not follow redirects, because
+     *     they could send the token to another server. Null: a client with Java's defaults
      * @return this
      */
     public HostConfig setHttpClient(HttpClient httpClient) {
@@ -195,15 +195,15 @@ public class HostConfig {
         return this;
     }
 
-    /** @return what completes futures, or null */
+    /** @return the executor that completes futures, or null */
     public Executor getAsyncExecutor() {
         return asyncExecutor;
     }
 
     /**
      * @param asyncExecutor completes the futures of {@link PyExecutor#executeAsync} and {@link PyExecutor#executeOnceAsync}:
-     *     listeners, and what the caller makes dependent on a future, run on it. Null: threads of the executor's own, which
-     *     are used again and end when they are idle
+     *     listeners, and actions that the caller adds to a future, run on it. Null: own threads, which are used again and end
+     *     when they are idle
      * @return this
      */
     public HostConfig setAsyncExecutor(Executor asyncExecutor) {

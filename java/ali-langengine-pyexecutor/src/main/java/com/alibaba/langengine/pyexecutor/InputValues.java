@@ -23,8 +23,8 @@ import java.util.Optional;
 import java.util.UUID;
 
 /**
- * Variables for a script as JSON has them. A kind of value becomes what the results make of Python's own kind (docs/results.md,
- * Values as JSON), so that it can go there and back.
+ * Makes JSON of variables for a script. A Java value becomes the same JSON as the similar Python value in a result (docs/results.md,
+ * Values as JSON). So a value can be sent to a script and returned from it.
  */
 final class InputValues {
     private static final int MAX_DEPTH = 100;

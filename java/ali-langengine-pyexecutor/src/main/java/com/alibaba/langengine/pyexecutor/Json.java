@@ -10,7 +10,7 @@ import java.util.Map;
 
 /**
  * JSON (RFC 8259) as far as the protocol needs it: objects are maps, arrays lists, integers {@code Long},
- * other numbers {@code Double}. Depth is bounded; the length of a text is bounded by who reads it.
+ * other numbers {@code Double}. The depth is limited here; the reader of a text limits its length.
  */
 final class Json {
     private static final int MAX_DEPTH = 512;
@@ -90,7 +90,7 @@ final class Json {
         out.append(separator == '{' ? "{}" : "}");
     }
 
-    /** Lone halves of a surrogate pair are escaped; the reader decides whether to refuse them. */
+    /** A half of a surrogate pair without the other half is escaped. The program that reads it decides whether to refuse it. */
     private static void writeString(StringBuilder out, CharSequence string) {
         out.append('"');
         for (int i = 0; i < string.length(); i++) {

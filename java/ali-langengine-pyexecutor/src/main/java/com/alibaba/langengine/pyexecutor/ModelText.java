@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
-/** A result as text for a model, bounded so that one result can't fill the model's context. */
+/** Makes a text for a model from a result. Its length is limited, so that one result can't fill the model's context. */
 final class ModelText {
     private static final int HEAD_BYTES = 12_000;
     private static final int TAIL_BYTES = 8_000;
@@ -47,7 +47,7 @@ final class ModelText {
         }
     }
 
-    /** Standard error has the traceback, which for a syntax error does not have the error's text in it; or that text. */
+    /** Returns true if standard error has the traceback or the text of the error, or if there is no error. */
     private static boolean showsError(PyExecutionResult result) {
         String stderr = result.getStderr() == null ? "" : result.getStderr();
         String traceback = result.getError() == null || result.getError().traceback() == null ? "" : result.getError().traceback().strip();
@@ -76,7 +76,7 @@ final class ModelText {
         return lines;
     }
 
-    /** Cuts the middle out, between characters: the end is kept because errors stand there. */
+    /** Cuts the middle out, between characters. The end is kept because errors are there. */
     private static String bounded(String text) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         if (bytes.length <= HEAD_BYTES + TAIL_BYTES) {

@@ -38,7 +38,7 @@ final class NativeClient implements Transport {
         this.host = host;
     }
 
-    /** A process that has been initialised, and with which policy. */
+    /** A process that has been initialised, and the policy that it got. */
     private static final class Connection {
         final NativeProcess process;
         final Map<String, Object> policy;
@@ -192,7 +192,7 @@ final class NativeClient implements Transport {
         return send(method, base -> params, null).await();
     }
 
-    /** Sends a request; what it says may depend on the policy with which the process was initialised. */
+    /** Sends a request. Its text may depend on the policy that the process got when it was initialised. */
     private Sent send(String method, Function<Map<String, Object>, Map<String, Object>> params, ToolCalls tools) throws InterruptedException {
         Connection connection = connect();
         try {
@@ -292,7 +292,7 @@ final class NativeClient implements Transport {
         }
     }
 
-    /** Adds what `pyexec doctor` says, which names each missing layer and how to get it. */
+    /** Adds the output of `pyexec doctor`, which names each missing layer and how to get it. */
     private static PyExecutorException withDoctor(NativeProgram program, PyExecutorException failure) throws InterruptedException {
         try {
             Process doctor = program.command("doctor").redirectErrorStream(true).start();

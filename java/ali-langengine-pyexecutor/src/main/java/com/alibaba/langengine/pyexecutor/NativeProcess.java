@@ -28,7 +28,7 @@ final class NativeProcess {
     private static final int TOOL_FAILED = -32000;
     private static final int TOOL_DENIED = -32001;
 
-    /** A call on its way. */
+    /** A call without an answer yet. */
     static final class Call {
         final long id;
         final CompletableFuture<Map<String, Object>> answer = new CompletableFuture<>();
@@ -53,7 +53,7 @@ final class NativeProcess {
     NativeProcess(NativeProgram program) {
         this.program = program;
         try {
-            // This JVM decides what a signal to its process group means: what runs is cancelled by close, or its end.
+            // This JVM handles the signals to its process group. Runs are cancelled when the executor is closed, or when the JVM ends.
             process = program.command("rpc", "--ignore-signals").start();
         } catch (IOException e) {
             throw program.unusable(e.getMessage(), e);
@@ -197,7 +197,7 @@ final class NativeProcess {
         call.answer.completeExceptionally(new ProcessEnded(ended));
     }
 
-    /** What is known of the process's end, as text. It is awaited. */
+    /** Waits for the end of the process, and returns a text that says how it ended. */
     String ending() {
         try {
             int status = process.onExit().get(END_SECONDS, TimeUnit.SECONDS).exitValue();
@@ -218,18 +218,18 @@ final class NativeProcess {
                 words.delete(0, Math.max(0, words.length() - WORDS_MAX));
             }
         } catch (IOException e) {
-            // What was read until then is all there is.
+            // The output that was read before is used.
         }
         lastWords.complete(words.toString());
     }
 
-    /** The end of its input is its shutdown: what runs is cancelled and nothing is left. */
+    /** Closes the input of the process: then it cancels all runs, removes everything and ends. */
     void close() {
         writing.lock();
         try {
             input.close();
         } catch (IOException e) {
-            // It is gone already.
+            // The process has already ended.
         } finally {
             writing.unlock();
         }
@@ -238,7 +238,7 @@ final class NativeProcess {
         }
     }
 
-    /** Waits without a timer of CompletableFuture: that one's thread never ends, and would hold the caller's class loader. */
+    /** Waits without the timer of CompletableFuture: the thread of that timer never ends, and would keep the caller's class loader. */
     private boolean endsInTime() {
         boolean interrupted = false;
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(END_SECONDS);

@@ -10,7 +10,7 @@ import java.util.Map;
 import java.util.regex.Pattern;
 
 /**
- * The native program: where it is, and which environment it needs. Looked for in the system property
+ * The native program: where it is, and which environment it needs. It is searched in the system property
  * {@value #PROPERTY}, the environment variable {@value #VARIABLE}, the configuration, PATH, and the jar.
  */
 final class NativeProgram {
@@ -49,7 +49,7 @@ final class NativeProgram {
         return new NativeProgram(BundledProgram.unpack(environment), true);
     }
 
-    /** The program in a folder of PATH. Null: PATH may name things that are no folders, on Windows a name in quotes. */
+    /** The program in a folder of PATH. Null if there is none. PATH may have parts that are not folders, on Windows for example a name in quotes. */
     private static Path candidate(String folder) {
         try {
             return folder.isEmpty() ? null : Paths.get(folder, "pyexec");
@@ -86,7 +86,7 @@ final class NativeProgram {
         return builder;
     }
 
-    /** Why it does not start. */
+    /** Returns the reason why it does not start. */
     PyExecutorException unusable(String why, Throwable cause) {
         String hint = "Run it by hand: " + path + " doctor";
         if (bundled && why.contains("error=13")) {

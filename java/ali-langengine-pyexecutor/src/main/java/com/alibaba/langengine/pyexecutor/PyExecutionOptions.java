@@ -10,7 +10,7 @@ import java.util.Map;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 
-/** What holds for one execution only. */
+/** Settings of one execution. */
 public class PyExecutionOptions {
     private String workingDirRelative;
     private final Map<String, String> extraEnv = new LinkedHashMap<>();
@@ -23,7 +23,7 @@ public class PyExecutionOptions {
     private String valueJson;
     private final Map<String, PyTool> tools = new LinkedHashMap<>();
 
-    /** Nothing but the policy. */
+    /** No settings: the execution has only the policy. */
     public PyExecutionOptions() {
     }
 
@@ -175,12 +175,12 @@ public class PyExecutionOptions {
     /**
      * Offers a function of this program to the script, which calls it like any other and waits for its answer.
      *
-     * @param name as the script calls it: an identifier, none of Python's own names (docs/tools.md)
+     * @param name the name in the script: an identifier that is not a name of Python itself (docs/tools.md)
      * @param definition members {@code description}, {@code parameters} (a JSON Schema of an object), {@code returns} and
      *     {@code approval}, each of which may be left out; null: none
      * @param function is called with the arguments on a thread of {@link HostConfig#setAsyncExecutor}. They come from a script
-     *     that nobody has reviewed: check them. Its value becomes JSON as {@link #setInputs} says; that of a CompletionStage is
-     *     waited for. What it throws is an error of the script's call: see {@link PyToolException} and
+     *     that nobody has reviewed: check them. Its value becomes JSON as {@link #setInputs} says; a CompletionStage is
+     *     awaited. An exception becomes an error of the script's call: see {@link PyToolException} and
      *     {@link PyToolDeniedException}
      * @return this
      */
@@ -209,12 +209,12 @@ public class PyExecutionOptions {
     /**
      * Offers a tool of a framework, which takes and gives text.
      *
-     * @param name as the framework has it: what can't stand in a Python name becomes {@code _}, and a second tool of one name
-     *     gets {@code _2}
+     * @param name the name in the framework: characters that a Python name can't have become {@code _}, and a second tool with
+     *     the same name gets {@code _2}
      * @param description for the model; null: none
      * @param parametersJson a JSON Schema of an object; null: none
      * @param function is called with the arguments as JSON. The script gets the value of the JSON that it returns, or the text
-     *     when it is no JSON. For its thread and for what it throws see {@link #putTool(String, Map, Function)}
+     *     when it is no JSON. For its thread and its exceptions see {@link #putTool(String, Map, Function)}
      * @return this
      * @throws IllegalArgumentException when the schema is no JSON object
      */

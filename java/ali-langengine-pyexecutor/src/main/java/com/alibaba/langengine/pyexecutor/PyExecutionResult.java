@@ -294,7 +294,7 @@ public class PyExecutionResult {
                 (String) error.get("traceback"), (String) error.get("hint"));
     }
 
-    /** @return what was refused, at most 100 */
+    /** @return the refused actions, at most 100 */
     public List<Denial> getDenials() {
         return list("denials", denial -> new Denial((String) denial.get("layer"), (String) denial.get("what"), line(denial),
                 (String) denial.get("hint")));

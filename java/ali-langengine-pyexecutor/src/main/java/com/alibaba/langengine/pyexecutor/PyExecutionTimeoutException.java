@@ -14,7 +14,7 @@ public class PyExecutionTimeoutException extends TimeoutException {
         this.result = result;
     }
 
-    /** @return what there is of the execution: its output until then, among others */
+    /** @return the result of the execution, with its output until the limit */
     public PyExecutionResult getResult() {
         return result;
     }

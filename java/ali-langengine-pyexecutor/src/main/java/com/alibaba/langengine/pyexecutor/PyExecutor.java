@@ -15,12 +15,12 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
 /**
- * Runs Python that nobody has reviewed, each script in a process of its own behind the kernel's walls.
+ * Runs Python that nobody has reviewed, each script in its own process, which the kernel isolates.
  *
- * <p>It starts one native process, {@code pyexec rpc}, at the first call, and starts another should that one die;
- * or, where a URL is set ({@link HostConfig#setUrl}), it asks a {@code pyexec serve} there. All methods may be called from any number of threads; calls of one session run one after another, others at once.
- * Interrupting a thread that waits for an execution cancels the execution. When the JVM ends, in whatever way,
- * everything below it ends too.
+ * <p>It starts one native process, {@code pyexec rpc}, at the first call, and another one if that process dies. With a URL
+ * ({@link HostConfig#setUrl}) it uses the {@code pyexec serve} there instead. Any number of threads may call all methods. Calls of
+ * one session run one after another, other calls at the same time. Interrupting a thread that waits for an execution cancels the
+ * execution. When the JVM ends or is killed, all processes below it end too.
  */
 public class PyExecutor implements AutoCloseable {
     private static final Cleaner CLEANER = Cleaner.create();
@@ -59,7 +59,7 @@ public class PyExecutor implements AutoCloseable {
      *
      * @param policy what scripts may do, read at each single run and at each session's creation; null: the defaults
      * @param sessionConfig how sessions are kept; null: no sessions
-     * @param hostConfig what concerns this machine; null: the defaults
+     * @param hostConfig the settings of this machine; null: the defaults
      */
     public PyExecutor(PyExecutionPolicy policy, SessionConfig sessionConfig, HostConfig hostConfig) {
         this.policy = policy == null ? new PyExecutionPolicy() : policy;
@@ -73,7 +73,7 @@ public class PyExecutor implements AutoCloseable {
         this.cleanable = CLEANER.register(this, closing(transport, asyncExecutor));
     }
 
-    /** It must not hold the executor, which would then never be collected. */
+    /** It must not have a reference to the executor, because then the garbage collector would never free the executor. */
     private static Runnable closing(Transport transport, AsyncExecutor asyncExecutor) {
         return () -> {
             transport.close();
@@ -82,7 +82,7 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * Runs code in a process of its own, which keeps nothing.
+     * Runs code in a new process, which keeps nothing.
      *
      * @param code Python
      * @param options of this run; null: none
@@ -102,7 +102,7 @@ public class PyExecutor implements AutoCloseable {
     /**
      * Runs code in a session, which keeps its variables. The first call with an id creates its session.
      *
-     * @param sessionId any text. One beside 1 to 128 of {@code A-Z a-z 0-9 . _ : -} is encoded: see {@code docs/java.md}
+     * @param sessionId any text. A text that is not 1 to 128 of {@code A-Z a-z 0-9 . _ : -} is encoded: see {@code docs/java.md}
      * @param code Python
      * @param options of this call; null: none
      * @return its result, whatever its status is but timeout
@@ -121,7 +121,7 @@ public class PyExecutor implements AutoCloseable {
 
     /**
      * {@link #executeOnce(String, PyExecutionOptions)} without waiting. Cancelling the future interrupts the
-     * script, and kills it when it goes on.
+     * script, and kills it if it continues.
      *
      * @param code Python
      * @param options of this run; null: none
@@ -134,7 +134,7 @@ public class PyExecutor implements AutoCloseable {
 
     /**
      * {@link #execute(String, String, PyExecutionOptions)} without waiting. Cancelling the
-     * future interrupts the script, and kills it when it goes on.
+     * future interrupts the script, and kills it if it continues.
      *
      * @param sessionId the session
      * @param code Python
@@ -160,7 +160,7 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * Ends a session and removes what is its own. A running call ends as cancelled. Nothing happens when there is none.
+     * Ends a session and removes its processes and files. A running call ends as cancelled. Nothing happens when there is none.
      *
      * @param sessionId the session
      */
@@ -212,7 +212,7 @@ public class PyExecutor implements AutoCloseable {
      *
      * @param sessionId the session
      * @param path relative to the workspace
-     * @return what is in it
+     * @return its content
      */
     public byte[] readFile(String sessionId, String path) {
         requireFile(sessionId, path);
@@ -249,7 +249,7 @@ public class PyExecutor implements AutoCloseable {
         });
     }
 
-    /** Starts the native process now, or asks the server, so that what is missing shows. Else the first call does. */
+    /** Starts the native process now, or asks the server, so that problems show now and not at the first call. */
     public void start() {
         call(() -> {
             transport.start();
@@ -258,9 +258,9 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * Which layers hold on this machine, what is missing, and how to get it.
+     * Returns the layers that this machine has, the missing ones, and how to get them.
      *
-     * @return what {@code pyexec doctor --json} prints: {@code ok}, {@code layers}, {@code python} and more; of a server
+     * @return the output of {@code pyexec doctor --json}: {@code ok}, {@code layers}, {@code python} and more; of a server
      *     {@code ok} (it takes work, and this token), {@code url}, and when not ok {@code code} and {@code error}
      */
     public Map<String, Object> doctor() {
@@ -268,7 +268,7 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * What this executor has done since its process started.
+     * Counts what this executor has done since its process started.
      *
      * @return {@code executions} by status, {@code sessions}, {@code running}, {@code queued} and more; with a server the
      *     first three, where {@code running} counts those that wait there too
@@ -307,8 +307,8 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
-     * Ends the native process, or at a server all that is this executor's alone, with all sessions; what runs is
-     * cancelled. Later calls fail.
+     * Ends the native process with all sessions, or on a server all sessions that belong only to this executor. Runs in progress
+     * are cancelled. Later calls fail.
      */
     @Override
     public void close() {
@@ -398,7 +398,7 @@ public class PyExecutor implements AutoCloseable {
         return new AsyncRun(sessionId, sending).begin();
     }
 
-    /** A run that completes a future, with its further attempts. */
+    /** A run that completes a future. It is sent again after a refusal as overloaded. */
     private final class AsyncRun {
         private final String sessionId;
         private final Call<Transport.Pending<?>> sending;
@@ -411,7 +411,7 @@ public class PyExecutor implements AutoCloseable {
             this.sessionId = sessionId;
             this.sending = sending;
             this.watched = listeners.start(sessionId);
-            // Whatever completes it before the answer is there ends the script: cancel, orTimeout, the caller's own value.
+            // If anything completes the future before the answer (cancel, orTimeout, a value of the caller), the script is ended.
             future.whenComplete((result, failure) -> cancel(pending));
         }
 

@@ -11,7 +11,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A function of this program that a script may call: what {@link PyExecutionOptions#putTool} was given.
+ * A function of this program that a script may call: the arguments of {@link PyExecutionOptions#putTool}.
  *
  * @param name as the script calls it
  * @param definition its {@code description}, {@code parameters} (a JSON Schema of an object), {@code returns} and
@@ -36,9 +36,9 @@ public record PyTool(String name, Map<String, Object> definition, Function<Map<S
     }
 
     /**
-     * How a script calls it, for the description that a model reads.
+     * Returns its signature, for the description that a model reads.
      *
-     * @return such as {@code lookup(city: str, days: int = 1)}: those that are required first, as Python has them
+     * @return for example {@code lookup(city: str, days: int = 1)}, with the required parameters first
      */
     public String signature() {
         Map<?, ?> schema = object(definition.get("parameters"));
@@ -88,7 +88,7 @@ public record PyTool(String name, Map<String, Object> definition, Function<Map<S
         }
     }
 
-    /** As a request has it. */
+    /** Returns it in the form of a request. */
     Map<String, Object> toMap() {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("name", name);

@@ -30,9 +30,10 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * Runs scripts at a {@code pyexec serve}. The sessions of its token's principal are told apart by a prefix: of this
- * executor alone, or shared with those that have the same one. The policy's values that are the defaults are sent as
- * such, for the server to lower to its ceiling; those that were changed are asked for, and refused beyond it.
+ * Runs scripts on a {@code pyexec serve}. All executors with the same token share the sessions of one principal, so each session
+ * id gets a prefix. It is random for this executor, or the same for several executors. Values of the policy that are defaults are
+ * sent as {@code policy_defaults}, and the server lowers them to its ceiling. Changed values are sent as {@code policy}, and the
+ * server refuses them above its ceiling.
  */
 final class RemoteClient implements Transport {
     private static final Pattern PREFIX = Pattern.compile("[A-Za-z0-9._:-]+");
@@ -71,7 +72,7 @@ final class RemoteClient implements Transport {
         }
     }
 
-    /** A run whose answer is awaited. One of a session is sent when those before it have theirs: so their order is kept. */
+    /** A run that waits for its answer. A run of a session is sent when the runs before it have their answers, which keeps the order. */
     private final class Run implements Pending<HttpResponse<byte[]>> {
         private final String sessionId;
         private final HttpRequest request;
@@ -127,7 +128,7 @@ final class RemoteClient implements Transport {
         @Override
         public Map<String, Object> decode(HttpResponse<byte[]> response) {
             Map<String, Object> result = RemoteServer.object(server.content(response));
-            if (result.get("status") instanceof Long) {     // an event "error": the HTTP status of the answer had gone already
+            if (result.get("status") instanceof Long) {     // an event "error": the HTTP status was sent before the error happened
                 throw RemoteServer.failure(result, response);
             }
             ended.merge(String.valueOf(result.get("status")), 1L, Long::sum);
@@ -255,7 +256,7 @@ final class RemoteClient implements Transport {
         return started;
     }
 
-    /** Whether it takes work, and this token. */
+    /** Whether the server accepts work, and this token. */
     @Override
     public void start() throws InterruptedException {
         server.ask(server.request("/readyz").timeout(AT_ONCE).build());
@@ -364,7 +365,7 @@ final class RemoteClient implements Transport {
         return stats;
     }
 
-    /** Sessions that are this executor's alone end with their runs as cancelled; other runs lose their connection. */
+    /** Ends the sessions that belong only to this executor; their runs are cancelled. For other runs the connection is closed. */
     @Override
     public void close() {
         if (closed) {

@@ -18,10 +18,10 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
 
 /**
- * A {@code pyexec serve} at a URL: requests that carry the token, and what its answers mean. URL and token are looked
- * for in the system properties {@value #URL_PROPERTY} and {@value #TOKEN_PROPERTY}, the environment variables
- * {@value #URL_VARIABLE} and {@value #TOKEN_VARIABLE}, and the configuration. Redirects are not followed: the token
- * is for this server.
+ * A {@code pyexec serve} at a URL. Sends requests with the token, and reads the answers. URL and token are searched in the
+ * system properties {@value #URL_PROPERTY} and {@value #TOKEN_PROPERTY}, the environment variables
+ * {@value #URL_VARIABLE} and {@value #TOKEN_VARIABLE}, and the configuration. Redirects are not followed, because the
+ * token is only for this server.
  */
 final class RemoteServer {
     static final String URL_PROPERTY = "ali.langengine.pyexecutor.url";
@@ -92,7 +92,7 @@ final class RemoteServer {
         return client.sendAsync(request, body);
     }
 
-    /** The answer to a small request, awaited. */
+    /** Sends a small request, and waits for its answer. */
     byte[] ask(HttpRequest request) throws InterruptedException {
         CompletableFuture<HttpResponse<byte[]>> answer = send(request);
         try {
@@ -144,7 +144,7 @@ final class RemoteServer {
         return Duration.ofSeconds(seconds.matches("[0-9]{1,9}") ? Long.parseLong(seconds) : 1);
     }
 
-    /** Why there is no answer. */
+    /** Returns the reason why there is no answer. */
     PyExecutorException failure(Throwable cause) {
         if (cause instanceof PyExecutorException) {
             return (PyExecutorException) cause;

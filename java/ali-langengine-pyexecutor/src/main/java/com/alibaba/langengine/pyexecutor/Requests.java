@@ -11,7 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
 
-/** Code and options as the protocol has them. */
+/** Makes the requests of the protocol from code and options. */
 final class Requests {
     private Requests() {
     }
@@ -59,12 +59,12 @@ final class Requests {
         return request;
     }
 
-    /** What {@link PreludeBuilderOnce} and {@link PreludeBuilderDaemon} render. */
+    /** Returns the text that {@link PreludeBuilderOnce} and {@link PreludeBuilderDaemon} render. */
     static String preludeComment(PyExecutionPolicy policy) {
         return "# The native program pyexec prepares the interpreter, and runs no prelude.\n# policy: " + Json.write(policy.toMap(null)) + "\n";
     }
 
-    /** Has a single run work in the folder below java.io.tmpdir that its working directory names, if there is one. */
+    /** If the working directory names a folder below java.io.tmpdir, makes this folder the workspace of the single run. */
     static void useFolder(Map<String, Object> request) {
         Path folder = existingFolder((String) request.get("working_dir"));
         if (folder != null) {

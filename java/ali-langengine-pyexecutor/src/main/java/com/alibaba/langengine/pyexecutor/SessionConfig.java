@@ -85,8 +85,8 @@ public class SessionConfig {
 
     /**
      * Sets the folder of the host in which each session has its workspace. The folder ROOT/ID is made for each session,
-     * with mode 0700, and the script sees it at that path. A folder that is there already is used, and is left there at
-     * the end. With a policy that gives no file access it is the script's current directory, and looks empty.
+     * with mode 0700, and the script sees it at that path. A folder that already exists is used, and stays at
+     * the end. If the policy gives no file access, it is the script's current directory, but appears empty.
      *
      * @param workspaceRoot the folder; null, the default: the workspaces are in memory, and the kernel keeps their quota
      * @return this
@@ -124,7 +124,7 @@ public class SessionConfig {
         return map;
     }
 
-    /** As the protocol has a TTL; null is none, and so are zero and less. */
+    /** Returns a TTL in the form of the protocol. Null, zero and less mean that there is no TTL. */
     private static Long millis(Duration ttl) {
         if (ttl == null || ttl.isZero() || ttl.isNegative()) {
             return null;

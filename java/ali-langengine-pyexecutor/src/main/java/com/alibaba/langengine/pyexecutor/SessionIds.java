@@ -9,13 +9,13 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Session ids as the protocol has them. An id of Java is any string. One that the protocol takes is sent as it is. Another
- * one is sent as {@code enc:} and its characters, in which {@code _HEX_} stands for a code point that the protocol does
- * not take; so {@code alice@example.com} is {@code enc:alice_40_example.com}. One that is too long is sent as
- * {@code sha:} and its SHA-256. No two ids are sent as the same one: an id that begins like an encoded one is encoded too.
+ * Makes session ids of the protocol from those of Java, which can be any string. An id that the protocol allows is sent
+ * unchanged. Any other id is sent as {@code enc:} and its characters, in which {@code _HEX_} is a code point that the protocol
+ * does not allow: {@code alice@example.com} becomes {@code enc:alice_40_example.com}. If this is too long, {@code sha:} and the
+ * SHA-256 of the id are sent. Two different ids are never the same session: an id that begins like an encoded one is encoded too.
  */
 final class SessionIds {
-    /** Longest id of the protocol. */
+    /** The longest id of the protocol. */
     static final int LENGTH_MAX = 128;
     private static final String ENCODED = "enc:";
     private static final String DIGEST = "sha:";

@@ -5,8 +5,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Remembers which sessions there were. So a call that makes a session again can say that its state was lost when its
- * host ended: a host remembers why a session ended, but only until its own end.
+ * Remembers the ids of earlier sessions. A host remembers why a session ended, but only until the host itself ends. With these
+ * ids, a call that makes such a session again can report that its state was lost when its host ended.
  */
 final class SessionMemory {
     private static final int REMEMBERED = 10000;
@@ -25,7 +25,7 @@ final class SessionMemory {
         known.put(id, true);
     }
 
-    /** Its state is meant to be gone. */
+    /** The caller ended the session, so a later loss of its state is not reported. */
     synchronized void forget(String id) {
         known.remove(id);
     }
@@ -34,7 +34,7 @@ final class SessionMemory {
         known.clear();
     }
 
-    /** Notes a session's answer: why the state of before is gone, or null. `told` is what the host knows of it. */
+    /** Notes an answer of a session. Returns why its earlier state was lost, or null. `told` is the reason that the host gave. */
     synchronized String answered(String id, boolean created, String told) {
         boolean lost = created && told == null && known.containsKey(id);
         note(id);

@@ -8,7 +8,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.CompletionStage;
 import java.util.function.Consumer;
 
-/** Calls the tools of one execution, and makes the answers that its script gets. */
+/** Calls the tools of one execution, and makes the answers for its script. */
 final class ToolCalls {
     /** Bytes of JSON that a result, or an error's data, may have: docs/tools.md. */
     private static final int VALUE_MAX = 8 << 20;
@@ -49,10 +49,10 @@ final class ToolCalls {
     }
 
     /**
-     * Calls a tool on a thread of the executor, and gives its answer away there. A tool that returns a CompletionStage is
-     * answered when that one completes.
+     * Calls a tool on a thread of the executor, and passes its answer on. If the tool returns a CompletionStage, the answer is
+     * passed on when this stage completes.
      *
-     * @param message what the server sent: name and arguments
+     * @param message the message of the server: name and arguments
      * @param answered takes the answer
      */
     void call(Map<String, Object> message, Consumer<Answer> answered) {
@@ -98,14 +98,14 @@ final class ToolCalls {
         return failure.getMessage() == null ? failure.getClass().getSimpleName() : failure.getMessage();
     }
 
-    /** The tools as a request has them. */
+    /** Returns the tools in the form of a request. */
     static void put(Map<String, Object> request, Map<String, PyTool> tools) {
         if (!tools.isEmpty()) {
             request.put("tools", tools.values().stream().map(PyTool::toMap).toList());
         }
     }
 
-    /** The answer as HTTP has it. */
+    /** Returns the answer in the form for HTTP. */
     static String httpBody(Answer answer) {
         if (answer.resultJson() != null) {
             return "{\"result\":" + answer.resultJson() + "}";

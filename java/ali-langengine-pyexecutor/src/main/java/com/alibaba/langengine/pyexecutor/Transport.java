@@ -62,17 +62,17 @@ interface Transport {
 
     void close();
 
-    /** A call on its way. What came is decoded, and what failed is made, on the thread of who asked. */
+    /** A call without an answer yet. The thread that waits for the answer decodes it, or makes the exception. */
     interface Pending<A> {
         CompletableFuture<A> answer();
 
-        /** Returns the result object, or throws the exception that the answer means. */
+        /** Returns the result object, or throws the exception for this answer. */
         Map<String, Object> decode(A answer);
 
-        /** Why there is no answer. */
+        /** Returns the reason why there is no answer. */
         RuntimeException failure(Throwable cause);
 
-        /** Whether that took the session's state along. */
+        /** Whether the state of the session was lost with it. */
         default boolean losesSession(Throwable cause) {
             return false;
         }

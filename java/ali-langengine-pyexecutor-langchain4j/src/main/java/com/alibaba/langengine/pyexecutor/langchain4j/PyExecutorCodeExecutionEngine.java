@@ -13,8 +13,8 @@ import dev.langchain4j.code.CodeExecutionEngine;
 import java.util.Objects;
 
 /**
- * LangChain4j's engine, and at the same time a tool for {@code AiServices.builder(...).tools(engine)}. What the model
- * gets is text: output, traceback with hint, last value. {@link PyExecutorImageTool} gives it images too.
+ * LangChain4j's engine, and at the same time a tool for {@code AiServices.builder(...).tools(engine)}. The model gets a
+ * text: output, traceback with hint, last value. With {@link PyExecutorImageTool} it also gets images.
  */
 public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
     private final PyExecutor executor;
@@ -24,7 +24,7 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
     /**
      * An engine that keeps nothing between calls.
      *
-     * @param executor that runs the code; it stays the caller's to close
+     * @param executor runs the code; the caller closes it
      */
     public PyExecutorCodeExecutionEngine(PyExecutor executor) {
         this(executor, null);
@@ -33,7 +33,7 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
     /**
      * An engine that keeps the variables of a session.
      *
-     * @param executor that runs the code, with sessions on; it stays the caller's to close
+     * @param executor runs the code; sessions must be on; the caller closes it
      * @param sessionId the session; null: none
      */
     public PyExecutorCodeExecutionEngine(PyExecutor executor, String sessionId) {
@@ -50,7 +50,7 @@ public class PyExecutorCodeExecutionEngine implements CodeExecutionEngine {
      * A tool that keeps the variables of each conversation in a session of its own: the conversation's memory id is the
      * session's id. An AI service without {@code @MemoryId} has one conversation, whose id is {@code default}.
      *
-     * @param executor that runs the code, with sessions on; it stays the caller's to close
+     * @param executor runs the code; sessions must be on; the caller closes it
      * @return a new one, which as an engine keeps nothing
      */
     public static PyExecutorCodeExecutionEngine perConversation(PyExecutor executor) {

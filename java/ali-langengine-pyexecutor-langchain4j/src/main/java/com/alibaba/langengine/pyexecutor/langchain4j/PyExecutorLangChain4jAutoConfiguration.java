@@ -11,7 +11,7 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean
 import org.springframework.context.annotation.Bean;
 import org.springframework.core.env.Environment;
 
-/** The tool and engine, where there is a {@link PyExecutor}. */
+/** Makes the tool and the engine, if there is a {@link PyExecutor}. */
 @AutoConfiguration(after = PyExecutorAutoConfiguration.class)
 @ConditionalOnClass(CodeExecutionEngine.class)
 public class PyExecutorLangChain4jAutoConfiguration {
@@ -23,7 +23,7 @@ public class PyExecutorLangChain4jAutoConfiguration {
     /**
      * The tool.
      *
-     * @param executor that runs the code
+     * @param executor runs the code
      * @param environment where the property tool.session-per-conversation is: whether each conversation keeps its variables
      * @return a new one
      */

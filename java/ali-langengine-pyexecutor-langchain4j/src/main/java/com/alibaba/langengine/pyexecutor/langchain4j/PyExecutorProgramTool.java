@@ -17,9 +17,9 @@ import java.util.Map;
 import java.util.UUID;
 
 /**
- * The tool {@code python_execute} whose code calls other tools as functions: one program that calls many of them, in place
- * of one turn of the model for each. For {@code AiServices.builder(...).tools(map)}, with {@code langchain4j} on the class
- * path. The other tools run in this program, with its authority, on arguments that a script gives: docs/tools.md, "Security".
+ * The tool {@code python_execute}. Its code can call other tools as functions. So one program of the model replaces many tool
+ * calls. Pass it to {@code AiServices.builder(...).tools(map)}, with {@code langchain4j} on the class path. The other tools run
+ * in this program, with its authority, on arguments that a script gives: docs/tools.md, "Security".
  */
 public final class PyExecutorProgramTool {
     private PyExecutorProgramTool() {
@@ -29,7 +29,7 @@ public final class PyExecutorProgramTool {
      * The tool.
      *
      * @param engine runs the code, and says which session a call has
-     * @param tools what the code may call
+     * @param tools the tools that the code may call
      * @return one entry, whose description lists the functions
      */
     public static Map<ToolSpecification, ToolExecutor> of(PyExecutorCodeExecutionEngine engine, Map<ToolSpecification, ToolExecutor> tools) {
@@ -43,8 +43,8 @@ public final class PyExecutorProgramTool {
     /**
      * The tools of objects, as {@code AiServices.tools(Object...)} finds them.
      *
-     * @param objects whose methods with {@link Tool} are tools
-     * @return what {@link #of} takes
+     * @param objects their methods with {@link Tool} become tools
+     * @return the tools, for {@link #of}
      */
     public static Map<ToolSpecification, ToolExecutor> toolsOf(Object... objects) {
         Map<ToolSpecification, ToolExecutor> tools = new LinkedHashMap<>();

@@ -16,12 +16,12 @@ import java.util.Objects;
 
 /**
  * Spring AI Alibaba's executor of code nodes, for {@code CodeExecutorNodeAction.builder().codeExecutor(...)}. Blocks run
- * one after another until one fails; of the configuration only the time-out, in seconds, is used.
+ * one after another until one fails. Of the configuration only the time-out, in seconds, is used.
  */
 public class PyExecutorCodeExecutor implements CodeExecutor {
     private final PyExecutor executor;
 
-    /** @param executor that runs the code; it stays the caller's to close */
+    /** @param executor runs the code; the caller closes it */
     public PyExecutorCodeExecutor(PyExecutor executor) {
         this.executor = Objects.requireNonNull(executor, "executor");
     }
@@ -34,7 +34,7 @@ public class PyExecutorCodeExecutor implements CodeExecutor {
                 return new CodeExecutionResult(1, "unsupported language: " + block.language());
             }
             PyExecutionResult result = run(block.code(), config);
-            // What the script wrote, untouched: the caller looks for its own marks in it.
+            // The output of the script is returned unchanged, because the caller searches it for its own marks.
             logs.append(result.getExitCode() == 0 ? result.getStdout() : result.toText());
             if (result.getExitCode() != 0) {
                 return new CodeExecutionResult(result.getExitCode(), logs.toString());
@@ -55,7 +55,7 @@ public class PyExecutorCodeExecutor implements CodeExecutor {
         }
     }
 
-    /** Nothing: each block has a process of its own. */
+    /** Does nothing, because each block runs in its own process. */
     @Override
     public void restart() {
     }

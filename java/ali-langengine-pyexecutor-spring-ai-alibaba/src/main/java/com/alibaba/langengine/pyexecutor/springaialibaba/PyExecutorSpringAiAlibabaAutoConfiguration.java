@@ -10,7 +10,7 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnClass;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean;
 import org.springframework.context.annotation.Bean;
 
-/** The executor of code nodes, where there is a {@link PyExecutor}. */
+/** Makes the executor of code nodes, if there is a {@link PyExecutor}. */
 @AutoConfiguration(after = PyExecutorAutoConfiguration.class)
 @ConditionalOnClass(CodeExecutor.class)
 public class PyExecutorSpringAiAlibabaAutoConfiguration {
@@ -22,7 +22,7 @@ public class PyExecutorSpringAiAlibabaAutoConfiguration {
     /**
      * The executor of code nodes.
      *
-     * @param executor that runs the code
+     * @param executor runs the code
      * @return a new one
      */
     @Bean

@@ -11,7 +11,7 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean
 import org.springframework.context.annotation.Bean;
 import org.springframework.core.env.Environment;
 
-/** The tool, where there is a {@link PyExecutor}. */
+/** Makes the tool, if there is a {@link PyExecutor}. */
 @AutoConfiguration(after = PyExecutorAutoConfiguration.class)
 @ConditionalOnClass(ToolCallbackProvider.class)
 public class PyExecutorSpringAiAutoConfiguration {
@@ -23,7 +23,7 @@ public class PyExecutorSpringAiAutoConfiguration {
     /**
      * The tool.
      *
-     * @param executor that runs the code
+     * @param executor runs the code
      * @param environment where the property tool.session-per-conversation is: whether each conversation keeps its variables
      * @return a new one
      */

@@ -25,8 +25,8 @@ import org.springframework.core.io.ByteArrayResource;
 import org.springframework.util.MimeType;
 
 /**
- * Spring AI's tool {@code python_execute}. What the model gets is text: output, traceback with hint, last value. The result
- * of a Spring AI tool is a String, so images can't be in it: they go to the collection that the caller puts into the tool
+ * Spring AI's tool {@code python_execute}. The model gets a text: output, traceback with hint, last value. The result
+ * of a Spring AI tool is a String, so it can't have images. They are added to the collection that the caller puts into the tool
  * context as {@link #IMAGES}.
  */
 public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
@@ -50,7 +50,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
     /**
      * A tool that keeps nothing between calls.
      *
-     * @param executor that runs the code; it stays the caller's to close
+     * @param executor runs the code; the caller closes it
      */
     public PyExecutorToolCallbackProvider(PyExecutor executor) {
         this(executor, null);
@@ -59,7 +59,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
     /**
      * A tool that keeps the variables of a session.
      *
-     * @param executor that runs the code, with sessions on; it stays the caller's to close
+     * @param executor runs the code; sessions must be on; the caller closes it
      * @param sessionId the session; null: none
      */
     public PyExecutorToolCallbackProvider(PyExecutor executor, String sessionId) {
@@ -77,7 +77,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
      * A tool that keeps the variables of each conversation in a session of its own: the value of {@link #CONVERSATION_ID} in
      * the tool context is the session's id. A call without it keeps nothing.
      *
-     * @param executor that runs the code, with sessions on; it stays the caller's to close
+     * @param executor runs the code; sessions must be on; the caller closes it
      * @return a new one
      */
     public static PyExecutorToolCallbackProvider perConversation(PyExecutor executor) {
@@ -85,8 +85,8 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
     }
 
     /**
-     * Has the code call other tools as functions: one program that calls many of them, in place of one turn of the model for
-     * each. The description lists them. They run in this program, with its authority, on arguments that a script gives:
+     * Lets the code call other tools as functions. So one program of the model replaces many tool calls. The description lists
+     * these tools. They run in this program, with its authority, on arguments that a script gives:
      * docs/tools.md, "Security".
      *
      * @param others the tools
@@ -102,7 +102,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
      *
      * @param options of the execution
      * @param context is given to the tools; null: none
-     * @param tools what the script may call, by the name of its definition
+     * @param tools the tools that the script may call by the names in their definitions
      */
     public static void putTools(PyExecutionOptions options, ToolContext context, Collection<? extends ToolCallback> tools) {
         for (ToolCallback tool : tools) {
@@ -117,7 +117,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
         return new ToolCallback[] {new InAnyContext(callback(new PythonExecute()), callback(new PythonExecuteInContext()), description())};
     }
 
-    /** What the model reads, with the functions that its code may call. */
+    /** Returns the description for the model, with the functions that its code may call. */
     private String description() {
         PyExecutionOptions options = new PyExecutionOptions();
         putTools(options, null, tools);
@@ -156,7 +156,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
         }
     }
 
-    /** The text as it is: the default one makes a JSON string of it unless it is JSON by chance. */
+    /** Returns the text unchanged. The default converter makes a JSON string of a text that is not JSON. */
     public static final class PlainText implements ToolCallResultConverter {
         /** Made by Spring AI. */
         public PlainText() {
@@ -168,7 +168,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
         }
     }
 
-    /** A method with a context can't be called without one, so that there are two of them. */
+    /** There are two methods, because a method with a context can't be called without one. */
     private static final class InAnyContext implements ToolCallback {
         private final ToolCallback without;
         private final ToolCallback with;
@@ -202,7 +202,7 @@ public class PyExecutorToolCallbackProvider implements ToolCallbackProvider {
         }
     }
 
-    /** The tool's object, as Spring AI wants one. */
+    /** The object whose method is the tool, as Spring AI needs it. */
     private final class PythonExecute {
         @Tool(name = "python_execute", resultConverter = PlainText.class, description = DESCRIPTION)
         public String run(@ToolParam(description = CODE) String code) throws Exception {

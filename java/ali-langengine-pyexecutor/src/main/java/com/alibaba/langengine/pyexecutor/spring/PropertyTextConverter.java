@@ -16,7 +16,7 @@ import org.springframework.core.convert.converter.ConditionalGenericConverter;
  * application are read as before.
  *
  * <p>Spring does not set a property whose converted value is null. So {@code none} becomes one of the objects here, which
- * the setters know by identity. Each is a value that no limit can have: where the identity is lost, it is refused.
+ * the setters recognise by identity. Each object has a value that no limit can have, so it is refused if it is copied.
  */
 final class PropertyTextConverter implements ConditionalGenericConverter {
     private static final Pattern SIZE = Pattern.compile("(-?[0-9]{1,18}) *(?:([KMG])I?B?|B)?", Pattern.CASE_INSENSITIVE);

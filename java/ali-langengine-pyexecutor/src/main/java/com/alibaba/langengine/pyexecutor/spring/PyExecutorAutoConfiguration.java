@@ -34,8 +34,9 @@ public class PyExecutorAutoConfiguration {
     }
 
     /**
-     * The executor. Unless {@code verify-at-startup} is false, what this machine lacks shows now. Where there is no native
-     * program for the system at all, the application starts: each call and the health say why scripts can't run.
+     * Makes the executor. Unless {@code verify-at-startup} is false, the application does not start if this machine can't run scripts.
+     * If there is no native program for this kind of system, the application starts: each call and the health say why scripts
+     * can't run.
      *
      * @param properties the application's
      * @return a new one
@@ -58,7 +59,7 @@ public class PyExecutorAutoConfiguration {
         }
     }
 
-    /** A value that a setting refuses is told as one of the policy is: by {@link PyExecutorFailureAnalyzer}. */
+    /** A value that a setting refuses is reported like a value of the policy: by {@link PyExecutorFailureAnalyzer}. */
     private static PyExecutor made(PyExecutorProperties properties) {
         try {
             return new PyExecutor(properties.toPolicy(), properties.toSessionConfig(), properties.toHostConfig());

@@ -9,7 +9,7 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnClass;
 import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean;
 import org.springframework.context.annotation.Bean;
 
-/** Meters of the executor, where Micrometer is. */
+/** Meters of the executor, if Micrometer is on the class path. */
 @AutoConfiguration(after = PyExecutorAutoConfiguration.class)
 @ConditionalOnClass(MeterBinder.class)
 public class PyExecutorMetricsAutoConfiguration {

@@ -19,8 +19,8 @@ import org.openjdk.jmh.annotations.Threads;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * Python inside the JVM: a context for each call is what executeOnce is, one that stays is a session. There is no wall
- * but the JVM's own, and no limit of memory or CPU in the community edition.
+ * Python inside the JVM. A new context for each call is compared with executeOnce, and a context that stays with a session. Only
+ * the JVM isolates the code, and the community edition has no limits of memory or CPU.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode({Mode.SampleTime, Mode.Throughput})

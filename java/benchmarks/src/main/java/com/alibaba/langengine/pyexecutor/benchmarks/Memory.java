@@ -13,7 +13,7 @@ import java.util.stream.Stream;
 import org.graalvm.polyglot.Context;
 import org.graalvm.polyglot.Engine;
 
-/** What the JVM and all processes below it take (their Pss: what is shared is counted once). One JVM for each. */
+/** Measures the memory of the JVM and all processes below it (Pss, which counts shared memory once). Each row has its own JVM. */
 public final class Memory {
     private static final int RUNS = 100;
     private static final int SESSIONS = 10;

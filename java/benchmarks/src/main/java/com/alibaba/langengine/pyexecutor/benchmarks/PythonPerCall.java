@@ -22,7 +22,7 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 2, time = 3)
 @Measurement(iterations = 3, time = 5)
 public class PythonPerCall {
-    /** Not what comes first in PATH where that is a launcher's shim, which takes longer than Python itself. */
+    /** This path is used because the first python3 in PATH may be the shim of a launcher, which needs more time than Python itself. */
     private static final String PYTHON = Files.isExecutable(Path.of("/usr/bin/python3")) ? "/usr/bin/python3" : "python3";
 
     /** @return what it printed */

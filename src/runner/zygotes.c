@@ -196,10 +196,12 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
     if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
                             PX_ZYGOTE_PRELOAD_MAX);
-    /* The thread that reads its answer notices that the zygote is gone. */
-    if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 && names.length)
-        px_send_fds(socket, names.data, names.length, NULL, 0);
-    return 0;
+    if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 &&
+        (!names.length || px_send_fds(socket, names.data, names.length, NULL, 0) == 0))
+        return 0;
+    /* A zygote that has ended: why is found out by the caller, who waits for its answer. Of another failure the zygote
+     * knows nothing, and it would wait for this message as long as the caller waits for the answer. */
+    return errno == EPIPE || errno == ECONNRESET ? 0 : px_error_exhausted(error, errno, "can't start the interpreter");
 }
 
 /* Waits for "ready", and records which preload is being imported. */

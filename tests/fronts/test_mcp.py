@@ -137,7 +137,7 @@ def test_the_description_says_what_the_policy_is(own):
     assert "Files: none" in said and "Network: none" in said and "last expression" in said
     with Client(own, "--any-import", "--files", "read", "--network") as client:
         tool = client.ask("tools/list")["result"]["tools"][0]
-    assert "display(x)" in tool["description"]
+    assert "display()" in tool["description"]
     assert "Any module that is installed may be imported." in tool["description"] and "may be read" in tool["description"]
     assert "Network: as the host has it" in tool["description"] and tool["annotations"]["openWorldHint"] is True
 

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(policy.python_bin || px_policy_init(&policy, &error) == 0);
     require(input >= 0 && output >= 0 && px_write_all(input, data, size) == 0);
     require(px_write_all(input, LAST, sizeof LAST - 1) == 0 && lseek(input, 0, SEEK_SET) == 0);
-    require(px_mcp_stdio(executor, &policy, NULL, input, output, -1, &error) == 0);
+    require(px_mcp_stdio(executor, &policy, NULL, NULL, input, output, -1, &error) == 0);
     require(lseek(output, 0, SEEK_SET) == 0 && px_read_all(output, &answers, 1u << 30) == 0);
     const char *at = px_buffer_string(&answers), *end;
     bool answered = false;

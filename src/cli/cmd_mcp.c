@@ -51,7 +51,8 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (status == 0)
         status = cli_mcp_servers(&mcp, options->servers, &error);
     if (status == 0)
-        status = px_mcp_stdio(executor, &settings.policy, &mcp, STDIN_FILENO, STDOUT_FILENO, stop, &error);
+        status =
+            px_mcp_stdio(executor, &settings.policy, &settings.host, &mcp, STDIN_FILENO, STDOUT_FILENO, stop, &error);
     return status < 0 ? cli_fail(&error) : cli_server_status(status);
 }
 
@@ -60,7 +61,8 @@ const struct cli_command cmd_mcp = {
     .summary = "MCP server on standard input and output, for agents",
     .description =
         "Serves one client of the Model Context Protocol, revisions 2024-11-05 to 2026-07-28: the tools "
-        "run_python, interrupt, reset_session, list_files, read_file and write_file. The policy given here "
+        "run_python, interrupt, reset_session, list_files, read_file, write_file, get_execution and "
+        "cancel_execution. The policy given here "
         "is what scripts have and the most that a call may ask for. Keys of [session] and [host] are taken "
         "from the configuration file and the environment. The end of input ends it, and so do SIGINT, "
         "SIGTERM and SIGHUP. `pyexec serve` has the same at POST /mcp. With --mcp-servers (or [mcp] servers) "

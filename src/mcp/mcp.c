@@ -92,6 +92,13 @@ void px_mcp_refuse_version(struct px_mcp_call *call, const char *version)
                         px_buffer_string(&asked)));
 }
 
+void px_mcp_refuse_without(struct px_mcp_call *call, const char *extension)
+{
+    set_error(call, PX_MCP_MISSING_CAPABILITY,
+              json_pack("{s:i, s:s, s:{s:{s:{s:{}}}}}", "code", PX_MCP_MISSING_CAPABILITY, "message",
+                        "Missing required client capability", "data", "requiredCapabilities", "extensions", extension));
+}
+
 static json_t *server_info(void)
 {
     return json_pack("{s:s, s:s, s:s}", "name", "pyexec", "title", "pyexec: sandboxed Python", "version",
@@ -103,7 +110,8 @@ static int stamp(const struct px_mcp_call *call, json_t *result)
 {
     if (!call->modern)
         return 0;
-    return json_object_set_new(result, "resultType", json_string("complete")) |
+    bool typed = json_object_get(result, "resultType");
+    return (typed ? 0 : json_object_set_new(result, "resultType", json_string("complete"))) |
            json_object_set_new(result, "_meta", json_pack("{s:o}", PX_MCP_META "serverInfo", server_info()));
 }
 
@@ -117,28 +125,52 @@ void px_mcp_answer(struct px_mcp_call *call, json_t *result)
     set_answer(call, "result", text);
 }
 
-void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed)
+void px_mcp_answer_with(struct px_mcp_call *call, json_t *given, const char *members)
 {
-    px_auto_json json_t *result = json_pack("{s:o, s:b}", "content", content, "isError", failed);
+    px_auto_json json_t *result = given;
     px_auto_free char *text = result && stamp(call, result) == 0 ? px_json_dumps(result, JSON_COMPACT) : NULL;
     px_auto_buffer struct px_buffer whole = {0};
-    if (text && structured) {
+    if (text && members) {
         px_buffer_add(&whole, text, strlen(text) - 1);
-        px_buffer_add_string(&whole, ",\"structuredContent\":");
-        px_buffer_add_string(&whole, structured);
+        px_buffer_add_byte(&whole, ',');
+        px_buffer_add_string(&whole, members);
         px_buffer_add_byte(&whole, '}');
     }
     set_answer(call, "result", !px_buffer_ok(&whole) ? NULL : whole.length ? whole.data : text);
 }
 
-void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error)
+void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed)
+{
+    px_auto_buffer struct px_buffer members = {0};
+    json_t *result = json_pack("{s:o, s:b}", "content", content, "isError", failed);
+    if (structured) {
+        px_buffer_add_string(&members, "\"structuredContent\":");
+        px_buffer_add_string(&members, structured);
+    }
+    if (!px_buffer_ok(&members)) {
+        json_decref(result);
+        result = NULL;
+    }
+    px_mcp_answer_with(call, result, structured ? px_buffer_string(&members) : NULL);
+}
+
+json_t *px_mcp_error_content(const pyexec_error *error)
 {
     px_auto_buffer struct px_buffer text = {0};
     px_buffer_printf(&text, "%s: %s", pyexec_code_name(error->code), error->message);
     if (*error->hint)
         px_buffer_printf(&text, "\n%s", error->hint);
     json_t *content = px_mcp_text(px_buffer_string(&text), text.length);
-    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, NULL, true);
+    return content ? json_pack("[o]", content) : NULL;
+}
+
+void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error)
+{
+    if (px_mcp_asks_for_task(call)) /* the client would take a tool's answer for a task */
+        px_mcp_refuse(call, error->code == PYEXEC_INVALID_REQUEST ? PX_RPC_INVALID_PARAMS : PX_RPC_INTERNAL_ERROR,
+                      "%s: %s. %s", pyexec_code_name(error->code), error->message, error->hint);
+    else
+        px_mcp_answer_tool(call, px_mcp_error_content(error), NULL, true);
 }
 
 /* ---- Runs in progress ---- */
@@ -291,9 +323,13 @@ pyexec_executor *px_mcp_executor(const struct px_mcp_call *call)
 
 static json_t *capabilities(const struct px_mcp_call *call)
 {
-    if (call->caller.clients && call->caller.told_of_changes)
-        return json_pack("{s:{s:b}}", "tools", "listChanged", 1);
-    return json_pack("{s:{}}", "tools");
+    bool changes = call->caller.clients && call->caller.told_of_changes;
+    json_t *able = json_pack("{s:o}", "tools", changes ? json_pack("{s:b}", "listChanged", 1) : json_object());
+    if (able && call->modern)
+        px_json_set(able, "extensions", json_pack("{s:{}}", PX_MCP_TASKS));
+    else if (able && px_mcp_has_legacy_tasks(call))
+        px_json_set(able, "tasks", json_pack("{s:{}, s:{s:{s:{}}}}", "cancel", "requests", "tools", "call"));
+    return able;
 }
 
 static void initialize(struct px_mcp_call *call)
@@ -354,6 +390,14 @@ static void call_tool(struct px_mcp_call *call)
         px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, "tools/call: arguments must be an object");
         return;
     }
+    if (px_mcp_asks_for_task(call) && !call->slow) {
+        px_mcp_refuse(call, PX_RPC_METHOD_NOT_FOUND, "%s can't be called as a task", name);
+        return;
+    }
+    if (px_mcp_asks_for_task(call) && !json_is_object(json_object_get(call->params, "task"))) {
+        px_mcp_refuse(call, PX_RPC_INVALID_PARAMS, "tools/call: task must be an object");
+        return;
+    }
     px_auto_json json_t *arguments = given ? px_json_copy(given) : json_object();
     if (px_mcp_check_arguments(call->tool, arguments, &error) == 0)
         call->tool->serve(call, arguments);
@@ -370,8 +414,15 @@ static const struct {
     enum era era;
     void (*serve)(struct px_mcp_call *call);
 } methods[] = {
-    {"initialize", LEGACY, initialize}, {"ping", LEGACY, ping},          {"server/discover", MODERN, discover},
-    {"tools/list", BOTH, list_tools},   {"tools/call", BOTH, call_tool},
+    {"initialize", LEGACY, initialize},
+    {"ping", LEGACY, ping},
+    {"server/discover", MODERN, discover},
+    {"tools/list", BOTH, list_tools},
+    {"tools/call", BOTH, call_tool},
+    {"tasks/get", BOTH, px_mcp_get_task},
+    {"tasks/result", LEGACY, px_mcp_get_task_result},
+    {"tasks/update", MODERN, px_mcp_update_task},
+    {"tasks/cancel", BOTH, px_mcp_cancel_task},
 };
 
 /* Reads the version and the capabilities, which a modern request must state. */
@@ -490,6 +541,18 @@ struct px_mcp_call *px_mcp_read(struct px_mcp *mcp, const struct px_mcp_caller *
     if (!call->message)
         refuse_bytes(call, bytes, length, &problem);
     return call;
+}
+
+struct px_mcp_call *px_mcp_take_run(struct px_mcp_call *call)
+{
+    struct px_mcp_call *run = calloc(1, sizeof *run);
+    if (run)
+        *run = (struct px_mcp_call){
+            .mcp = call->mcp, .caller = call->caller, .modern = call->modern, .request = call->request};
+    else
+        pyexec_request_free(call->request);
+    call->request = NULL;
+    return run;
 }
 
 void px_mcp_call_free(struct px_mcp_call *call)

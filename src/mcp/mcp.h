@@ -19,6 +19,7 @@
 
 #include "base/buffer.h"
 #include "mcp/mcp_approval.h"
+#include "mcp/mcp_executions.h"
 #include "mcp_client/mcp_client.h"
 #include "policy/config.h"
 #include "policy/policy.h"
@@ -26,12 +27,13 @@
 
 /* The prefix of the protocol's own names in _meta. */
 #define PX_MCP_META "io.modelcontextprotocol/"
+#define PX_MCP_TASKS PX_MCP_META "tasks" /* the extension of the modern revision for tasks */
 
 #define PX_MCP_MODERN "2026-07-28"  /* the revision without sessions */
 #define PX_MCP_ASSUMED "2025-03-26" /* the version for a legacy request that names none */
 
 /* Error codes of the modern revision; all others are those of JSON-RPC. */
-enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_UNSUPPORTED_VERSION = -32022 };
+enum { PX_MCP_HEADER_MISMATCH = -32020, PX_MCP_MISSING_CAPABILITY = -32021, PX_MCP_UNSUPPORTED_VERSION = -32022 };
 
 /* How long a request waits for other servers to start. */
 #define PX_MCP_CLIENTS_WAIT_MS 20000
@@ -51,7 +53,8 @@ struct px_mcp_caller {
     struct px_clients *clients;         /* other servers, whose tools its scripts call; NULL: none */
     bool told_of_changes;               /* the client gets a notification when the tools of other servers change */
     struct px_mcp_approvals *approvals; /* asks its user for approval of tool calls; NULL: it can't be asked */
-    json_t *ceiling;                    /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
+    const struct px_mcp_executions *executions; /* its runs that go on after their answer */
+    json_t *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
     /* NULL, or called for a run: with its code when it begins, when it is sent to a process, and when it has
@@ -98,6 +101,11 @@ bool px_mcp_check(struct px_mcp_call *call);
 /* Does what the message asks for, and makes the answer. A notification gets no answer. */
 void px_mcp_serve(struct px_mcp_call *call);
 
+/* Makes a call of its own from a call's sender and its run. It takes call->request, also if there is no memory (NULL). */
+struct px_mcp_call *px_mcp_take_run(struct px_mcp_call *call);
+/* Executes the call's run, in the session `key` (NULL: in none). Returns 0 with *ret, or -1 when the host failed. */
+int px_mcp_run(struct px_mcp_call *call, const char *key, pyexec_result **ret, pyexec_error *error);
+
 /* Cancels the call's run, also one that has not begun. May be called from any thread. */
 void px_mcp_cancel(struct px_mcp_call *call);
 
@@ -110,10 +118,10 @@ void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 /* True if it is one of the revisions that begin with `initialize`. */
 bool px_mcp_is_legacy(const char *version);
 
-/* MCP on a pair of descriptors, with one message on each line. Serves until the end of input, or until `stop` (a
+/* MCP on a pair of descriptors, with one message on each line. `host` limits runs that go on after their answer. Serves until the end of input, or until `stop` (a
  * descriptor, or -1) is readable, and then ends all runs. Returns 0, the errno with which the output failed, or -1
  * with `error`. */
-int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_mcp_config *config,
-                 int input, int output, int stop, pyexec_error *error);
+int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_host *host,
+                 const struct px_mcp_config *config, int input, int output, int stop, pyexec_error *error);
 
 #endif

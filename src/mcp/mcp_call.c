@@ -43,11 +43,13 @@ static int check_type(const char *name, const json_t *value, const char *type, p
         return json_is_integer(value) ? 0 : wrong_type(name, "an integer", error);
     if (strcmp(type, "object") == 0)
         return json_is_object(value) ? 0 : wrong_type(name, "an object", error);
+    if (strcmp(type, "boolean") == 0)
+        return json_is_boolean(value) ? 0 : wrong_type(name, "true or false", error);
     if (!json_is_string(value))
         return wrong_type(name, "a string", error);
     /* Most arguments are used as C strings, so they must not contain a NUL. Only code and contents of files may. */
     bool cut = strlen(json_string_value(value)) != json_string_length(value);
-    if (cut && (strcmp(name, "session_id") == 0 || strcmp(name, "path") == 0))
+    if (cut && (strcmp(name, "session_id") == 0 || strcmp(name, "path") == 0 || strcmp(name, "execution_id") == 0))
         return wrong_type(name, "a string without NUL", error);
     return 0;
 }
@@ -108,10 +110,23 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
     if (!call->request)
         return px_error_exhausted(error, EMFILE, "can't make the request's descriptor");
     json_object_del(arguments, "session_id");
+    json_object_del(arguments, "detach");
     if (pyexec_request_set_object(call->request, arguments, error) < 0)
         return -1;
     pyexec_request_set_ceiling_object(call->request, call->caller.ceiling);
-    return offer_tools(call, error);
+    return 0;
+}
+
+int px_mcp_run(struct px_mcp_call *call, const char *key, pyexec_result **ret, pyexec_error *error)
+{
+    pyexec_executor *executor = px_mcp_executor(call);
+    if (offer_tools(call, error) < 0)
+        return -1;
+    px_mcp_begin(call);
+    int status = key ? pyexec_execute(executor, key, call->request, ret, error)
+                     : pyexec_execute_once(executor, call->request, ret, error);
+    px_mcp_end(call);
+    return status;
 }
 
 static void answer_result(struct px_mcp_call *call, pyexec_result *result)
@@ -128,16 +143,16 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
     bool session = json_object_get(arguments, "session_id");
     px_auto_free char *key = session_key(call, arguments);
     const json_t *code = json_object_get(arguments, "code");
+    bool detaches = px_mcp_detaches(call);
     int status = session && !key ? px_error_oom(&error) : make_request(call, arguments, &error);
     if (status == 0 && call->caller.runs)
         call->caller.runs(call->caller.closure, json_string_value(code), json_string_length(code));
-    if (status == 0) {
-        pyexec_executor *executor = px_mcp_executor(call);
-        px_mcp_begin(call);
-        status = key ? pyexec_execute(executor, key, call->request, &result, &error)
-                     : pyexec_execute_once(executor, call->request, &result, &error);
-        px_mcp_end(call);
+    if (status == 0 && detaches) {
+        px_mcp_detach(call, key);
+        return;
     }
+    if (status == 0)
+        status = px_mcp_run(call, key, &result, &error);
     if (call->caller.ran && call->request && pyexec_request_was_sent(call->request))
         call->caller.ran(call->caller.closure, result, &error);
     if (status < 0)
@@ -338,7 +353,9 @@ static const char run_input[] =
     "\"value_json\":{\"type\":\"string\",\"enum\":[\"records\",\"split\"],\"description\":\"Ask for the last "
     "value as JSON too; tables as a list of objects, or as columns, index and data.\"},"
     "\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, if it shall be "
-    "shorter than usual.\"}},"
+    "shorter than usual.\"},"
+    "\"detach\":{\"type\":\"boolean\",\"description\":\"true: answer at once with an execution_id, and let the code run "
+    "on. For code that takes minutes; get_execution returns its result.\"}},"
     "\"required\":[\"code\"],\"additionalProperties\":false}";
 
 static const char interrupt_output[] =
@@ -363,6 +380,23 @@ static const char write_output[] =
     "{\"type\":\"object\",\"properties\":{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT
     "},\"required\":[\"path\",\"bytes\"]}";
 
+#define EXECUTION_ID "\"execution_id\":{\"type\":\"string\",\"description\":\"From run_python with detach.\"}"
+
+static const char get_input[] =
+    "{\"type\":\"object\",\"properties\":{" EXECUTION_ID
+    ",\"wait_ms\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":300000,\"description\":\"Wait this long for its end. "
+    "Without it the answer comes at once.\"}},\"required\":[\"execution_id\"],\"additionalProperties\":false}";
+static const char get_output[] =
+    "{\"type\":\"object\",\"properties\":{\"execution_id\":{\"type\":\"string\"},\"session_id\":{\"type\":[\"string\","
+    "\"null\"]},\"state\":{\"type\":\"string\",\"enum\":[\"waiting\",\"running\",\"ended\"]},\"result\":{\"type\":[\"object\","
+    "\"null\"],\"description\":\"What run_python returns, when it has ended.\"},\"error\":{\"type\":[\"object\",\"null\"],"
+    "\"description\":\"Why it could not run.\"}},\"required\":[\"execution_id\",\"session_id\",\"state\",\"result\",\"error\"]}";
+static const char cancel_input[] = "{\"type\":\"object\",\"properties\":{" EXECUTION_ID
+                                   "},\"required\":[\"execution_id\"],\"additionalProperties\":false}";
+static const char cancel_output[] =
+    "{\"type\":\"object\",\"properties\":{\"execution_id\":{\"type\":\"string\"},\"state\":{\"type\":\"string\"}},"
+    "\"required\":[\"execution_id\",\"state\"]}";
+
 /* All tools work inside the sandbox, so none of them can destroy something that belongs to the user. */
 #define READS "{\"readOnlyHint\":true,\"openWorldHint\":false}"
 #define CHANGES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":true,\"openWorldHint\":false}"
@@ -384,5 +418,10 @@ const struct px_mcp_tool px_mcp_tools[] = {
     {"write_file", "Write file", CHANGES,
      "Writes a file into a session's working directory, and makes the folders above it.", write_input, write_output,
      false, write_file},
+    {"get_execution", "Get execution", READS,
+     "Returns the state of a run that was started with detach, and its result when it has ended.", get_input,
+     get_output, false, px_mcp_get_execution},
+    {"cancel_execution", "Cancel execution", ENDS, "Cancels a run that was started with detach.", cancel_input,
+     cancel_output, false, px_mcp_cancel_execution},
 };
 const size_t px_mcp_tool_count = PX_COUNT(px_mcp_tools);

@@ -32,14 +32,32 @@ json_t *px_mcp_content(const pyexec_result *result);
 json_t *px_mcp_text(const char *text, size_t length);
 json_t *px_mcp_image(const char *mime_type, const char *base64);
 
-/* Set the answer. They take ownership of `result`; NULL: there is no memory. */
+/* What a model reads of an error: a new array. */
+json_t *px_mcp_error_content(const pyexec_error *error);
+
+/* Set the answer. They take ownership of `result`; NULL: there is no memory. The second adds members that are JSON text
+ * already, such as `"a":1,"b":2`; NULL: none. */
 void px_mcp_answer(struct px_mcp_call *call, json_t *result);
+void px_mcp_answer_with(struct px_mcp_call *call, json_t *result, const char *members);
+/* Refuses a request whose client must have this extension of the protocol. */
+void px_mcp_refuse_without(struct px_mcp_call *call, const char *extension);
 /* The answer of a tool. Takes ownership of `content`; `structured` is JSON, or NULL for none. */
 void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed);
 
 /* Between these two calls progress is sent. After the second, the client can't cancel it any more. */
 void px_mcp_begin(struct px_mcp_call *call);
 void px_mcp_end(struct px_mcp_call *call);
+
+/* Runs that go on after their answer (mcp_executions.c). */
+bool px_mcp_has_legacy_tasks(const struct px_mcp_call *call);
+bool px_mcp_asks_for_task(const struct px_mcp_call *call);
+void px_mcp_detach(struct px_mcp_call *call, const char *key);
+void px_mcp_get_execution(struct px_mcp_call *call, json_t *arguments);
+void px_mcp_cancel_execution(struct px_mcp_call *call, json_t *arguments);
+void px_mcp_get_task(struct px_mcp_call *call);
+void px_mcp_get_task_result(struct px_mcp_call *call);
+void px_mcp_update_task(struct px_mcp_call *call);
+void px_mcp_cancel_task(struct px_mcp_call *call);
 
 pyexec_executor *px_mcp_executor(const struct px_mcp_call *call);
 

@@ -10,6 +10,7 @@
 #include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
 #include "mcp/mcp.h"
+#include "mcp/mcp_kept.h"
 #include "mcp_client/mcp_client.h"
 
 struct stdio {
@@ -19,6 +20,7 @@ struct stdio {
     struct px_mcp_caller caller;
     struct px_clients_file *servers;
     struct px_mcp_approvals approvals;
+    struct px_mcp_kept kept;
     atomic_bool listed; /* the client knows a list of tools */
 };
 
@@ -67,6 +69,10 @@ static void send_answer(struct stdio *stdio, struct px_mcp_call *call)
 static void serve_run(struct px_task *task)
 {
     struct stdio_call *run = (struct stdio_call *)task;
+    int64_t wait_ms;
+    const char *awaited = px_mcp_awaits(run->call, &wait_ms);
+    if (awaited)
+        px_mcp_kept_wait(&run->stdio->kept, awaited, wait_ms);
     px_mcp_serve(run->call);
     if (run->call->waits)
         atomic_store(&run->stdio->listed, true);
@@ -131,7 +137,9 @@ static void take_line(void *closure, const char *line, size_t length, enum px_li
         px_mcp_call_free(call);
         return;
     }
-    if ((call->slow || call->waits) && !answered(call)) {
+    int64_t unused;
+    bool long_ = (call->slow && !px_mcp_detaches(call)) || call->waits || px_mcp_awaits(call, &unused);
+    if (!answered(call) && long_) {
         start(stdio, call);
         return;
     }
@@ -144,6 +152,24 @@ static void take_line(void *closure, const char *line, size_t length, enum px_li
     }
     send_answer(stdio, call);
     px_mcp_call_free(call);
+}
+
+static int start_kept(struct px_mcp_call *call, const char *key, char ret_id[PX_MCP_EXECUTION_ID], pyexec_error *error)
+{
+    struct stdio *stdio = call->caller.closure;
+    return px_mcp_kept_start(&stdio->kept, call, key, ret_id, error);
+}
+
+static bool show_kept(struct px_mcp_call *call, const char *id, px_mcp_show_fn *show)
+{
+    struct stdio *stdio = call->caller.closure;
+    return px_mcp_kept_show(&stdio->kept, call, id, show);
+}
+
+static bool cancel_kept(struct px_mcp_call *call, const char *id)
+{
+    struct stdio *stdio = call->caller.closure;
+    return px_mcp_kept_cancel(&stdio->kept, id);
 }
 
 /* The model's client may ask for the list of tools again. */
@@ -168,8 +194,8 @@ static int open_clients(struct stdio *stdio, const struct px_mcp_config *config,
     return px_clients_open(&clients, &stdio->caller.clients, error);
 }
 
-int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_mcp_config *config,
-                 int input, int output, int stop, pyexec_error *error)
+int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_host *host,
+                 const struct px_mcp_config *config, int input, int output, int stop, pyexec_error *error)
 {
     px_auto_json json_t *ceiling = json_object();
     if (!ceiling)
@@ -180,6 +206,7 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
                                      .policy = policy,
                                      .ceiling = ceiling,
                                      .told_of_changes = true,
+                                     .executions = &stdio.kept.executions,
                                      .notify = send_message}};
     stdio.caller.closure = &stdio;
     if (px_mcp_new(executor, &stdio.mcp, error) < 0)
@@ -187,10 +214,16 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
     px_line_transport_init(&stdio.lines, output, stop);
     px_tasks_init(&stdio.tasks);
     px_mcp_approvals_init(&stdio.approvals);
+    px_mcp_kept_init(&stdio.kept, &stdio.tasks, host);
+    stdio.kept.executions.start = start_kept;
+    stdio.kept.executions.show = show_kept;
+    stdio.kept.executions.cancel = cancel_kept;
     int status = open_clients(&stdio, config, error);
     if (status == 0)
         px_line_transport_read(&stdio.lines, input, take_line, &stdio);
+    px_mcp_kept_stop(&stdio.kept);
     px_tasks_stop(&stdio.tasks);
+    px_mcp_kept_done(&stdio.kept);
     px_clients_free(stdio.caller.clients);
     px_clients_file_free(stdio.servers);
     px_mcp_free(stdio.mcp);

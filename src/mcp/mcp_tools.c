@@ -140,7 +140,12 @@ static json_t *result_schema(void)
     for (size_t i = 0; i < px_result_row_count; i++)
         if (px_result_rows[i].owner == PX_OWNER_Result)
             px_json_append(required, json_string(px_result_rows[i].key));
-    px_json_set(schema, "required", required);
+    /* A run that goes on after the answer has an id instead of a result. */
+    json_t *properties = json_object_get(schema, "properties");
+    px_json_set(properties, "execution_id", json_pack("{s:s, s:s}", "type", "string", "description", "With detach."));
+    px_json_set(properties, "session_id", json_pack("{s:[s, s]}", "type", "string", "null"));
+    px_json_set(schema, "anyOf",
+                json_pack("[{s:o}, {s:[s, s]}]", "required", required, "required", "execution_id", "session_id"));
     return schema;
 }
 
@@ -152,9 +157,13 @@ static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp
         px_buffer_add_string(&description, tool->description);
     else
         describe_run(&description, call);
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
-                     px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL), "outputSchema",
-                     tool->output ? px_json_loads(tool->output, 0, NULL) : result_schema(), "annotations", annotations);
+    json_t *made =
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
+                  px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL), "outputSchema",
+                  tool->output ? px_json_loads(tool->output, 0, NULL) : result_schema(), "annotations", annotations);
+    if (made && tool->slow && px_mcp_has_legacy_tasks(call))
+        px_json_set(made, "execution", json_pack("{s:s}", "taskSupport", "optional"));
+    return made;
 }
 
 json_t *px_mcp_tool_list(const struct px_mcp_call *call)

@@ -21,7 +21,6 @@
 
 #define LOOK_NS (250 * PX_NS_PER_MS)  /* interval of checks while a client waits */
 #define REST_NS (5000 * PX_NS_PER_MS) /* interval of checks for executions that are too old */
-#define KEPT_MAX (128L << 20) /* bytes of one principal; the oldest executions that have ended are dropped first */
 
 /* ---- Lifetime ---- */
 
@@ -39,6 +38,7 @@ void px_detached_drop(struct px_detached *gone)
         free(detached->carrier.session_key);
         free(detached->result);
         free(detached->problem);
+        free(detached->content);
         free(detached);
     }
 }
@@ -103,7 +103,7 @@ static bool make_room(struct px_detached_table *table, const struct px_principal
                       const struct px_detached *but, size_t most, struct px_detached **gone)
 {
     struct load load = load_of(table, principal);
-    while (load.count > most || load.bytes > KEPT_MAX) {
+    while (load.count > most || load.bytes > PX_EXECUTIONS_KEPT_MAX) {
         struct px_detached **oldest = find_oldest(table, principal, but);
         if (!oldest)
             return load.count <= most;
@@ -280,8 +280,9 @@ static void set_state(struct px_detached *detached, enum px_detached_state state
     px_detached_drop(gone);
 }
 
-static void finish(struct px_detached *detached, const char *result, const pyexec_error *failure)
+static void finish(struct px_detached *detached, pyexec_result *ended, const pyexec_error *failure)
 {
+    const char *result = ended ? pyexec_result_json(ended) : NULL;
     px_execution_end(detached->execution);
     for (int which = 1; which <= 2; which++)
         if (detached->held[which - 1].length)
@@ -296,6 +297,11 @@ static void finish(struct px_detached *detached, const char *result, const pyexe
     const char *text = result ? detached->result : detached->problem;
     if (text)
         detached->kept_bytes += (long)strlen(text);
+    if (detached->for_model)
+        detached->content = px_mcp_content_text(ended, failure);
+    if (detached->content)
+        detached->kept_bytes += (long)strlen(detached->content);
+    detached->failed = !ended || pyexec_result_status(ended) != PYEXEC_STATUS_OK;
     set_state(detached, PX_DETACHED_ENDED);
     pthread_mutex_lock(&detached->execution->emit);
     px_detached_emit(detached, result ? "result" : "error", text ? text : "{}", true);
@@ -317,7 +323,7 @@ static void serve(struct px_job *job)
         px_run_request(&detached->carrier, detached->run, &result, &error);
     }
     px_http_request_end_turn(&detached->carrier); /* before anybody can read that it has ended */
-    finish(detached, result ? pyexec_result_json(result) : NULL, &error);
+    finish(detached, result, &error);
     pyexec_result_free(result);
     pyexec_request_free(detached->run);
     px_body_release(&detached->carrier);
@@ -325,6 +331,17 @@ static void serve(struct px_job *job)
 }
 
 /* ---- Its beginning ---- */
+
+bool px_detached_cancel(struct px_detached *detached)
+{
+    struct px_detached_table *table = detached->table;
+    pthread_mutex_lock(&table->lock);
+    bool done = detached->state != PX_DETACHED_ENDED && !detached->cancelled;
+    detached->cancelled |= done;
+    pthread_mutex_unlock(&table->lock);
+    px_http_request_cancel(&detached->carrier);
+    return done;
+}
 
 /* `carrier` gets what a run needs of its request, because the request itself is answered and freed. */
 static struct px_detached *make(struct px_http_request *request, struct px_execution *execution, pyexec_request *run)
@@ -403,29 +420,38 @@ static int submit(struct px_detached *detached, pyexec_error *error)
     return -1;
 }
 
+int px_detached_begin(struct px_http_request *request, struct px_execution *execution, pyexec_request *run,
+                      bool for_model, char *ret_id, pyexec_error *error)
+{
+    struct px_detached *detached = make(request, execution, run);
+    if (!detached) {
+        pyexec_request_free(run);
+        px_execution_free(execution);
+        return px_error_oom(error);
+    }
+    detached->for_model = for_model;
+    memcpy(ret_id, detached->id, sizeof detached->id); /* now, because it may end and be dropped at any moment */
+    if (submit(detached, error) == 0)
+        return 0;
+    pyexec_request_free(run);
+    px_detached_release(detached);
+    return -1;
+}
+
 void px_detached_start(struct px_http_request *request, struct px_execution *execution, pyexec_request *run)
 {
     pyexec_error error;
-    struct px_detached *detached = make(request, execution, run);
-    px_auto_buffer struct px_buffer text = {0};
-    if (!detached) {
-        px_error_oom(&error);
+    char id[PX_MCP_EXECUTION_ID];
+    px_auto_buffer struct px_buffer session = {0}, text = {0};
+    px_json_text_string(&session, request->session, request->session ? strlen(request->session) : 0);
+    if (px_detached_begin(request, execution, run, false, id, &error) < 0) {
         px_respond_error(request, &error);
-        pyexec_request_free(run);
-        px_execution_free(execution);
         return;
     }
-    px_buffer_printf(&text, "{\"execution_id\":\"%s\",\"session_id\":", detached->id);
-    const char *session = detached->carrier.session;
-    px_json_text_string(&text, session, session ? strlen(session) : 0);
+    px_buffer_printf(&text, "{\"execution_id\":\"%s\",\"session_id\":", id);
+    px_buffer_add_string(&text, px_buffer_ok(&session) ? px_buffer_string(&session) : "null");
     px_buffer_add_byte(&text, '}');
-    if (submit(detached, &error) == 0) {
-        px_respond_json(request, MHD_HTTP_ACCEPTED, px_buffer_take(&text));
-        return;
-    }
-    px_respond_error(request, &error);
-    pyexec_request_free(run);
-    px_detached_release(detached);
+    px_respond_json(request, MHD_HTTP_ACCEPTED, px_buffer_take(&text));
 }
 
 struct px_detached *px_detached_find(struct px_detached_table *table, const struct px_principal *principal,

@@ -10,6 +10,7 @@
 #ifndef PX_SERVE_DETACHED_H
 #define PX_SERVE_DETACHED_H
 
+#include "mcp/mcp_executions.h"
 #include "serve/event_log.h"
 #include "serve/execution.h"
 #include "serve/http.h"
@@ -26,13 +27,16 @@ struct px_detached {
     struct px_execution *execution;
     unsigned references; /* protected by the table's lock */
     enum px_detached_state state;
-    char id[128];
+    char id[PX_MCP_EXECUTION_ID];
     pyexec_request *run;
     struct px_buffer held[2]; /* for each stream: the beginning of an incomplete character */
     uint64_t seq;
     struct px_event_log log;
     _Atomic long kept_bytes; /* bytes of its events and its result */
     char *result, *problem;  /* one of them is set at the end */
+    bool for_model;          /* an MCP client started it: `content` is what a model reads, from the end on */
+    char *content;
+    bool cancelled, failed; /* protected by the table's lock */
     time_t created, started, ended;
     int64_t ended_ns;
 };
@@ -47,6 +51,14 @@ void px_detached_close(struct px_detached_table *table);
 /* Takes ownership of `run` and of `execution` (its tools; px_execution_take() makes it). Answers the request. */
 void px_detached_start(struct px_http_request *request, struct px_execution *execution, pyexec_request *run);
 
+/* The same without an answer: the id goes to `ret_id`, which has the size of px_detached.id. Returns 0, or -1 with
+ * `error`; it takes ownership in both cases. */
+int px_detached_begin(struct px_http_request *request, struct px_execution *execution, pyexec_request *run,
+                      bool for_model, char *ret_id, pyexec_error *error);
+
+/* Cancels it. Returns false if it has ended or been cancelled before. */
+bool px_detached_cancel(struct px_detached *detached);
+
 /* Adds an event of an execution that is in progress. The caller holds its `emit`. */
 void px_detached_emit(struct px_detached *detached, const char *name, const char *json, bool last);
 
@@ -58,9 +70,10 @@ void px_detached_release(struct px_detached *detached);
 /* Appends what is known about it. With `whole`, also its result and its calls' arguments, however long they are. */
 void px_detached_write(struct px_detached *detached, struct px_buffer *out, bool whole);
 
-/* Answers the request when the execution has ended, when a tool call waits, or after `wait_ms`. Takes the
- * reference. */
-void px_detached_await(struct px_detached *detached, struct px_http_request *request, int64_t wait_ms);
+/* Calls `answer` (NULL: answers with px_detached_write()) when the execution has ended, when a tool call waits, or after
+ * `wait_ms`; with -1 only when the execution has ended, or the server ends. Takes the reference. */
+void px_detached_await(struct px_detached *detached, struct px_http_request *request, int64_t wait_ms,
+                       void (*answer)(struct px_http_request *request));
 
 /* Answers with the events after this number. Takes the reference. */
 void px_detached_stream(struct px_detached *detached, struct px_http_request *request, uint64_t after);

@@ -11,7 +11,8 @@ struct px_detached_waiter {
     struct px_detached_waiter *next;
     struct px_detached *detached;
     struct px_http_request *request;
-    int64_t deadline_ns; /* when an answer is due; 0: this is a stream */
+    int64_t deadline_ns; /* when an answer is due; 0: this is a stream; INT64_MAX: only at the end */
+    void (*answer)(struct px_http_request *request); /* or NULL */
     /* Only for a stream; the request's lock protects these. */
     uint64_t after;
     struct px_buffer waiting;

@@ -11,37 +11,19 @@
 #include "serve/detached_private.h"
 #include "serve/sse.h"
 
-#define WAIT_MAX_MS 300000
 #define ARGUMENTS_LISTED_MAX (32u << 20) /* bytes of arguments in a list; the arguments of further calls are left out */
 
 const char *const px_detached_state_names[PX_DETACHED_STATES] = {"waiting", "running", "ended"};
 
-static void add_time(struct px_buffer *out, const char *key, time_t time)
-{
-    struct tm parts;
-    char text[32];
-    px_buffer_printf(out, ",\"%s\":", key);
-    if (time && gmtime_r(&time, &parts) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts))
-        px_buffer_printf(out, "\"%s\"", text);
-    else
-        px_buffer_add_string(out, "null");
-}
-
 void px_detached_write(struct px_detached *detached, struct px_buffer *out, bool whole)
 {
     struct px_detached_table *table = detached->table;
-    const char *session = detached->carrier.session;
     pthread_mutex_lock(&table->lock);
     enum px_detached_state state = detached->state;
     time_t times[3] = {detached->created, detached->started, detached->ended};
     pthread_mutex_unlock(&table->lock);
     bool ended = state == PX_DETACHED_ENDED;
-    px_buffer_printf(out, "{\"execution_id\":\"%s\",\"session_id\":", detached->id);
-    px_json_text_string(out, session, session ? strlen(session) : 0);
-    px_buffer_printf(out, ",\"state\":\"%s\"", px_detached_state_names[state]);
-    add_time(out, "created_at", times[0]);
-    add_time(out, "started_at", times[1]);
-    add_time(out, "ended_at", times[2]);
+    px_mcp_execution_write(out, detached->id, detached->carrier.session, px_detached_state_names[state], times);
     px_buffer_add_string(out, ",\"calls\":[");
     px_calls_write(table->server->calls, detached->execution, out, whole || out->length < ARGUMENTS_LISTED_MAX);
     px_buffer_add_byte(out, ']');
@@ -88,7 +70,7 @@ void px_detached_route_show(struct px_http_request *request)
         return;
     }
     const char *wait = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "wait_ms");
-    if (!read_number(wait, WAIT_MAX_MS, &wait_ms)) {
+    if (!read_number(wait, PX_EXECUTION_WAIT_MAX_MS, &wait_ms)) {
         refuse(request, "wait_ms: not a number from 0 to 300000", "Ask again when the answer says that it still runs.");
         return;
     }
@@ -96,7 +78,7 @@ void px_detached_route_show(struct px_http_request *request)
     if (detached && streams)
         px_detached_stream(detached, request, after);
     else if (detached)
-        px_detached_await(detached, request, (int64_t)wait_ms);
+        px_detached_await(detached, request, (int64_t)wait_ms, NULL);
 }
 
 void px_detached_route_cancel(struct px_http_request *request)
@@ -104,7 +86,7 @@ void px_detached_route_cancel(struct px_http_request *request)
     struct px_detached *detached = find(request);
     if (!detached)
         return;
-    px_http_request_cancel(&detached->carrier);
+    px_detached_cancel(detached);
     px_detached_release(detached);
     px_respond_empty(request, MHD_HTTP_NO_CONTENT);
 }

@@ -70,14 +70,19 @@ static void forget_reader(void *closure)
 }
 
 static struct px_detached_waiter *add_waiter(struct px_detached *detached, struct px_http_request *request,
-                                             int64_t deadline_ns, uint64_t after)
+                                             int64_t deadline_ns, uint64_t after,
+                                             void (*answer)(struct px_http_request *request))
 {
     struct px_detached_table *table = detached->table;
     struct px_detached_waiter *waiter = calloc(1, sizeof *waiter);
     if (!waiter)
         return NULL;
-    *waiter = (struct px_detached_waiter){
-        .detached = detached, .request = request, .deadline_ns = deadline_ns, .after = after, .sent_ns = px_now_ns()};
+    *waiter = (struct px_detached_waiter){.detached = detached,
+                                          .request = request,
+                                          .deadline_ns = deadline_ns,
+                                          .after = after,
+                                          .answer = answer,
+                                          .sent_ns = px_now_ns()};
     px_http_request_hold(request);
     pthread_mutex_lock(&table->lock);
     waiter->next = table->waiters;
@@ -97,7 +102,7 @@ static void refuse(struct px_detached *detached, struct px_http_request *request
 
 void px_detached_stream(struct px_detached *detached, struct px_http_request *request, uint64_t after)
 {
-    struct px_detached_waiter *waiter = add_waiter(detached, request, 0, after);
+    struct px_detached_waiter *waiter = add_waiter(detached, request, 0, after, NULL);
     if (!waiter) {
         refuse(detached, request);
         return;
@@ -145,8 +150,13 @@ void px_detached_keep_alive(struct px_detached_table *table)
 
 /* ---- Answers ---- */
 
-static void answer(struct px_detached *detached, struct px_http_request *request)
+static void answer_with(struct px_detached *detached, struct px_http_request *request,
+                        void (*answer)(struct px_http_request *request))
 {
+    if (answer) {
+        answer(request);
+        return;
+    }
     struct px_buffer text = {0};
     px_detached_write(detached, &text, true);
     px_respond_json(request, MHD_HTTP_OK, px_buffer_take(&text));
@@ -157,7 +167,8 @@ static bool is_due(const struct px_detached_waiter *waiter, int64_t now)
 {
     return waiter->deadline_ns && (now >= waiter->deadline_ns || waiter->detached->state == PX_DETACHED_ENDED ||
                                    waiter->request->cancelled || waiter->detached->table->stopping ||
-                                   px_calls_any(waiter->detached->table->server->calls, waiter->detached->execution));
+                                   (waiter->deadline_ns != INT64_MAX &&
+                                    px_calls_any(waiter->detached->table->server->calls, waiter->detached->execution)));
 }
 
 void px_detached_answer_waiters(struct px_detached_table *table)
@@ -176,14 +187,16 @@ void px_detached_answer_waiters(struct px_detached_table *table)
     pthread_mutex_unlock(&table->lock);
     for (struct px_detached_waiter *waiter = due, *after; waiter; waiter = after) {
         after = waiter->next;
-        answer(waiter->detached, waiter->request);
+        answer_with(waiter->detached, waiter->request, waiter->answer);
         free_waiter(waiter);
     }
 }
 
-void px_detached_await(struct px_detached *detached, struct px_http_request *request, int64_t wait_ms)
+void px_detached_await(struct px_detached *detached, struct px_http_request *request, int64_t wait_ms,
+                       void (*answer)(struct px_http_request *request))
 {
-    if (wait_ms && !add_waiter(detached, request, px_now_ns() + wait_ms * PX_NS_PER_MS, 0)) {
+    int64_t deadline_ns = wait_ms < 0 ? INT64_MAX : px_now_ns() + wait_ms * PX_NS_PER_MS;
+    if (wait_ms && !add_waiter(detached, request, deadline_ns, 0, answer)) {
         refuse(detached, request);
         return;
     }
@@ -191,6 +204,6 @@ void px_detached_await(struct px_detached *detached, struct px_http_request *req
         px_detached_answer_waiters(detached->table);
         return;
     }
-    answer(detached, request);
+    answer_with(detached, request, answer);
     px_detached_release(detached);
 }

@@ -95,6 +95,24 @@ static int take_detach(json_t *body, bool *ret, pyexec_error *error)
     return 0;
 }
 
+struct px_execution *px_execution_new(struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+{
+    struct px_execution *execution = calloc(1, sizeof *execution);
+    if (!execution) {
+        px_error_oom(error);
+        return NULL;
+    }
+    execution->server = request->server;
+    execution->principal = request->principal;
+    execution->client = request;
+    pthread_mutex_init(&execution->emit, NULL);
+    pyexec_request_set_tool_callback(run, on_call, execution); /* also of a session's tools */
+    if (pyexec_request_set_approver(run, on_held, execution, error) == 0)
+        return execution;
+    px_execution_free(execution);
+    return NULL;
+}
+
 int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
                       bool *ret_detach, pyexec_error *error)
 {
@@ -108,17 +126,10 @@ int px_execution_take(struct px_http_request *request, json_t *body, pyexec_requ
         return 0;
     if (!none && !*ret_detach && check_events(request, error) < 0)
         return -1;
-    struct px_execution *execution = calloc(1, sizeof *execution);
+    struct px_execution *execution = px_execution_new(request, run, error);
     if (!execution)
-        return px_error_oom(error);
-    execution->server = request->server;
-    execution->principal = request->principal;
-    execution->client = request;
-    pthread_mutex_init(&execution->emit, NULL);
-    *ret = execution;
-    pyexec_request_set_tool_callback(run, on_call, execution); /* also of a session's tools */
-    if (pyexec_request_set_approver(run, on_held, execution, error) < 0)
         return -1;
+    *ret = execution;
     return none ? 0 : pyexec_request_add_tools_object(run, tools, on_call, execution, error);
 }
 

@@ -25,6 +25,7 @@ struct px_mcp_request {
     char *prefix, *scope;
     json_t *ceiling;
     struct px_policy policy;
+    struct px_mcp_executions executions;
 };
 
 void px_mcp_http_free(struct px_mcp_request *mcp)
@@ -130,15 +131,15 @@ static void check_modern(struct px_http_request *request, struct px_mcp_call *ca
 {
     const char *version =
         json_string_value(json_object_get(json_object_get(call->params, "_meta"), PX_MCP_META "protocolVersion"));
-    const char *name = json_string_value(json_object_get(call->params, "name"));
+    bool task = strncmp(call->method, "tasks/", 6) == 0, tool = strcmp(call->method, "tools/call") == 0;
+    const char *name = json_string_value(json_object_get(call->params, task ? "taskId" : "name"));
     if (!version)
         return; /* the core refuses it */
     if (!header || strcmp(header, version) != 0)
         px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: MCP-Protocol-Version is not '%.40s'", version);
     else if (!header_is(px_http_request_header(request, "Mcp-Method"), call->method))
         px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: Mcp-Method is not '%.100s'", call->method);
-    else if (name && strcmp(call->method, "tools/call") == 0 &&
-             !header_is(px_http_request_header(request, "Mcp-Name"), name))
+    else if (name && (tool || task) && !header_is(px_http_request_header(request, "Mcp-Name"), name))
         px_mcp_refuse(call, PX_MCP_HEADER_MISMATCH, "Header mismatch: Mcp-Name is not '%.100s'", name);
 }
 
@@ -171,11 +172,14 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
         return NULL;
     mcp->servers = server->mcp_servers;
     mcp->ceiling = px_principals_ceiling(&server->principals, request->principal);
+    mcp->executions = (struct px_mcp_executions){server->options->execution_ttl_ms, px_mcp_http_start, px_mcp_http_show,
+                                                 px_mcp_http_cancel};
     bool good = mcp->ceiling && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
                 (!client || asprintf(&mcp->scope, "%s/%s", principal, client) >= 0);
     const struct px_mcp_caller caller = {.prefix = mcp->prefix,
                                          .scope = mcp->scope,
                                          .version = PX_MCP_ASSUMED,
+                                         .executions = &mcp->executions,
                                          .ceiling = mcp->ceiling,
                                          .notify = notify,
                                          .runs = runs,
@@ -280,6 +284,10 @@ void px_mcp_http_answer(struct px_http_request *request)
         check_headers(request, call);
     if (call->answer.length || !px_mcp_check(call))
         answer(request);
+    else if (px_mcp_detaches(call))
+        serve(request);
+    else if (px_mcp_http_await(request, call, serve))
+        return;
     else if (call->slow || (call->id && strcmp(call->method, "tools/list") == 0))
         start(request);
     else

@@ -13,8 +13,9 @@ from conftest import ROOT
 from mcp_stdio import META, Client, text
 
 LEGACY = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]
-TOOLS = ["run_python", "interrupt", "reset_session", "list_files", "read_file", "write_file"]
+TOOLS = ["run_python", "interrupt", "reset_session", "list_files", "read_file", "write_file", "get_execution", "cancel_execution"]
 MODERN = "2026-07-28"
+EXTENDED = {"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 
 @pytest.fixture
@@ -33,7 +34,8 @@ def meta(**more):
 def test_each_legacy_version_is_agreed_to(own, version):
     with Client(own, version=version) as client:
         assert client.info["protocolVersion"] == version
-        assert client.info["capabilities"] == {"tools": {}} and client.info["serverInfo"]["name"] == "pyexec"
+        tasks = {"tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}}} if version == "2025-11-25" else {}
+        assert client.info["capabilities"] == {"tools": {}, **tasks} and client.info["serverInfo"]["name"] == "pyexec"
         result = client.ask("tools/list")["result"]
         assert [tool["name"] for tool in result["tools"]] == TOOLS
         assert result.keys() == {"tools"}       # no member of the modern era
@@ -48,7 +50,7 @@ def test_an_unknown_version_is_answered_with_the_newest_of_its_era(own):
 def test_a_modern_request_needs_no_handshake_and_says_all_about_itself(own):
     with Client(own, version=None) as client:
         found = client.ask("server/discover", _meta=META)["result"]
-        assert found["supportedVersions"] == [MODERN, *reversed(LEGACY)] and found["capabilities"] == {"tools": {}}
+        assert found["supportedVersions"] == [MODERN, *reversed(LEGACY)] and found["capabilities"] == EXTENDED
         listed = client.ask("tools/list", _meta=META)["result"]
         ran = client.call("run_python", META, code="2 + 3")
         for result in (found, listed, ran):

@@ -60,7 +60,8 @@ def value(told):
 
 def test_a_client_meets_every_tool(seen):
     assert seen["version"] in (ERA[seen["mode"]], "legacy") and seen["server"] == "pyexec"
-    assert seen["tools"] == ["run_python", "interrupt", "reset_session", "list_files", "read_file", "write_file"]
+    assert seen["tools"] == ["run_python", "interrupt", "reset_session", "list_files", "read_file", "write_file",
+                             "get_execution", "cancel_execution"]
     assert "no others: math" in seen["description"]
     assert value(seen["value"]) == "42" and seen["value"]["text"] == "hello\nvalue: 42"
     assert seen["failed"]["error"] and "import 'os' not allowed" in seen["failed"]["text"]
@@ -140,3 +141,35 @@ def test_the_sdks_user_approves_calls_of_other_servers_tools(own, clients, tmp_p
     denied = "PermissionError: tool 'shop.say' denied: "
     assert seen["runs"][:3] == [["'accept'", None], [None, denied + "the user did not allow it"], [None, denied + "the user did not allow it"]]
     assert seen["runs"][3][1].startswith(denied + "it needs the user's approval, for which this MCP client can't be asked")
+
+
+@pytest.fixture(params=["stdio", "http"])
+def target(request, own):
+    if request.param == "stdio":
+        return {"command": own.path, "args": ["mcp", *FLAGS], "env": {"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}}
+    return {"url": "http://%s/mcp" % request.getfixturevalue("http").tcp, "token": "suite"}
+
+
+def run(clients, program, target):
+    done = subprocess.run([clients.python if program.endswith(".py") else clients.node, PINS + "/" + program, json.dumps(target)],
+                          env=clients.environment(), capture_output=True, text=True, timeout=360)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_python_sdk_leaves_a_run_alone_and_comes_back_for_its_result(clients, target):
+    seen = run(clients, "detached.py", target)
+    for tools in seen["tools"].values():
+        assert tools["made"]["structured"]["session_id"] == "s"
+        assert tools["ended"]["text"] == "hello\nvalue: 42" and value({**tools["ended"], "structured": tools["ended"]["structured"]["result"]}) == "42"
+        assert tools["at_once"]["structured"]["state"] != "ended" and "It has not ended" in tools["at_once"]["text"]
+        assert tools["cancelled"]["structured"]["result"]["status"] == "cancelled"
+        assert tools["unknown"]["error"] and "execution_not_found" in tools["unknown"]["text"]
+    modern = seen["modern"]
+    assert [result["error"] for result in modern["results"]] == [False, True, False] and modern["tasks"] == 2
+    assert value(modern["results"][0]) == "42" and "ZeroDivisionError" in modern["results"][1]["text"]
+
+
+def test_the_typescript_sdk_runs_a_task_to_its_end(clients, target):
+    seen = run(clients, "detached.mjs", target)
+    assert seen["steps"][0] == "taskCreated" and seen["steps"][-2:] == ["completed", "result"] and seen["value"] == "42"

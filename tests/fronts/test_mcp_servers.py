@@ -242,7 +242,7 @@ def test_a_list_that_changes_is_announced_and_offered(start):
     while "new_one" not in described(client):
         assert time.monotonic() < deadline
     assert any(message.get("method") == "notifications/tools/list_changed" for message in client.held)
-    assert client.info["capabilities"] == {"tools": {"listChanged": True}}
+    assert client.info["capabilities"]["tools"] == {"listChanged": True}
     assert value(client.call("run_python", code="shop.new_one()")) == "new_one"
 
 

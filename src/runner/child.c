@@ -297,14 +297,15 @@ bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct 
 
 int px_child_await_locked(const struct px_child *child, pyexec_error *error)
 {
-    pyexec_result *result = px_result_new();
+    /* Not on the stack: the thread would keep all these pages for as long as the session's script waits. */
+    px_auto_free char *packet = malloc(PX_PACKET_MAX);
+    pyexec_result *result = packet ? px_result_new() : NULL;
     if (!result)
         return px_error_oom(error);
     struct pollfd polled = {child->channel, POLLIN, 0};
-    char packet[PX_PACKET_MAX];
     const char *why;
     int ready = px_poll(&polled, 1, PX_SETUP_TIMEOUT_MS);
-    ssize_t n = ready > 0 ? px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) : -1;
+    ssize_t n = ready > 0 ? px_recv(child->channel, packet, PX_PACKET_MAX, MSG_DONTWAIT) : -1;
     int failed = ready < 0 || (ready > 0 && n < 0 && errno != ECONNRESET) ? errno : 0;
     if (n > 0)
         px_child_result_parse(&result->claims, packet, (size_t)n, &why);

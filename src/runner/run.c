@@ -60,7 +60,7 @@ struct run {
     unsigned threads;  /* number of threads when its result had come */
     struct px_run_tools tools;
     struct px_input_feed input;
-    char block[65536];
+    char block[65536]; /* what was read last: output, or a packet of the child */
 };
 
 static size_t stream_cap(const struct run *run, int which)
@@ -222,10 +222,12 @@ static void show_displays(struct run *run, size_t shown)
 static int read_channel(struct run *run)
 {
     struct px_child_result *claims = &run->result->claims;
+    /* Not on the stack: a thread would keep all these pages for as long as its script waits. */
+    char *packet = run->block;
+    _Static_assert(sizeof run->block >= PX_PACKET_MAX, "a packet must fit");
     while (!claims->done) {
-        char packet[PX_PACKET_MAX];
         /* There is no control buffer, so the kernel drops descriptors that a child sends. */
-        ssize_t n = px_recv(run->child.channel, packet, sizeof packet, MSG_TRUNC | MSG_DONTWAIT);
+        ssize_t n = px_recv(run->child.channel, packet, PX_PACKET_MAX, MSG_TRUNC | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
             return 0;
         /* When the child's end closes with unread bytes, the error is ECONNRESET. */
@@ -235,7 +237,7 @@ static int read_channel(struct run *run)
             return -1;
         bool locked = claims->locked;
         size_t shown = claims->displays.count;
-        if ((size_t)n > sizeof packet)
+        if ((size_t)n > PX_PACKET_MAX)
             run->ending.protocol = "a packet that is too long";
         else
             px_child_result_parse(claims, packet, (size_t)n, &run->ending.protocol);

@@ -28,6 +28,7 @@
 #include "guest/embedded_python.h"
 #include "guest/guard/guard.h"
 #include "guest/guard/open_files.h"
+#include "guest/holes.h"
 #include "guest/script.h"
 #include "sandbox/landlock.h"
 #include "sandbox/mount.h"
@@ -152,6 +153,14 @@ static void freeze_objects(void)
     PyErr_Clear();
 }
 
+/* Does once what each run does, and leaves the memory of the zygote such that a child writes to few of its pages. */
+static void warm_and_freeze(void)
+{
+    px_script_warm();
+    freeze_objects();
+    px_holes_fill();
+}
+
 /* When pyexec was started as root, the zygote began as the interpreter's owner, to read the interpreter's files.
  * This changes to the run's id. The capabilities in its own user namespace stay (capabilities(7), securebits). */
 static int drop_ids(struct px_zygote *zygote, pyexec_error *error)
@@ -212,14 +221,12 @@ static void prepare_displays(void)
         return;
     ready = true;
     px_display_prepare_ahead();
-    freeze_objects();
+    warm_and_freeze();
 }
 
 static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
 {
-    /* A preloaded module shows things. */
-    if (px_embedded_is_loaded())
-        prepare_displays();
+    bool shown = px_embedded_is_loaded(); /* a preloaded module has shown things */
     px_open_files_prepare(zygote->trees[zygote->stdlib_count] != NULL);
     if (px_guard_install((const char *const *)zygote->trees, zygote->stdlib_count) < 0 || px_script_prepare() < 0 ||
         hide_start() < 0) {
@@ -227,7 +234,10 @@ static int prepare_python(struct px_zygote *zygote, pyexec_error *error)
         python_error(text, sizeof text);
         return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the guest can't prepare the interpreter: %s", text);
     }
-    freeze_objects();
+    if (shown)
+        prepare_displays();
+    else
+        warm_and_freeze();
     return 0;
 }
 

@@ -105,6 +105,18 @@ def test_values_are_json_as_in_results(tools):
         "i": "\0é😀", "j": 0.1, "k": None}
 
 
+def test_plain_values_arrive_as_they_are(tools):
+    script = ("given = {'all': ''.join(map(chr, range(0x180))), 'quoted': '\\\\\"/\u2028', 'far': '\U0010ffff', 'empty': '', '': '', 'a\"\\nb': 0,"
+              " 'least': -1 << 63, 'most': (1 << 63) - 1, 'yes': True, 'no': False, 'none': None}\n"
+              "anything(**given) == given, anything(), anything(x=1 << 63), anything(x='\\udc80', y='a'), anything(**{'\\ud800': 1})")
+    assert eval(value(tools(script))) == (True, {}, {"x": str(1 << 63)}, {"x": "\\udc80", "y": "a"}, {"\\ud800": 1})
+
+
+def test_a_str_or_int_of_another_class_is_an_argument_by_its_value(tools):
+    script = "class S(str): pass\nclass N(int): pass\nimport enum\nclass E(enum.IntEnum): A = 7\nanything(s=S('x'), n=N(3), e=E.A)"
+    assert eval(value(tools(script, use_import_whitelist=False, banned_imports=[]))) == {"s": "x", "n": 3, "e": 7}
+
+
 def test_large_arguments_and_results(tools):
     script = "len(anything(x='a' * 8000000)['x']), len(large()), len(anything(x=list(range(500000)))['x'])"
     assert value(tools(script)) == "(8000000, 8388606, 500000)"

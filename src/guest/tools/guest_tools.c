@@ -18,6 +18,7 @@
 #include "guest/embedded_python.h"
 #include "guest/guard/guard.h"
 #include "guest/pyobject_access.h"
+#include "guest/tools/plain_json.h"
 
 /* A waiting call: it waits for its answer or, while `number` is 0, for room to be sent. */
 struct tool_waiter {
@@ -423,6 +424,7 @@ static PyMethodDef functions[] = {
     {"tool_call", tool_call, METH_VARARGS, NULL},      {"tool_start", tool_start, METH_VARARGS, NULL},
     {"tool_abandon", tool_abandon, METH_O, NULL},      {"tool_read", tool_read, METH_NOARGS, NULL},
     {"tool_channel", tool_channel, METH_NOARGS, NULL}, {"tool_denied", tool_denied, METH_VARARGS, NULL},
+    {"plain_json", px_plain_json, METH_VARARGS, NULL},
 };
 
 PyMethodDef *px_tools_functions(size_t *ret_count)

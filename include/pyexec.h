@@ -175,9 +175,9 @@ PYEXEC_API int pyexec_request_set_code(pyexec_request *request, const char *code
 PYEXEC_API int pyexec_request_set_policy(pyexec_request *request, const char *policy_json);
 
 /* Sets a ceiling: the most that the request's policy may allow, for callers that are not trusted (docs/c-api.md).
- * It is a partial policy as a JSON object, merged over the executor's policy as the request's own is. If the
- * request asks for more, the execution fails with PYEXEC_INVALID_POLICY. Values that the request does not mention
- * are lowered to the ceiling. */
+ * It is a partial policy as a JSON object. Its keys replace those of the executor's policy. If the request asks for
+ * more, the execution fails with PYEXEC_INVALID_POLICY. Values that the request does not mention are lowered to the
+ * ceiling. */
 PYEXEC_API int pyexec_request_set_ceiling(pyexec_request *request, const char *policy_json);
 
 /* Sets the working directory: a folder relative to the workspace, made if it is missing. */

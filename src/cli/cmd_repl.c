@@ -24,7 +24,7 @@ struct repl {
     pyexec_executor *executor;
     json_t *cell_policy; /* the part of the policy that later calls may change */
     json_t *completion_policy;
-    char restarted[32]; /* why the state is gone, if not said yet; else "" */
+    char restarted[32]; /* why the state was lost, if the user was not told yet; else "" */
 };
 
 static void repl_done(struct repl *repl)

@@ -37,7 +37,7 @@ struct pyexec_executor {
     struct px_session_config session_config;
     bool principals; /* session ids are "PRINCIPAL/ID" */
     px_layers allow_missing;
-    px_layers missing; /* layers that the first kind lacks */
+    px_layers missing; /* layers that are missing for the first kind of zygotes */
     long processors;
     char *policy_json, *missing_json, *info_json;
     char python_text[96]; /* "3.11.2 (main, …)" */

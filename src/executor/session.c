@@ -559,7 +559,8 @@ int pyexec_session_create_tools_object(pyexec_executor *executor, const char *se
     if (tools && !(own = px_tools_new()))
         return px_error_oom(error);
     if (own)
-        own->shared = true; /* whether somebody approves calls is known at each execution */
+        own->shared =
+            true; /* tools that need approval are allowed here: each execution checks that it has an approver */
     if (tools && px_tools_add_list(own, tools, callback, userdata, error) < 0)
         return -1;
     if (own && !own->count)

@@ -45,8 +45,8 @@ static inline bool px_session_state_is_over(enum px_session_state state)
 enum px_session_process {
     PX_SESSION_NO_PROCESS,
     PX_SESSION_STARTED, /* the process exists */
-    PX_SESSION_LOCKED,  /* and has said that its sandbox is complete */
-    PX_SESSION_CALLED,  /* and has had a call, so it knows the policy's imports */
+    PX_SESSION_LOCKED,  /* it has reported that its sandbox is complete */
+    PX_SESSION_CALLED,  /* it has had a call, so it knows the imports that the policy allows */
 };
 
 #endif

@@ -143,7 +143,7 @@ class Carets(unittest.TestCase):
 
     def both(self, source):
         """Returns the lines of the innermost traceback entry: ours, and those of the standard library."""
-        filename, source = "<caret %d>" % hash(source), source + "\n"       # 3.11's traceback wants whole lines
+        filename, source = "<caret %d>" % hash(source), source + "\n"       # the traceback module of 3.11 needs a newline at the end
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         try:
             exec(compile(source, filename, "exec"), {})

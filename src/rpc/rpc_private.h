@@ -95,8 +95,8 @@ bool px_rpc_send_call(struct px_rpc_job *job);
 /* Releases all calls of the job. The caller holds the lock. */
 void px_rpc_end_calls(struct px_rpc_job *job);
 
-/* Handles a message without a method if it answers a call, or may be meant to. Returns false for any other
- * message. */
+/* Handles a message without a method if it is an answer: it has the id of a call, or an id and a result or an error. Returns false
+ * for any other message. */
 bool px_rpc_take_answer(struct px_rpc *rpc, const json_t *message, const char *id);
 
 /* Fails the call that a line with this id (JSON) should answer, because the line can't be used. Returns false when

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answer of a tool call as JSON text: what the host's callback gave, checked, for the script. */
+/* The answer of a tool call for the script: checks the JSON that the host's callback gave, and writes errors and refusals. */
 #ifndef PX_RUNNER_TOOL_ANSWER_H
 #define PX_RUNNER_TOOL_ANSWER_H
 

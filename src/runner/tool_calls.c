@@ -29,12 +29,13 @@ struct pyexec_tool_call {
     unsigned references; /* held by the run and by the callback */
     enum state state;
     uint64_t number;     /* the child's number for the call */
-    unsigned handles;    /* owners among the functions of the caller; at 0 a call that waits gets an error */
-    int64_t deadline_ns; /* INT64_MAX: none */
+    unsigned handles;    /* how many functions of the caller own it; at 0 a call without an answer gets an error */
+    int64_t deadline_ns; /* INT64_MAX: no time limit */
     pyexec_tool_fn callback;
     void *userdata;
     struct px_tools *owner;
-    struct px_tools *approver; /* whose approver must allow the call first; NULL: nobody, or it has been allowed */
+    struct px_tools
+        *approver; /* this request's approver must allow the call first; NULL: no approval is needed, or it was given */
     char id[40];
     char name[PX_TOOL_NAME_MAX + 1];
     char *arguments;
@@ -366,8 +367,8 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     return call;
 }
 
-/* Lets a thread call the function that the call is for. Returns false when no thread can be started for it; it is in the
- * queue all the same, for a thread that becomes free. The caller holds the lock. */
+/* Lets a thread call the function that the call is for. Returns false when no thread can be started for it. Also then it is
+ * in the queue, for a thread that becomes free. The caller holds the lock. */
 static bool queue_callback(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     /* The number of threads is limited. If a script gives up its calls and makes new ones, the new calls wait
@@ -387,7 +388,7 @@ int pyexec_tool_call_allow(pyexec_tool_call *call, pyexec_error *error)
     if (allows) {
         call->approver = NULL;
         call->handles++;
-        queue_callback(calls, call); /* without a new thread: the one that called the approver comes back for it */
+        queue_callback(calls, call); /* no new thread is needed: the thread that called the approver takes it next */
     }
     pthread_mutex_unlock(&calls->lock);
     return allows ? 0 : not_found(error);
@@ -434,7 +435,7 @@ static const char *take_call(struct px_tool_calls *calls, struct px_tool_claim *
     return NULL;
 }
 
-/* The run needs the call no longer. The caller holds the lock. */
+/* Called when the run no longer needs the call. The caller holds the lock. */
 static void forget(struct px_tool_calls *calls, struct px_tool_claims *claims, pyexec_tool_call *call)
 {
     pyexec_tool_call **at = &calls->all;

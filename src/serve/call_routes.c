@@ -78,7 +78,7 @@ static int give_denial(struct px_client_call *call, const json_t *value, pyexec_
                           : refuse("deny: not a text, or one with a NUL character", error);
 }
 
-/* The same call comes again as one to be answered, under the same id. So this one must be out of the table before. */
+/* After the approval the call comes again, to be answered, with the same id. So this entry must be removed first. */
 static int allow(struct px_client_call *call, const json_t *value, pyexec_error *error)
 {
     if (!json_is_true(value))

@@ -106,7 +106,8 @@ struct px_execution *px_execution_new(struct px_http_request *request, pyexec_re
     execution->principal = request->principal;
     execution->client = request;
     pthread_mutex_init(&execution->emit, NULL);
-    pyexec_request_set_tool_callback(run, on_call, execution); /* also of a session's tools */
+    /* on_call also gets the calls of a session's own tools. */
+    pyexec_request_set_tool_callback(run, on_call, execution);
     if (pyexec_request_set_approver(run, on_held, execution, error) == 0)
         return execution;
     px_execution_free(execution);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An execution that its client takes part in: the script calls the client's tools. The client reads the calls as events,
+/* An execution whose script can call tools of the client. The client reads the calls as events,
  * and answers them with requests of their own (call_routes.c).
  *
- * Calls come on threads of the library, while the run's own thread shows output: `emit` keeps events whole, and none
- * comes after the last. It is taken before all other locks. */
+ * Calls come on threads of the library, while the run's own thread sends output. The lock `emit` keeps each event whole, and no
+ * event comes after the last one. It is taken before all other locks. */
 #ifndef PX_SERVE_EXECUTION_H
 #define PX_SERVE_EXECUTION_H
 
@@ -42,7 +42,7 @@ struct px_execution *px_execution_new(struct px_http_request *request, pyexec_re
 /* True if the body of the request may ask for `detach`. Then it is examined before it waits for a turn. */
 bool px_execution_may_detach(const struct px_http_request *request);
 
-/* The run has ended: no more calls and events for it. `execution` may be NULL. */
+/* To be called when the run has ended: it gets no more calls and events. `execution` may be NULL. */
 void px_execution_end(struct px_execution *execution);
 
 /* Call this after the run's request is freed, which waits for callbacks. `execution` may be NULL. */

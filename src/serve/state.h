@@ -38,7 +38,7 @@ bool px_state_was_restarted(struct px_state *state, const char *key);
 struct px_state_counts {
     size_t lost;       /* sessions that the last restart ended */
     uint64_t failures; /* writes that failed */
-    bool kept;         /* the present state would be known after a restart */
+    bool kept;         /* the file has the present state, so the next server will know it */
 };
 /* With NULL, all counts are 0. */
 void px_state_count(struct px_state *state, struct px_state_counts *ret);

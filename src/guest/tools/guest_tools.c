@@ -36,10 +36,11 @@ struct tool_waiter {
 #define ENDED PX_TOOL_ANSWERS
 
 static struct {
-    const struct px_script *run; /* NULL: no run that has tools */
+    const struct px_script *run; /* NULL: the present run has no tools */
     uint64_t last;               /* number of the last call */
     struct tool_waiter *first;
-    size_t calls, bytes; /* calls that were sent and have no answer yet, and their bytes */
+    size_t calls,
+        bytes; /* the number of calls that were sent and have no answer yet, and the bytes of their arguments */
     struct tool_waiter *reader;
     pthread_t reader_thread;
     struct tool_waiter *coming;   /* the call whose answer has arrived in part */
@@ -95,7 +96,7 @@ static void give_room(void)
         }
 }
 
-/* Wakes another thread, which then reads, when this one no longer does. */
+/* Called when this thread stops reading: wakes another thread, which then reads. */
 static void pass_on_reading(void)
 {
     for (struct tool_waiter *waiter = state.first; waiter && !state.reader; waiter = waiter->next)
@@ -262,7 +263,8 @@ static int wait_for(struct tool_waiter *waiter)
 
 static bool send_call(uint64_t number, const char *name, const char *text, size_t length)
 {
-    static struct px_wire_writer writer; /* not the run's writer, which may hold half a result */
+    static struct px_wire_writer
+        writer; /* a separate writer, because the run's writer may already have half a result */
     char head[sizeof number + PX_TOOL_NAME_MAX];
     size_t name_length = strlen(name);
     if (name_length > PX_TOOL_NAME_MAX)

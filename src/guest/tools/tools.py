@@ -35,7 +35,7 @@ omitted = Omitted()
 
 
 def wire_name(definition):
-    """The name by which the host knows it."""
+    """The name of the tool in messages to the host."""
     return "%s.%s" % (definition["module"], definition["name"]) if "module" in definition else definition["name"]
 
 
@@ -63,7 +63,7 @@ class Tool:
                                for key in self.parameters if key not in self.required])
 
 
-# Letters that Python leaves as they are: it takes two names that look alike for one. src/policy/tool_types.c has the
+# Letters that Python does not change in names. (It treats some different spellings as one name.) src/policy/tool_types.c has the
 # same rule, for stubs.
 LETTERS = ((0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0xFF), (0x391, 0x3A1),
            (0x3A3, 0x3A9), (0x3B1, 0x3C9), (0x401, 0x401), (0x410, 0x44F), (0x451, 0x451), (0x3041, 0x3096),
@@ -75,7 +75,7 @@ def is_letter(character):
 
 
 def is_name(key):
-    # Of an ASCII name no letter is looked at here: that would touch memory which the processes of scripts share.
+    # The letters of an ASCII name are not examined here, because that would write to memory that the processes of scripts share.
     spelled = key.isidentifier() if key.isascii() else all(is_letter(c) or i and "0" <= c <= "9" for i, c in enumerate(key))
     return (spelled and 0 < len(key) <= 100 and not load("keyword").iskeyword(key) and key != "__debug__" and
             not key.startswith("_pyexec_"))
@@ -291,7 +291,7 @@ async def call_async(name, given, more=()):
 # ---- input() ----
 
 INPUT_TOOL = "input"
-input_replaced = []  # (module, name, what was there, what is there), while a run offers the tool `input`
+input_replaced = []  # (module, name, the old value, the new value), while a run offers the tool `input`
 
 
 def ask_for_line(prompt, password):
@@ -483,7 +483,7 @@ search.__module__ = "tools"
 
 
 def remove_published(names):
-    """What the run before had."""
+    """Removes the tools of the run before."""
     sys = load("sys")
     for name, value in {**published, "ToolError": ToolError}.items():
         if names.get(name) is value:
@@ -503,7 +503,7 @@ def is_input(definition):
 
 
 def tools_begin(text, names):
-    """Before the script's code. A name that the script gave another value keeps it. The names of the modules of tools."""
+    """Called before the script's code. If the script gave a name another value, the name keeps it. Returns the names of the modules."""
     sys = load("sys")
     remove_published(names)
     input_end()
@@ -543,8 +543,8 @@ def tools_end():
 
 
 def tools_warm():
-    """In the zygote: what each run with tools does first, so that its children share the memory of it. Repeated,
-    because an interpreter writes to the code of a function until that has been called often enough."""
+    """Called in the zygote: does the first steps of a run with tools, so that all children share the memory that these need. They
+    are repeated, because an interpreter writes to the code of a function until the function was called often enough."""
     for _ in range(30):
         names = {}
         tools_begin('[{"name": "warm", "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}}}]', names)

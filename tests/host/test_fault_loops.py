@@ -44,6 +44,7 @@ def host(compile_host):
 
 LOOPS = [(scenario, "memory", mode, 1) for scenario in ("once", "error", "session", "later") for mode in ("once", "onward")]
 LOOPS += [("cold", "memory", mode, 17) for mode in ("once", "onward")] + [("late", "memory", "once", 5)]
+LOOPS += [("cold", "send", mode, 1) for mode in ("once", "onward")]
 LOOPS += [(scenario, kind, mode, 1) for kind in KINDS[1:13] + ["stat"] for scenario in ("once", "session", "later")
           for mode in ("once", "onward")]
 

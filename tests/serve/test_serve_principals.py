@@ -230,8 +230,7 @@ def test_max_concurrent_of_a_principal(own):
             connection.request("POST", "/v1/execute", json.dumps({"code": "while 1: pass"}),
                                {"Authorization": "Bearer a-secret"})
             busy.append(connection)
-        wait_for(lambda: server.metric("pyexec_queue_length") == 2, "not queued")
-        assert server.metric("pyexec_running") == 1
+        wait_for(lambda: (server.metric("pyexec_queue_length"), server.metric("pyexec_running")) == (2, 1), "not queued")
         assert as_bob(server, "POST", "/v1/execute", {"code": "1"}).status == 200
         # Requests that are not runs do not wait for a turn.
         assert as_alice(server, "GET", "/v1/sessions").status == 200

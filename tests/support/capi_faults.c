@@ -65,8 +65,7 @@ static bool judge(const pyexec_error *error)
     snprintf(text, sizeof text, "%s: %s", pyexec_code_name(error->code), error->message);
     if (!armed || !control->fired)
         return fail("an error without a fault", text);
-    if (error->code != PYEXEC_INTERNAL && error->code != PYEXEC_OVERLOADED &&
-        error->code != PYEXEC_SANDBOX_UNAVAILABLE && error->code != PYEXEC_PYTHON_UNSUPPORTED)
+    if (error->code != PYEXEC_INTERNAL && error->code != PYEXEC_OVERLOADED && error->code != PYEXEC_SANDBOX_UNAVAILABLE)
         return fail("the wrong one is blamed", text);
     if (!*error->message || !*error->hint)
         return fail("an error without words", text);

@@ -19,16 +19,16 @@ static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *a
     return failed;
 }
 
-/* Threads that end at any time, in any number: each joins the one that ended before it, and their owner joins the last
- * one. So none is left when the owner is freed, and no more than one ended thread waits to be joined. The owner's lock
- * guards the struct. {0}: none has ended. Detached threads would still be on their way out when the program, or the
- * module with their code, is gone. */
+/* For any number of threads that end at any time. Each thread joins the one that ended before it, and their owner joins
+ * the last one. So no thread is left when the owner is freed, and at most one ended thread waits to be joined. The
+ * owner's lock protects the struct. {0}: no thread has ended. Detached threads are not used, because they could still run
+ * when the program, or the module with their code, is already unloaded. */
 struct px_ended_threads {
     pthread_t last;
     bool any;
 };
 
-/* The last step of a thread with the lock held. It then releases the lock and joins what this returns. */
+/* A thread calls this at its end, with the lock held. It then releases the lock, and joins the thread that is returned. */
 static inline struct px_ended_threads px_threads_leave(struct px_ended_threads *ended)
 {
     struct px_ended_threads before = *ended;

@@ -277,7 +277,7 @@ static int loop(struct repl *repl, struct repl_reader *reader)
 
 /* ---- Start ---- */
 
-/* All keys that a call may change, so that a call has no other values of its own. */
+/* Returns the values of the policy for the keys that a call sends. */
 static json_t *call_policy(const json_t *policy)
 {
     static const char *const keys[] = {"timeout_ms", "max_stdout_bytes", "print_last_expression"};

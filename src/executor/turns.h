@@ -30,7 +30,7 @@ enum px_turn_state { PX_TURN_OUT, PX_TURN_BUSY, PX_TURN_ASLEEP };
 /* The turn of one run. {0} is PX_TURN_OUT. */
 struct px_turn {
     enum px_turn_state state;
-    struct px_turns *turns;          /* the turns that it was taken from */
+    struct px_turns *turns;          /* where it was taken, and where it is given back */
     struct px_turn *next, *previous; /* in the list of turns in progress */
     struct px_activity activity;     /* measures its process while its script runs */
     bool has_woken;                  /* it was asleep before */

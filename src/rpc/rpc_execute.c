@@ -59,7 +59,7 @@ static int check_flag(const char *name, const json_t *value, pyexec_error *error
 static int take_tools(struct px_rpc_job *job, json_t *params, pyexec_error *error)
 {
     json_t *tools = json_object_get(params, "tools");
-    /* Also without tools of its own: the session may have some that need approval. */
+    /* Needed also if the request has no tools: the session may have tools that need approval. */
     if (pyexec_request_set_approver(job->request, px_rpc_on_approval, job, error) < 0 ||
         (tools && pyexec_request_add_tools_object(job->request, tools, px_rpc_on_tool_call, job, error) < 0))
         return -1;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pyexec rpc` as a child process: JSON lines on its standard streams. One thread reads the answers and completes the
-futures by id; whoever calls writes its own line."""
+futures by id. Each caller writes its own line."""
 from __future__ import annotations
 
 import base64

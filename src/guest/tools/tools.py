@@ -198,8 +198,8 @@ scanners = []  # of json, when one was needed
 
 
 def parse_json(text):
-    """As json.loads(), for text of the host. It goes through one function and not through four: fewer pages of memory
-    that the processes of scripts share are touched."""
+    """Does the same as json.loads(), for text of the host. It calls one function and not four, so it writes to fewer of the memory
+    pages that the processes of scripts share."""
     if not scanners:
         scanners.append(load("json").JSONDecoder().scan_once)
     decoded = text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text

@@ -94,7 +94,7 @@ class SessionTest extends OnHost {
         assertThrows(NullPointerException.class, () -> executor.interrupt(null));
     }
 
-    /** No two of them are one session, whatever they look like encoded. */
+    /** Two different ids are never the same session, also if one of them looks like an encoded id. */
     @Test
     void anyTextIsASessionId() throws Exception {
         String digest = "sha:" + "0".repeat(64);

@@ -109,9 +109,9 @@ int px_mcp_run(struct px_mcp_call *call, const char *key, pyexec_result **ret, p
 /* Cancels the call's run, also one that has not begun. May be called from any thread. */
 void px_mcp_cancel(struct px_mcp_call *call);
 
-/* Makes an error of the transport the answer. */
+/* Answers with an error of the protocol. */
 void px_mcp_refuse(struct px_mcp_call *call, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Makes an error of the tool the answer; the model reads it. */
+/* Answers with an error of the tool, which the model reads. */
 void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error);
 void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 

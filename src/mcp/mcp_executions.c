@@ -10,7 +10,7 @@
 #include "jsonrpc/json_diagnose.h"
 #include "mcp/mcp_private.h"
 
-#define POLL_MS 1000 /* how often a client shall ask for a task */
+#define POLL_MS 1000 /* how often a client should ask for the state of a task */
 
 static const char unknown_hint[] =
     "It ended too long ago, with the server before its last start, or is another caller's.";
@@ -32,7 +32,7 @@ bool px_mcp_has_legacy_tasks(const struct px_mcp_call *call)
     return !call->modern && strcmp(call->version, "2025-11-25") >= 0;
 }
 
-/* A modern client says with each request that it knows tasks. */
+/* A client of 2026-07-28 says in each request whether it supports tasks. */
 static bool has_extension(const struct px_mcp_call *call)
 {
     const json_t *meta = json_object_get(call->params, "_meta");
@@ -91,7 +91,7 @@ void px_mcp_execution_write(struct px_buffer *out, const char *id, const char *s
             px_buffer_printf(out, ",\"%s\":null", keys[i]);
 }
 
-/* Appends `"content":…` and, with this name, `"structuredContent":…` of an execution that has ended. */
+/* Appends `"content":…` of an execution that has ended. If `structured` is not NULL, also appends it as `"structuredContent":…`. */
 static void add_members(struct px_buffer *out, const struct px_mcp_execution *execution, const char *structured)
 {
     const char *text = execution->result ? execution->result : execution->whole;
@@ -107,7 +107,7 @@ static void add_members(struct px_buffer *out, const struct px_mcp_execution *ex
     out->failed |= !json;
 }
 
-/* Answers with `result`, of which this takes ownership, and these members. */
+/* Answers with `result` and these members. Takes ownership of `result`. */
 static void answer_members(struct px_mcp_call *call, json_t *result, const struct px_buffer *members)
 {
     bool good = result && px_buffer_ok(members);
@@ -117,7 +117,7 @@ static void answer_members(struct px_mcp_call *call, json_t *result, const struc
 
 /* ---- Tasks ---- */
 
-/* A script that failed has failed as a task of 2025-11-25, and is completed as one of 2026-07-28. */
+/* If the script failed, the state of the task is `failed` in revision 2025-11-25, and `completed` in 2026-07-28. */
 static const char *status_of(const struct px_mcp_call *call, const struct px_mcp_execution *execution)
 {
     if (execution->cancelled)
@@ -133,7 +133,7 @@ static json_t *describe(const struct px_mcp_call *call, const struct px_mcp_exec
     const time_t *times = execution->times;
     write_time(created, times[0]);
     write_time(changed, times[2] ? times[2] : times[1] ? times[1] : times[0]);
-    /* The time is counted from the beginning; what runs is kept without a limit. */
+    /* The TTL of a task is counted from its start. While it runs it has no limit. */
     json_int_t ttl = (json_int_t)(times[2] - times[0]) * 1000 + call->caller.executions->ttl_ms;
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:i}", "taskId", execution->id, "status", status_of(call, execution),
                      "createdAt", created, "lastUpdatedAt", changed, call->modern ? "ttlMs" : "ttl",
@@ -164,7 +164,7 @@ static void show_task(struct px_mcp_call *call, const struct px_mcp_execution *e
     answer_members(call, describe(call, execution), &members);
 }
 
-/* Answers tasks/result with what the tool would have answered. */
+/* Answers tasks/result in the same way as the tool without a task. */
 static void show_result(struct px_mcp_call *call, const struct px_mcp_execution *execution)
 {
     if (!execution->ended) {
@@ -194,7 +194,7 @@ static const char *take_task_id(struct px_mcp_call *call)
     return NULL;
 }
 
-/* `id`: NULL if the call is refused already. */
+/* `id` is NULL if the call was already refused. */
 static void answer_task(struct px_mcp_call *call, const char *id, px_mcp_show_fn *show)
 {
     if (id && !call->caller.executions->show(call, id, show))
@@ -217,7 +217,7 @@ static void acknowledge(struct px_mcp_call *call, const struct px_mcp_execution 
     px_mcp_answer(call, json_object());
 }
 
-/* A task never asks its client for anything, so the client's responses are ignored. */
+/* A task sends no requests to its client, so responses of the client are ignored. */
 void px_mcp_update_task(struct px_mcp_call *call)
 {
     answer_task(call, take_task_id(call), acknowledge);
@@ -296,7 +296,7 @@ void px_mcp_detach(struct px_mcp_call *call, const char *key)
     char id[PX_MCP_EXECUTION_ID];
     const struct px_mcp_executions *executions = call->caller.executions;
     bool task = px_mcp_asks_for_task(call) || has_extension(call);
-    px_mcp_end(call); /* it can't be withdrawn any more: the client cancels the execution instead */
+    px_mcp_end(call); /* from now on the client can't cancel the request; it can cancel the execution */
     if (executions->start(call, key, id, &error) < 0)
         px_mcp_fail(call, &error);
     else if (!executions->show(call, id, task ? show_new_task : show_new))

@@ -38,7 +38,7 @@
 #include "runner/workspace.h"
 
 #define GRACE_MS 500     /* docs/results.md, Limits have two steps */
-#define NUDGE_FIRST_MS 5 /* and then after twice the time, and so on */
+#define NUDGE_FIRST_MS 5 /* the first pause; each further pause is twice as long */
 #define NEVER INT64_MAX
 
 struct run {

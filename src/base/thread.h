@@ -21,8 +21,8 @@ static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *a
 
 /* For any number of threads that end at any time. Each thread joins the one that ended before it, and their owner joins
  * the last one. So no thread is left when the owner is freed, and at most one ended thread waits to be joined. The
- * owner's lock protects the struct. {0}: no thread has ended. Detached threads are not used, because they could still run
- * when the program, or the module with their code, is already unloaded. */
+ * owner's lock protects the struct. {0}: no thread has ended. A detached thread could still run when the module with
+ * its code is already unloaded. */
 struct px_ended_threads {
     pthread_t last;
     bool any;

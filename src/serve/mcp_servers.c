@@ -83,6 +83,14 @@ static void *end_idle(void *argument)
     return NULL;
 }
 
+static void release(struct px_mcp_servers *servers)
+{
+    px_clients_file_free(servers->file);
+    pthread_mutex_destroy(&servers->lock);
+    pthread_cond_destroy(&servers->changed);
+    free(servers);
+}
+
 int px_mcp_servers_new(const struct px_mcp_config *config, struct px_mcp_servers **ret, pyexec_error *error)
 {
     *ret = NULL;
@@ -100,8 +108,7 @@ int px_mcp_servers_new(const struct px_mcp_config *config, struct px_mcp_servers
     px_cond_init(&servers->changed);
     int failed = pthread_create(&servers->thread, NULL, end_idle, servers);
     if (failed) {
-        px_clients_file_free(servers->file);
-        free(servers);
+        release(servers);
         return px_error_exhausted(error, failed, "can't start a thread for MCP servers");
     }
     *ret = servers;
@@ -122,10 +129,7 @@ void px_mcp_servers_free(struct px_mcp_servers *servers)
         servers->list = one->next;
         free_one(one);
     }
-    px_clients_file_free(servers->file);
-    pthread_mutex_destroy(&servers->lock);
-    pthread_cond_destroy(&servers->changed);
-    free(servers);
+    release(servers);
 }
 
 int px_mcp_servers_check(const struct px_mcp_servers *servers, const char *principal, const char *names,

@@ -209,6 +209,15 @@ def science(session_folder, pytestconfig):
     return python
 
 
+def is_alive(pid):
+    """Returns False for a process that is gone or has ended, and nobody has waited for it."""
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def _ours():
     """Returns the names of this build's files and of its copy, as in /proc/PID/maps."""
     keys = set()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from code_mode import described, entry, error, start, value       # noqa: F401 (a fixture)
 from mcp_stdio import META
-from test_mcp_servers import described, entry, error, start, value       # noqa: F401 (a fixture)
 
 
 def asking(start, approval, capabilities, *flags):

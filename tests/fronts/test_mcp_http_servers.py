@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Code mode with servers over Streamable HTTP. The servers here are scripted (tests/support/http_mcp.py);
 test_mcp_real_servers.py has those of npm and PyPI."""
-import ast
 import json
 import os
 import shutil
@@ -14,51 +13,15 @@ import time
 import pytest
 
 from conftest import BUILD
+from code_mode import described, error, start, value       # noqa: F401 (a fixture)
 from http_mcp import TEXT, VERSION, Server, tool
-from mcp_stdio import Client, text
+from mcp_stdio import text
 
 pytestmark = pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-mcp-http"), reason="this build has no libcurl")
 
 
-def value(result):
-    assert not result["isError"], text(result)
-    return ast.literal_eval(result["structuredContent"]["last_value_repr"])
-
-
 def run(client, code):
     return value(client.call("run_python", code=code))
-
-
-def error(client, code):
-    result = client.call("run_python", code=code)
-    assert result["isError"]
-    return result["structuredContent"]["error"]["message"]
-
-
-def described(client):
-    return client.ask("tools/list")["result"]["tools"][0]["description"]
-
-
-@pytest.fixture
-def start(own, tmp_path, nothing_left, monkeypatch):
-    """Starts a `pyexec mcp` with these servers and returns its client."""
-    clients = []
-    monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", os.environ.get("PYEXEC_MCP_START_TIMEOUT", "300s"))
-    monkeypatch.setenv("PYEXEC_MCP_CALL_TIMEOUT", os.environ.get("PYEXEC_MCP_CALL_TIMEOUT", "300s"))
-
-    def made(servers, *flags):
-        path = tmp_path / ("servers-%d.json" % len(clients))
-        path.write_text(json.dumps({"mcpServers": servers}))
-        client = Client(own, "--mcp-servers", str(path), "--timeout", "60s", *flags)
-        clients.append(client)
-        while "is still starting" in described(client):     # on a busy machine
-            pass
-        return client
-    yield made
-    for client in clients:
-        client.process.stdin.close()
-        assert client.process.wait(60) == 0
-        client.process.stdout.close()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
+from code_mode import entry
 from mcp_clients import PINS, clients   # noqa: F401
 from serving import serving, token_line
-from test_mcp_servers import entry
 
 FORMS = [(transport, sdk, mode) for transport in ("stdio", "http")
          for sdk, mode in (("python", "auto"), ("python", "legacy"), ("typescript", "auto"), ("typescript", "v1"))]

@@ -10,51 +10,9 @@ import time
 
 import pytest
 
-from conftest import BUILD, ROOT
+from conftest import BUILD, is_alive
+from code_mode import described, entry, error, start, value       # noqa: F401 (a fixture)
 from mcp_stdio import Client, text
-
-SERVER = ROOT + "/tests/support/hostile_mcp_server.py"
-
-
-def entry(*behaviour, **more):
-    return {"command": "/usr/bin/python3", "args": [SERVER, *behaviour], **more}
-
-
-@pytest.fixture
-def start(own, tmp_path, nothing_left, monkeypatch):
-    """Starts a `pyexec mcp` with these servers and returns its client."""
-    clients = []
-    monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", os.environ.get("PYEXEC_MCP_START_TIMEOUT", "300s"))
-
-    def made(servers, *flags):
-        path = tmp_path / ("servers-%d.json" % len(clients))
-        path.write_text(json.dumps({"mcpServers": servers}))
-        client = Client(own, "--mcp-servers", str(path), "--timeout", "60s", *flags)
-        clients.append(client)
-        while "is still starting" in described(client):     # on a busy machine
-            pass
-        return client
-    yield made
-    for client in clients:
-        client.process.stdin.close()
-        assert client.process.wait(60) == 0
-        client.process.stdout.close()
-
-
-def value(result):
-    assert not result["isError"], text(result)
-    return ast.literal_eval(result["structuredContent"]["last_value_repr"])
-
-
-def error(client, code):
-    result = client.call("run_python", code=code)
-    assert result["isError"]
-    return result["structuredContent"]["error"]["message"]
-
-
-def described(client):
-    return client.ask("tools/list")["result"]["tools"][0]["description"]
-
 
 # ---- What scripts see ----
 
@@ -259,18 +217,10 @@ def test_a_server_has_the_environment_and_the_folder_of_its_entry(start, tmp_pat
     assert not {"SECRET_OF_PYEXEC", "TOKEN_FOR_SHOP"} & set(variables)
 
 
-def alive(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def wait_gone(pids):
     deadline = time.monotonic() + 60
-    while any(map(alive, pids)):
-        assert time.monotonic() < deadline, [pid for pid in pids if alive(pid)]
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline, [pid for pid in pids if is_alive(pid)]
         time.sleep(0.05)
 
 

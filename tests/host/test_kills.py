@@ -175,7 +175,7 @@ def test_an_early_interrupt_is_not_lost(own, delay_ms, nothing_left):
 
 
 def test_an_interrupt_just_before_a_system_call_is_not_lost(own, nothing_left):
-    """Python checks for signals between instructions, but not between this sum and the call of sleep with the sum as its argument."""
+    """Python checks for signals only between some instructions. It does not check after this sum, before it calls sleep with it."""
     code = "import time\nprint('go', flush=True)\ntime.sleep(20 + 0 * (b'ab' * (20 << 20))[-1] + 0 * (b'ab' * (20 << 20))[-1])"
     cli = own.popen("run", "--timeout", "20s", "-c", code, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert cli.stdout.readline() == b"go\n"

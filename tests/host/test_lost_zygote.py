@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from conftest import is_alive
 from library import Executor
 from test_kills import find
 
@@ -40,14 +41,6 @@ def kill_at_its_next_fork(zygote):
     assert os.WIFSTOPPED(os.waitpid(child, WALL)[1])
     ptrace(PTRACE_DETACH, child, None, None)
     return child
-
-
-def is_alive(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_a_zygote_killed_before_it_answers(nothing_left):

@@ -56,7 +56,7 @@ def server(pyexec, host_root):
 
 
 def limit_descriptors(server, soft):
-    """The program runs as its own user, because root of a container does not have this permission."""
+    """The program runs as its own user, because root in a container does not have this permission."""
     subprocess.run(["prlimit", "--pid", str(server.process.pid), "--nofile=%d:" % soft], check=True,
                    **{"user": server.program.uid, "group": server.program.uid} if os.getuid() == 0 else {})
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from conftest import BUILD, ROOT
+from code_mode import entry
+from conftest import BUILD, is_alive
 from http_mcp import Server as HttpServer
 from serving import serving, token_line, wait_for
 
-SERVER = ROOT + "/tests/support/hostile_mcp_server.py"
 LONG = ["--timeout", "60s", "--cpu-time-seconds", "60"]
 MODERN = {"MCP-Protocol-Version": "2026-07-28"}
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
@@ -20,10 +20,6 @@ PATIENT = {"PYEXEC_MCP_START_TIMEOUT": "300s"}
 
 def line(name, *settings):
     return token_line(name, name + "-secret", *settings)
-
-
-def entry(*behaviour):
-    return {"command": "/usr/bin/python3", "args": [SERVER, *behaviour]}
 
 
 @pytest.fixture
@@ -62,14 +58,6 @@ def rpc(server, who, method, **params):
                         address=server.tcp, token=who + "-secret", timeout=120)
     assert answer.status == 200, answer.body
     return answer.json()["result"]
-
-
-def alive(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_each_principal_has_the_servers_of_its_line_alone(serve):
@@ -112,8 +100,8 @@ def test_no_two_principals_share_a_process(serve):
     with serve({"shop": entry()}, line("alice", "mcp_servers=shop"), line("bob", "mcp_servers=shop")) as server:
         code = "import json\njson.loads(shop.starts_children())[0]"
         alice, again, bob = (value(server, who, code) for who in ("alice", "alice", "bob"))
-        assert alice == again != bob and alive(alice) and alive(bob)
-    wait_for(lambda: not alive(alice) and not alive(bob), "servers are left")
+        assert alice == again != bob and is_alive(alice) and is_alive(bob)
+    wait_for(lambda: not is_alive(alice) and not is_alive(bob), "servers are left")
 
 
 def test_a_dead_server_of_one_principal_is_not_that_of_another(serve):
@@ -135,7 +123,7 @@ def test_a_reload_gives_and_takes_servers(serve):
         server.write_tokens(line("alice", "mcp_servers=other"))
         server.reload()
         assert modules(server, "alice", "shop", "other", wanted=["other"]) == ["other"]
-        wait_for(lambda: not alive(old), "the server that may not be used any more goes on", 60)
+        wait_for(lambda: not is_alive(old), "the server that may not be used any more goes on", 60)
         server.write_tokens(line("alice"))
         server.reload()
         assert modules(server, "alice", "shop", "other") == []
@@ -149,7 +137,7 @@ def test_idle_servers_end_and_start_again(serve):
     with serve({"shop": entry()}, line("alice", "mcp_servers=shop"), config="idle_timeout = 1s\n") as server:
         code = "import json\njson.loads(shop.starts_children())[0]"
         first = value(server, "alice", code)
-        wait_for(lambda: not alive(first), "the idle server goes on", 60)
+        wait_for(lambda: not is_alive(first), "the idle server goes on", 60)
         second = value(server, "alice", code)
         assert second != first
 

@@ -101,6 +101,17 @@ static inline const char *px_session_id(const char *key)
 /* Returns the principal as a JSON string, or null. */
 json_t *px_session_principal(const struct px_session *session);
 
+/* The caller holds the lock. Makes a session for its first call: ends an idle session of the principal if it has too many,
+ * and puts the new one into the tables. NULL with `error`. */
+struct px_session *px_session_new(struct px_sessions *sessions, const char *key, const struct px_policy *policy,
+                                  pyexec_error *error);
+
+/* Frees the session when nobody uses it any more. The lock need not be held. */
+void px_session_free(struct px_sessions *sessions, struct px_session *session);
+
+/* The caller holds the lock. Notes that the session was used now. */
+void px_session_touch(struct px_sessions *sessions, struct px_session *session);
+
 /* The caller holds the lock. Takes the session out of the table. During a call it ends after that call; `cancel`
  * ends the call early. */
 void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel);

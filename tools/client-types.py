@@ -14,8 +14,8 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PYTHON = "python/src/pyexec/types.py"
-JAVA = "java/ali-langengine-pyexecutor/src/main/java/com/alibaba/langengine/pyexecutor/"
+PYTHON = "clients/python/src/pyexec/types.py"
+JAVA = "clients/java/ali-langengine-pyexecutor/src/main/java/com/alibaba/langengine/pyexecutor/"
 POLICY, PROPERTIES, RESULT = JAVA + "PyExecutionPolicy.java", JAVA + "spring/PyExecutorProperties.java", JAVA + "PyExecutionResult.java"
 NUMBERS = ("integer", "size", "duration")
 

@@ -113,11 +113,11 @@ def count_install():
 
 def count_java():
     before = len(failures)
-    reports = glob.glob(os.path.join("java", "**", "target", "surefire-reports", "TEST-*.xml"), recursive=True)
+    reports = glob.glob(os.path.join("clients", "java", "**", "target", "surefire-reports", "TEST-*.xml"), recursive=True)
     for case in (case for report in sorted(reports) for case in xml.parse(report).iter("testcase")):
         count_case(case.get("classname", "") + "." + case.get("name", ""), case)
     if (status_of("java") != "0" or not reports) and len(failures) == before:
-        failures.append("mvn -f java verify as a whole")
+        failures.append("mvn -f clients/java verify as a whole")
 
 
 def count_python():

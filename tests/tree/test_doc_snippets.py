@@ -16,7 +16,7 @@ from conftest import BUILD, ROOT, SANITIZERS
 from dialect_clients import dialect_client  # noqa: F401
 from serving import serving
 
-PAGES = [path for pattern in ("*.md", "docs/**/*.md", "python/*.md", "examples/**/*.md")
+PAGES = [path for pattern in ("*.md", "docs/**/*.md", "clients/**/*.md", "examples/**/*.md")
          for path in sorted(glob.glob(os.path.join(ROOT, pattern), recursive=True))]
 BLOCK = re.compile(r"^<!-- (test|output): ([\w-]+) -->\n+```(\w*)\n(.*?)^```$", re.M | re.S)
 

@@ -323,8 +323,8 @@ def test_removed_it_is_gone_and_purged_its_configuration_too(machine):
 
 def test_the_java_bom_lists_every_published_module():
     space = "{http://maven.apache.org/POM/4.0.0}"
-    parent = ElementTree.parse(os.path.join(ROOT, "java", "pom.xml"))
+    parent = ElementTree.parse(os.path.join(ROOT, "clients", "java", "pom.xml"))
     modules = [one.text for one in parent.find(space + "modules") if one.text.startswith("ali-langengine-pyexecutor")]
-    bom = ElementTree.parse(os.path.join(ROOT, "java", "ali-langengine-pyexecutor-bom", "pom.xml"))
+    bom = ElementTree.parse(os.path.join(ROOT, "clients", "java", "ali-langengine-pyexecutor-bom", "pom.xml"))
     listed = [one.text for one in bom.iterfind(".//{0}dependency/{0}artifactId".format(space))]
     assert sorted(listed + ["ali-langengine-pyexecutor-bom"]) == sorted(modules)

@@ -11,10 +11,10 @@ import pytest
 
 from conftest import BUILD, ROOT
 
-sys.path.insert(0, ROOT + "/python/src")
+sys.path.insert(0, ROOT + "/clients/python/src")
 from pyexec import types  # noqa: E402
 
-JAVA = ROOT + "/java/ali-langengine-pyexecutor/src/main/java/com/alibaba/langengine/pyexecutor/PyExecutionResult.java"
+JAVA = ROOT + "/clients/java/ali-langengine-pyexecutor/src/main/java/com/alibaba/langengine/pyexecutor/PyExecutionResult.java"
 CODE = """
 open("made.txt", "w").write("x")
 class Shown:

@@ -186,7 +186,7 @@ def test_the_guest_needs_nothing_that_is_not_there():
 
 
 def test_links_in_the_documentation_lead_somewhere():
-    for path in [*glob.glob(ROOT + "/*.md"), *glob.glob(ROOT + "/docs/**/*.md", recursive=True), ROOT + "/python/README.md"]:
+    for path in [*glob.glob(ROOT + "/*.md"), *glob.glob(ROOT + "/docs/**/*.md", recursive=True), ROOT + "/clients/python/README.md"]:
         with open(path) as file:
             for target in re.findall(r"\]\(([^)#:]+)\)", file.read()):
                 assert os.path.exists(os.path.join(os.path.dirname(path), target)), (path, target)

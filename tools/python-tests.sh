@@ -7,5 +7,5 @@ build=$(cd "${1:-build}" && pwd)
 [ $# = 0 ] || shift
 cd "$(dirname "$0")/.."
 python=$(tools/python-venv.sh "$build") || exit $?
-cd python
+cd clients/python
 PYEXEC_BUILD=$build PYTHONDONTWRITEBYTECODE=1 exec "$python" -m pytest -q -p no:cacheprovider --junitxml "$build/python.xml" "$@"

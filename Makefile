@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -48,6 +48,10 @@ bench: all
 test-python: all
 	@tools/bootstrap.sh test
 	tools/python-tests.sh $(BUILD)
+
+# The TypeScript client's tests alone; some of them: make test-typescript FILES='client tools'
+test-typescript: all
+	tools/typescript-tests.sh $(BUILD) $(FILES)
 
 # Beside a Jupyter kernel (installed by pip into a temporary environment) and bubblewrap.
 bench-peers: all

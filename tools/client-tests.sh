@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The tests of one client with the program of a build folder: tools/client-tests.sh java|python BUILD. What they print is
+# The tests of one client with the program of a build folder: tools/client-tests.sh java|python|typescript BUILD. What they print is
 # left in BUILD/CLIENT.txt, their exit status in BUILD/CLIENT.status (tools/test-summary.py reads it).
 client=$1
 build=$(cd "$2" && pwd)
@@ -23,7 +23,8 @@ since=$(date +%s)
 case $client in
 java) run_java ;;
 python) tools/python-tests.sh "$build" ;;
-*) echo "usage: tools/client-tests.sh java|python BUILD" >&2; exit 2 ;;
+typescript) tools/typescript-tests.sh "$build" ;;
+*) echo "usage: tools/client-tests.sh java|python|typescript BUILD" >&2; exit 2 ;;
 esac >"$build/$client.txt" 2>&1
 status=$?
 echo $status >"$build/$client.status"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the types of the Python and Java clients from policy.def and result.def: client-types.py PROGRAM [--check].
+"""Writes the types of the Python, TypeScript and Java clients from policy.def and result.def: client-types.py PROGRAM [--check].
 
 PROGRAM is build/pyexec; its `policy --tables` prints both tables as JSON. A generated part of a client's file is between
 `made from policy.def: NAME` and `end of NAME` (for result.def with that name). It has all rows of the table that are not written by
@@ -15,6 +15,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = "clients/python/src/pyexec/types.py"
+TYPESCRIPT = "clients/typescript/src/types.ts"
 JAVA = "clients/java/ali-langengine-pyexecutor/src/main/java/com/alibaba/langengine/pyexecutor/"
 POLICY, PROPERTIES, RESULT = JAVA + "PyExecutionPolicy.java", JAVA + "spring/PyExecutorProperties.java", JAVA + "PyExecutionResult.java"
 NUMBERS = ("integer", "size", "duration")
@@ -76,6 +77,50 @@ def make_python(text, tables):
     result = re.search(r"^class Result:\n.*?^    @property", by_hand(text), re.M | re.S).group(0)
     rows = [row for row in tables["result"] if not re.search(r"^    %s:" % row["key"], result, re.M)]
     return fill(text, "result.def", "members", [python_member(row) for row in rows])
+
+
+# ---- TypeScript ----
+
+def typescript_comment(row, null=""):
+    meaning = row["meaning"].replace("*/", "* /")
+    return "/** %s%s */" % (meaning, null if row["null"] and "null" not in meaning.lower() else "")
+
+
+def typescript_key(row):
+    kind = {"string": "string", "boolean": "boolean", "names": "readonly string[]", "list": "readonly string[]",
+            **dict.fromkeys(NUMBERS, "number")}[row["kind"]]
+    return [typescript_comment(row, " Null: no limit."), "%s?: %s%s;" % (row["key"], kind, " | null" if row["null"] else "")]
+
+
+def typescript_names(name, names):
+    lines, line = [], "  "
+    for one in names:
+        if len(line) + len(one) + 4 > 125:
+            lines, line = lines + [line], "  "
+        line += '%s"%s",' % (" " if line.strip() else "", one)
+    return ["export const %s = [" % name, *lines, line, "] as const;"]
+
+
+def typescript_type(row):
+    """Returns the type and the empty value of a member of the result."""
+    types = {"string": ("string", '""'), "boolean": ("boolean", "false"), "integer": ("number", "0"), "number": ("number", "0"), "": ("Json", "null")}
+    if row["type"] not in types:
+        raise Unfit("%s: a member that is of the type %s; write it by hand in %s" % (row["key"], row["type"], TYPESCRIPT))
+    kind, empty = types[row["type"]]
+    return ("%s | null" % kind, "null") if row["null"] and row["type"] else (kind, empty)
+
+
+def make_typescript(text, tables):
+    text = fill(text, "policy.def", "keys", sum((typescript_key(row) for row in tables["policy"]), []))
+    for key in ("allowed_imports", "banned_imports"):
+        names, = [row["default"] for row in tables["policy"] if row["key"] == key]
+        text = fill(text, "policy.def", key.replace("_", " "), typescript_names("DEFAULT_" + key.upper(), names))
+    result = re.search(r"^export interface ResultFields \{\n.*?^\}", by_hand(text), re.M | re.S).group(0)
+    rows = [row for row in tables["result"] if not re.search(r"^  %s:" % row["key"], result, re.M)]
+    members = [[typescript_comment(row), "%s: %s;" % (row["key"], typescript_type(row)[0])] for row in rows]
+    text = fill(text, "result.def", "members", sum(members, []))
+    return fill(text, "result.def", "empty values", ["%s: %s%s," % (
+        row["key"], typescript_type(row)[1], " as %s" % typescript_type(row)[0] if row["null"] else "") for row in rows])
 
 
 # ---- Java ----
@@ -176,7 +221,7 @@ def make_result(text, tables):
     return fill(text, "result.def", "accessors", without_last(sum((result_accessor(row) for row in rows), [])))
 
 
-MAKERS = {PYTHON: make_python, POLICY: make_policy, PROPERTIES: make_properties, RESULT: make_result}
+MAKERS = {PYTHON: make_python, TYPESCRIPT: make_typescript, POLICY: make_policy, PROPERTIES: make_properties, RESULT: make_result}
 
 
 def made(tables, root=ROOT):

@@ -7,7 +7,7 @@
 Each lane runs pytest on its own files, in its own namespaces (processes, mounts, IPC), with its own /tmp, /var/tmp and /dev/shm. So
 a test that searches "the machine" for processes or files finds only those of its lane. tests/lanes.txt says which files run alone
 and why, and how many seconds files take. The lanes are made from these numbers, and are the same each time. With --clients the first
-lane also runs the tests of the Java client, and the second lane those of the Python client. Without root, or if namespaces can't be
+lane also runs the tests of the Java client, and the second lane those of the Python and the TypeScript client. Without root, or if namespaces can't be
 made, all files run in one lane, in order.
 
 If at most five tests failed, they are run once more at the end, while nothing else runs. A test that passes then counts as passed,
@@ -36,7 +36,7 @@ PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q"]
 AGAIN = 5                       # at most so many failed tests are run once more; if more fail, something is broken
 # A file that is not in the table, such as a new one, counts as so many seconds.
 UNKNOWN = 5
-CLIENTS = {"java": 190, "python": 165}
+CLIENTS = {"java": (190, 0), "python": (165, 1), "typescript": (75, 1)}     # the seconds of its tests, and the lane
 LONGEST = 3600                  # the most seconds for one lane; a lane without a fault needs less
 SANITIZED = 6                   # how many times longer it may take with a sanitizer
 INCOMPLETE = 3                  # the exit status when a lane did not finish; 1 means that a test failed, as in pytest
@@ -74,7 +74,7 @@ def split(chosen, rows, clients):
         group = groups.setdefault(place or path, [0, []])
         group[0] += seconds
         group[1].append(path)
-    lanes, took = [[], []], [CLIENTS[name] if clients else 0 for name in CLIENTS]
+    lanes, took = [[], []], [sum(seconds for seconds, at in CLIENTS.values() if clients and at == lane) for lane in (0, 1)]
     first = groups.pop("java", [0, []])
     lanes[0] += first[1]
     took[0] += first[0]
@@ -289,10 +289,11 @@ def run(build, paths, clients):
     chosen = files(paths)
     apart = possible()
     lanes, alone = split(chosen, table(), clients) if apart else ([], chosen)
-    # client-tests.sh writes its exit status to a file. With sanitizers the Python client's tests are left out: the whole-program tests
-    # have used the same server and RPC already.
+    # client-tests.sh writes its exit status to a file. With sanitizers the Python and TypeScript clients' tests are left out: the
+    # whole-program tests have used the same server and RPC already.
     names = [name for name in CLIENTS if clients and (name == "java" or not os.environ.get("SANITIZE"))]
-    extra = [[["sh", "-c", 'tools/client-tests.sh "$@" || true', "sh", name, build]] if name in names else [] for name in CLIENTS]
+    extra = [[["sh", "-c", 'tools/client-tests.sh "$@" || true', "sh", name, build] for name in names if CLIENTS[name][1] == lane]
+             for lane in (0, 1)]
     until = time.monotonic() + LONGEST * (SANITIZED if os.environ.get("SANITIZE") else 1)
 
     status, ran, again, running = 0, {}, [], []
@@ -337,7 +338,7 @@ def main():
         folder, reports, needed, commands = sys.argv[2:6]
         return inside(folder, reports, json.loads(needed), json.loads(commands))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--clients", action="store_true", help="the Java and the Python client's tests too")
+    parser.add_argument("--clients", action="store_true", help="the tests of the clients (Java, Python, TypeScript) too")
     parser.add_argument("--list", action="store_true", help="print which files are where, and run nothing")
     parser.add_argument("build")
     parser.add_argument("paths", nargs="*")

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Runs every test of a build folder and ends with "N passed, N failed, N skipped", counted over
-# unit tests (again under valgrind), whole-program tests, the checks of the installed files, and the Java and
-# the Python client's tests. In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports
+# unit tests (again under valgrind), whole-program tests, the checks of the installed files, and the tests of the
+# clients (Java, Python, TypeScript). In a build with a sanitizer (SANITIZE: its compiler flags) each file that it reports
 # to is a failure. With TESTS (files or folders of tests/) it runs the unit tests and those alone.
 build=${1:-build}
 # Files of an earlier run must not be counted.
-rm -rf "$build/times.txt" "$build/pytest.xml" "$build/python.xml" "$build"/*.status "$build/summary.txt" "$build"/meson-logs/testlog* "$build/reports"
+rm -rf "$build/times.txt" "$build/pytest.xml" "$build/python.xml" "$build/typescript" "$build"/*.status "$build/summary.txt" "$build"/meson-logs/testlog* "$build/reports"
 [ -z "${SANITIZE:-}" ] || . tools/sanitizers.sh
 # Notes how many seconds have passed since the part before: took NAME. tools/test-summary.py prints them.
 since=$(date +%s)
@@ -41,6 +41,6 @@ echo $? > "$build/install.status"
 [ "$(cat "$build/install.status")" = 0 ] || cat "$build/install.txt"
 took installed files
 run_lanes --clients
-took whole-program tests, Java client, Python client
+took whole-program tests, clients
 [ -z "${SANITIZE:-}" ] || mv "$PYEXEC_REPORTS" "$build/reports"
 exec python3 tools/test-summary.py "$build"

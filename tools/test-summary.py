@@ -133,6 +133,43 @@ def count_python():
         failures.append("tools/python-tests.sh as a whole")
 
 
+def typescript_cases(report):
+    """Yields (name, element) of each test. Its name begins with those of its suites, because tests for each transport have the same."""
+    def below(element, names):
+        for one in element:
+            if one.tag == "testsuite":
+                yield from below(one, names + [one.get("name", "")])
+            elif one.tag == "testcase":
+                yield ": ".join([*names, one.get("name", "")]), one
+    return below(xml.parse(report).getroot(), [])
+
+
+def count_typescript():
+    """A file that failed ran once more (tools/typescript-tests.sh). A test that then passed is unstable."""
+    if sanitized:
+        return skip("the TypeScript client's tests, under a sanitizer")
+    before = len(failures)
+    for report in sorted(glob.glob(os.path.join(build, "typescript", "*.xml"))):
+        name = os.path.basename(report)[:-len(".xml")]
+        if name.endswith(".first"):
+            continue
+        first_report = os.path.join(build, "typescript", name + ".first.xml")
+        failed = {case: element for case, element in typescript_cases(first_report) if first(element, "failure", "error") is not None} \
+            if os.path.exists(first_report) else {}
+        for case, element in typescript_cases(report):
+            whole = "typescript/%s: %s" % (name, case)
+            seconds["typescript/" + name] += float(element.get("time", 0))
+            if case in failed and first(element, "failure", "error") is None:
+                unstable.append(told(whole, first(failed[case], "failure", "error")))
+            count_case(whole, element)
+    code = status_of("typescript")
+    if code == "77":
+        with open(os.path.join(build, "typescript.txt"), errors="replace") as file:
+            skip("the TypeScript client's tests", " ".join(file.read().split())[-LONGEST:])
+    elif code != "0" and len(failures) == before:
+        failures.append("tools/typescript-tests.sh as a whole")
+
+
 def show_times():
     times = os.path.join(build, "times.txt")
     if os.path.exists(times):
@@ -152,6 +189,7 @@ if not chosen:
     count_install()
     count_java()
     count_python()
+    count_typescript()
 show_times()
 for line in unstable:
     print("unstable, passed when it ran once more:", line)

@@ -1,4 +1,4 @@
-"""The Python and Java clients' types are made from policy.def and result.def (tools/client-types.py)."""
+"""The Python, TypeScript and Java clients' types are made from policy.def and result.def (tools/client-types.py)."""
 import importlib.util
 import json
 import subprocess
@@ -49,6 +49,9 @@ def test_a_new_key_of_the_policy_reaches_every_client(tables, kind, null, defaul
     more["policy"].append({"key": "max_new_things", "kind": kind, "null": null, "default": default, "meaning": "Most <new> things."})
     texts = made(more)
     assert "    max_new_things: %s\n" % python in texts[client_types.PYTHON]
+    typescript = {"bool": "boolean", "str": "string", "int": "number", "Optional[int]": "number | null"}[python]
+    limit = " Null: no limit." if null else ""
+    assert "  /** Most <new> things.%s */\n  max_new_things?: %s;\n" % (limit, typescript) in texts[client_types.TYPESCRIPT]
     verb = "is" if java == "boolean" else "get"
     for path in (client_types.POLICY, client_types.PROPERTIES):
         text = texts[path]
@@ -61,23 +64,27 @@ def test_a_new_key_of_the_policy_reaches_every_client(tables, kind, null, defaul
     assert (marked in texts[client_types.PROPERTIES]) == (null or kind == "size")
 
 
-@pytest.mark.parametrize("kind, null, python, java", [
-    ("integer", False, "int = 0", "long"), ("number", False, "float = 0.0", "double"), ("boolean", False, "bool = False", "boolean"),
-    ("string", False, 'str = ""', "String"), ("string", True, "Optional[str] = None", "String"), ("", True, "Any = None", "Object"),
+@pytest.mark.parametrize("kind, null, python, java, typescript, empty", [
+    ("integer", False, "int = 0", "long", "number", "0"), ("number", False, "float = 0.0", "double", "number", "0"),
+    ("boolean", False, "bool = False", "boolean", "boolean", "false"), ("string", False, 'str = ""', "String", "string", '""'),
+    ("string", True, "Optional[str] = None", "String", "string | null", "null as string | null"),
+    ("", True, "Any = None", "Object", "Json", "null as Json"),
 ])
-def test_a_new_member_of_a_result_reaches_every_client(tables, kind, null, python, java):
+def test_a_new_member_of_a_result_reaches_every_client(tables, kind, null, python, java, typescript, empty):
     more = copy_of(tables)
     more["result"].append({"key": "new_thing", "type": kind, "null": null, "meaning": "A new thing."})
     texts = made(more)
     assert "    new_thing: %s\n" % python in texts[client_types.PYTHON]
     assert "public %s %sNewThing() {" % (java, "is" if java == "boolean" else "get") in texts[client_types.RESULT]
+    assert "  /** A new thing. */\n  new_thing: %s;\n" % typescript in texts[client_types.TYPESCRIPT]
+    assert "  new_thing: %s,\n" % empty in texts[client_types.TYPESCRIPT]
     compile(texts[client_types.PYTHON], "types.py", "exec")
 
 
 def test_a_row_that_goes_away_goes_away_in_the_clients(tables):
     less = copy_of(tables)
     less["policy"] = [row for row in less["policy"] if row["key"] != "max_threads"]
-    assert "max_threads" not in made(less)[client_types.PYTHON] and "maxThreads" not in made(less)[client_types.POLICY]
+    assert "max_threads" not in made(less)[client_types.PYTHON] + made(less)[client_types.TYPESCRIPT] and "maxThreads" not in made(less)[client_types.POLICY]
 
 
 @pytest.mark.parametrize("table, row", [

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The client: single runs, sessions and their files, streams, detached executions. */
+import { randomUUID } from "node:crypto";
+
+import { ConflictError, SessionNotFoundError } from "./errors.js";
+import { Execution, type ExecutionEntry } from "./execution.js";
+import { HttpTransport } from "./http.js";
+import { executionParams, settle, type Operation } from "./operation.js";
+import { RetryingTransport } from "./retry.js";
+import { RpcTransport } from "./rpc.js";
+import { Stream } from "./stream.js";
+import type { Tools } from "./tools.js";
+import type { Params, Transport } from "./transport.js";
+import { resultFrom, type FileEntry, type Policy, type ProgramInfo, type Request, type RequestFields, type Result, type SessionConfig, type SessionEntry } from "./types.js";
+
+const RETRY_OVERLOADED_MS = 10_000;
+
+export interface ConnectOptions {
+  /** The principal's token; over TCP the server wants one. */
+  token?: string;
+  /**
+   * For how many milliseconds a call that was refused as overloaded is repeated, each time after the time in the refusal; its code never
+   * started. After that it fails with OverloadedError. 0: the call is not repeated. Default: 10,000.
+   */
+  retryOverloadedMs?: number;
+}
+
+export interface PyexecOptions extends Omit<ConnectOptions, "token"> {
+  /** Settings of all runs (docs/configuration.md). */
+  policy?: Policy;
+  /** Settings of sessions. */
+  session?: SessionConfig;
+  /** The [host] section. */
+  host?: Readonly<Record<string, unknown>>;
+  /** The path of `pyexec`. Without it: the environment variable PYEXEC, the package pyexec-runtime-…, the program in PATH. */
+  program?: string;
+}
+
+export interface SessionOptions {
+  /** The keys replace those of the client's policy, if this object makes the session. */
+  policy?: Policy;
+  /** All calls through this object offer these tools. */
+  tools?: Tools;
+}
+
+/** What a detached execution may have: everything of a request but its tools' functions, which `Execution.result()` gets. */
+export interface DetachedRequest extends Omit<RequestFields, "workspace" | "silent"> {
+  /** The tools that the script may call. Only their definitions are sent. */
+  tools?: Tools;
+  signal?: AbortSignal;
+}
+
+/** What may be given to each call that is no run. */
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+/**
+ * Runs code in pyexec. It starts its own `pyexec rpc`, or uses a running `pyexec serve` (`Pyexec.connect`).
+ *
+ * The process starts with the first call (or `start`). When it has died, the calls in progress fail with ConnectionLostError, and the next
+ * call starts it again. Everything ends with `close()`, with the end of an `await using` block, or with this process, however it ends.
+ */
+export class Pyexec {
+  /** The policy that the caller gave; empty over HTTP. */
+  readonly policy: Policy;
+  /** @internal */
+  readonly _transport: Transport;
+
+  constructor(options: PyexecOptions = {}, /** @internal */ transport?: Transport) {
+    const { policy, session, host, program, retryOverloadedMs = RETRY_OVERLOADED_MS } = options;
+    this.policy = policy ?? {};
+    const initialize = { ...(policy ? { policy } : {}), ...(session ? { session } : {}), ...(host ? { host } : {}) };
+    this._transport = transport ?? new RetryingTransport(new RpcTransport(program, initialize), retryOverloadedMs);
+  }
+
+  /** Makes a client of `pyexec serve` at "unix:/PATH", "http://HOST:PORT" or "https://HOST". */
+  static connect(url: string, options: ConnectOptions = {}): Pyexec {
+    const { token, retryOverloadedMs = RETRY_OVERLOADED_MS } = options;
+    return new Pyexec({}, new RetryingTransport(new HttpTransport(url, token), retryOverloadedMs));
+  }
+
+  /** Starts `pyexec rpc`, or connects to the server, if that has not been done. Returns what the program says about itself. */
+  start(): Promise<ProgramInfo> {
+    return this._transport.start();
+  }
+
+  /** Cancels all runs, and ends the process or the connections. */
+  close(): Promise<void> {
+    return this._transport.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Runs code in a new process. */
+  executeOnce(code: string, request: Request = {}): Promise<Result> {
+    return settle(this._transport, this.#once(code, request), request);
+  }
+
+  /** Does the same as an async iterator: it yields output and displays during the run, then the result. The run begins with the iteration. */
+  stream(code: string, request: Omit<Request, "onEvent"> = {}): Stream {
+    return new Stream(this._transport, () => this.#once(code, request), request);
+  }
+
+  /** Runs code in a session: short for `session(id).execute(code, request)`. */
+  execute(sessionId: string, code: string, request: Request = {}): Promise<Result> {
+    return this.session(sessionId).execute(code, request);
+  }
+
+  #once(code: string, request: Request): Operation<Result> {
+    return { method: "execute_once", ...executionParams(code, request), decode: resultFrom };
+  }
+
+  /** Returns a session, which keeps its state between calls. Its first call makes it. Without an id it gets a random one. */
+  session(id: string = randomUUID().replaceAll("-", ""), options: SessionOptions = {}): Session {
+    return new Session(this, id, options);
+  }
+
+  /** Lists the sessions that live. */
+  async sessions(options: CallOptions = {}): Promise<SessionEntry[]> {
+    return (await this._ask<{ sessions: SessionEntry[] }>("list_sessions", {}, options)).sessions;
+  }
+
+  /** Starts a run that goes on without this client (only with a server). The answer comes at once. */
+  detach(code: string, request: DetachedRequest = {}): Promise<Execution> {
+    return this._detach("execute_once", code, request, {});
+  }
+
+  /** Returns a detached execution that was started before, also by another client with the same token. */
+  execution(id: string): Execution {
+    return new Execution(this._transport, id, null);
+  }
+
+  /** Lists the detached executions of the caller, newest or oldest first as the server has them. */
+  async executions(options: CallOptions = {}): Promise<ExecutionEntry[]> {
+    return (await this._ask<{ executions: ExecutionEntry[] }>("list_executions", {}, options)).executions;
+  }
+
+  /** @internal */
+  _ask<T = unknown>(method: string, params: Params, options: CallOptions = {}): Promise<T> {
+    return settle(this._transport, { method, params, tools: new Map(), decode: (answer) => answer as T }, options);
+  }
+
+  /** @internal */
+  async _detach(method: string, code: string, request: DetachedRequest, more: Params, tools?: Tools): Promise<Execution> {
+    const { params } = executionParams(code, request, tools);
+    const { signal } = request;
+    const { execution_id: id, session_id: session } = await this._ask<{ execution_id: string; session_id: string | null }>(
+      method, { ...params, ...more, detach: true }, signal ? { signal } : {});
+    return new Execution(this._transport, id, session ?? null, { ...tools, ...request.tools });
+  }
+}
+
+/** A session. Calls run one after another, in order of arrival. */
+export class Session {
+  readonly id: string;
+  readonly files: Files;
+  readonly #client: Pyexec;
+  readonly #policy: Policy | undefined;
+  readonly #tools: Tools | undefined;
+
+  /** @internal */
+  constructor(client: Pyexec, id: string, options: SessionOptions) {
+    this.#client = client;
+    this.id = id;
+    this.#policy = options.policy;
+    this.#tools = options.tools;
+    this.files = new Files(client, id, async () => {
+      try {
+        await this.open();
+      } catch (failure) {
+        if (!(failure instanceof ConflictError)) throw failure;     // another caller has made the session meanwhile
+      }
+    });
+  }
+
+  get #own(): Params {
+    return { session_id: this.id, ...(this.#policy ? { session_policy: this.#policy } : {}) };
+  }
+
+  #operation(code: string, request: Request): Operation<Result> {
+    const { params, tools } = executionParams(code, request, this.#tools);
+    return { method: "execute", params: { ...params, ...this.#own }, tools, decode: resultFrom };
+  }
+
+  /** Makes the session now. ConflictError: it is there already. Otherwise its first call makes it. */
+  async open(options: CallOptions = {}): Promise<void> {
+    await this.#client._ask("create_session", { session_id: this.id, ...(this.#policy ? { policy: this.#policy } : {}) }, options);
+  }
+
+  execute(code: string, request: Request = {}): Promise<Result> {
+    return settle(this.#client._transport, this.#operation(code, request), request);
+  }
+
+  stream(code: string, request: Omit<Request, "onEvent"> = {}): Stream {
+    return new Stream(this.#client._transport, () => this.#operation(code, request), request);
+  }
+
+  /** A call that goes on without this client (only with a server). */
+  detach(code: string, request: DetachedRequest = {}): Promise<Execution> {
+    return this.#client._detach("execute", code, request, this.#own, this.#tools);
+  }
+
+  /** Stops the running call as Ctrl-C would. The state stays. */
+  async interrupt(options: CallOptions = {}): Promise<void> {
+    await this.#client._ask("interrupt", { session_id: this.id }, options);
+  }
+
+  /** Ends the session if it exists. A running call ends as `cancelled`. */
+  async close(options: CallOptions = {}): Promise<void> {
+    try {
+      await this.#client._ask("close_session", { session_id: this.id }, options);
+    } catch (failure) {
+      if (!(failure instanceof SessionNotFoundError)) throw failure;
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** The workspace of a session. Needs file access in its policy. */
+export class Files {
+  readonly #client: Pyexec;
+  readonly #id: string;
+  readonly #open: () => Promise<void>;
+
+  /** @internal */
+  constructor(client: Pyexec, id: string, open: () => Promise<void>) {
+    this.#client = client;
+    this.#id = id;
+    this.#open = open;
+  }
+
+  async list(options: CallOptions = {}): Promise<FileEntry[]> {
+    return (await this.#client._ask<{ files: FileEntry[] }>("list_files", { session_id: this.#id }, options)).files;
+  }
+
+  read(path: string, options: CallOptions = {}): Promise<Uint8Array> {
+    return this.#client._ask("read_file", { session_id: this.#id, path }, options);
+  }
+
+  /** Reads a file as UTF-8. */
+  async readText(path: string, options: CallOptions = {}): Promise<string> {
+    return new TextDecoder().decode(await this.read(path, options));
+  }
+
+  /** Writes a file. Missing folders in the path are made, and also the session if it does not exist. */
+  async write(path: string, content: string | Uint8Array, options: CallOptions = {}): Promise<void> {
+    const params = { session_id: this.#id, path, content: typeof content === "string" ? new TextEncoder().encode(content) : content };
+    try {
+      await this.#client._ask("write_file", params, options);
+    } catch (failure) {
+      if (!(failure instanceof SessionNotFoundError)) throw failure;
+      await this.#open();
+      await this.#client._ask("write_file", params, options);
+    }
+  }
+
+  async delete(path: string, options: CallOptions = {}): Promise<void> {
+    await this.#client._ask("delete_file", { session_id: this.#id, path }, options);
+  }
+}

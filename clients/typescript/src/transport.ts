@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What all ways to reach pyexec have in common: a call has an answer, and events may come before it. */
+import type { ProgramInfo, RunEvent } from "./types.js";
+
+export type Params = Readonly<Record<string, unknown>>;
+
+/** The answer to a tool call. */
+export type Answer =
+  | { readonly result: unknown }
+  | { readonly error: { readonly message: string; readonly data?: unknown } }
+  | { readonly deny: string }
+  | { readonly allow: true };
+
+/** A tool call of a script, which waits for the answer. An answer that comes too late is dropped. */
+export interface Call {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+  readonly sessionId: string | null;
+  /** True: it asks for the decision about the call. If it is allowed, the call itself follows, with the same id. */
+  readonly approval: boolean;
+  answer(answer: Answer): void;
+}
+
+/** What gets the events of one request. */
+export interface Handlers {
+  onEvent?: ((event: RunEvent) => void) | undefined;
+  onCall?: ((call: Call) => void) | undefined;
+  /** Gets the id of each event of a detached execution. */
+  onId?: ((id: string) => void) | undefined;
+}
+
+/** A request in progress. All its events come before the answer. cancel() asks for the end of the run, and does not wait for it. */
+export interface Pending {
+  readonly answer: Promise<unknown>;
+  cancel(): void;
+}
+
+export interface Transport {
+  /** True if detached executions are possible. */
+  readonly detaches: boolean;
+  /** Connects if there is no connection. Returns what the other side says about itself. */
+  start(): Promise<ProgramInfo>;
+  /** Sends a request. Method and parameters are those of JSON-RPC, but the content of a file is bytes. */
+  call(method: string, params: Params, handlers?: Handlers): Pending;
+  /** Cancels all runs, and ends everything that the transport has made. */
+  close(): Promise<void>;
+}
+
+/** A promise that may be left unhandled: its failure is also told to whoever waits for it. */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}

@@ -53,6 +53,14 @@ def _remove_temporary(creator=os.getpid()):
             shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
+def preload(shim):
+    """Returns LD_PRELOAD for a program of the build. The runtime of a sanitizer must come before the shim."""
+    kinds = [kind for kind in ("address", "thread") if kind in os.environ.get("SANITIZE", "")]
+    names = ["lib%ssan.so" % kind[0] for kind in kinds]
+    return " ".join([subprocess.run(["gcc", "-print-file-name=" + name], capture_output=True, text=True, check=True).stdout.strip()
+                     for name in names] + [str(shim)])
+
+
 class Program:
     """The built program as one user runs it."""
 

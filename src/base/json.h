@@ -13,6 +13,29 @@
 #include "base/cleanup.h"
 #include "base/json_memory.h"
 
+/* These take the place of jansson's json_incref() and json_decref(), which first read the count with an ordinary instruction.
+ * Beside another thread that holds the same value (a principal's ceiling), this is a data race in C. The counts of null, true
+ * and false are (size_t)-1 and do not change. */
+static inline bool px_json_is_constant(const json_t *json)
+{
+    return __atomic_load_n(&json->refcount, __ATOMIC_RELAXED) == (size_t)-1;
+}
+
+static inline json_t *px_json_hold(json_t *json)
+{
+    if (json && !px_json_is_constant(json))
+        __atomic_add_fetch(&json->refcount, 1, __ATOMIC_RELAXED);
+    return json;
+}
+
+static inline void px_json_release(json_t *json)
+{
+    if (json && !px_json_is_constant(json) && __atomic_sub_fetch(&json->refcount, 1, __ATOMIC_ACQ_REL) == 0)
+        json_delete(json);
+}
+#define json_incref px_json_hold
+#define json_decref px_json_release
+
 /* jansson's functions whose result must not be ignored: after a failed allocation a member would be missing
  * without a word. */
 #define PX_JSON_CHECKED(declaration) declaration __attribute__((warn_unused_result))

@@ -40,7 +40,7 @@ static int take_short(pyexec_request *request, const char *key, json_t *value, p
 {
     if (check_hidden(key, json_object_get(own_policy(request), key), error) < 0)
         return -1;
-    return json_object_set(own_policy(request), key, value) < 0 ? px_error_oom(error) : 0;
+    return json_object_set_new(own_policy(request), key, json_incref(value)) < 0 ? px_error_oom(error) : 0;
 }
 
 static int take_policy(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)

@@ -61,9 +61,10 @@ void px_tools_free(struct px_tools *tools)
     if (!tools)
         return;
     pthread_mutex_lock(&tools->lock);
-    while (tools->running)
+    while (tools->threads)
         pthread_cond_wait(&tools->quiet, &tools->lock);
     pthread_mutex_unlock(&tools->lock);
+    px_threads_join(tools->ended);
     for (size_t i = 0; i < tools->count; i++)
         free_tool(tools->items[i]);
     free(tools->items);
@@ -75,16 +76,30 @@ void px_tools_free(struct px_tools *tools)
 void px_tools_enter(struct px_tools *tools)
 {
     pthread_mutex_lock(&tools->lock);
-    tools->running++;
+    tools->threads++;
+    pthread_mutex_unlock(&tools->lock);
+}
+
+/* The caller holds the lock; this function releases it. */
+static void leave(struct px_tools *tools)
+{
+    if (--tools->threads == 0)
+        pthread_cond_broadcast(&tools->quiet);
     pthread_mutex_unlock(&tools->lock);
 }
 
 void px_tools_leave(struct px_tools *tools)
 {
     pthread_mutex_lock(&tools->lock);
-    if (--tools->running == 0)
-        pthread_cond_broadcast(&tools->quiet);
-    pthread_mutex_unlock(&tools->lock);
+    leave(tools);
+}
+
+void px_tools_end_thread(struct px_tools *tools)
+{
+    pthread_mutex_lock(&tools->lock);
+    struct px_ended_threads before = px_threads_leave(&tools->ended);
+    leave(tools);
+    px_threads_join(before);
 }
 
 /* ---- Definitions ---- */

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/json.h"
+#include "base/thread.h"
 #include "protocol/wire.h"
 #include "pyexec.h"
 
@@ -35,13 +36,15 @@ struct px_tools {
     bool shared;             /* by requests, each of which has an approver of its own, or none */
     pyexec_tool_fn approver; /* of the request that owns the tools; NULL: none */
     void *approver_data;
-    size_t running; /* callbacks; each runs on a thread of its own */
+    size_t threads; /* that call one of the tools, or called one last and still wait for the next call */
+    struct px_ended_threads ended;
 };
 
 /* Returns NULL when there is no memory. */
 struct px_tools *px_tools_new(void);
 
-/* Waits for the callbacks that still run, then frees them. `tools` may be NULL. */
+/* Waits for the callbacks that still run and joins their threads, then frees the tools. No execution may offer them now.
+ * `tools` may be NULL. */
 void px_tools_free(struct px_tools *tools);
 
 static inline void px_drop_tools(struct px_tools **tools)
@@ -62,9 +65,12 @@ int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn
 /* Reads such a list from text. */
 int px_tools_read_list(const char *tools_json, json_t **ret, pyexec_error *error);
 
-/* Called before and after each callback. */
+/* A thread that calls callbacks always belongs to the owner of one tool, who waits for it. It enters before the callback of
+ * this owner, and leaves when it has entered another owner. */
 void px_tools_enter(struct px_tools *tools);
 void px_tools_leave(struct px_tools *tools);
+/* Leaves at the end of the thread. The thread does nothing after this. */
+void px_tools_end_thread(struct px_tools *tools);
 
 /* The tools of one execution: those of the call, and those of the session whose names the call does not use. */
 struct px_tool_list {

@@ -58,6 +58,7 @@ struct px_tool_calls {
     size_t references;     /* held by the run, its calls and its threads */
     bool ended;
     int wake;
+    struct px_tools *first_owner; /* of a thread that has not called a tool yet */
     struct queue callbacks, answers;
     size_t threads, idle;
     size_t waiting; /* calls without an answer */
@@ -120,6 +121,7 @@ struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const 
     calls->references = 1;
     calls->wake = wake;
     calls->tools = tools;
+    calls->first_owner = tools->items[0]->owner;
     calls->policy = policy;
     return calls;
 }
@@ -281,7 +283,7 @@ static struct px_tools *next_owner(const pyexec_tool_call *call)
 static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     uint64_t room = PX_JSON_ROOM;
-    struct px_tools *approver = call->approver, *owner = next_owner(call); /* the callback frees the call */
+    struct px_tools *approver = call->approver; /* the callback frees the call */
     pyexec_tool_fn callback = approver ? approver->approver : call->callback;
     void *userdata = approver ? approver->approver_data : call->userdata;
     pthread_mutex_unlock(&calls->lock);
@@ -289,7 +291,6 @@ static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
     const char *why = good ? NULL : errno == ENOMEM ? px_no_memory : "arguments of a tool call that are not JSON";
     if (good)
         callback(userdata, call);
-    px_tools_leave(owner);
     pthread_mutex_lock(&calls->lock);
     if (good)
         return;
@@ -304,13 +305,16 @@ static void call_back(struct px_tool_calls *calls, pyexec_tool_call *call)
 static void *serve(void *argument)
 {
     struct px_tool_calls *calls = argument;
+    struct px_tools *owner = calls->first_owner;
     pthread_mutex_lock(&calls->lock);
     while (!calls->ended) {
         pyexec_tool_call *call = take_first(&calls->callbacks);
         if (call) {
-            /* This comes before the lock is released, because from here on the owner of the tool waits for the
-             * callback. */
+            /* This comes before the lock is released, because from here on the owner of the tool waits for this
+             * thread. */
             px_tools_enter(next_owner(call));
+            px_tools_leave(owner);
+            owner = next_owner(call);
             call->references++;
             call_back(calls, call);
         } else {
@@ -320,17 +324,21 @@ static void *serve(void *argument)
         }
     }
     release(calls);
+    px_tools_end_thread(owner);
     return NULL;
 }
 
-/* The caller holds the lock. */
+/* The owner of the tool that the thread called last joins it, because the run does not wait for its threads. The caller
+ * holds the lock. */
 static int start_thread(struct px_tool_calls *calls)
 {
     pthread_t thread;
+    px_tools_enter(calls->first_owner);
     int failed = px_thread_create(&thread, serve, calls);
-    if (failed)
+    if (failed) {
+        px_tools_leave(calls->first_owner);
         return -1;
-    pthread_detach(thread);
+    }
     calls->references++;
     calls->threads++;
     return 0;

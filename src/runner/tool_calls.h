@@ -7,7 +7,8 @@
  *   any thread           answers (pyexec_tool_call_answer() and similar functions)
  *
  * A call outlives its execution as long as a thread has a reference to it. An answer then fails with
- * call_not_found. */
+ * call_not_found. A thread belongs to the owner of the tool that it called last (px_tools_enter()): px_tools_free()
+ * joins it, and the run does not wait for it. */
 #ifndef PX_RUNNER_TOOL_CALLS_H
 #define PX_RUNNER_TOOL_CALLS_H
 
@@ -19,7 +20,7 @@
 
 struct px_tool_calls;
 
-/* `wake` is an eventfd that ends the run's wait. Returns NULL with `error`. */
+/* There is at least one tool. `wake` is an eventfd that ends the run's wait. Returns NULL with `error`. */
 struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const struct px_policy *policy, int wake,
                                         pyexec_error *error);
 

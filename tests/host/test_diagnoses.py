@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, preload
 from test_kills import SLEEP, find
 from test_host_limits import AS_LONER
 
@@ -123,8 +123,6 @@ def test_the_oom_killer_is_offered_the_script_before_the_host(pyexec, nothing_le
 
 @pytest.fixture(scope="module")
 def fail_call(session_folder):
-    if os.environ.get("SANITIZE"):
-        pytest.skip("a sanitizer's runtime must come first")
     path = session_folder / "fail_call.so"
     subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", path, os.path.join(ROOT, "tests", "support", "fail_call.c")], check=True)
     return str(path)
@@ -136,7 +134,7 @@ def test_what_the_host_cannot_receive_is_its_own_error(own, call, fail_call, not
     found = []
     for number in range(1, 200):
         done = own.run("run", "--json", "-c", "print('x' * 200000)\n6 * 7",
-                       env=dict(os.environ, LD_PRELOAD=fail_call, FAIL_CALL=call, FAIL_NUMBER=str(number)))
+                       env=dict(os.environ, LD_PRELOAD=preload(fail_call), FAIL_CALL=call, FAIL_NUMBER=str(number)))
         injected = b"injected" in done.stderr
         answer = json.loads(done.stdout)
         if done.returncode == 0:

@@ -12,7 +12,7 @@ def program(compile_host):
 
 
 @pytest.mark.parametrize("scenario", ["threads", "cycles", "sigchld-ignored", "own-waitpid", "two", "interrupt",
-                                      "cancel", "free-while-running"])
+                                      "cancel", "free-while-running", "threads-of-tools"])
 def test_scenario(program, scenario, nothing_left):
     done = subprocess.run([program, scenario], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr

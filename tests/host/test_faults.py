@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from conftest import preload
 from library import Executor, Failure
 from test_kills import by_age, children
 
@@ -198,7 +199,7 @@ def test_a_clock_that_is_set_back_changes_no_limit(session_folder, nothing_left)
     source, shim = session_folder / "shim.c", session_folder / "shim.so"
     source.write_text(SHIM)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, source], check=True)
-    with Executor(OPEN, {"idle_ttl": 1500}, env=dict(os.environ, LD_PRELOAD=str(shim))) as executor:
+    with Executor(OPEN, {"idle_ttl": 1500}, env=dict(os.environ, LD_PRELOAD=preload(shim))) as executor:
         for name in (None, "s"):
             for _ in range(3):
                 result = executor.call(name, SLEEP, timeout_ms=700)

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, preload
 from serving import serving, token_line, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -369,7 +369,7 @@ def kill_shim(session_folder):
 def test_whenever_it_is_killed_the_file_is_whole(pyexec, folder, kill_shim, call, number, when):
     """The server replaces the file at its start (openat, write, fsync, renameat, fsync of the folder), then appends."""
     write(folder, HEAD + "- local/ended idle_ttl\n+ local/live\n", pyexec.uid)
-    environment = {"LD_PRELOAD": kill_shim, "KILL_AT": "%s:%d:%s" % (call, number, when)}
+    environment = {"LD_PRELOAD": preload(kill_shim), "KILL_AT": "%s:%d:%s" % (call, number, when)}
     with serving(pyexec, "--state-dir", folder, env=environment, ready=False) as server:
         names = ["one", "two", "three"] + ["s-%d" % number for number in range(40)]
 

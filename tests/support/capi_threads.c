@@ -2,10 +2,13 @@
 /* Embedding: each argument names a scenario; prints "ok" when it holds. For the tests. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <pyexec.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +181,94 @@ static void *long_run(void *executor)
     return NULL;
 }
 
+/* ---- Threads that call tools ---- */
+
+static _Thread_local bool calls_tools;
+static _Atomic int tool_threads;
+
+struct start {
+    void *(*run)(void *);
+    void *argument;
+};
+
+/* A thread that has called a tool takes its time to end. */
+static void *end_slowly(void *data)
+{
+    struct start start = *(struct start *)data;
+    free(data);
+    void *result = start.run(start.argument);
+    if (calls_tools) {
+        usleep(200000);
+        tool_threads--;
+    }
+    return result;
+}
+
+/* The library calls this function instead of the one of the C library. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+{
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
+    struct start *start = malloc(sizeof *start);
+    *start = (struct start){run, argument};
+    int failed = create(thread, attributes, end_slowly, start);
+    if (failed)
+        free(start);
+    return failed;
+}
+
+static void enter_tool(void)
+{
+    tool_threads += !calls_tools;
+    calls_tools = true;
+}
+
+static void answer_tool(void *data, pyexec_tool_call *call)
+{
+    pyexec_error error;
+    (void)data;
+    enter_tool();
+    pyexec_tool_call_answer(call, "1", 1, &error);
+    pyexec_tool_call_free(call);
+}
+
+/* Still runs when the run has ended. */
+static void block_tool(void *request, pyexec_tool_call *call)
+{
+    enter_tool();
+    pyexec_request_cancel(request);
+    while (pyexec_tool_call_waits(call))
+        usleep(1000);
+    usleep(100000);
+    pyexec_tool_call_free(call);
+}
+
+/* The request's tools, or those of a set, are freed after the run; then no thread of theirs is left. */
+static void call_tools(pyexec_executor *executor, const char *code, pyexec_status wanted, bool shared)
+{
+    pyexec_error error;
+    pyexec_result *result = NULL;
+    pyexec_request *request = pyexec_request_new();
+    pyexec_tools *set = shared ? pyexec_tools_new() : NULL;
+    pyexec_request_set_code(request, code, strlen(code));
+    if (pyexec_request_add_tool(request, "own", NULL, answer_tool, NULL, &error) < 0 ||
+        pyexec_request_add_tool(request, "blocks", NULL, block_tool, request, &error) < 0 ||
+        (shared && pyexec_tools_add(set, NULL, "lent", NULL, answer_tool, NULL, &error) < 0))
+        DIE("%s\n", error.message);
+    if (shared)
+        pyexec_request_set_tools(request, set);
+    if (pyexec_execute_once(executor, request, &result, &error) < 0)
+        DIE("%s\n", error.message);
+    if (pyexec_result_status(result) != wanted)
+        DIE("%s\n", pyexec_result_json(result));
+    if (!tool_threads)
+        DIE("no thread ended slowly\n");
+    pyexec_result_free(result);
+    pyexec_request_free(request);
+    pyexec_tools_free(set);
+    if (tool_threads)
+        DIE("%d threads are left after '%s'\n", tool_threads, code);
+}
+
 int main(int count, char **arguments)
 {
     const char *name = count > 1 ? arguments[1] : "";
@@ -219,6 +310,17 @@ int main(int count, char **arguments)
         usleep(300000);
         pyexec_executor_free(executor);
         pthread_join(thread, NULL);
+    } else if (strcmp(name, "threads-of-tools") == 0) {
+        pyexec_executor *executor = make();
+        call_tools(executor, "own(), own()", PYEXEC_STATUS_OK, false);
+        call_tools(executor, "import tools\nawait tools.aio.own()", PYEXEC_STATUS_OK, false);
+        call_tools(executor, "import tools\ntasks = [tools.aio.own() for _ in range(8)]\nfor task in tasks: await task",
+                   PYEXEC_STATUS_OK, false);
+        call_tools(executor, "blocks()", PYEXEC_STATUS_CANCELLED, false);
+        call_tools(executor, "own(), lent()", PYEXEC_STATUS_OK, true);
+        call_tools(executor, "lent(), own()", PYEXEC_STATUS_OK, true);
+        call_tools(executor, "lent(), blocks()", PYEXEC_STATUS_CANCELLED, true);
+        pyexec_executor_free(executor);
     } else {
         DIE("no such scenario\n");
     }

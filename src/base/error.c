@@ -111,17 +111,17 @@ static const char *exhausted_hint(int sys_errno)
 {
     switch (sys_errno) {
     case EAGAIN:
-        return "This user, container or machine may have no more processes: raise RLIMIT_NPROC "
-               "(ulimit -u), pids.max of the cgroup (TasksMax= in a unit of systemd), or the "
-               "sysctls kernel.pid_max and kernel.threads-max; or close sessions. A thread also "
-               "fails with this error if RLIMIT_AS (ulimit -v) leaves no room for its stack.";
+        return "A limit of processes is reached, of this user, its cgroup or the machine: raise RLIMIT_NPROC "
+               "(ulimit -u), pids.max of the cgroup (TasksMax= in a unit of systemd), or the sysctls kernel.pid_max "
+               "and kernel.threads-max; or close sessions. A thread also fails with this error if RLIMIT_AS (ulimit "
+               "-v) leaves no room for its stack.";
     case ENOSPC:
-        return "Raise the sysctls user.max_user_namespaces, user.max_pid_namespaces and "
-               "user.max_mnt_namespaces (namespaces(7)), or close sessions: each takes one of each.";
+        return "Raise the sysctls user.max_user_namespaces, user.max_pid_namespaces and user.max_mnt_namespaces "
+               "(namespaces(7)), or close sessions: each session uses one namespace of each kind.";
     case ENOMEM:
         return "The machine or its cgroup has no memory left: give it more, or close sessions.";
     case ENFILE:
-        return "The machine may have no more open files: raise the sysctl fs.file-max.";
+        return "The machine has reached its limit of open files: raise the sysctl fs.file-max.";
     default:
         return NULL;
     }
@@ -142,9 +142,9 @@ int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what)
         return px_error_hint(error, "%s", hint);
     if (sys_errno == EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
         return px_error_hint(error,
-                             "This process may have %llu open files (RLIMIT_NOFILE), of which "
-                             "a session takes four or five: raise it (ulimit -n; "
-                             "LimitNOFILE= in a unit of systemd), or close sessions.",
+                             "This process can have at most %llu open files (RLIMIT_NOFILE), and each session uses "
+                             "four or five: raise the limit (ulimit -n; LimitNOFILE= in a unit of systemd), or "
+                             "close sessions.",
                              (unsigned long long)limit.rlim_cur);
     return -1;
 }

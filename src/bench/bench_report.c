@@ -20,7 +20,7 @@ static const struct {
     [BENCH_FLOOR_CLONE] = {"floor_clone", "floor: clone of the warm interpreter"},
     [BENCH_FLOOR_NAMESPACES] = {"floor_clone_namespaces", "floor: the same with namespaces"},
     [BENCH_FLOOR_ROUND_TRIP] = {"floor_socket_round_trip", "floor: socket round trip, repeated"},
-    [BENCH_FLOOR_FIRST_TRIP] = {"floor_socket_round_trip_first", "floor: the first to a waiting child"},
+    [BENCH_FLOOR_FIRST_TRIP] = {"floor_socket_round_trip_first", "floor: first socket round trip to a waiting child"},
     [BENCH_EXECUTE] = {"execute_once", "execute_once of 1+1, unpooled"},
     [BENCH_POOLED] = {"execute_once_pooled", "execute_once of 1+1, pooled"},
     [BENCH_SESSION] = {"session", "execute of 1+1 in a session"},

@@ -31,7 +31,7 @@ static const struct cli_option bench_rows[] = {
     {"sessions", 0, "COUNT", "Idle sessions to open and call (default: 1000; 0: none). 10000 take about 10 GB.",
      CLI_INTO(struct bench_options, sessions)},
     {"plot", 0, "FILE", "Also draw the medians, as an SVG.", CLI_INTO(struct bench_options, plot)},
-    {"peers", 0, "FILE", "Results of other programs, to draw beside these (JSON, made by bench/peers.py).",
+    {"peers", 0, "FILE", "Results of other programs, to draw beside pyexec's (JSON, made by bench/peers.py).",
      CLI_INTO(struct bench_options, peers)},
 };
 
@@ -114,10 +114,10 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_bench = {
     .name = "bench",
     .summary = "this machine's floors, pyexec's figures and the ratios",
-    .description = "Measures in one run what starting Python costs here, what the kernel takes for a "
-                   "process with a run's namespaces, and what pyexec takes, in turns, so that a noisy "
-                   "machine disturbs all alike; then runs per second, many idle sessions, and memory. "
-                   "Takes about 20 seconds.",
+    .description = "Measures the start of Python, the kernel's time for a process with the namespaces of a run, and "
+                   "pyexec's time. It measures them in turns, so that a noisy machine disturbs all of them in the "
+                   "same way. Then it measures runs per second, many idle sessions, and memory. Takes about 20 "
+                   "seconds.",
     .options = bench_rows,
     .option_count = PX_COUNT(bench_rows),
     .options_size = sizeof(struct bench_options),

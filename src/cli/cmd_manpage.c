@@ -116,11 +116,12 @@ static void add_tail(struct px_buffer *out)
     }
     px_buffer_add_string(out, ".SH FILES\n");
     add_item(out, "/etc/pyexec/pyexec.conf",
-             "Sections [policy], [session], [host] and [serve]; keys as the flags', with '_' "
-             "for '-'. Read when it exists and no --config is given.");
+             "The configuration: sections [policy], [session], [host], [serve] and [mcp]. A key is the name of the "
+             "flag with '_' in place of '-'. The file is read when it exists and --config is not given.");
     px_buffer_add_string(out, ".SH ENVIRONMENT\n");
-    add_item(out, "PYEXEC_POLICY_KEY, PYEXEC_SESSION_KEY, PYEXEC_HOST_KEY, PYEXEC_SERVE_KEY",
-             "Over the file and below the flags, as in PYEXEC_POLICY_TIMEOUT=5s.");
+    add_item(out, "PYEXEC_POLICY_KEY, PYEXEC_SESSION_KEY, PYEXEC_HOST_KEY, PYEXEC_SERVE_KEY, PYEXEC_MCP_KEY",
+             "Keys of the configuration, as in PYEXEC_POLICY_TIMEOUT=5s. They override the file, and flags override "
+             "them.");
     add_item(out, "NO_COLOR", "No colours.");
     px_buffer_add_string(out, ".SH EXAMPLES\n.EX\n");
     add_line(out, "pyexec run -c 'sum(range(10))'");

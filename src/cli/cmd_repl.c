@@ -185,7 +185,7 @@ static void say_exit(const pyexec_result *result)
 {
     const char *type = pyexec_result_error_type(result), *repr = pyexec_result_error_repr(result);
     if (type && repr && strcmp(type, "SystemExit") == 0)
-        cli_say(repr, "The session goes on; Ctrl-D leaves.");
+        cli_say(repr, "The session continues; Ctrl-D leaves.");
 }
 
 /* Shows how the cell ended. Returns the exit status if nobody reads any more, else 0. */

@@ -16,7 +16,8 @@ struct rpc_options {
 
 static const struct cli_option rows[] = {
     {"ignore-signals", 0, NULL,
-     "Only the end of input and shutdown end it, and no SIGINT, SIGTERM or SIGHUP. For a client that gets these signals too.",
+     "Ignore SIGINT, SIGTERM and SIGHUP: it stops only at the end of its input or at the request shutdown. For a "
+     "client that gets these signals too.",
      CLI_INTO(struct rpc_options, ignore_signals)},
     {"drain", 0, NULL,
      "At the end of input, wait for the requests in progress and send their responses. Without it they are cancelled.",
@@ -36,17 +37,17 @@ static int run(const struct cli_arguments *arguments, void *target)
 
 const struct cli_command cmd_rpc = {
     .name = "rpc",
-    .summary = "JSON-RPC 2.0 on standard input and output, one message a line",
+    .summary = "JSON-RPC 2.0 on standard input and output, one message on each line",
     .description =
-        "Serves one language client: initialize {protocol: 1, policy, session, host}, then "
-        "execute_once, execute, interrupt, cancel, create_session, close_session, close_all, list_sessions, "
-        "list_files, read_file, write_file, delete_file, doctor, stats, ping and shutdown. "
-        "The session_policy of an execute is for the session that it makes, and ignored where the "
-        "session is there; policy_defaults are under both, and a ceiling lowers them; one with "
-        "silent: true is not counted. With stream: true, output and displays come as notifications "
-        "`output` and `display` too. With tools, the server sends requests `tool_call`, which the client answers "
-        "(docs/rpc.md). Requests run concurrently and are answered by id. The end of input is shutdown, and so "
-        "are SIGINT, SIGTERM and SIGHUP, unless --ignore-signals is given. With --drain, the end of input waits for what runs.",
+        "Serves one language client: initialize {protocol: 1, policy, session, host}, then execute_once, execute, "
+        "interrupt, cancel, create_session, close_session, close_all, list_sessions, list_files, read_file, "
+        "write_file, delete_file, doctor, stats, ping and shutdown. The session_policy of an execute is for the "
+        "session that the call makes; it is ignored if the session exists. policy_defaults has defaults for both "
+        "policies; values beyond a ceiling are lowered. An execute with silent: true is not counted. With stream: "
+        "true, output and displays come as notifications `output` and `display` too. With tools, the server sends "
+        "requests `tool_call`, which the client answers (docs/rpc.md). Requests run concurrently and are answered "
+        "by id. It stops at the end of its input and at SIGINT, SIGTERM and SIGHUP (not with --ignore-signals), and "
+        "cancels the runs in progress. With --drain, it waits for them at the end of its input.",
     .options = rows,
     .option_count = PX_COUNT(rows),
     .options_size = sizeof(struct rpc_options),

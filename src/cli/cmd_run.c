@@ -23,7 +23,7 @@ static const struct cli_option run_rows[] = {
     {"output", 0, "DIR", "Write the files that the script made or changed below this folder (needs --files full).",
      CLI_INTO(struct run_options, output)},
     {"return-files", 0, "GLOB",
-     "With --output or --json: the contents of changed files that match (default with --output: all).",
+     "With --output or --json: return the contents of changed files that match (default with --output: all).",
      CLI_INTO(struct run_options, return_files)},
     {"working-dir", 0, "REL", "Folder of the workspace to start in, made if missing.",
      CLI_INTO(struct run_options, working_dir)},
@@ -35,7 +35,7 @@ static const struct cli_option run_rows[] = {
     {"value-json", 0, "TABLES", "The last value as JSON, tables as `records` or `split`: printed instead of its repr.",
      CLI_INTO(struct run_options, value_json)},
     {"save-display", 0, "DIR",
-     "Write what the script displays as files display-1.png … into this folder; nothing is overwritten.",
+     "Write the displays of the script as files display-1.png … into this folder; no file is overwritten.",
      CLI_INTO(struct run_options, save_display)},
 };
 
@@ -116,9 +116,9 @@ const struct cli_command cmd_run = {
     .name = "run",
     .summary = "run a script in a fresh sandbox",
     .description = "Runs one script: CODE, a FILE, or standard input (-, and the default when it is not a "
-                   "terminal). Its output comes as it is written; the value of a last expression follows, "
-                   "as Python's prompt would print it. Otherwise the script reads this program's standard "
-                   "input. Ctrl-C interrupts the script, a second Ctrl-C ends it.",
+                   "terminal). Its output comes as it is written; the value of a last expression follows, as "
+                   "Python's prompt would print it. If the code does not come from standard input, the script can "
+                   "read it. Ctrl-C interrupts the script, a second Ctrl-C ends it.",
     .operands = "[FILE | -]",
     .max_operands = 1,
     .options = run_rows,

@@ -27,7 +27,9 @@ struct tools_options {
 
 static const struct cli_option rows[] = {
     {"no-docstrings", 0, NULL, "Only the functions and their types.", CLI_INTO(struct tools_options, no_docstrings)},
-    {"max-bytes", 0, "BYTES", "The longest text, at least 1000. What has no room is left out, and the text says so.",
+    {"max-bytes", 0, "BYTES",
+     "The longest text, at least 1000 bytes. Whatever does not fit is left out, and the "
+     "text says so.",
      CLI_INTO(struct tools_options, max_bytes)},
     {"mcp-servers", 0, "FILE",
      "The tools of these MCP servers, {\"mcpServers\": {...}}, as `pyexec mcp` offers them, instead of a list. It starts them.",
@@ -63,13 +65,14 @@ static char *stubs_of_list(const struct cli_arguments *arguments, unsigned flags
     char *text = NULL;
     if (arguments->operands.count == 0) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "no file of tools given");
-        px_error_hint(error, "pyexec tools FILE, or - for standard input: a JSON list, as a request's tools.");
+        px_error_hint(error, "Write `pyexec tools FILE`, or - for standard input: a JSON list, as in tools of a "
+                             "request.");
         return NULL;
     }
     if (read_tools(arguments->operands.items[0], &json, error) < 0)
         return NULL;
     if (!px_utf8_valid(px_buffer_shown(&json), json.length, NULL) || strlen(px_buffer_shown(&json)) != json.length) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the tools are not text in UTF-8");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the tools are not UTF-8 text");
         px_error_hint(error, "Save the file as UTF-8, without NUL characters.");
         return NULL;
     }

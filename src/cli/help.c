@@ -12,7 +12,7 @@
 
 const struct cli_exit_row cli_exit_rows[] = {
     {"0", "the script ended normally (with --json: a result was obtained)", "run"},
-    {"0", "it did what it was asked to, to end included", "repl serve mcp rpc policy bench"},
+    {"0", "it did its work, or was told to stop", "repl serve mcp rpc policy bench"},
     {"0", "all required layers hold", "doctor"},
     {"1", "an uncaught exception, or a limit that Python saw", "run"},
     {"1", "a required layer is missing or leaks", "doctor"},
@@ -22,7 +22,7 @@ const struct cli_exit_row cli_exit_rows[] = {
     {"124", "the script ran into its time limit", "run"},
     {"125", "pyexec itself failed; message and hint are on standard error", NULL},
     {"128+N", "the script's process was ended by signal N; 143 when pyexec itself was told to end", "run"},
-    {"141", "nobody reads pyexec's standard output any more", NULL},
+    {"141", "the reader of pyexec's standard output has closed it", NULL},
     {NULL, NULL, NULL},
 };
 

@@ -137,7 +137,7 @@ static int switch_value(const char *flag, const char *value, bool *ret, pyexec_e
     *ret = !value || strcmp(value, "true") == 0;
     if (*ret || strcmp(value, "false") == 0)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s is a switch and can't be '%s'", flag, value);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s is a switch, so its value can't be '%s'", flag, value);
     return px_error_hint(error, "Write %s alone, or %s=false.", flag, flag);
 }
 

@@ -148,7 +148,7 @@ static void test_what_is_wrong_is_named_with_what_to_write(void **state)
         {{"--code"}, "--code needs a value", "Write --code CODE."},
         {{"-c"}, "-c needs a value", "Write -c CODE."},
         {{"--timeout"}, "--timeout needs a value", "Write --timeout DURATION."},
-        {{"--json=maybe"}, "--json is a switch and can't be 'maybe'", "Write --json alone, or --json=false."},
+        {{"--json=maybe"}, "--json is a switch, so its value can't be 'maybe'", "Write --json alone, or --json=false."},
         {{"--no-timeout"}, "--no-timeout can't be negated", "Write --timeout=VALUE."},
         {{"--no-disable-open=true"}, "can't be negated and have a value too", "Write --disable-open=VALUE."},
         {{"a", "b"}, "run: unexpected argument 'b'", "says what it takes"},

@@ -76,7 +76,7 @@ static void answer(pyexec_tool_call *call, const char *line, size_t length)
     px_auto_buffer struct px_buffer text = {0};
     px_json_text_string(&text, line, length);
     if (!px_buffer_ok(&text))
-        (void)!pyexec_tool_call_fail(call, "the line is not text in UTF-8", NULL, &error);
+        (void)!pyexec_tool_call_fail(call, "the line is not UTF-8 text", NULL, &error);
     else
         (void)!pyexec_tool_call_answer(call, px_buffer_string(&text), text.length, &error);
 }

@@ -84,7 +84,7 @@ static int write_form(int folder, size_t number, const pyexec_display *display, 
     if (fd >= 0 && px_write_all(fd, bytes, length) == 0)
         return 0;
     px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't write '%s'", px_buffer_string(&name));
-    return px_error_hint(error, "Nothing is overwritten: give a new or an empty folder, with room.");
+    return px_error_hint(error, "No file is overwritten: give a new or empty folder, on a disk that has space.");
 }
 
 /* All its forms except the plain text, which is written only if there is no other. */

@@ -86,7 +86,7 @@ static int write_row(int folder, const pyexec_file *file, bool *ret_skipped, pye
         return 0;
     if (!path_is_plain(path, strlen(path))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the name '%s' is refused", path);
-        return px_error_hint(error, "The script chose a name that is no plain relative path.");
+        return px_error_hint(error, "The script chose this name, and it is not a plain relative path.");
     }
     *ret_skipped = !content;
     return content ? write_file(folder, path, content, length, error) : 0;

@@ -264,8 +264,8 @@ static int check_cpu_time(const struct px_policy *policy, pyexec_error *error)
         (policy->cpu_time_seconds != PX_NONE && (rlim_t)policy->cpu_time_seconds < limit.rlim_max))
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY,
-                 "cpu_time_seconds: pyexec was started with a limit of CPU time (RLIMIT_CPU) of "
-                 "%llu s, and no run can have more",
+                 "cpu_time_seconds: pyexec was started with a limit of CPU time (RLIMIT_CPU) of %llu s, so no run "
+                 "can have more",
                  (unsigned long long)limit.rlim_max);
     return px_error_hint(error,
                          "Set cpu_time_seconds to less than %llu, or start pyexec without "

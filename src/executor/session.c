@@ -202,9 +202,9 @@ static int make_room(struct px_sessions *sessions, const struct px_session *want
 
 static int refuse_new(pyexec_error *error)
 {
-    px_error_set(error, PYEXEC_SHUTTING_DOWN, "no new session is made: this one is about to end");
+    px_error_set(error, PYEXEC_SHUTTING_DOWN, "no new sessions are made: this server is about to end");
     return px_error_hint(error,
-                         "Sessions that are there can still be called. Make new ones at another server, or later.");
+                         "Existing sessions can still be called. Make new sessions on another server, or later.");
 }
 
 struct px_session *px_session_new(struct px_sessions *sessions, const char *key, const struct px_policy *policy,

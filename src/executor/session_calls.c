@@ -303,7 +303,7 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     bool created;
     pthread_mutex_lock(&sessions->lock);
     if (px_session_look_up(sessions, key)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is a session '%.140s' already", px_session_id(key));
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is already a session '%.140s'", px_session_id(key));
         px_error_hint(error, "Use another id, or close it first.");
         error->sys_errno = EEXIST;
     } else {

@@ -31,7 +31,7 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
     char name[128];
     px_auto_fd int root = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (root < 0)
-        return px_error_of_request(error, errno, "Make the folder, or set [session] workspace_root to another.",
+        return px_error_of_request(error, errno, "Make the folder, or set [session] workspace_root to another folder.",
                                    "workspace_root: can't open '%s'", path);
     if (!*principal_of(session, name)) {
         session->host_root = TAKE_FD(root);

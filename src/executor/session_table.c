@@ -145,8 +145,8 @@ int pyexec_executor_remember_session(pyexec_executor *executor, const char *sess
 {
     enum px_session_end end = px_session_end_find(why);
     if (end == PX_END_COUNT) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.40s' is no reason why a session ended", why);
-        return px_error_hint(error, "Give one as `restarted` has it, such as host_restart.");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.40s' is not a reason why a session can end", why);
+        return px_error_hint(error, "Give one of the values of `restarted`, such as host_restart.");
     }
     struct px_sessions *sessions =
         px_session_check_key(executor, session_id, error) < 0 ? NULL : px_sessions_get(executor, error);

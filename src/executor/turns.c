@@ -282,7 +282,7 @@ static int refuse_job(const struct px_turns *turns, enum px_queue_answer answer,
 {
     if (answer == PX_QUEUE_OVER_RATE) {
         px_error_set(error, PYEXEC_OVERLOADED, "more than %g runs per second", rate);
-        px_error_hint(error, "Wait %d ms, or have the principal's rate raised.", wait_ms);
+        px_error_hint(error, "Wait %d ms, or ask the operator of pyexec to raise the rate of this principal.", wait_ms);
         error->sys_errno = EAGAIN;
     } else {
         px_error_set(error, PYEXEC_OVERLOADED, "%zu requests are waiting", turns->queue.waiting);

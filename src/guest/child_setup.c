@@ -306,7 +306,8 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     if (fds[3] >= 0) {
         if (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE)) {
             px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "file access needs the layer 'mount_namespace'");
-            return px_error_hint(error, "Set disable_open to true, or get the layer back.");
+            return px_error_hint(error, "Set disable_open to true, or make the layer available: `pyexec doctor` "
+                                        "says how.");
         }
         if (px_mountpoint_find(&point, request->workspace_path, error) < 0)
             return -1;

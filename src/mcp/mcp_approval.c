@@ -121,8 +121,9 @@ void px_mcp_approve(void *data, pyexec_tool_call *held)
     px_auto_free char *question = approvals ? write_question(held) : NULL;
     if (!approvals)
         pyexec_tool_call_deny(held,
-                              "it needs the user's approval, for which this MCP client can't be asked. Use a client of "
-                              "'pyexec mcp' that has elicitation, or change \"approval\" in the file of MCP servers",
+                              "it needs the user's approval, but this MCP client can't ask the user. Use a client "
+                              "that supports elicitation with 'pyexec mcp', or change \"approval\" in the file of "
+                              "MCP servers",
                               &ignored);
     else if (!question)
         pyexec_tool_call_fail(held, "the host has no memory to ask for approval", NULL, &ignored);

@@ -197,8 +197,8 @@ static void reset_session(struct px_mcp_call *call, json_t *arguments)
         answer_object(call,
                       json_pack("{s:s, s:b}", "session_id", argument(arguments, "session_id"), "existed", !absent),
                       absent ? "There is no such session: the next run_python with this id starts one."
-                             : "The session is gone, with its variables and files: the next run_python "
-                               "with this id starts anew.");
+                             : "The session is gone, with its variables and files: the next run_python with this id "
+                               "starts a new one.");
 }
 
 /* ---- Files ---- */
@@ -247,7 +247,7 @@ static void answer_file(struct px_mcp_call *call, const char *path, const char *
     const char *image = text ? NULL : image_type(bytes, length);
     if (!text)
         px_base64_encode(&encoded, bytes, length);
-    px_buffer_printf(&note, "%s: %zu bytes that are no text; content_base64 has them.", path, length);
+    px_buffer_printf(&note, "%s: %zu bytes that are not text; content_base64 has them.", path, length);
     px_auto_json json_t *object = json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)length);
     if (text)
         px_json_set(object, "content", json_stringn(bytes, length));
@@ -343,20 +343,16 @@ static const char run_input[] =
     "\"code\":{\"type\":\"string\",\"description\":\"Python source. The value of its last expression is "
     "returned.\"}," SESSION_ID
     "\"Calls with the same id share variables, imports and files; the first one makes the session. Without it "
-    "nothing is kept.\"},"
-    "\"files\":{\"type\":\"object\",\"description\":\"Files to put into the working directory first: relative "
-    "path to text, or to {\\\"base64\\\": ...}.\",\"additionalProperties\":{\"anyOf\":[{\"type\":\"string\"},"
-    "{\"type\":\"object\",\"properties\":{\"base64\":{\"type\":\"string\"}},\"required\":[\"base64\"],"
-    "\"additionalProperties\":false}]}},"
-    "\"inputs\":{\"type\":\"object\",\"description\":\"Variables to set first: name to JSON value. For data, "
-    "instead of writing it into the code.\"},"
-    "\"value_json\":{\"type\":\"string\",\"enum\":[\"records\",\"split\"],\"description\":\"Ask for the last "
-    "value as JSON too; tables as a list of objects, or as columns, index and data.\"},"
-    "\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, if it shall be "
-    "shorter than usual.\"},"
-    "\"detach\":{\"type\":\"boolean\",\"description\":\"true: answer at once with an execution_id, and let the code run "
-    "on. For code that takes minutes; get_execution returns its result.\"}},"
-    "\"required\":[\"code\"],\"additionalProperties\":false}";
+    "nothing is kept.\"},\"files\":{\"type\":\"object\",\"description\":\"Files to put into the working directory "
+    "first: relative path to text, or to {\\\"base64\\\": "
+    "...}.\",\"additionalProperties\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"object\",\"properties\":{\"base64\":{\"type\":\"string\"}},\"required\":[\"base64\"],\"additionalProperties\":false}]}},\"inputs\":{\"type\":\"object\",\"description\":\"Variables "
+    "to set first: name to JSON value. For data, instead of writing it into the "
+    "code.\"},\"value_json\":{\"type\":\"string\",\"enum\":[\"records\",\"split\"],\"description\":\"Ask for the "
+    "last value as JSON too; tables as a list of objects, or as columns, index and "
+    "data.\"},\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, to make it "
+    "shorter than usual.\"},\"detach\":{\"type\":\"boolean\",\"description\":\"true: answer at once with an "
+    "execution_id, and let the code run on. For code that takes minutes; get_execution returns its "
+    "result.\"}},\"required\":[\"code\"],\"additionalProperties\":false}";
 
 static const char interrupt_output[] =
     "{\"type\":\"object\",\"properties\":{\"session_id\":{\"type\":\"string\"}},\"required\":[\"session_id\"]}";

@@ -139,7 +139,7 @@ static void add_restart(struct px_buffer *out, const pyexec_result *result)
     if (!why)
         return;
     end_line(out);
-    px_buffer_printf(out, "note: what the session had before is gone (%s).", why);
+    px_buffer_printf(out, "note: the earlier state of the session is lost (%s).", why);
 }
 
 /* Returns the data of the form with this type, or NULL. */

@@ -13,7 +13,7 @@
 #define POLL_MS 1000 /* how often a client should ask for the state of a task */
 
 static const char unknown_hint[] =
-    "It ended too long ago, with the server before its last start, or is another caller's.";
+    "It ended too long ago, it was lost when the server restarted, or it belongs to another caller.";
 
 /* ---- What a call asks for ---- */
 
@@ -168,7 +168,7 @@ static void show_task(struct px_mcp_call *call, const struct px_mcp_execution *e
 static void show_result(struct px_mcp_call *call, const struct px_mcp_execution *execution)
 {
     if (!execution->ended) {
-        px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "The task has not ended, and this server does.");
+        px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "The server is shutting down before the task has ended.");
         return;
     }
     px_auto_buffer struct px_buffer members = {0};
@@ -287,7 +287,7 @@ static void show_cancelled(struct px_mcp_call *call, const struct px_mcp_executi
 {
     answer_note(call, json_pack("{s:s, s:s}", "execution_id", execution->id, "state", execution->state),
                 execution->ended ? "It has ended."
-                                 : "It is cancelled, and ends soon. get_execution says how it ended.");
+                                 : "It was cancelled, and ends soon. get_execution says how it ended.");
 }
 
 void px_mcp_detach(struct px_mcp_call *call, const char *key)
@@ -310,7 +310,7 @@ void px_mcp_get_execution(struct px_mcp_call *call, json_t *arguments)
     const char *id = json_string_value(json_object_get(arguments, "execution_id"));
     if (wait && (json_integer_value(wait) < 0 || json_integer_value(wait) > PX_EXECUTION_WAIT_MAX_MS)) {
         px_error_set(&error, PYEXEC_INVALID_REQUEST, "wait_ms: not a number from 0 to %d", PX_EXECUTION_WAIT_MAX_MS);
-        px_error_hint(&error, "Ask again when the answer says that it still runs.");
+        px_error_hint(&error, "If the answer says that it still runs, ask again.");
         px_mcp_fail(call, &error);
     } else if (!call->caller.executions->show(call, id, show_state)) {
         refuse_unknown(call);

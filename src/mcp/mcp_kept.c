@@ -180,7 +180,8 @@ static struct px_mcp_kept_run *make(struct px_mcp_kept *kept, struct px_mcp_call
 static int refuse_full(const struct px_mcp_kept *kept, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_OVERLOADED, "%zu detached executions are in progress", kept->most);
-    return px_error_hint(error, "Wait until one has ended, cancel one, or have [host] max_executions raised.");
+    return px_error_hint(error, "Wait until one has ended, cancel one, or ask the operator of pyexec to raise "
+                                "[host] max_executions.");
 }
 
 int px_mcp_kept_start(struct px_mcp_kept *kept, struct px_mcp_call *call, const char *key,

@@ -97,9 +97,10 @@ static void describe_clients(struct px_buffer *out, const struct px_mcp_call *ca
     } else if (tools->count) {
         px_buffer_printf(
             out,
-            "\nOne script can call many tools of other MCP servers, in loops and several at once, and only "
-            "what it prints or returns comes back. They are modules, imported already:\n%s"
-            "tools.search(\"words\") finds tools with their signatures, help(MODULE.NAME) describes one.\n\n",
+            "\nOne script can call many tools of other MCP servers, in loops and several at once, and only what it "
+            "prints or returns comes back. Each server is a module that is already "
+            "imported:\n%stools.search(\"words\") finds tools with their signatures, help(MODULE.NAME) describes "
+            "one.\n\n",
             tools->names);
         px_buffer_add_string(out, stubs);
     }

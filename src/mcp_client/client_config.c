@@ -161,7 +161,7 @@ static int read_approval(struct px_client_entry *entry, const json_t *object, py
     json_array_foreach(approval, i, name)
         good = good && px_client_entry_is_text(name);
     if (!good)
-        return px_client_entry_refuse(entry->name, "approval is not true, false or a list of names of tools", error);
+        return px_client_entry_refuse(entry->name, "approval must be true, false or a list of names of tools", error);
     entry->approval = json_incref(approval);
     return 0;
 }

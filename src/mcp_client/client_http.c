@@ -168,9 +168,9 @@ static int check_type(const struct px_client_entry *entry, const json_t *object,
             return refuse(
                 entry, error,
                 strcmp(type, "sse") == 0
-                    ? "type %s is the transport of revision 2024-11-05, which is not served: give the address "
-                      "of Streamable HTTP, and the type http"
-                    : "type '%.40s' is none of those with a url: write http",
+                    ? "type %s is the transport of revision 2024-11-05, which pyexec does not support: give the "
+                      "address of Streamable HTTP, and the type http"
+                    : "the type of a server with a url can't be '%.40s': write http",
                 type);
     }
     return 0;
@@ -186,16 +186,15 @@ int px_client_http_read(struct px_client_entry *entry, const json_t *object, pye
         return -1;
     bool web = strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
     if (!web || strchr(url, ' '))
-        return refuse(entry, error, "%s is not one of http:// or https://", "url");
+        return refuse(entry, error, "%s must begin with http:// or https:// and have no spaces", "url");
     if (read_headers(entry, json_object_get(object, "headers"), headers, secrets, error) < 0)
         return -1;
     px_auto_free char *program = find_program();
     if (!program)
-        return refuse(
-            entry, error,
-            "url: servers over HTTP need %s, which is not here: install pyexec as a package, or build it with "
-            "libcurl; the program of the jar and of the Python package has no HTTP",
-            PROGRAM);
+        return refuse(entry, error,
+                      "url: servers over HTTP need %s, which is missing: install pyexec as a package, or build it with "
+                      "libcurl; the program in the jar and in the Python package can't use servers over HTTP",
+                      PROGRAM);
     entry->greeting =
         px_json_take_text(json_pack("{s:s, s:O, s:O}", "url", url, "headers", headers, "secrets", secrets));
     entry->arguments = calloc(2, sizeof(char *));

@@ -98,9 +98,10 @@ void px_client_message_result(pyexec_tool_call *call, const json_t *result)
     const char *type = json_string_value(json_object_get(result, "resultType"));
     bool texts = add_texts(content, &text);
     if (!json_is_object(result) || (type && strcmp(type, "complete") != 0)) {
-        fail(call, "the server asks for more input, which a script can't give, or its answer is not one of MCP", NULL);
+        fail(call, "the server asks for more input, which a script can't give, or its answer is not valid in MCP",
+             NULL);
     } else if (json_is_true(json_object_get(result, "isError"))) {
-        fail(call, text.length ? px_buffer_shown(&text) : "the tool failed, and said nothing of it",
+        fail(call, text.length ? px_buffer_shown(&text) : "the tool failed without a message",
              structured && !json_is_null(structured) ? structured : NULL);
     } else if (structured && !json_is_null(structured)) {
         answer(call, structured);

@@ -114,7 +114,7 @@ static void take_output(struct px_client_server *server)
     ssize_t n = room ? px_read(server->process.output, room, SERVER_READ_BYTES) : -1;
     if (!room || (n < 0 && errno != EAGAIN) || n == 0) {
         drain_errors(server);
-        px_client_go_down(server, room ? SERVER_ENDED : "was ended: pyexec has no memory for what it sent");
+        px_client_go_down(server, room ? SERVER_ENDED : "was ended: pyexec has no memory for the messages from it");
         return;
     }
     if (n < 0)
@@ -177,7 +177,7 @@ static void keep_time(struct px_client_server *server)
             continue;
         }
         if (request->kind != PX_CLIENT_CALL) {
-            px_client_go_down(server, "was ended: it did not answer within start_timeout");
+            px_client_go_down(server, "was ended: it did not answer within [mcp] start_timeout");
             return;
         }
         *at = request->next;
@@ -265,7 +265,7 @@ static void wait_and_serve(struct px_client_server *server)
     if (up && polled[1].revents)
         take_output(server);
     if (server->up && !px_buffer_ok(&server->out))
-        px_client_go_down(server, "was ended: pyexec has no memory for what it sends");
+        px_client_go_down(server, "was ended: pyexec has no memory for the messages to it");
     else if (server->out.length > SERVER_OUT_MAX + PX_CLIENT_LINE_MAX)
         px_client_go_down(server, "was ended: it does not read its input");
     keep_time(server);
@@ -286,7 +286,7 @@ static void *serve(void *argument)
             break;
         wait_and_serve(server);
     }
-    px_client_go_down(server, "is ended with pyexec");
+    px_client_go_down(server, "was ended by pyexec");
     return NULL;
 }
 

@@ -197,7 +197,7 @@ static void report_unknown(struct making *making, const struct px_client_server 
         json_array_foreach(server->tools, j, tool)
             known = known || json_equal(json_object_get(tool, "name"), name);
         if (!known)
-            px_buffer_printf(&making->problems, "MCP server '%s' has no tool '%.100s', which approval names\n",
+            px_buffer_printf(&making->problems, "MCP server '%s' has no tool '%.100s', but approval names it\n",
                              server->entry->name, json_string_value(name));
     }
 }

@@ -230,8 +230,7 @@ static void tell_failure(struct px_bridge_exchange *exchange, const char *why)
         snprintf(text, sizeof text, "%s", why);
     else if (exchange->status >= 300 && exchange->status < 400)
         snprintf(text, sizeof text,
-                 "it redirects to another address (HTTP %ld), which is not followed: write that one as "
-                 "its url",
+                 "it redirects to another address (HTTP %ld), which is not followed: write that address as its url",
                  exchange->status);
     else if (exchange->status == 401 || exchange->status == 403)
         snprintf(text, sizeof text, "it refuses the credentials in its headers (HTTP %ld)", exchange->status);

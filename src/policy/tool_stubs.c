@@ -170,7 +170,7 @@ static void describe_others(const struct shape *shape, struct px_buffer *out)
     if (!shape->others)
         return;
     begin_block(out);
-    px_buffer_add_string(out, "Arguments whose names are no identifiers, to be passed as **{name: value}: ");
+    px_buffer_add_string(out, "Arguments whose names are not identifiers. Pass them as **{name: value}: ");
     json_object_foreach(shape->members, key, schema)
         if (!is_parameter(key)) {
             px_buffer_add_string(out, count++ ? ", " : "");

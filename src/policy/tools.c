@@ -237,7 +237,7 @@ static int put(struct px_tools *tools, struct px_tool *tool, pyexec_error *error
         }
     if (tools->count == tools->most) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "tools: more than %zu", tools->most);
-        return px_error_hint(error, "Offer fewer, or one that takes the name of what it shall do.");
+        return px_error_hint(error, "Offer fewer tools, or one tool that takes the name of the action as an argument.");
     }
     struct px_tool **items = realloc(tools->items, (tools->count + 1) * sizeof(struct px_tool *));
     if (!items)

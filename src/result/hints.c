@@ -31,16 +31,16 @@ struct hint_rule {
 };
 
 #define NOT_A_NOTEBOOK "This is plain Python, not a notebook or a shell: "
-#define NO_INSTALLING NOT_A_NOTEBOOK "leave the line out. Nothing can be installed; use the modules that are there."
+#define NO_INSTALLING NOT_A_NOTEBOOK "leave the line out. Nothing can be installed; use the modules that are available."
 #define IS_COROUTINE "It is a coroutine: await it; that works at the top level too."
-#define UNFINISHED "The code ends too early, or a quote or bracket before this line is open: send all of it."
+#define UNFINISHED "The code ends too early, or a quote or bracket before this line is not closed: send the whole code."
 #define NAME_FIRST \
-    "Define or import it first: a run knows no names of other runs, a session only those of its " \
+    "Define or import it first: a run does not have the names of other runs, and a session has only those of its " \
     "own calls."
 #define NO_DISPLAY "There is no display: print results, or save a figure to a file in the working directory."
 #define NO_PROCESSES \
     "Other processes, and the locks between them, are not available: do the work in this " \
-    "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock; with torch, say " \
+    "process, or with concurrent.futures.ThreadPoolExecutor and threading.Lock; with torch, use " \
     "DataLoader(num_workers=0)."
 #define MISSING_FILE \
     "It is not in the working directory: pass it in the request's files, write it first, or correct the name; " \
@@ -48,7 +48,7 @@ struct hint_rule {
 #define READING_ONLY "This policy allows reading only (policy field allow_readonly_open): "
 #define NO_FONTS "The fonts of a system are not available here: "
 #define TEXT_COLUMN \
-    "A column holds text: leave it out (numeric_only=True, df.select_dtypes('number')), or make " \
+    "A column has text: leave the column out (numeric_only=True, df.select_dtypes('number')), or make " \
     "numbers of it with pd.to_numeric(df[c], errors='coerce') or pd.get_dummies()."
 #define MISSING_VALUES "Values are missing: drop them with df.dropna(), or fill them with df.fillna(value)."
 #define TWO_DIMENSIONS "Give X as a table, df[['a']] with two brackets, or as x.reshape(-1, 1)."
@@ -56,7 +56,7 @@ struct hint_rule {
     "The library does not fit into {address_space_bytes} bytes of address space (address_space_bytes): ask " \
     "for more, or use a smaller library."
 #define NO_BROWSER \
-    "A static image of it needs a browser, which is not here: show it with fig.show(), write it with " \
+    "A static image of it needs a browser, which is not available: show it with fig.show(), write it with " \
     "fig.write_html('plot.html'), or draw it with matplotlib."
 #define OWN_MODULE \
     "Put your own module into the working directory if the script may read files; otherwise put its code " \
@@ -86,7 +86,7 @@ static const struct hint_rule rules[] = {
     {"SyntaxError", NULL, "pip install", NO_INSTALLING, ALWAYS},
     {"SyntaxError", NULL, "^%", NOT_A_NOTEBOOK "leave the line out.", ALWAYS},
     {"SyntaxError", "'return' outside", NULL,
-     "A script returns nothing: make the value its last expression, or print it.", ALWAYS},
+     "A script can't return a value: make the value its last expression, or print it.", ALWAYS},
     {"SyntaxError", "outside async function", NULL,
      "Write `async def` for the function around it; at the top level await works as it is.", ALWAYS},
     {"SyntaxError", "was never closed", NULL, UNFINISHED, ALWAYS},
@@ -101,22 +101,23 @@ static const struct hint_rule rules[] = {
      ALWAYS},
     {"TabError", NULL, NULL, "Indent with spaces only, four for each level.", ALWAYS},
     {"SyntaxError", "f-string: ", NULL,
-     "Look at the braces of the f-string: each needs its end, and a brace itself is written twice.", ALWAYS},
+     "Look at the braces of the f-string: each { needs its }, and a literal brace is written twice.", ALWAYS},
     {"UnboundLocalError", NULL, NULL,
      "It is assigned in this function, so it is local here: pass it as an argument, or declare it "
      "global or nonlocal.",
      ALWAYS},
     {"UnicodeDecodeError", NULL, NULL,
-     "It is in another encoding, or no text: open it with encoding='latin-1', or 'rb' for bytes.", ALWAYS},
+     "The file has another encoding, or is not text: open it with encoding='latin-1', or 'rb' for bytes.", ALWAYS},
     {"AttributeError", "module 'datetime' has no attribute", NULL,
      "Its class has the same name: write `from datetime import datetime`, or datetime.datetime.", ALWAYS},
     {"AttributeError", "'DataFrame' object has no attribute 'append'", NULL,
      "pandas 2 has no append(): use pd.concat([a, b], ignore_index=True).", ALWAYS},
     {"AttributeError", "Can only use .dt accessor", NULL,
-     "It holds text: convert it first, df[c] = pd.to_datetime(df[c]), or read it with "
-     "pd.read_csv(..., parse_dates=[c]).",
+     "The column has text: convert it first, df[c] = pd.to_datetime(df[c]), or read it with pd.read_csv(..., "
+     "parse_dates=[c]).",
      ALWAYS},
-    {"AttributeError", "Can only use .str accessor", NULL, "It holds no text: use df[c].astype(str).str.", ALWAYS},
+    {"AttributeError", "Can only use .str accessor", NULL, "The column does not have text: use df[c].astype(str).str.",
+     ALWAYS},
     {"AttributeError", "'DataFrame' object has no attribute 'iteritems'", NULL, "Use df.items().", ALWAYS},
     {"AttributeError", "'DataFrame' object has no attribute 'ix'", NULL, "Use df.loc[labels] or df.iloc[positions].",
      ALWAYS},
@@ -134,22 +135,22 @@ static const struct hint_rule rules[] = {
     {"ValueError", "could not convert string to float", ".fit", TEXT_COLUMN, ALWAYS},
     {"ValueError", "could not convert string to float", "astype", TEXT_COLUMN, ALWAYS},
     {"ValueError", "could not convert string to float", NULL,
-     "This text is no number: clean it first, as with strip() and replace(',', ''), or leave it out.", ALWAYS},
+     "This text is not a number: clean it first, as with strip() and replace(',', ''), or leave it out.", ALWAYS},
     {"ValueError", "invalid literal for int()", "astype", TEXT_COLUMN, ALWAYS},
     {"ValueError", "contains NaN", NULL, MISSING_VALUES, ALWAYS},
     {"IntCastingNaNError", NULL, NULL, MISSING_VALUES, ALWAYS},
     {"ValueError", "truth value of a", NULL,
-     "Write & for and, | for or, ~ for not, each comparison in parentheses: df[(df.a > 1) & (df.b < 2)]; "
-     "in an if say .any() or .all().",
+     "Write & for and, | for or, ~ for not, and each comparison in parentheses: df[(df.a > 1) & (df.b < 2)]; in an "
+     "if use .any() or .all().",
      ALWAYS},
     {"ValueError", "Expected a 2-dimensional container", NULL, TWO_DIMENSIONS, ALWAYS},
     {"ValueError", "Expected 2D array", NULL, TWO_DIMENSIONS, ALWAYS},
     {"ValueError", "You are trying to merge on", NULL, "Give both keys one type first: df[c] = df[c].astype(str).",
      ALWAYS},
     {"ValueError", "Index contains duplicate entries", NULL,
-     "Use pivot_table(..., aggfunc=...), which says what to do with duplicates.", ALWAYS},
+     "Use pivot_table(..., aggfunc=...), where aggfunc says what to do with duplicates.", ALWAYS},
     {"ValueError", "Invalid frequency", NULL,
-     "Use pandas' names of today: 'ME', 'QE', 'YE' (ends) or 'MS' (start), and small 'h', 'min', 's'.", ALWAYS},
+     "Use pandas' current names: 'ME', 'QE', 'YE' (ends) or 'MS' (start), and small 'h', 'min', 's'.", ALWAYS},
     {"ValueError", "doesn't match format", NULL,
      "pd.to_datetime(..., format='mixed', dayfirst=...) reads mixed dates; errors='coerce' makes the others NaT.",
      ALWAYS},
@@ -158,7 +159,9 @@ static const struct hint_rule rules[] = {
     {"OSError", "is not a valid package style", NULL,
      "Print plt.style.available; leave plt.style.use() out, or use 'seaborn-v0_8' or 'ggplot'.", ALWAYS},
     {"ImportError", "has been removed from scikit-learn", NULL,
-     "Use a set that it brings: load_iris, load_wine, load_breast_cancer, load_diabetes or load_digits.", ALWAYS},
+     "Use a data set that scikit-learn contains: load_iris, load_wine, load_breast_cancer, load_diabetes or "
+     "load_digits.",
+     ALWAYS},
     {"ModuleNotFoundError", "'openpyxl'", NULL, NO_EXCEL, ALWAYS},
     {"ModuleNotFoundError", "'tkinter'", NULL, NO_DISPLAY, ALWAYS},
     {"ModuleNotFoundError", "'xlsxwriter'", NULL, NO_EXCEL, ALWAYS},
@@ -201,7 +204,7 @@ static const struct hint_rule rules[] = {
     {"OSError", "[E050]", NULL,
      "This spaCy model is not installed, and a script can download nothing: use spacy.blank('en').", ALWAYS},
     {"PermissionError", "'/proc/", NULL,
-     "The sandbox shows no figures of the machine: leave out what asks for its memory, processors and processes.",
+     "The sandbox hides the machine's memory, processors and processes: leave out the code that asks for them.",
      ALWAYS},
     {"TypeError", "is not JSON serializable", NULL,
      "Convert it first: int(x), float(x), str(x) or x.tolist(); json.dumps(..., default=str) does it for all.", ALWAYS},
@@ -209,7 +212,8 @@ static const struct hint_rule rules[] = {
     {"TypeError", "'module' object is not callable", NULL,
      "Call what is in the module, such as module.name(), or import that name from it.", ALWAYS},
     {"TypeError", "string indices must be integers", NULL,
-     "It is text, not a dict: decode it first, as with json.loads(), or look at what the loop goes over.", ALWAYS},
+     "It is text, not a dict: decode it first, as with json.loads(), or print the object that the loop iterates over.",
+     ALWAYS},
     {"TypeError", "'coroutine'", NULL, IS_COROUTINE, ALWAYS},
     {"TypeError", "coroutine object", NULL, IS_COROUTINE, ALWAYS},
     {"ModuleNotFoundError", "'IPython'", NULL, "display() is a builtin here: leave the import out.", ALWAYS},
@@ -242,8 +246,8 @@ static const struct hint_rule rules[] = {
      "(max_open_files).",
      ALWAYS},
     {"OSError", "[Errno 28]", NULL,
-     "Delete files or write less: the workspace holds {workspace_bytes} bytes "
-     "(workspace_bytes), a folder of the host what its disk has left if that is less.",
+     "Delete files or write less: the workspace may hold {workspace_bytes} bytes (workspace_bytes). The disk of a "
+     "folder of the host may have less space left.",
      ALWAYS},
     {"OSError", "[Errno 27]", NULL,
      "Delete files or write less: the workspace holds {workspace_bytes} bytes "
@@ -287,11 +291,11 @@ static const struct hint_rule rules[] = {
      "Only the locales 'C' and 'C.UTF-8' are available: format numbers and dates in the script, as with f'{x:,.2f}'.",
      ALWAYS},
     {"ZoneInfoNotFoundError", NULL, NULL,
-     "Zones have names such as 'Europe/Berlin': print sorted(zoneinfo.available_timezones()) to see those that are "
-     "available.",
+     "Zones have names such as 'Europe/Berlin': print sorted(zoneinfo.available_timezones()) to see the available "
+     "names.",
      ALWAYS},
     {"UnknownTimeZoneError", NULL, NULL,
-     "Zones have names such as 'Europe/Berlin': print pytz.all_timezones to see those that are available.", ALWAYS},
+     "Zones have names such as 'Europe/Berlin': print pytz.all_timezones to see the available names.", ALWAYS},
 };
 
 /* Rules that are tried after the interpreter's suggestion. */
@@ -315,7 +319,7 @@ static const struct {
     {PYEXEC_STATUS_CPU_LIMIT, "Use a faster algorithm or less data: {cpu_time_seconds} s of CPU time are allowed "
                               "(cpu_time_seconds)."},
     {PYEXEC_STATUS_MEMORY_LIMIT,
-     "Process the data in smaller parts, use generators, and delete what is no longer needed: "
+     "Process the data in smaller parts, use generators, and delete objects that are no longer needed: "
      "{address_space_bytes} bytes of address space are allowed (address_space_bytes)."},
     {PYEXEC_STATUS_KILLED, "Run it again; if it is killed again, use less memory."},
     {PYEXEC_STATUS_CRASHED, CRASHED " If the script needs much memory, the cause can be an allocation that failed at "

@@ -105,7 +105,7 @@ static bool is_crash(uint8_t signal)
 static const char *take_crash(struct px_child_result *claims, const struct px_wire_field *field)
 {
     if (field->length != sizeof claims->crash || !is_crash((uint8_t)field->bytes[0]))
-        return "a signal that is no crash";
+        return "a signal that is not a crash";
     memcpy(claims->crash, field->bytes, sizeof claims->crash);
     return NULL;
 }

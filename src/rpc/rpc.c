@@ -60,12 +60,13 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
 {
     const json_t *protocol = json_object_get(params, "protocol");
     if (rpc->executor) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: done already");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: already done");
         return px_error_hint(error, "Start another `pyexec rpc` for another policy.");
     }
     if (json_integer_value(protocol) != PROTOCOL) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "initialize: protocol must be %d", PROTOCOL);
-        return px_error_hint(error, "Send {\"protocol\": %d}, or use the client of this version.", PROTOCOL);
+        return px_error_hint(error, "Send {\"protocol\": %d}, or use a client of the same version as pyexec.",
+                             PROTOCOL);
     }
     px_auto_json json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
@@ -283,8 +284,8 @@ static int check_names(json_t *params, pyexec_error *error)
         const json_t *value = json_object_get(params, names[i]);
         if (!value || (json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value)))
             continue;
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not a string without NUL", names[i]);
-        return px_error_hint(error, "Send %s as a string without NUL characters.", names[i]);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: must be a string without NUL characters", names[i]);
+        return px_error_hint(error, "Remove the NUL characters from %s, or send it as a string.", names[i]);
     }
     return 0;
 }
@@ -335,7 +336,7 @@ static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, con
     const char *start;
     size_t id_length = px_json_diagnose_find_id(line, length, &start);
     px_error_set(&error, PYEXEC_INVALID_REQUEST, "%s", problem->text);
-    px_error_hint(&error, "Send one JSON object a line.");
+    px_error_hint(&error, "Send one JSON object on each line.");
     if (!px_rpc_take_bad_answer(rpc, start, id_length, code, &error))
         px_rpc_refuse(rpc, NULL, code, problem->text);
 }

@@ -52,7 +52,7 @@ static int check_flag(const char *name, const json_t *value, pyexec_error *error
 {
     if (!value || json_is_boolean(value))
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: not true or false", name);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: must be true or false", name);
     return px_error_hint(error, "Send %s as true or false.", name);
 }
 

@@ -256,8 +256,9 @@ static int refuse_form(const char *what, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s", what);
     return px_error_hint(error,
-                         "Answer {\"jsonrpc\": \"2.0\", \"id\": the call's, \"result\": any JSON}, or with "
-                         "\"error\": {\"code\": %d to refuse, another one to fail, \"message\": text, \"data\": JSON}.",
+                         "Answer {\"jsonrpc\": \"2.0\", \"id\": the id of the call, \"result\": any JSON}, or in "
+                         "place of result send \"error\": {\"code\": a number, \"message\": text, \"data\": any "
+                         "JSON}. Code %d refuses the call; any other code makes it fail.",
                          PX_RPC_DENIED);
 }
 
@@ -266,7 +267,7 @@ static int give_error(pyexec_tool_call *call, const json_t *given, pyexec_error 
     const json_t *code = json_object_get(given, "code"), *message = json_object_get(given, "message");
     const json_t *data = json_object_get(given, "data");
     if (!json_is_integer(code) || !json_is_string(message))
-        return refuse_form("its error has no integer as code, or no text as message", error);
+        return refuse_form("the code of its error must be an integer, and the message must be a text", error);
     struct px_buffer px_auto_buffer text = {0};
     px_buffer_add(&text, json_string_value(message), json_string_length(message));
     /* The library takes C strings, so NUL characters become spaces. */
@@ -289,8 +290,10 @@ static int give_decision(pyexec_tool_call *call, const json_t *decision, pyexec_
         return pyexec_tool_call_allow(call, error);
     if (one && json_is_string(deny) && strlen(json_string_value(deny)) == json_string_length(deny))
         return pyexec_tool_call_deny(call, json_string_value(deny), error);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "its result is not {\"allow\": true} or {\"deny\": the reason}");
-    return px_error_hint(error, "Answer tool_approval with one of these.");
+    px_error_set(error, PYEXEC_INVALID_REQUEST,
+                 "the result of tool_approval must be {\"allow\": true} or "
+                 "{\"deny\": the reason}");
+    return px_error_hint(error, "Answer each tool_approval with one of the two.");
 }
 
 static int give_answer(const struct px_rpc_call *waiting, const json_t *message, pyexec_error *error)
@@ -301,7 +304,7 @@ static int give_answer(const struct px_rpc_call *waiting, const json_t *message,
     if (!version || strcmp(version, "2.0") != 0)
         return refuse_form("it is not JSON-RPC 2.0", error);
     if (!result == !failure)
-        return refuse_form("it needs a result or an error, and not both", error);
+        return refuse_form("it must have either a result or an error", error);
     if (failure)
         return give_error(call, failure, error);
     if (waiting->approval)
@@ -313,7 +316,8 @@ static int give_answer(const struct px_rpc_call *waiting, const json_t *message,
 static int no_such_call(pyexec_error *error)
 {
     px_error_set(error, PYEXEC_CALL_NOT_FOUND, "no such tool call waits for an answer");
-    return px_error_hint(error, "It has been answered, or its script no longer waits: its time limit, or its end.");
+    return px_error_hint(error, "The call was already answered, or its script no longer waits for it: "
+                                "tool_timeout_ms has passed, or the script has ended.");
 }
 
 bool px_rpc_take_answer(struct px_rpc *rpc, const json_t *message, const char *id)

@@ -180,7 +180,8 @@ void px_tool_calls_end(struct px_tool_calls *calls)
 static int not_found(pyexec_error *error)
 {
     px_error_set(error, PYEXEC_CALL_NOT_FOUND, "no such tool call waits for an answer");
-    return px_error_hint(error, "It has been answered, or its script no longer waits: its time limit, or its end.");
+    return px_error_hint(error, "The call was already answered, or its script no longer waits for it: "
+                                "tool_timeout_ms has passed, or the script has ended.");
 }
 
 /* Takes ownership of `text`, which is JSON. */
@@ -414,7 +415,8 @@ static void begin(struct px_tool_calls *calls, pyexec_tool_call *call, bool need
         return;
     }
     if (needs_approval && !call->approver) {
-        deny(call, "it needs approval, and nobody approves calls here", "Go on without this tool.", &ignored);
+        deny(call, "the tool needs approval, and this execution has nobody who can approve a call",
+             "Go on without this tool.", &ignored);
         return;
     }
     pthread_mutex_lock(&calls->lock);

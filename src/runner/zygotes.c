@@ -168,7 +168,7 @@ static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *l
                              zygotes->python, site, preload);
     }
     px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
-                 hangs ? "hangs at start" : "does not start as a Python", how, colon, text);
+                 hangs ? "hangs at start" : "does not start as a Python interpreter", how, colon, text);
     return px_error_hint(error,
                          "pyexec needs a working CPython 3.8 or later, with the GIL: try "
                          "`%s -I -S -c pass`.",

@@ -232,8 +232,8 @@ static int take_session_body(struct px_http_request *request, json_t **ret, pyex
         good = good && px_word_is_listed("id policy tools", key);
     if (!good) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "the body is not {\"id\": text, \"policy\": object, \"tools\": list}");
-        return px_error_hint(error, "All members may be left out; there are no others.");
+                     "the body must be {\"id\": text, \"policy\": object, \"tools\": list}");
+        return px_error_hint(error, "Each member may be left out; other members are not allowed.");
     }
     if (id)
         request->session = strdup(id);
@@ -263,8 +263,8 @@ static void create_session(struct px_http_request *request)
     if (status == 0)
         answer_session(request, MHD_HTTP_CREATED);
     else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)
-        px_respond_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is a session of that id",
-                           "Use it, or another id.");
+        px_respond_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is already a session with this id",
+                           "Use that session, or choose another id.");
     else
         px_respond_error(request, &error);
 }
@@ -292,7 +292,7 @@ static void readyz(struct px_http_request *request)
 {
     if (request->server->draining)
         px_respond_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down",
-                                "Use another one.", "Retry-After", "1");
+                                "Send the request to another server.", "Retry-After", "1");
     else
         healthz(request);
 }
@@ -337,21 +337,21 @@ const struct px_route px_routes[] = {
     {"POST", "/v1/calls/{call_id}", "call_answer", "Answer a tool call of a script.", PX_BODY_JSON, .late = true,
      .no_session = true, .serve = px_call_route_answer},
     {"GET", "/v1/executions", "execution_list",
-     "The caller's detached executions, and all tool calls of the caller that wait.", .late = true,
+     "The caller's detached executions, and all tool calls that wait for the caller's answer.", .late = true,
      .serve = px_detached_route_list},
-    {"GET", "/v1/executions/{id}", "execution_get", "What became of a detached execution, or its events.", .late = true,
-     .no_session = true, .serve = px_detached_route_show},
+    {"GET", "/v1/executions/{id}", "execution_get", "The state of a detached execution and its result, or its events.",
+     .late = true, .no_session = true, .serve = px_detached_route_show},
     {"DELETE", "/v1/executions/{id}", "execution_cancel", "Cancel a detached execution.", .late = true,
      .no_session = true, .serve = px_detached_route_cancel},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
      .serve = px_mcp_http_answer},
-    {"GET", "/healthz", "healthz", "Whether the server lives.", .open = true, .inline_ = true, .serve = healthz},
-    {"GET", "/readyz", "readyz", "Whether it takes work.", .open = true, .inline_ = true, .serve = readyz},
+    {"GET", "/healthz", "healthz", "Whether the server is alive.", .open = true, .inline_ = true, .serve = healthz},
+    {"GET", "/readyz", "readyz", "Whether the server accepts work.", .open = true, .inline_ = true, .serve = readyz},
     {"GET", "/metrics", "metrics", "Prometheus metrics.", .inline_ = true, .serve = metrics},
     {"GET", "/openapi.json", "openapi", "This document.", .open = true, .inline_ = true, .serve = openapi},
     {"GET", "/", "playground", "The playground: a page for people.", .open = true, .inline_ = true, .page = true,
      .serve = px_playground_page},
-    {"GET", "/playground/{path}", "playground_file", "What the page is made of.", .open = true, .inline_ = true,
+    {"GET", "/playground/{path}", "playground_file", "The files of the playground.", .open = true, .inline_ = true,
      .page = true, .serve = px_playground_file},
     {"GET", "/health", "dialect_health", "", .open = true, .inline_ = true, .dialects = PX_E2B | PX_DIFY_SANDBOX,
      .serve = px_dialect_health},

@@ -35,7 +35,7 @@ static int reserve(struct px_http_request *request, uint64_t bytes, pyexec_error
     if (all <= PX_BODIES_MAX && own > 2 * (PX_BODIES_MAX - all))
         return refuse_share(error);
     if (all > PX_BODIES_MAX) {
-        px_error_set(error, PYEXEC_OVERLOADED, "request bodies take the whole %u MiB that are there for them",
+        px_error_set(error, PYEXEC_OVERLOADED, "request bodies use all of the %u MiB that the server has for them",
                      PX_BODIES_MAX >> 20);
         error->retry_after_ms = 1000;
         return px_error_hint(error, "Send it again later.");
@@ -80,7 +80,8 @@ static int stream_body(struct px_http_request *request, const char *bytes, size_
     int failed = length > request->body_room ? ENOSPC : px_write_all(request->body_fd, bytes, length) < 0 ? errno : 0;
     if (failed) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, failed, "can't write the uploaded file");
-        return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
+        return px_error_hint(error, "Delete files, or ask the operator of the server to raise workspace_bytes of "
+                                    "the policy.");
     }
     request->body_room -= length;
     return 0;

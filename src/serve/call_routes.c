@@ -67,7 +67,7 @@ static int give_error(struct px_client_call *call, const json_t *value, pyexec_e
 {
     const json_t *message = json_object_get(value, "message"), *data = json_object_get(value, "data");
     if (!is_text(message) || !has_only(value, "message", "data"))
-        return refuse("error: not an object of message, a text, and data", error);
+        return refuse("error: must be {\"message\": text, \"data\": any JSON}; data may be left out", error);
     px_auto_free char *text = data ? write_value(data, error) : NULL;
     return data && !text ? -1 : pyexec_tool_call_fail(call->handle, json_string_value(message), text, error);
 }
@@ -75,14 +75,14 @@ static int give_error(struct px_client_call *call, const json_t *value, pyexec_e
 static int give_denial(struct px_client_call *call, const json_t *value, pyexec_error *error)
 {
     return is_text(value) ? pyexec_tool_call_deny(call->handle, json_string_value(value), error)
-                          : refuse("deny: not a text, or one with a NUL character", error);
+                          : refuse("deny: must be a text without NUL characters", error);
 }
 
 /* After the approval the call comes again, to be answered, with the same id. So this entry must be removed first. */
 static int allow(struct px_client_call *call, const json_t *value, pyexec_error *error)
 {
     if (!json_is_true(value))
-        return refuse("allow: not true; to refuse the call send {\"deny\": the reason}", error);
+        return refuse("allow: must be true; to refuse the call send {\"deny\": the reason}", error);
     if (!call->held)
         return refuse("allow: this call needs no approval", error);
     px_call_unlist(call);
@@ -113,7 +113,7 @@ static int give(struct px_client_call *call, const json_t *answer, pyexec_error 
         px_call_settle(call, kinds[i].answer);
         return 0;
     }
-    return refuse("the body is not one answer", error);
+    return refuse("the body must have exactly one of result, error, deny and allow", error);
 }
 
 static json_t *read_answer(struct px_http_request *request, pyexec_error *error)
@@ -139,7 +139,8 @@ static json_t *read_answer(struct px_http_request *request, pyexec_error *error)
 static int no_such_call(struct px_http_request *request, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_CALL_NOT_FOUND, "no tool call '%.*s' waits for an answer", NAMED_MAX, request->named);
-    return px_error_hint(error, "It has been answered, its script no longer waits, or it is another caller's.");
+    return px_error_hint(error, "The call was already answered, its script no longer waits for it, or it belongs to "
+                                "another caller.");
 }
 
 void px_call_route_answer(struct px_http_request *request)

@@ -384,7 +384,8 @@ static int refuse_full(size_t most, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_OVERLOADED, "%zu detached executions of this caller are in progress", most);
     error->retry_after_ms = 1000;
-    return px_error_hint(error, "Wait until one has ended, cancel one, or have [host] max_executions raised.");
+    return px_error_hint(error, "Wait until one has ended, cancel one, or ask the operator of the server to raise "
+                                "[host] max_executions.");
 }
 
 static int submit(struct px_detached *detached, pyexec_error *error)

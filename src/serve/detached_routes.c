@@ -41,7 +41,8 @@ static struct px_detached *find(struct px_http_request *request)
     struct px_detached *found = px_detached_find(request->server->detached, request->principal, request->named);
     if (!found)
         px_respond_problem(request, MHD_HTTP_NOT_FOUND, "execution_not_found", "there is no such execution",
-                           "It ended too long ago, with the server before its last start, or is another caller's.");
+                           "It ended too long ago, it was lost when the server restarted, or it belongs to another "
+                           "caller.");
     return found;
 }
 
@@ -71,7 +72,7 @@ void px_detached_route_show(struct px_http_request *request)
     }
     const char *wait = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "wait_ms");
     if (!read_number(wait, PX_EXECUTION_WAIT_MAX_MS, &wait_ms)) {
-        refuse(request, "wait_ms: not a number from 0 to 300000", "Ask again when the answer says that it still runs.");
+        refuse(request, "wait_ms: not a number from 0 to 300000", "If the answer says that it still runs, ask again.");
         return;
     }
     struct px_detached *detached = find(request);

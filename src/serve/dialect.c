@@ -94,7 +94,7 @@ static const char *find_nul(const json_t *body)
 
 json_t *px_dialect_body(struct px_http_request *request, pyexec_error *error)
 {
-    json_error_t problem = {.text = "it is no object"};
+    json_error_t problem = {.text = "it is not an object"};
     if (px_http_request_weigh(request, error) < 0)
         return NULL;
     request->json = px_json_read(px_buffer_string(&request->body), request->body.length, JSON_ALLOW_NUL, &problem);

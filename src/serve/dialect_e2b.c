@@ -200,7 +200,7 @@ static void send_notes(struct px_http_request *request, const pyexec_result *res
     if (pyexec_result_display_dropped(result))
         px_buffer_add_string(&text, "[pyexec: displays beyond the policy's limits are left out]\n");
     if (why)
-        px_buffer_printf(&text, "[pyexec: what the context had before is gone (%s)]\n", why);
+        px_buffer_printf(&text, "[pyexec: the earlier state of the context is lost (%s)]\n", why);
     if (text.length)
         px_sse_output(request, 2, px_buffer_string(&text), text.length);
 }
@@ -230,7 +230,7 @@ int px_e2b_add_environment(pyexec_request *run, json_t *variables, pyexec_error 
     }
     if (good)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "env_vars is not an object of texts");
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "env_vars must be an object of strings");
     return px_error_hint(error, "Send {\"NAME\": \"value\"}.");
 }
 

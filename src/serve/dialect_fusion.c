@@ -120,7 +120,7 @@ static int add_files(pyexec_request *run, json_t *files, pyexec_error *error)
             continue;
         if (px_base64_decode(&bytes, json_string_value(content), json_string_length(content)) < 0) {
             px_error_set(error, PYEXEC_INVALID_REQUEST, "files: '%.200s' is not base64", path);
-            return px_error_hint(error, "Encode the bytes as RFC 4648 has it.");
+            return px_error_hint(error, "Encode the bytes as base64 (RFC 4648).");
         }
         if (pyexec_request_add_file(run, path, px_buffer_string(&bytes), bytes.length) < 0)
             return px_error_oom(error);

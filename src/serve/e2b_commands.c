@@ -73,7 +73,7 @@ static int read_frame(struct px_http_request *request, pyexec_error *error)
     if (request->body.length >= FRAME_HEADER_BYTES)
         memcpy(&length, request->body.data + 1, sizeof length);
     if (!length || request->body.data[0] != 0 || ntohl(length) != request->body.length - FRAME_HEADER_BYTES) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not one frame of application/connect+json");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the body must be one frame of application/connect+json");
         return px_error_hint(error, "Send a frame that is not compressed.");
     }
     px_buffer_consume(&request->body, FRAME_HEADER_BYTES);
@@ -196,8 +196,9 @@ static int read_script(struct px_http_request *request, const char *path, struct
                 px_utf8_valid(px_buffer_string(ret), ret->length, NULL);
     if (good)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' is no script of UTF-8 and at most 4 MiB", path);
-    return px_error_hint(error, "Write it anew.");
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' must be UTF-8 text of at most 4 MiB to run as a script",
+                 path);
+    return px_error_hint(error, "Write the file again.");
 }
 
 /* ---- The answer: the command's output, frame by frame ---- */
@@ -391,5 +392,5 @@ void px_e2b_process(struct px_http_request *request)
     px_respond_json(request, MHD_HTTP_NOT_IMPLEMENTED,
                     px_json_take_text(json_pack(
                         "{s:s, s:s}", "code", "unimplemented", "message",
-                        "there are no processes: commands.run() is there, for `python FILE` and `python -c CODE`")));
+                        "there are no processes. commands.run() works for `python FILE` and `python -c CODE`")));
 }

@@ -94,7 +94,7 @@ static void answer_error(struct px_http_request *request, const pyexec_error *er
 static int fail(pyexec_error *error, int sys_errno, const char *path)
 {
     px_error_errno(error, PYEXEC_INVALID_REQUEST, sys_errno, "'%.200s'", path);
-    return px_error_hint(error, "files.list() says what is there.");
+    return px_error_hint(error, "files.list() shows which files there are.");
 }
 
 static void show_permissions(char to[11], const char *kind, unsigned mode)
@@ -341,7 +341,7 @@ static void serve_call(struct px_http_request *request)
     px_respond_json(
         request, MHD_HTTP_NOT_IMPLEMENTED,
         px_json_take_text(json_pack("{s:s, s:s}", "code", "unimplemented", "message",
-                                    "pyexec has no such call: Stat, ListDir, MakeDir, Remove and Move are there")));
+                                    "pyexec does not have this call; it has Stat, ListDir, MakeDir, Remove and Move")));
 }
 
 /* Moves the request to the schedule of runs, among the calls of the sandbox's default context. */
@@ -481,7 +481,7 @@ static void serve_write(struct px_http_request *request)
         status = px_e2b_ensure_session(request, &upload.error);
     if (status == 0 && px_http_request_header(request, "Content-Encoding")) {
         px_error_set(&upload.error, PYEXEC_INVALID_REQUEST, "the body is compressed");
-        status = px_error_hint(&upload.error, "Send it as it is: gzip=False.");
+        status = px_error_hint(&upload.error, "Send it without compression: gzip=False.");
     } else if (status == 0) {
         status = whole ? write_one(&upload, upload.path, px_buffer_string(&request->body), request->body.length)
                        : take_form(&upload);

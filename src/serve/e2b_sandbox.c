@@ -175,7 +175,7 @@ static void answer_no_sandbox(struct px_http_request *request, const char *sandb
     bool restarted = asprintf(&key, "%s/%s:" PX_E2B_DEFAULT, request->principal->name, sandbox) >= 0 &&
                      px_state_was_restarted(request->server->state, key);
     snprintf(text, sizeof text, "Sandbox %s not found: %s", sandbox,
-             restarted ? "the server was restarted, and what was in it is gone (host_restart)"
+             restarted ? "the server was restarted, and its content is lost (host_restart)"
                        : "it was killed, its timeout is over, or the server was restarted");
     request->outcome = "session_not_found";
     px_e2b_answer_text(request, MHD_HTTP_NOT_FOUND, text);

@@ -38,7 +38,7 @@ static void take_call(struct px_execution *execution, pyexec_tool_call *handle, 
     if (execution->ended || !pyexec_tool_call_waits(handle)) {
         pyexec_tool_call_free(handle);
     } else if (is_unread(execution)) {
-        pyexec_tool_call_fail(handle, "the client does not read its events, of which too many wait", NULL, &ignored);
+        pyexec_tool_call_fail(handle, "the client does not read its events, and too many of them wait", NULL, &ignored);
         pyexec_tool_call_free(handle);
     } else {
         px_auto_buffer struct px_buffer event = {0};
@@ -68,7 +68,7 @@ static int check_events(const struct px_http_request *request, pyexec_error *err
     if (px_sse_wanted(request))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST,
-                 "tools: their calls are sent as events, which this client does not take");
+                 "tools: calls of tools are sent as events, but this request does not accept events");
     return px_error_hint(error,
                          "Send \"Accept: text/event-stream\" or \"detach\": true, and answer each event tool_call with "
                          "POST /v1/calls/CALL_ID.");
@@ -88,8 +88,9 @@ static int take_detach(json_t *body, bool *ret, pyexec_error *error)
     const json_t *detach = json_object_get(body, "detach");
     *ret = json_is_true(detach);
     if (detach && !json_is_boolean(detach)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "detach: not true or false");
-        return px_error_hint(error, "With true the execution goes on without its client: GET /v1/executions/ID.");
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "detach: must be true or false");
+        return px_error_hint(error, "With true, the execution continues without its client, and GET "
+                                    "/v1/executions/ID has its result.");
     }
     json_object_del(body, "detach");
     return 0;

@@ -27,7 +27,7 @@ void px_file_routes_answer_error(struct px_http_request *request, const pyexec_e
         px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", error->message, "GET the list of files.");
     else if (error->sys_errno == ENOSPC || error->sys_errno == EDQUOT || error->sys_errno == EFBIG)
         px_respond_problem(request, MHD_HTTP_INSUFFICIENT_STORAGE, "invalid_request", error->message,
-                           "Delete files, or have the policy's workspace_bytes raised.");
+                           "Delete files, or ask the operator of the server to raise workspace_bytes of the policy.");
     else
         px_respond_error(request, error);
 }
@@ -319,7 +319,8 @@ static int unpack_one(struct px_http_request *request, struct archive *archive, 
         return -1;
     if (archive_entry_size(entry) < 0 || (uint64_t)archive_entry_size(entry) > room) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, ENOSPC, "can't unpack '%.200s'", path);
-        return px_error_hint(error, "Delete files, or have the policy's workspace_bytes raised.");
+        return px_error_hint(error,
+                             "Delete files, or ask the operator of the server to raise workspace_bytes of the policy.");
     }
     if (archive_read_data_into_fd(archive, fd) != ARCHIVE_OK)
         return fail(archive, path, error);

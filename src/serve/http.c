@@ -337,7 +337,7 @@ static void begin(struct px_http_request *request, const char *version)
         px_respond_problem(request, MHD_HTTP_MISDIRECTED_REQUEST, "forbidden", "the Host header names another server",
                            "If this server has that name, add it to [serve] allowed_hosts.");
     else if (!px_origin_allowed(request->listener, origin, host))
-        px_respond_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests of this Origin are refused",
+        px_respond_problem(request, MHD_HTTP_FORBIDDEN, "forbidden", "requests from this Origin are refused",
                            "To accept it, add it to [serve] allowed_origins.");
     else if (origin && strcmp(request->method, "OPTIONS") == 0)
         px_respond_preflight(request);

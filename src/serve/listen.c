@@ -57,11 +57,11 @@ static int refuse(const char *address, int sys_errno, pyexec_error *error)
                                     "for all.");
     case ENOENT:
     case ENOTDIR:
-        return px_error_hint(error, "Make the socket's folder first, or choose one that is there.");
+        return px_error_hint(error, "Make the socket's folder first, or choose an existing folder.");
     case EACCES:
     case EPERM:
     case EROFS:
-        return px_error_hint(error, "Choose a folder that this user may write to; of ports, one from 1024 on.");
+        return px_error_hint(error, "Choose a folder that this user may write to, or a port from 1024 on.");
     default:
         return px_error_hint(error, "Choose another address with --listen unix:/PATH or HOST:PORT.");
     }
@@ -217,7 +217,10 @@ static int take_passed(struct px_server *server, int count, pyexec_error *error)
         bool is_unix = sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0;
         if (server->listener_count == PX_LISTENERS_MAX ||
             (!is_unix && sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0))
-            return px_error_set(error, PYEXEC_INVALID_POLICY, "descriptor %d of systemd is no listening socket", fd);
+            return px_error_set(error, PYEXEC_INVALID_POLICY,
+                                "descriptor %d, which systemd passed, is not a "
+                                "listening socket",
+                                fd);
         fcntl(fd, F_SETFL, O_NONBLOCK);
         add(server, fd, !is_unix, is_unix ? "unix:(systemd)" : "tcp:(systemd)");
     }

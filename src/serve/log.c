@@ -42,7 +42,7 @@ int px_log_reopen(struct px_log *log, const char *audit_path, pyexec_error *erro
     if (log->audit < 0)
         log->audit = TAKE_FD(fd);
     else if (dup3(fd, log->audit, O_CLOEXEC) < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "audit_log: can't change files");
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "audit_log: can't change to the new file");
     return 0;
 }
 

@@ -145,8 +145,8 @@ int px_mcp_servers_check(const struct px_mcp_servers *servers, const char *princ
     }
     px_error_set(error, PYEXEC_INVALID_POLICY, "mcp_servers: '%s' may use '%s', which is not in %.200s", principal,
                  missing, servers->config.servers);
-    return px_error_hint(error, "Give names of mcpServers there, with commas between them; one that is disabled is not "
-                                "there.");
+    return px_error_hint(error, "Give names of mcpServers in that file, separated by commas. A server that is "
+                                "disabled there can't be used.");
 }
 
 /* Call with the lock held. */

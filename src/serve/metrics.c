@@ -86,7 +86,7 @@ static const struct {
     const char *key, *name, *label, *type, *help;
 } stat_metrics[] = {
     {"executions", "pyexec_executions_total", "status", "counter", "Runs that ended, by status."},
-    {"asleep", "pyexec_asleep", "", "gauge", "Runs in progress that sleep, and so hold no turn."},
+    {"asleep", "pyexec_asleep", "", "gauge", "Runs in progress that sleep and therefore hold no turn."},
     {"pool_ready", "pyexec_pool_ready", "", "gauge", "Warm children, already locked, that wait for a run."},
     {"forks", "pyexec_forks_total", "", "counter", "Children that were cloned, for runs, sessions and the pool."},
     {"pool_hits", "pyexec_pool_hits_total", "", "counter", "Runs that found a child in the pool."},
@@ -180,7 +180,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_state_kept", "gauge",
                "1 while state_dir is written, so that sessions are known after a restart.", state.kept);
     add_number(out, "pyexec_state_write_failures_total", "counter", "Writes to state_dir that failed.", state.failures);
-    add_number(out, "pyexec_sessions_lost", "gauge", "Sessions that ended with the server before its last start.",
+    add_number(out, "pyexec_sessions_lost", "gauge", "Sessions that were lost when the server last restarted.",
                state.lost);
     add_number(out, "pyexec_queue_length", "gauge", "Runs that wait for a turn.", counts.waiting);
     add_number(out, "pyexec_running", "gauge", "Runs in progress.", counts.running);

@@ -58,7 +58,8 @@ static json_t *policy_schema(const struct px_policy *policy)
         px_json_set(properties, name, schema);
     }
     return json_pack("{s:s, s:s, s:b, s:o}", "type", "object", "description",
-                     "A part of the policy, merged by key over the server's; up to the caller's ceiling.",
+                     "A part of the policy. Its keys override those of the server's policy, up to the caller's "
+                     "ceiling.",
                      "additionalProperties", 0, "properties", properties);
 }
 
@@ -109,8 +110,9 @@ static const char *const request_members[] = {
 #define PX_REQUEST(key, take, type, callers, meaning) PX_REQUEST_##callers(#key ":" type " " meaning)
 #include "policy/request.def"
 #undef PX_REQUEST
-    "tools:[#Tool Functions of the client's that the script calls; the answer must be events, or detach true.",
-    "detach:boolean Answers at once with an execution_id, and goes on without its client."};
+    "tools:[#Tool Functions of the client that the script can call. The answer must be events, or detach must be "
+    "true.",
+    "detach:boolean True: answers at once with an execution_id, and the execution continues without its client."};
 static const char *const detached_members[] = {"execution_id:string", "session_id:string?"};
 static const char *const execution_members[] = {"execution_id:string",
                                                 "session_id:string?",
@@ -119,11 +121,12 @@ static const char *const execution_members[] = {"execution_id:string",
                                                 "started_at:string?",
                                                 "ended_at:string?",
                                                 "calls:[#WaitingCall Tool calls that wait for an answer.",
-                                                "result:#Result? Once it has ended.",
-                                                "error:#Problem? Why there is no result."};
+                                                "result:#Result? Null until it has ended.",
+                                                "error:#Problem? Why there is no result, or null."};
 static const char *const attached_members[] = {"session_id:string? Null for a single run.", "calls:[#WaitingCall"};
-static const char *const executions_members[] = {"executions:[#Execution Those that are detached.",
-                                                 "attached:[#Attached The others, as long as calls of theirs wait."};
+static const char *const executions_members[] = {"executions:[#Execution The detached executions.",
+                                                 "attached:[#Attached Other executions, while tool calls of them "
+                                                 "wait."};
 static const char *const waiting_call_members[] = {"call_id:string", "name:string", "arguments:any", "since:string",
                                                    "approval:boolean It is held until it is allowed or denied."};
 static const char *const tool_members[] = {
@@ -254,12 +257,13 @@ static void add_success(json_t *responses, const struct px_route *route)
         body = content("application/json", schema_of("Result"));
         px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
         px_json_set(responses, "202",
-                    response("It goes on detached.", content("application/json", schema_of("Detached"))));
+                    response("The execution continues without its client.",
+                             content("application/json", schema_of("Detached"))));
     } else if (strcmp(name, "execution_list") == 0) {
         text = "The executions, without results.";
         body = content("application/json", schema_of("Executions"));
     } else if (strcmp(name, "execution_get") == 0) {
-        text = "What became of it.";
+        text = "Its state, and its result when it has ended.";
         body = content("application/json", schema_of("Execution"));
         px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
     } else if (strcmp(name, "session_create") == 0 || strcmp(name, "session_get") == 0) {
@@ -282,7 +286,7 @@ static void add_success(json_t *responses, const struct px_route *route)
         body = content("application/json", json_pack("{s:s}", "type", "object"));
         px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
         px_json_set(responses, "202", response("A notification was taken.", NULL));
-        px_json_set(responses, "400", rpc_error("No message, or headers that do not fit it."));
+        px_json_set(responses, "400", rpc_error("The body is not a message, or the headers do not match it."));
         px_json_set(responses, "404", rpc_error("No such method (revision 2026-07-28)."));
     } else if (strcmp(name, "openapi") == 0) {
         text = "The document.";

@@ -33,8 +33,8 @@ static bool is_off(struct px_http_request *request)
 static void explain_absence(struct px_http_request *request)
 {
     static const char text[] =
-        "This is pyexec. Its playground, a page to try it with, is not part of this build: npm or its\n"
-        "registry was not there, or -Dplayground=disabled. Install npm and build again (`make` does).\n"
+        "This is pyexec. Its playground, a page to try it, is not part of this build: npm was not installed,\n"
+        "its registry could not be reached, or -Dplayground=disabled was set. Install npm, then run `make`.\n"
         "The API is complete; GET /openapi.json lists its routes.\n";
     px_respond_text(request, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8", text, sizeof text - 1);
 }

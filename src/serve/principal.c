@@ -123,7 +123,7 @@ static int parse_line(char *line, struct px_principal **ret, pyexec_error *error
         if (equals)
             *equals = '\0';
         status = equals ? parse_setting(principal, &ceiling, pair, equals + 1, error)
-                        : refuse(error, PAIR_HINT, "'%.80s' is no key=value", pair);
+                        : refuse(error, PAIR_HINT, "'%.80s' is not of the form key=value", pair);
     }
     if (status == 0) {
         snprintf(principal->name, sizeof principal->name, "%s", name);

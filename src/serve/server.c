@@ -85,8 +85,7 @@ static int check_network(const struct px_server *server, pyexec_error *error)
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].tcp) {
             px_error_set(error, PYEXEC_INVALID_POLICY,
-                         "token_file: %s needs one, since with disable_networking false "
-                         "the scripts reach it too",
+                         "token_file: %s needs one, since with disable_networking false scripts can reach it too",
                          server->listeners[i].name);
             return px_error_hint(error,
                                  "Give --token-file with a line NAME sha256:HEX, listen on a UNIX socket, or leave "
@@ -224,12 +223,12 @@ static void reload(struct px_server *server)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(px_now_ns() / 1000));
     if (px_principals_reload(&server->principals, &error) < 0 || limit_sessions(server, &error) < 0 ||
         limit_runs(server, &error) < 0)
-        px_log_event(&server->log, "reload failed, the old tokens stay", error.message);
+        px_log_event(&server->log, "reload failed, the old tokens stay in use", error.message);
     else
         px_log_event(&server->log, "reloaded", NULL);
     check_mcp_servers(server);
     if (px_log_reopen(&server->log, server->options->config->audit_log, &error) < 0)
-        px_log_event(&server->log, "reload failed, the old audit log stays", error.message);
+        px_log_event(&server->log, "reload failed, the old audit log stays in use", error.message);
     sd_notify(0, "READY=1");
 }
 

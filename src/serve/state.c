@@ -127,7 +127,7 @@ static void note_failure(struct px_state *state, int sys_errno)
     state->retry_ns = px_now_ns() + RETRY_NS;
     px_buffer_done(&state->pending);
     if (!state->failing)
-        say(state, "the state file can't be written: sessions of now are not remembered at a restart",
+        say(state, "the state file can't be written: current sessions will not be known after a restart",
             strerror(sys_errno));
     state->failing = true;
 }
@@ -143,7 +143,7 @@ static void note_success(struct px_state *state, size_t length, bool whole)
         state->sync_ns = px_now_ns() + SYNC_NS;
     state->unsynced = !whole && length;
     if (state->failing)
-        say(state, "the state file is written again", "all sessions of now are in it");
+        say(state, "the state file is written again", "it has all current sessions");
     state->failing = false;
 }
 
@@ -210,16 +210,16 @@ static void hand_over_all(struct px_state *state, const struct px_state_table *f
         ended += hand_over(state, key, json_string_value(value), &bad);
     json_object_foreach(former->live, key, value)
         state->counts.lost += hand_over(state, key, RESTARTED, &bad);
-    snprintf(text, sizeof text, "%zu ended with the server, %zu before", state->counts.lost, ended);
-    say(state, "sessions of before the restart", text);
-    snprintf(text, sizeof text, "%zu lines are not understood and left out", bad);
+    snprintf(text, sizeof text, "%zu were ended by the restart, %zu had ended before", state->counts.lost, ended);
+    say(state, "sessions from before the restart", text);
+    snprintf(text, sizeof text, "%zu lines can't be read and are ignored", bad);
     if (bad)
         say(state, "the state file is damaged", text);
 }
 
 static void read_former(struct px_state *state)
 {
-    static const char event[] = "the state file can't be read: sessions of before the restart are not remembered";
+    static const char event[] = "the state file can't be read: sessions from before the restart are not known";
     px_auto_buffer struct px_buffer text = {0};
     px_auto(px_state_table_done) struct px_state_table former = {0};
     pyexec_error error;
@@ -285,7 +285,7 @@ int px_state_open(const char *folder, pyexec_executor *executor, struct px_log *
     if (!state)
         return px_error_oom(error);
     if (px_state_file_open(&state->file, state->folder, error) < 0) {
-        say(state, "a restart will not be told to clients", error->message);
+        say(state, "clients will not learn that a restart ended their sessions", error->message);
         state_free(state);
         return 0;
     }

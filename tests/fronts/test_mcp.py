@@ -195,7 +195,7 @@ def test_changed_files_are_named(client):
 def test_a_session_that_was_lost_is_told_of(client):
     client.call("run_python", session_id="s", code="a = 1")
     client.call("reset_session", session_id="s")
-    assert "what the session had before is gone (closed)" in text(client.call("run_python", session_id="s", code="1"))
+    assert "the earlier state of the session is lost (closed)" in text(client.call("run_python", session_id="s", code="1"))
 
 
 @pytest.mark.parametrize("arguments, said", [

@@ -87,7 +87,7 @@ def test_an_answer_after_the_run_has_ended_does_nothing(client):
 def test_without_elicitation_the_call_is_denied_and_the_script_is_told_why(start, capabilities):
     client = asking(start, True, capabilities)
     assert error(client, "shop.echo('a')").startswith(
-        "tool 'shop.echo' denied: it needs the user's approval, for which this MCP client can't be asked. Use a client of 'pyexec mcp' that has elicitation")
+        "tool 'shop.echo' denied: it needs the user's approval, but this MCP client can't ask the user. Use a client that supports elicitation with 'pyexec mcp'")
 
 
 def test_a_request_of_the_stateless_revision_asks_nobody(client):
@@ -105,4 +105,4 @@ def test_an_approval_of_another_form_is_refused(own, tmp_path, approval):
     path = tmp_path / "servers.json"
     path.write_text(json.dumps({"mcpServers": {"shop": entry(approval=approval)}}))
     done = own.run("mcp", "--mcp-servers", str(path))
-    assert done.returncode == 125 and "approval is not true, false or a list of names of tools" in done.stderr.decode()
+    assert done.returncode == 125 and "approval must be true, false or a list of names of tools" in done.stderr.decode()

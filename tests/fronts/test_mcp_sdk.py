@@ -140,7 +140,7 @@ def test_the_sdks_user_approves_calls_of_other_servers_tools(own, clients, tmp_p
         ["A script wants to call shop.say with these arguments:", '{"text":"%s"}' % action] for action in ("accept", "decline", "cancel")]
     denied = "PermissionError: tool 'shop.say' denied: "
     assert seen["runs"][:3] == [["'accept'", None], [None, denied + "the user did not allow it"], [None, denied + "the user did not allow it"]]
-    assert seen["runs"][3][1].startswith(denied + "it needs the user's approval, for which this MCP client can't be asked")
+    assert seen["runs"][3][1].startswith(denied + "it needs the user's approval, but this MCP client can't ask the user")
 
 
 @pytest.fixture(params=["stdio", "http"])

@@ -72,7 +72,7 @@ def test_sessions_keep_their_modules_over_calls(start):
 def test_the_description_has_the_signatures_of_few_tools(start):
     told = described(start({"shop": entry()}))
     print(told)
-    assert "They are modules, imported already:\nshop: 26 tools of the MCP server 'shop'\n" in told
+    assert "Each server is a module that is already imported:\nshop: 26 tools of the MCP server 'shop'\n" in told
     assert "class shop:  # import shop\n" in told and "    def echo(text: str, times: int = 1) -> dict:\n" in told and "Gives back what it is given." in told
     ast.parse(told[told.index("# Functions that"):])
 

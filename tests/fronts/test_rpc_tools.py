@@ -461,7 +461,7 @@ def test_what_is_no_decision_allows_nothing(caller, decision):
     number = caller.start("try: send('Ada')\nexcept ToolError as error: value = str(error)\nvalue", tools=[SEND])
     caller.answer(caller.of("tool_approval"), **decision)
     value = caller.value(number)
-    assert value == "Method not found" if "error" in decision else "is not {\"allow\": true} or {\"deny\": the reason}" in value
+    assert value == "Method not found" if "error" in decision else "must be {\"allow\": true} or {\"deny\": the reason}" in value
     assert [message for message in caller.held if message.get("method") == "tool_call"] == []
 
 
@@ -486,4 +486,4 @@ def caller_error(asked):
     """What answer_refused says when no such call waits."""
     message = "no such tool call waits for an answer"
     return {"code": -32000, "message": message, "data": {
-        "code": "call_not_found", "message": message, "hint": "It has been answered, or its script no longer waits: its time limit, or its end."}}
+        "code": "call_not_found", "message": message, "hint": "The call was already answered, or its script no longer waits for it: tool_timeout_ms has passed, or the script has ended."}}

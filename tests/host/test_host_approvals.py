@@ -95,4 +95,4 @@ def test_a_shared_tool_is_held_for_the_approver_of_the_request(run):
 def test_without_an_approver_nothing_is_approved(run):
     result, said = run("# no approver\nmail.send()")
     assert said == ["refused: tools: allowed: approval: not false: nobody approves calls here"]
-    assert result["error_repr"] == "PermissionError: tool 'mail.send' denied: it needs approval, and nobody approves calls here"
+    assert result["error_repr"] == "PermissionError: tool 'mail.send' denied: the tool needs approval, and this execution has nobody who can approve a call"

@@ -133,7 +133,7 @@ def test_an_interpreter_that_does_not_start_leaves_layers_untried(own):
     report = json.loads(own.run("doctor", "--json", "--python-bin", "/bin/false").stdout)
     layers = {layer["name"]: layer for layer in report["layers"]}
     assert not report["ok"] and not layers["landlock"]["present"] and "not tried" in layers["landlock"]["why"]
-    assert b"does not start as a Python" in own.run("doctor", "--python-bin", "/bin/false").stdout
+    assert b"does not start as a Python interpreter" in own.run("doctor", "--python-bin", "/bin/false").stdout
 
 
 @pytest.fixture(scope="module")

@@ -245,7 +245,7 @@ def test_what_libraries_raise(own, kind, message, words):
 
 def test_figures_of_the_machine_are_not_shown(own):
     hint = own.result("open('/proc/meminfo')", *FULL)["error"]["hint"]
-    assert "no figures of the machine" in hint
+    assert "hides the machine's memory" in hint
 
 
 def test_a_limit_that_is_not_set_is_not_blamed(own):

@@ -80,7 +80,7 @@ def test_the_e2b_sdk(server, dialect_client, capsys):  # noqa: F811
     assert good(seen["after_timeout"], "20")
     assert seen["cpu"]["error"][0] == "TimeoutError" and good(seen["after_cpu"], "20")
     assert seen["killed"]["error"][0] and "timeout" in seen["killed"]["error"][1] and seen["killed"]["error"][2] == "" and good({**seen["after_killed"], "stderr": ""}, "fresh")
-    assert "what the context had before is gone" in seen["after_killed"]["stderr"]
+    assert "the earlier state of the context is lost" in seen["after_killed"]["stderr"]
     assert seen["big"] == [500000, "[pyexec: stdout is cut: the script wrote 6000001 bytes]\n"]
     assert seen["javascript"][0] == "SandboxException" and "'javascript' is not supported" in seen["javascript"][1]
     assert seen["async"] == [["0", "2", "4", "6", "8"], ["0", "1", "2", "3", "4"]]

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 NAME = "pyexec-sessions"
 HEAD = "pyexec sessions 1\n"
 WRITTEN = "the state file is written again"
-FAILS = "the state file can't be written: sessions of now are not remembered at a restart"
-UNREADABLE = "the state file can't be read: sessions of before the restart are not remembered"
-OFF = "a restart will not be told to clients"
+FAILS = "the state file can't be written: current sessions will not be known after a restart"
+UNREADABLE = "the state file can't be read: sessions from before the restart are not known"
+OFF = "clients will not learn that a restart ended their sessions"
 TOKENS = [token_line("alice", "a-secret"), token_line("bob", "b-secret")]
 
 
@@ -74,7 +74,7 @@ def test_the_first_call_with_an_id_of_the_former_life_is_told(pyexec, folder, si
         wait_for_text(folder, "+ local/made\n")
         server.stop(signal_)
     with serving(pyexec, "--state-dir", folder) as server:
-        assert server.wait_for_line(event="sessions of before the restart")
+        assert server.wait_for_line(event="sessions from before the restart")
         assert server.metric("pyexec_sessions_lost") == 2
         assert "host_restart" in find(server, "s")
         first = server.result("'x' in globals()", "s")
@@ -160,8 +160,8 @@ def test_e2b_clients_are_told_of_sandboxes_and_contexts_that_a_restart_took(pyex
         for answer in (execute(server, sandbox), execute(server, context_id=context)):
             assert answer.status == 404 and b"the server was restarted" in answer.body and b"host_restart" in answer.body
         assert b"host_restart" not in execute(server, "sandbox-" + "0" * 16).body
-        assert b"what the context had before is gone (host_restart)" in execute(server, "named").body
-        assert b"what the context had before is gone (host_restart)" in execute(server).body
+        assert b"the earlier state of the context is lost (host_restart)" in execute(server, "named").body
+        assert b"the earlier state of the context is lost (host_restart)" in execute(server).body
         assert b"host_restart" not in execute(server).body
 
 

@@ -84,7 +84,7 @@ static PyObject *explain(PyObject *self, PyObject *arguments)
     if (!state.run)
         Py_RETURN_NONE;
     px_auto_object PyObject *message = px_pyobject_convert(exception, PyObject_Str);
-    px_buffer_add_string(&text, "pyexec: this was not displayed, since it failed: ");
+    px_buffer_add_string(&text, "pyexec: a display failed and is not shown: ");
     px_pyobject_text(&text, what, NOTICE_MAX);
     px_buffer_add_byte(&text, '\n');
     px_traceback_format(&text, exception, message, state.sources);
@@ -103,8 +103,8 @@ static int drop(const char *limit, uint64_t value, const char *advice)
         return 0;
     state.told = true;
     px_buffer_printf(&text,
-                     "pyexec: a display was dropped, as are all that follow and do not fit: "
-                     "%s=%" PRIu64 " is used up. %s\n",
+                     "pyexec: a display was dropped, and so is each later display that does not fit: %s=%" PRIu64
+                     " is used up. %s\n",
                      limit, value, advice);
     return print(&text);
 }

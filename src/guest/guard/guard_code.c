@@ -120,7 +120,7 @@ int px_code_check_marshal(const char *event, PyObject *bytes)
         if (actor == BY_LIBRARY ? !memmem(data, size, FROZEN, strlen(FROZEN)) : !px_frames_named_in(data, size))
             return 0;
     }
-    return refuse(event, "code of the interpreter's files can't be loaded",
+    return refuse(event, "the code of the interpreter's own files can't be loaded",
                   bytes ? "Import the module instead."
                         : "Read the file yourself and give the bytes to marshal.loads().");
 }

@@ -42,7 +42,7 @@ static const struct {
     {" dataclasses enum abc ", "Write a plain class."},
     {" copy ", "Use list(x), dict(x) or x.copy()."},
     {" threading concurrent asyncio ", "Do it one step after another."},
-    {" inspect ", "Use dir() and help-like attributes such as __doc__."},
+    {" inspect ", "Use dir() and attributes such as __doc__."},
     {" IPython ", "display() is a builtin here: leave the import out."},
     {" importlib imp runpy ", "Use an import statement with an allowed module."},
     {" io ", "Collect text in a list and join it; for bytes use a bytearray."},
@@ -67,7 +67,7 @@ static const struct {
     {" openpyxl xlsxwriter docx pptx reportlab pypdf PyPDF2 pdfplumber fitz ",
      "Such documents can't be read or made without it: print the content as text, CSV or Markdown."},
     {" zipfile tarfile gzip bz2 lzma zlib ", "Nothing can be packed or unpacked without it: use the data as it is."},
-    {" platform getpass pwd ", "A script learns nothing about the machine: leave it out."},
+    {" platform getpass pwd ", "A script can learn nothing about the machine: leave it out."},
 };
 
 static const char *advice_for(const char *name)

@@ -218,7 +218,7 @@ static bool take_answers(void)
 
 static int lost_host(void)
 {
-    PyErr_SetString(PyExc_RuntimeError, "the host of this script is gone");
+    PyErr_SetString(PyExc_RuntimeError, "the host of this script has ended");
     return -1;
 }
 

@@ -360,7 +360,7 @@ def docstring(tool):
     if described:
         lines.append("Args:\n" + "\n".join(described))
     if tool.others:
-        lines.append("Arguments whose names are no identifiers, to be passed as **{name: value}: " +
+        lines.append("Arguments whose names are not identifiers. Pass them as **{name: value}: " +
                      ", ".join(map(repr, tool.others)))
     if isinstance(tool.returns, dict) and isinstance(tool.returns.get("description"), str):
         lines.append("Returns:\n    " + tool.returns["description"])

@@ -84,8 +84,8 @@ static void add_wrapping(struct px_buffer *to, struct px_source *source, const c
         px_buffer_printf(to, "Send the code alone, without the marker '%.*s'.",
                          (int)px_utf8_truncate(line.text, line.length, SHOWN_MAX_BYTES), line.text);
     else if (strstr(message, "line continuation") && memmem(line.text, line.length, "\\n", 2))
-        px_buffer_add_string(to, "The code has the two characters \\n where lines should end, as after escaping "
-                                 "it twice: send real line ends.");
+        px_buffer_add_string(to, "The code has the two characters \\n where lines should end, as if it was escaped "
+                                 "twice: send real line breaks.");
     else if (strstr(message, "invalid syntax") && is_prose(line))
         px_buffer_add_string(to, "This line is text, not Python: send the code alone, or put # before the line.");
 }

@@ -210,7 +210,7 @@ static void add_name(struct px_buffer *to, const char *owner, const char *name)
     }
     found = find(removed, PX_COUNT(removed), owner, name);
     if (found && !is_newer(found->minor))
-        px_buffer_printf(to, "%s is gone since Python 3.%d, and this is Python 3.%d: use what took its place.", whole,
+        px_buffer_printf(to, "%s was removed in Python 3.%d, and this is Python 3.%d: use its replacement.", whole,
                          found->minor, this_minor());
 }
 

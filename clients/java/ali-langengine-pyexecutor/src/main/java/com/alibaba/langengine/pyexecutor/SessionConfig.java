@@ -42,7 +42,7 @@ public class SessionConfig {
     }
 
     /**
-     * @param maxCount how many sessions there may be at once, the least recently used idle one making room; 0 and less: no limit
+     * @param maxCount how many sessions may be open at once; one more ends the idle session whose last call is the oldest; 0 and less: no limit
      * @return this
      */
     public SessionConfig setMaxCount(int maxCount) {

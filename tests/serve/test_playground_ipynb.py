@@ -163,13 +163,13 @@ def test_cells_are_replaced_only_when_the_person_agrees(page, tmp_path):
 
 
 BAD = [
-    ("not JSON", b"import os", "is not JSON"), ("empty", b"", "is not JSON"), ("binary", b"\x89PNG\r\n\x1a\n\xff\xfe", "not text in UTF-8"),
-    ("a list", b"[]", "does not say its nbformat"), ("null", b"null", "does not say its nbformat"), ("deep", b"[" * 200_000, "is not JSON"),
-    ("deep and whole", b'{"nbformat": 4, "cells": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "Cell 1 of it is not an object"),
+    ("not JSON", b"import os", "is not JSON"), ("empty", b"", "is not JSON"), ("binary", b"\x89PNG\r\n\x1a\n\xff\xfe", "not UTF-8 text"),
+    ("a list", b"[]", "it has no nbformat"), ("null", b"null", "it has no nbformat"), ("deep", b"[" * 200_000, "is not JSON"),
+    ("deep and whole", b'{"nbformat": 4, "cells": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "Its cell 1 is not an object"),
     ("version 3", notebook(nbformat=3), "nbconvert"), ("version 5", notebook(nbformat=5), "version 4"), ("version <b>", notebook(nbformat="<b>"), "version 4"),
-    ("no cells", notebook(cells=None), "no list of cells"), ("cells that are none", notebook(5), "Cell 1 of it is not an object"),
+    ("no cells", notebook(cells=None), "no list of cells"), ("cells that are none", notebook(5), "Its cell 1 is not an object"),
     ("a kind of its own", notebook({"cell_type": "<script>", "source": ""}), "unknown type"),
-    ("source of numbers", notebook(cell([1])), "source of its cell 1"), ("outputs that are none", notebook({**cell(), "outputs": {}}), "not a list"),
+    ("source of numbers", notebook(cell([1])), "source of cell 1"), ("outputs that are none", notebook({**cell(), "outputs": {}}), "not a list"),
     ("an output that is none", notebook(cell(outputs=[None])), "is not an object"),
     ("an output of a kind of its own", notebook(cell(outputs=[{"output_type": "x"}])), "unknown type"),
     ("a stream of numbers", notebook(cell(outputs=[{"output_type": "stream", "text": 5}])), "has no text"),

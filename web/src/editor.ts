@@ -30,8 +30,8 @@ const look = EditorView.theme({
   "&.cm-focused .cm-matchingBracket": {backgroundColor: "var(--selection)", outline: "none"},
 });
 
-/** Typing over lines makes Chromium's own editing try a style attribute, which the page's policy refuses and reports:
- * the editor does it instead. */
+/** When the user types over a selection of several lines, Chromium's own editing sets a style attribute. The page's content
+ * security policy refuses and reports this attribute, so the editor replaces the selection itself. */
 const typeOver = EditorView.domEventHandlers({
   beforeinput(event, view) {
     const {from, to} = view.state.selection.main, text = event.data;
@@ -62,7 +62,7 @@ export function editor(parent: HTMLElement, code: string, events: EditorEvents):
         closeBrackets(), indentUnit.of("    "), python(), syntaxHighlighting(colors), look, typeOver,
         keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
         // The editor can have the focus even without this attribute. Some tools look for the attribute.
-        EditorView.contentAttributes.of({tabindex: "0", "aria-label": "Code; Escape leaves it", spellcheck: "false"}),
+        EditorView.contentAttributes.of({tabindex: "0", "aria-label": "Code. Press Escape to leave the editor", spellcheck: "false"}),
         EditorView.updateListener.of(update => { if (update.docChanged) events.changed(); }),
       ],
     }),

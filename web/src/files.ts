@@ -34,7 +34,7 @@ export class Files {
   }
 
   private show(files: Listed[]): void {
-    this.message.textContent = files.length ? "" : "None yet. What cells write is listed here.";
+    this.message.textContent = files.length ? "" : "None yet. Files that cells write are listed here.";
     this.list.replaceChildren(...files.map(file => el("li", {},
       el("bdi", {class: "name", title: file.path}, file.path),
       el("span", {class: "muted"}, size(file.bytes)),

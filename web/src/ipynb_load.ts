@@ -39,23 +39,23 @@ class Reader {
   }
 
   cell(value: unknown, number: number): CellContent {
-    if (!isObject(value)) throw new Refused(`Cell ${number} of it is not an object.`);
+    if (!isObject(value)) throw new Refused(`Its cell ${number} is not an object.`);
     const {cell_type: type, outputs = []} = value, source = text(value["source"]);
-    if (type !== "code" && type !== "markdown" && type !== "raw") throw new Refused(`Cell ${number} of it has the unknown type ${quoted(type)}.`);
-    if (source === null) throw new Refused(`The source of its cell ${number} is not text.`);
+    if (type !== "code" && type !== "markdown" && type !== "raw") throw new Refused(`Its cell ${number} has the unknown type ${quoted(type)}.`);
+    if (source === null) throw new Refused(`The source of cell ${number} is not text.`);
     const id = isId(value["id"]) ? value["id"] : newId();
     if (type !== "code") {
       this.comments++;
       return {id, code: source.split("\n").map(line => `# ${line}`.trimEnd()).join("\n"), count: null, entries: []};
     }
-    if (!Array.isArray(outputs)) throw new Refused(`The outputs of its cell ${number} are not a list.`);
+    if (!Array.isArray(outputs)) throw new Refused(`The outputs of cell ${number} are not a list.`);
     this.outputs += outputs.length;
     if (this.outputs > MOST_OUTPUTS) throw new Refused(`It has more than ${MOST_OUTPUTS} outputs, the most that this page loads.`);
     return {id, code: source, count: null, entries: outputs.flatMap(output => this.output(output, number))};
   }
 
   private output(value: unknown, cell: number): Entry[] {
-    const wrong = (what: string) => new Refused(`An output of its cell ${cell} ${what}.`);
+    const wrong = (what: string) => new Refused(`An output of cell ${cell} ${what}.`);
     if (!isObject(value)) throw wrong("is not an object");
     const {output_type: type, name, data, traceback} = value;
     if (type === "stream") {
@@ -95,9 +95,9 @@ function parse(bytes: ArrayBuffer): Json {
   try {
     value = JSON.parse(new TextDecoder("utf-8", {fatal: true}).decode(bytes));
   } catch (failure) {
-    throw new Refused(failure instanceof SyntaxError ? "It is not a notebook: it is not JSON." : "It is not a notebook: it is not text in UTF-8.");
+    throw new Refused(failure instanceof SyntaxError ? "It is not a notebook: it is not JSON." : "It is not a notebook: it is not UTF-8 text.");
   }
-  if (!isObject(value) || !("nbformat" in value)) throw new Refused("It is JSON, but not a notebook: it does not say its nbformat.");
+  if (!isObject(value) || !("nbformat" in value)) throw new Refused("It is JSON, but not a notebook: it has no nbformat.");
   return value;
 }
 
@@ -113,7 +113,7 @@ export function loadNotebook(bytes: ArrayBuffer): {cells: CellContent[]; notes: 
   const file = parse(bytes), {cells, nbformat} = file;
   if (nbformat !== 4) {
     throw new Refused(`Its format is version ${quoted(nbformat)}; this page reads version 4.`
-      + (Number(nbformat) < 4 ? " Jupyter makes one of it: jupyter nbconvert --to notebook FILE" : ""));
+      + (Number(nbformat) < 4 ? " Jupyter can convert it: jupyter nbconvert --to notebook FILE" : ""));
   }
   if (!Array.isArray(cells)) throw new Refused("It has no list of cells.");
   if (cells.length > MOST_CELLS) throw new Refused(`It has ${cells.length} cells; this page holds at most ${MOST_CELLS}.`);

@@ -7,7 +7,7 @@ import type {CellContent} from "./ipynb.js";
 import {Keeper, read, type Life} from "./keep.js";
 import {Queue} from "./queue.js";
 
-const FIRST = `# Shift+Enter runs a cell and goes on to the next.
+const FIRST = `# Shift+Enter runs a cell and goes to the next.
 sum(range(101))`;
 
 export interface NotebookEvents {
@@ -54,7 +54,7 @@ export class Notebook implements Host {
     const held = this.cells.filter(cell => cell.output.isHeld);
     this.begin({session: id, runs: execution_count});
     for (const cell of id === session ? this.cells : held) if (!cell.running) cell.empty();
-    if (held.some(cell => cell.life)) this.events.tell("The session of before the reload has ended. The outputs are gone; the code is still here.");
+    if (held.some(cell => cell.life)) this.events.tell("The session from before the reload has ended. Its outputs are lost; the code is still here.");
   }
 
   /** Begins another session, or another life of the same one. */

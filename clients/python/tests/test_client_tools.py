@@ -166,8 +166,8 @@ def test_results_are_json(px):
 
 @pytest.mark.parametrize("function, told", [
     (lambda: {}["x"], "'x'"), (lambda: 1 / 0, "division by zero"),
-    (lambda: float("nan"), "tool 'f' returned what can't be written as JSON: Out of range float values"),
-    (lambda: object(), "tool 'f' returned what can't be written as JSON: a value of the type object"),
+    (lambda: float("nan"), "tool 'f' returned a value that can't be written as JSON: Out of range float values"),
+    (lambda: object(), "tool 'f' returned a value that can't be written as JSON: a value of the type object"),
     (lambda: "x" * (9 << 20), "8 MiB"), (lambda: 1 << 70, "too "), (lambda: "\ud800", "surrogate|Unicode"),
 ], ids=["KeyError", "ZeroDivisionError", "nan", "object", "large", "integer", "surrogate"])
 def test_what_goes_wrong_is_told_without_a_traceback(px, function, told):

@@ -77,7 +77,7 @@ def test_one_program_calls_many_tools(px):
 def test_the_description_lists_the_functions(rpc):
     tool = python_tool([price, process], client=rpc)
     assert "- price(item: str, amount: int" in tool.description and "The price of an item." in tool.description
-    assert "begins anew with each call" in tool.description
+    assert "keeps nothing between calls" in tool.description
     assert "keeps variables" in python_tool(client=rpc, session="s").description
 
 

@@ -115,7 +115,7 @@ def test_what_a_tool_as_source_needs_and_the_sandbox_lacks_is_said_first(rpc):
     with pytest.raises(AgentError, match="needs the package 'requests'.*isolate_site"):
         executor.send_tools({"needy": Needy()})
     inner = CodeAgent([], Scripted("1"), executor=PyexecExecutor(client=rpc), name="inner", description="x", verbosity_level=0)
-    with pytest.raises(AgentError, match="where tools as source can't call them: inner"):
+    with pytest.raises(AgentError, match="tools that are sent as source can't call them: inner"):
         executor.send_tools({"inner": inner})
 
 
@@ -177,7 +177,7 @@ def test_a_result_that_is_no_json_is_an_error_in_words(executor):
         """A thing."""
         return object()
     executor.send_tools({"thing": thing})
-    with pytest.raises(AgentError, match="tool 'thing' returned what can't be written as JSON: a value of the type object"):
+    with pytest.raises(AgentError, match="tool 'thing' returned a value that can't be written as JSON: a value of the type object"):
         executor("thing()")
 
 
@@ -191,7 +191,7 @@ def test_a_managed_agent_is_a_function_too(executor, rpc):
 
 def test_a_managed_agent_with_the_same_executor_is_refused_in_words(executor):
     inner = CodeAgent([], Scripted("1"), executor=executor, name="inner", description="x", verbosity_level=0)
-    with pytest.raises(AgentError, match="'inner' has this executor too"):
+    with pytest.raises(AgentError, match="'inner' uses the same executor"):
         CodeAgent([], Scripted("1"), executor=executor, managed_agents=[inner], verbosity_level=0, max_steps=1).run("go")
 
 

@@ -17,7 +17,7 @@ ScriptTools = dict[str, tuple[Mapping[str, Any], Callable[..., Any]]]
 
 CODE_SCHEMA: dict[str, Any] = {
     "type": "object", "required": ["code"], "additionalProperties": False,
-    "properties": {"code": {"type": "string", "description": "Python code. The value of its last expression is returned, as is what it prints."}}}
+    "properties": {"code": {"type": "string", "description": "Python code. Its output and the value of its last expression are returned."}}}
 
 _REFUSED = {*keyword.kwlist, *dir(builtins), "tools", "aio", "ToolError"}
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list", "object": "dict", "null": "None"}
@@ -84,14 +84,14 @@ def describe_policy(policy: Mapping[str, Any], keeps_state: bool = True) -> str:
         imports = "It may import these modules and no others: %s." % ", ".join(policy.get("allowed_imports", DEFAULT_ALLOWED_IMPORTS))
     else:
         banned = ", ".join(policy.get("banned_imports", DEFAULT_BANNED_IMPORTS))
-        imports = "It may import modules, but none of: %s." % banned if banned else "It may import any module that is there."
-    files = "It has no files."
+        imports = "It may import any module except these: %s." % banned if banned else "It may import any installed module."
+    files = "It can't use files."
     if not policy.get("disable_open", True):
         files = "Files: open() with relative paths%s." % (", for reading" if policy.get("allow_readonly_open") else "")
     return (
         "Runs Python code in a sandbox that %s. The value of the last expression is returned, so print() "
         "is not needed for it. %s %s It has %s, and %g s for each call. Read the hint of an error: it says what to do instead."
-        % ("keeps variables between calls" if keeps_state else "begins anew with each call", imports, files,
+        % ("keeps variables between calls" if keeps_state else "keeps nothing between calls", imports, files,
            "no network" if policy.get("disable_networking", True) else "the network", policy.get("timeout_ms", 5000) / 1000))
 
 

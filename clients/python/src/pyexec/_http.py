@@ -50,7 +50,7 @@ def _segments(text: str, many: bool) -> str:
     """Encodes a name as part of a URL. Refuses '.', '..' and empty parts, because in a URL they would lead to another path."""
     parts = text.split("/") if many else [text]
     if not all(part not in ("", ".", "..") for part in parts):
-        raise InvalidRequestError("'%s': outside sandbox, or no name" % text, "Give a relative path without '.', '..' and empty parts."
+        raise InvalidRequestError("'%s': outside sandbox, or not a name" % text, "Give a relative path without '.', '..' and empty parts."
                                   if many else "Give an id of A-Z a-z 0-9 . _ : -, not '.' or '..'.")
     return "/".join(quote(part, safe="") for part in parts)
 

@@ -35,7 +35,7 @@ def find_program(program: Optional[str] = None) -> str:
     if found is None:
         raise ProgramNotFoundError(
             "there is no program '%s'" % wanted,
-            "Install pyexec, or name its program: Pyexec(program=\"/path/to/pyexec\") or the environment variable PYEXEC.")
+            "Install pyexec, or give the path of its program: Pyexec(program=\"/path/to/pyexec\") or the environment variable PYEXEC.")
     return found
 
 
@@ -203,7 +203,7 @@ class RpcTransport(Transport):
     def _running(self) -> _Process:
         with self._lock:
             if self._closed:
-                raise ClosedError("the client is closed", "Make another Pyexec.")
+                raise ClosedError("the client is closed", "Make a new Pyexec.")
             if self._process is None or self._process.lost is not None:
                 for session in list(self._sessions):
                     self._sessions[session] = True

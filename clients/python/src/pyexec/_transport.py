@@ -42,7 +42,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
     try:
         line = json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii")
     except ValueError as failure:
-        raise InvalidRequestError("JSON has no NaN, infinity or value that has itself inside: %s" % failure,
+        raise InvalidRequestError("JSON can't contain NaN, infinity or a value that contains itself: %s" % failure,
                                   "Send None or a text instead.") from failure
     if len(line) >= MESSAGE_BYTES:
         raise InvalidRequestError("the request has %d bytes of JSON, more than 32 MiB" % len(line),

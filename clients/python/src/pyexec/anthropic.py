@@ -79,7 +79,7 @@ class _Run:
     def _execute(self, session: Session, code: Any, offered: ScriptTools) -> None:
         try:
             if not isinstance(code, str):
-                raise TypeError("the code is no text")
+                raise TypeError("the code is not text")
             made = session.execute(_FUNCTIONS % list(offered), tools=offered)
             result = session.execute(code, tools=offered)
             if made.session is not None and made.session.restarted and result.session is not None:
@@ -233,7 +233,7 @@ class PyexecMessages:
         if name is None:
             return _Container("container_" + uuid.uuid4().hex, self._client.session(policy=self._policy))
         if name not in self._containers:
-            raise ValueError("there is no container %.100r here, or it has expired: leave it out, and one is made" % (name,))
+            raise ValueError("there is no container %.100r here, or it has expired: leave it out, and a new one is made" % (name,))
         self._containers[name].expires = None       # a request uses it
         return self._containers[name]
 

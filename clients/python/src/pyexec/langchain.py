@@ -24,7 +24,7 @@ from .types import Policy, Result
 class PythonCode(BaseModel):
     """The arguments that the model sends."""
 
-    code: str = Field(description="Python code. The value of its last expression is returned, as is what it prints.")
+    code: str = Field(description="Python code. Its output and the value of its last expression are returned.")
 
 
 def script_tools(tools: Sequence[BaseTool], config: Optional[RunnableConfig] = None, asynchronous: bool = False) -> ScriptTools:

@@ -35,7 +35,7 @@ def python_tool(tools: Sequence[FunctionTool] = (), *, client: Optional[Pyexec] 
     """
     for tool in tools:
         if tool.tool_input_guardrails or tool.tool_output_guardrails:
-            raise ValueError("the tool '%s' has guardrails, which a program would pass by: check in its function" % tool.name)
+            raise ValueError("the tool '%s' has guardrails, but calls from a program would bypass them: check the arguments in its function" % tool.name)
     used = client or Pyexec()
     given: Policy = policy or {}
     whole = {**used.policy, **given}
@@ -44,7 +44,7 @@ def python_tool(tools: Sequence[FunctionTool] = (), *, client: Optional[Pyexec] 
         try:
             code = json.loads(text)["code"]
         except (ValueError, TypeError, KeyError):
-            return 'The arguments are no JSON object with "code".'
+            return 'The arguments are not a JSON object with "code".'
         offered = _script_tools([tool for tool in tools if await _is_enabled(tool, context)], context)
         try:
             found = session(context) if callable(session) else session

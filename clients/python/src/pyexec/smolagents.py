@@ -162,7 +162,7 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
             return
         foreign = [name for name, tool in tools.items() if not isinstance(tool, Tool)]
         if foreign:
-            raise AgentError("managed agents run in this process, where tools as source can't call them: %s. Leave host_tools=False out"
+            raise AgentError("managed agents run in this process, and tools that are sent as source can't call them: %s. Leave out host_tools=False"
                              % ", ".join(foreign), self.logger)
         super().send_tools(tools)
         if "final_answer" in tools:
@@ -175,10 +175,10 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
             if name == "final_answer":
                 continue
             if getattr(tool, "python_executor", None) is self:
-                raise AgentError("the managed agent %r has this executor too, and would wait for itself. Give it one of its own" % name,
+                raise AgentError("the managed agent %r uses the same executor, and would wait for itself. Give it another executor" % name,
                                  self.logger)
             if add_tool(own, name, tool.description, _parameters(tool), _caller(tool), _returns(tool)) != name:
-                raise AgentError("the tool %r can't be a function of the script: its name is a built-in of Python, or no name of Python's. "
+                raise AgentError("the tool %r can't be a function of the script: its name is a built-in of Python, or not a valid name in Python. "
                                  "Give it another name" % name, self.logger)
         self._final_answer = tools.get("final_answer")
         if self._final_answer is not None:
@@ -196,8 +196,8 @@ class PyexecExecutor(RemotePythonExecutor):  # type: ignore[misc]
             result = self.session.execute("import " + name)
             if not result.ok:
                 raise AgentError(
-                    "a tool needs the package '%s', which the sandbox does not have: %s. pyexec installs nothing; let policy "
-                    "have python_bin of an environment with it, isolate_site=False, and its module in allowed_imports."
+                    "a tool needs the package '%s', which the sandbox does not have: %s. pyexec installs nothing. In policy, "
+                    "set python_bin to the Python of an environment that has the package, set isolate_site=False, and add its module to allowed_imports."
                     % (package, bounded(result.error_repr or result.status)), self.logger)
         return additional_imports
 

@@ -372,8 +372,8 @@ def _success(tool: Tool, value: Any) -> dict[str, Any]:
     try:
         text = encode_value(value)
     except ValueError as failure:
-        _log.debug("the tool %r returned what is no JSON", tool.name, exc_info=failure)
-        return {"error": {"message": "tool %r returned what can't be written as JSON: %s" % (tool.name, failure)}}
+        _log.debug("the tool %r returned a value that is not JSON", tool.name, exc_info=failure)
+        return {"error": {"message": "tool %r returned a value that can't be written as JSON: %s" % (tool.name, failure)}}
     return {"result": json.loads(text)}
 
 

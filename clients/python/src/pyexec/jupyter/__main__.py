@@ -96,7 +96,7 @@ def main(arguments: Optional[list[str]] = None) -> None:
     installer.add_argument("--name", default="pyexec", help="of the kernel, as in --kernel NAME")
     installer.add_argument("--display-name", default="Python (pyexec)")
     installer.add_argument("--program", help="the path of pyexec; else $PYEXEC or PATH, when a notebook starts")
-    launcher = commands.add_parser("launch", help="be the kernel; Jupyter calls this")
+    launcher = commands.add_parser("launch", help="run as the kernel; Jupyter calls this")
     for command in (installer, launcher):
         command.add_argument("--set", action="append", default=[], type=setting, metavar="KEY=VALUE",
                              help="a key of the policy, as in --set timeout_ms=60000; the value is JSON or text")

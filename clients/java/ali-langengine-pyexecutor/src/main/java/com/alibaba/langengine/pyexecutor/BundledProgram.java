@@ -74,8 +74,8 @@ final class BundledProgram {
             throw new PyExecutorUnsupportedException("this jar has no native program for " + platform);
         }
         if (!hasGlibc(root)) {
-            throw new PyExecutorUnsupportedException("this system's C library is not the GNU one (musl: Alpine?), which the native"
-                    + " program in the jar needs");
+            throw new PyExecutorUnsupportedException("the native program in the jar needs the GNU C library, but this"
+                    + " system has another one (such as musl on Alpine)");
         }
         try {
             return new BundledProgram(resources).into(cache);
@@ -192,7 +192,7 @@ final class BundledProgram {
             throw new IOException(file + " is missing");
         }
         if (!wanted.equals(digest(Files.readAllBytes(file)))) {
-            throw new IOException(file + " is not what the jar carries; remove the folder " + file.getParent());
+            throw new IOException(file + " differs from the file in the jar; remove the folder " + file.getParent());
         }
     }
 }

@@ -36,11 +36,11 @@ public class DaemonSession {
      */
     public void start(PyExecutionPolicy policy, Path workingDir) throws Exception {
         if (executor != null) {
-            throw new IllegalStateException("the session is started already");
+            throw new IllegalStateException("the session has already been started");
         }
         Path folder = workingDir.toAbsolutePath().normalize();
         if (folder.getFileName() == null) {
-            throw new IllegalArgumentException("working directory '" + workingDir + "': name a folder below the root");
+            throw new IllegalArgumentException("working directory '" + workingDir + "': give a folder below the root");
         }
         executor = new PyExecutor(policy, new SessionConfig().setMaxCount(0).setIdleTtl(null).setHardTtl(null)
                 .setWorkspaceRootPath(folder.getParent()));

@@ -32,6 +32,6 @@ final class Failures {
     }
 
     static PyExecutorException closed() {
-        return new PyExecutorException("shutting_down", "the executor is closed", "Make another one.");
+        return new PyExecutorException("shutting_down", "the executor is closed", "Make a new PyExecutor.");
     }
 }

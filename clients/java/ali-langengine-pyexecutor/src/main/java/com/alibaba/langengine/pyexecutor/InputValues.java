@@ -98,8 +98,8 @@ final class InputValues {
                 || value instanceof URL) {
             return value.toString();
         }
-        throw new IllegalArgumentException("inputs: a " + value.getClass().getName() + " can't be a variable's value; use what JSON has,"
-                + " an array, a record, a date, an enum, a BigDecimal or byte[]");
+        throw new IllegalArgumentException("inputs: a " + value.getClass().getName() + " can't be the value of a variable; use a type of"
+                + " JSON, an array, a record, a date, an enum, a BigDecimal or byte[]");
     }
 
     private static String key(Object key) {
@@ -107,7 +107,7 @@ final class InputValues {
         if (simple instanceof CharSequence) {
             return simple.toString();
         }
-        throw new IllegalArgumentException("inputs: a key of a Map is not a String, nor what becomes one: " + key);
+        throw new IllegalArgumentException("inputs: a key of a Map is not a String, and can't be converted to one: " + key);
     }
 
     private static Map<String, Object> fields(Record value, int depth) {
@@ -119,7 +119,7 @@ final class InputValues {
             } catch (IllegalAccessException | RuntimeException e) {
                 throw e instanceof IllegalArgumentException bad ? bad
                         : new IllegalArgumentException("inputs: can't read " + component.getName() + " of the record " + value.getClass().getName()
-                                + "; open its package to this library", e);
+                                + "; its module must open its package to this library", e);
             } catch (InvocationTargetException e) {
                 throw new IllegalArgumentException("inputs: " + component.getName() + " of the record " + value.getClass().getName()
                         + " threw " + e.getCause(), e.getCause());

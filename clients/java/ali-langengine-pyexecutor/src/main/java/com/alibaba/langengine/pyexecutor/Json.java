@@ -27,7 +27,7 @@ final class Json {
         Json reader = new Json(text);
         Object value = reader.value(0);
         if (reader.peek() != '\0' || reader.at < text.length()) {
-            throw reader.bad("something after the value");
+            throw reader.bad("there is text after the value");
         }
         return value;
     }
@@ -53,7 +53,7 @@ final class Json {
 
     private static void write(StringBuilder out, Object value, int depth) {
         if (depth > MAX_DEPTH) {
-            throw new IllegalArgumentException("JSON: nested too deeply, or in itself");
+            throw new IllegalArgumentException("JSON: a value is nested too deeply, or contains itself");
         }
         if (value instanceof CharSequence) {
             writeString(out, (CharSequence) value);
@@ -69,7 +69,7 @@ final class Json {
         } else if (value == null || value instanceof Boolean || value instanceof Number && isFinite((Number) value)) {
             out.append(value);
         } else {
-            throw new IllegalArgumentException("JSON has no " + (value instanceof Number ? value : value.getClass().getName()));
+            throw new IllegalArgumentException("JSON can't contain " + (value instanceof Number ? value : value.getClass().getName()));
         }
     }
 

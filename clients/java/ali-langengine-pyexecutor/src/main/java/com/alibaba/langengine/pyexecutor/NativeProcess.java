@@ -167,7 +167,7 @@ final class NativeProcess {
         Map<String, Object> asked = params instanceof Map ? (Map<String, Object>) params : Collections.emptyMap();
         Call call = asked.get("request") instanceof Long request ? calls.get(request) : null;
         if (!"tool_call".equals(method) || call == null || call.tools == null) {
-            answer(id, "\"error\":{\"code\":-32601,\"message\":\"this client takes no such request\"}");
+            answer(id, "\"error\":{\"code\":-32601,\"message\":\"this client does not accept this request\"}");
         } else {
             call.tools.call(asked, answer -> answer(id, member(answer)));
         }

@@ -68,8 +68,8 @@ final class NativeProgram {
 
     private static NativeProgram named(String path, String by) {
         if (!isProgram(Paths.get(path))) {
-            throw new PyExecutorException("sandbox_unavailable", "'" + path + "' is not a program; it is named by " + by,
-                    "Name the program pyexec there, or remove the setting: then PATH and the one in the jar are tried.");
+            throw new PyExecutorException("sandbox_unavailable", "'" + path + "' is not a program; it was set by " + by,
+                    "Set it to the path of the program pyexec, or remove the setting: then the program in PATH or in the jar is used.");
         }
         return new NativeProgram(Paths.get(path).toAbsolutePath(), false);
     }
@@ -90,7 +90,7 @@ final class NativeProgram {
     PyExecutorException unusable(String why, Throwable cause) {
         String hint = "Run it by hand: " + path + " doctor";
         if (bundled && why.contains("error=13")) {
-            hint = "The folder is on a file system mounted noexec, or may not be used by this user: name another one in the"
+            hint = "The folder is on a file system mounted noexec, or this user may not use it: set another folder in the"
                     + " system property " + BundledProgram.CACHE_PROPERTY + ", or install pyexec.";
         }
         return new PyExecutorException("sandbox_unavailable", "can't run the native program " + path + ": " + why, hint, cause);

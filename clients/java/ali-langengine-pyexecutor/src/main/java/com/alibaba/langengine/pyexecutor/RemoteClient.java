@@ -59,8 +59,8 @@ final class RemoteClient implements Transport {
     RemoteClient(PyExecutionPolicy policy, SessionConfig sessions, RemoteServer server, HostConfig host) {
         if (sessions != null && sessions.hostRoot() != null
                 && !sessions.hostRoot().equals(Paths.get(System.getProperty("java.io.tmpdir")).toAbsolutePath())) {
-            throw new IllegalArgumentException("a workspace root is a folder of the machine that runs the scripts: set it at the server"
-                    + " ([session] workspace_root), and use the file calls here");
+            throw new IllegalArgumentException("a workspace root is a folder of the machine that runs the scripts: set it on the server"
+                    + " ([session] workspace_root), and read and write files by the methods of PyExecutor");
         }
         this.policy = policy;
         this.server = server;

@@ -61,14 +61,14 @@ final class RemoteServer {
     private static String checked(String url) {
         String scheme = url.substring(0, Math.max(0, url.indexOf(':'))).toLowerCase(Locale.ROOT);
         if (scheme.equals("unix")) {
-            throw new IllegalArgumentException("'" + url + "': Java's HTTP client has no UNIX sockets; have pyexec serve listen on"
+            throw new IllegalArgumentException("'" + url + "': Java's HTTP client can't use UNIX sockets; let pyexec serve listen on"
                     + " HOST:PORT with a token file, or leave the URL out: then a process of this machine runs the scripts");
         }
         URI uri;
         try {
             uri = URI.create(url);
         } catch (IllegalArgumentException e) {
-            throw new IllegalArgumentException("'" + url + "' is no URL: " + e.getMessage(), e);
+            throw new IllegalArgumentException("'" + url + "' is not a URL: " + e.getMessage(), e);
         }
         if (!(scheme.equals("http") || scheme.equals("https")) || uri.getHost() == null || uri.getRawUserInfo() != null
                 || uri.getRawQuery() != null || uri.getRawFragment() != null) {
@@ -114,7 +114,7 @@ final class RemoteServer {
         Map<String, Object> problem = problem(response.body());
         if (problem == null) {
             throw new PyExecutorException("internal", url + " answered HTTP status " + status,
-                    "It is not pyexec serve that answers so: look at what is in front of it, and at the URL.");
+                    "pyexec serve does not answer in this form: check the URL, and any proxy in front of pyexec serve.");
         }
         throw failure(problem, response);
     }

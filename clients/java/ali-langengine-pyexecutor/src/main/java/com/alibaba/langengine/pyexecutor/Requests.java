@@ -91,7 +91,7 @@ final class Requests {
         try {
             Path real = folder.toRealPath();
             if (!real.startsWith(temporary.toRealPath())) {
-                throw new IllegalArgumentException("outside sandbox: '" + relative + "' leads out of " + temporary);
+                throw new IllegalArgumentException("outside sandbox: '" + relative + "' is not inside " + temporary);
             }
             return real;
         } catch (IOException e) {

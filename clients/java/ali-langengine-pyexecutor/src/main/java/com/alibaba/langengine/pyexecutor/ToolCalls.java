@@ -61,7 +61,7 @@ final class ToolCalls {
         if (tool == null || !(arguments instanceof Map)) {
             answered.accept(Answer.failure("this program has no tool '" + message.get("name") + "'", null));
         } else if (!executor.tryExecute(() -> run(tool, arguments, answered))) {
-            answered.accept(Answer.failure("the caller's executor takes no more work", null));
+            answered.accept(Answer.failure("the caller's executor accepts no more tasks", null));
         }
     }
 

@@ -72,7 +72,7 @@ class NativeProgramTest {
     @Test
     void aProgramThatIsNamedAndNotThereIsNamed() {
         assertTrue(refused(() -> NativeProgram.find("/nonexistent/p", Map.of(), null)).getMessage()
-                .contains("'/nonexistent/p' is not a program; it is named by the system property " + NativeProgram.PROPERTY));
+                .contains("'/nonexistent/p' is not a program; it was set by the system property " + NativeProgram.PROPERTY));
         assertTrue(refused(() -> NativeProgram.find(null, Map.of(NativeProgram.VARIABLE, "/etc/nothing"), null)).getMessage()
                 .contains("the environment variable " + NativeProgram.VARIABLE));
         assertTrue(refused(() -> NativeProgram.find(null, Map.of(), "/etc")).getMessage().contains("configuration"));
@@ -113,7 +113,7 @@ class NativeProgramTest {
         Path program = BundledProgram.unpack(temporary, ROOT, HERE);
         Files.setPosixFilePermissions(program, PosixFilePermissions.fromString("rwx------"));
         Files.write(program, "#!/bin/sh\n".getBytes(StandardCharsets.UTF_8));
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage().contains("is not what the jar carries"));
+        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage().contains("differs from the file in the jar"));
         Files.delete(program);
         Files.createSymbolicLink(program, Paths.get("/bin/sh"));
         assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage().contains("is missing"));
@@ -147,7 +147,7 @@ class NativeProgramTest {
         Files.setPosixFilePermissions(other, PosixFilePermissions.fromString("rwxr-xr-x"));
         Files.write(other, new byte[] {'x'}, StandardOpenOption.APPEND);
         String said = output(command);
-        assertTrue(said.startsWith("sandbox_unavailable") && said.contains(other + " is not what the jar carries"), said);
+        assertTrue(said.startsWith("sandbox_unavailable") && said.contains(other + " differs from the file in the jar"), said);
         Files.delete(other);
         assertTrue(output(command).contains(other + " is missing"));
         Files.move(program.getParent(), temporary.resolve("elsewhere"));

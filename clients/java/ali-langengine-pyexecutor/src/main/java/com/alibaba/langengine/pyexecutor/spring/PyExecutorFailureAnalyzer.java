@@ -17,7 +17,7 @@ import org.springframework.boot.diagnostics.FailureAnalysis;
  */
 public class PyExecutorFailureAnalyzer extends AbstractFailureAnalyzer<PyExecutorException> {
     private static final String PREFIX = "ali.langengine.pyexecutor.";
-    private static final String UNVERIFIED = "To start without this check, set " + PREFIX + "verify-at-startup=false: then each call fails.";
+    private static final String UNVERIFIED = "To start without this check, set " + PREFIX + "verify-at-startup=false. Then each call will fail.";
     /** The property that a failure is about, if its message does not name a key. */
     private static final Map<String, String> PROPERTIES = Map.of("python_not_found", "python-bin", "python_unsupported", "python-bin",
             "unreachable", "url", "unauthorized", "token");

@@ -36,7 +36,7 @@ public class PyExecutorMetrics implements MeterBinder {
     public void bindTo(MeterRegistry registry) {
         executor.addListener(sessionId -> end -> record(registry, end));
         for (String name : new String[] {"sessions", "running", "queued"}) {
-            Gauge.builder("pyexec." + name, executor, it -> now(it, name)).description("As pyexec counts them").register(registry);
+            Gauge.builder("pyexec." + name, executor, it -> now(it, name)).description("The counter of pyexec with this name").register(registry);
         }
     }
 
@@ -49,9 +49,9 @@ public class PyExecutorMetrics implements MeterBinder {
         }
         timer("pyexec.execution.duration", "Wall-clock time of executions").tag("status", result.getStatus().name().toLowerCase(Locale.ROOT))
                 .register(registry).record((long) (result.getUsage().wallMillis() * 1000), TimeUnit.MICROSECONDS);
-        timer("pyexec.queue.duration", "Time in which a call's code did not run").register(registry).record(end.waited());
+        timer("pyexec.queue.duration", "How long a call took in addition to the run of its code").register(registry).record(end.waited());
         for (PyExecutionResult.Denial denial : result.getDenials()) {
-            Counter.builder("pyexec.denials").description("What scripts were refused").tag("layer", denial.layer()).register(registry)
+            Counter.builder("pyexec.denials").description("Actions of scripts that were refused").tag("layer", denial.layer()).register(registry)
                     .increment();
         }
     }

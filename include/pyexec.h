@@ -139,8 +139,8 @@ PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **r
  * and errors name only the ID. Call this before the first session is made. */
 PYEXEC_API void pyexec_executor_use_principals(pyexec_executor *executor);
 
-/* Sets another limit of sessions for one principal than `max_count`; 0 sets `max_count` again. Existing sessions
- * stay. */
+/* Sets a limit of sessions for one principal, which replaces `max_count` for it. 0: `max_count` again. Existing
+ * sessions stay. */
 PYEXEC_API int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal, int64_t max_count,
                                               pyexec_error *error);
 
@@ -241,7 +241,7 @@ PYEXEC_API int pyexec_request_set_input(pyexec_request *request, const char *nam
  * other word. */
 PYEXEC_API int pyexec_request_set_value_json(pyexec_request *request, const char *tables);
 
-/* For calls of a session that the user does not see, such as completion. Such a call gets no number, so
+/* Marks a call of a session that the user does not see, such as completion. The call gets no number, so
  * execution_count and the "<cell N>" of tracebacks count only the other calls. */
 PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 
@@ -278,7 +278,7 @@ PYEXEC_API int pyexec_queue_add(pyexec_queue *queue, const char *principal, cons
  * with PYEXEC_SHUTTING_DOWN. */
 PYEXEC_API pyexec_turn *pyexec_queue_next(pyexec_queue *queue, void **ret_job);
 PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
-/* Ends the job before its turn is freed: its last execution is over, and another may begin. */
+/* Ends the job before its turn is freed. Call it after the job's last execution, so that another job can begin. */
 PYEXEC_API void pyexec_turn_give_back(pyexec_turn *turn);
 
 /* Executes the request with this turn; the request does not wait for another one. The turn is borrowed, and can be used by one
@@ -300,8 +300,8 @@ typedef void (*pyexec_tool_fn)(void *userdata, pyexec_tool_call *call);
  *              name replaces it. A tool called `input` answers the script's input() (docs/tools.md).
  * schema_json  a JSON object {"description": text, "parameters": the JSON Schema of an object,
  *              "returns": a JSON Schema, "approval": true or false}, of which each member may be missing; or NULL.
- * callback     called on a thread of pyexec that enforces no limit. When the script makes several calls at once,
- *              several callbacks run at once (at most 64). Do not trust what the script sends. An execution does
+ * callback     called on a thread of pyexec. It may take long: limits are enforced on other threads. When the script
+ *              makes several calls at once, several callbacks run at once (at most 64). Do not trust what the script sends. An execution does
  *              not wait for a callback that still runs when it ends; pyexec_request_free() does, so do not call it
  *              in a callback.
  *
@@ -384,8 +384,8 @@ PYEXEC_API int pyexec_tool_stubs(const char *tools_json, unsigned flags, size_t 
 PYEXEC_API int pyexec_tools_stubs(const pyexec_tools *tools, unsigned flags, size_t max_bytes, char **ret,
                                   pyexec_error *error);
 
-/* Stops the run that another thread executes with this request, or the next one if there is none. May be called
- * from any thread and from a signal handler. `interrupt` raises KeyboardInterrupt in the script, as Ctrl-C does.
+/* Stops the run that another thread executes with this request, or its next run if none is in progress. May be
+ * called from any thread and from a signal handler. `interrupt` raises KeyboardInterrupt in the script, as Ctrl-C does.
  * `cancel` does the same, kills the script 500 ms later, and makes the status `cancelled`. */
 PYEXEC_API void pyexec_request_interrupt(pyexec_request *request);
 PYEXEC_API void pyexec_request_cancel(pyexec_request *request);
@@ -408,8 +408,8 @@ PYEXEC_API int pyexec_request_was_sent(const pyexec_request *request);
 PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret,
                                    pyexec_error *error);
 
-/* Runs code in a session, which keeps its state between calls. Its first call makes it, and it
- * keeps the policy of that call. Later calls may change timeout_ms, cpu_time_seconds, the output
+/* Runs code in a session, which keeps its state between calls. The first call with an id makes the session, and the
+ * session keeps the policy of that call. Later calls may change timeout_ms, cpu_time_seconds, the output
  * and value limits and print_last_expression. Calls of one session run one after another in
  * order of arrival; calls of different sessions run at the same time.
  *
@@ -474,9 +474,9 @@ PYEXEC_API int pyexec_executor_remember_session(pyexec_executor *executor, const
 /* From now on no new session is made: a call that needs a new session fails with PYEXEC_SHUTTING_DOWN. Existing sessions stay. */
 PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec_error *error);
 
-/* As JSON text, which the caller gives to free(): the live sessions, an array of {"id", "principal", "busy",
- * "execution_count", "age_ms", "idle_ms"}; one session, also with "restarted" and the "policy" in force; and the
- * counters, an object (docs/c-api.md). */
+/* These return JSON text, which the caller gives to free(). pyexec_sessions_json(): an array of the live sessions, each
+ * {"id", "principal", "busy", "execution_count", "age_ms", "idle_ms"}. pyexec_session_json(): one session, which also
+ * has "restarted" and the "policy" in force. pyexec_stats_json(): an object of counters (docs/c-api.md). */
 PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
@@ -501,14 +501,14 @@ PYEXEC_API const char *pyexec_session_info_policy_json(const pyexec_session_info
 PYEXEC_API const char *pyexec_session_info_tools_json(const pyexec_session_info *info);
 PYEXEC_API uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info);
 
-/* The counters of pyexec_stats_json(), with one call of `fn` for each: the key, the number, and for a counter of
- * several things the thing: the value of "status", "layer" or "reason", such as "timeout"; else NULL. */
+/* Calls `fn` once for each counter of pyexec_stats_json(). `key` is the counter's name. Some counters have one number
+ * for each status, layer or reason; `thing` is then this status, layer or reason, such as "timeout". Else it is NULL. */
 typedef void (*pyexec_stat_fn)(void *userdata, const char *key, const char *thing, uint64_t value);
 PYEXEC_API int pyexec_stats(pyexec_executor *executor, pyexec_stat_fn fn, void *userdata, pyexec_error *error);
 
-/* The workspace of a session: its files as a JSON array of {"path", "bytes"}; the bytes of one file (at most 64
- * MiB; the caller gives them to free()); writing a file; deleting a file. Paths are relative; symbolic links are
- * never followed. Errors: PYEXEC_SESSION_NOT_FOUND, PYEXEC_INVALID_REQUEST. */
+/* These list, read, write and delete files in the workspace of a session. The list is a JSON array of {"path",
+ * "bytes"}. A file that is read may have at most 64 MiB. The caller gives the list and the bytes to free(). Paths are
+ * relative; symbolic links are never followed. Errors: PYEXEC_SESSION_NOT_FOUND, PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_session_list_files(pyexec_executor *executor, const char *session_id, char **ret,
                                          pyexec_error *error);
 PYEXEC_API int pyexec_session_read_file(pyexec_executor *executor, const char *session_id, const char *path, void **ret,
@@ -518,18 +518,18 @@ PYEXEC_API int pyexec_session_write_file(pyexec_executor *executor, const char *
 PYEXEC_API int pyexec_session_delete_file(pyexec_executor *executor, const char *session_id, const char *path,
                                           pyexec_error *error);
 
-/* The first lists one folder of the workspace ("" is the workspace itself) without the folders below it: a JSON
- * object {"entries": [{"name", "kind", "bytes", "mode", "modified_ns"}], "truncated"} with at most 20,000 entries.
- * `kind` is "file", "folder", "link" (not followed) or "other". The caller gives it to free(). sys_errno is ENOENT
- * when the folder does not exist. The second makes a folder, and the folders above it; an existing folder is no
- * error. Errors: as above. */
+/* pyexec_session_list_folder() lists one folder of the workspace ("" is the workspace itself) without the folders
+ * below it. It returns a JSON object {"entries": [{"name", "kind", "bytes", "mode", "modified_ns"}], "truncated"} with
+ * at most 20,000 entries; the caller gives it to free(). `kind` is "file", "folder", "link" (not followed) or "other".
+ * sys_errno is ENOENT when the folder does not exist. pyexec_session_make_folder() makes a folder, and the folders
+ * above it; it also succeeds if the folder exists. Errors: as above. */
 PYEXEC_API int pyexec_session_list_folder(pyexec_executor *executor, const char *session_id, const char *path,
                                           char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_make_folder(pyexec_executor *executor, const char *session_id, const char *path,
                                           pyexec_error *error);
 
-/* Both lists as data: all files of the workspace, or with a path the entries of one folder. An entry's `path` is
- * its name. Free the list. Errors: as above. */
+/* Lists files as data: all files of the workspace (`path` NULL), or the entries of one folder. The `path` of such an
+ * entry is its name. Free the list. Errors: as above. */
 PYEXEC_API int pyexec_session_files(pyexec_executor *executor, const char *session_id, const char *path,
                                     pyexec_file_list **ret, pyexec_error *error);
 PYEXEC_API void pyexec_file_list_free(pyexec_file_list *list);
@@ -541,7 +541,7 @@ PYEXEC_API const char *pyexec_file_kind(const pyexec_file *file);
 PYEXEC_API int pyexec_file_mode(const pyexec_file *file);
 PYEXEC_API int64_t pyexec_file_modified_ns(const pyexec_file *file);
 
-/* The same as a stream: opens a regular file in the workspace. The caller closes the descriptor.
+/* Opens a regular file in the workspace, to read or write it in parts. The caller closes the descriptor.
  *
  * write      false: opens it for reading; *ret_bytes is its size. PYEXEC_INVALID_REQUEST has sys_errno
  *            ENOENT when there is no such file. true: makes it, with the folders above it, or empties
@@ -632,8 +632,8 @@ PYEXEC_API const char *pyexec_file_change(const pyexec_file *file);
 PYEXEC_API const char *pyexec_file_content(const pyexec_file *file, size_t *length);
 PYEXEC_API bool pyexec_result_files_truncated(const pyexec_result *result);
 
-/* The session of a call; `id` is NULL for a run without one. `created`: this call made it. `restarted`: why the
- * state that the id had is lost, or NULL. `execution_count`: how many calls it has had. */
+/* The session of a call; `id` is NULL for a run without one. `created`: this call made it. `restarted`: why
+ * the earlier state of this id is lost, or NULL. `execution_count`: how many calls it has had. */
 PYEXEC_API const char *pyexec_result_session_id(const pyexec_result *result);
 PYEXEC_API bool pyexec_result_session_created(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_session_restarted(const pyexec_result *result);
@@ -651,7 +651,7 @@ PYEXEC_API double pyexec_result_wall_ms(const pyexec_result *result);
 PYEXEC_API double pyexec_result_cpu_ms(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_peak_memory_bytes(const pyexec_result *result);
 
-/* Calls of tools: how many there were, and for how many milliseconds at least one was without an answer. */
+/* Calls of tools: how many there were, and for how many milliseconds at least one of them had no answer yet. */
 PYEXEC_API uint64_t pyexec_result_tool_calls_count(const pyexec_result *result);
 PYEXEC_API double pyexec_result_tool_calls_wait_ms(const pyexec_result *result);
 
@@ -659,7 +659,7 @@ PYEXEC_API double pyexec_result_tool_calls_wait_ms(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_json(pyexec_result *result);
 
 /* Finds out what this machine offers, as JSON: layers with remedies, interpreter, limits and, with `selftest`, one
- * attempt to escape per layer. A missing layer is no failure.
+ * attempt to escape per layer. If a layer is missing, the call still succeeds.
  *
  * ret  a JSON object, which the caller gives to free(). Its `ok` says whether runs are possible. */
 PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, bool selftest, char **ret,

@@ -4,7 +4,7 @@
 BUILD ?= build
 ARGS ?=
 
-# A playground that was made before npm was there is made again.
+# Builds the playground again if it was built before npm was installed.
 REMAKE_PAGE = ! command -v npm >/dev/null || find $(BUILD) -maxdepth 1 -name playground_assets.c -size -2 -delete
 
 all: setup
@@ -14,7 +14,7 @@ all: setup
 setup:
 	@tools/bootstrap.sh
 	@if test -f $(BUILD)/build.ninja && ! grep -qF '"build": "$(abspath $(BUILD))"' $(BUILD)/meson-info/meson-info.json; then \
-		echo "pyexec: $(BUILD) was made in another folder; it is set up anew with its options"; meson setup --wipe $(BUILD); fi
+		echo "pyexec: $(BUILD) was made in another folder; it is set up again with its options"; meson setup --wipe $(BUILD); fi
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(ARGS)
 
 run: all
@@ -31,12 +31,12 @@ cases: all
 	@tools/bootstrap.sh test
 	PYEXEC_CASES=all PYEXEC_BUILD=$(abspath $(BUILD)) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/run/test_cases.py
 
-# In under a minute, before each commit: unit tests, the tree's own rules, a few whole programs.
+# Tests for each commit, in under a minute: unit tests, the tree's own rules, a few whole programs.
 check: all
 	@tools/bootstrap.sh test
 	@tools/check.sh $(BUILD)
 
-# What takes hours: sanitizers, every fault, kills, long fuzzing, a soak; writes docs/nightly.md. Some of it: make nightly PARTS='fuzz soak'
+# Tests that take hours: sanitizers, every fault, kills, long fuzzing, a soak; writes docs/nightly.md. To run only some parts: make nightly PARTS='fuzz soak'
 nightly: all
 	@tools/bootstrap.sh test
 	@tools/nightly.py $(PARTS)
@@ -44,58 +44,58 @@ nightly: all
 bench: all
 	$(BUILD)/pyexec bench
 
-# The Python client's tests alone.
+# Only the Python client's tests.
 test-python: all
 	@tools/bootstrap.sh test
 	tools/python-tests.sh $(BUILD)
 
-# The TypeScript client's tests alone; some of them: make test-typescript FILES='client tools'
+# Only the TypeScript client's tests; only some of them: make test-typescript FILES='client tools'
 test-typescript: all
 	tools/typescript-tests.sh $(BUILD) $(FILES)
 
-# Beside a Jupyter kernel (installed by pip into a temporary environment) and bubblewrap.
+# Compares pyexec with a Jupyter kernel (installed by pip into a temporary environment) and with bubblewrap.
 bench-peers: all
 	bench/peers.py $(BUILD)/pyexec
 
-# The same, drawn for the README; needs an idle machine.
+# The same comparison, drawn for the README; needs an idle machine.
 bench-plot: all
 	bench/peers.py $(BUILD)/pyexec --plot docs/bench.svg
 
-# What HTTP adds to the C API, and what it takes; needs an idle machine.
+# How much time HTTP adds to the C API, and how many requests it serves; needs an idle machine.
 bench-serve: all
 	bench/serve.py $(BUILD)
 
-# Mixed traffic, kills and disconnects for MINUTES; then all must be as it was.
+# Mixed traffic, kills and disconnects for MINUTES. After that nothing may be left over.
 MINUTES ?= 10
 soak-serve: all
 	tests/support/soak_serve.py $(MINUTES) $(BUILD)/pyexec
 
-# A tool call of MCP beside POST /v1/execute.
+# Compares a tool call of MCP with POST /v1/execute.
 bench-mcp: all
 	bench/mcp.py $(BUILD)/pyexec
 
-# The Python client beside the C API, and our Jupyter kernel beside ipykernel.
+# Compares the Python client with the C API, and our Jupyter kernel with ipykernel.
 bench-clients: all
 	bench/clients.py $(BUILD)
 
-# Tool calls through each client, and sessions that wait in one.
+# Measures tool calls through each client, and sessions that wait in a tool call.
 bench-tools: all
 	bench/tools.py $(BUILD)
 
-# What clients of other servers take beside POST /v1/execute; needs an idle machine.
+# Compares calls by clients of other servers with POST /v1/execute; needs an idle machine.
 bench-dialects: all
 	bench/dialects.py $(BUILD)/pyexec
 
-# How long sessions wait beside scripts that misbehave; needs an idle machine.
+# Measures how long sessions wait while other scripts misbehave; needs an idle machine.
 bench-neighbours: all
 	PYEXEC_BUILD=$(BUILD) /usr/bin/python3 tests/support/neighbours.py
 
-# The host side (library, program, HTTP server, unit tests) under ASan and UBSan, TSan. A report is a
-# failed test (tools/sanitizers.sh). SANITIZE is also for the C programs that the tests link with the
-# library: a sanitizer's runtime must come first.
+# The host side (library, program, HTTP server, unit tests) under ASan and UBSan, or under TSan. A report counts as a
+# failed test (tools/sanitizers.sh). SANITIZE also has the flags for the C programs that the tests link with the
+# library, because a sanitizer's runtime must be loaded first.
 UNDEFINED = -fsanitize-undefined-trap-on-error
 
-# Some of the tests alone: make tsan TESTS='tests/serve tests/session'
+# To run only some of the tests: make tsan TESTS='tests/serve tests/session'
 asan:
 	SANITIZE='-fsanitize=address,undefined $(UNDEFINED)' $(MAKE) test BUILD=build-asan \
 		ARGS='-Db_sanitize=address,undefined -Db_lundef=false -Dc_args=$(UNDEFINED)'
@@ -103,7 +103,7 @@ asan:
 tsan:
 	SANITIZE=-fsanitize=thread $(MAKE) test BUILD=build-tsan ARGS='-Db_sanitize=thread -Db_lundef=false'
 
-# Each fuzz target for SECONDS; one alone: make fuzz TARGETS=rpc. Without clang it says so, and is skipped.
+# Runs each fuzz target for SECONDS; only one: make fuzz TARGETS=rpc. Without clang it prints a message and is skipped.
 SECONDS ?= 60
 
 fuzz:
@@ -118,7 +118,7 @@ deb:
 	@tools/bootstrap.sh deb
 	@tools/deb.sh $(BUILD)/deb
 
-# Files that are made from the tables.
+# Writes the files that are generated from the tables.
 docs: all
 	$(BUILD)/pyexec policy --markdown > docs/configuration.md
 	$(BUILD)/pyexec policy --result-keys | tools/put-table.py docs/results.md result.def

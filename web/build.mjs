@@ -16,7 +16,7 @@ const bundle = await build({
   metafile: true,
 });
 
-// The licenses of all that is in the bundle ask to come along with it.
+// The licenses of the packages in the bundle require that their texts come with it.
 function licenses() {
   const inputs = Object.keys(bundle.metafile.inputs).filter(path => path.startsWith("node_modules/"));
   const packages = new Set(inputs.map(path => path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)/)[1]));

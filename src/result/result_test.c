@@ -202,8 +202,8 @@ static void test_fields_of_a_form_of_their_own(void **state)
     (void)state;
     assert_string_equal(refusal(PX_RESULT_DENIAL, denial, 3, 1), "a denial is too short");
     assert_string_equal(refusal(PX_RESULT_DENIAL, denial, sizeof denial, 1), "a denial is malformed");
-    assert_string_equal(refusal(PX_RESULT_CRASH, no_crash, 2, 1), "a signal that is no crash");
-    assert_string_equal(refusal(PX_RESULT_CRASH, crash, 1, 1), "a signal that is no crash");
+    assert_string_equal(refusal(PX_RESULT_CRASH, no_crash, 2, 1), "a signal that is not a crash");
+    assert_string_equal(refusal(PX_RESULT_CRASH, crash, 1, 1), "a signal that is not a crash");
     assert_null(refusal(PX_RESULT_CRASH, crash, 2, 1));
     assert_string_equal(refusal(PX_RESULT_SETUP_ERROR, &error, sizeof error, 1), "a set-up error out of place");
     assert_string_equal(refusal(PX_RESULT_LOCKED, &error, 16, 1), TOO_LARGE);

@@ -138,7 +138,7 @@ static void test_a_bad_line_is_refused_with_its_number(void **state)
         {"..", "", "'..' can't be"},
         {"a/b", "", "'a/b' can't be"},
         {"a234567890123456789012345678901234567890123456789012345678901234x", "", "can't be"},
-        {"eve", "timeout", "'timeout' is no key=value"},
+        {"eve", "timeout", "'timeout' is not of the form key=value"},
         {"eve", "rate=0", "rate: '0' is not a number above 0"},
         {"eve", "rate=-1", "rate"},
         {"eve", "rate=nan", "rate"},

@@ -266,7 +266,7 @@ def test_bytes_and_images_are_read_as_what_they_are(client):
         assert result["content"] == [{"type": "image", "data": encoded, "mimeType": kind}]
         assert result["structuredContent"]["content_base64"] == encoded
     client.call("write_file", session_id="s", path="x", content_base64="/w==")
-    assert "1 bytes that are no text" in text(client.call("read_file", session_id="s", path="x"))
+    assert "1 bytes that are not text" in text(client.call("read_file", session_id="s", path="x"))
 
 
 @pytest.mark.parametrize("tool, arguments, said", [

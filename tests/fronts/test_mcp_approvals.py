@@ -97,7 +97,7 @@ def test_a_request_of_the_stateless_revision_asks_nobody(client):
 
 def test_a_name_that_the_server_does_not_have_is_reported(start):
     client = asking(start, ["say", "sya"], {"elicitation": {"form": {}}})
-    assert "MCP server 'shop' has no tool 'sya', which approval names" in described(client)
+    assert "MCP server 'shop' has no tool 'sya', but approval names it" in described(client)
 
 
 @pytest.mark.parametrize("approval", ["say", 1, [1], {"say": True}])

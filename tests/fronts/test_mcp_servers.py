@@ -115,7 +115,7 @@ def test_a_command_that_is_not_there_is_told(start):
 
 def test_a_silent_server_is_given_up(start, monkeypatch):
     monkeypatch.setenv("PYEXEC_MCP_START_TIMEOUT", "500ms")
-    assert "did not answer within start_timeout" in described(start({"shop": entry("silent")}))
+    assert "did not answer within [mcp] start_timeout" in described(start({"shop": entry("silent")}))
 
 
 def test_a_server_that_could_not_start_is_tried_again(start, tmp_path, monkeypatch):

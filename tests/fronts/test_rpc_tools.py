@@ -173,7 +173,7 @@ def test_input_fails_as_its_caller_says(caller):
 
 BAD = [
     (b'{"jsonrpc":"2.0","id":ID}', "result or an error"),
-    (b'{"jsonrpc":"2.0","id":ID,"result":1,"error":{"code":1,"message":"x"}}', "not both"),
+    (b'{"jsonrpc":"2.0","id":ID,"result":1,"error":{"code":1,"message":"x"}}', "either a result or an error"),
     (b'{"jsonrpc":"2.0","id":ID,"error":"x"}', "code"),
     (b'{"jsonrpc":"2.0","id":ID,"error":{"code":"1","message":"x"}}', "code"),
     (b'{"jsonrpc":"2.0","id":ID,"error":{"code":1}}', "message"),

@@ -131,7 +131,7 @@ def test_what_is_no_list_of_tools_is_refused():
     assert "not JSON" in subprocess.run([BUILD + "/pyexec", "tools", "-"], input='[{"name": "f", "description": "\\ud800"}]', text=True,
                                         capture_output=True, timeout=60).stderr
     done = subprocess.run([BUILD + "/pyexec", "tools", "-"], input=b"[\xff]", capture_output=True, timeout=60)
-    assert done.returncode == 125 and b"not text in UTF-8" in done.stderr
+    assert done.returncode == 125 and b"not UTF-8 text" in done.stderr
     assert b"Give a readable file" in subprocess.run([BUILD + "/pyexec", "tools", "/nowhere"], capture_output=True, timeout=60).stderr
 
 

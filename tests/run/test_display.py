@@ -184,7 +184,7 @@ def test_save_display(pyexec, open_folder):
     assert set(found) == {"display-1." + end for end in ("html", "md", "svg", "png", "tex", "json")} | {"display-2.txt", "display-3.x.a"}
     assert found["display-1.png"] == PNG and found["display-2.txt"] == b"5" and json.loads(found["display-1.json"])["a"] == [1, 2.5, None]
     again = pyexec.run("run", "--save-display", folder, "-c", "display(5)\ndisplay(6)")
-    assert again.returncode == 125 and b"Nothing is overwritten" in again.stderr
+    assert again.returncode == 125 and b"No file is overwritten" in again.stderr
     link = open_folder / "link"
     link.mkdir()
     os.chmod(link, 0o777)

@@ -29,7 +29,7 @@ def test_a_wrong_name(own, code, words):
     ("%pip install numpy", "Nothing can be installed"), ("x = 1\n%matplotlib inline", "not a notebook"), ("if 1:\n    !ls", "not a notebook"),
     ("```python\nprint(1)\n```", "fences"), ("print(1)\n```", "fences"), ("return 5", "last expression"),
     ("def f():\n    await g()", "async def"), ("def f():\n    async with a: pass", "async def"),
-    ("x = [1, 2", "send all of it"), ("x = '''abc", "send all of it"), ("x = 'abc", "send all of it"), ("x = “a”", "ASCII quotes"),
+    ("x = [1, 2", "send the whole code"), ("x = '''abc", "send the whole code"), ("x = 'abc", "send the whole code"), ("x = “a”", "ASCII quotes"),
     ("print 'a'", "Python 3"), ("def f():\nreturn 1", "four spaces"), ("  x = 1", "four spaces"), ("if 1:\n    x = 1\n  y = 2", "four spaces"),
     ("def f():\n\tx = 1\n        return x", "spaces only"),
 ])
@@ -138,7 +138,7 @@ def test_display_needs_no_import(own):
     ("Here is the code:\n```python\nprint(1)\n```\nIt prints 1.", "fences"), ("```\nprint(1)\n```", "fences"), ("Sure! Here is it.\n\n```py\nx = 1\n```", "fences"),
     ("The following code prints one\nprint(1)", "This line is text"), ("x = 1\nThis prints the value of x.", "This line is text"),
     ("print(1)\n<|im_end|>", "'<|im_end|>'"), ("<code>\nprint(1)\n</code>", "'<code>'"), ("print(1)\n</code>", "'</code>'"), ("print(1)\n[/PYTHON]", "'[/PYTHON]'"),
-    ("print(1)\n<end_code>", "'<end_code>'"), ("x = 1\\nprint(x)\\n", "real line ends"), ("def f():\\n    return 1\\nf()", "real line ends"),
+    ("print(1)\n<end_code>", "'<end_code>'"), ("x = 1\\nprint(x)\\n", "real line breaks"), ("def f():\\n    return 1\\nf()", "real line breaks"),
 ])
 def test_text_around_the_code(own, code, words):
     result = own.result(code)
@@ -148,7 +148,7 @@ def test_text_around_the_code(own, code, words):
 @pytest.mark.parametrize("code", ["x = 1 +\n", "x = 1 \\ y\n", "if x = 1: pass", "for x in y print(x)", "a b", "x <- 1"])
 def test_code_is_not_taken_for_text(own, code):
     hint = own.result(code)["error"]["hint"] or ""
-    assert not any(words in hint for words in ("text", "fence", "marker", "line ends")), hint
+    assert not any(words in hint for words in ("text", "fence", "marker", "line breaks")), hint
 
 
 @pytest.mark.parametrize("code, character", [("x = 1\u00a0+ 2", "U+00A0"), ("x = 1\u200b", "U+200B"), ("x =\u00a01", "U+00A0"), ("x = 0x1f\u200b", "U+200B"), ("y = 2.5\u2009* 3", "U+2009")])
@@ -181,7 +181,7 @@ def test_what_is_newer_than_this_python_is_named(python):
                 words = "new in Python %d.%d, and this is Python %d.%d" % (*since, *version)
                 assert words in (result["error"]["hint"] or ""), (code, result["error"])
         gone = executor.call(None, "import distutils")
-        assert gone["status"] == "ok" if version < (3, 12) else "gone since Python 3.12" in gone["error"]["hint"], gone
+        assert gone["status"] == "ok" if version < (3, 12) else "was removed in Python 3.12" in gone["error"]["hint"], gone
 
 
 # ---- Files ----

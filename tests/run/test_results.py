@@ -434,7 +434,7 @@ def test_plain_errors_have_the_hint(own):
     done = own.run("run", "-c", "value = 1\nvalu")
     assert done.stderr.count(b"Did you mean: 'value'?") == 1 and b"hint:" not in done.stderr
     done = own.run("run", "-c", "return 5")
-    assert b"\nhint: A script returns nothing" in done.stderr
+    assert b"\nhint: A script can't return a value" in done.stderr
 
 
 def test_no_colours_where_there_is_no_terminal(own):

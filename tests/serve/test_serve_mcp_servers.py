@@ -146,7 +146,7 @@ def test_a_silent_server_keeps_nobody_waiting_for_ever(serve):
     with serve({"quiet": entry("silent"), "shop": entry()}, line("alice", "mcp_servers=quiet,shop"), line("bob", "mcp_servers=shop"),
                config="start_timeout = 3s\n", env={"PYEXEC_MCP_START_TIMEOUT": "3s"}) as server:
         assert modules(server, "alice", "quiet") == []
-        wait_for(lambda: "MCP server 'quiet' was ended: it did not answer within start_timeout" in
+        wait_for(lambda: "MCP server 'quiet' was ended: it did not answer within [mcp] start_timeout" in
                  rpc(server, "alice", "tools/list")["tools"][0]["description"], "the silent server is not given up", 120)
 
 

@@ -18,7 +18,7 @@ def playing(own, *flags, others=()):
     """A server with the page, for alice, whose token is TOKEN. Skips the test if pyexec was built without the page."""
     with serving(own, *flags, tcp=True, tokens=[token_line("alice", TOKEN), *others]) as running:
         if b"not part of this build" in running.ask("GET", "/").body:
-            pytest.skip("built without the playground: npm, or its registry, was not there")
+            pytest.skip("built without the playground: npm was not installed, or its registry could not be reached")
         yield running
 
 

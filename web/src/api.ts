@@ -179,7 +179,7 @@ export class Api {
   /** False while the server does not know the token of this page. */
   mayAsk = false;
 
-  /** Of all runs of the user; those of detached runs are there for any client. */
+  /** The waiting calls of all runs of the user. Any client of the user may answer the calls of detached runs. */
   async waitingCalls(): Promise<WaitingCall[]> {
     const text = await (await this.ask("GET", "v1/executions")).text();
     const {executions, attached} = JSON.parse(text, keepDigits) as Record<string, {session_id: string | null; calls: WaitingCall[]}[]>;

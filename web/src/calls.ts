@@ -34,7 +34,7 @@ export class Calls {
       if (problem instanceof Problem) return;     // other code reports it
       throw problem;
     }
-    // A call that was allowed waits again under its id: then for its client.
+    // A call that was allowed keeps its id, and then waits for the answer of its client.
     const shown = new Map(calls.map(call => [`${call.approval} ${call.call_id}`, call]));
     for (const [key, row] of this.rows)
       if (!shown.has(key)) this.remove(key, row);

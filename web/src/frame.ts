@@ -46,8 +46,9 @@ function clean(document: Document): void {
         element.removeAttribute(name);
 }
 
-/** Gives <style> the nonce, and has attributes with styles and handlers wait under another name: the parser below
- * already holds what it reads to this page's policy. A tag that is not found here keeps what the policy then refuses. */
+/** Gives each <style> the nonce, and renames attributes with styles and handlers for now, because the parser below already applies
+ * this page's content security policy to the HTML that it reads. A tag that this expression does not find keeps its attributes, and the
+ * policy refuses them. */
 function mark(html: string): string {
   return html.replace(/<[a-z][^<>]*>/gi, tag => tag.replace(/^<style\b/i, `<style nonce="${nonce()}"`)
     .replace(/([\s"'])style(?=\s*=)/gi, "$1data-css").replace(/([\s"'])on[a-z]+(?=\s*=)/gi, "$1data-on"));

@@ -140,7 +140,7 @@ def test_what_no_answer_could_name_is_refused_at_once(px):
     loop = []
     loop.append(loop)
     for value in (float("nan"), float("-inf"), loop):
-        with pytest.raises(InvalidRequestError, match="JSON has no NaN"):
+        with pytest.raises(InvalidRequestError, match="JSON can't contain NaN"):
             px.execute_once("x", inputs={"x": value})
     with pytest.raises(InvalidRequestError, match="32 MiB"):
         px.execute_once("x", inputs={"x": "1" * (32 << 20)})

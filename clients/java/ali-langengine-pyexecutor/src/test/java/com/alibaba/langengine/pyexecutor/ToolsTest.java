@@ -108,7 +108,7 @@ class ToolsTest extends OnHost {
         assertEquals("('ToolError', 'NullPointerException', 'x', None)", called(arguments -> {
             throw new NullPointerException();
         }, code).getLastValueRepr());
-        assertTrue(called(arguments -> Double.NaN, code).getLastValueRepr().contains("JSON has no NaN"));
+        assertTrue(called(arguments -> Double.NaN, code).getLastValueRepr().contains("JSON can't contain NaN"));
         assertTrue(called(arguments -> new Object(), code).getLastValueRepr().contains("java.lang.Object"));
         assertTrue(called(arguments -> "x".repeat(9 << 20), code).getLastValueRepr().contains("longer than 8 MiB"));
     }

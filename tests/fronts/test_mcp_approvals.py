@@ -92,7 +92,7 @@ def test_without_elicitation_the_call_is_denied_and_the_script_is_told_why(start
 
 def test_a_request_of_the_stateless_revision_asks_nobody(client):
     result = client.call("run_python", META, code="shop.say('a')")
-    assert "can't be asked" in result["structuredContent"]["error"]["message"]
+    assert "can't ask the user" in result["structuredContent"]["error"]["message"]
 
 
 def test_a_name_that_the_server_does_not_have_is_reported(start):

@@ -58,7 +58,9 @@ def saved(page, name="notebook.ipynb"):
 
 def load(page, path, said="is loaded"):
     page.find("#notebook-file").send_keys(str(path))
-    wait_for(lambda: page.value("document.querySelector('#confirm') !== null") or os.path.basename(path) in page.text(".notice"), "nothing is loaded")
+    # The notice may still say why the file was refused before.
+    wait_for(lambda: page.value("document.querySelector('#confirm') !== null") or
+             (os.path.basename(path) in page.text(".notice") and said in page.text(".notice")), "nothing is loaded")
     if page.value("document.querySelector('#confirm') !== null"):
         page.find("#confirm").click()
     wait_for(lambda: said in page.text(".notice"), "it is not said: " + page.text(".notice"))

@@ -47,7 +47,7 @@ def test_a_body_of_many_values_is_not_parsed(server, path):
     assert answer.status in (400, 422) or b'"code":-400' in answer.body, (answer.status, answer.body)
     assert b"256 MiB" in answer.body or path == "/v1/sessions", answer.body
     assert SANITIZED or most(server) - before < 100 * MIB
-    assert time.monotonic() - began < 30
+    assert SANITIZED or time.monotonic() - began < 30
 
 
 def test_a_million_numbers_are_taken(server):

@@ -12,6 +12,9 @@ import subprocess
 import tempfile
 import time
 
+# How many times longer the limits are with a sanitizer. They end only a test that fails.
+SLOWER = 6 if os.environ.get("SANITIZE") else 1
+
 
 class Connection(http.client.HTTPConnection):
     """An HTTP connection over a UNIX socket, or to HOST:PORT."""
@@ -19,7 +22,7 @@ class Connection(http.client.HTTPConnection):
     def __init__(self, address, timeout=60):
         self.address = address
         host = "localhost" if address.startswith("/") else address
-        super().__init__(host, timeout=timeout)
+        super().__init__(host, timeout=timeout * SLOWER)
 
     def connect(self):
         self.sock = dial(self.address, self.timeout)
@@ -145,7 +148,7 @@ class Server:
 
 
 def wait_for(condition, message, seconds=20):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while time.monotonic() < deadline:
         if found := condition():
             return found

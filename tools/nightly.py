@@ -4,9 +4,10 @@
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 
-Runs the named parts, by default all, one after another at low priority. Writes docs/nightly.md with the commit, the date, and a row
-for each part: what ran, the result and the time. A part that did not run has a row that says so. `--minutes` is the time of each fuzz
-target and of the soak (default 60). With `--tests` the sanitizers run only these whole-program tests.
+Runs the named parts, by default all, one after another at low priority. Writes docs/nightly.md with a row for each part: the commit,
+the date, what ran, the result and the time. The rows of parts that do not run now stay as they are; a part that never ran has a row that
+says so. `--minutes` is the time of each fuzz target and of the soak (default 60). With `--tests` the sanitizers run only these
+whole-program tests; each such set of tests has a row of its own, until the part runs as a whole.
 """
 import argparse
 import concurrent.futures
@@ -20,14 +21,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(ROOT, "docs", "nightly.md")
 HEAD = """# Nightly
 
-`make nightly` runs what takes too long for every commit, and writes this page (`tools/nightly.py`).
+`make nightly` runs what takes too long for every commit, and writes this page (`tools/nightly.py`). Each row has the commit and the time
+of its own run.
 
-- commit: %(commit)s
-- date: %(date)s
-- machine: %(cpus)d CPUs, Linux %(kernel)s
+Machine of the last run: %(cpus)d CPUs, Linux %(kernel)s.
 
-| part | what ran | result | minutes |
-|---|---|---|---|
+| part | commit | date (UTC) | what ran | result | minutes |
+|---|---|---|---|---|---|
 """
 
 
@@ -82,12 +82,29 @@ def soak(minutes):
     return "`make soak-serve MINUTES=%d`" % minutes, output.strip().splitlines()[-1], status == 0
 
 
-def page(commit, rows, parts):
-    """Writes docs/nightly.md with the rows so far."""
-    text = HEAD % {"commit": commit, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-                   "cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0]}
-    with open(PAGE, "w") as file:
-        file.write(text + "".join(rows.get(name, "| %s | nothing | not run | |\n" % name) for name in parts))
+def read_rows(text, parts):
+    """Returns the rows of a page: part → what ran → line."""
+    rows = {name: {} for name in parts}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and cells[0] in rows and cells[3] != "nothing":
+            rows[cells[0]][cells[3]] = line + "\n"
+    return rows
+
+
+def add_row(rows, name, whole, *cells):
+    """Adds a row, in place of the one about the same run. A run of the whole part also takes the place of the runs of its pieces."""
+    commit, date, what, *rest = (str(cell).replace("|", "/") for cell in cells)
+    if whole:
+        rows[name].clear()
+    rows[name][what] = "| %s |\n" % " | ".join([name, commit, date, what, *rest])
+    return rows[name][what]
+
+
+def page(rows):
+    """Returns the text of docs/nightly.md."""
+    text = HEAD % {"cpus": os.cpu_count(), "kernel": os.uname().release.split("-")[0]}
+    return text + "".join("".join(rows[name].values()) or "| %s | | | nothing | not run | |\n" % name for name in rows)
 
 
 def main():
@@ -102,17 +119,20 @@ def main():
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    rows, good = {}, True
+    with open(PAGE) as file:
+        rows = read_rows(file.read(), parts)
+    good = True
     for name, part in parts.items():
         if given.parts and name not in given.parts:
             continue
         began = time.monotonic()
         what, result, passed = part()
         good &= passed
-        rows[name] = "| %s | %s | %s%s | %d |\n" % (name, what, "" if passed else "**FAILED**: ", result.replace("|", "/"),
-                                                  round((time.monotonic() - began) / 60))
-        print(rows[name], end="", flush=True)
-        page(commit, rows, parts)
+        print(add_row(rows, name, not (given.tests and name in ("asan", "tsan")), commit,
+                      datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"), what,
+                      ("" if passed else "**FAILED**: ") + result, round((time.monotonic() - began) / 60)), end="", flush=True)
+        with open(PAGE, "w") as file:
+            file.write(page(rows))
     return not good
 
 

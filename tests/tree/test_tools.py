@@ -1,4 +1,5 @@
 """The tools that set up, build and test, on machines with unusual settings."""
+import importlib.util
 import os
 import shutil
 import signal
@@ -125,3 +126,38 @@ def test_the_summary_fails_with_any_failure(tmp_path, report, units, left, progr
         (tmp_path / "reports" / left).write_text("WARNING: ThreadSanitizer: data race")
     done = summary(tmp_path, REPORT % report, units, program)
     assert done.returncode == 1 and ", 1 failed, 1 skipped\n" in done.stdout, done
+
+
+def load_nightly():
+    spec = importlib.util.spec_from_file_location("nightly", ROOT + "/tools/nightly.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_nightly_page_keeps_the_rows_of_parts_that_do_not_run_again():
+    nightly, parts = load_nightly(), ["asan", "faults", "soak"]
+    rows = nightly.read_rows("", parts)
+    nightly.add_row(rows, "asan", False, "1a", "2026-01-01 00:00", "tests/serve", "1 passed", 5)
+    nightly.add_row(rows, "asan", False, "1a", "2026-01-01 01:00", "tests/run", "**FAILED**: 1 failed", 6)
+    nightly.add_row(rows, "soak", True, "1a", "2026-01-01 02:00", "an hour", "as it was | all", 60)
+    rows = nightly.read_rows(nightly.page(rows), parts)
+    nightly.add_row(rows, "asan", False, "2b", "2026-01-02 00:00", "tests/run", "2 passed", 7)
+    text = nightly.page(rows)
+    assert text[text.index("| part"):].splitlines()[2:] == [
+        "| asan | 1a | 2026-01-01 00:00 | tests/serve | 1 passed | 5 |",
+        "| asan | 2b | 2026-01-02 00:00 | tests/run | 2 passed | 7 |",
+        "| faults | | | nothing | not run | |",
+        "| soak | 1a | 2026-01-01 02:00 | an hour | as it was / all | 60 |"]
+    rows = nightly.read_rows(text, parts)
+    nightly.add_row(rows, "asan", True, "3c", "2026-01-03 00:00", "everything", "9 passed", 90)
+    assert [line for line in nightly.page(rows).splitlines() if line.startswith("| asan")] == [
+        "| asan | 3c | 2026-01-03 00:00 | everything | 9 passed | 90 |"]
+
+
+def test_the_nightly_page_is_in_its_format():
+    nightly = load_nightly()
+    with open(ROOT + "/docs/nightly.md") as file:
+        text = file.read()
+    rows = nightly.read_rows(text, ["asan", "tsan", "faults", "kills", "fuzz", "soak"])
+    assert nightly.page(rows).partition("| part")[2] == text.partition("| part")[2]

@@ -146,9 +146,8 @@ export class Pyexec {
   /** @internal */
   async _detach(method: string, code: string, request: DetachedRequest, more: Params, tools?: Tools): Promise<Execution> {
     const { params } = executionParams(code, request, tools);
-    const { signal } = request;
     const { execution_id: id, session_id: session } = await this._ask<{ execution_id: string; session_id: string | null }>(
-      method, { ...params, ...more, detach: true }, signal ? { signal } : {});
+      method, { ...params, ...more, detach: true }, { signal: request.signal });
     return new Execution(this._transport, id, session ?? null, { ...tools, ...request.tools });
   }
 }

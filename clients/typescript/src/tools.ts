@@ -36,7 +36,6 @@ export interface ToolContext {
 }
 
 /** A tool's function. It gets the arguments by name, in one object. Its value, or that of its promise, is the answer. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type ToolFunction<Arguments = any> = (args: Arguments, context: ToolContext) => unknown;
 
 export interface Tool<Arguments = any> {

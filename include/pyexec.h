@@ -144,6 +144,20 @@ PYEXEC_API void pyexec_executor_use_principals(pyexec_executor *executor);
 PYEXEC_API int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *principal, int64_t max_count,
                                               pyexec_error *error);
 
+/* A function that gets the spans of an execution that has ended: `count` spans as OTLP/JSON, with commas between them, as in the
+ * `spans` of a ScopeSpans. It is called on the thread that executed, and must not wait. */
+typedef void (*pyexec_spans_fn)(void *userdata, const char *json, size_t length, size_t count);
+
+/* Makes spans of all executions from now on (docs/observability.md). Call it before the first execution; without it no span is made.
+ * sampler  the word of OTEL_TRACES_SAMPLER: "always_on", "always_off", "traceidratio", or one of these with "parentbased_" before it
+ * ratio    for the samplers with a ratio: 0 to 1
+ * flags    PYEXEC_TRACE_SESSION_IDS: spans have the session's id. PYEXEC_TRACE_ERRORS: spans have the script's error message, which
+ *          the script chooses. Without flags, nothing in a span comes from the script or its code.
+ * Errors: PYEXEC_INVALID_REQUEST for other values. */
+enum { PYEXEC_TRACE_SESSION_IDS = 1, PYEXEC_TRACE_ERRORS = 2 };
+PYEXEC_API int pyexec_executor_set_tracing(pyexec_executor *executor, const char *sampler, double ratio, unsigned flags,
+                                           pyexec_spans_fn fn, void *userdata, pyexec_error *error);
+
 /* Ends every run, waits until calls in other threads have returned, and removes everything that the executor made:
  * processes, descriptors, mounts, cgroups. No call may start after this. */
 PYEXEC_API void pyexec_executor_free(pyexec_executor *executor);
@@ -193,6 +207,19 @@ PYEXEC_API int pyexec_request_set_workspace_path(pyexec_request *request, const 
 /* Sets an environment variable of the script. A later value for the same name replaces it. If the name is empty or
  * has a '=', the execution fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value);
+
+/* Traces (docs/observability.md). The first sets the span of the caller from the W3C headers `traceparent` and `tracestate`
+ * (NULL: none): the execution becomes a part of this trace, and the caller's tools get it (pyexec_tool_call_traceparent()). Returns -1
+ * for a traceparent that is not valid, which then counts as none; a tracestate that is not valid is dropped. */
+PYEXEC_API int pyexec_request_set_traceparent(pyexec_request *request, const char *traceparent, const char *tracestate);
+
+/* Describes the span of the execution for pyexec_executor_set_tracing(). name: NULL for the name of the function. kind:
+ * PYEXEC_SPAN_INTERNAL, or PYEXEC_SPAN_SERVER if the request came from another program. span_id: its id, 16 lower-case
+ * hexadecimal digits; NULL: a random one. attributes_json: a JSON object of strings, numbers and booleans; NULL: none. Returns -1
+ * for other values. */
+enum { PYEXEC_SPAN_INTERNAL = 1, PYEXEC_SPAN_SERVER = 2 };
+PYEXEC_API int pyexec_request_set_span(pyexec_request *request, const char *name, int kind, const char *span_id,
+                                       const char *attributes_json);
 
 /* Sets the bytes that the script reads from its standard input. Default: none. */
 PYEXEC_API int pyexec_request_set_stdin(pyexec_request *request, const void *bytes, size_t length);
@@ -350,6 +377,10 @@ PYEXEC_API void pyexec_request_set_tool_callback(pyexec_request *request, pyexec
 PYEXEC_API const char *pyexec_tool_call_id(const pyexec_tool_call *call);
 PYEXEC_API const char *pyexec_tool_call_name(const pyexec_tool_call *call);
 PYEXEC_API const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *length);
+
+/* The trace of the call as W3C headers, for requests that the tool makes; NULL: there is none. */
+PYEXEC_API const char *pyexec_tool_call_traceparent(const pyexec_tool_call *call);
+PYEXEC_API const char *pyexec_tool_call_tracestate(const pyexec_tool_call *call);
 
 /* Returns 1 if the script still waits for the answer, else 0. */
 PYEXEC_API int pyexec_tool_call_waits(pyexec_tool_call *call);
@@ -693,6 +724,8 @@ PYEXEC_API int pyexec_floors_measure(pyexec_executor *executor, int iterations, 
 struct json_t;
 PYEXEC_API int pyexec_executor_open_object(struct json_t *config, pyexec_executor **ret, pyexec_error *error);
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
+PYEXEC_API int pyexec_request_set_span_object(pyexec_request *request, const char *name, int kind, const char *span_id,
+                                              struct json_t *attributes);
 PYEXEC_API int pyexec_request_set_policy_object(pyexec_request *request, struct json_t *policy);
 PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct json_t *tools, pyexec_tool_fn callback,
                                                void *userdata, pyexec_error *error);

@@ -224,7 +224,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
     return result;
 }
 
-int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error)
+int px_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy merged = {0};
     if (px_request_check(request, error) < 0)

@@ -14,6 +14,7 @@
 #include "result/result.h"
 #include "runner/interpreter.h"
 #include "runner/run_ids.h"
+#include "runner/trace.h"
 
 #define UIDS_MAX 1000000u
 
@@ -231,10 +232,12 @@ struct px_turn *px_runtime_admit(pyexec_executor *executor, const pyexec_request
                                  pyexec_error *error)
 {
     struct px_turn *brought = request->turn ? &request->turn->job.turn : NULL;
-    if (brought && px_turn_is_held(brought))
-        return brought;
     struct px_turn *turn = brought ? brought : own;
-    return px_turns_take(&executor->turns, turn, brought, error) == 0 ? turn : NULL;
+    bool held = brought && px_turn_is_held(brought);
+    if (!held && px_turns_take(&executor->turns, turn, brought, error) < 0)
+        return NULL;
+    px_trace_admitted(request->trace);
+    return turn;
 }
 
 void px_runtime_leave(struct px_turn *own)

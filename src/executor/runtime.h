@@ -31,6 +31,15 @@ struct px_zygote_group {
 
 struct px_sessions;
 
+/* pyexec_executor_set_tracing() */
+struct px_tracing {
+    pyexec_spans_fn fn; /* NULL: no execution is traced */
+    void *userdata;
+    unsigned flags;
+    bool follows_parent; /* a caller's decision counts */
+    double ratio;        /* of the other traces, how many are recorded */
+};
+
 struct pyexec_executor {
     struct px_policy policy;
     struct px_host host;
@@ -53,6 +62,7 @@ struct pyexec_executor {
     struct px_turns turns;
     struct px_sessions *sessions; /* session.c makes them at the first use */
     struct px_counters counters;
+    struct px_tracing tracing;
 };
 
 /* A job of a server, which has a turn once pyexec_queue_next() has returned it. */
@@ -81,6 +91,9 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind);
 /* Ends the launcher and all zygotes. No run may use them. Afterwards another launcher may be started. */
 void px_runtime_end(pyexec_executor *executor);
+
+/* pyexec_execute_once(), without spans (executor.c). */
+int px_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error);
 
 /* Counts an execution that has ended. */
 void px_runtime_count(pyexec_executor *executor, const pyexec_result *result);

@@ -14,4 +14,8 @@ struct px_sessions;
 /* Closes all sessions. All calls must have returned. */
 void px_sessions_free(struct px_sessions *sessions);
 
+/* pyexec_execute(), without spans. */
+int px_session_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request, pyexec_result **ret,
+                       pyexec_error *error);
+
 #endif

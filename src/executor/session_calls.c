@@ -241,8 +241,8 @@ static int check_session(const pyexec_executor *executor, const char *key, pyexe
     return px_error_hint(error, "Set [session] enabled to true.");
 }
 
-int pyexec_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request, pyexec_result **ret,
-                   pyexec_error *error)
+int px_session_execute(pyexec_executor *executor, const char *session_id, pyexec_request *request, pyexec_result **ret,
+                       pyexec_error *error)
 {
     if (check_session(executor, session_id, error) < 0 || px_request_check(request, error) < 0)
         return -1;

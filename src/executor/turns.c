@@ -309,6 +309,7 @@ int px_turns_add(struct px_turns *turns, struct px_turn_job *job, const char *pr
 {
     pthread_mutex_lock(&turns->lock);
     job->waiter.changed = &turns->jobs;
+    job->added_ns = px_now_ns();
     job->waiter.entry.principal = px_queue_principal(&turns->queue, principal);
     int result = job->waiter.entry.principal ? admit(turns, job->waiter.entry.principal, error) : px_error_oom(error);
     if (result == 0)

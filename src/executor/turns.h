@@ -44,6 +44,7 @@ struct px_turn_waiter {
 struct px_turn_job {
     struct px_turn_waiter waiter; /* must be the first member, for the same reason */
     struct px_turn turn;
+    int64_t added_ns; /* when it was added to the queue; 0: an execution has already counted this wait */
 };
 
 struct px_turns {

@@ -2,6 +2,7 @@
 #include "policy/request.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -58,6 +59,9 @@ void pyexec_request_free(pyexec_request *request)
     px_strings_done(&request->return_files);
     json_decref(request->inputs);
     free(request->inputs_text);
+    free(request->tracestate);
+    free(request->span.name);
+    json_decref(request->span.attributes);
     close(request->wake);
     free(request);
 }
@@ -162,6 +166,42 @@ int pyexec_request_set_env(pyexec_request *request, const char *name, const char
     px_buffer_printf(&pair, "%s=%s", name, value);
     request->env_bytes += pair.length + 1;
     return px_buffer_ok(&pair) ? px_strings_add(&request->env, pair.data, pair.length) : -1;
+}
+
+int pyexec_request_set_traceparent(pyexec_request *request, const char *traceparent, const char *tracestate)
+{
+    free(TAKE_PTR(request->tracestate));
+    if (!px_trace_context_parse(traceparent, &request->parent))
+        return traceparent ? -1 : 0;
+    if (tracestate && px_trace_state_is_valid(tracestate))
+        request->tracestate = strdup(tracestate);
+    return 0;
+}
+
+int pyexec_request_set_span_object(pyexec_request *request, const char *name, int kind, const char *span_id,
+                                   json_t *attributes)
+{
+    struct px_request_span *span = &request->span;
+    struct px_trace_context ignored;
+    char text[PX_TRACEPARENT_SIZE];
+    snprintf(text, sizeof text, "00-00000000000000000000000000000001-%.16s-00", span_id ? span_id : "");
+    if ((kind != PYEXEC_SPAN_INTERNAL && kind != PYEXEC_SPAN_SERVER) ||
+        (span_id && (strlen(span_id) != 16 || !px_trace_context_parse(text, &ignored))) ||
+        (attributes && !json_is_object(attributes)) || (name && replace(&span->name, NULL, name, strlen(name)) < 0))
+        return -1;
+    span->kind = kind;
+    snprintf(span->id, sizeof span->id, "%s", span_id ? span_id : "");
+    json_decref(span->attributes);
+    span->attributes = json_incref(attributes);
+    return 0;
+}
+
+int pyexec_request_set_span(pyexec_request *request, const char *name, int kind, const char *span_id,
+                            const char *attributes_json)
+{
+    px_auto_json json_t *attributes = px_json_loads(attributes_json, JSON_REJECT_DUPLICATES, NULL);
+    return attributes_json && !attributes ? -1
+                                          : pyexec_request_set_span_object(request, name, kind, span_id, attributes);
 }
 
 int pyexec_request_set_stdin(pyexec_request *request, const void *bytes, size_t length)

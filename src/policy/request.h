@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/trace_context.h"
 #include "policy/policy.h"
 #include "policy/tools.h"
 #include "protocol/wire.h"
@@ -18,6 +19,16 @@ struct px_request_file {
     char *path; /* relative to the workspace */
     char *bytes;
     size_t length;
+};
+
+struct px_trace;
+
+/* The span of the whole request, as its front describes it. */
+struct px_request_span {
+    char *name; /* NULL: the name of the function that executes */
+    int kind;   /* PYEXEC_SPAN_… */
+    char id[17];
+    json_t *attributes; /* an object of strings, numbers and booleans, or NULL */
 };
 
 struct pyexec_request {
@@ -55,12 +66,16 @@ struct pyexec_request {
     void *display_object_data;
     pyexec_arrived_fn arrived;
     void *arrived_data;
-    struct pyexec_turn *turn; /* taken before the execution, or NULL */
-    unsigned restricted;      /* PYEXEC_NO_… */
-    bool sent;                /* the code of the last execution, as it is sent to a process */
-    bool silent;              /* true: a session does not count this call */
-    _Atomic int stop;         /* enum px_stop; the run takes it */
-    int wake;                 /* an eventfd, readable after stop was set */
+    struct pyexec_turn *turn;       /* taken before the execution, or NULL */
+    struct px_trace_context parent; /* the caller's span; trace_id "": none */
+    char *tracestate;               /* the caller's, or NULL */
+    struct px_request_span span;
+    struct px_trace *trace; /* of the execution in progress; NULL: it is not traced */
+    unsigned restricted;    /* PYEXEC_NO_… */
+    bool sent;              /* the code of the last execution, as it is sent to a process */
+    bool silent;            /* true: a session does not count this call */
+    _Atomic int stop;       /* enum px_stop; the run takes it */
+    int wake;               /* an eventfd, readable after stop was set */
 };
 
 static inline void px_request_done(pyexec_request **request)

@@ -35,6 +35,7 @@
 #include "runner/pool.h"
 #include "runner/run_message.h"
 #include "runner/run_tools.h"
+#include "runner/trace.h"
 #include "runner/workspace.h"
 
 #define GRACE_MS 500     /* docs/results.md, Limits have two steps */
@@ -474,6 +475,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         px_run_tools_end(&run->tools, run->result);
         drain_all(run);
         collect_facts(run);
+        px_trace_ran(context->request->trace, run->started_ns);
         result = collect_files(run, &before, error);
     }
     px_run_tools_end(&run->tools, run->result);
@@ -547,8 +549,10 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
     if (!run)
         return -1;
     int result = get_child(run, &options, error);
-    if (result == 0)
+    if (result == 0) {
+        px_trace_cloned(request->trace, run->pooled);
         result = drive(run, &options, error);
+    }
     px_child_done(&run->child);
     if (context->pool)
         px_pool_refill(context->pool);
@@ -580,6 +584,8 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
         run->pooled = run->result->claims.locked = true;
         /* Discards what threads wrote and packets that arrived between calls. Such a packet can only be an attack. */
         px_child_discard_output(&run->child);
+    } else {
+        px_trace_cloned(context->request->trace, false);
     }
     int result = drive(run, &options, error);
     px_close_fd(&run->child.input);

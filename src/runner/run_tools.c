@@ -9,7 +9,7 @@ int px_run_tools_begin(struct px_run_tools *tools, const struct px_run_context *
 {
     if (!context->tools || !context->tools->count)
         return 0;
-    tools->calls = px_tool_calls_new(context->tools, context->policy, context->request->wake, error);
+    tools->calls = px_tool_calls_new(context->tools, context->policy, context->request, error);
     tools->still_ns = context->max_wait_ns;
     result->claims.tools.offered = true;
     return tools->calls ? 0 : -1;

@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "result/display_claims.h"
 #include "runner/tool_answer.h"
+#include "runner/trace.h"
 
 enum state {
     WAITING,  /* it waits for its answer */
@@ -43,6 +44,7 @@ struct pyexec_tool_call {
     enum px_tool_answer kind;
     char *text; /* the answer */
     size_t text_length;
+    struct px_trace_tool trace;
     pyexec_tool_call *next;        /* list of the run's calls */
     pyexec_tool_call *next_queued; /* list of calls for a thread, or of answers */
 };
@@ -66,6 +68,7 @@ struct px_tool_calls {
     /* Only the run's thread uses these. */
     const struct px_tool_list *tools;
     const struct px_policy *policy;
+    const pyexec_request *request;
     uint64_t random, count;
     pyexec_tool_call *all;
     size_t unanswered;         /* `waiting` at the last time the run read it */
@@ -107,8 +110,8 @@ static void take_out(struct queue *queue, const pyexec_tool_call *call)
 
 /* ---- Lifetime ---- */
 
-struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const struct px_policy *policy, int wake,
-                                        pyexec_error *error)
+struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const struct px_policy *policy,
+                                        const pyexec_request *request, pyexec_error *error)
 {
     struct px_tool_calls *calls = calloc(1, sizeof *calls);
     if (!calls || px_random_bytes(&calls->random, sizeof calls->random) < 0) {
@@ -119,7 +122,8 @@ struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const 
     pthread_mutex_init(&calls->lock, NULL);
     pthread_cond_init(&calls->queued, NULL);
     calls->references = 1;
-    calls->wake = wake;
+    calls->wake = request->wake;
+    calls->request = request;
     calls->tools = tools;
     calls->first_owner = tools->items[0]->owner;
     calls->policy = policy;
@@ -145,6 +149,7 @@ static bool drop(pyexec_tool_call *call)
         return false;
     free(call->arguments);
     free(call->text);
+    free(call->trace.tracestate);
     free(call);
     return true;
 }
@@ -168,6 +173,7 @@ void px_tool_calls_end(struct px_tool_calls *calls)
     for (pyexec_tool_call *call = calls->all, *after; call; call = after) {
         after = call->next;
         call->state = GONE;
+        px_trace_tool_add(calls->request->trace, &call->trace);
         if (drop(call))
             calls->references--;
     }
@@ -184,8 +190,8 @@ static int not_found(pyexec_error *error)
                                 "tool_timeout_ms has passed, or the script has ended.");
 }
 
-/* Takes ownership of `text`, which is JSON. */
-static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, pyexec_error *error)
+/* Takes ownership of `text`, which is JSON. `failure`: error.type of the call's span, or NULL. */
+static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, const char *failure, pyexec_error *error)
 {
     struct px_tool_calls *calls = call->calls;
     if (!text)
@@ -195,6 +201,7 @@ static int give(pyexec_tool_call *call, enum px_tool_answer kind, char *text, py
     if (waits) {
         call->state = ANSWERED;
         call->kind = kind;
+        px_trace_tool_end(&call->trace, failure);
         call->text = text;
         call->text_length = strlen(text);
         calls->waiting--;
@@ -212,19 +219,19 @@ int pyexec_tool_call_answer(pyexec_tool_call *call, const char *result_json, siz
 {
     return px_tool_answer_check(result_json, length, error) < 0
                ? -1
-               : give(call, PX_TOOL_RESULT, strndup(result_json, length), error);
+               : give(call, PX_TOOL_RESULT, strndup(result_json, length), NULL, error);
 }
 
 int pyexec_tool_call_fail(pyexec_tool_call *call, const char *message, const char *data_json, pyexec_error *error)
 {
     return data_json && px_tool_answer_check(data_json, strlen(data_json), error) < 0
                ? -1
-               : give(call, PX_TOOL_ERROR, px_tool_answer_error(message, data_json), error);
+               : give(call, PX_TOOL_ERROR, px_tool_answer_error(message, data_json), "tool_error", error);
 }
 
 static int deny(pyexec_tool_call *call, const char *reason, const char *hint, pyexec_error *error)
 {
-    return give(call, PX_TOOL_DENIED, px_tool_answer_denial(reason, hint), error);
+    return give(call, PX_TOOL_DENIED, px_tool_answer_denial(reason, hint), "denied", error);
 }
 
 int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error)
@@ -270,6 +277,16 @@ const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *len
     if (length)
         *length = call->length;
     return call->arguments;
+}
+
+const char *pyexec_tool_call_traceparent(const pyexec_tool_call *call)
+{
+    return *call->trace.traceparent ? call->trace.traceparent : NULL;
+}
+
+const char *pyexec_tool_call_tracestate(const pyexec_tool_call *call)
+{
+    return call->trace.tracestate;
 }
 
 /* ---- Callers' threads ---- */
@@ -371,6 +388,7 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     snprintf(call->id, sizeof call->id, "c-%016" PRIx64 "-%" PRIu64, calls->random, calls->count);
     if (calls->policy->tool_timeout_ms != PX_NONE)
         call->deadline_ns = px_now_ns() + calls->policy->tool_timeout_ms * PX_NS_PER_MS;
+    px_trace_tool_begin(calls->request, &call->trace, call->name, call->id);
     call->next = calls->all;
     calls->all = call;
     return call;
@@ -456,6 +474,7 @@ static void forget(struct px_tool_calls *calls, struct px_tool_claims *claims, p
     claims->outstanding--;
     claims->bytes -= call->length;
     call->state = GONE;
+    px_trace_tool_add(calls->request->trace, &call->trace);
     if (drop(call))
         calls->references--;
 }
@@ -547,7 +566,7 @@ static void keep_deadlines(struct px_tool_calls *calls, int64_t now)
     for (pyexec_tool_call *call = calls->all; call; call = call->next)
         if (now >= call->deadline_ns) {
             call->deadline_ns = INT64_MAX;
-            pyexec_tool_call_fail(call, text, NULL, &ignored);
+            give(call, PX_TOOL_ERROR, px_tool_answer_error(text, NULL), "timeout", &ignored);
         }
 }
 

@@ -13,6 +13,7 @@
 #define PX_RUNNER_TOOL_CALLS_H
 
 #include "policy/policy.h"
+#include "policy/request.h"
 #include "policy/tools.h"
 #include "result/tool_claims.h"
 #include "runner/child.h"
@@ -20,9 +21,9 @@
 
 struct px_tool_calls;
 
-/* There is at least one tool. `wake` is an eventfd that ends the run's wait. Returns NULL with `error`. */
-struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const struct px_policy *policy, int wake,
-                                        pyexec_error *error);
+/* There is at least one tool. The `wake` of the request ends the run's wait; its trace gets the spans of the calls. Returns NULL with `error`. */
+struct px_tool_calls *px_tool_calls_new(const struct px_tool_list *tools, const struct px_policy *policy,
+                                        const pyexec_request *request, pyexec_error *error);
 
 /* Drops the calls without an answer. What their callbacks still use stays until they return. `calls` may be NULL. */
 void px_tool_calls_end(struct px_tool_calls *calls);

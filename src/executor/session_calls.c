@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "executor/session.h"
 #include "executor/session_private.h"
 #include "result/result.h"
 #include "result/run_status.h"

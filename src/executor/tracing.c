@@ -34,8 +34,10 @@ int pyexec_executor_set_tracing(pyexec_executor *executor, const char *sampler, 
         px_error_set(error, PYEXEC_INVALID_REQUEST, "no such sampler: '%.60s'", sampler);
         return px_error_hint(error, "Use always_on, always_off or traceidratio, or one of them after parentbased_.");
     }
-    if (by_ratio && !(ratio >= 0 && ratio <= 1))
-        return px_error_set(error, PYEXEC_INVALID_REQUEST, "the sampler's ratio is not between 0 and 1");
+    if (by_ratio && !(ratio >= 0 && ratio <= 1)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the sampler's ratio is not between 0 and 1");
+        return px_error_hint(error, "Give the part of the traces that is recorded: 0.25 for every fourth.");
+    }
     executor->tracing = (struct px_tracing){
         .fn = fn, .userdata = userdata, .flags = flags, .follows_parent = follows, .ratio = by_ratio ? ratio : always};
     return 0;

@@ -17,37 +17,7 @@
 #include "base/thread.h"
 #include "result/display_claims.h"
 #include "runner/tool_answer.h"
-#include "runner/trace.h"
-
-enum state {
-    WAITING,  /* it waits for its answer */
-    ANSWERED, /* its answer is being sent to the child */
-    GONE
-};
-
-struct pyexec_tool_call {
-    struct px_tool_calls *calls;
-    unsigned references; /* held by the run and by the callback */
-    enum state state;
-    uint64_t number;     /* the child's number for the call */
-    unsigned handles;    /* how many functions of the caller own it; at 0 a call without an answer gets an error */
-    int64_t deadline_ns; /* INT64_MAX: no time limit */
-    pyexec_tool_fn callback;
-    void *userdata;
-    struct px_tools *owner;
-    struct px_tools
-        *approver; /* this request's approver must allow the call first; NULL: no approval is needed, or it was given */
-    char id[40];
-    char name[PX_TOOL_NAME_MAX + 1];
-    char *arguments;
-    size_t length;
-    enum px_tool_answer kind;
-    char *text; /* the answer */
-    size_t text_length;
-    struct px_trace_tool trace;
-    pyexec_tool_call *next;        /* list of the run's calls */
-    pyexec_tool_call *next_queued; /* list of calls for a thread, or of answers */
-};
+#include "runner/tool_call.h"
 
 struct queue {
     pyexec_tool_call *first, *last;
@@ -260,33 +230,6 @@ void pyexec_tool_call_free(pyexec_tool_call *call)
         pyexec_tool_call_fail(call, "the host gave no answer", NULL, &ignored);
     pthread_mutex_lock(&calls->lock);
     drop_and_release(calls, call);
-}
-
-const char *pyexec_tool_call_id(const pyexec_tool_call *call)
-{
-    return call->id;
-}
-
-const char *pyexec_tool_call_name(const pyexec_tool_call *call)
-{
-    return call->name;
-}
-
-const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *length)
-{
-    if (length)
-        *length = call->length;
-    return call->arguments;
-}
-
-const char *pyexec_tool_call_traceparent(const pyexec_tool_call *call)
-{
-    return *call->trace.traceparent ? call->trace.traceparent : NULL;
-}
-
-const char *pyexec_tool_call_tracestate(const pyexec_tool_call *call)
-{
-    return call->trace.tracestate;
 }
 
 /* ---- Callers' threads ---- */

@@ -21,8 +21,8 @@ import pytest
 # `meson test` sets it. With it, a copy of the program would load the library of the build folder.
 os.environ.pop("LD_LIBRARY_PATH", None)
 
-# What this process ignores or blocks, all that it starts ignores or blocks too: a shell's background job has
-# SIGINT ignored, nohup SIGHUP, and some supervisors block signals.
+# A child process inherits ignored and blocked signals. A shell ignores SIGINT in its background jobs, nohup ignores SIGHUP, and
+# some supervisors block signals. So all signals are reset here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD):
     signal.signal(number, signal.SIG_DFL)
@@ -315,7 +315,8 @@ def _process(trace):
 
 
 def new_traces(before):
-    """Traces that have come since. Not the children that a host of other tests, which was there before, begins for its pool."""
+    """Returns the traces that are new. A host of other tests, which existed before, may start children for its pool: they do not
+    count."""
     older = set(map(_process, before)) - {0}
     return {trace for trace in traces() - before if not older.intersection(_ancestors(_process(trace)))}
 
@@ -325,7 +326,7 @@ def nothing_left():
     """Fails the test when it leaves a process, mount, temporary file or cgroup behind."""
     before = traces()
     yield
-    deadline = time.monotonic() + 20        # on a busy machine, the kernel takes its time to end processes
+    deadline = time.monotonic() + 20        # on a busy machine, the kernel may need long to end processes
     left = new_traces(before)
     while left and time.monotonic() < deadline:
         time.sleep(0.05)

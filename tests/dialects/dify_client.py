@@ -1,7 +1,7 @@
-"""Requests as Dify makes them: of langgenius/dify, api/core/helper/code_executor/code_executor.py (URL, headers,
-body, what it makes of the answer), template_transformer.py and python3/python3_transformer.py (how a code node's
-script is put together, and its result found). Dify is no package: what they do is done again here, over the same
-HTTP client. argv[1] is {"url": …, "key": …}; prints JSON."""
+"""Sends the same requests as Dify. Dify can't be installed as a package, so this file does the same as these files of
+langgenius/dify, with the same HTTP client: api/core/helper/code_executor/code_executor.py (URL, headers, body, how the answer is
+used), template_transformer.py and python3/python3_transformer.py (how the script of a code node is built, and how its result is
+found). argv[1] is {"url": …, "key": …}; prints JSON."""
 import base64
 import importlib.metadata
 import json

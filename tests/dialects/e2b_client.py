@@ -149,8 +149,8 @@ def sandboxes(first):
 
 
 def timeouts():
-    """Sandboxes end when their time is over. When the last made one, with the shortest time, has ended, the time that the
-    others had at first is over too."""
+    """Sandboxes end when their time is over. The sandbox that is made last has the shortest time. When it has ended, the first
+    timeouts of the other sandboxes are over too."""
     prolonged = Sandbox.create(timeout=1)
     prolonged.set_timeout(600)
     connected = Sandbox.create(timeout=600)
@@ -261,7 +261,8 @@ def commands(sandbox):
 
 
 def commands_streamed(sandbox):
-    """The callbacks hear a command while it runs: the first output of one that never ends has its sandbox killed."""
+    """The callbacks get the output of a command while it runs. One command never ends: at its first output the callback kills the
+    sandbox."""
     heard = []
     sandbox.files.write("parts.py", (
         "import os, time\nprint('one å', flush=True)\nos.write(2, b'bad')\ntime.sleep(0.2)\nos.write(1, b'\\xf0\\x9f')\n"
@@ -314,7 +315,7 @@ PARTS = {
 
 
 def with_token():
-    """As a sandbox of E2B's cloud that only a token's holder reaches."""
+    """Uses a sandbox with a traffic token, like a sandbox of E2B's cloud that needs one."""
     sandbox = Sandbox.create()
     refused = raised(sandbox.run_code, "1"), raised(sandbox.create_code_context)
     sandbox = Sandbox(sandbox_id="mine", sandbox_domain=None, envd_version=Version("0.4.0"), envd_access_token=None,

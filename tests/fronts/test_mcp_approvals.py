@@ -9,7 +9,7 @@ from mcp_stdio import META
 
 
 def asking(start, approval, capabilities, *flags):
-    """A client with these capabilities, which has not begun the tools of the server."""
+    """Starts a client with these capabilities. The tools of the server may not be loaded yet."""
     client = start({"shop": entry(approval=approval)}, *flags)
     client.ask("initialize", protocolVersion="2025-11-25", capabilities=capabilities, clientInfo={"name": "t", "version": "1"})
     return client

@@ -391,7 +391,7 @@ def test_a_server_that_never_answers_is_given_up_and_the_others_go_on(start, ser
     with Server() as silent:
         silent.answer = lambda request: silent.over.wait(60)
         client = start({"shop": entry(silent), "other": entry(server)})
-        # The other one too may be late on a busy machine, and is then tried again.
+        # On a busy machine the other server may be too late as well; then it is tried again.
         until(lambda: "MCP server 'shop' was ended: it did not answer within [mcp] start_timeout" in described(client) and "class other" in described(client))
         assert run(client, "other.say('a'), 'shop' in globals()") == ("a", False)
 

@@ -1,4 +1,5 @@
-"""Bad lines of an RPC client: each answered right and under its id, and no other disturbed, however many."""
+"""Bad lines of an RPC client: each gets the right answer with its id, and other requests are not affected, whatever the number of
+bad lines."""
 import contextlib
 import fcntl
 import json
@@ -281,7 +282,7 @@ def processes_of(process):
         pid = below.pop()
         found.append(pid)
         for task in os.listdir("/proc/%d/task" % pid):
-            # A thread that has served its request ends between the two calls; its children are its process's.
+            # A thread may end after listdir(). Its children then belong to another thread of the process.
             with contextlib.suppress(FileNotFoundError), open("/proc/%d/task/%s/children" % (pid, task)) as file:
                 below += map(int, file.read().split())
     assert all(pid > 1 for pid in found), found

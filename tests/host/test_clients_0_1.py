@@ -19,7 +19,7 @@ PROGRAM = os.path.abspath(BUILD) + "/pyexec"
 # Tests of 0.1 for behaviour that was changed on purpose since then: name → reason. There are none yet.
 PYTHON_CHANGED = {}
 JAVA_CHANGED = {}
-# Its fixture counts processes that it did not start where a server of other tests fills its pool. It runs alone.
+# Its fixture also counts processes that a server of other tests starts for its pool. So it runs alone.
 ALONE = "tests/test_client.py::test_a_server_that_is_not_there_ran_nothing"
 
 

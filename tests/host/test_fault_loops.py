@@ -183,7 +183,7 @@ FILES = {"disable_open": False, "allow_readonly_open": False}
 
 
 def test_the_mount_of_a_workspace_is_of_its_own_request(shim, control, nothing_left, open_folder):
-    """The answer with a folder's mount that could not be received came to the next request, which then had another caller's files."""
+    """Earlier, if the answer with the mount of a folder could not be received, the next request got it, and had another caller's files."""
     for name in "ab":
         (open_folder / name).mkdir()
         (open_folder / name / "name").write_text(name)

@@ -66,7 +66,7 @@ def find(role, cli, wait=30):
 
 
 def begin(program, code, *flags):
-    """Starts a run and waits until its script runs: the script prints go, at its beginning or at its own place."""
+    """Starts a run and waits until its script has printed go. If the script does not print it itself, a first line is added that does."""
     if "'go'" not in code:
         code = "print('go', flush=True)\n" + code
     cli = program.popen("run", *flags, "-c", code, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -1,8 +1,8 @@
-"""Where a container, a service manager or the kernel refuses what the sandbox is made of: the error and
-`doctor` name the layer and the option that gives it back, and nothing runs with less unless told to.
+"""A container, a service manager or the kernel refuses system calls that the sandbox needs. The error and `doctor` then name
+the layer and the option that makes it available, and nothing runs with less protection unless the caller allows it.
 
-The profiles are what Docker, Podman and systemd install, as seccomp filters of this file; Podman itself
-runs too, where it works."""
+The profiles have the rules that Docker, Podman and systemd install, as seccomp filters of this file. Podman itself is tested
+too, if it works here."""
 import ctypes
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What test_real_input.py runs of the corpus is all of it, and its benign part works on every interpreter."""
+"""test_real_input.py runs every script of the corpus, and the benign scripts work on every interpreter."""
 import os
 
 import pytest

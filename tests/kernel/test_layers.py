@@ -1,5 +1,5 @@
-"""Each layer alone stops the attack that it is there for: all others are left out (by a launcher that
-only this test builds), and with that one left out as well the same attack succeeds."""
+"""Each layer alone stops its attack. All other layers are left out, by a launcher that only this test builds. If this layer is left
+out too, the same attack succeeds."""
 import ctypes
 import os
 import re
@@ -19,9 +19,9 @@ KEY = 0x70786c79
 C = "import ctypes, os, time\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 SAY = "print('ESCAPED' if got else 'held', flush=True)\n"
 
-# Layer → what it needs beside itself (as root, as an ordinary user; None: can't be shown alone), attack.
-# An ordinary user has no other namespace without a user namespace, root none of those that a zygote
-# makes, and no bound of its threads; Landlock wants no_new_privs.
+# Layer → (other layers that it needs as root, other layers that it needs as an ordinary user, attack). None: the test is not possible.
+# Without a user namespace an ordinary user can't make any other namespace, a zygote of root can't make its namespaces, and the number
+# of root's threads is not limited. Landlock needs no_new_privs.
 USER = ["user_namespace"]
 ATTACKS = {
     "user_namespace": ([], None, "got = libc.open(b'{private}', 0) >= 0\n"),

@@ -1,5 +1,5 @@
 """The core of the suite as on Linux 5.13, the oldest that pyexec needs: Landlock has its first ABI, and each system call
-that is newer does not exist (ENOSYS). tests/support/old_kernel.c installs a filter that answers so."""
+that is newer does not exist (ENOSYS). tests/support/old_kernel.c installs a filter with these answers."""
 import ctypes
 import errno
 import os

@@ -1,6 +1,7 @@
-"""What a .pth file or an editable install lets a script read of a project folder: what can be imported, and nothing beside it.
+"""A .pth file or an editable install lets a script read a part of a project folder: the files that can be imported, and no others.
 
-Each look is native (open(2) by ctypes), past the guard: the file tree that the run sees is what must be right."""
+Each test opens files by native code (open(2) through ctypes), which bypasses the guard, because the file tree of the run itself must
+be right."""
 import json
 import os
 import pathlib

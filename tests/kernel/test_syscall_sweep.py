@@ -1,8 +1,8 @@
 """Every system call number, tried from native code inside a sandbox and compared with the list.
 
-`seccomp_gen` says what src/sandbox/syscalls.def wants for each call (--verdicts) and which argument
-values its rules turn on (--edges). One run makes the calls of one number; what ends it is judged, and
-the next run goes on behind it."""
+`seccomp_gen` prints the answer that src/sandbox/syscalls.def requires for each call (--verdicts), and arguments that are equal to, or
+next to, the values in its rules (--edges). One run makes the calls of one number. If a call ends the run, the test checks this end,
+and the next run continues with the call after it."""
 import errno
 import os
 import subprocess
@@ -23,7 +23,7 @@ ZEROES, ONES = 0x100020000000, 0x100020001000       # the addresses of a page of
 PATTERNS = [[value] * 6 for value in (0, 2, ALL, HIGH, ZEROES, ONES)]
 # New kernels execute these calls despite every filter, so that a probe does not kill a program: docs/syscalls.md.
 UPROBES = (335, 336)
-# pthread_create's flags and no stack: a second thread on the first one's. Threads have tests of their own.
+# The flags of pthread_create without a stack: a second thread would run on the stack of the first. Other tests test threads.
 THREAD = [56, 0x3d0f00]
 ENDS = {"exit", "exit_group", "rt_sigreturn"}
 WAIT = {"pause", "select", "pselect6", "poll", "ppoll"}

@@ -47,7 +47,7 @@ async def one(client, seen):
     for tool in tools:
         for schema in (tool.input_schema, tool.output_schema):
             jsonschema.Draft202012Validator.check_schema(schema)
-    call = client.call_tool                 # which checks results by their schemas
+    call = client.call_tool                 # it checks results by their schemas
     seen["value"] = told(await call("run_python", {"code": "print('hello')\n6 * 7"}))
     seen["failed"] = told(await call("run_python", {"code": "import os"}))
     seen["written"] = told(await call("write_file", {"session_id": "s", "path": "in.txt", "content": "data"}))

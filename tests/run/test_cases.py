@@ -1,5 +1,5 @@
-"""Public reports about sandboxes and habits of generated code, as ../shared/cases has them. The check of each row
-decides; what is wrong with a row is said in DISPUTED. The packages of LARGE take gigabytes: `make cases` runs these too."""
+"""The cases of ../shared/cases: public reports about sandboxes, and habits of generated code. Each row of a case has its own check;
+DISPUTED lists the rows that are wrong. The packages for the rows of LARGE take gigabytes, so only `make cases` runs these rows."""
 import importlib.util
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 import environments
 from conftest import BUILD, ROOT
 
-# Row: what is expected instead, and why.
+# Row: the check that is used instead, and the reason.
 DISPUTED = {
     "stdin_lines": ("stdin", "its input in_lines.txt is not among the cases: it is '1 2\\n3 4\\n', as the check says"),
     "stdin_open0": ("stdin", "the same"),

@@ -56,7 +56,7 @@ def test_matplotlib_in_a_folder_of_the_callers(own, flags):
 
 
 def test_matplotlib_is_pillows_and_pandas_too(own, flags):
-    """What libraries bring along: pandas' own plotting, without file access."""
+    """Other libraries draw with matplotlib: here pandas, without file access."""
     result = own.result("import pandas as pd\npd.DataFrame({'a': [1, 3, 2]}).plot(title='t')", *flags)
     assert len(clean(result)) == 1 and result["last_value_repr"].startswith("<Axes")
 

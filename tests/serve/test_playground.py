@@ -363,7 +363,7 @@ def test_the_keyboard_alone_does_it_all(page):
     assert page.count() == 1 and focus().startswith("Cell 1") and "6 * 7" in page.text(".cm-content")
     page.keys("z", "b")
     assert page.count() == 3
-    # Tab leaves the editor once Escape has been pressed, and comes to every button with a visible focus.
+    # After Escape, Tab leaves the editor. It reaches every button, and the focus is visible.
     page.keys(Keys.ENTER, Keys.ESCAPE, Keys.TAB)
     assert focus() == "Run" and page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 

@@ -125,7 +125,7 @@ def test_the_next_cell_does_not_pull_a_person_back_who_scrolled_away(page, serve
     first = page.start(WAIT + "print('\\n' * 40)\nwait('next')")
     second = page.start("print('second\\n' * 30)")
     wait_for(lambda: page.state(first) == "running" and end_is_seen(page, first), "it is not followed")
-    drawn(page)         # before that, a scroll is the page's own
+    drawn(page)         # until then the page itself may scroll
     page.value("scrollTo({top: 0, behavior: 'instant'})")
     drawn(page)
     go(page, server, "next")

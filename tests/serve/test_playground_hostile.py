@@ -69,8 +69,8 @@ def page(browser, server, elsewhere):
 
 
 def settle(page):
-    """All that was displayed has loaded, two frames were drawn since, and a request has come back: a script, a refresh or
-    a request of a display would have had its turn."""
+    """Waits until all displays have loaded, two more frames were drawn, and a request was answered. Until then a script, a refresh or
+    a request of a display would have happened."""
     for frame in page.driver.find_elements("css selector", "iframe"):
         page.driver.switch_to.frame(frame)
         try:

@@ -125,14 +125,15 @@ def test_a_client_that_is_killed_again_and_again_sees_the_same_events(server):
     assert found[-1][2] == show(server, execution).json()["result"]
 
 
-# Where a client dies: after so many bytes of the answer's head, of an event that it has not kept, between keeping an event
-# and what it does next, or around the answer to a call.
+# The places where a client dies: in the middle of the answer's head or of an event, before or after it has stored an event, and before
+# or after it has sent the answer to a call.
 PLACES = ["before it asks", "asked", "half a head", "head", "half an event", "event unkept", "event kept", "call kept", "half an answer",
           "answer sent"]
 
 
 class MortalClient:
-    """A client in a process of its own that kills itself at a place. What it wrote into `kept` outlives it: whole events, a line each."""
+    """A client in a separate process that kills itself at a place. `kept` still has the events that it stored: whole events, one on each
+    line."""
 
     def __init__(self, server, execution, place):
         self.server, self.execution, self.place = server, execution, place

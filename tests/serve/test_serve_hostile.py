@@ -75,7 +75,7 @@ def test_a_length_that_can_be_read_in_two_ways_is_refused_and_ends_the_connectio
     b"X: a\nContent-Length: 40\r\n", b"X: a\rTransfer-Encoding: chunked\r\n", b"Transfer-Encoding : chunked\r\n"])
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 def test_a_header_that_can_be_read_in_two_ways_is_refused(server, head, place):
-    """Folded, ended by CR or LF alone, or with a blank before its colon: a proxy in front may read it otherwise."""
+    """A header that is folded, ends with CR or LF alone, or has a blank before its colon: a proxy may read it in another way."""
     others = [b"Host: localhost\r\n", b"Content-Length: 13\r\n"]
     others.insert({"first": 0, "middle": 1, "last": 2}[place], head)
     got = statuses(raw(server.socket, b"POST /v1/execute HTTP/1.1\r\n" + b"".join(others) + b"\r\n" + BODY + SMUGGLED))
@@ -243,9 +243,9 @@ def test_slow_readers_block_no_thread(own):
             wait_for(lambda: executions(server) >= 11, "the runs wait for their readers", 60)
             assert server.result("6 * 7")["last_value_repr"] == "42"
             assert server.ask("GET", "/v1/sessions/s/files/f").body == bytes(8 << 20)
-            # Each of the ten holds at most its output, once as events and once in the result, in a buffer that doubles
-            # as it grows. What runs left free is back at the kernel (src/cli/server_heap.c): with parts of arenas in
-            # place of mappings it was two and a half times as much.
+            # Each of the ten clients holds at most its output, once as events and once in the result, in a buffer that doubles
+            # when it grows. Memory that the runs freed was given back to the kernel (src/cli/server_heap.c). When malloc
+            # took it from arenas and not from mappings, this was two and a half times as much.
             assert SANITIZED or memory(server) - before < 10 * 2 * 2 * (4 << 20)
         wait_for(lambda: server.metric("pyexec_http_connections") <= 1, "connections stay")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of the caller, the server and the script's process while a script calls its caller, at named points.
+"""While a script calls its caller, SIGKILL ends the caller, the server or the script's process at each of the POINTS.
 
-One caller, in a process of its own, goes through a run whose events it reads and through two detached ones. It stops at one
-point, where somebody is killed, and then goes on if it lives. Every call has one answer or one error, and nothing is left.
-`make nightly` does each 50 times."""
+The caller is a separate process. It makes a run whose events it reads, and then two detached runs. At one point it stops, and one
+process is killed. If the caller is still alive, it continues. Every call gets one answer or one error, and nothing is left.
+`make nightly` does this 50 times for each point."""
 import contextlib
 import json
 import os
@@ -34,12 +34,12 @@ many = await asyncio.gather(*[tools.aio.any_of(i) for i in range(6)])
 [small, len(large), sum(many)]
 """
 VALUE = "[1, 100000, 15]"
-KILLED = ["killed", "sandbox_unavailable"]      # the second one: before it had the code
+KILLED = ["killed", "sandbox_unavailable"]      # the second: it was killed before it got the code
 DETACHED = "print('begin', flush=True)\nvalue = any_of(2)\nprint('after', flush=True)\nvalue"
 
 
 def value_of(call):
-    """The answers of this caller."""
+    """Returns the answer that this caller gives to the call."""
     given = call["arguments"]["value"]
     return given if isinstance(given, int) else "y" * 100000
 
@@ -125,7 +125,7 @@ class Caller:
             return exchange.send().json()
 
     def answer(self, call, half=None, sent=None):
-        """Once, and once more: the second one comes too late, whatever became of the first one."""
+        """Answers the call twice. The second answer is always too late, whatever happened to the first."""
         arguments = "POST", "/v1/calls/" + call["call_id"], {"result": value_of(call)}
         with self.exchange(*arguments) as exchange:
             exchange.send(0.5)
@@ -136,7 +136,7 @@ class Caller:
         self.say(answered=call["call_id"], first=first, second=self.ask(*arguments)[0])
 
     def event(self, stream, half=None):
-        """Returns the next event. `stop`: a name, to stop in the middle of such an event."""
+        """Returns the next event. `half`: the name of an event in whose middle the caller stops."""
         name = None
         while True:
             line = stream.line()
@@ -335,7 +335,7 @@ def go_through(server, session, point, who):
 
 
 def check(heard, status, who):
-    """One end of each run, one answer of each call, as far as the caller lived."""
+    """Checks that each run has one end and each call one answer, for the time in which the caller was alive."""
     assert status == (-signal.SIGKILL if who == "caller" else 0), heard
     answers = [one for one in heard if "answered" in one]
     assert len({one["answered"] for one in answers}) == len(answers)
@@ -354,7 +354,7 @@ def check(heard, status, who):
 
 
 def end_detached(server, execution):
-    """As a caller who comes back: answers what waits, until it has ended."""
+    """Acts as a caller who comes back: answers the calls that wait, until the execution has ended."""
     def ended():
         record = server.ask("GET", "/v1/executions/%s?wait_ms=1000" % execution).json()
         for call in record["calls"]:
@@ -380,7 +380,7 @@ def check_server(server, session, heard, who, older):
     """The server continues, and has no record of calls that are over."""
     checked = set()
 
-    def nothing_runs():     # what was sent just before the caller died may begin only now
+    def nothing_runs():     # a run that was sent just before the caller died may begin only now
         for execution in executions(server) - older - checked:
             check_detached(server, execution, who)
             checked.add(execution)

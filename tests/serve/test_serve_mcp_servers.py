@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`pyexec serve` with other MCP servers (code mode): which principal's runs call the tools of which."""
+"""`pyexec serve` with other MCP servers (code mode): which principals can call the tools of which servers."""
 import ast
 import json
 import os
@@ -24,7 +24,7 @@ def line(name, *settings):
 
 @pytest.fixture
 def serve(own, tmp_path, nothing_left):
-    """A server with these MCP servers and principals."""
+    """Starts a server with these MCP servers and principals."""
     def made(servers, *tokens, config="", env={}):
         (tmp_path / "servers.json").write_text(json.dumps({"mcpServers": servers}))
         return serving(own, *LONG, tcp=True, tokens=tokens, env={**PATIENT, **env},
@@ -33,7 +33,7 @@ def serve(own, tmp_path, nothing_left):
 
 
 def value(server, who, code, session=None, **more):
-    """Of a script, once the servers have started."""
+    """Returns the value of a script. Repeats it until the MCP servers have started."""
     where = {"address": server.tcp, "token": who + "-secret"} if who else {}
     deadline = time.monotonic() + 120
     result = {"error": {"type": "NameError"}}
@@ -45,7 +45,7 @@ def value(server, who, code, session=None, **more):
 
 
 def modules(server, who, *names, wanted=()):
-    """Which of these modules a script has, once it has those that are wanted."""
+    """Waits until a script has the modules `wanted`. Returns which of the modules `names` it has then."""
     def found():
         return value(server, who, "[name for name in %r if name in globals()]" % (names,))
     wait_for(lambda: set(wanted) <= set(found()), "the servers do not start", 120)

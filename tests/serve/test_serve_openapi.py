@@ -1,5 +1,5 @@
 """`pyexec serve`: the OpenAPI document and the metrics, checked with tools of other projects: openapi-spec-validator,
-schemathesis, prometheus_client (of PyPI, into an environment of their own), redocly (of npm) and promtool (of Debian)."""
+schemathesis and prometheus_client (from PyPI, in a separate environment), redocly (from npm) and promtool (from Debian)."""
 import json
 import os
 import re
@@ -70,8 +70,8 @@ def test_results_are_as_the_document_says(server):
 
 
 def test_schemathesis_finds_nothing(server, tools):
-    """Cases that fit the document, and that do not, against every operation. That a request fits the document does
-    not mean that it is taken: a policy may be beyond the caller's ceiling, or contradict itself."""
+    """Sends requests that match the document, and requests that do not, to every operation. A request that matches the document may
+    still be refused: its policy may be beyond the caller's ceiling, or contradict itself."""
     done = subprocess.run(
         [tools + "/schemathesis", "run", "http://%s/openapi.json" % server.tcp, "-H", "Authorization: Bearer t",
          "--max-examples", os.environ.get("PYEXEC_SCHEMATHESIS_EXAMPLES", "25"), "--seed", "1", "--checks", "all",

@@ -1,5 +1,5 @@
-"""What a restart of `pyexec serve` is told to clients: the state file in [serve] state_dir, whatever happens to the
-server, the disk and the file; and the drain that waits for sessions."""
+"""Clients of `pyexec serve` learn that a restart ended their sessions: the state file in [serve] state_dir, whatever happens to the
+server, the disk and the file. And the drain that waits for sessions."""
 import contextlib
 import json
 import os
@@ -282,7 +282,7 @@ def test_the_file_is_bounded(pyexec, folder):
         assert restarted(server, "%0120d" % 90000) == "host_restart"
         assert restarted(server, "%0120d" % 89999) is None
         wait_for(lambda: text_in(folder).count("\n") < 10100, "it is not written anew")
-        # Appended lines are not: it is written anew once they have a megabyte.
+        # Lines are appended. When a megabyte was appended, the file is written again, so it stays bounded.
         for number in range(40):
             server.result("1", "s-%d" % number)
             server.ask("DELETE", "/v1/sessions/s-%d" % number)

@@ -27,8 +27,8 @@ class Counted:
             return struct.unpack("2Q", file.read())
 
     def per_call(self, call):
-        """What one call costs the host and its processes. The least of some rounds: in the others a thread of the host may have
-        refilled the pool, or a lock was taken when a call wanted it."""
+        """Returns how many system calls one call costs the host, and how many its processes: the smallest numbers of several rounds.
+        In other rounds a thread of the host may have refilled the pool, or a call had to wait for a lock."""
         call()
         rounds = []
         for _ in range(ROUNDS):
@@ -54,8 +54,8 @@ def counted(compile_host, tmp_path):
 def test_a_call_through_the_c_api_costs_few_system_calls(counted, compile_host, nothing_left):
     with Driver(counted.command(compile_host("capi_driver.c"))) as driver:
         host, script = counted.per_call(lambda: driver.call("s", "6 * 7"))
-    # The driver itself reads a line and writes one. The host made 21 and the session's process 6 or 7 when this was written:
-    # one or two more can have a reason, three more are a step that each call pays for.
+    # The driver itself reads a line and writes one. When this test was written, the host made 21 system calls and the session's
+    # process 6 or 7. One or two more can have a reason; three more mean that each call now has an additional step.
     assert 10 < host - 2 <= 23.5, (host, script)
     assert 4 <= script <= 8.5, script
 
@@ -69,6 +69,7 @@ def test_a_call_through_rpc_costs_few_system_calls(counted, own, nothing_left):
     with JsonLines(Program, "rpc") as client:
         client.ask("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3"})
         host, script = counted.per_call(lambda: client.ask("execute", session_id="s", code="6 * 7"))
-    # 39, of which 18 hand the line to a thread and the answer back; how often two threads meet at a lock differs.
+    # When this test was written there were 39: 18 of them pass the line to a thread and the answer back. The number of waits for a
+    # lock differs from round to round.
     assert 20 < host <= 44, host
     assert 4 <= script <= 8.5, script

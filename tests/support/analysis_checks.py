@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must come out of each program of examples/analysis: computed here from the same data without its packages, or
-a fact of a data set that scikit-learn brings."""
+"""The expected results of each program of examples/analysis. They are computed here from the same data without the packages of the
+program, or are facts about a data set of scikit-learn."""
 import base64
 import collections
 import csv

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Headless Chromium (Debian's) by its own driver, as the tests of the playground use it. Of each page it keeps the
-violations of Content-Security-Policy, what scripts could not hide (requests, console), and what it downloaded."""
+"""Headless Chromium (Debian's) by its own driver, as the tests of the playground use it. For each page it
+records the violations of Content-Security-Policy, the requests and console lines (scripts can't hide these), and the downloads."""
 import contextlib
 import json
 import os

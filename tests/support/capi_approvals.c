@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Approvals of tool calls through the C API: capi_approvals CONFIGURATION; scripts on standard input, each ended by a NUL.
- * The name of a tool says what its approver does; all tools answer "done". Prints a result a line, before it what the
- * functions had to say, each line beginning with '#'. */
+ * The name of a tool says what its approver does; all tools answer "done". For each script it prints the lines of the
+ * functions, which begin with '#', and then one line with the result. */
 #define _GNU_SOURCE
 #include <err.h>
 #include <pthread.h>

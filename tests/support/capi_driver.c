@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The C API by lines: "FUNCTION<tab>ARGUMENT…" in, "ok<tab>ANSWER" or "error<tab>CODE<tab>ERRNO<tab>
- * MESSAGE<tab>HINT" out. The first line is the configuration. For the tests (driver.py). */
+/* Calls the C API for a test (driver.py). Each line of the input is "FUNCTION<tab>ARGUMENT…"; its answer is the line
+ * "ok<tab>ANSWER" or "error<tab>CODE<tab>ERRNO<tab>MESSAGE<tab>HINT". The first line is the configuration. */
 #define _GNU_SOURCE
 #include <pyexec.h>
 #include <stdio.h>

@@ -3,9 +3,10 @@
  *
  *     capi_faults SCENARIO KIND ERRNO MODE STRIDE
  *
- * Makes the 1st, 2nd, 3rd … call of KIND fail (MODE "once", or "onward": each from then on) while the scenario
- * runs, until a pass injects nothing. After each pass an ordinary run must be right. A pass may give the right
- * result or a host's error that names what failed; all else is printed and counted. Prints how many passes. */
+ * Runs the scenario again and again. In the first pass the 1st call of KIND fails, then the 2nd, the 3rd and so on, until
+ * no call fails in a pass. With the MODE "onward" all later calls fail too; with "once" they do not. A pass must give the
+ * right result, or an error of the host that names what failed. Everything else is printed and counted. After each pass an
+ * ordinary run must be right. Prints the number of passes. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -182,7 +183,7 @@ static void session(void)
         judge(&error);
 }
 
-/* The session is there before the fault: it may fail a call, but not lose its state unsaid. */
+/* The session exists before the fault. A call of it may fail, but if its state is lost, the result must say so. */
 static void later(void)
 {
     call("kept", "{\"code\":\"v + 1\"}", &want_session);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hosts that are unlike a plain program; each argument names a scenario; prints "ok" when it
- * holds. For the tests. */
+/* Unusual host programs. Each argument names a scenario; the program prints "ok" when the scenario succeeds. For the
+ * tests. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -191,7 +191,7 @@ static void out_of_descriptors(void)
     pyexec_executor_free(executor);
 }
 
-/* The first use of sessions needs descriptors: the error says that it is these that lack, and of what limit. */
+/* The first use of sessions needs descriptors. The error says that descriptors are missing, and which limit caused it. */
 static void no_descriptors_for_sessions(void)
 {
     pyexec_error error = {0};

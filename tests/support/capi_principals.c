@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions of one principal, made and closed by many threads at once below the folder that is
- * given; prints how many of the threads made the session that all of them wanted. */
+/* Many threads make and close sessions of one principal at the same time, below the given folder. All threads want to
+ * make the same session; prints how many of them made it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls of one session and single runs while a signal comes every 100 microseconds, to a handler without
- * SA_RESTART. Prints "ok" when each call gave its value and its facts, and the session lived throughout. */
+/* Makes calls of one session and single runs, while a signal arrives every 100 microseconds at a handler without
+ * SA_RESTART. Prints "ok" when each call returned its value and its facts, and the session never ended. */
 #define _GNU_SOURCE
 #include <pyexec.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Embedding: each argument names a scenario; prints "ok" when it holds. For the tests. */
+/* Embedding in a C program. Each argument names a scenario; the program prints "ok" when the scenario succeeds. For the tests. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -84,7 +84,7 @@ static struct held held(void)
     return held;
 }
 
-/* The second run of a shape makes the pool begin; a session is left open. */
+/* The second run with the same shape starts the pool. A session is left open. */
 static void cycles(int count)
 {
     for (int i = 0; i < count; i++) {
@@ -107,8 +107,8 @@ static void grows_by_nothing(void)
             before.threads, before.resident_kib, after.descriptors, after.threads, after.resident_kib);
     if (after.descriptors != before.descriptors || after.threads != before.threads)
         DIE("descriptors or threads are left\n");
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they keep what is freed */
-    if (after.resident_kib > before.resident_kib + 192)             /* 3 KiB of each executor */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* sanitizers keep freed memory */
+    if (after.resident_kib > before.resident_kib + 192)             /* 3 KiB for each executor */
         DIE("memory is left\n");
 #endif
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tools through the C API: capi_tools CONFIGURATION SESSION ("" for single runs); scripts on standard input, each ended
- * by a NUL. With a third argument the session is made first, with tools of its own: "own" with a callback, "lent" without.
- * Prints a result a line, before it what callbacks had to say, each line beginning with '#'. */
+ * by a NUL. With a third argument the session is made first, and has its own tools: "own" with a callback, "lent" without.
+ * For each script it prints the lines of the callbacks, which begin with '#', and then one line with the result. */
 #define _GNU_SOURCE
 #include <err.h>
 #include <pthread.h>
@@ -255,7 +255,7 @@ int main(int argc, char **argv)
         pyexec_result *result = NULL;
         pyexec_request *request = running = pyexec_request_new();
         pyexec_request_set_code(request, code, strlen(code));
-        /* A script that begins so gets none. */
+        /* A script that begins with "# no" gets no tools. */
         for (size_t i = 0; strncmp(code, "# no", 4) != 0 && i < sizeof tools / sizeof *tools; i++)
             if (pyexec_request_add_tool(request, tools[i].name, tools[i].schema, tools[i].callback, NULL, &error) < 0)
                 errx(1, "%s: %s", tools[i].name, error.message);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many executions at once, each on a thread: `capi_turns CONFIGURATION CODE NUMBER`. Told "count" on standard
- * input it prints how many scripts have written something and how many executions have ended, and the executor's
- * counters; told "cancel" it cancels one more of those whose script has begun. At the end of input it ends. */
+/* Many executions at the same time, each on its own thread: `capi_turns CONFIGURATION CODE NUMBER`. For a line "count" on
+ * standard input it prints how many scripts have written something, how many executions have ended, and the executor's
+ * counters. For a line "cancel" it cancels one more execution whose script has begun. It exits at the end of input. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <pyexec.h>

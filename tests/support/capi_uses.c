@@ -151,14 +151,14 @@ static void request_used_again(void)
     WANT(strcmp(pyexec_result_error_type(result), "ZeroDivisionError") == 0);
     pyexec_request_free(request);
     pyexec_executor_free(executor);
-    /* A result lives on its own. */
+    /* A result stays valid without its request and its executor. */
     WANT(strcmp(pyexec_result_error_repr(result), "ZeroDivisionError: division by zero") == 0);
     pyexec_result_free(result);
 }
 
 static bool is_a_copy;
 
-/* LeakSanitizer's question: it stops all threads that it knows, and a copy has but one of them. */
+/* LeakSanitizer calls this function. It would stop all threads that it knows, but a forked copy has only one of them. */
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
 {
@@ -182,13 +182,13 @@ static void forked(void)
         for (;;)
             pause();
     works(executor);
-    /* Does not wait for the copy. */
+    /* This does not wait for the forked copy. */
     pyexec_executor_free(executor);
     kill(child, SIGKILL);
     WANT(waitpid(child, NULL, 0) == child);
 }
 
-/* The host is killed while a process that it forked lives on: prints that one's id. */
+/* The host is killed, but a process that it forked is still alive. Prints the id of that process. */
 static void forked_and_killed(void)
 {
     pyexec_executor *executor = make(NULL);

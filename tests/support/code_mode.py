@@ -1,4 +1,4 @@
-"""`pyexec mcp` in code mode: a client whose scripts call the tools of other MCP servers, and what the tests ask of it."""
+"""`pyexec mcp` in code mode: a client whose scripts call the tools of other MCP servers, and functions that several tests use."""
 import ast
 import json
 import os

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes the N-th call of a kind fail, or each from the N-th on, in the process that preloads it. Only calls
- * made by pyexec's own code and by the libraries of COUNTED are counted: a library of others may do with a
- * failure what it likes.
+ * made by pyexec's own code and by the libraries of COUNTED are counted, because other libraries may handle a failure in
+ * any way.
  *
- * The control block is a file (FAULT_CONTROL), so that a test arms the next fault in a running server, and
- * what fault_control() returns, for a C program that arms its own. Counting starts when `n` is set. */
+ * The control block is a file (FAULT_CONTROL), so that a test can set the next fault of a running server. A C program
+ * gets its own control block from fault_control(). Counting starts when `n` is set. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -53,7 +53,7 @@ enum kind {
 };
 
 struct control {
-    _Atomic uint32_t generation; /* changed by whoever arms */
+    _Atomic uint32_t generation; /* changed whenever a fault is set */
     uint32_t kind, error, onward;
     _Atomic uint64_t n; /* 0: nothing fails */
     _Atomic uint64_t count, fired;

@@ -121,9 +121,9 @@ def answer(message):
     if id is None or method is None:
         return
     if method == "initialize" and is_("deaf"):
-        return          # as a server that knows only 2026-07-28, and ignores what it does not know
+        return          # like a server that knows only 2026-07-28, and ignores unknown methods
     if method == "initialize" and is_("slow-start"):
-        answer(json.loads(sys.stdin.readline()))        # not before it is asked for something else, too
+        answer(json.loads(sys.stdin.readline()))        # it answers only after it has got another request
     if method == "initialize" and not MODERN:
         version = "1999-01-01" if is_("unknown-version") else "2024-11-05" if is_("old") else "2025-11-25"
         send({"id": id, "result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "hostile", "version": "1"}}})
@@ -143,7 +143,7 @@ def answer(message):
         send({"id": id, "error": {"code": -32601, "message": "Method not found"}})
 
 
-if is_("dead") and not any(map(os.path.exists, BEHAVIOUR)):      # until a file is there
+if is_("dead") and not any(map(os.path.exists, BEHAVIOUR)):      # until a file exists
     print("I can't start", file=sys.stderr, flush=True)
     sys.exit(4)
 if is_("silent"):

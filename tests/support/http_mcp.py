@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An MCP server over Streamable HTTP in the process of the test, which answers as the test says.
+"""An MCP server over Streamable HTTP in the process of the test. The test sets its answers.
 
-    with Server() as server:                    # server.url; server.requests: what came, as Request
+    with Server() as server:                    # server.url; server.requests: each a Request
         server.tools["say"] = lambda r: r.text("a")
 """
 import json

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kills the process that preloads it, before or after its N-th call of a kind: "renameat:2:before" in KILL_AT. The
- * calls that the state file of `pyexec serve` is written with: openat, write, fsync, renameat, fdatasync. Of write
- * only those to a file count, and half of the bytes are written before; of openat only those that make a file. */
+/* Kills the process that preloads it, before or after its N-th call of a kind: "renameat:2:before" in KILL_AT. The kinds
+ * are the calls by which `pyexec serve` writes its state file: openat, write, fsync, renameat, fdatasync. Only calls of
+ * openat that make a file count, and only calls of write to a file. Before a kill in write, half of the bytes are
+ * written. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

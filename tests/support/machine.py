@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole machine of its own, with systemd as its process 1, over a copy-on-write view of this one's files.
+"""A separate machine, with systemd as process 1. Its file tree is a copy-on-write view of this machine's files.
 
-Mounts, processes, cgroup (version 2) and network are its own; the kernel is this one. Needs root."""
+It has its own mounts, processes, cgroup (version 2) and network, but the same kernel. Needs root."""
 import os
 import shutil
 import signal
@@ -71,7 +71,8 @@ class Machine:
         return "not started: " + self.log.read()[-2000:]
 
     def _systemd(self):
-        """Returns the PID that its process 1 has on this machine: the child of the unshare, into which its shell turned by exec."""
+        """Returns the PID that process 1 of the machine has on this machine. It is the child of unshare: a shell that became systemd by
+        exec."""
         with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as file:
             for pid in map(int, file.read().split()):
                 with open("/proc/%d/comm" % pid) as comm:

@@ -4,7 +4,7 @@
 
 tests/support/neighbours.py [--seconds N] [--sessions N] [--json] [BOMB …]     or `make bench-neighbours`
 
-Prints for each bomb the p50 and p99 of the sessions' calls, quiet (before each bomb) and beside it, and the
+Prints for each bomb the p50 and p99 of the sessions' calls, before the bomb (quiet) and while it runs, and the
 ratio of the p99. Needs an otherwise idle machine. PYEXEC_BUILD names the build folder.
 """
 import argparse

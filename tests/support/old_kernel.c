@@ -2,8 +2,8 @@
 /* Runs a program as on Linux 5.13: old_kernel PROGRAM ARGUMENT…
  *
  * A seccomp filter, which all descendants inherit, answers ENOSYS to each system call that is newer, and refuses what
- * Landlock's first ABI refuses. A filter can return errors alone. The question for Landlock's ABI is therefore passed to
- * this process (SECCOMP_RET_USER_NOTIF), which answers 1. */
+ * Landlock's first ABI refuses. A filter can only return errors. So a call that asks for Landlock's ABI is passed to this
+ * process (SECCOMP_RET_USER_NOTIF), which answers 1. */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A soak of `pyexec serve`: mixed traffic, clients that break off and kills of what it runs, and afterwards memory,
-descriptors, threads, processes and mounts compared with what they were.
+"""A soak of `pyexec serve`: mixed traffic, clients that disconnect, and kills of its processes. Afterwards memory, descriptors,
+threads, processes and mounts are compared with their numbers before.
 
     tests/support/soak_serve.py [MINUTES] [PROGRAM]         default: 10, build/pyexec
 """

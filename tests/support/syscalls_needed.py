@@ -34,8 +34,8 @@ NEEDED = {
 ONLINE = {
     "socket, ssl, http, glibc's resolver": "socket setsockopt getsockopt connect bind listen accept accept4 sendmmsg recvmmsg",
 }
-# Allowed calls whose arguments must not be these: (name, arguments), each a way out or a way to harm others. A third
-# member is the exact error. There the arguments are such that the kernel itself would give another one (EBADF).
+# Allowed calls with arguments that must be refused, because they lead out of the sandbox or harm others: (name, arguments). A third
+# member is the exact error; with these arguments the kernel itself would return another error (EBADF).
 REFUSED = [
     ("clone", [0x10000000]),            # CLONE_NEWUSER
     ("clone", [0x00020000]),            # CLONE_NEWNS
@@ -47,11 +47,11 @@ REFUSED = [
     ("prlimit64", [1]),                                                   # other processes
     ("mmap", [0, 4096, 1, 0x40002, -1], errno.ENOMEM),                    # MAP_HUGETLB: pages that all programs share
     ("ioctl", [999, 0x5412], errno.ENOTTY), ("ioctl", [999, 0x541c], errno.ENOTTY),     # TIOCSTI, TIOCLINUX: type into a terminal
-    ("ioctl", [999, 0x540e], errno.ENOTTY),                               # TIOCSCTTY: takes a terminal over
-    # The process group has members outside the PID namespace. Process 1 is the script itself, so it is not here; and
-    # "all others" (-1) are none: that answer is the kernel's, and shows that the namespace has one process.
+    ("ioctl", [999, 0x540e], errno.ENOTTY),                               # TIOCSCTTY: takes over a terminal
+    # The process group has members outside of the PID namespace. A signal to process 1 is allowed, because that is the script itself.
+    # A signal to "all other processes" (-1) finds none: this answer of the kernel shows that the namespace has only one process.
     ("kill", [0, 0], errno.EPERM), ("kill", [-1, 0], errno.ESRCH),
-    ("sendto", [0, 0, 0, 0x20000000]),                                    # MSG_FASTOPEN: connects past connect
+    ("sendto", [0, 0, 0, 0x20000000]),                                    # MSG_FASTOPEN: connects without a call of connect
 ]
 REFUSED_OFFLINE = [("socket", [family, kind]) for family in (1, 2, 10, 16, 17, 38, 40) for kind in (1, 2, 3)]
 REFUSED_ONLINE = [("socket", [family, kind]) for family in (1, 17, 38, 40) for kind in (1, 2, 3)] + [("socket", [2, 3, 1])]

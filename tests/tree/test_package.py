@@ -1,5 +1,5 @@
-"""The Debian packages: built from a copy of the tree, checked by lintian, installed into a machine with a real
-systemd, and used there as users do."""
+"""The Debian packages: they are built from a copy of the tree, checked by lintian, installed into a machine with a real
+systemd, and used there in the same way as by users."""
 import glob
 import json
 import os
@@ -16,7 +16,7 @@ from machine import Machine, impossible
 from serving import Connection, token_line, wait_for
 
 SOCKET = "/run/pyexec/pyexec.sock"
-# A path of the host that only a sandbox without isolation would open.
+# Opens a file of the host. Only a sandbox without isolation allows this.
 PROBE = "import ctypes\nctypes.CDLL(None).open(b'/etc/passwd', 0)"
 
 

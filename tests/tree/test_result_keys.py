@@ -1,5 +1,5 @@
-"""Everything that describes a result says the same as a result: the Python and Java clients, the web page, OpenAPI's and MCP's
-schemas are compared with what the program prints, not with the table that some of them are made from."""
+"""All descriptions of a result agree with a real result. The Python and Java clients, the web page, and the schemas of OpenAPI and MCP
+are compared with the output of the program, and not with the table from which some of them are made."""
 import dataclasses
 import json
 import os

@@ -4,7 +4,7 @@ from library import Executor
 
 
 def test_what_a_host_of_other_tests_begins_is_not_what_a_test_leaves():
-    """Such a host fills its pool whenever it finds the time; a host of the test's own is seen with all that it has."""
+    """A host of other tests may fill its pool at any time. For a host that the test itself starts, all traces are found."""
     with Executor() as older:
         older.call(None, "1")
         before = traces()

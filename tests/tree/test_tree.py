@@ -131,8 +131,8 @@ def test_results_of_calls_that_a_signal_interrupts_must_be_used():
 
 
 def test_json_is_read_and_written_by_what_sees_failures():
-    """base/json.h has these in another form: jansson's own lose text, keys or members when there is no memory, or read a count that another
-    thread may change."""
+    """base/json.h has replacements for these functions. Without memory, jansson's own functions lose text, keys or members. Some of them
+    read a count that another thread may change."""
     raw = []
     for path in SOURCES:
         if path.endswith("_test.c") or path.endswith("base/json.h"):
@@ -155,7 +155,7 @@ def test_exit_statuses_have_names_and_macros_too():
         if not path.endswith(("_test.c", "_test.h")):
             wrong += [(path, call) for call in re.findall(r"\b_?exit\(\d+\)", text)]
         wrong += [(path, macro) for macro in re.findall(r"#define (?:[A-Z_]\(|\w+\([A-Z]\)).*", text)]
-        # An address in a number of a JSON object is a table that nothing checks.
+        # A pointer that is stored as a number in a JSON object can't be checked.
         wrong += [(path, cast) for cast in re.findall(r"json_int_t\)\s*\(u?intptr_t.*", text)]
     assert wrong == []
 

@@ -35,7 +35,7 @@ def pytest_report_header():
 
 
 class _Program:
-    """As tests/support/serving.py starts it."""
+    """The program, in the form that serving() of tests/support needs."""
 
     uid = os.getuid()
 

@@ -13,7 +13,7 @@ import { Pyexec, type Policy } from "pyexec-client";
 export const BUILD = process.env["PYEXEC_BUILD"]!;
 export const PROGRAM = join(BUILD, "pyexec");
 export const TOKEN = "secret";
-/** Long enough for any machine: runs that shall end are ended by the tests. The server has the same. */
+/** The limits are high enough for any machine, because the tests themselves end their endless runs. The server has the same limits. */
 export const POLICY: Policy = {
   disable_open: false, use_import_whitelist: false, banned_imports: [], timeout_ms: 600_000, cpu_time_seconds: null, max_stdout_bytes: 16 << 20 };
 const FLAGS = ["--files", "full", "--any-import", "--timeout", "600s", "--cpu-time-seconds", "none", "--max-stdout-bytes", "16M"];

@@ -35,7 +35,7 @@ class ApplicationTest {
     }
 
     private static ProcessBuilder builder(List<String> options, String... properties) {
-        // In a process group of its own, which a test can signal as a whole.
+        // In a separate process group, so that a test can send a signal to the whole group.
         List<String> command = new ArrayList<>(List.of("setsid", Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         command.addAll(options);
         command.addAll(List.of("-jar", System.getProperty("app.jar"), "--server.port=0", "--server.address=127.0.0.1"));
@@ -94,7 +94,7 @@ class ApplicationTest {
                 .POST(HttpRequest.BodyPublishers.ofString(code));
     }
 
-    /** The log up to the line that the pattern finds. */
+    /** Reads the log until a line matches the pattern, and returns the match. */
     private static Matcher await(BufferedReader out, String pattern) throws Exception {
         StringBuilder log = new StringBuilder();
         for (String line = out.readLine(); line != null; line = out.readLine()) {
@@ -107,7 +107,7 @@ class ApplicationTest {
         throw new AssertionError(log.toString());
     }
 
-    /** The address of the application, when it has started. */
+    /** Waits until the application has started, and returns its address. */
     private static String base(BufferedReader out) throws Exception {
         return "http://127.0.0.1:" + await(out, "Tomcat started on port (?:\\(s\\): )?(\\d+)").group(1);
     }
@@ -124,7 +124,7 @@ class ApplicationTest {
                     "import os, time\nopen('up', 'w').close()\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n'done'").build(),
                     HttpResponse.BodyHandlers.ofString());
             while (!Files.exists(root.resolve("s/up"))) {
-                assertFalse(answer.isDone(), "it ended before it was to");
+                assertFalse(answer.isDone(), "it ended too early");
                 Thread.sleep(10);
             }
             assertTrue(application.pid() > 1);
@@ -133,7 +133,7 @@ class ApplicationTest {
             Files.createFile(root.resolve("s/go"));
             assertEquals("'done'", answer.get(60, TimeUnit.SECONDS).body());
             while (out.readLine() != null) {
-                // Until it has ended.
+                // Reads until the application has ended.
             }
             assertTrue(application.waitFor(60, TimeUnit.SECONDS));
             assertFalse(Files.exists(root.resolve("s")));
@@ -146,7 +146,7 @@ class ApplicationTest {
     @Test
     void whereThereIsNoNativeProgramItStartsAndHealthSaysWhy() throws Exception {
         ProcessBuilder builder = builder(List.of("-Dos.arch=riscv64"));
-        // A pyexec that is installed, or a developer's build, must not be found.
+        // The application must not find an installed pyexec, or the build of a developer.
         builder.environment().put("PATH", "/nonexistent");
         Process application = builder.start();
         try (BufferedReader out = new BufferedReader(new InputStreamReader(application.getInputStream()))) {

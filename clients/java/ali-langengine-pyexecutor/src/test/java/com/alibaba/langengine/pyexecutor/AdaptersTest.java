@@ -13,7 +13,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
-/** The original's other public classes, which code written for it may use. */
+/** Other public classes of the original that code may use directly. */
 class AdaptersTest {
     @Test
     void aManagerKeepsSessionsById() throws Exception {

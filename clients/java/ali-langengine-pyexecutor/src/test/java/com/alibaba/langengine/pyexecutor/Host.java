@@ -1,16 +1,16 @@
 package com.alibaba.langengine.pyexecutor;
 
-/** Where the executors of a test run their scripts: the same tests hold for both. */
+/** The machine on which the executors of a test run their scripts: this one, or that of a server. */
 interface Host {
     PyExecutor executor(PyExecutionPolicy policy, SessionConfig sessions) throws Exception;
 
-    /** How many scripts run now. */
+    /** Returns how many scripts are running. */
     int running(PyExecutor executor) throws Exception;
 
-    /** Ends what it started. */
+    /** Ends everything that this host has started. */
     void close() throws Exception;
 
-    /** On this machine, below this process. */
+    /** Scripts run on this machine, below this process. */
     final class Local implements Host {
         @Override
         public PyExecutor executor(PyExecutionPolicy policy, SessionConfig sessions) {

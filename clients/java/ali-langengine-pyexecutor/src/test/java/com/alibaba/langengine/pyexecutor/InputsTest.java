@@ -136,7 +136,7 @@ class InputsTest {
         assertTrue(policy.getAllowedImports().contains("numpy") && policy.getMaxThreads() != 1);
     }
 
-    /** A value of the property's type that is not the default. */
+    /** Returns a value of the property's type that is not the default. */
     private static Object other(Method getter, Object policy) throws Exception {
         Object value = getter.invoke(policy);
         if (value instanceof Boolean is) {

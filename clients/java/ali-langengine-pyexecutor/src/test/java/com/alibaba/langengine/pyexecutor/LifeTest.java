@@ -31,7 +31,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LifeTest {
     private static final String FOREVER = "import time\nwhile True: time.sleep(0.05)";
 
-    /** Waits until something holds; a minute at most. */
+    /** Waits until the condition is true, at most a minute. */
     static void until(Callable<Boolean> holds) throws Exception {
         long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
         while (!holds.call()) {
@@ -60,7 +60,7 @@ class LifeTest {
         return pids;
     }
 
-    /** A process that nobody has waited for yet is gone all the same. */
+    /** Returns true if the process has ended, even if its parent has not waited for it yet. */
     private static boolean isGone(long pid) {
         try {
             String stat = new String(Files.readAllBytes(Paths.get("/proc/" + pid + "/stat")));
@@ -161,7 +161,7 @@ class LifeTest {
         }
     }
 
-    /** A JVM with a busy session and a busy run, which calls System.exit when it is told a line. */
+    /** A JVM with a busy session and a busy run, which calls System.exit when it reads a line. */
     static final class Holder {
         private Holder() {
         }
@@ -182,7 +182,7 @@ class LifeTest {
     @ParameterizedTest
     @ValueSource(strings = {"INT", "TERM", "HUP"})
     void aSignalToTheProcessGroupCancelsNoCall(String signal) throws Exception {
-        // A JVM that was started with a signal ignored, by nohup for example, never ends by it.
+        // If a JVM is started with an ignored signal, for example by nohup, this signal never ends it.
         Process jvm = new ProcessBuilder("setsid", "env", "--default-signal=" + signal,
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
                 System.getProperty("java.class.path"), "-D" + NativeProgram.PROPERTY + "=" + System.getProperty(NativeProgram.PROPERTY, ""),
@@ -200,7 +200,7 @@ class LifeTest {
         }
     }
 
-    /** A JVM with a running call, which it finishes when it is told to end. */
+    /** A JVM with a running call. When a signal tells the JVM to end, it first finishes the call. */
     static final class Finisher {
         private Finisher() {
         }

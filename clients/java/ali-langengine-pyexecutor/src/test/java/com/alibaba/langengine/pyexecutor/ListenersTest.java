@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What listeners and the log are told, and on which threads. */
+/** The events that listeners and the log get, and on which threads. */
 class ListenersTest {
     private final List<PyExecutionEnd> ends = new CopyOnWriteArrayList<>();
 

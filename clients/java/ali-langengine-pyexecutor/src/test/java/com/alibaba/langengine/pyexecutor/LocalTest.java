@@ -13,7 +13,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
-/** What callers of the original rely on, and only this machine can give: its folders, its interpreters. */
+/** Behaviour that callers of the original rely on, and that only the local mode has: folders and interpreters of this machine. */
 class LocalTest {
     private static PyExecutionResult run(PyExecutionPolicy policy, String code, PyExecutionOptions options) throws Exception {
         try (PyExecutor executor = new PyExecutor(policy)) {
@@ -108,7 +108,7 @@ class LocalTest {
         }
     }
 
-    /** Also without file access, which is the default; the missing root is made, as the original made it. */
+    /** This is also true without file access, the default. If the root does not exist, it is made, as in the original. */
     @Test
     void aSessionsFolderIsMadeAndSeenAtItsPathUnderEveryFilePolicy() throws Exception {
         Path root = Files.createTempDirectory("pyexec-root");

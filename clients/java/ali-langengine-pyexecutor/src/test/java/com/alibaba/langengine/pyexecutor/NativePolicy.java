@@ -3,7 +3,7 @@ package com.alibaba.langengine.pyexecutor;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
-/** The native program's policy table, for tests of other packages. */
+/** Reads the native program's policy table, for tests of other packages. */
 public final class NativePolicy {
     private NativePolicy() {
     }
@@ -12,7 +12,7 @@ public final class NativePolicy {
         return Json.parseObject(text);
     }
 
-    /** What `pyexec policy` prints where nothing is configured. */
+    /** Returns what `pyexec policy` prints if nothing is configured. */
     public static Map<String, Object> defaults() throws Exception {
         ProcessBuilder command = NativeProgram.find(null).command("policy", "--config", "/dev/null");
         command.environment().keySet().removeIf(name -> name.startsWith("PYEXEC_POLICY_"));

@@ -22,7 +22,7 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Where the native program is found, the one in the jar, and what is said when none runs. */
+/** How the native program is found, the program in the jar, and the errors if no program can run. */
 class NativeProgramTest {
     private static final Path ROOT = Paths.get("/");
     private static final String HERE = BundledProgram.platform(System.getProperty("os.name"), System.getProperty("os.arch"));
@@ -212,7 +212,7 @@ class NativeProgramTest {
         assertTrue(thrown.getMessage().contains("pyexec doctor:") && thrown.getMessage().contains("user_namespace"), thrown.getMessage());
     }
 
-    /** Starts with a configured program, which a system property would win over. */
+    /** Starts an executor with a configured program. The system property is removed meanwhile, because it would be used first. */
     private static void startWith(Path program) {
         String property = System.clearProperty(NativeProgram.PROPERTY);
         try (PyExecutor executor = new PyExecutor(null, null, new HostConfig().setExecutable(program.toString()))) {

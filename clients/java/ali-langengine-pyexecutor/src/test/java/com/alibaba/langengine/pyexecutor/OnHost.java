@@ -3,7 +3,7 @@ package com.alibaba.langengine.pyexecutor;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.TestInstance;
 
-/** Tests that hold on this machine and at a server: a subclass of each names another host. */
+/** Tests that run on this machine, and in a subclass also on a server. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 abstract class OnHost {
     final Host host = host();

@@ -34,7 +34,7 @@ class OverloadRetryTest {
         return running;
     }
 
-    /** The session's process is there, and so the call has its turn. */
+    /** Returns true if the session's process exists: then the call has its turn. */
     private static boolean hasWorkspace(PyExecutor executor) {
         try {
             executor.listFiles("busy");

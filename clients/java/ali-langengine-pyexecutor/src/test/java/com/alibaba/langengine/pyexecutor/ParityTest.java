@@ -28,7 +28,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What callers of the original rely on, one by one. Single runs. */
+/** Behaviour of the original that its callers rely on: single runs. */
 class ParityTest extends OnHost {
     private final PyExecutionPolicy policyOfAll = new PyExecutionPolicy();
     private PyExecutor executor;
@@ -47,7 +47,7 @@ class ParityTest extends OnHost {
         return executor.executeOnce(code, null);
     }
 
-    /** With another policy. */
+    /** Runs the code with another policy. */
     private PyExecutionResult run(PyExecutionPolicy policy, String code, PyExecutionOptions options) throws Exception {
         try (PyExecutor other = host.executor(policy, null)) {
             return other.executeOnce(code, options);
@@ -288,7 +288,7 @@ class ParityTest extends OnHost {
     void otherLimitsAreResults() throws Exception {
         PyExecutionPolicy policy = new PyExecutionPolicy();
         policy.setCpuTimeSeconds(1);
-        policy.setTimeout(Duration.ofSeconds(60));      // the script gets its second of CPU time on a busy machine too
+        policy.setTimeout(Duration.ofSeconds(60));      // long enough for a second of CPU time on a busy machine
         PyExecutionResult cpu = run(policy, "i = 0\nwhile True: i += 1", null);
         assertEquals(PyExecutionResult.Status.CPU_LIMIT, cpu.getStatus());
         assertTrue(cpu.getErrorRepr().startsWith("TimeoutError: timeout"), cpu.getErrorRepr());

@@ -15,9 +15,9 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
-/** A redeployed application: the class loader of the one before is collected. */
+/** After an application is deployed again, the class loader of the previous deployment is collected. */
 class RedeployTest {
-    /** Loads the client in a class loader of its own, runs a script, closes it, and forgets it. */
+    /** Loads the client in a separate class loader, runs a script, closes the client, and keeps no reference to it. */
     private static WeakReference<ClassLoader> deployed(boolean async) throws Exception {
         URL[] classes = {PyExecutor.class.getProtectionDomain().getCodeSource().getLocation()};
         URLClassLoader loader = new URLClassLoader(classes, ClassLoader.getPlatformClassLoader());

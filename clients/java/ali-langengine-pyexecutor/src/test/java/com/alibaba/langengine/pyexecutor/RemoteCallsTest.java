@@ -1,6 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
-/** {@link CallsTest} at a server. */
+/** {@link CallsTest} on a server. */
 class RemoteCallsTest extends CallsTest {
     @Override
     Host host() {

@@ -1,6 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
-/** {@link ParityTest} at a server. */
+/** {@link ParityTest} on a server. */
 class RemoteParityTest extends ParityTest {
     @Override
     Host host() {

@@ -1,6 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
-/** {@link SessionTest} at a server. */
+/** {@link SessionTest} on a server. */
 class RemoteSessionTest extends SessionTest {
     @Override
     Host host() {

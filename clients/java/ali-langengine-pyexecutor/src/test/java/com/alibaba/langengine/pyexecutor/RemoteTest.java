@@ -39,7 +39,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What a server adds: the token, the ceiling, the principal's sessions, the way there. */
+/** Features of the remote mode: the token, the ceiling, the principal's sessions, the connection. */
 class RemoteTest {
     private static final String FOREVER = "import time\nwhile True: time.sleep(0.05)";
     private static final PyExecutionOptions LONG = new PyExecutionOptions().setTimeout(Duration.ofMinutes(5));
@@ -89,7 +89,7 @@ class RemoteTest {
                 assertTrue(run(executor, session, "open('x', 'w')").getErrorRepr().contains("open() disabled"));
                 assertTrue(run(executor, session, "import __main__").getErrorRepr().startsWith("ImportError"));
             }
-            // With time enough for its seconds of CPU on a busy machine.
+            // LONG gives enough time for its seconds of CPU on a busy machine.
             assertEquals(PyExecutionResult.Status.CPU_LIMIT, executor.executeOnce("while True: pass", LONG).getStatus());
         }
     }
@@ -359,7 +359,7 @@ class RemoteTest {
         }
     }
 
-    /** A proxy with TLS at a path, as docs/http.md has one; its certificate is known to nobody else. */
+    /** A proxy with TLS that serves below a path, like the proxy in docs/http.md. Only this test trusts its certificate. */
     @Test
     void overTlsAtAPathOfAProxy() throws Exception {
         Path folder = Files.createTempDirectory("pyexec-tls");

@@ -1,6 +1,6 @@
 package com.alibaba.langengine.pyexecutor;
 
-/** {@link ToolsTest} at a server. */
+/** {@link ToolsTest} on a server. */
 class RemoteToolsTest extends ToolsTest {
     @Override
     Host host() {

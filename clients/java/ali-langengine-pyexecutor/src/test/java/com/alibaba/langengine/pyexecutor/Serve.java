@@ -22,7 +22,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Assumptions;
 
-/** A {@code pyexec serve} on TCP with one principal, and its end. For tests of other packages too. */
+/** Starts a {@code pyexec serve} on TCP with one principal, and ends it. Tests of other packages use it too. */
 public final class Serve implements AutoCloseable {
     public static final String TOKEN = "token-of-the-tests";
     private static final HttpClient CLIENT = HttpClient.newHttpClient();
@@ -34,12 +34,12 @@ public final class Serve implements AutoCloseable {
     private final StringBuffer log = new StringBuffer();
     public final String url;
 
-    /** With settings of the environment and flags. */
+    /** Starts a server with these environment variables and flags. */
     public Serve(Map<String, String> environment, String... flags) throws Exception {
         this(0, "", environment, flags);
     }
 
-    /** At a port, with settings of the principal too. */
+    /** Starts a server on this port. `principal`: settings in the line of the token file. */
     Serve(int port, String principal, Map<String, String> environment, String... flags) throws Exception {
         ProcessBuilder command = program().command("serve", "--config", "/dev/null", "--listen", "127.0.0.1:" + port);
         folder = Files.createTempDirectory("pyexec-serve");
@@ -68,7 +68,7 @@ public final class Serve implements AutoCloseable {
                     log.append(line).append('\n');
                 }
             } catch (IOException e) {
-                // It has ended.
+                // The server has ended.
             }
         });
         reader.setDaemon(true);
@@ -94,7 +94,7 @@ public final class Serve implements AutoCloseable {
     }
 
 
-    /** A value of its metrics; 0 where there is none. */
+    /** Returns the value of a metric; 0 if the server does not have it. */
     public int metric(String name) throws Exception {
         HttpRequest request = HttpRequest.newBuilder(URI.create(url + "/metrics")).header("Authorization", "Bearer " + TOKEN).build();
         String page = CLIENT.send(request, HttpResponse.BodyHandlers.ofString()).body();
@@ -110,7 +110,7 @@ public final class Serve implements AutoCloseable {
         Files.delete(folder);
     }
 
-    /** Servers with a wide ceiling, one for each configuration of sessions, which is theirs. */
+    /** Servers with a wide ceiling: one server for each configuration of sessions. */
     static final class Remote implements Host {
         private final Map<List<String>, Serve> servers = new LinkedHashMap<>();
         private final Map<PyExecutor, Serve> of = new LinkedHashMap<>();

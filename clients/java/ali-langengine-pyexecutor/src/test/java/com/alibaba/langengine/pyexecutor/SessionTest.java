@@ -23,7 +23,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What callers of the original rely on, one by one. Sessions. */
+/** Behaviour of the original that its callers rely on: sessions. */
 class SessionTest extends OnHost {
     private PyExecutionPolicy policy;
     private PyExecutor executor;

@@ -32,7 +32,7 @@ class ToolsTest extends OnHost {
         return new PyExecutionOptions().putTool(name, Map.of(), function);
     }
 
-    /** What became of one call of the tool x. */
+    /** Runs the code with one tool, x. */
     private PyExecutionResult called(Function<Map<String, Object>, ?> function, String code) throws Exception {
         try (PyExecutor executor = executor()) {
             return executor.executeOnce(code, with("x", function));

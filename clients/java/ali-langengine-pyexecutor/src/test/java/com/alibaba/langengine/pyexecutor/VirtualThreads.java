@@ -15,8 +15,8 @@ import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
 
 /**
- * A program for a JVM of Java 21 or later with one carrier thread: calls from virtual threads, the pipe to a stopped
- * native process full among them. It fails where one that waits keeps the others from running, or was pinned.
+ * A program for a JVM of Java 21 or later with one carrier thread. Virtual threads make calls, also while the native process
+ * is stopped and the pipe to it is full. The program fails if a waiting thread was pinned, or kept others from running.
  */
 final class VirtualThreads {
     private static final int CALLERS = 40;
@@ -24,7 +24,7 @@ final class VirtualThreads {
     private VirtualThreads() {
     }
 
-    /** With the URL of a server, or without. */
+    /** The argument is the URL of a server; without it scripts run on this machine. */
     public static void main(String[] args) throws Exception {
         HostConfig host = args.length == 0 ? null : new HostConfig().setUrl(args[0]).setToken(Serve.TOKEN);
         PyExecutionPolicy policy = new PyExecutionPolicy();
@@ -56,7 +56,7 @@ final class VirtualThreads {
         }
     }
 
-    /** Each line is longer than the pipe: the first one waits inside the write, the others for it. */
+    /** Each line is longer than the pipe. The first thread waits inside the write, and the others wait for the first. */
     private static void callsToAStoppedProcess(ExecutorService threads, PyExecutor executor) throws Exception {
         String pid = Long.toString(((NativeClient) executor.transport()).pid());
         String code = "#" + "x".repeat(1 << 20) + "\n7";

@@ -15,7 +15,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
-/** {@link VirtualThreads} under each Java that has them: up to 23 a monitor pins its carrier thread. */
+/** Runs {@link VirtualThreads} with each Java that has virtual threads. Up to Java 23 a monitor pins its carrier thread. */
 class VirtualThreadsTest {
 
     /** The JVM of these tests, those in the usual folder, and that of the property pyexec.java21. */

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.core.env.MapPropertySource;
 
-/** LangChain4j's own loop with a model that runs what the user says. */
+/** LangChain4j's own loop with a model that runs the user's message as code. */
 class AiServiceTest {
     private final EchoModel model = new EchoModel();
 

@@ -12,7 +12,7 @@ import dev.langchain4j.model.chat.response.ChatResponse;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A model that runs what the user says as code, and notes what the tool answers and which tools it was offered. */
+/** A model that runs the user's message as code, and records the answers of the tool and the tools that it was offered. */
 final class EchoModel implements ChatModel {
     final List<ToolExecutionResultMessage> results = new ArrayList<>();
     final List<ToolSpecification> tools = new ArrayList<>();
@@ -30,7 +30,7 @@ final class EchoModel implements ChatModel {
                 .arguments("{\"code\": \"" + code + "\"}").build())).build();
     }
 
-    /** What the tool answered last. */
+    /** Returns the last answer of the tool. */
     ToolExecutionResultMessage lastResult() {
         return results.get(results.size() - 1);
     }

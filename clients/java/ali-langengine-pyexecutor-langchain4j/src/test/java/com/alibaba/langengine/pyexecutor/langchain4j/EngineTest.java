@@ -13,7 +13,7 @@ import dev.langchain4j.code.CodeExecutionEngine;
 import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
-/** Against the real library. */
+/** Tests with the real library. */
 class EngineTest {
     @Test
     void theEngineReturnsWhatTheModelReads() {

@@ -28,7 +28,7 @@ class ProgramToolTest {
     public record Weather(String city, int degrees) {
     }
 
-    /** What an application has for its model. */
+    /** The tools of an application. */
     public final class Tools {
         @Tool("The weather of a city.")
         public Weather weather(@P("its name") String city, @ToolMemoryId Object conversation) {

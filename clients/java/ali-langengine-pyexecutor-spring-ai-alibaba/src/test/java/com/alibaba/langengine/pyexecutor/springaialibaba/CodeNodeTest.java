@@ -20,7 +20,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 
-/** Against the real library. */
+/** Tests with the real library. */
 class CodeNodeTest {
     private final PyExecutor python = new PyExecutor(null);
     private final PyExecutorCodeExecutor executor = new PyExecutorCodeExecutor(python);

@@ -19,7 +19,7 @@ import org.springframework.ai.tool.ToolCallback;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.core.env.MapPropertySource;
 
-/** What the tool context says: the conversation, and where images go; and the beans. Run under Spring AI 1.1 and 2.0. */
+/** The tool context, which has the conversation and the list for images; and the beans. Runs with Spring AI 1.1 and 2.0. */
 class ConversationTest {
     private static String run(ToolCallback tool, String conversation, String code) {
         return tool.call("{\"code\": \"" + code + "\"}", new ToolContext(Map.of(PyExecutorToolCallbackProvider.CONVERSATION_ID, conversation)));

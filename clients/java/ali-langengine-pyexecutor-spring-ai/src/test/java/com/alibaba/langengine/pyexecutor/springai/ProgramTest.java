@@ -23,7 +23,7 @@ class ProgramTest {
     public record Weather(String city, int degrees) {
     }
 
-    /** What an application has for its model. */
+    /** The tools of an application. */
     public final class Tools {
         @Tool(description = "The weather of a city.")
         public Weather weather(@ToolParam(description = "its name") String city, @ToolParam(required = false) Integer days, ToolContext context) {

@@ -19,9 +19,9 @@ import org.springframework.ai.model.tool.ToolCallingChatOptions;
 import org.springframework.ai.model.tool.ToolCallingManager;
 import org.springframework.ai.model.tool.ToolExecutionResult;
 
-/** Spring AI's tool loop with a model whose messages are fixed: it mends its code by what our hint says. */
+/** Spring AI's tool loop with a model whose messages are fixed. The model corrects its code as the hint says. */
 class ToolLoopTest {
-    /** What each turn says depends on nothing but what the tool answered to the one before. */
+    /** Each message of the model depends only on the tool's answer to the message before. */
     private static final class ScriptedModel implements ChatModel {
         @Override
         public ChatResponse call(Prompt prompt) {

@@ -10,7 +10,7 @@ import java.time.Duration;
 import org.junit.jupiter.api.Test;
 import org.springframework.ai.tool.ToolCallback;
 
-/** Against the real library; run under Spring AI 1.1 and 2.0. */
+/** Tests with the real library. Runs with Spring AI 1.1 and 2.0. */
 class ToolTest {
     private static ToolCallback tool(PyExecutor executor, String sessionId) {
         ToolCallback[] tools = new PyExecutorToolCallbackProvider(executor, sessionId).getToolCallbacks();

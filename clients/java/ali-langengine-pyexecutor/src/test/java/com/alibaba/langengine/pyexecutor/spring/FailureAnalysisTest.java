@@ -15,7 +15,7 @@ import org.springframework.boot.diagnostics.FailureAnalysis;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.core.env.MapPropertySource;
 
-/** What is said when the application can't start. */
+/** The messages when the application can't start. */
 class FailureAnalysisTest {
     private static FailureAnalysis failure(String property, String value) {
         AnnotationConfigApplicationContext context = new AnnotationConfigApplicationContext();

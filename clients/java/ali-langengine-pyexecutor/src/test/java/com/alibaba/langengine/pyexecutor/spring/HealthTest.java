@@ -11,7 +11,7 @@ import org.springframework.boot.actuate.health.Status;
 import org.springframework.core.env.MapPropertySource;
 import org.springframework.core.env.StandardEnvironment;
 
-/** How often the health indicator asks. */
+/** How often the health indicator calls doctor. */
 class HealthTest {
     private static int asked(String maxAge) {
         AtomicInteger asked = new AtomicInteger();

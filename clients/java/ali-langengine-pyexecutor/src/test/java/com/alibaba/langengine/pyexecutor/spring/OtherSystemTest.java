@@ -17,7 +17,7 @@ import org.springframework.boot.actuate.health.Health;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.core.env.MapPropertySource;
 
-/** A Spring application where there is no native program, in a JVM that takes its system for another one. */
+/** A Spring application without a native program: a system property makes the JVM believe that it runs on another system. */
 class OtherSystemTest {
     private static AnnotationConfigApplicationContext context(Map<String, Object> properties) {
         AnnotationConfigApplicationContext context = new AnnotationConfigApplicationContext();

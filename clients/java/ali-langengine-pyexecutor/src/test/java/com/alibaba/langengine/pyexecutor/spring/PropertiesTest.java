@@ -65,7 +65,7 @@ class PropertiesTest {
         Map<String, Map<String, Object>> metadata = metadata();
         Map<String, Object> table = NativePolicy.defaults();
         for (Map.Entry<String, Object> key : table.entrySet()) {
-            // A Duration has its own unit.
+            // The property has no unit in its name, because it is a Duration.
             String name = key.getKey().replaceFirst("timeout_ms$", "timeout").replace('_', '-');
             Map<String, Object> property = metadata.get(PREFIX + name);
             assertNotNull(property, name);
@@ -183,7 +183,7 @@ class PropertiesTest {
         assertEquals(Set.of("os"), properties.toPolicy().getAllowedImports());
     }
 
-    /** With the converter that Spring finds. */
+    /** Uses the converter that Spring finds. */
     @Test
     void anApplicationReadsThem() {
         try (ConfigurableApplicationContext context = new SpringApplicationBuilder(PyExecutorAutoConfiguration.class)

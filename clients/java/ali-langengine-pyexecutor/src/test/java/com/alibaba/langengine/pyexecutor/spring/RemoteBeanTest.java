@@ -16,7 +16,7 @@ import org.springframework.boot.actuate.health.Status;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.core.env.MapPropertySource;
 
-/** The bean and its health with a URL: scripts run at a server. */
+/** The bean and its health with a URL: scripts run on a server. */
 class RemoteBeanTest {
     private static AnnotationConfigApplicationContext context(String url, String token, String verify) {
         AnnotationConfigApplicationContext context = new AnnotationConfigApplicationContext();

@@ -14,7 +14,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
-/** What the jar says of itself. */
+/** The manifest and the other metadata of the jar. */
 class JarTest {
     private static final Path REPOSITORY = Path.of("../../..");
 

@@ -43,14 +43,14 @@ export interface SessionOptions {
   tools?: Tools;
 }
 
-/** What a detached execution may have: everything of a request but its tools' functions, which `Execution.result()` gets. */
+/** The settings of a detached execution: everything of a request except the functions of its tools, which `Execution.result()` gets. */
 export interface DetachedRequest extends Omit<RequestFields, "workspace" | "silent"> {
   /** The tools that the script may call. Only their definitions are sent. */
   tools?: Tools;
   signal?: AbortSignal;
 }
 
-/** What may be given to each call that is no run. */
+/** Settings of a call that is not a run. */
 export interface CallOptions {
   signal?: AbortSignal;
 }
@@ -133,7 +133,7 @@ export class Pyexec {
     return new Execution(this._transport, id, null);
   }
 
-  /** Lists the detached executions of the caller, newest or oldest first as the server has them. */
+  /** Lists the detached executions of the caller, in the order of the server. */
   async executions(options: CallOptions = {}): Promise<ExecutionEntry[]> {
     return (await this._ask<{ executions: ExecutionEntry[] }>("list_executions", {}, options)).executions;
   }

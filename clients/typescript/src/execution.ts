@@ -36,7 +36,7 @@ export interface FollowOptions {
   tools?: Tools;
   /** Decides about the calls of tools with `approval: true`. Without it these calls wait for another client. */
   approve?: Approve;
-  /** Gets the events. All that the server still has come again, except those up to `after`. */
+  /** Gets the events. The server sends all events again that it still has, except those up to `after`. */
   onEvent?: (event: RunEvent, id: string) => void;
   /** The id of the last event that is known already. */
   after?: string;

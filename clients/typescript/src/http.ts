@@ -45,7 +45,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
 function segments(text: string, many: boolean): string {
   const parts = many ? text.split("/") : [text];
   if (parts.some((part) => part === "" || part === "." || part === "..")) {
-    throw new InvalidRequestError(`'${text}': outside sandbox, or no name`, {
+    throw new InvalidRequestError(`'${text}': outside sandbox, or not a name`, {
       hint: many ? "Give a relative path without '.', '..' and empty parts." : "Give an id of A-Z a-z 0-9 . _ : -, not '.' or '..'." });
   }
   try {

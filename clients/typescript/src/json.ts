@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Writes messages as JSON. What JSON can't have is refused here, where the error can name it. */
+/** Writes messages as JSON. Values that JSON can't have are refused here, where the error can name them. */
 import { InvalidRequestError } from "./errors.js";
 
 /** The limit of the protocol for one message. */
@@ -13,7 +13,7 @@ function replace(this: unknown, key: string, value: unknown): unknown {
   if (value instanceof Set) return [...value];
   if (value instanceof Map) return Object.fromEntries(value);
   if (typeof value === "bigint") return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value.toString();
-  if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`JSON has no ${value}`);
+  if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`JSON can't contain ${value}`);
   return value;
 }
 

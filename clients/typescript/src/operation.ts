@@ -12,7 +12,7 @@ export interface Operation<T> {
   readonly decode: (answer: unknown) => T;
 }
 
-/** What belongs to this side of a request, and is not sent. */
+/** The parts of a request that stay on this side and are not sent. */
 export interface Local {
   readonly approve?: Approve | undefined;
   readonly onEvent?: ((event: RunEvent) => void) | undefined;
@@ -74,7 +74,7 @@ export async function settle<T>(transport: Transport, operation: Operation<T>, l
   try {
     return operation.decode(await Promise.race([failed, pending.answer]));
   } catch (failure) {
-    // The error was made where the answer was read. Its stack shall name the caller.
+    // The error was made where the answer was read. Its stack must name the caller.
     if (failure instanceof PyexecError) Error.captureStackTrace(failure, settle);
     throw failure;
   } finally {

@@ -6,7 +6,7 @@ import { delimiter, dirname, join, sep } from "node:path";
 
 import { ProgramNotFoundError } from "./errors.js";
 
-const HINT = "Install pyexec, or name its program: new Pyexec({ program: \"/path/to/pyexec\" }) or the environment variable PYEXEC.";
+const HINT = "Install pyexec, or give the path of its program: new Pyexec({ program: \"/path/to/pyexec\" }) or the environment variable PYEXEC.";
 const REMOTE = "pyexec runs on Linux. Here this client can only use a server on a Linux machine: Pyexec.connect(\"https://…\", { token }).";
 
 /** The name of the package that has the program for this machine, or undefined if there is none. */

@@ -169,7 +169,7 @@ class RpcProcess {
       this.#finish(new ClosedError("the client was closed during the call", { hint: "Whether its code ran is not known." }));
       return;
     }
-    const said = this.#garbage === undefined ? this.#said.toString("utf8").trim() : `it wrote what is no JSON: ${this.#garbage}`;
+    const said = this.#garbage === undefined ? this.#said.toString("utf8").trim() : `it wrote a line that is not JSON: ${this.#garbage}`;
     this.#finish(new ConnectionLostError(`\`pyexec rpc\` ended with ${why}${said ? ": " + said : ""}`, {
       hint: "The next call starts it again; sessions begin anew. Whether this call's code ran is not known." }));
   }
@@ -225,7 +225,7 @@ export class RpcTransport implements Transport {
   }
 
   #ready(): Promise<RpcProcess> {
-    if (this.#closed) return Promise.reject(new ClosedError("the client is closed", { hint: "Make another Pyexec." }));
+    if (this.#closed) return Promise.reject(new ClosedError("the client is closed", { hint: "Make a new Pyexec." }));
     if (!this.#running || this.#process?.lost) {
       for (const id of this.#sessions.keys()) this.#sessions.set(id, true);
       this.#running = quiet(this.#begin());

@@ -7,8 +7,8 @@ const HEAD_BYTES = 12_000;
 const DISPLAYS_NAMED = 50;
 
 /**
- * The text; when it has more than TEXT_BYTES of UTF-8, without its middle, with a line that says how much is left out. The end is
- * kept because errors are there. Characters are never cut.
+ * Returns the text. If it has more than TEXT_BYTES of UTF-8, its middle is left out, and a line says how much. The end is kept
+ * because errors are there. Characters are never cut.
  */
 export function bounded(text: string): string {
   const data = Buffer.from(text, "utf8");

@@ -166,7 +166,7 @@ function failure(error: unknown): Answer {
   try {
     return { error: { message, data: JSON.parse(toJson(error.data) ?? "null") } };
   } catch {
-    return { error: { message } };      // its data is no JSON
+    return { error: { message } };      // its data is not JSON
   }
 }
 
@@ -225,6 +225,6 @@ function say(call: Call, answer: Answer): void {
     call.answer(answer);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    call.answer({ error: { message: `tool '${call.name}' returned what can't be sent: ${message}` } });
+    call.answer({ error: { message: `tool '${call.name}' returned a value that can't be sent: ${message}` } });
   }
 }

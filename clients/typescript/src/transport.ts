@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What all ways to reach pyexec have in common: a call has an answer, and events may come before it. */
+/** The interface of all ways to reach pyexec: a call has an answer, and events may come before it. */
 import type { ProgramInfo, RunEvent } from "./types.js";
 
 export type Params = Readonly<Record<string, unknown>>;

@@ -243,7 +243,7 @@ export interface ResultFields {
   usage: Usage;
   session: SessionInfo | null;
   // made from result.def: members
-  /** 0, or a number that says how it failed. A fact when the status is one. */
+  /** 0, or a number that says how it failed. A fact if the status is a fact. */
   exit_code: number;
   /** The kept part of standard output: the first max_stdout_bytes, as valid UTF-8, cut between characters. */
   stdout: string;
@@ -318,7 +318,7 @@ function fileFrom(data: unknown): FileChange {
   return { path: "", bytes: 0, ...rest, content: typeof content === "string" ? bytesFrom(content) : null } as FileChange;
 }
 
-/** Decodes base64. The result is no Buffer, whose methods differ from those of Uint8Array. */
+/** Decodes base64. The result is not a Buffer, because the methods of Buffer differ from those of Uint8Array. */
 export function bytesFrom(base64: string): Uint8Array {
   return new Uint8Array(Buffer.from(base64, "base64"));
 }

@@ -85,7 +85,7 @@ test("no program", async () => {
     ["program_not_found", "connection_lost"].includes(failure.code));
 });
 
-test("another program, and one that writes what is no JSON", async () => {
+test("another program, and one that writes a line that is not JSON", async () => {
   const ends = program("ends", "#!/bin/sh\necho 'no such command' >&2\nexit 3\n");
   await assert.rejects(new Pyexec({ program: ends }).executeOnce("1"), (failure: ConnectionLostError) => {
     assert.match(failure.message, /ended with 3: no such command/);
@@ -93,7 +93,7 @@ test("another program, and one that writes what is no JSON", async () => {
     return true;
   });
   const talks = program("talks", "#!/bin/sh\necho hello\nexec cat >/dev/null\n");
-  await assert.rejects(new Pyexec({ program: talks }).executeOnce("1"), /it wrote what is no JSON: hello/);
+  await assert.rejects(new Pyexec({ program: talks }).executeOnce("1"), /it wrote a line that is not JSON: hello/);
 });
 
 test("a program of another version", async () => {

@@ -138,7 +138,7 @@ class _Process:
             on_call(ToolCall(params["name"], params["arguments"], answer))
 
     def _end(self) -> None:
-        """Standard output ended, and with it the process; or it said what is no JSON."""
+        """Called when standard output has ended because the process has ended, or when the process wrote a line that is not JSON."""
         self.kill()
         self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 2000))
         said = self.errors.read().decode(errors="replace").strip()

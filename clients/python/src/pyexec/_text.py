@@ -13,8 +13,8 @@ _DISPLAYS_NAMED = 50
 
 
 def bounded(text: str) -> str:
-    """The text; when it has more than TEXT_BYTES of UTF-8, without its middle, with a line that says how
-    much is left out. The end is kept because errors are there. Characters are never cut."""
+    """Returns the text. If it has more than TEXT_BYTES of UTF-8, its middle is left out, and a line says how much.
+    The end is kept because errors are there. Characters are never cut."""
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= TEXT_BYTES:
         return text

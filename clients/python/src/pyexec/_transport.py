@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all ways to reach pyexec have in common: a call is a future, and events may come before its result."""
+"""The interface of all ways to reach pyexec: a call is a future, and events may come before its result."""
 from __future__ import annotations
 
 import abc

@@ -38,7 +38,7 @@ public class HostConfig {
     }
 
     /**
-     * @param executable the path of the native program {@code pyexec}; null: looked up in PATH, else the one in the jar
+     * @param executable the path of the native program {@code pyexec}; null: the program in PATH, or else the program in the jar
      * @return this
      */
     public HostConfig setExecutable(String executable) {
@@ -165,13 +165,13 @@ public class HostConfig {
         return this;
     }
 
-    /** @return how long a call that is refused as overloaded is made again */
+    /** @return how long a call that is refused as overloaded is repeated */
     public Duration getRetryOverloaded() {
         return retryOverloaded;
     }
 
     /**
-     * @param retryOverloaded how long a call that is refused as overloaded is made again, each time after the refusal's
+     * @param retryOverloaded how long a call that is refused as overloaded is repeated, each time after the refusal's
      *     {@link PyExecutorOverloadedException#getRetryAfter()}; its code never started. Null or zero: not at all
      * @return this
      */

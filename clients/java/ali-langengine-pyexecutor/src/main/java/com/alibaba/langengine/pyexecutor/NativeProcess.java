@@ -158,7 +158,7 @@ final class NativeProcess {
         }
     }
 
-    /** A request of the server: a script calls a tool. A notification has no id, and nobody asked for one. */
+    /** A request of the server: a script calls a tool. A notification has no id; this client asks for none, and ignores it. */
     @SuppressWarnings("unchecked")
     private void takeRequest(Object id, String method, Object params) {
         if (id == null) {
@@ -173,7 +173,7 @@ final class NativeProcess {
         }
     }
 
-    /** The member of a JSON-RPC response that an answer is. */
+    /** Returns an answer as a member of a JSON-RPC response. */
     private static String member(ToolCalls.Answer answer) {
         if (answer.resultJson() != null) {
             return "\"result\":" + answer.resultJson();

@@ -15,7 +15,7 @@ import java.time.Duration;
 public record PyExecutionEnd(String sessionId, PyExecutionResult result, Throwable failure, Duration elapsed) {
     /**
      * The part of {@link #elapsed()} in which the code did not run: it waited for a free place or for its session's
-     * earlier calls, or it was on its way.
+     * earlier calls, or it was being sent.
      *
      * @return the time; null when there is no result
      */

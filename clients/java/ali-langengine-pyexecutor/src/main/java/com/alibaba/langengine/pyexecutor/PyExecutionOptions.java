@@ -52,7 +52,7 @@ public class PyExecutionOptions {
         return this;
     }
 
-    /** @return the script's environment variables; live */
+    /** @return the script's environment variables; changes of this map change the options */
     public Map<String, String> getExtraEnv() {
         return extraEnv;
     }
@@ -111,7 +111,7 @@ public class PyExecutionOptions {
         return this;
     }
 
-    /** @return the files that are put into the workspace; live */
+    /** @return the files that are put into the workspace; changes of this map change the options */
     public Map<String, byte[]> getFiles() {
         return files;
     }
@@ -130,7 +130,7 @@ public class PyExecutionOptions {
         return this;
     }
 
-    /** @return the variables that are set before the code runs; live */
+    /** @return the variables that are set before the code runs; changes of this map change the options */
     public Map<String, Object> getInputs() {
         return inputs;
     }
@@ -196,7 +196,7 @@ public class PyExecutionOptions {
      * @param definitionJson the object; null: none
      * @param function that is called
      * @return this
-     * @throws IllegalArgumentException when the definition is no JSON object
+     * @throws IllegalArgumentException when the definition is not a JSON object
      */
     public PyExecutionOptions putTool(String name, String definitionJson, Function<Map<String, Object>, ?> function) {
         try {
@@ -214,9 +214,9 @@ public class PyExecutionOptions {
      * @param description for the model; null: none
      * @param parametersJson a JSON Schema of an object; null: none
      * @param function is called with the arguments as JSON. The script gets the value of the JSON that it returns, or the text
-     *     when it is no JSON. For its thread and its exceptions see {@link #putTool(String, Map, Function)}
+     *     when it is not JSON. For its thread and its exceptions see {@link #putTool(String, Map, Function)}
      * @return this
-     * @throws IllegalArgumentException when the schema is no JSON object
+     * @throws IllegalArgumentException when the schema is not a JSON object
      */
     public PyExecutionOptions putTextTool(String name, String description, String parametersJson, UnaryOperator<String> function) {
         Map<String, Object> definition = new LinkedHashMap<>();
@@ -230,7 +230,7 @@ public class PyExecutionOptions {
                 arguments -> PyTool.valueOf(function.apply(Json.write(arguments))));
     }
 
-    /** @return the functions that the script may call, by name; live */
+    /** @return the functions that the script may call, by name; changes of this map change the options */
     public Map<String, PyTool> getTools() {
         return tools;
     }

@@ -86,9 +86,9 @@ public class PyExecutor implements AutoCloseable {
      *
      * @param code Python
      * @param options of this run; null: none
-     * @return its result, whatever its status is but timeout
+     * @return its result, with any status except timeout
      * @throws PyExecutionTimeoutException when the run reached its wall-clock limit
-     * @throws IllegalArgumentException when code or options can't be
+     * @throws IllegalArgumentException when code or options are not valid
      * @throws PyExecutorOverloadedException when too many calls wait; the code never started
      * @throws PyExecutorException when the host can't run it
      * @throws InterruptedException when this thread was interrupted; the run is cancelled
@@ -105,10 +105,10 @@ public class PyExecutor implements AutoCloseable {
      * @param sessionId any text. A text that is not 1 to 128 of {@code A-Z a-z 0-9 . _ : -} is encoded: see {@code docs/java.md}
      * @param code Python
      * @param options of this call; null: none
-     * @return its result, whatever its status is but timeout
+     * @return its result, with any status except timeout
      * @throws IllegalStateException when sessions are off
      * @throws PyExecutionTimeoutException when the call reached its wall-clock limit
-     * @throws IllegalArgumentException when id, code or options can't be
+     * @throws IllegalArgumentException when id, code or options are not valid
      * @throws PyExecutorOverloadedException when too many calls wait; the code never started
      * @throws PyExecutorException when the host can't run it
      * @throws InterruptedException when this thread was interrupted; the call is cancelled
@@ -261,7 +261,7 @@ public class PyExecutor implements AutoCloseable {
      * Returns the layers that this machine has, the missing ones, and how to get them.
      *
      * @return the output of {@code pyexec doctor --json}: {@code ok}, {@code layers}, {@code python} and more; of a server
-     *     {@code ok} (it takes work, and this token), {@code url}, and when not ok {@code code} and {@code error}
+     *     {@code ok} (true if it accepts work and this token), {@code url}, and when not ok {@code code} and {@code error}
      */
     public Map<String, Object> doctor() {
         return call(transport::doctor);

@@ -29,7 +29,7 @@ public class PyExecutorException extends RuntimeException {
         this.hint = hint;
     }
 
-    /** The same with more to say. */
+    /** The same failure, with more text in its message. */
     PyExecutorException(PyExecutorException failure, String more) {
         super(failure.getMessage() + "\n" + more, failure);
         this.code = failure.code;

@@ -3,7 +3,7 @@ package com.alibaba.langengine.pyexecutor;
 
 /**
  * There is no native program for this system (macOS, Windows, another C library or architecture), so scripts can only
- * run at a server. Its code is {@code sandbox_unavailable}.
+ * run on a server. Its code is {@code sandbox_unavailable}.
  */
 public class PyExecutorUnsupportedException extends PyExecutorException {
     private static final long serialVersionUID = 1L;

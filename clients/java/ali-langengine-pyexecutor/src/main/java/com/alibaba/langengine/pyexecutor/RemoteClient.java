@@ -423,7 +423,7 @@ final class RemoteClient implements Transport {
         return "/v1/sessions/" + idOf(sessionId);
     }
 
-    /** The session's id at the server. */
+    /** Returns the session's id on the server. */
     private String idOf(String sessionId) {
         String id = prefix + SessionIds.encode(sessionId, SessionIds.LENGTH_MAX - prefix.length());
         if (id.length() > SessionIds.LENGTH_MAX) {

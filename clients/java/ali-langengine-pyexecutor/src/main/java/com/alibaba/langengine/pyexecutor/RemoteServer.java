@@ -125,7 +125,7 @@ final class RemoteServer {
                 retryAfter(response));
     }
 
-    /** An RFC 9457 object of pyexec's, or null. */
+    /** Returns the RFC 9457 object in an answer of pyexec. Returns null if it is not an answer of pyexec. */
     private static Map<String, Object> problem(byte[] body) {
         try {
             Map<String, Object> problem = object(body);

@@ -26,7 +26,7 @@ final class SessionIds {
     private SessionIds() {
     }
 
-    /** The id as it is sent, in at most `most` characters where `most` is 68 or more. */
+    /** Returns the id as it is sent, in at most `most` characters where `most` is 68 or more. */
     static String encode(String id, int most) {
         String sent = PLAIN.matcher(id).matches() ? id : escape(id);
         return sent.length() <= most ? sent : DIGEST + digest(id);
@@ -45,7 +45,7 @@ final class SessionIds {
         return out.toString();
     }
 
-    /** Of the UTF-16 code units: half of a surrogate pair counts too. */
+    /** Returns the SHA-256 of the UTF-16 code units, because the id may have half of a surrogate pair. */
     private static String digest(String id) {
         try {
             return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(id.getBytes(StandardCharsets.UTF_16BE)));
@@ -54,7 +54,7 @@ final class SessionIds {
         }
     }
 
-    /** A message with each encoded id in it decoded. */
+    /** Returns a message in which each encoded id is decoded. */
     static String decodeIn(String text) {
         return text == null ? null : SENT.matcher(text).replaceAll(match -> Matcher.quoteReplacement(decode(match.group(1))));
     }

@@ -10,7 +10,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 
 /**
- * Where an executor's scripts run: below this process ({@link NativeClient}) or at a server ({@link RemoteClient}).
+ * Where an executor's scripts run: below this process ({@link NativeClient}) or on a server ({@link RemoteClient}).
  * Objects are those of the protocol. Failures are the exceptions that {@link PyExecutor} documents.
  */
 interface Transport {

@@ -130,7 +130,7 @@ public class PyExecutorProperties {
      */
     private List<String> allowMissing;
 
-    /** Calls that may wait for a free place; more are refused as overloaded. Default: 256. */
+    /** How many calls may wait for a turn. Further calls are refused as overloaded. Default: 256. */
     private Integer queueLength;
 
     /** Executions that may use the CPUs at once. Default: twice the number of CPUs. */
@@ -139,14 +139,14 @@ public class PyExecutorProperties {
     /** How many more executions may be in progress while they sleep. Default: 256. */
     private Integer maxAsleep;
 
-    /** URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH]. Unless it is set, this machine does. */
+    /** URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH]. If it is not set, this machine runs them. */
     private String url;
 
     /** Bearer token for the server of url. */
     private String token;
 
     /**
-     * What stands before session ids at the server of url: executors with the same one and the same token share sessions. Unless it is set, a random one, so that sessions are this application's alone.
+     * Prefix of session ids on the server of url. Executors with the same prefix and the same token share sessions. If it is not set, the prefix is random, so only this application uses its sessions.
      */
     private String sessionPrefix;
 

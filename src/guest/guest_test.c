@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parts of the guest as an extension module of an ordinary interpreter, for guest_test.py: it tests the policy of
- * imports, the marks in tracebacks and the run message without a sandbox. */
+ * imports, the marks in tracebacks, the run message and the cut before the last expression without a sandbox. */
 #include <string.h>
 
 #include "guest/guard/denial.h"
 #include "guest/guard/guard_imports.h"
+#include "guest/last_statement.h"
 #include "guest/modules.h"
+#include "guest/program.h"
 #include "guest/pyobject_access.h"
 #include "guest/traceback/caret.h"
 #include "guest/traceback/frames.h"
@@ -30,7 +32,8 @@ static PyObject *prepare(PyObject *self, PyObject *folders)
             return NULL;
     }
     px_auto_object PyObject *guest = PyInit_pyexec_guest();
-    if (!guest || px_pyobject_prepare() < 0 || px_modules_prepare() < 0 || px_caret_prepare() < 0)
+    if (!guest || px_pyobject_prepare() < 0 || px_modules_prepare() < 0 || px_caret_prepare() < 0 ||
+        px_program_prepare() < 0)
         return NULL;
     px_frames_prepare((const char *const *)trees, count);
     if (px_imports_install() < 0)
@@ -157,6 +160,42 @@ static PyObject *receive(PyObject *self, PyObject *arguments)
     return found;
 }
 
+/* program(code): compiles it as a run does. Returns the code objects of the statements and of the value, each or None. */
+static PyObject *program(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    const char *code;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(arguments, "s#", &code, &length))
+        return NULL;
+    struct px_source source = {.filename = "<cell>", .code = code, .length = (size_t)length};
+    struct px_program compiled = {0};
+    PyObject *ret = NULL;
+    if (px_program_compile(&compiled, &source, true, false) == 0)
+        ret = PyTuple_Pack(2, compiled.body ? compiled.body : Py_None, compiled.value ? compiled.value : Py_None);
+    px_program_done(&compiled);
+    px_source_done(&source);
+    return ret;
+}
+
+/* last_statement(code, nested): what the text shows, and the place. */
+static PyObject *last_statement(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    const char *code;
+    Py_ssize_t length;
+    int nested;
+    if (!PyArg_ParseTuple(arguments, "s#p", &code, &length, &nested))
+        return NULL;
+    static const char *const names[] = {[PX_LAST_UNKNOWN] = "unknown",
+                                        [PX_LAST_NO_VALUE] = "no value",
+                                        [PX_LAST_EXPRESSION] = "expression",
+                                        [PX_LAST_ALONE] = "alone"};
+    size_t start = 0;
+    enum px_last_statement last = px_last_statement_find(code, (size_t)length, nested, &start);
+    return Py_BuildValue("(sk)", names[last], (unsigned long)start);
+}
+
 static PyMethodDef methods[] = {
     {"prepare", prepare, METH_VARARGS, NULL},
     {"arm", arm, METH_VARARGS, NULL},
@@ -164,6 +203,8 @@ static PyMethodDef methods[] = {
     {"caret", caret, METH_VARARGS, NULL},
     {"fields", fields, METH_NOARGS, NULL},
     {"receive", receive, METH_VARARGS, NULL},
+    {"program", program, METH_VARARGS, NULL},
+    {"last_statement", last_statement, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

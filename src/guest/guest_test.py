@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unit tests of the guest's policy of imports, of the marks in tracebacks and of the run message: guest_test.py FOLDER, the one with
+"""Unit tests of the guest's policy of imports, of the marks in tracebacks, of the run message and of the last statement: guest_test.py FOLDER, the one with
 pyexec_guest_test.abi3.so (guest_test.c). Whole programs test the same in a sandbox; here each rule is alone."""
 import linecache
 import os
@@ -301,6 +301,44 @@ class RunMessage(unittest.TestCase):
             self.assertIsNone(self.take(self.field(kind)), kind)
         self.assertIsNone(self.take(b"\1"), "half a field")
         self.assertIsNone(self.take(self.field("END") + self.field("CODE", b"1")), "more after the end")
+
+
+class LastStatement(unittest.TestCase):
+    def found(self, code, nested=True):
+        """What the text shows, and the text from there on."""
+        kind, start = guest.last_statement(code, nested)
+        return kind, code.encode()[start:].decode()
+
+    def test_an_expression_is_found_where_its_line_begins(self):
+        for before in ("x = 1\n", "def f(a):\n    return a\n\n", "s = \'\'\'\nimport os\n\'\'\'\n", "y = [\n1,\n]\n", "z = 1 + \\\n2\n", "é = '\\''; a = 2\r\n"):
+            for last in ("x", "f(1, b=2)\n", "print(\n    'x',\n)\n# end\n", "x == 1", "a <= b", "x[1].y(z)(w)", "not (x)", "await g()", "f\"{x[\"a\"]:>{y}}\""):
+                self.assertEqual(self.found(before + last), ("expression", last))
+
+    def test_the_only_statement_has_nothing_before_it(self):
+        self.assertEqual(self.found("# a comment\n\n6 * 7\n"), ("alone", "6 * 7\n"))
+
+    def test_statements_have_no_value(self):
+        for last in ("x = 1", "x += f(2)", "x <<= 1", "if x:\n    y\nelse:\n    z", "import os", "@f\nclass A: pass", "return x", "pass\n\n# end"):
+            self.assertEqual(self.found("a\n" + last)[0], "no value", last)
+
+    def test_the_parser_is_asked_where_the_text_is_not_enough(self):
+        for last in ("x; y", "x;", "x: int", "x: int = 5", "lambda y=1: y", "match (x)", "type (x)", "*x, y", "x is 1", "'a' (b)", "[1](2)", "'\\d'", "1or 2", "'a", "(", ")", "x\f",
+                     "\\\nx", "f'{x'", "f'{x:'}'"):
+            self.assertEqual(self.found("a\n" + last)[0], "unknown", last)
+        for whole in ("", "# nothing\n", "'a docstring'", "r'a'.upper()", "  x", "  x\ny"):
+            self.assertEqual(self.found(whole)[0], "unknown", whole)
+
+    def test_before_3_12_a_field_of_an_f_string_has_no_quotes_of_the_same_kind(self):
+        self.assertEqual(self.found("a\nf'{x['", nested=False), ("expression", "f'{x['"))
+        self.assertEqual(self.found("a\nf'{x['b']}'", nested=True), ("expression", "f'{x['b']}'"))
+
+    def test_both_parts_are_compiled(self):
+        body, value = guest.program("x = 20\n\nx + 22\n")
+        names = {}
+        exec(body, names)
+        self.assertEqual((eval(value, names), list(value.co_positions())[-1][0] if hasattr(value, "co_positions") else 3), (42, 3))
+        self.assertEqual(guest.program("1 + 1")[0], None)
+        self.assertEqual(guest.program("x = 1")[1], None)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds the last expression of the code in the syntax tree. Both parts are compiled from the tree, so that the
- * source is parsed once and warnings appear once. Sometimes the compiler can do more with text than with a tree,
- * and then the parts are compiled from their text:
+/* Cuts the code before its last expression (last_statement.h), and compiles both parts from their text. Where the text
+ * alone does not show the place, it is found in the syntax tree, which takes about twice as long. Both parts are then
+ * compiled from the tree, so that the source is parsed once and warnings appear once. Sometimes the compiler can do more
+ * with text than with a tree, and then the parts are compiled from their text:
  * - compile(tree) of 3.9 to 3.11 allows a third of the nesting that compile(text) allows;
  * - before 3.11 making the tree, and before 3.9 also reading it, can use up the C stack without a check. Code that
  * is long enough for that is first compiled as text, which does check. */
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "guest/last_statement.h"
 #include "guest/pyobject_access.h"
 
 #define TOP_LEVEL_AWAIT 0x2000 /* PyCF_ALLOW_TOP_LEVEL_AWAIT, since 3.8 */
@@ -130,20 +132,19 @@ static bool place_of(const struct task *task, PyObject *node, PyObject *line_nam
     return true;
 }
 
-/* Cuts the two parts out of the source and compiles each. Line numbers stay right; column numbers in the value's
- * first line do not. */
-static int compile_cut(const struct task *task, PyObject *statement)
+static size_t lines_before(const char *code, size_t end)
 {
-    long line, end_line;
-    size_t start, end;
+    size_t lines = 0;
+    for (size_t i = 0; i < end; i++)
+        lines += code[i] == '\n' || (code[i] == '\r' && !(i + 1 < end && code[i + 1] == '\n'));
+    return lines;
+}
+
+/* Compiles the expression from its text. Empty lines before it keep the line numbers right. */
+static int compile_value_text(const struct task *task, size_t start, size_t end)
+{
     const char *code = task->source->code;
-    if (!place_of(task, statement, px_name.lineno, px_name.col_offset, &line, &start) ||
-        !place_of(task, statement, px_name.end_lineno, px_name.end_col_offset, &end_line, &end) || end < start)
-        return compile_whole(task);
-    px_auto_object PyObject *before = PyUnicode_DecodeUTF8(code, (Py_ssize_t)start, NULL);
-    if (!before || !(task->ret->body = compile_as(task, before, px_name.exec, kept.flags)))
-        return -1;
-    size_t shift = (size_t)line - 1;
+    size_t shift = lines_before(code, start);
     px_auto_free char *text = malloc(shift + end - start + 1);
     if (!text) {
         PyErr_NoMemory();
@@ -155,6 +156,64 @@ static int compile_cut(const struct task *task, PyObject *statement)
     px_auto_object PyObject *flags = after ? value_flags(task->ret) : NULL;
     task->ret->value = flags ? compile_as(task, after, px_name.eval, flags) : NULL;
     return task->ret->value ? 0 : -1;
+}
+
+static int compile_body_text(const struct task *task, size_t end)
+{
+    px_auto_object PyObject *before = PyUnicode_DecodeUTF8(task->source->code, (Py_ssize_t)end, NULL);
+    task->ret->body = before ? compile_as(task, before, px_name.exec, kept.flags) : NULL;
+    return task->ret->body ? 0 : -1;
+}
+
+/* Cuts the two parts, whose places are known from the tree, out of the source. Column numbers in the value's first line
+ * are wrong. */
+static int compile_cut(const struct task *task, PyObject *statement)
+{
+    long line, end_line;
+    size_t start, end;
+    if (!place_of(task, statement, px_name.lineno, px_name.col_offset, &line, &start) ||
+        !place_of(task, statement, px_name.end_lineno, px_name.end_col_offset, &end_line, &end) || end < start)
+        return compile_whole(task);
+    return compile_body_text(task, start) < 0 ? -1 : compile_value_text(task, start, end);
+}
+
+/* True if the exception is a syntax error that does not depend on the text from `end` on. An error in the line before
+ * can: a block or a decorator may end there. Then the tree decides, and a warning about the lines up to the error appears
+ * a second time. */
+static bool is_final(const struct task *task, size_t end)
+{
+    if (!PyErr_ExceptionMatches(PyExc_SyntaxError))
+        return !too_deep();
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    long line = 0;
+    bool early = px_pyobject_int(value, px_name.lineno, &line) && line >= 0 &&
+                 (size_t)line < lines_before(task->source->code, end);
+    PyErr_Restore(type, value, traceback);
+    return early;
+}
+
+/* Compiles what the text shows of its last statement. Returns 1, or 0 if only the tree can tell, or -1. */
+static int compile_shown(const struct task *task)
+{
+    size_t start = 0;
+    enum px_last_statement last =
+        px_last_statement_find(task->source->code, task->source->length, px_python.version >= 0x030c, &start);
+    if (last == PX_LAST_NO_VALUE)
+        return compile_whole(task) < 0 ? -1 : 1;
+    /* A feature of the first part would also be one of the second. */
+    if (last == PX_LAST_UNKNOWN || memmem(task->source->code, start, "__future__", strlen("__future__")))
+        return 0;
+    /* The value is first: if it can't be compiled, no warning of the first part has appeared yet. */
+    bool value = compile_value_text(task, start, task->source->length) == 0;
+    if (value && (last == PX_LAST_ALONE || compile_body_text(task, start) == 0))
+        return 1;
+    px_program_done(task->ret);
+    if (is_final(task, value ? start : 0))
+        return -1;
+    PyErr_Clear();
+    return 0;
 }
 
 /* ---- From the tree ---- */
@@ -244,6 +303,9 @@ static int compile_program(const struct task *task, bool split)
 {
     if (!split)
         return compile_whole(task);
+    int shown = compile_shown(task);
+    if (shown != 0)
+        return shown < 0 ? -1 : 0;
     if (needs_check(task->source) && compile_whole(task) < 0)
         return -1;
     px_auto_object PyObject *tree = compile_as(task, task->text, px_name.exec, kept.ast_flags);

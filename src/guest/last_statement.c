@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define DEPTH_MAX 200 /* brackets in brackets: MAXLEVEL of CPython's tokenizer is 200 too */
-#define FIELDS_MAX 8  /* fields of f-strings in f-strings */
+#define BRACKETS_MAX 200     /* brackets in brackets: MAXLEVEL of CPython's tokenizer is 200 too */
+#define FSTRING_FIELDS_MAX 8 /* fields of f-strings in f-strings */
 
 /* What was before the place: it decides what a bracket means. */
 enum token { TOKEN_OPERATOR, TOKEN_NAME, TOKEN_LITERAL };
@@ -29,8 +29,8 @@ struct scanner {
     enum token last;
 
     uint8_t depth;
-    char closers[DEPTH_MAX];  /* the bracket that ends each open one */
-    bool displays[DEPTH_MAX]; /* a list, tuple, set or dict, not a call or a subscript */
+    char closers[BRACKETS_MAX];  /* the bracket that ends each open one */
+    bool displays[BRACKETS_MAX]; /* a list, tuple, set or dict, not a call or a subscript */
 };
 
 static char peek(const struct scanner *scan, size_t ahead)
@@ -86,14 +86,14 @@ static bool is_operator(const char *word, size_t length)
 
 /* ---- Strings ---- */
 
-struct kind {
+struct string_kind {
     bool formatted, raw;
 };
 
 /* True if the word before a quote is a prefix of the string. */
-static bool is_prefix(const char *word, size_t length, struct kind *ret)
+static bool is_prefix(const char *word, size_t length, struct string_kind *ret)
 {
-    *ret = (struct kind){0};
+    *ret = (struct string_kind){0};
     if (length > 2)
         return false;
     for (size_t i = 0; i < length; i++) {
@@ -115,7 +115,7 @@ static bool is_escape(char byte)
 static bool skip_field(struct scanner *scan, int level);
 
 /* Moves behind the string whose first quote is here. Returns false if it does not end. */
-static bool skip_string(struct scanner *scan, struct kind kind, int level)
+static bool skip_string(struct scanner *scan, struct string_kind kind, int level)
 {
     char quote = peek(scan, 0);
     bool triple = peek(scan, 1) == quote && peek(scan, 2) == quote;
@@ -147,7 +147,7 @@ static bool skip_string(struct scanner *scan, struct kind kind, int level)
 /* Moves behind the string at whose first quote the scanner is, after a word of `length` bytes. */
 static bool skip_prefixed_string(struct scanner *scan, size_t length, int level)
 {
-    struct kind kind;
+    struct string_kind kind;
     return is_prefix(scan->code + scan->at - length, length, &kind) && skip_string(scan, kind, level);
 }
 
@@ -168,7 +168,7 @@ static bool skip_format(struct scanner *scan, int level)
 static bool skip_field(struct scanner *scan, int level)
 {
     size_t depth = 0, word = 0;
-    while (level < FIELDS_MAX && scan->at < scan->length) {
+    while (level < FSTRING_FIELDS_MAX && scan->at < scan->length) {
         char c = peek(scan, 0);
         if (c == '"' || c == '\'') {
             if (!skip_prefixed_string(scan, word, level))
@@ -195,7 +195,7 @@ static bool skip_field(struct scanner *scan, int level)
 /* The compiler warns when a literal is called, and about some subscripts of literals. */
 static bool open_bracket(struct scanner *scan, char bracket)
 {
-    if (scan->depth == DEPTH_MAX)
+    if (scan->depth == BRACKETS_MAX)
         return false;
     scan->doubtful |= scan->last == TOKEN_LITERAL && bracket != '{';
     scan->closers[scan->depth] = bracket == '(' ? ')' : bracket == '[' ? ']' : '}';
@@ -323,7 +323,7 @@ static bool step(struct scanner *scan, bool *line_begins)
         return join_lines(scan);
     if (c == '"' || c == '\'') {
         scan->last = TOKEN_LITERAL;
-        return skip_string(scan, (struct kind){0}, 0);
+        return skip_string(scan, (struct string_kind){0}, 0);
     }
     if (is_name(c))
         return take_word(scan);

@@ -61,6 +61,11 @@ def preload(shim):
                      for name in names] + [str(shim)])
 
 
+def without_leak_search():
+    """Returns the environment of a program that may start no process. LeakSanitizer would start one at the program's end."""
+    return {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+
+
 class Program:
     """The built program as one user runs it."""
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, preload
+from conftest import ROOT, preload, without_leak_search
 from test_kills import SLEEP, find
 from test_host_limits import AS_LONER
 
@@ -63,9 +63,7 @@ def test_a_zygote_that_is_killed_again_is_no_fault_of_the_interpreter(pyexec, wa
 def test_no_room_for_a_process_is_overload(own, limit, nothing_left):
     """The limit of processes is reached in turn at each process and thread that the host starts."""
     done = subprocess.run(["prlimit", "--nproc=%d" % limit, *AS_LONER, own.path, "run", "--json", "-c", "6 * 7"],
-                          capture_output=True, timeout=60, env={**os.environ, "PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3",
-                                                                   # The search for leaks starts a process, too.
-                                                                   "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"})
+                          capture_output=True, timeout=60, env={**without_leak_search(), "PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"})
     answer = json.loads(done.stdout)
     if done.returncode == 0:
         assert answer["last_value_repr"] == "42", answer

@@ -179,7 +179,7 @@ def test_the_end_leaves_nothing(own, nothing_left, end):
         client.process.stdin.close()
     else:
         client.process.stdin.close()
-    client.process.wait(10)
+    client.process.wait(60)
 
 
 def test_calls_of_a_session_run_in_the_order_of_their_lines(client):

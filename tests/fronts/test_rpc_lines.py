@@ -259,7 +259,7 @@ def test_a_signal_ends_it_as_the_end_of_input_does(own, nothing_left, open_folde
     client.process.send_signal(number)
     if reads:
         assert client.wait(running)["result"]["status"] == "cancelled"
-    assert client.process.wait(10) == (0 if reads else 1)
+    assert client.process.wait(60) == (0 if reads else 1)
     assert os.listdir(open_folder) == []
     client.process.stdin.close()
     client.process.stdout.close()

@@ -47,7 +47,7 @@ class Caller(Client):
 
 @pytest.fixture
 def caller(pyexec, nothing_left):
-    with Caller(pyexec, policy={"use_import_whitelist": False, "banned_imports": [], "timeout_ms": 60000, "cpu_time_seconds": None}) as made:
+    with Caller(pyexec, policy={"use_import_whitelist": False, "banned_imports": [], "timeout_ms": 600000, "cpu_time_seconds": None}) as made:
         yield made
 
 

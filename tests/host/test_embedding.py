@@ -46,7 +46,7 @@ def test_a_killed_host_leaves_nothing_though_a_process_that_it_forked_lives(host
     """When the host process dies, by SIGKILL too, everything below it dies at once."""
     process = subprocess.Popen([host, "forked-and-killed"], stdout=subprocess.PIPE, text=True)
     copy = int(process.stdout.readline())
-    process.wait(10)
+    process.wait(60)
     try:
         deadline = time.monotonic() + 20
         while (left := launchers(os.path.dirname(host))) and time.monotonic() < deadline:

@@ -81,7 +81,7 @@ def end(cli):
         cli.wait(0.5)
     except subprocess.TimeoutExpired:
         cli.terminate()
-    cli.wait(10)
+    cli.wait(60)
     assert cli.returncode != 0 or "--json" in cli.args
 
 
@@ -103,7 +103,7 @@ def test_program_killed_at_any_moment(own, number, delay_ms, nothing_left):
     cli = own.popen("run", "-c", SLEEP, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(delay_ms / 1000)
     cli.send_signal(number)
-    cli.wait(10)
+    cli.wait(60)
 
 
 def test_interrupt_reaches_the_script(own):
@@ -133,7 +133,7 @@ def test_killed_as_soon_as_it_is_there(pyexec, role, number, nothing_left):
         pass
     time.sleep(0.1)
     cli.send_signal(signal.SIGTERM)
-    cli.wait(10)
+    cli.wait(60)
     assert cli.returncode != 0
 
 
@@ -190,7 +190,7 @@ def test_killed_rpc_leaves_nothing(pyexec, number, nothing_left):
     rpc = pyexec.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     time.sleep(0.2)
     rpc.send_signal(number)
-    rpc.wait(10)
+    rpc.wait(60)
     rpc.stdin.close()
     rpc.stdout.close()
 
@@ -213,7 +213,7 @@ def test_ended_while_it_waits_for_input(pyexec, number, nothing_left):
     find("child", cli.pid)
     time.sleep(0.2)
     cli.send_signal(number)
-    cli.wait(10)
+    cli.wait(60)
     os.close(write)
 
 
@@ -300,7 +300,7 @@ def test_a_host_with_sessions_that_is_ended_leaves_nothing(number, open_folder, 
     thread.start()
     time.sleep(0.3)
     executor.process.send_signal(number)
-    executor.process.wait(10)
+    executor.process.wait(60)
     executor.process.stdin.close()
 
 

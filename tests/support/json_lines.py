@@ -14,7 +14,7 @@ class JsonLines:
 
     def __exit__(self, *unused):
         self.process.stdin.close()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
         self.process.stdout.close()
 
     def line(self, message):

@@ -14,7 +14,7 @@ class Client(JsonLines):
 
     def __exit__(self, *unused):
         self.process.stdin.close()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
         assert self.process.stdout.read() == b""
         self.process.stdout.close()
 

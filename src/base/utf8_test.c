@@ -69,6 +69,30 @@ static void test_repair(void **state)
     }
 }
 
+/* Text is read a word at a time, so each bad byte is tried at each place of two words. */
+static void test_a_bad_byte_is_found_at_each_place(void **state)
+{
+    (void)state;
+    for (size_t length = 1; length <= 19; length++) {
+        for (size_t at = 0; at < length; at++) {
+            for (unsigned char bad = 0x80; bad; bad++) {
+                char text[20], expected[24];
+                memset(text, 'a', sizeof text);
+                text[at] = (char)bad;
+                size_t offset = SIZE_MAX;
+                assert_false(px_utf8_valid(text, length, &offset));
+                assert_int_equal(offset, at);
+                px_auto_buffer struct px_buffer out = {0};
+                px_utf8_repair(&out, text, length);
+                memset(expected, 'a', sizeof expected);
+                memcpy(expected + at, "\xEF\xBF\xBD", 3);
+                assert_int_equal(out.length, length + 2);
+                assert_memory_equal(px_buffer_shown(&out), expected, length + 2);
+            }
+        }
+    }
+}
+
 static void test_sequence(void **state)
 {
     (void)state;
@@ -139,8 +163,13 @@ static void test_cut_anywhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_valid),        cmocka_unit_test(test_repair),   cmocka_unit_test(test_repair_of_nothing),
-        cmocka_unit_test(test_sequence),     cmocka_unit_test(test_truncate), cmocka_unit_test(test_incomplete_tail),
+        cmocka_unit_test(test_valid),
+        cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_repair_of_nothing),
+        cmocka_unit_test(test_a_bad_byte_is_found_at_each_place),
+        cmocka_unit_test(test_sequence),
+        cmocka_unit_test(test_truncate),
+        cmocka_unit_test(test_incomplete_tail),
         cmocka_unit_test(test_cut_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,20 +177,23 @@ int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *princi
     return failed ? px_error_oom(error) : 0;
 }
 
-/* Each principal may have `max_count` sessions, and only its own sessions are ended to make room. */
+/* Each principal may have `max_count` sessions, and only its own sessions are ended to make room. As long as all
+ * principals together have fewer, the sessions are not counted one by one. */
 static int make_room(struct px_sessions *sessions, const struct px_session *wanted, pyexec_error *error)
 {
     int64_t most = most_of(sessions, wanted), count = 0;
+    if (most == 0 || (int64_t)sessions->count < most)
+        return 0;
     size_t prefix = principal_length(wanted);
     struct px_session *idle = NULL;
-    for (struct px_session *one = sessions->oldest; most && one; one = one->next) {
+    for (struct px_session *one = sessions->oldest; one && !(idle && count >= most); one = one->next) {
         if (principal_length(one) != prefix || strncmp(one->key, wanted->key, prefix) != 0)
             continue;
         count++;
         if (!idle && one->state == PX_SESSION_IDLE && !one->references)
             idle = one;
     }
-    if (count < most || most == 0)
+    if (count < most)
         return 0;
     if (!idle) {
         px_error_set(error, PYEXEC_SESSION_LIMIT, "all %" PRId64 " sessions are busy", most);

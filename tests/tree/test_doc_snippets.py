@@ -2,7 +2,8 @@
 the block marked `<!-- output: NAME -->`, where there is one.
 
 A block of ```python runs with the environment of tools/python-venv.sh, one of ```sh in a shell where `pyexec`, `python` and
-`jupyter` are found. Both run in an empty folder; what a snippet needs besides is in SETUPS, by its name."""
+`jupyter` are found, and one of ```ts is compiled and runs with the packages of tools/typescript-build.sh. All run in an empty folder;
+what a snippet needs besides is in SETUPS, by its name."""
 import contextlib
 import glob
 import json
@@ -141,6 +142,38 @@ def answer(request):
 client = anthropic.Anthropic(api_key="x", http_client=httpx2.Client(transport=httpx2.MockTransport(answer)))
 ''',
 }
+# A step of each of these models is made of the text of the tool's last result. So the hint is what makes the second step right.
+MODELS["typescript-ai"] = r'''
+import { MockLanguageModelV3 } from "ai/test";
+
+const steps = [
+  () => ({ code: "import numpy\nnumpy.mean([price('tea'), price('rice')])" }),
+  (seen: string) => {
+    const name = /import 'numpy' not allowed. Use (\w+)/.exec(seen)![1];
+    return { code: `import ${name}\n${name}.mean([price('tea'), price('rice')])` };
+  },
+  (seen: string) => ({ text: `The mean is ${seen}.` }),
+];
+const usage = { inputTokens: { total: 1, noCache: 1, cacheRead: 0, cacheWrite: 0 }, outputTokens: { total: 1, text: 1, reasoning: 0 } };
+export const model = new MockLanguageModelV3({ doGenerate: async ({ prompt }) => {
+  const [part] = prompt.at(-1)!.content as unknown as Array<{ output?: { value: string } }>;
+  const step = steps.shift()!(part?.output?.value ?? "");
+  return "code" in step
+    ? { content: [{ type: "tool-call", toolCallId: "1", toolName: "python", input: JSON.stringify(step) }], finishReason: { unified: "tool-calls", raw: undefined }, usage, warnings: [] }
+    : { content: [{ type: "text", text: step.text }], finishReason: { unified: "stop", raw: undefined }, usage, warnings: [] };
+} });
+'''
+MODELS["typescript-langchain"] = r'''
+import { AIMessage, type BaseMessage } from "@langchain/core/messages";
+import { fakeModel } from "@langchain/core/testing";
+
+const call = (name: string) => new AIMessage({ content: "", tool_calls: [
+  { name: "python", args: { code: `import ${name}\n${name}.mean([float(price('tea')), float(price('rice'))])` }, id: name, type: "tool_call" }] });
+export const model = fakeModel()
+  .respond(call("numpy"))
+  .respond((messages: BaseMessage[]) => call(/import 'numpy' not allowed. Use (\w+)/.exec(messages.at(-1)!.text)![1]!))
+  .respond((messages: BaseMessage[]) => new AIMessage(`The mean is ${messages.at(-1)!.text}.`));
+'''
 MODELS["inspect_ai-tools"] = MODELS["inspect_ai"].replace(
     "import statistics\\nprint(statistics.mean(map(int, open('data.txt').read().split())))",
     "2 * float(price('tea')) + sum(float(price('rice')) for i in range(3))").replace('"3")', '"13.0 euros")')
@@ -148,8 +181,24 @@ MODELS["inspect_ai-tools"] = MODELS["inspect_ai"].replace(
 
 @contextlib.contextmanager
 def with_model(folder, code, own, name):
-    """Writes my_model.py, with a model that gives prepared answers."""
-    (folder / "my_model.py").write_text(MODELS[name])
+    """Writes my_model.py or my-model.ts, with a model that gives prepared answers."""
+    (folder / ("my-model.ts" if name.startswith("typescript") else "my_model.py")).write_text(MODELS[name])
+    yield code
+
+
+@contextlib.contextmanager
+def with_mcp_server(folder, code, own, name):
+    """Writes my-server.ts, an MCP server with a tool."""
+    (folder / "my-server.ts").write_text('''
+import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
+import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
+import { z } from "zod";
+
+const server = new McpServer({ name: "shop", version: "1" });
+server.registerTool("price", { description: "The price.", inputSchema: { item: z.string() }, outputSchema: { euros: z.number() } },
+  async ({ item }) => ({ content: [], structuredContent: { euros: item === "tea" ? 3.5 : 2 } }));
+await server.connect(new StdioServerTransport());
+''')
     yield code
 
 
@@ -195,6 +244,10 @@ SETUPS = {
     "openai-agents": with_model,
     "anthropic": with_model,
     "python-http": with_server,
+    "typescript-http": with_server,
+    "typescript-ai": with_model,
+    "typescript-langchain": with_model,
+    "typescript-mcp": with_mcp_server,
     "tools-http": with_server,
     "jupyter": with_notebook,
     "e2b": with_dialect,
@@ -214,6 +267,28 @@ def integrations():
     return done.stdout.strip()
 
 
+@pytest.fixture(scope="session")
+def typescript():
+    """Returns the folder with the TypeScript client and its packages. Skips the test if they can't be had."""
+    done = subprocess.run([ROOT + "/tools/typescript-build.sh", BUILD], capture_output=True, text=True, timeout=1200)
+    if done.returncode == 77:
+        pytest.skip("the packages can't be installed: " + done.stderr[-300:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def compiled(folder, client, environment):
+    """Compiles all TypeScript in this folder. Returns the command that runs the snippet."""
+    os.symlink(client + "/node_modules", folder / "node_modules")
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": {
+        "target": "es2023", "lib": ["es2023", "esnext.disposable"], "module": "nodenext", "strict": True, "skipLibCheck": True, "types": ["node"]}}))
+    done = subprocess.run(["node", client + "/node_modules/typescript/bin/tsc", "-p", "."], cwd=folder, env=environment, capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ["node", "snippet.js"]
+
+
 def test_there_are_snippets_and_none_has_an_output_alone():
     assert len(NAMES) >= 8 and set(SETUPS) <= set(NAMES)
     assert {name for kind, name in BLOCKS if kind == "output"} <= set(NAMES)
@@ -222,17 +297,20 @@ def test_there_are_snippets_and_none_has_an_output_alone():
 @pytest.mark.parametrize("name", NAMES)
 def test_snippet(name, own, request, tmp_path, nothing_left):
     page, language, code = BLOCKS["test", name]
-    integrations = request.getfixturevalue("dialect_client").python if name in DIALECTS else request.getfixturevalue("integrations")
+    needed = "dialect_client" if name in DIALECTS else "typescript" if language == "ts" else "integrations"
+    given = request.getfixturevalue(needed)
+    integrations = given.python if name in DIALECTS else given
     programs = [os.path.dirname(own.path), os.path.dirname(integrations), "/usr/bin", "/bin"]
-    environment = {"PATH": ":".join(programs[:1] + programs[2:] if language == "python" else programs), "HOME": str(tmp_path),
+    environment = {"PATH": ":".join(programs if language == "sh" else programs[:1] + programs[2:]), "HOME": str(tmp_path),
                    "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path),
                    **{option: os.environ[option] for option in SANITIZERS if option in os.environ}}
     with contextlib.ExitStack() as stack:
         if name in SETUPS:
             code = stack.enter_context(SETUPS[name](tmp_path, code, own, name))
-        (tmp_path / "snippet").write_text(code)
-        command = {"python": [integrations], "sh": ["sh", "-eu"]}[language]
-        done = subprocess.run([*command, "snippet"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        (tmp_path / ("snippet.ts" if language == "ts" else "snippet")).write_text(code)
+        command = compiled(tmp_path, integrations, environment) if language == "ts" else \
+            [*{"python": [integrations], "sh": ["sh", "-eu"]}[language], "snippet"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
                               input="")
         assert done.returncode == 0, "%s: %s\n%s" % (page, done.stdout, done.stderr)
         if ("output", name) in BLOCKS:

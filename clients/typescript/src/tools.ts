@@ -41,7 +41,7 @@ export type ToolFunction<Arguments = any> = (args: Arguments, context: ToolConte
 export interface Tool<Arguments = any> {
   readonly description?: string | undefined;
   /**
-   * The schema of the arguments. With a JSON Schema the function gets the script's JSON unchecked: do not trust it. With a schema of
+   * The schema of the arguments. Without one the script may pass any arguments by name. With a JSON Schema the function gets the script's JSON unchecked: do not trust it. With a schema of
    * zod or another library the function gets the arguments as this schema returns them.
    */
   readonly parameters?: JsonSchema | StandardSchema<Arguments> | undefined;
@@ -131,6 +131,9 @@ function pathOf(issue: Issue): string {
   return (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");
 }
 
+/** Without a schema a script may pass any arguments by name. */
+const ANY: JsonSchema = { type: "object", additionalProperties: true };
+
 function makeTool(name: string, given: Tool | ToolFunction): Offered {
   const one: Tool = typeof given === "function" ? { execute: given } : given;
   if (typeof one?.execute !== "function") throw new TypeError(`tools: '${name}' is neither a function nor an object with the function \`execute\``);
@@ -139,7 +142,7 @@ function makeTool(name: string, given: Tool | ToolFunction): Offered {
     definition: {
       name,
       ...(one.description ? { description: one.description } : {}),
-      ...(schema ? { parameters: jsonSchemaOf(schema, `tools: '${name}'`) } : {}),
+      parameters: schema ? jsonSchemaOf(schema, `tools: '${name}'`) : ANY,
       ...(one.returns ? { returns: jsonSchemaOf(one.returns, `tools: '${name}'`) } : {}),
       ...(one.approval ? { approval: true as const } : {}),
     },

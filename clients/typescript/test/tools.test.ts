@@ -38,6 +38,7 @@ forEach("sync and async functions, and what they return", async (px) => {
   assert.equal(await called(px, () => 5), 5);
   assert.equal(await called(px, async () => "late"), "late");
   assert.equal(await called(px, () => undefined), null);
+  assert.deepEqual(await called(px, (args: object) => args, "a=1, b=[None]"), { a: 1, b: [null] });
   assert.deepEqual(await called(px, () => new Set([1, 2])), [1, 2]);
   assert.deepEqual(await called(px, () => new Map([["a", new Date(0)]])), { a: "1970-01-01T00:00:00.000Z" });
   assert.equal(await called(px, () => new Uint8Array([255, 0])), "/wA=");
@@ -55,15 +56,15 @@ forEach("a tool that fails", async (px) => {
   assert.equal(denied.denials[0]?.layer, "tools");
 });
 
-forEach("an answer that can't be sent fails the call, and no script waits for ever", async (px) => {
+forEach("an answer that can't be sent fails the call, and no script waits for ever", async (px, transport) => {
   const loop: unknown[] = [];
   loop.push(loop);
-  for (const value of [NaN, { x: Infinity }, loop, "x".repeat(40 << 20)]) {
+  for (const value of [NaN, { x: Infinity }, loop, ...(transport === "rpc" ? ["x".repeat(33 << 20)] : [])]) {
     const [kind, message] = (await called(px, () => value)) as [string, string];
     assert.equal(kind, "ToolError");
     assert.match(message, /can't be sent|the answer/);
   }
-  const [kind, message] = (await called(px, () => "x".repeat(9 << 20))) as [string, string];      // the server refuses it
+  const [kind, message] = (await called(px, () => "x".repeat((8 << 20) + 1))) as [string, string];      // the server refuses it
   assert.equal(kind, "ToolError");
   assert.match(message, /8 MiB|8388608/);
 });
@@ -150,7 +151,7 @@ forEach("approvals", async (px) => {
 
 forEach("arguments that would change an object's prototype are refused", async (px) => {
   let ran = false;
-  const f = { parameters: { type: "object", properties: { x: {} }, additionalProperties: true }, execute: () => { ran = true; } };
+  const f = (): void => { ran = true; };
   for (const args of ["**{'__proto__': {'admin': True}}", "x=[{'a': {'__proto__': 1}}]"])
     assert.match(String(await called(px, f, args)), /ToolError,.*__proto__/);
   assert.equal(ran, false);

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python test-typescript cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -52,6 +52,10 @@ test-python: all
 # Only the TypeScript client's tests; only some of them: make test-typescript FILES='client tools'
 test-typescript: all
 	tools/typescript-tests.sh $(BUILD) $(FILES)
+
+# The npm packages: the client, and the program for this platform.
+npm-package: all
+	tools/npm-package.sh $(BUILD)/artifacts $(BUILD)
 
 # Compares pyexec with a Jupyter kernel (installed by pip into a temporary environment) and with bubblewrap.
 bench-peers: all

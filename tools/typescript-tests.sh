@@ -7,7 +7,7 @@ set -eu
 build=$(cd "${1:-build}" && pwd)
 [ $# = 0 ] || shift
 cd "$(dirname "$0")/.."
-reports=$build/typescript
+source=$PWD reports=$build/typescript
 rm -rf "$reports"
 folder=$(tools/typescript-build.sh "$build") || exit $?
 mkdir -p "$reports"
@@ -16,7 +16,7 @@ cd "$folder"
 [ $# != 0 ] || set -- $(cd test && ls -- *.test.ts | sed 's/\.test\.ts$//')
 
 run() {
-    PYEXEC_BUILD=$build timeout -k 10 300 node --test --test-timeout=120000 --test-reporter=spec --test-reporter-destination=stdout \
+    PYEXEC_BUILD=$build PYEXEC_SOURCE=$source timeout -k 10 300 node --test --test-timeout=120000 --test-reporter=spec --test-reporter-destination=stdout \
         --test-reporter=junit --test-reporter-destination="$reports/$1.xml" "dist-test/$1.test.js"
 }
 status=0

@@ -134,39 +134,46 @@ def count_python():
 
 
 def typescript_cases(report):
-    """Yields (name, element) of each test. Its name begins with those of its suites, because tests for each transport have the same."""
+    """Returns (name, element) of each test, or None if the report is not complete. The name begins with those of the suites, because tests
+    for each transport have the same name."""
     def below(element, names):
         for one in element:
             if one.tag == "testsuite":
                 yield from below(one, names + [one.get("name", "")])
             elif one.tag == "testcase":
                 yield ": ".join([*names, one.get("name", "")]), one
-    return below(xml.parse(report).getroot(), [])
+    try:
+        return list(below(xml.parse(report).getroot(), []))
+    except (OSError, xml.ParseError):
+        return None
+
+
+def count_typescript_file(name, folder):
+    """A file that failed ran once more (tools/typescript-tests.sh). A test that then passed is unstable."""
+    cases = typescript_cases(os.path.join(folder, name + ".xml"))
+    if cases is None:
+        failures.append("typescript/%s: it did not end, and its report is not complete" % name)
+    earlier = {case: first(element, "failure", "error") for case, element in typescript_cases(os.path.join(folder, name + ".first.xml")) or ()}
+    for case, element in cases or ():
+        whole = "typescript/%s: %s" % (name, case)
+        seconds["typescript/" + name] += float(element.get("time", 0))
+        if earlier.get(case) is not None and first(element, "failure", "error") is None:
+            unstable.append(told(whole, earlier[case]))
+        count_case(whole, element)
 
 
 def count_typescript():
-    """A file that failed ran once more (tools/typescript-tests.sh). A test that then passed is unstable."""
     if sanitized:
         return skip("the TypeScript client's tests, under a sanitizer")
-    before = len(failures)
-    for report in sorted(glob.glob(os.path.join(build, "typescript", "*.xml"))):
-        name = os.path.basename(report)[:-len(".xml")]
-        if name.endswith(".first"):
-            continue
-        first_report = os.path.join(build, "typescript", name + ".first.xml")
-        failed = {case: element for case, element in typescript_cases(first_report) if first(element, "failure", "error") is not None} \
-            if os.path.exists(first_report) else {}
-        for case, element in typescript_cases(report):
-            whole = "typescript/%s: %s" % (name, case)
-            seconds["typescript/" + name] += float(element.get("time", 0))
-            if case in failed and first(element, "failure", "error") is None:
-                unstable.append(told(whole, first(failed[case], "failure", "error")))
-            count_case(whole, element)
+    before, folder = len(failures), os.path.join(build, "typescript")
+    reports = {os.path.basename(path).split(".")[0] for path in glob.glob(os.path.join(folder, "*.xml"))}
+    for name in sorted(reports):
+        count_typescript_file(name, folder)
     code = status_of("typescript")
     if code == "77":
         with open(os.path.join(build, "typescript.txt"), errors="replace") as file:
             skip("the TypeScript client's tests", " ".join(file.read().split())[-LONGEST:])
-    elif code != "0" and len(failures) == before:
+    elif (code != "0" or not reports) and len(failures) == before:
         failures.append("tools/typescript-tests.sh as a whole")
 
 

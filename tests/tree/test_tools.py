@@ -128,6 +128,51 @@ def test_the_summary_fails_with_any_failure(tmp_path, report, units, left, progr
     assert done.returncode == 1 and ", 1 failed, 1 skipped\n" in done.stdout, done
 
 
+CASE = '<testsuites><testsuite name="a run"><testcase name="rpc" time="1.5">%s</testcase></testsuite></testsuites>'
+
+
+@pytest.mark.parametrize("reports, status, counted, line", [
+    ({"client.xml": CASE % ""}, "0", "4 passed, 0 failed, 0 skipped", None),
+    ({"client.xml": CASE % "", "client.first.xml": CASE % '<failure message="late"/>'}, "0", "4 passed, 0 failed, 0 skipped",
+     "unstable, passed when it ran once more: typescript/client: a run: rpc: late"),
+    ({"client.xml": CASE % '<failure message="wrong"/>'}, "1", "3 passed, 1 failed, 0 skipped", "failed: typescript/client: a run: rpc: wrong"),
+    ({"client.first.xml": "<testsui", "client.xml": "<testsui"}, "1", "3 passed, 1 failed, 0 skipped",
+     "failed: typescript/client: it did not end, and its report is not complete"),
+    ({}, "2", "3 passed, 1 failed, 0 skipped", "failed: tools/typescript-tests.sh as a whole"),
+    ({}, "77", "3 passed, 0 failed, 1 skipped", "skipped: the TypeScript client's tests - there is no node"),
+])
+def test_the_summary_counts_the_typescript_client(tmp_path, reports, status, counted, line):
+    (tmp_path / "clients/java/target/surefire-reports").mkdir(parents=True)
+    (tmp_path / "clients/java/target/surefire-reports/TEST-a.xml").write_text("<testsuite/>")
+    (tmp_path / "meson-logs").mkdir()
+    (tmp_path / "typescript").mkdir()
+    for name in ("testlog", "testlog-valgrind"):
+        (tmp_path / "meson-logs" / (name + ".json")).write_text('{"name": "base/buffer", "result": "OK", "duration": 0.5}\n')
+    for name, text in reports.items():
+        (tmp_path / "typescript" / name).write_text(text)
+    for name, text in {"program": "0", "install": "0", "java": "0", "python": "0", "typescript": status}.items():
+        (tmp_path / (name + ".status")).write_text(text + "\n")
+    (tmp_path / "typescript.txt").write_text("there is no node\n")
+    environment = {key: value for key, value in os.environ.items() if key not in ("TESTS", "SANITIZE")}
+    # With a program of this name in PATH, the unit tests count a second time, under valgrind.
+    (tmp_path / "valgrind").write_text("#!/bin/sh\n")
+    (tmp_path / "valgrind").chmod(0o755)
+    done = subprocess.run([sys.executable, ROOT + "/tools/test-summary.py", "."], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                          env=dict(environment, PATH="%s:%s" % (tmp_path, os.environ["PATH"])))
+    assert done.stdout.endswith("\n%s\n" % counted) and (line or counted) in done.stdout.splitlines(), done
+
+
+@pytest.mark.parametrize("node, said", [("18", "Node 18 is here, and the TypeScript client needs Node 20 or later"), (None, "there is no node or no npm")])
+def test_without_node_the_typescript_client_is_skipped(tmp_path, node, said):
+    for name, text in {"node": "#!/bin/sh\necho %s\n" % node, "npm": "#!/bin/sh\nexit 1\n"}.items() if node else ():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    os.symlink(shutil.which("dirname"), tmp_path / "dirname")
+    done = subprocess.run(["/bin/sh", ROOT + "/tools/typescript-build.sh", str(tmp_path)], capture_output=True, text=True, timeout=60,
+                          env={"PATH": str(tmp_path)})
+    assert done.returncode == 77 and said in done.stderr, done
+
+
 def load_nightly():
     spec = importlib.util.spec_from_file_location("nightly", ROOT + "/tools/nightly.py")
     module = importlib.util.module_from_spec(spec)

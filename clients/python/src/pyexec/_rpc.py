@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import itertools
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import weakref
@@ -28,14 +30,30 @@ CLOSE_SECONDS = 10.0
 REMEMBERED_SESSIONS = 10000
 
 
+def _installed_program() -> Optional[str]:
+    """Returns the program in the package pyexec-runtime, if that is installed."""
+    try:
+        runtime = importlib.import_module("pyexec_runtime")
+    except ImportError:
+        return None
+    return str(runtime.program())
+
+
+def _missing_program_hint() -> str:
+    if not sys.platform.startswith("linux"):
+        return ("Scripts run on Linux only. On this system the client is remote only: Pyexec.connect(\"https://HOST\", token=...) uses a "
+                "`pyexec serve` on a Linux machine.")
+    return ("Install pyexec-runtime or another package of pyexec, or give the path of its program: Pyexec(program=\"/path/to/pyexec\") or the "
+            "environment variable PYEXEC. Without it the client is remote only: Pyexec.connect(\"https://HOST\", token=...).")
+
+
 def find_program(program: Optional[str] = None) -> str:
-    """Returns the path of `pyexec`: the argument, or the environment variable PYEXEC, or the program in PATH."""
-    wanted = program or os.environ.get("PYEXEC") or "pyexec"
+    """Returns the path of `pyexec`: the argument, or the environment variable PYEXEC, or the program in the package
+    pyexec-runtime, or the program in PATH."""
+    wanted = program or os.environ.get("PYEXEC") or _installed_program() or "pyexec"
     found = shutil.which(wanted)
     if found is None:
-        raise ProgramNotFoundError(
-            "there is no program '%s'" % wanted,
-            "Install pyexec, or give the path of its program: Pyexec(program=\"/path/to/pyexec\") or the environment variable PYEXEC.")
+        raise ProgramNotFoundError("there is no program '%s'" % wanted, _missing_program_hint())
     return found
 
 

@@ -16,7 +16,7 @@ FOLDER_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 try:
     from .kernel import POLICY_VARIABLE, policy_of
 except ModuleNotFoundError as missing:
-    sys.exit("pyexec.jupyter needs %s: pip install 'pyexec-client[jupyter]', as in pip install './clients/python[jupyter]'" % missing.name)
+    sys.exit("pyexec.jupyter needs %s: install the client with its extra, as in pip install 'pyexec_client-0.1.0-py3-none-any.whl[jupyter]'" % missing.name)
 
 
 def setting(text: str) -> tuple[str, Any]:

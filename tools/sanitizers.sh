@@ -8,6 +8,6 @@ tools=$(cd "$(dirname "$0")" && pwd)
 # handle_sigill: -fsanitize-undefined-trap-on-error makes an illegal instruction of undefined behaviour. It is used because gcc's
 # UBSan ignores log_path when ASan is used too.
 ASAN_OPTIONS="log_path=$PYEXEC_REPORTS/asan:exitcode=99:handle_sigill=1:detect_stack_use_after_return=1"
-TSAN_OPTIONS="log_path=$PYEXEC_REPORTS/tsan:exitcode=99:second_deadlock_stack=1"
+TSAN_OPTIONS="log_path=$PYEXEC_REPORTS/tsan:exitcode=99:second_deadlock_stack=1:suppressions=$tools/tsan.supp:print_suppressions=0"
 LSAN_OPTIONS="suppressions=$tools/lsan.supp:print_suppressions=0"
 export PYEXEC_REPORTS LSAN_OPTIONS ASAN_OPTIONS TSAN_OPTIONS

@@ -78,7 +78,7 @@ int pyexec_execute_once(pyexec_executor *executor, pyexec_request *request, pyex
 /* The error has the id in its message, like the error of the real library. */
 static int no_session(const char *id, pyexec_error *error)
 {
-    return px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "session_id: '%.140s' is no session", id);
+    return px_error_set(error, PYEXEC_SESSION_NOT_FOUND, "session_id: '%.140s' is not a session", id);
 }
 
 int pyexec_execute(pyexec_executor *executor, const char *id, pyexec_request *request, pyexec_result **ret,

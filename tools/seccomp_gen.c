@@ -217,7 +217,7 @@ static int number_rows(void)
             return complain(row->call, "the last row, only, is without tests");
         for (size_t j = 0; last && j < i; j++)
             if (strcmp(rows[j].call, row->call) == 0 && strcmp(rows[j + 1].call, row->call) != 0)
-                return complain(row->call, "its rows don't stand together");
+                return complain(row->call, "its rows are not consecutive");
     }
     return 0;
 }

@@ -32,8 +32,8 @@ ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t ma
 /* Closes each and sets it to -1. */
 void px_close_fds(int *fds, size_t count);
 
-/* Wakes who polls an eventfd(2). True if this call did it; false if the eventfd was readable already (EAGAIN), or if it
- * is no eventfd. Keeps errno, and is async-signal-safe. */
+/* Wakes a thread that polls an eventfd(2). True if this call did it; false if the eventfd was already readable (EAGAIN), or if
+ * the descriptor is not an eventfd. Keeps errno, and is async-signal-safe. */
 bool px_wake(int eventfd);
 
 /* Takes the wake-ups so far from an eventfd that does not block. True if there were any. */

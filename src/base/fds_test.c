@@ -202,7 +202,7 @@ static void test_number_after(void **state)
     (void)state;
     static const char text[] = "Name:\tThreads: 9\nNSpid:\t7\nPid:\t-1\nThreads:\t12\nVmHWM:\t  3456 kB\noom_kill 2\n"
                                "max 18446744073709551615\nEmpty:";
-    assert_int_equal(px_number_after(text, "Threads:", 0), 12); /* the name of a process may be such a text */
+    assert_int_equal(px_number_after(text, "Threads:", 0), 12); /* the name of a process may look like a key */
     assert_int_equal((int)px_number_after(text, "Pid:", 0), -1);
     assert_int_equal(px_number_after(text, "VmHWM:", 0), 3456);
     assert_int_equal(px_number_after(text, "oom ", 5), 5);

@@ -26,7 +26,7 @@ static void storm(int us)
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-/* Each wait is longer than the time between two signals: one that began anew would never end. */
+/* Each wait is longer than the time between two signals: a wait that began again after each signal would never end. */
 static void test_waits_end(void **state)
 {
     (void)state;

@@ -13,7 +13,7 @@
 
 static const struct {
     const char *bytes;
-    size_t offset;        /* of the first bad byte; SIZE_MAX when it is valid */
+    size_t offset;        /* offset of the first bad byte; SIZE_MAX when the text is valid */
     const char *repaired; /* the same result as Python's errors="replace" */
 } samples[] = {
     {"", SIZE_MAX, ""},

@@ -8,8 +8,8 @@
 #include "cli/print.h"
 #include "policy/policy.h"
 
-/* Text for roff: dashes that are to be copied from the page, backslashes, dots and quotes at
- * a line's start, and a place to break long lists after their commas. */
+/* Escapes text for roff: dashes that a reader can copy, backslashes, and dots and quotes at the start of a line. Long lists
+ * may be broken after a comma. */
 static void add_text(struct px_buffer *out, const char *text)
 {
     if (*text == '.' || *text == '\'')

@@ -18,7 +18,7 @@
 #include "policy/config.h"
 
 #define TOOLS_FILE_MAX (16u << 20)
-#define START_STEPS 4 /* of a server's start, each of which has start_timeout */
+#define START_STEPS 4 /* steps in the start of a server; each may take start_timeout */
 
 struct tools_options {
     bool no_docstrings;
@@ -88,7 +88,7 @@ static char *stubs_of_servers(const char *path, unsigned flags, size_t max_bytes
     struct px_client_tools *tools = NULL;
     const struct px_config into = {.mcp = &mcp};
     char *text = NULL;
-    signal(SIGPIPE, SIG_IGN); /* of servers that end */
+    signal(SIGPIPE, SIG_IGN); /* a write to a server that has ended must not end this process */
     if (px_mcp_config_init(&mcp, error) < 0 || px_config_load_into(NULL, &into, error) < 0 ||
         px_clients_file_read(path, &file, error) < 0)
         return NULL;

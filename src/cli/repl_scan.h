@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* True if the text (whole lines) is to be run as it is. It decides as Python's prompt does: no open bracket or
+/* True if the text (whole lines) is complete and can be run. It decides as Python's prompt does: no open bracket or
  * string, no backslash at the end, and a block ends with an empty line. */
 bool repl_is_complete(const char *text);
 

@@ -37,7 +37,7 @@ struct px_tracing {
     void *userdata;
     unsigned flags;
     bool follows_parent; /* a caller's decision counts */
-    double ratio;        /* of the other traces, how many are recorded */
+    double ratio;        /* the part of the other traces that is recorded, from 0 to 1 */
 };
 
 struct pyexec_executor {

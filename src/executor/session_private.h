@@ -87,7 +87,7 @@ struct px_sessions {
     int wake, epoll, signals;
     pid_t monitor_tid;
     sem_t monitor_ready;
-    pthread_mutex_t folders_lock; /* held while principals' folders, and what is in them, are made */
+    pthread_mutex_t folders_lock; /* held while principals' folders, and the folders in them, are made */
     json_t *folders;              /* the names of the folders that pyexec made, as keys */
 };
 

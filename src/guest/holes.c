@@ -10,7 +10,7 @@
 #define LARGE_MAX 4096
 #define HEADER 8             /* malloc's own bytes in each block */
 #define TAKEN_MAX (4u << 20) /* bytes of one size, at most */
-#define DENSE 3072           /* so many bytes of blocks in a row are no holes: most of a page */
+#define DENSE 3072           /* this many bytes of free blocks in a row, most of a page, are not holes */
 
 struct block {
     struct block *before;

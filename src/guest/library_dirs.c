@@ -173,7 +173,7 @@ static int add_entry(struct collector *collector, const char *path)
     return add_folder(collector, path) < 0 ? -1 : px_importable_folder(&sink, path);
 }
 
-/* Copies an absolute path from a str to `ret`. Returns false when the object is no str, or the path is too long or
+/* Copies an absolute path from a str to `ret`. Returns false when the object is not a str, or the path is too long or
  * relative. */
 static bool path_of(PyObject *object, char ret[PATH_MAX])
 {

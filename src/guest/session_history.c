@@ -11,7 +11,7 @@
 #define CELLS_BYTES (4u << 20)
 
 static struct px_source *newest;
-static size_t cells, bytes; /* of the cells that are kept */
+static size_t cells, bytes; /* number and size of the cells that are kept */
 
 static void free_cells(struct px_source *cell)
 {

@@ -53,7 +53,7 @@ struct px_mcp_caller {
     struct px_clients *clients;         /* other servers, whose tools its scripts call; NULL: none */
     bool told_of_changes;               /* the client gets a notification when the tools of other servers change */
     struct px_mcp_approvals *approvals; /* asks its user for approval of tool calls; NULL: it can't be asked */
-    const struct px_mcp_executions *executions; /* its runs that go on after their answer */
+    const struct px_mcp_executions *executions; /* its runs that continue after their answer */
     json_t *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
@@ -101,7 +101,8 @@ bool px_mcp_check(struct px_mcp_call *call);
 /* Does what the message asks for, and makes the answer. A notification gets no answer. */
 void px_mcp_serve(struct px_mcp_call *call);
 
-/* Makes a call of its own from a call's sender and its run. It takes call->request, also if there is no memory (NULL). */
+/* Makes a separate call that has the sender and the run of `call`. It takes ownership of call->request. NULL: there is no memory;
+ * then it has freed the request. */
 struct px_mcp_call *px_mcp_take_run(struct px_mcp_call *call);
 /* Executes the call's run, in the session `key` (NULL: in none). Returns 0 with *ret, or -1 when the host failed. */
 int px_mcp_run(struct px_mcp_call *call, const char *key, pyexec_result **ret, pyexec_error *error);
@@ -118,7 +119,7 @@ void px_mcp_refuse_version(struct px_mcp_call *call, const char *version);
 /* True if it is one of the revisions that begin with `initialize`. */
 bool px_mcp_is_legacy(const char *version);
 
-/* MCP on a pair of descriptors, with one message on each line. `host` limits runs that go on after their answer. Serves until the end of input, or until `stop` (a
+/* MCP on a pair of descriptors, with one message on each line. `host` limits runs that continue after their answer. Serves until the end of input, or until `stop` (a
  * descriptor, or -1) is readable, and then ends all runs. Returns 0, the errno with which the output failed, or -1
  * with `error`. */
 int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, const struct px_host *host,

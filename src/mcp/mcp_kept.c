@@ -19,9 +19,9 @@ struct px_mcp_kept_run {
     struct px_mcp_kept *kept;
     char id[PX_MCP_EXECUTION_ID];
     char *key; /* its session, or NULL */
-    /* What follows is protected by the lock. */
+    /* The lock protects the members below. */
     struct px_mcp_kept_run *next;
-    unsigned references;      /* of the list, and of the task */
+    unsigned references;      /* held by the list and by the task */
     struct px_mcp_call *call; /* NULL: it has ended */
     bool running, cancelled, failed;
     time_t times[3];

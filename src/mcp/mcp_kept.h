@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The runs of `pyexec mcp` that go on after their answer, and their results. Each runs as a task on its own thread. Results
+/* The runs of `pyexec mcp` that continue after their answer, and their results. Each runs as a task on its own thread. Results
  * are kept for [host] execution_ttl, at most max_executions, and 128 MiB of them: the oldest that has ended makes room.
  * They end with the client. Lock order: the tasks' lock, then this one. */
 #ifndef PX_MCP_MCP_KEPT_H

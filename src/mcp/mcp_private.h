@@ -32,7 +32,7 @@ json_t *px_mcp_content(const pyexec_result *result);
 json_t *px_mcp_text(const char *text, size_t length);
 json_t *px_mcp_image(const char *mime_type, const char *base64);
 
-/* What a model reads of an error: a new array. */
+/* Returns a new array with the text of an error for a model. */
 json_t *px_mcp_error_content(const pyexec_error *error);
 
 /* Set the answer. They take ownership of `result`; NULL: there is no memory. The second adds members that are JSON text
@@ -48,7 +48,7 @@ void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *s
 void px_mcp_begin(struct px_mcp_call *call);
 void px_mcp_end(struct px_mcp_call *call);
 
-/* Runs that go on after their answer (mcp_executions.c). */
+/* Runs that continue after their answer (mcp_executions.c). */
 bool px_mcp_has_legacy_tasks(const struct px_mcp_call *call);
 bool px_mcp_asks_for_task(const struct px_mcp_call *call);
 void px_mcp_detach(struct px_mcp_call *call, const char *key);

@@ -7,7 +7,8 @@
 #include "mcp/mcp_private.h"
 #include "result/result_rows.h"
 
-#define CLIENTS_STUBS_BYTES 12000u /* of signatures in the description; more would fill the model's context */
+#define CLIENTS_STUBS_BYTES \
+    12000u /* the most bytes of signatures in the description; more would fill the model's context */
 
 const char px_mcp_instructions[] =
     "Runs Python in a sandbox. Give run_python a session_id of your choice to keep variables, imports and "
@@ -141,7 +142,7 @@ static json_t *result_schema(void)
     for (size_t i = 0; i < px_result_row_count; i++)
         if (px_result_rows[i].owner == PX_OWNER_Result)
             px_json_append(required, json_string(px_result_rows[i].key));
-    /* A run that goes on after the answer has an id instead of a result. */
+    /* A run that continues after the answer has an id instead of a result. */
     json_t *properties = json_object_get(schema, "properties");
     px_json_set(properties, "execution_id", json_pack("{s:s, s:s}", "type", "string", "description", "With detach."));
     px_json_set(properties, "session_id", json_pack("{s:[s, s]}", "type", "string", "null"));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes the JSON-RPC messages of an MCP client, and makes a script's result of an answer. */
+/* Writes the JSON-RPC messages of an MCP client, and makes the result for the script from an answer. */
 #include <string.h>
 
 #include "base/cleanup.h"

@@ -10,7 +10,7 @@
 #include "mcp_client/mcp_client.h"
 
 #define PX_CLIENT_SERVERS_MAX 32
-#define PX_CLIENT_TOOLS_MAX 1000         /* of all servers together */
+#define PX_CLIENT_TOOLS_MAX 1000         /* tools of all servers together */
 #define PX_CLIENT_TOOLS_BYTES (3u << 20) /* bytes of the definitions of these tools */
 #define PX_CLIENT_LINE_MAX (16u << 20)
 #define PX_CLIENT_PAGES_MAX 50

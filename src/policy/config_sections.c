@@ -14,7 +14,7 @@ static const struct px_field host_fields[] = {
 
 const struct px_table px_host_table = {
     .name = "host",
-    .about = "How the executor itself is run.",
+    .about = "Settings of the executor itself.",
     .hint = KEYS_HINT,
     .fields = host_fields,
     .count = PX_COUNT(host_fields),

@@ -56,7 +56,7 @@ struct pyexec_request {
     struct px_tools *tools;              /* or NULL */
     const struct px_tools *shared_tools; /* or NULL; borrowed */
     struct px_tools *session_tools;      /* copies of the tools of the session that it is executed in; or NULL */
-    pyexec_tool_fn tool_callback;        /* for tools that have none of their own; or NULL */
+    pyexec_tool_fn tool_callback;        /* for tools without their own callback; or NULL */
     void *tool_callback_data;
     pyexec_output_fn output;
     void *output_data;
@@ -70,7 +70,7 @@ struct pyexec_request {
     struct px_trace_context parent; /* the caller's span; trace_id "": none */
     char *tracestate;               /* the caller's, or NULL */
     struct px_request_span span;
-    struct px_trace *trace; /* of the execution in progress; NULL: it is not traced */
+    struct px_trace *trace; /* the trace of the execution in progress; NULL: it is not traced */
     unsigned restricted;    /* PYEXEC_NO_… */
     bool sent;              /* the code of the last execution, as it is sent to a process */
     bool silent;            /* true: a session does not count this call */

@@ -34,7 +34,7 @@ struct px_tools {
     pthread_mutex_t lock;
     pthread_cond_t quiet;
     bool shared;             /* by requests, each of which has an approver of its own, or none */
-    pyexec_tool_fn approver; /* of the request that owns the tools; NULL: none */
+    pyexec_tool_fn approver; /* the approver of the request that owns the tools; NULL: none */
     void *approver_data;
     size_t threads; /* that call one of the tools, or called one last and still wait for the next call */
     struct px_ended_threads ended;

@@ -63,7 +63,7 @@ struct px_launch_bind {
     uint32_t magic;
     uint32_t read_only;
     uint64_t token;         /* the reply has the same token */
-    uint64_t device, inode; /* of the folder that the host opened; the path must still lead to it */
+    uint64_t device, inode; /* those of the folder that the host opened; the path must still lead to it */
     char path[PX_PATH_MAX];
 };
 

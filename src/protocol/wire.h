@@ -107,7 +107,7 @@ enum {
     PX_RUN_FLAG_LAST_EXPRESSION = 1 << 2,
     PX_RUN_FLAG_NETWORK = 1 << 3,      /* the script may use the network */
     PX_RUN_FLAG_SESSION = 1 << 4,      /* the state stays, and more runs follow on the channel */
-    PX_RUN_FLAG_SAME_IMPORTS = 1 << 5, /* the sets of the last run hold; this message has none */
+    PX_RUN_FLAG_SAME_IMPORTS = 1 << 5, /* use the import sets of the last run; this message has none */
     PX_RUN_FLAG_DROP_STOP = 1 << 6,    /* the last run was told to stop, perhaps too late: the child drops
                                                a late signal and then sends READY */
     PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_DROP_STOP << 1) - 1,

@@ -28,7 +28,7 @@ struct px_child {
     bool stopped;        /* for a session: a signal was sent that the next call must not see */
 };
 
-/* What a run needs from its child. */
+/* The settings of a child for one run. */
 struct px_child_options {
     const struct px_policy *policy;
     const pyexec_request *request;

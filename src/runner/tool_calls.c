@@ -30,7 +30,7 @@ struct px_tool_calls {
     size_t references;     /* held by the run, its calls and its threads */
     bool ended;
     int wake;
-    struct px_tools *first_owner; /* of a thread that has not called a tool yet */
+    struct px_tools *first_owner; /* owner of the first call of a thread that has not called a tool yet */
     struct queue callbacks, answers;
     size_t threads, idle;
     size_t waiting; /* calls without an answer */
@@ -337,8 +337,8 @@ static pyexec_tool_call *make_call(struct px_tool_calls *calls, const struct px_
     return call;
 }
 
-/* Lets a thread call the function that the call is for. Returns false when no thread can be started for it. Also then it is
- * in the queue, for a thread that becomes free. The caller holds the lock. */
+/* Puts the call into the queue, from which a thread takes it and calls its function. Returns false when no thread could be
+ * started. The call then stays in the queue until another thread is free. The caller holds the lock. */
 static bool queue_callback(struct px_tool_calls *calls, pyexec_tool_call *call)
 {
     /* The number of threads is limited. If a script gives up its calls and makes new ones, the new calls wait

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an execution takes down for its spans while it runs: moments, and its tool calls. executor/tracing.h makes spans of it.
+/* The record of an execution for its spans: times, and its tool calls. executor/tracing.h makes the spans from it.
  * Only the thread that executes uses a struct px_trace; a tool call's part belongs to the call. Every function does nothing for
  * NULL: the execution is not traced. Nothing in it comes from the script, except which of the caller's tools it called. */
 #ifndef PX_RUNNER_TRACE_H
@@ -25,7 +25,7 @@ struct px_trace_tool {
 };
 
 struct px_trace {
-    struct px_trace_context context; /* of the span of the execution */
+    struct px_trace_context context; /* context of the execution's span */
     char parent[17];                 /* the caller's span, or "" */
     char run_span[17];
     bool recorded;                                                     /* false: only the context is passed on */

@@ -86,7 +86,8 @@ static int lock_securebits(void)
                  0, 0, 0);
 }
 
-/* capset(2) removes from the ambient set what leaves the permitted set, so the ambient set is empty too. */
+/* When capset(2) removes a capability from the permitted set, the kernel removes it from the ambient set too. So the ambient set is
+ * empty afterwards. */
 static int clear_capabilities(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Executions that go on without their client: the table of them, their events and results, and who waits for these.
+/* Executions that continue without their client: the table of them, their events and results, and who waits for these.
  *
  *   px_detached_start()   a job of its own in the schedule of runs; the client has its id
  *   events                go to the log of the execution, and wake who reads it

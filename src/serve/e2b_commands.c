@@ -126,8 +126,8 @@ static int split(const char *command, struct px_buffer words[WORDS_MAX])
 }
 
 struct e2b_command {
-    char *file; /* of `python FILE`, as it was given; or NULL */
-    char *code; /* of `python -c CODE`; or NULL */
+    char *file; /* FILE of `python FILE`, unchanged; or NULL */
+    char *code; /* CODE of `python -c CODE`; or NULL */
 };
 
 static void command_done(struct e2b_command *command)

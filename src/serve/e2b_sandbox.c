@@ -204,7 +204,7 @@ static char *session_name(const char *sandbox, const char *context)
     return asprintf(&name, "%s%s%s", sandbox, *sandbox ? ":" : "", context) < 0 ? NULL : name;
 }
 
-/* Takes ownership of `name`. Returns -1 when it is no valid name of a session. */
+/* Takes ownership of `name`. Returns -1 when it is not a valid name of a session. */
 static int set_session(struct px_http_request *request, char *name)
 {
     free(request->session);

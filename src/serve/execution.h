@@ -35,8 +35,8 @@ struct px_execution {
 int px_execution_take(struct px_http_request *request, json_t *body, pyexec_request *run, struct px_execution **ret,
                       bool *ret_detach, pyexec_error *error);
 
-/* Makes the execution of a run that is to be detached, without tools of its client. Tool calls that need approval wait
- * for whoever allows them. NULL: there is no memory. */
+/* Makes the execution of a detached run without tools of its client. Tool calls that need approval wait until somebody
+ * allows them. NULL: there is no memory. */
 struct px_execution *px_execution_new(struct px_http_request *request, pyexec_request *run, pyexec_error *error);
 
 /* True if the body of the request may ask for `detach`. Then it is examined before it waits for a turn. */

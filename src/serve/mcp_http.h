@@ -14,7 +14,7 @@ void px_mcp_http_answer(struct px_http_request *request);
 /* Frees what a request has kept for MCP; NULL: nothing. */
 void px_mcp_http_free(struct px_mcp_request *mcp);
 
-/* Runs that go on after their answer (mcp_detached.c): the functions of struct px_mcp_executions. */
+/* Runs that continue after their answer (mcp_detached.c): the functions of struct px_mcp_executions. */
 int px_mcp_http_start(struct px_mcp_call *call, const char *key, char ret_id[PX_MCP_EXECUTION_ID], pyexec_error *error);
 bool px_mcp_http_show(struct px_mcp_call *call, const char *id, px_mcp_show_fn *show);
 bool px_mcp_http_cancel(struct px_mcp_call *call, const char *id);

@@ -134,7 +134,7 @@ static int open_mcp_servers(struct px_server *server, pyexec_error *error)
     return 0;
 }
 
-/* After the token file is read again: a name that is no server's gives nothing, which the operator is to know. */
+/* Called after the token file was read again. A name without a server has no effect, so it is logged for the operator. */
 static void check_mcp_servers(struct px_server *server)
 {
     pyexec_error error;

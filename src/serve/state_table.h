@@ -13,7 +13,7 @@
 #include "base/buffer.h"
 #include "base/json.h"
 
-#define PX_STATE_LIVE_MAX 10000u /* of live and of ended sessions each; a new one replaces the oldest */
+#define PX_STATE_LIVE_MAX 10000u /* live sessions, and as many ended sessions; a new one replaces the oldest */
 #define PX_STATE_ENDED_MAX 10000u
 
 /* JSON objects. The latest entry is the last one. */

@@ -1,4 +1,4 @@
-# goal: get the host's ends of the pipes by opening them anew
+# goal: get the host's ends of the pipes by opening them again
 # layer: mount_namespace
 # expect: contained:ok
 for path in ("/proc/self/fd/1", "/dev/fd/1", "/dev/stdout", "/proc/1/fd/1", "/proc/thread-self/fd/3", "/dev/stdin", "/dev/fd/0"):

@@ -1,4 +1,4 @@
-# goal: requests to the devices that there are
+# goal: requests to the existing devices
 # layer: landlock, seccomp
 # expect: contained:ok
 for path in (b"/dev/urandom", b"/dev/random", b"/dev/null", b"/dev/full"):

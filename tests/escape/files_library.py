@@ -1,4 +1,4 @@
-# goal: a compiled library of one's own, brought as a file
+# goal: load a compiled library that the script brings as a file
 # layer: noexec workspace
 # native: attack.so
 # expect: contained:ok

@@ -1,4 +1,4 @@
-# goal: names that break what the host writes about them
+# goal: names that make the host's output invalid
 # layer: the host repairs names
 # expect: ok:made
 for name in (b"new\nline", b"\x1b[2J", b"\xff\xfe", b"\xed\xa0\x80", b'"},{"path":"x', b"\\u0000", b"x" * 255, b"\xff" * 255, b"..x", b"-rf", b" ", b"a\tb\r"):

@@ -1,4 +1,4 @@
-# goal: replace all that the guard stands on, and go on
+# goal: replace everything that the guard uses, and continue
 # layer: mount_namespace, seccomp
 # expect: contained
 import builtins

@@ -1,5 +1,5 @@
 # goal: find the extension's own function by the collector, and become a zygote
-# layer: no descriptor but one's own channel
+# layer: no descriptor except the run's own channel
 # flags: --timeout 500ms
 # expect: contained:crashed,timeout
 import gc

@@ -1,4 +1,4 @@
-# goal: the kernel does a refused call in one's place
+# goal: make the kernel execute a refused call in place of the script
 # layer: seccomp
 # expect: contained:ok
 for number in (425, 426, 427, 206, 207, 208, 209, 333):

@@ -1,4 +1,4 @@
-# goal: to write a text of its own into the host's kernel log, which prints a process's name when it crashes
+# goal: write its own text into the host's kernel log, which prints a process's name when it crashes
 # layer: seccomp, pid_namespace
 # expect: contained:ok
 import threading

@@ -1,4 +1,4 @@
-# goal: a user namespace of one's own
+# goal: make a new user namespace
 # layer: seccomp
 # expect: contained:crashed
 tried("unshare", sc(272, 0x10000000))

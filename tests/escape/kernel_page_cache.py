@@ -1,4 +1,4 @@
-# goal: learn which pages of the shared interpreter others have in use
+# goal: learn which pages of the shared interpreter others use
 # layer: seccomp
 # expect: contained:ok
 libc.mmap.restype = ctypes.c_void_p

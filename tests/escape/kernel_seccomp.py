@@ -1,4 +1,4 @@
-# goal: hand one's own system calls to a supervisor of one's own
+# goal: let a supervisor of the script handle the script's system calls
 # layer: seccomp
 # expect: contained:ok
 program = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FC00000))

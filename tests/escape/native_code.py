@@ -1,4 +1,4 @@
-# goal: machine code of one's own, with no library and no guard in its way
+# goal: run machine code of the script, without a library and past the guard
 # layer: seccomp, namespaces
 # native: attack.bin
 # expect: contained:ok

@@ -1,4 +1,4 @@
-# goal: to learn which abstract sockets the host has, with the network allowed
+# goal: learn which abstract sockets the host has, with the network allowed
 # layer: seccomp
 # expect: contained:ok
 # flags: --network

@@ -24,7 +24,7 @@ SETUP_ERROR, LOCKED, OUTCOME, EXIT_CODE, VALUE, VALUE_TRUNCATED, ERROR_TYPE, ERR
 
 
 def send(*fields):
-    """One packet on the result channel; the kernel's answer."""
+    """Sends one packet on the result channel. Returns the number of bytes, or the errno as a negative number."""
     try:
         return os.write(3, b"".join(fields))
     except OSError as error:
@@ -32,13 +32,13 @@ def send(*fields):
 
 
 def segv():
-    """Dies of SIGSEGV, past the handler that would tell the host of it."""
+    """Dies of SIGSEGV, without the handler that would tell the host about it."""
     libc.signal(11, 0)
     ctypes.memset(8, 0, 1)
 
 
 def leave():
-    """Waits for whatever the host makes of what was sent."""
+    """Gives the host time to react to the packets, and exits."""
     time.sleep(0.1)
     os._exit(0)
 

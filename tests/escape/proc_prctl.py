@@ -1,4 +1,4 @@
-# goal: undo what was set for the process
+# goal: undo the settings of the process
 # layer: seccomp
 # expect: contained:ok
 for option, value in ((4, 1), (0x59616D61, -1), (35, 1), (28, 0), (47, 2), (38, 0), (22, 0), (1, 0), (36, 1), (41, 0), (24, 1), (8, 1), (52, 0), (25, 1), (26, 1),

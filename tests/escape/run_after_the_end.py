@@ -1,5 +1,5 @@
-# goal: go on after the end by every hook there is
-# layer: the host kills what has reported
+# goal: continue after the end, by every hook that exists
+# layer: the host kills a process that has sent its result
 # flags: --timeout 3s
 # expect: contained:ok,timeout
 import atexit, threading, weakref

@@ -1,5 +1,5 @@
-# goal: a native thread that never takes the GIL goes on after the result
-# layer: the host kills what has reported
+# goal: a native thread that never takes the GIL continues after the result
+# layer: the host kills a process that has sent its result
 # expect: contained:ok
 import mmap
 m = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)

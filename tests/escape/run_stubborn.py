@@ -1,4 +1,4 @@
-# goal: ignore and block all that can be, and stay
+# goal: ignore and block every signal that can be ignored or blocked, and keep running
 # layer: deadlines
 # flags: --timeout 200ms
 # expect: contained:timeout

@@ -1,4 +1,4 @@
-# goal: memory of the host by displays of many forms, and values of far more memory than text
+# goal: use up memory of the host by displays of many forms, and by values that take far more memory than their text
 # layer: result checks
 # expect: contained:ok,crashed
 for n in range(999):

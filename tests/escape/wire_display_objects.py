@@ -1,4 +1,4 @@
-# goal: memory of whoever parses the result: forms of few bytes each whose values take a hundred times that
+# goal: use up the memory of a program that parses the result: small forms whose values take a hundred times as much memory
 # layer: result checks
 # expect: contained:ok
 # not: {},{},{},{}

@@ -1,4 +1,4 @@
-# goal: keep the host busy with packets of nothing
+# goal: keep the host busy with empty packets
 # layer: result checks
 # flags: --timeout 500ms
 # expect: contained:crashed,timeout

@@ -1,4 +1,4 @@
-# goal: have the host say that an operator or the kernel killed the run
+# goal: make the host say that an operator or the kernel killed the run
 # layer: result checks
 # expect: contained:crashed
 send(field(CRASH, b"\x09\0"))

@@ -1,4 +1,4 @@
-# goal: name a signal beyond all in the note of a crash
+# goal: report a crash by a signal number that does not exist
 # layer: result checks
 # expect: contained:crashed
 send(field(CRASH, b"\xff\xff"))

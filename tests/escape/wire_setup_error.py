@@ -1,4 +1,4 @@
-# goal: make the run an error of the host, with a message of one's own
+# goal: make the run an error of the host, with a message from the script
 # layer: result checks
 # expect: contained:crashed
 # not: FORGED

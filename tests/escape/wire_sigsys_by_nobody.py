@@ -1,4 +1,4 @@
-# goal: have the host report a refused system call that never was
+# goal: make the host report a refused system call that was never made
 # layer: result checks
 # expect: contained:crashed
 # not: SIGSYS

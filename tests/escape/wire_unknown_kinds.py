@@ -1,4 +1,4 @@
-# goal: kinds that there are not
+# goal: kinds that do not exist
 # layer: result checks
 # expect: contained:crashed
 send(field(0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MCP: runs that go on after their answer (run_python with `detach`), get_execution, cancel_execution, and tasks in both eras
+"""MCP: runs that continue after their answer (run_python with `detach`), get_execution, cancel_execution, and tasks in both eras
 of the protocol. Each test runs with `pyexec mcp` and with POST /mcp."""
 import contextlib
 import os

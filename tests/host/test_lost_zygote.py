@@ -1,4 +1,4 @@
-"""A zygote is killed between its fork and its answer: the run goes on in another child, and the first child ends."""
+"""A zygote is killed between its fork and its answer: the run continues in another child, and the first child ends."""
 import ctypes
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Runs that go on after their answer, through the official Python SDK: detached.py TARGET.
+"""Runs that continue after their answer, through the official Python SDK: detached.py TARGET.
 
 TARGET is JSON: {"command", "args", "env"} or {"url", "token"}. Prints what the client got, as JSON: as a client that knows no
 tasks, and with the extension for tasks of 2026-07-28. This SDK does not take tasks of 2025-11-25: see detached.mjs.

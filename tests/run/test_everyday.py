@@ -1,6 +1,6 @@
-"""Sixty programs as models write them for ten everyday tasks (everyday/): what comes out where files and all imports are
-allowed, and what a model reads where the default policy refuses them. A program NAME.py says in its head what it was
-asked for, its input, the packages that it needs, what it shows and makes, its value; NAME.txt is what Python prints."""
+"""Sixty programs as models write them, for ten everyday tasks (everyday/). The tests check the output with files and all imports
+allowed, and the error that a model reads with the default policy. The first lines of a program NAME.py have the task, its input, the
+packages that it needs, its displays and files, and its value. NAME.txt is the output of Python."""
 import base64
 import fnmatch
 import glob

@@ -129,7 +129,7 @@ static void approve(void *data, pyexec_tool_call *call)
             tools[i].decide(call);
             return;
         }
-    allow(call); /* of a shared tool */
+    allow(call); /* approver of a shared tool */
 }
 
 static void allow_kept(void)

@@ -290,7 +290,7 @@ static void refused(void)
     pyexec_result_free(NULL);
 }
 
-/* No configuration is the default one, as text and as an object. A text that is no object is refused. */
+/* Without a configuration the default one is used, as text and as an object. A text that is not an object is refused. */
 static void no_configuration(void)
 {
     pyexec_error error = {0};

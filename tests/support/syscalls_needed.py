@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What CPython, glibc and common packages need of the kernel, written by hand from their sources and manual pages, and
-not from src/sandbox/syscalls.def, which it judges. A call that is not here must be
+"""The system calls that CPython, glibc and common packages need. The list is written by hand from their sources and manual pages,
+and not from src/sandbox/syscalls.def, because tests compare that file with it. A call that is not here must be
 refused, whatever its arguments. If you add a rule to the list, add the reason here."""
 import errno
 import re

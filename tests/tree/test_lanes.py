@@ -121,7 +121,7 @@ def test_%s():
 
 @apart
 def test_lanes_see_nothing_of_each_other(tmp_path):
-    met = str(tmp_path)         # of this lane's own /tmp; both see it, as a clone that lies there
+    met = str(tmp_path)         # in this lane's own /tmp; both inner lanes see it, like a clone that is there
     process, build = run(tmp_path, *(APART % (mine, other, mine, met, met) for mine, other in (("one", "two"), ("two", "one"))),
                          env=dict(os.environ, PYEXEC_SHARED=met))
     out = process.communicate(timeout=300)[0]

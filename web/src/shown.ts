@@ -26,7 +26,7 @@ export type Entry =
   | {kind: "stdout" | "stderr"; text: string}
   | {kind: "display"; display: Shown}
   | {kind: "end"; ending: Ending}
-  | {kind: "error"; ename: string; evalue: string; traceback: string}      // of a notebook file
+  | {kind: "error"; ename: string; evalue: string; traceback: string}      // only from a notebook file
   | {kind: "failure"; message: string; hint: string}
   | {kind: "note"; text: string};
 

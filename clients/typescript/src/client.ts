@@ -123,7 +123,7 @@ export class Pyexec {
     return (await this._ask<{ sessions: SessionEntry[] }>("list_sessions", {}, options)).sessions;
   }
 
-  /** Starts a run that goes on without this client (only with a server). The answer comes at once. */
+  /** Starts a run that continues without this client (only with a server). The answer comes at once. */
   detach(code: string, request: DetachedRequest = {}): Promise<Execution> {
     return this._detach("execute_once", code, request, {});
   }
@@ -197,7 +197,7 @@ export class Session {
     return new Stream(this.#client._transport, () => this.#operation(code, request), request);
   }
 
-  /** A call that goes on without this client (only with a server). */
+  /** A call that continues without this client (only with a server). */
   detach(code: string, request: DetachedRequest = {}): Promise<Execution> {
     return this.#client._detach("execute", code, request, this.#own, this.#tools);
   }

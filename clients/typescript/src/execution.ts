@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Detached executions: runs of a server that go on without the client that started them. */
+/** Detached executions: runs of a server that continue without the client that started them. */
 import { ConnectionLostError, InvalidRequestError, errorFrom, type PyexecError } from "./errors.js";
 import { settle, type Operation } from "./operation.js";
 import { Calls, makeTools, type Approve, type Tools } from "./tools.js";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Detached executions: runs of a server that go on without the client that started them. */
+/** Detached executions: runs of a server that continue without the client that started them. */
 import assert from "node:assert/strict";
 import { createServer, connect as dial, type Server as NetServer, type Socket } from "node:net";
 import { mkdtempSync, rmSync } from "node:fs";

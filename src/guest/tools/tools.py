@@ -194,7 +194,7 @@ def encode_arguments(tool, given):
 
 # ---- Calling ----
 
-scanners = []  # of json, when one was needed
+scanners = []  # scanners of the module json, when one was needed
 
 
 def parse_json(text):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions that the adapters share: they make a pyexec tool of a framework's tool, and write the descriptions for the model."""
+"""Functions that the adapters share: they make a pyexec tool from a framework's tool, and write the descriptions for the model."""
 from __future__ import annotations
 
 import builtins

@@ -214,7 +214,7 @@ static int number_rows(void)
             return complain(row->call, "no such system call");
         bool last = i + 1 == ROW_COUNT || strcmp(rows[i + 1].call, row->call) != 0;
         if (last != (row->test_count == 0))
-            return complain(row->call, "the last row, only, is without tests");
+            return complain(row->call, "the last row of a call, and only this row, must have no tests");
         for (size_t j = 0; last && j < i; j++)
             if (strcmp(rows[j].call, row->call) == 0 && strcmp(rows[j + 1].call, row->call) != 0)
                 return complain(row->call, "its rows are not consecutive");

@@ -190,7 +190,7 @@ static void test_wake(void **state)
     assert_true(px_wake_take(fd));
     assert_false(px_wake_take(fd));
     errno = ENOENT;
-    count = UINT64_MAX - 1; /* as far as an eventfd counts: eventfd(2) */
+    count = UINT64_MAX - 1; /* the greatest value of an eventfd: eventfd(2) */
     assert_int_equal(write(fd, &count, sizeof count), sizeof count);
     assert_false(px_wake(fd));
     assert_false(px_wake(-1));

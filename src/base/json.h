@@ -37,7 +37,7 @@ static inline void px_json_release(json_t *json)
 #define json_decref px_json_release
 
 /* jansson's functions whose result must not be ignored: after a failed allocation a member would be missing
- * without a word. */
+ * without an error. */
 #define PX_JSON_CHECKED(declaration) declaration __attribute__((warn_unused_result))
 PX_JSON_CHECKED(int json_object_set_new(json_t *object, const char *key, json_t *value));
 PX_JSON_CHECKED(int json_object_set_new_nocheck(json_t *object, const char *key, json_t *value));

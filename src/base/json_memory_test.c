@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "base/json_memory.h"
 
-/* "[" and `item` so many times and "]". */
+/* Appends "[", `item` that many times, and "]". */
 static void fill(struct px_buffer *text, const char *item, size_t count)
 {
     px_buffer_add_byte(text, '[');

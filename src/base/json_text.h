@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON text written straight into a buffer, for what is written often: no value is made of it first. */
+/* Writes JSON text straight into a buffer, without making a JSON value first. For text that is written often. */
 #ifndef PX_BASE_JSON_TEXT_H
 #define PX_BASE_JSON_TEXT_H
 

@@ -3,7 +3,7 @@
  *
  * The other rooms use these and not the calls themselves; tests/tree/test_tree.py checks it. Each result
  * must be used. The functions whose name ends in _or_signal return at a signal, for programs
- * whose own handlers have something to say.
+ * that must react to their own signal handlers.
  *
  * close(2) is not here: on Linux the descriptor is gone after EINTR, and a repeated call could close
  * one that another thread has opened since. */

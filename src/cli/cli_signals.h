@@ -22,12 +22,12 @@ bool cli_signals_cancelled(void);
 int cli_signals_terminated(void);
 
 /* For a program that serves a client on its standard streams: returns a descriptor that becomes readable when a
- * signal says to end, or -1. A client that is gone shows as a failed write. Call it before the first thread is
+ * signal says to end, or -1. A client that has gone away shows as a failed write. Call it before the first thread is
  * started. Signals that were ignored at the start stay ignored. */
 int cli_signals_for_server(void);
 
-/* For such a program when its client gets the same signals and decides what they mean: SIGINT, SIGTERM and
- * SIGHUP are ignored. A client that is gone shows as a failed write. */
+/* Ignores SIGINT, SIGTERM and SIGHUP. For a program that serves a client which gets the same signals and decides what
+ * they mean. A client that has gone away shows as a failed write. */
 void cli_signals_ignore(void);
 
 #endif

@@ -79,7 +79,7 @@ static char *stubs_of_list(const struct cli_arguments *arguments, unsigned flags
     return pyexec_tool_stubs(px_buffer_shown(&json), flags, max_bytes, &text, error) < 0 ? NULL : text;
 }
 
-/* The stubs of the tools of MCP servers, for free(). What is wrong with the servers is said; *complete is false then. */
+/* The stubs of the tools of MCP servers, for free(). Reports each server that fails; then *complete is false. */
 static char *stubs_of_servers(const char *path, unsigned flags, size_t max_bytes, bool *complete, pyexec_error *error)
 {
     px_auto(px_mcp_config_done) struct px_mcp_config mcp = {0};

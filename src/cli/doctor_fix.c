@@ -221,7 +221,7 @@ static int apply_profile(pyexec_error *error)
         return -1;
     if (run_program((char *[]){"apparmor_parser", "-r", PROFILE_FILE, NULL}, error) == 0)
         return 0;
-    unlink(PROFILE_FILE); /* or the next plan would think that it is loaded */
+    unlink(PROFILE_FILE); /* otherwise the next plan would think that it is loaded */
     return -1;
 }
 

@@ -27,7 +27,7 @@ struct run_options {
 int run_input(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
               const struct cli_settings *settings, pyexec_error *error);
 
-/* The output of the script, on its way to our own. */
+/* The output of the script, which goes to our own output. */
 struct run_stream {
     int write_errno;       /* errno of the first write that failed */
     int failed_stream;     /* 1 or 2 */

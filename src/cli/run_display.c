@@ -87,7 +87,7 @@ static int write_form(int folder, size_t number, const pyexec_display *display, 
     return px_error_hint(error, "No file is overwritten: give a new or empty folder, on a disk that has space.");
 }
 
-/* All its forms except the plain text, which is written only if there is no other. */
+/* Writes all forms of the display. The plain text is written only if there is no other form. */
 static int write_display(int folder, size_t number, const pyexec_display *display, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer used = {0};

@@ -61,7 +61,7 @@ static int write_file(int folder, const char *path, const char *bytes, size_t le
     const char *name = NULL;
     snprintf(parts, sizeof parts, "%s", path);
     px_auto_fd int parent = open_parent(folder, parts, &name);
-    /* O_NONBLOCK: opening a pipe that is there must not make us wait. */
+    /* O_NONBLOCK: opening an existing pipe must not make us wait. */
     px_auto_fd int fd =
         parent < 0 ? -1 : px_open_beneath(parent, name, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0666);
     struct stat facts;

@@ -14,7 +14,7 @@
 #include "base/retry.h"
 #include "executor/runtime.h"
 
-#define FIRST_PAUSE_NS 3000000 /* `pyexec bench` gives its pool as many */
+#define FIRST_PAUSE_NS 3000000 /* `pyexec bench` gives its pool the same time */
 
 static int ascending(const void *a, const void *b)
 {

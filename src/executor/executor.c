@@ -89,7 +89,7 @@ static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes
     px_layers missing = px_zygotes_missing(zygotes), all = ((px_layers)1 << PX_LAYER_COUNT) - 1;
     executor->missing = missing;
     const char *unused;
-    /* The host does not offer it, and nobody asked for it. */
+    /* A host without this layer; it is not missing, because nobody asked for it. */
     px_layers cgroup = px_launcher_cgroup(executor->launcher, &unused) ? 0 : PX_LAYER_BIT(PX_LAYER_CGROUP);
     px_layers layers = all & ~missing & ~cgroup;
     snprintf(executor->python_text, sizeof executor->python_text, "%s", px_zygotes_ready(zygotes)->python_text);

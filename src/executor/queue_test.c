@@ -102,7 +102,7 @@ static void test_a_principal_runs_as_many_as_its_limit(void **state)
     px_queue_limit(px_queue_principal(&queue, "bob"), 2, 0);
     assert_int_equal(begin(&queue, &running[0]), 'a');
     assert_int_equal(begin(&queue, &none), 'b');
-    assert_int_equal(begin(&queue, &none), 'n'); /* no limit for nobody in particular */
+    assert_int_equal(begin(&queue, &none), 'n'); /* no principal: no limit */
     assert_int_equal(begin(&queue, &none), 'b');
     assert_int_equal(begin(&queue, &none), 'n');
     assert_int_equal(begin(&queue, &none), '-');

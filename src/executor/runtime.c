@@ -121,7 +121,8 @@ static struct px_zygote_group *find_kind(pyexec_executor *executor, const struct
     return NULL;
 }
 
-/* A free place, or the place of the kind that has not been used for the longest time and that nobody uses. */
+/* Returns a free place. If there is none: the place of the kind that was not used for the longest time, among those that
+ * nobody uses. */
 static struct px_zygote_group *make_room(pyexec_executor *executor)
 {
     struct px_zygote_group *oldest = NULL;

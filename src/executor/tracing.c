@@ -105,7 +105,7 @@ struct span_writer {
     size_t count;
     const struct px_trace *trace;
     const char *tracestate;
-    int64_t epoch_ns; /* CLOCK_REALTIME less CLOCK_MONOTONIC */
+    int64_t epoch_ns; /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
     bool has_attributes;
 };
 

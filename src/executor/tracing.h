@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The spans of an execution. While it runs, runner/trace.h takes down its moments; when it has ended, they become spans as
+/* The spans of an execution. While it runs, runner/trace.h records its times; when it has ended, they become spans as
  * OTLP/JSON, for the function that pyexec_executor_set_tracing() has set:
  *
  *   the execution ─┬─ queue   until it has its turn

@@ -15,7 +15,7 @@
 #include "executor/turns.h"
 
 static struct px_host_memory memory;
-static atomic_bool asleep[16]; /* by the number that stands in for a child */
+static atomic_bool asleep[16]; /* the index stands for a child */
 static const struct px_child children[16];
 
 void px_host_memory_read(struct px_host_memory *ret)
@@ -230,8 +230,8 @@ static void test_turns_go_by_arrival_and_to_whom_waits_when_one_falls_asleep(voi
         begin_to_wait(&turns, &waiting[i], i + 1, (size_t)i + 1);
     struct px_turn refused = {0};
     assert_int_equal(take(&turns, &refused, 5), -1); /* queue_length */
-    begin_to_wait(&turns, &waiting[3], -1, 4);       /* a patient one is not refused */
-    asleep[0] = true;                                /* nothing else tells the one that waits */
+    begin_to_wait(&turns, &waiting[3], -1, 4);       /* with `patient` it is not refused */
+    asleep[0] = true;                                /* the one that waits must find this out itself */
     pthread_join(waiting[0].thread, NULL);
     for (int i = 0; i < 3; i++) {
         px_turn_give_back(&waiting[i].turn);

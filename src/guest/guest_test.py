@@ -188,7 +188,7 @@ class Carets(unittest.TestCase):
 
 
 class RunMessage(unittest.TestCase):
-    """Each row of protocol/run_fields.def at its bounds and beyond them. The host is trusted; a slip of it must end one child."""
+    """Each row of protocol/run_fields.def at its bounds and beyond them. The host is trusted, but a mistake of the host must end only one child."""
     ROWS = {name: (form, kind, size, greatest) for name, form, kind, size, greatest in guest.fields()}
     SIZES = {1: "=B", 4: "=I", 8: "=Q"}
 
@@ -222,7 +222,7 @@ class RunMessage(unittest.TestCase):
         for name, _, size, greatest in self.rows("number"):
             with self.subTest(field=name):
                 packed = struct.pack(self.SIZES[size], greatest)
-                if name != "FLAGS":     # some of them ask for more than this message
+                if name != "FLAGS":     # some flags need more fields than this message has
                     self.assertEqual(self.take(self.field(name, packed))[name], greatest)
                 self.assertEqual(self.take(self.field(name, bytes(size)))[name], 0)
                 self.assertIsNone(self.take(self.field(name, packed + b"\0")))
@@ -270,7 +270,7 @@ class RunMessage(unittest.TestCase):
                     one, sent = self.field(name, item), 0
                     packets = [one * min(2000, count - sent) for sent in range(0, count, 2000)] + [self.field("END")]
                     with theirs:
-                        sender = os.fork()      # no thread: receiving keeps the GIL
+                        sender = os.fork()      # not a thread: receiving holds the GIL
                         if sender == 0:
                             theirs.close()
                             self.send_all(ours, packets)

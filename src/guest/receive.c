@@ -209,7 +209,7 @@ static int open_null_input(void)
 {
     px_auto_fd int null_fd = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
     if (null_fd < 0 && errno == EMFILE) {
-        /* The script holds all that it may have open. Descriptor 0 can be replaced all the same. */
+        /* The script has opened as many files as it may. Descriptor 0 can still be replaced. */
         close(0);
         null_fd = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
     }

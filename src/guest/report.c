@@ -19,7 +19,7 @@
 #include "guest/traceback/traceback.h"
 
 #define RESERVE_BYTES (2u << 20)
-#define TRACEBACK_KEPT (16u << 10) /* for whoever reads the result; all of it is on stderr */
+#define TRACEBACK_KEPT (16u << 10) /* in the result; the whole traceback is on stderr */
 
 /* Address space that nothing uses. It is given back when the script has used up all the rest, so that the error
  * can be reported. */

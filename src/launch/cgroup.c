@@ -24,7 +24,7 @@
 #include "sandbox/namespaces.h"
 
 #define CGROUP_PREFIX "pyexec-"
-#define REMOVE_TRIES 200 /* times 10 ms, because a killed process needs some time to end */
+#define REMOVE_TRIES 200 /* times 10 ms, because killed processes need some time to end */
 
 static int write_file(int folder, const char *name, const char *text)
 {

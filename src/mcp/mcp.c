@@ -166,7 +166,7 @@ json_t *px_mcp_error_content(const pyexec_error *error)
 
 void px_mcp_fail(struct px_mcp_call *call, const pyexec_error *error)
 {
-    if (px_mcp_asks_for_task(call)) /* the client would take a tool's answer for a task */
+    if (px_mcp_asks_for_task(call)) /* the client expects a task, not a tool's answer */
         px_mcp_refuse(call, error->code == PYEXEC_INVALID_REQUEST ? PX_RPC_INVALID_PARAMS : PX_RPC_INTERNAL_ERROR,
                       "%s: %s. %s", pyexec_code_name(error->code), error->message, error->hint);
     else

@@ -92,7 +92,7 @@ int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, py
 
 /* ---- run_python ---- */
 
-/* The tools of other servers. One that is still starting is waited for. */
+/* Offers the tools of other servers. Waits for servers that are still starting. */
 static int offer_tools(struct px_mcp_call *call, pyexec_error *error)
 {
     if (!call->caller.clients)

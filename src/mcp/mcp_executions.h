@@ -56,8 +56,8 @@ bool px_mcp_detaches(const struct px_mcp_call *call);
  * waits; -1: until the execution has ended. The id lives as long as the call. */
 const char *px_mcp_awaits(const struct px_mcp_call *call, int64_t *ret_ms);
 
-/* Returns what a model reads of a result, or of the reason why there is none, as JSON for px_mcp_execution.content. The
- * caller frees it. NULL: there is no memory. */
+/* Returns the content that a model reads: the result, or the error if there is no result. It is JSON for
+ * px_mcp_execution.content; the caller frees it. NULL: there is no memory. */
 char *px_mcp_content_text(const pyexec_result *result, const pyexec_error *error);
 
 /* Appends the beginning of an object that describes an execution: `{"execution_id": …, "ended_at": …`. */

@@ -141,7 +141,7 @@ static void serve(struct px_bridge *bridge)
         for (const struct px_bridge_exchange *at = bridge->exchanges; at; at = at->next)
             timed = timed || at->end_by_ns;
         if (curl_multi_perform(bridge->multi, &running) != CURLM_OK)
-            px_bridge_fail(bridge, "libcurl can't go on");
+            px_bridge_fail(bridge, "libcurl failed");
         take_ended(bridge);
         keep_time(bridge);
         take_lines(bridge);

@@ -119,7 +119,7 @@ static void test_asked(void **state)
     }
 }
 
-/* Each number of the table is a limit that a ceiling keeps: its least value is within, one more is beyond. */
+/* Each number of the table is a limit that a ceiling keeps: its least value is allowed, one more is refused. */
 static void test_each_number_is_kept(void **state)
 {
     size_t numbers = 0;

@@ -255,7 +255,7 @@ static void test_files(void **state)
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_NONE);
     assert_false(f->policy.allow_readonly_open);
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
-    /* But both together contradict each other. */
+    /* But one request must not set both. */
     assert_int_equal(merge(f, "{\"disable_open\":true,\"allow_readonly_open\":true}", PX_ORIGIN_REQUEST), 0);
     assert_int_equal(px_policy_check(&f->policy, &f->error), -1);
     assert_int_equal(f->error.code, PYEXEC_INVALID_POLICY);
@@ -298,7 +298,7 @@ static void test_dunders(void **state)
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 }
 
-/* NULL: copying it failed, which is no error of the policy. */
+/* NULL means that copying the value failed. That is not an error in the policy. */
 static void test_merge_of_no_memory(void **state)
 {
     struct fixture *f = *state;

@@ -33,10 +33,10 @@ struct px_tools {
     size_t count, most;
     pthread_mutex_t lock;
     pthread_cond_t quiet;
-    bool shared;             /* by requests, each of which has an approver of its own, or none */
+    bool shared;             /* several requests use the tools; each has its own approver, or none */
     pyexec_tool_fn approver; /* the approver of the request that owns the tools; NULL: none */
     void *approver_data;
-    size_t threads; /* that call one of the tools, or called one last and still wait for the next call */
+    size_t threads; /* threads that call one of the tools, or that wait for a call and last called one of these tools */
     struct px_ended_threads ended;
 };
 
@@ -65,8 +65,8 @@ int px_tools_add_list(struct px_tools *tools, const json_t *list, pyexec_tool_fn
 /* Reads such a list from text. */
 int px_tools_read_list(const char *tools_json, json_t **ret, pyexec_error *error);
 
-/* A thread that calls callbacks always belongs to the owner of one tool, who waits for it. It enters before the callback of
- * this owner, and leaves when it has entered another owner. */
+/* A thread that calls callbacks is always counted by one owner of tools, and this owner waits for the thread. The thread
+ * enters before it calls the owner's callback, and leaves after it has entered another owner. */
 void px_tools_enter(struct px_tools *tools);
 void px_tools_leave(struct px_tools *tools);
 /* Leaves at the end of the thread. The thread does nothing after this. */

@@ -85,7 +85,7 @@ static void test_numbers_have_their_size_and_range(void **state)
     }
 }
 
-/* The rows' own numbers, so that one which is widened by mistake is seen. */
+/* Repeats the numbers of the rows, so that a range that is widened by mistake fails here. */
 static void test_the_ranges_are_these(void **state)
 {
     (void)state;
@@ -187,7 +187,7 @@ static void test_other_forms_have_their_size(void **state)
     (void)state;
     for (size_t i = 0; i < PX_COUNT(others); i++) {
         if (others[i].size > PX_DISPLAY_BYTES_MAX)
-            continue; /* what is kept of it is bounded elsewhere: tool_claims.h */
+            continue; /* its kept part has another limit: tool_claims.h */
         px_auto_free char *bytes = calloc(1, others[i].size + 1);
         assert_non_null(bytes);
         assert_string_equal(refusal(others[i].kind, bytes, others[i].size + 1, 1), TOO_LARGE);

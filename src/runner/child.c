@@ -92,7 +92,7 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
 }
 
 /* The child's PID in our PID namespace, read from the pidfd's fdinfo (pidfd_open(2)); 0 when it can't be
- * seen, -1 when it can't be read for want of a descriptor. */
+ * seen, -1 when it can't be read because no descriptor is free. */
 static pid_t host_pid(int pidfd)
 {
     char path[48], text[512];

@@ -68,8 +68,8 @@ void px_child_let_files_grow(const struct px_child *child, bool grow);
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
 int64_t px_child_cpu_ns(const struct px_child *child);
 
-/* Of a child that lives and had used cpu_before_ns when its script began. False when it has ended or its
- * /proc can't be read. */
+/* Facts about a living child, since its script began: cpu_before_ns is the CPU time that it had used before. Returns
+ * false when the child has ended or its /proc can't be read. */
 struct px_child_facts {
     int64_t cpu_ns;
     uint64_t peak_bytes; /* resident */

@@ -206,7 +206,7 @@ static int deny(pyexec_tool_call *call, const char *reason, const char *hint, py
 
 int pyexec_tool_call_deny(pyexec_tool_call *call, const char *reason, pyexec_error *error)
 {
-    return deny(call, reason, "The caller refused this call. Go on without it, or ask for something else.", error);
+    return deny(call, reason, "The caller refused this call. Continue without it, or ask for something else.", error);
 }
 
 int pyexec_tool_call_waits(pyexec_tool_call *call)
@@ -234,7 +234,7 @@ void pyexec_tool_call_free(pyexec_tool_call *call)
 
 /* ---- Callers' threads ---- */
 
-/* Whose function gets the call next. */
+/* Returns the tools whose function gets the call next. */
 static struct px_tools *next_owner(const pyexec_tool_call *call)
 {
     return call->approver ? call->approver : call->owner;
@@ -377,7 +377,7 @@ static void begin(struct px_tool_calls *calls, pyexec_tool_call *call, bool need
     }
     if (needs_approval && !call->approver) {
         deny(call, "the tool needs approval, and this execution has nobody who can approve a call",
-             "Go on without this tool.", &ignored);
+             "Continue without this tool.", &ignored);
         return;
     }
     pthread_mutex_lock(&calls->lock);

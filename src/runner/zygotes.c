@@ -199,8 +199,8 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
     if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 &&
         (!names.length || px_send_fds(socket, names.data, names.length, NULL, 0) == 0))
         return 0;
-    /* A zygote that has ended: why is found out by the caller, who waits for its answer. Of another failure the zygote
-     * knows nothing, and it would wait for this message as long as the caller waits for the answer. */
+    /* If the zygote has ended, the caller finds out why when it waits for the answer. Any other failure must be reported
+     * here: the zygote does not know of it and would wait for this message, and the caller for the answer. */
     return errno == EPIPE || errno == ECONNRESET ? 0 : px_error_exhausted(error, errno, "can't start the interpreter");
 }
 

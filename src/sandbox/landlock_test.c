@@ -19,7 +19,7 @@
 
 static char base[] = "/tmp/px-landlock-XXXXXX"; /* contains outside, secret and ws/ */
 static struct px_landlock_rules rules;
-static struct sockaddr_un abstract; /* an abstract socket outside the domain that is listened on */
+static struct sockaddr_un abstract; /* an abstract socket outside the domain, with a listener */
 static struct sockaddr_in tcp;
 
 static int open_path(const char *path)

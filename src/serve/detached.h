@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Executions that continue without their client: the table of them, their events and results, and who waits for these.
+/* Executions that continue without their client: the table of them, their events and results, and the clients that wait for these.
  *
  *   px_detached_start()   a job of its own in the schedule of runs; the client has its id
- *   events                go to the log of the execution, and wake who reads it
+ *   events                go to the log of the execution, and wake its readers
  *   the end               the result is kept for [host] execution_ttl
  *
- * One thread, the keeper, answers those who have waited long enough, sends comments to silent streams, and forgets what is
- * too old. Locks, in this order: an execution's `emit`, the table's, a request's, a log's or the calls'. */
+ * One thread, the keeper, answers the clients that have waited long enough, sends comments to silent streams, and forgets results
+ * that are too old. Locks, in this order: an execution's `emit`, the table's, a request's, a log's or the calls'. */
 #ifndef PX_SERVE_DETACHED_H
 #define PX_SERVE_DETACHED_H
 

@@ -46,7 +46,7 @@ static struct px_detached *find(struct px_http_request *request)
     return found;
 }
 
-/* Reads a number from the query or a header. Returns false when it is none. */
+/* Reads a number from the query or a header. Returns false when the text is not a number. */
 static bool read_number(const char *text, uint64_t most, uint64_t *ret)
 {
     size_t length = text ? strspn(text, "0123456789") : 0;

@@ -28,7 +28,7 @@ unsigned px_dialects(const struct px_serve_config *config);
 /* Returns the caller of a dialect's route, or NULL when the caller is unknown. */
 struct px_principal *px_dialect_principal(struct px_http_request *request);
 
-/* Parses the request's body and keeps it in request->json. Returns NULL when it is no JSON object. */
+/* Parses the request's body and keeps it in request->json. Returns NULL when it is not a JSON object. */
 json_t *px_dialect_body(struct px_http_request *request, pyexec_error *error);
 
 /* Makes a new run of the code, and hashes the code for the audit log. Returns NULL when there is no memory. */

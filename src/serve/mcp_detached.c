@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs of MCP clients that continue after their answer: detached executions, as those over HTTP. */
+/* Runs of MCP clients that continue after their answer: detached executions, like those over HTTP. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-/* The servers of a principal, and who uses them. */
+/* The servers of a principal, and the number of their users. */
 struct px_principal_servers {
     struct px_principal_servers *next;
     char *principal, *names;
@@ -37,7 +37,7 @@ static void free_one(struct px_principal_servers *one)
     free(one);
 }
 
-/* Takes those out of the list that nobody needs any more. Returns when the next one may be idle for too long. */
+/* Takes the servers that nobody needs any more out of the list. Returns when the next one may be idle for too long. */
 static int64_t take_idle(struct px_mcp_servers *servers, struct px_principal_servers **ret)
 {
     int64_t now = px_now_ns(), idle_ns = servers->config.idle_timeout_ms * PX_NS_PER_MS, next = INT64_MAX;

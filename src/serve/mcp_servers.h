@@ -22,7 +22,7 @@ int px_mcp_servers_new(const struct px_mcp_config *config, struct px_mcp_servers
 /* Nobody may hold any. */
 void px_mcp_servers_free(struct px_mcp_servers *servers);
 
-/* Whether there is a server of each of these names (commas between them). invalid_policy: one is not there. `servers` may be
+/* Checks that there is a server of each of these names (commas between them). invalid_policy: one is not there. `servers` may be
  * NULL: then there is none. */
 int px_mcp_servers_check(const struct px_mcp_servers *servers, const char *principal, const char *names,
                          pyexec_error *error);

@@ -165,7 +165,7 @@ static int refuse(struct px_schedule *schedule, pyexec_error *error)
     return -1;
 }
 
-/* One worker that waits for the next job is enough: it sends for another when it has one. */
+/* One worker that waits for the next job is enough: when it gets a job, it starts another worker. */
 static int find_worker(struct px_schedule *schedule, pyexec_error *error)
 {
     if (!schedule->takes_job && !schedule->free_workers && schedule->workers < schedule->limits.workers)

@@ -97,7 +97,7 @@ static void test_principals_take_turns(void **state)
     }
     sem_post(&gate);
     px_schedule_end(schedule);
-    /* After eve's comes the next principal's. */
+    /* After eve's job comes the job of the next principal. */
     assert_string_equal(began.text, "0abeabaa");
     px_schedule_free(schedule);
 }

@@ -4,7 +4,7 @@
 type Child = Node | string | null | undefined | false;
 type Properties = Record<string, string | boolean | number | ((event: any) => void) | undefined>;
 
-/** An element; properties that are functions listen to the event of their name, others are attributes. */
+/** Makes an element. A property that is a function listens to the event of its name; the others are attributes. */
 export function el<K extends keyof HTMLElementTagNameMap>(
   tag: K, properties: Properties = {}, ...children: Child[]
 ): HTMLElementTagNameMap[K] {

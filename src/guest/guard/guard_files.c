@@ -67,7 +67,7 @@ static bool judge(const struct px_frame *frame, void *data)
             judgement->purpose = FOR_PROBE;
         return false;
     case PX_OWNER_SITE:
-        /* A library of site-packages acts for itself, unless a frame further out is an import. */
+        /* A library of site-packages acts for itself, unless one of its callers is an import. */
         if (judgement->purpose == FOR_SCRIPT)
             judgement->purpose = FOR_LIBRARY;
         return true;

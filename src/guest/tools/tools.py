@@ -179,7 +179,7 @@ def arguments_of(tool, given, more):
 
 
 def encode_arguments(tool, given):
-    """Arguments as they are checked, and their JSON text."""
+    """The arguments as plain values, which are then checked, and their JSON text."""
     try:
         text = encode(given, "records", ARGUMENTS_MAX)
     except Unrepresentable as error:
@@ -391,7 +391,7 @@ def make_module(name, doc, functions):
 
 
 def make_aio(tools):
-    """Its functions are made when one of them is asked for: most scripts use none."""
+    """The functions of tools.aio are made when a script asks for one of them: most scripts use none."""
     module = type(load("sys"))("tools.aio", "The caller's tools, as functions to await.")
 
     def build(wanted):
@@ -408,7 +408,7 @@ def make_aio(tools):
 # ---- Modules of tools ----
 
 def make_tool_module(name, doc, definitions, is_async):
-    """Its functions are made when one of them is asked for: there may be many, and a script uses few."""
+    """The functions of a module are made when a script asks for one of them: there may be many, and a script uses few."""
     module = type(load("sys"))(name, doc)
     names = [definition["name"] for definition in definitions]
 
@@ -424,7 +424,7 @@ def make_tool_module(name, doc, definitions, is_async):
 
 
 def make_tool_modules(definitions):
-    """Name: module, with its awaitable form in `aio`."""
+    """Returns a dict from names to modules. Each module has `aio`, the same tools as functions to await."""
     of = {}
     for definition in definitions:
         of.setdefault(definition["module"], []).append(definition)

@@ -214,7 +214,7 @@ static bool has_tools(const char *folder)
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* Returns where a module is that the caller's tools hide: a folder of sys.path; NULL: nowhere. */
+/* Returns the folder of sys.path with a module `tools`, which the caller's tools hide; NULL: there is none. */
 static const char *find_hidden(void)
 {
     PyObject *folders = PySys_GetObject("path"); /* borrowed */

@@ -65,7 +65,7 @@ test("JSON", () => {
   assert.equal(toJson({ a: new Set([1]), b: new Map([["__proto__", 1]]), c: Buffer.from("x"), d: new Date(0), e: [undefined], f: undefined, g: 9007199254740993n, h: new Uint8Array([1]).buffer }),
     '{"a":[1],"b":{"__proto__":1},"c":"eA==","d":"1970-01-01T00:00:00.000Z","e":[null],"g":"9007199254740993","h":"AQ=="}');
   assert.equal(toJson(() => 1), undefined);
-  assert.throws(() => toJson({ a: [NaN] }), /JSON has no NaN/);
+  assert.throws(() => toJson({ a: [NaN] }), /JSON.*NaN/);
   let deep: unknown = 1;
   for (let level = 0; level < 100_000; level++) deep = [deep];
   assert.throws(() => toJson(deep), TypeError);

@@ -9,7 +9,7 @@ libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libcurl4-openssl-dev 
 python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
-        podman crun qemu-system-x86 busybox-static valgrind systemd lintian clang-format-14 clang-tidy-14
+        podman crun mmdebstrap qemu-system-x86 busybox-static valgrind systemd lintian clang-format-14 clang-tidy-14
         openjdk-17-jdk-headless maven chromium chromium-driver python3-selenium"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = deb ]; then

@@ -47,8 +47,8 @@ PROFILES = {
 WITHOUT_FILES = {"systemd RestrictSUIDSGID": (refusing(["openat2"], errno.ENOSYS), "")}
 
 
-def install(rules):
-    """Installs a seccomp filter in this process from rows (number, mask of argument 0 or None, errno). It allows all other calls."""
+def filter_code(rules):
+    """Returns the code of a seccomp filter from rows (number, mask of argument 0 or None, errno). It allows all other calls."""
     def instruction(code, value, yes=0, no=0):
         return struct.pack("HBBI", code, yes, no, value)
     load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06
@@ -58,7 +58,12 @@ def install(rules):
         if mask:
             answer = instruction(load, 16) + instruction(any_bit, mask, 0, 1) + answer
         code += instruction(load, 0) + instruction(equal, number, 0, len(answer) // 8) + answer
-    code += instruction(give, 0x7fff0000)
+    return code + instruction(give, 0x7fff0000)
+
+
+def install(rules):
+    """Installs such a filter in this process."""
+    code = filter_code(rules)
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(code)
     program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import artifacts
 from conftest import BUILD, ORDINARY, ROOT
 from machine import Machine, impossible
 from serving import Connection, token_line, wait_for
@@ -22,15 +23,7 @@ PROBE = "import ctypes\nctypes.CDLL(None).open(b'/etc/passwd', 0)"
 
 @pytest.fixture(scope="module")
 def debs():
-    if not shutil.which("dh") or not shutil.which("dpkg-buildpackage"):
-        pytest.skip("needs debhelper and dpkg-dev")
-    if os.environ.get("SANITIZE"):
-        pytest.skip("a package is not built with sanitizers; the plain build makes it")
-    done = subprocess.run([ROOT + "/tools/deb.sh", BUILD + "/deb"], capture_output=True, text=True, timeout=550,
-                          env=dict(os.environ, DEB_BUILD_OPTIONS="noddebs nocheck"))
-    assert done.returncode == 0, done.stderr[-3000:]
-    yield {os.path.basename(path).split("_")[0]: path for path in glob.glob(BUILD + "/deb/*.deb")}
-    shutil.rmtree(BUILD + "/deb")
+    return artifacts.debs()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+import artifacts
 from conftest import ROOT, USERS, uid_of
 from environments import kept
 
@@ -18,18 +19,9 @@ INSTALLED = ["bin/pyexec", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexe
              "share/fish/vendor_completions.d/pyexec.fish", "share/doc/pyexec/LICENSE", "share/doc/pyexec/pyexec.spdx.json"]
 
 
-def make(source, folder, **environment):
-    done = subprocess.run([source + "/tools/tarball.sh", str(folder)], capture_output=True, text=True, timeout=500,
-                          env=dict(os.environ, **environment))
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="module")
-def tarball(session_folder):
-    if os.environ.get("SANITIZE"):
-        pytest.skip("the tarball has no sanitizers; the plain build makes it")
-    return make(ROOT, session_folder / "tarball")
+def tarball():
+    return artifacts.tarball()
 
 
 @pytest.fixture

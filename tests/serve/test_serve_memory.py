@@ -105,7 +105,7 @@ def test_answers_that_nobody_reads_are_bounded(own):
             body = json.dumps(LARGE).encode()
             connection.sendall(("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer alice\r\nAccept: %s\r\nContent-Length: %d\r\n\r\n"
                                 % (path, accept, len(body))).encode() + body)
-        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 503, "refused")
+        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 503, "refused", 100)
         answer = server.execute("1", address=server.tcp, token="alice")
         assert answer.json()["code"] == "overloaded" and "unread responses" in answer.json()["title"] and answer.headers["Retry-After"] == "1"
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_python", "arguments": {"code": "1"}}}
@@ -113,7 +113,7 @@ def test_answers_that_nobody_reads_are_bounded(own):
         assert SANITIZED or most(server) < 900 * MIB
         assert server.execute("1", address=server.tcp, token="bob").status == 200
         unread.close()
-        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 200, "taken again")
+        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 200, "taken again", 100)
 
 
 @pytest.mark.parametrize("path, slow, large", [

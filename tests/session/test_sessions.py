@@ -477,7 +477,7 @@ def test_workspaces_do_not_see_each_others_names(open_folder):
 def test_a_session_policy_holds_for_the_call_that_makes_the_session(nothing_left):
     """A client does not have to know whether its session still exists."""
     with Executor() as executor:
-        asked = {"session_policy": {"allowed_imports": ["os"], "timeout_ms": 300}}
+        asked = {"session_policy": {"allowed_imports": ["os"], "timeout_ms": 2000}}
         assert executor.call("s", "import os\n1", **asked)["last_value_repr"] == "1"
         later = {"session_policy": {"allowed_imports": [], "disable_open": False}}
         assert executor.call("s", "import os\n2", **later)["last_value_repr"] == "2"

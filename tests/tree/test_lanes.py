@@ -37,6 +37,10 @@ def test_the_files_of_a_group_are_together():
         assert members <= set(first) or (members <= set(second) and group != "java"), group
 
 
+# The sanitizer belongs to the lanes in which these tests run, and not to those that they make.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("SANITIZE", "PYEXEC_REPORTS")}
+
+
 def run(tmp_path, *texts, **keywords):
     """Runs the program on one test file for each text. Returns its process and the folder with its reports."""
     build = tmp_path / "build"
@@ -46,7 +50,7 @@ def run(tmp_path, *texts, **keywords):
         paths.append(tmp_path / ("test_part%d.py" % number))
         paths[-1].write_text(text)
     return subprocess.Popen([ROOT + "/tools/lanes.py", build, *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True, **keywords), build
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True, **{"env": ENVIRONMENT, **keywords}), build
 
 
 def outcomes(build):
@@ -83,7 +87,7 @@ def test_unstable%d():
 
 
 def test_what_fails_once_runs_again_and_is_named(tmp_path):
-    process, build = run(tmp_path, GOOD, UNSTABLE % (0, str(tmp_path / "ran")), env=dict(os.environ, PYEXEC_SHARED=str(tmp_path)))
+    process, build = run(tmp_path, GOOD, UNSTABLE % (0, str(tmp_path / "ran")), env=dict(ENVIRONMENT, PYEXEC_SHARED=str(tmp_path)))
     out = process.communicate(timeout=300)[0]
     assert process.returncode == 0 and "the first time" in out and "once more" in out, out
     case = next(case for case in xml.parse(build / "pytest.xml").iter("testcase") if case.get("name") == "test_unstable0")
@@ -93,7 +97,7 @@ def test_what_fails_once_runs_again_and_is_named(tmp_path):
 @pytest.mark.parametrize("number, keywords", [(lanes.AGAIN + 1, {}), (1, {"SANITIZE": "-fsanitize=address"})])
 def test_many_failures_or_those_under_a_sanitizer_are_not_run_again(tmp_path, number, keywords):
     texts = [UNSTABLE % (part, str(tmp_path / ("ran%d" % part))) for part in range(number)]
-    process, build = run(tmp_path, *texts, env={**os.environ, "PYEXEC_SHARED": str(tmp_path), **keywords})
+    process, build = run(tmp_path, *texts, env={**ENVIRONMENT, "PYEXEC_SHARED": str(tmp_path), **keywords})
     out = process.communicate(timeout=300)[0]
     assert process.returncode == 1 and list(outcomes(build).values()) == [False] * number, out
 
@@ -123,7 +127,7 @@ def test_%s():
 def test_lanes_see_nothing_of_each_other(tmp_path):
     met = str(tmp_path)         # in this lane's own /tmp; both inner lanes see it, like a clone that is there
     process, build = run(tmp_path, *(APART % (mine, other, mine, met, met) for mine, other in (("one", "two"), ("two", "one"))),
-                         env=dict(os.environ, PYEXEC_SHARED=met))
+                         env=dict(ENVIRONMENT, PYEXEC_SHARED=met))
     out = process.communicate(timeout=300)[0]
     assert process.returncode == 0, out
     assert outcomes(build) == {"test_one": True, "test_two": True}

@@ -14,6 +14,7 @@ struct all {
     struct px_session_config session;
     struct px_serve_config serve;
     struct px_mcp_config mcp;
+    struct px_telemetry_config telemetry;
     struct px_config into;
 };
 
@@ -24,7 +25,8 @@ static void init(struct all *all)
     require(px_session_config_init(&all->session, &error) == 0);
     require(px_serve_config_init(&all->serve, &error) == 0);
     require(px_mcp_config_init(&all->mcp, &error) == 0);
-    all->into = (struct px_config){&all->policy, &all->host, &all->session, &all->serve, &all->mcp};
+    require(px_telemetry_config_init(&all->telemetry, &error) == 0);
+    all->into = (struct px_config){&all->policy, &all->host, &all->session, &all->serve, &all->mcp, &all->telemetry};
 }
 
 static void done(struct all *all)
@@ -34,6 +36,7 @@ static void done(struct all *all)
     px_session_config_done(&all->session);
     px_serve_config_done(&all->serve);
     px_mcp_config_done(&all->mcp);
+    px_telemetry_config_done(&all->telemetry);
 }
 
 static void require_same(json_t *one, json_t *other)

@@ -43,6 +43,11 @@ const char *pyexec_executor_info_json(pyexec_executor *executor)
     return "{\"version\":\"0\"}";
 }
 
+bool pyexec_executor_has_tracing(const pyexec_executor *executor)
+{
+    return executor;
+}
+
 const char *pyexec_executor_python(pyexec_executor *executor)
 {
     (void)executor;

@@ -35,6 +35,18 @@ const char *pyexec_tool_call_arguments(const pyexec_tool_call *call, size_t *len
     return "{\"a\":1}";
 }
 
+const char *pyexec_tool_call_traceparent(const pyexec_tool_call *call)
+{
+    (void)call;
+    return "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+}
+
+const char *pyexec_tool_call_tracestate(const pyexec_tool_call *call)
+{
+    (void)call;
+    return NULL;
+}
+
 int pyexec_tool_call_waits(pyexec_tool_call *call)
 {
     pthread_mutex_lock(&lock);

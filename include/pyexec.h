@@ -157,6 +157,8 @@ typedef void (*pyexec_spans_fn)(void *userdata, const char *json, size_t length,
 enum { PYEXEC_TRACE_SESSION_IDS = 1, PYEXEC_TRACE_ERRORS = 2 };
 PYEXEC_API int pyexec_executor_set_tracing(pyexec_executor *executor, const char *sampler, double ratio, unsigned flags,
                                            pyexec_spans_fn fn, void *userdata, pyexec_error *error);
+/* True if that was called: only then is a description of a span needed. */
+PYEXEC_API bool pyexec_executor_has_tracing(const pyexec_executor *executor);
 
 /* Ends every run, waits until calls in other threads have returned, and removes everything that the executor made:
  * processes, descriptors, mounts, cgroups. No call may start after this. */

@@ -28,6 +28,7 @@ done
 # The program for MCP servers over HTTP, if it was built (with libcurl).
 if [ -e "$build/pyexec-mcp-http" ]; then
     test -x "$prefix/libexec/pyexec/pyexec-mcp-http" || { echo "not installed: pyexec-mcp-http"; exit 1; }
+    test -x "$prefix/libexec/pyexec/pyexec-otlp" || { echo "not installed: pyexec-otlp"; exit 1; }
     echo '{"mcpServers": {"a": {"url": "http://127.0.0.1:1/"}}}' >"$root/servers.json"
     "$prefix/bin/pyexec" mcp --mcp-servers "$root/servers.json" </dev/null || { echo "pyexec-mcp-http is not found"; exit 1; }
 fi

@@ -13,6 +13,7 @@
 #include "cli/server_heap.h"
 #include "cli/settings.h"
 #include "mcp/mcp.h"
+#include "telemetry/telemetry.h"
 
 struct mcp_options {
     const char *servers;
@@ -45,14 +46,21 @@ static int run(const struct cli_arguments *arguments, void *target)
     const struct mcp_options *options = target;
     px_auto(px_mcp_config_done) struct px_mcp_config mcp = {0};
     cli_heap_for_server();
+    struct px_telemetry *telemetry = NULL;
     int status = px_mcp_config_init(&mcp, &error);
     if (status == 0)
         status = open_executor(arguments, &settings, &mcp, &executor, &error);
+    if (status == 0)
+        status = px_telemetry_start(&settings.telemetry, cli_telemetry_say, NULL, &telemetry, &error);
+    if (status == 0)
+        status = px_telemetry_attach(telemetry, executor, &error);
     if (status == 0)
         status = cli_mcp_servers(&mcp, options->servers, &error);
     if (status == 0)
         status =
             px_mcp_stdio(executor, &settings.policy, &settings.host, &mcp, STDIN_FILENO, STDOUT_FILENO, stop, &error);
+    pyexec_executor_free(TAKE_PTR(executor));
+    px_telemetry_stop(telemetry);
     return status < 0 ? cli_fail(&error) : cli_server_status(status);
 }
 

@@ -7,7 +7,9 @@
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/server_heap.h"
+#include "cli/settings.h"
 #include "rpc/rpc.h"
+#include "telemetry/telemetry.h"
 
 struct rpc_options {
     bool ignore_signals;
@@ -24,6 +26,25 @@ static const struct cli_option rows[] = {
      CLI_INTO(struct rpc_options, drain)},
 };
 
+/* The client sends the policy. Where traces go is for whoever starts this program: it has the environment. */
+static struct px_telemetry *start_telemetry(void)
+{
+    pyexec_error error;
+    struct px_telemetry *telemetry = NULL;
+    px_auto(px_telemetry_config_done) struct px_telemetry_config config = {0};
+    const struct px_config into = {.telemetry = &config};
+    if (px_telemetry_config_init(&config, &error) < 0 || px_config_environment(environ, &into, &error) < 0 ||
+        px_telemetry_start(&config, cli_telemetry_say, NULL, &telemetry, &error) < 0)
+        cli_telemetry_say(NULL, "traces can't be sent", error.message);
+    return telemetry;
+}
+
+/* px_rpc_opened_fn */
+static int attach(void *telemetry, pyexec_executor *executor, pyexec_error *error)
+{
+    return px_telemetry_attach(telemetry, executor, error);
+}
+
 static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct rpc_options *options = target;
@@ -32,7 +53,10 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto_fd int stop = options->ignore_signals ? -1 : cli_signals_for_server();
     if (options->ignore_signals)
         cli_signals_ignore();
-    return cli_server_status(px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain));
+    struct px_telemetry *telemetry = start_telemetry();
+    int status = px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain, attach, telemetry);
+    px_telemetry_stop(telemetry);
+    return cli_server_status(status);
 }
 
 const struct cli_command cmd_rpc = {

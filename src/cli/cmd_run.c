@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec run: one script in a fresh sandbox. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "cli/handles.h"
 #include "cli/print.h"
 #include "cli/run_command.h"
+#include "telemetry/telemetry.h"
 
 static const struct cli_option run_rows[] = {
     {"code", 'c', "CODE", "The script itself.", CLI_INTO(struct run_options, code)},
@@ -94,11 +96,17 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
     return status;
 }
 
+static void drop_telemetry(struct px_telemetry **telemetry)
+{
+    px_telemetry_stop(*telemetry);
+}
+
 static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct run_options *options = target;
     pyexec_error error;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto(drop_telemetry) struct px_telemetry *telemetry = NULL; /* it must outlive the executor */
     cli_auto_executor pyexec_executor *executor = NULL;
     cli_auto_request pyexec_request *request = pyexec_request_new();
     if (!request)
@@ -107,7 +115,10 @@ static int run(const struct cli_arguments *arguments, void *target)
         run_input(request, arguments, options, &settings, &error) < 0)
         return fail(options->json, &error);
     cli_signals_catch_pipe();
-    if (new_executor(&settings, &executor, &error) < 0)
+    pyexec_request_set_traceparent(request, getenv("TRACEPARENT"), getenv("TRACESTATE"));
+    if (new_executor(&settings, &executor, &error) < 0 ||
+        px_telemetry_start(&settings.telemetry, cli_telemetry_say, NULL, &telemetry, &error) < 0 ||
+        px_telemetry_attach(telemetry, executor, &error) < 0)
         return fail(options->json, &error);
     return execute(executor, request, options, &error);
 }

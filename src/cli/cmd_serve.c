@@ -139,6 +139,7 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
         .policy = &settings->policy,
         .config = config,
         .mcp = mcp,
+        .telemetry = &settings->telemetry,
         .max_concurrent = settings->host.max_concurrent,
         .max_asleep = settings->host.max_asleep,
         .queue_length = settings->host.queue_length,
@@ -166,11 +167,12 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_serve = {
     .name = "serve",
     .summary = "HTTP server: runs, sessions, files, metrics",
-    .description = "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
-                   "socket are the principal `local`; others need a token. The policy given here is every "
-                   "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
-                   "SIGTERM drains. Keys of [session], [host], [serve] and [mcp] are taken from the configuration "
-                   "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
+    .description =
+        "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
+        "socket are the principal `local`; others need a token. The policy given here is every "
+        "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
+        "SIGTERM drains. Keys of [session], [host], [serve], [mcp] and [telemetry] are taken from the configuration "
+        "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
     .options = rows,
     .option_count = PX_COUNT(rows),
     .options_size = sizeof(struct serve_options),

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/settings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/print.h"
 
 static int apply_flags(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error)
 {
@@ -25,9 +27,11 @@ static int apply_flags(struct cli_settings *settings, const struct cli_arguments
 
 int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error)
 {
+    const struct px_config into = {
+        .policy = &settings->policy, .host = &settings->host, .telemetry = &settings->telemetry};
     if (px_policy_init(&settings->policy, error) < 0 || px_host_init(&settings->host, error) < 0 ||
-        px_config_load(arguments->config, &settings->policy, &settings->host, error) < 0 ||
-        apply_flags(settings, arguments, error) < 0)
+        px_telemetry_config_init(&settings->telemetry, error) < 0 ||
+        px_config_load_into(arguments->config, &into, error) < 0 || apply_flags(settings, arguments, error) < 0)
         return -1;
     return px_policy_check(&settings->policy, error);
 }
@@ -36,6 +40,15 @@ void cli_settings_done(struct cli_settings *settings)
 {
     px_policy_done(&settings->policy);
     px_host_done(&settings->host);
+    px_telemetry_config_done(&settings->telemetry);
+}
+
+void cli_telemetry_say(void *closure, const char *event, const char *detail)
+{
+    char text[512];
+    (void)closure;
+    snprintf(text, sizeof text, "%s%s%s", event, detail ? ": " : "", detail ? detail : "");
+    cli_say(text, NULL);
 }
 
 json_t *cli_settings_config(const struct cli_settings *settings, const struct px_session_config *session,

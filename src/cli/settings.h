@@ -10,6 +10,7 @@
 struct cli_settings {
     struct px_policy policy;
     struct px_host host;
+    struct px_telemetry_config telemetry;
 };
 
 /* The caller zeroes it, and calls cli_settings_done in every case. */
@@ -23,6 +24,9 @@ json_t *cli_settings_config(const struct cli_settings *settings, const struct px
 /* Creates an executor with these settings. `session` may be NULL. */
 int cli_settings_open(const struct cli_settings *settings, const struct px_session_config *session,
                       pyexec_executor **ret, pyexec_error *error);
+
+/* Says on standard error what happens with traces (px_telemetry_log_fn). */
+void cli_telemetry_say(void *closure, const char *event, const char *detail);
 
 /* Calls pyexec_doctor_object() with these settings. */
 int cli_settings_examine(const struct cli_settings *settings, bool selftest, json_t **ret, pyexec_error *error);

@@ -43,6 +43,11 @@ int pyexec_executor_set_tracing(pyexec_executor *executor, const char *sampler, 
     return 0;
 }
 
+bool pyexec_executor_has_tracing(const pyexec_executor *executor)
+{
+    return executor->tracing.fn;
+}
+
 /* ---- Sampling ---- */
 
 /* The last 16 digits of the id decide, as in the samplers of Go and Python: with the same ratio they choose the same traces. */

@@ -54,6 +54,8 @@ struct px_mcp_caller {
     bool told_of_changes;               /* the client gets a notification when the tools of other servers change */
     struct px_mcp_approvals *approvals; /* asks its user for approval of tool calls; NULL: it can't be asked */
     const struct px_mcp_executions *executions; /* its runs that continue after their answer */
+    const char *traceparent, *tracestate;       /* its span, from headers of the transport; NULL: none */
+    const char *principal;                      /* for spans; NULL: there are no principals */
     json_t *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);

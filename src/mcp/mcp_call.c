@@ -105,6 +105,28 @@ static int offer_tools(struct px_mcp_call *call, pyexec_error *error)
     return pyexec_request_set_approver(call->request, px_mcp_approve, call, error);
 }
 
+/* The caller's span is in _meta, or else in what the transport has. */
+static int take_trace(struct px_mcp_call *call, pyexec_error *error)
+{
+    const json_t *meta = json_object_get(call->params, "_meta");
+    const char *traceparent = json_string_value(json_object_get(meta, "traceparent"));
+    const char *tracestate = json_string_value(json_object_get(meta, "tracestate"));
+    if (!traceparent || pyexec_request_set_traceparent(call->request, traceparent, tracestate) < 0)
+        pyexec_request_set_traceparent(call->request, call->caller.traceparent, call->caller.tracestate);
+    if (!pyexec_executor_has_tracing(px_mcp_executor(call)))
+        return 0;
+    px_auto_json json_t *attributes =
+        json_pack("{s:s, s:s, s:s, s:s?}", "mcp.method.name", "tools/call", "gen_ai.operation.name", "execute_tool",
+                  "gen_ai.tool.name", call->tool->name, "pyexec.principal", call->caller.principal);
+    px_auto_buffer struct px_buffer name = {0};
+    px_buffer_printf(&name, "tools/call %s", call->tool->name);
+    return attributes && px_buffer_ok(&name) &&
+                   pyexec_request_set_span_object(call->request, px_buffer_string(&name), PYEXEC_SPAN_SERVER, NULL,
+                                                  attributes) == 0
+               ? 0
+               : px_error_oom(error);
+}
+
 static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_error *error)
 {
     if (!call->request)
@@ -114,7 +136,7 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
     if (pyexec_request_set_object(call->request, arguments, error) < 0)
         return -1;
     pyexec_request_set_ceiling_object(call->request, call->caller.ceiling);
-    return 0;
+    return take_trace(call, error);
 }
 
 int px_mcp_run(struct px_mcp_call *call, const char *key, pyexec_result **ret, pyexec_error *error)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server over HTTP: {"url", "headers"}. Its command is pyexec-mcp-http (src/mcp_http). That program gets the address and the
  * headers in its first line of input, because other programs of the user can see its arguments and environment. */
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/libexec.h"
 #include "base/spelling.h"
 #include "mcp_client/client_private.h"
 
@@ -27,31 +27,6 @@ static const char *const variables[PX_CLIENT_HTTP_VARIABLES] = {
 /* Headers that the protocol sets, in lower case. An entry must not set them. */
 static const char own_headers[] = "accept connection content-length content-type expect host mcp-method mcp-name "
                                   "mcp-protocol-version mcp-session-id te trailer transfer-encoding upgrade ";
-
-/* After a build the program is in the folder of pyexec; after installation it is in libexec of the same prefix. The caller
- * frees the path. */
-static char *find_program(void)
-{
-    static const char *const relative[] = {"", "/../libexec/pyexec"};
-    const char *configured = getenv("PYEXEC_LIBEXECDIR");
-    char here[PATH_MAX], path[PATH_MAX + 64];
-    ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
-    here[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(here, '/');
-    if (slash)
-        *slash = '\0';
-    if (configured && *configured) {
-        snprintf(path, sizeof path, "%s/" PROGRAM, configured);
-        if (access(path, X_OK) == 0)
-            return strdup(path);
-    }
-    for (size_t i = 0; i < PX_COUNT(relative); i++) {
-        snprintf(path, sizeof path, "%s%s/" PROGRAM, here, relative[i]);
-        if (access(path, X_OK) == 0)
-            return strdup(path);
-    }
-    return access(PX_LIBEXECDIR "/" PROGRAM, X_OK) == 0 ? strdup(PX_LIBEXECDIR "/" PROGRAM) : NULL;
-}
 
 __attribute__((format(printf, 3, 4))) static int refuse(const struct px_client_entry *entry, pyexec_error *error,
                                                         const char *format, ...)
@@ -189,7 +164,7 @@ int px_client_http_read(struct px_client_entry *entry, const json_t *object, pye
         return refuse(entry, error, "%s must begin with http:// or https:// and have no spaces", "url");
     if (read_headers(entry, json_object_get(object, "headers"), headers, secrets, error) < 0)
         return -1;
-    px_auto_free char *program = find_program();
+    px_auto_free char *program = px_libexec_find(PROGRAM);
     if (!program)
         return refuse(entry, error,
                       "url: servers over HTTP need %s, which is missing: install pyexec as a package, or build it with "

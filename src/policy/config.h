@@ -80,6 +80,26 @@ int px_mcp_config_init(struct px_mcp_config *mcp, pyexec_error *error);
 void px_mcp_config_done(struct px_mcp_config *mcp);
 int px_mcp_config_set_text(struct px_mcp_config *mcp, const char *name, const char *text, pyexec_error *error);
 
+/* Traces: the [telemetry] section (telemetry.def). */
+struct px_telemetry_config {
+    char *endpoint, *traces_endpoint; /* NULL, or an address */
+    bool disabled;
+    struct px_strings headers; /* NAME=VALUE */
+    char *certificate;         /* NULL, or an absolute path */
+    char *service_name;
+    struct px_strings resource_attributes; /* NAME=VALUE */
+    char *sampler, *sampler_arg;
+    int64_t timeout_ms, export_timeout_ms, schedule_delay_ms;
+    int64_t max_queue_size, max_export_batch_size;
+    bool session_ids, script_errors;
+    char ignored[256]; /* a variable of OpenTelemetry that was ignored, and why; or "" */
+};
+
+int px_telemetry_config_init(struct px_telemetry_config *telemetry, pyexec_error *error);
+void px_telemetry_config_done(struct px_telemetry_config *telemetry);
+/* Takes the variables OTEL_… of this environment. Returns -1 only when there is no memory. */
+int px_telemetry_config_otel(struct px_telemetry_config *telemetry, char *const *environment, pyexec_error *error);
+
 /* The structs that get the values of the sections. A section whose pointer is NULL is checked too, and then dropped. */
 struct px_config {
     struct px_policy *policy;
@@ -87,6 +107,7 @@ struct px_config {
     struct px_session_config *session;
     struct px_serve_config *serve;
     struct px_mcp_config *mcp;
+    struct px_telemetry_config *telemetry;
 };
 
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the
@@ -95,7 +116,8 @@ int px_config_load_into(const char *path, const struct px_config *into, pyexec_e
 int px_config_load(const char *path, struct px_policy *policy, struct px_host *host, pyexec_error *error);
 
 /* The two steps of px_config_load(): the bytes of a file (`name` is for messages), and an array of NAME=VALUE
- * strings with NULL at the end. A variable that does not begin with PYEXEC_ and the name of a section is ignored. */
+ * strings with NULL at the end. A variable that does not begin with PYEXEC_ and the name of a section is ignored, except
+ * those of px_telemetry_config_otel(). */
 int px_config_parse(const char *bytes, size_t length, const char *name, const struct px_config *into,
                     pyexec_error *error);
 int px_config_environment(char *const *environment, const struct px_config *into, pyexec_error *error);

@@ -22,6 +22,7 @@ struct fixture {
     struct px_session_config session;
     struct px_serve_config serve;
     struct px_mcp_config mcp;
+    struct px_telemetry_config telemetry;
     struct px_config all;
     pyexec_error error;
 };
@@ -30,10 +31,10 @@ static int setup(void **state)
 {
     static struct fixture f;
     *state = &f;
-    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp};
+    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
            px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error) |
-           px_mcp_config_init(&f.mcp, &f.error);
+           px_mcp_config_init(&f.mcp, &f.error) | px_telemetry_config_init(&f.telemetry, &f.error);
 }
 
 static int teardown(void **state)
@@ -44,6 +45,7 @@ static int teardown(void **state)
     px_session_config_done(&f->session);
     px_serve_config_done(&f->serve);
     px_mcp_config_done(&f->mcp);
+    px_telemetry_config_done(&f->telemetry);
     return 0;
 }
 
@@ -298,6 +300,35 @@ static void test_describe(void **state)
 
 #define WITH_CONFIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void variables_of_opentelemetry_are_taken_and_bad_ones_ignored(void **state)
+{
+    struct fixture *f = *state;
+    static char *const environment[] = {(char *)"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318",
+                                        (char *)"OTEL_BSP_SCHEDULE_DELAY=250",
+                                        (char *)"OTEL_BSP_MAX_QUEUE_SIZE=many",
+                                        (char *)"OTEL_SERVICE_NAME=",
+                                        (char *)"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT=7",
+                                        (char *)"OTEL_EXPORTER_OTLP_TIMEOUT=9",
+                                        (char *)"OTEL_EXPORTER_OTLP_HEADERS=a=b,c=d%20e",
+                                        (char *)"PYEXEC_TELEMETRY_SERVICE_NAME=own",
+                                        (char *)"OTEL_SERVICE_NAMES=other",
+                                        NULL};
+    assert_int_equal(px_config_environment(environment, &f->all, &f->error), 0);
+    assert_string_equal(f->telemetry.endpoint, "http://collector:4318");
+    assert_int_equal(f->telemetry.schedule_delay_ms, 250);
+    assert_int_equal(f->telemetry.timeout_ms, 7);
+    assert_int_equal(f->telemetry.max_queue_size, 2048);
+    assert_int_equal(f->telemetry.headers.count, 2);
+    assert_string_equal(f->telemetry.service_name, "own");
+    assert_non_null(strstr(f->telemetry.ignored, "OTEL_BSP_MAX_QUEUE_SIZE is ignored"));
+    assert_false(f->telemetry.disabled);
+    static char *const off[] = {(char *)"OTEL_TRACES_EXPORTER=none", NULL};
+    assert_int_equal(px_config_environment(off, &f->all, &f->error), 0);
+    assert_true(f->telemetry.disabled);
+    static char *const bad[] = {(char *)"PYEXEC_TELEMETRY_MAX_QUEUE_SIZE=many", NULL};
+    assert_int_equal(px_config_environment(bad, &f->all, &f->error), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,7 +336,7 @@ int main(void)
         WITH_CONFIG(test_long_line),   WITH_CONFIG(test_unwanted_sections),
         WITH_CONFIG(test_environment), WITH_CONFIG(test_load),
         WITH_CONFIG(test_json),        WITH_CONFIG(test_load_contradiction),
-        WITH_CONFIG(test_describe),
+        WITH_CONFIG(test_describe),    WITH_CONFIG(variables_of_opentelemetry_are_taken_and_bad_ones_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

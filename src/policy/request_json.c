@@ -144,6 +144,13 @@ static int take_return_files(pyexec_request *request, const char *key, json_t *v
     return 0;
 }
 
+/* The two keys may come in any order, so pyexec_request_set_object() reads them together. */
+static int take_trace(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    (void)request;
+    return json_is_string(value) || json_is_null(value) ? 0 : bad_type(key, "a string or null", error);
+}
+
 static const struct {
     const char *key;
     int (*take)(pyexec_request *, const char *, json_t *, pyexec_error *);
@@ -180,6 +187,9 @@ int pyexec_request_set_object(pyexec_request *request, json_t *object, pyexec_er
         if (keys[i].take(request, key, value, error) < 0)
             return -1;
     }
+    const char *traceparent = json_string_value(json_object_get(object, "traceparent"));
+    if (traceparent)
+        pyexec_request_set_traceparent(request, traceparent, json_string_value(json_object_get(object, "tracestate")));
     return 0;
 }
 

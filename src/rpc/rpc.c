@@ -70,7 +70,11 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
     }
     px_auto_json json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
-    return config ? pyexec_executor_open_object(config, &rpc->executor, error) : px_error_oom(error);
+    if (!config)
+        return px_error_oom(error);
+    if (pyexec_executor_open_object(config, &rpc->executor, error) < 0)
+        return -1;
+    return rpc->opened ? rpc->opened(rpc->closure, rpc->executor, error) : 0;
 }
 
 static void initialize(struct px_rpc *rpc, const char *id, const json_t *params)
@@ -430,9 +434,9 @@ static void drain_requests(struct px_rpc *rpc)
             return;
 }
 
-int px_rpc_serve(int input, int output, int stop, bool drain)
+int px_rpc_serve(int input, int output, int stop, bool drain, px_rpc_opened_fn opened, void *closure)
 {
-    struct px_rpc rpc = {0};
+    struct px_rpc rpc = {.opened = opened, .closure = closure};
     pthread_t streaming;
     px_line_transport_init(&rpc.lines, output, stop);
     px_tasks_init(&rpc.tasks);

@@ -98,6 +98,14 @@ static int take_own(struct px_rpc_job *job, json_t *params, bool session, pyexec
     return job->session_id ? 0 : px_error_oom(error);
 }
 
+static int describe_span(pyexec_request *request, const char *method, pyexec_error *error)
+{
+    px_auto_json json_t *attributes = json_pack("{s:s, s:s}", "rpc.system", "jsonrpc", "rpc.method", method);
+    return attributes && pyexec_request_set_span_object(request, method, PYEXEC_SPAN_SERVER, NULL, attributes) == 0
+               ? 0
+               : px_error_oom(error);
+}
+
 static int prepare(struct px_rpc_job *job, const json_t *params, bool session, pyexec_error *error)
 {
     job->request = pyexec_request_new();
@@ -111,6 +119,8 @@ static int prepare(struct px_rpc_job *job, const json_t *params, bool session, p
     }
     int status = pyexec_request_set_object(job->request, rest, error);
     json_decref(rest);
+    if (status == 0 && pyexec_executor_has_tracing(job->rpc->executor))
+        status = describe_span(job->request, session ? "execute" : "execute_once", error);
     return status;
 }
 

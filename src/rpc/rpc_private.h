@@ -12,6 +12,7 @@
 #include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
 #include "pyexec.h"
+#include "rpc/rpc.h"
 
 struct px_rpc_call;
 
@@ -20,6 +21,8 @@ struct px_rpc_call;
 struct px_rpc {
     struct px_line_transport lines;
     pyexec_executor *executor;
+    px_rpc_opened_fn opened;
+    void *closure;
     struct px_tasks tasks; /* tasks.lock also protects the members below */
     pthread_cond_t held;   /* signalled when there is something to send; see px_rpc_stream() */
     bool ended;

@@ -110,12 +110,19 @@ void px_rpc_end_calls(struct px_rpc_job *job)
 static void write_head(struct px_buffer *line, const struct px_rpc_job *job, const struct px_rpc_call *call)
 {
     const char *quote = job->session_id ? "\"" : "";
+    const char *traceparent = pyexec_tool_call_traceparent(call->call);
+    const char *tracestate = pyexec_tool_call_tracestate(call->call);
     px_buffer_printf(line,
                      "{\"jsonrpc\":\"2.0\",\"id\":\"%s\",\"method\":\"%s\",\"params\":{\"request\":%s,"
-                     "\"session_id\":%s%s%s,\"call_id\":\"%s\",\"name\":\"%s\",\"arguments\":",
+                     "\"session_id\":%s%s%s,\"call_id\":\"%s\",\"name\":\"%s\",",
                      call->id, call->approval ? "tool_approval" : "tool_call", job->id ? job->id : "null", quote,
                      job->session_id ? job->session_id : "null", quote, pyexec_tool_call_id(call->call),
                      pyexec_tool_call_name(call->call));
+    if (traceparent)
+        px_buffer_printf(line, "\"traceparent\":\"%s\",", traceparent);
+    if (traceparent && tracestate)
+        px_buffer_printf(line, "\"tracestate\":\"%s\",", tracestate);
+    px_buffer_add_string(line, "\"arguments\":");
 }
 
 /* Sends the call to the client. Returns false when there is no memory. */

@@ -194,10 +194,16 @@ void px_call_write(struct px_buffer *out, const pyexec_tool_call *handle)
     size_t length;
     const char *id = pyexec_tool_call_id(handle), *name = pyexec_tool_call_name(handle);
     const char *arguments = pyexec_tool_call_arguments(handle, &length);
+    const char *traceparent = pyexec_tool_call_traceparent(handle), *tracestate = pyexec_tool_call_tracestate(handle);
     px_buffer_add_string(out, "\"call_id\":");
     px_json_text_string(out, id, strlen(id));
     px_buffer_add_string(out, ",\"name\":");
     px_json_text_string(out, name, strlen(name));
+    if (traceparent) {
+        px_buffer_printf(out, ",\"traceparent\":\"%s\"", traceparent);
+        if (tracestate)
+            px_buffer_printf(out, ",\"tracestate\":\"%s\"", tracestate);
+    }
     px_buffer_add_string(out, ",\"arguments\":");
     px_buffer_add(out, arguments, length);
 }

@@ -369,7 +369,11 @@ static struct px_detached *make(struct px_http_request *request, struct px_execu
     carrier->references = 1;
     carrier->body_fd = -1;
     memcpy(carrier->id, request->id, sizeof carrier->id);
-    memcpy(carrier->trace, request->trace, sizeof carrier->trace);
+    carrier->caller = request->caller;
+    memcpy(carrier->span, request->span, sizeof carrier->span);
+    memcpy(carrier->tracestate, request->tracestate, sizeof carrier->tracestate);
+    carrier->route = request->route;
+    memcpy(carrier->method, request->method, sizeof carrier->method);
     memcpy(carrier->code_hash, request->code_hash, sizeof carrier->code_hash);
     carrier->session = TAKE_PTR(request->session);
     carrier->session_key = TAKE_PTR(request->session_key);

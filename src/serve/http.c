@@ -259,18 +259,15 @@ static void take_id(struct px_http_request *request)
         make_hex(request->id, 8);
 }
 
-/* W3C Trace Context: VERSION-TRACE-PARENT-FLAGS. Versions after 00 begin in the same way; ff is invalid. */
+/* The caller's span. One that is not valid counts as none. */
 static void take_trace(struct px_http_request *request)
 {
-    const char *given = px_http_request_header(request, "traceparent");
-    static const char hex[] = "0123456789abcdef";
-    if (!given || strlen(given) < 55 || strspn(given, hex) < 2 || given[2] != '-' || strncmp(given, "ff", 2) == 0 ||
-        strspn(given + 3, hex) != 32 || given[35] != '-' || strspn(given + 36, hex) != 16 || given[52] != '-' ||
-        strspn(given + 3, "0") >= 32 || strspn(given + 36, "0") >= 16)
+    const char *state = px_http_request_header(request, "tracestate");
+    if (!px_trace_context_parse(px_http_request_header(request, "traceparent"), &request->caller))
         return;
-    memcpy(request->trace, given + 3, 32);
-    memcpy(request->parent, given + 36, 16);
     make_hex(request->span, 8);
+    if (state && px_trace_state_is_valid(state))
+        snprintf(request->tracestate, sizeof request->tracestate, "%s", state);
 }
 
 /* Returns the length of the body that the headers announce. UINT64_MAX: unknown, because the body is chunked. */

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "base/buffer.h"
+#include "base/trace_context.h"
 #include "serve/dialect.h"
 #include "serve/http_state.h"
 #include "serve/principal.h"
@@ -57,9 +58,11 @@ struct px_http_request {
     const struct px_listener *listener;
     struct MHD_Connection *connection;
     const struct px_route *route;
-    char method[16];                      /* a copy: libmicrohttpd's does not live as long */
-    char id[129];                         /* X-Request-Id, from the client or made here */
-    char trace[33], parent[17], span[17]; /* W3C trace context; "" without one */
+    char method[16];                        /* a copy: libmicrohttpd's does not live as long */
+    char id[129];                           /* X-Request-Id, from the client or made here */
+    struct px_trace_context caller;         /* the caller's span; trace_id "": none */
+    char span[17];                          /* the id of the span of this request, if there is a caller's */
+    char tracestate[PX_TRACESTATE_MAX + 1]; /* the caller's, or "" */
     struct px_principal *principal;
     char *path;        /* without the query, and still encoded except for the path of a file */
     char *session;     /* the session id in the path, or NULL */

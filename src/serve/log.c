@@ -131,8 +131,8 @@ static size_t session_length(const char *session)
 static void add_caller(json_t *entry, const struct px_http_request *request)
 {
     px_json_set(entry, "request_id", json_string(request->id));
-    if (*request->trace)
-        px_json_set(entry, "trace_id", json_string(request->trace));
+    if (*request->caller.trace_id)
+        px_json_set(entry, "trace_id", json_string(request->caller.trace_id));
     if (request->principal)
         px_json_set(entry, "principal", json_string(request->principal->name));
     if (request->session) /* the server may have refused the id because it was too long */

@@ -26,6 +26,7 @@ struct px_mcp_request {
     json_t *ceiling;
     struct px_policy policy;
     struct px_mcp_executions executions;
+    char traceparent[PX_TRACEPARENT_SIZE]; /* the caller's, from the header */
 };
 
 void px_mcp_http_free(struct px_mcp_request *mcp)
@@ -174,6 +175,7 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
     mcp->ceiling = px_principals_ceiling(&server->principals, request->principal);
     mcp->executions = (struct px_mcp_executions){server->options->execution_ttl_ms, px_mcp_http_start, px_mcp_http_show,
                                                  px_mcp_http_cancel};
+    px_trace_context_format(&request->caller, mcp->traceparent);
     bool good = mcp->ceiling && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
                 (!client || asprintf(&mcp->scope, "%s/%s", principal, client) >= 0);
     const struct px_mcp_caller caller = {.prefix = mcp->prefix,
@@ -184,6 +186,9 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
                                          .notify = notify,
                                          .runs = runs,
                                          .ran = ran,
+                                         .traceparent = *request->caller.trace_id ? mcp->traceparent : NULL,
+                                         .tracestate = *request->tracestate ? request->tracestate : NULL,
+                                         .principal = request->principal->name,
                                          .closure = request};
     if (good)
         mcp->call = px_mcp_read(server->mcp, &caller, px_buffer_string(&request->body), request->body.length);

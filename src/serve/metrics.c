@@ -165,6 +165,21 @@ static void add_detached(struct px_server *server, struct px_buffer *out)
         px_buffer_printf(out, "pyexec_detached_executions{state=\"%s\"} %zu\n", px_detached_state_names[i], counts[i]);
 }
 
+static void add_telemetry(struct px_server *server, struct px_buffer *out)
+{
+    struct px_telemetry_counts counts;
+    px_telemetry_count(server->telemetry, &counts);
+    head(out, "pyexec_trace_spans_total", "counter",
+         "Spans of traces; dropped: the queue was full, or they could not be sent; rejected: by the collector.");
+    px_buffer_printf(out,
+                     "pyexec_trace_spans_total{result=\"exported\"} %llu\n"
+                     "pyexec_trace_spans_total{result=\"dropped\"} %llu\n"
+                     "pyexec_trace_spans_total{result=\"rejected\"} %llu\n",
+                     (unsigned long long)counts.exported, (unsigned long long)counts.dropped,
+                     (unsigned long long)counts.rejected);
+    add_number(out, "pyexec_trace_spans_queued", "gauge", "Spans that wait to be sent.", counts.queued);
+}
+
 void px_metrics_write(struct px_server *server, struct px_buffer *out)
 {
     struct px_metrics *metrics = &server->metrics;
@@ -202,6 +217,8 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.", metrics->sent_bytes);
     add_calls(server, out);
     add_detached(server, out);
+    if (server->telemetry)
+        add_telemetry(server, out);
     add_routes(server, out);
     add_stats(server, out);
 }

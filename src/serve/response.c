@@ -26,9 +26,11 @@ void px_respond(struct px_http_request *request, int status, struct MHD_Response
 {
     if (response) {
         MHD_add_response_header(response, "X-Request-Id", request->id);
-        if (*request->trace) {
-            char trace[64];
-            snprintf(trace, sizeof trace, "00-%s-%s-01", request->trace, request->span);
+        if (*request->caller.trace_id) {
+            struct px_trace_context own = request->caller;
+            char trace[PX_TRACEPARENT_SIZE];
+            memcpy(own.span_id, request->span, sizeof own.span_id);
+            px_trace_context_format(&own, trace);
             MHD_add_response_header(response, "traceparent", trace);
         }
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");

@@ -79,6 +79,25 @@ static int execute(struct px_http_request *request, pyexec_request *run, pyexec_
     return status;
 }
 
+/* The caller's span is in the headers, or else in the body. */
+static int take_trace(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+{
+    char traceparent[PX_TRACEPARENT_SIZE], name[128];
+    px_trace_context_format(&request->caller, traceparent);
+    if (*request->caller.trace_id)
+        pyexec_request_set_traceparent(run, traceparent, *request->tracestate ? request->tracestate : NULL);
+    if (!pyexec_executor_has_tracing(request->server->executor))
+        return 0;
+    const char *route = request->route ? request->route->path : "";
+    snprintf(name, sizeof name, "%s %s", request->method, route);
+    px_auto_json json_t *attributes = json_pack("{s:s, s:s, s:s}", "http.request.method", request->method, "http.route",
+                                                route, "pyexec.principal", request->principal->name);
+    const char *span = *request->span ? request->span : NULL;
+    return attributes && pyexec_request_set_span_object(run, name, PYEXEC_SPAN_SERVER, span, attributes) == 0
+               ? 0
+               : px_error_oom(error);
+}
+
 int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
 {
     struct px_server *server = request->server;
@@ -88,6 +107,8 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
         return -1;
     px_principals_limit(&server->principals, request->principal, run);
     pyexec_request_set_turn(run, request->job.turn);
+    if (take_trace(request, run, error) < 0)
+        return -1;
     int status = execute(request, run, &result, error);
     if (pyexec_request_was_sent(run))
         px_log_run(&server->log, request, result, error);

@@ -14,6 +14,7 @@ struct px_serve_options {
     const struct px_policy *policy; /* the policy that is also in `executor` */
     const struct px_serve_config *config;
     const struct px_mcp_config *mcp;
+    const struct px_telemetry_config *telemetry;
     int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
     int64_t max_asleep;     /* runs that sleep, in addition to these */
     int64_t queue_length;

@@ -143,6 +143,12 @@ static void check_mcp_servers(struct px_server *server)
             px_log_event(&server->log, "reloaded, but", error.message);
 }
 
+/* px_telemetry_log_fn */
+static void log_telemetry(void *log, const char *event, const char *detail)
+{
+    px_log_event(log, event, detail);
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
@@ -154,6 +160,9 @@ static int open_server(struct px_server *server, pyexec_error *error)
         pyexec_executor_open_object(options->executor, &server->executor, error) < 0)
         return -1;
     pyexec_executor_use_principals(server->executor);
+    if (px_telemetry_start(options->telemetry, log_telemetry, &server->log, &server->telemetry, error) < 0 ||
+        px_telemetry_attach(server->telemetry, server->executor, error) < 0)
+        return -1;
     if (open_mcp_servers(server, error) < 0 || limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
         px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
         return -1;
@@ -203,6 +212,7 @@ static void close_server(struct px_server *server)
     px_contexts_free(server->contexts);
     px_state_close(server->state);
     pyexec_executor_free(server->executor);
+    px_telemetry_stop(server->telemetry);
     px_listen_done(server);
     px_principals_done(&server->principals);
     px_log_close(&server->log);

@@ -12,6 +12,7 @@
 #include "serve/schedule.h"
 #include "serve/state.h"
 #include "serve/watch.h"
+#include "telemetry/telemetry.h"
 
 #define PX_LISTENERS_MAX 16
 
@@ -30,6 +31,7 @@ struct px_server {
     struct px_mcp_servers *mcp_servers; /* NULL: none */
     unsigned dialects;                  /* bits of the enabled dialects */
     struct px_contexts *contexts;       /* E2B's code contexts */
+    struct px_telemetry *telemetry;     /* NULL: no traces are sent */
     struct px_metrics metrics;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];

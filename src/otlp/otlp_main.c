@@ -25,7 +25,7 @@
 #define REPLY_MAX 65536u
 #define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS 5000
-#define WHY_MAX 200
+#define OTLP_WHY_MAX 200
 
 enum { GOOD = 0, FAILED = 1 };
 
@@ -34,7 +34,7 @@ struct otlp {
     struct curl_slist *headers;
     int64_t timeout_ms, export_timeout_ms;
     struct px_buffer in, reply;
-    char why[WHY_MAX + 1];
+    char why[OTLP_WHY_MAX + 1];
     int64_t rejected;
 };
 
@@ -52,7 +52,7 @@ static size_t take_reply(char *bytes, size_t size, size_t count, void *closure)
 static void set_why(struct otlp *otlp, const char *text)
 {
     size_t length = 0;
-    for (; text[length] && length < WHY_MAX; length++)
+    for (; text[length] && length < OTLP_WHY_MAX; length++)
         otlp->why[length] = text[length] >= ' ' && text[length] < 0x7f ? text[length] : '?';
     otlp->why[length] = '\0';
 }

@@ -116,6 +116,9 @@ export interface RequestFields {
   inputs?: Readonly<Record<string, unknown>>;
   /** The last value also comes as JSON, in `last_value_json`. */
   value_json?: "records" | "split";
+  /** The caller's span (W3C Trace Context): the run becomes a part of its trace. */
+  traceparent?: string;
+  tracestate?: string;
   /** True for a call of a session that the user does not see, and that gets no number; only if the client starts the program. */
   silent?: boolean;
 }

@@ -99,6 +99,8 @@ class RequestFields(TypedDict, total=False):
     return_files: Sequence[str]
     inputs: Mapping[str, Any]
     value_json: Literal["records", "split"]
+    traceparent: str
+    tracestate: str
     silent: bool
     tools: Tools
 

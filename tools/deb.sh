@@ -7,7 +7,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:?usage: tools/deb.sh FOLDER}
 rm -rf "$folder"
 mkdir -p "$folder/pyexec"
-tar -C "$source" --exclude='./build*' --exclude=./.git --exclude=./web/node_modules -c . | tar -C "$folder/pyexec" -x
+tar -C "$source" --exclude='./build*' --exclude=./.git --exclude=./web/node_modules --exclude=./clients/typescript/node_modules -c . | tar -C "$folder/pyexec" -x
 cp -r "$folder/pyexec/packaging/debian" "$folder/pyexec/debian"
 cd "$folder/pyexec"
 DEB_BUILD_OPTIONS=${DEB_BUILD_OPTIONS:-noddebs} dpkg-buildpackage -b -us -uc >../build.log 2>&1 || {

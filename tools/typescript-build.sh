@@ -20,7 +20,7 @@ if ! cmp -s clients/typescript/package-lock.json "$folder/installed.json"; then
     (cd "$folder" && npm ci --loglevel=error >npm.log 2>&1) || { tail -n 5 "$folder/npm.log" >&2; exit 77; }
     cp clients/typescript/package-lock.json "$folder/installed.json"
 fi
-sources=$(find clients/typescript -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+sources=$(find clients/typescript \( -name node_modules -o -name 'dist*' \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
 if [ "$(cat "$folder/built" 2>/dev/null)" != "$sources" ]; then
     for part in src test dist dist-test; do
         rm -rf "${folder:?}/$part"

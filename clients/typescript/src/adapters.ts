@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the adapters share: they make pyexec tools of a framework's tools, and write the descriptions for the model. */
-import { ToolDenied, type Approve, type JsonSchema, type Tool, type ToolContext, type Tools } from "./tools.js";
+import { ToolDenied, type Approve, type JsonSchema, type Tool, type ToolContext } from "./tools.js";
 import { DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, type Policy } from "./types.js";
 
 /** The JSON Schema of the arguments that a model sends. */
@@ -117,5 +117,3 @@ function python(value: unknown): string {
   if (typeof value === "boolean") return value ? "True" : "False";
   return typeof value === "number" || typeof value === "string" ? JSON.stringify(value) : "...";
 }
-
-export type { Tool, Tools };

@@ -9,7 +9,7 @@ import { CODE_SCHEMA, addTool, describePolicy, describeTools, ensureApproved } f
 import { Pyexec } from "./client.js";
 import { PyexecError, sentence } from "./errors.js";
 import { ToolError, type Approve, type JsonSchema, type Tool, type ToolContext } from "./tools.js";
-import type { Display, Json, Policy, SessionInfo, Status } from "./types.js";
+import type { Display, Policy, SessionInfo, Status } from "./types.js";
 
 export interface PythonToolOptions {
   /** The tools that the code can call as functions. They run in this process. Each needs `execute`. */
@@ -109,5 +109,3 @@ export async function pythonTool(options: PythonToolOptions = {}): Promise<Pytho
   };
   return Object.assign(made, { close }) as unknown as PythonTool;
 }
-
-export type { Json };

@@ -6,7 +6,7 @@ import * as https from "node:https";
 import { CallNotFoundError, ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, errorFrom } from "./errors.js";
 import { encode } from "./json.js";
 import { serverEvents } from "./sse.js";
-import { quiet, type Answer, type Handlers, type Params, type Pending, type Transport } from "./transport.js";
+import { noSuchTool, quiet, type Answer, type Handlers, type Params, type Pending, type Transport } from "./transport.js";
 import { displayFrom, type ProgramInfo, type RunEvent } from "./types.js";
 
 const CONNECT_MS = 10_000;
@@ -199,7 +199,11 @@ export class HttpTransport implements Transport {
 
   #takeCall(approval: boolean, data: Record<string, unknown>, sessionId: string | null, handlers: Handlers): void {
     const id = String(data["call_id"]);
-    handlers.onCall?.({
+    if (!handlers.onCall) {
+      this.#answer(id, noSuchTool(approval));
+      return;
+    }
+    handlers.onCall({
       id, approval, name: String(data["name"]), arguments: (data["arguments"] ?? {}) as Record<string, unknown>,
       sessionId, answer: (answer) => this.#answer(id, answer),
     });

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { ClosedError, ConflictError, ConnectionLostError, InvalidRequestError, ProgramNotFoundError, errorFrom, type PyexecError } from "./errors.js";
 import { encode } from "./json.js";
 import { findProgram } from "./program.js";
-import { quiet, type Answer, type Handlers, type Params, type Pending, type Transport } from "./transport.js";
+import { noSuchTool, quiet, type Answer, type Handlers, type Params, type Pending, type Transport } from "./transport.js";
 import { bytesFrom, displayFrom, type ProgramInfo } from "./types.js";
 
 const PROTOCOL = 1;
@@ -155,7 +155,7 @@ class RpcProcess {
     };
     const { onCall } = this.#waiting.get(params["request"] as number) ?? {};
     if (!onCall) {
-      answer({ error: { message: "the client has no such tool" } });
+      answer(noSuchTool(message.method === "tool_approval"));
       return;
     }
     onCall({

@@ -5,7 +5,7 @@
  *     await px.executeOnce("lookup('Paris')", { tools: { lookup: { parameters: schema, execute: ({ city }) => … } } })
  */
 import { toJson } from "./json.js";
-import type { Answer, Call } from "./transport.js";
+import { noSuchTool, type Answer, type Call } from "./transport.js";
 
 /** A JSON Schema. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
@@ -205,8 +205,11 @@ export class Calls {
   async #answerTo(call: Call): Promise<Answer> {
     const signal = this.#ending.signal;
     const tool = this.#tools.get(call.name);
-    if (!tool) return { error: { message: `the client has no tool '${call.name}'` } };
-    if (hasPrototype(call.arguments)) return { error: { message: "an object in the arguments has the key '__proto__', which is not accepted" } };
+    if (!tool) return noSuchTool(call.approval);
+    if (hasPrototype(call.arguments)) {
+      const message = "an object in the arguments has the key '__proto__', which is not accepted";
+      return call.approval ? { deny: message } : { error: { message } };
+    }
     if (call.approval) return decide(this.#approve, call, signal);
     try {
       const value = await tool.run(call.arguments, { signal, callId: call.id, sessionId: call.sessionId });

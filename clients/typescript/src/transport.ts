@@ -47,6 +47,12 @@ export interface Transport {
   close(): Promise<void>;
 }
 
+/** The answer to a call that nobody here can take. A call that waits for a decision can only be allowed or denied. */
+export function noSuchTool(approval: boolean): Answer {
+  const message = "the client has no such tool";
+  return approval ? { deny: message } : { error: { message } };
+}
+
 /** A promise that may be left unhandled: its failure is also told to whoever waits for it. */
 export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);

@@ -31,6 +31,8 @@ final class BundledProgram {
     private static final String PROGRAM = "pyexec";
     private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
     private static final int ROOT_USER = 0;
+    /** The loader's path is in the first page of a program. */
+    private static final int LOADER_BYTES = 4096;
     /** The field of the line Uid in /proc/PID/status, after its name: real, effective, saved, file system. */
     private static final int FILE_SYSTEM_UID = 4;
 
@@ -67,15 +69,11 @@ final class BundledProgram {
         return Paths.get(System.getProperty("java.io.tmpdir"), "pyexec-java-" + user);
     }
 
-    /** `root` is the root of the file system. The files that show whether the program fits this system are below it. */
+    /** `root` is the root of the file system. The files that show which C library this system has are below it. */
     static Path unpack(Path cache, Path root, String platform) {
-        String resources = "native/" + platform + "/";
+        String resources = "native/" + choose(root, platform) + "/";
         if (BundledProgram.class.getResource(resources + "SHA256SUMS") == null) {
-            throw new PyExecutorUnsupportedException("this jar has no native program for " + platform);
-        }
-        if (!hasGlibc(root)) {
-            throw new PyExecutorUnsupportedException("the native program in the jar needs the GNU C library, but this"
-                    + " system has another one (such as musl on Alpine)");
+            throw new PyExecutorUnsupportedException("this jar has no native program for " + choose(root, platform));
         }
         try {
             return new BundledProgram(resources).into(cache);
@@ -90,8 +88,32 @@ final class BundledProgram {
         return (name.startsWith("linux") ? "linux" : name.replace(' ', '-')) + "-" + machine;
     }
 
-    private static boolean hasGlibc(Path root) {
-        return Stream.of("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1").map(root::resolve).anyMatch(Files::exists);
+    /** The jar's folder of natives for a platform: with the GNU C library its name alone, with musl and "-musl" after it. */
+    static String choose(Path root, String platform) {
+        return platform.startsWith("linux-") && hasMusl(root, platform.substring("linux-".length())) ? platform + "-musl" : platform;
+    }
+
+    /**
+     * The native program has an extension that an interpreter loads, so it must be built for the system's C library. The shell
+     * names the loader of that library. Loaders alone don't tell: either system can have the other one's loader as an addition.
+     * They decide where the shell is static or missing.
+     */
+    private static boolean hasMusl(Path root, String machine) {
+        String shell = start(root.resolve("bin/sh"));
+        if (shell.contains("/ld-musl-") || shell.contains("/ld-linux")) {
+            return shell.contains("/ld-musl-");
+        }
+        boolean gnu = Stream.of("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-" + machine + ".so.1").map(root::resolve).anyMatch(Files::exists);
+        return !gnu && Files.exists(root.resolve("lib/ld-musl-" + machine + ".so.1"));
+    }
+
+    /** The first bytes of a program, which have the path of its loader. Empty if they can't be read. */
+    private static String start(Path program) {
+        try (InputStream in = Files.newInputStream(program)) {
+            return new String(in.readNBytes(LOADER_BYTES), StandardCharsets.ISO_8859_1);
+        } catch (IOException e) {
+            return "";
+        }
     }
 
     private static PyExecutorException unusable(Path cache, IOException cause) {

@@ -170,10 +170,63 @@ class NativeProgramTest {
         }
     }
 
+    /** A root of a file system with these files; a name can be followed by "=" and the file's text. */
+    private Path system(String... files) throws IOException {
+        Path root = Files.createTempDirectory(temporary, "root");
+        for (String file : files) {
+            String[] parts = file.split("=", 2);
+            Path path = root.resolve(parts[0]);
+            Files.createDirectories(path.getParent());
+            Files.write(path, (parts.length == 1 ? "" : parts[1]).getBytes(StandardCharsets.ISO_8859_1));
+        }
+        return root;
+    }
+
+    private static String binary(String loader) {
+        return "\u007fELF\u0002\u0001\u0000\u00ff" + loader + "\u0000";
+    }
+
+    @Test
+    void theShellTellsWhichCLibraryTheSystemHas() throws Exception {
+        String gnu = "bin/sh=" + binary("/lib64/ld-linux-x86-64.so.2");
+        String musl = "bin/sh=" + binary("/lib/ld-musl-x86_64.so.1");
+        assertEquals("linux-x86_64", BundledProgram.choose(system(gnu), "linux-x86_64"));
+        assertEquals("linux-x86_64-musl", BundledProgram.choose(system(musl), "linux-x86_64"));
+        // Debian with its package of musl, and Alpine with gcompat.
+        assertEquals("linux-x86_64", BundledProgram.choose(system(gnu, "lib/ld-musl-x86_64.so.1"), "linux-x86_64"));
+        assertEquals("linux-x86_64-musl", BundledProgram.choose(system(musl, "lib64/ld-linux-x86-64.so.2"), "linux-x86_64"));
+        assertEquals("linux-aarch64-musl",
+                BundledProgram.choose(system("bin/sh=" + binary("/lib/ld-musl-aarch64.so.1")), "linux-aarch64"));
+        assertEquals("linux-aarch64", BundledProgram.choose(system("bin/sh=" + binary("/lib/ld-linux-aarch64.so.1")), "linux-aarch64"));
+    }
+
+    @Test
+    void withoutADynamicShellTheLoadersTellWhichCLibraryTheSystemHas() throws Exception {
+        String shell = "bin/sh=" + binary("");
+        assertEquals("linux-x86_64", BundledProgram.choose(system("lib64/ld-linux-x86-64.so.2"), "linux-x86_64"));
+        assertEquals("linux-x86_64-musl", BundledProgram.choose(system(shell, "lib/ld-musl-x86_64.so.1"), "linux-x86_64"));
+        assertEquals("linux-aarch64", BundledProgram.choose(system(shell, "lib/ld-linux-aarch64.so.1"), "linux-aarch64"));
+        assertEquals("linux-aarch64-musl", BundledProgram.choose(system("lib/ld-musl-aarch64.so.1"), "linux-aarch64"));
+        assertEquals("linux-aarch64", BundledProgram.choose(system("lib/ld-musl-x86_64.so.1"), "linux-aarch64"));
+        assertEquals("linux-x86_64", BundledProgram.choose(system(), "linux-x86_64"));
+    }
+
+    @Test
+    void theNamesOfSystemsAndArchitecturesThatJavaHas() {
+        assertEquals("linux-x86_64", BundledProgram.platform("Linux", "amd64"));
+        assertEquals("linux-x86_64", BundledProgram.platform("Linux", "x86_64"));
+        assertEquals("linux-aarch64", BundledProgram.platform("Linux", "aarch64"));
+        assertEquals("linux-aarch64", BundledProgram.platform("Linux", "arm64"));
+        assertEquals("windows-11-x86_64", BundledProgram.choose(ROOT, BundledProgram.platform("Windows 11", "amd64")));
+        assertEquals("mac-os-x-aarch64", BundledProgram.choose(ROOT, BundledProgram.platform("Mac OS X", "aarch64")));
+    }
+
     @Test
     void muslIsNamed() throws Exception {
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, Files.createDirectory(temporary.resolve("alpine")), HERE)).getMessage()
-                .contains("musl"));
+        Path alpine = system("bin/sh=" + binary("/lib/ld-musl-x86_64.so.1"), "lib/ld-musl-x86_64.so.1");
+        PyExecutorException thrown = refused(() -> BundledProgram.unpack(temporary, alpine, "linux-x86_64"));
+        assertTrue(thrown.getMessage().contains("this jar has no native program for linux-x86_64-musl"), thrown.getMessage());
+        assertTrue(thrown.getHint().contains("remote"), thrown.getHint());
     }
 
     @Test

@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -283,10 +284,11 @@ def compiled(folder, client, environment):
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": {
         "target": "es2023", "lib": ["es2023", "esnext.disposable"], "module": "nodenext", "strict": True, "skipLibCheck": True, "types": ["node"]}}))
-    done = subprocess.run(["node", client + "/node_modules/typescript/bin/tsc", "-p", "."], cwd=folder, env=environment, capture_output=True, text=True,
+    node = shutil.which("node")
+    done = subprocess.run([node, client + "/node_modules/typescript/bin/tsc", "-p", "."], cwd=folder, env=environment, capture_output=True, text=True,
                           timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    return ["node", "snippet.js"]
+    return [node, "snippet.js"]
 
 
 def test_there_are_snippets_and_none_has_an_output_alone():

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { BUILD } from "./support.js";
+import { BUILD, TOOLS_PATH } from "./support.js";
 
 const PACKAGE = dirname(dirname(fileURLToPath(import.meta.url)));
 const SOURCE = process.env["PYEXEC_SOURCE"]!;
@@ -21,7 +21,7 @@ const RUN = 'import { Pyexec } from "pyexec-client";\nconst px = new Pyexec();\n
 
 function npm(cwd: string, ...parameters: string[]): void {
   execFileSync("npm", [...parameters, "--offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], { cwd, encoding: "utf8", stdio: "pipe", env: {
-    PATH: process.env["PATH"], HOME: folder, npm_config_cache: join(folder, "cache"), npm_config_registry: "http://127.0.0.1:9/", npm_config_update_notifier: "false" } });
+    PATH: TOOLS_PATH, HOME: folder, npm_config_cache: join(folder, "cache"), npm_config_registry: "http://127.0.0.1:9/", npm_config_update_notifier: "false" } });
 }
 
 /** An empty folder with these packages installed. */
@@ -48,7 +48,7 @@ describe("the packages", () => {
     mkdirSync(files);
     for (const name of ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "libpyexec.so.0"]) copyFileSync(join(BUILD, name), join(files, name));
     const printed = execFileSync(join(SOURCE, "tools", "npm-package.sh"), [join(folder, "made"), BUILD, files], { encoding: "utf8", env: {
-      PATH: process.env["PATH"], HOME: folder, npm_config_cache: join(folder, "cache") } });
+      PATH: TOOLS_PATH, HOME: folder, npm_config_cache: join(folder, "cache") } });
     [runtime, client] = printed.trim().split("\n") as [string, string];
   });
 

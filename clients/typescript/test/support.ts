@@ -18,6 +18,9 @@ export const POLICY: Policy = {
   disable_open: false, use_import_whitelist: false, banned_imports: [], timeout_ms: 600_000, cpu_time_seconds: null, max_stdout_bytes: 16 << 20 };
 const FLAGS = ["--files", "full", "--any-import", "--timeout", "600s", "--cpu-time-seconds", "none", "--max-stdout-bytes", "16M"];
 
+/** Where npm and node are. */
+export const TOOLS_PATH = process.env["PATH"]!;
+
 process.env["PYEXEC"] = PROGRAM;
 process.env["PATH"] = "/usr/bin:/bin";         // `python3` of the sandbox; the environment of these tests is not for scripts
 
@@ -115,10 +118,11 @@ export function children(of: number): Set<number> {
   return found;
 }
 
+/** True while the process runs. A zombie has ended; its parent only has not read its status. */
 export function isThere(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return !/^ [ZX]/.test(stat.slice(stat.lastIndexOf(")") + 1));
   } catch {
     return false;
   }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the whole-program tests. Everything goes through the built program.
 
-Run with `make test` (tools/lanes.py), or alone: /usr/bin/python3 -m pytest tests -k files
+Run with `make test` (tools/lanes.py), or without it: /usr/bin/python3 -m pytest tests -k files
 PYEXEC_BUILD names the build folder (default: build/ of this tree).
 """
 import atexit

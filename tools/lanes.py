@@ -138,7 +138,7 @@ class Lane:
         self.name, self.out = name, open(os.path.join(build, "lanes", name + ".txt"), "w")
         self.folder = self.reports = None
         if needed is not None:
-            # Names that traces() of tests/conftest.py leaves alone.
+            # Names that traces() of tests/conftest.py ignores.
             self.folder = os.path.join(tempfile.mkdtemp(prefix="pyexec-test-lane-", dir="/tmp"), name)
             os.chmod(os.path.dirname(self.folder), 0o755)
             for part in ("", "tmp", "var"):

@@ -142,7 +142,7 @@ static void test_incomplete_tail(void **state)
         assert_int_equal(px_utf8_incomplete_tail(rows[i].bytes, strlen(rows[i].bytes)), rows[i].tail);
 }
 
-/* Wherever a text is cut, its two parts repaired separately are the same as the whole text repaired. */
+/* Cuts a text at each place. Repairing its two parts separately must give the same as repairing the whole text. */
 static void test_cut_anywhere(void **state)
 {
     (void)state;

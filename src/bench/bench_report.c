@@ -158,7 +158,7 @@ static void add_fleet(struct px_buffer *out, const struct bench_fleet *fleet)
         return;
     px_buffer_printf(out, "%-42s%10.0f\n%-42s%10.0f\n%-42s%10.0f\n", "memory of a host process, KiB",
                      fleet->host_rss_kib, "proportional (Pss) KiB of a session", fleet->memory.pss_kib,
-                     "KiB that the machine has less per session", fleet->machine_kib);
+                     "KiB that the machine loses per session", fleet->machine_kib);
 }
 
 void bench_add_table(struct px_buffer *out, const struct bench *bench)

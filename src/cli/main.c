@@ -137,7 +137,7 @@ static int run_program(int argc, char **argv)
     return command && command->summary ? print_command_help(command) : unknown_command(operands[1]);
 }
 
-/* A run may open as many files as this program, less a reserve. Each of them takes five descriptors here. */
+/* A run may open as many files as this program, minus a reserve. Each of them takes five descriptors here. */
 static void raise_open_files(void)
 {
     struct rlimit limit;

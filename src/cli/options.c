@@ -138,7 +138,7 @@ static int switch_value(const char *flag, const char *value, bool *ret, pyexec_e
     if (*ret || strcmp(value, "false") == 0)
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s is a switch, so its value can't be '%s'", flag, value);
-    return px_error_hint(error, "Write %s alone, or %s=false.", flag, flag);
+    return px_error_hint(error, "Write %s without a value, or %s=false.", flag, flag);
 }
 
 static int set_row(struct parser *parser, const struct option_target *target, const char *flag, const char *value,

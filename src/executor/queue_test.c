@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of the queue alone: who is next, and who is let in. */
+/* Tests only the rules of the queue: who is next, and who is let in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

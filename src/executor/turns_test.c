@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns alone: the test says which run waits and how much memory is free. */
+/* Tests turns without runs: the test says which run waits and how much memory is free. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -35,7 +35,7 @@ static PyObject *evaluate(PyObject *globals)
 }
 
 /* The child evaluates once before the first message, as a waiting child of the pool does. So the measured time is
- * the time of a message alone. */
+ * only the time of a message. */
 static void echo(int channel)
 {
     char byte;

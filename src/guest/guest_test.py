@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unit tests of the guest's policy of imports, of the marks in tracebacks, of the run message and of the last statement: guest_test.py FOLDER, the one with
-pyexec_guest_test.abi3.so (guest_test.c). Whole programs test the same in a sandbox; here each rule is alone."""
+pyexec_guest_test.abi3.so (guest_test.c). Whole programs test the same in a sandbox; here each rule is tested alone."""
 import linecache
 import os
 import socket

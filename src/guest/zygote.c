@@ -267,7 +267,7 @@ static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
 static void offer_to_oom_killer(const struct px_zygote *zygote)
 {
     px_auto_fd int fd = px_openat(zygote->proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
-    /* A container may hide the file. Then the kernel decides by size alone. */
+    /* A container may hide the file. Then the kernel decides only by size. */
     if (fd >= 0)
         (void)!px_write(fd, "1000", 4);
 }

@@ -121,7 +121,7 @@ static int enter_mount_namespace(px_layers allowed, px_layers *missing, pyexec_e
 }
 
 /* The launcher that tests/kernel/test_layers.py builds can leave out single layers, to show that each other
- * layer holds alone. The installed launcher has no such switch. */
+ * layer stops its attacks alone. The installed launcher has no such switch. */
 static px_layers left_out(px_layers allowed)
 {
 #ifdef PX_TEST_LEAVE_OUT_LAYERS

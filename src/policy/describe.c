@@ -139,7 +139,7 @@ void px_config_describe_markdown(struct px_buffer *out)
         "The file is INI. It has one section for each table below, one key on a line, and comments on "
         "lines of their own, which begin with `#`. `pyexec policy --config-template` prints a file with "
         "every key.\n\n"
-        "- **Durations** are an integer with `ms`, `s`, `m` or `h`: `timeout = 5s`, `--timeout 5s`. An integer alone is "
+        "- **Durations** are an integer with `ms`, `s`, `m` or `h`: `timeout = 5s`, `--timeout 5s`. An integer without a unit is "
         "seconds: `--timeout 5`. With a name that ends in `_ms`, and in JSON, it is milliseconds: `timeout_ms = 5000`.\n"
         "- **Sizes** are bytes, or an integer with `K`, `M` or `G`. These are powers of 1024.\n"
         "- **none** means no limit. In JSON it is `null`.\n\n"

@@ -203,7 +203,7 @@ const struct px_kind px_kind_string = {"string", PX_SHAPE_STRING, "a text that i
 const struct px_kind px_kind_duration = {
     "duration",
     PX_SHAPE_NUMBER,
-    "a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds)",
+    "a duration such as 500ms, 5s, 2m or 1h (an integer without a unit: seconds, in JSON milliseconds)",
     NULL,
     duration_units,
     NULL};

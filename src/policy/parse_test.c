@@ -400,7 +400,7 @@ static void test_messages(void **state)
         const char *key, *given, *message;
     } rows[] = {
         {"timeout", "5 s",
-         "timeout_ms can't be '5 s'; accepted is a duration such as 500ms, 5s, 2m or 1h (an integer alone: seconds, in JSON milliseconds), from 1ms to 24h"},
+         "timeout_ms can't be '5 s'; accepted is a duration such as 500ms, 5s, 2m or 1h (an integer without a unit: seconds, in JSON milliseconds), from 1ms to 24h"},
         {"cpu_time_seconds", "0",
          "cpu_time_seconds can't be '0'; accepted is an integer, from 1 to 86400, or none (in JSON null)"},
         {"address_space_bytes", "1M",

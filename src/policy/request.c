@@ -385,7 +385,7 @@ static int check_env(const pyexec_request *request, pyexec_error *error)
         }
     }
     if (request->env_bytes > REQUEST_ENV_MAX_BYTES) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than %u bytes in all", REQUEST_ENV_MAX_BYTES);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "env: larger than %u bytes in total", REQUEST_ENV_MAX_BYTES);
         return px_error_hint(error, "Pass large data in stdin or in files.");
     }
     return 0;

@@ -8,7 +8,7 @@
  *                       checks kind, count, size and range
  *
  * A message on the child's socket consists of packets, and a packet of fields: {u16 kind, u16 zero, u32 length,
- * bytes}, in native byte order, unaligned, at most PX_PACKET_MAX bytes in all. A longer field is sent in parts,
+ * bytes}, in native byte order, unaligned, at most PX_PACKET_MAX bytes in total. A longer field is sent in parts,
  * one after another, and the receiver appends them. */
 #ifndef PX_PROTOCOL_WIRE_H
 #define PX_PROTOCOL_WIRE_H

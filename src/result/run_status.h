@@ -23,7 +23,7 @@ struct px_exit_info {
     int code, status;      /* CLD_… and the exit status or signal */
     unsigned oom;          /* enum px_oom */
     int64_t cpu_before_ns; /* CPU time used before the script began */
-    int64_t cpu_ns;        /* CPU time used in all */
+    int64_t cpu_ns;        /* CPU time used in total */
 };
 
 /* Returns 0, or -1 with `error` when the run never began because the host could not set it up. */

@@ -300,7 +300,7 @@ static int give_decision(pyexec_tool_call *call, const json_t *decision, pyexec_
     px_error_set(error, PYEXEC_INVALID_REQUEST,
                  "the result of tool_approval must be {\"allow\": true} or "
                  "{\"deny\": the reason}");
-    return px_error_hint(error, "Answer each tool_approval with one of the two.");
+    return px_error_hint(error, "Answer each tool_approval with one of these two results.");
 }
 
 static int give_answer(const struct px_rpc_call *waiting, const json_t *message, pyexec_error *error)

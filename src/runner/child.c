@@ -53,7 +53,7 @@ static int make_descriptors(struct px_child *child, struct ends *ends, pyexec_er
         child->channel = pair[0];
         ends->channel = pair[1];
     }
-    /* The flag belongs to the host's end alone: a socketpair's ends and a pipe's ends are
+    /* The flag belongs only to the host's end: a socketpair's ends and a pipe's ends are
      * separate open file descriptions, so nothing that the child sets changes it. */
     if (pair[0] < 0 || make_pipe(&child->streams[0], &ends->output) < 0 ||
         make_pipe(&child->streams[1], &ends->error_output) < 0 || fcntl(child->streams[0], F_SETFL, O_NONBLOCK) < 0 ||

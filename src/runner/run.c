@@ -4,14 +4,14 @@
  *   channel   ⇄ the child    run message out; LOCKED, denials, result in: hostile bytes
  *   streams   ← the child    stdout and stderr: hostile bytes, kept up to the policy's caps
  *   pidfd     the child      readable at its end; signals go through it
- *   input     → the child    stdin, when it is fed from a descriptor of the caller's
+ *   input     → the child    stdin, when it is fed from a descriptor of the caller
  *   wake      ← any thread   interrupt and cancel
  *
  * Two steps end a run that reached its limit: a signal that the guest turns into an exception,
- * and GRACE_MS later SIGKILL. Python takes notice of a signal between two instructions: one that
- * comes after the last of them, and before the system call that then waits, would be lost without
- * the nudges that follow it. Facts are the kernel's; what the child says is bounded and can be
- * false only about itself. */
+ * and GRACE_MS later SIGKILL. Python handles a signal only between two instructions. A signal
+ * that comes after the last instruction and before the system call that waits would be lost, so
+ * more signals (nudges) follow it. Facts come from the kernel; what the child says is bounded, and
+ * it can lie only about itself. */
 #include "runner/run.h"
 
 #include <errno.h>

@@ -24,7 +24,7 @@ struct px_run_context {
     void (*watch)(void *data, const struct px_child *child, int64_t cpu_ns);
     void *watch_data;
     const struct px_tool_list *tools; /* the tools that the script may call, or NULL */
-    int64_t max_wait_ns;              /* how long the run may wait for tool calls, in all */
+    int64_t max_wait_ns;              /* how long the run may wait for tool calls in total */
     int64_t wait_until_ns;            /* when to cancel a run that only waits for tools; INT64_MAX: never */
 };
 

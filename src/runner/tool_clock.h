@@ -14,7 +14,7 @@ struct px_tool_clock {
     int64_t period_ns;         /* time until the next one */
     int64_t since_ns;          /* since when a call has been in progress, or 0 */
     int64_t waited_ns;         /* time with a call in progress, since the last measurement */
-    int64_t total_ns;          /* time with a call in progress, in all */
+    int64_t total_ns;          /* total time with a call in progress */
 };
 
 /* A call is in progress from now on, or none is. */

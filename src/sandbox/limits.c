@@ -39,7 +39,7 @@ static uint64_t add(uint64_t left, uint64_t right)
     return left > UINT64_MAX - right ? UINT64_MAX : left + right;
 }
 
-/* RLIMIT_STACK is left alone: the main thread has its stack already, and glibc would use the limit as the size
+/* RLIMIT_STACK is not changed: the main thread has its stack already, and glibc would use the limit as the size
  * of new threads' stacks, which the guest sets itself. */
 int px_limits_enter(const struct px_limits *limits)
 {

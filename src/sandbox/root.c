@@ -152,8 +152,8 @@ int px_root_add_link(struct px_root *root, const char *path, const char *target,
 
 static int add_devices(struct px_root *root, pyexec_error *error)
 {
-    /* There is no /dev/zero: a shared mapping of it is memory that RLIMIT_AS no longer counts once all but one
-     * page of it is unmapped. The mount is read-only: devices can still be written to, but their times can't be
+    /* There is no /dev/zero: a script could map it as shared memory, fill it, and unmap all but one page. The memory
+     * would stay, and RLIMIT_AS would no longer count it. The mount is read-only: devices can still be written to, but their times can't be
      * changed. */
     static const char *const nodes[] = {"/dev/null", "/dev/full", "/dev/random", "/dev/urandom"};
     if (px_root_add_folder(root, "/dev", error) < 0)

@@ -299,7 +299,7 @@ static int check_entry(struct archive_entry *entry, const char **ret_path, pyexe
     return 0;
 }
 
-/* Writes one entry as if it were uploaded alone. */
+/* Writes one entry as if it were the only upload. */
 static int unpack_one(struct px_http_request *request, struct archive *archive, struct archive_entry *entry,
                       pyexec_error *error)
 {

@@ -23,7 +23,7 @@ struct px_buffer;
 #define PX_METRIC_BUCKET_COUNT 17
 
 struct px_histogram {
-    _Atomic uint64_t buckets[PX_METRIC_BUCKET_COUNT]; /* each bucket alone, not cumulative */
+    _Atomic uint64_t buckets[PX_METRIC_BUCKET_COUNT]; /* not cumulative: without the buckets below */
     _Atomic uint64_t nanoseconds;
 };
 

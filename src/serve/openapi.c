@@ -125,8 +125,8 @@ static const char *const execution_members[] = {"execution_id:string",
                                                 "error:#Problem? Why there is no result, or null."};
 static const char *const attached_members[] = {"session_id:string? Null for a single run.", "calls:[#WaitingCall"};
 static const char *const executions_members[] = {"executions:[#Execution The detached executions.",
-                                                 "attached:[#Attached Other executions, while tool calls of them "
-                                                 "wait."};
+                                                 "attached:[#Attached Other executions that have tool calls "
+                                                 "without an answer."};
 static const char *const waiting_call_members[] = {"call_id:string", "name:string", "arguments:any", "since:string",
                                                    "approval:boolean It is held until it is allowed or denied."};
 static const char *const tool_members[] = {

@@ -13,7 +13,7 @@ from serving import dial, raw, serving, statuses, token_line, wait_for
 pytestmark = pytest.mark.usefixtures("nothing_left")
 BODY = b'{"code": "1"}'
 ALICE = token_line("alice", "a-secret")
-SANITIZED = bool(os.environ.get("SANITIZE"))        # whose memory is not the program's alone
+SANITIZED = bool(os.environ.get("SANITIZE"))        # a sanitizer adds its own memory
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 POSTS = ["/v1/execute", "/v1/sessions", "/v1/sessions/s/execute", "/mcp", "/execute", "/contexts", "/v1/sandbox/run",
          "/v1/sandbox/dependencies/update", "/run_code"]
 MCP = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-SANITIZED = bool(os.environ.get("SANITIZE"))        # whose memory is not the program's alone
+SANITIZED = bool(os.environ.get("SANITIZE"))        # a sanitizer adds its own memory
 
 PRELUDE = open(os.path.join(ROOT, "tests", "escape", "prelude.py")).read()
 MIB = 1 << 20

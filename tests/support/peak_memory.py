@@ -6,7 +6,7 @@ import time
 
 class PeakMemory(threading.Thread):
     """Looks at a process until it has ended. ru_maxrss would count the memory of the tests, from between fork and exec
-    (setmax_mm_hiwater_rss() in the kernel's fs/exec.c); VmHWM of proc_pid_status(5) counts the program's alone."""
+    (setmax_mm_hiwater_rss() in the kernel's fs/exec.c); VmHWM of proc_pid_status(5) counts only the program's own pages."""
 
     def __init__(self, process):
         super().__init__(daemon=True)

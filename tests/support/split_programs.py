@@ -4,8 +4,8 @@
     split_programs.py FOLDER SEED COUNT FILE…
 
 FOLDER has pyexec_guest_test.abi3.so. Each file is compared as it is, and COUNT programs that are made from the files by small random
-changes. Prints a line for each program whose code objects, warnings or exception differ, and at the end the number of programs and how
-many the text alone was enough for.
+changes. Prints a line for each program whose code objects, warnings or exception differ, and at the end two numbers: all programs, and
+those for which the text was enough without a syntax tree.
 """
 import ast
 import io

@@ -75,7 +75,7 @@ def test_a_room_builds_all_of_its_sources():
 
 
 def test_names_of_test_files_are_unique():
-    """pytest imports each by its name alone, and refuses to run any when two have the same."""
+    """pytest imports each test file by its name without the folder, and refuses to run any when two have the same name."""
     names = [os.path.basename(path) for path in glob.glob(ROOT + "/tests/**/test_*.py", recursive=True)]
     assert len(names) > 50 and not {name for name in names if names.count(name) > 1}
 

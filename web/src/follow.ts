@@ -84,8 +84,8 @@ export class Follow {
     this.drawn = true;
   }
 
-  /** Brings the end of the cell into view. When the cell begins to run, the whole cell, or only its end if it is
-   * higher than the window. */
+  /** Brings the end of the cell into view. When the cell begins to run, brings the whole cell into view, or only
+   * its end if the cell is higher than the window. */
   private show(): void {
     const {top, bottom} = this.view, cell = this.cell!.getBoundingClientRect();
     const above = cell.top - top, below = cell.bottom - bottom;

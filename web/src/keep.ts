@@ -39,7 +39,7 @@ export type Keeping = Omit<KeptCell, "shown"> & {shown: string};
 export function read(): Kept | null {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
-    // pyexec 0.1 kept a list of the code alone.
+    // pyexec 0.1 kept only a list of the cells' code.
     const cells: unknown[] = Array.isArray(kept) ? kept : kept.cells;
     if (!cells.length) return null;
     const life = {session: String(kept.session ?? ""), runs: Number(kept.runs) || 0};

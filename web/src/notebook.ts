@@ -65,8 +65,8 @@ export class Notebook implements Host {
     this.changed();
   }
 
-  /** Removes all outputs, from the page and from what a reload would restore. A cell that is running still shows how
-   * it ends. */
+  /** Removes all outputs, from the page and from what a reload would restore. A running cell keeps its output,
+   * and shows how it ends. */
   dropOutputs(): void {
     this.begin({session: this.life.session, runs: 0});
     for (const cell of this.cells) if (!cell.running) cell.empty();

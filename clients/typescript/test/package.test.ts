@@ -58,7 +58,7 @@ describe("the packages", () => {
     if (process.getuid!() === 0) assert.equal(run(own, { uid: 60123, gid: 60123 }), "42\n");
   });
 
-  test("the client alone can be installed, and says what is missing", () => {
+  test("the client can be installed without the program, and says what is missing", () => {
     assert.match(run(installed("alone", client)), /^ProgramNotFoundError there is no program 'pyexec'\n$/);
   });
 

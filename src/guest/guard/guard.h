@@ -33,7 +33,7 @@ void px_guard_deny(enum px_denial_layer layer, const char *what, const char *hin
 /* The same for a given line, which is no longer running. */
 void px_guard_deny_at(enum px_denial_layer layer, const char *what, const char *hint, int32_t line);
 
-/* Reports a refusal by the kernel alone, if it caused this uncaught exception at that line. */
+/* Reports a refusal that came from the kernel and not from the guard, if it caused this uncaught exception at that line. */
 void px_guard_explain(PyObject *exception, int32_t line);
 
 /* Returns how many denials were counted but not sent. */

@@ -90,7 +90,7 @@ def main(arguments: Optional[list[str]] = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     installer = commands.add_parser("install", help="make the kernelspec")
     place = installer.add_mutually_exclusive_group()
-    place.add_argument("--user", action="store_true", help="for this user alone")
+    place.add_argument("--user", action="store_true", help="only for this user")
     place.add_argument("--prefix", help="under PREFIX/share/jupyter/kernels")
     place.add_argument("--sys-prefix", action="store_true", help="for this environment's Jupyter")
     installer.add_argument("--name", default="pyexec", help="of the kernel, as in --kernel NAME")

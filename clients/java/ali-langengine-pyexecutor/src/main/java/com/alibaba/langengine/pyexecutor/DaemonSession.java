@@ -7,7 +7,7 @@ import java.util.List;
 /**
  * One session, with the methods that the original's class of this name had. It is here so that code written for the
  * original compiles and works; new code calls {@link PyExecutor#execute}. Two things differ: {@link #getProcess} is not a
- * process of this session alone, and {@link #setLastUsedEpochMs} does not change when the session ends.
+ * process that only this session uses, and {@link #setLastUsedEpochMs} does not change when the session ends.
  */
 public class DaemonSession {
     private PyExecutor executor;

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -121,6 +121,14 @@ install: all
 deb:
 	@tools/bootstrap.sh deb
 	@tools/deb.sh $(BUILD)/deb
+
+# Everything that users install, in $(BUILD)/artifacts. Without some parts: make artifacts WITHOUT='npm jar'. CHECK=1 builds twice and compares.
+WITHOUT ?=
+CHECK ?=
+
+artifacts: setup
+	@tools/bootstrap.sh artifacts
+	@WITHOUT='$(WITHOUT)' CHECK='$(CHECK)' tools/artifacts.sh $(BUILD)/artifacts $(BUILD)
 
 # Writes the files that are generated from the tables.
 docs: all

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs what the build (and, with "test", the tests, with "fuzz", the fuzzing, with "deb", the packages)
-# need and lack. Does nothing, and asks the network for nothing, when all is there.
+# Installs what the build (and, with "test", the tests, with "fuzz", the fuzzing, with "deb", the packages,
+# with "artifacts", everything that users install) need and lack. Does nothing, and asks the network for nothing, when all is there.
 set -eu
 
 packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjansson-dev
@@ -12,7 +12,10 @@ if [ "${1:-}" = test ]; then
         podman crun mmdebstrap qemu-system-x86 busybox-static valgrind systemd lintian clang-format-14 clang-tidy-14
         openjdk-17-jdk-headless maven chromium chromium-driver python3-selenium"
 fi
-if [ "${1:-}" = test ] || [ "${1:-}" = deb ]; then
+if [ "${1:-}" = artifacts ]; then
+    packages="$packages python3-venv openjdk-17-jdk-headless maven"
+fi
+if [ "${1:-}" = test ] || [ "${1:-}" = deb ] || [ "${1:-}" = artifacts ]; then
     packages="$packages build-essential debhelper"
     command -v npm >/dev/null || packages="$packages npm"
 fi

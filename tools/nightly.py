@@ -68,6 +68,14 @@ def kills():
     return "`%s`, each point 50 times" % path, output.strip().splitlines()[-1], status == 0
 
 
+def artifacts():
+    """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13. `make test` uses only some of these."""
+    path = "tests/tree/test_fresh_debian.py"
+    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
+                         PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    return "`%s`, Debian 12 and 13" % path, output.strip().splitlines()[-1], status == 0
+
+
 def fuzz(minutes):
     targets = sorted(os.listdir(os.path.join(ROOT, "fuzz", "seeds")))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -109,12 +117,12 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, fuzz, soak")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, artifacts, fuzz, soak")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills,
+             "kills": kills, "artifacts": artifacts,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))

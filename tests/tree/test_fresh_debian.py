@@ -67,6 +67,24 @@ def with_tarball(release):
         tree.close()
 
 
+@pytest.fixture(scope="module")
+def with_packages(release):
+    """A tree in which root has installed the Debian packages with apt, which got their libraries from the mirror."""
+    tree = Tree(release)
+    try:
+        os.mkdir(tree.path("/debs"))
+        for name in ("pyexec", "pyexec-server", "pyexec-runtime", "libpyexec0"):
+            tree.copy(artifacts.debs()[name], "/debs/")
+        done = tree.run("apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
+                        " /debs/*.deb", user="root", network=True, timeout=600)
+        if done.returncode and re.search("fetch|resolve", done.stderr):
+            pytest.skip("the packages' libraries can't be fetched: " + done.stderr[-200:])
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+        yield tree
+    finally:
+        tree.close()
+
+
 def matches(pattern, text):
     """True if the text begins as the README shows it, where … stands for anything."""
     return re.match(".*".join(map(re.escape, pattern.split("…"))), text, re.S) is not None
@@ -109,6 +127,33 @@ def use_it(tree, path):
 
 def test_a_user_installs_the_tarball_and_runs_the_readme_offline(with_tarball):
     use_it(with_tarball, "PATH=$HOME/.local/bin:$PATH; ")
+
+
+def test_a_user_runs_the_readme_offline_with_the_debian_packages(with_packages):
+    use_it(with_packages, "")
+    # What the README asks of the server, with Python because a fresh Debian has no curl.
+    ask = """import http.client, json, socket, sys
+class Local(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX); self.sock.connect("/tmp/pyexec.sock")
+local = Local("localhost"); local.request("POST", "/v1/execute", json.dumps({"code": "6 * 7"}))
+print(json.loads(local.getresponse().read())["last_value_repr"])"""
+    done = with_packages.run("pyexec serve --listen unix:/tmp/pyexec.sock & server=$!; i=0;"
+                             " until [ -S /tmp/pyexec.sock ] || [ $i = 300 ]; do sleep 0.1; i=$((i + 1)); done;"
+                             " python3 -c %s; kill $server; wait $server" % shlex.quote(ask))
+    assert done.stdout == "42\n" and done.returncode == 0, done
+
+
+def test_the_profile_is_read_by_apparmors_own_parser(with_packages, release):
+    """Debian 12's AppArmor is older than the rule for user namespaces; its kernel does not restrict them either."""
+    if release == "12":
+        pytest.skip("AppArmor 3 has no rule for user namespaces")
+    done = with_packages.run("apparmor_parser -QK /usr/share/pyexec/apparmor/pyexec-launch", user="root")
+    assert done.returncode == 0 and "error" not in done.stderr.lower(), done
+    done = with_packages.run("sed s/userns,/usernames,/ /usr/share/pyexec/apparmor/pyexec-launch | apparmor_parser -QK", user="root")
+    assert done.returncode != 0, done
+    # Nothing was put in place, because this kernel does not restrict namespaces.
+    assert not os.path.exists(with_packages.path("/etc/apparmor.d/pyexec-launch"))
 
 
 def without_namespaces(tree, how, command):

@@ -181,3 +181,25 @@ def test_its_bill_of_materials_has_each_file_and_each_linked_library(sbom, unpac
 def test_its_bill_of_materials_has_no_time_of_day_and_no_path_of_the_machine(sbom):
     assert json.loads(sbom)["creationInfo"]["created"].endswith("T00:00:00Z")
     assert ROOT not in sbom and "/tmp/" not in sbom and "/usr/" not in sbom
+
+
+def artifacts_of(folder, without, **environment):
+    return subprocess.run([ROOT + "/tools/artifacts.sh", str(folder / "artifacts"), str(folder / "build")], capture_output=True, text=True,
+                          timeout=400, env={**os.environ, "WITHOUT": without, "CHECK": "", **environment})
+
+
+def test_all_artifacts_have_a_bill_of_materials_and_a_checksum(tarball, tmp_path):
+    done = artifacts_of(tmp_path, "deb wheels jar npm")
+    assert done.returncode == 0 and "tarball: made" in done.stdout and "jar: left out" in done.stdout, done
+    name = os.path.basename(tarball)
+    assert set(os.listdir(tmp_path / "artifacts")) == {name, name + ".spdx.json", "SHA256SUMS"}
+    assert subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "artifacts").returncode == 0
+    assert (tmp_path / "artifacts" / name).read_bytes() == open(tarball, "rb").read()
+
+
+def test_a_part_that_can_not_be_made_says_why_and_fails_the_whole(tmp_path):
+    (tmp_path / "mvn").write_text("#!/bin/sh\necho 'no repository can be reached' >&2\nexit 1\n")
+    (tmp_path / "mvn").chmod(0o755)
+    done = artifacts_of(tmp_path, "deb tarball wheels npm", PATH="%s:%s" % (tmp_path, os.environ["PATH"]))
+    assert done.returncode == 1 and "jar: can't be made here:\n    no repository can be reached" in done.stdout, done
+    assert "not made: jar. WITHOUT=" in done.stderr

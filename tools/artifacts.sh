@@ -1,0 +1,83 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Makes everything that users install, with a bill of materials for each and SHA256SUMS: tools/artifacts.sh FOLDER BUILD
+#     WITHOUT='jar npm'   leaves these parts out; the parts are: deb tarball wheels jar npm
+#     CHECK=1             makes all once more, from a copy of the source in another folder, and compares the bytes
+# A part that can't be made says why. The others are made all the same, and the exit status is then 1.
+set -eu
+umask 022
+source=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "${1:?usage: tools/artifacts.sh FOLDER BUILD}" "${2:?usage: tools/artifacts.sh FOLDER BUILD}"
+target=$(cd "$1" && pwd) build=$(cd "$2" && pwd)
+WITHOUT=${WITHOUT:-}
+SOURCE_DATE_EPOCH=$("$source/tools/source-date.sh")
+export SOURCE_DATE_EPOCH
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=''
+rm -rf "$target"
+mkdir "$target"
+
+make_deb() {
+    # Their date is that of debian/changelog, as Debian's tools have it.
+    (unset SOURCE_DATE_EPOCH && DEB_BUILD_OPTIONS='noddebs nocheck' "$source/tools/deb.sh" "$work/deb") && cp "$work/deb"/*.deb "$target"
+}
+make_tarball() {
+    "$source/tools/tarball.sh" "$target"
+}
+make_wheels() {
+    "$source/tools/wheels.sh" "$target"
+}
+make_jar() {
+    command -v mvn >/dev/null || { echo "there is no mvn (apt install maven)"; return 1; }
+    # Javadoc and sources are for Maven's registry, and not for users.
+    mvn -q -f "$source/clients/java" -DskipTests -Dmaven.javadoc.skip=true package &&
+        find "$source/clients/java" -path '*/ali-langengine-pyexecutor*/target/*.jar' ! -name '*-sources.jar' ! -name '*-javadoc.jar' \
+            ! -name '*-tests.jar' -exec cp {} "$target" \;
+}
+make_npm() {
+    "$source/tools/npm-package.sh" "$target" "$build"
+}
+
+for part in deb tarball wheels jar npm; do
+    case " $WITHOUT " in
+    *" $part "*)
+        echo "$part: left out"
+        continue
+        ;;
+    esac
+    begin=$(date +%s)
+    if "make_$part" >"$work/$part.log" 2>&1; then
+        echo "$part: made in $(($(date +%s) - begin)) s"
+    else
+        echo "$part: can't be made here:"
+        tail -n 15 "$work/$part.log" | sed 's/^/    /'
+        failed="$failed $part"
+    fi
+done
+
+cd "$target"
+for file in *; do
+    [ -f "$file" ] || continue
+    "$source/tools/sbom.py" "$file" >"$work/sbom" || { failed="$failed sbom($file)"; continue; }
+    mv "$work/sbom" "$file.spdx.json"
+done
+find . -type f | sed 's#^\./##' | LC_ALL=C sort | xargs sha256sum >"$work/sums"
+mv "$work/sums" SHA256SUMS
+ls -l | awk 'NR > 1 {printf "%10d  %s\n", $5, $9}'
+
+if [ -n "${CHECK:-}" ]; then
+    again=$work/'built again in a folder with a longer name'
+    mkdir -p "$again/source"
+    tar -C "$source" --exclude='./build*' --exclude=./.git --exclude=node_modules --exclude=target -c . | tar -C "$again/source" -x
+    (umask 077 && CHECK='' WITHOUT="$WITHOUT$failed" TZ=Asia/Tokyo "$again/source/tools/artifacts.sh" "$again/out" "$again/build") || failed="$failed check"
+    if diff SHA256SUMS "$again/out/SHA256SUMS"; then
+        echo "the second build gave the same bytes"
+    else
+        failed="$failed check"
+    fi
+fi
+[ -z "$failed" ] || {
+    echo "pyexec: not made:$failed. WITHOUT='…' leaves parts out" >&2
+    exit 1
+}

@@ -263,7 +263,8 @@ async def main():
         patience *= 2
 asyncio.run(main())
 """
-    with serving(own, "--timeout", "600s", "--cpu-time-seconds", "600", "--allow-import", "asyncio") as server:
+    # The server would end the connection of a client that does not read for a minute.
+    with serving(own, "--timeout", "600s", "--cpu-time-seconds", "600", "--allow-import", "asyncio", config="[serve]\nidle_timeout = 1h\n") as server:
         connection = server.connection(timeout=600)
         connection.request("POST", "/v1/execute", json.dumps({"code": code, "tools": [ANY]}), {"Accept": "text/event-stream"})
         wait_for(lambda: 'pyexec_executions_total{status="ok"} 1' in server.metrics(), "the run goes on", 500)

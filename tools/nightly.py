@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the tests that take too long for every commit: the suite under sanitizers, every fault, kills at each point, long fuzzing, a soak.
+"""Runs the tests that take too long for every commit: the suite under sanitizers, every fault, kills at each point, a
+real collector of traces, long fuzzing, a soak.
 
     tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
 
@@ -76,6 +77,16 @@ def artifacts():
     return "`%s`, Debian 12 and 13" % path, output.strip().splitlines()[-1], status == 0
 
 
+def collector():
+    """Sends traces to OpenTelemetry's own collector, which is built first."""
+    path = "tests/serve/test_otlp_collector.py"
+    status, output = run(["tools/otelcol.sh", os.path.join(ROOT, "build")])
+    if not status:
+        status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path],
+                             PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+
+
 def fuzz(minutes):
     targets = sorted(os.listdir(os.path.join(ROOT, "fuzz", "seeds")))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -117,12 +128,12 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, artifacts, fuzz, soak")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, artifacts, collector, fuzz, soak")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "artifacts": artifacts,
+             "kills": kills, "artifacts": artifacts, "collector": collector,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))

@@ -24,10 +24,15 @@ static void add_line(struct px_buffer *out, json_t *message)
 
 void px_client_message_request(struct px_buffer *out, bool modern, int64_t id, const char *method, json_t *params)
 {
-    if (modern)
-        px_json_set(params, "_meta",
-                    json_pack("{s:s, s:{}, s:o}", META "protocolVersion", MODERN, META "clientCapabilities",
-                              META "clientInfo", client_info()));
+    if (modern) {
+        json_t *meta = json_object_get(params, "_meta");
+        json_t *own = json_pack("{s:s, s:{}, s:o}", META "protocolVersion", MODERN, META "clientCapabilities",
+                                META "clientInfo", client_info());
+        if (meta)
+            px_json_merge(meta, own);
+        else
+            px_json_set(params, "_meta", own);
+    }
     add_line(out, json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)id, "method", method, "params",
                             params));
 }

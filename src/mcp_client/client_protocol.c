@@ -76,8 +76,13 @@ static struct px_client_request *take_waiting(struct px_client_server *server, i
 
 void px_client_send_call(struct px_client_server *server, struct px_client_request *request, json_t *arguments)
 {
-    send_request(server, request, "tools/call", json_pack("{s:s, s:o}", "name", request->tool, "arguments", arguments),
-                 server->clients->config.call_timeout_ms);
+    const char *traceparent = pyexec_tool_call_traceparent(request->call);
+    json_t *params = json_pack("{s:s, s:o}", "name", request->tool, "arguments", arguments);
+    if (params && traceparent)
+        px_json_set(params, "_meta",
+                    json_pack("{s:s, s:s*}", "traceparent", traceparent, "tracestate",
+                              pyexec_tool_call_tracestate(request->call)));
+    send_request(server, request, "tools/call", params, server->clients->config.call_timeout_ms);
 }
 
 static struct px_client_request *take_kind(struct px_client_server *server, enum px_client_request_kind kind)

@@ -97,6 +97,16 @@ def test_servers_of_each_era(start, era):
     assert value(client.call("run_python", code="shop.say('a'), shop.create_issue_3()")) == ("a", "create-issue")
 
 
+@pytest.mark.parametrize("era", ["old", "modern"])
+def test_a_call_passes_the_clients_trace_on_to_the_server(start, era):
+    client = start({"shop": entry(era)})
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=b"}
+    told = json.loads(value(client.call("run_python", trace, code="shop.environment()")))
+    assert {key: told["meta"][key] for key in trace} == trace
+    without = json.loads(value(client.call("run_python", code="shop.environment()")))["meta"]
+    assert "traceparent" not in (without or {})
+
+
 # ---- Hostile servers ----
 
 @pytest.mark.parametrize("behaviour, why", [

@@ -43,6 +43,7 @@ if is_("lies"):
 if is_("many"):
     TOOLS = [tool("tool_%d" % i, "Tool number %d, which %s." % (i, "paints" if i == 777 else "works"), None, ["a"], a=TEXT) for i in range(3000)]
 cancelled = []
+metas = []      # of the calls of tools
 
 
 def list_tools(params):
@@ -94,7 +95,7 @@ def call(name, arguments, id):
     if name == "large":
         return text("x" * arguments["bytes"])
     if name == "environment":
-        return text(json.dumps({"variables": dict(os.environ), "folder": os.getcwd()}))
+        return text(json.dumps({"variables": dict(os.environ), "folder": os.getcwd(), "meta": metas[-1]}))
     if name == "starts-children":
         child = subprocess.Popen(["setsid", "sleep", "1000"])
         subprocess.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 </dev/null & exit 0"])
@@ -136,6 +137,7 @@ def answer(message):
     elif method == "tools/call" and params["name"] == "breaks":
         send({"id": id, "error": {"code": -32000, "message": "broken", "data": {"why": 1}}})
     elif method == "tools/call":
+        metas.append(params.get("_meta"))
         result = call(params["name"], params.get("arguments") or {}, id)
         if result is not None:
             send({"id": id, "result": result})

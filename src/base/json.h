@@ -14,7 +14,7 @@
 #include "base/json_memory.h"
 
 /* These take the place of jansson's json_incref() and json_decref(), which first read the count with an ordinary instruction.
- * Beside another thread that holds the same value (a principal's ceiling), this is a data race in C. The counts of null, true
+ * When another thread holds the same value (a principal's ceiling), this is a data race in C. The counts of null, true
  * and false are (size_t)-1 and do not change. */
 static inline bool px_json_is_constant(const json_t *json)
 {

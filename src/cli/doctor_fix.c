@@ -228,10 +228,10 @@ static int apply_profile(pyexec_error *error)
 static int apply_drop_in(const struct plan *plan, pyexec_error *error)
 {
     struct px_buffer px_auto_buffer text = {0};
-    px_buffer_printf(&text,
-                     "# Written by `pyexec doctor --fix`: pyexec bounds its runs in cgroups of their own.\n[Service]\n"
-                     "Delegate=memory pids cpu\n# systemd 254 and later; docs/deploy.md has what older ones need.\n"
-                     "DelegateSubgroup=main\n");
+    px_buffer_printf(
+        &text, "# Written by `pyexec doctor --fix`: pyexec bounds its runs in cgroups of their own.\n[Service]\n"
+               "Delegate=memory pids cpu\n# systemd 254 and later; docs/deploy.md says what older versions need.\n"
+               "DelegateSubgroup=main\n");
     if (make_folder(plan->folder, error) < 0 || write_text(plan->file, &text, error) < 0)
         return -1;
     return run_program((char *[]){"systemctl", "daemon-reload", NULL}, error);

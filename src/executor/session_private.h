@@ -156,7 +156,7 @@ int px_session_open_folder(struct px_sessions *sessions, struct px_session *sess
  * grow again if some were deleted. */
 int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error);
 /* Called after a call. If the kernel enforces no quota, a script may have written too much; then its files must
- * not grow any more. Returns false when they were at the quota before and have grown all the same. */
+ * not grow any more. Returns false when they were at the quota before and have grown since. */
 bool px_session_keep_quota(struct px_session *session, pyexec_result *result);
 
 /* Removes the folders that pyexec made. The session's process must be gone. */

@@ -71,7 +71,7 @@ void px_turns_done(struct px_turns *turns);
 void px_turns_configure_plain(struct px_turns *turns, size_t count, size_t queue_length);
 
 /* Waits for a turn. Threads that wait get their turns in order of arrival. Returns -1 with overloaded when queue_length
- * others are waiting (with `patient` it waits all the same), or with shutting_down. */
+ * others are waiting (with `patient` it still waits), or with shutting_down. */
 int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error);
 
 /* True if the turn is taken. Other threads can change its state when they measure, so this takes the lock. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the run message. The host is trusted, but this checks the fields that it sends all the same: an error in
+/* Reads the run message. The host is trusted, but this still checks the fields that it sends: an error in
  * the host must end only this child. */
 #include <errno.h>
 #include <fcntl.h>

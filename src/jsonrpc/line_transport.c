@@ -154,8 +154,8 @@ static void take_lines(struct px_line_transport *lines, struct px_buffer *input,
     px_buffer_done(input);
 }
 
-/* Reads some bytes to `room`, a part of the buffer. Returns false at the end of input, and when everything must
- * end. */
+/* Reads some bytes to `room`, a part of the buffer. Returns false at the end of input, and when reading must
+ * stop. */
 static bool read_some(const struct px_line_transport *lines, int input, struct px_buffer *buffer, char *room)
 {
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};

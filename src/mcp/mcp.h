@@ -59,8 +59,8 @@ struct px_mcp_caller {
     json_t *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
-    /* NULL, or called for a run: with its code when it begins, when it is sent to a process, and when it has
-     * ended. At the end it gets the result, or NULL and the reason why the host failed. */
+    /* Both may be NULL. `runs` is called with the code when a run begins. `ran` is called when a run that was sent to a
+     * process has ended: with the result, or with NULL and the error of the host. */
     void (*runs)(void *closure, const char *code, size_t length);
     void (*ran)(void *closure, pyexec_result *result, const pyexec_error *error);
     void *closure;

@@ -65,7 +65,7 @@ static void describe_files(struct px_buffer *out, const struct px_policy *policy
         add_size(out, policy->workspace_bytes);
         px_buffer_add_string(out, ".");
     }
-    px_buffer_add_string(out, policy->disable_networking ? " Network: none.\n" : " Network: as the host has it.\n");
+    px_buffer_add_string(out, policy->disable_networking ? " Network: none.\n" : " Network: the host's network.\n");
 }
 
 static void describe_limits(struct px_buffer *out, const struct px_policy *policy)

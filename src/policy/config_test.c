@@ -141,7 +141,7 @@ static void test_long_line(void **state)
     assert_non_null(strstr(f->error.message, "line 2: the line is longer than"));
 }
 
-/* Sections that the caller does not want are checked all the same. */
+/* Sections that the caller does not want are also checked. */
 static void test_unwanted_sections(void **state)
 {
     struct fixture *f = *state;

@@ -353,7 +353,7 @@ static void write_some(const struct stubs *stubs, size_t max_bytes, struct px_bu
             continue;
         px_buffer_printf(&names, "%s%s", named++ ? ", " : "", stubs->items[i].name);
     }
-    px_buffer_printf(out, "\n# Left out, for lack of room: %zu of %zu functions%s%s%s\n", left_out, stubs->count,
+    px_buffer_printf(out, "\n# Left out to save space: %zu of %zu functions%s%s%s\n", left_out, stubs->count,
                      named ? ": " : "", px_buffer_shown(&names), named < left_out ? ", ..." : "");
 }
 
@@ -361,8 +361,8 @@ static void write_some(const struct stubs *stubs, size_t max_bytes, struct px_bu
 static void write_fitting(const struct stubs *stubs, bool docstrings, size_t max_bytes, struct px_buffer *out)
 {
     static const char *const notes[DETAILS] = {
-        "", "\n# Left out, for lack of room: all but the first line of each description. help(NAME) has the rest.\n",
-        "\n# Left out, for lack of room: descriptions. help(NAME) has them.\n"};
+        "", "\n# Left out to save space: all but the first line of each description. help(NAME) has the rest.\n",
+        "\n# Left out to save space: descriptions. help(NAME) has them.\n"};
     size_t room = max_bytes - NOTE_BYTES;
     for (enum detail level = docstrings ? WHOLE : NONE; level < DETAILS; level++) {
         px_auto_buffer struct px_buffer text = {0};

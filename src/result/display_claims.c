@@ -133,7 +133,7 @@ static void end_form(struct px_displays *displays)
     px_buffer_done(&displays->data);
 }
 
-/* Adds bytes to the form that is arriving, and checks what it takes so far. When that is too much, no more is
+/* Adds bytes to the form that is arriving, and checks its cost so far. When it costs too much, no more is
  * kept. */
 static void add_bytes(struct px_displays *displays, struct px_buffer *to, const struct px_wire_field *field)
 {

@@ -289,8 +289,8 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* The owner of the tool that the thread called last joins it, because the run does not wait for its threads. The caller
- * holds the lock. */
+/* Starts a thread for callbacks. The run does not wait for its threads: a thread is joined by the owner of the tool that
+ * it called last. The caller holds the lock. */
 static int start_thread(struct px_tool_calls *calls)
 {
     pthread_t thread;

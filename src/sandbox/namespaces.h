@@ -14,8 +14,9 @@
  * PYEXEC_SANDBOX_UNAVAILABLE, the layer's name and its remedy. */
 int px_layer_refuse(enum px_layer layer, int sys_errno, px_layers allowed, px_layers *missing, pyexec_error *error);
 
-/* clone3 with these namespace flags (CLONE_NEW…) except those of layers that are missing already, into `cgroup`
- * unless it is -1. Refused ones are found one by one and handled as px_layer_refuse does. Returns as fork does;
+/* Makes a process in new namespaces: clone3 with these flags (CLONE_NEW…), except those of layers that are missing
+ * already. The process is in `cgroup` unless it is -1. Finds refused namespaces one by one, and handles each like
+ * px_layer_refuse(). Returns as fork does;
  * `ret_pidfd` may be NULL. */
 pid_t px_clone_namespaces(uint64_t flags, int cgroup, px_layers allowed, px_layers *missing, int *ret_pidfd,
                           pyexec_error *error);

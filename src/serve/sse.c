@@ -26,7 +26,7 @@ struct px_sse {
     size_t silence_length;
     unsigned long long seq;
     bool ended;
-    bool lost; /* a part could not be kept for lack of memory; the body ends with an error */
+    bool lost; /* a part could not be kept, because there was no memory; the body ends with an error */
     int64_t sent_ns;
 };
 

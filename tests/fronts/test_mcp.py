@@ -141,7 +141,7 @@ def test_the_description_says_what_the_policy_is(own):
         tool = client.ask("tools/list")["result"]["tools"][0]
     assert "display()" in tool["description"]
     assert "Any module that is installed may be imported." in tool["description"] and "may be read" in tool["description"]
-    assert "Network: as the host has it" in tool["description"] and tool["annotations"]["openWorldHint"] is True
+    assert "Network: the host's network" in tool["description"] and tool["annotations"]["openWorldHint"] is True
 
 
 def test_the_structured_content_is_the_result_object(client, own):

@@ -83,7 +83,7 @@ def test_of_many_tools_it_says_how_to_find_them(start):
     assert "shop: 500 tools" in told and "has more tools than can be offered" in told and len(told) < 16000
     client = start({"shop": entry("many")})
     told = described(client)
-    assert "shop: 1000 tools" in told and "# Left out, for lack of room: " in told and "tools.search(" in told and len(told) < 16000
+    assert "shop: 1000 tools" in told and "# Left out to save space: " in told and "tools.search(" in told and len(told) < 16000
     found = client.call("run_python", code="import tools\ntools.search('paints number')")["structuredContent"]["last_value_repr"]
     assert found.splitlines()[:2] == ["shop.tool_777(a: str)", "    Tool number 777, which paints."] and found.count("shop.tool_") == 10
     assert value(client.call("run_python", code="shop.tool_777('x'), 'tool_5' in dir(shop), len(tools.search('nothing like it'))")) == ("tool_777", True, 0)

@@ -111,10 +111,10 @@ def test_with_little_room_descriptions_are_left_out_before_functions():
         assert len(text.encode()) <= size
         lengths.append((text.count("def "), "First line of 1." in text, "More of it" in text, text.splitlines()[-1]))
     assert lengths[0][:3] == (40, True, True) and not lengths[0][3].startswith("#")
-    assert lengths[1][:3] == (40, True, False) and lengths[1][3].startswith("# Left out, for lack of room: all but the first line")
-    assert lengths[2][:3] == (40, False, False) and lengths[2][3] == "# Left out, for lack of room: descriptions. help(NAME) has them."
+    assert lengths[1][:3] == (40, True, False) and lengths[1][3].startswith("# Left out to save space: all but the first line")
+    assert lengths[2][:3] == (40, False, False) and lengths[2][3] == "# Left out to save space: descriptions. help(NAME) has them."
     left = 40 - lengths[3][0]
-    assert 30 > left > 10 and "# Left out, for lack of room: %d of 40 functions: tool_%d, " % (left, lengths[3][0]) in lengths[3][3]
+    assert 30 > left > 10 and "# Left out to save space: %d of 40 functions: tool_%d, " % (left, lengths[3][0]) in lengths[3][3]
 
 
 def test_the_last_of_two_tools_with_one_name_is_shown():

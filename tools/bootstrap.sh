@@ -13,7 +13,7 @@ if [ "${1:-}" = test ]; then
         openjdk-17-jdk-headless maven chromium chromium-driver python3-selenium"
 fi
 if [ "${1:-}" = artifacts ]; then
-    packages="$packages python3-venv openjdk-17-jdk-headless maven"
+    packages="$packages python3-venv openjdk-17-jdk-headless maven podman crun mmdebstrap"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = deb ] || [ "${1:-}" = artifacts ]; then
     packages="$packages build-essential debhelper"

@@ -4,7 +4,7 @@
 
     tools/sbom.py ARTIFACT [--name NAME] [--bundle BUILD] [--licenses FOLDER]
 
-ARTIFACT is a folder, a tarball, a Debian package, or a zip file (wheel, jar). Listed are its files with their SHA-256, and what
+ARTIFACT is a folder, a tarball, a Debian package, an OCI archive (.oci.tar), or a zip file (wheel, jar). Listed are its files with their SHA-256, and what
 others made in them: libraries that are linked into our static programs (from the linker's maps in BUILD, the build folder of
 tools/bundle.sh, default build-bundle), the npm packages of the playground in pyexec_serve.so (the versions of
 web/package-lock.json, if the file has their license text), Maven's pom.properties, and the packages of a Debian file tree.
@@ -74,6 +74,13 @@ def contents(path):
             for entry in archive.infolist():
                 if not entry.is_dir():
                     yield entry.filename, archive.read(entry)
+    elif path.endswith(".oci.tar"):     # the files of all layers; a later layer replaces those of an earlier one
+        found = {}
+        with open(path, "rb") as file:
+            for _, content in _tar(file):
+                if content[:2] == b"\x1f\x8b" or content[257:262] == b"ustar":
+                    found.update(_tar(io.BytesIO(content)))
+        yield from found.items()
     else:
         with open(path, "rb") as file:
             yield from _tar(file)

@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Builds packaging/Containerfile with podman into FOLDER/pyexec-VERSION-ARCHITECTURE.oci.tar: tools/image.sh FOLDER DEBS
+# DEBS is a folder with the Debian packages (tools/deb.sh). $BASE names the base image. Without it, one is made from the
+# packages of Debian's release $RELEASE (default: bookworm) on the mirror of this machine's apt, so no registry is needed.
+# Needs podman, mmdebstrap and root. Containers of the build use no namespaces, so it works inside of a container too.
+set -eu
+umask 022
+source=$(cd "$(dirname "$0")/.." && pwd)
+debs=$(cd "${2:?usage: tools/image.sh FOLDER DEBS}" && pwd)
+mkdir -p "$1"
+target=$(cd "$1" && pwd)
+for tool in podman mmdebstrap; do
+    command -v "$tool" >/dev/null || {
+        echo "pyexec: the image can't be built here: there is no $tool" >&2
+        exit 1
+    }
+done
+[ "$(id -u)" = 0 ] || {
+    echo "pyexec: the image can't be built here: its base is made as root" >&2
+    exit 1
+}
+version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build" | head -n 1)
+archive=$target/pyexec-$version-$(uname -m).oci.tar
+work=$(mktemp -d)
+trap 'podman --root "$work/store" --runroot "$work/run" --storage-driver vfs unmount --all >/dev/null 2>&1; rm -rf "$work"' EXIT
+in_store() {
+    podman --root "$work/store" --runroot "$work/run" --storage-driver vfs --cgroup-manager cgroupfs "$@"
+}
+
+if [ -z "${BASE:-}" ]; then
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)
+    [ -n "$mirror" ] || {
+        echo "pyexec: the image can't be built here: apt knows no mirror (apt-get update)" >&2
+        exit 1
+    }
+    mmdebstrap --quiet --mode=root --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
+        --dpkgopt=force-unsafe-io "${RELEASE:-bookworm}" "$work/base.tar" "$mirror"
+    BASE=localhost/pyexec-base
+    in_store import --quiet "$work/base.tar" "$BASE" >/dev/null
+    rm "$work/base.tar"
+fi
+mkdir -p "$work/context/debs"
+cp "$debs"/*.deb "$work/context/debs"
+in_store build --quiet --isolation chroot --network host --timestamp "$("$source/tools/source-date.sh")" \
+    --build-arg "BASE=$BASE" --build-arg DEBS=debs -t localhost/pyexec -f "$source/packaging/Containerfile" "$work/context" >"$work/log" 2>&1 || {
+    tail -n 40 "$work/log" >&2
+    exit 1
+}
+rm -f "$archive"
+in_store save --quiet --format oci-archive -o "$archive" localhost/pyexec >/dev/null
+echo "$archive"

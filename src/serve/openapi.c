@@ -110,8 +110,9 @@ static const char *const request_members[] = {
 #define PX_REQUEST(key, take, type, callers, meaning) PX_REQUEST_##callers(#key ":" type " " meaning)
 #include "policy/request.def"
 #undef PX_REQUEST
-    "tools:[#Tool Functions of the client that the script can call. The answer must be events, or detach must be "
-    "true.",
+    /* The brackets tell clang that no comma is missing. */
+    ("tools:[#Tool Functions of the client that the script can call. The answer must be events, or detach must be "
+     "true."),
     "detach:boolean True: answers at once with an execution_id, and the execution continues without its client."};
 static const char *const detached_members[] = {"execution_id:string", "session_id:string?"};
 static const char *const execution_members[] = {"execution_id:string",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec-otlp: sends batches of spans to a collector, over OTLP/HTTP with JSON. pyexec writes lines to its standard input: first
- * {"url", "headers", "timeout_ms", "export_timeout_ms", "certificate"}, then one body a line. Each body gets a line on standard
+ * {"url", "headers", "timeout_ms", "export_timeout_ms", "certificate"}, then one body on each line. Each body gets a line on standard
  * output: {"ok", "rejected", "why"}. It ends at the end of its input, and with pyexec.
  *
  * What the collector answers is not trusted: it is read up to a limit, and only a number and a short reason are taken from it. */
@@ -107,7 +107,7 @@ static int64_t jitter(int64_t ms)
     return ms / 2 + ms * byte / 256;
 }
 
-/* Sends until it is taken, refused, or late. Returns true if it was taken. */
+/* Sends the body until the collector takes or refuses it, or until its time is over. Returns true if it was taken. */
 static bool send_body(struct otlp *otlp, const char *body, size_t length)
 {
     int64_t end = px_now_ns() + otlp->export_timeout_ms * PX_NS_PER_MS, backoff = BACKOFF_FIRST_MS;

@@ -99,7 +99,7 @@ const char *px_tool_claims_take(struct px_tool_claims *claims, const struct px_w
         return abandon(claims, field);
     default:
         if (!claims->open)
-            return "the end of no tool call";
+            return "an end without a tool call";
         append(claims, claims->open);
         claims->open = NULL;
         return NULL;

@@ -254,7 +254,7 @@ static void add_success(json_t *responses, const struct px_route *route)
     json_t *body = NULL;
     const char *status = "200", *text = "Done.";
     if (route->runs) {
-        text = "The result, whatever became of the script.";
+        text = "The result, also if the script failed.";
         body = content("application/json", schema_of("Result"));
         px_json_set(body, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
         px_json_set(responses, "202",

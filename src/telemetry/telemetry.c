@@ -20,7 +20,7 @@
 #define QUEUE_BYTES_MAX ((size_t)32 << 20)
 #define BODY_BYTES_MAX ((size_t)4 << 20) /* collectors take 20 MiB and more */
 
-/* Takes `count` spans for lost. The caller holds the lock. Returns true if this is to be said. */
+/* Counts `count` spans as lost. The caller holds the lock. Returns true if this must be logged. */
 static bool lose(struct px_telemetry *telemetry, size_t count)
 {
     int64_t now = px_now_ns();
@@ -40,7 +40,7 @@ static void say_lost(struct px_telemetry *telemetry, const char *why)
     telemetry->log(telemetry->closure, "traces can't be sent", text);
 }
 
-/* pyexec_spans_fn: on a thread that executes. */
+/* A pyexec_spans_fn: called on a thread that executes. */
 static void take_spans(void *userdata, const char *json, size_t length, size_t count)
 {
     struct px_telemetry *telemetry = userdata;

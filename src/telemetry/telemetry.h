@@ -13,7 +13,7 @@ struct px_telemetry;
 /* A function that says what happens with the spans, such as "can't be sent". Called on any thread, at most about once a minute. */
 typedef void (*px_telemetry_log_fn)(void *closure, const char *event, const char *detail);
 
-/* Starts to send, if the configuration has an endpoint and the program is there; otherwise *ret is NULL, which the other functions
+/* Starts to send, if the configuration has an endpoint and pyexec-otlp is installed; otherwise *ret is NULL, which the other functions
  * take too. Returns -1 with an error for a value that can't be used. */
 int px_telemetry_start(const struct px_telemetry_config *config, px_telemetry_log_fn log, void *closure,
                        struct px_telemetry **ret, pyexec_error *error);

@@ -29,7 +29,7 @@ static int hex_value(char digit)
                                           : -1;
 }
 
-/* Replaces %XX by its character in place. Returns false for a value that is not text then. */
+/* Replaces %XX by its character in place. Returns false when the result is not text. */
 static bool decode(char *text)
 {
     char *out = text;
@@ -73,7 +73,7 @@ static int check_headers(json_t *headers, pyexec_error *error)
     json_t *value;
     json_object_foreach(headers, name, value)
         if (strspn(name, allowed) != strlen(name))
-            return refuse("headers", "a name can't be a header's name", error);
+            return refuse("headers", "the name of a header is not valid", error);
     return 0;
 }
 
@@ -121,7 +121,7 @@ static void add_attribute(struct px_buffer *out, const char *key, const char *te
     *first = false;
 }
 
-/* The key service_name is stronger than service.name in resource_attributes, unless it has only its default. */
+/* The key service_name replaces service.name of resource_attributes, unless service_name has its default. */
 static int make_head(struct px_telemetry *telemetry, const struct px_telemetry_config *config, pyexec_error *error)
 {
     px_auto_json json_t *given = read_pairs("resource_attributes", &config->resource_attributes, error);

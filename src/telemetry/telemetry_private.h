@@ -52,7 +52,7 @@ struct px_telemetry {
     struct px_telemetry_sender sender;
 };
 
-/* What became of a batch. */
+/* How the sending of a batch ended. */
 enum px_telemetry_outcome { PX_TELEMETRY_EXPORTED, PX_TELEMETRY_FAILED };
 
 /* Reads the configuration into `telemetry` (telemetry_body.c). */

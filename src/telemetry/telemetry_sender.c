@@ -57,7 +57,7 @@ static int spawn(struct px_telemetry_sender *sender, int end)
     return failed;
 }
 
-/* Until when this batch may take. When pyexec ends it is less. */
+/* Returns when this batch must be finished. The time is shorter when pyexec is ending. */
 static int64_t deadline_of(struct px_telemetry *telemetry, int64_t wanted_ns)
 {
     pthread_mutex_lock(&telemetry->lock);
@@ -66,7 +66,7 @@ static int64_t deadline_of(struct px_telemetry *telemetry, int64_t wanted_ns)
     return deadline;
 }
 
-/* Waits for this event of the socket (socket -1: only for the time). Returns false when the deadline is over. */
+/* Waits for this event of the socket (socket -1: only for the time). Returns false when the deadline has passed. */
 static bool await(struct px_telemetry *telemetry, int socket, short event, int64_t wanted_ns)
 {
     bool told = false;

@@ -254,7 +254,7 @@ def test_a_cell_that_asks_for_input(terminal):
 
 
 def test_input_asks_the_user_wherever_it_is_called(terminal):
-    """In a function of an earlier cell too; what is typed or pasted after the line is the next cell."""
+    """input() also works in a function of an earlier cell. Text that is typed or pasted after the line is the next cell."""
     repl = terminal()
     repl.cell("def ask(): return [input(word) for word in ('one> ', 'two> ')]", "")
     repl.send("print('before'); ask()\n")

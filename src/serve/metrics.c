@@ -217,8 +217,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.", metrics->sent_bytes);
     add_calls(server, out);
     add_detached(server, out);
-    if (server->telemetry)
-        add_telemetry(server, out);
+    add_telemetry(server, out);
     add_routes(server, out);
     add_stats(server, out);
 }

@@ -37,7 +37,9 @@ static const struct {
 } attempts[] = {
     {PX_LAYER_USER_NAMESPACE, "become root of the host",
      "libc.setresuid(0, 0, 0)\nprint('held' if os.getuid() else 'uid 0')"},
-    {PX_LAYER_PID_NAMESPACE, "signal a process of the host", "print('held' if libc.kill(PID, 0) else 'it answers')"},
+    /* In a container doctor may be process 1, as the script is in its own namespace. */
+    {PX_LAYER_PID_NAMESPACE, "signal a process of the host",
+     "print('held' if PID == os.getpid() == 1 or libc.kill(PID, 0) else 'it answers')"},
     {PX_LAYER_MOUNT_NAMESPACE, "open /etc/passwd by the C library",
      "print('held' if libc.open(b'/etc/passwd', 0) < 0 else 'opened')"},
     {PX_LAYER_NETWORK_NAMESPACE, "open a TCP socket by the C library",

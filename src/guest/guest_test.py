@@ -322,7 +322,7 @@ class LastStatement(unittest.TestCase):
             self.assertEqual(self.found("a\n" + last)[0], "no value", last)
 
     def test_the_parser_is_asked_where_the_text_is_not_enough(self):
-        for last in ("x; y", "x;", "x: int", "x: int = 5", "lambda y=1: y", "match (x)", "type (x)", "*x, y", "x is 1", "'a' (b)", "[1](2)", "'\\d'", "1or 2", "'a", "(", ")", "x\f",
+        for last in ("x; y", "x;", "import os; x", "if x: y; z", "def f():\n    x; y\n", "x: int", "x: int = 5", "lambda y=1: y", "match (x)", "type (x)", "*x, y", "x is 1", "'a' (b)", "[1](2)", "'\\d'", "1or 2", "'a", "(", ")", "x\f",
                      "\\\nx", "f'{x'", "f'{x:'}'"):
             self.assertEqual(self.found("a\n" + last)[0], "unknown", last)
         for whole in ("", "# nothing\n", "'a docstring'", "r'a'.upper()", "  x", "  x\ny"):

@@ -26,6 +26,7 @@ struct scanner {
     size_t start;
     size_t statements;      /* with this one; the lines of a block do not count */
     bool assigns, doubtful; /* it has a `=`; it has something that only the parser can judge */
+    bool several;           /* it has a `;`, so it may be more than one statement */
     enum token last;
 
     uint8_t depth;
@@ -216,7 +217,7 @@ static void begin_statement(struct scanner *scan)
 {
     scan->statements++;
     scan->start = scan->at;
-    scan->assigns = scan->doubtful = false;
+    scan->assigns = scan->doubtful = scan->several = false;
     scan->last = TOKEN_OPERATOR;
 }
 
@@ -271,7 +272,8 @@ static bool take_symbol(struct scanner *scan)
         return valid;
     }
     scan->assigns |= c == '=' && is_assignment(scan);
-    scan->doubtful |= scan->depth == 0 && (c == ';' || c == ':');
+    scan->doubtful |= scan->depth == 0 && c == ':';
+    scan->several |= c == ';';
     scan->last = TOKEN_OPERATOR;
     scan->at++;
     return true;
@@ -332,6 +334,8 @@ static bool step(struct scanner *scan, bool *line_begins)
 
 static enum px_last_statement judge(const struct scanner *scan, size_t *ret_start)
 {
+    if (scan->several)
+        return PX_LAST_UNKNOWN;
     const char *word = scan->code + scan->start;
     size_t length = 0;
     while (scan->start + length < scan->length && is_name(word[length]))

@@ -1,9 +1,12 @@
 """The kernel stops attacks: raw system calls that bypass every Python-level check."""
+import json
 import os
 import platform
 import socket
+import subprocess
 
 import pytest
+from conftest import BUILD
 
 ANY = ["--any-import", "--files", "full"]
 LIBC = ("import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.syscall.restype = ctypes.c_long\n"
@@ -103,13 +106,19 @@ def test_the_result_channel_is_parsed_as_hostile(own):
 
 
 def test_doctor(pyexec):
-    import json
     done = pyexec.run("doctor", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0 and report["ok"], report
     assert len(report["selftest"]) == 10 and all(item["held"] for item in report["selftest"]), report["selftest"]
     assert all(layer["present"] for layer in report["layers"] if layer["required"])
     assert b"All required layers hold" in pyexec.run("doctor").stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a PID namespace")
+def test_doctor_as_the_first_process_of_a_container():
+    command = ["unshare", "--pid", "--fork", "--mount-proc", BUILD + "/pyexec", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and all(item["held"] for item in json.loads(done.stdout)["selftest"]), done.stdout
 
 
 # ---- more of the kernel ----

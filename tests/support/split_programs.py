@@ -19,7 +19,7 @@ import warnings
 
 TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 PIECES = ["(", ")", "[", "]", "{", "}", '"', "'", '"""', "'''", ";", "\\", "\\\n", "#", "\n", "\n\n", "\r\n", "\r", " ", "\t", "=", "==", ":", ":=", ",", "*",
-          "@", "lambda x=1: x", "f'{", "f\"{x!r:>{y}}\"", "rb'", "u''", "is", "if x:", "else:", "\nx", "\nx;", "\nx; y", "\n# end", "\n'doc'", "\nawait x",
+          "@", "lambda x=1: x", "f'{", "f\"{x!r:>{y}}\"", "rb'", "u''", "is", "if x:", "else:", "\nx", "\nx;", "\nx; y", "\nimport os; x", "\npass; x;", "\nif x: y; z", "\n# end", "\n'doc'", "\nawait x",
           "\nyield", "\n*x, y", "\nx = 1", "\nx: int", "\n(x)(1)", "\n'a' 'b'", "\nf'{x}' f'{y}'", "\nprint(x)", "\n@x\ny", "\nif x:\ny", "\ntry:\n  x\ny", "\nx y\nz", "\nmatch x", "\ntype (x)",
           "\nfrom __future__ import annotations\n", "1if", "\\d", "\\n", "\f", "é", "\ufeff", "`", "$", "0x1for"]
 

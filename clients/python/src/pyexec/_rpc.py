@@ -246,7 +246,7 @@ class RpcTransport(Transport):
 
     def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
         sent = dict(params)
-        if method == "create_session":      # rpc has no such method: an empty silent call makes the session
+        if method == "create_session":      # an older program has no such method, but an empty silent call makes the session too
             method = "execute"
             sent = {"session_id": params["session_id"], "code": "", "silent": True, "session_policy": params.get("policy", {})}
         elif method == "write_file":

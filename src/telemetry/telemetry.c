@@ -45,14 +45,15 @@ static void take_spans(void *userdata, const char *json, size_t length, size_t c
 {
     struct px_telemetry *telemetry = userdata;
     struct px_telemetry_item *item = malloc(sizeof *item + length);
-    if (item) {
+    bool copied = item != NULL;
+    if (copied) {
         item->next = NULL;
         item->count = count;
         item->length = length;
         memcpy(item->text, json, length);
     }
     pthread_mutex_lock(&telemetry->lock);
-    bool full = !item || telemetry->queued + count > telemetry->queue_max ||
+    bool full = !copied || telemetry->queued + count > telemetry->queue_max ||
                 telemetry->bytes + length > QUEUE_BYTES_MAX || telemetry->closing;
     bool say = full && lose(telemetry, count);
     if (full) {
@@ -71,7 +72,7 @@ static void take_spans(void *userdata, const char *json, size_t length, size_t c
     }
     pthread_mutex_unlock(&telemetry->lock);
     if (say)
-        say_lost(telemetry, "the queue is full (max_queue_size)");
+        say_lost(telemetry, copied ? "the queue is full (max_queue_size)" : "there is no memory for spans");
 }
 
 /* Moves spans from the queue into the body of a request. Returns their number. The caller holds the lock. */

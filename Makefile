@@ -82,7 +82,7 @@ bench-mcp: all
 bench-clients: all
 	bench/clients.py $(BUILD)
 
-# Measures tool calls through each client, and sessions that wait in a tool call.
+# Measures tool calls (C API, rpc, HTTP, the Python and the Java client), and sessions that wait in a tool call.
 bench-tools: all
 	bench/tools.py $(BUILD)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures how long a tool call takes, and what sessions need that wait in a tool call.
+"""Measures how long a tool call takes, and how much memory and CPU time a session needs while it waits in a tool call.
 
 First, one run calls a tool 10,000 times, and the tool answers at once. The script measures the time of each call. This is done
 through the C API, `pyexec rpc`, HTTP (events, and a request for each answer), the Python client and, if it is built, the Java client.

@@ -157,7 +157,7 @@ typedef void (*pyexec_spans_fn)(void *userdata, const char *json, size_t length,
 enum { PYEXEC_TRACE_SESSION_IDS = 1, PYEXEC_TRACE_ERRORS = 2 };
 PYEXEC_API int pyexec_executor_set_tracing(pyexec_executor *executor, const char *sampler, double ratio, unsigned flags,
                                            pyexec_spans_fn fn, void *userdata, pyexec_error *error);
-/* True if that was called: only then is a description of a span needed. */
+/* True if pyexec_executor_set_tracing() was called: only then does a request need data for its spans. */
 PYEXEC_API bool pyexec_executor_has_tracing(const pyexec_executor *executor);
 
 /* Ends every run, waits until calls in other threads have returned, and removes everything that the executor made:
@@ -442,9 +442,9 @@ PYEXEC_API int pyexec_execute_once(pyexec_executor *executor, pyexec_request *re
                                    pyexec_error *error);
 
 /* Runs code in a session, which keeps its state between calls. The first call with an id makes the session, and the
- * session keeps the policy of that call. Later calls may change timeout_ms, cpu_time_seconds, the output
- * and value limits and print_last_expression. Calls of one session run one after another in
- * order of arrival; calls of different sessions run at the same time.
+ * session keeps the policy of that call. Later calls may change timeout_ms, cpu_time_seconds,
+ * print_last_expression and the limits of output, values, displays and tool calls. Calls of one session run one
+ * after another in order of arrival; calls of different sessions run at the same time.
  *
  * session_id  1 to 128 of A-Z a-z 0-9 . _ : -, and not "." or ".."; after
  *             pyexec_executor_use_principals() with a principal's name and a '/' before it.
@@ -509,7 +509,7 @@ PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec
 
 /* These return JSON text, which the caller gives to free(). pyexec_sessions_json(): an array of the live sessions, each
  * {"id", "principal", "busy", "execution_count", "age_ms", "idle_ms"}. pyexec_session_json(): one session, which also
- * has "restarted" and the "policy" in force. pyexec_stats_json(): an object of counters (docs/c-api.md). */
+ * has "restarted", the "policy" in force and the "tools" of all its calls. pyexec_stats_json(): an object of counters (docs/c-api.md). */
 PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);

@@ -103,7 +103,7 @@ fi
 
 # ---- Install ----
 
-made='' # folders that are made now, each ends with a slash and a space of its own line
+made='' # the folders that this script makes, one on each line, with a slash at the end
 make_folder() {
     [ ! -d "$prefix/$1" ] || return 0
     case $1 in

@@ -25,7 +25,7 @@ for file in include/pyexec.h share/man/man1/pyexec.1 libexec/pyexec/pyexec-launc
     share/zsh/site-functions/_pyexec share/fish/vendor_completions.d/pyexec.fish; do
     test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
-# The program for MCP servers over HTTP, if it was built (with libcurl).
+# The programs for MCP servers over HTTP and for traces, if they were built (with libcurl).
 if [ -e "$build/pyexec-mcp-http" ]; then
     test -x "$prefix/libexec/pyexec/pyexec-mcp-http" || { echo "not installed: pyexec-mcp-http"; exit 1; }
     test -x "$prefix/libexec/pyexec/pyexec-otlp" || { echo "not installed: pyexec-otlp"; exit 1; }

@@ -241,7 +241,7 @@ def main(program, *options):
     except Unfit as problem:
         sys.exit("client-types.py: %s" % problem)
     if "--check" in options:
-        sys.exit("client-types.py: not as made: %s; run `make docs`" % ", ".join(changed) if changed else 0)
+        sys.exit("client-types.py: these files differ from the generated text: %s; run `make docs`" % ", ".join(changed) if changed else 0)
     for path, text in changed.items():
         with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
             file.write(text)

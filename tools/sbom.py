@@ -153,7 +153,7 @@ def component(name, version, license, url):
 
 
 def components(files, folder, texts):
-    """Returns what others made in these files, sorted, each once."""
+    """Returns the components of other projects in these files, sorted, each once."""
     static = [os.path.basename(name) for name, content in files
               if os.path.basename(name) in OURS and (is_static(content) or name.endswith(".abi3.so"))]
     found = linked(folder, sorted(set(static)), texts) if any(name != OURS[2] for name in static) else []

@@ -205,7 +205,7 @@ static size_t compile_rows(struct emitter *e, const struct px_row *rows, size_t 
 /* Consecutive numbers with the same decision. */
 struct segment {
     uint32_t first;
-    uint32_t weight;           /* how many numbers it has: the kernel runs the filter for each */
+    uint32_t weight;           /* how many numbers it has; the kernel runs the filter once for each number */
     const struct px_row *rows; /* rows with tests, or NULL */
     size_t row_count;
     uint32_t value; /* the decision, if there are no rows with tests */

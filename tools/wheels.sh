@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes the wheels of Python: tools/wheels.sh FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31 or later on this
-# machine's architecture) and pyexec-client into FOLDER. The program is static (tools/bundle.sh). It has neither `pyexec serve` nor
-# MCP servers over HTTP, whose libraries are dynamic. The same commit makes the same bytes (tools/source-date.sh).
+# machine's architecture) and pyexec-client into FOLDER. The program is static (tools/bundle.sh). It has no `pyexec serve`,
+# no MCP servers over HTTP and no exporter of traces: their libraries are dynamic. The same commit makes the same bytes (tools/source-date.sh).
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:?usage: tools/wheels.sh FOLDER}

@@ -29,7 +29,7 @@ def orders(folder, draw):
     segments = ["consumer", "business", "public"]
     table(folder / "customers.csv", ["customer_id", "name", "segment"],
           [[n, "Customer %02d" % n, draw.choice(segments)] for n in range(1, 41)])
-    # The last ten customers are in no list.
+    # Customers 41 to 50 are only in the orders, not in customers.csv.
     table(folder / "orders.csv", ["order_id", "customer_id", "amount"],
           [[1000 + n, draw.randint(1, 50), round(draw.uniform(5, 500), 2)] for n in range(300)])
 

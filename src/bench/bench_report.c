@@ -106,7 +106,7 @@ static size_t gather(const struct bench *bench, struct figure figures[FIGURES_MA
         {"sessions_opened_per_second", "sessions opened per second", fleet->opened_per_second, 500, true, no_fleet},
         {"idle_sessions_call_p99_us", "p99 of a call to each idle session, us", fleet->calls.p99, 5000, false,
          no_fleet},
-        {"idle_cpu_us_per_second", "CPU of all that while idle, us per second", fleet->idle_cpu_us, 100, false,
+        {"idle_cpu_us_per_second", "CPU of hosts and sessions, idle, us/second", fleet->idle_cpu_us, 100, false,
          no_fleet},
     };
     for (size_t i = 0; i < PX_COUNT(others); i++)

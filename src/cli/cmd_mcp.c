@@ -70,10 +70,10 @@ const struct cli_command cmd_mcp = {
     .description =
         "Serves one client of the Model Context Protocol, revisions 2024-11-05 to 2026-07-28: the tools run_python, "
         "interrupt, reset_session, list_files, read_file, write_file, get_execution and cancel_execution. Scripts "
-        "get the policy that is given here, and a call can't ask for more. Keys of [session] and [host] are taken "
-        "from the configuration file and the environment. It stops at the end of its input and at SIGINT, SIGTERM "
-        "and SIGHUP. `pyexec serve` has the same at POST /mcp. With --mcp-servers (or [mcp] servers) scripts also "
-        "call the tools of other MCP servers, so that one call runs a program over many tools.",
+        "get the policy that is given here, and a call can't ask for more. Keys of [session], [host], [mcp] and "
+        "[telemetry] are taken from the configuration file and the environment. It stops at the end of its input and "
+        "at SIGINT, SIGTERM and SIGHUP. `pyexec serve` has the same at POST /mcp. With --mcp-servers (or [mcp] "
+        "servers) scripts also call the tools of other MCP servers, so that one call runs a program over many tools.",
     .options = mcp_rows,
     .option_count = PX_COUNT(mcp_rows),
     .options_size = sizeof(struct mcp_options),

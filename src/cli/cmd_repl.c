@@ -166,7 +166,7 @@ static int write_output(void *userdata, int stream, const char *bytes, size_t le
 }
 
 /* True if the cell may read standard input itself. Python reads more bytes than the cell needs, so cells
- * that do not ask for input get none: text that is typed or pasted meanwhile is the next cell. */
+ * that do not read it get none: text that is typed or pasted meanwhile is the next cell. */
 static bool may_read_stdin(const char *code)
 {
     return strstr(code, "stdin") || strstr(code, "fileinput");

@@ -21,7 +21,7 @@ const struct cli_exit_row cli_exit_rows[] = {
     {"N", "exit(N) was typed", "repl"},
     {"124", "the script ran into its time limit", "run"},
     {"125", "pyexec itself failed; message and hint are on standard error", NULL},
-    {"128+N", "the script's process was ended by signal N; 143 when pyexec itself was told to end", "run"},
+    {"128+N", "signal N ended the script's process, or told pyexec itself to end (SIGTERM: 143)", "run"},
     {"141", "the reader of pyexec's standard output has closed it", NULL},
     {NULL, NULL, NULL},
 };

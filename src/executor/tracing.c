@@ -16,7 +16,7 @@
 #include "runner/trace.h"
 
 #define MESSAGE_MAX 1024 /* bytes of an error message */
-/* `flags` of a span (opentelemetry/proto/trace/v1): it is known whether the parent is in another process, and it is. */
+/* Bits in the `flags` of a span (opentelemetry/proto/trace/v1). Both set: the parent is in another process. */
 #define HAS_IS_REMOTE 0x100u
 #define IS_REMOTE 0x200u
 

@@ -102,8 +102,8 @@ static void set_state(struct px_turns *turns, struct px_turn *turn, enum px_turn
     turn->state = state;
 }
 
-/* A run starts besides those with a turn only while there is enough free memory for what max_concurrent runs
- * may use. On a small machine a quarter of its memory is enough. */
+/* When max_concurrent runs or more are in progress, another run starts only while the free memory is enough for
+ * max_concurrent runs. On a small machine a quarter of its memory is enough. */
 static bool has_memory(const struct px_turns *turns)
 {
     struct px_host_memory memory;
@@ -297,7 +297,7 @@ static int admit(struct px_turns *turns, struct px_queue_principal *principal, p
 {
     int wait_ms;
     enum px_queue_answer answer = px_queue_admit(&turns->queue, principal, 0, &wait_ms);
-    /* A job that can begin at once needs no place in the queue. This is checked last because it may measure. */
+    /* A job that can begin at once needs no place in the queue. This is checked last because it may measure all runs. */
     if (answer == PX_QUEUE_FULL)
         answer = px_queue_admit(&turns->queue, principal, count_free(turns), &wait_ms);
     if (answer == PX_QUEUE_ADMITTED)

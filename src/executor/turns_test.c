@@ -157,7 +157,7 @@ static void test_no_run_starts_beside_sleeping_ones_without_memory(void **state)
     (void)state;
     start(&turns, 2, 8, 0);
     asleep[0] = asleep[1] = asleep[2] = true;
-    memory.available_bytes = 1999; /* two runs may come to 2000 */
+    memory.available_bytes = 1999; /* max_concurrent is 2, and two runs may use 2000 */
     assert_int_equal(take(&turns, &turn[0], 0), 0);
     assert_int_equal(take(&turns, &turn[1], 1), 0);
     pass_time();

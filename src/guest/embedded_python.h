@@ -2,8 +2,8 @@
 /* The part of the guest that is written in Python: representations of objects, values as JSON, changes to
  * libraries (display.py, values.py, libraries.py), the event loop of top-level await (loop.py) and tools
  * (tools.py). Its global names are in no module, and it has its own copy of the builtins, so a script that changes
- * builtins does not change them here. A child compiles the code when it first needs it; the zygote compiles it too
- * after some of its children have needed it. */
+ * builtins does not change them here. A child compiles the code when it first needs it. The zygote compiles it too
+ * once runs of its kind need it (px_zygotes_expect_displays()). */
 #ifndef PX_GUEST_EMBEDDED_PYTHON_H
 #define PX_GUEST_EMBEDDED_PYTHON_H
 

@@ -9,7 +9,7 @@
 #define SMALL_MAX 512 /* CPython has pools for blocks up to this size, one kind for each 16 bytes (obmalloc.c) */
 #define LARGE_MAX 4096
 #define HEADER 8             /* malloc's own bytes in each block */
-#define TAKEN_MAX (4u << 20) /* bytes of one size, at most */
+#define TAKEN_MAX (4u << 20) /* the most bytes that the blocks of one size take */
 #define DENSE 3072           /* this many bytes of free blocks in a row, most of a page, are not holes */
 
 struct block {

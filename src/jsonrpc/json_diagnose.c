@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-#define JSON_NAMES_MAX 4 /* levels of nesting that a message names */
+#define JSON_NAMES_MAX 4 /* how many keys of the path to a bad value an error names */
 #define NAME_SHOWN 60
 
 struct span {

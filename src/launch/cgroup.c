@@ -136,9 +136,9 @@ static int try_clone(int folder)
     return px_waitpid(pid, NULL, 0) == pid ? 0 : -1;
 }
 
-/* The zygotes may have changed to another user id. A process must be able to write cgroup.procs of the folder
- * in which a child is started, and of the folder above both (cgroups(7)). Nobody else can enter the folder: its
- * mode is 0700. */
+/* The zygotes may have changed to another user id. A zygote that starts a child in another cgroup must be able to write
+ * cgroup.procs of that cgroup, and of the folder that contains both cgroups (cgroups(7)). Nobody else can enter the
+ * folder: its mode is 0700. */
 static int open_to_zygotes(int folder)
 {
     return fchmodat(folder, "cgroup.procs", 0666, 0);
@@ -193,11 +193,11 @@ static const char *explain(int problem)
         return "it is not in a cgroup v2 tree";
     case EACCES:
     case EPERM:
-        return "it may not be written, or this process is not below it";
+        return "pyexec has no permission to write to it, or this process is not below it";
     case EROFS:
         return "it is mounted read-only";
     case ENOSYS:
-        return "clone3 is refused, or older than Linux 5.7";
+        return "clone3 is refused, or the kernel is older than Linux 5.7";
     default:
         return strerrordesc_np(problem);
     }

@@ -15,8 +15,8 @@
 #include "mcp/mcp_private.h"
 
 #define PROGRESS_NS INT64_C(1000000000)
-#define CHANGING_MS 30000 /* the same, if the list has tools of other servers */
-#define FRESH_MS 3600000  /* how long a client may cache a list, which never changes */
+#define FRESH_MS 3600000  /* how long a client may cache a list that never changes */
+#define CHANGING_MS 30000 /* the same for a list with tools of other servers */
 
 struct px_mcp {
     pyexec_executor *executor;
@@ -39,7 +39,7 @@ bool px_mcp_is_legacy(const char *version)
 
 /* ---- Answers ---- */
 
-/* Makes the answer from `json`, a text, or NULL when there was no memory. Then the answer is empty, and the
+/* Makes the answer from the text `json`. If it is NULL, there was no memory for it: the answer stays empty, and the
  * transport answers that there is no memory. */
 static void set_answer(struct px_mcp_call *call, const char *member, const char *json)
 {

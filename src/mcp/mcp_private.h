@@ -44,7 +44,7 @@ void px_mcp_refuse_without(struct px_mcp_call *call, const char *extension);
 /* The answer of a tool. Takes ownership of `content`; `structured` is JSON, or NULL for none. */
 void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed);
 
-/* Between these two calls progress is sent. After the second, the client can't cancel it any more. */
+/* Progress of `call` is sent between these two functions. After the second one the client can't cancel `call` any more. */
 void px_mcp_begin(struct px_mcp_call *call);
 void px_mcp_end(struct px_mcp_call *call);
 

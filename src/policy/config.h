@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: INI file, environment and flags, merged over the defaults.
- * Sections [policy], [session], [host], [serve]; keys as in the tables, values as in flags.
+ * Sections [policy], [session], [host], [serve], [mcp], [telemetry]; keys as in the tables, values as in flags.
  * Order: defaults < file < environment (PYEXEC_POLICY_TIMEOUT=5s, PYEXEC_HOST_ZYGOTES=1)
  * < flags. */
 #ifndef PX_POLICY_CONFIG_H

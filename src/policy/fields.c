@@ -156,7 +156,7 @@ json_t *px_table_to_json(const struct px_table *table, const void *base)
 
 int px_table_merge_json(const struct px_table *table, void *base, const json_t *object, pyexec_error *error)
 {
-    if (!object) /* copying it failed: callers call this only with a value */
+    if (!object) /* the caller made `object`, and there was no memory for it */
         return px_error_oom(error);
     if (!json_is_object(object)) {
         px_error_set(error, PYEXEC_INVALID_POLICY, "%s must be a JSON object", table->name);

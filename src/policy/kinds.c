@@ -227,6 +227,6 @@ const struct px_kind px_kind_cgroup = {
 const struct px_kind px_kind_path = {"path", PX_SHAPE_STRING, "an absolute path", NULL, NULL, valid_path};
 const struct px_kind px_kind_addresses = {"addresses", PX_SHAPE_STRINGS, "unix:/PATH or HOST:PORT" LIST_FORM, NULL,
                                           NULL,        valid_address};
-const struct px_kind px_kind_texts = {"texts", PX_SHAPE_STRINGS, "names without spaces" LIST_FORM, NULL,
+const struct px_kind px_kind_texts = {"texts", PX_SHAPE_STRINGS, "texts without spaces" LIST_FORM, NULL,
                                       NULL,    valid_token};
 const struct px_kind px_kind_log_format = {"log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};

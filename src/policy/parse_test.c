@@ -259,7 +259,7 @@ static const struct row host_rows[] = {
     {"pool_size", "0", "0"},
     {"pool_size", "1025", NULL},
     {"pool_idle", "5m", "300000"},
-    {"pool-idle", "90s", NULL}, /* looked up as it is in JSON below */
+    {"pool-idle", "90s", NULL}, /* accepted, as pool_idle is; its value is not checked */
     {"pool_idle", "300", "300000"},
     {"uid_range", "none", "null"},
     {"uid_range", "100000:65536", "\"100000:65536\""},

@@ -429,7 +429,7 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error)
 {
-    /* Merges these as if they came from flags, so that a ceiling lowers them instead of refusing them. */
+    /* The defaults of the request count as flags, so that a ceiling lowers them instead of refusing them. */
     const struct {
         json_t *policy;
         enum px_origin origin;

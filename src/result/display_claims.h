@@ -34,7 +34,7 @@ struct px_displays {
     size_t count;
     uint64_t bytes; /* how much of max_bytes they take */
     uint64_t dropped;
-    uint64_t json_room; /* memory that parsing all their JSON may still take; also set before */
+    uint64_t json_room; /* memory that parsing all their JSON may still take; set before the first field too */
     /* The display that is arriving. */
     bool lost;      /* a part of a display could not be kept: no memory */
     bool open, bad; /* bad: it will be dropped */

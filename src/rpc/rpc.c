@@ -324,8 +324,8 @@ static void dispatch(struct px_rpc *rpc, const char *method, const char *id, jso
         methods[i].serve(rpc, id, params);
 }
 
-/* Answers a line that has an id but is no request. `code` is the error code of JSON-RPC, or 0 when the line is
- * valid JSON by the standard and jansson refuses it. */
+/* Answers a line that jansson refuses. If the line answers a tool call, the call fails instead. `code` is 0 if the
+ * line is valid JSON by the standard and has an id, else the error code of JSON-RPC. */
 static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, const json_error_t *problem)
 {
     struct px_buffer px_auto_buffer id = {0};

@@ -270,8 +270,8 @@ int64_t px_child_cpu_ns(const struct px_child *child)
 }
 
 /* The kernel adds what a process uses on another CPU only when that one stops or its timer ticks
- * (thread_group_cputime() in kernel/sched/cputime.c). A script shorter than a tick, at most 10 ms, may seem
- * to have used nothing until its child waits for the next. */
+ * (thread_group_cputime() in kernel/sched/cputime.c). A tick is at most 10 ms. A script that is shorter may
+ * seem to have used nothing until its process stops running, because it waits for the next call. */
 static int64_t read_cpu_above(const struct px_child *child, int64_t cpu_before_ns)
 {
     enum { READS_MAX = 100 };

@@ -37,7 +37,7 @@ struct px_child_options {
     const struct px_tool_list *tools; /* or NULL */
     bool session;                     /* a call of a session */
     bool later;                       /* not the first run: the child knows the policy's imports */
-    bool drop_stop;                   /* px_child.stopped after the call before */
+    bool drop_stop;                   /* the value of px_child.stopped after the previous call */
 };
 
 /* The values that must be known before the clone. If two runs have the same shape, a waiting child can serve either.

@@ -30,7 +30,7 @@ struct px_tool_calls {
     size_t references;     /* held by the run, its calls and its threads */
     bool ended;
     int wake;
-    struct px_tools *first_owner; /* owner of the first call of a thread that has not called a tool yet */
+    struct px_tools *first_owner; /* a new thread belongs to this owner until it calls its first tool */
     struct queue callbacks, answers;
     size_t threads, idle;
     size_t waiting; /* calls without an answer */

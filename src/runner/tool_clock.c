@@ -32,9 +32,9 @@ int64_t px_tool_clock_next(const struct px_tool_clock *clock)
     return clock->since_ns ? clock->looked_ns + clock->period_ns : INT64_MAX;
 }
 
-/* If the process used less than a hundredth of one window, it can't have used that share of any window in the
- * stretch. If it used more, each hundredth may belong to another window, in which the process then did not only
- * wait. */
+/* Returns how much of `waited` the process only waited. In a window (100 ms) in which it used 1 % of a CPU, it did not only
+ * wait. If it used less than that in the whole stretch, there is no such window. If it used more, each such 1 % may have been
+ * in another window, so one window is subtracted for each. */
 static int64_t stood_still(int64_t stretch, int64_t waited, int64_t used)
 {
     if (used < TOOL_WINDOW_NS / SHARE || (stretch < 2 * TOOL_WINDOW_NS && used < stretch / SHARE))

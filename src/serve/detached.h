@@ -21,7 +21,7 @@ enum px_detached_state { PX_DETACHED_WAITING, PX_DETACHED_RUNNING, PX_DETACHED_E
 
 struct px_detached {
     struct px_http_request
-        carrier; /* takes the place of a request without a client, in the schedule and in run_request.c */
+        carrier; /* stands for the answered request of the client, in the schedule and in run_request.c */
     struct px_detached *next;
     struct px_detached_table *table;
     struct px_execution *execution;

@@ -13,8 +13,8 @@
 
 /* ---- What a script calls ---- */
 
-/* More bytes than all calls that can wait at once take. With so many unread bytes, the client does not read while
- * its script gives up calls. */
+/* The calls that can wait at once have fewer bytes than this. If more bytes are unread, the script gives up calls and the
+ * client does not read them. */
 #define UNREAD_MAX (40 << 20)
 
 static bool is_unread(const struct px_execution *execution)

@@ -61,7 +61,7 @@ struct px_http_request {
     char method[16];                        /* a copy: libmicrohttpd's does not live as long */
     char id[129];                           /* X-Request-Id, from the client or made here */
     struct px_trace_context caller;         /* the caller's span; trace_id "": none */
-    char span[17];                          /* the id of the span of this request, if there is a caller's */
+    char span[17];                          /* the id of this request's own span; "" if `caller` is none */
     char tracestate[PX_TRACESTATE_MAX + 1]; /* the caller's, or "" */
     struct px_principal *principal;
     char *path;        /* without the query, and still encoded except for the path of a file */

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/thread.h"
 
-#define WORKER_STACK (2u << 20)                   /* the deepest JSON that is accepted needs a quarter of it, twice */
+#define WORKER_STACK (2u << 20) /* parsing the deepest JSON that is accepted needs half of it at most */
 #define WORKER_IDLE_NS (30 * INT64_C(1000000000)) /* a worker that has no job for this long ends */
 
 struct px_schedule {

@@ -98,7 +98,7 @@ def test_an_interrupt_that_comes_late_does_not_reach_the_next_call(client):
         client.send("interrupt", request=first)
         assert client.wait(second)["result"]["last_value_repr"] == "2"
         interrupted += client.wait(first)["result"]["status"] == "error"
-    # After such a call, an interrupt that is sent directly after its call is not lost.
+    # An interrupt of a later call still works: the late interrupts before it did not use it up.
     running = client.send("execute", session_id="s", code="import time\ntime.sleep(60)")
     time.sleep(0.05)
     client.send("interrupt", request=running)

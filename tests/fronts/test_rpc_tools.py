@@ -483,7 +483,7 @@ def test_decisions_come_in_any_order_and_after_the_end(caller):
 
 
 def caller_error(asked):
-    """Returns the error in answer_refused when no such call waits."""
+    """Returns the error of the notification answer_refused for an answer to a call that does not wait."""
     message = "no such tool call waits for an answer"
     return {"code": -32000, "message": message, "data": {
         "code": "call_not_found", "message": message, "hint": "The call was already answered, or its script no longer waits for it: tool_timeout_ms has passed, or the script has ended."}}

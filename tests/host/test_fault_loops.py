@@ -173,7 +173,7 @@ def test_servers_on_lines(shim, control, nothing_left, command, kind, mode):
         assert "result" in client.ask("initialize", protocol=1)
     else:
         assert "result" in client.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "t", "version": "1"})
-    # Where every reception fails, each call costs 5 seconds: the host waits that long for the report of a child's end.
+    # When every receive call fails, each run takes 5 seconds: the host waits that long for the report of a child's end.
     loop(client, control, rpc if command == "rpc" else mcp, kind, mode,
          1 if NIGHTLY else 3 if kind == "memory" or (kind, mode) == ("receive", "onward") else 1)
     client.close()

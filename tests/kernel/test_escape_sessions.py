@@ -182,7 +182,7 @@ def test_descriptors_in_flight_do_not_keep_others_out(files, limit, hard, own, n
 
 
 def test_a_list_of_long_paths_is_bounded(nothing_left):
-    """The kernel keeps a name of each file; the host keeps the whole path, and JSON six bytes for each of its."""
+    """For each file the kernel keeps a name, the host keeps the whole path, and JSON takes six bytes for each byte of it."""
     code = """
 import os
 name = b'\\x01' * 255

@@ -99,7 +99,7 @@ static char *shown(pyexec_result *result)
     return copy;
 }
 
-/* One call. `wanted` is set when it is NULL, else compared with. */
+/* Makes one call. If *wanted is NULL, it becomes the result; else the result must be equal to it. */
 static bool call(const char *session, const char *json, char **wanted)
 {
     pyexec_error error = {0};

@@ -47,7 +47,7 @@ def oracle(text):
 
 
 def attributes(code):
-    """What a code object is, also its places in the source."""
+    """Returns everything that a code object consists of, also its positions in the source, for a comparison."""
     if not isinstance(code, types.CodeType):
         return type(code), repr(code)
     names = [name for name in dir(code) if name.startswith("co_") and not callable(getattr(code, name)) and name not in ("co_consts", "co_lnotab")]

@@ -93,7 +93,7 @@ export class Keeper {
     addEventListener("pagehide", () => { if (this.timer) this.now(); });
   }
 
-  /** Replaces everything that was kept by the present cells. */
+  /** Keeps the present cells, and drops everything that was kept before. */
   replace(): void {
     sessionStorage.removeItem(KEY);
     this.now();

@@ -6,7 +6,7 @@ import { DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, type Policy } from "./
 /** The JSON Schema of the arguments that a model sends. */
 export const CODE_SCHEMA = {
   type: "object", required: ["code"], additionalProperties: false,
-  properties: { code: { type: "string", description: "Python code. The value of its last expression is returned, as is what it prints." } },
+  properties: { code: { type: "string", description: "Python code. Its output and the value of its last expression are returned." } },
 } as const;
 
 /** Keywords and built-in names of Python, which a tool may not have (src/policy/tools.c). */

@@ -43,7 +43,7 @@ interface Options {
 
 type Execute = (args: unknown, options: Options) => unknown;
 
-/** Makes functions for a script of a ToolSet: `px.executeOnce(code, { tools: await scriptTools(tools) })`. */
+/** Makes functions that a script can call, from a ToolSet: `px.executeOnce(code, { tools: await scriptTools(tools) })`. */
 export async function scriptTools(tools: ToolSet, approve?: Approve, options: Partial<Options> = {}): Promise<Record<string, Tool>> {
   const offered: Record<string, Tool> = {};
   for (const [name, one] of Object.entries(tools)) {

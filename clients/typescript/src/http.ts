@@ -71,7 +71,7 @@ function problem(response: http.IncomingMessage, body: Buffer): PyexecError {
     const data = JSON.parse(body.toString("utf8")) as Record<string, unknown>;
     if (typeof data["code"] === "string") return errorFrom(data, retryAfterMs);
   } catch {
-    // no problem of pyexec's: a page of a proxy
+    // not a problem document of pyexec, but for example a page of a proxy
   }
   return errorFrom({ code: "internal", message: `HTTP ${response.statusCode}: ${body.toString("utf8", 0, 200)}` }, retryAfterMs);
 }

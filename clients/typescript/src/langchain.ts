@@ -32,7 +32,7 @@ export interface PyexecToolOptions {
   description?: string;
 }
 
-/** Makes functions for a script of LangChain's tools: `px.executeOnce(code, { tools: scriptTools([search]) })`. */
+/** Makes functions that a script can call, from LangChain's tools: `px.executeOnce(code, { tools: scriptTools([search]) })`. */
 export function scriptTools(tools: readonly StructuredToolInterface[], config: RunnableConfig = {}): Record<string, Tool> {
   const offered: Record<string, Tool> = {};
   for (const one of tools) {

@@ -35,7 +35,7 @@ interface CallResult {
 }
 
 /**
- * Makes functions for a script of the tools of MCP servers. With several servers a function is called SERVER_TOOL. A function returns the
+ * Makes functions that a script can call, from the tools of MCP servers. With several servers a function is called SERVER_TOOL. A function returns the
  * `structuredContent`, or the text, or the list of content. A result with `isError` is a ToolError with the text.
  */
 export async function mcpTools(servers: McpClient | Readonly<Record<string, McpClient>>): Promise<Record<string, Tool>> {
@@ -106,7 +106,7 @@ export function registerPython(server: McpServer, options: RegisterPythonOptions
     options.sessionId ?? (sessionId === undefined ? prefix : `${prefix}-${sessionId.replace(/[^A-Za-z0-9._:-]/g, "_")}`.slice(0, 128));
   server.registerTool(name, {
     description: describePolicy(whole) + describeTools(shown, whole),
-    inputSchema: z.object({ code: z.string().describe("Python code. The value of its last expression is returned, as is what it prints.") }),
+    inputSchema: z.object({ code: z.string().describe("Python code. Its output and the value of its last expression are returned.") }),
   }, async ({ code }: { code: string }, extra: Extra) => {
     const signal = extra.signal ?? extra.mcpReq?.signal;
     try {

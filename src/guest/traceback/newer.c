@@ -172,7 +172,8 @@ static void say_newer(struct px_buffer *to, const char *what, int minor)
 {
     bool string = strstr(what, "f-string");
     px_buffer_printf(to, "%s is new in Python 3.%d, and this is Python 3.%d: %s.", what, minor, this_minor(),
-                     string ? "use other quotes than around it, or put the value into a variable first"
+                     string ? "inside the braces use other quotes than around the string, "
+                              "or put the value into a variable first"
                             : "write it in the older way");
 }
 

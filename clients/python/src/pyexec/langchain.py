@@ -28,7 +28,7 @@ class PythonCode(BaseModel):
 
 
 def script_tools(tools: Sequence[BaseTool], config: Optional[RunnableConfig] = None, asynchronous: bool = False) -> ScriptTools:
-    """Makes functions for a script of LangChain's tools: `px.execute_once(code, tools=script_tools([search]))`. They run in this
+    """Makes functions that a script can call, from LangChain's tools: `px.execute_once(code, tools=script_tools([search]))`. They run in this
     process, with the callbacks of this config, and check their arguments themselves."""
     offered: ScriptTools = {}
     for tool in tools:

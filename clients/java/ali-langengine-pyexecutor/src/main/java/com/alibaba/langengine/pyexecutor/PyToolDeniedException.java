@@ -8,7 +8,7 @@ package com.alibaba.langengine.pyexecutor;
 public class PyToolDeniedException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
-    /** @param reason for the script, which nobody has reviewed: no secret */
+    /** @param reason the script can read it, so it must contain no secret */
     public PyToolDeniedException(String reason) {
         super(reason);
     }

@@ -11,7 +11,7 @@ public class PyToolException extends RuntimeException {
     private final transient Object data;
 
     /**
-     * @param message for the script, which nobody has reviewed: no secret
+     * @param message the script can read it, so it must contain no secret
      * @param data what JSON has, or what {@link PyExecutionOptions#setInputs} takes; null: none
      */
     public PyToolException(String message, Object data) {

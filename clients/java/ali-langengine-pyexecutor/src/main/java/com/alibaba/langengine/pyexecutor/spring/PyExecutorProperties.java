@@ -162,7 +162,7 @@ public class PyExecutorProperties {
      */
     private boolean verifyAtStartup = true;
 
-    /** Sets that were set, even empty ones, replace the default set. */
+    /** True if the property was given. Its set of modules then replaces the default set, even if it is empty. */
     private boolean setsAllowedImports;
     private boolean setsBannedImports;
 

@@ -19,8 +19,8 @@ import org.openjdk.jmh.annotations.Threads;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * Python inside the JVM. A new context for each call is compared with executeOnce, and a context that stays with a session. Only
- * the JVM isolates the code, and the community edition has no limits of memory or CPU.
+ * Python inside the JVM. A new context for each call is compared with executeOnce; one context for all calls is compared with a
+ * session. Only the JVM isolates the code, and the community edition has no limits of memory or CPU.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode({Mode.SampleTime, Mode.Throughput})
@@ -54,7 +54,7 @@ public class GraalPy {
         }
     }
 
-    /** @return the value, seven others being computed at the same time */
+    /** @return the value; seven other threads compute at the same time */
     @Benchmark
     @Threads(8)
     public String newContextFromEightThreads() {

@@ -43,6 +43,11 @@ static int take_body(struct px_http_request *request, pyexec_request *run, struc
     log_code(request, object);
     if (px_execution_take(request, object, run, ret_execution, ret_detach, error) < 0)
         return -1;
+    /* Without code a detached execution would be accepted, and fail only when it starts. */
+    if (*ret_detach && !json_object_get(object, "code")) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "code: missing");
+        return px_error_hint(error, "Send the script as code, a string.");
+    }
     return pyexec_request_set_object(run, object, error);
 }
 

@@ -41,14 +41,15 @@ def children(pid):
 
 
 def by_age(found):
-    """Sorts by start time, oldest first, because PIDs are reused."""
-    def birth(pid):
+    """Sorts by start time, oldest first, because PIDs are reused. Leaves out processes that have ended."""
+    births = []
+    for pid in found:
         try:
             with open("/proc/%d/stat" % pid) as file:
-                return int(file.read().rsplit(")", 1)[1].split()[19])
+                births.append((int(file.read().rsplit(")", 1)[1].split()[19]), pid))
         except OSError:
-            return 0
-    return sorted(found, key=lambda pid: (birth(pid), pid))
+            continue
+    return [pid for _, pid in sorted(births)]
 
 
 def find(role, cli, wait=30):

@@ -88,6 +88,7 @@ def test_a_script_that_fails_is_a_result_and_a_refused_one_an_error(server):
     assert found["result"] is None and found["error"]["code"] == "invalid_policy"
     refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": 5}, token="a"), 400, "invalid_request")
     refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": True, "unknown": 1}, token="a"), 400, "invalid_request")
+    refused(server.ask("POST", "/v1/execute", {"detach": True}, token="a"), 400, "invalid_request")
     assert server.result("'\"detach\"'", token="a")["status"] == "ok"
     assert server.result("1", token="a", detach=False)["status"] == "ok"
 

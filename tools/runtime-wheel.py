@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a wheel of pyexec-runtime: tools/runtime-wheel.py OUT TAG PROGRAM
+"""Writes a wheel of pyexec-runtime: tools/runtime-wheel.py OUT TAG PROGRAM [LICENCES]
 
-PROGRAM is a folder with the program's files. TAG is the wheel's platform, for example linux_x86_64. The time of all files is SOURCE_DATE_EPOCH. The same files make the same wheel."""
+PROGRAM is a folder with the program's files, LICENCES one with the licences of the libraries that will be put beside them. TAG is
+the wheel's platform, for example linux_x86_64. The time of all files is SOURCE_DATE_EPOCH. The same files make the same wheel."""
 import base64
 import hashlib
 import os
@@ -59,10 +60,12 @@ def metadata(number, tag, files):
     return {info + "RECORD": (record.encode(), 0o644)}
 
 
-def main(out, tag, program):
+def main(out, tag, program, licences=None):
     number = version()
     files = folder(os.path.join(ROOT, "clients", "python", "runtime"), "")
     files.update(folder(program, NAME + "/program"))
+    if licences:
+        files.update(folder(licences, "%s-%s.dist-info/licenses/libraries" % (NAME, number)))
     files.update(metadata(number, tag, files))
     when = time.gmtime(max(int(os.environ["SOURCE_DATE_EPOCH"]), 315532800))[:6]     # a zip file has no time before 1980
     path = os.path.join(out, "%s-%s-py3-none-%s.whl" % (NAME, number, tag))
@@ -78,6 +81,6 @@ def main(out, tag, program):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
     main(*sys.argv[1:])

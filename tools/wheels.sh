@@ -1,11 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes the wheels of Python: tools/wheels.sh FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31 or later on this
-# machine's architecture) and pyexec-client into FOLDER. The program is static (tools/bundle.sh). It has no `pyexec serve`,
-# no MCP servers over HTTP and no exporter of traces: their libraries are dynamic. The same commit makes the same bytes (tools/source-date.sh).
+# Makes the wheels of Python: tools/wheels.sh [--without-server] FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31
+# or later on this machine's architecture) and pyexec-client into FOLDER. The same commit makes the same bytes: all times are
+# those of tools/source-date.sh.
+#
+# The program with its server is built for an old C library (tools/old-libc.sh), and auditwheel puts the libraries beside it that
+# a system may lack. --without-server leaves out `pyexec serve`, MCP servers over HTTP and the exporter of traces: the rest is
+# static (tools/bundle.sh), and is built in a minute, without a network.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
-out=${1:?usage: tools/wheels.sh FOLDER}
+server=true
+if [ "${1:-}" = --without-server ]; then
+    server=false
+    shift
+fi
+out=${1:?usage: tools/wheels.sh [--without-server] FOLDER}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=${PYEXEC_WHEEL_BUILD:-$source/build-wheels}
@@ -27,15 +36,22 @@ fi
 PATH=$tools/bin:$PATH
 
 program=$work/program
-rm -rf "$program" "$work/plain" "$work/repaired"
-mkdir -p "$program" "$work/plain" "$work/repaired"
-"$source/tools/bundle.sh" "$work/bundle"
-for file in pyexec pyexec-launch pyexec_guest.abi3.so; do
-    cp "$work/bundle/linux-$machine/$file" "$program/$file"
-done
+licences=$work/licences
+rm -rf "$program" "$licences" "$work/plain" "$work/repaired"
+mkdir -p "$program" "$licences" "$work/plain" "$work/repaired"
+libraries=
+if $server; then
+    "$source/tools/old-libc.sh" "$work/old-libc" "$program" "$licences"
+    libraries=$work/old-libc/beside
+else
+    "$source/tools/bundle.sh" "$work/bundle"
+    for file in pyexec pyexec-launch pyexec_guest.abi3.so; do
+        cp "$work/bundle/linux-$machine/$file" "$program/$file"
+    done
+fi
 
-wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program")
-auditwheel repair --plat "manylinux_${newest}_$machine" --only-plat -w "$work/repaired" "$wheel" >"$work/auditwheel.log" 2>&1 || {
+wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program" "$licences")
+LD_LIBRARY_PATH=$libraries auditwheel repair --plat "manylinux_${newest}_$machine" --only-plat -w "$work/repaired" "$wheel" >"$work/auditwheel.log" 2>&1 || {
     cat "$work/auditwheel.log" >&2
     exit 1
 }

@@ -3,7 +3,7 @@
 """Tries the wheels of tools/wheels.sh on fresh trees of Debian: tests/support/fresh_wheels.py WHEELS TREE...
 
 Each TREE is a folder that debootstrap made, with python3-venv. In it an ordinary user with a home of mode 0700, and no network,
-installs the wheels into a virtual environment, and runs what the documentation shows. It needs root and bwrap. Prints a line for each step with
+installs the wheels into a virtual environment, and runs what the documentation shows. It needs root. Prints a line for each step with
 its time."""
 import glob
 import os
@@ -20,17 +20,40 @@ STEPS = [
     ("from Python", """test "$(python3 -c "from pyexec import Pyexec; print(Pyexec().execute_once('6*7').last_value_repr)")" = 42"""),
     ("doctor", "pyexec doctor >~/doctor"),
     ("run", 'test "$(pyexec run -c "print(6 * 7)")" = 42'),
+    ("serve", r'''python3 - <<'END'
+import http.client, json, os, socket, subprocess
+path = os.path.expanduser("~/socket")
+server = subprocess.Popen(["pyexec", "serve", "--listen", "unix:" + path], stderr=subprocess.PIPE, text=True)
+try:
+    assert "listening" in server.stderr.readline()
+    client = http.client.HTTPConnection("localhost")
+    client.sock = socket.socket(socket.AF_UNIX)
+    client.sock.connect(path)
+    client.request("POST", "/v1/execute", json.dumps({"code": "6*7"}))
+    assert json.loads(client.getresponse().read())["last_value_repr"] == "42"
+    client.request("GET", "/openapi.json")
+    assert b"/v1/execute" in client.getresponse().read()
+finally:
+    server.terminate()
+    assert server.wait() == 0
+END'''),
+    ("the programs with libcurl", r'''python3 - <<'END'
+import os, pyexec_runtime, subprocess
+for name in ("pyexec-mcp-http", "pyexec-otlp"):
+    program = os.path.join(os.path.dirname(pyexec_runtime.program()), name)
+    done = subprocess.run([program], input=b"not a first line\n", capture_output=True)
+    assert done.returncode in range(0, 127) and b"GLIBC" not in done.stderr and b"shared libraries" not in done.stderr, done
+END'''),
 ]
 
 
 def enter(tree, command):
-    """Runs a command of the user in the tree, without a network. The tree is the root of a mount namespace, because the kernel makes no
-    user namespaces for a process in a chroot."""
+    """Runs a command of the user in the tree, with process and network namespaces of its own."""
     with open(tree + "/step", "w") as file:
         file.write(command + "\n")
-    inside = ["bwrap", "--bind", tree, "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc",
-              "--die-with-parent", "--cap-add", "ALL", "setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups",
-              "--inh-caps=-all", "env", "-i", "HOME=" + HOME, "PATH=%s/venv/bin:/usr/bin:/bin" % HOME, "LANG=C.UTF-8", "/bin/sh", "-ec", "cd; . /step"]
+    inside = ["bwrap", "--bind", tree, "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--cap-add", "ALL",
+              "setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--inh-caps=-all", "env", "-i", "HOME=" + HOME,
+              "PATH=%s/venv/bin:/usr/bin:/bin" % HOME, "LANG=C.UTF-8", "/bin/sh", "-ec", "cd; . /step"]
     return subprocess.run(inside, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
 
 

@@ -298,7 +298,7 @@ static bool check_language(struct px_http_request *request, const json_t *langua
     const char *text = json_string_value(language);
     if (!language || json_is_null(language) || (text && strcasecmp(text, "python") == 0))
         return true;
-    char message[128];
+    char message[160];
     snprintf(message, sizeof message, "language '%.60s' is not supported: this is pyexec, which runs only Python",
              text ? text : "?");
     px_e2b_refuse(request, message);

@@ -48,6 +48,10 @@ def oracle(text):
 
 def attributes(code):
     """Returns everything that a code object consists of, also its positions in the source, for a comparison."""
+    if isinstance(code, frozenset):
+        return frozenset, sorted(map(repr, code))       # equal sets can have other orders
+    if isinstance(code, tuple):
+        return tuple, [attributes(constant) for constant in code]
     if not isinstance(code, types.CodeType):
         return type(code), repr(code)
     names = [name for name in dir(code) if name.startswith("co_") and not callable(getattr(code, name)) and name not in ("co_consts", "co_lnotab")]

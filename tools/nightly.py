@@ -39,6 +39,12 @@ def run(command, **environment):
     return done.returncode, done.stdout
 
 
+def run_tests(path):
+    """Runs a file of tests as in the night."""
+    return run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
+               PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+
+
 def sanitized(name, paths):
     """Runs the suite under a sanitizer; with --tests only the unit tests and these whole-program tests."""
     status, output = run(["make", name], **({"TESTS": " ".join(paths)} if paths else {}))
@@ -56,24 +62,21 @@ def sanitized(name, paths):
 def faults():
     """Makes each call of the host that can fail do so. `make test` does this only for some of the calls."""
     path = "tests/host/test_fault_loops.py"
-    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
-                         PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    status, output = run_tests(path)
     return "`%s`, without strides" % path, output.strip().splitlines()[-1], status == 0
 
 
 def kills():
     """Kills the caller, the server and the script with SIGKILL at each point, 50 times."""
     path = "tests/serve/test_serve_kills.py"
-    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
-                         PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    status, output = run_tests(path)
     return "`%s`, each point 50 times" % path, output.strip().splitlines()[-1], status == 0
 
 
 def artifacts():
     """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13. `make test` uses only some of these."""
     path = "tests/tree/test_fresh_debian.py"
-    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
-                         PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+    status, output = run_tests(path)
     return "`%s`, Debian 12 and 13" % path, output.strip().splitlines()[-1], status == 0
 
 
@@ -82,8 +85,7 @@ def collector():
     path = "tests/serve/test_otlp_collector.py"
     status, output = run(["tools/otelcol.sh", os.path.join(ROOT, "build")])
     if not status:
-        status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path],
-                             PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+        status, output = run_tests(path)
     return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
 
 

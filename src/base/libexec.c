@@ -2,9 +2,13 @@
 #include "base/libexec.h"
 
 #include <limits.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -31,4 +35,40 @@ char *px_libexec_find(const char *name)
     }
     snprintf(path, sizeof path, "%s/%s", PX_LIBEXECDIR, name);
     return access(path, X_OK) == 0 ? strdup(path) : NULL;
+}
+
+int px_libexec_spawn(pid_t *ret, const char *program, char *const arguments[], char *const environment[],
+                     const int descriptors[], size_t count)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int failed = 0;
+    for (size_t i = 0; i < count; i++)
+        failed |= posix_spawn_file_actions_adddup2(&actions, descriptors[i], (int)i);
+    if (!failed)
+        failed = posix_spawn(ret, program, &actions, &attributes, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (failed)
+        *ret = 0;
+    return failed;
+}
+
+void px_libexec_hide(void)
+{
+    const struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+#ifndef PX_SANITIZED /* the leak checker of the sanitizers must read this program's memory */
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    signal(SIGPIPE, SIG_IGN);
 }

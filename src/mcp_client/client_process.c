@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/libexec.h"
 #include "base/retry.h"
 #include "mcp_client/client_private.h"
 
@@ -52,28 +52,12 @@ static char **keeper_arguments(const struct px_client_entry *entry)
 
 static int spawn(const struct pipes *pipes, const struct px_client_entry *entry, pid_t *ret)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
     px_auto_free char **arguments = keeper_arguments(entry);
     if (!arguments)
         return ENOMEM;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int failed = posix_spawn_file_actions_adddup2(&actions, pipes->ends[0][0], STDIN_FILENO);
-    failed |= posix_spawn_file_actions_adddup2(&actions, pipes->ends[1][1], STDOUT_FILENO);
-    failed |= posix_spawn_file_actions_adddup2(&actions, pipes->ends[2][1], STDERR_FILENO);
-    failed |= posix_spawn_file_actions_adddup2(&actions, pipes->ends[3][0], KEEPER_LIFE_FD);
-    if (!failed)
-        failed = posix_spawn(ret, "/proc/self/exe", &actions, &attributes, arguments, entry->environment);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return failed;
+    const int descriptors[] = {pipes->ends[0][0], pipes->ends[1][1],
+                               pipes->ends[2][1], [KEEPER_LIFE_FD] = pipes->ends[3][0]};
+    return px_libexec_spawn(ret, "/proc/self/exe", arguments, entry->environment, descriptors, PX_COUNT(descriptors));
 }
 
 int px_client_process_start(struct px_client_process *process, const struct px_client_entry *entry, pyexec_error *error)

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/libexec.h"
 #include "base/retry.h"
 #include "mcp_http/bridge.h"
 
@@ -185,22 +183,10 @@ static void close_bridge(struct px_bridge *bridge)
     free(bridge->place);
 }
 
-/* The headers are secrets. So this program writes no core dump, and other programs of the same user can't read its memory. */
-static void hide(void)
-{
-    const struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-#ifndef PX_SANITIZED /* the leak checker of the sanitizers must read this program's memory */
-    prctl(PR_SET_DUMPABLE, 0);
-#endif
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    signal(SIGPIPE, SIG_IGN);
-}
-
 int main(void)
 {
     struct px_bridge bridge = {0};
-    hide();
+    px_libexec_hide(); /* the headers are secrets */
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(bridge.multi = curl_multi_init())) {
         fprintf(stderr, "libcurl can't be used\n");
         return FAILED;

@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/libexec.h"
 #include "base/retry.h"
 
 #define OTLP_LINE_MAX ((size_t)64 << 20)
@@ -206,18 +206,11 @@ static int answer(const struct otlp *otlp, bool ok)
     return px_buffer_ok(&line) ? px_write_all(STDOUT_FILENO, line.data, line.length) : -1;
 }
 
-/* Its headers are secrets: no core dump, and no look into its memory by other programs of the user. It ends with pyexec, also when
- * that is killed. Signals for a whole group of processes are for pyexec, which ends this program when it has sent everything. */
+/* Its headers are secrets. It ends with pyexec, also when that is killed. Signals for a whole group of processes are for pyexec, which ends this program when it has sent everything. */
 static void hide(void)
 {
-    const struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-#ifndef PX_SANITIZED /* the leak checker of the sanitizers must read this program's memory */
-    prctl(PR_SET_DUMPABLE, 0);
-#endif
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    px_libexec_hide();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/libexec.h"
 #include "base/retry.h"
 #include "telemetry/telemetry_private.h"
 
@@ -35,26 +35,9 @@ void px_telemetry_sender_end(struct px_telemetry_sender *sender)
 
 static int spawn(struct px_telemetry_sender *sender, int end)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
     char *arguments[] = {sender->program, NULL};
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int failed = posix_spawn_file_actions_adddup2(&actions, end, STDIN_FILENO);
-    failed |= posix_spawn_file_actions_adddup2(&actions, end, STDOUT_FILENO);
-    if (!failed)
-        failed = posix_spawn(&sender->pid, sender->program, &actions, &attributes, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    if (failed)
-        sender->pid = 0;
-    return failed;
+    const int descriptors[] = {end, end};
+    return px_libexec_spawn(&sender->pid, sender->program, arguments, environ, descriptors, PX_COUNT(descriptors));
 }
 
 /* Returns when this batch must be finished. The time is shorter when pyexec is ending. */

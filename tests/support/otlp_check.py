@@ -1,4 +1,4 @@
-"""Checks exports against OpenTelemetry's own definitions: reads bodies in OTLP/JSON, one a line, and prints the number of spans in each.
+"""Checks exports against OpenTelemetry's own definitions: reads bodies in OTLP/JSON, one on each line, and prints the number of spans in each.
 Runs with the packages of tests/serve/otlp-requirements.txt. An unknown or misspelt member, or a value of a wrong type, is an error."""
 import base64
 import json

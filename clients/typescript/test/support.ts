@@ -118,7 +118,7 @@ export function children(of: number): Set<number> {
   return found;
 }
 
-/** True while the process runs. A zombie has ended; its parent only has not read its status. */
+/** True while the process runs. A zombie has ended, but its parent has not read its status yet. */
 export function isThere(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/pool.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/retry.h"
 #include "base/thread.h"
 
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
 #define POOL_RETRY_NS INT64_C(1000000000) /* pause after a clone that failed */
 
+struct waiting {
+    struct px_child child;
+    int64_t since_ns;
+};
+
 struct pool_shape {
     struct px_clone_request key;
-    struct px_child *children;
+    struct waiting *children; /* the oldest first */
     size_t count;
     uint64_t asked;
     int64_t last_ns;
@@ -37,7 +44,7 @@ struct px_pool {
 static void empty(struct pool_shape *shape)
 {
     for (size_t i = 0; i < shape->count; i++)
-        px_child_done(&shape->children[i]);
+        px_child_done(&shape->children[i].child);
     shape->count = 0;
 }
 
@@ -95,7 +102,7 @@ static void add_child(struct px_pool *pool, struct pool_shape *shape)
     if (failed)
         pool->not_before_ns = px_now_ns() + POOL_RETRY_NS;
     if (wanted) {
-        shape->children[shape->count++] = child;
+        shape->children[shape->count++] = (struct waiting){child, px_now_ns()};
         px_count(&px_zygotes_counters(pool->zygotes)->pool_refills, 1);
     } else {
         px_child_done(&child);
@@ -140,7 +147,7 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
     px_cond_init(&pool->changed);
     pthread_mutex_init(&pool->lock, NULL);
     for (size_t i = 0; i < SHAPES_MAX; i++)
-        if (!(pool->shapes[i].children = calloc(pool->size, sizeof(struct px_child)))) {
+        if (!(pool->shapes[i].children = calloc(pool->size, sizeof(struct waiting)))) {
             release(pool);
             return px_error_oom(error);
         }
@@ -184,23 +191,61 @@ static struct pool_shape *find_shape(struct px_pool *pool, const struct px_clone
     return oldest;
 }
 
+enum readiness { ENDED, SETTING_UP, LOCKED };
+
+/* Before its run a child sends only LOCKED, and the host reads it with the run's answer. */
+static enum readiness readiness_of(const struct px_child *child)
+{
+    struct pollfd polled[] = {{child->pidfd, POLLIN, 0}, {child->channel, POLLIN, 0}};
+    /* If this can't be found out, the child counts as alive: its run will notice its end. */
+    if (px_poll(polled, PX_COUNT(polled), 0) < 0)
+        return LOCKED;
+    return polled[0].revents ? ENDED : polled[1].revents ? LOCKED : SETTING_UP;
+}
+
+/* Returns the place of the child for the next run, or -1. The newest child that is locked is the one whose memory is
+ * still in the CPU's caches; take() drops those that have ended. A child that has waited for `age_ns` goes first, so that none waits for ever while newer
+ * ones serve. If none is locked yet, the oldest will be the first. */
+static ptrdiff_t choose(const struct pool_shape *shape, int64_t now, int64_t age_ns)
+{
+    if (!shape->count)
+        return -1;
+    if (now - shape->children[0].since_ns < age_ns)
+        for (size_t i = shape->count; i-- > 0;)
+            if (readiness_of(&shape->children[i].child) != SETTING_UP)
+                return (ptrdiff_t)i;
+    return 0;
+}
+
+static void remove_child(struct pool_shape *shape, size_t place)
+{
+    shape->count--;
+    memmove(&shape->children[place], &shape->children[place + 1], (shape->count - place) * sizeof *shape->children);
+}
+
+/* Takes out the child of this place. Returns false, and ends it, if it has died while it waited. */
+static bool take(struct pool_shape *shape, size_t place, struct px_child *ret)
+{
+    struct px_child child = shape->children[place].child;
+    remove_child(shape, place);
+    if (!px_child_alive(&child)) {
+        px_child_done(&child);
+        return false;
+    }
+    *ret = child;
+    return true;
+}
+
 bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, struct px_child *ret)
 {
     bool found = false;
+    int64_t now = px_now_ns();
     pthread_mutex_lock(&pool->lock);
     struct pool_shape *shape = find_shape(pool, key);
     shape->asked++;
-    shape->last_ns = px_now_ns();
-    while (!found && shape->count) {
-        /* Takes the oldest child: its set-up is most likely complete. */
-        struct px_child child = shape->children[0];
-        memmove(shape->children, shape->children + 1, --shape->count * sizeof child);
-        found = px_child_alive(&child);
-        if (found)
-            *ret = child;
-        else
-            px_child_done(&child);
-    }
+    shape->last_ns = now;
+    for (ptrdiff_t place; !found && (place = choose(shape, now, pool->idle_ns)) >= 0;)
+        found = take(shape, (size_t)place, ret);
     pthread_mutex_unlock(&pool->lock);
     struct px_counters *counters = px_zygotes_counters(pool->zygotes);
     px_count(found ? &counters->pool_hits : &counters->pool_misses, 1);

@@ -9,12 +9,13 @@
 
 struct px_pool;
 
-/* Keeps `size` children for each shape. A shape that is not asked for during `idle_ms` loses its children. */
+/* Keeps `size` children for each shape. A shape that is not asked for during `idle_ms` loses its children, and a child
+ * that has waited as long serves the next run. */
 int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t size, int64_t idle_ms,
                 struct px_pool **ret, pyexec_error *error);
 void px_pool_free(struct px_pool *pool);
 
-/* Takes a waiting child, which the caller then owns. Returns false if there is none. */
+/* Takes a waiting child, which the caller then owns: the newest that is locked. Returns false if there is none. */
 bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret);
 
 /* Lets the pool refill. Called after the run, so that refilling takes no CPU time from it. */
